@@ -1,0 +1,1 @@
+"""The write side: canonical bytes, chain, proofs, commands, append, verify."""

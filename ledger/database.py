@@ -1,0 +1,37 @@
+"""How we connect: each connection has one role and one ledger, fixed when it is made."""
+
+from __future__ import annotations
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+
+def conninfo(url: str, role: str | None, *, schema: str = "ledger", application: str = "advice-ledger", **settings: str) -> str:
+    """A libpq connection string for `url` that acts as the ledger's `role` (writer, reader, projector, verifier, owner).
+
+    `role` None keeps the login's own rights. `settings` are server settings, such as statement_timeout="10s". Role and
+    search_path go through libpq's `options`, so they hold from the first statement; PgBouncer in transaction mode
+    drops them and is not supported. A dead peer is noticed within about ten seconds.
+    """
+    wanted = {"search_path": f"{_quoted(schema)},pg_temp", "timezone": "UTC", **settings}
+    if role is not None:
+        wanted["role"] = f"{schema}_{role}"
+    given = str(conninfo_to_dict(url).get("options") or "")
+    options = " ".join([given, *(f"-c {name}={_escaped(value)}" for name, value in wanted.items())]).strip()
+    return make_conninfo(
+        url,
+        options=options,
+        application_name=application,
+        connect_timeout=5,
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=3,
+        tcp_user_timeout=10_000,
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")

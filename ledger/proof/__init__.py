@@ -1,0 +1,1 @@
+"""Hashes, proofs and signatures: what an auditor runs without a database."""

@@ -1,0 +1,142 @@
+-- The only way in for events.
+--
+-- batch: one JSON object a line,
+--   {"body": canonical JSON, "expected": "any" | "no_stream" | "stream_exists" | version,
+--    "salts": {field: hex}, "fields": {field: value}}            the last two where the body has "sealed"
+-- A stream whose name ends in "-" is a new one: it gets the next number of its category, in the body too.
+--
+-- Returns a row for each line, in their order. An id that is recorded already, with the same content, is a replay:
+-- its original row comes back and nothing is written. All lines are recorded or none.
+--
+-- Raises, with DETAIL {"line", "id", "stream", …} as JSON:
+--   AL001 malformed line   AL002 id recorded with other content   AL003 stream is not at the expected version
+--   AL004 commitment does not open   AL005 stream belongs to another client
+--
+-- Lock: the row of head, from the first statement to the end of the caller's transaction. Positions are given out and
+-- committed under it, so a reader that sees position n sees 1..n. A crash before commit leaves nothing.
+CREATE OR REPLACE FUNCTION append(batch text)
+RETURNS TABLE (line bigint, "position" bigint, id uuid, stream text, version bigint, recorded_at timestamptz, hash bytea, replayed boolean)
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path FROM CURRENT
+-- The plans are cached from the first call on, perhaps of an empty table: probes by index stay right at any size.
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    before     head;
+    entry      record;
+    now_us     bigint;
+    at         timestamptz;
+    last       bigint;
+    link       bytea;
+    current    bigint;
+    target     text;
+    canonical  text;
+    found      bigint[] := '{}';   -- by line: the position, old or new
+    positions  bigint[] := '{}';   -- from here on by new event
+    ids        uuid[] := '{}';
+    streams    text[] := '{}';
+    versions   bigint[] := '{}';
+    types      text[] := '{}';
+    bodies     text[] := '{}';
+    links      bytea[] := '{}';
+    hashes     bytea[] := '{}';
+    salts      json[] := '{}';
+    fields     json[] := '{}';
+    n          integer := 0;
+    numbered   boolean[] := '{}';
+    sealing    boolean := false;
+BEGIN
+    SELECT * INTO STRICT before FROM head FOR UPDATE;
+    at := greatest(clock_timestamp(), before.recorded_at);
+    now_us := (extract(epoch FROM at) * 1000000)::bigint;
+    last := before.position;
+    link := before.hash;
+
+    FOR entry IN
+        SELECT p.*,
+               row_number() OVER (PARTITION BY p.stream, p.replays IS NULL ORDER BY p.line) AS nth
+        FROM (SELECT l.*,
+                     (SELECT e.position FROM events e WHERE e.id = l.id) AS replays,
+                     (SELECT max(e.version) FROM events e WHERE e.stream = l.stream) AS stored,
+                     (SELECT s.last FROM stream_numbers s WHERE s.category = l.stream) AS number
+              FROM parse_batch(batch) l) p
+        ORDER BY p.line
+    LOOP
+        IF entry.fault IS NOT NULL THEN
+            PERFORM refuse_append('AL001', entry.fault, entry.line, entry.id, entry.stream);
+        END IF;
+        IF NOT entry.opens THEN
+            PERFORM refuse_append('AL004', 'a commitment in the body does not open to the sealed value', entry.line, entry.id, entry.stream);
+        END IF;
+        IF entry.replays IS NOT NULL THEN
+            IF NOT is_replay(entry.replays, entry.body, entry.fields) THEN
+                PERFORM refuse_append('AL002', 'this id is recorded with other content', entry.line, entry.id, entry.stream);
+            END IF;
+            found := found || entry.replays;
+            CONTINUE;
+        END IF;
+
+        target := entry.stream;
+        canonical := entry.body;
+        current := coalesce(entry.stored, 0) + entry.nth - 1;
+        IF right(target, 1) = '-' THEN
+            target := target || coalesce(entry.number, 0) + entry.nth;
+            canonical := name_stream(canonical, entry.stream, entry.type, target);
+            current := 0;
+        END IF;
+        IF NOT (CASE entry.expected
+                WHEN 'any' THEN true
+                WHEN 'no_stream' THEN current = 0
+                WHEN 'stream_exists' THEN current > 0
+                ELSE entry.expected = current::text
+            END)
+        THEN
+            PERFORM refuse_append('AL003', format('expected %s, the stream is at version %s', entry.expected, current),
+                                  entry.line, entry.id, entry.stream, entry.expected, current);
+        END IF;
+
+        n := n + 1;
+        numbered[n] := right(entry.stream, 1) = '-';
+        last := last + 1;
+        found := found || last;
+        positions[n] := last;
+        ids[n] := entry.id;
+        streams[n] := target;
+        versions[n] := current + 1;
+        types[n] := entry.type;
+        bodies[n] := canonical;
+        links[n] := link;
+        link := event_hash(link, last, current + 1, now_us, canonical);
+        hashes[n] := link;
+        salts[n] := entry.salts;
+        fields[n] := entry.fields;
+        sealing := sealing OR entry.fields IS NOT NULL;
+    END LOOP;
+
+    IF n > 0 THEN
+        INSERT INTO events (position, id, stream, version, type, recorded_at, body, prev_hash, hash)
+        SELECT e.position, e.id, e.stream, e.version, e.type, at, e.body, e.prev_hash, e.hash
+        FROM unnest(positions, ids, streams, versions, types, bodies, links, hashes)
+             AS e (position, id, stream, version, type, body, prev_hash, hash);
+        IF sealing THEN
+            PERFORM record_sealed(positions, streams, salts, fields);
+        END IF;
+        IF true = ANY (numbered) THEN
+            PERFORM record_numbers(streams, numbered);
+        END IF;
+        UPDATE head SET position = last, hash = link, recorded_at = at;
+        PERFORM pg_notify(current_schema(), last::text);
+    END IF;
+
+    RETURN QUERY
+        SELECT f.line, e.position, e.id, e.stream, e.version, e.recorded_at, e.hash, e.position <= before.position
+        FROM unnest(found) WITH ORDINALITY AS f (position, line)
+        JOIN events e ON e.position = f.position
+        ORDER BY f.line;
+END
+$$;

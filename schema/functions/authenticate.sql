@@ -1,0 +1,8 @@
+-- The name and role behind a token's hash; no row when it is unknown or revoked.
+CREATE OR REPLACE FUNCTION authenticate(token_hash bytea)
+RETURNS TABLE (name text, role text)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path FROM CURRENT
+AS $$
+    SELECT t.name, t.role FROM tokens t WHERE t.hash = token_hash AND t.revoked_at IS NULL
+$$;

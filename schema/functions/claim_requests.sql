@@ -1,0 +1,23 @@
+-- Takes up to "most" queued requests for this worker until the lease runs out; a claim that ran out is anybody's again.
+-- Two workers at once: the second waits for the first one's row and then finds it taken.
+CREATE OR REPLACE FUNCTION claim_requests(worker text, lease interval, most integer)
+RETURNS TABLE (request_id bigint)
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path FROM CURRENT
+AS $$
+    DELETE FROM request_claims c
+    USING portfolio_requests r
+    WHERE r.id = c.request_id AND r.status <> 'queued';
+
+    INSERT INTO request_claims AS held (request_id, worker, expires_at)
+    SELECT r.id, claim_requests.worker, clock_timestamp() + lease
+    FROM portfolio_requests r
+    WHERE r.status = 'queued'
+      AND NOT EXISTS (SELECT FROM request_claims c WHERE c.request_id = r.id AND c.expires_at > clock_timestamp())
+    ORDER BY r.id
+    LIMIT most
+    ON CONFLICT (request_id) DO UPDATE
+        SET worker = excluded.worker, expires_at = excluded.expires_at
+        WHERE held.expires_at <= clock_timestamp()
+    RETURNING held.request_id
+$$;

@@ -1,0 +1,15 @@
+-- Raises one of the refusals of append(); the caller's line and what it met go into DETAIL as JSON.
+CREATE OR REPLACE FUNCTION refuse_append(
+    code text, reason text, line bigint, id uuid, stream text, expected text DEFAULT NULL, actual bigint DEFAULT NULL
+)
+RETURNS text
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = code,
+        MESSAGE = reason,
+        DETAIL = json_strip_nulls(json_build_object(
+            'line', line, 'id', id, 'stream', stream, 'expected', expected, 'actual', actual))::text;
+END
+$$;

@@ -1,0 +1,201 @@
+"""Brings a database to the schema of this version.
+
+Numbered migrations make the tables, once each, with the SHA-256 of their text recorded. Functions, triggers and grants
+are one object a file and are applied again each time. Everything happens in one transaction under an advisory lock, so
+two starting servers do not meet, and a crash leaves the database as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+HERE = Path(__file__).parent
+ROLES = ("writer", "reader", "projector", "verifier")
+OLDEST_SERVER = 140000
+# Any constant will do; it must differ from the other advisory lock (projections/rebuild.py).
+LOCK = 0x41_4C_0001
+
+
+class MigrationError(Exception):
+    """The database cannot be brought to the schema of this version; the message says what to do."""
+
+
+class ServerTooOld(MigrationError):
+    """PostgreSQL is older than 14, or does not store UTF-8."""
+
+
+class EditedMigration(MigrationError):
+    """A migration that was applied has another text now."""
+
+
+class NewerSchema(MigrationError):
+    """The database has migrations that this version does not know."""
+
+
+class NotPermitted(MigrationError):
+    """The login may not create what the ledger needs."""
+
+
+@dataclass(frozen=True)
+class MigrationReport:
+    """What was done: the migrations applied now, and the ledger's name."""
+
+    applied: tuple[str, ...]
+    schema: str
+    origin: str
+
+
+def role_name(schema: str, role: str) -> str:
+    """Roles belong to the server, not to a database: the ledger's schema name keeps them apart."""
+    return f"{schema}_{role}"
+
+
+def migrate(conn: psycopg.Connection, *, schema: str = "ledger", origin: str | None = None) -> MigrationReport:
+    """Creates or upgrades the ledger in `schema`. `conn` is in autocommit mode, with a login that may create roles.
+
+    `origin` names a new ledger (default: a random name); an existing one keeps its own.
+    Raises MigrationError; nothing is changed then, except that roles may have been created.
+    """
+    _check_server(conn)
+    conn.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+    try:
+        _create_roles(conn, schema)
+        with conn.transaction():
+            _create_schema(conn, schema)
+            applied = _apply_migrations(conn)
+            conn.execute("SELECT set_config('check_function_bodies', 'off', true)")
+            for file in sorted((HERE / "functions").glob("*.sql")) + sorted((HERE / "triggers").glob("*.sql")):
+                conn.execute(file.read_bytes())
+            _grant(conn, schema)
+            origin = _name_ledger(conn, origin)
+        set_search_path(conn, schema)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise NotPermitted(
+            f"the database login may not do this: {error.diag.message_primary}; migrate with a login that may "
+            "create roles and schemas (a superuser, or CREATEROLE and owner of the database)"
+        ) from error
+    finally:
+        if not conn.broken:
+            conn.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+    return MigrationReport(tuple(applied), schema, origin)
+
+
+def pending(conn: psycopg.Connection, *, schema: str = "ledger") -> list[str]:
+    """Names of the migrations that this database lacks. Raises MigrationError for one it should not have."""
+    table = sql.Identifier(schema, "schema_migrations")
+    row = conn.execute("SELECT to_regclass(%s)", [table.as_string(conn)]).fetchone()
+    if row is None or row[0] is None:
+        return [file.stem for file in _files()]
+    done = {str(name): str(digest) for name, digest in conn.execute(sql.SQL("SELECT name, sha256 FROM {}").format(table))}
+    return [file.stem for file in _check_history(done)]
+
+
+def set_search_path(conn: psycopg.Connection, schema: str) -> None:
+    """Makes bare names work in psql; a database that has a ledger on its path already keeps it."""
+    name = conn.info.dbname
+    current = conn.execute(
+        "SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase"
+        " WHERE d.datname = %s AND s.setrole = 0",
+        [name],
+    ).fetchall()
+    if not any(str(setting).startswith("search_path=") for (setting,) in current):
+        conn.execute(
+            sql.SQL("ALTER DATABASE {} SET search_path = {}, public").format(sql.Identifier(name), sql.Identifier(schema))
+        )
+
+
+def _check_server(conn: psycopg.Connection) -> None:
+    if conn.info.server_version < OLDEST_SERVER:
+        raise ServerTooOld(f"PostgreSQL 14 or newer is needed; this server is {conn.info.server_version // 10000}")
+    if conn.info.parameter_status("server_encoding") != "UTF8":
+        raise ServerTooOld("the database must have the encoding UTF8: create it with ENCODING 'UTF8' TEMPLATE template0")
+
+
+def _create_roles(conn: psycopg.Connection, schema: str) -> None:
+    owner = sql.Identifier(role_name(schema, "owner"))
+    superuser = conn.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (True,)
+    for role in ("owner", *ROLES):
+        name = role_name(schema, role)
+        if conn.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone() is None:
+            try:
+                conn.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(name)))
+            except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+                pass  # Another database on this server is migrating at the same moment; the role is there now.
+        if not superuser:
+            conn.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(name)))
+    database = sql.Identifier(conn.info.dbname)
+    conn.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, owner))
+
+
+def _create_schema(conn: psycopg.Connection, schema: str) -> None:
+    name, owner = sql.Identifier(schema), sql.Identifier(role_name(schema, "owner"))
+    conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}").format(name, owner))
+    conn.execute(sql.SQL("SET LOCAL ROLE {}").format(owner))
+    # Functions keep this path (SET search_path FROM CURRENT); pg_temp last, so that nothing temporary shadows a table.
+    conn.execute(sql.SQL("SET LOCAL search_path = {}, pg_temp").format(name))
+    conn.execute(
+        "CREATE TABLE IF NOT EXISTS schema_migrations"
+        " (name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+
+
+def _apply_migrations(conn: psycopg.Connection) -> list[str]:
+    done = {str(name): str(digest) for name, digest in conn.execute("SELECT name, sha256 FROM schema_migrations")}
+    applied = []
+    for file in _check_history(done):
+        conn.execute(file.read_bytes())
+        conn.execute("INSERT INTO schema_migrations (name, sha256) VALUES (%s, %s)", [file.stem, _digest(file)])
+        applied.append(file.stem)
+    return applied
+
+
+def _files() -> list[Path]:
+    return sorted((HERE / "migrations").glob("[0-9][0-9][0-9][0-9]_*.sql"))
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _check_history(done: dict[str, str]) -> list[Path]:
+    """The migrations still to apply."""
+    files = {file.stem: file for file in _files()}
+    if unknown := sorted(done.keys() - files.keys()):
+        raise NewerSchema(
+            f"this ledger was written by a newer advice-ledger (it has the migration {unknown[-1]}): "
+            "install that version or a later one"
+        )
+    for name, digest in done.items():
+        if _digest(files[name]) != digest:
+            raise EditedMigration(
+                f"the migration {name} was edited after it was applied here: restore its text; a change is a new migration"
+            )
+    return [file for name, file in files.items() if name not in done]
+
+
+def _grant(conn: psycopg.Connection, schema: str) -> None:
+    name = sql.Identifier(schema)
+    conn.execute(sql.SQL("REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {} FROM PUBLIC").format(name))
+    for role in ROLES:
+        text = (HERE / "roles" / f"{role}.sql").read_text("utf-8")
+        conn.execute(
+            sql.SQL(text).format(schema=name, role=sql.Identifier(role_name(schema, role)))  # type: ignore[arg-type]
+        )
+
+
+def _name_ledger(conn: psycopg.Connection, origin: str | None) -> str:
+    row = conn.execute("SELECT origin FROM head").fetchone()
+    if row is None:
+        origin = origin or f"localhost/ledger-{secrets.token_hex(6)}"
+        row = conn.execute(
+            "INSERT INTO head (origin, position, hash, recorded_at) VALUES (%s, 0, genesis_hash(%s), 'epoch') RETURNING origin",
+            [origin, origin],
+        ).fetchone()
+    assert row is not None
+    return str(row[0])

@@ -1,0 +1,4 @@
+-- Checks the record and the read models; changes nothing.
+GRANT USAGE ON SCHEMA {schema} TO {role};
+GRANT SELECT ON head, events, sealed_fields, stream_clients, stream_numbers, projections TO {role};
+GRANT EXECUTE ON FUNCTION position_at(timestamptz) TO {role};

@@ -1,0 +1,20 @@
+-- What is recorded refuses update, delete and truncate, to everybody and in every session_replication_role.
+CREATE OR REPLACE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON events
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE OR REPLACE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON sealed_fields
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE OR REPLACE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON stream_clients
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE OR REPLACE TRIGGER refuse_change BEFORE DELETE OR TRUNCATE ON stream_numbers
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE OR REPLACE TRIGGER refuse_change BEFORE DELETE OR TRUNCATE ON head
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE OR REPLACE TRIGGER check_head BEFORE UPDATE ON head
+    FOR EACH ROW EXECUTE FUNCTION check_head();
+
+ALTER TABLE events ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE sealed_fields ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE stream_clients ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE stream_numbers ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE head ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE head ENABLE ALWAYS TRIGGER check_head;

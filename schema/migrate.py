@@ -92,7 +92,9 @@ def pending(conn: psycopg.Connection, *, schema: str = "ledger") -> list[str]:
     row = conn.execute("SELECT to_regclass(%s)", [table.as_string(conn)]).fetchone()
     if row is None or row[0] is None:
         return [file.stem for file in _files()]
-    done = {str(name): str(digest) for name, digest in conn.execute(sql.SQL("SELECT name, sha256 FROM {}").format(table))}
+    done = {
+        str(name): str(digest) for name, digest in conn.execute(sql.SQL("SELECT name, sha256 FROM {}").format(table))
+    }
     return [file.stem for file in _check_history(done)]
 
 
@@ -106,7 +108,9 @@ def set_search_path(conn: psycopg.Connection, schema: str) -> None:
     ).fetchall()
     if not any(str(setting).startswith("search_path=") for (setting,) in current):
         conn.execute(
-            sql.SQL("ALTER DATABASE {} SET search_path = {}, public").format(sql.Identifier(name), sql.Identifier(schema))
+            sql.SQL("ALTER DATABASE {} SET search_path = {}, public").format(
+                sql.Identifier(name), sql.Identifier(schema)
+            )
         )
 
 
@@ -114,7 +118,9 @@ def _check_server(conn: psycopg.Connection) -> None:
     if conn.info.server_version < OLDEST_SERVER:
         raise ServerTooOld(f"PostgreSQL 14 or newer is needed; this server is {conn.info.server_version // 10000}")
     if conn.info.parameter_status("server_encoding") != "UTF8":
-        raise ServerTooOld("the database must have the encoding UTF8: create it with ENCODING 'UTF8' TEMPLATE template0")
+        raise ServerTooOld(
+            "the database must have the encoding UTF8: create it with ENCODING 'UTF8' TEMPLATE template0"
+        )
 
 
 def _create_roles(conn: psycopg.Connection, schema: str) -> None:
@@ -184,9 +190,7 @@ def _grant(conn: psycopg.Connection, schema: str) -> None:
     conn.execute(sql.SQL("REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {} FROM PUBLIC").format(name))
     for role in ROLES:
         text = (HERE / "roles" / f"{role}.sql").read_text("utf-8")
-        conn.execute(
-            sql.SQL(text).format(schema=name, role=sql.Identifier(role_name(schema, role)))  # type: ignore[arg-type]
-        )
+        conn.execute(sql.SQL(text).format(schema=name, role=sql.Identifier(role_name(schema, role))))
 
 
 def _name_ledger(conn: psycopg.Connection, origin: str | None) -> str:

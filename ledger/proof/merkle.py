@@ -1,6 +1,7 @@
 """The Merkle tree of the log: hashes, the growing right edge, proofs and their checkers. Values only, no I/O.
 
-Source: RFC 6962 section 2.1, RFC 9162 section 2.1; docs/format-log.md section 2. Hashes are 32 bytes, intervals [lo, hi).
+Source: RFC 6962 section 2.1 and RFC 9162 section 2.1; docs/format-log.md section 2. Hashes are 32 bytes, intervals are
+[lo, hi).
 
 A proof that does not hold raises ProofError, whose `flaw` names what is wrong with it. A question that makes no
 sense (a proof for a leaf that is not there yet) is the caller's mistake and raises ValueError.
@@ -16,7 +17,7 @@ from hashlib import sha256
 
 HASH_BYTES = 32
 MAX_SIZE = 2**63 - 1
-MAX_PATH = 63  # elements a proof can have in a tree of MAX_SIZE leaves
+MAX_PATH = 63  # elements a written proof may have (tlog-witness); inclusion in MAX_SIZE leaves needs no more
 
 # MTH({}) = SHA-256(""), RFC 6962 section 2.1
 EMPTY_ROOT = sha256(b"").digest()
@@ -106,7 +107,7 @@ def complete_nodes(lo: int, hi: int) -> list[Node]:
 
 
 class RightEdge:
-    """What a tree needs in order to grow: its size and the roots of the complete subtrees it consists of, at most 63."""
+    """What a tree needs in order to grow: its size and the roots of the complete nodes it is cut into, at most 63."""
 
     def __init__(self) -> None:
         self.size = 0

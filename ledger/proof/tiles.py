@@ -113,12 +113,11 @@ def tile_of(node: Node, size: int) -> Tile:
     return Tile(level, index, width_at(level, index, size))
 
 
-def node_in_tile(node: Node, tile: Tile, content: bytes) -> bytes:
-    """The hash of a node from its tile. Raises TileError if the content has not the tile's width."""
-    hashes = decode_tile(tile, content)
+def node_in_tile(node: Node, tile: Tile, hashes: Sequence[bytes]) -> bytes:
+    """The hash of a node from the hashes of its tile (`tile_of`)."""
     level, below = divmod(node.level, HEIGHT)
     first = (node.index << below) - tile.index * WIDTH
-    row = hashes[first : first + (1 << below)] if level == tile.level and first >= 0 else []
+    row = list(hashes[first : first + (1 << below)]) if level == tile.level and first >= 0 else []
     if len(row) != 1 << below:
         raise ValueError(f"{node} is not in {tile}")
     while len(row) > 1:
@@ -127,13 +126,14 @@ def node_in_tile(node: Node, tile: Tile, content: bytes) -> bytes:
 
 
 def reader(size: int, fetch: Fetch) -> Reader:
-    """Read nodes of a tree of `size` from its tiles: one fetch of each tile that is needed, once."""
+    """Read nodes of a tree of `size` from its tiles: one fetch, each tile once. Raises TileError for a bad tile."""
 
     def read(nodes: Sequence[Node]) -> list[bytes]:
         places = [tile_of(node, size) for node in nodes]
         wanted = list(dict.fromkeys(places))
-        contents = dict(zip(wanted, fetch(wanted), strict=True))
-        return [node_in_tile(node, tile, contents[tile]) for node, tile in zip(nodes, places, strict=True)]
+        contents = zip(wanted, fetch(wanted), strict=True)
+        hashes = {tile: decode_tile(tile, content) for tile, content in contents}
+        return [node_in_tile(node, tile, hashes[tile]) for node, tile in zip(nodes, places, strict=True)]
 
     return read
 
@@ -161,7 +161,7 @@ def encode_entries(entries: Sequence[bytes]) -> bytes:
 
 def decode_entries(bundle: EntryBundle, content: bytes) -> list[bytes]:
     """The entries of a bundle. Raises TileError unless there are exactly as many as its width says."""
-    entries = []
+    entries: list[bytes] = []
     at = 0
     for _ in range(bundle.width):
         start = at + LENGTH_BYTES
@@ -184,10 +184,13 @@ class Growth:
 
 
 def grow(size: int, edge: Mapping[int, bytes], leaves: Sequence[bytes]) -> Growth:
-    """Append leaf hashes to a tree of `size`. `edge`: the content of the partial tile of each level that has one."""
+    """Append leaf hashes to a tree of `size`. `edge`: the content of the partial tile of each level that has one.
+
+    Raises TileError if `edge` is not the edge of a tree of that size.
+    """
 
     def fetch(tiles: Sequence[Tile]) -> list[bytes]:
-        return [edge[tile.level] for tile in tiles]
+        return [edge.get(tile.level, b"") for tile in tiles]
 
     right = RightEdge.at(size, reader(size, fetch))
     written: list[tuple[Tile, bytes]] = []

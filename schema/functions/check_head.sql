@@ -2,6 +2,7 @@
 CREATE OR REPLACE FUNCTION check_head()
 RETURNS trigger
 LANGUAGE plpgsql
+SET search_path FROM CURRENT
 AS $$
 BEGIN
     IF NEW.origin <> OLD.origin OR NEW.position <= OLD.position OR NOT EXISTS (

@@ -1,9 +1,13 @@
--- Whether the commitment to this field opens to this value with its salt. Simple enough to be inlined.
+-- Whether the commitment to this field opens to this value with its salt; false, never null, where one is missing.
+-- Simple enough to be inlined.
 CREATE OR REPLACE FUNCTION commitment_opens(name text, value json, salts json, commitments json)
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$
-    SELECT name ~ '^[a-z][a-z_]*$'
+    SELECT coalesce(
+        name ~ '^[a-z][a-z_]*$'
         AND length(salts->>name) = 64
-        AND sealed_commitment(name, decode(salts->>name, 'hex'), value) = commitments->>name
+        AND sealed_commitment(name, decode(salts->>name, 'hex'), value) = commitments->>name,
+        false
+    )
 $$;

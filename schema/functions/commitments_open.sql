@@ -4,6 +4,6 @@ RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$
     SELECT coalesce(bool_and(commitment_opens(f.key, f.value, salts, commitments)), false)
-           AND count(*) = (SELECT count(*) FROM json_object_keys(commitments))
+           AND count(DISTINCT f.key) = (SELECT count(*) FROM json_object_keys(commitments))
     FROM json_each(fields) f
 $$;

@@ -15,7 +15,7 @@ AS $$
            END,
            b.sealed IS NULL OR e.fields IS NULL OR (
                SELECT coalesce(bool_and(commitment_opens(f.key, f.value, e.salts, b.sealed)), false)
-                      AND count(*) = (SELECT count(*) FROM json_object_keys(b.sealed))
+                      AND count(DISTINCT f.key) = (SELECT count(*) FROM json_object_keys(b.sealed))
                FROM json_each(e.fields) f
            )
     FROM string_to_table(batch, E'\n') WITH ORDINALITY AS l (text, line),

@@ -2,3 +2,4 @@
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT ON head, events, sealed_fields, stream_clients, stream_numbers, projections TO {role};
 GRANT EXECUTE ON FUNCTION position_at(timestamptz) TO {role};
+GRANT EXECUTE ON FUNCTION stream_number(text, text) TO {role};

@@ -1,0 +1,111 @@
+"""What every test may ask for: a server, a database of its own with our schema in it, and the hypothesis profile.
+
+Tests that use a server get the marker `database` by themselves. ADVICE_LEDGER_DATABASE_URL names a server to use (its
+role must be able to create databases and roles); without it an embedded PostgreSQL serves the whole run.
+"""
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import hypothesis
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+# A test server's data is thrown away, so it need not survive a power cut.
+FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
+
+hypothesis.settings.register_profile("house", deadline=None, max_examples=50, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("house")
+
+
+class Template(NamedTuple):
+    """A database with our schema, to copy; and its search_path, which a copy does not inherit."""
+
+    name: str
+    search_path: str
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest applies -m
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test that reaches a server, through whichever fixture."""
+    for item in items:
+        if "server_url" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.database)
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """A server where databases and roles may be created."""
+    given = os.environ.get("ADVICE_LEDGER_DATABASE_URL")
+    if given:
+        yield given
+        return
+    from api.embedded import EmbeddedPostgres
+
+    # Not in pytest's folder: as root, each new run of pytest shuts the server's account out of that again.
+    data_dir = Path(tempfile.mkdtemp(prefix="advice-ledger-"))
+    try:
+        with EmbeddedPostgres(data_dir, settings=FAST_SETTINGS) as server:
+            yield server.url
+    finally:
+        shutil.rmtree(data_dir)
+
+
+@pytest.fixture(scope="session")
+def template_database(server_url: str) -> Iterator[Template]:
+    """A migrated, empty ledger, made once; nobody may be connected to it while it is copied."""
+    from schema.migrate import migrate
+
+    name = f"test_{uuid.uuid4().hex}_template"
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        _create(admin, name)
+        try:
+            with psycopg.connect(make_conninfo(server_url, dbname=name), autocommit=True) as conn:
+                migrate(conn)
+                # Read models that are made beside the schema belong here, before the copies are taken.
+            with psycopg.connect(make_conninfo(server_url, dbname=name)) as conn:
+                row = conn.execute("SELECT current_setting('search_path')").fetchone()
+            assert row is not None
+            yield Template(name, row[0])
+        finally:
+            _drop(admin, name)
+
+
+@pytest.fixture
+def database_url(server_url: str, template_database: Template, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A fresh, empty, migrated ledger for one test, checked by `verify_after` when the test is over."""
+    name = f"test_{uuid.uuid4().hex}"
+    url = make_conninfo(server_url, dbname=name)
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        _create(admin, name, template_database)
+        try:
+            yield url
+            if request.node.get_closest_marker("tampers") is None:
+                verify_after(url)
+        finally:
+            _drop(admin, name)
+
+
+def verify_after(url: str) -> None:
+    """Assert what must hold of every ledger once its test is over, unless the test is marked `tampers`."""
+
+
+def _create(admin: psycopg.Connection, name: str, template: Template | None = None) -> None:
+    if template is None:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return
+    copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+    admin.execute(copy.format(sql.Identifier(name), sql.Identifier(template.name)))
+    admin.execute("SELECT set_config('search_path', %s, false)", (template.search_path,))
+    admin.execute(sql.SQL("ALTER DATABASE {} SET search_path FROM CURRENT").format(sql.Identifier(name)))
+
+
+def _drop(admin: psycopg.Connection, name: str) -> None:
+    admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

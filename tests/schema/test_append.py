@@ -1,0 +1,451 @@
+"""append(): what it gives out, what it refuses and by which name, and that it is all or nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.envelope import Expected, NewEvent, uuid7
+from ledger.proof import chain
+from tests.support import (
+    Connection,
+    append,
+    append_text,
+    check_chain,
+    connect,
+    edited,
+    failed,
+    fresh_ledger,
+    line,
+    microseconds,
+    new,
+    refused,
+    requested,
+)
+
+
+@pytest.fixture(scope="module")
+def ledger(server_url: str) -> Iterator[str]:
+    """A ledger that the tests of this module share; each uses streams of its own."""
+    with fresh_ledger(server_url) as url:
+        yield url
+
+
+@pytest.fixture
+def writer(ledger: str) -> Iterator[Connection]:
+    """A connection that may append and do nothing else."""
+    with connect(ledger, "writer") as conn:
+        yield conn
+
+
+@pytest.fixture
+def superuser(ledger: str) -> Iterator[Connection]:
+    """A connection that may look everywhere."""
+    with connect(ledger) as conn:
+        yield conn
+
+
+@pytest.fixture
+def nothing_recorded(superuser: Connection) -> Iterator[None]:
+    """Asserts that the test leaves every table of record as it was."""
+    tables = ("events", "sealed_fields", "stream_clients", "stream_numbers", "head")
+    rows = {table: f"SELECT * FROM {table} ORDER BY 1" for table in tables}  # noqa: S608 - the names stand above
+    before = {table: superuser.execute(query).fetchall() for table, query in rows.items()}
+    yield
+    assert {table: superuser.execute(query).fetchall() for table, query in rows.items()} == before
+
+
+# What is given out
+
+
+def test_rows_come_back_in_the_order_of_the_lines(writer: Connection) -> None:
+    """Each line gets a row, in order, with the next position and the next version of its stream."""
+    streams = ["order-a", "order-b", "order-a", "order-a", "order-b"]
+    rows = append(writer, *map(new, streams))
+    assert [(row.line, row.stream, row.version) for row in rows] == [
+        (1, "order-a", 1),
+        (2, "order-b", 1),
+        (3, "order-a", 2),
+        (4, "order-a", 3),
+        (5, "order-b", 2),
+    ]
+    assert [row.position - rows[0].position for row in rows] == [0, 1, 2, 3, 4]
+    assert len({row.recorded_at for row in rows}) == 1
+    assert not any(row.replayed for row in rows)
+
+
+def test_positions_have_no_gaps(writer: Connection, superuser: Connection) -> None:
+    """Positions count on over batches, also after one that was refused, and the chain holds in the end."""
+    first = append(writer, new("gap"))[0].position
+    with refused("AL003"):
+        append(writer, new("gap"), new("gap", expected="no_stream"))
+    assert append(writer, new("gap"), new("gap"))[-1].position == first + 2
+    assert [row.version for row in check_chain(superuser, first - 1) if row.stream == "gap"] == [1, 2, 3]
+
+
+def test_first_event_follows_the_genesis_hash(database_url: str) -> None:
+    """Position 1 of a new ledger has the genesis hash of its origin before it, and head has its hash after it."""
+    with connect(database_url) as conn:
+        origin, position, before = conn.execute("SELECT origin, position, hash FROM head").fetchall()[0]
+        assert (position, before) == (0, chain.genesis_hash(origin))
+        append(conn, new("first"))
+        (row,) = check_chain(conn)
+    assert (row.position, row.prev_hash) == (1, chain.genesis_hash(origin))
+
+
+def test_an_empty_batch_is_nothing(writer: Connection, nothing_recorded: None) -> None:
+    """No lines, no rows."""
+    assert append_text(writer, "") == []
+
+
+def test_hash_is_the_one_that_python_computes(writer: Connection, superuser: Connection) -> None:
+    """The database's hash of what it recorded is ledger.proof.chain.event_hash of the same, and so is the one returned."""
+    (row,) = append(writer, new("hash", requested(notes="x")))
+    body, prev = superuser.execute("SELECT body, prev_hash FROM events WHERE position = %s", [row.position]).fetchall()[0]
+    at = microseconds(row.recorded_at)
+    assert row.hash == chain.event_hash(prev, row.position, row.version, at, body.encode())
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=200))
+def test_any_text_is_hashed_as_it_was_sent(ledger: str, text: str) -> None:
+    """Bodies and sealed values of any Unicode text are recorded byte for byte, and hash and open in Python too."""
+    event = NewEvent(uuid7(), "text", failed(detail=text), actor=actor_named(text))
+    with connect(ledger, "writer") as writer:
+        (row,) = append(writer, event)
+    with connect(ledger) as conn:
+        (found,) = check_chain(conn, row.position - 1)
+    assert (found.fields["detail"], json.loads(found.body)["actor"]["id"]) == (text, text)
+
+
+def actor_named(name: str) -> Any:
+    """An actor whose id is any text: the part of a body that takes it in clear."""
+    from ledger.envelope import Actor
+
+    return Actor(id=name, kind="human", role="advisor")
+
+
+def test_body_is_recorded_byte_for_byte(writer: Connection, superuser: Connection) -> None:
+    """The text of body, spaces and escapes and all, is what is stored: nothing writes it anew."""
+    event = new("bytes")
+    body = f'{{"id": "{event.id}",\t"stream":"bytes",  "type":"\\u0061.b", "n":1.0, "e":"\\u00e9\\/"}}'
+    (row,) = append_text(writer, f'{{"body":{body},"expected":"any"}}')
+    assert superuser.execute("SELECT body, type FROM events WHERE position = %s", [row.position]).fetchone() == (body, "a.b")
+
+
+@pytest.mark.tampers  # head is set ahead of the clock by hand
+def test_time_does_not_go_back(database_url: str) -> None:
+    """With a clock behind the newest event, the next one gets that event's time, never an earlier one."""
+    with connect(database_url, session_replication_role="replica") as conn:
+        append(conn, new("late"))
+        conn.execute("ALTER TABLE head DISABLE TRIGGER check_head")
+        conn.execute("UPDATE head SET recorded_at = recorded_at + interval '1 hour'")
+        conn.execute("ALTER TABLE head ENABLE ALWAYS TRIGGER check_head")
+        ahead = conn.execute("SELECT recorded_at FROM head").fetchall()[0][0]
+        assert [row.recorded_at for row in append(conn, new("late"), new("late"))] == [ahead, ahead]
+        assert append(conn, new("late"))[0].recorded_at == ahead
+
+
+def test_time_is_the_clock_at_the_append(writer: Connection) -> None:
+    """Events of one transaction get the time of their append, not that of the transaction's beginning."""
+    with writer.transaction():
+        first = append(writer, new("clock"))[0].recorded_at
+        writer.execute("SELECT pg_sleep(0.002)")
+        assert append(writer, new("clock"))[0].recorded_at > first
+
+
+# Expected versions
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [(0, "any"), (2, "any"), (0, "no_stream"), (2, "stream_exists"), (0, 0), (2, 2)],
+)
+def test_an_expectation_that_holds(writer: Connection, length: int, expected: Expected) -> None:
+    """any, no_stream, stream_exists and a number let an event in where they are true of the stream."""
+    stream = f"holds-{length}{expected}"
+    append(writer, *[new(stream) for _ in range(length)])
+    assert append(writer, new(stream, expected=expected))[0].version == length + 1
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [(2, "no_stream"), (0, "stream_exists"), (0, 1), (2, 0), (2, 1), (2, 3), (2, "02"), (2, "2.0"), (2, "all"), (2, -1)],
+)
+def test_an_expectation_that_fails(writer: Connection, superuser: Connection, length: int, expected: Any) -> None:
+    """An expectation that is not true of the stream raises AL003, says what was expected and what is, and records nothing."""
+    stream = f"fails-{length}{expected}"
+    append(writer, *[new(stream) for _ in range(length)])
+    event = new(stream, expected=expected)
+    with refused("AL003") as refusal:
+        append(writer, new("innocent"), event)
+    assert refusal.detail == {
+        "line": 2,
+        "id": str(event.id),
+        "stream": stream,
+        "expected": str(expected),
+        "actual": length,
+    }
+    assert superuser.execute("SELECT count(*) FROM events WHERE stream = %s", [stream]).fetchone() == (length,)
+
+
+def test_expectations_see_the_lines_before_them(writer: Connection) -> None:
+    """Within a batch each line's expectation is of the stream as the lines before it leave it."""
+    rows = append(
+        writer,
+        new("grow", expected="no_stream"),
+        new("grow", expected="stream_exists"),
+        new("grow", expected=2),
+        new("other-grow", expected=0),
+        new("grow", expected=3),
+    )
+    assert [row.version for row in rows] == [1, 2, 3, 1, 4]
+    with refused("AL003"):
+        append(writer, new("twice", expected="no_stream"), new("twice", expected="no_stream"))
+
+
+# Replays and conflicts of ids
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        new("replay-plain", failed()),
+        new("replay-sealed", requested(notes="n", objectives=["a", "b"]), expected="no_stream"),
+        new("replay-", requested("client-r"), expected=0),
+    ],
+    ids=["plain", "sealed", "numbered"],
+)
+def test_a_replay_returns_the_original(writer: Connection, superuser: Connection, event: NewEvent) -> None:
+    """The same id and content again, with fresh salts and whatever expected, returns the first row and records nothing."""
+    (first,) = append(writer, event)
+    append(writer, new(first.stream), new("replay-"))
+    before = superuser.execute("SELECT position FROM head").fetchone()
+    for attempt in (line(event), line(event), edited(event, expected="17")):
+        (again,) = append_text(writer, attempt)
+        assert again.replayed
+        assert again._replace(replayed=False) == first
+    assert superuser.execute("SELECT position FROM head").fetchone() == before
+
+
+def test_replays_stand_among_new_lines(writer: Connection) -> None:
+    """A batch may mix replays and new events: replays take no version, and the rows stay in the order of the lines."""
+    old = [new("mixed", requested("client-m")), new("mixed")]
+    first = append(writer, *old)
+    rows = append(writer, new("mixed", expected=2), old[1], new("mixed", expected=3), old[0])
+    assert [(row.version, row.replayed) for row in rows] == [(3, False), (2, True), (4, False), (1, True)]
+    assert (rows[3].position, rows[1].position) == (first[0].position, first[1].position)
+
+
+OTHER_CONTENT: dict[str, Callable[[NewEvent], NewEvent]] = {
+    "data": lambda event: new(event.stream, requested(amount_usd=2), id=event.id),
+    "sealed value": lambda event: new(event.stream, requested("client-2"), id=event.id),
+    "sealed value more": lambda event: new(event.stream, requested(notes="n"), id=event.id),
+    "stream": lambda event: new("elsewhere", event.event, id=event.id),
+    "numbered stream": lambda event: new("elsewhere-", event.event, id=event.id),
+    "type": lambda event: new(event.stream, failed(), id=event.id),
+    "actor": lambda event: NewEvent(event.id, event.stream, event.event, actor_named("else")),
+    "causation": lambda event: NewEvent(event.id, event.stream, event.event, event.actor, causation=uuid7()),
+}
+
+
+@pytest.mark.parametrize("other", OTHER_CONTENT)
+def test_an_id_with_other_content_is_refused(writer: Connection, superuser: Connection, other: str) -> None:
+    """An id that is recorded with other data, sealed values, stream, type, actor or cause raises AL002."""
+    event = new(f"conflict {other}", requested())
+    append(writer, event)
+    before = superuser.execute("SELECT position FROM head").fetchone()
+    with refused("AL002") as refusal:
+        append(writer, new("innocent"), OTHER_CONTENT[other](event))
+    assert (refusal.detail["line"], refusal.detail["id"]) == (2, str(event.id))
+    assert superuser.execute("SELECT position FROM head").fetchone() == before
+
+
+def test_an_id_twice_in_a_batch_is_refused(writer: Connection, nothing_recorded: None) -> None:
+    """One id on two lines of a batch raises unique_violation, same content or not: there is no order to prefer."""
+    event = new("doubled")
+    for second in (event, new("doubled", id=event.id), new("doubled-else", failed("other"), id=event.id)):
+        with refused("23505"):
+            append(writer, new("innocent"), event, second)
+
+
+# Numbered streams
+
+
+def test_numbers_count_without_gaps(writer: Connection, superuser: Connection) -> None:
+    """A stream "count-" becomes count-1, count-2 …; a batch that fails, or is rolled back, uses up no number."""
+    assert [row.stream for row in append(writer, new("count-"), new("other-count-"), new("count-"))] == [
+        "count-1",
+        "other-count-1",
+        "count-2",
+    ]
+    with refused("AL003"):
+        append(writer, new("count-"), new("count-", expected="stream_exists"))
+    with writer.transaction(force_rollback=True):
+        assert append(writer, new("count-"))[0].stream == "count-3"
+    (row,) = append(writer, new("count-", requested(), expected="no_stream"))
+    assert (row.stream, row.version) == ("count-3", 1)
+    assert append(writer, new("count-3", expected=1))[0].version == 2
+    last = superuser.execute("SELECT last FROM stream_numbers WHERE category = 'count-'").fetchone()
+    assert last == (3,)
+    assert [e.stream for e in check_chain(superuser, row.position - 1)][:2] == ["count-3", "count-3"]
+
+
+def test_replayed_numbers_use_up_none(writer: Connection) -> None:
+    """A replay of a numbered stream's first event gets its old number, and the new one beside it the next."""
+    event = new("again-")
+    append(writer, event)
+    assert [row.stream for row in append(writer, event, new("again-"), event)] == ["again-1", "again-2", "again-1"]
+
+
+def test_a_number_goes_into_the_body_by_its_place_only(writer: Connection, nothing_recorded: None) -> None:
+    """A body for a numbered stream whose last members are not stream and type is refused with AL001, not guessed at."""
+    event = new("place-")
+    body = {"stream": "place-", "type": "x", "id": str(event.id)}
+    with refused("AL001") as refusal:
+        append_text(writer, json.dumps({"body": body, "expected": "any"}))
+    assert "stream" in refusal.message
+
+
+# Commitments
+
+
+MISMATCHES: dict[str, dict[str, Any]] = {
+    "another salt": {"salts": lambda salts: {**salts, "notes": "00" * 32}},
+    "a short salt": {"salts": lambda salts: {**salts, "notes": salts["notes"][:62]}},
+    "no salt": {"salts": lambda salts: {"client_id": salts["client_id"]}},
+    "null salt": {"salts": lambda salts: {**salts, "notes": None}},
+    "no salts": {"salts": None},
+    "swapped salts": {"salts": lambda salts: {"client_id": salts["notes"], "notes": salts["client_id"]}},
+    "another value": {"fields": lambda fields: {**fields, "notes": "other"}},
+    "no value": {"fields": lambda fields: {"client_id": fields["client_id"]}},
+    "one value more": {"fields": lambda fields: {**fields, "prompt": "x"}},
+    "another name": {"fields": lambda fields: {"client_id": fields["client_id"], "detail": fields["notes"]}},
+    "no values": {"fields": {}},
+    "null commitment": {"body": lambda body: {**body, "sealed": {**body["sealed"], "notes": None}}},
+    "one commitment more": {"body": lambda body: {**body, "sealed": {**body["sealed"], "prompt": "00" * 32}}},
+    "one commitment less": {"body": lambda body: {**body, "sealed": {"notes": body["sealed"]["notes"]}}},
+    "upper case": {"body": lambda body: {**body, "sealed": {n: c.upper() for n, c in body["sealed"].items()}}},
+}
+
+
+@pytest.mark.parametrize("mismatch", MISMATCHES)
+def test_commitments_must_open(writer: Connection, nothing_recorded: None, mismatch: str) -> None:
+    """A wrong, missing or additional salt, value or commitment raises AL004, though another field opens."""
+    event = new("opens", requested("client-o", notes="note"))
+    with refused("AL004") as refusal:
+        append_text(writer, line(new("innocent")) + "\n" + edited(event, **MISMATCHES[mismatch]))
+    assert (refusal.detail["line"], refusal.detail["id"]) == (2, str(event.id))
+
+
+def test_a_value_twice_does_not_stand_for_two(writer: Connection, nothing_recorded: None) -> None:
+    """A field that is repeated does not make up for one that is missing: AL004."""
+    event = new("opens", requested("client-o", notes="note"))
+    found = json.loads(line(event))
+    doubled = f'{{"client_id":"client-o","client_id":"client-o"}}'  # noqa: F541
+    rest = json.dumps({name: found[name] for name in ("body", "expected", "salts")})
+    with refused("AL004"):
+        append_text(writer, f'{rest[:-1]},"fields":{doubled}}}')
+
+
+def test_a_replay_must_open_too(writer: Connection) -> None:
+    """A line that repeats a recorded event with values that do not open is refused with AL004, not taken for a replay."""
+    event = new("opens", requested("client-o", notes="note"))
+    append(writer, event)
+    with refused("AL004"):
+        append_text(writer, edited(event, **MISMATCHES["another value"]))
+
+
+# A stream belongs to one client
+
+
+def test_a_stream_keeps_its_client(writer: Connection, superuser: Connection) -> None:
+    """An event that names another client than the stream's raises AL005 and records nothing; its own client is welcome."""
+    append(writer, new("client", requested("ann")), new("client", requested("ann")), new("client", failed()))
+    before = superuser.execute("SELECT position FROM head").fetchone()
+    with refused("AL005") as refusal:
+        append(writer, new("innocent"), new("client", requested("bob")))
+    assert refusal.detail == {"stream": "client"}
+    assert superuser.execute("SELECT position FROM head").fetchone() == before
+    assert superuser.execute("SELECT client_id FROM stream_clients WHERE stream = 'client'").fetchall() == [("ann",)]
+
+
+def test_two_clients_do_not_share_a_new_stream(writer: Connection, nothing_recorded: None) -> None:
+    """Two clients for one stream in its very first batch raise AL005 as well."""
+    with refused("AL005"):
+        append(writer, new("both", requested("ann")), new("both", requested("bob")))
+
+
+# Malformed lines
+
+
+MALFORMED = {
+    "not JSON": ("22P02", "{"),
+    "empty line": ("22P02", "\n"),
+    "an array": ("22023", "[1]"),
+    "a number": ("22023", "1"),
+    "no body": ("AL001", '{"expected":"any"}'),
+    "a body that is a string": ("22023", '{"body":"x","expected":"any"}'),
+    "a body that is an array": ("22023", '{"body":[],"expected":"any"}'),
+    "no id": ("AL001", '{"body":{"stream":"s","type":"t"},"expected":"any"}'),
+    "no stream": ("AL001", '{"body":{"id":"<id>","type":"t"},"expected":"any"}'),
+    "no type": ("AL001", '{"body":{"id":"<id>","stream":"s"},"expected":"any"}'),
+    "no expected": ("AL001", '{"body":{"id":"<id>","stream":"s","type":"t"}}'),
+    "an id that is none": ("22P02", '{"body":{"id":"x","stream":"s","type":"t"},"expected":"any"}'),
+    "values without commitments": (
+        "AL001",
+        '{"body":{"id":"<id>","stream":"s","type":"t"},"expected":"any","fields":{"a":1},"salts":{}}',
+    ),
+    "commitments without values": (
+        "AL001",
+        '{"body":{"id":"<id>","sealed":{"a":"00"},"stream":"s","type":"t"},"expected":"any"}',
+    ),
+    "commitments in an array": (
+        "22023",
+        '{"body":{"id":"<id>","sealed":[],"stream":"s","type":"t"},"expected":"any","fields":{"a":1},"salts":{}}',
+    ),
+    "U+0000": ("22P05", '{"body":{"id":"<id>","stream":"\\u0000","type":"t"},"expected":"any"}'),
+    "a lone surrogate": ("22P02", '{"body":{"id":"<id>","stream":"\\ud800","type":"t"},"expected":"any"}'),
+    "an empty stream": ("23514", '{"body":{"id":"<id>","stream":"","type":"t"},"expected":"any"}'),
+    "a long stream": ("23514", '{"body":{"id":"<id>","stream":"' + "é" * 101 + '","type":"t"},"expected":"any"}'),
+    "an empty type": ("23514", '{"body":{"id":"<id>","stream":"s","type":""},"expected":"any"}'),
+    "a long body": (
+        "23514",
+        '{"body":{"data":"' + "x" * 1024 * 1024 + '","id":"<id>","stream":"s","type":"t"},"expected":"any"}',
+    ),
+}
+
+
+@pytest.mark.parametrize("malformed", MALFORMED)
+def test_a_malformed_line_is_refused(writer: Connection, nothing_recorded: None, malformed: str) -> None:
+    """Each kind of malformed line has its SQLSTATE, one that ledger.errors knows, and takes the whole batch with it."""
+    from ledger.errors import BY_SQLSTATE, InvalidEvent
+
+    sqlstate, text = MALFORMED[malformed]
+    with refused(sqlstate) as refusal:
+        append_text(writer, line(new("innocent")) + "\n" + text.replace("<id>", str(uuid7())))
+    assert BY_SQLSTATE[sqlstate] is InvalidEvent
+    if sqlstate == "AL001":
+        assert refusal.detail["line"] == 2
+
+
+# All or nothing
+
+
+def test_a_failing_line_takes_its_batch_with_it(writer: Connection, nothing_recorded: None) -> None:
+    """Wherever in a batch the refused line stands, no table keeps anything of the batch."""
+    innocent = [new("all-", requested("client-a")), new("all", requested("client-b"))]
+    for at in range(3):
+        batch = [*innocent[:at], new("all-x", expected=9), *innocent[at:]]
+        with refused("AL003"):
+            append(writer, *batch)
+
+
+def test_a_rolled_back_append_leaves_nothing(writer: Connection, nothing_recorded: None) -> None:
+    """append() is part of its caller's transaction."""
+    with writer.transaction(force_rollback=True):
+        append(writer, new("rolled-", requested("client-x")))

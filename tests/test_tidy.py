@@ -1,0 +1,172 @@
+"""House rules, held by a test: sizes, words, addresses, SQL from files, and what proof code may import."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CODE = ("schema", "ledger", "projections", "api")
+TEXT_SUFFIXES = {
+    ".css",
+    ".html",
+    ".js",
+    ".json",
+    ".lock",
+    ".md",
+    ".py",
+    ".sh",
+    ".sql",
+    ".toml",
+    ".txt",
+    ".yaml",
+    ".yml",
+    "",
+}
+PROSE_SUFFIXES = {".html", ".js", ".md", ".py", ".sql"}
+FILE_LINES = 320
+FUNCTION_LINES = 60
+PROOF_IMPORTS = {"cryptography", "orjson", "rfc8785", "ledger"} | sys.stdlib_module_names
+SQL_METHODS = {"copy", "execute", "executemany", "stream"}
+
+# Each is put together from halves, so that this file does not hold what it forbids.
+UNFINISHED = re.compile(
+    r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "X" + "XX", "HA" + "CK"]) + r")\b"
+    r"|(?i:" + "|".join(["for" + r" now\b", "place" + "holder", "simpli" + "fied version", r"\bst" + r"ub\b"]) + ")"
+)
+HOSTS = re.compile(
+    "|".join(["py" + r"pi\.org", "pythonhos" + r"ted\.org", "npm" + r"js\.(org|com)", r"deb\.deb" + r"ian\.org"])
+)
+# A path that exists on one machine alone: somebody's home, or the folder this is being built in.
+MACHINE_PATHS = re.compile(r"/(?:ho" + r"me|Us" + r"ers)/\w|/(?:wo" + r"rk|fa" + r"rm)/\w")
+
+
+def files() -> list[Path]:
+    """Every file that is in git or would be added to it, relative to the repository."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("these rules are about what is in git, and this is no clone")
+    # A clone may belong to another user than the one who tests it.
+    listing = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [Path(name) for name in names if (ROOT / name).is_file()]
+
+
+def read(path: Path) -> str:
+    """The text of a file of the repository."""
+    return (ROOT / path).read_text("utf-8")
+
+
+def modules(*folders: str) -> list[Path]:
+    """The Python files below some folders."""
+    return [path for path in files() if path.suffix == ".py" and path.parts[0] in folders]
+
+
+def lines_with(pattern: re.Pattern[str], suffixes: set[str]) -> list[str]:
+    """`path:line: text` wherever the pattern stands in a file with one of the suffixes."""
+    return [
+        f"{path}:{number}: {line.strip()}"
+        for path in files()
+        if path.suffix in suffixes
+        for number, line in enumerate(read(path).splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+
+def formatted_sql(source: str) -> Iterator[int]:
+    """Lines where a query is put together from text: an f-string, % or + on text, or str.format."""
+    for node in ast.walk(ast.parse(source)):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in SQL_METHODS):
+            continue
+        for query in node.args[:1]:
+            made = isinstance(query, ast.JoinedStr)
+            made |= isinstance(query, ast.BinOp) and any(is_text(side) for side in (query.left, query.right))
+            made |= isinstance(query, ast.Call) and isinstance(query.func, ast.Attribute) and is_text(query.func.value)
+            if made:
+                yield node.lineno
+
+
+def is_text(node: ast.expr) -> bool:
+    """Whether an expression is a string as written."""
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def imported(source: str) -> set[str]:
+    """The top-level names of all that a module imports."""
+    nodes = list(ast.walk(ast.parse(source)))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    whence = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    return {name.partition(".")[0] for name in plain | whence}
+
+
+def test_files_are_short() -> None:
+    """No module outside the tests grows past FILE_LINES."""
+    sizes = {str(path): len(read(path).splitlines()) for path in modules(*CODE)}
+    assert {path: lines for path, lines in sizes.items() if lines > FILE_LINES} == {}
+
+
+def test_functions_fit_a_screen() -> None:
+    """No function outside the tests grows past FUNCTION_LINES."""
+    sizes = {
+        f"{path}:{node.lineno} {node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
+        for path in modules(*CODE)
+        for node in ast.walk(ast.parse(read(path)))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {name: lines for name, lines in sizes.items() if lines > FUNCTION_LINES} == {}
+
+
+def test_nothing_is_left_for_later() -> None:
+    """No file announces that it is unfinished."""
+    assert lines_with(UNFINISHED, PROSE_SUFFIXES) == []
+
+
+def test_no_file_names_a_registry_or_a_machine() -> None:
+    """Where packages come from is the installing machine's business, and so are its folders."""
+    assert lines_with(HOSTS, TEXT_SUFFIXES) == []
+    assert lines_with(MACHINE_PATHS, TEXT_SUFFIXES) == []
+
+
+def test_the_lock_pins_everything_and_names_no_index() -> None:
+    """Each requirement in requirements.lock is one version with hashes, and no line is an option."""
+    blocks = re.split(r"\n(?=\S)", re.sub(r"(?m)^\s*#.*\n", "", read(Path("requirements.lock"))).strip())
+    assert [
+        block for block in blocks if not re.match(r"[\w.-]+==\S+(?: ; .*)? \\\n +--hash=sha256:\w{64}", block)
+    ] == []
+
+
+def test_no_query_is_put_together_from_text() -> None:
+    """SQL comes from files, constants, or psycopg.sql: never an f-string or a concatenation."""
+    found = [f"{path}:{line}" for path in modules(*CODE, "tests") for line in formatted_sql(read(path))]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    ['c.execute(f"SELECT {x}")', 'c.execute("SELECT " + x)', 'c.copy("COPY %s" % x)', 'c.execute("DROP {}".format(x))'],
+)
+def test_the_search_for_such_queries_finds_them(call: str) -> None:
+    """Each way to put a query together from text is seen."""
+    assert list(formatted_sql(call)) == [1]
+
+
+def test_proof_code_stands_on_little() -> None:
+    """The auditor's code imports the standard library, cryptography, the JSON libraries, and its own package."""
+    beyond = {str(path): imported(read(path)) - PROOF_IMPORTS for path in modules("ledger") if path.parts[1] == "proof"}
+    assert beyond
+    assert {path: names for path, names in beyond.items() if names} == {}
+
+
+def test_no_handler_catches_everything() -> None:
+    """Each handler outside the tests names what it handles."""
+    handlers = [
+        f"{path}:{node.lineno}"
+        for path in modules(*CODE)
+        for node in ast.walk(ast.parse(read(path)))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"})
+    ]
+    assert handlers == []

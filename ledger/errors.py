@@ -97,6 +97,8 @@ BY_SQLSTATE: dict[str, type[LedgerError]] = {
     "23505": IdConflict,  # twice in one batch: no earlier row to compare with
     "23514": InvalidEvent,  # a check constraint: name or size out of bounds
     "22P02": InvalidEvent,  # not JSON, or not a UUID
+    "22P05": InvalidEvent,  # U+0000 in a string
+    "22023": InvalidEvent,  # JSON of another kind than an object, or a salt that is not hex
 }
 
 

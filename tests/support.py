@@ -73,7 +73,7 @@ def edited(event: NewEvent, **changes: Any) -> str:
     found = json.loads(encode(event))
     for name, change in changes.items():
         found[name] = change(found.get(name)) if callable(change) else change
-    return json.dumps(found)
+    return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass

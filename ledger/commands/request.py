@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ledger.errors import NotFound, Refused
-from schema.events import Event, RecommendationRecorded, RequestFailed
 
 CATEGORY = "request-"
 
@@ -43,10 +42,9 @@ def fold(types: Iterable[str]) -> RequestState:
     return state
 
 
-def answer(state: RequestState, event: RecommendationRecorded | RequestFailed) -> Event:
-    """The event, if the request still waits for an answer. Raises NotFound, or Refused `request-finished`."""
+def check_answer(state: RequestState) -> None:
+    """Whether the request still waits for an answer. Raises NotFound, or Refused `request-finished`."""
     if state.status is None:
         raise NotFound("request-unknown", "there is no such request")
     if state.status != "queued":
         raise Refused("request-finished", f"the request is {state.status} already: it takes no further answer")
-    return event

@@ -1,7 +1,8 @@
 -- Takes up to "most" queued requests for this worker until the lease runs out; a claim that ran out is anybody's again.
--- Two workers at once: the second waits for the first one's row and then finds it taken.
+-- "attempt" counts the claims of a request, the first being 1. Two workers at once: the second waits for the first
+-- one's row and then finds it taken.
 CREATE OR REPLACE FUNCTION claim_requests(worker text, lease interval, most integer)
-RETURNS TABLE (request_id bigint)
+RETURNS TABLE (request_id bigint, attempt integer)
 LANGUAGE sql VOLATILE SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
@@ -17,7 +18,7 @@ AS $$
     ORDER BY r.id
     LIMIT most
     ON CONFLICT (request_id) DO UPDATE
-        SET worker = excluded.worker, expires_at = excluded.expires_at
+        SET worker = excluded.worker, expires_at = excluded.expires_at, attempt = held.attempt + 1
         WHERE held.expires_at <= clock_timestamp()
-    RETURNING held.request_id
+    RETURNING held.request_id, held.attempt
 $$;

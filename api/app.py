@@ -1,0 +1,84 @@
+"""The application: one factory with explicit arguments, and the lifetime of what it opens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from api import errors, metrics
+from api.agents.builtin import BuiltinAgent
+from api.auth import Tokens
+from api.readers import Readers
+from api.routes import health, portfolio, recommendations, schemas
+from api.service import Ledger
+from api.settings import AppSettings
+from api.worker import Worker
+from ledger.database import conninfo
+from ledger.writer import Writer
+from projections.projector import Projector
+
+# Two sealed fields of 8 MiB, escaped, with room for the rest.
+MAX_REQUEST_BYTES = 20 * 1024 * 1024
+
+DESCRIPTION = """
+Every input, model output and human override, appended to a hash-chained table; what you read here is derived from it.
+Errors are `application/problem+json`. Writes take an `Idempotency-Key` and answer with `Ledger-Position` and
+`Ledger-Hash`. Reads see everything acknowledged before them.
+"""
+
+
+def create_app(settings: AppSettings) -> FastAPI:
+    """The HTTP application. It opens the database when it starts and closes it when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await _open(app, settings, stack)
+            yield
+
+    app = FastAPI(
+        title="advice-ledger",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        max_body_size=MAX_REQUEST_BYTES,
+        redoc_url=None,
+    )
+    app.state.registry = CollectorRegistry()
+    errors.install(app)
+    metrics.install(app, app.state.registry)
+    for module in (portfolio, recommendations, schemas, health):
+        app.include_router(module.router)
+    return app
+
+
+async def _open(app: FastAPI, settings: AppSettings, stack: AsyncExitStack) -> None:
+    """Starts writer, readers, projector and worker; they stop in the opposite order."""
+
+    def connection(role: str, **more: str) -> str:
+        return conninfo(settings.database_url, role, schema=settings.schema_name, **more)
+
+    readers = Readers(
+        connection("reader", application="advice-ledger reader", statement_timeout="30s"),
+        most=settings.readers,
+        patience_s=settings.patience_s,
+    )
+    await readers.open()
+    stack.push_async_callback(readers.close)
+    writer = Writer(
+        connection("writer", application="advice-ledger writer", statement_timeout="30s"), patience_s=settings.patience_s
+    )
+    await writer.start()
+    stack.push_async_callback(writer.close)
+    projector = Projector(settings.database_url, schema=settings.schema_name)
+    projector.start()
+    stack.callback(projector.stop)
+    ledger = Ledger(writer, readers, Tokens(readers), settings.patience_s)
+    app.state.ledger = ledger
+    if settings.run_worker:
+        worker = Worker(ledger, BuiltinAgent(), connection("writer", application="advice-ledger worker"))
+        worker.start()
+        stack.push_async_callback(worker.stop)

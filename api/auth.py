@@ -1,0 +1,91 @@
+"""Who is calling: bearer tokens, looked up by their SHA-256; a permission is a type in a route's signature."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from time import monotonic
+from typing import Annotated, Literal
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+
+from api.errors import ApiError
+from api.readers import Readers
+from ledger.envelope import Actor
+
+# A revoked token works for at most this long after.
+CACHE_S = 1.0
+CACHE_TOKENS = 10_000
+
+LOOK_UP = "SELECT name, role FROM authenticate(%s)"
+
+Role = Literal["advisor", "compliance", "auditor", "agent", "admin"]
+ROLES: tuple[Role, ...] = ("advisor", "compliance", "auditor", "agent", "admin")
+KINDS: dict[str, Literal["human", "agent", "service"]] = {"agent": "agent"}
+
+# What each role may do. Administrators manage tokens from the command line and read; they record nothing.
+MAY: dict[str, frozenset[str]] = {
+    "request portfolios": frozenset({"advisor"}),
+    "answer requests": frozenset({"agent"}),
+    "read": frozenset(ROLES),
+}
+
+
+class Tokens:
+    """Callers by token, asked of the database at most once a second each."""
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+        self._known: dict[bytes, tuple[float, Actor]] = {}
+
+    async def actor(self, token: str) -> Actor | None:
+        """Who holds this token; None when nobody does."""
+        digest = sha256(token.encode("utf-8", "surrogateescape")).digest()
+        now = monotonic()
+        known = self._known.get(digest)
+        if known is not None and known[0] > now:
+            return known[1]
+        found = await self._readers.fetch_one(LOOK_UP, [digest])
+        if found is None:
+            self._known.pop(digest, None)
+            return None
+        name, role = found
+        actor = Actor(id=name, kind=KINDS.get(role, "human"), role=role)
+        if len(self._known) >= CACHE_TOKENS:
+            self._known.clear()
+        self._known[digest] = (now + CACHE_S, actor)
+        return actor
+
+
+class Permission(HTTPBearer):
+    """Lets through callers whose role may do this, as an Actor; others get 401 or 403."""
+
+    def __init__(self, action: str) -> None:
+        super().__init__(scheme_name="token", description="From `advice-ledger tokens create`.", auto_error=False)
+        self.action = action
+
+    async def __call__(self, request: Request) -> Actor:  # type: ignore[override]
+        """The caller. Raises ApiError."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise ApiError(
+                401,
+                "no-token",
+                "send a token: Authorization: Bearer …; make one with `advice-ledger tokens create`",
+                {"WWW-Authenticate": "Bearer"},
+            )
+        tokens: Tokens = request.app.state.ledger.tokens
+        actor = await tokens.actor(token.strip())
+        if actor is None:
+            raise ApiError(
+                401, "unknown-token", "the token is unknown or revoked", {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+            )
+        if actor.role not in MAY[self.action]:
+            needed = " or ".join(sorted(MAY[self.action]))
+            raise ApiError(403, "wrong-role", f"to {self.action} takes the role {needed}; this token has {actor.role}")
+        return actor
+
+
+Requester = Annotated[Actor, Depends(Permission("request portfolios"))]
+Answerer = Annotated[Actor, Depends(Permission("answer requests"))]
+Reader = Annotated[Actor, Depends(Permission("read"))]

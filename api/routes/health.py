@@ -1,0 +1,104 @@
+"""Is it alive, is it ready, and what does it count."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import orjson
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+
+from api.service import Ledger
+from ledger.errors import Unavailable
+from ledger.store import AsyncConnection
+
+router = APIRouter(tags=["operation"])
+
+STATE = """
+    SELECT h.origin, h.position, encode(h.hash, 'hex'), p.name, p.position, p.error
+    FROM head h LEFT JOIN projections p ON true
+    ORDER BY p.name
+"""
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+class ProjectionState(BaseModel):
+    """Where a read model stands; `lag` counts events it has not folded yet."""
+
+    name: str
+    position: int
+    lag: int
+    error: str | None
+
+
+class Readiness(BaseModel):
+    """Whether this process can record and answer."""
+
+    status: Literal["ready", "not ready"]
+    reasons: list[str]
+    origin: str | None
+    position: int | None
+    hash: str | None
+    projections: list[ProjectionState]
+
+
+@router.get("/healthz", response_model=Alive)
+async def healthz() -> Response:
+    """Whether the process answers; says nothing of the database."""
+    return Response(b'{"status":"alive"}', media_type="application/json")
+
+
+@router.get(
+    "/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Not ready; see reasons."}}
+)
+async def readyz(request: Request) -> Response:
+    """Whether the database answers and every read model follows."""
+    ledger: Ledger = request.app.state.ledger
+    try:
+        state = _readiness(await ledger.readers.run(_rows))
+    except Unavailable as error:
+        state = Readiness(
+            status="not ready", reasons=[str(error)], origin=None, position=None, hash=None, projections=[]
+        )
+    return Response(
+        orjson.dumps(state.model_dump()), 200 if state.status == "ready" else 503, media_type="application/json"
+    )
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(request: Request) -> Response:
+    """Counters in the Prometheus text format. No personal data is in them."""
+    return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _rows(conn: AsyncConnection) -> list[tuple[Any, ...]]:
+    return await (await conn.execute(STATE, prepare=True)).fetchall()
+
+
+def _readiness(rows: list[tuple[Any, ...]]) -> Readiness:
+    if not rows:
+        raise Unavailable("this database has no ledger yet: run advice-ledger migrate")
+    origin, head, head_hash = rows[0][:3]
+    projections = [
+        ProjectionState(name=name, position=position, lag=head - position, error=error)
+        for *_, name, position, error in rows
+        if name is not None
+    ]
+    reasons = [f"the read model {found.name} stands still: run advice-ledger rebuild" for found in projections if found.error]
+    if not projections:
+        reasons.append("no read model was built: run advice-ledger rebuild")
+    return Readiness(
+        status="not ready" if reasons else "ready",
+        reasons=reasons,
+        origin=origin,
+        position=head,
+        hash=head_hash,
+        projections=projections,
+    )

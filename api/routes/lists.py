@@ -1,0 +1,69 @@
+"""One way to read a list or one row of a read model, for every route."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from fastapi.responses import Response
+
+from api.routes.common import Paging, decode_cursor, page
+from api.service import Ledger
+from ledger.store import AsyncConnection
+from projections import reads
+from projections.engine import projection
+
+
+async def read_page(ledger: Ledger, name: str, filters: Mapping[str, object | None], asked: Paging) -> Response:
+    """A page of the read model `name`; filters that are None do not apply."""
+    wanted = {key: value for key, value in filters.items() if value is not None}
+    as_of = asked.as_of
+    if asked.cursor is not None:
+        wanted["before_id"], position = decode_cursor(asked.cursor)
+        as_of = position if position is not None else as_of
+
+    async def work(conn: AsyncConnection) -> tuple[list[dict[str, Any]], int | None]:
+        moment = await _moment(ledger, conn, name, as_of, asked.consistency)
+        found = await reads.rows(conn, projection(name), wanted, moment=moment, limit=asked.limit + 1)
+        return found, moment.position
+
+    items, position = await ledger.readers.run(work)
+    return page(items, asked.limit, position)
+
+
+async def read_one(
+    ledger: Ledger,
+    name: str,
+    row_id: int,
+    as_of: int | datetime | None,
+    consistency: Literal["strong", "eventual"],
+    stream: str | None = None,
+) -> dict[str, Any] | None:
+    """One row by id, or None. Where the caller does not know its `stream`, the id is the position of an event in it."""
+
+    async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
+        moment = await _moment(ledger, conn, name, as_of, consistency)
+        if moment.position is not None:
+            within = stream or await reads.stream_at(conn, row_id)
+            if within is None:
+                return []
+            moment = reads.Moment(moment.position, within)
+        return await reads.rows(conn, projection(name), {"id": row_id}, moment=moment, limit=1)
+
+    found = await ledger.readers.run(work)
+    return found[0] if found else None
+
+
+async def _moment(
+    ledger: Ledger,
+    conn: AsyncConnection,
+    name: str,
+    as_of: int | datetime | None,
+    consistency: Literal["strong", "eventual"],
+) -> reads.Moment:
+    if as_of is not None:
+        return reads.Moment(await reads.resolve(conn, as_of))
+    if consistency == "strong":
+        await reads.caught_up(conn, projection(name), patience_s=ledger.patience_s)
+    return reads.Moment()

@@ -1,0 +1,119 @@
+"""What a row of the benchmark says: a figure beside its peer or limit, the target of the design, and whether it is met."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A bound on the ratio to the peer, or on the figure itself. Both sides of it stand in the figure's own unit."""
+
+    sense: Literal["at least", "at most"]
+    bound: float
+    of: Literal["ratio", "figure"] = "ratio"
+
+    def met_by(self, value: float) -> bool:
+        """Whether `value` keeps the bound."""
+        return value >= self.bound if self.sense == "at least" else value <= self.bound
+
+    def __str__(self) -> str:
+        return f"{self.sense} {number(self.bound)}{' x' if self.of == 'ratio' else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the table. `ratio` is value / peer_value, the median over rounds where there were rounds."""
+
+    row: int
+    what: str
+    value: float
+    unit: str
+    peer: str = ""
+    peer_value: float | None = None
+    ratio: float | None = None
+    target: Target | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is kept; None without one."""
+        if self.target is None:
+            return None
+        judged = self.ratio if self.target.of == "ratio" else self.value
+        return judged is not None and self.target.met_by(judged)
+
+
+def beside(
+    row: int,
+    what: str,
+    unit: str,
+    ours: Sequence[float],
+    peer: str,
+    theirs: Sequence[float],
+    target: Target | None = None,
+    **detail: Any,
+) -> Figure:
+    """A figure from rounds in which both sides were measured in turn: medians, and the median of the rounds' ratios."""
+    ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
+    rounds = {"ours": list(ours), "peer": list(theirs), "ratios": ratios}
+    value, peer_value = statistics.median(ours), statistics.median(theirs)
+    return Figure(
+        row, what, value, unit, peer, peer_value, statistics.median(ratios), target, {**detail, "rounds": rounds}
+    )
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of all values does not exceed. `values` is not empty."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, max(0, -(-int(share * 1000) * len(ordered) // 1000) - 1))]
+
+
+def number(value: float) -> str:
+    """Three digits that matter, without exponents: 1234567 -> 1,234,567; 3.14159 -> 3.14."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def show(figures: Sequence[Figure], console: Console) -> None:
+    """Prints the table."""
+    table = Table(title="Section 7, measured side by side", title_justify="left")
+    for name in ("row", "what"):
+        table.add_column(name, overflow="fold")
+    for name in ("figure", "peer figure", "ratio", "target"):
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("peer or limit", overflow="fold")
+    table.add_column("met")
+    for found in figures:
+        table.add_row(*cells(found))
+    console.print(table)
+
+
+def cells(found: Figure) -> tuple[str, ...]:
+    """A figure as the table's columns."""
+    met = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[found.met]
+    return (
+        str(found.row),
+        found.what,
+        f"{number(found.value)} {found.unit}",
+        "" if found.peer_value is None else f"{number(found.peer_value)} {found.unit}",
+        "" if found.ratio is None else number(found.ratio),
+        "" if found.target is None else str(found.target),
+        found.peer,
+        met,
+    )
+
+
+def write(path: Path, figures: Sequence[Figure], about: dict[str, Any]) -> None:
+    """Writes what was measured, with where and how, as JSON."""
+    rows = [{**asdict(found), "met": found.met} for found in figures]
+    path.write_text(json.dumps({**about, "figures": rows}, indent=1) + "\n", "utf-8")

@@ -1,0 +1,310 @@
+"""Migrating: every way to a schema leads to the same one, and a wrong history is refused before anything changes."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from ledger.proof.chain import genesis_hash
+from schema import migrate as runner
+from schema.migrate import EditedMigration, MigrationError, NewerSchema, NotPermitted, ServerTooOld, migrate, pending
+from tests.schema.render import render
+from tests.support import (
+    Connection,
+    append,
+    check_chain,
+    connect,
+    login_role,
+    new,
+    refused,
+    scratch_database,
+    session_of,
+)
+
+MIGRATIONS = [file.stem for file in sorted((runner.HERE / "migrations").glob("*.sql"))]
+KNOWN_ROLES = ("owner", *runner.ROLES)
+
+
+@pytest.fixture
+def conn(server_url: str) -> Iterator[Connection]:
+    """A superuser's connection to a database with nothing in it."""
+    with scratch_database(server_url) as url, psycopg.connect(url, autocommit=True) as found:
+        yield found
+
+
+@pytest.fixture
+def edition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of schema/ that migrate() takes for its own, to be made into an older, newer or edited version."""
+    shutil.copytree(runner.HERE, tmp_path / "schema", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(runner, "HERE", tmp_path / "schema")
+    return tmp_path / "schema"
+
+
+@pytest.fixture
+def other_schema(server_url: str) -> Iterator[str]:
+    """A name for a ledger whose roles do not exist yet; they are gone again afterwards."""
+    name = f"ledger_{uuid.uuid4().hex[:8]}"
+    yield name
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        for role in KNOWN_ROLES:
+            admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(runner.role_name(name, role))))
+
+
+def rendered(conn: Connection) -> str:
+    """The schema as text; the path it needs is set for this connection."""
+    conn.execute("SET search_path = ledger")
+    return render(conn)
+
+
+def shorten(edition: Path, count: int) -> None:
+    """Makes the edition one that had the first `count` migrations, and none of what may need later ones."""
+    for name in MIGRATIONS[count:]:
+        (edition / "migrations" / f"{name}.sql").unlink()
+    for file in (*(edition / "functions").iterdir(), *(edition / "triggers").iterdir(), *(edition / "roles").iterdir()):
+        if file.parent.name == "roles":
+            file.write_text("SELECT 1")
+        elif file.name != "genesis_hash.sql":
+            file.unlink()
+
+
+def test_a_new_ledger(conn: Connection) -> None:
+    """The first run applies every migration in order and makes a ledger of the given name, empty and usable."""
+    assert pending(conn) == MIGRATIONS
+    report = migrate(conn, origin="example.org/ledger")
+    assert report == runner.MigrationReport(tuple(MIGRATIONS), "ledger", "example.org/ledger")
+    assert pending(conn) == []
+    conn.execute("SET search_path = ledger")
+    head = conn.execute("SELECT origin, position, hash FROM head").fetchall()
+    assert head == [("example.org/ledger", 0, genesis_hash("example.org/ledger"))]
+    append(conn, new("first"))
+    assert len(check_chain(conn)) == 1
+
+
+def test_names_of_ledgers_differ(server_url: str) -> None:
+    """Two ledgers made without a name have different ones, so their chains differ from the first hash on."""
+    with ExitStack() as stack:
+        urls = [stack.enter_context(scratch_database(server_url)) for _ in range(2)]
+        conns = [stack.enter_context(psycopg.connect(url, autocommit=True)) for url in urls]
+        assert len({migrate(conn).origin for conn in conns}) == 2
+
+
+def test_again_changes_nothing(conn: Connection) -> None:
+    """A second run applies nothing, keeps the ledger's name and events, and leaves the same schema."""
+    first = migrate(conn)
+    before = rendered(conn)
+    append(conn, new("kept"))
+    assert migrate(conn, origin="another/name") == runner.MigrationReport((), "ledger", first.origin)
+    assert rendered(conn) == before
+    assert [row.stream for row in check_chain(conn)] == ["kept"]
+
+
+def test_again_repairs_functions_triggers_and_grants(conn: Connection) -> None:
+    """What is re-applied each time is put right when somebody changed it by hand."""
+    migrate(conn)
+    before = rendered(conn)
+    conn.execute(
+        "CREATE OR REPLACE FUNCTION genesis_hash(origin text) RETURNS bytea LANGUAGE sql AS 'SELECT NULL::bytea'"
+    )
+    conn.execute("ALTER TABLE events DISABLE TRIGGER refuse_change")
+    conn.execute("DROP TRIGGER check_head ON head")
+    conn.execute("REVOKE ALL ON FUNCTION append(text) FROM ledger_writer")
+    conn.execute("GRANT EXECUTE ON FUNCTION append(text) TO PUBLIC")
+    assert rendered(conn) != before
+    migrate(conn)
+    assert rendered(conn) == before
+
+
+@pytest.mark.parametrize("count", range(1, len(MIGRATIONS)))
+def test_upgraded_is_fresh(server_url: str, edition: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """A ledger made with any number of the first migrations is upgraded to the very schema of a fresh one."""
+    with ExitStack() as stack:
+        old, fresh = (
+            stack.enter_context(psycopg.connect(stack.enter_context(scratch_database(server_url)), autocommit=True))
+            for _ in range(2)
+        )
+        shorten(edition, count)
+        assert migrate(old).applied == tuple(MIGRATIONS[:count])
+        monkeypatch.setattr(runner, "HERE", Path(runner.__file__).parent)
+        assert migrate(old).applied == tuple(MIGRATIONS[count:])
+        migrate(fresh)
+        assert rendered(old) == rendered(fresh)
+
+
+def test_the_next_version_is_applied_on_top(conn: Connection, edition: Path) -> None:
+    """A migration that comes later is applied alone, by its number, and recorded; the events stay."""
+    migrate(conn)
+    conn.execute("SET search_path = ledger")
+    append(conn, new("kept"))
+    (edition / "migrations" / "9000_next.sql").write_text("CREATE TABLE next (id int)")
+    assert pending(conn) == ["9000_next"]
+    assert migrate(conn).applied == ("9000_next",)
+    assert "relation next kind r owner ledger_owner" in rendered(conn)
+    assert len(check_chain(conn)) == 1
+
+
+def test_an_edited_migration_is_refused(conn: Connection, edition: Path) -> None:
+    """A migration whose text changed after it was applied is refused by name, and nothing is changed."""
+    migrate(conn)
+    before = rendered(conn)
+    (edition / "functions" / "append.sql").write_text("DROP FUNCTION append")
+    with (edition / "migrations" / f"{MIGRATIONS[1]}.sql").open("a") as file:
+        file.write("-- a remark\n")
+    for attempt in (migrate, pending):
+        with pytest.raises(EditedMigration, match=MIGRATIONS[1]):
+            attempt(conn)
+    assert rendered(conn) == before
+
+
+def test_a_newer_schema_is_refused(conn: Connection) -> None:
+    """A database with a migration that this version does not have is refused by its name, and nothing is changed."""
+    migrate(conn)
+    conn.execute("INSERT INTO ledger.schema_migrations VALUES ('9999_from_the_future', 'x')")
+    before = rendered(conn)
+    for attempt in (migrate, pending):
+        with pytest.raises(NewerSchema, match="9999_from_the_future"):
+            attempt(conn)
+    assert rendered(conn) == before
+
+
+def test_a_failing_migration_leaves_nothing(conn: Connection, edition: Path) -> None:
+    """When one migration fails, none is applied, and the lock is free for the next attempt."""
+    broken = edition / "migrations" / "9000_broken.sql"
+    broken.write_text("CREATE TABLE half (id int); SELECT 1 / 0")
+    with refused("22012"):
+        migrate(conn)
+    assert conn.execute("SELECT to_regnamespace('ledger')").fetchone() == (None,)
+    locks = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+    assert conn.execute(locks + " WHERE l.locktype = 'advisory' AND d.datname = current_database()").fetchone() == (0,)
+    broken.unlink()
+    assert migrate(conn).applied == tuple(MIGRATIONS)
+
+
+def test_a_name_that_cannot_be_is_refused(conn: Connection) -> None:
+    """A ledger's name with a space or a plus, which checkpoints could not carry, makes no ledger."""
+    for origin in ("two words", "a+b", "x" * 201):
+        with refused("23514"):
+            migrate(conn, origin=origin)
+    assert conn.execute("SELECT to_regnamespace('ledger')").fetchone() == (None,)
+
+
+def migrate_at_once(urls: list[str], schema: str) -> list[runner.MigrationReport]:
+    """A run of migrate() for each URL, all started at the same moment."""
+    start = threading.Barrier(len(urls))
+
+    def run(url: str) -> runner.MigrationReport:
+        with psycopg.connect(url, autocommit=True) as conn:
+            start.wait(30)
+            return migrate(conn, schema=schema)
+
+    with ThreadPoolExecutor(len(urls)) as pool:
+        return list(pool.map(run, urls))
+
+
+def test_two_at_once_make_one_ledger(server_url: str) -> None:
+    """Of servers that start together on an empty database, one applies the migrations and none fails."""
+    with scratch_database(server_url) as url:
+        reports = migrate_at_once([url] * 4, "ledger")
+    assert sorted(report.applied for report in reports) == [(), (), (), tuple(MIGRATIONS)]
+    assert len({report.origin for report in reports}) == 1
+
+
+def test_databases_of_one_server_migrate_at_once(server_url: str, other_schema: str) -> None:
+    """Roles belong to the whole server: ledgers made at once in several databases share them and none fails."""
+    with ExitStack() as stack:
+        urls = [stack.enter_context(scratch_database(server_url)) for _ in range(3)]
+        reports = migrate_at_once(urls, other_schema)
+    assert [report.applied for report in reports] == [tuple(MIGRATIONS)] * 3
+
+
+def test_two_ledgers_in_one_database(server_url: str, other_schema: str) -> None:
+    """Ledgers in two schemas have their own events, numbers and roles."""
+    with scratch_database(server_url) as url:
+        with psycopg.connect(url, autocommit=True) as conn:
+            migrate(conn)
+            migrate(conn, schema=other_schema)
+        with connect(url, "writer") as ours, connect(url, "writer", schema=other_schema) as theirs:
+            assert append(theirs, new("n-"), new("n-"))[1].stream == "n-2"
+            assert append(ours, new("n-"))[0].stream == "n-1"
+            with refused("42501"):
+                theirs.execute("SELECT * FROM ledger.append('')")
+        with connect(url) as ours, connect(url, schema=other_schema) as theirs:
+            assert (len(check_chain(ours)), len(check_chain(theirs))) == (1, 2)
+
+
+def test_bare_names_work_in_psql(server_url: str) -> None:
+    """A new session sees the ledger's tables without a schema; a search path that was set before is left alone."""
+    with scratch_database(server_url) as url:
+        with psycopg.connect(url, autocommit=True) as conn:
+            migrate(conn)
+        with psycopg.connect(url, autocommit=True) as conn:
+            assert conn.execute("SELECT count(*) FROM events").fetchone() == (0,)
+            ours = sql.Identifier(conn.info.dbname)
+            conn.execute(sql.SQL("ALTER DATABASE {} SET search_path = public").format(ours))
+            migrate(conn)
+        with psycopg.connect(url, autocommit=True) as conn:
+            assert conn.execute("SHOW search_path").fetchone() == ("public",)
+
+
+def test_owner_of_the_database_migrates(server_url: str, other_schema: str) -> None:
+    """A login that owns the database and may create roles, no superuser, makes a ledger, upgrades and uses it."""
+    with scratch_database(server_url) as url, login_role(url, "CREATEROLE") as login:
+        with psycopg.connect(url, autocommit=True) as conn, owned_by(conn, login):
+            assert migrate(conn, schema=other_schema).applied == tuple(MIGRATIONS)
+            assert migrate(conn, schema=other_schema).applied == ()
+            conn.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(other_schema)))
+            conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(f"{other_schema}_writer")))
+            append(conn, new("first"))
+            conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(f"{other_schema}_reader")))
+            assert conn.execute("SELECT count(*) FROM events").fetchone() == (1,)
+        with psycopg.connect(url, autocommit=True) as conn:
+            conn.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(other_schema)))
+
+
+@contextmanager
+def owned_by(conn: Connection, login: str) -> Iterator[None]:
+    """The database belongs to `login` meanwhile, and the session has its rights and no others."""
+    database, name = sql.Identifier(conn.info.dbname), sql.Identifier(login)
+    conn.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, name))
+    conn.execute(sql.SQL("SET SESSION AUTHORIZATION {}").format(name))
+    try:
+        yield
+    finally:
+        conn.execute("RESET SESSION AUTHORIZATION")
+        conn.execute(sql.SQL("ALTER DATABASE {} OWNER TO CURRENT_USER").format(database))
+
+
+@pytest.mark.parametrize("attribute", ["NOCREATEROLE", "CREATEROLE"])
+def test_a_login_without_rights_is_told(server_url: str, other_schema: str, attribute: str) -> None:
+    """A login that may not create roles, or does not own the database, is told what it lacks; no schema is made."""
+    with scratch_database(server_url) as url, login_role(url, attribute) as login, session_of(url, login) as conn:
+        with pytest.raises(NotPermitted, match="CREATEROLE and owner of the database"):
+            migrate(conn, schema=other_schema)
+        assert conn.execute("SELECT to_regnamespace(%s)", [other_schema]).fetchone() == (None,)
+
+
+def test_an_old_server_is_refused(conn: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server below the oldest that we know is refused with both versions in the message."""
+    monkeypatch.setattr(runner, "OLDEST_SERVER", conn.info.server_version + 1)
+    with pytest.raises(ServerTooOld, match=f"this server is {conn.info.server_version // 10000}"):
+        migrate(conn)
+    assert issubclass(ServerTooOld, MigrationError)
+
+
+def test_another_encoding_is_refused(server_url: str) -> None:
+    """A database that does not store UTF-8 would hash other bytes than it was sent: refused with what to do."""
+    with psycopg.connect(server_url) as admin:
+        provider = " LOCALE_PROVIDER libc" if admin.info.server_version >= 150000 else ""
+    options = f"ENCODING 'LATIN1' TEMPLATE template0{provider} LC_COLLATE 'C' LC_CTYPE 'C'"
+    with scratch_database(server_url, options=options) as url, psycopg.connect(url, autocommit=True) as conn:
+        with pytest.raises(ServerTooOld, match="ENCODING 'UTF8'"):
+            migrate(conn)
+        assert conn.execute("SELECT to_regnamespace('ledger')").fetchone() == (None,)

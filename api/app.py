@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from api import errors, metrics
+from api import errors, gate
 from api.agents.builtin import BuiltinAgent
 from api.auth import Tokens
 from api.readers import Readers
@@ -44,12 +44,11 @@ def create_app(settings: AppSettings) -> FastAPI:
         version="0.1.0",
         description=DESCRIPTION,
         lifespan=lifespan,
-        max_body_size=MAX_REQUEST_BYTES,
         redoc_url=None,
     )
     app.state.registry = CollectorRegistry()
     errors.install(app)
-    metrics.install(app, app.state.registry)
+    gate.install(app, app.state.registry, most_bytes=MAX_REQUEST_BYTES)
     for module in (portfolio, recommendations, schemas, health):
         app.include_router(module.router)
     return app
@@ -69,7 +68,8 @@ async def _open(app: FastAPI, settings: AppSettings, stack: AsyncExitStack) -> N
     await readers.open()
     stack.push_async_callback(readers.close)
     writer = Writer(
-        connection("writer", application="advice-ledger writer", statement_timeout="30s"), patience_s=settings.patience_s
+        connection("writer", application="advice-ledger writer", statement_timeout="30s"),
+        patience_s=settings.patience_s,
     )
     await writer.start()
     stack.push_async_callback(writer.close)

@@ -78,7 +78,10 @@ class Permission(HTTPBearer):
         actor = await tokens.actor(token.strip())
         if actor is None:
             raise ApiError(
-                401, "unknown-token", "the token is unknown or revoked", {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+                401,
+                "unknown-token",
+                "the token is unknown or revoked",
+                {"WWW-Authenticate": 'Bearer error="invalid_token"'},
             )
         if actor.role not in MAY[self.action]:
             needed = " or ".join(sorted(MAY[self.action]))

@@ -1,57 +1,74 @@
-"""Every failure as application/problem+json (RFC 9457), with a status from one table.
+"""Every failure as application/problem+json (RFC 9457); `PROBLEMS` is the one table of them.
 
 `type` is a path under /problems/ and names the failure for programs; `detail` is for people. Values that the caller
-sent are never repeated: they may be personal.
+sent are never repeated, here or in a log: they may be personal. Names of fields are.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import traceback
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-import psycopg
-import psycopg_pool
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ledger import errors as ledger
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+MAX_ERRORS = 20
+MAX_FIELD_CHARS = 200
 
-# The most specific class that matches decides.
-STATUS: dict[type[Exception], tuple[int, str]] = {
-    ledger.InvalidEvent: (422, "invalid"),
-    ledger.NotFound: (404, "not-found"),
-    ledger.Refused: (409, "refused"),
-    ledger.IdConflict: (409, "idempotency-key-reused"),
-    ledger.VersionConflict: (409, "version-conflict"),
-    ledger.ClientConflict: (409, "client-conflict"),
-    ledger.Unavailable: (503, "unavailable"),
-    ledger.LedgerError: (500, "internal"),
+# type: status, title. docs/http.md explains each; a test compares.
+PROBLEMS: dict[str, tuple[int, str]] = {
+    "bad-request": (400, "Bad request"),
+    "malformed-json": (400, "Not JSON"),
+    "no-token": (401, "Who is calling?"),
+    "unknown-token": (401, "Who is calling?"),
+    "wrong-role": (403, "Not allowed"),
+    "not-found": (404, "Not found"),
+    "request-unknown": (404, "Not found"),
+    "recommendation-unknown": (404, "Not found"),
+    "event-type-unknown": (404, "Not found"),
+    "method-not-allowed": (405, "Method not allowed"),
+    "request-finished": (409, "Conflict"),
+    "idempotency-key-reused": (409, "Conflict"),
+    "busy": (409, "Conflict"),
+    "too-large": (413, "Too large"),
+    "not-json": (415, "Not JSON"),
+    "invalid": (422, "Not valid"),
+    "internal": (500, "Our fault"),
+    "unavailable": (503, "Not available now"),
 }
-TITLES = {
-    400: "Bad request",
-    401: "Who is calling?",
-    403: "Not allowed",
-    404: "Not found",
-    405: "Method not allowed",
-    409: "Conflict",
-    413: "Too large",
-    422: "Not valid",
-    500: "Our fault",
-    503: "Not available now",
+# What Starlette raises by itself.
+BY_STATUS = {404: "not-found", 405: "method-not-allowed"}
+DESCRIPTIONS = {
+    400: "The body is not JSON.",
+    401: "No token, or one that is unknown or revoked.",
+    403: "The token's role may not do this.",
+    404: "There is no such thing.",
+    409: "It conflicts with what is recorded.",
+    413: "The body is too large.",
+    415: "The body is not application/json.",
+    422: "Something is not as it should be; `errors` names the fields.",
+    503: "The database does not answer; nothing is half done. Send it again, with the same Idempotency-Key.",
+}
+HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}},
+    503: {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}},
 }
 
 
 class FieldError(BaseModel):
-    """One field that is not as it should be."""
+    """One field that is not as it should be: a path into the body, or the name of a parameter or header."""
 
     field: str
     reason: str
@@ -68,25 +85,28 @@ class Problem(BaseModel):
 
 
 class ApiError(Exception):
-    """A failure of the HTTP side itself, such as a missing credential."""
+    """A failure of the HTTP side itself, such as a missing credential. `slug` is one of PROBLEMS."""
 
-    def __init__(self, status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        slug: str,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
-        self.status = status
         self.slug = slug
-        self.headers = dict(headers or {})
+        self.errors = errors
+        self.headers = headers
 
 
 def problem(
-    status: int, slug: str, detail: str, *, errors: list[FieldError] | None = None, headers: Mapping[str, str] | None = None
+    slug: str, detail: str, *, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
 ) -> Response:
     """The response for one failure."""
-    body: dict[str, Any] = {
-        "type": f"/problems/{slug}",
-        "title": TITLES.get(status, "Error"),
-        "status": status,
-        "detail": detail,
-    }
+    status, title = PROBLEMS[slug]
+    body: dict[str, Any] = {"type": f"/problems/{slug}", "title": title, "status": status, "detail": detail}
     if errors:
         body["errors"] = [error.model_dump() for error in errors]
     return Response(orjson.dumps(body), status, headers=headers, media_type=MEDIA_TYPE)
@@ -94,80 +114,82 @@ def problem(
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that may answer with these problems."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
-        status: {"model": Problem, "description": TITLES[status], "content": {MEDIA_TYPE: {}}} for status in statuses
+        status: {"description": DESCRIPTIONS[status], "content": content, "headers": HEADERS.get(status, {})}
+        for status in statuses
     }
 
 
 def install(app: FastAPI) -> None:
-    """Makes problems of everything that a route may raise."""
+    """Makes problems of everything that a route may raise. The handlers are coroutines: others would cost a thread."""
     app.add_exception_handler(ledger.LedgerError, _ledger_error)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(psycopg.OperationalError, _database_error)
-    app.add_exception_handler(psycopg_pool.PoolTimeout, _database_error)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_exception_handler(ClientDisconnect, _disconnected)
+    # Not `Exception`: Starlette raises such a one again after the response, and the server then logs its message, which
+    # may hold what the caller sent.
+    app.add_exception_handler(BaseException, _unexpected)  # type: ignore[arg-type]
 
 
-def _ledger_error(request: Request, error: Exception) -> Response:
-    status, slug = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    if isinstance(error, ledger.InvalidEvent):
-        return problem(status, slug, str(error), errors=[FieldError(field=error.field, reason=error.reason)])
-    if isinstance(error, ledger.Refused):
-        return problem(status, error.code, str(error))
-    if isinstance(error, ledger.IdConflict):
-        return problem(status, slug, "this Idempotency-Key was used for another request; use a new one")
-    if isinstance(error, ledger.Unavailable):
-        return problem(status, slug, str(error), headers={"Retry-After": str(error.retry_after_s)})
-    if status == 500:
-        log.error("append refused: %s", error)
-        return problem(500, slug, "the ledger could not record this; nothing was recorded")
-    return problem(status, slug, str(error))
+async def _ledger_error(request: Request, error: Exception) -> Response:
+    match error:
+        case ledger.InvalidEvent():
+            return problem("invalid", str(error), errors=[FieldError(field=error.field, reason=error.reason)])
+        case ledger.Refused() if error.code in PROBLEMS:
+            return problem(error.code, str(error))
+        case ledger.IdConflict():
+            return problem("idempotency-key-reused", "this Idempotency-Key was used for another request; use a new one")
+        case ledger.VersionConflict():
+            return problem("busy", "others are writing to this; try again")
+        case ledger.Unavailable():
+            return problem("unavailable", str(error), headers={"Retry-After": str(error.retry_after_s)})
+    return await _unexpected(request, error)
 
 
-def _api_error(request: Request, error: Exception) -> Response:
+async def _api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
-    return problem(error.status, error.slug, str(error), headers=error.headers)
+    return problem(error.slug, str(error), errors=error.errors, headers=error.headers)
 
 
-def _validation_error(request: Request, error: Exception) -> Response:
+async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    found = [
-        FieldError(field=_place(item["loc"]), reason=_reason(item)) for item in error.errors()[:20]
-    ]
-    if any(item["type"] == "json_invalid" for item in error.errors()):
-        return problem(400, "malformed-json", "the body is not JSON", errors=found)
-    names = ", ".join(sorted({item.field for item in found if item.field})) or "the body"
-    return problem(422, "invalid", f"not valid: {names}", errors=found)
+    found = [FieldError(field=_place(item["loc"]), reason=_reason(item)) for item in error.errors()[:MAX_ERRORS]]
+    names = ", ".join(sorted({item.field for item in found}))
+    return problem("invalid", f"not valid: {names}", errors=found)
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    """`amount_usd`, `constraints.max_equity`, `objectives[2]`: without "body" or "query" before it."""
+    """`amount_usd`, `constraints.max_equity`, `objectives[2]`; `body` where it is the body as a whole."""
     place = ""
-    for part in location[1:]:
+    for part in location[1:] or location:
         place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else part
-    return place.encode("utf-8", "replace").decode()[:200]
+    return place.encode("utf-8", "replace").decode()[:MAX_FIELD_CHARS]
 
 
 def _reason(item: Mapping[str, Any]) -> str:
-    if item["type"] == "json_invalid":
-        return str(item.get("ctx", {}).get("error", "not JSON"))
+    """What is wrong, without the value. pydantic's own message but for the two that speak of Python."""
+    if item["type"] == "model_attributes_type":
+        return "Input should be a JSON object"
+    if item["type"] == "recursion_depth_exceeded":
+        return "Nested too deep"
     return str(item["msg"])
 
 
-def _http_error(request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    slug = TITLES.get(error.status_code, "error").lower().rstrip("?").replace(" ", "-")
-    return problem(error.status_code, slug, str(error.detail), headers=error.headers)
+    slug = BY_STATUS.get(error.status_code, "bad-request")
+    return problem(slug, PROBLEMS[slug][1], headers=error.headers)
 
 
-def _database_error(request: Request, error: Exception) -> Response:
-    log.warning("the database does not answer: %s", type(error).__name__)
-    return problem(503, "unavailable", "the database does not answer; try again", headers={"Retry-After": "1"})
+async def _disconnected(request: Request, error: Exception) -> Response:
+    return problem("bad-request", "the connection was closed before the body was complete")
 
 
-def _unexpected(request: Request, error: Exception) -> Response:
-    # The type alone: a message may hold what the caller sent. Starlette hands the exception on to the server's log.
-    log.error("unexpected %s in %s %s", type(error).__name__, request.method, request.scope.get("path"))
-    return problem(500, "internal", "an unexpected error; it is in the server's log")
+async def _unexpected(request: Request, error: Exception) -> Response:
+    """Logs what happened and where, and not the message."""
+    route = getattr(request.scope.get("route"), "path", "no route")
+    where = "".join(traceback.format_tb(error.__traceback__))
+    log.error("unexpected %s in %s %s\n%s", type(error).__name__, request.method, route, where)
+    return problem("internal", "an unexpected error; where it happened is in the server's log")

@@ -30,7 +30,9 @@ class Ledger:
     # How long a read waits for its projection.
     patience_s: float = 3.0
 
-    async def request_portfolio(self, actor: Actor, event: PortfolioRequested, event_id: UUID | None = None) -> Recorded:
+    async def request_portfolio(
+        self, actor: Actor, event: PortfolioRequested, event_id: UUID | None = None
+    ) -> Recorded:
         """Opens a new request; its number is in the recorded stream's name."""
         new = NewEvent(event_id or uuid7(), commands.CATEGORY, event, actor, "no_stream")
         return (await self.writer.append([new]))[0]

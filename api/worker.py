@@ -39,7 +39,14 @@ class Worker:
     """Answers queued requests with one agent until stopped. `conninfo` is for the role writer, to claim with."""
 
     def __init__(
-        self, ledger: Ledger, agent: Agent, conninfo: str, *, batch: int = 50, lease_s: float = 30.0, idle_s: float = 0.1
+        self,
+        ledger: Ledger,
+        agent: Agent,
+        conninfo: str,
+        *,
+        batch: int = 50,
+        lease_s: float = 30.0,
+        idle_s: float = 0.1,
     ) -> None:
         self._ledger = ledger
         self._agent = agent
@@ -87,7 +94,9 @@ class Worker:
 
     async def _read(self, ids: list[int]) -> list[AgentRequest]:
         async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
-            return await reads.rows(conn, projection("portfolio_requests"), {"ids": ids}, moment=reads.Moment(), limit=len(ids))
+            return await reads.rows(
+                conn, projection("portfolio_requests"), {"ids": ids}, moment=reads.Moment(), limit=len(ids)
+            )
 
         return [
             AgentRequest(

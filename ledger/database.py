@@ -5,8 +5,10 @@ from __future__ import annotations
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 
-def conninfo(url: str, role: str | None, *, schema: str = "ledger", application: str = "advice-ledger", **settings: str) -> str:
-    """A libpq connection string for `url` that acts as the ledger's `role` (writer, reader, projector, verifier, owner).
+def conninfo(
+    url: str, role: str | None, *, schema: str = "ledger", application: str = "advice-ledger", **settings: str
+) -> str:
+    """A libpq connection string for `url` that acts as `role`: writer, reader, projector, verifier or owner.
 
     `role` None keeps the login's own rights. `settings` are server settings, such as statement_timeout="10s". Role and
     search_path go through libpq's `options`, so they hold from the first statement; PgBouncer in transaction mode

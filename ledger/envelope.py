@@ -67,7 +67,8 @@ def idempotent_id(caller: str, key: str) -> UUID:
 def encode(new: NewEvent) -> bytes:
     """One NDJSON line for append(), without the line break. Raises InvalidEvent, naming the field."""
     event = new.event
-    content = event.model_dump(mode="json", exclude_none=True)
+    # Not mode="json", which quietly replaces a lone surrogate in a key; what is not JSON is refused below.
+    content = event.model_dump(exclude_none=True)
     sealed: dict[str, JSON] = {}
     salts: list[bytes] = []
     fields: list[bytes] = []
@@ -77,7 +78,7 @@ def encode(new: NewEvent) -> bytes:
         sealed[name] = commitment(name, salt, value)
         salts.append(f'"{name}":"{salt.hex()}"'.encode())
         fields.append(b'"%b":%b' % (name.encode(), value))
-    body = _canonical(_body(new, content, sealed), "", MAX_BODY_BYTES)
+    body = _canonical_body(new, content, sealed)
     if not sealed:
         return b'{"body":%b,"expected":"%b"}' % (body, str(new.expected).encode())
     return b'{"body":%b,"expected":"%b","fields":{%b},"salts":{%b}}' % (
@@ -104,6 +105,26 @@ def _body(new: NewEvent, data: dict[str, JSON], sealed: dict[str, JSON]) -> dict
     if sealed:
         body["sealed"] = sealed
     return body
+
+
+def _canonical_body(new: NewEvent, data: dict[str, JSON], sealed: dict[str, JSON]) -> bytes:
+    try:
+        return _canonical(_body(new, data, sealed), "", MAX_BODY_BYTES)
+    except InvalidEvent as error:
+        if error.field not in {"", "data"}:
+            raise
+        raise InvalidEvent(_culprit(data), error.reason) from error
+
+
+def _culprit(data: dict[str, JSON]) -> str:
+    """The member of `data` that makes the body too deep or too long."""
+    sizes: dict[str, int] = {}
+    for name, value in data.items():
+        try:
+            sizes[name] = len(canonical({"data": {name: value}}))
+        except NotCanonical:
+            return name
+    return max(sizes, key=sizes.__getitem__, default="")
 
 
 def _canonical(value: JSON, field: str, limit: int) -> bytes:

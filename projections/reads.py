@@ -61,7 +61,9 @@ async def caught_up(conn: AsyncConnection, read_model: Projection, *, patience_s
         if position is not None and position >= target and error is None:
             return
         if error is not None or monotonic() > deadline:
-            raise Unavailable(f"the read model {read_model.name} is behind; see /readyz, or ask with consistency=eventual")
+            raise Unavailable(
+                f"the read model {read_model.name} is behind; see /readyz, or ask with consistency=eventual"
+            )
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 2, latest)
 
@@ -79,7 +81,9 @@ async def resolve(conn: AsyncConnection, as_of: int | datetime) -> int:
 
 async def stream_at(conn: AsyncConnection, position: int) -> str | None:
     """The stream of the event at this position, or None."""
-    row = await (await conn.execute("SELECT stream FROM events WHERE position = %s", [position], prepare=True)).fetchone()
+    row = await (
+        await conn.execute("SELECT stream FROM events WHERE position = %s", [position], prepare=True)
+    ).fetchone()
     return None if row is None else str(row[0])
 
 

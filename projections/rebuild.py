@@ -73,7 +73,9 @@ def rebuild(
                 conn.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", [LOCK, schema])
 
 
-def _rebuild(conn: Connection, url: str, read_model: Projection, schema: str, on_progress: Progress | None) -> RebuildReport:
+def _rebuild(
+    conn: Connection, url: str, read_model: Projection, schema: str, on_progress: Progress | None
+) -> RebuildReport:
     staging = f"{schema}_rebuild"
     with conn.transaction():
         conn.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(staging)))

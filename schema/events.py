@@ -29,7 +29,9 @@ Money = Annotated[
 ]
 # A share of the whole, "0" to "1" with up to four decimals.
 Share = Annotated[
-    Decimal, Field(ge=0, le=1, max_digits=5, decimal_places=4), PlainSerializer(lambda share: f"{share:f}", return_type=str)
+    Decimal,
+    Field(ge=0, le=1, max_digits=5, decimal_places=4),
+    PlainSerializer(lambda share: f"{share:f}", return_type=str),
 ]
 
 
@@ -101,4 +103,6 @@ class RequestFailed(Event):
     detail: Annotated[FreeText | None, Sealed()] = None
 
 
-CATALOGUE: dict[str, type[Event]] = {kind.type: kind for kind in (PortfolioRequested, RecommendationRecorded, RequestFailed)}
+CATALOGUE: dict[str, type[Event]] = {
+    kind.type: kind for kind in (PortfolioRequested, RecommendationRecorded, RequestFailed)
+}

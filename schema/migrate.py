@@ -7,6 +7,7 @@ two starting servers do not meet, and a crash leaves the database as it was.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from dataclasses import dataclass
@@ -129,10 +130,9 @@ def _create_roles(conn: psycopg.Connection, schema: str) -> None:
     for role in ("owner", *ROLES):
         name = role_name(schema, role)
         if conn.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone() is None:
-            try:
+            # Another database on this server may be migrating at the same moment: then the role is there now.
+            with contextlib.suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
                 conn.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(name)))
-            except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
-                pass  # Another database on this server is migrating at the same moment; the role is there now.
         if not superuser:
             conn.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(name)))
     database = sql.Identifier(conn.info.dbname)
@@ -180,7 +180,7 @@ def _check_history(done: dict[str, str]) -> list[Path]:
     for name, digest in done.items():
         if _digest(files[name]) != digest:
             raise EditedMigration(
-                f"the migration {name} was edited after it was applied here: restore its text; a change is a new migration"
+                f"the migration {name} was edited after it was applied here: restore its text, and make a new one"
             )
     return [file for name, file in files.items() if name not in done]
 
@@ -198,7 +198,8 @@ def _name_ledger(conn: psycopg.Connection, origin: str | None) -> str:
     if row is None:
         origin = origin or f"localhost/ledger-{secrets.token_hex(6)}"
         row = conn.execute(
-            "INSERT INTO head (origin, position, hash, recorded_at) VALUES (%s, 0, genesis_hash(%s), 'epoch') RETURNING origin",
+            "INSERT INTO head (origin, position, hash, recorded_at)"
+            " VALUES (%s, 0, genesis_hash(%s), 'epoch') RETURNING origin",
             [origin, origin],
         ).fetchone()
     assert row is not None

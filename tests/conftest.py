@@ -61,6 +61,7 @@ def server_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def template_database(server_url: str) -> Iterator[Template]:
     """A migrated, empty ledger, made once; nobody may be connected to it while it is copied."""
+    from projections.rebuild import ensure
     from schema.migrate import migrate
 
     name = f"test_{uuid.uuid4().hex}_template"
@@ -69,7 +70,7 @@ def template_database(server_url: str) -> Iterator[Template]:
         try:
             with psycopg.connect(make_conninfo(server_url, dbname=name), autocommit=True) as conn:
                 migrate(conn)
-                # Read models that are made beside the schema belong here, before the copies are taken.
+            ensure(make_conninfo(server_url, dbname=name))
             with psycopg.connect(make_conninfo(server_url, dbname=name)) as conn:
                 row = conn.execute("SELECT current_setting('search_path')").fetchone()
             assert row is not None

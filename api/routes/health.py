@@ -91,7 +91,9 @@ def _readiness(rows: list[tuple[Any, ...]]) -> Readiness:
         for *_, name, position, error in rows
         if name is not None
     ]
-    reasons = [f"the read model {found.name} stands still: run advice-ledger rebuild" for found in projections if found.error]
+    reasons = [
+        f"the read model {found.name} stands still: run advice-ledger rebuild" for found in projections if found.error
+    ]
     if not projections:
         reasons.append("no read model was built: run advice-ledger rebuild")
     return Readiness(

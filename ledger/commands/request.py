@@ -1,7 +1,7 @@
 """The life of a request, as its stream tells it.
 
-    (nothing) --portfolio.requested--> queued --recommendation.recorded--> recommended
-                                          \\-----request.failed----------> failed
+(nothing) --portfolio.requested--> queued --recommendation.recorded--> recommended
+                                      \\-----request.failed----------> failed
 """
 
 from __future__ import annotations

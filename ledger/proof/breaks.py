@@ -55,6 +55,7 @@ class Chain:
     """
 
     def __init__(self, head: Head | None, findings: Findings) -> None:
+        self.first = 1
         self.next = 1
         self.link = None if head is None else genesis_hash(head.origin)
         # Events stand this far below the position they were recorded at, since rows were renumbered.
@@ -72,6 +73,8 @@ class Chain:
     def explain(self, row: Row, digest: bytes) -> bool:
         """Names what is wrong; returns whether the rest of the row may be relied upon. `digest` is its hash, computed."""
         event = Stored(*row)
+        if self.last is None:
+            self.first = event.position
         if event.position < self.next:
             self._findings.add(Kind.INSERTED, event.position, "an event too many: its position is taken, or below 1")
             if event.position == self.next - 1:

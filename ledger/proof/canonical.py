@@ -104,4 +104,4 @@ def _check_magnitude(size: float, path: str) -> None:
 
 def _check_depth(path: str, depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise NotCanonical(path.split(".")[0].split("[")[0], f"nested deeper than {MAX_DEPTH}")
+        raise NotCanonical(path.split(".", maxsplit=1)[0].split("[", maxsplit=1)[0], f"nested deeper than {MAX_DEPTH}")

@@ -68,6 +68,11 @@ STEP_OF = {
     Kind.NUMBER_MISMATCH: 9,
 }
 
+# Kinds that say that rows are not those that were recorded.
+CHANGES = frozenset(
+    (Kind.DELETED, Kind.INSERTED, Kind.REORDERED, Kind.EDITED, Kind.MALFORMED, Kind.COLUMN_MISMATCH, Kind.TRUNCATED)
+)
+
 
 class Stored(NamedTuple):
     """An event as it is recorded. Hashes are 32 bytes and `recorded_at_us` microseconds since 1970, if genuine."""
@@ -171,9 +176,11 @@ class Findings:
         """Forgets a finding that another one explains."""
         self._found.pop(key, None)
 
-    def touch(self, first: int, last: int) -> bool:
-        """Whether one of them lies in positions `first` to `last`, so that a fault there may follow from it."""
-        return any(one.position <= last and one.last_position >= first for one in self._found.values())
+    def explain(self, first: int, last: int) -> bool:
+        """Whether rows in positions `first` to `last` were changed, moved, lost or added: what else is odd may follow."""
+        return any(
+            one.kind in CHANGES and one.position <= last and one.last_position >= first for one in self._found.values()
+        )
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self._found.values())

@@ -166,7 +166,7 @@ def decode_entries(bundle: EntryBundle, content: bytes) -> list[bytes]:
     for _ in range(bundle.width):
         start = at + LENGTH_BYTES
         at = start + int.from_bytes(content[at:start], "big")
-        if start > len(content) or at > len(content):
+        if at > len(content):
             raise TileError(TileFlaw.BUNDLE, f"{bundle.path} ends within entry {len(entries)}")
         entries.append(content[start:at])
     if at != len(content):

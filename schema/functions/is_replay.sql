@@ -7,7 +7,7 @@ AS $$
     SELECT e.body = line_body
            OR ((e.body::jsonb - 'sealed' - 'stream') = (line_body::jsonb - 'sealed' - 'stream')
                AND (e.stream = line_body::json->>'stream'
-                    OR regexp_replace(e.stream, '[0-9]+$', '') = line_body::json->>'stream')
+                    OR regexp_replace(e.stream, '-[0-9]+$', '-') = line_body::json->>'stream')
                AND CASE WHEN e.body::json->'sealed' IS NULL THEN line_fields IS NULL
                         ELSE commitments_open(e.body::json->'sealed', s.salts, line_fields)
                    END)

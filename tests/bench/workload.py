@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from decimal import Decimal
 
 import psycopg
 import uvloop
-from psycopg import sql
 
 from ledger import store
 from ledger.database import conninfo
@@ -18,6 +18,7 @@ from schema.events import Constraints, Event, PortfolioRequested, Recommendation
 from tests.bench.bench import SPAWN, Bench, connect
 
 BATCH = 1000
+CHUNK = 20 * BATCH
 BODY_BYTES = 600
 # A client has ten requests and ten answers on average.
 EVENTS_PER_CLIENT = 20
@@ -25,7 +26,7 @@ EVENTS_PER_CLIENT = 20
 ADVISOR = Actor(id="advisor-17", kind="human", role="advisor")
 AGENT = Actor(id="builtin", kind="agent", role="agent", on_behalf_of="advisor-17")
 CLASSES = [
-    "commodities", "crypto_assets", "emerging_equity", "high_yield_bonds", "leveraged_funds", "private_equity",
+    "catastrophe_bonds", "collectibles", "commodities", "crypto_assets", "emerging_equity", "high_yield_bonds", "leveraged_funds", "private_equity",
     "real_estate", "single_stocks", "structured_products", "timber_and_farmland",
 ]  # fmt: skip
 ANSWER = {
@@ -40,6 +41,7 @@ ANSWER = {
     ],
     "limitations": ["This is not investment advice: a person has to judge it and answer for it."],
 }
+AMOUNT = Decimal("250000.00")
 PARAMETERS = {
     "policy_version": "1.0.0",
     "policy_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -59,7 +61,7 @@ class Noted(Event):
 
 def noted(number: int) -> NewEvent:
     """An event without sealed fields and with a body of BODY_BYTES; ten to a stream."""
-    return NewEvent(uuid7(), f"bench-{number // 10}", Noted(text="n" * (BODY_BYTES - 222)), ADVISOR)
+    return NewEvent(uuid7(), f"bench-{number // 10}", Noted(text="n" * (BODY_BYTES - 175)), ADVISOR)
 
 
 def requested(client_id: str, *, stream: str = "request-") -> NewEvent:
@@ -67,7 +69,7 @@ def requested(client_id: str, *, stream: str = "request-") -> NewEvent:
     event = PortfolioRequested.model_construct(
         client_id=client_id,
         risk_profile="balanced",
-        amount_usd=250_000,  # type: ignore[arg-type]
+        amount_usd=AMOUNT,
         horizon_years=12,
         constraints=Constraints.model_construct(exclude_asset_classes=CLASSES),
     )
@@ -92,21 +94,27 @@ def client_name(number: int) -> str:
     return f"client-{number:07}"
 
 
-def history(first_request: int, events: int, among: int) -> Iterator[list[NewEvent]]:
-    """Batches for a ledger whose next request is `first_request`: half requests, half the answers to the batch before.
-
-    `among` is the number of clients. The requests of the last batch stay without an answer.
-    """
-    drawn = random.Random(first_request)
-    open_requests: list[int] = []
-    number = first_request
+def plan(events: int) -> list[tuple[int, int]]:
+    """(answers, requests) of each batch in a history of so many events: each batch answers the requests before it."""
+    found = []
+    answers = 0
     while events > 0:
-        batch = [recommended(request_id) for request_id in open_requests[:events]]
-        fresh = min(events - len(batch), BATCH // 2)
-        batch += [requested(client_name(drawn.randrange(among))) for _ in range(fresh)]
-        open_requests = list(range(number, number + fresh))
-        number += fresh
-        events -= len(batch)
+        answers = min(answers, events)
+        requests = min(events - answers, BATCH // 2)
+        found.append((answers, requests))
+        events -= answers + requests
+        answers = requests
+    return found
+
+
+def history(first_request: int, events: int, among: int) -> Iterator[list[NewEvent]]:
+    """The batches of plan() for a ledger whose next request is `first_request`, of so many clients drawn at random."""
+    drawn = random.Random(first_request)
+    number = first_request
+    for answers, requests in plan(events):
+        batch = [recommended(request_id) for request_id in range(number - answers, number)]
+        batch += [requested(client_name(drawn.randrange(among))) for _ in range(requests)]
+        number += requests
         yield batch
 
 
@@ -115,38 +123,30 @@ def encoded(first_request: int, events: int, among: int) -> list[list[bytes]]:
     return [[encode(new) for new in batch] for batch in history(first_request, events, among)]
 
 
+def chunks(first_request: int, events: int) -> Iterator[tuple[int, int]]:
+    """(first request, events) of histories that follow each other, each small enough to be held in memory."""
+    while events > 0:
+        size = min(CHUNK, events)
+        yield first_request, size
+        first_request += sum(requests for _, requests in plan(size))
+        events -= size
+
+
 def fill(bench: Bench, url: str, events: int, *, first_request: int = 1, among: int | None = None) -> None:
     """Appends a history through append(), encoded in another process, and leaves the tables as vacuum would."""
-    among = among or clients(events)
-    bench.say(f"  filling a ledger with {events:,} events")
-    uvloop.run(_append_all(url, first_request, events, among))
+    bench.say(f"filling a ledger with {events:,} events")
+    uvloop.run(_append_all(url, list(chunks(first_request, events)), among or clients(events)))
     with connect(url) as conn:
         conn.execute("VACUUM ANALYZE")
         conn.execute("CHECKPOINT")
 
 
-async def _append_all(url: str, first_request: int, events: int, among: int) -> None:
-    chunk = 20 * BATCH
-    writer = conninfo(url, "writer")
+async def _append_all(url: str, todo: list[tuple[int, int]], among: int) -> None:
     with ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
-        # A chunk's requests are numbered from the one before it; each chunk but the last adds as many.
-        starts = _chunks(first_request, events, chunk)
-        waiting = [pool.submit(encoded, start, size, among) for start, size in starts[:2]]
-        async with await psycopg.AsyncConnection.connect(writer, autocommit=True) as conn:
-            for index in range(len(starts)):
-                for lines in waiting[index].result():
+        ahead = deque(pool.submit(encoded, *chunk, among) for chunk in todo[:2])
+        async with await psycopg.AsyncConnection.connect(conninfo(url, "writer"), autocommit=True) as conn:
+            for index in range(len(todo)):
+                for lines in ahead.popleft().result():
                     await store.append(conn, lines)
-                waiting[index].cancel()
-                if index + 2 < len(starts):
-                    waiting.append(pool.submit(encoded, *starts[index + 2], among))
-
-
-def _chunks(first_request: int, events: int, chunk: int) -> list[tuple[int, int]]:
-    """(first request, events) of each chunk."""
-    found = []
-    while events > 0:
-        size = min(chunk, events)
-        found.append((first_request, size))
-        first_request += sum(1 for batch in history(first_request, size, 1) for new in batch if new.stream == "request-")
-        events -= size
-    return found
+                if index + 2 < len(todo):
+                    ahead.append(pool.submit(encoded, *todo[index + 2], among))

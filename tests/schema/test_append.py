@@ -224,6 +224,7 @@ OTHER_CONTENT: dict[str, Callable[[NewEvent], NewEvent]] = {
     "sealed value": lambda event: new(event.stream, requested("client-2"), id=event.id),
     "sealed value more": lambda event: new(event.stream, requested(notes="n"), id=event.id),
     "stream": lambda event: new("elsewhere", event.event, id=event.id),
+    "stream without its digit": lambda event: new(event.stream.rstrip("7"), event.event, id=event.id),
     "numbered stream": lambda event: new("elsewhere-", event.event, id=event.id),
     "type": lambda event: new(event.stream, failed(), id=event.id),
     "actor": lambda event: NewEvent(event.id, event.stream, event.event, actor_named("else")),
@@ -234,7 +235,7 @@ OTHER_CONTENT: dict[str, Callable[[NewEvent], NewEvent]] = {
 @pytest.mark.parametrize("other", OTHER_CONTENT)
 def test_an_id_with_other_content_is_refused(writer: Connection, superuser: Connection, other: str) -> None:
     """An id that is recorded with other data, sealed values, stream, type, actor or cause raises AL002."""
-    event = new(f"conflict {other}", requested())
+    event = new(f"conflict {other}7", requested())
     append(writer, event)
     before = superuser.execute("SELECT position FROM head").fetchone()
     with refused("AL002") as refusal:

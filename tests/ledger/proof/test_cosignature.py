@@ -150,6 +150,15 @@ def test_a_witness_signs_only_checkpoints() -> None:
             WITNESS.cosign(SIGNED.text, timestamp_s)
 
 
+def test_times_beyond_the_format_are_refused() -> None:
+    """Even a true signature does not count with a time above 2^63 - 1."""
+    private = Ed25519PrivateKey.generate()
+    key, text = WitnessSigningKey("w.example", private).verifier, SIGNED.text.encode()
+    for timestamp_s, flaw in ((2**63 - 1, None), (2**63, NoteFlaw.BAD_SIGNATURE)):
+        blob = timestamp_s.to_bytes(8, "big") + private.sign(signed_message(text, timestamp_s))
+        assert flaw_of(key.check, text, blob) is flaw
+
+
 def test_latest_of_each_witness() -> None:
     """Of two cosignatures by one witness the later counts, in whatever order they stand: never as two witnesses."""
     both = [WITNESS.cosign(SIGNED.text, second) for second in (20, 10)]

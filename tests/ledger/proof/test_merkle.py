@@ -117,10 +117,12 @@ def flip_consistency(*, every: bool) -> None:
         for old in range(1, new + 1):
             roots = mth(0, old), mth(0, new)
             proof, bits = subproof(old, 0, new, whole=True), bits_to_flip(new, old, every=every)
+            seeded = old == new or old & (old - 1) == 0  # nothing in the proof leads to the old root
+            old_flaw = ProofFlaw.NEW_ROOT if seeded else ProofFlaw.OLD_ROOT
             for bad in flips(proof, bits):
                 assert consistency_flaw(old, new, roots, bad) in either
             for bit in bits:
-                assert consistency_flaw(old, new, (flip(roots[0], bit), roots[1]), proof) in either
+                assert consistency_flaw(old, new, (flip(roots[0], bit), roots[1]), proof) is old_flaw
                 assert consistency_flaw(old, new, (roots[0], flip(roots[1], bit)), proof) is ProofFlaw.NEW_ROOT
 
 

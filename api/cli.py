@@ -1,0 +1,91 @@
+"""The program `advice-ledger`. With api/app.py, the only code that reads the environment.
+
+Each command is a function whose signature and docstring are its interface and its help:
+
+    serve      the HTTP API and the worker          cli_serve.py
+    migrate    create or upgrade the ledger         cli_schema.py
+    rebuild    build read models anew               cli_schema.py
+    status     where everything stands              cli_status.py
+    verify     recompute the chain                  cli_verify.py
+    tokens     who may call                         cli_tokens.py
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import signal
+import sys
+from types import FrameType, TracebackType
+from typing import Annotated
+
+import typer
+import typer.main
+
+from api import cli_schema, cli_serve, cli_status, cli_tokens, cli_verify
+from api.cli_common import COULD_NOT_RUN, Commands, say
+
+NAME = "advice-ledger"
+EPILOG = "Exit codes: 0 good, 1 found something wrong, 2 could not run. Messages go to stderr, results to stdout."
+
+app = typer.Typer(cls=Commands, epilog=EPILOG, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+for _command in (
+    cli_serve.serve,
+    cli_schema.migrate,
+    cli_schema.rebuild,
+    cli_status.status,
+    cli_verify.verify,
+):
+    app.command()(_command)
+app.add_typer(cli_tokens.app, name="tokens")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        say(f"{NAME} {_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Event-sourced, hash-chained audit ledger for AI in wealth management."""
+
+
+def main() -> None:
+    """The entry point."""
+    sys.excepthook = _unexpected
+    # As Ctrl-C: what is open is closed, and an embedded PostgreSQL without another user is stopped.
+    signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup sets
+        signal.signal(signal.SIGHUP, _hang_up)
+    typer.main.get_command(app)(prog_name=NAME)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version(NAME)
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _hang_up(_number: int, _frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGTERM)
+
+
+def _unexpected(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+    """A fault of ours must not pass for exit code 1, which says that the ledger has one."""
+    sys.__excepthook__(kind, error, at)
+    sys.stdout.flush()
+    os._exit(COULD_NOT_RUN)
+
+
+if __name__ == "__main__":
+    main()

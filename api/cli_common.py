@@ -1,0 +1,153 @@
+"""What the commands share: the options that say which database, what is printed where, and the end on an error.
+
+Results go to stdout, everything else to stderr. Exit codes: 0 good, 1 found something wrong, 2 could not run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import psycopg
+import typer
+import typer.core
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from api.database import DatabaseError, one_line, open_database
+from api.embedded import EmbeddedError
+from api.tokens import TokenError
+from projections.engine import UnknownProjection
+from projections.rebuild import RebuildFailed
+from schema.migrate import MigrationError
+
+FOUND_WRONG = 1
+COULD_NOT_RUN = 2
+
+# Every command takes these, and reads the same environment variables.
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        envvar="ADVICE_LEDGER_DATABASE_URL",
+        metavar="URL",
+        show_default=False,
+        help="Use this PostgreSQL (14 or newer). A URL on the command line shows in process lists: prefer the "
+        "variable where it holds a password.",
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        envvar="ADVICE_LEDGER_DATA_DIR",
+        metavar="FOLDER",
+        show_default=False,
+        help="Use the embedded PostgreSQL on this folder. Default: a folder of the user's own.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+OnProgress = Callable[[str, int, int], None]
+
+
+class CannotRun(Exception):
+    """A command cannot do its work; the message is one line that says why and what to do."""
+
+
+class Commands(typer.core.TyperGroup):
+    """Ends a command on an expected failure: one line on stderr, exit code 2, no traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except (CannotRun, DatabaseError, EmbeddedError, MigrationError, RebuildFailed, TokenError) as error:
+            reason = str(error)
+        except UnknownProjection as error:
+            reason = str(error.args[0])
+        except psycopg.Error as error:
+            reason = f"the database failed: {one_line(error)}"
+        except UnicodeEncodeError:
+            reason = "an argument is not valid text in UTF-8"
+        except KeyboardInterrupt:
+            reason = "interrupted"
+        except BrokenPipeError:
+            # The reader of our output has left. What is still buffered must not raise again on the way out.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            reason = "nobody reads the output"
+        note(f"error: {reason}")
+        raise typer.Exit(COULD_NOT_RUN)
+
+
+@contextlib.contextmanager
+def opened(
+    ctx: typer.Context,
+    database_url: str | None,
+    data_dir: Path | None,
+    *,
+    make: bool = False,
+    supervise: bool = False,
+) -> Iterator[str]:
+    """The URL of the chosen database while the block runs; see open_database. An option beats a variable."""
+    given = [name for name in ("database_url", "data_dir") if _on_command_line(ctx, name)]
+    if len(given) == 2:
+        raise CannotRun("--database-url and --data-dir exclude each other: give one of them")
+    if given == ["data_dir"] or database_url is None:
+        database_url = None
+    else:
+        data_dir = None
+    with open_database(database_url, data_dir, make=make, supervise=supervise) as url:
+        yield url
+
+
+def say(text: str) -> None:
+    """Prints a result."""
+    typer.echo(text)
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Prints what is not a result, on stderr."""
+    typer.echo(text, err=True)
+
+
+def say_json(value: object) -> None:
+    """Prints a result as JSON; dataclasses are objects, times RFC 3339 UTC."""
+    say(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
+
+
+def say_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Prints rows in aligned columns, whole, however narrow the terminal is."""
+    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[OnProgress]:
+    """Something to report progress to, (name, done, in all): a bar for each name on a terminal, silence elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _name, _done, _all: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(name: str, done: int, in_all: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name)
+            bars.update(tasks[name], completed=done, total=in_all)
+
+        yield show
+
+
+def _on_command_line(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

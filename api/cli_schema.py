@@ -1,0 +1,147 @@
+"""advice-ledger migrate and rebuild: the database as this version needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import psycopg
+import typer
+
+from api.cli_common import (
+    FOUND_WRONG,
+    AsJson,
+    CannotRun,
+    DatabaseUrl,
+    DataDir,
+    OnProgress,
+    opened,
+    progress,
+    say,
+    say_json,
+)
+from api.database import RoleDenied, connect
+from projections import rebuild as rebuilding
+from projections.engine import PROJECTIONS, projection
+from projections.rebuild import RebuildReport
+from schema.migrate import MigrationReport, pending
+from schema.migrate import migrate as run_migrations
+
+Origin = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        show_default=False,
+        help="Name a new ledger, for example example.com/advice: no blanks, no +, at most 200 characters. The first "
+        "hash of the chain is made from it, so it never changes. Default: a random name.",
+    ),
+]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Read models; all when none is named.")]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What bring_up did: migrations applied, and read models built because they were missing or outdated."""
+
+    schema: str
+    origin: str
+    applied: tuple[str, ...]
+    rebuilt: tuple[RebuildReport, ...]
+
+
+def migrate(
+    ctx: typer.Context,
+    origin: Origin = None,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Create or upgrade the ledger and its read models.
+
+    Needs a login that may create roles and schemas. Read models are built where they are missing or outdated. Running
+    it again changes nothing.
+    """
+    with opened(ctx, database_url, data_dir, make=True) as url, progress() as on_progress:
+        done = bring_up(url, origin, on_progress)
+    if origin is not None and origin != done.origin:
+        raise CannotRun(f"the ledger is up to date, but is named {done.origin} already, and keeps that name")
+    if as_json:
+        say_json(done)
+        return
+    say(f"ledger {done.origin} (schema {done.schema})")
+    say(f"migrations applied: {', '.join(done.applied) or 'none, it was up to date'}")
+    for report in done.rebuilt:
+        say(f"built {_line(report)}")
+
+
+def rebuild(
+    ctx: typer.Context,
+    names: Names = None,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Build read models anew from the chain.
+
+    Readers and writers go on meanwhile. Each new one is compared with the one it replaces. Exit code 1 when rows differed: the old table did not hold what the
+    chain says, and now it does.
+    """
+    read_models = [projection(name) for name in dict.fromkeys(names or [])] or list(PROJECTIONS)
+    with opened(ctx, database_url, data_dir) as url, progress() as on_progress:
+        connect(url, "owner").close()  # for its clear refusals
+        reports = rebuilding.rebuild(url, read_models, on_progress=on_progress)
+    if as_json:
+        say_json(reports)
+    else:
+        for report in reports:
+            say(f"rebuilt {_line(report)}")
+    if any(report.differing for report in reports):
+        raise typer.Exit(FOUND_WRONG)
+
+
+def bring_up(url: str, origin: str | None, on_progress: OnProgress) -> Prepared:
+    """Migrates, then builds what is missing or outdated. Raises NotPermitted, and what connect() and rebuild raise."""
+    with connect(url, None) as conn:
+        report = _migrate(conn, origin)
+    rebuilt = rebuilding.ensure(url, on_progress=on_progress)
+    return Prepared(report.schema, report.origin, report.applied, tuple(rebuilt))
+
+
+def check_ready(url: str) -> None:
+    """For a login that may not migrate. Raises CannotRun, saying what to do, unless there is nothing to do."""
+    try:
+        conn = connect(url, "owner")
+    except RoleDenied:
+        conn = connect(url, "reader")
+    with conn:
+        try:
+            lacking = pending(conn)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise CannotRun(
+                "this login may not see which migrations were applied: run advice-ledger migrate once with a login "
+                "that may migrate"
+            ) from error
+        if lacking:
+            raise CannotRun(
+                f"the ledger lacks {', '.join(lacking)}, and this login may not migrate: run advice-ledger migrate "
+                "with one that may"
+            )
+        if stale := rebuilding.outdated(conn):
+            raise CannotRun(
+                f"the read models {', '.join(found.name for found in stale)} are missing, outdated or stopped, and "
+                "this login may not build them: run advice-ledger rebuild with one that may"
+            )
+
+
+def _migrate(conn: psycopg.Connection, origin: str | None) -> MigrationReport:
+    try:
+        return run_migrations(conn, origin=origin)
+    except psycopg.errors.CheckViolation as error:
+        raise CannotRun("a ledger's name has 1 to 200 characters, none of them a blank or a +") from error
+
+
+def _line(report: RebuildReport) -> str:
+    compared = {None: "nothing to compare with", 0: "none differed", 1: "1 differed"}
+    differing = compared.get(report.differing, f"{report.differing} differed")
+    rows = "1 row" if report.rows == 1 else f"{report.rows} rows"
+    return f"{report.name} up to position {report.position}: {rows}, {differing}"

@@ -1,0 +1,182 @@
+"""advice-ledger serve: database, migrations, read models, tokens, then the HTTP server."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import logging
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated
+
+import typer
+
+from api import tokens
+from api.cli_common import CannotRun, DatabaseUrl, DataDir, note, opened, progress, say
+from api.cli_schema import bring_up, check_ready
+from api.database import Connection, RoleDenied, connect
+from schema.migrate import NotPermitted
+
+GRACE_S = 10
+NEXT_REQUEST = "SELECT coalesce(max(last), 0) + 1 FROM stream_numbers WHERE category = 'request-'"
+
+Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Listen here; 0.0.0.0 or :: is every address.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, metavar="NUMBER", help="Listen here; 0 takes a free port.")]
+Worker = Annotated[bool, typer.Option("--worker/--no-worker", help="Answer queued requests with the built-in agent.")]
+AccessLog = Annotated[
+    bool, typer.Option("--access-log", help="Log each request: method, path without its query, status.")
+]
+
+CURL = """\
+curl -i {base}/portfolio/recommendations \\
+  -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \\
+  -d '{{"client_id": "client-1", "risk_profile": "balanced", "amount_usd": "250000.00"}}'
+
+curl {base}/portfolio/requests/{number} -H 'Authorization: Bearer {token}'"""
+
+
+class PathOnly(logging.Filter):
+    """Cuts the query off the path in uvicorn's access log: filters such as client_id are personal data."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Changes the record; keeps all."""
+        if isinstance(record.args, tuple) and len(record.args) == 5:
+            client, method, path, *rest = record.args
+            record.args = (client, method, str(path).partition("?")[0], *rest)
+        return True
+
+
+def serve(
+    ctx: typer.Context,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    worker: Worker = True,
+    access_log: AccessLog = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Run the HTTP API and the worker. Ctrl-C or SIGTERM ends it, and the embedded PostgreSQL with it.
+
+    Makes or upgrades the ledger first. On a loopback address, a ledger without tokens gets one for each role, shown
+    once; on any other address it must have tokens already.
+    """
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s: %(name)s: %(message)s")
+    with bound(host, port) as listener:
+        base = f"http://{_in_url(host)}:{listener.getsockname()[1]}"
+        with opened(ctx, database_url, data_dir, make=True, supervise=True) as url:
+            prepare(url)
+            welcome(url, base, local=is_loopback(listener))
+            run(url, listener, worker=worker, access_log=access_log, on_start=lambda: note(f"serving on {base}"))
+    note("stopped")
+
+
+@contextlib.contextmanager
+def bound(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket on this address, not listening yet: who connects early is refused at once. Raises CannotRun."""
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
+        raise CannotRun(f"{host} is no address of this machine: {error}") from error
+    family, _, _, _, address = found[0]
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+        except OSError as error:
+            raise _cannot_listen(host, port, error) from error
+        yield listener
+
+
+def is_loopback(listener: socket.socket) -> bool:
+    """Whether only this machine can reach the socket."""
+    return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def prepare(url: str) -> None:
+    """Migrates and builds read models; with a login that may not, checks that there is nothing to do."""
+    try:
+        with progress() as on_progress:
+            done = bring_up(url, None, on_progress)
+    except NotPermitted:
+        check_ready(url)
+        return
+    if done.applied:
+        note(f"ledger {done.origin}: applied {', '.join(done.applied)}")
+    for report in done.rebuilt:
+        note(f"ledger {done.origin}: built {report.name} up to position {report.position}")
+
+
+def welcome(url: str, base: str, *, local: bool) -> None:
+    """Sees to it that somebody can call, and shows new tokens: their only appearance. Raises CannotRun."""
+    try:
+        conn = connect(url, "owner")
+    except RoleDenied:
+        note("this login may not see the tokens; whoever calls needs one: advice-ledger tokens create")
+        return
+    with conn:
+        made = tokens.create_first(conn) if local else {}
+        if made:
+            say(_introduction(made, base, _next_request(conn)))
+        elif tokens.counts(conn).active == 0:
+            advice = "make one first: advice-ledger tokens create NAME --role ROLE, with the same database options"
+            if not local:
+                raise CannotRun(f"nobody has a token, and others can reach this address; {advice}")
+            note(f"every token is revoked, so nobody can call; {advice}")
+
+
+def run(url: str, listener: socket.socket, *, worker: bool, access_log: bool, on_start: Callable[[], None]) -> None:
+    """Serves until a signal ends it. Raises CannotRun when it does not come up."""
+    import uvicorn  # noqa: PLC0415 - the other commands need not wait for the web framework
+
+    from api.app import create_app  # noqa: PLC0415
+    from api.settings import AppSettings  # noqa: PLC0415
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                on_start()
+
+    app = create_app(AppSettings(database_url=url, run_worker=worker))
+    config = uvicorn.Config(app, log_level="info", access_log=access_log, timeout_graceful_shutdown=GRACE_S)
+    logging.getLogger("uvicorn.access").addFilter(PathOnly())
+    server = Server(config)
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        pass  # uvicorn raises the signal that ended it once more, after everything is closed
+    except SystemExit as error:
+        raise CannotRun("the application did not start: the reason is above") from error
+    except OSError as error:
+        host, port = listener.getsockname()[:2]
+        raise _cannot_listen(host, port, error) from error
+
+
+def _introduction(made: Mapping[str, str], base: str, number: int) -> str:
+    shown = "\n".join(f"  {role:<10}  {token}" for role, token in made.items())
+    example = CURL.format(base=base, token=made["advisor"], number=number)
+    return (
+        f"A token for each role, shown this once; advice-ledger tokens makes and revokes more.\n\n{shown}\n\n"
+        f"Ask for a recommendation, and see what became of it:\n\n{example}\n"
+    )
+
+
+def _next_request(conn: Connection) -> int:
+    row = conn.execute(NEXT_REQUEST).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _in_url(host: str) -> str:
+    """A host that curl on this machine can reach, in the form that a URL has it."""
+    if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared with, not bound to
+        return "127.0.0.1" if host != "::" else "[::1]"
+    return f"[{host}]" if ":" in host else host
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> CannotRun:
+    if error.errno == errno.EADDRINUSE:
+        return CannotRun(f"port {port} of {host} is in use, perhaps by another advice-ledger: choose one with --port")
+    return CannotRun(f"cannot listen on {host} port {port}: {error.strerror}")

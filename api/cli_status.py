@@ -1,0 +1,150 @@
+"""advice-ledger status: where the chain and its read models stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import psycopg
+import typer
+
+from api import tokens
+from api.cli_common import FOUND_WRONG, AsJson, CannotRun, DatabaseUrl, DataDir, opened, say, say_json, say_table
+from api.database import Connection, RoleDenied, connect
+from projections.engine import PROJECTIONS
+from projections.rebuild import outdated
+from schema.migrate import pending
+
+# The owner sees all; the others see what is recorded and derived.
+ROLES = ("owner", "reader", "verifier")
+
+HEAD = "SELECT origin, position, encode(hash, 'hex'), recorded_at FROM head"
+STANDING = "SELECT p.position, h.position - p.position, p.error FROM projections p, head h WHERE p.name = %s"
+HAS_REQUESTS = "SELECT to_regclass('portfolio_requests') IS NOT NULL"
+QUEUED = "SELECT count(*) FROM portfolio_requests WHERE status = 'queued'"
+
+
+@dataclass(frozen=True)
+class ReadModel:
+    """Where one read model stands; `lag` counts events not folded yet. Both are None while it was never built."""
+
+    name: str
+    state: Literal["ok", "never built", "outdated", "stopped"]
+    position: int | None
+    lag: int | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """One look at a ledger. None stands for what this login may not see, and for the time of an empty chain."""
+
+    ok: bool
+    origin: str
+    position: int
+    hash: str
+    recorded_at: datetime | None
+    read_models: list[ReadModel]
+    migrations_pending: list[str] | None
+    requests_queued: int | None
+    tokens: tokens.Counts | None
+
+
+def status(
+    ctx: typer.Context, as_json: AsJson = False, database_url: DatabaseUrl = None, data_dir: DataDir = None
+) -> None:
+    """Show where the chain and its read models stand.
+
+    Also the queue, the tokens, and the migrations that wait to be applied. Exit code 1 when a read model is stopped, missing or outdated, or a migration is pending.
+    """
+    with opened(ctx, database_url, data_dir) as url, _connected(url) as conn:
+        found = look(conn)
+    if as_json:
+        say_json(found)
+    else:
+        _show(found)
+    if not found.ok:
+        raise typer.Exit(FOUND_WRONG)
+
+
+def look(conn: Connection) -> Status:
+    """The state of a ledger, as far as the connection's role may see it."""
+    head = conn.execute(HEAD).fetchone()
+    if head is None:
+        raise CannotRun("this ledger has no head row: run advice-ledger migrate")
+    origin, position, head_hash, recorded_at = head
+    stale = {read_model.name for read_model in outdated(conn)}
+    read_models = [_read_model(conn, found.name, found.name in stale) for found in PROJECTIONS]
+    lacking = _pending(conn)
+    return Status(
+        ok=not lacking and all(found.state == "ok" for found in read_models),
+        origin=origin,
+        position=position,
+        hash=head_hash,
+        recorded_at=recorded_at if position else None,
+        read_models=read_models,
+        migrations_pending=lacking,
+        requests_queued=_queued(conn),
+        tokens=_tokens(conn),
+    )
+
+
+def _connected(url: str) -> Connection:
+    for role in ROLES[:-1]:
+        try:
+            return connect(url, role)
+        except RoleDenied:
+            continue
+    return connect(url, ROLES[-1])
+
+
+def _read_model(conn: Connection, name: str, stale: bool) -> ReadModel:
+    row = conn.execute(STANDING, [name]).fetchone()
+    if row is None:
+        return ReadModel(name, "never built", None, None, None)
+    position, lag, error = row
+    return ReadModel(name, "stopped" if error else "outdated" if stale else "ok", position, lag, error)
+
+
+def _pending(conn: Connection) -> list[str] | None:
+    try:
+        return pending(conn)
+    except psycopg.errors.InsufficientPrivilege:
+        return None
+
+
+def _queued(conn: Connection) -> int | None:
+    if conn.execute(HAS_REQUESTS).fetchone() != (True,):
+        return None
+    row = conn.execute(QUEUED).fetchone()
+    return int(row[0]) if row else None
+
+
+def _tokens(conn: Connection) -> tokens.Counts | None:
+    try:
+        return tokens.counts(conn)
+    except psycopg.errors.InsufficientPrivilege:
+        return None
+
+
+def _show(found: Status) -> None:
+    unseen = "not visible to this login"
+    at = f" at {found.recorded_at:%Y-%m-%d %H:%M:%S} UTC" if found.recorded_at else ", empty"
+    say(f"ledger   {found.origin}")
+    say(f"head     position {found.position}{at}")
+    say(f"hash     {found.hash}")
+    say(f"queued   {'unknown' if found.requests_queued is None else found.requests_queued}")
+    say(f"tokens   {f'{found.tokens.active} active, {found.tokens.revoked} revoked' if found.tokens else unseen}")
+    lacking = found.migrations_pending
+    say(f"pending  {unseen if lacking is None else ', '.join(lacking) or 'no migration'}")
+    say("")
+    rows = [
+        (one.name, one.state, *("-" if value is None else value for value in (one.position, one.lag, one.error)))
+        for one in found.read_models
+    ]
+    say_table(("read model", "state", "position", "lag", "error"), rows)
+    if any(one.state != "ok" for one in found.read_models):
+        say("\nadvice-ledger rebuild builds them anew")
+    if lacking:
+        say("\nadvice-ledger migrate applies what is pending")

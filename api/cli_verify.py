@@ -1,0 +1,188 @@
+"""advice-ledger verify: the whole chain recomputed on this side, and on request every read model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from api.cli_common import (
+    FOUND_WRONG,
+    AsJson,
+    DatabaseUrl,
+    DataDir,
+    OnProgress,
+    opened,
+    progress,
+    say,
+    say_json,
+)
+from api.database import Connection, connect
+from ledger.proof.findings import MOST_FINDINGS, STEPS, ChainReport, Finding
+from ledger.verify import verify_chain
+from projections.compare import ProjectionCheck, check
+from projections.engine import PROJECTIONS
+
+# Follows the steps of the chain, which have the numbers of docs/format.md, section 5.
+PROJECTIONS_STEP = len(STEPS) + 1
+PROJECTIONS_HOLD = "each read model holds what folding the chain gives"
+
+WithProjections = Annotated[
+    bool, typer.Option("--projections", help="Also fold every read model again, and report each row that differs.")
+]
+MaxFindings = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=MOST_FINDINGS,
+        metavar="NUMBER",
+        help=f"Show so many findings, and so many differing rows of each read model; at most {MOST_FINDINGS}.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was checked and found. `read_models` is empty unless they were asked for."""
+
+    chain: ChainReport
+    read_models: tuple[ProjectionCheck, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all that was checked holds."""
+        return self.chain.ok and all(map(holds, self.read_models))
+
+
+def verify(
+    ctx: typer.Context,
+    projections: WithProjections = False,
+    max_findings: MaxFindings = 20,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Recompute the whole chain and say what is wrong.
+
+    Every hash and commitment is computed again from the rows; what does not hold is named, with its position. Reads the database in one snapshot, as the role verifier, while others go on writing. Exit code 0 when all holds, 1
+    when something does not.
+    """
+    with opened(ctx, database_url, data_dir) as url, connect(url, "verifier") as conn, progress() as on_progress:
+        result = _check(conn, on_progress, projections=projections, most=max_findings)
+    if as_json:
+        say_json(_as_json(result, max_findings))
+    else:
+        _show(result, max_findings)
+    if not result.ok:
+        raise typer.Exit(FOUND_WRONG)
+
+
+def holds(found: ProjectionCheck) -> bool:
+    """Whether a read model follows the chain and says what the chain says."""
+    return found.error is None and not found.differences
+
+
+def _check(conn: Connection, on_progress: OnProgress, *, projections: bool, most: int) -> Result:
+    chain = verify_chain(conn, on_progress=lambda done, in_all: on_progress("events", done, in_all))
+    checked: list[ProjectionCheck] = []
+    for read_model in PROJECTIONS if projections else ():
+        on_progress("read models", len(checked), len(PROJECTIONS))
+        checked.append(check(conn, read_model, most=most))
+    return Result(chain, tuple(checked))
+
+
+def _first_bad(chain: ChainReport) -> int | None:
+    """The first position that is in doubt; 0 for what is in no event, None when all is well."""
+    return min((found.position for found in chain.findings), default=None)
+
+
+def _more(chain: ChainReport, most: int) -> int:
+    return chain.more + max(0, len(chain.findings) - most)
+
+
+def _as_json(result: Result, most: int) -> dict[str, Any]:
+    chain = result.chain
+    return {
+        "ok": result.ok,
+        "origin": chain.origin,
+        "events": chain.events,
+        "first_position": chain.first_position,
+        "last_position": chain.last_position,
+        "head_hash": None if chain.head_hash is None else chain.head_hash.hex(),
+        "sealed": {"opened": chain.opened, "erased": chain.erased},
+        "first_bad_position": _first_bad(chain),
+        "findings": [
+            {
+                "step": found.step,
+                "kind": found.kind,
+                "position": found.position,
+                "last_position": found.last_position,
+                "message": found.message,
+            }
+            for found in chain.findings[:most]
+        ],
+        "more_findings": _more(chain, most),
+        "read_models": result.read_models,
+        "covered_by_checkpoint": None,
+        "not_proven": chain.not_proven,
+    }
+
+
+def _show(result: Result, most: int) -> None:
+    chain = result.chain
+    say(f"ledger {chain.origin or '(without a head)'}")
+    for number, promise in STEPS.items():
+        wrong = [found for found in chain.findings if found.step == number]
+        say(f"{number:>3}. {promise}: {_verdict(len(wrong))}")
+        for found in [found for found in chain.findings[:most] if found.step == number]:
+            say(f"       {_finding(found)}")
+    if result.read_models:
+        _show_read_models(result.read_models)
+    if more := _more(chain, most):
+        say(f"     {more} more findings are not shown")
+    say("")
+    _summarise(result)
+
+
+def _verdict(wrong: int) -> str:
+    return "holds" if wrong == 0 else f"FAILS, {wrong} finding{'s' if wrong > 1 else ''}"
+
+
+def _finding(found: Finding) -> str:
+    place = f"at position {found.position}" if found.position else "in no event"
+    if found.last_position > found.position:
+        place = f"at positions {found.position} to {found.last_position}"
+    return f"{found.kind} {place}: {found.message}"
+
+
+def _show_read_models(checked: tuple[ProjectionCheck, ...]) -> None:
+    wrong = sum(not holds(found) for found in checked)
+    say(f"{PROJECTIONS_STEP:>3}. {PROJECTIONS_HOLD}: {_verdict(wrong)}")
+    for found in checked:
+        most = "at least " if found.truncated else ""
+        differing = f"{most}{len(found.differences)} differ" if found.differences else "none differs"
+        say(f"       {found.name} up to position {found.position}: {found.rows} rows, {differing}")
+        if found.error is not None:
+            say(f"       {found.name} is stopped: {found.error}")
+        for difference in found.differences:
+            say(f"       projection-drift: {found.name} id {difference.id} {difference.kind}")
+    if wrong:
+        say("       advice-ledger rebuild makes them what the chain says")
+
+
+def _summarise(result: Result) -> None:
+    chain = result.chain
+    if chain.head_hash is not None:
+        places = f"positions {chain.first_position} to {chain.last_position}"
+        say(f"{chain.events} events, {places}, last hash {chain.head_hash.hex()}")
+    else:
+        say(f"{chain.events} events")
+    say(f"{chain.opened} sealed values open to their commitments, {chain.erased} are erased")
+    say(f"not proven: {chain.not_proven}")
+    if result.ok:
+        say("verified: all of the above holds")
+    elif (first := _first_bad(chain)) is not None:
+        say(f"FAILED: the first bad position is {first}")
+    else:
+        say("FAILED: the chain holds, but a read model does not follow it")

@@ -1,0 +1,8 @@
+-- Sealed values at positions where there is no event.
+COPY (
+    SELECT s.position
+    FROM sealed_fields s
+    LEFT JOIN events e ON e.position = s.position
+    WHERE e.position IS NULL
+    ORDER BY s.position
+) TO STDOUT (FORMAT BINARY)

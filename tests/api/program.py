@@ -1,0 +1,117 @@
+"""Runs the program as its users do: a process, its exit code, what it printed where."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+START_S = 60
+STOP_S = 30
+PROGRAM = "from api.cli import main; main()"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run that ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """What it printed, parsed."""
+        return json.loads(self.out)
+
+    def failed_with(self, *words: str) -> bool:
+        """Whether it could not run, printed no result, and said so in one line with these words in it."""
+        assert (self.code, self.out) == (2, ""), self
+        assert self.err.startswith("error: "), self.err
+        assert self.err.count("\n") == 1, self.err
+        assert all(word in self.err for word in words), self.err
+        return True
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Ours, without what would choose a database, and with `variables`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ADVICE_LEDGER_")}
+    return inherited | {"PYTHONPATH": str(ROOT)} | variables
+
+
+def cli(*arguments: object, before: str = "", env: Mapping[str, str] | None = None) -> Ran:
+    """Runs `advice-ledger` with these arguments, after the Python statements in `before`, to its end."""
+    command = [sys.executable, "-c", f"{before}\n{PROGRAM}", *map(str, arguments)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env=environment(**(env or {}))
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass
+class Serving:
+    """A server that runs: where, and what it has printed so far."""
+
+    process: subprocess.Popen[bytes]
+    base: str
+    folder: Path
+
+    @property
+    def out(self) -> str:
+        """All of stdout."""
+        return (self.folder / "out").read_text()
+
+    @property
+    def err(self) -> str:
+        """All of stderr."""
+        return (self.folder / "err").read_text()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.base.rpartition(":")[2])
+
+    def tokens(self) -> dict[str, str]:
+        """The tokens that it showed, by role."""
+        return dict(re.findall(r"^  (\w+) +(alt_\S+)$", self.out, re.MULTILINE))
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Ends it, and returns its exit code."""
+        self.process.send_signal(how)
+        return self.process.wait(STOP_S)
+
+
+@contextlib.contextmanager
+def serving(*arguments: object, env: Mapping[str, str] | None = None) -> Iterator[Serving]:
+    """`advice-ledger serve` on a free port, from when it takes requests; ended with SIGTERM unless it ended before."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        command = [sys.executable, "-c", PROGRAM, "serve", "--port", "0", *map(str, arguments)]
+        with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+            process = subprocess.Popen(command, stdout=out, stderr=err, env=environment(**(env or {})))
+        try:
+            yield Serving(process, _address(process, folder / "err"), folder)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.wait(STOP_S)
+
+
+def _address(process: subprocess.Popen[bytes], err: Path) -> str:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        found = re.search(r"^serving on (\S+)$", err.read_text(), re.MULTILINE)
+        if found:
+            return found[1]
+        time.sleep(0.05)
+    raise AssertionError(f"the server did not start: {err.read_text()}")

@@ -1,0 +1,107 @@
+"""Row 3: POST /portfolio/recommendations beside a plain endpoint that inserts a row, and one that only echoes."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass, field
+
+import orjson
+import psycopg
+
+from api import tokens
+from projections.rebuild import ensure
+from tests.bench import load
+from tests.bench.bench import SPAWN, Bench, connect
+from tests.bench.figures import Figure, Target, beside, quantile
+from tests.bench.servers import PLAIN_TABLE, Kind, running
+
+CONNECTIONS = 32
+WARM_UP_S = 1.0
+ASKED = {
+    "client_id": "client-0000017",
+    "risk_profile": "balanced",
+    "amount_usd": "250000.00",
+    "horizon_years": 12,
+    "constraints": {"exclude_asset_classes": ["real_estate"], "max_equity": "0.60"},
+}
+
+
+@dataclass
+class Side:
+    """One server: where it listens, what it is sent, and what came of each round."""
+
+    kind: Kind
+    port: int
+    headers: dict[str, str] = field(default_factory=dict)
+    rates: list[float] = field(default_factory=list)
+    p50_ms: list[float] = field(default_factory=list)
+    p99_ms: list[float] = field(default_factory=list)
+    answered: int = 0
+
+
+def measure(bench: Bench) -> list[Figure]:
+    """Short rounds, each server in turn, so that all three meet the same minute of the machine."""
+    bench.say("row 3: POST /portfolio/recommendations")
+    with bench.ledger() as url, bench.database() as plain_url:
+        token = _prepare(url, plain_url)
+        with running("ledger", url) as ours, running("plain", plain_url) as plain, running("echo", url) as echo:
+            sides = {
+                "ledger": Side("ledger", ours, {"Authorization": f"Bearer {token}"}),
+                "plain": Side("plain", plain),
+                "echo": Side("echo", echo),
+            }
+            _rounds(bench, sides)
+        _check_recorded(url, plain_url, sides)
+    mine = sides["ledger"]
+    detail = {
+        "connections": CONNECTIONS,
+        "p50_ms": {name: statistics.median(side.p50_ms) for name, side in sides.items()},
+        "p99_ms": {name: statistics.median(side.p99_ms) for name, side in sides.items()},
+    }
+    return [
+        beside(3, what, "requests/s", mine.rates, peer, sides[name].rates, Target("at least", bound), **detail)
+        for what, peer, name, bound in (
+            ("POST /portfolio/recommendations", "FastAPI + psycopg: INSERT a row and commit", "plain", 3.0),
+            ("POST /portfolio/recommendations", "FastAPI that only echoes", "echo", 0.6),
+        )
+    ]
+
+
+def _prepare(url: str, plain_url: str) -> str:
+    """Read models for our projector to keep, a table for the plain server, and a token."""
+    ensure(url)
+    with psycopg.connect(plain_url, autocommit=True) as conn:
+        conn.execute(PLAIN_TABLE)
+    with connect(url, "owner") as conn:
+        return tokens.create(conn, "bench", "advisor")
+
+
+def _rounds(bench: Bench, sides: Mapping[str, Side]) -> None:
+    body = orjson.dumps(ASKED)
+    with ProcessPoolExecutor(1, mp_context=SPAWN) as generator:
+        for number in range(-1, bench.options.rounds):
+            seconds = bench.options.seconds if number >= 0 else min(WARM_UP_S, bench.options.seconds)
+            for side in sides.values():
+                _round(generator, side, body, seconds, counts=number >= 0)
+
+
+def _round(generator: Executor, side: Side, body: bytes, seconds: float, *, counts: bool) -> None:
+    asked = (side.port, side.headers, body, CONNECTIONS, seconds, side.answered)
+    found = generator.submit(load.run, *asked).result()
+    assert set(found.status) == {202}, f"{side.kind} answered {found.status}"
+    side.answered += len(found.latencies_ms)
+    if counts:
+        side.rates.append(found.rate)
+        side.p50_ms.append(quantile(found.latencies_ms, 0.5))
+        side.p99_ms.append(quantile(found.latencies_ms, 0.99))
+
+
+def _check_recorded(url: str, plain_url: str, sides: Mapping[str, Side]) -> None:
+    """Every 202 is an event in the chain, or a row in the plain table."""
+    with connect(url) as conn, psycopg.connect(plain_url) as plain:
+        recorded = conn.execute("SELECT position FROM head").fetchone()
+        inserted = plain.execute("SELECT count(*) FROM requests").fetchone()
+    assert recorded == (sides["ledger"].answered,)
+    assert inserted == (sides["plain"].answered,)

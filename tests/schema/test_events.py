@@ -1,0 +1,187 @@
+"""The catalogue: which types there are, what of them is sealed, and how they look as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from typing import Annotated, Any, get_args
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from schema.events import CATALOGUE, Constraints, Event, Money, PortfolioRequested, Sealed, Share
+
+# Each field of each type is in one of these, by decision and not by default. What may hold personal data, or words
+# that somebody chose, is sealed.
+SEALED = {
+    "portfolio.requested": {"client_id", "objectives", "notes"},
+    "recommendation.recorded": {"recommendation", "prompt"},
+    "request.failed": {"detail"},
+}
+CLEAR = {
+    "portfolio.requested": {"risk_profile", "amount_usd", "horizon_years", "constraints"},
+    "recommendation.recorded": {"model_name", "model_version", "parameters"},
+    "request.failed": {"reason"},
+}
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "portfolio.requested": {"client_id": "c", "risk_profile": "balanced", "amount_usd": "1.50"},
+    "recommendation.recorded": {"recommendation": {"a": None}, "model_name": "m"},
+    "request.failed": {"reason": "no-answer"},
+}
+
+
+@pytest.fixture(params=sorted(CATALOGUE))
+def kind(request: pytest.FixtureRequest) -> type[Event]:
+    """Each type of event."""
+    return CATALOGUE[request.param]
+
+
+def test_catalogue_is_complete() -> None:
+    """The tables of this module speak of every type in the catalogue, and of no other."""
+    assert CATALOGUE.keys() == SEALED.keys() == CLEAR.keys() == EXAMPLES.keys()
+
+
+def test_types_are_named_as_facts(kind: type[Event]) -> None:
+    """A type is noun.verb-past, has a version, and stands in the catalogue under its name."""
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*\.[a-z]+(-[a-z]+)*", kind.type)
+    assert kind.schema_version >= 1
+    assert CATALOGUE[kind.type] is kind
+    assert (kind.__doc__ or "").strip()
+
+
+def test_every_field_is_sealed_or_clear_on_purpose(kind: type[Event]) -> None:
+    """Each type seals exactly the fields that hold personal data or free text."""
+    assert kind.sealed == SEALED[kind.type]
+    assert kind.model_fields.keys() - kind.sealed == CLEAR[kind.type]
+
+
+def test_no_marker_is_lost_inside_a_type(kind: type[Event]) -> None:
+    """A Sealed within a union or a list, where it would mean nothing, is an error in the catalogue."""
+    for name, field in kind.model_fields.items():
+        assert not has_marker(field.annotation), name
+
+
+def test_a_lost_marker_would_be_found() -> None:
+    """The check above does find a marker that stands too deep to be seen by the model."""
+
+    class Careless(Event):
+        """Not in the catalogue."""
+
+        type = "marker.lost"
+        schema_version = 1
+
+        notes: Annotated[str, Sealed()] | None = None
+
+    assert Careless.sealed == frozenset()
+    assert has_marker(Careless.model_fields["notes"].annotation)
+
+
+def has_marker(annotation: Any) -> bool:
+    """Whether a Sealed stands anywhere within the type."""
+    return isinstance(annotation, Sealed) or any(has_marker(part) for part in get_args(annotation))
+
+
+def test_sealed_names_need_no_escaping(kind: type[Event]) -> None:
+    """Names of sealed fields go into commitments between quotes as they are."""
+    for name in kind.sealed:
+        assert re.fullmatch(r"[a-z][a-z_]*", name)
+
+
+@pytest.mark.parametrize("mode", ["validation", "serialization"])
+def test_json_schema(kind: type[Event], mode: Any) -> None:
+    """Each type has a JSON Schema of its own fields that admits no others, and it is plain JSON."""
+    found = kind.model_json_schema(mode=mode)
+    assert json.loads(json.dumps(found)) == found
+    assert found["properties"].keys() == kind.model_fields.keys()
+    assert found["additionalProperties"] is False
+
+
+def test_json_schema_of_money_is_text() -> None:
+    """What is recorded of an amount is a string; what may be sent is a number or a string."""
+    recorded = PortfolioRequested.model_json_schema(mode="serialization")["properties"]["amount_usd"]
+    sent = PortfolioRequested.model_json_schema(mode="validation")["properties"]["amount_usd"]
+    assert recorded["type"] == "string"
+    assert {kind["type"] for kind in sent["anyOf"]} == {"number", "string"}
+
+
+def test_events_do_not_change(kind: type[Event]) -> None:
+    """An event is frozen, and takes no field that its type does not have."""
+    event = kind.model_validate(EXAMPLES[kind.type])
+    with pytest.raises(ValidationError, match="frozen_instance"):
+        setattr(event, next(iter(kind.model_fields)), "changed")
+    with pytest.raises(ValidationError, match="extra_forbidden"):
+        kind.model_validate({**EXAMPLES[kind.type], "surplus": 1})
+
+
+def test_events_dump_to_plain_json(kind: type[Event]) -> None:
+    """The dump that is recorded holds nothing but JSON types, and validates to the same event again."""
+    event = kind.model_validate(EXAMPLES[kind.type])
+    content = event.model_dump(exclude_none=True)
+    assert json.loads(json.dumps(content)) == content
+    assert kind.model_validate(content) == event
+
+
+@pytest.mark.parametrize(
+    ("sent", "recorded"),
+    [
+        ("250000", "250000.00"),
+        (250000, "250000.00"),
+        (0.1, "0.10"),
+        ("0.01", "0.01"),
+        (1e3, "1000.00"),
+        ("1e3", "1000.00"),
+        (Decimal("7.5"), "7.50"),
+        ("007", "7.00"),
+        ("999999999999.99", "999999999999.99"),
+        (999999999999.99, "999999999999.99"),
+    ],
+    ids=repr,
+)
+def test_money_is_recorded_with_two_decimals(sent: Any, recorded: str) -> None:
+    """Any way to write an amount is recorded as one: a decimal string with two decimals."""
+    money: TypeAdapter[Decimal] = TypeAdapter(Money)
+    assert money.dump_python(money.validate_python(sent)) == recorded
+    assert money.validate_python(recorded) == money.validate_python(sent)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        0,
+        "0",
+        "0.00",
+        -1,
+        "0.001",
+        0.005,
+        "1000000000000.00",
+        1e12,
+        "NaN",
+        "Infinity",
+        float("inf"),
+        True,
+        None,
+        "",
+        "ten",
+    ],
+    ids=repr,
+)
+def test_what_is_no_amount_is_refused(sent: Any) -> None:
+    """Zero, less, a third decimal, more than 14 digits and what is no number are refused, never rounded."""
+    with pytest.raises(ValidationError):
+        TypeAdapter(Money).validate_python(sent)
+
+
+@pytest.mark.parametrize(
+    ("sent", "recorded"), [("0.40", "0.40"), (0.3, "0.3"), (1, "1"), ("1e-4", "0.0001"), (0, "0")], ids=repr
+)
+def test_shares_are_recorded_without_exponent(sent: Any, recorded: str) -> None:
+    """A share of the whole is a plain decimal string."""
+    assert Constraints(max_equity=sent).model_dump()["max_equity"] == recorded
+
+
+@pytest.mark.parametrize("sent", ["-0.1", "1.0001", 2, "0.00001", "NaN"], ids=repr)
+def test_what_is_no_share_is_refused(sent: Any) -> None:
+    """A share is from 0 to 1, with four decimals at most."""
+    with pytest.raises(ValidationError):
+        TypeAdapter(Share).validate_python(sent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -11,7 +12,8 @@ from prometheus_client import CollectorRegistry
 from api import errors, gate
 from api.agents.builtin import BuiltinAgent
 from api.auth import Tokens
-from api.readers import Readers
+from api.openapi import Documented
+from api.readers import STATEMENT_TIMEOUT_S, Readers
 from api.routes import health, portfolio, recommendations, schemas
 from api.service import Ledger
 from api.settings import AppSettings
@@ -39,12 +41,13 @@ def create_app(settings: AppSettings) -> FastAPI:
             await _open(app, settings, stack)
             yield
 
-    app = FastAPI(
+    app = Documented(
         title="advice-ledger",
         version="0.1.0",
         description=DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.registry = CollectorRegistry()
     errors.install(app)
@@ -57,28 +60,31 @@ def create_app(settings: AppSettings) -> FastAPI:
 async def _open(app: FastAPI, settings: AppSettings, stack: AsyncExitStack) -> None:
     """Starts writer, readers, projector and worker; they stop in the opposite order."""
 
-    def connection(role: str, **more: str) -> str:
-        return conninfo(settings.database_url, role, schema=settings.schema_name, **more)
+    def connection(role: str, name: str, **more: str) -> str:
+        more["statement_timeout"] = f"{STATEMENT_TIMEOUT_S}s"
+        application = f"advice-ledger {name}"
+        return conninfo(settings.database_url, role, schema=settings.schema_name, application=application, **more)
 
     readers = Readers(
-        connection("reader", application="advice-ledger reader", statement_timeout="30s"),
+        connection("reader", "reader"),
         most=settings.readers,
         patience_s=settings.patience_s,
     )
     await readers.open()
     stack.push_async_callback(readers.close)
     writer = Writer(
-        connection("writer", application="advice-ledger writer", statement_timeout="30s"),
+        # Waiting longer for the row of head would only keep the callers: what is given up here is surely not recorded.
+        connection("writer", "writer", lock_timeout=f"{settings.patience_s}s"),
         patience_s=settings.patience_s,
     )
     await writer.start()
     stack.push_async_callback(writer.close)
     projector = Projector(settings.database_url, schema=settings.schema_name)
     projector.start()
-    stack.callback(projector.stop)
+    stack.push_async_callback(asyncio.to_thread, projector.stop)
     ledger = Ledger(writer, readers, Tokens(readers), settings.patience_s)
     app.state.ledger = ledger
     if settings.run_worker:
-        worker = Worker(ledger, BuiltinAgent(), connection("writer", application="advice-ledger worker"))
+        worker = Worker(ledger, BuiltinAgent(), connection("writer", "worker"))
         worker.start()
         stack.push_async_callback(worker.stop)

@@ -17,6 +17,9 @@ from ledger.envelope import Actor
 CACHE_S = 1.0
 CACHE_TOKENS = 10_000
 
+# Where the caller stands in a request's scope, once known.
+SCOPE_KEY = "advice_ledger.caller"
+
 LOOK_UP = "SELECT name, role FROM authenticate(%s)"
 
 Role = Literal["advisor", "compliance", "auditor", "agent", "admin"]
@@ -65,27 +68,31 @@ class Permission(HTTPBearer):
         self.action = action
 
     async def __call__(self, request: Request) -> Actor:  # type: ignore[override]
-        """The caller. Raises ApiError."""
+        """The caller. Raises ApiError. May be asked twice of one request: before the body is read, and by FastAPI."""
+        known = request.scope.get(SCOPE_KEY)
+        actor: Actor = known if known is not None else await self._caller(request)
+        if actor.role not in MAY[self.action]:
+            needed = " or ".join(sorted(MAY[self.action]))
+            raise ApiError("wrong-role", f"to {self.action} takes the role {needed}; this token has {actor.role}")
+        request.scope[SCOPE_KEY] = actor
+        return actor
+
+    async def _caller(self, request: Request) -> Actor:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise ApiError(
-                401,
                 "no-token",
                 "send a token: Authorization: Bearer …; make one with `advice-ledger tokens create`",
-                {"WWW-Authenticate": "Bearer"},
+                headers={"WWW-Authenticate": "Bearer"},
             )
         tokens: Tokens = request.app.state.ledger.tokens
         actor = await tokens.actor(token.strip())
         if actor is None:
             raise ApiError(
-                401,
                 "unknown-token",
                 "the token is unknown or revoked",
-                {"WWW-Authenticate": 'Bearer error="invalid_token"'},
+                headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
             )
-        if actor.role not in MAY[self.action]:
-            needed = " or ".join(sorted(MAY[self.action]))
-            raise ApiError(403, "wrong-role", f"to {self.action} takes the role {needed}; this token has {actor.role}")
         return actor
 
 

@@ -12,7 +12,6 @@ Each command is a function whose signature and docstring are its interface and i
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import signal
 import sys
@@ -66,9 +65,11 @@ def main() -> None:
 
 
 def _version() -> str:
+    from importlib import metadata  # noqa: PLC0415 - slow to import, and seldom asked for
+
     try:
-        return importlib.metadata.version(NAME)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(NAME)
+    except metadata.PackageNotFoundError:
         return "(not installed)"
 
 

@@ -16,8 +16,6 @@ import orjson
 import psycopg
 import typer
 import typer.core
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from api.database import DatabaseError, one_line, open_database
 from api.embedded import EmbeddedError
@@ -136,6 +134,15 @@ def progress() -> Iterator[OnProgress]:
     if not sys.stderr.isatty():
         yield lambda _name, _done, _all: None
         return
+    from rich.console import Console  # noqa: PLC0415 - takes longer to import than most commands take to run
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, Any] = {}

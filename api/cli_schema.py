@@ -20,7 +20,7 @@ from api.cli_common import (
     say,
     say_json,
 )
-from api.database import RoleDenied, connect
+from api.database import RoleDenied, connect, one_line
 from projections import rebuild as rebuilding
 from projections.engine import PROJECTIONS, projection
 from projections.rebuild import RebuildReport
@@ -83,13 +83,16 @@ def rebuild(
 ) -> None:
     """Build read models anew from the chain.
 
-    Readers and writers go on meanwhile. Each new one is compared with the one it replaces. Exit code 1 when rows differed: the old table did not hold what the
-    chain says, and now it does.
+    Readers and writers go on meanwhile. Each new one is compared with the one it replaces. Exit code 1 when rows
+    differed: the old table did not hold what the chain says, and the new one does.
     """
     read_models = [projection(name) for name in dict.fromkeys(names or [])] or list(PROJECTIONS)
     with opened(ctx, database_url, data_dir) as url, progress() as on_progress:
         connect(url, "owner").close()  # for its clear refusals
-        reports = rebuilding.rebuild(url, read_models, on_progress=on_progress)
+        try:
+            reports = rebuilding.rebuild(url, read_models, on_progress=on_progress)
+        except psycopg.errors.InsufficientPrivilege as error:  # as in a database that was restored or copied
+            raise CannotRun(f"{one_line(error)}: run advice-ledger migrate, which gives the rights needed") from error
     if as_json:
         say_json(reports)
     else:

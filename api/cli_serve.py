@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import ipaddress
 import logging
@@ -140,7 +141,11 @@ def run(url: str, listener: socket.socket, *, worker: bool, access_log: bool, on
                 on_start()
 
     app = create_app(AppSettings(database_url=url, run_worker=worker))
-    config = uvicorn.Config(app, log_level="info", access_log=access_log, timeout_graceful_shutdown=GRACE_S)
+    log = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
+    log["handlers"]["access"]["stream"] = "ext://sys.stderr"  # stdout is for what people paste
+    config = uvicorn.Config(
+        app, log_config=log, log_level="info", access_log=access_log, timeout_graceful_shutdown=GRACE_S
+    )
     logging.getLogger("uvicorn.access").addFilter(PathOnly())
     server = Server(config)
     try:

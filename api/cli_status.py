@@ -56,7 +56,8 @@ def status(
 ) -> None:
     """Show where the chain and its read models stand.
 
-    Also the queue, the tokens, and the migrations that wait to be applied. Exit code 1 when a read model is stopped, missing or outdated, or a migration is pending.
+    Also the queue, the tokens, and the migrations that wait to be applied. Exit code 1 when a read model is stopped,
+    missing or outdated, or a migration is pending.
     """
     with opened(ctx, database_url, data_dir) as url, _connected(url) as conn:
         found = look(conn)

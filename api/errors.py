@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import ClientDisconnect
 
 from ledger import errors as ledger
@@ -128,9 +129,9 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _disconnected)
-    # Not `Exception`: Starlette raises such a one again after the response, and the server then logs its message, which
-    # may hold what the caller sent.
-    app.add_exception_handler(BaseException, _unexpected)  # type: ignore[arg-type]
+    # Not a handler: Starlette raises again what its handler for Exception was given, and the server then logs the
+    # message, which may hold what the caller sent.
+    app.add_middleware(ExceptionMiddleware, handlers={Exception: _unexpected})
 
 
 async def _ledger_error(request: Request, error: Exception) -> Response:

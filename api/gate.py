@@ -12,6 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import ApiError, problem
 
+# A caller may make up any number of others.
+METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+
 
 class Gate:
     """ASGI middleware. A body beyond `most_bytes` gets a 413, whether or not its length was announced."""
@@ -30,7 +33,8 @@ class Gate:
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("route"), "path", "none")
-                self._counter.labels(scope["method"], route, message["status"]).inc()
+                method = scope["method"] if scope["method"] in METHODS else "other"
+                self._counter.labels(method, route, message["status"]).inc()
             await send(message)
 
         length = _announced(scope)

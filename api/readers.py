@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -13,6 +14,18 @@ from ledger.store import AsyncConnection
 
 T = TypeVar("T")
 
+# The server ends a read after this long by itself, and we wait a little longer for it to say so.
+STATEMENT_TIMEOUT_S = 30
+LONGEST_S = STATEMENT_TIMEOUT_S + 5.0
+
+# What a database says that was not migrated, or not as far as this program.
+NOT_MIGRATED = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.InsufficientPrivilege,
+)
+
 
 class Readers:
     """Runs reads. A read is safe to run again, so a connection that broke costs a second try, not an error."""
@@ -20,6 +33,7 @@ class Readers:
     TRIES = 3
 
     def __init__(self, conninfo: str, *, most: int, patience_s: float) -> None:
+        self._patience_s = patience_s
         self._pool: psycopg_pool.AsyncConnectionPool[AsyncConnection] = psycopg_pool.AsyncConnectionPool(
             conninfo,
             min_size=1,
@@ -38,25 +52,36 @@ class Readers:
         """Closes all connections."""
         await self._pool.close()
 
-    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """The result of `work` on some connection. Raises Unavailable when the database does not answer."""
+    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]], *, within_s: float = LONGEST_S) -> T:
+        """The result of `work` on some connection. Raises Unavailable when the database does not answer in time."""
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._run(work)
+        except (psycopg_pool.PoolTimeout, TimeoutError) as error:
+            raise Unavailable("the database does not answer; try again") from error
+        except psycopg.errors.QueryCanceled as error:
+            raise Unavailable("the read took too long; ask for less, for example for one client") from error
+        except NOT_MIGRATED as error:
+            raise Unavailable("this database has no ledger, or an older one: run advice-ledger migrate") from error
+
+    async def _run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         for left in reversed(range(self.TRIES)):
             try:
                 async with self._pool.connection() as conn:
                     return await work(conn)
-            except psycopg.errors.QueryCanceled as error:
-                raise Unavailable("the read took too long; ask for less, for example for one client") from error
-            except (psycopg.OperationalError, psycopg_pool.PoolTimeout) as error:
+            except psycopg.errors.QueryCanceled:
+                raise
+            except psycopg.OperationalError as error:
                 if not left or isinstance(error, psycopg_pool.PoolTimeout):
                     raise Unavailable("the database does not answer; try again") from error
                 await self._pool.check()  # others broke at the same moment: replace them before the next try
         raise AssertionError("the last try returns or raises")
 
     async def fetch_one(self, query: str, given: Sequence[object]) -> tuple[Any, ...] | None:
-        """The first row of a query, or None."""
+        """The first row of a query that should be quick, or None. Raises Unavailable when it is not."""
 
         async def work(conn: AsyncConnection) -> tuple[Any, ...] | None:
             cursor = await conn.execute(query.encode(), given, prepare=True)
             return await cursor.fetchone()
 
-        return await self.run(work)
+        return await self.run(work, within_s=self._patience_s)

@@ -42,9 +42,11 @@ class Ledger:
     ) -> Recorded:
         """Records the answer to a queued request. Raises NotFound or Refused; a replay returns the original."""
         new = NewEvent(event_id or uuid7(), commands.stream_of(request_id), event, actor)
-        return await self._record(new, commands.check_answer)
+        return await self._record(new, commands.check_answer, may_be_replay=event_id is not None)
 
-    async def _record(self, new: NewEvent, check: Callable[[commands.RequestState], None]) -> Recorded:
+    async def _record(
+        self, new: NewEvent, check: Callable[[commands.RequestState], None], *, may_be_replay: bool
+    ) -> Recorded:
         """Appends the event where the state allows it, at the version that was looked at."""
         for _ in range(TRIES):
             state = commands.fold(await self.readers.run(lambda conn: store.stream_types(conn, new.stream)))
@@ -53,6 +55,8 @@ class Ledger:
             except NotFound:
                 raise
             except Refused as refusal:
+                if not may_be_replay:
+                    raise
                 return await self._replay(new, refusal)
             try:
                 return (await self.writer.append([replace(new, expected=state.version)]))[0]

@@ -12,15 +12,16 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Any
 
 import psycopg
 
-from api.agents.protocol import Agent, AgentRefused, AgentRequest
+from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest
 from api.service import Ledger
 from ledger.envelope import Actor
-from ledger.errors import LedgerError, Refused
+from ledger.errors import InvalidEvent, LedgerError, Refused
 from ledger.store import AsyncConnection
 from projections import reads
 from projections.engine import projection
@@ -29,8 +30,13 @@ from schema.events import RecommendationRecorded, RequestFailed
 log = logging.getLogger(__name__)
 
 CLAIM = "SELECT request_id, attempt FROM claim_requests(%s, %s * interval '1 second', %s)"
+# An agent that fails so often will not answer this request.
 MAX_ATTEMPTS = 3
+# So many claims that came to nothing: whoever asks dies of it.
+MAX_CLAIMS = 10
 RECONNECT_PAUSE_S = 0.25
+# How long stop() lets the batch in hand finish.
+GRACE_S = 2.0
 
 Outcome = RecommendationRecorded | RequestFailed
 
@@ -56,6 +62,7 @@ class Worker:
         self._idle_s = idle_s
         self._name = f"{socket.gethostname()}:{os.getpid()}:{agent.name}"
         self._actor = Actor(id=agent.name, kind="agent", role="agent")
+        self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -63,22 +70,32 @@ class Worker:
         self._task = asyncio.create_task(self._run(), name="worker")
 
     async def stop(self) -> None:
-        """Stops at once; what was claimed and not answered is anybody's when its lease runs out."""
+        """Stops soon; what was claimed and not answered is anybody's when its lease runs out."""
+        self._stopping.set()
         if self._task is not None:
+            await asyncio.wait([self._task], timeout=GRACE_S)
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
     async def _run(self) -> None:
-        while True:
+        troubled = False
+        while not self._stopping.is_set():
             try:
                 async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as conn:
-                    while True:
+                    while not self._stopping.is_set():
                         if not await self._work(conn):
-                            await asyncio.sleep(self._idle_s)
-            except (psycopg.OperationalError, LedgerError) as error:
-                log.warning("worker: %s; trying again", type(error).__name__)
-                await asyncio.sleep(RECONNECT_PAUSE_S)
+                            await self._pause(self._idle_s)
+                        troubled = False
+            except (psycopg.Error, LedgerError) as error:
+                if not troubled:  # once, not four times a second for as long as the database is down
+                    log.warning("worker: %s; trying again until it works", type(error).__name__)
+                troubled = True
+                await self._pause(RECONNECT_PAUSE_S)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _work(self, conn: AsyncConnection) -> int:
         """Claims and answers one batch; how many requests were in it."""
@@ -86,10 +103,9 @@ class Worker:
         attempts = dict(await cursor.fetchall())
         if attempts:
             requests = await self._read(list(attempts))
-            outcomes = await asyncio.to_thread(self._ask_all, requests, attempts)
             async with asyncio.TaskGroup() as group:
-                for request_id, outcome in outcomes:
-                    group.create_task(self._record(request_id, outcome))
+                for request in requests:
+                    group.create_task(self._answer(request, attempts[request.request_id]))
         return len(attempts)
 
     async def _read(self, ids: list[int]) -> list[AgentRequest]:
@@ -111,33 +127,53 @@ class Worker:
             for row in await self._ledger.readers.run(work)
         ]
 
-    def _ask_all(self, requests: Sequence[AgentRequest], attempts: dict[int, int]) -> list[tuple[int, Outcome]]:
-        """Runs in a thread, as an agent may take its time. Requests left out are tried again after their lease."""
-        answered = []
-        for request in requests:
-            outcome = self._ask(request, attempts[request.request_id])
-            if outcome is not None:
-                answered.append((request.request_id, outcome))
-        return answered
-
-    def _ask(self, request: AgentRequest, attempt: int) -> Outcome | None:
+    async def _answer(self, request: AgentRequest, attempt: int) -> None:
+        """Raises nothing: one request's trouble is not its neighbours'. What is not recorded is claimed again later."""
+        outcome = await asyncio.to_thread(self._ask, request) if attempt <= MAX_CLAIMS else None
+        if outcome is None and attempt >= MAX_ATTEMPTS:
+            outcome = RequestFailed(reason="agent-fault")
+        if outcome is None:
+            return
         try:
-            answer = self._agent.recommend(request)
-        except AgentRefused as refusal:
-            return RequestFailed(reason=refusal.reason, detail=str(refusal))
-        except Exception as error:  # noqa: BLE001 - an agent is foreign code; its fault must end in a record, not the worker
-            log.warning("agent %s failed on request %d: %s", self._agent.name, request.request_id, type(error).__name__)
-            return RequestFailed(reason="agent-fault") if attempt >= MAX_ATTEMPTS else None
-        return RecommendationRecorded(
-            recommendation=answer.recommendation,  # type: ignore[arg-type]
-            model_name=answer.model_name,
-            model_version=answer.model_version,
-            parameters=answer.parameters,  # type: ignore[arg-type]
-            prompt=answer.prompt,
-        )
+            await self._record(request.request_id, outcome)
+        except Refused as refusal:
+            log.info("request %d was answered by somebody else: %s", request.request_id, refusal.code)
+        except LedgerError as error:
+            log.warning("request %d: its answer is not recorded: %s", request.request_id, type(error).__name__)
 
     async def _record(self, request_id: int, outcome: Outcome) -> None:
         try:
             await self._ledger.answer_request(self._actor, request_id, outcome)
-        except Refused as refusal:
-            log.info("request %d was answered by somebody else: %s", request_id, refusal.code)
+        except InvalidEvent:  # NaN, a lone surrogate, or more than may be recorded
+            log.warning("agent %s: its answer to request %d may not be recorded", self._agent.name, request_id)
+            await self._ledger.answer_request(self._actor, request_id, RequestFailed(reason="invalid-answer"))
+
+    def _ask(self, request: AgentRequest) -> Outcome | None:
+        """In a thread, as an agent may take its time. None where the agent failed."""
+        with Caught() as caught:
+            try:
+                return _recorded(self._agent.recommend(request))
+            except AgentRefused as refusal:
+                return RequestFailed(reason=refusal.reason, detail=str(refusal))
+        log.warning("agent %s failed on request %d: %s", self._agent.name, request.request_id, caught.kind)
+        return None
+
+
+def _recorded(answer: AgentAnswer) -> RecommendationRecorded:
+    return RecommendationRecorded(
+        recommendation=answer.recommendation,
+        model_name=answer.model_name,
+        model_version=answer.model_version,
+        parameters=answer.parameters,
+        prompt=answer.prompt,
+    )
+
+
+class Caught(AbstractContextManager["Caught"]):
+    """Ends any exception of foreign code, an agent's, and keeps the name of its class; its message may be personal."""
+
+    kind = ""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        self.kind = kind.__name__ if kind else ""
+        return kind is not None and issubclass(kind, Exception)

@@ -1,12 +1,16 @@
-"""Rows of COPY … TO STDOUT (FORMAT BINARY), taken apart (PostgreSQL manual, COPY, "Binary Format")."""
+"""Rows of COPY … TO STDOUT (FORMAT BINARY), taken apart (PostgreSQL's manual: COPY, "Binary Format")."""
 
 from __future__ import annotations
 
+import selectors
 import struct
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
 
 from ledger.proof.findings import Row
 
@@ -22,69 +26,89 @@ EPOCH_US = 946_684_800_000_000
 _count = struct.Struct(">h")
 _length = struct.Struct(">i")
 _bigint = struct.Struct(">q")
-# The number of columns, and the first six of verify_events.sql, each after its length; then the length of the seventh.
-_event = struct.Struct(">h i q i q i q i 32s i 32s i 36s i")
-_version = struct.Struct(">h i q i q i")
+# The number of columns, and the first six of verify_events.sql, each after its length.
+_event = struct.Struct(">h i q i q i q i 32s i 32s i 36s")
 
 
 def copy_rows(conn: Connection, statement: bytes) -> Iterator[bytes]:
-    """Each row as it comes, without what stands before the first and after the last. Raises psycopg.Error."""
-    with conn.cursor().copy(statement) as copy:
-        before = len(PREAMBLE)
-        for data in copy:
-            row = bytes(data)[before:]
-            before = 0
-            if row != TRAILER:
-                yield row
+    """Each row as it arrives. `conn` serves nothing else until the last is read. Raises psycopg.Error.
+
+    What libpq holds is taken from it directly: the loop of psycopg's own Copy costs as much again as receiving the row
+    (docs/decisions/0004).
+    """
+    pgconn = conn.pgconn
+    _expect(ExecStatus.COPY_OUT, pgconn.exec_(statement))
+    before, done = len(PREAMBLE), False
+    try:
+        with selectors.DefaultSelector() as ready:
+            ready.register(pgconn.socket, selectors.EVENT_READ)
+            while not done:
+                size, data = pgconn.get_copy_data(1)
+                if size > 0:
+                    row = bytes(data)[before:]
+                    before = 0
+                    if row != TRAILER:
+                        yield row
+                elif size == 0:
+                    ready.select()
+                    pgconn.consume_input()
+                else:
+                    done = True
+    finally:
+        if not done and not conn.closed:
+            conn.cancel_safe()
+            while pgconn.get_copy_data(0)[0] > 0:
+                pass
+        result = pgconn.get_result()
+        while pgconn.get_result():
+            pass
+    _expect(ExecStatus.COMMAND_OK, result)
+
+
+def _expect(status: ExecStatus, result: PGresult | None) -> None:
+    if result is None:
+        raise psycopg.OperationalError("the connection was lost while rows were read")
+    if result.status != status:
+        raise error_from_result(result)
 
 
 def columns(row: bytes) -> list[bytes | None]:
-    """The columns of any row; None for NULL."""
+    """All columns of a row; None for NULL."""
     (count,) = _count.unpack_from(row)
-    found: list[bytes | None] = []
-    at = _count.size
-    for _ in range(count):
-        (size,) = _length.unpack_from(row, at)
-        at += _length.size
-        found.append(None if size < 0 else row[at : at + size])
-        at += max(size, 0)
-    return found
+    return _columns(row, _count.size, count)
 
 
 def event(row: bytes) -> tuple[Row, bytes | None]:
-    """A row of verify_events.sql as the verifier takes it, and the client's id. For a NULL that no table allows: 0 or b""."""
-    try:
-        _, a, position, b, version, c, at, d, prev_hash, e, hash_, f, id_, size = _event.unpack_from(row)
-    except struct.error:
+    """A row of verify_events.sql as the verifier takes it, and the client. A NULL that may not be is 0 or empty."""
+    if len(row) < _event.size:
         return _odd_event(row)
-    if not (a == b == c == 8 and d == e == 32 and f == 36 and size >= 0):
+    _, a, position, b, version, c, at, d, prev_hash, e, hash_, f, id_ = _event.unpack_from(row)
+    if not (a == b == c == 8 and d == e == 32 and f == 36):
         return _odd_event(row)
-    end = _event.size + size
-    stream = row[_event.size : end]
-    rest = []
-    for _ in range(5):
-        (size,) = _length.unpack_from(row, end)
-        end += 4
-        if size < 0:
-            rest.append(None)
-        else:
-            rest.append(row[end : (end := end + size)])
-    kind, body, salts, fields, client = rest
-    if kind is None or body is None:
+    stream, kind, body, salts, fields, client = _columns(row, _event.size, 6)
+    if stream is None or kind is None or body is None:
         return _odd_event(row)
-    return (position, _text(id_), _text(stream), version, _text(kind), at + EPOCH_US, prev_hash, hash_, body, salts, fields), client
+    names = str(id_, "utf-8", "replace"), str(stream, "utf-8", "replace"), str(kind, "utf-8", "replace")
+    at += EPOCH_US
+    return (position, names[0], names[1], version, names[2], at, prev_hash, hash_, body, salts, fields), client
+
+
+def stream_end(row: bytes) -> tuple[str, int]:
+    """A row of verify_streams.sql: the stream and its last version."""
+    last, stream = columns(row)
+    return text(stream), number(last)
 
 
 def _odd_event(row: bytes) -> tuple[Row, bytes | None]:
     """The same for a row that the checks on the table do not allow."""
     position, version, at, prev_hash, hash_, id_, stream, kind, body, salts, fields, client = columns(row)
     return (
-        _number(position),
-        _text(id_ or b""),
-        _text(stream or b""),
-        _number(version),
-        _text(kind or b""),
-        _number(at) + EPOCH_US,
+        number(position),
+        text(id_),
+        text(stream),
+        number(version),
+        text(kind),
+        number(at) + EPOCH_US,
         prev_hash or b"",
         hash_ or b"",
         body or b"",
@@ -93,23 +117,25 @@ def _odd_event(row: bytes) -> tuple[Row, bytes | None]:
     ), client
 
 
-def version(row: bytes) -> tuple[int, int, str]:
-    """A row of verify_versions.sql: position, version, stream."""
-    _, a, position, b, version, size = _version.unpack_from(row)
-    if a == b == 8 and size >= 0:
-        return position, version, _text(row[_version.size :])
-    odd_position, odd_version, stream = columns(row)
-    return _number(odd_position), _number(odd_version), _text(stream or b"")
-
-
-def position(row: bytes) -> int:
-    """A row of one bigint."""
-    return _number(columns(row)[0])
-
-
-def _number(column: bytes | None) -> int:
+def number(column: bytes | None) -> int:
+    """A bigint; 0 for NULL."""
     return 0 if column is None else int(_bigint.unpack(column)[0])
 
 
-def _text(column: bytes) -> str:
-    return column.decode("utf-8", "replace")
+def text(column: bytes | None) -> str:
+    """A text; empty for NULL, and with replacement characters where it is not UTF-8."""
+    return "" if column is None else column.decode("utf-8", "replace")
+
+
+def _columns(row: bytes, at: int, count: int) -> list[bytes | None]:
+    """`count` columns from the byte `at` on."""
+    found: list[bytes | None] = []
+    for _ in range(count):
+        (size,) = _length.unpack_from(row, at)
+        at += 4
+        if size < 0:
+            found.append(None)
+        else:
+            found.append(row[at : at + size])
+            at += size
+    return found

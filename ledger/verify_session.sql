@@ -1,8 +1,12 @@
--- Merge joins and nested loops by index stream in order and hold nothing; a sort or a hash table of the whole chain
--- would go to the server's disk.
-SELECT set_config('enable_hashjoin', 'off', true),
-       set_config('enable_sort', 'off', true),
-       set_config('enable_seqscan', 'off', true),
+-- How this transaction reads. By index, merge joins and nested loops hold nothing, where a sort or a hash table of the
+-- whole chain would go to the server's disk. By table, for when an index is what is suspected.
+SELECT set_config('enable_indexscan', %(by_index)s, true),
+       set_config('enable_indexonlyscan', %(by_index)s, true),
+       set_config('enable_bitmapscan', 'off', true),
+       set_config('enable_seqscan', %(by_table)s, true),
+       set_config('enable_sort', %(by_table)s, true),
+       set_config('enable_hashjoin', 'off', true),
+       set_config('enable_hashagg', 'off', true),
        set_config('jit', 'off', true),
        set_config('max_parallel_workers_per_gather', '0', true),
        set_config('statement_timeout', '0', true)

@@ -5,7 +5,8 @@ with many it is as large as the load makes it.
 
 When the connection breaks in flight, nobody knows whether the group was committed. It is sent again, the same bytes, on
 a new connection: ids that did get in are replays, so nothing is recorded twice. Callers who waited longer than
-`patience_s` are told Unavailable; they may send again with the same id.
+`patience_s` are told Unavailable, also while the database keeps an append in flight hanging; they may send again with
+the same id.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ MAX_GROUP_EVENTS = 1000
 MAX_GROUP_BYTES = 16 * 1024 * 1024
 MAX_WAITING_BYTES = 128 * 1024 * 1024
 RECONNECT_PAUSE_S = 0.1
+# Between two looks at who lost patience, while an append hangs. The first is so long after the callers' patience, so
+# that a database that gives up by itself (lock_timeout) says so first: then it is known that nothing is recorded.
+LOOK_S = 0.25
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +59,7 @@ class Writer:
         self._wake = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Starts the task. A database that is down now is no error: it is tried again with the first append."""
@@ -122,7 +127,7 @@ class Writer:
         """Records the group, through as many connections as it takes. Raises what the database refused."""
         while group:
             try:
-                recorded = iter(await store.append(await self._connected(), [line for m in group for line in m.lines]))
+                recorded = iter(await self._append(group))
             except Unavailable as error:
                 await self._disconnect()
                 group = self._without_impatient(group, error)
@@ -132,6 +137,22 @@ class Writer:
                 for member in group:
                     _deliver(member, [next(recorded) for _ in member.lines])
                 return
+
+    async def _append(self, group: list[_Member]) -> list[Recorded]:
+        self._watch(group, self._patience_s + LOOK_S)
+        try:
+            return await store.append(await self._connected(), [line for m in group for line in m.lines])
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _watch(self, group: list[_Member], after_s: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(after_s, self._give_up, group)
+
+    def _give_up(self, group: list[_Member]) -> None:
+        """An append hangs: its callers, and those behind it, are told. It goes on, and what it records stays."""
+        self._without_impatient(group, Unavailable("the database does not answer; try again"))
+        self._watch(group, LOOK_S)
 
     def _without_impatient(self, group: list[_Member], error: Unavailable) -> list[_Member]:
         """Gives up on those who waited long enough, here and in the queue; the rest is tried again."""

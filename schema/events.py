@@ -6,10 +6,29 @@ understanding the old ones, because what is recorded stays as it is.
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    StringConstraints,
+)
+from pydantic_core import PydanticCustomError
+
+DECIMAL_TEXT = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
+
+
+def _decimal_text(value: object) -> object:
+    """Decimal() would take "1_000", " 1", "+1" and digits of other scripts for numbers too."""
+    if isinstance(value, str) and not DECIMAL_TEXT.fullmatch(value):
+        raise PydanticCustomError("decimal_text", 'Input should be a number, such as 250000 or "250000.00"')
+    return value
 
 
 class Sealed:
@@ -25,12 +44,14 @@ Objectives = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_l
 Money = Annotated[
     Decimal,
     Field(gt=0, max_digits=14, decimal_places=2),
+    BeforeValidator(_decimal_text),
     PlainSerializer(lambda amount: f"{amount:.2f}", return_type=str),
 ]
 # A share of the whole, "0" to "1" with up to four decimals.
 Share = Annotated[
     Decimal,
     Field(ge=0, le=1, max_digits=5, decimal_places=4),
+    BeforeValidator(_decimal_text),
     PlainSerializer(lambda share: f"{share:f}", return_type=str),
 ]
 
@@ -74,7 +95,7 @@ class PortfolioRequested(Event):
     client_id: Annotated[ClientId, Sealed()]
     risk_profile: RiskProfile
     amount_usd: Money
-    horizon_years: Annotated[int, Field(ge=1, le=60)] | None = None
+    horizon_years: Annotated[int, Field(strict=True, ge=1, le=60)] | None = None
     objectives: Annotated[Objectives | None, Sealed()] = None
     constraints: Constraints | None = None
     notes: Annotated[FreeText | None, Sealed()] = None

@@ -1,19 +1,19 @@
-"""What routes share: the parsed body, idempotency keys, cursors, and the answer to a write."""
+"""What routes share: idempotency keys, parameters, cursors, and the answer to a write."""
 
 from __future__ import annotations
 
 import base64
-import binascii
-from collections.abc import Callable, Coroutine
+import contextlib
+import re
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 import orjson
-from fastapi import Depends, Header, Query, Request
+from fastapi import Header, Path
 from fastapi.responses import Response
-from fastapi.routing import APIRoute
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from api.errors import ApiError
 from ledger.envelope import Actor, idempotent_id
@@ -23,29 +23,8 @@ from ledger.store import Recorded
 Row = TypeVar("Row")
 
 MAX_ID = 2**63 - 1
-
-
-class JsonRequest(Request):
-    """Reads JSON with orjson: strict about NaN, surrogates and depth, and several times faster."""
-
-    async def json(self) -> Any:
-        """The parsed body. Raises orjson.JSONDecodeError, which is a json.JSONDecodeError."""
-        return orjson.loads(await self.body())
-
-
-class JsonRoute(APIRoute):
-    """A route whose body is read by JsonRequest."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wraps the handler that FastAPI makes."""
-        handler = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            request.__class__ = JsonRequest  # the same request, read by other rules: a second one costs as much as parsing
-            return await handler(request)
-
-        return handle
-
+DIGITS = re.compile(r"[0-9]{1,19}")
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 IdempotencyKey = Annotated[
     str | None,
@@ -56,6 +35,79 @@ IdempotencyKey = Annotated[
         description="Any text of your choice, new for each new command: sent again, the command is not recorded twice.",
     ),
 ]
+
+
+def _plain_id(value: object) -> object:
+    """int() would take " 7", "7_0" and digits of other scripts for numbers too."""
+    if isinstance(value, str) and not DIGITS.fullmatch(value):
+        raise PydanticCustomError("plain_id", "Input should be a number in plain digits")
+    return value
+
+
+def _time(value: object) -> object:
+    """pydantic would take "5" for five seconds after 1970, and dates for times."""
+    with contextlib.suppress(ValueError):
+        if isinstance(value, str) and RFC_3339.fullmatch(value):
+            return datetime.fromisoformat(value.upper())
+    raise PydanticCustomError(
+        "rfc_3339", "Input should be a time like 2030-01-31T12:00:00Z, with an offset (in a URL, + is %2B)"
+    )
+
+
+def _position_or_time(value: object) -> object:
+    if not isinstance(value, str) or not DIGITS.fullmatch(value):
+        return _time(value)
+    if int(value) > MAX_ID:
+        raise PydanticCustomError("position", "Input should be a position")
+    return int(value)
+
+
+RowId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_plain_id)]
+PathId = Annotated[RowId, Path()]
+Time = Annotated[datetime, BeforeValidator(_time)]
+# PostgreSQL holds no U+0000; U+FFFD is what bytes that are not UTF-8 become, and such a filter would find nothing.
+FilterText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00\ufffd]*$")]
+AsOf = Annotated[
+    int | datetime,
+    BeforeValidator(_position_or_time),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": MAX_ID},
+                {"type": "string", "format": "date-time"},
+            ]
+        }
+    ),
+]
+
+
+class ReadOne(BaseModel):
+    """How one row is asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    as_of: AsOf | None = Field(None, description="Read as it was: a ledger position, or a time with an offset.")
+    consistency: Literal["strong", "eventual"] = Field(
+        "strong", description="strong waits for all that was acknowledged before; eventual answers at once."
+    )
+
+
+class ReadPage(ReadOne):
+    """How a list is asked for; subclasses add its filters."""
+
+    limit: Annotated[int, Field(ge=1, le=200), BeforeValidator(_plain_id)] = Field(50, description="Rows a page.")
+    cursor: Annotated[str, Field(max_length=200)] | None = Field(None, description="next_cursor of the page before.")
+    client_id: FilterText | None = None
+    created_from: Time | None = Field(None, alias="from", description="Created at or after.")
+    created_to: Time | None = Field(None, alias="to", description="Created before.")
+
+    def filters(self) -> dict[str, object]:
+        """Those that were given, by their names in projections/reads.py."""
+        given = self.model_dump(exclude_none=True)
+        return {name: value for name, value in given.items() if name not in PAGING}
+
+
+PAGING = frozenset({"as_of", "consistency", "limit", "cursor"})
 
 
 def event_id(actor: Actor, key: str | None) -> UUID | None:
@@ -74,9 +126,17 @@ def recorded(status: int, content: object, at: Recorded, location: str) -> Respo
 
 
 RECORDED_HEADERS: dict[str, Any] = {
-    "Location": {"description": "Where to read it.", "schema": {"type": "string"}},
-    "Ledger-Position": {"description": "Its position in the chain.", "schema": {"type": "integer"}},
-    "Ledger-Hash": {"description": "Its hash, 64 hex digits.", "schema": {"type": "string"}},
+    "Location": {"required": True, "description": "Where to read it.", "schema": {"type": "string"}},
+    "Ledger-Position": {
+        "required": True,
+        "description": "Its position in the chain.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "Ledger-Hash": {
+        "required": True,
+        "description": "Its hash.",
+        "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    },
 }
 
 
@@ -96,8 +156,12 @@ def page(items: list[dict[str, Any]], limit: int, position: int | None) -> Respo
 
 
 def as_json(content: object) -> Response:
-    """Rows as JSON: money as strings, times as RFC 3339 UTC."""
-    return Response(orjson.dumps(content, default=str, option=orjson.OPT_UTC_Z), media_type="application/json")
+    """Rows as JSON, money as strings, times as RFC 3339 UTC; not for caches, as they are personal."""
+    return Response(
+        orjson.dumps(content, default=str, option=orjson.OPT_UTC_Z),
+        headers={"Cache-Control": "no-store"},
+        media_type="application/json",
+    )
 
 
 def encode_cursor(last_id: int, position: int | None) -> str:
@@ -109,46 +173,16 @@ def decode_cursor(cursor: str) -> tuple[int, int | None]:
     """The inverse. Raises InvalidEvent for what was not made by encode_cursor."""
     try:
         found = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, binascii.Error):
+    except ValueError:
         found = None
     match found:
-        case [int(last_id), int() | None as position] if 0 < last_id <= MAX_ID and 0 <= (position or 0) <= MAX_ID:
-            return last_id, position
+        # A bool is an int to isinstance, and to nobody else.
+        case [last_id, position] if type(last_id) is int and type(position) in {int, type(None)}:
+            if 0 < last_id <= MAX_ID and 0 <= (position or 0) <= MAX_ID:
+                return last_id, position
     raise InvalidEvent("cursor", "not a cursor of this list: leave it out to start from the newest")
-
-
-class Paging(BaseModel):
-    """How a list is asked for."""
-
-    limit: int
-    cursor: str | None
-    as_of: int | datetime | None
-    consistency: Literal["strong", "eventual"]
-
-
-AsOf = Annotated[
-    Annotated[int, Query(ge=0, le=MAX_ID)] | AwareDatetime | None,
-    Query(description="Read as it was: a ledger position, or a time (RFC 3339, with offset)."),
-]
-Consistency = Annotated[
-    Literal["strong", "eventual"],
-    Query(description="strong waits for all that was acknowledged before; eventual answers at once."),
-]
-
-
-def paging(
-    limit: Annotated[int, Query(ge=1, le=200, description="Rows a page.")] = 50,
-    cursor: Annotated[str | None, Query(max_length=200, description="next_cursor of the page before.")] = None,
-    as_of: AsOf = None,
-    consistency: Consistency = "strong",
-) -> Paging:
-    """The query parameters of every list."""
-    return Paging.model_construct(limit=limit, cursor=cursor, as_of=as_of, consistency=consistency)
-
-
-Pages = Annotated[Paging, Depends(paging)]
 
 
 def not_found(what: str) -> ApiError:
     """There is no row of this id (yet, where the caller asked as of some moment)."""
-    return ApiError(404, f"{what}-unknown", f"there is no such {what}")
+    return ApiError(f"{what}-unknown", f"there is no such {what}")

@@ -72,7 +72,9 @@ async def readyz(request: Request) -> Response:
     )
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get(
+    "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+)
 async def metrics(request: Request) -> Response:
     """Counters in the Prometheus text format. No personal data is in them."""
     return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
 from fastapi.responses import Response
 
-from api.routes.common import Paging, decode_cursor, page
+from api.routes.common import ReadOne, ReadPage, decode_cursor, page
 from api.service import Ledger
 from ledger.store import AsyncConnection
 from projections import reads
 from projections.engine import projection
 
 
-async def read_page(ledger: Ledger, name: str, filters: Mapping[str, object | None], asked: Paging) -> Response:
-    """A page of the read model `name`; filters that are None do not apply."""
-    wanted = {key: value for key, value in filters.items() if value is not None}
+async def read_page(ledger: Ledger, name: str, asked: ReadPage) -> Response:
+    """A page of the read model `name`."""
+    filters = asked.filters()
     as_of = asked.as_of
     if asked.cursor is not None:
-        wanted["before_id"], position = decode_cursor(asked.cursor)
+        filters["before_id"], position = decode_cursor(asked.cursor)
         as_of = position if position is not None else as_of
 
     async def work(conn: AsyncConnection) -> tuple[list[dict[str, Any]], int | None]:
         moment = await _moment(ledger, conn, name, as_of, asked.consistency)
-        found = await reads.rows(conn, projection(name), wanted, moment=moment, limit=asked.limit + 1)
+        found = await reads.rows(conn, projection(name), filters, moment=moment, limit=asked.limit + 1)
         return found, moment.position
 
     items, position = await ledger.readers.run(work)
@@ -33,17 +32,12 @@ async def read_page(ledger: Ledger, name: str, filters: Mapping[str, object | No
 
 
 async def read_one(
-    ledger: Ledger,
-    name: str,
-    row_id: int,
-    as_of: int | datetime | None,
-    consistency: Literal["strong", "eventual"],
-    stream: str | None = None,
+    ledger: Ledger, name: str, row_id: int, asked: ReadOne, stream: str | None = None
 ) -> dict[str, Any] | None:
     """One row by id, or None. Where the caller does not know its `stream`, the id is the position of an event in it."""
 
     async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
-        moment = await _moment(ledger, conn, name, as_of, consistency)
+        moment = await _moment(ledger, conn, name, asked.as_of, asked.consistency)
         if moment.position is not None:
             within = stream or await reads.stream_at(conn, row_id)
             if within is None:

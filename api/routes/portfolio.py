@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import AwareDatetime, BaseModel, JsonValue
+from pydantic import BaseModel
 
 from api.auth import Answerer, Reader, Requester
 from api.errors import documented
 from api.routes.common import (
-    MAX_ID,
     RECORDED_HEADERS,
-    AsOf,
-    Consistency,
     IdempotencyKey,
-    JsonRoute,
     Page,
-    Pages,
+    PathId,
+    ReadOne,
+    ReadPage,
     as_json,
     event_id,
     not_found,
     recorded,
 )
+from api.routes.json_body import JsonRoute
 from api.routes.lists import read_one, read_page
 from api.service import Ledger
 from ledger.commands.request import CATEGORY, stream_of
@@ -33,7 +32,6 @@ from schema.events import Constraints, PortfolioRequested, RecommendationRecorde
 
 router = APIRouter(prefix="/portfolio", tags=["portfolio"], route_class=JsonRoute)
 
-RequestId = Annotated[int, Path(ge=1, le=MAX_ID)]
 Status = Literal["queued", "recommended", "failed"]
 
 
@@ -71,11 +69,18 @@ class PortfolioRequest(BaseModel):
     updated_at: datetime
 
 
+class ReadRequests(ReadPage):
+    """The list of requests and its filters."""
+
+    status: Status | None = None
+    risk_profile: RiskProfile | None = None
+
+
 @router.post(
     "/recommendations",
     status_code=202,
     response_model=Queued,
-    responses={202: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 409, 413, 422, 503)},
+    responses={202: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 409, 413, 415, 422, 503)},
 )
 async def request_recommendation(
     request: Request, caller: Requester, asked: PortfolioRequested, idempotency_key: IdempotencyKey = None
@@ -91,12 +96,12 @@ async def request_recommendation(
     "/requests/{request_id}/recommendations",
     status_code=201,
     response_model=RecommendationMade,
-    responses={201: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 404, 409, 413, 422, 503)},
+    responses={201: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 404, 409, 413, 415, 422, 503)},
 )
 async def record_recommendation(
     request: Request,
     caller: Answerer,
-    request_id: RequestId,
+    request_id: PathId,
     answer: RecommendationRecorded,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -108,35 +113,17 @@ async def record_recommendation(
 
 
 @router.get("/requests", response_model=Page[PortfolioRequest], responses=documented(401, 403, 422, 503))
-async def list_requests(
-    request: Request,
-    caller: Reader,
-    asked: Pages,
-    client_id: Annotated[str | None, Query(max_length=200)] = None,
-    status: Status | None = None,
-    risk_profile: RiskProfile | None = None,
-    created_from: Annotated[AwareDatetime | None, Query(alias="from", description="Created at or after.")] = None,
-    created_to: Annotated[AwareDatetime | None, Query(alias="to", description="Created before.")] = None,
-) -> Response:
+async def list_requests(request: Request, caller: Reader, asked: Annotated[ReadRequests, Query()]) -> Response:
     """Requests, the newest first. Any role."""
-    filters: dict[str, Any] = {
-        "client_id": client_id,
-        "status": status,
-        "risk_profile": risk_profile,
-        "created_from": created_from,
-        "created_to": created_to,
-    }
-    return await read_page(request.app.state.ledger, "portfolio_requests", filters, asked)
+    return await read_page(request.app.state.ledger, "portfolio_requests", asked)
 
 
 @router.get("/requests/{request_id}", response_model=PortfolioRequest, responses=documented(401, 403, 404, 422, 503))
 async def get_request(
-    request: Request, caller: Reader, request_id: RequestId, as_of: AsOf = None, consistency: Consistency = "strong"
+    request: Request, caller: Reader, request_id: PathId, asked: Annotated[ReadOne, Query()]
 ) -> Response:
     """One request. Any role."""
-    row = await read_one(
-        request.app.state.ledger, "portfolio_requests", request_id, as_of, consistency, stream_of(request_id)
-    )
+    row = await read_one(request.app.state.ledger, "portfolio_requests", request_id, asked, stream_of(request_id))
     if row is None:
         raise not_found("request")
     return as_json(row)

@@ -40,5 +40,8 @@ async def get_schema(event_type: Annotated[str, Path(max_length=100)]) -> EventS
 def _schema(name: str) -> EventSchema:
     kind = CATALOGUE[name]
     return EventSchema(
-        type=name, version=kind.schema_version, sealed=sorted(kind.sealed), json_schema=kind.model_json_schema()
+        type=name,
+        version=kind.schema_version,
+        sealed=sorted(kind.sealed),
+        json_schema=kind.model_json_schema(mode="serialization"),
     )

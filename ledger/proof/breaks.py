@@ -71,7 +71,7 @@ class Chain:
         self._moved: _Moved | None = None
 
     def explain(self, row: Row, digest: bytes) -> bool:
-        """Names what is wrong; returns whether the rest of the row may be relied upon. `digest` is its hash, computed."""
+        """Names what is wrong with a row that hashes to `digest`; returns whether the rest of it can be relied on."""
         event = Stored(*row)
         if self.last is None:
             self.first = event.position

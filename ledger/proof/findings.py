@@ -10,8 +10,8 @@ from typing import NamedTuple
 MOST_FINDINGS = 100
 
 NOT_PROVEN = (
-    "a rewrite of the whole suffix with recomputed hashes is not detectable without a signed checkpoint held elsewhere; "
-    "this ledger has none yet"
+    "a rewrite of the whole suffix with recomputed hashes is not detectable without a signed checkpoint held "
+    "elsewhere; this ledger has none yet"
 )
 
 # The steps of docs/format.md, section 5, by number.
@@ -177,7 +177,7 @@ class Findings:
         self._found.pop(key, None)
 
     def explain(self, first: int, last: int) -> bool:
-        """Whether rows in positions `first` to `last` were changed, moved, lost or added: what else is odd may follow."""
+        """Whether rows at positions `first` to `last` were changed, moved, lost or added: what is odd there follows."""
         return any(
             one.kind in CHANGES and one.position <= last and one.last_position >= first for one in self._found.values()
         )

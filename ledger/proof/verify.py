@@ -6,24 +6,22 @@ finding with a name and a position. A row whose hash is not its own is not looke
 
 from __future__ import annotations
 
-import secrets
 import struct
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import orjson
-
 from ledger.proof.breaks import Chain
-from ledger.proof.chain import SALT_BYTES, commitment, event_hash
+from ledger.proof.chain import event_hash
 from ledger.proof.findings import ChainReport, Findings, Head, Kind, Row
-from ledger.proof.parse import parse, write
-from ledger.proof.streams import check_streams
+from ledger.proof.parse import parse_object
+from ledger.proof.sealed import open_sealed
+from ledger.proof.streams import OddVersion, Streams, check_numbers, report_odd
 
 
 class ChainVerifier:
     """Takes the events in order of position, then what stands beside them, then gives its report.
 
-    `feed` any number of times; then, once each and in this order, `finish`, `check_versions` and `check_strays`, which
+    `feed` any number of times; then, once each and in this order, `finish`, `check_streams` and `check_strays`, which
     look for causes in what was found before; then `report`. `head` None: there is none.
     """
 
@@ -34,23 +32,22 @@ class ChainVerifier:
         self._chain = Chain(head, self.findings)
         self._time_us: int | None = None
         self._events = self._opened = self._erased = 0
-        # The sum of a keyed hash over all (position, version, stream): see check_versions.
-        self._key = secrets.token_hex(16)
-        self._sum = 0
+        self._streams = Streams()
 
     def feed(self, rows: Iterable[Row]) -> None:
         """Steps 1 to 5 and 7 for the next rows."""
         for row in rows:
-            self._check(row)
+            if self._sound(row):
+                self._examine(row)
 
-    def _check(self, row: Row) -> None:
-        position, event_id, stream, version, kind, at, prev_hash, recorded, body, salts, fields = row
+    def _sound(self, row: Row) -> bool:
+        """Steps 1 to 3: position, link, hash. Returns whether the body and time are those that were recorded."""
+        position, _, stream, version, _, at, prev_hash, recorded, body, _, _ = row
         chain = self._chain
         self._events += 1
-        self._sum += hash(f"{self._key}{position} {version} {stream}")
+        self._streams.add(stream, version)
         if position == self._head_position:
             chain.at_head = recorded
-        # Steps 1 to 3: position, link, hash.
         try:
             digest = event_hash(prev_hash, position + chain.shift, version, at, body)
         except struct.error:  # A number below zero or beyond 64 bits: no event has it.
@@ -60,16 +57,16 @@ class ChainVerifier:
             chain.link = recorded
             chain.before = chain.last
             chain.last = row
-        elif not chain.explain(row, digest):
-            return
+            return True
+        return chain.explain(row, digest)
+
+    def _examine(self, row: Row) -> None:
+        position, event_id, stream, _, kind, at, _, _, body, salts, fields = row
         # Step 4: the body is canonical JSON and agrees with its columns.
         try:
-            event, _ = parse(body)
+            event = parse_object(body)
         except ValueError as error:
             self.findings.add(Kind.MALFORMED, position, f"the body is not canonical JSON: {error}")
-            return
-        if type(event) is not dict:
-            self.findings.add(Kind.MALFORMED, position, "the body is not a JSON object")
             return
         if event.get("stream") != stream or event.get("type") != kind or event.get("id") != event_id:
             self._disagree(position, event, {"id": event_id, "stream": stream, "type": kind})
@@ -81,7 +78,7 @@ class ChainVerifier:
             self._time_us = at
         # Step 7: sealed values. For renumbered rows nobody knows whether the values beside them were renumbered too.
         sealed = event.get("sealed")
-        if (sealed is not None or fields is not None) and not chain.shift:
+        if (sealed is not None or fields is not None) and not self._chain.shift:
             self._open(position, sealed, salts, fields)
 
     def _disagree(self, position: int, event: dict[str, Any], columns: dict[str, str]) -> None:
@@ -98,41 +95,30 @@ class ChainVerifier:
             self._erased += len(sealed)
             return
         try:
-            values, fast = parse(fields)
-            salt_of = orjson.loads(salts or b"")
+            opened = open_sealed(sealed, salts or b"", fields)
         except ValueError as error:
-            self.findings.add(Kind.COMMITMENT_MISMATCH, position, f"the sealed values are not canonical JSON: {error}")
-            return
-        if type(values) is not dict or type(salt_of) is not dict:
-            self.findings.add(Kind.COMMITMENT_MISMATCH, position, "the sealed values or their salts are no JSON object")
-            return
-        wrong = values.keys() - sealed.keys()
-        for name, wanted in sealed.items():
-            if name not in values:
-                self._erased += 1
-            elif opens(name, salt_of.get(name), write(values[name], fast), wanted):
-                self._opened += 1
-            else:
-                wrong.add(name)
-        if wrong:
-            names = ", ".join(sorted(wrong))
-            self.findings.add(Kind.COMMITMENT_MISMATCH, position, f"not what the body commits to: {names}")
+            self.findings.add(Kind.COMMITMENT_MISMATCH, position, str(error))
+        else:
+            self._opened += opened
+            self._erased += len(sealed) - opened
 
     def finish(self) -> None:
         """Step 8: the head is the last event."""
         self._chain.finish()
 
-    def check_versions(self, rows: Iterable[tuple[int, int, str]], numbers: Mapping[str, int]) -> None:
-        """Step 6, from (position, version, stream) of all events again, in order of stream and version; and, of step 9,
-        that `numbers`, by category, are the highest numbers of streams.
+    def check_streams(self, ends: Iterable[tuple[str, int]], numbers: Mapping[str, int]) -> bool:
+        """Step 6, from each stream and its last version; and, of step 9, the last `numbers` given out, by category.
 
-        So no stream need be remembered, however many there are. That these are the events that `feed` saw is told by
-        the sum of a keyed hash over them: whoever does not know the key, drawn for this one run, cannot make two different
-        sets that agree but by a chance of 2^-64.
+        If it returns False, `report_versions` wants to know which versions are odd.
         """
-        if check_streams(rows, numbers, self.findings, self._key) != self._sum:
-            message = "ordered by stream, the table gives other events than ordered by position: rebuild its indexes"
-            self.findings.add(Kind.INDEX_MISMATCH, 0, message)
+        highest = dict.fromkeys(numbers, 0)
+        contiguous = self._streams.contiguous(ends, highest)
+        check_numbers(self.findings, numbers, highest)
+        return contiguous
+
+    def report_versions(self, odd: Iterable[OddVersion]) -> None:
+        """Step 6, when versions are not contiguous: those that do not follow the one before in their stream."""
+        report_odd(self.findings, odd)
 
     def check_strays(self, positions: Iterable[int]) -> None:
         """Step 7, from the positions of sealed values that have no event; those of missing events are explained."""
@@ -154,12 +140,3 @@ class ChainVerifier:
             findings=self.findings.in_order(),
             more=self.findings.more,
         )
-
-
-def opens(name: str, salt: Any, value: bytes, wanted: Any) -> bool:
-    """Whether the commitment `wanted`, hex, opens to the canonical bytes of the value with this salt, hex."""
-    try:
-        raw = bytes.fromhex(salt)
-        return len(raw) == SALT_BYTES and commitment(name, raw, value) == wanted
-    except (ValueError, TypeError):  # No hex, no string, or no name that a field can have.
-        return False

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import cast
 
 import uvloop
 
 MOST_REQUESTS = 1_000_000
+# How long after its time the last answer may come.
+GRACE_S = 30.0
 KEY = b"bench-%012x"
 
 
@@ -57,8 +60,7 @@ class Client(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is not one of these
         self._send()
 
     def data_received(self, data: bytes) -> None:
@@ -108,6 +110,7 @@ async def _run(port: int, plan: Plan, connections: int) -> Load:
     for _ in range(connections):
         _, client = await loop.create_connection(lambda: Client(plan, load), "127.0.0.1", port)
         clients.append(client)
-    await asyncio.gather(*(client.done for client in clients))
+    async with asyncio.timeout(plan.seconds + GRACE_S):
+        await asyncio.gather(*(client.done for client in clients))
     load.seconds = perf_counter() - started
     return load

@@ -188,7 +188,7 @@ def test_writer_appends_and_claims(ledger: str) -> None:
         for number, role in enumerate((None, "ledger_writer"), 1):
             with session_of(ledger, login, role) as conn:
                 assert append(conn, new(f"by-{role}"))[0].version == 1
-                claimed = conn.execute("SELECT * FROM claim_requests('worker', '1 minute', 1)").fetchall()
+                claimed = conn.execute("SELECT request_id FROM claim_requests('worker', '1 minute', 1)").fetchall()
                 assert claimed == [(number,)]
     with connect(ledger, "owner") as owner:
         owner.execute("DROP TABLE portfolio_requests")

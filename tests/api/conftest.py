@@ -1,0 +1,31 @@
+"""What the tests of the HTTP side may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.api.served import Api, ledger_copy, served
+from tests.conftest import Template
+
+
+@pytest.fixture(scope="module")
+def module_ledger(server_url: str, template_database: Template) -> Iterator[str]:
+    """A ledger that a module's tests share; chain and read models are checked when they are done."""
+    with ledger_copy(server_url, template_database) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def api(module_ledger: str) -> Iterator[Api]:
+    """The application on the module's ledger, without a worker, with a token for each role."""
+    with served(module_ledger) as found:
+        yield found
+
+
+@pytest.fixture
+def fresh_api(server_url: str, template_database: Template) -> Iterator[Api]:
+    """The application on a ledger that nobody else uses."""
+    with ledger_copy(server_url, template_database) as url, served(url) as found:
+        yield found

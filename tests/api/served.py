@@ -1,0 +1,200 @@
+"""The application behind a real uvicorn on a free port, on a ledger of its own, and how tests talk to it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from time import monotonic, sleep
+from typing import Any
+
+import httpx
+import psycopg
+import uvicorn
+from fastapi import FastAPI
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from api import tokens
+from api.app import create_app
+from api.auth import ROLES
+from api.settings import AppSettings
+from ledger.verify import verify_chain
+from projections import compare
+from projections.engine import PROJECTIONS
+from tests.conftest import Template
+from tests.support import check_chain, connect
+
+START_S = 30.0
+PROBLEM_JSON = "application/problem+json"
+ASK = {"client_id": "client-1", "risk_profile": "balanced", "amount_usd": "250000.50"}
+ASKS = "/portfolio/recommendations"
+ANSWER = {"recommendation": {"weights": {"cash": "1.0000"}}, "model_name": "model-a"}
+
+
+@contextlib.contextmanager
+def ledger_copy(server_url: str, template: Template) -> Iterator[str]:
+    """The URL of a fresh ledger; when the block ends well, its chain and read models are checked."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        admin.execute(copy.format(sql.Identifier(name), sql.Identifier(template.name)))
+        try:
+            yield make_conninfo(server_url, dbname=name)
+            check_ledger(make_conninfo(server_url, dbname=name))
+        finally:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def check_ledger(url: str) -> list[Any]:
+    """The events, once the chain was recomputed twice and each read model compared with what it is folded from."""
+    with connect(url, "verifier") as conn:
+        report = verify_chain(conn)
+        assert report.ok, report
+        for read_model in PROJECTIONS:
+            found = compare.check(conn, read_model)
+            assert (found.error, found.differences) == (None, ())
+    with connect(url) as conn:
+        return check_chain(conn)
+
+
+def make_tokens(url: str, prefix: str = "") -> dict[str, str]:
+    """A token for each role, by role, named `prefix` + role."""
+    with connect(url, "owner") as conn:
+        return {role: tokens.create(conn, f"{prefix}{role}", role) for role in ROLES}
+
+
+@dataclass
+class Api:
+    """One running application. `url` is its database's, `base` its own."""
+
+    url: str
+    base: str
+    tokens: dict[str, str]
+    app: FastAPI
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60))
+
+    def call(self, method: str, path: str, role: str | None = "advisor", **how: Any) -> httpx.Response:
+        """A response, whatever its status. `role` None sends no token."""
+        headers = dict(how.pop("headers", {}))
+        if role is not None:
+            headers.setdefault("Authorization", f"Bearer {self.tokens[role]}")
+        return self.client.request(method, self.base + path, headers=headers, **how)
+
+    def get(self, path: str, role: str | None = "auditor", **params: Any) -> httpx.Response:
+        """GET with query parameters."""
+        return self.call("GET", path, role, params=params)
+
+    def ask(self, **how: Any) -> httpx.Response:
+        """POST /portfolio/recommendations with ASK, and with what is given instead of parts of it."""
+        key = how.pop("key", None)
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return self.call("POST", "/portfolio/recommendations", "advisor", json={**ASK, **how}, headers=headers)
+
+    def asked(self, **how: Any) -> int:
+        """The id of a new request."""
+        response = self.ask(**how)
+        assert response.status_code == 202, response.text
+        return int(response.json()["request_id"])
+
+    def answer(self, request_id: int, role: str = "agent", **how: Any) -> httpx.Response:
+        """POST an agent's ANSWER to a request, and with what is given instead of parts of it."""
+        key = how.pop("key", None)
+        headers = {} if key is None else {"Idempotency-Key": key}
+        path = f"/portfolio/requests/{request_id}/recommendations"
+        return self.call("POST", path, role, json={**ANSWER, **how}, headers=headers)
+
+    def answered(self, request_id: int, **how: Any) -> int:
+        """The id of a new recommendation."""
+        response = self.answer(request_id, **how)
+        assert response.status_code == 201, response.text
+        return int(response.json()["recommendation_id"])
+
+    def items(self, path: str, **params: Any) -> list[dict[str, Any]]:
+        """The items of a list's first page."""
+        response = self.get(path, **params)
+        assert response.status_code == 200, response.text
+        found: list[dict[str, Any]] = response.json()["items"]
+        return found
+
+    def head(self) -> tuple[int, str]:
+        """Position and hash of the newest event, asked of the database."""
+        with connect(self.url) as conn:
+            row = conn.execute("SELECT position, encode(hash, 'hex') FROM head").fetchone()
+        assert row is not None
+        return row[0], row[1]
+
+    @contextlib.contextmanager
+    def records_nothing(self) -> Iterator[None]:
+        """Asserts that the block leaves the ledger as it was."""
+        before = self.head()
+        yield
+        assert self.head() == before
+
+
+def problem(response: httpx.Response, status: int, slug: str) -> dict[str, Any]:
+    """The problem in a response, which is exactly this one."""
+    assert (response.status_code, response.headers["content-type"]) == (status, PROBLEM_JSON), response.text
+    found: dict[str, Any] = response.json()
+    assert (found["type"], found["status"]) == (f"/problems/{slug}", status)
+    assert found["title"]
+    assert found["detail"]
+    return found
+
+
+def send(
+    api: Api, path: str, body: bytes | str | Iterator[bytes], content_type: str | None = "application/json"
+) -> httpx.Response:
+    """POST of these very bytes, in the role that may."""
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    return api.call("POST", path, "advisor" if path == ASKS else "agent", content=body, headers=headers)
+
+
+def fields(found: dict[str, Any]) -> list[str]:
+    """The fields that a problem names."""
+    return [error["field"] for error in found.get("errors", [])]
+
+
+@contextlib.contextmanager
+def served(url: str, *, tokens: dict[str, str] | None = None, **settings: Any) -> Iterator[Api]:
+    """The application, from when it takes requests; without a worker unless `run_worker` says so."""
+    app = create_app(AppSettings(url, **{"run_worker": False, **settings}))
+    with listening(app) as base:
+        api = Api(url, base, make_tokens(url) if tokens is None else tokens, app)
+        with api.client:
+            yield api
+
+
+@contextlib.contextmanager
+def listening(app: FastAPI) -> Iterator[str]:
+    """The address of a uvicorn in a thread that serves this application."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            deadline = monotonic() + START_S
+            while not server.started:
+                assert thread.is_alive(), "the application did not start"
+                assert monotonic() < deadline, "the application is too slow to start"
+                sleep(0.01)
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(START_S)
+            assert not thread.is_alive(), "the application did not stop"
+
+
+def wait_for(what: str, check: Any, within_s: float = 30.0) -> Any:
+    """The first true result of `check`, asked again and again."""
+    deadline = monotonic() + within_s
+    while True:
+        found = check()
+        if found:
+            return found
+        assert monotonic() < deadline, f"not within {within_s} s: {what}"
+        sleep(0.02)

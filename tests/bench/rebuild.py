@@ -1,0 +1,53 @@
+"""Row 4: rebuild of both read models, beside the `eventsourcing` package's projection of as much as it gets through."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from projections.engine import PROJECTIONS
+from projections.rebuild import RebuildReport
+from projections.rebuild import rebuild as rebuild_all
+from tests.bench import es_peer
+from tests.bench.bench import Bench, connect
+from tests.bench.figures import Figure, Target
+
+# The package's speed does not depend on the length of the log, and a million events would take it a good while.
+MOST_PEER_EVENTS = 20_000
+PEER = "eventsourcing projection"
+SPEED = Target("at least", 100_000, of="figure")
+LEAD = Target("at least", 50)
+
+
+def measure(bench: Bench, url: str) -> list[Figure]:
+    """Chain to tables: into an empty ledger, and beside the tables in use, which are then compared with the new ones."""
+    bench.say("row 4: rebuild of both read models")
+    events, first_s, first = _rebuild(url)
+    again_s, again = _rebuild(url)[1:]
+    assert {report.differing for report in again} == {0}
+    peer_events = min(events, MOST_PEER_EVENTS)
+    bench.say(f"row 4: {PEER} over {peer_events:,} events")
+    with bench.database() as peer_url:
+        peer = es_peer.projection_rate(peer_url, peer_events)
+    detail = {"events": events, "rows": {report.name: report.rows for report in first}, "peer_events": peer_events}
+    return [
+        *_figures("rebuild of both read models", events / first_s, peer, detail),
+        *_figures("rebuild of both, compared with the old ones", events / again_s, peer, detail),
+    ]
+
+
+def _figures(what: str, rate: float, peer: float, detail: dict[str, object]) -> list[Figure]:
+    return [
+        Figure(4, what, rate, "events/s", target=SPEED, detail=detail),
+        Figure(4, what, rate, "events/s", PEER, peer, rate / peer, LEAD, detail),
+    ]
+
+
+def _rebuild(url: str) -> tuple[int, float, list[RebuildReport]]:
+    """(events in the chain, seconds for both read models, reports)."""
+    with connect(url) as conn:
+        conn.execute("CHECKPOINT")
+        row = conn.execute("SELECT position FROM head").fetchone()
+    assert row is not None
+    started = perf_counter()
+    reports = rebuild_all(url, list(PROJECTIONS))
+    return int(row[0]), perf_counter() - started, reports

@@ -1,0 +1,79 @@
+"""Row 6: verify, client side, of the whole chain: wall time, the client's own processor time, and memory at two sizes."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from dataclasses import dataclass
+from time import perf_counter, process_time
+
+from ledger.verify import verify_chain
+from tests.bench import workload
+from tests.bench.bench import Bench, connect, in_child
+from tests.bench.figures import Figure, Target
+
+SMALL = 10
+SPEED = Target("at least", 150_000, of="figure")
+# Ten times the events may take this many times the memory: flat, but for what the allocator does.
+FLAT = Target("at most", 1.25)
+READ = "COPY (SELECT * FROM events ORDER BY position) TO STDOUT (FORMAT BINARY)"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One verification in a process of its own."""
+
+    events: int
+    wall_s: float
+    cpu_s: float
+    before_mb: float
+    peak_mb: float
+
+
+def measure(bench: Bench, url: str) -> list[Figure]:
+    """The ledger at `url`, and for memory one of a tenth of its size."""
+    bench.say("row 6: verify")
+    runs = [in_child(verify, url) for _ in range(2)]
+    whole = min(runs, key=lambda run: run.wall_s)
+    read_s = in_child(read_all, url)
+    bench.say("row 6: verify of a tenth, for memory")
+    with bench.ledger() as small_url:
+        workload.fill(bench, small_url, max(1, whole.events // SMALL))
+        small = in_child(verify, small_url)
+    peer = f"of {small.events:,} events"
+    detail = {"events": whole.events, "wall_s": [run.wall_s for run in runs], "cpu_s": [run.cpu_s for run in runs]}
+    limit = "COPY events to a client that drops them"
+    wall, cpu = whole.events / whole.wall_s, whole.events / whole.cpu_s
+    drop = whole.events / read_s
+    return [
+        Figure(6, "verify, by the clock", wall, "events/s", limit, drop, wall / drop, SPEED, detail),
+        Figure(6, "verify, by the client's processor time", cpu, "events/s", target=SPEED, detail=detail),
+        Figure(6, "verify, memory", whole.peak_mb, "MB", peer, small.peak_mb, whole.peak_mb / small.peak_mb, FLAT, detail),
+    ]
+
+
+def verify(url: str) -> Run:
+    """Verifies the chain; called in a fresh process, as peak memory never falls."""
+    with connect(url, "verifier") as conn:
+        before_mb = _peak_mb()
+        wall, cpu = perf_counter(), process_time()
+        report = verify_chain(conn)
+        wall_s, cpu_s = perf_counter() - wall, process_time() - cpu
+    assert not report.findings, report.findings[0]
+    return Run(report.events, wall_s, cpu_s, before_mb, _peak_mb())
+
+
+def read_all(url: str) -> float:
+    """Seconds to receive the events and look at nothing."""
+    with connect(url, "verifier") as conn, conn.cursor() as cursor:
+        started = perf_counter()
+        with cursor.copy(READ) as copy:
+            for _ in copy:
+                pass
+        return perf_counter() - started
+
+
+def _peak_mb() -> float:
+    """The most memory that this process ever held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

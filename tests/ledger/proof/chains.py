@@ -1,0 +1,100 @@
+"""Chains made of values, to be tampered with, and what the verifier finds in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from uuid import UUID
+
+from ledger.proof.canonical import canonical
+from ledger.proof.chain import commitment, event_hash, genesis_hash
+from ledger.proof.findings import ChainReport, Head, Stored
+from ledger.proof.verify import ChainVerifier
+
+ORIGIN = "ledger.example/one"
+START_US = 1_700_000_000_000_000
+
+
+def rehashed(event: Stored) -> Stored:
+    """The event with the hash that its members have."""
+    digest = event_hash(event.prev_hash, event.position, event.version, event.recorded_at_us, event.body)
+    return event._replace(hash=digest)
+
+
+def body_of(position: int, stream: str, **members: object) -> bytes:
+    """A canonical body; `members` are added or replaced."""
+    body: dict[str, object] = {
+        "actor": {"id": "clerk", "kind": "human", "role": "advisor"},
+        "data": {"amount_usd": f"{position}.00", "horizon_years": 12, "ratio": 0.25},
+        "id": str(UUID(int=position)),
+        "schema": 1,
+        "stream": stream,
+        "type": "portfolio.requested",
+    }
+    return canonical({**body, **members})  # type: ignore[dict-item]
+
+
+def event_at(position: int, prev_hash: bytes, streams: int = 7) -> Stored:
+    """An event with one sealed field or, at every third position, two."""
+    stream = f"request-{(position - 1) % streams + 1}"
+    fields = {"client_id": f"client-{(position - 1) % streams + 1}"}
+    if position % 3 == 0:
+        fields["notes"] = f"note {position} – é"
+    salts = {name: sha256(f"{position} {name}".encode()).hexdigest() for name in fields}
+    sealed = {name: commitment(name, bytes.fromhex(salts[name]), canonical(fields[name])) for name in fields}
+    return rehashed(
+        Stored(
+            position=position,
+            id=str(UUID(int=position)),
+            stream=stream,
+            version=(position - 1) // streams + 1,
+            type="portfolio.requested",
+            recorded_at_us=START_US + position // 2 * 1000,
+            prev_hash=prev_hash,
+            hash=b"",
+            body=body_of(position, stream, sealed=sealed),
+            salts=canonical(salts),  # type: ignore[arg-type]
+            fields=canonical(fields),  # type: ignore[arg-type]
+        )
+    )
+
+
+def chain_of(length: int) -> Iterator[Stored]:
+    """The genuine chain, event by event."""
+    link = genesis_hash(ORIGIN)
+    for position in range(1, length + 1):
+        event = event_at(position, link)
+        link = event.hash
+        yield event
+
+
+def head_of(events: list[Stored]) -> Head:
+    """The head that belongs to these events."""
+    if not events:
+        return Head(ORIGIN, 0, genesis_hash(ORIGIN), 0)
+    last = events[-1]
+    return Head(ORIGIN, last.position, last.hash, last.recorded_at_us)
+
+
+def verify(head: Head | None, events: Iterable[Stored]) -> ChainReport:
+    """The report on events as they come from a table: by position, and again by stream."""
+    rows = sorted(events, key=lambda event: event.position)
+    verifier = ChainVerifier(head)
+    verifier.feed(rows)
+    verifier.finish()
+    by_stream = sorted((event.stream, event.version, event.position) for event in rows)
+    if not verifier.check_streams({stream: version for stream, version, _ in by_stream}.items(), {}):
+        odd = []
+        before: tuple[str, int, int] = ("", 0, 0)
+        for stream, version, position in by_stream:
+            _, last, at = before if before[0] == stream else (stream, 0, 0)
+            if version != last + 1 or position < at:
+                odd.append((position, stream, version, last, at))
+            before = stream, version, position
+        verifier.report_versions(sorted(odd))
+    return verifier.report()
+
+
+def found(report: ChainReport) -> list[tuple[str, int]]:
+    """Kind and position of each finding."""
+    return [(finding.kind.value, finding.position) for finding in report.findings]

@@ -11,6 +11,7 @@ from fastapi.security import HTTPBearer
 
 from api.errors import ApiError
 from api.readers import Readers
+from api.tokens import ROLES
 from ledger.envelope import Actor
 
 # A revoked token works for at most this long after.
@@ -22,8 +23,6 @@ SCOPE_KEY = "advice_ledger.caller"
 
 LOOK_UP = "SELECT name, role FROM authenticate(%s)"
 
-Role = Literal["advisor", "compliance", "auditor", "agent", "admin"]
-ROLES: tuple[Role, ...] = ("advisor", "compliance", "auditor", "agent", "admin")
 KINDS: dict[str, Literal["human", "agent", "service"]] = {"agent": "agent"}
 
 # What each role may do. Administrators manage tokens from the command line and read; they record nothing.

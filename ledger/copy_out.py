@@ -88,7 +88,10 @@ def event(row: bytes) -> tuple[Row, bytes | None]:
     stream, kind, body, salts, fields, client = _columns(row, _event.size, 6)
     if stream is None or kind is None or body is None:
         return _odd_event(row)
-    names = str(id_, "utf-8", "replace"), str(stream, "utf-8", "replace"), str(kind, "utf-8", "replace")
+    try:
+        names = id_.decode(), stream.decode(), kind.decode()
+    except UnicodeDecodeError:
+        return _odd_event(row)
     at += EPOCH_US
     return (position, names[0], names[1], version, names[2], at, prev_hash, hash_, body, salts, fields), client
 
@@ -130,8 +133,9 @@ def text(column: bytes | None) -> str:
 def _columns(row: bytes, at: int, count: int) -> list[bytes | None]:
     """`count` columns from the byte `at` on."""
     found: list[bytes | None] = []
+    size_at = _length.unpack_from
     for _ in range(count):
-        (size,) = _length.unpack_from(row, at)
+        (size,) = size_at(row, at)
         at += 4
         if size < 0:
             found.append(None)

@@ -1,11 +1,15 @@
 """One query per read model, wrapped three ways.
 
-`NAME/fold.sql` is a SELECT over the relation `slice`; `NAME/table.sql` makes the table it fills. Whole streams go in,
-so a row depends on its own stream only, and folding again what was touched gives what folding everything would:
+`NAME/fold.sql` is a SELECT over the relation `slice`; `NAME/table.sql` makes the table that it fills, and
+`NAME/indexes.sql` the table's key and indexes. Whole streams go in, so a row depends on its own stream only, and
+folding again what was touched gives what folding everything would:
 
     live      fold the streams touched by (after, upto], replace their rows          apply(), step()
     rebuild   fold everything into a new table, in parallel by stream                projections/rebuild.py
-    as of     fold the events up to a position, for one stream, one client or all    as_of()
+    as of     fold the events up to a position, for one stream, one client or all    projections/reads.py
+
+Plans. A fold runs on tables that may be empty, young or huge when it is planned, so no plan is left to statistics:
+`slice` has no joins, those of the folds never loop over each other, and what asks for few streams goes by index.
 """
 
 from __future__ import annotations
@@ -25,9 +29,17 @@ Connection = psycopg.Connection[Any]
 # At most so many events in one step, so that a step, and the wait of a reader for it, stays short.
 STEP_EVENTS = 5000
 
+# For a transaction that folds few streams, by statements that may have been prepared when the tables were empty.
+FEW_STREAMS = (
+    "SET LOCAL enable_seqscan = off; SET LOCAL enable_nestloop = off; SET LOCAL jit = off;"
+    " SET LOCAL plan_cache_mode = force_generic_plan"
+)
+# For a transaction that folds everything.
+ALL_STREAMS = "SET LOCAL enable_nestloop = off; SET LOCAL jit = off; SET LOCAL work_mem = '128MB'"
+
 
 def _file(path: Path) -> sql.SQL:
-    """The text of one of our own .sql files; placeholders in braces are for psycopg.sql."""
+    """The text of one of our own .sql files; what stands in braces is for psycopg.sql."""
     return sql.SQL(cast(LiteralString, path.read_text("utf-8")))
 
 
@@ -37,44 +49,59 @@ TOUCHED = sql.SQL("e.stream = ANY (%(streams)s) AND e.position <= %(upto)s")
 PART = sql.SQL("e.position <= %(upto)s AND abs(hashtext(e.stream)::bigint) %% %(parts)s = %(part)s")
 ONE_STREAM = sql.SQL("e.stream = %(stream)s AND e.position <= %(upto)s")
 ONE_CLIENT = sql.SQL(
-    "e.stream IN (SELECT c.stream FROM stream_clients c WHERE c.client_id = %(client_id)s) AND e.position <= %(upto)s"
+    "e.stream = ANY (ARRAY(SELECT c.stream FROM stream_clients c WHERE c.client_id = %(client_id)s))"
+    " AND e.position <= %(upto)s"
 )
 
 TOUCHED_STREAMS = "SELECT DISTINCT stream FROM events WHERE position > %s AND position <= %s"
 LOCK_POSITION = (
-    "SELECT p.position, h.position FROM projections p, head h WHERE p.name = %s AND p.error IS NULL"
-    " FOR UPDATE OF p SKIP LOCKED"
+    "SELECT p.position, h.position FROM projections p, head h"
+    " WHERE p.name = %s AND p.digest = %s AND p.error IS NULL FOR UPDATE OF p SKIP LOCKED"
 )
 ADVANCE = "UPDATE projections SET position = %s, updated_at = clock_timestamp() WHERE name = %s AND position = %s"
 
 
+class StepFailed(Exception):
+    """The events in (after, upto] could not be applied. The message names position and SQLSTATE, and no values."""
+
+    def __init__(self, read_model: Projection, after: int, upto: int, cause: psycopg.Error) -> None:
+        super().__init__(f"{read_model.name} at position {after + 1}: {described(cause)}")
+        self.after = after
+        self.upto = upto
+        self.cause = cause
+
+
 @dataclass(frozen=True)
 class Projection:
-    """A read model: its name, which is its table's, and its folder."""
+    """A read model: its name, which is its table's, and the folder that its own folder is in."""
 
     name: str
+    home: Path = HERE
 
-    @property
-    def folder(self) -> Path:
-        """Where its SQL lives."""
-        return HERE / self.name
+    @cached_property
+    def fold(self) -> sql.SQL:
+        """The SELECT over `slice`; its columns are those of the table, in the same order."""
+        return _file(self.home / self.name / "fold.sql")
+
+    @cached_property
+    def table(self) -> sql.SQL:
+        """The statement that creates the table, without its indexes, in the first schema of the search path."""
+        return _file(self.home / self.name / "table.sql")
+
+    @cached_property
+    def indexes(self) -> sql.SQL:
+        """The statements that give a filled table its key and indexes."""
+        return _file(self.home / self.name / "indexes.sql")
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over fold.sql, table.sql and slice.sql: another digest means the table must be rebuilt."""
-        parts = (self.folder / "fold.sql", self.folder / "table.sql", HERE / "slice.sql")
-        return hashlib.sha256(b"\0".join(part.read_bytes() for part in parts)).hexdigest()
-
-    @property
-    def table(self) -> sql.SQL:
-        """The statements that create the table and its indexes in the first schema of the search path."""
-        return _file(self.folder / "table.sql")
+        """SHA-256 over the SQL that a table is made by: another one means that it must be rebuilt."""
+        parts = (self.fold, self.table, self.indexes, SLICE)
+        return hashlib.sha256("\0".join(part.as_string(None) for part in parts).encode()).hexdigest()
 
     def rows(self, scope: sql.SQL) -> sql.Composed:
         """A SELECT of the read model's rows, folded from the events in `scope`; takes the scope's parameters."""
-        return sql.SQL("WITH slice AS NOT MATERIALIZED ({}) {}").format(
-            SLICE.format(scope=scope), _file(self.folder / "fold.sql")
-        )
+        return sql.SQL("WITH slice AS NOT MATERIALIZED ({}) {}").format(SLICE.format(scope=scope), self.fold)
 
     @cached_property
     def replace_touched(self) -> tuple[str, str]:
@@ -100,26 +127,46 @@ def projection(name: str) -> Projection:
     raise UnknownProjection(f"no read model {name!r}; there are {', '.join(p.name for p in PROJECTIONS)}")
 
 
+def described(error: psycopg.Error) -> str:
+    """What happened, without PostgreSQL's own message: that may quote the value that it could not convert."""
+    return f"{type(error).__name__} (SQLSTATE {error.sqlstate})"
+
+
 def apply(conn: Connection, read_model: Projection, after: int, upto: int) -> None:
     """Brings the table from `after` to `upto`, in the caller's transaction: folds the touched streams anew."""
+    conn.execute(FEW_STREAMS, prepare=False)
     streams = [row[0] for row in conn.execute(TOUCHED_STREAMS, [after, upto], prepare=True)]
     given = {"streams": streams, "upto": upto}
     for statement in read_model.replace_touched:
         conn.execute(cast(LiteralString, statement), given, prepare=True)
 
 
-def step(conn: Connection, read_model: Projection) -> int | None:
-    """One live step, exactly once whoever else tries: returns the new position.
+def step(conn: Connection, read_model: Projection, most: int = STEP_EVENTS) -> int | None:
+    """One live step of at most `most` events, exactly once whoever else tries: returns the new position.
 
-    None when there is nothing to do, another process is at it, or the projection stands still on an error. The row of
-    `projections` is locked meanwhile; a crash leaves table and position as they were. `conn` is in autocommit mode.
+    None when there is nothing to do, another process is at it, the table was built by other SQL than this program's, or
+    the projection stands still on an error. The row of `projections` is locked meanwhile; a crash leaves table and
+    position as they were. `conn` is in autocommit mode. Raises StepFailed where trying again would not help.
     """
     with conn.transaction():
-        row = conn.execute(LOCK_POSITION, [read_model.name], prepare=True).fetchone()
+        row = conn.execute(LOCK_POSITION, [read_model.name, read_model.digest], prepare=True).fetchone()
         if row is None or row[0] >= row[1]:
             return None
-        after, upto = row[0], min(row[1], row[0] + STEP_EVENTS)
-        apply(conn, read_model, after, upto)
+        after, upto = row[0], min(row[1], row[0] + most)
+        try:
+            apply(conn, read_model, after, upto)
+        except psycopg.Error as error:
+            if passing(error):
+                raise
+            raise StepFailed(read_model, after, upto, error) from None
         moved = conn.execute(ADVANCE, [upto, read_model.name, after], prepare=True)
         assert moved.rowcount == 1, "the row is locked: nobody else can have moved it"
         return upto
+
+
+def passing(error: psycopg.Error) -> bool:
+    """Whether the same may go well later: the server stops, is out of space, chose this one of a deadlock, …
+
+    Not so for what the program's limits refuse (class 54), such as a value too long for an index.
+    """
+    return isinstance(error, psycopg.OperationalError) and not (error.sqlstate or "").startswith("54")

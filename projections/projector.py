@@ -52,8 +52,8 @@ class Projector(threading.Thread):
                 with psycopg.connect(self._conninfo, autocommit=True) as conn:
                     conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
                     self._follow(conn)
-            except psycopg.OperationalError as error:
-                log.warning("projector: the database does not answer (%s); trying again", type(error).__name__)
+            except psycopg.Error as error:  # it does not answer, or has no ledger yet
+                log.warning("projector: the database does not serve it (%s); trying again", type(error).__name__)
                 self._stopping.wait(RECONNECT_PAUSE_S)
 
     def _follow(self, conn: Connection) -> None:

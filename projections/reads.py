@@ -17,13 +17,14 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from ledger.errors import InvalidEvent, Unavailable
-from projections.engine import ONE_CLIENT, ONE_STREAM, UP_TO, Projection
+from projections.engine import ONE_CLIENT, ONE_STREAM, TOUCHED, Projection
 
 AsyncConnection = psycopg.AsyncConnection[Any]
 
 FILTERS: dict[str, sql.SQL] = {
     "id": sql.SQL("model.id = %(id)s"),
     "ids": sql.SQL("model.id = ANY (%(ids)s)"),
+    "from_id": sql.SQL("model.id >= %(from_id)s"),
     "before_id": sql.SQL("model.id < %(before_id)s"),
     "client_id": sql.SQL("model.client_id = %(client_id)s"),
     "request_id": sql.SQL("model.request_id = %(request_id)s"),
@@ -33,6 +34,12 @@ FILTERS: dict[str, sql.SQL] = {
     "created_from": sql.SQL("model.created_at >= %(created_from)s"),
     "created_to": sql.SQL("model.created_at < %(created_to)s"),
 }
+# What a later event may change; the rest of a row stays as it was when the row came to be.
+CHANGING = frozenset({"status"})
+ALL_COLUMNS = sql.SQL("model.*")
+STREAM_AND_ID = sql.SQL("model.stream, model.id")
+WINDOW_ROWS = 500
+MAX_WINDOW_ROWS = 20_000
 
 POSITIONS = "SELECT h.position, p.position, p.error FROM head h LEFT JOIN projections p ON p.name = %s"
 POSITION_AT = "SELECT position_at(%s)"
@@ -91,22 +98,63 @@ async def rows(
     conn: AsyncConnection, read_model: Projection, filters: Mapping[str, object], *, moment: Moment, limit: int
 ) -> list[dict[str, Any]]:
     """At most `limit` rows that match all `filters` (names of FILTERS), the newest id first."""
-    given = {**filters, "limit": limit, "upto": moment.position, "stream": moment.stream}
-    conditions = sql.SQL(" AND ").join([sql.SQL("true"), *(FILTERS[name] for name in filters)])
-    query = sql.SQL("SELECT model.* FROM ({}) model WHERE {} ORDER BY model.id DESC LIMIT %(limit)s").format(
-        _source(read_model, filters, moment), conditions
-    )
-    async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(query, given, prepare=moment.position is None)
-        found = await cursor.fetchall()
+    given = {**filters, "upto": moment.position, "stream": moment.stream}
+    if moment.position is None:
+        found = await _select(conn, _table(read_model), filters, given, limit)
+    elif moment.stream is not None:
+        found = await _select(conn, read_model.rows(ONE_STREAM), filters, given, limit)
+    elif "client_id" in filters:
+        found = await _select(conn, read_model.rows(ONE_CLIENT), filters, given, limit)
+    else:
+        found = await _windows(conn, read_model, filters, moment.position, limit)
     for row in found:
         del row["stream"]
     return found
 
 
-def _source(read_model: Projection, filters: Mapping[str, object], moment: Moment) -> sql.Composable:
-    if moment.position is None:
-        return sql.SQL("SELECT * FROM {}").format(sql.Identifier(read_model.name))
-    if moment.stream is not None:
-        return read_model.rows(ONE_STREAM)
-    return read_model.rows(ONE_CLIENT if "client_id" in filters else UP_TO)
+def _table(read_model: Projection) -> sql.Composed:
+    return sql.SQL("SELECT * FROM {}").format(sql.Identifier(read_model.name))
+
+
+async def _windows(
+    conn: AsyncConnection, read_model: Projection, filters: Mapping[str, object], upto: int, limit: int
+) -> list[dict[str, Any]]:
+    """Rows as of a position, whoever the client: folds the streams of the newest ids first, until there are enough.
+
+    Rows never vanish and keep their ids, so the current table says which streams may hold the next ids. The windows
+    grow: a filter that nothing matches costs about as much as folding everything once.
+    """
+    lasting = {name: value for name, value in filters.items() if name not in CHANGING}
+    found: list[dict[str, Any]] = []
+    window = WINDOW_ROWS
+    while len(found) < limit:
+        candidates = await _select(conn, _table(read_model), lasting, lasting, window, columns=STREAM_AND_ID)
+        given = {**filters, "upto": upto, "streams": list({row["stream"] for row in candidates})}
+        if candidates:
+            given["from_id"] = candidates[-1]["id"]
+            within = {**filters, "from_id": None}
+            found += await _select(conn, read_model.rows(TOUCHED), within, given, limit - len(found))
+        if len(candidates) < window:
+            break
+        lasting["before_id"] = candidates[-1]["id"]
+        filters = {**filters, "before_id": candidates[-1]["id"]}
+        window = min(window * 2, MAX_WINDOW_ROWS)
+    return found
+
+
+async def _select(
+    conn: AsyncConnection,
+    source: sql.Composable,
+    filters: Mapping[str, object],
+    given: Mapping[str, object],
+    limit: int,
+    *,
+    columns: sql.SQL = ALL_COLUMNS,
+) -> list[dict[str, Any]]:
+    conditions = sql.SQL(" AND ").join([sql.SQL("true"), *(FILTERS[name] for name in filters)])
+    query = sql.SQL("SELECT {} FROM ({}) model WHERE {} ORDER BY model.id DESC LIMIT %(limit)s").format(
+        columns, source, conditions
+    )
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(query, {**given, "limit": limit})
+        return await cursor.fetchall()

@@ -18,6 +18,7 @@ from pydantic import (
     JsonValue,
     PlainSerializer,
     StringConstraints,
+    WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
 
@@ -46,6 +47,17 @@ Money = Annotated[
     Field(gt=0, max_digits=14, decimal_places=2),
     BeforeValidator(_decimal_text),
     PlainSerializer(lambda amount: f"{amount:.2f}", return_type=str),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0, "maximum": 999999999999.99},
+                {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$"},
+            ],
+            "description": "US dollars, to the cent; as a string it is exact in every JSON reader.",
+        },
+        mode="validation",
+    ),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,12}\.[0-9]{2}$"}, mode="serialization"),
 ]
 # A share of the whole, "0" to "1" with up to four decimals.
 Share = Annotated[

@@ -95,7 +95,12 @@ def database_url(server_url: str, template_database: Template, request: pytest.F
 
 
 def verify_after(url: str) -> None:
-    """Assert what must hold of every ledger once its test is over, unless the test is marked `tampers`."""
+    """Assert what must hold of every ledger once its test is over, unless the test is marked `tampers`: the chain holds."""
+    from ledger.verify import verify_chain
+
+    with psycopg.connect(url, autocommit=True) as conn:
+        report = verify_chain(conn)
+    assert report.ok, [str(finding) for finding in report.findings]
 
 
 def _create(admin: psycopg.Connection, name: str, template: Template | None = None) -> None:
@@ -106,6 +111,7 @@ def _create(admin: psycopg.Connection, name: str, template: Template | None = No
     admin.execute(copy.format(sql.Identifier(name), sql.Identifier(template.name)))
     admin.execute("SELECT set_config('search_path', %s, false)", (template.search_path,))
     admin.execute(sql.SQL("ALTER DATABASE {} SET search_path FROM CURRENT").format(sql.Identifier(name)))
+    admin.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO ledger_owner").format(sql.Identifier(name)))
 
 
 def _drop(admin: psycopg.Connection, name: str) -> None:

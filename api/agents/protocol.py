@@ -9,7 +9,7 @@ JSON: TypeAlias = "bool | int | str | list[JSON] | dict[str, JSON] | None"
 """What an answer may hold. No floats: numbers that matter are decimal strings, as everywhere in the ledger."""
 
 
-class AgentRefused(Exception):  # noqa: N818 - a refusal is an answer, not a fault
+class AgentRefused(Exception):
     """The agent will not answer this request, and asking again would not change that.
 
     `reason` is a short kebab-case code that may be recorded in clear; the message is for people and may quote the

@@ -56,8 +56,7 @@ async def _moment(
     as_of: int | datetime | None,
     consistency: Literal["strong", "eventual"],
 ) -> reads.Moment:
-    if as_of is not None:
-        return reads.Moment(await reads.resolve(conn, as_of))
+    position = None if as_of is None else await reads.resolve(conn, as_of)
     if consistency == "strong":
         await reads.caught_up(conn, projection(name), patience_s=ledger.patience_s)
-    return reads.Moment()
+    return reads.Moment(position)

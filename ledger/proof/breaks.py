@@ -79,6 +79,8 @@ class Chain:
             self._findings.add(Kind.INSERTED, event.position, "an event too many: its position is taken, or below 1")
             if event.position == self.next - 1:
                 self.link = None
+                if suspect := self._suspect_at(event.position):
+                    self._findings.drop(suspect.key)
             return False
         sound = digest == event.hash
         if event.position > self.next:
@@ -86,12 +88,12 @@ class Chain:
                 return False
             self._skipped(event.position)
         moved, self._moved = self._moved, None
+        if suspect := self._suspect_at(event.position - 1):
+            suspect.wanted.add(event.prev_hash)
         if not sound:
-            sound = self._unsound(event, digest, moved)
+            sound = self._unsound(event, moved)
         elif self.link is not None and event.prev_hash != self.link:
             self._unlinked(event)
-        elif self.link is None and self._suspects and self._suspects[-1].position == event.position - 1:
-            self._suspects[-1].wanted.add(event.prev_hash)
         self.next = event.position + 1
         self.before, self.last = self.last, row
         self.link = event.hash if sound else None
@@ -163,7 +165,7 @@ class Chain:
                 return True
         return False
 
-    def _unsound(self, event: Stored, digest: bytes, moved: _Moved | None) -> bool:
+    def _unsound(self, event: Stored, moved: _Moved | None) -> bool:
         """The row's hash is not its own. Returns whether all but the chain's columns is as it was recorded."""
         position, place = event.position, event.position + self.shift
         if self._findings.full:
@@ -183,7 +185,7 @@ class Chain:
         else:
             message = "the event or its hash was changed after it was recorded"
             key = self._findings.add(Kind.EDITED, position, message)
-        self._suspect(event, self.link or event.prev_hash, {event.hash, digest}, key, displaced=offset != 0)
+        self._suspect(event, self.link or event.prev_hash, {event.hash}, key, displaced=offset != 0)
         return False
 
     def _goes_with(self, event: Stored, moved: _Moved) -> bool:
@@ -228,6 +230,11 @@ class Chain:
     ) -> None:
         place, version, at = event.position + self.shift, event.version, event.recorded_at_us
         self._suspects.append(_Suspect(event.position, place, prev_hash, version, at, wanted, displaced, key))
+
+    def _suspect_at(self, position: int) -> _Suspect | None:
+        if self._suspects and self._suspects[-1].position == position:
+            return self._suspects[-1]
+        return None
 
     def _swapped(self, event: Stored) -> bool:
         """Whether what stands here was recorded in the place of an earlier suspect: whole rows or their contents."""

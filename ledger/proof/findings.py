@@ -68,10 +68,9 @@ STEP_OF = {
     Kind.NUMBER_MISMATCH: 9,
 }
 
-# Kinds that say that rows are not those that were recorded.
-CHANGES = frozenset(
-    (Kind.DELETED, Kind.INSERTED, Kind.REORDERED, Kind.EDITED, Kind.MALFORMED, Kind.COLUMN_MISMATCH, Kind.TRUNCATED)
-)
+# Kinds that say that rows are not those that were recorded: what else is odd about such rows follows from it.
+REWRITES = frozenset((Kind.DELETED, Kind.INSERTED, Kind.REORDERED, Kind.EDITED, Kind.TRUNCATED))
+CHANGES = REWRITES | {Kind.MALFORMED, Kind.COLUMN_MISMATCH}
 
 
 class Stored(NamedTuple):
@@ -118,6 +117,12 @@ class Finding:
         """The number in STEPS of what does not hold."""
         return STEP_OF[self.kind]
 
+    def covers(self, position: int) -> bool:
+        """Whether it is about the event at `position`; two events that changed places do not cover those between."""
+        if self.kind is Kind.REORDERED:
+            return position in {self.position, self.last_position}
+        return self.position <= position <= self.last_position
+
 
 @dataclass(frozen=True)
 class ChainReport:
@@ -150,6 +155,7 @@ class Findings:
     def __init__(self, most: int = MOST_FINDINGS) -> None:
         self._most = most
         self._found: dict[int, Finding] = {}
+        self._unless: dict[int, tuple[int, ...]] = {}
         self._keys = 0
         self.more = 0
 
@@ -158,13 +164,16 @@ class Findings:
         """Whether further findings are only counted."""
         return len(self._found) >= self._most
 
-    def add(self, kind: Kind, position: int, message: str, last_position: int | None = None) -> int:
-        """Notes a finding; returns its key for `replace` and `drop`."""
+    def add(
+        self, kind: Kind, position: int, message: str, last_position: int | None = None, unless: tuple[int, ...] = ()
+    ) -> int:
+        """Notes a finding; returns its key for `replace` and `drop`. `settle` drops it if an event of `unless` was rewritten."""
         self._keys += 1
         if self.full:
             self.more += 1
         else:
             self._found[self._keys] = Finding(kind, position, message, last_position or position)
+            self._unless[self._keys] = unless
         return self._keys
 
     def replace(self, key: int, kind: Kind, position: int, message: str, last_position: int | None = None) -> None:
@@ -175,6 +184,18 @@ class Findings:
     def drop(self, key: int) -> None:
         """Forgets a finding that another one explains."""
         self._found.pop(key, None)
+
+    def settle(self) -> None:
+        """Drops what follows from a rewrite that was only found out later."""
+        rewrites = [one for one in self if one.kind in REWRITES]
+        for key, positions in self._unless.items():
+            if any(one.covers(position) for one in rewrites for position in positions):
+                self.drop(key)
+        self._unless.clear()
+
+    def rewritten(self, position: int) -> bool:
+        """Whether the event at `position` was rewritten."""
+        return any(one.kind in REWRITES and one.covers(position) for one in self)
 
     def explain(self, first: int, last: int) -> bool:
         """Whether rows at positions `first` to `last` were changed, moved, lost or added: what is odd there follows."""

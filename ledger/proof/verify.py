@@ -30,7 +30,8 @@ class ChainVerifier:
         self._head = head
         self._head_position = -1 if head is None else head.position
         self._chain = Chain(head, self.findings)
-        self._time_us: int | None = None
+        # Of the last event whose time could be relied on.
+        self._time_us = self._time_of = 0
         self._events = self._opened = self._erased = 0
         self._streams = Streams()
 
@@ -66,16 +67,15 @@ class ChainVerifier:
         try:
             event = parse_object(body)
         except ValueError as error:
-            self.findings.add(Kind.MALFORMED, position, f"the body is not canonical JSON: {error}")
+            self._note(Kind.MALFORMED, position, f"the body is not canonical JSON: {error}")
             return
         if event.get("stream") != stream or event.get("type") != kind or event.get("id") != event_id:
             self._disagree(position, event, {"id": event_id, "stream": stream, "type": kind})
         # Step 5: times.
-        if self._time_us is not None and at < self._time_us:
-            message = f"recorded {self._time_us - at} µs before the event that precedes it"
-            self.findings.add(Kind.TIME_DECREASING, position, message)
-        else:
-            self._time_us = at
+        if at < self._time_us:
+            message = f"recorded {self._time_us - at} µs before event {self._time_of}"
+            self.findings.add(Kind.TIME_DECREASING, position, message, unless=(self._time_of, position))
+        self._time_us, self._time_of = at, position
         # Step 7: sealed values. For renumbered rows nobody knows whether the values beside them were renumbered too.
         sealed = event.get("sealed")
         if (sealed is not None or fields is not None) and not self._chain.shift:
@@ -83,13 +83,16 @@ class ChainVerifier:
 
     def _disagree(self, position: int, event: dict[str, Any], columns: dict[str, str]) -> None:
         names = ", ".join(name for name, value in columns.items() if event.get(name) != value)
-        self.findings.add(Kind.COLUMN_MISMATCH, position, f"the row has another {names} than the body")
+        self._note(Kind.COLUMN_MISMATCH, position, f"the row has another {names} than the body")
+
+    def _note(self, kind: Kind, position: int, message: str) -> None:
+        self.findings.add(kind, position, message, unless=(position,))
 
     def _open(self, position: int, sealed: Any, salts: bytes | None, fields: bytes | None) -> None:
         """Step 7: a value without its commitment is a failure; a commitment without its value is an erased one."""
         if type(sealed) is not dict:
             what = "values without a commitment" if sealed is None else "commitments that are no object"
-            self.findings.add(Kind.COMMITMENT_MISMATCH, position, f"sealed {what}")
+            self._note(Kind.COMMITMENT_MISMATCH, position, f"sealed {what}")
             return
         if fields is None:
             self._erased += len(sealed)
@@ -97,7 +100,7 @@ class ChainVerifier:
         try:
             opened = open_sealed(sealed, salts or b"", fields)
         except ValueError as error:
-            self.findings.add(Kind.COMMITMENT_MISMATCH, position, str(error))
+            self._note(Kind.COMMITMENT_MISMATCH, position, str(error))
         else:
             self._opened += opened
             self._erased += len(sealed) - opened
@@ -105,6 +108,7 @@ class ChainVerifier:
     def finish(self) -> None:
         """Step 8: the head is the last event."""
         self._chain.finish()
+        self.findings.settle()
 
     def check_streams(self, ends: Iterable[tuple[str, int]], numbers: Mapping[str, int]) -> bool:
         """Step 6, from each stream and its last version; and, of step 9, the last `numbers` given out, by category.
@@ -123,7 +127,7 @@ class ChainVerifier:
     def check_strays(self, positions: Iterable[int]) -> None:
         """Step 7, from the positions of sealed values that have no event; those of missing events are explained."""
         for position in positions:
-            if not self._chain.shift and not self.findings.explain(position, position):
+            if not self._chain.shift and not self.findings.rewritten(position):
                 self.findings.add(Kind.STRAY_SEALED, position, "sealed values stand here, but no event does")
 
     def report(self) -> ChainReport:

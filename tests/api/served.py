@@ -20,7 +20,7 @@ from psycopg.conninfo import make_conninfo
 
 from api import tokens
 from api.app import create_app
-from api.auth import ROLES
+from api.tokens import ROLES
 from api.settings import AppSettings
 from ledger.verify import verify_chain
 from projections import compare

@@ -6,6 +6,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from api import tokens
 from ledger.proof.findings import STEPS
 from projections.engine import PROJECTIONS, step
 from schema.migrate import migrate
@@ -215,22 +216,14 @@ def test_tokens_from_making_to_revoking(database_url: str) -> None:
     assert "hash" not in rows[0]
 
 
-@pytest.fixture
-def with_ann(database_url: str) -> str:
-    """A ledger in which the name ann is taken."""
-    assert on(database_url, "tokens", "create", "ann", "--role", "advisor").code == 0
-    return database_url
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
+def test_what_tokens_refuses(database_url: str) -> None:
+    """Each refusal of api/tokens.py in one line, exit 2."""
+    with connect(database_url, "owner") as conn:
+        tokens.create(conn, "ann", "advisor")
+    for arguments, words in (
         (("create", "ann", "--role", "admin"), "the name ann has a token"),
         (("create", "bob", "--role", "root"), "no role 'root'"),
         (("create", "Bob", "--role", "admin"), "'Bob' cannot be a token's name"),
         (("revoke", "bob"), "no token has the name 'bob'"),
-    ],
-)
-def test_what_tokens_refuses(with_ann: str, arguments: tuple[str, ...], words: str) -> None:
-    """Each refusal of api/tokens.py in one line, exit 2."""
-    assert on(with_ann, "tokens", *arguments).failed_with(words)
+    ):
+        assert on(database_url, "tokens", *arguments).failed_with(words)

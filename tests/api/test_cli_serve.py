@@ -137,7 +137,7 @@ def test_a_second_server_on_the_same_port_is_refused(embedded: Serving, data_dir
 
 
 def test_a_second_server_on_the_same_folder_shares_it(embedded: Serving, data_dir: Path) -> None:
-    """On another port it serves the same ledger, shows no tokens, and leaves the database to the first."""
+    """On another port it serves the same ledger and shows no tokens; Ctrl-C leaves the database to the first."""
     with serving("--data-dir", data_dir, "--no-worker") as other:
         assert other.out == ""
         location = ask(other, embedded.tokens()["advisor"]).raise_for_status().headers["location"]
@@ -146,9 +146,9 @@ def test_a_second_server_on_the_same_folder_shares_it(embedded: Serving, data_di
     assert EmbeddedPostgres(data_dir).is_running()
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_it_cleanly(database_url: str, how: signal.Signals) -> None:
-    """Ctrl-C, SIGTERM and a closed terminal: exit 0, after the application has shut down, without a traceback."""
+    """SIGTERM and a closed terminal: exit 0, after the application has shut down, without a traceback."""
     with serving("--database-url", database_url) as server:
         assert server.stop(how) == 0
         assert "Application shutdown complete" in server.err

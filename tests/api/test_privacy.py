@@ -15,8 +15,9 @@ from tests.api.program import serving
 from tests.api.served import ANSWER, ASK, ASKS, Api, make_tokens
 
 MARK = "jane-doe-4711"
-# Loggers of the test's own side, which may say what it sends.
-OURS = ("httpx", "httpcore")
+# Loggers of the test's own side, which may say what it sends; and the access log, which is off unless asked for, and
+# then without queries (tests/api/test_cli.py). pytest sees it all the same.
+OURS = ("httpx", "httpcore", "uvicorn.access")
 
 BODIES: list[bytes] = [
     b'{"client_id": "%b"',
@@ -119,7 +120,7 @@ def test_an_unexpected_error_is_logged_without_its_message(fresh_api: Api, caplo
 def test_the_program_logs_no_value(module_ledger: str) -> None:
     """The same for the program as it is run: nothing of it on stdout or stderr."""
     tokens = make_tokens(module_ledger, "program-")
-    with serving("--database-url", module_ledger) as server:
+    with serving("--database-url", module_ledger, "--no-worker") as server:
         with connected(server.base) as client:
             for how in mistakes():
                 assert send(client, tokens["advisor"], how).status_code < 500

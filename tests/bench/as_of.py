@@ -40,7 +40,13 @@ def measure(bench: Bench, url: str) -> list[Figure]:
     found = []
     for what, moments in (("position", positions), ("time", times)):
         took_ms, rows = uvloop.run(_ask(url, names, moments))
-        detail = {"events": row[0], "clients": asked, "rows": rows, "p50_ms": quantile(took_ms, 0.5), "most_ms": max(took_ms)}
+        detail = {
+            "events": row[0],
+            "clients": asked,
+            "rows": rows,
+            "p50_ms": quantile(took_ms, 0.5),
+            "most_ms": max(took_ms),
+        }
         name = f"one client as of a {what}, p99"
         found.append(Figure(7, name, quantile(took_ms, 0.99), "ms", target=TARGET, detail=detail))
     return found

@@ -34,8 +34,10 @@ TABLES: dict[str, tuple[LiteralString, LiteralString, LiteralString]] = {
     ),
     "stream_clients": (
         "CREATE TABLE copied.stream_clients (LIKE stream_clients INCLUDING ALL)",
-        "COPY (SELECT c.* FROM events e JOIN stream_clients c USING (stream)"
-        " WHERE e.position BETWEEN %s AND %s AND e.version = 1 ORDER BY e.position) TO STDOUT",
+        (
+            "COPY (SELECT c.* FROM events e JOIN stream_clients c USING (stream)"
+            " WHERE e.position BETWEEN %s AND %s AND e.version = 1 ORDER BY e.position) TO STDOUT"
+        ),
         "COPY copied.stream_clients FROM STDIN",
     ),
 }
@@ -65,7 +67,9 @@ def measure(bench: Bench) -> list[Figure]:
         what = f"bulk append, {name}"
         found += [
             beside(1, what, "events/s", rounds.append, peer, rounds.copy, TARGET, **detail),
-            beside(1, f"{what}, with encode()", "events/s", rounds.append_with_encode, peer, rounds.copy, TARGET, **detail),
+            beside(
+                1, f"{what}, with encode()", "events/s", rounds.append_with_encode, peer, rounds.copy, TARGET, **detail
+            ),
         ]
     return found
 

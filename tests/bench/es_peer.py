@@ -1,4 +1,4 @@
-"""The peer for single appends and for rebuilds: the `eventsourcing` package on the same server, used as its docs show."""
+"""The peer of single appends and rebuilds: the `eventsourcing` package on the same server, used as its docs show."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def environment(url: str) -> dict[str, str]:
 
 @contextmanager
 def recorder(url: str, name: str, *, in_function: bool) -> Iterator[PostgresApplicationRecorder]:
-    """A recorder with tables of its own. `in_function`: with its option to insert through a function in the database."""
+    """A recorder with tables of its own. `in_function`: with its option to insert by a function in the database."""
     settings = environment(url)
     datastore = PostgresDatastore(
         settings["POSTGRES_DBNAME"],
@@ -68,7 +68,22 @@ def stored(body: bytes) -> StoredEvent:
 class PortfolioRequest(Aggregate):
     """A request and its answer: the facts that our two events carry."""
 
-    @event("Requested")
+    class Requested(Aggregate.Created):
+        """As portfolio.requested."""
+
+        client_id: str
+        risk_profile: str
+        amount_usd: Decimal
+        horizon_years: int
+
+    class Recommended(Aggregate.Event):
+        """As recommendation.recorded."""
+
+        recommendation: dict[str, Any]
+        model_name: str
+        model_version: str
+
+    @event(Requested)
     def __init__(self, client_id: str, risk_profile: str, amount_usd: Decimal, horizon_years: int) -> None:
         self.client_id = client_id
         self.risk_profile = risk_profile
@@ -76,7 +91,7 @@ class PortfolioRequest(Aggregate):
         self.horizon_years = horizon_years
         self.status = "queued"
 
-    @event("Recommended")
+    @event(Recommended)
     def recommend(self, recommendation: dict[str, Any], model_name: str, model_version: str) -> None:
         self.recommendation = recommendation
         self.model_name = model_name
@@ -149,7 +164,7 @@ class Desktop(Projection[ReadModels]):
 
     @singledispatchmethod
     def process_event(self, domain_event: Any, tracking: Tracking) -> None:
-        raise AssertionError(f"an event of another type: {domain_event}")
+        raise AssertionError(f"an event of another type at {tracking}: {domain_event}")
 
     @process_event.register
     def _(self, domain_event: PortfolioRequest.Requested, tracking: Tracking) -> None:

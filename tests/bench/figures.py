@@ -1,4 +1,4 @@
-"""What a row of the benchmark says: a figure beside its peer or limit, the target of the design, and whether it is met."""
+"""What a row of the benchmark says: a figure beside its peer or limit, the design's target, and whether it is met."""
 
 from __future__ import annotations
 

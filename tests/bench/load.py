@@ -1,4 +1,4 @@
-"""A load generator light enough to leave the cores to the server: raw protocols on uvloop, requests built beforehand."""
+"""A load generator that leaves the cores to the server: raw protocols on uvloop, requests built beforehand."""
 
 from __future__ import annotations
 
@@ -96,7 +96,9 @@ def _content_length(head: bytes) -> int:
 def run(port: int, headers: dict[str, str], body: bytes, connections: int, seconds: float, first_key: int) -> Load:
     """Posts `body` over so many connections for so long. Keys start at `first_key`."""
     lines = {"Host": "127.0.0.1", "Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
-    head = "POST /portfolio/recommendations HTTP/1.1\r\n" + "".join(f"{name}: {text}\r\n" for name, text in lines.items())
+    head = "POST /portfolio/recommendations HTTP/1.1\r\n" + "".join(
+        f"{name}: {text}\r\n" for name, text in lines.items()
+    )
     plan = Plan(head.encode("ascii"), body, seconds, first_key)
     return uvloop.run(_run(port, plan, connections))
 

@@ -14,7 +14,15 @@ from typing import Any
 import psutil
 import psycopg
 
-SETTINGS = ("fsync", "full_page_writes", "synchronous_commit", "shared_buffers", "max_wal_size", "wal_compression", "jit")
+SETTINGS = (
+    "fsync",
+    "full_page_writes",
+    "synchronous_commit",
+    "shared_buffers",
+    "max_wal_size",
+    "wal_compression",
+    "jit",
+)
 PACKAGES = ("eventsourcing", "fastapi", "psycopg", "pydantic", "uvicorn", "uvloop")
 SYNCS = 50
 

@@ -19,7 +19,7 @@ LEAD = Target("at least", 50)
 
 
 def measure(bench: Bench, url: str) -> list[Figure]:
-    """Chain to tables: into an empty ledger, and beside the tables in use, which are then compared with the new ones."""
+    """Chain to tables: where there are none yet, and beside those in use, which are then compared with the new."""
     bench.say("row 4: rebuild of both read models")
     events, first_s, first = _rebuild(url)
     again_s, again = _rebuild(url)[1:]

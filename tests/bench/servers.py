@@ -23,7 +23,7 @@ HOST = "127.0.0.1"
 START_S = 60.0
 STOP_S = 20.0
 # Measured to be the best for the plain endpoint on two cores, of 2, 4, 8, 16 and 32.
-PLAIN_POOL = 8
+PLAIN_POOL = 16
 
 PLAIN_TABLE = (
     "CREATE TABLE requests (id bigserial PRIMARY KEY, client_id text NOT NULL, risk_profile text NOT NULL,"

@@ -1,4 +1,4 @@
-"""The events that are appended: requests and answers as the product records them, and one type without sealed fields."""
+"""The events that are appended: requests and answers as the product records them, and a type with nothing sealed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import psycopg
 import uvloop
+from pydantic import JsonValue
 
 from ledger import store
 from ledger.database import conninfo
@@ -26,10 +27,10 @@ EVENTS_PER_CLIENT = 20
 ADVISOR = Actor(id="advisor-17", kind="human", role="advisor")
 AGENT = Actor(id="builtin", kind="agent", role="agent", on_behalf_of="advisor-17")
 CLASSES = [
-    "catastrophe_bonds", "collectibles", "commodities", "crypto_assets", "emerging_equity", "high_yield_bonds", "leveraged_funds", "private_equity",
-    "real_estate", "single_stocks", "structured_products", "timber_and_farmland",
+    "catastrophe_bonds", "collectibles", "commodities", "crypto_assets", "emerging_equity", "high_yield_bonds",
+    "leveraged_funds", "private_equity", "real_estate", "single_stocks", "structured_products", "timber_and_farmland",
 ]  # fmt: skip
-ANSWER = {
+ANSWER: dict[str, JsonValue] = {
     "kind": "model-portfolio",
     "summary": "Model portfolio balanced/long: equity 0.6000, cash 0.0500.",
     "allocations": [
@@ -42,7 +43,7 @@ ANSWER = {
     "limitations": ["This is not investment advice: a person has to judge it and answer for it."],
 }
 AMOUNT = Decimal("250000.00")
-PARAMETERS = {
+PARAMETERS: dict[str, JsonValue] = {
     "policy_version": "1.0.0",
     "policy_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "temperature": "0.0",

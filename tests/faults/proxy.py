@@ -29,6 +29,9 @@ class Proxy:
         # How many more statements get lost on their way, and how many more answers to them; the connection goes too.
         self.requests_to_lose = 0
         self.answers_to_lose = 0
+        # Cleared, connections stay and nothing passes: a database that hangs.
+        self.passing = asyncio.Event()
+        self.passing.set()
 
     async def open(self) -> None:
         """Take connections, as a database that was started."""
@@ -78,6 +81,7 @@ class Proxy:
             if data.startswith(BIND) and self.answers_to_lose:
                 self.answers_to_lose -= 1
                 lost.set()
+            await self.passing.wait()
             writer.write(data)
             await writer.drain()
 

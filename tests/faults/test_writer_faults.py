@@ -161,6 +161,44 @@ def test_closing_while_the_database_is_down(database_url: str) -> None:
     assert len(recorded(database_url)) == 1
 
 
+@pytest.mark.parametrize("cause", ["silence", "lock"])
+def test_a_database_that_hangs_is_unavailable_soon(database_url: str, cause: str) -> None:
+    """While an append hangs, in the network or at a lock, all who wait are told within their patience.
+
+    What was in flight may be recorded later, what was behind it is not; sent again with the same ids, all is there once.
+    """
+    flying, behind = new("hangs-", requested("ann")), [new("hangs-", requested("bob")) for _ in range(5)]
+
+    async def main() -> list[list[Recorded]]:
+        async with through_proxy(database_url, PATIENCE_S) as (writer, proxy):
+            await writer.append([new("up")])
+            async with hanging(database_url, proxy, cause):
+                began_s = monotonic()
+                tasks = [asyncio.create_task(writer.append([event])) for event in (flying, *behind)]
+                results = await asyncio.gather(*tasks, return_exceptions=True)
+                assert {type(result) for result in results} == {Unavailable}
+                assert PATIENCE_S <= monotonic() - began_s < PATIENCE_S + SLACK_S
+            return await asyncio.gather(*(writer.append([event]) for event in (*behind, flying)))
+
+    rows = asyncio.run(main())
+    assert [row.replayed for (row,) in rows] == [False] * 5 + [True]
+    assert sorted(row.stream for (row,) in rows) == [f"hangs-{number}" for number in range(1, 7)]
+    assert len(recorded(database_url)) == 7
+
+
+@asynccontextmanager
+async def hanging(url: str, proxy: Proxy, cause: str) -> AsyncIterator[None]:
+    """No append gets an answer meanwhile."""
+    if cause == "silence":
+        proxy.passing.clear()
+        yield
+        proxy.passing.set()
+    else:
+        with connect(url) as conn, conn.transaction():
+            conn.execute("SELECT FROM head FOR UPDATE")
+            yield
+
+
 async def hammer(writer: Writer, stop: asyncio.Event, acknowledged: list[Recorded], sent: set[str]) -> None:
     """Append one event after the other until told to stop; sends an event again, as clients do, until it is in."""
     while not stop.is_set():

@@ -1,15 +1,20 @@
-"""A ledger that the tests of one module share, and connections to it."""
+"""A ledger that the tests of one module share, connections to it, and places to migrate."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
+import psycopg
 import pytest
+from psycopg import sql
 
+from schema import migrate as runner
 from tests.support import (
     Connection,
     connect,
     fresh_ledger,
+    scratch_database,
 )
 
 
@@ -42,3 +47,20 @@ def nothing_recorded(superuser: Connection) -> Iterator[None]:
     before = {table: superuser.execute(query).fetchall() for table, query in rows.items()}
     yield
     assert {table: superuser.execute(query).fetchall() for table, query in rows.items()} == before
+
+
+@pytest.fixture
+def conn(server_url: str) -> Iterator[Connection]:
+    """A superuser's connection to a database with nothing in it."""
+    with scratch_database(server_url) as url, psycopg.connect(url, autocommit=True) as found:
+        yield found
+
+
+@pytest.fixture
+def other_schema(server_url: str) -> Iterator[str]:
+    """A name for a ledger whose roles do not exist yet; they are gone again afterwards."""
+    name = f"ledger_{uuid.uuid4().hex[:8]}"
+    yield name
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        for role in ("owner", *runner.ROLES):
+            admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(runner.role_name(name, role))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -50,6 +51,25 @@ def test_commitments_must_open(writer: Connection, nothing_recorded: None, misma
     with refused("AL004") as refusal:
         append_text(writer, line(new("innocent")) + "\n" + edited(event, **MISMATCHES[mismatch]))
     assert (refusal.detail["line"], refusal.detail["id"]) == (2, str(event.id))
+
+
+@pytest.mark.parametrize(
+    ("name", "salt"), [("notes", bytes(31)), ("notes", b""), ("Notes", bytes(32)), ('a","b', bytes(32))]
+)
+def test_salts_and_names_have_one_form(writer: Connection, nothing_recorded: None, name: str, salt: bytes) -> None:
+    """A commitment that does open is refused with AL004 when its salt is not 32 bytes or its name not plain."""
+    event, value = new("form"), "v"
+    commitment = sha256(b"advice-ledger/sealed/v1\n" + salt + f'["{name}","{value}"]'.encode()).hexdigest()
+    with refused("AL004"):
+        append_text(
+            writer,
+            edited(
+                event,
+                body=lambda body: {**body, "sealed": {name: commitment}},
+                salts={name: salt.hex()},
+                fields={name: value},
+            ),
+        )
 
 
 def test_a_value_twice_does_not_stand_for_two(writer: Connection, nothing_recorded: None) -> None:

@@ -88,6 +88,22 @@ def test_head_moves_onto_the_newest_event_only(ledger: str, place: str) -> None:
             conn.execute(f"UPDATE head SET {HEADS[place]}")  # noqa: S608 - one of HEADS
 
 
+def test_head_moves_as_the_newest_event_says(ledger: str) -> None:
+    """Even with an event to move to, head refuses another hash, time or name with AL006; the very same it takes."""
+    forged = (
+        "INSERT INTO events (position, id, stream, version, type, recorded_at, body, prev_hash, hash)"
+        " SELECT position + 1, gen_random_uuid(), 'forged', 1, 'a.b', recorded_at, '{}', hash, hash FROM head"
+    )
+    right = "UPDATE head SET position = position + 1"
+    for conn in sessions(ledger):
+        with conn.transaction(force_rollback=True):
+            conn.execute(forged)
+            for wrong in ("hash = sha256('')", "recorded_at = recorded_at + interval '1 second'", "origin = 'x/y'"):
+                with refused("AL006"), conn.transaction():
+                    conn.execute(f"{right}, {wrong}")
+            conn.execute(right)
+
+
 @pytest.mark.parametrize("kind", SESSIONS)
 def test_head_trusts_no_search_path(ledger: str, kind: str) -> None:
     """A temporary table named events, put first in the search path, does not give head an event to follow."""

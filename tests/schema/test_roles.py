@@ -21,6 +21,7 @@ from tests.support import (
     session_of,
 )
 
+READ = {f"select {table}" for table in ("head", "events", "sealed_fields", "stream_clients", "projections")}
 # Everything that each role may do, PUBLIC's share included. What is not here is refused.
 RIGHTS: dict[str | None, set[str]] = {
     None: set(),
@@ -30,20 +31,24 @@ RIGHTS: dict[str | None, set[str]] = {
         "usage schema",
     },
     "reader": {
-        *(f"select {table}" for table in ("head", "events", "sealed_fields", "stream_clients", "projections")),
+        "select schema_migrations",
+        *READ,
+        "select schema_migrations",
         "execute authenticate(bytea)",
         "execute position_at(timestamp with time zone)",
         "execute stream_number(text,text)",
         "usage schema",
     },
     "projector": {
-        *(f"select {table}" for table in ("head", "events", "sealed_fields", "stream_clients", "projections")),
+        *READ,
         "update projections",
         "execute stream_number(text,text)",
         "usage schema",
     },
     "verifier": {
-        *(f"select {table}" for table in ("head", "events", "sealed_fields", "stream_clients", "projections")),
+        "select schema_migrations",
+        *READ,
+        "select schema_migrations",
         "select stream_numbers",
         "execute position_at(timestamp with time zone)",
         "execute stream_number(text,text)",

@@ -149,7 +149,7 @@ def progress() -> Iterator[OnProgress]:
 
         def show(name: str, done: int, in_all: int) -> None:
             if name not in tasks:
-                tasks[name] = bars.add_task(name)
+                tasks[name] = bars.add_task(name, total=in_all)
             bars.update(tasks[name], completed=done, total=in_all)
 
         yield show

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli_common import (
+from api.cli.common import (
     FOUND_WRONG,
     AsJson,
     DatabaseUrl,

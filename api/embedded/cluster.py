@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import pq
 
-from api.embedded_account import give, let_pass, let_read, run_as, server_account
-from api.embedded_errors import DataVersionError, ExtraMissingError, StartError
+from api.embedded.account import give, let_pass, let_read, run_as, server_account
+from api.embedded.errors import DataVersionError, ExtraMissingError, StartError
 
 if TYPE_CHECKING:
     import psutil

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from api import tokens
-from api.cli_common import AsJson, DatabaseUrl, DataDir, opened, say, say_json, say_table
+from api.cli.common import AsJson, DatabaseUrl, DataDir, opened, say, say_json, say_table
 from api.database import connect
 
 app = typer.Typer(

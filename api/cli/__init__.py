@@ -2,12 +2,12 @@
 
 Each command is a function whose signature and docstring are its interface and its help:
 
-    serve      the HTTP API and the worker          cli_serve.py
-    migrate    create or upgrade the ledger         cli_schema.py
-    rebuild    build read models anew               cli_schema.py
-    status     where everything stands              cli_status.py
-    verify     recompute the chain                  cli_verify.py
-    tokens     who may call                         cli_tokens.py
+    serve      the HTTP API and the worker          cli/serve.py
+    migrate    create or upgrade the ledger         cli/schema.py
+    rebuild    build read models anew               cli/schema.py
+    status     where everything stands              cli/status.py
+    verify     recompute the chain                  cli/verify.py
+    tokens     who may call                         cli/tokens.py
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from typing import Annotated
 import typer
 import typer.main
 
-from api import cli_schema, cli_serve, cli_status, cli_tokens, cli_verify
-from api.cli_common import COULD_NOT_RUN, Commands, say
+from api.cli import schema, serve, status, tokens, verify
+from api.cli.common import COULD_NOT_RUN, Commands, say
 
 NAME = "advice-ledger"
 EPILOG = "Exit codes: 0 good, 1 found something wrong, 2 could not run. Messages go to stderr, results to stdout."
 
 app = typer.Typer(cls=Commands, epilog=EPILOG, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 for _command in (
-    cli_serve.serve,
-    cli_schema.migrate,
-    cli_schema.rebuild,
-    cli_status.status,
-    cli_verify.verify,
+    serve.serve,
+    schema.migrate,
+    schema.rebuild,
+    status.status,
+    verify.verify,
 ):
     app.command()(_command)
-app.add_typer(cli_tokens.app, name="tokens")
+app.add_typer(tokens.app, name="tokens")
 
 
 def _show_version(wanted: bool) -> None:
@@ -86,7 +86,3 @@ def _unexpected(kind: type[BaseException], error: BaseException, at: TracebackTy
     sys.__excepthook__(kind, error, at)
     sys.stdout.flush()
     os._exit(COULD_NOT_RUN)
-
-
-if __name__ == "__main__":
-    main()

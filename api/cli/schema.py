@@ -8,7 +8,7 @@ from typing import Annotated
 import psycopg
 import typer
 
-from api.cli_common import (
+from api.cli.common import (
     FOUND_WRONG,
     AsJson,
     CannotRun,

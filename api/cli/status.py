@@ -10,7 +10,7 @@ import psycopg
 import typer
 
 from api import tokens
-from api.cli_common import FOUND_WRONG, AsJson, CannotRun, DatabaseUrl, DataDir, opened, say, say_json, say_table
+from api.cli.common import FOUND_WRONG, AsJson, CannotRun, DatabaseUrl, DataDir, opened, say, say_json, say_table
 from api.database import Connection, RoleDenied, connect
 from projections.engine import PROJECTIONS
 from projections.rebuild import outdated

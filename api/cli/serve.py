@@ -15,8 +15,8 @@ from typing import Annotated
 import typer
 
 from api import tokens
-from api.cli_common import CannotRun, DatabaseUrl, DataDir, note, opened, progress, say
-from api.cli_schema import bring_up, check_ready
+from api.cli.common import CannotRun, DatabaseUrl, DataDir, note, opened, progress, say
+from api.cli.schema import bring_up, check_ready
 from api.database import Connection, RoleDenied, connect
 from schema.migrate import NotPermitted
 

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from api.embedded_errors import StartError
+from api.embedded.errors import StartError
 
 SYSTEM_USER = "embedded_postgres"
 GRACE_S = 30  # beyond the limit that pg_ctl keeps by itself

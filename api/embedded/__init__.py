@@ -13,7 +13,7 @@ server. (The package's own list of process ids survives a kill -9, and its serve
 killed with -9 as the last one leaves the server running until the next user of the folder has come and gone.
 
 Who can connect. The server listens on no address, only on a socket of mode 0700 in a folder of mode 0700, and trusts
-who reaches it: the account that it runs as (see `api.embedded_account`), and root.
+who reaches it: the account that it runs as (see `api.embedded.account`), and root.
 """
 
 import contextlib
@@ -27,8 +27,8 @@ from typing import Self
 
 import platformdirs
 
-from api.embedded_cluster import DATABASE, POLL_S, START_TIMEOUT_S, STOP_TIMEOUT_S, Cluster, binaries
-from api.embedded_errors import (
+from api.embedded.cluster import DATABASE, POLL_S, START_TIMEOUT_S, STOP_TIMEOUT_S, Cluster, binaries
+from api.embedded.errors import (
     BusyError,
     DataVersionError,
     EmbeddedError,
@@ -60,7 +60,7 @@ class EmbeddedPostgres:
     """PostgreSQL on `data_dir`, started when first needed and stopped by its last user; a context manager.
 
     Several objects may share a folder, in one process or in many; after a fork only the parent may call `stop`.
-    `settings` are added to `embedded_cluster.SETTINGS` by the object that starts the server, and ignored by one that
+    `settings` are added to `cluster.SETTINGS` by the object that starts the server, and ignored by one that
     joins it. Every method but `is_running` raises EmbeddedError with advice in its message.
     """
 

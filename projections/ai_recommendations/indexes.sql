@@ -1,0 +1,5 @@
+ALTER TABLE ai_recommendations ADD PRIMARY KEY (id);
+CREATE INDEX ai_recommendations_stream_idx ON ai_recommendations (stream);
+CREATE INDEX ai_recommendations_request_id_idx ON ai_recommendations (request_id);
+CREATE INDEX ai_recommendations_client_id_idx ON ai_recommendations (client_id, id);
+CREATE INDEX ai_recommendations_created_at_idx ON ai_recommendations (created_at);

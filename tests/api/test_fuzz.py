@@ -1,0 +1,72 @@
+"""schemathesis over the OpenAPI document of the running application, as each role: no 5xx, nothing undocumented."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis import Case
+from schemathesis.checks import negative_data_rejection, positive_data_acceptance
+
+from api.app import create_app
+from api.tokens import ROLES
+from api.settings import AppSettings
+from tests.api.served import Api
+
+# The explicit phase sends examples and boundary values, made from the document, before the random ones.
+COMMON: dict[str, Any] = {
+    "deadline": None,
+    "phases": [Phase.explicit, Phase.generate],
+    "suppress_health_check": list(HealthCheck),
+}
+# What the document allows may still be refused, as a position must be there; and what it forbids may be right by the
+# time it is sent, as our headers replace those of the case, and an extra parameter without a value vanishes.
+NOT_MEANT = [positive_data_acceptance, negative_data_rejection]
+
+schema = schemathesis.openapi.from_dict(create_app(AppSettings("postgresql://nowhere")).openapi())
+
+
+@pytest.fixture(scope="module")
+def filled(api: Api) -> Api:
+    """The running application, whose document this is, with something to read in its ledger."""
+    assert api.get("/openapi.json", None).json() == schema.raw_schema
+    for _ in range(3):
+        api.answered(api.asked())
+        api.asked()
+    return api
+
+
+def check(case: Case, api: Api) -> None:
+    """Sends the case in every role, then writes once more with nothing in the way, and checks each response."""
+    for role in ROLES:
+        send(case, api, role)
+    if case.method == "POST":
+        role = "advisor"
+        if "request_id" in case.path_parameters:
+            case.path_parameters["request_id"], role = api.asked(), "agent"
+        send(case, api, role, **{"Idempotency-Key": uuid4().hex})
+
+
+def send(case: Case, api: Api, role: str, **headers: str) -> None:
+    """One response, held against the document."""
+    headers["Authorization"] = f"Bearer {api.tokens[role]}"
+    case.call_and_validate(base_url=api.base, headers=headers, excluded_checks=NOT_MEANT)
+
+
+@schema.parametrize()
+@settings(max_examples=12, **COMMON)
+def test_no_response_is_undocumented(case: Case, filled: Api) -> None:
+    """Whatever is sent, valid or not: no 5xx, and status, type, headers and body are as documented."""
+    check(case, filled)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@schema.parametrize()
+@settings(max_examples=250, **COMMON)
+def test_no_response_is_undocumented_for_long(case: Case, filled: Api) -> None:
+    """The same, with twenty times as many random requests."""
+    check(case, filled)

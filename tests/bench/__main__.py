@@ -1,0 +1,91 @@
+"""`python -m tests.bench`: each row of section 7 of the design beside its peer or limit. See docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from time import perf_counter
+from types import FrameType
+from typing import Never
+
+from rich.console import Console
+
+from tests.bench import as_of, bulk, figures, http, live, machine, rebuild, single, verify, workload
+from tests.bench.bench import Bench, Options, server
+from tests.bench.figures import Figure
+
+# Rows that bring their own databases, and those that share one ledger of --events events, in the order of measuring:
+# the live projections come last because they append.
+SEPARATE: dict[int, Callable[[Bench], list[Figure]]] = {1: bulk.measure, 2: single.measure, 3: http.measure}
+SHARED: dict[int, Callable[[Bench, str], list[Figure]]] = {
+    4: rebuild.measure,
+    6: verify.measure,
+    7: as_of.measure,
+    5: live.measure,
+}
+ROWS = sorted((*SEPARATE, *SHARED))
+
+
+def run(bench: Bench, rows: Iterable[int]) -> list[Figure]:
+    """Measures these rows; figures in the order of rows."""
+    wanted = set(rows)
+    found = [figure for row, measure in SEPARATE.items() if row in wanted for figure in measure(bench)]
+    if wanted & SHARED.keys():
+        with bench.ledger() as url:
+            workload.fill(bench, url, bench.options.events)
+            found += [figure for row, measure in SHARED.items() if row in wanted for figure in measure(bench, url)]
+    return sorted(found, key=lambda figure: figure.row)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command. Progress goes to stderr, the table to stdout, and everything measured to a file."""
+    given = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _end)
+    options = Options(events=given.events, seconds=given.seconds, rounds=given.rounds)
+    progress = Console(stderr=True)
+    started = perf_counter()
+    with server() as url:
+        bench = Bench(url, options, progress)
+        about = {"options": {**vars(options), "rows": given.rows}, **machine.describe(url)}
+        found = run(bench, given.rows)
+    about["took_s"] = round(perf_counter() - started)
+    figures.write(given.json, found, about)
+    figures.show(found, Console(width=None if sys.stdout.isatty() else 160))
+    progress.print(f"written to {given.json}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    add = parser.add_argument
+    add("--events", type=_at_least_one, default=100_000, help="events in the ledger of rows 4 to 7 (default 100000)")
+    add("--rows", type=_rows, default=ROWS, help="rows to measure, as in 1,3 (default all)")
+    add("--rounds", type=_at_least_one, default=5, help="rounds of rows 1 to 3, each side in turn (default 5)")
+    add("--seconds", type=float, default=5.0, help="length of an HTTP round; twice that of the lag (default 5)")
+    add("--json", type=Path, default=Path("bench.json"), help="file to write (default bench.json)")
+    return parser
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def _rows(text: str) -> list[int]:
+    rows = sorted({int(row) for row in text.split(",")})
+    if unknown := [row for row in rows if row not in ROWS]:
+        raise argparse.ArgumentTypeError(f"there is no row {unknown[0]}: rows are {ROWS[0]} to {ROWS[-1]}")
+    return rows
+
+
+def _end(_signal: int, _frame: FrameType | None) -> Never:
+    """So that a terminated run drops its databases and stops its server."""
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The benchmark runs, at a size that says nothing about speed. No test passes or fails on a time."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from ledger.envelope import encode
+from tests.bench import __main__ as command
+from tests.bench import live, workload
+from tests.bench.bench import Bench, Options
+from tests.bench.figures import Figure, Target, beside, number, quantile, show, write
+from tests.bench.workload import BATCH, CHUNK, chunks, history, plan
+
+TINY = Options(events=200, seconds=0.2, rounds=2)
+
+
+def test_every_row_is_measured(server_url: str, tmp_path: Path) -> None:
+    """Each row runs through and gives its figures, each with a target or beside a peer, as table and JSON."""
+    bench = Bench(server_url, TINY, Console(stderr=True))
+    found = command.run(bench, command.ROWS)
+    assert {figure.row for figure in found} == set(range(1, 8))
+    assert all(figure.value >= 0 and (figure.peer or figure.target) for figure in found)
+    show(found, Console(width=160))
+    write(tmp_path / "bench.json", found, {"options": vars(TINY)})
+    written = json.loads((tmp_path / "bench.json").read_text())
+    assert [row["what"] for row in written["figures"]] == [figure.what for figure in found]
+
+
+@pytest.mark.parametrize("events", [1, 499, 500, 501, 1000, 1999, 41_000])
+def test_a_history_has_as_many_events_as_asked_for(events: int) -> None:
+    """In all and in chunks, with each answer in a later batch than its request."""
+    assert sum(answers + requests for answers, requests in plan(events)) == events
+    assert all(answers + requests <= BATCH for answers, requests in plan(events))
+    assert sum(size for _, size in chunks(1, events)) == events
+    assert all(size <= CHUNK for _, size in chunks(1, events))
+
+
+def test_answers_follow_their_requests() -> None:
+    """An answer is to a request of the batch before, so that append() gets both in order."""
+    first, second = list(history(11, 1500, 3))
+    assert [new.stream for new in first] == ["request-"] * 500
+    assert [new.stream for new in second] == [f"request-{number}" for number in range(11, 511)] + ["request-"] * 500
+
+
+def test_bodies_are_of_the_size_that_the_design_names() -> None:
+    """About 600 bytes, whatever the event."""
+    for new in (workload.noted(1), workload.requested("client-0000001"), workload.recommended(123_456)):
+        body = json.loads(encode(new))["body"]
+        assert 570 <= len(json.dumps(body, separators=(",", ":"))) <= 630
+
+
+def test_a_lag_ends_with_the_first_look_that_finds_the_event() -> None:
+    """Acknowledgements come in any order; what was projected before it was acknowledged has no lag."""
+    acknowledged = [(2, 10.020), (1, 10.010), (3, 10.030)]
+    seen = [(0, 10.0), (2, 10.015), (3, 10.050)]
+    assert [round(lag) for lag in live.lags(acknowledged, seen)] == [5, 0, 20]
+
+
+def test_a_ratio_is_the_median_of_the_rounds() -> None:
+    """One disturbed round changes neither the figures nor the ratio."""
+    found = beside(1, "appends", "events/s", [40, 1, 44], "COPY", [100, 100, 110], Target("at least", 0.35))
+    assert (found.value, found.peer_value, found.ratio, found.met) == (40, 100, 0.4, True)
+
+
+def test_targets_bound_a_ratio_or_a_figure() -> None:
+    """Without a target there is nothing to meet; a target on a ratio is not met where there is none."""
+    assert Figure(1, "a", 5, "ms").met is None
+    assert Figure(1, "a", 5, "ms", target=Target("at most", 5, of="figure")).met is True
+    assert Figure(1, "a", 5, "ms", target=Target("at most", 5)).met is False
+
+
+def test_quantiles_and_numbers() -> None:
+    """p99 of a hundred values is the ninety-ninth; numbers keep three digits that matter."""
+    assert [quantile(range(1, 101), share) for share in (0.5, 0.99, 1.0)] == [50, 99, 100]
+    assert quantile([7], 0.5) == 7
+    assert [number(value) for value in (1234567.8, 99.44, 0.0123)] == ["1,234,568", "99.4", "0.0123"]
+
+
+def test_the_command_line_refuses_rows_that_are_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the usual exit code for a wrong call."""
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--rows", "1,9"])
+    assert ended.value.code == 2
+    assert "there is no row 9" in capsys.readouterr().err

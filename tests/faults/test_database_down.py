@@ -1,0 +1,261 @@
+"""The database goes away under the application, or hangs: a clear 503 in bounded time, and recovery by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, sleep
+
+import httpx
+import psutil
+import psycopg
+import pytest
+
+from api.agents.protocol import AgentAnswer, AgentRequest
+from api.embedded import EmbeddedPostgres
+from projections.rebuild import ensure
+from schema.migrate import migrate
+from tests.api.served import Api, check_ledger, make_tokens, problem, served, wait_for
+from tests.faults.workers import Does, fine, working
+from tests.support import connect
+
+PATIENCE_S = 1.0
+SLACK_S = 4.0  # what a busy machine may add
+
+
+@pytest.fixture
+def server() -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL of this test's own, with a ledger in it."""
+    folder = Path(tempfile.mkdtemp(prefix="advice-ledger-"))
+    try:
+        with EmbeddedPostgres(folder, settings={"fsync": "off"}) as found:
+            with psycopg.connect(found.url, autocommit=True) as conn:
+                migrate(conn)
+            ensure(found.url)
+            yield found
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def api(server: EmbeddedPostgres) -> Iterator[Api]:
+    """The application on that server, with little patience."""
+    with served(server.url, patience_s=PATIENCE_S) as found:
+        yield found
+        check_ledger(found.url)
+
+
+def postmaster(server: EmbeddedPostgres) -> psutil.Process:
+    """The server's first process."""
+    return psutil.Process(int((server.data_dir / "postgres" / "postmaster.pid").read_text().split()[0]))
+
+
+def stop(server: EmbeddedPostgres) -> None:
+    """An administrator stops the server: connections are ended."""
+    process = postmaster(server)
+    process.send_signal(signal.SIGINT)
+    process.wait(30)
+
+
+def unavailable(response: httpx.Response) -> None:
+    """Asserts a 503 that says when to come again."""
+    problem(response, 503, "unavailable")
+    assert int(response.headers["retry-after"]) >= 1
+
+
+def test_the_database_is_stopped_and_started(server: EmbeddedPostgres, api: Api) -> None:
+    """While it is down, writes and reads are 503 in bounded time, /readyz too, and /healthz is 200; after, all goes on."""
+    first = api.asked()
+    stop(server)
+    for call in (lambda: api.ask(key="down"), lambda: api.answer(first), lambda: api.get("/portfolio/requests")):
+        began = monotonic()
+        unavailable(call())
+        assert monotonic() - began < 2 * PATIENCE_S + SLACK_S
+    ready = api.get("/readyz", None)
+    assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
+    assert ready.json()["reasons"]
+    assert api.get("/healthz", None).status_code == 200
+    assert api.get("/metrics", None).status_code == 200
+
+    server.ensure_running()
+    assert wait_for("a write", lambda: (found := api.ask(key="down")).status_code == 202 and found).json() == {
+        "request_id": first + 1,
+        "status": "queued",
+    }
+    assert wait_for("a read", lambda: api.get(f"/portfolio/requests/{first + 1}").status_code == 200)
+    wait_for("readiness", lambda: api.get("/readyz", None).status_code == 200)
+    assert api.answer(first).status_code == 201
+    assert len(check_ledger(api.url)) == 3
+
+
+def test_a_restart_under_load_loses_nothing(server: EmbeddedPostgres, api: Api) -> None:
+    """Restarts under load: every answer is a 202 or a 503, and with its key each command is in exactly once."""
+    done = threading.Event()
+    acknowledged: dict[str, int] = {}
+    statuses: set[int] = set()
+
+    def load(name: str) -> None:
+        with Api(api.url, api.base, api.tokens, api.app).client as client:
+            number = 0
+            while not done.is_set():
+                number += 1
+                post(client, api, f"{name}-{number}", acknowledged, statuses)
+
+    threads = [threading.Thread(target=load, args=(f"caller-{number}",)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for _ in range(2):
+        sleep(1)
+        stop(server)
+        sleep(0.3)
+        server.ensure_running()
+    sleep(1)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert statuses <= {202, 503}
+    wait_for("the read models", lambda: api.get("/portfolio/requests").status_code == 200)
+    check_keys(api.url, acknowledged)
+
+
+def post(client: httpx.Client, api: Api, key: str, acknowledged: dict[str, int], statuses: set[int]) -> None:
+    """One command, sent with its key until it is acknowledged."""
+    headers = {"Authorization": f"Bearer {api.tokens['advisor']}", "Idempotency-Key": key}
+    body = {"client_id": key, "risk_profile": "balanced", "amount_usd": 1}
+    while key not in acknowledged:
+        response = client.post(f"{api.base}/portfolio/recommendations", json=body, headers=headers, timeout=60)
+        statuses.add(response.status_code)
+        if response.status_code == 202:
+            acknowledged[key] = response.json()["request_id"]
+
+
+def check_keys(url: str, acknowledged: dict[str, int]) -> None:
+    """Each acknowledged command is there once, under the number that it was told; and nothing else is."""
+    check_ledger(url)
+    with connect(url) as conn:
+        rows = conn.execute("SELECT client_id, substr(stream, 9)::int FROM stream_clients").fetchall()
+    assert len(acknowledged) > 10
+    assert dict(rows) == acknowledged
+    assert len(rows) == len(acknowledged)
+
+
+def test_an_application_that_starts_first(server: EmbeddedPostgres) -> None:
+    """Started while the database is down, the application comes up, says so, and serves when the database is there."""
+    tokens = make_tokens(server.url)
+    stop(server)
+    with served(server.url, tokens=tokens, patience_s=PATIENCE_S, run_worker=True) as api:
+        assert api.get("/healthz", None).status_code == 200
+        assert api.get("/readyz", None).status_code == 503
+        unavailable(api.ask())
+        sleep(2 * PATIENCE_S)  # longer than any of its attempts to connect lasts
+        server.ensure_running()
+        request_id = wait_for("a write", lambda: (found := api.ask()).status_code == 202 and found.json()["request_id"])
+        row = wait_for(
+            "the worker",
+            lambda: (row := api.get(f"/portfolio/requests/{request_id}").json())["status"] == "recommended" and row,
+        )
+        assert row["recommendation_id"] == 2
+        wait_for("readiness", lambda: api.get("/readyz", None).status_code == 200)
+
+
+@contextlib.contextmanager
+def locked_head(url: str) -> Iterator[None]:
+    """Another session holds the row that every append needs."""
+    with connect(url) as conn, conn.transaction():
+        conn.execute("SELECT FROM head FOR UPDATE")
+        yield
+
+
+def test_a_database_that_is_slow(api: Api) -> None:
+    """Appends that cannot get through are a 503 in bounded time, surely not recorded, and reads go on meanwhile."""
+    request_id = api.asked()
+    with api.records_nothing():
+        with locked_head(api.url):
+            began = monotonic()
+            threads = [threading.Thread(target=lambda: unavailable(api.ask(key="slow"))) for _ in range(5)]
+            for thread in threads:
+                thread.start()
+                sleep(0.1)
+            assert api.get(f"/portfolio/requests/{request_id}").status_code == 200
+            for thread in threads:
+                thread.join()
+            assert PATIENCE_S < monotonic() - began < 2 * PATIENCE_S + SLACK_S
+        sleep(0.5)
+    assert api.ask(key="slow").json()["request_id"] == request_id + 1
+
+
+def test_a_short_wait_is_not_noticed(api: Api) -> None:
+    """A lock that goes away within the callers' patience costs them time and nothing else."""
+    found: list[httpx.Response] = []
+    with locked_head(api.url):
+        thread = threading.Thread(target=lambda: found.append(api.ask()))
+        thread.start()
+        sleep(PATIENCE_S / 3)
+    thread.join()
+    assert found[0].status_code == 202
+
+
+@contextlib.contextmanager
+def freeze(server: EmbeddedPostgres) -> Iterator[None]:
+    """The server's processes stand still, as on a disk that does not answer; connections stay open."""
+    process = postmaster(server)
+    processes = [process, *process.children(recursive=True)]
+    for one in processes:
+        one.suspend()
+    try:
+        yield
+    finally:
+        for one in reversed(processes):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.resume()
+
+
+def test_a_database_that_hangs(server: EmbeddedPostgres, api: Api) -> None:
+    """When it neither answers nor goes away, callers are told in bounded time; afterwards all is as if sent again."""
+    api.asked()
+    assert api.get("/portfolio/requests").status_code == 200
+    with freeze(server):
+        began = monotonic()
+        unavailable(api.ask(key="frozen"))
+        assert monotonic() - began < 2 * PATIENCE_S + SLACK_S
+        sleep(1.1)  # the token is looked up again
+        began = monotonic()
+        unavailable(api.ask(key="frozen"))
+        unavailable(api.ask(key="frozen"))
+        assert monotonic() - began < 30
+        assert api.get("/healthz", None).status_code == 200
+    assert wait_for("a write", lambda: (found := api.ask(key="frozen")).status_code == 202 and found).json() == {
+        "request_id": 2,
+        "status": "queued",
+    }
+    wait_for("a read", lambda: len(api.items("/portfolio/requests")) == 2)
+
+
+def test_a_worker_lives_through_an_outage(server: EmbeddedPostgres, api: Api) -> None:
+    """A worker whose database goes away between its agent's answer and the record goes on by itself when it is back."""
+    asked = threading.Event()
+    back = threading.Event()
+
+    def answer(request: AgentRequest, before: int) -> AgentAnswer:
+        asked.set()
+        assert back.wait(30)
+        return fine(request)
+
+    ids = [api.asked() for _ in range(5)]
+    with working(server.url, Does(answer), lease_s=2.0):
+        assert asked.wait(10)
+        stop(server)
+        back.set()
+        sleep(0.5)
+        server.ensure_running()
+
+        def answered() -> bool:
+            rows = [api.get(f"/portfolio/requests/{row_id}") for row_id in ids]
+            return all(row.status_code == 200 and row.json()["status"] == "recommended" for row in rows)
+
+        wait_for("the answers", answered)

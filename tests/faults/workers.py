@@ -1,0 +1,118 @@
+"""Workers for test_worker.py: agents that misbehave, and a worker alone, in a thread or as a process of its own.
+
+As a process: `python -m tests.faults.workers URL AGENT LEASE_S BATCH` works until killed, and prints "asked N" when its
+agent is asked about request N.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+from api.agents.builtin import BuiltinAgent
+from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest
+from api.auth import Tokens
+from api.readers import Readers
+from api.service import Ledger
+from api.worker import Worker
+from ledger.database import conninfo
+from ledger.writer import Writer
+
+ROOT = Path(__file__).parents[2]
+
+
+class Does:
+    """An agent that does as it is told, and remembers which requests it was asked about."""
+
+    name = "does-as-told"
+    version = "1"
+
+    def __init__(self, does: Callable[[AgentRequest, int], AgentAnswer]) -> None:
+        self._does = does
+        self.asked: list[int] = []
+
+    def recommend(self, request: AgentRequest) -> AgentAnswer:
+        """`does`, with how often it was asked about this request before."""
+        before = self.asked.count(request.request_id)
+        self.asked.append(request.request_id)
+        return self._does(request, before)
+
+
+def fine(request: AgentRequest, before: int = 0) -> AgentAnswer:
+    """An answer."""
+    return AgentAnswer({"for": request.request_id}, "does-as-told", "1", {})
+
+
+def refuses(request: AgentRequest, before: int = 0) -> AgentAnswer:
+    """No answer, and why."""
+    raise AgentRefused("not-suitable", f"nothing suits {request.amount_usd}")
+
+
+def sleeps(request: AgentRequest, before: int = 0) -> AgentAnswer:
+    """Says which it was asked, and takes for ever."""
+    print(f"asked {request.request_id}", flush=True)  # noqa: T201 - read by the test
+    time.sleep(600)
+    return fine(request)
+
+
+AGENTS: dict[str, Callable[[], Agent]] = {"builtin": BuiltinAgent, "sleeps": lambda: Does(sleeps)}
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Ledger]:
+    """The ledger as the application has it, without projector and worker."""
+    readers = Readers(conninfo(url, "reader"), most=4, patience_s=3)
+    writer = Writer(conninfo(url, "writer"))
+    await readers.open()
+    await writer.start()
+    try:
+        yield Ledger(writer, readers, Tokens(readers))
+    finally:
+        await writer.close()
+        await readers.close()
+
+
+async def work(url: str, agent: Agent, stop: asyncio.Event, lease_s: float, batch: int) -> None:
+    """Works until told to stop."""
+    async with opened(url) as ledger:
+        worker = Worker(ledger, agent, conninfo(url, "writer"), lease_s=lease_s, batch=batch, idle_s=0.02)
+        worker.start()
+        await stop.wait()
+        await worker.stop()
+
+
+@contextlib.contextmanager
+def working(url: str, agent: Agent, *, lease_s: float = 30.0, batch: int = 50) -> Iterator[None]:
+    """A worker in a thread, while the block runs."""
+    loop, stop = asyncio.new_event_loop(), asyncio.Event()
+    thread = threading.Thread(target=loop.run_until_complete, args=(work(url, agent, stop, lease_s, batch),))
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(30)
+        assert not thread.is_alive()
+        loop.close()
+
+
+@contextlib.contextmanager
+def process(url: str, agent: str, *, lease_s: float = 30.0, batch: int = 50) -> Iterator[subprocess.Popen[str]]:
+    """A worker in a process of its own, killed when the block ends."""
+    command = [sys.executable, "-m", "tests.faults.workers", url, agent, str(lease_s), str(batch)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as found:
+        try:
+            yield found
+        finally:
+            found.kill()
+
+
+if __name__ == "__main__":
+    database_url, name, lease, most = sys.argv[1:]
+    asyncio.run(work(database_url, AGENTS[name](), asyncio.Event(), float(lease), int(most)))

@@ -34,6 +34,7 @@ class Readers:
 
     def __init__(self, conninfo: str, *, most: int, patience_s: float) -> None:
         self._patience_s = patience_s
+        self._abandoned: set[asyncio.Task[Any]] = set()
         self._pool: psycopg_pool.AsyncConnectionPool[AsyncConnection] = psycopg_pool.AsyncConnectionPool(
             conninfo,
             min_size=1,
@@ -54,11 +55,16 @@ class Readers:
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]], *, within_s: float = LONGEST_S) -> T:
         """The result of `work` on some connection. Raises Unavailable when the database does not answer in time."""
+        task = asyncio.create_task(self._run(work))
         try:
-            async with asyncio.timeout(within_s):
-                return await self._run(work)
-        except (psycopg_pool.PoolTimeout, TimeoutError) as error:
-            raise Unavailable("the database does not answer; try again") from error
+            await asyncio.wait({task}, timeout=within_s)
+        finally:
+            if not task.done():
+                self._abandon(task)
+        if not task.done():
+            raise Unavailable("the database does not answer; try again")
+        try:
+            return task.result()
         except psycopg.errors.QueryCanceled as error:
             raise Unavailable("the read took too long; ask for less, for example for one client") from error
         except NOT_MIGRATED as error:
@@ -76,6 +82,13 @@ class Readers:
                     raise Unavailable("the database does not answer; try again") from error
                 await self._pool.check()  # others broke at the same moment: replace them before the next try
         raise AssertionError("the last try returns or raises")
+
+    def _abandon(self, task: asyncio.Task[T]) -> None:
+        """Ends a read that hangs, which may take psycopg ten seconds; nobody waits for it."""
+        self._abandoned.add(task)
+        task.add_done_callback(self._abandoned.discard)
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        task.cancel()
 
     async def fetch_one(self, query: str, given: Sequence[object]) -> tuple[Any, ...] | None:
         """The first row of a query that should be quick, or None. Raises Unavailable when it is not."""

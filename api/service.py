@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -10,7 +11,7 @@ from api.auth import Tokens
 from api.readers import Readers
 from ledger import store
 from ledger.commands import request as commands
-from ledger.envelope import Actor, NewEvent, uuid7
+from ledger.envelope import Actor, NewEvent, encode, uuid7
 from ledger.errors import NotFound, Refused, VersionConflict
 from ledger.store import Recorded
 from ledger.writer import Writer
@@ -59,7 +60,7 @@ class Ledger:
                     raise
                 return await self._replay(new, refusal)
             try:
-                return (await self.writer.append([replace(new, expected=state.version)]))[0]
+                return await self._append(replace(new, expected=state.version))
             except VersionConflict:
                 continue
         raise Refused("busy", "others are writing to this request; try again")
@@ -70,6 +71,10 @@ class Ledger:
         An id that is recorded is a replay whatever version is expected; one that is not meets a stream that exists.
         """
         try:
-            return (await self.writer.append([replace(new, expected="no_stream")]))[0]
+            return await self._append(replace(new, expected="no_stream"))
         except VersionConflict:
             raise refusal from None
+
+    async def _append(self, new: NewEvent) -> Recorded:
+        """An agent's answer may be so large that making it canonical takes seconds: in a thread, as others wait."""
+        return (await self.writer.append_lines([await asyncio.to_thread(encode, new)]))[0]

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
@@ -34,6 +35,7 @@ CLAIM = "SELECT request_id, attempt FROM claim_requests(%s, %s * interval '1 sec
 MAX_ATTEMPTS = 3
 # So many claims that came to nothing: whoever asks dies of it.
 MAX_CLAIMS = 10
+AGENT_THREADS = 8
 RECONNECT_PAUSE_S = 0.25
 # How long stop() lets the batch in hand finish.
 GRACE_S = 2.0
@@ -62,6 +64,8 @@ class Worker:
         self._idle_s = idle_s
         self._name = f"{socket.gethostname()}:{os.getpid()}:{agent.name}"
         self._actor = Actor(id=agent.name, kind="agent", role="agent")
+        # Not asyncio's own threads: agents may keep theirs busy for minutes.
+        self._threads = ThreadPoolExecutor(AGENT_THREADS, thread_name_prefix="agent")
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -77,6 +81,7 @@ class Worker:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self) -> None:
         troubled = False
@@ -129,7 +134,7 @@ class Worker:
 
     async def _answer(self, request: AgentRequest, attempt: int) -> None:
         """Raises nothing: one request's trouble is not its neighbours'. What is not recorded is claimed again later."""
-        outcome = await asyncio.to_thread(self._ask, request) if attempt <= MAX_CLAIMS else None
+        outcome = await self._outcome(request) if attempt <= MAX_CLAIMS else None
         if outcome is None and attempt >= MAX_ATTEMPTS:
             outcome = RequestFailed(reason="agent-fault")
         if outcome is None:
@@ -147,6 +152,9 @@ class Worker:
         except InvalidEvent:  # NaN, a lone surrogate, or more than may be recorded
             log.warning("agent %s: its answer to request %d may not be recorded", self._agent.name, request_id)
             await self._ledger.answer_request(self._actor, request_id, RequestFailed(reason="invalid-answer"))
+
+    async def _outcome(self, request: AgentRequest) -> Outcome | None:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, request)
 
     def _ask(self, request: AgentRequest) -> Outcome | None:
         """In a thread, as an agent may take its time. None where the agent failed."""

@@ -66,11 +66,13 @@ class Writer:
         self._task = asyncio.create_task(self._run(), name="ledger-writer")
 
     async def close(self) -> None:
-        """Records what is waiting, then ends."""
+        """Records what is waiting, then ends; with a database that hangs, once everybody was told."""
         self._closing = True
         self._wake.set()
         if self._task is not None:
-            await self._task
+            await asyncio.wait({self._task})
+            if not self._task.cancelled():
+                self._task.result()  # should it have ended by a fault of ours, that is not hidden
         await self._disconnect()
 
     async def append(self, events: Sequence[NewEvent]) -> list[Recorded]:
@@ -152,6 +154,8 @@ class Writer:
     def _give_up(self, group: list[_Member]) -> None:
         """An append hangs: its callers, and those behind it, are told. It goes on, and what it records stays."""
         self._without_impatient(group, Unavailable("the database does not answer; try again"))
+        if self._closing and self._task is not None:
+            self._task.cancel()  # nobody waits any more; a second time, psycopg stops waiting for the server as well
         self._watch(group, LOOK_S)
 
     def _without_impatient(self, group: list[_Member], error: Unavailable) -> list[_Member]:

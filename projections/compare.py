@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import psycopg
 from psycopg import sql
 
-from projections.engine import UP_TO, Connection, Projection
+from projections.engine import ALL_STREAMS, TOUCHED_STREAMS, UP_TO, Connection, Projection
+from projections.swap import Place, exists
 
+# *= compares the bytes of all columns, which is far quicker than their types' own comparisons, and as good: both sides
+# were made by the same expressions.
 DIFFERENCES = sql.SQL(
     """
     SELECT coalesce(expected.id, actual.id),
-           CASE WHEN actual.id IS NULL THEN 'missing' WHEN expected.id IS NULL THEN 'unexpected' ELSE 'differs' END
+           CASE WHEN actual.id IS NULL THEN 'missing' WHEN expected.id IS NULL THEN 'unexpected' ELSE 'differs' END,
+           coalesce(expected.stream, actual.stream)
     FROM ({expected}) expected
     FULL JOIN ({actual}) actual ON actual.id = expected.id
-    WHERE expected IS DISTINCT FROM actual
+    WHERE (expected *= actual) IS NOT TRUE
     ORDER BY 1
     """
 )
+# Both tables are in order of id by their keys, so that nothing has to be held or sorted.
+BY_KEY = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_sort = off; SET LOCAL enable_nestloop = off"
+
+REBUILD = "run advice-ledger rebuild"
 
 
 @dataclass(frozen=True)
@@ -42,27 +51,62 @@ class ProjectionCheck:
     truncated: bool
 
 
-def differences(
-    conn: Connection, read_model: Projection, expected: sql.Composable, actual: sql.Composable, given: dict[str, object]
-) -> Iterator[RowDifference]:
-    """Rows in which the two relations differ, in order of id."""
-    query = DIFFERENCES.format(expected=expected, actual=actual)
-    for row_id, kind in conn.execute(query, given):
-        yield RowDifference(read_model.name, row_id, kind)
-
-
 def check(conn: Connection, read_model: Projection, *, most: int = 1000) -> ProjectionCheck:
-    """Folds the chain again up to the read model's position and compares, in one snapshot. At most `most` differences."""
-    with conn.transaction():
-        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        row = conn.execute("SELECT position, error FROM projections WHERE name = %s", [read_model.name]).fetchone()
-        if row is None:
-            return ProjectionCheck(read_model.name, 0, 0, "it was never built: run advice-ledger rebuild", (), False)
-        table = sql.SQL("SELECT * FROM {}").format(sql.Identifier(read_model.name))
-        count = conn.execute(sql.SQL("SELECT count(*) FROM ({}) rows").format(table)).fetchone()
-        found: list[RowDifference] = []
-        for difference in differences(conn, read_model, read_model.rows(UP_TO), table, {"upto": row[0]}):
-            if len(found) == most:
-                return ProjectionCheck(read_model.name, row[0], count[0] if count else 0, row[1], tuple(found), True)
-            found.append(difference)
-        return ProjectionCheck(read_model.name, row[0], count[0] if count else 0, row[1], tuple(found), False)
+    """Folds the chain again up to the read model's position and compares, in one snapshot; up to `most` differences."""
+    try:
+        with conn.transaction():
+            # A snapshot older than a swap would find the new table empty: so the lock comes first.
+            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.Identifier(read_model.name)))
+            conn.execute(ALL_STREAMS, prepare=False)
+            return _check(conn, read_model, most)
+    except psycopg.errors.UndefinedTable:
+        return _unchecked(read_model, f"it was never built: {REBUILD}")
+    except psycopg.errors.DatatypeMismatch:
+        return _unchecked(read_model, f"its columns are not those of its fold: {REBUILD}")
+
+
+def _check(conn: Connection, read_model: Projection, most: int) -> ProjectionCheck:
+    table = sql.SQL("SELECT * FROM {}").format(sql.Identifier(read_model.name))
+    count = sql.SQL("SELECT position, digest, error, (SELECT count(*) FROM ({}) t) FROM projections WHERE name = %s")
+    row = conn.execute(count.format(table), [read_model.name]).fetchone()
+    if row is None or row[1] != read_model.digest:
+        return _unchecked(read_model, f"it was built by another version: {REBUILD}")
+    position, _, error, rows = row
+    query = DIFFERENCES.format(expected=read_model.rows(UP_TO), actual=table)
+    found = conn.execute(query + sql.SQL("LIMIT %(limit)s"), {"upto": position, "limit": most + 1}).fetchall()
+    wrong = tuple(RowDifference(read_model.name, row_id, kind) for row_id, kind, _ in found[:most])
+    return ProjectionCheck(read_model.name, position, rows, error, wrong, len(found) > most)
+
+
+def _unchecked(read_model: Projection, error: str) -> ProjectionCheck:
+    return ProjectionCheck(read_model.name, 0, 0, error, (), False)
+
+
+def disagreeing(conn: Connection, place: Place, read_model: Projection, built_upto: int) -> int | None:
+    """How many rows the table in use had wrong, by the new one, which is at `built_upto`.
+
+    Streams that moved between the positions of the two are left out. None where there is nothing to compare with: no
+    table, or one that was made by other SQL or altered since. The caller keeps other rebuilds out.
+    """
+    if not exists(conn, place.used):
+        return None
+    try:
+        with conn.transaction():
+            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            conn.execute(BY_KEY, prepare=False)
+            found = _disagreeing(conn, place, read_model, built_upto)
+    except psycopg.errors.DatatypeMismatch:
+        return None
+    return found
+
+
+def _disagreeing(conn: Connection, place: Place, read_model: Projection, built_upto: int) -> int | None:
+    digest = "SELECT position FROM projections WHERE name = %s AND digest = %s"
+    row: tuple[Any, ...] | None = conn.execute(digest, [read_model.name, read_model.digest]).fetchone()
+    if row is None:
+        return None
+    moved = {stream for (stream,) in conn.execute(TOUCHED_STREAMS, sorted((row[0], built_upto)))}
+    table = sql.SQL("SELECT * FROM {}")
+    query = DIFFERENCES.format(expected=table.format(place.staged), actual=table.format(place.used))
+    return sum(1 for *_, stream in conn.execute(query) if stream not in moved)

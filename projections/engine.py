@@ -18,7 +18,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -40,7 +40,7 @@ ALL_STREAMS = "SET LOCAL enable_nestloop = off; SET LOCAL jit = off; SET LOCAL w
 
 def _file(path: Path) -> sql.SQL:
     """The text of one of our own .sql files; what stands in braces is for psycopg.sql."""
-    return sql.SQL(cast(LiteralString, path.read_text("utf-8")))
+    return sql.SQL(path.read_text("utf-8"))
 
 
 SLICE = _file(HERE / "slice.sql")
@@ -138,7 +138,7 @@ def apply(conn: Connection, read_model: Projection, after: int, upto: int) -> No
     streams = [row[0] for row in conn.execute(TOUCHED_STREAMS, [after, upto], prepare=True)]
     given = {"streams": streams, "upto": upto}
     for statement in read_model.replace_touched:
-        conn.execute(cast(LiteralString, statement), given, prepare=True)
+        conn.execute(statement, given, prepare=True)
 
 
 def step(conn: Connection, read_model: Projection, most: int = STEP_EVENTS) -> int | None:
@@ -152,7 +152,8 @@ def step(conn: Connection, read_model: Projection, most: int = STEP_EVENTS) -> i
         row = conn.execute(LOCK_POSITION, [read_model.name, read_model.digest], prepare=True).fetchone()
         if row is None or row[0] >= row[1]:
             return None
-        after, upto = row[0], min(row[1], row[0] + most)
+        after = int(row[0])
+        upto = min(int(row[1]), after + most)
         try:
             apply(conn, read_model, after, upto)
         except psycopg.Error as error:

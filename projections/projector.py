@@ -1,7 +1,8 @@
 """Keeps the read models at the head of the chain: a thread with a connection of its own, woken by NOTIFY.
 
 Every server process may run one; the lock on the row of `projections` lets one at a time apply a step. A read model
-whose fold fails stands still with its error recorded, and the others go on; appends never wait for any of this.
+whose fold fails stands still, just before the event that it fails on, with the error recorded; the others go on, and
+appends never wait for any of this.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import psycopg
 from psycopg import sql
 
 from ledger.database import conninfo
-from projections.engine import PROJECTIONS, Connection, Projection, step
+from projections.engine import PROJECTIONS, STEP_EVENTS, Connection, Projection, StepFailed, described, step
 
 log = logging.getLogger(__name__)
 
 # How long to sleep when no NOTIFY comes, and between attempts to connect.
 IDLE_S = 1.0
 RECONNECT_PAUSE_S = 0.25
+# How often a sleeper looks whether it is to stop.
+STOP_S = 0.2
 # Between two rounds that had work: under load, fewer and larger steps leave the cores to appends and reads.
 PACE_S = 0.01
 
@@ -39,9 +42,10 @@ class Projector(threading.Thread):
         )
         self._channel = schema
         self._stopping = threading.Event()
+        self._most = dict.fromkeys((found.name for found in PROJECTIONS), STEP_EVENTS)
 
     def stop(self) -> None:
-        """Ends after the step in hand; at the latest when the current wait for news is over."""
+        """Ends after the step in hand."""
         self._stopping.set()
         self.join(timeout=10)
 
@@ -60,31 +64,51 @@ class Projector(threading.Thread):
         while not self._stopping.is_set():
             # Old news first; what is notified from here on wakes the wait below, so no wake-up is lost.
             _drain(conn, timeout_s=0)
-            if any([self._advance(conn, read_model) for read_model in PROJECTIONS]):
+            moved = [self._advance(conn, read_model) for read_model in PROJECTIONS]
+            if any(moved):
                 self._stopping.wait(PACE_S)
             else:
-                _drain(conn, timeout_s=IDLE_S, most=1)
+                self._wait(conn)
+
+    def _wait(self, conn: Connection) -> None:
+        """Until news comes, IDLE_S have passed, or stop()."""
+        left_s = IDLE_S
+        while left_s > 0 and not self._stopping.is_set():
+            if _drain(conn, timeout_s=min(left_s, STOP_S), most=1):
+                return
+            left_s -= STOP_S
 
     def _advance(self, conn: Connection, read_model: Projection) -> bool:
+        """Whether to look again at once: the read model moved, or is to be tried with fewer events."""
+        name = read_model.name
         try:
-            return step(conn, read_model) is not None
-        except psycopg.OperationalError:
-            raise
-        except psycopg.Error as error:
-            stand_still(conn, read_model, error)
+            moved = step(conn, read_model, self._most[name])
+        except StepFailed as failed:
+            if failed.upto > failed.after + 1:
+                self._most[name] = (failed.upto - failed.after) // 2
+                return True
+            stand_still(conn, read_model, failed)
             return False
+        except psycopg.OperationalError as error:
+            if conn.broken:
+                raise
+            log.warning("projection %s: %s; trying again", name, described(error))
+            return False
+        self._most[name] = min(STEP_EVENTS, self._most[name] * 2)
+        return moved is not None
 
 
-def _drain(conn: Connection, *, timeout_s: float, most: int | None = None) -> None:
-    """Takes notifications off the connection: at most `most`, or all that are there, within the time."""
-    for _ in conn.notifies(timeout=timeout_s, stop_after=most):
-        pass
+def _drain(conn: Connection, *, timeout_s: float, most: int | None = None) -> int:
+    """Takes notifications off the connection: at most `most`, or all that are there, within the time. How many."""
+    return sum(1 for _ in conn.notifies(timeout=timeout_s, stop_after=most))
 
 
-def stand_still(conn: Connection, read_model: Projection, error: psycopg.Error) -> None:
-    """Records why the read model stopped; it goes on after a rebuild. The message holds no values of events."""
-    reason = f"{error.diag.message_primary or type(error).__name__} (SQLSTATE {error.sqlstate})"
-    log.error("projection %s stands still: SQLSTATE %s", read_model.name, error.sqlstate)
+def stand_still(conn: Connection, read_model: Projection, failed: StepFailed) -> None:
+    """Records why the read model stopped, unless it was rebuilt meanwhile; it goes on after a rebuild."""
+    reason = f"the fold fails at position {failed.upto}: {described(failed.cause)}"
+    log.error("projection %s stands still: %s", read_model.name, reason)
     conn.execute(
-        "UPDATE projections SET error = %s, updated_at = clock_timestamp() WHERE name = %s", [reason, read_model.name]
+        "UPDATE projections SET error = %s, updated_at = clock_timestamp()"
+        " WHERE name = %s AND digest = %s AND position = %s",
+        [reason, read_model.name, read_model.digest, failed.after],
     )

@@ -55,7 +55,7 @@ class Moment:
 
 
 async def caught_up(conn: AsyncConnection, read_model: Projection, *, patience_s: float) -> None:
-    """Waits until the read model has all that was recorded when this was called. Raises Unavailable when it does not."""
+    """Waits until the read model has all that was recorded when this was called; raises Unavailable where it fails."""
     target: int | None = None
     pause_s, latest = POLL_S
     deadline = monotonic() + patience_s

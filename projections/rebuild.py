@@ -1,12 +1,9 @@
 """Builds read models anew, beside the ones in use, and swaps them in. Needs a login that may act as the ledger's owner.
 
-The new table grows in a schema of its own, `LEDGER_rebuild`: filled in parallel by stream, then indexed, brought up to
-date, compared with the old one, and put in its place in one transaction. Until that commits readers see the old table,
-and the projector keeps it current. A crash leaves the old table in use and a half-built one that the next rebuild
-drops. One rebuild at a time (an advisory lock); its read models are built side by side.
-
-A transaction of isolation level REPEATABLE READ whose snapshot is older than the swap finds the new table empty, as the
-rows came later. Who reads a read model in such a transaction locks it first: see projections/compare.py.
+The new table grows in a schema of its own, `LEDGER_rebuild`: filled in parallel by stream, indexed, brought up to date,
+compared with the old one, and put in its place in one transaction. Until that commits readers see the old table, and
+the projector keeps it current. A crash leaves the old table in use, and a half-built one that the next rebuild drops.
+One rebuild at a time (an advisory lock); its read models are built side by side.
 """
 
 from __future__ import annotations
@@ -22,34 +19,35 @@ from psycopg import sql
 
 from ledger.database import conninfo
 from projections import swap
-from projections.compare import differing
-from projections.engine import PART, PROJECTIONS, Connection, Projection, apply, described, passing
+from projections.compare import disagreeing
+from projections.engine import PART, PROJECTIONS, Connection, Projection, described, passing
+from projections.swap import Place
 
 LOCK = 0x41_4C_0002
 PARTS = 2
-# Parts, then: indexed, caught up and compared, swapped.
+# The parts; then indexed, compared, swapped.
 STAGES = PARTS + 3
 
-# Each connection has a core of its own to use; what it writes is safe once the swap is, as the log is one.
+# Each connection has a core to itself. Only the commit that swaps needs to reach the disk, and the rest with it.
 BULK = {
     "enable_nestloop": "off",
     "jit": "off",
-    "max_parallel_workers_per_gather": "0",
-    "max_parallel_maintenance_workers": "0",
-    "work_mem": "128MB",
     "maintenance_work_mem": "256MB",
+    "max_parallel_maintenance_workers": "0",
+    "max_parallel_workers_per_gather": "0",
+    "work_mem": "128MB",
 }
 
 Progress = Callable[[str, int, int], None]
 
 
 class RebuildFailed(Exception):
-    """The read model could not be rebuilt; the one in use stays. The message says what to do, and holds no values."""
+    """A read model could not be rebuilt; the one in use stays. The message says what to do, and holds no values."""
 
 
 @dataclass(frozen=True)
 class RebuildReport:
-    """One rebuilt read model: events folded, rows in it, rows that differ from before (None: nothing to compare with)."""
+    """One rebuilt read model: how far, its rows, those that differ from before (None: nothing to compare with)."""
 
     name: str
     position: int
@@ -74,7 +72,7 @@ def ensure(url: str, *, schema: str = "ledger", on_progress: Progress | None = N
         if not outdated(conn):
             return []
         with _alone(conn, schema):
-            todo = outdated(conn)  # again: another server that was starting may have done it
+            todo = outdated(conn)  # again: another server that was starting may have done it meanwhile
             return _rebuild_all(url, todo, schema, on_progress)
 
 
@@ -83,7 +81,7 @@ def rebuild(
 ) -> list[RebuildReport]:
     """Rebuilds these read models. `on_progress(name, stages done, stages in all)` is called by one thread at a time.
 
-    Raises RebuildFailed or psycopg.Error when one could not be rebuilt; the others are rebuilt nevertheless.
+    Raises RebuildFailed or psycopg.Error when one cannot be rebuilt; the others are rebuilt all the same.
     """
     with _connected(url, schema) as conn, _alone(conn, schema):
         return _rebuild_all(url, read_models, schema, on_progress)
@@ -92,22 +90,18 @@ def rebuild(
 def _rebuild_all(
     url: str, read_models: list[Projection], schema: str, on_progress: Progress | None
 ) -> list[RebuildReport]:
-    one_at_a_time = threading.Lock()
-
-    def report(name: str, done: int) -> None:
-        with one_at_a_time:
-            if on_progress is not None:
-                on_progress(name, done, STAGES)
-
-    with ThreadPoolExecutor(max(1, len(read_models))) as pool:
-        running = [pool.submit(_Rebuild(url, found, schema, report).run) for found in read_models]
+    if not read_models:
+        return []
+    with ThreadPoolExecutor(len(read_models)) as pool:
+        lock = threading.Lock()
+        running = [pool.submit(_Rebuild(url, found, schema, on_progress, lock).run) for found in read_models]
     return [future.result() for future in running]
 
 
 @contextmanager
-def _connected(url: str, schema: str) -> Iterator[Connection]:
+def _connected(url: str, schema: str, **settings: str) -> Iterator[Connection]:
     """A connection as the owner, in autocommit mode."""
-    with psycopg.connect(conninfo(url, "owner", schema=schema, **BULK), autocommit=True) as conn:
+    with psycopg.connect(conninfo(url, "owner", schema=schema, **BULK, **settings), autocommit=True) as conn:
         yield conn
 
 
@@ -116,7 +110,7 @@ def _alone(conn: Connection, schema: str) -> Iterator[None]:
     """Waits for other rebuilds of this ledger, and keeps them out while the block runs."""
     conn.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [LOCK, schema])
     try:
-        conn.execute(swap.MAKE_STAGING, prepare=False)
+        swap.make_staging(conn, schema)
         yield
     finally:
         if not conn.broken:
@@ -126,11 +120,15 @@ def _alone(conn: Connection, schema: str) -> Iterator[None]:
 class _Rebuild:
     """One read model on its way from the chain to its place."""
 
-    def __init__(self, url: str, read_model: Projection, schema: str, report: Callable[[str, int], None]) -> None:
+    def __init__(
+        self, url: str, read_model: Projection, schema: str, on_progress: Progress | None, lock: threading.Lock
+    ) -> None:
         self._url = url
         self._read_model = read_model
-        self._place = swap.Place(schema, read_model.name)
-        self._report = report
+        self._place = Place(schema, read_model.name)
+        self._on_progress = on_progress
+        self._lock = lock
+        self._done = 0
 
     def run(self) -> RebuildReport:
         """All stages. What was half built is dropped when one fails."""
@@ -138,11 +136,64 @@ class _Rebuild:
         with _connected(self._url, self._place.schema) as conn:
             try:
                 return self._run(conn)
+            except swap.TableBusy:
+                raise RebuildFailed(f"{name}: long reads kept the table busy; try again") from None
+            except psycopg.errors.DependentObjectsStillExist:
+                raise RebuildFailed(f"{name}: a view or a key depends on the table; drop it first") from None
             except psycopg.Error as error:
                 if passing(error) or isinstance(error, psycopg.errors.InsufficientPrivilege):
                     raise
-                _stands_still(conn, self._read_model, described(error))
-                raise RebuildFailed(f"{name}: {described(error)}; the old one, if any, stays") from None
+                stand_still(conn, self._read_model, f"the rebuild failed: {described(error)}")
+                raise RebuildFailed(f"{name}: the rebuild failed: {described(error)}") from None
             finally:
                 if not conn.broken:
-                    conn.execute(self._place.drop_staged)
+                    conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self._place.staged))
+
+    def _run(self, conn: Connection) -> RebuildReport:
+        conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self._place.staged))
+        swap.stage(conn, self._place, self._read_model.table)
+        upto = swap.head(conn)
+        self._fill(upto)
+        swap.stage(conn, self._place, self._read_model.indexes)
+        conn.execute(sql.SQL("ANALYZE {}").format(self._place.staged))
+        self._report()
+        upto = swap.catch_up(conn, self._place, self._read_model, upto)
+        differing = disagreeing(conn, self._place, self._read_model, upto)
+        self._report()
+        swap.swap(conn, self._place, self._read_model, upto)
+        self._report()
+        return self._as_built(conn, differing)
+
+    def _fill(self, upto: int) -> None:
+        """Folds everything up to `upto` into the new table, a part of the streams on each connection."""
+        insert = sql.SQL("INSERT INTO {} {}").format(self._place.staged, self._read_model.rows(PART))
+
+        def fill(part: int) -> None:
+            with _connected(self._url, self._place.schema, synchronous_commit="off") as conn:
+                conn.execute(insert, {"upto": upto, "parts": PARTS, "part": part})
+
+        with ThreadPoolExecutor(PARTS) as pool:
+            for future in as_completed([pool.submit(fill, part) for part in range(PARTS)]):
+                future.result()
+                self._report()
+
+    def _report(self) -> None:
+        self._done += 1
+        if self._on_progress is not None:
+            with self._lock:
+                self._on_progress(self._read_model.name, self._done, STAGES)
+
+    def _as_built(self, conn: Connection, differing: int | None) -> RebuildReport:
+        query = sql.SQL("SELECT position, (SELECT count(*) FROM {}) FROM projections WHERE name = %s")
+        row = conn.execute(query.format(self._place.used), [self._read_model.name]).fetchone()
+        assert row is not None, "the swap wrote it"
+        return RebuildReport(self._read_model.name, row[0], row[1], differing)
+
+
+def stand_still(conn: Connection, read_model: Projection, reason: str) -> None:
+    """Records why there is no table of today's SQL. One that is there and follows the chain is let be."""
+    conn.execute(
+        "INSERT INTO projections (name, position, digest, error) VALUES (%s, 0, %s, %s) ON CONFLICT (name)"
+        " DO UPDATE SET error = excluded.error WHERE projections.digest <> excluded.digest",
+        [read_model.name, read_model.digest, reason],
+    )

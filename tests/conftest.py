@@ -95,7 +95,7 @@ def database_url(server_url: str, template_database: Template, request: pytest.F
 
 
 def verify_after(url: str) -> None:
-    """Assert what must hold of every ledger once its test is over, unless the test is marked `tampers`: the chain holds."""
+    """Assert what holds of every ledger once its test is over, unless the test is marked `tampers`: the chain."""
     from ledger.verify import verify_chain
 
     with psycopg.connect(url, autocommit=True) as conn:

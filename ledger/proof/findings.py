@@ -167,7 +167,7 @@ class Findings:
     def add(
         self, kind: Kind, position: int, message: str, last_position: int | None = None, unless: tuple[int, ...] = ()
     ) -> int:
-        """Notes a finding; returns its key for `replace` and `drop`. `settle` drops it if an event of `unless` was rewritten."""
+        """Notes a finding and returns its key. It will be dropped if an event at a position of `unless` was rewritten."""
         self._keys += 1
         if self.full:
             self.more += 1
@@ -186,10 +186,9 @@ class Findings:
         self._found.pop(key, None)
 
     def settle(self) -> None:
-        """Drops what follows from a rewrite that was only found out later."""
-        rewrites = [one for one in self if one.kind in REWRITES]
+        """Drops what follows from a rewrite, even one that was only found out later."""
         for key, positions in self._unless.items():
-            if any(one.covers(position) for one in rewrites for position in positions):
+            if key in self._found and any(self.rewritten(position) for position in positions):
                 self.drop(key)
         self._unless.clear()
 

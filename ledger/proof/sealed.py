@@ -48,12 +48,13 @@ def _one_opens(commitments: dict[str, Any], salts: bytes, fields: bytes) -> bool
     What it opens to is the canonical JSON that was committed to. False says nothing.
     """
     ((name, wanted),) = commitments.items()
-    start = b'{"%b":' % name.encode()
-    if fields[: len(start)] != start or fields[-1:] != b"}" or salts[: len(start)] != start or salts[-2:] != b'"}':
+    start = b'{"%b":"' % name.encode()
+    length = len(start)
+    if salts[:length] != start or salts[-2:] != b'"}' or fields[: length - 1] != start[:-1] or fields[-1:] != b"}":
         return False
     try:
-        salt = unhexlify(salts[len(start) + 1 : -2])
-        return len(salt) == SALT_BYTES and commitment(name, salt, fields[len(start) : -1]) == wanted
+        salt = unhexlify(salts[length:-2])
+        return len(salt) == SALT_BYTES and commitment(name, salt, fields[length - 1 : -1]) == wanted
     except ValueError:  # No hex, or no name that a field has.
         return False
 

@@ -32,6 +32,8 @@ class ChainVerifier:
         self._chain = Chain(head, self.findings)
         # Of the last event whose time could be relied on.
         self._time_us = self._time_of = 0
+        # Positions of the last event whose sealed values opened, and of the last whose columns disagree with its body.
+        self._opened_at = self._disagreed_at = 0
         self._events = self._opened = self._erased = 0
         self._streams = Streams()
 
@@ -83,7 +85,17 @@ class ChainVerifier:
 
     def _disagree(self, position: int, event: dict[str, Any], columns: dict[str, str]) -> None:
         names = ", ".join(name for name, value in columns.items() if event.get(name) != value)
+        self._disagreed_at = position
         self._note(Kind.COLUMN_MISMATCH, position, f"the row has another {names} than the body")
+
+    def check_client(self, position: int, stream: str, *, known: bool) -> None:
+        """Step 9, for an event whose sealed client_id is not that of the index of clients, which may have none `known`.
+
+        Told right after the event was fed; nothing is said of an event that is not itself in order.
+        """
+        if position == self._opened_at != self._disagreed_at:
+            message = f"the index of clients has {'another one' if known else 'none'} for {stream!r}"
+            self._note(Kind.CLIENT_MISMATCH, position, message)
 
     def _note(self, kind: Kind, position: int, message: str) -> None:
         self.findings.add(kind, position, message, unless=(position,))
@@ -102,6 +114,7 @@ class ChainVerifier:
         except ValueError as error:
             self._note(Kind.COMMITMENT_MISMATCH, position, str(error))
         else:
+            self._opened_at = position
             self._opened += opened
             self._erased += len(sealed) - opened
 

@@ -20,8 +20,8 @@ from psycopg.conninfo import make_conninfo
 
 from api import tokens
 from api.app import create_app
-from api.tokens import ROLES
 from api.settings import AppSettings
+from api.tokens import ROLES
 from ledger.verify import verify_chain
 from projections import compare
 from projections.engine import PROJECTIONS

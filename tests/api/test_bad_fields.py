@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -183,3 +185,19 @@ def test_text_of_every_kind_comes_back(api: Api) -> None:
     row = api.get(made.headers["location"]).json()
     assert (row["notes"], row["client_id"], row["objectives"]) == (notes, client_id, [notes])
     assert [found["id"] for found in api.items("/portfolio/requests", client_id=client_id)] == [row["id"]]
+
+
+def test_a_large_answer_does_not_keep_others_waiting(api: Api) -> None:
+    """While an answer that takes seconds to make canonical is recorded, other callers are served."""
+    request_id = api.asked()
+    large: list[Any] = [{"é": 1}] * 150_000
+    answering = threading.Thread(target=api.answer, args=(request_id,), kwargs={"recommendation": {"x": large}})
+    longest, start = 0.0, monotonic()
+    with Api(api.url, api.base, api.tokens, api.app).client as client:
+        answering.start()
+        while answering.is_alive():
+            began = monotonic()
+            assert client.get(f"{api.base}/healthz").status_code == 200
+            longest = max(longest, monotonic() - began)
+    assert api.get(f"/portfolio/requests/{request_id}").json()["status"] == "recommended"
+    assert longest < (monotonic() - start) / 2

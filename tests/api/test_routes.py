@@ -10,8 +10,9 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from api.app import create_app
-from api.auth import ROLES, Permission
+from api.auth import Permission
 from api.settings import AppSettings
+from api.tokens import ROLES
 from tests.api.served import ANSWER, ASK, Api, fields, problem
 from tests.support import connect
 

@@ -54,7 +54,7 @@ def check(url: str, rounds: int) -> None:
 
 def test_eight_processes_and_a_reader(database_url: str) -> None:
     """Each event that was acknowledged is seen once, at its position; what was refused is nowhere; the chain holds."""
-    check(database_url, 12)
+    check(database_url, 20)
 
 
 @pytest.mark.slow

@@ -181,6 +181,5 @@ def test_a_thousand_queued_requests(fresh_api: Api, record_property: Callable[[s
         wait_for("the last answer", lambda: fresh_api.items("/portfolio/requests", status="queued") == [], 60)
     rate = len(ids) / (time.monotonic() - began)
     record_property("answers_per_s", round(rate))
-    print("RATE", rate)
     assert len(answers(fresh_api)) == 1000
     assert rate > LEAST_RATE

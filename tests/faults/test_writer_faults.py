@@ -165,7 +165,7 @@ def test_closing_while_the_database_is_down(database_url: str) -> None:
 def test_a_database_that_hangs_is_unavailable_soon(database_url: str, cause: str) -> None:
     """While an append hangs, in the network or at a lock, all who wait are told within their patience.
 
-    What was in flight may be recorded later, what was behind it is not; sent again with the same ids, all is there once.
+    What was in flight may be recorded later, what was behind it is not; sent again, all of it is there once.
     """
     flying, behind = new("hangs-", requested("ann")), [new("hangs-", requested("bob")) for _ in range(5)]
 
@@ -174,7 +174,9 @@ def test_a_database_that_hangs_is_unavailable_soon(database_url: str, cause: str
             await writer.append([new("up")])
             async with hanging(database_url, proxy, cause):
                 began_s = monotonic()
-                tasks = [asyncio.create_task(writer.append([event])) for event in (flying, *behind)]
+                tasks = [asyncio.create_task(writer.append([flying]))]
+                await asyncio.sleep(0.05)
+                tasks += [asyncio.create_task(writer.append([event])) for event in behind]
                 results = await asyncio.gather(*tasks, return_exceptions=True)
                 assert {type(result) for result in results} == {Unavailable}
                 assert PATIENCE_S <= monotonic() - began_s < PATIENCE_S + SLACK_S
@@ -184,6 +186,24 @@ def test_a_database_that_hangs_is_unavailable_soon(database_url: str, cause: str
     assert [row.replayed for (row,) in rows] == [False] * 5 + [True]
     assert sorted(row.stream for (row,) in rows) == [f"hangs-{number}" for number in range(1, 7)]
     assert len(recorded(database_url)) == 7
+
+
+@pytest.mark.parametrize("cause", ["silence", "lock"])
+def test_closing_while_the_database_hangs(database_url: str, cause: str) -> None:
+    """close() returns once the callers were told, though an append gets no answer at all."""
+
+    async def main() -> None:
+        async with through_proxy(database_url, PATIENCE_S) as (writer, proxy):
+            await writer.append([new("up")])
+            async with hanging(database_url, proxy, cause):
+                tasks = [asyncio.create_task(writer.append([new("closing")])) for _ in range(10)]
+                await asyncio.sleep(0.05)
+                began_s = monotonic()
+                await writer.close()
+                assert monotonic() - began_s < PATIENCE_S + SLACK_S
+                assert {type(task.exception()) for task in tasks} == {Unavailable}
+
+    asyncio.run(main())
 
 
 @asynccontextmanager

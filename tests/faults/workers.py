@@ -67,8 +67,8 @@ AGENTS: dict[str, Callable[[], Agent]] = {"builtin": BuiltinAgent, "sleeps": lam
 @contextlib.asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Ledger]:
     """The ledger as the application has it, without projector and worker."""
-    readers = Readers(conninfo(url, "reader"), most=4, patience_s=3)
-    writer = Writer(conninfo(url, "writer"))
+    readers = Readers(conninfo(url, "reader"), most=4, patience_s=1)
+    writer = Writer(conninfo(url, "writer"), patience_s=1)
     await readers.open()
     await writer.start()
     try:

@@ -31,7 +31,6 @@ RIGHTS: dict[str | None, set[str]] = {
         "usage schema",
     },
     "reader": {
-        "select schema_migrations",
         *READ,
         "select schema_migrations",
         "execute authenticate(bytea)",
@@ -46,7 +45,6 @@ RIGHTS: dict[str | None, set[str]] = {
         "usage schema",
     },
     "verifier": {
-        "select schema_migrations",
         *READ,
         "select schema_migrations",
         "select stream_numbers",

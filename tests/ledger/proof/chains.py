@@ -39,7 +39,7 @@ def event_at(position: int, prev_hash: bytes, streams: int = 7) -> Stored:
     stream = f"request-{(position - 1) % streams + 1}"
     fields = {"client_id": f"client-{(position - 1) % streams + 1}"}
     if position % 3 == 0:
-        fields["notes"] = f"note {position} – é"
+        fields["notes"] = f"note {position} “é”"
     salts = {name: sha256(f"{position} {name}".encode()).hexdigest() for name in fields}
     sealed = {name: commitment(name, bytes.fromhex(salts[name]), canonical(fields[name])) for name in fields}
     return rehashed(

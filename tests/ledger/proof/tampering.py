@@ -54,7 +54,7 @@ def delete(first: int, last: int, *, close: bool = False, move_head: bool = Fals
 
 
 def insert(position: int, *, relink: bool = False, **columns: Any) -> Tamper:
-    """Puts in a well-formed event, its hash computed, and renumbers the later ones; `relink` mends the next prev_hash."""
+    """Puts in a proper event, its hash computed, and renumbers the later ones; `relink` mends the next prev_hash."""
 
     def tamper(events: list[Stored], head: Head) -> Head:
         new = event_at(9_999, events[position - 2].hash)._replace(
@@ -168,7 +168,9 @@ ATTACKS = [
     Attack("one of two sealed values edited", change(51, fields=other_client), Kind.COMMITMENT_MISMATCH, 51),
     Attack("salt edited", change(50, salts=lambda old: old[:-4] + b'00"}'), Kind.COMMITMENT_MISMATCH, 50),
     Attack("sealed value added", change(50, fields=lambda old: old[:-1] + b',"x":1}'), Kind.COMMITMENT_MISMATCH, 50),
-    Attack("sealed name twice", change(50, fields=lambda old: b'{"client_id":"x",' + old[1:]), Kind.COMMITMENT_MISMATCH, 50),
+    Attack(
+        "sealed name twice", change(50, fields=lambda old: b'{"client_id":"x",' + old[1:]), Kind.COMMITMENT_MISMATCH, 50
+    ),
     Attack("deleted", delete(50, 50), Kind.DELETED, 50),
     Attack("first deleted", delete(1, 1), Kind.DELETED, 1),
     Attack("six deleted", delete(50, 55), Kind.DELETED, 50),

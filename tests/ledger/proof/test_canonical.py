@@ -16,7 +16,7 @@ from ledger.proof.parse import parse_object
 
 # Characters at the edges: ASCII controls, quotes, the last of the first plane, and the first beyond it, which UTF-16
 # and code points order differently.
-EDGES = st.sampled_from("\x01\x08\t\n\x0b\f\r\x1f \"\\/\x7f\x80é€\u2028\ud7ff\ue000\uffff\U00010000\U0001f600\U0010ffff")
+EDGES = st.sampled_from('\x01\x08\t\n\x0b\f\r\x1f "\\/\x7f\x80é€\u2028\ud7ff\ue000\uffff\U00010000\U0001f600\U0010ffff')
 TEXT = st.text(EDGES | st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False).filter(lambda f: abs(f) <= MAX_INTEGER or not f.is_integer())
 SCALARS = st.none() | st.booleans() | st.integers(-MAX_INTEGER, MAX_INTEGER) | FLOATS | TEXT
@@ -159,7 +159,7 @@ def test_the_path_begins_where_the_caller_says() -> None:
     st.sampled_from([1, -1]),
 )
 def test_integers_beyond_the_limit_are_refused_in_every_notation(size: float, sign: int) -> None:
-    """No float of integral value and no int beyond 2^53-1 has a canonical form here, though RFC 8785 writes the float."""
+    """No integral float and no int beyond 2^53-1 has a canonical form here, though RFC 8785 would write the float."""
     with pytest.raises(NotCanonical, match="send a string"):
         canonical({"n": sign * size})
 

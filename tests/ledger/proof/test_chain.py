@@ -66,9 +66,7 @@ def test_the_example_of_the_format_holds() -> None:
         assert bytes.fromhex(block["header"]) == EVENT_PREFIX + link + struct.pack(">QQq", position, version, at)
         link = event_hash(link, position, version, at, body)
         assert link.hex() == block["hash"]
-        assert json.loads(body)["sealed"] == {
-            name: sealed[name]["commitment"] for name in json.loads(body)["sealed"]
-        }
+        assert json.loads(body)["sealed"] == {name: sealed[name]["commitment"] for name in json.loads(body)["sealed"]}
     assert len(events) == len(sealed) == 2
 
 
@@ -138,7 +136,7 @@ def call(conn: Connection, statement: Any, *arguments: object) -> Any:
 
 
 @given(HASHES, COUNTS, COUNTS, I64, TEXT)
-@example(bytes(32), 2**63 - 1, 2**63 - 1, -(2**63), "\x01\u20ac\U0001f600\\\"")
+@example(bytes(32), 2**63 - 1, 2**63 - 1, -(2**63), '\x01\u20ac\U0001f600\\"')
 @settings(max_examples=100)
 def test_event_hash_in_sql(
     functions: Connection, prev_hash: bytes, position: int, version: int, at: int, body: str

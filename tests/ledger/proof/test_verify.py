@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import tracemalloc
-from collections.abc import Callable
-from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.proof.canonical import canonical
-from ledger.proof.chain import commitment
 from ledger.proof.findings import MOST_FINDINGS, NOT_PROVEN, STEP_OF, STEPS, Head, Kind, Stored
-from ledger.proof.sealed import open_sealed
 from ledger.proof.verify import ChainVerifier
 from tests.ledger.proof import tampering
 from tests.ledger.proof.chains import (
@@ -23,13 +17,11 @@ from tests.ledger.proof.chains import (
     START_US,
     body_of,
     chain_of,
-    event_at,
     found,
     head_of,
     rehashed,
     verify,
 )
-from tests.ledger.proof.test_canonical import VALUES
 
 LENGTH = 300
 
@@ -87,8 +79,8 @@ def test_an_attack_does_not_hide_another(attack: tampering.Attack, events: list[
     head = attack.tamper(events, head_of(events))
     report = verify(head, events)
     assert (attack.kind.value, attack.position) in found(report)
-    if attack.position < 250 and "all" not in attack.name:
-        assert any(one.position <= 282 and one.last_position >= 279 for one in report.findings)
+    # Renumbering moves it by up to three.
+    assert any(one.position <= 281 and one.last_position >= 277 for one in report.findings)
 
 
 @pytest.mark.parametrize("column", ["id", "stream", "type", "version", "recorded_at_us", "prev_hash", "hash", "body"])
@@ -115,7 +107,7 @@ def test_any_flipped_bit_is_found_at_its_row(data: st.DataObject) -> None:
     new = old[: bit // 8] + bytes([old[bit // 8] ^ 1 << bit % 8]) + old[bit // 8 + 1 :]
     events[position - 1] = events[position - 1]._replace(**{column: new})
     report = verify(head, events)
-    if column == "salts" and bytes.fromhex("00") == b"\0" and _same_salts(old, new):
+    if column == "salts" and _same_salts(old, new):
         assert report.ok
     else:
         kind = "commitment-mismatch" if column in {"fields", "salts"} else "edited"
@@ -125,9 +117,11 @@ def test_any_flipped_bit_is_found_at_its_row(data: st.DataObject) -> None:
 def _same_salts(old: bytes, new: bytes) -> bool:
     """Whether it is the same salts, a digit being in upper case now."""
     try:
-        return {name: salt.lower() for name, salt in orjson.loads(new).items()} == orjson.loads(old)
+        found = orjson.loads(new)
     except ValueError:
         return False
+    lower = {name: salt.lower() for name, salt in found.items()}
+    return bool(lower == orjson.loads(old))
 
 
 def test_several_changes_are_several_findings(events: list[Stored]) -> None:
@@ -158,52 +152,6 @@ def test_a_run_of_missing_events_is_one_finding(events: list[Stored]) -> None:
     del events[49:60]
     (finding,) = verify(head, events).findings
     assert (finding.kind, finding.position, finding.last_position) == (Kind.DELETED, 50, 60)
-
-
-def test_erased_values_are_counted(events: list[Stored]) -> None:
-    """Sealed values that are gone, whole rows or single names, are counted as erased and are no finding."""
-    events[2] = events[2]._replace(salts=None, fields=None)
-    fields = orjson.loads(events[5].fields or b"")
-    salts = orjson.loads(events[5].salts or b"")
-    del fields["notes"], salts["notes"]
-    events[5] = events[5]._replace(salts=canonical(salts), fields=canonical(fields))
-    report = verify(head_of(events), events)
-    assert report.ok
-    assert (report.opened, report.erased) == (LENGTH + LENGTH // 3 - 3, 3)
-
-
-@pytest.mark.parametrize(
-    ("salts", "fields"),
-    [
-        (b"", b""),
-        (b"{}", b'{"client_id":"client-5"}'),
-        (None, b'{"client_id":"client-5"}'),
-        (b'{"client_id":5}', b'{"client_id":"client-5"}'),
-        (b'{"client_id":"zz"}', b'{"client_id":"client-5"}'),
-        (b"[]", b"[]"),
-        (b"{", b"{}"),
-        (b'{"other":"' + b"0" * 64 + b'"}', b'{"other":1}'),
-        (b"null", b"null"),
-        (b"[" * 100_000, b"[" * 100_000),
-        (b'{"client_id":"' + b"0" * 64 + b'"}', b'{"client_id":' + b"[" * 300 + b"]" * 300 + b"}"),
-        (b'{"client_id":"' + b"0" * 64 + b'"}', b'{"client_id":' + b"9" * 400 + b"}"),
-        (b'{"client_id":"' + b"0" * 64 + b'"}', b'{"client_id":"\\ud800"}'),
-        (b'{"client_id":"' + b"0" * 64 + b'"}', b"\xff\xfe"),
-    ],
-)
-def test_hostile_sealed_values_are_a_finding(salts: bytes | None, fields: bytes, events: list[Stored]) -> None:
-    """Whatever stands beside an event, it opens its commitments or is a commitment-mismatch at that event."""
-    events[4] = events[4]._replace(salts=salts, fields=fields)
-    assert found(verify(head_of(events), events)) == [("commitment-mismatch", 5)]
-
-
-@pytest.mark.parametrize("sealed", [None, [], {}, 5, {"client_id": 5}, {"client_id": None}, {"é": "x"}, {"": ""}])
-def test_hostile_commitments_are_a_finding(sealed: Any) -> None:
-    """An event that was recorded with values but without proper commitments is a commitment-mismatch, and no more."""
-    events = list(chain_of(5))
-    members = {} if sealed is None else {"sealed": sealed}
-    events[4] = rehashed(events[4]._replace(body=body_of(5, events[4].stream, **members)))
-    assert found(verify(head_of(events), events)) == [("commitment-mismatch", 5)]
 
 
 HOSTILE_BODIES = {
@@ -271,62 +219,6 @@ def test_nothing_raises(rows: list[Stored], genuine: bool, data: st.DataObject) 
     assert all(one.kind in Kind and one.message for one in report.findings)
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(-1, 4)), max_size=8), st.data())
-def test_versions_are_contiguous_exactly_when_the_sums_agree(pairs: list[tuple[str, int]], data: st.DataObject) -> None:
-    """For any versions in any streams, the sums agree with the last versions just if each stream has 1 to n once."""
-    verifier = ChainVerifier(None)
-    verifier.feed(event_at(1, bytes(32))._replace(stream=stream, version=version) for stream, version in pairs)
-    streams: dict[str, list[int]] = {}
-    for stream, version in pairs:
-        streams.setdefault(stream, []).append(version)
-    ends = data.draw(st.permutations([(stream, max(versions)) for stream, versions in streams.items()]))
-    contiguous = all(sorted(versions) == list(range(1, len(versions) + 1)) for versions in streams.values())
-    assert verifier.check_streams(ends, {}) is contiguous
-
-
-def test_a_stream_left_out_or_made_up_is_noticed(events: list[Stored]) -> None:
-    """Whoever lists the streams cannot leave one out, shorten one, repeat one or add one."""
-    good = {event.stream: event.version for event in events}
-    bad: list[list[tuple[str, int]]] = [
-        list(good.items())[1:],
-        [*good.items(), ("other-1", 1)],
-        [*good.items(), ("request-1", good["request-1"])],
-        list((good | {"request-1": good["request-1"] - 1}).items()),
-        list((good | {"request-1": good["request-1"] + 1}).items()),
-    ]
-    for ends, expected in [(list(good.items()), True), *((ends, False) for ends in bad)]:
-        verifier = ChainVerifier(head_of(events))
-        verifier.feed(events)
-        verifier.finish()
-        assert verifier.check_streams(ends, {}) is expected
-        if not expected:
-            verifier.report_versions([])
-            assert found(verifier.report()) == [("index-mismatch", 0)]
-
-
-def test_version_gaps_are_located() -> None:
-    """A version that was skipped, given twice, or out of order, in an otherwise sound chain, is found at its event."""
-    for versions, expected in (([1, 3], 2), ([2, 3], 1), ([1, 1], 2), ([2, 1], 1)):
-        events: list[Stored] = []
-        for position, version in enumerate(versions, 1):
-            event = event_at(position, events[-1].hash if events else next(chain_of(1)).prev_hash)
-            body = body_of(position, "s")
-            event = event._replace(stream="s", version=version, body=body, salts=None, fields=None)
-            events.append(rehashed(event))
-        (kind, position), *_ = found(verify(head_of(events), events))
-        assert (kind, position) == ("version-gap", expected)
-
-
-@pytest.mark.parametrize(("numbers", "expected"), [(7, []), (8, ["number-mismatch"]), (6, ["number-mismatch"])])
-def test_the_last_number_is_the_highest(numbers: int, expected: list[str], events: list[Stored]) -> None:
-    """The last number given out is that of the highest stream: more means that streams are gone, less that it was set."""
-    verifier = ChainVerifier(head_of(events))
-    verifier.feed(events)
-    verifier.finish()
-    verifier.check_streams({event.stream: event.version for event in events}.items(), {"request-": numbers})
-    assert [one.kind.value for one in verifier.report().findings] == expected
-
-
 def test_stray_sealed_values_are_found_unless_their_event_is_missing(events: list[Stored]) -> None:
     """Sealed values without an event are a finding of their own just if no finding says that the event is missing."""
     head = head_of(events)
@@ -345,63 +237,8 @@ def test_times_may_stand_still_and_must_not_go_back(events: list[Stored]) -> Non
     assert found(verify(head_of(changed), changed)) == [("time-decreasing", 100)]
 
 
-@given(
-    st.dictionaries(st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True), VALUES, min_size=1, max_size=3), st.data()
-)
-def test_commitments_open_to_their_values_only(values: dict[str, Any], data: st.DataObject) -> None:
-    """For any JSON values, one or several: what was sealed opens, and nothing opens once anything is changed."""
-    salts = {name: f"{index:064x}" for index, name in enumerate(values)}
-    sealed = {name: commitment(name, bytes.fromhex(salts[name]), canonical(values[name])) for name in sorted(values)}
-    fields, salted = canonical(values), canonical(dict(salts))
-    assert open_sealed(sealed, salted, fields) == len(values)
-    name = data.draw(st.sampled_from(sorted(values)))
-    changed: list[tuple[dict[str, Any], bytes, bytes]] = [
-        (sealed, salted, canonical({**values, name: [values[name]]})),
-        (sealed, canonical({**salts, name: "f" * 64}), fields),
-        (sealed, canonical({**salts, name: salts[name][:-2]}), fields),
-        ({**sealed, name: "0" * 64}, salted, fields),
-        ({key: value for key, value in sealed.items() if key != name}, salted, fields),
-        (sealed, salted, canonical({**values, "zz_more": 1})),
-        (sealed, salted, fields.replace(b":", b": ", 1)),
-        (sealed, salted, fields[:-1]),
-        (sealed, salted, fields[:-1] + b"x"),
-    ]
-    for arguments in changed:
-        with pytest.raises(ValueError):  # noqa: PT011 - our own error, or JSON's, both a ValueError by contract
-            open_sealed(*arguments)
-
-
-def test_memory_is_flat() -> None:
-    """Fifty thousand rows, each in a stream of its own, take no more memory than one thousand."""
-
-    def peak(length: int) -> int:
-        """The most that is allocated at once while a chain of this length is made and checked."""
-        verifier = ChainVerifier(Head(ORIGIN, length, bytes(32), 0))
-        tracemalloc.start()
-        verifier.feed(_lone_streams(length))
-        _, most = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        assert not verifier.report().findings
-        return most
-
-    _lone_streams(1)
-    assert peak(50_000) < peak(1_000) + 20_000
-
-
-def _lone_streams(length: int) -> Any:
-    """A genuine chain, made as it goes, in which no stream has two events."""
-    link = next(chain_of(1)).prev_hash
-    for position in range(1, length + 1):
-        event = event_at(position, link, streams=length)
-        link = event.hash
-        yield event
-
-
 def test_a_finding_is_a_value(events: list[Stored]) -> None:
     """Reports and findings are frozen, so that what was found cannot be altered on the way."""
     report = verify(None, events)
     with pytest.raises(dataclasses.FrozenInstanceError):
         report.findings[0].position = 1  # type: ignore[misc]
-
-
-Tamper = Callable[[list[Stored], Head], Head | None]

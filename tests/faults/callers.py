@@ -1,0 +1,75 @@
+"""Callers that send one command after the other, each until it is acknowledged, whatever happens to the server."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from time import sleep
+
+import httpx
+
+from tests.api.served import check_ledger
+from tests.support import connect
+
+PAUSE_S = 0.02
+
+
+@dataclass
+class Callers:
+    """`base` is where the server is, and may change. `acknowledged` has the request's id by Idempotency-Key."""
+
+    base: str
+    token: str
+    acknowledged: dict[str, int] = field(default_factory=dict)
+    statuses: set[int] = field(default_factory=set)
+    broken: int = 0
+
+    @contextlib.contextmanager
+    def calling(self, threads: int = 6) -> Iterator[None]:
+        """Load, while the block runs; then until each caller's last command is acknowledged."""
+        done = threading.Event()
+        running = [threading.Thread(target=self._call, args=(f"caller-{n}", done)) for n in range(threads)]
+        for thread in running:
+            thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            for thread in running:
+                thread.join(120)
+                assert not thread.is_alive()
+
+    def _call(self, name: str, done: threading.Event) -> None:
+        number = 0
+        with httpx.Client(timeout=60) as client:
+            while not done.is_set():
+                number += 1
+                self._command(client, f"{name}-{number}")
+
+    def _command(self, client: httpx.Client, key: str) -> None:
+        headers = {"Authorization": f"Bearer {self.token}", "Idempotency-Key": key}
+        body = {"client_id": key, "risk_profile": "balanced", "amount_usd": 1, "notes": "under load"}
+        while key not in self.acknowledged:
+            try:
+                response = client.post(f"{self.base}/portfolio/recommendations", json=body, headers=headers)
+            except httpx.TransportError:
+                self.broken += 1
+                sleep(PAUSE_S)
+                continue
+            self.statuses.add(response.status_code)
+            if response.status_code == 202:
+                self.acknowledged[key] = response.json()["request_id"]
+
+    def check(self, url: str, at_least: int = 20) -> None:
+        """Each command is in the ledger once, under the id that its caller was told, whole; and nothing else is."""
+        assert len(self.acknowledged) >= at_least
+        events = [event for event in check_ledger(url) if event.type == "portfolio.requested"]
+        with connect(url) as conn:
+            clients = dict(conn.execute("SELECT stream, client_id FROM stream_clients").fetchall())
+            rows = dict(conn.execute("SELECT client_id, id FROM portfolio_requests").fetchall())
+        found = {clients[event.stream]: int(event.stream.removeprefix("request-")) for event in events}
+        assert found == self.acknowledged == rows
+        assert len(events) == len(found)
+        assert all(event.fields["notes"] == "under load" for event in events)

@@ -1,0 +1,135 @@
+"""kill -9 in the middle of a load, of the server's process and of PostgreSQL: what was acknowledged is there, once."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from time import sleep
+
+import psutil
+import psycopg
+import pytest
+
+from api.embedded import EmbeddedPostgres
+from projections.rebuild import ensure
+from schema.migrate import migrate
+from tests.api.program import serving
+from tests.api.served import ledger_copy, make_tokens, served, wait_for
+from tests.conftest import Template
+from tests.faults.callers import Callers
+from tests.support import connect
+
+LOAD_S = 1.0
+
+
+@pytest.fixture
+def ledger(server_url: str, template_database: Template) -> Iterator[str]:
+    """A ledger whose read models are there."""
+    with ledger_copy(server_url, template_database) as url:
+        yield url
+
+
+def head(url: str) -> int:
+    """The newest position."""
+    with connect(url) as conn:
+        row = conn.execute("SELECT position FROM head").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def caught_up(url: str) -> bool:
+    """Whether every read model has everything."""
+    with connect(url) as conn:
+        row = conn.execute("SELECT bool_and(p.position = h.position) FROM projections p, head h").fetchone()
+    return row == (True,)
+
+
+def kill_server_under_load(url: str, kills: int) -> None:
+    """Server after server is killed -9 and started again, while callers go on; each has a worker that answers them."""
+    callers = Callers("http://127.0.0.1:9", make_tokens(url)["advisor"])
+    with contextlib.ExitStack() as last:
+        with callers.calling():
+            for left in reversed(range(kills + 1)):
+                server = last.enter_context(serving("--database-url", url))
+                callers.base, before = server.base, head(url)
+                wait_for("load", lambda before=before: head(url) > before + 20)
+                sleep(LOAD_S)
+                if left:
+                    server.process.kill()
+                    server.process.wait()
+        assert callers.broken > 0
+        assert callers.statuses == {202}
+        # Nobody writes any more but the workers, of which some were killed after claiming.
+        wait_for("the read models", lambda: caught_up(url))
+        callers.check(url)
+
+
+def kill_postgres(server: EmbeddedPostgres) -> None:
+    """kill -9 of the postmaster and of all its children."""
+    pid = int((server.data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
+    postmaster = psutil.Process(pid)
+    processes = [postmaster, *postmaster.children(recursive=True)]
+    for process in processes:
+        process.kill()
+    psutil.wait_procs(processes, timeout=30)
+
+
+def kill_postgres_under_load(folder: Path, kills: int) -> None:
+    """PostgreSQL is killed -9 and started again, while callers go on; the application is not restarted."""
+    with EmbeddedPostgres(folder) as server:
+        with psycopg.connect(server.url, autocommit=True) as conn:
+            migrate(conn)
+        ensure(server.url)
+        with served(server.url, patience_s=1.0) as api:
+            callers = Callers(api.base, api.tokens["advisor"])
+            with callers.calling():
+                for _ in range(kills):
+                    before = head(server.url)
+                    wait_for("load", lambda before=before: head(server.url) > before + 20)
+                    sleep(LOAD_S)
+                    kill_postgres(server)
+                    sleep(LOAD_S)
+                    server.ensure_running()
+                before = head(server.url)
+                wait_for("load", lambda: head(server.url) > before + 20)
+            assert callers.statuses == {202, 503}
+            assert callers.broken == 0
+            assert api.get("/portfolio/requests").status_code == 200
+            callers.check(server.url)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A short path outside pytest's own folders, which as root shut out the server's account."""
+    path = Path(tempfile.mkdtemp(prefix="advice-ledger-"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+def test_the_server_is_killed(ledger: str) -> None:
+    """kill -9 of the process under load: after the restart each acknowledged command is there exactly once."""
+    kill_server_under_load(ledger, 1)
+
+
+def test_postgres_is_killed(folder: Path) -> None:
+    """kill -9 of PostgreSQL under load: 503 meanwhile, then all goes on, and nothing acknowledged is lost."""
+    kill_postgres_under_load(folder, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_server_is_killed_again_and_again(ledger: str) -> None:
+    """The same, eight times."""
+    kill_server_under_load(ledger, 8)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_postgres_is_killed_again_and_again(folder: Path) -> None:
+    """The same, eight times."""
+    kill_postgres_under_load(folder, 8)

@@ -100,13 +100,17 @@ BY_SQLSTATE: dict[str, type[LedgerError]] = {
     "22P05": InvalidEvent,  # U+0000 in a string
     "22023": InvalidEvent,  # JSON of another kind than an object, or a salt that is not hex
 }
+# Where one SQLSTATE says too little.
+BY_CONSTRAINT: dict[str, type[LedgerError]] = {
+    "events_stream_version_key": VersionConflict,  # a stream that was to get this number is there already
+}
 
 
 def from_database(error: psycopg.Error) -> LedgerError | None:
     """The ledger's own error for one that the database raised; None where it has no meaning here."""
     if isinstance(error, psycopg.OperationalError):
         return Unavailable("the database does not answer; try again")
-    kind = BY_SQLSTATE.get(error.sqlstate or "")
+    kind = BY_CONSTRAINT.get(error.diag.constraint_name or "") or BY_SQLSTATE.get(error.sqlstate or "")
     message = error.diag.message_primary or "refused by the database"
     if kind is None:
         return None

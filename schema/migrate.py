@@ -39,6 +39,10 @@ class NewerSchema(MigrationError):
     """The database has migrations that this version does not know."""
 
 
+class BadOrigin(MigrationError):
+    """This cannot be a ledger's name."""
+
+
 class NotPermitted(MigrationError):
     """The login may not create what the ledger needs."""
 
@@ -76,6 +80,10 @@ def migrate(conn: psycopg.Connection, *, schema: str = "ledger", origin: str | N
             _grant(conn, schema)
             origin = _name_ledger(conn, origin)
         set_search_path(conn, schema)
+    except psycopg.errors.CheckViolation as error:
+        raise BadOrigin(
+            f"{origin!r} cannot name a ledger: up to 200 characters without space, plus or control character"
+        ) from error
     except psycopg.errors.InsufficientPrivilege as error:
         raise NotPermitted(
             f"the database login may not do this: {error.diag.message_primary}; migrate with a login that may "

@@ -167,7 +167,7 @@ class Findings:
     def add(
         self, kind: Kind, position: int, message: str, last_position: int | None = None, unless: tuple[int, ...] = ()
     ) -> int:
-        """Notes a finding and returns its key. It will be dropped if an event at a position of `unless` was rewritten."""
+        """Notes a finding and returns its key. It is dropped if an event at a position in `unless` was rewritten."""
         self._keys += 1
         if self.full:
             self.more += 1

@@ -11,7 +11,7 @@ from hashlib import sha256
 import psycopg
 import pytest
 
-from api import auth, tokens
+from api import tokens
 from api.tokens import AlreadyRevoked, BadName, Counts, NameTaken, UnknownName, UnknownRole
 from tests.support import Connection, connect
 
@@ -53,9 +53,8 @@ def test_its_bearer_has_its_name_and_role_until_it_is_revoked(owner: Connection,
     assert who(owner, token) == []
 
 
-def test_the_roles_are_those_of_the_api_and_of_the_database(owner: Connection) -> None:
+def test_the_roles_are_those_of_the_database(owner: Connection) -> None:
     """One list of roles, wherever it is written down."""
-    assert tokens.ROLES == auth.ROLES
     row = owner.execute(
         "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'tokens_role_check'"
     ).fetchone()

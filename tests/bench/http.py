@@ -6,8 +6,10 @@ import statistics
 from collections.abc import Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
+import psutil
 import psycopg
 
 from api import tokens
@@ -30,14 +32,19 @@ ASKED = {
 
 @dataclass
 class Side:
-    """One server: where it listens, what it is sent, and what came of each round."""
+    """One server: where it listens, what it is sent, and what came of each round.
+
+    `cpu_us`: processor time of the server's process for a request; the database's is not in it.
+    """
 
     kind: Kind
     port: int
+    pid: int
     headers: dict[str, str] = field(default_factory=dict)
     rates: list[float] = field(default_factory=list)
     p50_ms: list[float] = field(default_factory=list)
     p99_ms: list[float] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
     answered: int = 0
 
 
@@ -48,17 +55,18 @@ def measure(bench: Bench) -> list[Figure]:
         token = _prepare(url, plain_url)
         with running("ledger", url) as ours, running("plain", plain_url) as plain, running("echo", url) as echo:
             sides = {
-                "ledger": Side("ledger", ours, {"Authorization": f"Bearer {token}"}),
-                "plain": Side("plain", plain),
-                "echo": Side("echo", echo),
+                "ledger": Side("ledger", *ours, {"Authorization": f"Bearer {token}"}),
+                "plain": Side("plain", *plain),
+                "echo": Side("echo", *echo),
             }
             _rounds(bench, sides)
         _check_recorded(url, plain_url, sides)
     mine = sides["ledger"]
-    detail = {
+    detail: dict[str, Any] = {
         "connections": CONNECTIONS,
         "p50_ms": {name: statistics.median(side.p50_ms) for name, side in sides.items()},
         "p99_ms": {name: statistics.median(side.p99_ms) for name, side in sides.items()},
+        "server_cpu_us": {name: statistics.median(side.cpu_us) for name, side in sides.items()},
     }
     return [
         beside(3, what, "requests/s", mine.rates, peer, sides[name].rates, Target("at least", bound), **detail)
@@ -89,13 +97,21 @@ def _rounds(bench: Bench, sides: Mapping[str, Side]) -> None:
 
 def _round(generator: Executor, side: Side, body: bytes, seconds: float, *, counts: bool) -> None:
     asked = (side.port, side.headers, body, CONNECTIONS, seconds, side.answered)
+    before_s = _cpu_s(side.pid)
     found = generator.submit(load.run, *asked).result()
+    cpu_s = _cpu_s(side.pid) - before_s
     assert set(found.status) == {202}, f"{side.kind} answered {found.status}"
     side.answered += len(found.latencies_ms)
     if counts:
         side.rates.append(found.rate)
         side.p50_ms.append(quantile(found.latencies_ms, 0.5))
         side.p99_ms.append(quantile(found.latencies_ms, 0.99))
+        side.cpu_us.append(cpu_s / len(found.latencies_ms) * 1e6)
+
+
+def _cpu_s(pid: int) -> float:
+    used = psutil.Process(pid).cpu_times()
+    return float(used.user + used.system)
 
 
 def _check_recorded(url: str, plain_url: str, sides: Mapping[str, Side]) -> None:

@@ -29,11 +29,10 @@ Connection = psycopg.Connection[Any]
 # At most so many events in one step, so that a step, and the wait of a reader for it, stays short.
 STEP_EVENTS = 5000
 
-# For a transaction that folds few streams, by statements that may have been prepared when the tables were empty.
-FEW_STREAMS = (
-    "SET LOCAL enable_seqscan = off; SET LOCAL enable_nestloop = off; SET LOCAL jit = off;"
-    " SET LOCAL plan_cache_mode = force_generic_plan"
-)
+# For a transaction that folds few streams: through their indexes.
+FEW_STREAMS = "SET LOCAL enable_seqscan = off; SET LOCAL enable_nestloop = off; SET LOCAL jit = off"
+# And keeps the plan that was made once, perhaps when the tables were empty: it is the only one, so it stays right.
+STEP_AFTER_STEP = FEW_STREAMS + "; SET LOCAL plan_cache_mode = force_generic_plan"
 # For a transaction that folds everything.
 ALL_STREAMS = "SET LOCAL enable_nestloop = off; SET LOCAL jit = off; SET LOCAL work_mem = '128MB'"
 
@@ -134,7 +133,7 @@ def described(error: psycopg.Error) -> str:
 
 def apply(conn: Connection, read_model: Projection, after: int, upto: int) -> None:
     """Brings the table from `after` to `upto`, in the caller's transaction: folds the touched streams anew."""
-    conn.execute(FEW_STREAMS, prepare=False)
+    conn.execute(STEP_AFTER_STEP, prepare=False)
     streams = [row[0] for row in conn.execute(TOUCHED_STREAMS, [after, upto], prepare=True)]
     given = {"streams": streams, "upto": upto}
     for statement in read_model.replace_touched:

@@ -42,6 +42,8 @@ class Projector(threading.Thread):
         )
         self._channel = schema
         self._stopping = threading.Event()
+        self._troubled = False
+        # How many events a read model's next step may have: fewer after a failure, to find the one that it is about.
         self._most = dict.fromkeys((found.name for found in PROJECTIONS), STEP_EVENTS)
 
     def stop(self) -> None:
@@ -57,8 +59,7 @@ class Projector(threading.Thread):
                     conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
                     self._follow(conn)
             except psycopg.Error as error:  # it does not answer, or has no ledger yet
-                log.warning("projector: the database does not serve it (%s); trying again", type(error).__name__)
-                self._stopping.wait(RECONNECT_PAUSE_S)
+                self._complain("the database does not serve the projector", error)
 
     def _follow(self, conn: Connection) -> None:
         while not self._stopping.is_set():
@@ -92,10 +93,18 @@ class Projector(threading.Thread):
         except psycopg.OperationalError as error:
             if conn.broken:
                 raise
-            log.warning("projection %s: %s; trying again", name, described(error))
+            self._complain(f"projection {name}", error)
             return False
+        self._troubled = False
         self._most[name] = min(STEP_EVENTS, self._most[name] * 2)
         return moved is not None
+
+    def _complain(self, what: str, error: psycopg.Error) -> None:
+        """Once, not four times a second for as long as the trouble lasts; and waits before the next try."""
+        if not self._troubled:
+            log.warning("%s: %s; trying again until it works", what, described(error))
+        self._troubled = True
+        self._stopping.wait(RECONNECT_PAUSE_S)
 
 
 def _drain(conn: Connection, *, timeout_s: float, most: int | None = None) -> int:

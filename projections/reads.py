@@ -17,7 +17,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from ledger.errors import InvalidEvent, Unavailable
-from projections.engine import ONE_CLIENT, ONE_STREAM, TOUCHED, Projection
+from projections.engine import FEW_STREAMS, ONE_CLIENT, ONE_STREAM, TOUCHED, Projection
 
 AsyncConnection = psycopg.AsyncConnection[Any]
 
@@ -101,12 +101,15 @@ async def rows(
     given = {**filters, "upto": moment.position, "stream": moment.stream}
     if moment.position is None:
         found = await _select(conn, _table(read_model), filters, given, limit)
-    elif moment.stream is not None:
-        found = await _select(conn, read_model.rows(ONE_STREAM), filters, given, limit)
-    elif "client_id" in filters:
-        found = await _select(conn, read_model.rows(ONE_CLIENT), filters, given, limit)
     else:
-        found = await _windows(conn, read_model, filters, moment.position, limit)
+        async with conn.transaction():
+            await conn.execute(FEW_STREAMS, prepare=False)
+            if moment.stream is not None:
+                found = await _select(conn, read_model.rows(ONE_STREAM), filters, given, limit)
+            elif "client_id" in filters:
+                found = await _select(conn, read_model.rows(ONE_CLIENT), filters, given, limit)
+            else:
+                found = await _windows(conn, read_model, filters, moment.position, limit)
     for row in found:
         del row["stream"]
     return found

@@ -8,6 +8,7 @@ One rebuild at a time (an advisory lock); its read models are built side by side
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -38,11 +39,16 @@ BULK = {
     "work_mem": "128MB",
 }
 
+# Not the read model's fault.
+NOT_OURS = (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction)
+
+log = logging.getLogger(__name__)
+
 Progress = Callable[[str, int, int], None]
 
 
 class RebuildFailed(Exception):
-    """A read model could not be rebuilt; the one in use stays. The message says what to do, and holds no values."""
+    """A read model could not be rebuilt; the one in use stays. The message says why, and holds no values of events."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +73,19 @@ def outdated(conn: Connection) -> list[Projection]:
 
 
 def ensure(url: str, *, schema: str = "ledger", on_progress: Progress | None = None) -> list[RebuildReport]:
-    """Rebuilds what is outdated, nothing else. Quick when all is well. Raises what rebuild() raises."""
+    """Rebuilds what is outdated, nothing else. Quick when all is well.
+
+    One that cannot be rebuilt keeps nobody from starting: it stands still, with the reason recorded and logged.
+    """
     with _connected(url, schema) as conn:
         if not outdated(conn):
             return []
         with _alone(conn, schema):
             todo = outdated(conn)  # again: another server that was starting may have done it meanwhile
-            return _rebuild_all(url, todo, schema, on_progress)
+            reports, failed = _rebuild_all(url, todo, schema, on_progress)
+    for failure in failed:
+        log.error("read model %s", failure)
+    return reports
 
 
 def rebuild(
@@ -81,21 +93,36 @@ def rebuild(
 ) -> list[RebuildReport]:
     """Rebuilds these read models. `on_progress(name, stages done, stages in all)` is called by one thread at a time.
 
-    Raises RebuildFailed or psycopg.Error when one cannot be rebuilt; the others are rebuilt all the same.
+    Raises RebuildFailed when one cannot be rebuilt; the others are rebuilt all the same. Raises psycopg.Error.
     """
     with _connected(url, schema) as conn, _alone(conn, schema):
-        return _rebuild_all(url, read_models, schema, on_progress)
+        reports, failed = _rebuild_all(url, read_models, schema, on_progress)
+    if failed:
+        raise RebuildFailed("; ".join(str(failure) for failure in failed))
+    return reports
 
 
 def _rebuild_all(
     url: str, read_models: list[Projection], schema: str, on_progress: Progress | None
-) -> list[RebuildReport]:
-    if not read_models:
-        return []
-    with ThreadPoolExecutor(len(read_models)) as pool:
-        lock = threading.Lock()
-        running = [pool.submit(_Rebuild(url, found, schema, on_progress, lock).run) for found in read_models]
-    return [future.result() for future in running]
+) -> tuple[list[RebuildReport], list[RebuildFailed]]:
+    """Side by side. Ends early, leaving things as they were, when the caller is interrupted."""
+    reports: list[RebuildReport] = []
+    failed: list[RebuildFailed] = []
+    lock = threading.Lock()
+    builds = [_Rebuild(url, found, schema, on_progress, lock) for found in read_models]
+    with ThreadPoolExecutor(max(1, len(builds))) as pool:
+        running = [pool.submit(build.run) for build in builds]
+        try:
+            for future in running:
+                try:
+                    reports.append(future.result())
+                except RebuildFailed as failure:
+                    failed.append(failure)
+        except BaseException:
+            for build in builds:
+                build.stop()
+            raise
+    return reports, failed
 
 
 @contextmanager
@@ -129,25 +156,36 @@ class _Rebuild:
         self._on_progress = on_progress
         self._lock = lock
         self._done = 0
+        self._stopped = False
+        self._connections: list[Connection] = []
+
+    def stop(self) -> None:
+        """Ends run() with an error, soon. From another thread."""
+        self._stopped = True
+        for conn in self._connections:
+            if not conn.closed:
+                conn.cancel_safe()
 
     def run(self) -> RebuildReport:
         """All stages. What was half built is dropped when one fails."""
-        name = self._read_model.name
-        with _connected(self._url, self._place.schema) as conn:
+        with self._connected() as conn:
             try:
                 return self._run(conn)
-            except swap.TableBusy:
-                raise RebuildFailed(f"{name}: long reads kept the table busy; try again") from None
-            except psycopg.errors.DependentObjectsStillExist:
-                raise RebuildFailed(f"{name}: a view or a key depends on the table; drop it first") from None
-            except psycopg.Error as error:
-                if passing(error) or isinstance(error, psycopg.errors.InsufficientPrivilege):
+            except (swap.TableBusy, psycopg.Error) as error:
+                if isinstance(error, psycopg.Error) and (passing(error) or isinstance(error, NOT_OURS)):
                     raise
-                stand_still(conn, self._read_model, f"the rebuild failed: {described(error)}")
-                raise RebuildFailed(f"{name}: the rebuild failed: {described(error)}") from None
+                reason = f"the rebuild failed: {_why(error)}"
+                _record(conn, self._read_model, reason)
+                raise RebuildFailed(f"{self._read_model.name}: {reason}") from None
             finally:
                 if not conn.broken:
                     conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self._place.staged))
+
+    @contextmanager
+    def _connected(self, **settings: str) -> Iterator[Connection]:
+        with _connected(self._url, self._place.schema, **settings) as conn:
+            self._connections.append(conn)
+            yield conn
 
     def _run(self, conn: Connection) -> RebuildReport:
         conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self._place.staged))
@@ -169,7 +207,7 @@ class _Rebuild:
         insert = sql.SQL("INSERT INTO {} {}").format(self._place.staged, self._read_model.rows(PART))
 
         def fill(part: int) -> None:
-            with _connected(self._url, self._place.schema, synchronous_commit="off") as conn:
+            with self._connected(synchronous_commit="off") as conn:
                 conn.execute(insert, {"upto": upto, "parts": PARTS, "part": part})
 
         with ThreadPoolExecutor(PARTS) as pool:
@@ -178,6 +216,8 @@ class _Rebuild:
                 self._report()
 
     def _report(self) -> None:
+        if self._stopped:
+            raise RebuildFailed(f"{self._read_model.name}: interrupted")
         self._done += 1
         if self._on_progress is not None:
             with self._lock:
@@ -190,8 +230,17 @@ class _Rebuild:
         return RebuildReport(self._read_model.name, row[0], row[1], differing)
 
 
-def stand_still(conn: Connection, read_model: Projection, reason: str) -> None:
-    """Records why there is no table of today's SQL. One that is there and follows the chain is let be."""
+def _why(error: swap.TableBusy | psycopg.Error) -> str:
+    match error:
+        case swap.TableBusy():
+            return "long reads kept its table busy; try again"
+        case psycopg.errors.DependentObjectsStillExist():
+            return "a view or a key depends on its table; drop that first"
+    return described(error)
+
+
+def _record(conn: Connection, read_model: Projection, reason: str) -> None:
+    """Writes down why there is no table of today's SQL. One that is there, and follows the chain, is let be."""
     conn.execute(
         "INSERT INTO projections (name, position, digest, error) VALUES (%s, 0, %s, %s) ON CONFLICT (name)"
         " DO UPDATE SET error = excluded.error WHERE projections.digest <> excluded.digest",

@@ -4,6 +4,7 @@ Tests that use a server get the marker `database` by themselves. ADVICE_LEDGER_D
 role must be able to create databases and roles); without it an embedded PostgreSQL serves the whole run.
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -82,13 +83,20 @@ def template_database(server_url: str) -> Iterator[Template]:
 @pytest.fixture
 def database_url(server_url: str, template_database: Template, request: pytest.FixtureRequest) -> Iterator[str]:
     """A fresh, empty, migrated ledger for one test, checked by `verify_after` when the test is over."""
+    with ledger_copy(server_url, template_database, verify=request.node.get_closest_marker("tampers") is None) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def ledger_copy(server_url: str, template: Template, *, verify: bool = True) -> Iterator[str]:
+    """A fresh copy of the template, gone afterwards."""
     name = f"test_{uuid.uuid4().hex}"
     url = make_conninfo(server_url, dbname=name)
     with psycopg.connect(server_url, autocommit=True) as admin:
-        _create(admin, name, template_database)
+        _create(admin, name, template)
         try:
             yield url
-            if request.node.get_closest_marker("tampers") is None:
+            if verify:
                 verify_after(url)
         finally:
             _drop(admin, name)

@@ -62,7 +62,7 @@ async def readyz(request: Request) -> Response:
     """Whether the database answers and every read model follows."""
     ledger: Ledger = request.app.state.ledger
     try:
-        state = _readiness(await ledger.readers.run(_rows))
+        state = _readiness(await ledger.readers.run(_rows, within_s=ledger.patience_s))
     except Unavailable as error:
         state = Readiness(
             status="not ready", reasons=[str(error)], origin=None, position=None, hash=None, projections=[]

@@ -54,7 +54,8 @@ class Streams:
 def _split(stream: str) -> tuple[str, int]:
     """Category and number of a stream's name, as in "request-" and 7; number 0 if it has none."""
     head, hyphen, digits = stream.rpartition("-")
-    return head + hyphen, int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 19 else 0
+    proper = digits.isascii() and digits.isdecimal() and len(digits) < 19 and digits[0] != "0"
+    return head + hyphen, int(digits) if proper else 0
 
 
 def report_odd(findings: Findings, odd: Iterable[OddVersion]) -> None:

@@ -63,7 +63,9 @@ BEGIN
         FROM (SELECT l.*,
                      (SELECT e.position FROM events e WHERE e.id = l.id) AS replays,
                      (SELECT max(e.version) FROM events e WHERE e.stream = l.stream) AS stored,
-                     (SELECT s.last FROM stream_numbers s WHERE s.category = l.stream) AS number
+                     CASE WHEN right(l.stream, 1) = '-' THEN coalesce(
+                         (SELECT s.last FROM stream_numbers s WHERE s.category = l.stream), last_number(l.stream)
+                     ) END AS number
               FROM parse_batch(batch) l) p
         ORDER BY p.line
     LOOP
@@ -85,7 +87,7 @@ BEGIN
         canonical := entry.body;
         current := coalesce(entry.stored, 0) + entry.nth - 1;
         IF right(target, 1) = '-' THEN
-            target := target || coalesce(entry.number, 0) + entry.nth;
+            target := target || entry.number + entry.nth;
             canonical := name_stream(canonical, entry.stream, entry.type, target);
             current := 0;
         END IF;
@@ -126,8 +128,8 @@ BEGIN
         IF sealing THEN
             PERFORM record_sealed(positions, streams, salts, fields);
         END IF;
-        IF true = ANY (numbered) THEN
-            PERFORM record_numbers(streams, numbered);
+        IF 1 = ANY (versions) THEN
+            PERFORM record_numbers(streams, versions, numbered);
         END IF;
         UPDATE head SET position = last, hash = link, recorded_at = at;
         PERFORM pg_notify(current_schema(), last::text);

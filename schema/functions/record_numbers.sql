@@ -1,12 +1,18 @@
--- Remembers the numbers that append() gave to new streams in this batch. Called under its lock.
-CREATE OR REPLACE FUNCTION record_numbers(streams text[], numbered boolean[])
+-- Remembers the highest number of each category that append() has given numbers in, with the new streams of this batch:
+-- those it named itself ("numbered") and those that came with a number of their own. Called under its lock.
+CREATE OR REPLACE FUNCTION record_numbers(streams text[], versions bigint[], numbered boolean[])
 RETURNS void
 LANGUAGE sql
 AS $$
-    INSERT INTO stream_numbers (category, last)
-    SELECT regexp_replace(s.stream, '[0-9]+$', '') AS category, max(substring(s.stream FROM '[0-9]+$')::bigint)
-    FROM unnest(streams, numbered) AS s (stream, numbered)
-    WHERE s.numbered
-    GROUP BY 1
-    ON CONFLICT (category) DO UPDATE SET last = excluded.last
+    INSERT INTO stream_numbers AS known (category, last)
+    SELECT f.category, max(stream_number(f.stream, f.category))
+    FROM (
+        SELECT s.stream, rtrim(s.stream, '0123456789') AS category, s.numbered
+        FROM unnest(streams, versions, numbered) AS s (stream, version, numbered)
+        WHERE s.version = 1
+    ) f
+    WHERE f.numbered OR EXISTS (SELECT FROM stream_numbers k WHERE k.category = f.category)
+    GROUP BY f.category
+    HAVING max(stream_number(f.stream, f.category)) IS NOT NULL
+    ON CONFLICT (category) DO UPDATE SET last = excluded.last WHERE known.last < excluded.last
 $$;

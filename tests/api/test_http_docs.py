@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
+from itertools import pairwise
 from pathlib import Path
+
+import httpx
 
 from api.app import MAX_REQUEST_BYTES, create_app
 from api.errors import PROBLEMS
 from api.settings import AppSettings
 from schema.events import Constraints, PortfolioRequested, RecommendationRecorded
+from tests.api.served import Api
 
 TEXT = (Path(__file__).parents[2] / "docs" / "http.md").read_text("utf-8")
 DOCUMENT = create_app(AppSettings("postgresql://nowhere")).openapi()
@@ -58,6 +63,30 @@ def test_every_column_is_documented() -> None:
     for name in ("PortfolioRequest", "Recommendation", "ProjectionState", "Readiness", "EventSchema"):
         for column in DOCUMENT["components"]["schemas"][name]["properties"]:
             assert f"`{column}`" in TEXT, column
+
+
+def test_the_examples_work(fresh_api: Api) -> None:
+    """Each curl, in its order on a fresh ledger, succeeds; the first answers what the text says."""
+    statuses, bodies = [], []
+    for command in re.findall(r"^curl (?:.*\\\n)*.*", TEXT, re.MULTILINE):
+        response = run(fresh_api, command.replace("\\\n", " "))
+        statuses.append(response.status_code)
+        bodies.append(response.text)
+    assert statuses == [202, 201, 200, 200, 200]
+    assert f"\n{bodies[0]}\n" in TEXT
+
+
+def run(api: Api, command: str) -> httpx.Response:
+    """What curl would do for this command."""
+    words = shlex.split(
+        command.replace('"$A"', "advisor").replace('"$G"', "agent").replace("http://127.0.0.1:8000", "")
+    )
+    [path] = [word for word in words if word.startswith("/")]
+    given = list(pairwise(words))
+    [role] = [value for name, value in given if name == "-H" and value in api.tokens]
+    headers = dict(value.split(": ") for name, value in given if name == "-H" and value not in api.tokens)
+    body = next((value for name, value in given if name == "-d"), None)
+    return api.call("POST" if body else "GET", path, role, headers=headers, content=body)
 
 
 def test_limits_are_the_ones_documented() -> None:

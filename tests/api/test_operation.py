@@ -59,6 +59,7 @@ def test_not_ready_when_a_read_model_stands_still(fresh_api: Api) -> None:
     assert len(fresh_api.items("/portfolio/requests")) == 2
 
 
+@pytest.mark.usefixtures("template_database")  # a ledger on the same server: the roles are there, the tables are not
 def test_a_database_without_a_ledger(server_url: str) -> None:
     """Before `migrate`, everything that needs the database is a 503 that says so, and nothing is a 500."""
     with scratch_database(server_url) as url, served(url, tokens=dict.fromkeys(("advisor", "auditor"), "x")) as api:

@@ -272,6 +272,13 @@ def test_unknown_values_of_filters_are_refused(api: Api) -> None:
         assert fields(problem(api.get("/recommendations", **{name: value}), 422, "invalid")) == [name]
 
 
+def test_a_parameter_twice(api: Api) -> None:
+    """Of a parameter that stands twice the last counts, as docs/http.md says."""
+    request_id = api.asked(client_id="twice")
+    response = api.call("GET", "/portfolio/requests?client_id=nobody&client_id=twice", "auditor")
+    assert ids(response.json()["items"]) == [request_id]
+
+
 def test_a_cursor_beyond_the_ledger_is_refused(api: Api) -> None:
     """A cursor pinned to a position that is not there cannot have come from here."""
     cursor = encode_cursor(1, api.head()[0] + 1000)

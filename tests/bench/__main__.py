@@ -53,6 +53,8 @@ def main(arguments: list[str] | None = None) -> None:
         found = run(bench, given.rows)
     about["took_s"] = round(perf_counter() - started)
     figures.write(given.json, found, about)
+    if given.markdown:
+        given.markdown.write_text(figures.markdown(found, about), "utf-8")
     figures.show(found, Console(width=None if sys.stdout.isatty() else 160))
     progress.print(f"written to {given.json}")
 
@@ -65,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=_at_least_one, default=5, help="rounds of rows 1 to 3, each side in turn (default 5)")
     add("--seconds", type=float, default=5.0, help="length of an HTTP round; twice that of the lag (default 5)")
     add("--json", type=Path, default=Path("bench.json"), help="file to write (default bench.json)")
+    add("--markdown", type=Path, help="file to write the table to, as docs/benchmarks.md has it")
     return parser
 
 

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 from eventsourcing.application import Application
 from eventsourcing.dispatch import singledispatchmethod
 from eventsourcing.domain import Aggregate, event
@@ -16,7 +17,6 @@ from eventsourcing.persistence import StoredEvent, Tracking
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore, PostgresTrackingRecorder
 from eventsourcing.projection import Projection, ProjectionRunner
 from eventsourcing.utils import get_topic
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
@@ -29,15 +29,16 @@ BATCH = 100
 
 def environment(url: str) -> dict[str, str]:
     """The package's settings for a database."""
-    parts = conninfo_to_dict(url)
-    return {
-        "PERSISTENCE_MODULE": "eventsourcing.postgres",
-        "POSTGRES_DBNAME": str(parts["dbname"]),
-        "POSTGRES_HOST": str(parts["host"]),
-        "POSTGRES_PORT": str(parts.get("port", "5432")),
-        "POSTGRES_USER": str(parts["user"]),
-        "POSTGRES_PASSWORD": str(parts.get("password", "")),
-    }
+    with psycopg.connect(url) as conn:
+        found = conn.info
+        return {
+            "PERSISTENCE_MODULE": "eventsourcing.postgres",
+            "POSTGRES_DBNAME": found.dbname,
+            "POSTGRES_HOST": found.host,
+            "POSTGRES_PORT": str(found.port),
+            "POSTGRES_USER": found.user,
+            "POSTGRES_PASSWORD": found.password,
+        }
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -84,23 +84,22 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+COLUMNS = ("row", "what", "figure", "peer figure", "ratio", "target", "peer or limit", "met")
+
+
 def show(figures: Sequence[Figure], console: Console) -> None:
     """Prints the table."""
     table = Table(title="Section 7, measured side by side", title_justify="left")
-    for name in ("row", "what"):
-        table.add_column(name, overflow="fold")
-    for name in ("figure", "peer figure", "ratio", "target"):
-        table.add_column(name, justify="right", overflow="fold")
-    table.add_column("peer or limit", overflow="fold")
-    table.add_column("met")
+    for name in COLUMNS:
+        table.add_column(name, justify="right" if name in COLUMNS[2:6] else "left", overflow="fold")
     for found in figures:
-        table.add_row(*cells(found))
+        *plain, met = cells(found)
+        table.add_row(*plain, {"yes": "[green]yes[/]", "no": "[red]no[/]"}.get(met, met))
     console.print(table)
 
 
 def cells(found: Figure) -> tuple[str, ...]:
     """A figure as the table's columns."""
-    met = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[found.met]
     return (
         str(found.row),
         found.what,
@@ -109,8 +108,26 @@ def cells(found: Figure) -> tuple[str, ...]:
         "" if found.ratio is None else number(found.ratio),
         "" if found.target is None else str(found.target),
         found.peer,
-        met,
+        {True: "yes", False: "no", None: ""}[found.met],
     )
+
+
+def markdown(figures: Sequence[Figure], about: Mapping[str, Any]) -> str:
+    """Machine and table as they stand in docs/benchmarks.md."""
+    machine, server, options = about["machine"], about["server"], about["options"]
+    where = (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}; 8 kB made"
+        f" durable in {machine['fdatasync_8kb_ms']} ms; load average {machine['load_average_at_start']:.1f} at the"
+        f" start. Python {about['python']}, PostgreSQL {server['version']}, {options['events']:,} events."
+    )
+    lines = [
+        where,
+        "",
+        "| " + " | ".join(COLUMNS) + " |",
+        "|" + "---|" * len(COLUMNS),
+        *("| " + " | ".join(cells(found)) + " |" for found in figures),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def write(path: Path, figures: Sequence[Figure], about: dict[str, Any]) -> None:

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from ledger.envelope import encode
 from tests.bench import __main__ as command
-from tests.bench import live, workload
+from tests.bench import live, machine, workload
 from tests.bench.bench import Bench, Options
-from tests.bench.figures import Figure, Target, beside, number, quantile, show, write
+from tests.bench.figures import Figure, Target, beside, markdown, number, quantile, show, write
 from tests.bench.workload import BATCH, CHUNK, chunks, history, plan
 
 TINY = Options(events=200, seconds=0.2, rounds=2)
@@ -19,11 +19,13 @@ TINY = Options(events=200, seconds=0.2, rounds=2)
 def test_every_row_is_measured(server_url: str, tmp_path: Path) -> None:
     """Each row runs through and gives its figures, each with a target or beside a peer, as table and JSON."""
     bench = Bench(server_url, TINY, Console(stderr=True))
+    about = {"options": vars(TINY), **machine.describe(server_url)}
     found = command.run(bench, command.ROWS)
     assert {figure.row for figure in found} == set(range(1, 8))
     assert all(figure.value >= 0 and (figure.peer or figure.target) for figure in found)
     show(found, Console(width=160))
-    write(tmp_path / "bench.json", found, {"options": vars(TINY)})
+    assert markdown(found, about).count("\n") == 4 + len(found)
+    write(tmp_path / "bench.json", found, about)
     written = json.loads((tmp_path / "bench.json").read_text())
     assert [row["what"] for row in written["figures"]] == [figure.what for figure in found]
 

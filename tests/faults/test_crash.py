@@ -22,7 +22,7 @@ from tests.conftest import Template
 from tests.faults.callers import Callers
 from tests.support import connect
 
-LOAD_S = 1.0
+LOAD_S = 0.6
 
 
 @pytest.fixture

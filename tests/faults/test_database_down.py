@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import uuid
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,8 @@ import httpx
 import psutil
 import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from api.agents.protocol import AgentAnswer, AgentRequest
 from api.embedded import EmbeddedPostgres
@@ -26,13 +29,13 @@ from tests.faults.callers import Callers
 from tests.faults.workers import Does, fine, working
 from tests.support import connect
 
-PATIENCE_S = 1.0
+PATIENCE_S = 0.7
 SLACK_S = 4.0  # what a busy machine may add
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL of this test's own, with a ledger in it."""
+    """A PostgreSQL of these tests' own, which they stop and start, with a ledger to copy."""
     folder = Path(tempfile.mkdtemp(prefix="advice-ledger-"))
     try:
         with EmbeddedPostgres(folder, settings={"fsync": "off"}) as found:
@@ -45,11 +48,21 @@ def server() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture
-def api(server: EmbeddedPostgres) -> Iterator[Api]:
-    """The application on that server, with little patience."""
-    with served(server.url, patience_s=PATIENCE_S) as found:
+def ledger(server: EmbeddedPostgres) -> str:
+    """A fresh ledger on that server, which goes with it."""
+    server.ensure_running()
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(make_conninfo(server.url, dbname="postgres"), autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE advice_ledger").format(sql.Identifier(name)))
+    return make_conninfo(server.url, dbname=name)
+
+
+@pytest.fixture
+def api(ledger: str) -> Iterator[Api]:
+    """The application on it, with little patience."""
+    with served(ledger, patience_s=PATIENCE_S) as found:
         yield found
-        check_ledger(found.url)
+        check_ledger(ledger)
 
 
 def postmaster(server: EmbeddedPostgres) -> psutil.Process:
@@ -101,22 +114,22 @@ def test_a_restart_under_load_loses_nothing(server: EmbeddedPostgres, api: Api) 
     callers = Callers(api.base, api.tokens["advisor"])
     with callers.calling():
         for _ in range(2):
-            sleep(1)
+            sleep(0.7)
             stop(server)
             sleep(0.3)
             server.ensure_running()
-        sleep(1)
+        sleep(0.7)
     assert callers.statuses <= {202, 503}
     assert callers.broken == 0
     wait_for("the read models", lambda: api.get("/portfolio/requests").status_code == 200)
     callers.check(api.url)
 
 
-def test_an_application_that_starts_first(server: EmbeddedPostgres) -> None:
+def test_an_application_that_starts_first(server: EmbeddedPostgres, ledger: str) -> None:
     """Started while the database is down, the application comes up, says so, and serves when the database is there."""
-    tokens = make_tokens(server.url)
+    tokens = make_tokens(ledger)
     stop(server)
-    with served(server.url, tokens=tokens, patience_s=PATIENCE_S, run_worker=True) as api:
+    with served(ledger, tokens=tokens, patience_s=PATIENCE_S, run_worker=True) as api:
         assert api.get("/healthz", None).status_code == 200
         assert api.get("/readyz", None).status_code == 503
         unavailable(api.ask())
@@ -196,6 +209,9 @@ def test_a_database_that_hangs(server: EmbeddedPostgres, api: Api) -> None:
         unavailable(api.ask(key="frozen"))
         unavailable(api.ask(key="frozen"))
         assert monotonic() - began < 30
+        began = monotonic()
+        assert api.get("/readyz", None).status_code == 503
+        assert monotonic() - began < PATIENCE_S + SLACK_S
         assert api.get("/healthz", None).status_code == 200
     assert wait_for("a write", lambda: (found := api.ask(key="frozen")).status_code == 202 and found).json() == {
         "request_id": 2,
@@ -215,7 +231,7 @@ def test_a_worker_lives_through_an_outage(server: EmbeddedPostgres, api: Api) ->
         return fine(request)
 
     ids = [api.asked() for _ in range(5)]
-    with working(server.url, Does(answer), lease_s=2.0):
+    with working(api.url, Does(answer), lease_s=2.0):
         assert asked.wait(10)
         stop(server)
         back.set()

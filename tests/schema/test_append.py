@@ -288,3 +288,12 @@ def test_a_number_goes_into_the_body_by_its_place_only(writer: Connection, nothi
     with refused("AL001") as refusal:
         append_text(writer, json.dumps({"body": body, "expected": "any"}))
     assert "stream" in refusal.message
+
+
+def test_a_stream_with_a_number_of_its_own_blocks_nobody(writer: Connection) -> None:
+    """A number that a caller chose is not given out again, whether it came before the first one given or after."""
+    append(writer, new("own-3"))
+    assert append(writer, new("own-"))[0].stream == "own-4"
+    append(writer, new("own-7"))
+    append(writer, new("own-2"))
+    assert [row.stream for row in append(writer, new("own-"), new("own-"))] == ["own-8", "own-9"]

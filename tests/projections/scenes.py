@@ -1,0 +1,127 @@
+"""What the tests of read models share: short histories, looks at tables and positions, and an event that no fold takes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import copytree
+from time import monotonic, sleep
+from typing import Annotated, Any, TypeVar
+
+from psycopg import sql
+
+from projections import compare, engine
+from projections.engine import PROJECTIONS, Projection, step
+from projections.projector import Projector
+from schema.events import Event, RecommendationRecorded, Sealed
+from tests.support import Connection, append, connect, failed, new, requested
+
+T = TypeVar("T")
+
+REQUESTS, ANSWERS = PROJECTIONS
+SECRET = "0000-secret-0000"
+
+
+class Unfoldable(Event):
+    """A request as no fold takes it: its amount is no number. append() looks at shapes, so it is recorded."""
+
+    type = "portfolio.requested"
+    schema_version = 1
+
+    client_id: Annotated[str, Sealed()]
+    risk_profile: str = "balanced"
+    amount_usd: str = SECRET
+
+
+def recommended(weight: str = "1.0000") -> RecommendationRecorded:
+    """An answer."""
+    return RecommendationRecorded(recommendation={"cash": weight}, model_name="model-a", prompt="what now?")
+
+
+def ask(conn: Connection, count: int = 1) -> list[int]:
+    """Appends so many requests, three clients in turn, in one batch. Their ids."""
+    events = [new("request-", requested(f"client-{number % 3}", notes="n")) for number in range(count)]
+    return [int(row.stream.removeprefix("request-")) for row in append(conn, *events)]
+
+
+def answer(conn: Connection, ids: list[int]) -> None:
+    """Appends an answer to each, in one batch; every third one is a failure."""
+    append(conn, *(new(f"request-{one}", failed("refused") if one % 3 == 0 else recommended()) for one in ids))
+
+
+def chat(url: str, stopping: Callable[[], bool]) -> None:
+    """Appends requests and answers until told to stop."""
+    with connect(url) as conn:
+        while not stopping():
+            answer(conn, ask(conn, 5))
+
+
+def catch_up(conn: Connection) -> None:
+    """Steps of both read models until there is nothing to do."""
+    for read_model in PROJECTIONS:
+        while step(conn, read_model) is not None:
+            pass
+
+
+def head(conn: Connection) -> int:
+    """The newest position."""
+    return int(conn.execute("SELECT position FROM head").fetchall()[0][0])
+
+
+def standing(conn: Connection, read_model: Projection) -> tuple[int, str | None]:
+    """(position, error) of a read model."""
+    found = conn.execute("SELECT position, error FROM projections WHERE name = %s", [read_model.name]).fetchall()
+    return int(found[0][0]), found[0][1]
+
+
+def table(conn: Connection, read_model: Projection) -> list[Any]:
+    """The rows of the table in use, in order of id."""
+    query = sql.SQL("SELECT * FROM {} ORDER BY id").format(sql.Identifier(read_model.name))
+    return conn.execute(query).fetchall()
+
+
+def assert_true_to_the_chain(url: str) -> None:
+    """Both read models stand at the head, and hold what folding the chain gives."""
+    with connect(url) as conn, connect(url, "verifier") as verifier:
+        for read_model in PROJECTIONS:
+            assert standing(conn, read_model) == (head(conn), None)
+            found = compare.check(verifier, read_model)
+            assert (found.error, found.differences) == (None, ())
+            assert found.rows == len(table(conn, read_model))
+
+
+def wait_for(condition: Callable[[], T], *, within_s: float = 20.0) -> T:
+    """The first true result; fails when there is none in time."""
+    deadline = monotonic() + within_s
+    while not (found := condition()):
+        assert monotonic() < deadline, "not in time"
+        sleep(0.005)
+    return found
+
+
+@contextmanager
+def following(url: str) -> Iterator[Projector]:
+    """A projector thread, while the block runs."""
+    projector = Projector(url)
+    projector.start()
+    try:
+        yield projector
+    finally:
+        projector.stop()
+        assert not projector.is_alive()
+
+
+_copies = itertools.count()
+
+
+def edited_copy(read_model: Projection, folder: Path, file: str, old: str, new_text: str) -> Projection:
+    """The read model with one of its .sql files edited."""
+    home = folder / f"copy-{next(_copies)}"
+    copytree(engine.HERE / read_model.name, home / read_model.name)
+    path = home / read_model.name / file
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new_text), "utf-8")
+    return Projection(read_model.name, home)

@@ -1,0 +1,190 @@
+"""The projector: wakes when told, stops when told, survives its connection, and leaves a broken read model behind."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from projections import engine, projector, rebuild
+from projections.engine import PROJECTIONS
+from schema.migrate import migrate
+from tests.projections.scenes import (
+    ANSWERS,
+    REQUESTS,
+    SECRET,
+    Unfoldable,
+    answer,
+    ask,
+    assert_true_to_the_chain,
+    edited_copy,
+    following,
+    head,
+    standing,
+    table,
+    wait_for,
+)
+from tests.support import Connection, append, connect, new, scratch_database
+
+BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '%projector'"
+# The amount becomes a number where it is one, and nothing is stored where it is not.
+CAST = "(asked.data->>'amount_usd')::numeric(14, 2)"
+MENDED_CAST = (
+    "(CASE WHEN asked.data->>'amount_usd' ~ '^[0-9.]+$' THEN asked.data->>'amount_usd' ELSE '0' END)::numeric(14, 2)"
+)
+
+
+def at_head(conn: Connection) -> bool:
+    """Whether both read models have everything."""
+    return all(standing(conn, read_model)[0] == head(conn) for read_model in PROJECTIONS)
+
+
+def asleep(conn: Connection) -> bool:
+    """Whether the projector waits for news."""
+    return (
+        conn.execute(
+            BACKENDS + " AND state = 'idle' AND state_change < clock_timestamp() - interval '0.1 s'"
+        ).fetchall()
+        != []
+    )
+
+
+def test_news_wakes_it(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NOTIFY alone brings the read models to the head within a second, when a look by itself is a minute away."""
+    monkeypatch.setattr(projector, "IDLE_S", 60.0)
+    with following(database_url), connect(database_url) as conn:
+        for _ in range(3):
+            wait_for(lambda: asleep(conn))
+            ask(conn, 2)
+            appended = monotonic()
+            wait_for(lambda: at_head(conn), within_s=5)
+            assert monotonic() - appended < 1
+    assert_true_to_the_chain(database_url)
+
+
+def test_without_news_it_looks_by_itself(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the news was missed of is found after IDLE_S: here, because another process had the step in hand and died."""
+    monkeypatch.setattr(projector, "IDLE_S", 0.5)
+    with connect(database_url) as conn, connect(database_url) as other, following(database_url):
+        with other.transaction(force_rollback=True):
+            other.execute("SELECT FROM projections FOR UPDATE")
+            ask(conn)
+            wait_for(lambda: asleep(conn))
+            assert not at_head(conn)
+        wait_for(lambda: at_head(conn), within_s=5)
+
+
+def test_it_stops_at_once(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """stop() does not wait for the next look."""
+    monkeypatch.setattr(projector, "IDLE_S", 60.0)
+    with connect(database_url) as conn, following(database_url) as follower:
+        wait_for(lambda: asleep(conn))
+        asked = monotonic()
+        follower.stop()
+        assert monotonic() - asked < 1.5
+
+
+def test_it_outlives_its_connection(database_url: str) -> None:
+    """When its backend is terminated it connects again, and goes on where the last step ended."""
+    with connect(database_url) as conn, following(database_url):
+        ask(conn, 3)
+        wait_for(lambda: at_head(conn))
+        ((pid,),) = conn.execute(BACKENDS).fetchall()
+        conn.execute("SELECT pg_terminate_backend(%s)", [pid])
+        ask(conn, 3)
+        wait_for(lambda: at_head(conn))
+    assert_true_to_the_chain(database_url)
+
+
+def test_it_waits_for_a_ledger(server_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """On a database without a ledger it complains once, and works as soon as there is one."""
+    with scratch_database(server_url) as url, connect(url) as conn:
+        migrate(conn)  # makes the roles; then the ledger goes again
+        conn.execute("DROP SCHEMA ledger CASCADE")
+        with following(url):
+            wait_for(lambda: caplog.records)
+            sleep(2 * projector.RECONNECT_PAUSE_S)
+            migrate(conn)
+            rebuild.ensure(url)
+            ask(conn)
+            wait_for(lambda: at_head(conn))
+        assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+def break_it(conn: Connection) -> int:
+    """A history with one event that portfolio_requests cannot fold. Its position."""
+    answer(conn, ask(conn, 4))
+    (row,) = append(conn, new("request-", Unfoldable(client_id="c")))
+    answer(conn, ask(conn, 4))
+    return int(row.position)
+
+
+def test_a_broken_read_model_stands_still_alone(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It stops just before the event that it fails on and says which and why, without a value of it; the rest goes on."""
+    with connect(database_url) as conn, following(database_url):
+        bad = break_it(conn)
+        error = wait_for(lambda: standing(conn, REQUESTS)[1])
+        wait_for(lambda: standing(conn, ANSWERS)[0] == head(conn))
+        assert error == f"the fold fails at position {bad}: InvalidTextRepresentation (SQLSTATE 22P02)"
+        assert standing(conn, REQUESTS)[0] == bad - 1
+        assert len(table(conn, REQUESTS)) == 4
+        answer(conn, ask(conn, 2))
+        wait_for(lambda: standing(conn, ANSWERS) == (head(conn), None))
+        assert standing(conn, REQUESTS)[0] == bad - 1
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert str(bad) in caplog.text
+    assert SECRET not in caplog.text + error
+
+
+def test_a_mended_fold_recovers(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broken read model cannot be rebuilt by the same fold, and is by a mended one; then it follows again."""
+    with connect(database_url) as conn:
+        with following(database_url):
+            bad = break_it(conn)
+            wait_for(lambda: standing(conn, REQUESTS)[1])
+        assert rebuild.ensure(database_url) == []
+        assert "22P02" in caplog.text
+        assert standing(conn, REQUESTS)[0] == bad - 1
+        mended = (edited_copy(REQUESTS, tmp_path, "fold.sql", CAST, MENDED_CAST), ANSWERS)
+        monkeypatch.setattr(rebuild, "PROJECTIONS", mended)
+        monkeypatch.setattr(projector, "PROJECTIONS", mended)
+        (report,) = rebuild.ensure(database_url)
+        assert (report.name, report.position, report.rows) == ("portfolio_requests", head(conn), 9)
+        with following(database_url):
+            ask(conn)
+            wait_for(lambda: at_head(conn))
+        assert len(table(conn, REQUESTS)) == 10
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.tampers
+def test_a_mended_event_recovers(database_url: str) -> None:
+    """When what broke it is gone from the table, a rebuild by the same fold succeeds, and it follows again."""
+    with connect(database_url) as conn:
+        with following(database_url):
+            bad = break_it(conn)
+            wait_for(lambda: standing(conn, REQUESTS)[1])
+        conn.execute("ALTER TABLE events DISABLE TRIGGER ALL")
+        conn.execute("UPDATE events SET body = replace(body, %s, '7.00') WHERE position = %s", [SECRET, bad])
+        (report,) = rebuild.ensure(database_url)
+        assert (report.position, report.rows) == (head(conn), 9)
+        with following(database_url):
+            ask(conn)
+            wait_for(lambda: at_head(conn))
+    assert_true_to_the_chain(database_url)
+
+
+def test_a_rebuild_in_between_is_not_marked_broken(database_url: str) -> None:
+    """A failure that is recorded late, when the read model was rebuilt meanwhile, is not recorded."""
+    with connect(database_url) as conn:
+        ask(conn)
+        append(conn, new("request-", Unfoldable(client_id="c")))
+        with pytest.raises(engine.StepFailed) as caught:
+            engine.step(conn, REQUESTS)
+        engine.step(conn, REQUESTS, 1)
+        projector.stand_still(conn, REQUESTS, caught.value)
+        assert standing(conn, REQUESTS) == (1, None)

@@ -1,0 +1,172 @@
+"""The live step: exactly once, bounded, and only by those whom the table belongs to."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from time import sleep
+
+import psycopg
+import pytest
+
+from projections.engine import PROJECTIONS, StepFailed, step
+from tests.projections.scenes import (
+    ANSWERS,
+    REQUESTS,
+    SECRET,
+    Unfoldable,
+    answer,
+    ask,
+    assert_true_to_the_chain,
+    catch_up,
+    head,
+    standing,
+    table,
+    wait_for,
+)
+from tests.support import append, connect, new, requested
+
+SPAWN = multiprocessing.get_context("spawn")
+
+# Each move of a position is written down, in the transaction that makes it.
+WRITE_DOWN_STEPS = """
+    CREATE TABLE steps (name text, after bigint, upto bigint);
+    CREATE FUNCTION write_down_step() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger AS $$
+    BEGIN
+        INSERT INTO steps VALUES (NEW.name, OLD.position, NEW.position);
+        RETURN NULL;
+    END
+    $$;
+    CREATE TRIGGER write_down_step AFTER UPDATE OF position ON projections
+        FOR EACH ROW EXECUTE FUNCTION write_down_step();
+"""
+
+
+def race(url: str, until: int) -> None:
+    """Small steps of both read models until they are at `until`."""
+    with connect(url, "projector") as conn:
+        while any(standing(conn, read_model)[0] < until for read_model in PROJECTIONS):
+            for read_model in PROJECTIONS:
+                step(conn, read_model, 7)
+            sleep(0.001)
+
+
+def test_every_event_is_applied_exactly_once_whoever_races(database_url: str) -> None:
+    """With three threads and two processes at it while events come in, the steps join up: no gap and no overlap."""
+    rounds, per_round = 30, 20
+    last = rounds * per_round
+    threads = [threading.Thread(target=race, args=(database_url, last)) for _ in range(3)]
+    processes = [SPAWN.Process(target=race, args=(database_url, last)) for _ in range(2)]
+    with connect(database_url) as conn:
+        conn.execute(WRITE_DOWN_STEPS)
+        for racer in (*processes, *threads):
+            racer.start()
+        for _ in range(rounds):
+            answer(conn, ask(conn, per_round // 2))
+        for racer in (*processes, *threads):
+            racer.join(60)
+            assert not racer.is_alive()
+        assert [process.exitcode for process in processes] == [0, 0]
+        for read_model in PROJECTIONS:
+            steps = conn.execute("SELECT after, upto FROM steps WHERE name = %s ORDER BY after", [read_model.name])
+            reached = 0
+            for after, upto in steps:
+                assert after == reached
+                reached = upto
+            assert reached == head(conn) == last
+    assert_true_to_the_chain(database_url)
+
+
+def test_a_step_has_at_most_so_many_events(database_url: str) -> None:
+    """Steps end at positions, not at streams: a request is projected before its answer when the limit says so."""
+    with connect(database_url) as conn:
+        answer(conn, ask(conn, 2))
+        assert [step(conn, REQUESTS, 3) for _ in range(3)] == [3, 4, None]
+        assert [step(conn, ANSWERS, 1) for _ in range(5)] == [1, 2, 3, 4, None]
+    assert_true_to_the_chain(database_url)
+
+
+def test_a_step_that_another_has_in_hand_is_left_to_it(database_url: str) -> None:
+    """Who finds the row of the projection locked goes on with something else, and does not wait."""
+    with connect(database_url) as conn, connect(database_url) as other:
+        ask(conn)
+        with other.transaction():
+            other.execute("SELECT FROM projections WHERE name = 'portfolio_requests' FOR UPDATE")
+            assert step(conn, REQUESTS) is None
+            assert step(conn, ANSWERS) == 1
+        assert step(conn, REQUESTS) == 1
+
+
+def test_a_program_with_other_sql_keeps_its_hands_off(database_url: str) -> None:
+    """A table that was built by another version is that version's to keep: a step of this one does nothing."""
+    with connect(database_url) as conn:
+        ask(conn)
+        conn.execute("UPDATE projections SET digest = 'of another version'")
+        assert step(conn, REQUESTS) is None
+        assert standing(conn, REQUESTS) == (0, None)
+        assert table(conn, REQUESTS) == []
+
+
+def test_a_failed_step_leaves_no_trace(database_url: str) -> None:
+    """Rows and position are as before; the error names the place and the SQLSTATE, and not the value."""
+    with connect(database_url) as conn:
+        (one,) = ask(conn)
+        catch_up(conn)
+        before = table(conn, REQUESTS)
+        answer(conn, [one])
+        append(conn, new("request-", Unfoldable(client_id="c")))
+        with pytest.raises(StepFailed, match="22P02") as caught:
+            step(conn, REQUESTS)
+        assert (caught.value.after, caught.value.upto) == (1, 3)
+        assert SECRET not in str(caught.value)
+        assert (table(conn, REQUESTS), standing(conn, REQUESTS)) == (before, (1, None))
+        assert step(conn, ANSWERS) == 3
+
+
+def test_trouble_that_passes_is_no_failed_step(database_url: str) -> None:
+    """A lock that is not given in time, as the server's own trouble, is raised as it is: the same step may go well later."""
+    with connect(database_url) as conn, connect(database_url) as other:
+        ask(conn)
+        conn.execute("SET lock_timeout = '50ms'")
+        with other.transaction():
+            other.execute("LOCK TABLE portfolio_requests")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                step(conn, REQUESTS)
+        assert step(conn, REQUESTS) == 1
+
+
+def test_a_crash_between_rows_and_commit_changes_nothing(database_url: str) -> None:
+    """When the backend dies in the middle of a step, table and position are as before, and the next step does it all."""
+    with connect(database_url) as conn, connect(database_url) as holder, connect(database_url) as doomed:
+        ask(conn, 3)
+        with holder.transaction():
+            holder.execute("LOCK TABLE portfolio_requests IN SHARE MODE")  # the step can read, and not write
+            failures: list[psycopg.Error] = []
+
+            def stepping() -> None:
+                try:
+                    step(doomed, REQUESTS)
+                except psycopg.OperationalError as error:
+                    failures.append(error)
+
+            thread = threading.Thread(target=stepping)
+            thread.start()
+            waiting = (
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+            )
+            wait_for(lambda: conn.execute(waiting, [doomed.info.backend_pid]).fetchone())
+            thread.join(10)
+        assert len(failures) == 1
+        assert (standing(conn, REQUESTS), table(conn, REQUESTS)) == ((0, None), [])
+        catch_up(conn)
+    assert_true_to_the_chain(database_url)
+
+
+def test_streams_that_are_no_requests_are_stepped_over(database_url: str) -> None:
+    """Events elsewhere move the position and make no rows, whatever their types."""
+    with connect(database_url) as conn:
+        streams = ("policy-core", "request-", "request-x", "request-007", f"request-{10**18}", "requests-1")
+        append(conn, *(new(stream, requested("c")) for stream in streams))
+        catch_up(conn)
+        assert [row_id for (row_id,) in conn.execute("SELECT id FROM portfolio_requests")] == [1]
+    assert_true_to_the_chain(database_url)

@@ -9,6 +9,7 @@ from time import monotonic
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from ledger import database
 from ledger.envelope import NewEvent, encode
@@ -291,7 +292,7 @@ def test_lost_answers_under_load_lose_and_double_nothing(database_url: str) -> N
 def test_what_passes_by_itself_is_unavailable(database_url: str, sqlstate: str) -> None:
     """Shutdown, start-up, too many connections and a broken one are all Unavailable, worth another try."""
     with connect(database_url) as conn, pytest.raises(psycopg.Error) as caught:
-        conn.execute(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{sqlstate}'; END $$")
+        conn.execute(sql.SQL("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = {}; END $$").format(sql.Literal(sqlstate)))
     found = from_database(caught.value)
     assert type(found) is Unavailable
     assert found.retry_after_s >= 1

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from ledger import database, store
 from ledger.envelope import encode
@@ -172,8 +173,9 @@ def test_stream_types(ledger: str) -> None:
 @pytest.mark.parametrize("sqlstate", BY_SQLSTATE)
 def test_the_table_of_errors_is_complete(ledger: str, sqlstate: str) -> None:
     """Every SQLSTATE in the table becomes its class; AL006, which append() never meets, among them."""
+    refusal = sql.SQL("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = {}, MESSAGE = 'said'; END $$")
     with connect(ledger) as conn, pytest.raises(psycopg.Error) as caught:
-        conn.execute(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{sqlstate}', MESSAGE = 'said'; END $$")
+        conn.execute(refusal.format(sql.Literal(sqlstate)))
     found = from_database(caught.value)
     assert type(found) is BY_SQLSTATE[sqlstate]
     assert str(found) == "said"

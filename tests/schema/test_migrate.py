@@ -153,8 +153,11 @@ def test_a_failing_migration_leaves_nothing(conn: Connection, edition: Path) -> 
     with refused("22012"):
         migrate(conn)
     assert conn.execute("SELECT to_regnamespace('ledger')").fetchone() == (None,)
-    locks = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
-    assert conn.execute(locks + " WHERE l.locktype = 'advisory' AND d.datname = current_database()").fetchone() == (0,)
+    locks = (
+        "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+        " WHERE l.locktype = 'advisory' AND d.datname = current_database()"
+    )
+    assert conn.execute(locks).fetchone() == (0,)
     broken.unlink()
     assert migrate(conn).applied == tuple(MIGRATIONS)
 

@@ -20,7 +20,7 @@ install: $(STAMP) ## virtual environment with everything in requirements.lock
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "advice-ledger needs Python 3.11 or newer; try: make PYTHON=python3.11")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # Order-only on the interpreter: pip touches $(BIN), which must not make the stamp look old.
 $(STAMP): pyproject.toml requirements.lock | $(BIN)/python

@@ -42,6 +42,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "method-not-allowed": (405, "Method not allowed"),
     "request-finished": (409, "Conflict"),
     "idempotency-key-reused": (409, "Conflict"),
+    "client-conflict": (409, "Conflict"),
     "busy": (409, "Conflict"),
     "too-large": (413, "Too large"),
     "not-json": (415, "Not JSON"),
@@ -134,16 +135,21 @@ def install(app: FastAPI) -> None:
     app.add_middleware(ExceptionMiddleware, handlers={Exception: _unexpected})
 
 
+CONFLICTS: dict[type[ledger.Conflict], tuple[str, str]] = {
+    ledger.IdConflict: ("idempotency-key-reused", "this Idempotency-Key was used for another request; use a new one"),
+    ledger.VersionConflict: ("busy", "others are writing to this; try again"),
+    ledger.ClientConflict: ("client-conflict", "the request belongs to another client; nothing was recorded"),
+}
+
+
 async def _ledger_error(request: Request, error: Exception) -> Response:
     match error:
         case ledger.InvalidEvent():
             return problem("invalid", str(error), errors=[FieldError(field=error.field, reason=error.reason)])
         case ledger.Refused() if error.code in PROBLEMS:
             return problem(error.code, str(error))
-        case ledger.IdConflict():
-            return problem("idempotency-key-reused", "this Idempotency-Key was used for another request; use a new one")
-        case ledger.VersionConflict():
-            return problem("busy", "others are writing to this; try again")
+        case ledger.Conflict():
+            return problem(*CONFLICTS[type(error)])
         case ledger.Unavailable():
             return problem("unavailable", str(error), headers={"Retry-After": str(error.retry_after_s)})
     return await _unexpected(request, error)

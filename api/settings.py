@@ -1,4 +1,4 @@
-"""What a running application is made with; api/cli.py fills it in from options and the environment."""
+"""What a running application is made with; api/cli fills it in from options and the environment."""
 
 from __future__ import annotations
 

@@ -23,6 +23,8 @@ import psycopg
 
 Connection = psycopg.Connection[Any]
 
+# Actors that act without a token; a test compares.
+RESERVED = frozenset({"builtin-model-portfolios"})
 ROLES = ("advisor", "compliance", "auditor", "agent", "admin")
 PREFIX = "alt_"
 RANDOM_BYTES = 32
@@ -87,6 +89,8 @@ def create(conn: Connection, name: str, role: str) -> str:
             f"{name!r} cannot be a token's name: at most 100 of a to z, 0 to 9, and . _ @ -, starting with a letter "
             "or digit"
         )
+    if name in RESERVED:
+        raise NameTaken(f"the name {name} is the built-in agent's: choose another, so that events tell the two apart")
     if role not in ROLES:
         raise UnknownRole(f"there is no role {role!r}; there are {', '.join(ROLES)}")
     token = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)

@@ -59,9 +59,9 @@ def verify_chain(conn: Connection, *, on_progress: Callable[[int, int], None] | 
 
 
 def _head(conn: Connection) -> Head | None:
-    """The head, if there is exactly one."""
+    """The head, if there is exactly one and it says everything."""
     rows = conn.execute(HEAD).fetchall()
-    return Head(*rows[0]) if len(rows) == 1 else None
+    return Head(*rows[0]) if len(rows) == 1 and None not in rows[0] else None
 
 
 def _events(conn: Connection, verifier: ChainVerifier, tell: Callable[[int], None]) -> Iterator[Row]:

@@ -68,11 +68,16 @@ def check(conn: Connection, read_model: Projection, *, most: int = 1000) -> Proj
 
 def _check(conn: Connection, read_model: Projection, most: int) -> ProjectionCheck:
     table = sql.SQL("SELECT * FROM {}").format(sql.Identifier(read_model.name))
-    count = sql.SQL("SELECT position, digest, error, (SELECT count(*) FROM ({}) t) FROM projections WHERE name = %s")
+    count = sql.SQL(
+        "SELECT p.position, p.digest, p.error, (SELECT count(*) FROM ({}) t), h.position"
+        " FROM projections p, head h WHERE p.name = %s"
+    )
     row = conn.execute(count.format(table), [read_model.name]).fetchone()
     if row is None or row[1] != read_model.digest:
         return _unchecked(read_model, f"it was built by another version: {REBUILD}")
-    position, _, error, rows = row
+    position, _, error, rows, head = row
+    if position > head:
+        return _unchecked(read_model, f"it is at position {position}, beyond the last event: {REBUILD}")
     query = DIFFERENCES.format(expected=read_model.rows(UP_TO), actual=table)
     found = conn.execute(query + sql.SQL("LIMIT %(limit)s"), {"upto": position, "limit": most + 1}).fetchall()
     wrong = tuple(RowDifference(read_model.name, row_id, kind) for row_id, kind, _ in found[:most])

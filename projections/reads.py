@@ -65,6 +65,8 @@ async def caught_up(conn: AsyncConnection, read_model: Projection, *, patience_s
             raise Unavailable("this database has no ledger yet: run advice-ledger migrate")
         head, position, error = row
         target = head if target is None else target
+        if position is not None and position > head:
+            raise Unavailable(f"the read model {read_model.name} is beyond the last event: run advice-ledger rebuild")
         if position is not None and position >= target and error is None:
             return
         if error is not None or monotonic() > deadline:

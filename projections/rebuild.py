@@ -9,10 +9,11 @@ One rebuild at a time (an advisory lock); its read models are built side by side
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -21,20 +22,19 @@ from psycopg import sql
 from ledger.database import conninfo
 from projections import swap
 from projections.compare import disagreeing
-from projections.engine import PART, PROJECTIONS, Connection, Projection, described, passing
+from projections.engine import PART, PROJECTIONS, UP_TO, Connection, Projection, described, passing
 from projections.swap import Place
 
 LOCK = 0x41_4C_0002
-PARTS = 2
-# The parts; then indexed, compared, swapped.
-STAGES = PARTS + 3
+# A connection keeps one core of the server busy. Nobody says how many it has: as many as here, we suppose.
+CORES = min(os.cpu_count() or 2, 8)
+# After the parts: indexed, compared, swapped.
+LAST_STAGES = 3
 
-# Each connection has a core to itself. Only the commit that swaps needs to reach the disk, and the rest with it.
 BULK = {
     "enable_nestloop": "off",
     "jit": "off",
     "maintenance_work_mem": "256MB",
-    "max_parallel_maintenance_workers": "0",
     "max_parallel_workers_per_gather": "0",
     "work_mem": "128MB",
 }
@@ -109,20 +109,29 @@ def _rebuild_all(
     reports: list[RebuildReport] = []
     failed: list[RebuildFailed] = []
     lock = threading.Lock()
-    builds = [_Rebuild(url, found, schema, on_progress, lock) for found in read_models]
+    parts = max(1, CORES // max(1, len(read_models)))
+    builds = [_Rebuild(url, found, schema, parts, _in_turn(on_progress, lock)) for found in read_models]
     with ThreadPoolExecutor(max(1, len(builds))) as pool:
         running = [pool.submit(build.run) for build in builds]
-        try:
+        with ExitStack() as unless_done:
+            for build in builds:
+                unless_done.callback(build.stop)
             for future in running:
                 try:
                     reports.append(future.result())
                 except RebuildFailed as failure:
                     failed.append(failure)
-        except BaseException:
-            for build in builds:
-                build.stop()
-            raise
+            unless_done.pop_all()
     return reports, failed
+
+
+def _in_turn(on_progress: Progress | None, lock: threading.Lock) -> Progress:
+    def report(name: str, done: int, in_all: int) -> None:
+        if on_progress is not None:
+            with lock:
+                on_progress(name, done, in_all)
+
+    return report
 
 
 @contextmanager
@@ -147,14 +156,12 @@ def _alone(conn: Connection, schema: str) -> Iterator[None]:
 class _Rebuild:
     """One read model on its way from the chain to its place."""
 
-    def __init__(
-        self, url: str, read_model: Projection, schema: str, on_progress: Progress | None, lock: threading.Lock
-    ) -> None:
+    def __init__(self, url: str, read_model: Projection, schema: str, parts: int, on_progress: Progress) -> None:
         self._url = url
         self._read_model = read_model
         self._place = Place(schema, read_model.name)
+        self._parts = parts
         self._on_progress = on_progress
-        self._lock = lock
         self._done = 0
         self._stopped = False
         self._connections: list[Connection] = []
@@ -204,14 +211,16 @@ class _Rebuild:
 
     def _fill(self, upto: int) -> None:
         """Folds everything up to `upto` into the new table, a part of the streams on each connection."""
-        insert = sql.SQL("INSERT INTO {} {}").format(self._place.staged, self._read_model.rows(PART))
+        scope = PART if self._parts > 1 else UP_TO
+        insert = sql.SQL("INSERT INTO {} {}").format(self._place.staged, self._read_model.rows(scope))
 
         def fill(part: int) -> None:
+            # Only the commit that swaps has to reach the disk, and what was written before it goes along.
             with self._connected(synchronous_commit="off") as conn:
-                conn.execute(insert, {"upto": upto, "parts": PARTS, "part": part})
+                conn.execute(insert, {"upto": upto, "parts": self._parts, "part": part})
 
-        with ThreadPoolExecutor(PARTS) as pool:
-            for future in as_completed([pool.submit(fill, part) for part in range(PARTS)]):
+        with ThreadPoolExecutor(self._parts) as pool:
+            for future in as_completed([pool.submit(fill, part) for part in range(self._parts)]):
                 future.result()
                 self._report()
 
@@ -219,9 +228,7 @@ class _Rebuild:
         if self._stopped:
             raise RebuildFailed(f"{self._read_model.name}: interrupted")
         self._done += 1
-        if self._on_progress is not None:
-            with self._lock:
-                self._on_progress(self._read_model.name, self._done, STAGES)
+        self._on_progress(self._read_model.name, self._done, self._parts + LAST_STAGES)
 
     def _as_built(self, conn: Connection, differing: int | None) -> RebuildReport:
         query = sql.SQL("SELECT position, (SELECT count(*) FROM {}) FROM projections WHERE name = %s")

@@ -82,7 +82,7 @@ def migrate(conn: psycopg.Connection, *, schema: str = "ledger", origin: str | N
         set_search_path(conn, schema)
     except psycopg.errors.CheckViolation as error:
         raise BadOrigin(
-            f"{origin!r} cannot name a ledger: up to 200 characters without space, plus or control character"
+            f"{origin!r} cannot name a ledger: 1 to 200 characters without space, plus or control character"
         ) from error
     except psycopg.errors.InsufficientPrivilege as error:
         raise NotPermitted(

@@ -96,7 +96,9 @@ def _check(conn: Connection, on_progress: OnProgress, *, projections: bool, most
 
 def _first_bad(chain: ChainReport) -> int | None:
     """The first position that is in doubt; 0 for what is in no event, None when all is well."""
-    return min((found.position for found in chain.findings), default=None)
+    if not chain.findings:
+        return None
+    return min((found.position for found in chain.findings if found.position), default=0)
 
 
 def _more(chain: ChainReport, most: int) -> int:

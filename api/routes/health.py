@@ -96,6 +96,11 @@ def _readiness(rows: list[tuple[Any, ...]]) -> Readiness:
     reasons = [
         f"the read model {found.name} stands still: run advice-ledger rebuild" for found in projections if found.error
     ]
+    reasons += [
+        f"the read model {found.name} is beyond the last event: run advice-ledger rebuild"
+        for found in projections
+        if found.lag < 0
+    ]
     if not projections:
         reasons.append("no read model was built: run advice-ledger rebuild")
     return Readiness(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from fastapi.responses import Response
 
@@ -23,7 +23,9 @@ async def read_page(ledger: Ledger, name: str, asked: ReadPage) -> Response:
         as_of = position if position is not None else as_of
 
     async def work(conn: AsyncConnection) -> tuple[list[dict[str, Any]], int | None]:
-        moment = await _moment(ledger, conn, name, as_of, asked.consistency)
+        # A client's streams are known without the table; a list of everybody's is looked up in it.
+        strong = asked.consistency == "strong" and (as_of is None or "client_id" not in filters)
+        moment = await _moment(ledger, conn, name, as_of, strong=strong)
         found = await reads.rows(conn, projection(name), filters, moment=moment, limit=asked.limit + 1)
         return found, moment.position
 
@@ -37,7 +39,8 @@ async def read_one(
     """One row by id, or None. Where the caller does not know its `stream`, the id is the position of an event in it."""
 
     async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
-        moment = await _moment(ledger, conn, name, asked.as_of, asked.consistency)
+        strong = asked.consistency == "strong" and asked.as_of is None
+        moment = await _moment(ledger, conn, name, asked.as_of, strong=strong)
         if moment.position is not None:
             within = stream or await reads.stream_at(conn, row_id)
             if within is None:
@@ -50,13 +53,9 @@ async def read_one(
 
 
 async def _moment(
-    ledger: Ledger,
-    conn: AsyncConnection,
-    name: str,
-    as_of: int | datetime | None,
-    consistency: Literal["strong", "eventual"],
+    ledger: Ledger, conn: AsyncConnection, name: str, as_of: int | datetime | None, *, strong: bool
 ) -> reads.Moment:
     position = None if as_of is None else await reads.resolve(conn, as_of)
-    if consistency == "strong":
+    if strong:
         await reads.caught_up(conn, projection(name), patience_s=ledger.patience_s)
     return reads.Moment(position)

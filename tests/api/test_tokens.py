@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from api import tokens
+from api.agents.builtin import BuiltinAgent
 from api.tokens import AlreadyRevoked, BadName, Counts, NameTaken, UnknownName, UnknownRole
 from tests.support import Connection, connect
 
@@ -145,3 +146,10 @@ def test_the_first_tokens_are_made_once(database_url: str, owner: Connection) ->
         assert who(owner, token) == [(role, role)]
         tokens.revoke(owner, role)
     assert start() == {}
+
+
+def test_nobody_passes_for_the_built_in_agent(owner: Connection) -> None:
+    """A token cannot have the name under which the worker records."""
+    assert {BuiltinAgent().name} == tokens.RESERVED
+    with pytest.raises(tokens.NameTaken):
+        tokens.create(owner, BuiltinAgent().name, "agent")

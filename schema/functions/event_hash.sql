@@ -1,7 +1,7 @@
 -- SHA-256 over the event as docs/format.md, section 4, lays it out. Twin: ledger/proof/chain.py.
 CREATE OR REPLACE FUNCTION event_hash(prev_hash bytea, "position" bigint, version bigint, recorded_at_us bigint, body text)
 RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE -- as convert_to() is: declared IMMUTABLE, it would not be inlined
 AS $$
     SELECT sha256(
         '\x6164766963652d6c65646765722f6576656e742f76310a'::bytea  -- "advice-ledger/event/v1\n"

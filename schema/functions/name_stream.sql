@@ -1,11 +1,17 @@
 -- Writes the numbered name of a new stream into a canonical body, whose last two members are "stream" and "type".
+-- In bytes, as cutting text by characters walks through all of it.
 CREATE OR REPLACE FUNCTION name_stream(body text, category text, type text, stream text)
 RETURNS text
-LANGUAGE sql IMMUTABLE
+LANGUAGE plpgsql
 AS $$
-    SELECT CASE WHEN right(body, length(tail)) = tail
-                THEN left(body, -length(tail)) || format('"stream":"%s","type":"%s"}', stream, type)
-                ELSE refuse_append('AL001', 'the body does not end with "stream" and "type"', NULL, NULL, category)
-           END
-    FROM format('"stream":"%s","type":"%s"}', category, type) AS tail
+DECLARE
+    tail  bytea   := convert_to(format('"stream":"%s","type":"%s"}', category, type), 'UTF8');
+    whole bytea   := convert_to(body, 'UTF8');
+    kept  integer := octet_length(whole) - octet_length(tail);
+BEGIN
+    IF kept < 0 OR substring(whole FROM kept + 1) <> tail THEN
+        PERFORM refuse_append('AL001', 'the body does not end with "stream" and "type"', NULL, NULL, category);
+    END IF;
+    RETURN convert_from(substring(whole FROM 1 FOR kept), 'UTF8') || format('"stream":"%s","type":"%s"}', stream, type);
+END
 $$;

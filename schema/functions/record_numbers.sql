@@ -2,8 +2,9 @@
 -- those it named itself ("numbered") and those that came with a number of their own. Called under its lock.
 CREATE OR REPLACE FUNCTION record_numbers(streams text[], versions bigint[], numbered boolean[])
 RETURNS void
-LANGUAGE sql
+LANGUAGE plpgsql -- which keeps its plan from call to call, as sql does not
 AS $$
+BEGIN
     INSERT INTO stream_numbers AS known (category, last)
     SELECT f.category, max(stream_number(f.stream, f.category))
     FROM (
@@ -14,5 +15,6 @@ AS $$
     WHERE f.numbered OR EXISTS (SELECT FROM stream_numbers k WHERE k.category = f.category)
     GROUP BY f.category
     HAVING max(stream_number(f.stream, f.category)) IS NOT NULL
-    ON CONFLICT (category) DO UPDATE SET last = excluded.last WHERE known.last < excluded.last
+    ON CONFLICT (category) DO UPDATE SET last = excluded.last WHERE known.last < excluded.last;
+END
 $$;

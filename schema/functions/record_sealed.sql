@@ -1,10 +1,12 @@
--- Stores the sealed values of the new events, and which client each stream belongs to. Called by append() under its lock.
-CREATE OR REPLACE FUNCTION record_sealed(positions bigint[], streams text[], salts json[], fields json[])
+-- Stores the sealed values of the new events, and which client each stream belongs to ("clients": null where an event
+-- names none). Called by append() under its lock.
+CREATE OR REPLACE FUNCTION record_sealed(positions bigint[], streams text[], salts json[], fields json[], clients text[])
 RETURNS void
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    taken record;
+    stored bigint;
+    taken  record;
 BEGIN
     INSERT INTO sealed_fields (position, salts, fields)
     SELECT s.position, s.salts, s.fields
@@ -12,15 +14,20 @@ BEGIN
     WHERE s.fields IS NOT NULL;
 
     INSERT INTO stream_clients (stream, client_id)
-    SELECT s.stream, s.fields->>'client_id'
-    FROM unnest(streams, fields) AS s (stream, fields)
-    WHERE s.fields->>'client_id' IS NOT NULL
+    SELECT s.stream, s.client_id
+    FROM unnest(streams, clients) AS s (stream, client_id)
+    WHERE s.client_id IS NOT NULL
     ON CONFLICT (stream) DO NOTHING;
+    GET DIAGNOSTICS stored = ROW_COUNT;
 
+    -- All were new: there is nobody else's stream among them.
+    IF stored = cardinality(array_remove(clients, NULL)) THEN
+        RETURN;
+    END IF;
     SELECT s.line, s.stream INTO taken
-    FROM unnest(streams, fields) WITH ORDINALITY AS s (stream, fields, line)
+    FROM unnest(streams, clients) WITH ORDINALITY AS s (stream, client_id, line)
     JOIN stream_clients c ON c.stream = s.stream
-    WHERE s.fields->>'client_id' <> c.client_id
+    WHERE s.client_id <> c.client_id
     LIMIT 1;
     IF FOUND THEN
         PERFORM refuse_append('AL005', 'the stream belongs to another client', NULL, NULL, taken.stream);

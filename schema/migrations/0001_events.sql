@@ -4,7 +4,7 @@ CREATE TABLE head (
     -- There is one row; append() locks it, so that commits come in the order of positions.
     singleton   boolean     NOT NULL DEFAULT true PRIMARY KEY CHECK (singleton),
     -- Names the ledger; the genesis hash is made from it.
-    origin      text        NOT NULL CHECK (origin ~ '^[^[:space:][:cntrl:]+]{1,200}$'),
+    origin      text        NOT NULL CHECK (octet_length(origin) BETWEEN 1 AND 200 AND origin !~ '[[:space:][:cntrl:]+]'),
     -- Of the newest event; 0 in an empty ledger.
     position    bigint      NOT NULL CHECK (position >= 0),
     -- Of the newest event; the genesis hash in an empty ledger.

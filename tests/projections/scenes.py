@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +11,13 @@ from shutil import copytree
 from time import monotonic, sleep
 from typing import Annotated, Any, TypeVar
 
+import pytest
 from psycopg import sql
 
-from projections import compare, engine
+from projections import compare, engine, swap
 from projections.engine import PROJECTIONS, Projection, step
 from projections.projector import Projector
+from projections.rebuild import rebuild
 from schema.events import Event, RecommendationRecorded, Sealed
 from tests.support import Connection, append, connect, failed, new, requested
 
@@ -111,6 +114,36 @@ def following(url: str) -> Iterator[Projector]:
     finally:
         projector.stop()
         assert not projector.is_alive()
+
+
+@contextmanager
+def swap_in_hand(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """While the block runs, a rebuild of portfolio_requests has replaced the table and not committed that yet."""
+    reached, go = threading.Event(), threading.Event()
+    grant = swap._grant
+
+    def hold(conn: Connection, place: swap.Place) -> None:
+        grant(conn, place)
+        reached.set()
+        assert go.wait(20)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(swap, "_grant", hold)
+        thread = threading.Thread(target=rebuild, args=(url, [REQUESTS]))
+        thread.start()
+        assert reached.wait(20)
+        try:
+            yield
+        finally:
+            go.set()
+            thread.join(20)
+        assert not thread.is_alive()
+
+
+def waits_for_a_lock(conn: Connection) -> bool:
+    """Whether some other session of this database does."""
+    query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return conn.execute(query).fetchone() is not None
 
 
 _copies = itertools.count()

@@ -9,7 +9,7 @@ import pytest
 from projections.compare import ProjectionCheck, RowDifference, check
 from projections.engine import PROJECTIONS, Projection
 from projections.rebuild import rebuild
-from tests.projections.scenes import ANSWERS, REQUESTS, answer, ask, catch_up
+from tests.projections.scenes import ANSWERS, REQUESTS, answer, ask, catch_up, swap_in_hand, wait_for, waits_for_a_lock
 from tests.support import Connection, connect
 
 COPY = (
@@ -113,8 +113,21 @@ def test_a_standstill_is_told(database_url: str) -> None:
     assert checked(database_url, REQUESTS).error == "it broke"
 
 
-def test_a_rebuild_meanwhile_does_not_mislead_it(database_url: str) -> None:
-    """Checks that run while tables are swapped never find rows missing that are only younger than their snapshot."""
+def test_a_check_that_begins_during_a_swap_is_not_misled(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for the new table before it takes its snapshot, so no row of it is too young to be seen."""
+    found: list[ProjectionCheck] = []
+    thread = threading.Thread(target=lambda: found.append(checked(database_url, REQUESTS)))
+    with connect(database_url) as conn:
+        history(conn)
+        with swap_in_hand(database_url, monkeypatch):
+            thread.start()
+            wait_for(lambda: waits_for_a_lock(conn))
+        thread.join(20)
+    assert found == [ProjectionCheck("portfolio_requests", 10, 6, None, (), False)]
+
+
+def test_rebuilds_meanwhile_do_not_mislead_it(database_url: str) -> None:
+    """Checks that run while tables are swapped over and over find nothing wrong."""
     stopping = threading.Event()
     found: list[ProjectionCheck] = []
 

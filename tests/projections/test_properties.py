@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from ledger import store
 from ledger.database import conninfo
@@ -20,14 +21,20 @@ from ledger.envelope import NewEvent, encode, uuid7
 from projections.compare import check
 from projections.engine import ONE_CLIENT, ONE_STREAM, PROJECTIONS, UP_TO, Projection, projection, step
 from projections.rebuild import rebuild
-from schema.events import Event, PortfolioRequested, RecommendationRecorded, RequestFailed
-from tests.projections.naive import ANSWER_COLUMNS, REQUEST_COLUMNS, Entry, ai_recommendations, portfolio_requests
+from schema.events import Constraints, Event, PortfolioRequested, RecommendationRecorded, RequestFailed
+from tests.projections.naive import Entry, Row, ai_recommendations, portfolio_requests
 from tests.support import CLERK, Connection, connect
 
 REQUESTS, ANSWERS = PROJECTIONS
 
 text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 clients = ("client-a", "client-b", "клиент")
+
+limits = st.builds(
+    Constraints,
+    exclude_asset_classes=st.lists(st.sampled_from(["timber", "gold"]), max_size=2),
+    min_cash=st.none() | st.decimals(0, 1, places=4),
+)
 
 
 def requests(client: str) -> st.SearchStrategy[Event]:
@@ -37,6 +44,9 @@ def requests(client: str) -> st.SearchStrategy[Event]:
         client_id=st.just(client),
         risk_profile=st.sampled_from(["conservative", "balanced", "aggressive"]),
         amount_usd=st.decimals(min_value="0.01", max_value="999999999999.99", places=2),
+        horizon_years=st.none() | st.integers(1, 60),
+        objectives=st.none() | st.lists(text.filter(bool), max_size=2),
+        constraints=st.none() | limits,
         notes=st.none() | text,
     )
 
@@ -45,9 +55,11 @@ answers = st.builds(
     RecommendationRecorded,
     recommendation=st.dictionaries(text, st.integers(-5, 5) | text | st.just(0.5), max_size=3),
     model_name=st.sampled_from(["m1", "m2"]),
+    model_version=st.none() | st.just("2"),
+    parameters=st.none() | st.dictionaries(text, st.none() | st.booleans(), max_size=2),
     prompt=st.none() | text,
 )
-failures = st.builds(RequestFailed, reason=st.sampled_from(["no-answer", "refused"]))
+failures = st.builds(RequestFailed, reason=st.sampled_from(["no-answer", "refused"]), detail=st.none() | text)
 
 
 @st.composite
@@ -74,12 +86,10 @@ async def append(url: str, batch: list[tuple[str, Event]]) -> list[Entry]:
     return [Entry(event, at) for (_, event), at in zip(batch, recorded, strict=True)]
 
 
-def rows(conn: Connection, read_model: Projection, source: sql.Composable, given_: dict[str, Any]) -> list[Any]:
-    """The rows of a source, in order of id, with the columns that the naive fold has."""
-    columns = REQUEST_COLUMNS if read_model is REQUESTS else ANSWER_COLUMNS
-    names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    query = sql.SQL("SELECT {} FROM ({}) m ORDER BY id").format(names, source)
-    return conn.execute(query, given_).fetchall()
+def rows(conn: Connection, source: sql.Composable, given_: dict[str, Any]) -> list[Row]:
+    """The rows of a source, in order of id."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(sql.SQL("SELECT * FROM ({}) m ORDER BY id").format(source), given_).fetchall()
 
 
 def table(read_model: Projection) -> sql.Composed:
@@ -87,7 +97,7 @@ def table(read_model: Projection) -> sql.Composed:
     return sql.SQL("SELECT * FROM {}").format(sql.Identifier(read_model.name))
 
 
-def naive(read_model: Projection, history: list[Entry], everything: list[Entry]) -> list[Any]:
+def naive(read_model: Projection, history: list[Entry], everything: list[Entry]) -> list[Row]:
     """What the rows should be after `history`; a stream's client may be known only from `everything`."""
     if read_model is REQUESTS:
         return portfolio_requests(history)
@@ -120,22 +130,22 @@ def check_example(url: str, history: list[Entry], numbers: Iterator[int], data: 
             for report in rebuild(url, list(PROJECTIONS)):
                 assert (report.position, report.differing) == (head, 0)
             for read_model in PROJECTIONS:
-                assert rows(conn, read_model, table(read_model), {}) == naive(read_model, history, history)
+                assert rows(conn, table(read_model), {}) == naive(read_model, history, history)
 
 
 def check_read_model(conn: Connection, read_model: Projection, history: list[Entry], upto: int, stream: str) -> None:
     """The table is the naive fold; so are, up to `upto`, the folds of all events, of a stream and of a client."""
     expected = naive(read_model, history, history)
-    assert rows(conn, read_model, table(read_model), {}) == expected
-    assert rows(conn, read_model, read_model.rows(UP_TO), {"upto": history[-1].at.position}) == expected
+    assert rows(conn, table(read_model), {}) == expected
+    assert rows(conn, read_model.rows(UP_TO), {"upto": history[-1].at.position}) == expected
     assert check(conn, read_model).differences == ()
     prefix = [entry for entry in history if entry.at.position <= upto]
     before = naive(read_model, prefix, history)
-    assert rows(conn, read_model, read_model.rows(UP_TO), {"upto": upto}) == before
+    assert rows(conn, read_model.rows(UP_TO), {"upto": upto}) == before
     of_stream = naive(read_model, [entry for entry in prefix if entry.at.stream == stream], history)
-    assert rows(conn, read_model, read_model.rows(ONE_STREAM), {"stream": stream, "upto": upto}) == of_stream
-    mine = [row for row in before if clients[0] in row]
-    assert rows(conn, read_model, read_model.rows(ONE_CLIENT), {"client_id": clients[0], "upto": upto}) == mine
+    assert rows(conn, read_model.rows(ONE_STREAM), {"stream": stream, "upto": upto}) == of_stream
+    mine = [row for row in before if row["client_id"] == clients[0]]
+    assert rows(conn, read_model.rows(ONE_CLIENT), {"client_id": clients[0], "upto": upto}) == mine
 
 
 def test_live_is_rebuild_is_as_of_is_naive(database_url: str) -> None:
@@ -163,8 +173,11 @@ def test_erased_values_are_null(database_url: str) -> None:
         conn.execute("ALTER TABLE sealed_fields DISABLE TRIGGER ALL; ALTER TABLE stream_clients DISABLE TRIGGER ALL")
         conn.execute("DELETE FROM sealed_fields; DELETE FROM stream_clients")
         rebuild(database_url, list(PROJECTIONS))
-        assert rows(conn, REQUESTS, table(REQUESTS), {})[0][1:5] == (None, "balanced", Decimal(1), None)
-        assert rows(conn, ANSWERS, table(ANSWERS), {}) == [(2, 1, None, None, "m", None)]
+        request, recommendation = rows(conn, table(REQUESTS), {}) + rows(conn, table(ANSWERS), {})
+    assert [request[name] for name in ("client_id", "objectives", "notes")] == [None] * 3
+    assert (request["risk_profile"], request["amount_usd"], request["recommendation_id"]) == ("balanced", Decimal(1), 2)
+    assert [recommendation[name] for name in ("client_id", "recommendation", "prompt")] == [None] * 3
+    assert (recommendation["request_id"], recommendation["model_name"]) == (1, "m")
 
 
 def test_unknown_names_are_refused() -> None:

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from projections import rebuild as rebuilding
 from projections import swap
-from projections.engine import PROJECTIONS, Projection
+from projections.engine import PROJECTIONS, Projection, step
 from projections.rebuild import RebuildFailed, ensure, outdated, rebuild
 from tests.projections.scenes import (
     ANSWERS,
@@ -31,8 +31,10 @@ from tests.projections.scenes import (
     following,
     head,
     standing,
+    swap_in_hand,
     table,
     wait_for,
+    waits_for_a_lock,
 )
 from tests.support import Connection, append, connect, new
 
@@ -117,6 +119,39 @@ def test_readers_and_writers_go_on(database_url: str) -> None:
             wait_for(lambda: all(standing(conn, found) == (head(conn), None) for found in BOTH))
     assert len(waits) > 20
     assert sorted(waits)[len(waits) * 99 // 100] < 1
+    assert_true_to_the_chain(database_url)
+
+
+@pytest.mark.parametrize("prepare", [True, False])
+def test_a_read_that_meets_the_swap_gets_the_new_table(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, prepare: bool
+) -> None:
+    """It waits for the commit, and then finds every row, also by a statement that was prepared with the old table."""
+    counts: list[int] = []
+    query = "SELECT count(*) FROM portfolio_requests"
+    with connect(database_url) as conn, connect(database_url, "reader") as other:
+        ask(conn, 4)
+        catch_up(conn)
+        other.execute(query, prepare=prepare)
+        thread = threading.Thread(target=lambda: counts.extend(*other.execute(query, prepare=prepare).fetchall()))
+        with swap_in_hand(database_url, monkeypatch):
+            thread.start()
+            wait_for(lambda: waits_for_a_lock(conn))
+        thread.join(20)
+    assert counts == [4]
+
+
+def test_the_projector_stays_away_from_the_swap(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step finds the read model in use: it neither waits nor holds what the swap goes on to need."""
+    with connect(database_url) as conn:
+        ask(conn)
+        catch_up(conn)
+        conn.execute("SET lock_timeout = '1s'")
+        with swap_in_hand(database_url, monkeypatch):
+            ask(conn)
+            assert step(conn, REQUESTS) is None
+        assert step(conn, REQUESTS) == 2
+        catch_up(conn)
     assert_true_to_the_chain(database_url)
 
 

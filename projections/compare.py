@@ -55,7 +55,7 @@ def check(conn: Connection, read_model: Projection, *, most: int = 1000) -> Proj
     """Folds the chain again up to the read model's position and compares, in one snapshot; up to `most` differences."""
     try:
         with conn.transaction():
-            # A snapshot older than a swap would find the new table empty: so the lock comes first.
+            # A snapshot from before a swap may be older than the new table's rows: so the lock comes first.
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.Identifier(read_model.name)))
             conn.execute(ALL_STREAMS, prepare=False)

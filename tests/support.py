@@ -161,14 +161,20 @@ def session_of(url: str, login: str, role: str | None = None) -> Iterator[Connec
 
 
 def check_chain(conn: Connection, after: int = 0) -> list[Any]:
-    """The events from position `after` + 1 on, once all that a chain promises was recomputed from the rows."""
-    with conn.cursor(row_factory=namedtuple_row) as cursor:
-        rows: list[Any] = cursor.execute(
-            "SELECT e.*, s.salts::text, s.fields FROM events e LEFT JOIN sealed_fields s USING (position)"
-            " WHERE position >= %s ORDER BY position",
-            [after],
-        ).fetchall()
-        (head,) = cast("list[Any]", cursor.execute("SELECT * FROM head").fetchall())
+    """The events from position `after` + 1 on, once all that a chain promises was recomputed from the rows.
+
+    All in one snapshot: a worker may go on appending meanwhile.
+    """
+    with conn.transaction():
+        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        with conn.cursor(row_factory=namedtuple_row) as cursor:
+            rows: list[Any] = cursor.execute(
+                "SELECT e.*, s.salts::text, s.fields FROM events e LEFT JOIN sealed_fields s USING (position)"
+                " WHERE position >= %s ORDER BY position",
+                [after],
+            ).fetchall()
+            (head,) = cast("list[Any]", cursor.execute("SELECT * FROM head").fetchall())
+        check_versions(conn)
     before = rows.pop(0) if after else None
     link = before.hash if before else chain.genesis_hash(head.origin)
     at = before.recorded_at if before else EPOCH
@@ -178,7 +184,6 @@ def check_chain(conn: Connection, after: int = 0) -> list[Any]:
         at, link = row.recorded_at, row.hash
         assert link == chain.event_hash(row.prev_hash, position, row.version, microseconds(at), row.body.encode())
         check_columns(row)
-    check_versions(conn)
     assert (head.position, head.hash, head.recorded_at) == (after + len(rows), link, at)
     return rows
 

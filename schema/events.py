@@ -2,82 +2,35 @@
 
 A type never changes its meaning. A changed shape is a new `schema` number of the same type, and readers keep
 understanding the old ones, because what is recorded stays as it is.
+
+`docs/events.md` tells the life of a request in these events.
 """
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    PlainSerializer,
-    StringConstraints,
-    WithJsonSchema,
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from schema.fields import (
+    ClientId,
+    Code,
+    Constraints,
+    Count,
+    Digest,
+    FreeText,
+    JsonObject,
+    Money,
+    Name,
+    Objectives,
+    Position,
+    Rationale,
+    RiskProfile,
+    Sealed,
+    SpanId,
+    Timestamp,
+    TraceId,
 )
-from pydantic_core import PydanticCustomError
-
-DECIMAL_TEXT = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
-
-
-def _decimal_text(value: object) -> object:
-    """Decimal() would take "1_000", " 1", "+1" and digits of other scripts for numbers too."""
-    if isinstance(value, str) and not DECIMAL_TEXT.fullmatch(value):
-        raise PydanticCustomError("decimal_text", 'Input should be a number, such as 250000 or "250000.00"')
-    return value
-
-
-class Sealed:
-    """Marks a field as personal: the body carries a commitment to it, the value is kept beside the chain."""
-
-
-RiskProfile = Literal["conservative", "balanced", "aggressive"]
-ClientId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-ModelName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-FreeText = Annotated[str, StringConstraints(max_length=20_000)]
-Objectives = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=500)]], Field(max_length=20)]
-# Recorded as "250000.00": a decimal string with two decimals, never a float.
-Money = Annotated[
-    Decimal,
-    Field(gt=0, max_digits=14, decimal_places=2),
-    BeforeValidator(_decimal_text),
-    PlainSerializer(lambda amount: f"{amount:.2f}", return_type=str),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "exclusiveMinimum": 0, "maximum": 999999999999.99},
-                {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$"},
-            ],
-            "description": "US dollars, to the cent; as a string it is exact in every JSON reader.",
-        },
-        mode="validation",
-    ),
-    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,12}\.[0-9]{2}$"}, mode="serialization"),
-]
-# A share of the whole, "0" to "1" with up to four decimals.
-Share = Annotated[
-    Decimal,
-    Field(ge=0, le=1, max_digits=5, decimal_places=4),
-    BeforeValidator(_decimal_text),
-    PlainSerializer(lambda share: f"{share:f}", return_type=str),
-]
-
-
-class Constraints(BaseModel):
-    """What the client wants kept to, in terms that a rule can check."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    exclude_asset_classes: Annotated[
-        list[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]], Field(max_length=50)
-    ] = []
-    max_equity: Share | None = None
-    min_cash: Share | None = None
 
 
 class Event(BaseModel):
@@ -98,6 +51,9 @@ class Event(BaseModel):
         )
 
 
+# --- in the stream of a request: what was asked, and what an agent answered ------------------------------------------
+
+
 class PortfolioRequested(Event):
     """An advisor asks for a recommendation for a client's money. Opens the stream `request-N`."""
 
@@ -113,17 +69,90 @@ class PortfolioRequested(Event):
     notes: Annotated[FreeText | None, Sealed()] = None
 
 
+class Shown(BaseModel):
+    """One thing that the model was shown: a recommendation of ours by its position, a document by its name, …"""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Code
+    id: Name
+    sha256: Digest | None = None
+
+
+class ModelCallStarted(Event):
+    """A model is about to be called, with this. Its ledger position is the call's id.
+
+    Names follow OpenTelemetry's gen_ai.* attributes, without the prefix and with _ for dots (docs/model-calls.md).
+    `as_of` is the position up to which the agent read the ledger.
+    """
+
+    type = "model-call.started"
+    schema_version = 1
+
+    operation_name: Name = "chat"
+    provider_name: Name
+    request_model: Name
+    request_parameters: JsonObject | None = None
+    agent_version: Name | None = None
+    prompt_name: Name | None = None
+    prompt_version: Name | None = None
+    prompt_sha256: Digest | None = None
+    tool_definitions_sha256: Digest | None = None
+    shown: Annotated[list[Shown], Field(max_length=1000)] = []
+    as_of: Position | None = None
+    system_instructions: Annotated[JsonValue, Sealed()] = None
+    input_messages: Annotated[JsonValue, Sealed()] = None
+    capture: Literal["direct", "otlp"] = "direct"
+    mapper_version: Name | None = None
+    trace_id: TraceId | None = None
+    span_id: SpanId | None = None
+    # As the sender of a span says; what we know ourselves is recorded_at.
+    claimed_start: Timestamp | None = None
+
+
+class ModelCallCompleted(Event):
+    """What came back; `causation` is the call's start."""
+
+    type = "model-call.completed"
+    schema_version = 1
+
+    response_id: Name | None = None
+    response_model: Name | None = None
+    response_finish_reasons: Annotated[list[Name], Field(max_length=100)] | None = None
+    usage_input_tokens: Count | None = None
+    usage_output_tokens: Count | None = None
+    latency_ms: Count | None = None
+    output_messages: Annotated[JsonValue, Sealed()] = None
+    raw_span: Annotated[JsonObject | None, Sealed()] = None
+
+
+class ModelCallFailed(Event):
+    """Nothing usable came back; `causation` is the call's start."""
+
+    type = "model-call.failed"
+    schema_version = 1
+
+    error_type: Name
+    latency_ms: Count | None = None
+    detail: Annotated[FreeText | None, Sealed()] = None
+    raw_span: Annotated[JsonObject | None, Sealed()] = None
+
+
 class RecommendationRecorded(Event):
     """What an agent answered. Its ledger position is the recommendation's id."""
 
     type = "recommendation.recorded"
     schema_version = 1
 
-    recommendation: Annotated[dict[str, JsonValue], Sealed()]
-    model_name: ModelName
-    model_version: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    parameters: dict[str, JsonValue] | None = None
+    recommendation: Annotated[JsonObject, Sealed()]
+    model_name: Name
+    model_version: Name | None = None
+    parameters: JsonObject | None = None
     prompt: Annotated[str | None, Sealed()] = None
+    # The completed call that the answer came from.
+    model_call_id: Position | None = None
+    # The recommendation of the same request whose place it takes.
+    supersedes: Position | None = None
 
 
 class RequestFailed(Event):
@@ -132,10 +161,146 @@ class RequestFailed(Event):
     type = "request.failed"
     schema_version = 1
 
-    reason: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,99}$")]
+    reason: Code
     detail: Annotated[FreeText | None, Sealed()] = None
 
 
+# --- in the stream of a request: what people made of the answer -------------------------------------------------------
+# `digest` is the commitment of the content that is meant: `sealed.recommendation` of a recommendation, or
+# `sealed.replacement` of the decision that edited it.
+
+
+class RecommendationOpened(Event):
+    """A person has the recommendation before them."""
+
+    type = "recommendation.opened"
+    schema_version = 1
+
+    recommendation_id: Position
+    digest: Digest
+
+
+class RecommendationDecided(Event):
+    """A person approves, edits, rejects, or responds with a remark that the agent is asked to take into account.
+
+    `digest` is of the recommendation as the agent made it. Where `needs_second` the decision waits for another person.
+    Its ledger position is the decision's id.
+    """
+
+    type = "recommendation.decided"
+    schema_version = 1
+
+    recommendation_id: Position
+    digest: Digest
+    outcome: Literal["approve", "edit", "reject", "respond"]
+    reason_code: Code | None = None
+    # Of the code, in the list that was in force: whether the model was wrong, or could not know.
+    reason_group: Code | None = None
+    reason_codes_version: Name | None = None
+    rationale: Annotated[Rationale | None, Sealed()] = None
+    replacement: Annotated[JsonObject | None, Sealed()] = None
+    response: Annotated[Rationale | None, Sealed()] = None
+    needs_second: bool
+    # Rules of the policy that ask for a second person.
+    second_rules: Annotated[list[Code], Field(max_length=100)] = []
+    four_eyes_version: Name
+
+
+class RecommendationConfirmed(Event):
+    """A second person approves or declines a decision. `digest` is of what stands once it is approved."""
+
+    type = "recommendation.confirmed"
+    schema_version = 1
+
+    recommendation_id: Position
+    decision_id: Position
+    digest: Digest
+    outcome: Literal["approve", "decline"]
+    rationale: Annotated[Rationale | None, Sealed()] = None
+
+
+class RecommendationCommunicated(Event):
+    """The client was told. `digest` is of what they were told."""
+
+    type = "recommendation.communicated"
+    schema_version = 1
+
+    recommendation_id: Position
+    digest: Digest
+    channel: Literal["meeting", "phone", "video", "letter", "email", "portal", "other"]
+    message: Annotated[FreeText | None, Sealed()] = None
+
+
+class RecommendationReplayed(Event):
+    """Somebody ran the recorded agent again on what it had seen, and compared. The answer itself is not kept."""
+
+    type = "recommendation.replayed"
+    schema_version = 1
+
+    recommendation_id: Position
+    as_of: Position | None = None
+    agent_version: Name
+    outcome: Literal["identical", "different", "failed"]
+
+
+# --- in streams of their own ------------------------------------------------------------------------------------------
+
+
+class AgentRegistered(Event):
+    """What an agent's answers have to look like from here on. In the stream `agent-NAME`."""
+
+    type = "agent.registered"
+    schema_version = 1
+
+    answer_schema: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,49}/v[0-9]{1,3}$")]
+
+
+class AgentSuspended(Event):
+    """Nothing more is taken from this agent until it is resumed."""
+
+    type = "agent.suspended"
+    schema_version = 1
+
+    reason: Annotated[Rationale, Sealed()]
+
+
+class AgentResumed(Event):
+    """The agent may go on."""
+
+    type = "agent.resumed"
+    schema_version = 1
+
+    reason: Annotated[Rationale, Sealed()]
+
+
+class PolicyAdopted(Event):
+    """The whole text of a policy, before the first decision that it bears on. In the stream `policy-NAME`."""
+
+    type = "policy.adopted"
+    schema_version = 1
+
+    version: Name
+    sha256: Digest
+    policy: JsonObject
+
+
 CATALOGUE: dict[str, type[Event]] = {
-    kind.type: kind for kind in (PortfolioRequested, RecommendationRecorded, RequestFailed)
+    kind.type: kind
+    for kind in (
+        PortfolioRequested,
+        ModelCallStarted,
+        ModelCallCompleted,
+        ModelCallFailed,
+        RecommendationRecorded,
+        RequestFailed,
+        RecommendationOpened,
+        RecommendationDecided,
+        RecommendationConfirmed,
+        RecommendationCommunicated,
+        RecommendationReplayed,
+        AgentRegistered,
+        AgentSuspended,
+        AgentResumed,
+        PolicyAdopted,
+    )
 }

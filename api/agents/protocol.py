@@ -1,4 +1,8 @@
-"""How the worker asks an agent, and what it gets back. An agent holds no database handle, credential or clock."""
+"""How the worker asks an agent, and what it gets back. An agent holds no database handle and no credential of ours.
+
+In two steps, so that what the model is about to be shown is on record before it is shown: `prepare` says what will be
+asked, the worker records it, `answer` asks. A replay takes the same two steps on what was known then.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,9 +25,41 @@ class AgentRefused(Exception):
         self.reason = reason
 
 
+class AgentUnavailable(Exception):
+    """The model could not be reached, or gave nothing usable: asking again may help. `reason` as of AgentRefused."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An earlier recommendation for the same client, and what people made of it, as it stood at `as_of`.
+
+    `id` and `decision_id` are ledger positions; the decision's members are None where there was none.
+    """
+
+    id: int
+    request_id: int
+    recommendation: dict[str, object] | None
+    model_name: str
+    model_version: str | None
+    state: str
+    decision_id: int | None = None
+    outcome: str | None = None
+    reason_code: str | None = None
+    rationale: str | None = None
+    replacement: dict[str, object] | None = None
+    response: str | None = None
+
+
 @dataclass(frozen=True)
 class AgentRequest:
-    """One queued portfolio request, without the client's identity."""
+    """One queued portfolio request, without the client's identity, and the client's history, the newest first.
+
+    `as_of` is the ledger position up to which all of it was read; None where no ledger was read.
+    """
 
     request_id: int
     risk_profile: str
@@ -32,25 +68,63 @@ class AgentRequest:
     objectives: tuple[str, ...] = ()
     constraints: Mapping[str, object] = field(default_factory=dict)
     notes: str | None = None
+    earlier: tuple[Earlier, ...] = ()
+    as_of: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelCall:
+    """What a model is about to be asked. Members as in schema.events.ModelCallStarted."""
+
+    provider_name: str
+    request_model: str
+    input_messages: JSON
+    operation_name: str = "chat"
+    request_parameters: dict[str, JSON] = field(default_factory=dict)
+    system_instructions: JSON = None
+    prompt_name: str | None = None
+    prompt_version: str | None = None
+    prompt_sha256: str | None = None
+    tool_definitions_sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class AgentAnswer:
-    """What is recorded: the answer, and what would be needed to ask the same model the same thing again."""
+    """The answer, what would be needed to ask the same model again, and what the model itself gave back.
+
+    `output_messages` is the raw output; None where it is nothing else than the recommendation.
+    """
 
     recommendation: dict[str, JSON]
     model_name: str
     model_version: str
     parameters: dict[str, JSON]
     prompt: str | None = None
+    output_messages: JSON = None
+    response_id: str | None = None
+    response_model: str | None = None
+    response_finish_reasons: tuple[str, ...] | None = None
+    usage_input_tokens: int | None = None
+    usage_output_tokens: int | None = None
 
 
 class Agent(Protocol):
-    """Answers one request at a time; may be called from several threads."""
+    """Answers one request at a time; may be called from several threads.
+
+    `answer_schema` is what the agent's answers have to look like (ledger/commands/answers.py). `deterministic`: the
+    same version gives the same answer to the same call, bit for bit. `timeout_s`: `answer` is given up after so long.
+    """
 
     name: str
     version: str
+    answer_schema: str
+    deterministic: bool
+    timeout_s: float
 
-    def recommend(self, request: AgentRequest) -> AgentAnswer:
-        """Return an answer or raise AgentRefused. Any other exception is a fault of the agent, not of the request."""
+    def prepare(self, request: AgentRequest) -> ModelCall:
+        """What will be asked; no input or output. Raises AgentRefused."""
+        ...
+
+    def answer(self, request: AgentRequest, call: ModelCall) -> AgentAnswer:
+        """Asks. Raises AgentRefused or AgentUnavailable. Any other exception is a fault of the agent."""
         ...

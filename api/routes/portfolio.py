@@ -28,7 +28,8 @@ from api.routes.json_body import JsonRoute
 from api.routes.lists import read_one, read_page
 from api.service import Ledger
 from ledger.commands.request import CATEGORY, stream_of
-from schema.events import Constraints, PortfolioRequested, RecommendationRecorded, RiskProfile
+from schema.events import PortfolioRequested, RecommendationRecorded
+from schema.fields import Constraints, RiskProfile
 
 router = APIRouter(prefix="/portfolio", tags=["portfolio"], route_class=JsonRoute)
 

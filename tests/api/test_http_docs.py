@@ -12,7 +12,8 @@ import httpx
 from api.app import MAX_REQUEST_BYTES, create_app
 from api.errors import PROBLEMS
 from api.settings import AppSettings
-from schema.events import Constraints, PortfolioRequested, RecommendationRecorded
+from schema.events import PortfolioRequested, RecommendationRecorded
+from schema.fields import Constraints
 from tests.api.served import Api
 
 TEXT = (Path(__file__).parents[2] / "docs" / "http.md").read_text("utf-8")

@@ -15,7 +15,8 @@ from pydantic import JsonValue
 from ledger import store
 from ledger.database import conninfo
 from ledger.envelope import Actor, NewEvent, encode, uuid7
-from schema.events import Constraints, Event, PortfolioRequested, RecommendationRecorded
+from schema.events import Event, PortfolioRequested, RecommendationRecorded
+from schema.fields import Constraints
 from tests.bench.bench import SPAWN, Bench, connect
 
 BATCH = 1000

@@ -18,7 +18,8 @@ from projections import compare, engine, swap
 from projections.engine import PROJECTIONS, Projection, step
 from projections.projector import Projector
 from projections.rebuild import rebuild
-from schema.events import Event, RecommendationRecorded, Sealed
+from schema.events import Event, RecommendationRecorded
+from schema.fields import Sealed
 from tests.support import Connection, append, connect, failed, new, requested
 
 T = TypeVar("T")

@@ -21,7 +21,8 @@ from ledger.envelope import NewEvent, encode, uuid7
 from projections.compare import check
 from projections.engine import ONE_CLIENT, ONE_STREAM, PROJECTIONS, UP_TO, Projection, projection, step
 from projections.rebuild import rebuild
-from schema.events import Constraints, Event, PortfolioRequested, RecommendationRecorded, RequestFailed
+from schema.events import Event, PortfolioRequested, RecommendationRecorded, RequestFailed
+from schema.fields import Constraints
 from tests.projections.naive import Entry, Row, ai_recommendations, portfolio_requests
 from tests.support import CLERK, Connection, connect
 

@@ -10,24 +10,107 @@ from typing import Annotated, Any, get_args
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from schema.events import CATALOGUE, Constraints, Event, Money, PortfolioRequested, Sealed, Share
+from schema.events import CATALOGUE, Event, PortfolioRequested
+from schema.fields import Constraints, Money, Sealed, Share
 
 # Each field of each type is in one of these, by decision and not by default. What may hold personal data, or words
 # that somebody chose, is sealed.
 SEALED = {
     "portfolio.requested": {"client_id", "objectives", "notes"},
+    "model-call.started": {"system_instructions", "input_messages"},
+    "model-call.completed": {"output_messages", "raw_span"},
+    "model-call.failed": {"detail", "raw_span"},
     "recommendation.recorded": {"recommendation", "prompt"},
     "request.failed": {"detail"},
+    "recommendation.opened": set(),
+    "recommendation.decided": {"rationale", "replacement", "response"},
+    "recommendation.confirmed": {"rationale"},
+    "recommendation.communicated": {"message"},
+    "recommendation.replayed": set(),
+    "agent.registered": set(),
+    "agent.suspended": {"reason"},
+    "agent.resumed": {"reason"},
+    "policy.adopted": set(),
 }
 CLEAR = {
     "portfolio.requested": {"risk_profile", "amount_usd", "horizon_years", "constraints"},
-    "recommendation.recorded": {"model_name", "model_version", "parameters"},
+    "model-call.started": {
+        "operation_name",
+        "provider_name",
+        "request_model",
+        "request_parameters",
+        "agent_version",
+        "prompt_name",
+        "prompt_version",
+        "prompt_sha256",
+        "tool_definitions_sha256",
+        "shown",
+        "as_of",
+        "capture",
+        "mapper_version",
+        "trace_id",
+        "span_id",
+        "claimed_start",
+    },
+    "model-call.completed": {
+        "response_id",
+        "response_model",
+        "response_finish_reasons",
+        "usage_input_tokens",
+        "usage_output_tokens",
+        "latency_ms",
+    },
+    "model-call.failed": {"error_type", "latency_ms"},
+    "recommendation.recorded": {"model_name", "model_version", "parameters", "model_call_id", "supersedes"},
     "request.failed": {"reason"},
+    "recommendation.opened": {"recommendation_id", "digest"},
+    "recommendation.decided": {
+        "recommendation_id",
+        "digest",
+        "outcome",
+        "reason_code",
+        "reason_group",
+        "reason_codes_version",
+        "needs_second",
+        "second_rules",
+        "four_eyes_version",
+    },
+    "recommendation.confirmed": {"recommendation_id", "decision_id", "digest", "outcome"},
+    "recommendation.communicated": {"recommendation_id", "digest", "channel"},
+    "recommendation.replayed": {"recommendation_id", "as_of", "agent_version", "outcome"},
+    "agent.registered": {"answer_schema"},
+    "agent.suspended": set(),
+    "agent.resumed": set(),
+    "policy.adopted": {"version", "sha256", "policy"},
 }
+DIGEST = "0" * 64
 EXAMPLES: dict[str, dict[str, Any]] = {
     "portfolio.requested": {"client_id": "c", "risk_profile": "balanced", "amount_usd": "1.50"},
+    "model-call.started": {
+        "provider_name": "p",
+        "request_model": "m",
+        "shown": [{"kind": "recommendation", "id": "4"}],
+        "input_messages": [{"role": "user", "parts": [{"type": "text", "content": None}]}],
+    },
+    "model-call.completed": {"output_messages": "x", "response_finish_reasons": ["stop"]},
+    "model-call.failed": {"error_type": "timeout"},
     "recommendation.recorded": {"recommendation": {"a": None}, "model_name": "m"},
     "request.failed": {"reason": "no-answer"},
+    "recommendation.opened": {"recommendation_id": 2, "digest": DIGEST},
+    "recommendation.decided": {
+        "recommendation_id": 2,
+        "digest": DIGEST,
+        "outcome": "approve",
+        "needs_second": False,
+        "four_eyes_version": "1",
+    },
+    "recommendation.confirmed": {"recommendation_id": 2, "decision_id": 3, "digest": DIGEST, "outcome": "approve"},
+    "recommendation.communicated": {"recommendation_id": 2, "digest": DIGEST, "channel": "phone"},
+    "recommendation.replayed": {"recommendation_id": 2, "agent_version": "1", "outcome": "identical"},
+    "agent.registered": {"answer_schema": "allocations/v1"},
+    "agent.suspended": {"reason": "r"},
+    "agent.resumed": {"reason": "r"},
+    "policy.adopted": {"version": "1", "sha256": DIGEST, "policy": {"rules": []}},
 }
 
 

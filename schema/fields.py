@@ -1,0 +1,88 @@
+"""The kinds of value that events are made of, with their bounds; `Sealed` marks a field as personal."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+
+DECIMAL_TEXT = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
+
+
+def _decimal_text(value: object) -> object:
+    """Decimal() would take "1_000", " 1", "+1" and digits of other scripts for numbers too."""
+    if isinstance(value, str) and not DECIMAL_TEXT.fullmatch(value):
+        raise PydanticCustomError("decimal_text", 'Input should be a number, such as 250000 or "250000.00"')
+    return value
+
+
+class Sealed:
+    """Marks a field as personal: the body carries a commitment to it, the value is kept beside the chain."""
+
+
+RiskProfile = Literal["conservative", "balanced", "aggressive"]
+ClientId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+# What an event of ours is called elsewhere: a position, never a number that somebody chose.
+Position = Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]
+Count = Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,99}$")]
+Rationale = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+JsonObject = dict[str, JsonValue]
+# Of W3C trace context, in hex.
+TraceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+SpanId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+# RFC 3339, in UTC, with what precision its writer had.
+Timestamp = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$")]
+FreeText = Annotated[str, StringConstraints(max_length=20_000)]
+Objectives = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=500)]], Field(max_length=20)]
+# Recorded as "250000.00": a decimal string with two decimals, never a float.
+Money = Annotated[
+    Decimal,
+    Field(gt=0, max_digits=14, decimal_places=2),
+    BeforeValidator(_decimal_text),
+    PlainSerializer(lambda amount: f"{amount:.2f}", return_type=str),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0, "maximum": 999999999999.99},
+                {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$"},
+            ],
+            "description": "US dollars, to the cent; as a string it is exact in every JSON reader.",
+        },
+        mode="validation",
+    ),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,12}\.[0-9]{2}$"}, mode="serialization"),
+]
+# A share of the whole, "0" to "1" with up to four decimals.
+Share = Annotated[
+    Decimal,
+    Field(ge=0, le=1, max_digits=5, decimal_places=4),
+    BeforeValidator(_decimal_text),
+    PlainSerializer(lambda share: f"{share:f}", return_type=str),
+]
+
+
+class Constraints(BaseModel):
+    """What the client wants kept to, in terms that a rule can check."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    exclude_asset_classes: Annotated[
+        list[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]], Field(max_length=50)
+    ] = []
+    max_equity: Share | None = None
+    min_cash: Share | None = None

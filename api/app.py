@@ -11,11 +11,10 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from api import errors, gate
-from api.agents.builtin import BuiltinAgent
 from api.auth import Tokens
 from api.openapi import Documented
 from api.readers import STATEMENT_TIMEOUT_S, Readers
-from api.routes import health, portfolio, recommendations, schemas
+from api.routes import agents, decisions, health, model_calls, portfolio, recommendations, reports, schemas, traces
 from api.service import Ledger
 from api.settings import AppSettings
 from api.worker import Worker
@@ -23,7 +22,7 @@ from ledger.database import conninfo
 from ledger.writer import Writer
 from projections.projector import Projector
 
-# Two sealed fields of 8 MiB, escaped, with room for the rest.
+# Two sealed fields of 8 MiB, escaped, with room for the rest; so much, too, of spans once they are unpacked.
 MAX_REQUEST_BYTES = 20 * 1024 * 1024
 
 DESCRIPTION = """
@@ -54,7 +53,7 @@ def create_app(settings: AppSettings) -> FastAPI:
     app.state.registry = CollectorRegistry()
     errors.install(app)
     gate.install(app, app.state.registry, most_bytes=MAX_REQUEST_BYTES)
-    for module in (portfolio, recommendations, schemas, health):
+    for module in (portfolio, recommendations, decisions, model_calls, agents, reports, traces, schemas, health):
         app.include_router(module.router)
     return app
 
@@ -95,9 +94,10 @@ async def _open(app: FastAPI, settings: AppSettings, stack: AsyncExitStack) -> N
     projector = Projector(settings.database_url, schema=settings.schema_name)
     projector.start()
     stack.push_async_callback(asyncio.to_thread, projector.stop)
-    ledger = Ledger(writer, readers, Tokens(readers), settings.patience_s)
+    ledger = Ledger(writer, readers, Tokens(readers), settings.patience_s, settings.policies)
     app.state.ledger = ledger
+    app.state.orphans = health.Orphans(app.state.registry, settings.orphan_after_s)
     if settings.run_worker:
-        worker = Worker(ledger, BuiltinAgent(), connection("writer", "worker"))
+        worker = Worker(ledger, settings.make_agent(), connection("writer", "worker"))
         worker.start()
         stack.push_async_callback(worker.stop)

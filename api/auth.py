@@ -25,10 +25,17 @@ LOOK_UP = "SELECT name, role FROM authenticate(%s)"
 
 KINDS: dict[str, Literal["human", "agent", "service"]] = {"agent": "agent"}
 
-# What each role may do. Administrators manage tokens from the command line and read; they record nothing.
+# What each role may do. Of second persons the four-eyes policy has the last word (ledger/commands/four_eyes.py).
 MAY: dict[str, frozenset[str]] = {
     "request portfolios": frozenset({"advisor"}),
     "answer requests": frozenset({"agent"}),
+    "open recommendations": frozenset({"advisor", "compliance"}),
+    "decide": frozenset({"advisor"}),
+    "confirm decisions": frozenset({"advisor", "compliance"}),
+    "communicate": frozenset({"advisor"}),
+    "register agents": frozenset({"admin"}),
+    "suspend agents": frozenset({"advisor", "compliance", "admin"}),
+    "resume agents": frozenset({"compliance", "admin"}),
     "read": frozenset(ROLES),
 }
 
@@ -97,4 +104,11 @@ class Permission(HTTPBearer):
 
 Requester = Annotated[Actor, Depends(Permission("request portfolios"))]
 Answerer = Annotated[Actor, Depends(Permission("answer requests"))]
+Opener = Annotated[Actor, Depends(Permission("open recommendations"))]
+Decider = Annotated[Actor, Depends(Permission("decide"))]
+Confirmer = Annotated[Actor, Depends(Permission("confirm decisions"))]
+Communicator = Annotated[Actor, Depends(Permission("communicate"))]
+Registrar = Annotated[Actor, Depends(Permission("register agents"))]
+Stopper = Annotated[Actor, Depends(Permission("suspend agents"))]
+Resumer = Annotated[Actor, Depends(Permission("resume agents"))]
 Reader = Annotated[Actor, Depends(Permission("read"))]

@@ -38,15 +38,31 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "not-found": (404, "Not found"),
     "request-unknown": (404, "Not found"),
     "recommendation-unknown": (404, "Not found"),
+    "model-call-unknown": (404, "Not found"),
+    "decision-unknown": (404, "Not found"),
     "event-type-unknown": (404, "Not found"),
     "method-not-allowed": (405, "Method not allowed"),
     "request-finished": (409, "Conflict"),
+    "request-failed": (409, "Conflict"),
+    "agent-suspended": (409, "Conflict"),
+    "agent-not-suspended": (409, "Conflict"),
+    "model-call-ended": (409, "Conflict"),
+    "model-call-of-another": (409, "Conflict"),
+    "recommendation-superseded": (409, "Conflict"),
+    "recommendation-waiting": (409, "Conflict"),
+    "recommendation-decided": (409, "Conflict"),
+    "recommendation-communicated": (409, "Conflict"),
+    "digest-mismatch": (409, "Conflict"),
+    "nothing-waits": (409, "Conflict"),
+    "same-person": (409, "Conflict"),
+    "not-approved": (409, "Conflict"),
     "idempotency-key-reused": (409, "Conflict"),
     "client-conflict": (409, "Conflict"),
     "busy": (409, "Conflict"),
     "too-large": (413, "Too large"),
     "not-json": (415, "Not JSON"),
     "invalid": (422, "Not valid"),
+    "answer-off-schema": (422, "Not valid"),
     "internal": (500, "Our fault"),
     "unavailable": (503, "Not available now"),
 }
@@ -84,6 +100,9 @@ class Problem(BaseModel):
     status: int
     detail: str
     errors: list[FieldError] | None = None
+    current_recommendation_id: int | None = None
+    current_digest: str | None = None
+    state: str | None = None
 
 
 class ApiError(Exception):
@@ -104,11 +123,17 @@ class ApiError(Exception):
 
 
 def problem(
-    slug: str, detail: str, *, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
+    slug: str,
+    detail: str,
+    *,
+    errors: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+    facts: Mapping[str, str | int] | None = None,
 ) -> Response:
-    """The response for one failure."""
+    """The response for one failure; `facts` become members of their own (RFC 9457 section 3.2)."""
     status, title = PROBLEMS[slug]
     body: dict[str, Any] = {"type": f"/problems/{slug}", "title": title, "status": status, "detail": detail}
+    body |= facts or {}
     if errors:
         body["errors"] = [error.model_dump() for error in errors]
     return Response(orjson.dumps(body), status, headers=headers, media_type=MEDIA_TYPE)
@@ -146,8 +171,10 @@ async def _ledger_error(request: Request, error: Exception) -> Response:
     match error:
         case ledger.InvalidEvent():
             return problem("invalid", str(error), errors=[FieldError(field=error.field, reason=error.reason)])
+        case ledger.Refused(facts={"field": str(field), "reason": str(reason)}) if error.code in PROBLEMS:
+            return problem(error.code, str(error), errors=[FieldError(field=field, reason=reason)])
         case ledger.Refused() if error.code in PROBLEMS:
-            return problem(error.code, str(error))
+            return problem(error.code, str(error), facts=error.facts)
         case ledger.Conflict():
             return problem(*CONFLICTS[type(error)])
         case ledger.Unavailable():

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from api.agents.builtin import BuiltinAgent
+from api.agents.protocol import Agent
+from api.policies import Policies
 
 
 @dataclass(frozen=True)
@@ -12,6 +17,11 @@ class AppSettings:
     database_url: str
     schema_name: str = "ledger"
     run_worker: bool = True
+    # Makes the agent that the worker asks.
+    make_agent: Callable[[], Agent] = BuiltinAgent
+    policies: Policies = field(default_factory=Policies.packaged)
+    # A model call that is open for so long is an orphan.
+    orphan_after_s: float = 300.0
     # Connections for reads.
     readers: int = 8
     # How long a read waits for its projection, and a write for the database.

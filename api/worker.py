@@ -1,8 +1,9 @@
-"""The worker: claims queued requests, asks an agent, records its answer.
+"""The worker: claims queued requests, asks an agent, records what it was shown and what it answered.
 
 Several workers, in any processes, share the queue: a claim is a row with a lease (schema/functions/claim_requests.sql).
-A worker that dies loses its claims when the lease runs out, and another takes them. Two that both believe to hold one
-cannot both answer: the append expects the stream's version, and the second is refused.
+A worker that dies loses its claims when the lease runs out, and another takes them; a call that it had started and not
+ended stays on record as an orphan. Two that both believe to hold a claim cannot both answer: the append expects the
+stream's version, and the second is refused.
 """
 
 from __future__ import annotations
@@ -11,40 +12,40 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import socket
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import Any
 
 import psycopg
 
-from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest
+from api.agents.protocol import Agent, AgentRequest
+from api.asking import Asking, Outcome
+from api.context import contexts
 from api.service import Ledger
 from ledger.envelope import Actor
 from ledger.errors import InvalidEvent, LedgerError, Refused
 from ledger.store import AsyncConnection
-from projections import reads
-from projections.engine import projection
-from schema.events import RecommendationRecorded, RequestFailed
+from schema.events import ModelCallFailed, RequestFailed
 
 log = logging.getLogger(__name__)
 
 CLAIM = "SELECT request_id, attempt FROM claim_requests(%s, %s * interval '1 second', %s)"
-# An agent that fails so often will not answer this request.
+# So often a model is called for one claim of a request.
 MAX_ATTEMPTS = 3
 # So many claims that came to nothing: whoever asks dies of it.
 MAX_CLAIMS = 10
-AGENT_THREADS = 8
+BACKOFF_S = (0.25, 1.0)
 RECONNECT_PAUSE_S = 0.25
-# How long stop() lets the batch in hand finish.
+SUSPENDED_PAUSE_S = 0.5
+LEAST_LEASE_S = 30.0
+# How long stop() lets what is in hand finish.
 GRACE_S = 2.0
-
-Outcome = RecommendationRecorded | RequestFailed
 
 
 class Worker:
-    """Answers queued requests with one agent until stopped. `conninfo` is for the role writer, to claim with."""
+    """Answers queued requests with one agent until stopped. `conninfo` is for the role writer, to claim with.
+
+    `lease_s` None: long enough for all attempts.
+    """
 
     def __init__(
         self,
@@ -53,19 +54,19 @@ class Worker:
         conninfo: str,
         *,
         batch: int = 50,
-        lease_s: float = 30.0,
+        lease_s: float | None = None,
         idle_s: float = 0.1,
     ) -> None:
         self._ledger = ledger
         self._agent = agent
         self._conninfo = conninfo
         self._batch = batch
-        self._lease_s = lease_s
+        self._lease_s = lease_s or max(LEAST_LEASE_S, MAX_ATTEMPTS * (agent.timeout_s + BACKOFF_S[-1]) + LEAST_LEASE_S)
         self._idle_s = idle_s
         self._name = f"{socket.gethostname()}:{os.getpid()}:{agent.name}"
         self._actor = Actor(id=agent.name, kind="agent", role="agent")
-        # Not asyncio's own threads: agents may keep theirs busy for minutes.
-        self._threads = ThreadPoolExecutor(AGENT_THREADS, thread_name_prefix="agent")
+        self._asking = Asking(agent)
+        self._running: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -76,12 +77,13 @@ class Worker:
     async def stop(self) -> None:
         """Stops soon; what was claimed and not answered is anybody's when its lease runs out."""
         self._stopping.set()
-        if self._task is not None:
-            await asyncio.wait([self._task], timeout=GRACE_S)
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        tasks = {*self._running, *([self._task] if self._task else [])}
+        if tasks:
+            await asyncio.wait(tasks, timeout=GRACE_S)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._asking.close()
 
     async def _run(self) -> None:
         troubled = False
@@ -89,8 +91,7 @@ class Worker:
             try:
                 async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as conn:
                     while not self._stopping.is_set():
-                        if not await self._work(conn):
-                            await self._pause(self._idle_s)
+                        await self._work(conn)
                         troubled = False
             except (psycopg.Error, LedgerError) as error:
                 if not troubled:  # once, not four times a second for as long as the database is down
@@ -102,86 +103,77 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
-    async def _work(self, conn: AsyncConnection) -> int:
-        """Claims and answers one batch; how many requests were in it."""
-        cursor = await conn.execute(CLAIM, [self._name, self._lease_s, self._batch], prepare=True)
-        attempts = dict(await cursor.fetchall())
-        if attempts:
-            requests = await self._read(list(attempts))
-            async with asyncio.TaskGroup() as group:
-                for request in requests:
-                    group.create_task(self._answer(request, attempts[request.request_id]))
-        return len(attempts)
-
-    async def _read(self, ids: list[int]) -> list[AgentRequest]:
-        async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
-            return await reads.rows(
-                conn, projection("portfolio_requests"), {"ids": ids}, moment=reads.Moment(), limit=len(ids)
-            )
-
-        return [
-            AgentRequest(
-                request_id=row["id"],
-                risk_profile=row["risk_profile"],
-                amount_usd=row["amount_usd"],
-                horizon_years=row["horizon_years"],
-                objectives=tuple(row["objectives"] or ()),
-                constraints=row["constraints"] or {},
-                notes=row["notes"],
-            )
-            for row in await self._ledger.readers.run(work)
-        ]
-
-    async def _answer(self, request: AgentRequest, attempt: int) -> None:
-        """Raises nothing: one request's trouble is not its neighbours'. What is not recorded is claimed again later."""
-        outcome = await self._outcome(request) if attempt <= MAX_CLAIMS else None
-        if outcome is None and attempt >= MAX_ATTEMPTS:
-            outcome = RequestFailed(reason="agent-fault")
-        if outcome is None:
+    async def _work(self, conn: AsyncConnection) -> None:
+        """Claims what there is room for, and sees to it that it is answered; pauses where there is nothing."""
+        if await self._ledger.is_suspended(self._agent.name):
+            await self._pause(SUSPENDED_PAUSE_S)
             return
+        # In halves: claiming one by one as each is answered would cost a statement for each.
+        while len(self._running) > self._batch // 2:
+            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+        most = self._batch - len(self._running)
+        cursor = await conn.execute(CLAIM, [self._name, self._lease_s, most], prepare=True)
+        attempts = dict(await cursor.fetchall())
+        if not attempts:
+            await self._pause(self._idle_s)
+            return
+        for request in await self._ledger.readers.run(lambda conn: contexts(conn, list(attempts))):
+            task = asyncio.create_task(self._answer(request, attempts[request.request_id]))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _answer(self, request: AgentRequest, claim: int) -> None:
+        """Raises nothing: one request's trouble is not its neighbours'. What is not recorded is claimed again later."""
         try:
-            await self._record(request.request_id, outcome)
+            if claim > MAX_CLAIMS:
+                await self._record(request.request_id, Outcome(RequestFailed(reason="agent-fault")))
+                return
+            await self._ask(request)
         except Refused as refusal:
-            log.info("request %d was answered by somebody else: %s", request.request_id, refusal.code)
+            log.info("request %d: nothing was recorded: %s", request.request_id, refusal.code)
         except LedgerError as error:
             log.warning("request %d: its answer is not recorded: %s", request.request_id, type(error).__name__)
 
+    async def _ask(self, request: AgentRequest) -> None:
+        """Asks until there is an answer, or a refusal, or it was tried often enough."""
+        for left in reversed(range(MAX_ATTEMPTS)):
+            outcome = await self._attempt(request)
+            if outcome.final or not left:
+                await self._record(request.request_id, outcome)
+                return
+            if outcome.call_id is not None and outcome.ended is not None:
+                await self._ledger.end_call(self._actor, outcome.call_id, outcome.ended)
+            await asyncio.sleep(random.uniform(*BACKOFF_S) * (MAX_ATTEMPTS - left))  # noqa: S311 - not a secret
+
+    async def _attempt(self, request: AgentRequest) -> Outcome:
+        """One model call, recorded before it is made."""
+        prepared = await self._asking.prepare(request)
+        if isinstance(prepared, Outcome):
+            return prepared
+        call, event = prepared
+        schema = self._agent.answer_schema
+        started = await self._ledger.start_call(self._actor, request.request_id, event, answer_schema=schema)
+        return await self._asking.answer(request, call, started.position)
+
     async def _record(self, request_id: int, outcome: Outcome) -> None:
+        """The end of the call and what came of it, together."""
+        ended = None if outcome.call_id is None or outcome.ended is None else (outcome.call_id, outcome.ended)
         try:
-            await self._ledger.answer_request(self._actor, request_id, outcome)
+            await self._ledger.answer_request(self._actor, request_id, outcome.event, ended=ended)
         except InvalidEvent:  # NaN, a lone surrogate, or more than may be recorded
-            log.warning("agent %s: its answer to request %d may not be recorded", self._agent.name, request_id)
-            await self._ledger.answer_request(self._actor, request_id, RequestFailed(reason="invalid-answer"))
+            await self._give_up(request_id, outcome)
+        except Refused as refusal:
+            if refusal.code == "answer-off-schema":
+                await self._give_up(request_id, outcome)
+                return
+            # Somebody else was faster: the call was made all the same, and ends on record.
+            if ended is not None and refusal.code != "model-call-ended":
+                await self._ledger.end_call(self._actor, *ended)
+            raise
 
-    async def _outcome(self, request: AgentRequest) -> Outcome | None:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, request)
-
-    def _ask(self, request: AgentRequest) -> Outcome | None:
-        """In a thread, as an agent may take its time. None where the agent failed."""
-        with Caught() as caught:
-            try:
-                return _recorded(self._agent.recommend(request))
-            except AgentRefused as refusal:
-                return RequestFailed(reason=refusal.reason, detail=str(refusal))
-        log.warning("agent %s failed on request %d: %s", self._agent.name, request.request_id, caught.kind)
-        return None
-
-
-def _recorded(answer: AgentAnswer) -> RecommendationRecorded:
-    return RecommendationRecorded(
-        recommendation=answer.recommendation,
-        model_name=answer.model_name,
-        model_version=answer.model_version,
-        parameters=answer.parameters,
-        prompt=answer.prompt,
-    )
-
-
-class Caught(AbstractContextManager["Caught"]):
-    """Ends any exception of foreign code, an agent's, and keeps the name of its class; its message may be personal."""
-
-    kind = ""
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
-        self.kind = kind.__name__ if kind else ""
-        return kind is not None and issubclass(kind, Exception)
+    async def _give_up(self, request_id: int, outcome: Outcome) -> None:
+        log.warning("agent %s: its answer to request %d may not be recorded", self._agent.name, request_id)
+        fault = ModelCallFailed(error_type="invalid-answer")
+        ended = None if outcome.call_id is None else (outcome.call_id, fault)
+        failed = RequestFailed(reason="invalid-answer")
+        await self._ledger.answer_request(self._actor, request_id, failed, ended=ended)

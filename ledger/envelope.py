@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal
 from uuid import UUID
@@ -49,6 +50,8 @@ class NewEvent:
     expected: Expected = "any"
     causation: UUID | None = None
     correlation: UUID | None = None
+    # Versions that other streams still have when this is recorded, or it is not: {stream: version}, 0 for none.
+    guards: Mapping[str, int] = field(default_factory=dict)
 
 
 def uuid7() -> UUID:
@@ -78,15 +81,12 @@ def encode(new: NewEvent) -> bytes:
         sealed[name] = commitment(name, salt, value)
         salts.append(f'"{name}":"{salt.hex()}"'.encode())
         fields.append(b'"%b":%b' % (name.encode(), value))
-    body = _canonical_body(new, content, sealed)
-    if not sealed:
-        return b'{"body":%b,"expected":"%b"}' % (body, str(new.expected).encode())
-    return b'{"body":%b,"expected":"%b","fields":{%b},"salts":{%b}}' % (
-        body,
-        str(new.expected).encode(),
-        b",".join(fields),
-        b",".join(salts),
-    )
+    line = b'{"body":%b,"expected":"%b"' % (_canonical_body(new, content, sealed), str(new.expected).encode())
+    if new.guards:
+        line += b',"guards":' + canonical(dict(new.guards))
+    if sealed:
+        line += b',"fields":{%b},"salts":{%b}' % (b",".join(fields), b",".join(salts))
+    return line + b"}"
 
 
 def _body(new: NewEvent, data: dict[str, JSON], sealed: dict[str, JSON]) -> dict[str, JSON]:

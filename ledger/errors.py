@@ -38,11 +38,12 @@ class InvalidEvent(LedgerError):
 
 
 class Refused(LedgerError):
-    """The command is not allowed now. `code` is a short name that clients may depend on."""
+    """The command is not allowed now. `code` is a short name that clients may depend on; `facts` say more."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, **facts: str | int) -> None:
         super().__init__(message)
         self.code = code
+        self.facts = facts
 
 
 class NotFound(Refused):

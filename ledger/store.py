@@ -8,12 +8,23 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
 import psycopg
+from psycopg.rows import class_row
 
+from ledger.commands.past import Past
 from ledger.errors import LedgerError, from_database
 
 APPEND = "SELECT position, id, stream, version, recorded_at, hash, replayed FROM append(%s)"
-STREAM_TYPES = "SELECT type FROM events WHERE stream = %s ORDER BY version"
+STREAMS = (
+    "SELECT position, id, stream, version, type, body FROM events WHERE stream = ANY (%s) ORDER BY stream, version"
+)
+LOCATE = "SELECT stream, type FROM events WHERE position = %s"
+FIND = (
+    "SELECT e.position, e.id, e.stream, e.version, e.recorded_at, e.hash, e.type, e.body, s.fields::text"
+    " FROM events e LEFT JOIN sealed_fields s USING (position) WHERE e.id = %s"
+)
+SEALED = "SELECT fields::text FROM sealed_fields WHERE position = %s"
 
 AsyncConnection = psycopg.AsyncConnection[Any]
 
@@ -29,6 +40,16 @@ class Recorded:
     recorded_at: datetime
     hash: bytes
     replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A recorded event with its sealed values, those that were not erased."""
+
+    at: Recorded
+    type: str
+    body: dict[str, Any]
+    fields: dict[str, Any]
 
 
 class StoreFailed(LedgerError):
@@ -48,10 +69,36 @@ async def append(conn: AsyncConnection, lines: Sequence[bytes]) -> list[Recorded
         raise _named(error) from error
 
 
-async def stream_types(conn: AsyncConnection, stream: str) -> list[str]:
-    """The types of a stream's events, in order of version; empty when there is no such stream."""
-    cursor = await conn.execute(STREAM_TYPES, [stream], prepare=True)
-    return [str(row[0]) for row in await cursor.fetchall()]
+async def streams(conn: AsyncConnection, *names: str) -> list[list[Past]]:
+    """The events of each stream, in order of version; empty where there is no such stream."""
+    async with conn.cursor(row_factory=class_row(Past)) as cursor:
+        await cursor.execute(STREAMS, [list(names)], prepare=True)
+        found: dict[str, list[Past]] = {name: [] for name in names}
+        for past in await cursor.fetchall():
+            found[past.stream].append(past)
+    return [found[name] for name in names]
+
+
+async def locate(conn: AsyncConnection, position: int) -> tuple[str, str] | None:
+    """Stream and type of the event at a position, or None."""
+    return await (await conn.execute(LOCATE, [position], prepare=True)).fetchone()
+
+
+async def find(conn: AsyncConnection, event_id: UUID) -> Found | None:
+    """The event with this id, or None."""
+    row = await (await conn.execute(FIND, [event_id], prepare=True)).fetchone()
+    if row is None:
+        return None
+    position, found_id, stream, version, recorded_at, hash_, kind, body, fields = row
+    at = Recorded(position, found_id, stream, version, recorded_at, hash_, replayed=True)
+    return Found(at, kind, orjson.loads(body), orjson.loads(fields or "{}"))
+
+
+async def sealed(conn: AsyncConnection, position: int) -> dict[str, Any]:
+    """The sealed values of an event; empty where it has none, or they were erased."""
+    row = await (await conn.execute(SEALED, [position], prepare=True)).fetchone()
+    found: dict[str, Any] = {} if row is None else orjson.loads(row[0])
+    return found
 
 
 def _named(error: psycopg.Error) -> LedgerError:

@@ -8,6 +8,9 @@ folding again what was touched gives what folding everything would:
     rebuild   fold everything into a new table, in parallel by stream                projections/rebuild.py
     as of     fold the events up to a position, for one stream, one client or all    projections/reads.py
 
+What spans streams is a view on such a table: `NAME/views/VIEW.sql` holds its SELECT, and the swap that puts a new table
+in place makes it anew.
+
 Plans. A fold runs on tables that may be empty, young or huge when it is planned, so no plan is left to statistics:
 `slice` has no joins, those of the folds never loop over each other, and what asks for few streams goes by index.
 """
@@ -15,6 +18,7 @@ Plans. A fold runs on tables that may be empty, young or huge when it is planned
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +26,8 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+
+from schema.events import CATALOGUE
 
 HERE = Path(__file__).parent
 Connection = psycopg.Connection[Any]
@@ -51,8 +57,16 @@ ONE_CLIENT = sql.SQL(
     "e.stream = ANY (ARRAY(SELECT c.stream FROM stream_clients c WHERE c.client_id = %(client_id)s))"
     " AND e.position <= %(upto)s"
 )
+SOME_CLIENTS = sql.SQL(
+    "e.stream = ANY (ARRAY(SELECT c.stream FROM stream_clients c WHERE c.client_id = ANY (%(client_ids)s)))"
+    " AND e.position <= %(upto)s"
+)
 
 TOUCHED_STREAMS = "SELECT DISTINCT stream FROM events WHERE position > %s AND position <= %s"
+# Of these types, or of one that says whose the stream is, in a stream that may have had rows before.
+TOUCHED_BY = TOUCHED_STREAMS + " AND (type = ANY (%s) OR type = ANY (%s) AND version > 1)"
+TYPE_IN_SQL = re.compile(r"'([a-z-]+\.[a-z-]+)'")
+OWNING = [found.type for found in CATALOGUE.values() if "client_id" in found.sealed]
 LOCK_POSITION = (
     "SELECT p.position, h.position FROM projections p, head h"
     " WHERE p.name = %s AND p.digest = %s AND p.error IS NULL FOR UPDATE OF p SKIP LOCKED"
@@ -76,6 +90,8 @@ class Projection:
 
     name: str
     home: Path = HERE
+    # The types of events that make or change rows; where none are given, all that the fold names.
+    made_by: tuple[str, ...] = ()
 
     @cached_property
     def fold(self) -> sql.SQL:
@@ -93,14 +109,26 @@ class Projection:
         return _file(self.home / self.name / "indexes.sql")
 
     @cached_property
+    def views(self) -> dict[str, sql.SQL]:
+        """The SELECT of each view on the table, by its name, which is the file's."""
+        return {path.stem: _file(path) for path in sorted((self.home / self.name / "views").glob("*.sql"))}
+
+    @cached_property
+    def types(self) -> list[str]:
+        """The types of events that make or change rows, in order."""
+        return sorted(set(self.made_by or TYPE_IN_SQL.findall(self.fold.as_string(None))))
+
+    @cached_property
     def digest(self) -> str:
-        """SHA-256 over the SQL that a table is made by: another one means that it must be rebuilt."""
-        parts = (self.fold, self.table, self.indexes, SLICE)
+        """SHA-256 over the SQL that table and views are made by: another one means that they must be rebuilt."""
+        views = (sql.SQL(name) + text for name, text in self.views.items())
+        parts = (self.fold, self.table, self.indexes, SLICE, *views)
         return hashlib.sha256("\0".join(part.as_string(None) for part in parts).encode()).hexdigest()
 
     def rows(self, scope: sql.SQL) -> sql.Composed:
         """A SELECT of the read model's rows, folded from the events in `scope`; takes the scope's parameters."""
-        return sql.SQL("WITH slice AS NOT MATERIALIZED ({}) {}").format(SLICE.format(scope=scope), self.fold)
+        query = sql.SQL("WITH slice AS NOT MATERIALIZED ({}) SELECT * FROM ({}) folded")
+        return query.format(SLICE.format(scope=scope), self.fold)
 
     @cached_property
     def replace_touched(self) -> tuple[str, str]:
@@ -111,11 +139,17 @@ class Projection:
         return delete.as_string(None), insert.as_string(None)
 
 
-PROJECTIONS = (Projection("portfolio_requests"), Projection("ai_recommendations"))
+PROJECTIONS = (
+    Projection("portfolio_requests"),
+    Projection("ai_recommendations"),
+    Projection("decisions", made_by=("recommendation.decided", "recommendation.confirmed")),
+    Projection("model_calls"),
+    Projection("agents"),
+)
 
 
 class UnknownProjection(KeyError):
-    """No read model has this name."""
+    """No read model, or view on one, has this name."""
 
 
 def projection(name: str) -> Projection:
@@ -126,6 +160,15 @@ def projection(name: str) -> Projection:
     raise UnknownProjection(f"no read model {name!r}; there are {', '.join(p.name for p in PROJECTIONS)}")
 
 
+def base_of(view: str) -> Projection:
+    """The read model that this view is on. Raises UnknownProjection, saying which views there are."""
+    for found in PROJECTIONS:
+        if view in found.views:
+            return found
+    names = [name for found in PROJECTIONS for name in found.views]
+    raise UnknownProjection(f"no view {view!r}; there are {', '.join(names)}")
+
+
 def described(error: psycopg.Error) -> str:
     """What happened, without PostgreSQL's own message: that may quote the value that it could not convert."""
     return f"{type(error).__name__} (SQLSTATE {error.sqlstate})"
@@ -134,7 +177,9 @@ def described(error: psycopg.Error) -> str:
 def apply(conn: Connection, read_model: Projection, after: int, upto: int) -> None:
     """Brings the table from `after` to `upto`, in the caller's transaction: folds the touched streams anew."""
     conn.execute(STEP_AFTER_STEP, prepare=False)
-    streams = [row[0] for row in conn.execute(TOUCHED_STREAMS, [after, upto], prepare=True)]
+    streams = [row[0] for row in conn.execute(TOUCHED_BY, [after, upto, read_model.types, OWNING], prepare=True)]
+    if not streams:
+        return
     given = {"streams": streams, "upto": upto}
     for statement in read_model.replace_touched:
         conn.execute(statement, given, prepare=True)

@@ -1,23 +1,37 @@
 """Reading read models in the request path: as they are now, or as of a position.
 
 Both are the same SELECT; `source` is the table or the fold. What a caller may filter by is one table, `FILTERS`.
+
+JSON comes as the text that the database has, to be put into an answer as it is: read into Python's numbers and written
+again, 1e30 would be an integer that not every writer takes. Who needs the values asks for them `parsed`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 from typing import Any
 
+import orjson
 import psycopg
 from psycopg import sql
+from psycopg.adapt import Buffer, Loader
 from psycopg.rows import dict_row
 
 from ledger.errors import InvalidEvent, Unavailable
-from projections.engine import FEW_STREAMS, ONE_CLIENT, ONE_STREAM, TOUCHED, Projection
+from projections.engine import (
+    FEW_STREAMS,
+    ONE_CLIENT,
+    ONE_STREAM,
+    SOME_CLIENTS,
+    TOUCHED,
+    Projection,
+    base_of,
+    projection,
+)
 
 AsyncConnection = psycopg.AsyncConnection[Any]
 
@@ -31,15 +45,50 @@ FILTERS: dict[str, sql.SQL] = {
     "status": sql.SQL("model.status = %(status)s"),
     "risk_profile": sql.SQL("model.risk_profile = %(risk_profile)s"),
     "model_name": sql.SQL("model.model_name = %(model_name)s"),
+    "recommendation_id": sql.SQL("model.recommendation_id = %(recommendation_id)s"),
+    "state": sql.SQL("model.state = %(state)s"),
+    "waiting": sql.SQL("(model.state = 'waiting') = %(waiting)s"),
+    "outcome": sql.SQL("model.outcome = %(outcome)s"),
+    "decided_by": sql.SQL("model.decided_by = %(decided_by)s"),
+    "agent": sql.SQL("model.agent = %(agent)s"),
+    "request_model": sql.SQL("model.request_model = %(request_model)s"),
+    "name": sql.SQL("model.name = %(name)s"),
+    "suspended": sql.SQL("model.suspended = %(suspended)s"),
     "created_from": sql.SQL("model.created_at >= %(created_from)s"),
     "created_to": sql.SQL("model.created_at < %(created_to)s"),
+    # As created_to, for those who ask by age and by time at once.
+    "created_before": sql.SQL("model.created_at < %(created_before)s"),
 }
-# What a later event may change; the rest of a row stays as it was when the row came to be.
-CHANGING = frozenset({"status"})
+# What a later event may change, by read model; the rest of a row stays as it was when the row came to be.
+CHANGING: dict[str, frozenset[str]] = {
+    "portfolio_requests": frozenset({"status"}),
+    "ai_recommendations": frozenset({"state", "waiting", "decided_by"}),
+    "decisions": frozenset({"state", "waiting"}),
+    "model_calls": frozenset({"state", "recommendation_id"}),
+    "agents": frozenset({"suspended"}),
+}
 ALL_COLUMNS = sql.SQL("model.*")
 STREAM_AND_ID = sql.SQL("model.stream, model.id")
 WINDOW_ROWS = 500
 MAX_WINDOW_ROWS = 20_000
+
+# Prompts may be megabytes, and nobody reads those of a whole history.
+HISTORY = sql.SQL(
+    """
+    SELECT * FROM (
+        SELECT id, request_id, client_id, recommendation, model_name, model_version, state, digest, supersedes,
+               superseded_by, decision_id, decision, decided_by, decided_at, reason_code, reason_group, rationale,
+               replacement, response, communicated_at, created_at, updated_at,
+               row_number() OVER (PARTITION BY client_id ORDER BY id DESC) AS nth
+        FROM ({}) folded
+    ) model
+    WHERE nth <= %(most)s
+    ORDER BY client_id, id DESC
+    """
+)
+SEALED_OF = (
+    "SELECT s.position, f.key, f.value::text FROM sealed_fields s, json_each(s.fields) f WHERE s.position = ANY (%s)"
+)
 
 POSITIONS = "SELECT h.position, p.position, p.error FROM head h LEFT JOIN projections p ON p.name = %s"
 POSITION_AT = "SELECT position_at(%s)"
@@ -96,49 +145,61 @@ async def stream_at(conn: AsyncConnection, position: int) -> str | None:
     return None if row is None else str(row[0])
 
 
+class _AsItIs(Loader):
+    """JSON as the bytes that came, for orjson.dumps to put in their place."""
+
+    def load(self, data: Buffer) -> orjson.Fragment:
+        return orjson.Fragment(bytes(data))
+
+
 async def rows(
-    conn: AsyncConnection, read_model: Projection, filters: Mapping[str, object], *, moment: Moment, limit: int
+    conn: AsyncConnection,
+    read_model: Projection,
+    filters: Mapping[str, object],
+    *,
+    moment: Moment,
+    limit: int,
+    parsed: bool = False,
 ) -> list[dict[str, Any]]:
-    """At most `limit` rows that match all `filters` (names of FILTERS), the newest id first."""
-    given = {**filters, "upto": moment.position, "stream": moment.stream}
-    if moment.position is None:
-        found = await _select(conn, _table(read_model), filters, given, limit)
-    else:
-        async with conn.transaction():
-            await conn.execute(FEW_STREAMS, prepare=False)
-            if moment.stream is not None:
-                found = await _select(conn, read_model.rows(ONE_STREAM), filters, given, limit)
-            elif "client_id" in filters:
-                found = await _select(conn, read_model.rows(ONE_CLIENT), filters, given, limit)
-            else:
-                found = await _windows(conn, read_model, filters, moment.position, limit)
+    """At most `limit` rows that match all `filters` (names of FILTERS), the newest id first.
+
+    JSON columns are orjson.Fragments, or with `parsed` the values.
+    """
+    found = await _rows(_Reader(conn, read_model, parsed), filters, moment, limit)
     for row in found:
         del row["stream"]
     return found
 
 
-def _table(read_model: Projection) -> sql.Composed:
-    return sql.SQL("SELECT * FROM {}").format(sql.Identifier(read_model.name))
+async def _rows(reader: _Reader, filters: Mapping[str, object], moment: Moment, limit: int) -> list[dict[str, Any]]:
+    given = {**filters, "upto": moment.position, "stream": moment.stream}
+    if moment.position is None:
+        return await reader.select(reader.table, filters, given, limit)
+    async with reader.conn.transaction():
+        await reader.conn.execute(FEW_STREAMS, prepare=False)
+        if moment.stream is not None:
+            return await reader.select(reader.fold(ONE_STREAM), filters, given, limit)
+        if "client_id" in filters:
+            return await reader.select(reader.fold(ONE_CLIENT), filters, given, limit)
+        return await _windows(reader, filters, moment.position, limit)
 
 
-async def _windows(
-    conn: AsyncConnection, read_model: Projection, filters: Mapping[str, object], upto: int, limit: int
-) -> list[dict[str, Any]]:
+async def _windows(reader: _Reader, filters: Mapping[str, object], upto: int, limit: int) -> list[dict[str, Any]]:
     """Rows as of a position, whoever the client: folds the streams of the newest ids first, until there are enough.
 
     Rows never vanish and keep their ids, so the current table says which streams may hold the next ids. The windows
     grow: a filter that nothing matches costs about as much as folding everything once.
     """
-    lasting = {name: value for name, value in filters.items() if name not in CHANGING}
+    lasting = {name: value for name, value in filters.items() if name not in CHANGING[reader.read_model.name]}
     found: list[dict[str, Any]] = []
     window = WINDOW_ROWS
     while len(found) < limit:
-        candidates = await _select(conn, _table(read_model), lasting, lasting, window, columns=STREAM_AND_ID)
+        candidates = await reader.select(reader.table, lasting, lasting, window, columns=STREAM_AND_ID)
         given = {**filters, "upto": upto, "streams": list({row["stream"] for row in candidates})}
         if candidates:
             given["from_id"] = candidates[-1]["id"]
             within = {**filters, "from_id": None}
-            found += await _select(conn, read_model.rows(TOUCHED), within, given, limit - len(found))
+            found += await reader.select(reader.fold(TOUCHED), within, given, limit - len(found))
         if len(candidates) < window:
             break
         lasting["before_id"] = candidates[-1]["id"]
@@ -147,19 +208,87 @@ async def _windows(
     return found
 
 
-async def _select(
-    conn: AsyncConnection,
-    source: sql.Composable,
-    filters: Mapping[str, object],
-    given: Mapping[str, object],
-    limit: int,
-    *,
-    columns: sql.SQL = ALL_COLUMNS,
+@dataclass(frozen=True)
+class _Reader:
+    """A connection, what is read from it, and whether JSON comes as values."""
+
+    conn: AsyncConnection
+    read_model: Projection
+    parsed: bool
+
+    @property
+    def table(self) -> sql.Composed:
+        """As it is now."""
+        return sql.SQL("SELECT * FROM {}").format(sql.Identifier(self.read_model.name))
+
+    def fold(self, scope: sql.SQL) -> sql.Composed:
+        """As of some moment."""
+        return self.read_model.rows(scope)
+
+    async def select(
+        self,
+        source: sql.Composable,
+        filters: Mapping[str, object],
+        given: Mapping[str, object],
+        limit: int,
+        *,
+        columns: sql.SQL = ALL_COLUMNS,
+    ) -> list[dict[str, Any]]:
+        """The newest rows of the source that match."""
+        conditions = sql.SQL(" AND ").join([sql.SQL("true"), *(FILTERS[name] for name in filters)])
+        query = sql.SQL("SELECT {} FROM ({}) model WHERE {} ORDER BY model.id DESC LIMIT %(limit)s").format(
+            columns, source, conditions
+        )
+        return await _fetch(self.conn, query, {**given, "limit": limit}, parsed=self.parsed)
+
+
+async def _fetch(
+    conn: AsyncConnection, query: sql.Composed, given: Mapping[str, object], *, parsed: bool
 ) -> list[dict[str, Any]]:
-    conditions = sql.SQL(" AND ").join([sql.SQL("true"), *(FILTERS[name] for name in filters)])
-    query = sql.SQL("SELECT {} FROM ({}) model WHERE {} ORDER BY model.id DESC LIMIT %(limit)s").format(
-        columns, source, conditions
-    )
     async with conn.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(query, {**given, "limit": limit})
+        if not parsed:
+            cursor.adapters.register_loader("jsonb", _AsItIs)
+        await cursor.execute(query, given)
         return await cursor.fetchall()
+
+
+async def history(
+    conn: AsyncConnection, client_ids: Sequence[str], upto: int, most: int, *, parsed: bool = True
+) -> dict[str, list[dict[str, Any]]]:
+    """Of each of these clients, the newest `most` recommendations as of position `upto`, the newest first.
+
+    Rows of ai_recommendations without `prompt`, `parameters` and what is seldom asked for; JSON is parsed here, unless
+    told otherwise. A client without any has an empty list.
+    """
+    found: dict[str, list[dict[str, Any]]] = {client_id: [] for client_id in client_ids}
+    query = HISTORY.format(projection("ai_recommendations").rows(SOME_CLIENTS))
+    given = {"client_ids": list(found), "upto": upto, "most": most}
+    async with conn.transaction():
+        await conn.execute(FEW_STREAMS, prepare=False)
+        rows_found = await _fetch(conn, query, given, parsed=parsed)
+    for row in rows_found:
+        del row["nth"]
+        found[row["client_id"]].append(row)
+    return found
+
+
+async def sealed_of(conn: AsyncConnection, positions: Sequence[int]) -> dict[int, dict[str, str]]:
+    """The sealed values of the events at these positions: the JSON text of each field, byte for byte as recorded.
+
+    An event that has none, or whose values were erased, has an empty dict.
+    """
+    found: dict[int, dict[str, str]] = {position: {} for position in positions}
+    cursor = await conn.execute(SEALED_OF, [list(found)], prepare=True)
+    for position, name, value in await cursor.fetchall():
+        found[position][name] = value
+    return found
+
+
+async def view(conn: AsyncConnection, name: str, *, limit: int) -> list[dict[str, Any]]:
+    """The first `limit` rows of a view, in its own order, as it is now. Raises UnknownProjection.
+
+    It is on `base_of(name)`, for who waits until that is caught up.
+    """
+    base_of(name)
+    query = sql.SQL("SELECT * FROM {} LIMIT %(limit)s").format(sql.Identifier(name))
+    return await _fetch(conn, query, {"limit": limit}, parsed=False)

@@ -62,14 +62,17 @@ class RebuildReport:
 
 
 def outdated(conn: Connection) -> list[Projection]:
-    """The read models that are missing, stand still on an error, or were built by other SQL than today's."""
+    """Those that are missing, lack a view, stand still on an error, or were built by other SQL than today's."""
     built = {
         str(name): str(digest)
         for name, digest in conn.execute(
             "SELECT name, digest FROM projections WHERE error IS NULL AND to_regclass(quote_ident(name)) IS NOT NULL"
         )
     }
-    return [found for found in PROJECTIONS if built.get(found.name) != found.digest]
+    names = [name for found in PROJECTIONS for name in found.views]
+    there = "SELECT name FROM unnest(%s::text[]) v (name) WHERE to_regclass(quote_ident(name)) IS NOT NULL"
+    views = {str(name) for (name,) in conn.execute(there, [names])}
+    return [found for found in PROJECTIONS if built.get(found.name) != found.digest or found.views.keys() - views]
 
 
 def ensure(url: str, *, schema: str = "ledger", on_progress: Progress | None = None) -> list[RebuildReport]:
@@ -242,7 +245,9 @@ def _why(error: swap.TableBusy | psycopg.Error) -> str:
         case swap.TableBusy():
             return "long reads kept its table busy; try again"
         case psycopg.errors.DependentObjectsStillExist():
-            return "a view or a key depends on its table; drop that first"
+            return "a view or a key depends on its table, or on a view of ours on it; drop that first"
+        case psycopg.errors.DuplicateTable():
+            return "something else has the name of one of its views; rename that first"
     return described(error)
 
 

@@ -4,11 +4,16 @@ Locks, in this order, all until the commit that swaps:
 
     the old table, SHARE UPDATE EXCLUSIVE     keeps vacuum away, in no reader's or projector's way
     the row of `projections`                  the projector waits; what it had not applied is applied here
+    our views on it, ACCESS EXCLUSIVE         their readers wait
     the old table, ACCESS EXCLUSIVE           readers wait
 
-The last one is asked for with a patience of milliseconds, because readers that come later queue behind the request. A
+The last two are asked for with a patience of milliseconds, because readers that come later queue behind the request. A
 long read makes the attempt fail; everything is let go, and tried again. So a reader waits for the patience and for the
-few statements on the catalogue after it, and for nothing else.
+few statements on the catalogue after it, and for nothing else. Views come before the table, as they do for who reads
+through them: the other way round the two would wait for each other.
+
+A view that is not ours is never dropped: it keeps its table, and the rebuild fails. Ours say so in their comment, by
+which also those that today's program has no more are found.
 """
 
 from __future__ import annotations
@@ -26,6 +31,14 @@ MOST_PATIENCE_MS = 50
 PAUSE_S = 0.02
 MOST_PAUSE_S = 1.0
 TRIES = 600
+
+
+# Stands in the comment of each view that the swap made, before the name of its read model.
+OURS = "advice-ledger: made anew with the read model "
+OUR_VIEWS = (
+    "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = %s AND c.relkind = 'v' AND obj_description(c.oid, 'pg_class') = %s ORDER BY c.relname"
+)
 
 
 class TableBusy(Exception):
@@ -108,12 +121,14 @@ def _swap(conn: Connection, place: Place, read_model: Projection, built_upto: in
         conn.execute(sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE").format(place.used))
     conn.execute("SELECT FROM projections WHERE name = %s FOR UPDATE", [read_model.name])
     position = _catch_up(conn, place, read_model, built_upto)
+    conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(patience_ms)))
+    _drop_views(conn, place)
     if replaces:
-        conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(patience_ms)))
         conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(place.used))
-        conn.execute("SET LOCAL lock_timeout = 0")
         conn.execute(sql.SQL("DROP TABLE {}").format(place.used))
+    conn.execute("SET LOCAL lock_timeout = 0")
     conn.execute(sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(place.staged, sql.Identifier(place.schema)))
+    _make_views(conn, place, read_model)
     _grant(conn, place)
     conn.execute(
         "INSERT INTO projections (name, position, digest) VALUES (%s, %s, %s) ON CONFLICT (name) DO UPDATE SET"
@@ -135,9 +150,28 @@ def _catch_up(conn: Connection, place: Place, read_model: Projection, after: int
     return newest
 
 
+def _drop_views(conn: Connection, place: Place) -> None:
+    """Those that a swap made, also by an older program. Fails where somebody's view is on one of them."""
+    for (name,) in conn.execute(OUR_VIEWS, [place.schema, OURS + place.name]).fetchall():
+        conn.execute(sql.SQL("DROP VIEW {}").format(sql.Identifier(place.schema, name)))
+
+
+def _make_views(conn: Connection, place: Place, read_model: Projection) -> None:
+    """On the table as it stands now. Fails where somebody's table or view has the name."""
+    for name, query in read_model.views.items():
+        view = sql.Identifier(place.schema, name)
+        conn.execute(sql.SQL("CREATE VIEW {} AS {}").format(view, query), prepare=False)
+        conn.execute(sql.SQL("COMMENT ON VIEW {} IS {}").format(view, sql.Literal(OURS + place.name)))
+        reader, verifier, _ = _roles(place)
+        conn.execute(sql.SQL("GRANT SELECT ON {} TO {}, {}").format(view, reader, verifier))
+
+
+def _roles(place: Place) -> list[sql.Identifier]:
+    return [sql.Identifier(f"{place.schema}_{role}") for role in ("reader", "verifier", "projector")]
+
+
 def _grant(conn: Connection, place: Place) -> None:
     """Rights go with a table, so each new one is given them."""
-    roles = (sql.Identifier(f"{place.schema}_{role}") for role in ("reader", "verifier", "projector"))
-    reader, verifier, projector = roles
+    reader, verifier, projector = _roles(place)
     conn.execute(sql.SQL("GRANT SELECT ON {} TO {}, {}").format(place.used, reader, verifier))
     conn.execute(sql.SQL("GRANT SELECT, INSERT, DELETE ON {} TO {}").format(place.used, projector))

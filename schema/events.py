@@ -79,15 +79,14 @@ class Shown(BaseModel):
     sha256: Digest | None = None
 
 
-class ModelCallStarted(Event):
-    """A model is about to be called, with this. Its ledger position is the call's id.
+class CallStart(BaseModel):
+    """What is said of a call by whoever makes it, before making it.
 
     Names follow OpenTelemetry's gen_ai.* attributes, without the prefix and with _ for dots (docs/model-calls.md).
     `as_of` is the position up to which the agent read the ledger.
     """
 
-    type = "model-call.started"
-    schema_version = 1
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     operation_name: Name = "chat"
     provider_name: Name
@@ -102,19 +101,14 @@ class ModelCallStarted(Event):
     as_of: Position | None = None
     system_instructions: Annotated[JsonValue, Sealed()] = None
     input_messages: Annotated[JsonValue, Sealed()] = None
-    capture: Literal["direct", "otlp"] = "direct"
-    mapper_version: Name | None = None
     trace_id: TraceId | None = None
     span_id: SpanId | None = None
-    # As the sender of a span says; what we know ourselves is recorded_at.
-    claimed_start: Timestamp | None = None
 
 
-class ModelCallCompleted(Event):
-    """What came back; `causation` is the call's start."""
+class CallResult(BaseModel):
+    """What is said of a call that gave something."""
 
-    type = "model-call.completed"
-    schema_version = 1
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     response_id: Name | None = None
     response_model: Name | None = None
@@ -123,18 +117,48 @@ class ModelCallCompleted(Event):
     usage_output_tokens: Count | None = None
     latency_ms: Count | None = None
     output_messages: Annotated[JsonValue, Sealed()] = None
-    raw_span: Annotated[JsonObject | None, Sealed()] = None
 
 
-class ModelCallFailed(Event):
-    """Nothing usable came back; `causation` is the call's start."""
+class CallFault(BaseModel):
+    """What is said of a call that gave nothing usable."""
 
-    type = "model-call.failed"
-    schema_version = 1
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     error_type: Name
     latency_ms: Count | None = None
     detail: Annotated[FreeText | None, Sealed()] = None
+
+
+class ModelCallStarted(CallStart, Event):
+    """A model is about to be called, with this. Its ledger position is the call's id.
+
+    Of one that was captured from a span (`capture` is otlp): by which version of the mapper, and when it says it began;
+    what we know ourselves is recorded_at.
+    """
+
+    type = "model-call.started"
+    schema_version = 1
+
+    capture: Literal["direct", "otlp"] = "direct"
+    mapper_version: Name | None = None
+    claimed_start: Timestamp | None = None
+
+
+class ModelCallCompleted(CallResult, Event):
+    """What came back; `causation` is the call's start. `raw_span` is what it was captured from."""
+
+    type = "model-call.completed"
+    schema_version = 1
+
+    raw_span: Annotated[JsonObject | None, Sealed()] = None
+
+
+class ModelCallFailed(CallFault, Event):
+    """Nothing usable came back; `causation` is the call's start. `raw_span` is what it was captured from."""
+
+    type = "model-call.failed"
+    schema_version = 1
+
     raw_span: Annotated[JsonObject | None, Sealed()] = None
 
 

@@ -5,27 +5,26 @@ All arithmetic is Decimal in a context that raises on any rounding, so what is n
 docs/agent.md describes the rules and the answer.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, InvalidOperation, localcontext
+from decimal import Decimal, localcontext
 from itertools import pairwise
 
-from api.agents.policy import CASH, EXACT, ONE, RISK_PROFILES, ZERO, Policy, Weights, load_policy
-from api.agents.protocol import JSON, AgentAnswer, AgentRefused, AgentRequest
+from api.agents.history import UNREAD_RESPONSE, earlier_report, was_returned
+from api.agents.limits import CENT, WEIGHT_UNIT, Limits, apportion, check_request, read_limits
+from api.agents.policy import CASH, EXACT, ONE, ZERO, Policy, Weights, load_policy
+from api.agents.prompt import as_shown, canonical_text, user_message
+from api.agents.protocol import JSON, AgentAnswer, AgentRefused, AgentRequest, ModelCall
+from ledger.commands.answers import ALLOCATIONS
 
 NAME = "builtin-model-portfolios"
-RULES_VERSION = "1.0.0"
-
-WEIGHT_UNIT, CENT = Decimal("0.0001"), Decimal("0.01")
-MAX_AMOUNT_USD = Decimal("999999999999.99")
-ROUNDS = Context(prec=40)  # only for quantize, where what was asked is read as a multiple of our units
-CONSTRAINTS = ("exclude_asset_classes", "max_equity", "min_cash")
+RULES_VERSION = "1.1.0"
 
 LIMITATIONS = (
     "This comes from a fixed rule table. It is not a language model and it does not reason about the client.",
     "It is not investment advice: a person has to judge it and answer for it.",
     "The model portfolios are illustrative house models, not fitted to market data or to any client.",
-    "Only risk profile, amount, horizon and constraints are used: not income, debts, holdings, taxes, fees or history.",
+    "Only risk profile, amount, horizon and constraints are used: not income, debts, holdings, taxes or fees.",
+    "Earlier recommendations change no figure: what would change against the last one that stands is only reported.",
     "No single class is limited: exclusions can concentrate the portfolio in what remains.",
     "max_equity and min_cash hold for the weights; amounts are rounded to the cent.",
 )
@@ -35,15 +34,6 @@ ROUNDING = (
     "Weights are multiples of 0.0001 and amounts of 0.01. What is left after rounding down goes, one unit each, to the "
     "largest remainders; between equal remainders, to the class listed first."
 )
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The constraints of a request, checked. max_equity is rounded down and min_cash up, so both hold as asked."""
-
-    excluded: frozenset[str]
-    max_equity: Decimal | None
-    min_cash: Decimal | None
 
 
 @dataclass(frozen=True)
@@ -59,16 +49,33 @@ class BuiltinAgent:
     """The agent `api.agents.protocol.Agent` that needs nothing but a policy. Holds no state; safe in threads."""
 
     name: str = NAME
+    answer_schema: str = ALLOCATIONS
+    deterministic: bool = True
+    timeout_s: float = 10.0
 
     def __init__(self, policy: Policy | None = None) -> None:
         """Use `policy`, or else the packaged one (raises InvalidPolicyError)."""
         self.policy = policy or load_policy()
         self.version: str = f"{RULES_VERSION}+policy.{self.policy.version}"
+        self._parameters: dict[str, JSON] = {
+            "policy_version": self.policy.version,
+            "policy_sha256": self.policy.sha256,
+        }
 
-    def recommend(self, request: AgentRequest) -> AgentAnswer:
+    def prepare(self, request: AgentRequest) -> ModelCall:
+        """What the rule table is given. Raises AgentRefused only where that is no JSON."""
+        return ModelCall(
+            provider_name="advice-ledger",
+            operation_name="invoke_agent",
+            request_model=NAME,
+            request_parameters=dict(self._parameters),
+            input_messages=user_message(canonical_text(as_shown(request))),
+        )
+
+    def answer(self, request: AgentRequest, call: ModelCall) -> AgentAnswer:  # noqa: ARG002 - the request is enough
         """Weights that sum to exactly 1 and amounts that sum to exactly the request's. Raises AgentRefused."""
         with localcontext(EXACT):
-            _check(request)
+            check_request(request)
             limits = read_limits(self.policy, request.constraints)
             steps = apply_rules(self.policy, request, limits)
             recommendation = _recommendation(self.policy, request, steps)
@@ -76,64 +83,8 @@ class BuiltinAgent:
             recommendation=recommendation,
             model_name=NAME,
             model_version=self.version,
-            parameters={"policy_version": self.policy.version, "policy_sha256": self.policy.sha256},
-            prompt=None,
+            parameters=dict(self._parameters),
         )
-
-
-def _check(request: AgentRequest) -> None:
-    if request.risk_profile not in RISK_PROFILES:
-        raise AgentRefused("unknown-risk-profile", f"risk_profile is not one of {', '.join(RISK_PROFILES)}")
-    if request.horizon_years is not None and request.horizon_years < 1:
-        raise AgentRefused("invalid-horizon", "horizon_years is less than 1")
-    amount = request.amount_usd
-    in_range = amount.is_finite() and ZERO < amount <= MAX_AMOUNT_USD
-    if not in_range or amount != amount.quantize(CENT, context=ROUNDS):
-        raise AgentRefused("invalid-amount", f"amount_usd is not between 0.01 and {MAX_AMOUNT_USD} in whole cents")
-
-
-# --- constraints -------------------------------------------------------------------------------------------------
-
-
-def read_limits(policy: Policy, constraints: Mapping[str, object]) -> Limits:
-    """Check the constraints of a request; a member that is None counts as absent. Raises AgentRefused."""
-    given = {name: value for name, value in constraints.items() if value is not None}
-    unknown = sorted(set(given) - set(CONSTRAINTS))
-    if unknown:
-        raise AgentRefused("unknown-constraint", f"{unknown[0]!r:.80} is not one of {', '.join(CONSTRAINTS)}")
-    limits = Limits(
-        _excluded(policy, given.get("exclude_asset_classes", ())),
-        _share("max_equity", given.get("max_equity"), ROUND_FLOOR),
-        _share("min_cash", given.get("min_cash"), ROUND_CEILING),
-    )
-    if CASH in limits.excluded and limits.min_cash:
-        raise AgentRefused("cash-excluded", f"min_cash asks for {limits.min_cash} in cash, and cash is excluded")
-    return limits
-
-
-def _excluded(policy: Policy, value: object) -> frozenset[str]:
-    if not isinstance(value, list | tuple):
-        raise AgentRefused("invalid-constraint", "exclude_asset_classes is not a list of asset classes")
-    known = [each.name for each in policy.classes]
-    for name in value:
-        if name not in known:
-            raise AgentRefused("unknown-asset-class", f"{name!r:.80} is not one of {', '.join(known)}")
-    return frozenset(value)
-
-
-def _share(name: str, value: object, rounding: str) -> Decimal | None:
-    """A share of the whole as a multiple of WEIGHT_UNIT. A float is refused: it is not the number that was meant."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
-        raise AgentRefused("invalid-constraint", f'{name} is not a decimal string such as "0.40"')
-    try:
-        share = Decimal(value)
-    except InvalidOperation:
-        raise AgentRefused("invalid-constraint", f'{name} is not a decimal string such as "0.40"') from None
-    if not share.is_finite() or not ZERO <= share <= ONE:
-        raise AgentRefused("invalid-constraint", f"{name} is not between 0 and 1")
-    return share.copy_abs().quantize(WEIGHT_UNIT, rounding=rounding, context=ROUNDS)
 
 
 # --- the rules, in the order they are applied --------------------------------------------------------------------
@@ -211,23 +162,6 @@ def _raise_cash(weights: Weights, floor: Decimal) -> Step:
     return Step("min_cash", rule, {name: floor if name == CASH else rest[name] for name in weights})
 
 
-def apportion(total: Decimal, shares: Mapping[str, Decimal], unit: Decimal) -> dict[str, Decimal]:
-    """Split `total` into multiples of `unit` in proportion to `shares`: largest remainder, ties to the earlier name.
-
-    The parts sum to exactly `total`, and a part is zero where its share is. `total` must be a multiple of `unit`, and
-    zero if all shares are. Division is by divmod, so quotients and remainders are exact.
-    """
-    whole = sum(shares.values(), ZERO)
-    if not whole:
-        return dict.fromkeys(shares, ZERO)
-    split = {name: divmod(total * share, whole * unit) for name, share in shares.items()}
-    parts = {name: count * unit for name, (count, _) in split.items()}
-    left = int((total - sum(parts.values(), ZERO)) / unit)
-    for name in sorted(split, key=lambda name: -split[name][1])[:left]:
-        parts[name] += unit
-    return parts
-
-
 # --- the answer --------------------------------------------------------------------------------------------------
 
 
@@ -251,8 +185,14 @@ def _recommendation(policy: Policy, request: AgentRequest, steps: list[Step]) ->
         "summary": _summary(policy, request, weights),
         "allocations": allocations,
         "rules": [*(step.rule for step in steps), ROUNDING],
-        "limitations": [*LIMITATIONS, UNREAD_HERE if request.objectives or request.notes else UNREAD],
+        "earlier": earlier_report(request, weights),
+        "limitations": _limitations(request),
     }
+
+
+def _limitations(request: AgentRequest) -> list[JSON]:
+    unread = UNREAD_HERE if request.objectives or request.notes else UNREAD
+    return [*LIMITATIONS, unread, *([UNREAD_RESPONSE] if was_returned(request) else [])]
 
 
 def _trail(steps: list[Step], name: str) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol, TypeAlias
 
+from schema.events import Shown
+
 JSON: TypeAlias = "bool | int | str | list[JSON] | dict[str, JSON] | None"
 """What an answer may hold. No floats: numbers that matter are decimal strings, as everywhere in the ledger."""
 
@@ -74,7 +76,10 @@ class AgentRequest:
 
 @dataclass(frozen=True)
 class ModelCall:
-    """What a model is about to be asked. Members as in schema.events.ModelCallStarted."""
+    """What a model is about to be asked. Members as in schema.events.ModelCallStarted.
+
+    `shown` is what the agent retrieved by itself; the earlier recommendations are in the record without it.
+    """
 
     provider_name: str
     request_model: str
@@ -86,6 +91,7 @@ class ModelCall:
     prompt_version: str | None = None
     prompt_sha256: str | None = None
     tool_definitions_sha256: str | None = None
+    shown: tuple[Shown, ...] = ()
 
 
 @dataclass(frozen=True)

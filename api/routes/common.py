@@ -37,7 +37,7 @@ IdempotencyKey = Annotated[
 ]
 
 
-def _plain_id(value: object) -> object:
+def plain_id(value: object) -> object:
     """int() would take " 7", "7_0" and digits of other scripts for numbers too."""
     if isinstance(value, str) and not DIGITS.fullmatch(value):
         raise PydanticCustomError("plain_id", "Input should be a number in plain digits")
@@ -62,7 +62,7 @@ def _position_or_time(value: object) -> object:
     return int(value)
 
 
-RowId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_plain_id)]
+RowId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(plain_id)]
 PathId = Annotated[RowId, Path()]
 Time = Annotated[datetime, BeforeValidator(_time)]
 # PostgreSQL holds no U+0000; U+FFFD is what bytes that are not UTF-8 become, and such a filter would find nothing.
@@ -95,7 +95,7 @@ class ReadOne(BaseModel):
 class ReadPage(ReadOne):
     """How a list is asked for; subclasses add its filters."""
 
-    limit: Annotated[int, Field(ge=1, le=200), BeforeValidator(_plain_id)] = Field(50, description="Rows a page.")
+    limit: Annotated[int, Field(ge=1, le=200), BeforeValidator(plain_id)] = Field(50, description="Rows a page.")
     cursor: Annotated[str, Field(max_length=200)] | None = Field(None, description="next_cursor of the page before.")
     client_id: FilterText | None = None
     created_from: Time | None = Field(None, alias="from", description="Created at or after.")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import Any, Literal
 
 import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from pydantic import BaseModel
 
 from api.service import Ledger
@@ -21,6 +22,36 @@ STATE = """
     FROM head h LEFT JOIN projections p ON true
     ORDER BY p.name
 """
+
+
+ORPHANS = """
+    SELECT count(*) FILTER (WHERE created_at <= clock_timestamp() - %s * interval '1 second'),
+           count(*),
+           coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)
+    FROM model_calls WHERE state = 'open'
+"""
+
+
+class Orphans:
+    """Model calls that were started and not ended, counted when somebody asks for the metrics."""
+
+    def __init__(self, registry: CollectorRegistry, after_s: float) -> None:
+        self._after_s = after_s
+        what = "Model calls that were started and have not ended"
+        self._orphans = Gauge("advice_ledger_model_calls_orphaned", f"{what} for {after_s:g} s", registry=registry)
+        self._open = Gauge("advice_ledger_model_calls_open", what, registry=registry)
+        self._oldest = Gauge(
+            "advice_ledger_model_call_oldest_open_seconds", "Age of the oldest of them", registry=registry
+        )
+
+    async def look(self, ledger: Ledger) -> None:
+        """Counts; what cannot be counted, because the database does not answer, is not a number."""
+        try:
+            row = await ledger.readers.fetch_one(ORPHANS, [self._after_s])
+        except Unavailable:
+            row = None
+        for gauge, value in zip((self._orphans, self._open, self._oldest), row or (nan,) * 3, strict=True):
+            gauge.set(value)
 
 
 class Alive(BaseModel):
@@ -77,6 +108,7 @@ async def readyz(request: Request) -> Response:
 )
 async def metrics(request: Request) -> Response:
     """Counters in the Prometheus text format. No personal data is in them."""
+    await request.app.state.orphans.look(request.app.state.ledger)
     return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)
 
 

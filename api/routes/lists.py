@@ -5,13 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import orjson
 from fastapi.responses import Response
 
+from api.agents.protocol import AgentRequest
+from api.context import as_json as context_as_json
+from api.context import contexts
 from api.routes.common import ReadOne, ReadPage, decode_cursor, page
 from api.service import Ledger
 from ledger.store import AsyncConnection
 from projections import reads
-from projections.engine import projection
+from projections.engine import base_of, projection
 
 
 async def read_page(ledger: Ledger, name: str, asked: ReadPage) -> Response:
@@ -59,3 +63,31 @@ async def _moment(
     if strong:
         await reads.caught_up(conn, projection(name), patience_s=ledger.patience_s)
     return reads.Moment(position)
+
+
+async def read_sealed(ledger: Ledger, positions: list[int]) -> dict[int, dict[str, orjson.Fragment]]:
+    """The sealed values of events, as their JSON was recorded, byte for byte."""
+    found = await ledger.readers.run(lambda conn: reads.sealed_of(conn, positions))
+    return {at: {name: orjson.Fragment(text) for name, text in fields.items()} for at, fields in found.items()}
+
+
+async def read_report(ledger: Ledger, name: str, limit: int) -> list[dict[str, Any]]:
+    """The first rows of a view, with everything acknowledged before."""
+
+    async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
+        await reads.caught_up(conn, base_of(name), patience_s=ledger.patience_s)
+        return await reads.view(conn, name, limit=limit)
+
+    return await ledger.readers.run(work)
+
+
+async def read_context(ledger: Ledger, request_id: int, as_of: int | None) -> dict[str, Any] | None:
+    """What an agent is given for a request, with everything acknowledged before; None where there is no request."""
+
+    async def work(conn: AsyncConnection) -> list[AgentRequest]:
+        upto = None if as_of is None else await reads.resolve(conn, as_of)
+        await reads.caught_up(conn, projection("portfolio_requests"), patience_s=ledger.patience_s)
+        return await contexts(conn, [request_id], upto)
+
+    found = await ledger.readers.run(work)
+    return context_as_json(found[0]) if found else None

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from api.auth import Answerer, Reader, Requester
 from api.errors import documented
@@ -19,16 +19,17 @@ from api.routes.common import (
     PathId,
     ReadOne,
     ReadPage,
+    RowId,
     as_json,
     event_id,
     not_found,
     recorded,
 )
 from api.routes.json_body import JsonRoute
-from api.routes.lists import read_one, read_page
+from api.routes.lists import read_context, read_one, read_page
 from api.service import Ledger
-from ledger.commands.request import CATEGORY, stream_of
-from schema.events import PortfolioRequested, RecommendationRecorded
+from ledger.commands.case import CATEGORY, stream_of
+from schema.events import CallStart, ModelCallStarted, PortfolioRequested, RecommendationRecorded
 from schema.fields import Constraints, RiskProfile
 
 router = APIRouter(prefix="/portfolio", tags=["portfolio"], route_class=JsonRoute)
@@ -48,6 +49,58 @@ class RecommendationMade(BaseModel):
 
     recommendation_id: int
     request_id: int
+
+
+class CallStarted(BaseModel):
+    """The call is on record and may be made."""
+
+    model_call_id: int
+    request_id: int
+
+
+class ContextRequest(BaseModel):
+    """A request without the client's identity."""
+
+    request_id: int
+    risk_profile: RiskProfile
+    amount_usd: Decimal
+    horizon_years: int | None
+    objectives: list[str]
+    constraints: dict[str, JsonValue]
+    notes: str | None
+
+
+class EarlierRecommendation(BaseModel):
+    """What the client was recommended before, and what people made of it."""
+
+    id: int
+    request_id: int
+    recommendation: dict[str, JsonValue] | None
+    model_name: str
+    model_version: str | None
+    state: str
+    decision_id: int | None
+    outcome: str | None
+    reason_code: str | None
+    rationale: str | None
+    replacement: dict[str, JsonValue] | None
+    response: str | None
+
+
+class Context(BaseModel):
+    """What an agent is given, all of it as of one ledger position."""
+
+    as_of: int
+    request: ContextRequest
+    earlier: list[EarlierRecommendation]
+
+
+class ReadContext(BaseModel):
+    """As of which ledger position; the newest where none is given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    as_of: RowId | None = None
 
 
 class PortfolioRequest(BaseModel):
@@ -111,6 +164,38 @@ async def record_recommendation(
     at = await ledger.answer_request(caller, request_id, answer, event_id(caller, idempotency_key))
     made = {"recommendation_id": at.position, "request_id": request_id}
     return recorded(201, made, at, f"/recommendations/{at.position}")
+
+
+@router.get("/requests/{request_id}/context", response_model=Context, responses=documented(401, 403, 404, 422, 503))
+async def get_context(
+    request: Request, caller: Reader, request_id: PathId, asked: Annotated[ReadContext, Query()]
+) -> Response:
+    """What an agent needs to answer: the request, and what the client was recommended before. Any role.
+
+    Record `as_of` and the ids of what your model is shown with the model call.
+    """
+    ledger: Ledger = request.app.state.ledger
+    found = await read_context(ledger, request_id, asked.as_of)
+    if found is None:
+        raise not_found("request")
+    return as_json(found)
+
+
+@router.post(
+    "/requests/{request_id}/model-calls",
+    status_code=201,
+    response_model=CallStarted,
+    responses={201: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 404, 409, 413, 415, 422, 503)},
+)
+async def start_model_call(
+    request: Request, caller: Answerer, request_id: PathId, call: CallStart, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Record that a model is about to be called for a request, and with what. Role: agent."""
+    ledger: Ledger = request.app.state.ledger
+    event = ModelCallStarted(**dict(call))
+    at = await ledger.start_call(caller, request_id, event, event_id(caller, idempotency_key))
+    started = {"model_call_id": at.position, "request_id": request_id}
+    return recorded(201, started, at, f"/model-calls/{at.position}")
 
 
 @router.get("/requests", response_model=Page[PortfolioRequest], responses=documented(401, 403, 422, 503))

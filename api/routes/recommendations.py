@@ -12,13 +12,19 @@ from pydantic import BaseModel, JsonValue
 from api.auth import Reader
 from api.errors import documented
 from api.routes.common import FilterText, Page, PathId, ReadOne, ReadPage, RowId, as_json, not_found
+from api.routes.decisions import State
 from api.routes.lists import read_one, read_page
+from ledger.commands.recommendation import Outcome
+from schema.fields import Digest
 
 router = APIRouter(prefix="/recommendations", tags=["recommendations"])
 
 
 class Recommendation(BaseModel):
-    """A recommendation, as it was recorded. Sealed values that were erased are null."""
+    """A recommendation as the agent gave it, and what people made of it: `recommendation` before, `replacement` after.
+
+    `digest` is of what stands: name it to decide or communicate. Sealed values that were erased are null.
+    """
 
     id: int
     request_id: int
@@ -30,6 +36,30 @@ class Recommendation(BaseModel):
     prompt: str | None
     recorded_by: str
     created_at: datetime
+    state: State
+    digest: Digest
+    model_call_id: int | None
+    supersedes: int | None
+    superseded_by: int | None
+    opened_at: datetime | None
+    opened_by: str | None
+    decision_id: int | None
+    decision: Outcome | None
+    decided_by: str | None
+    decided_at: datetime | None
+    reason_code: str | None
+    reason_group: str | None
+    rationale: str | None
+    replacement: dict[str, JsonValue] | None
+    replacement_digest: Digest | None
+    response: str | None
+    needs_second: bool | None
+    confirmed_by: str | None
+    confirmed_at: datetime | None
+    communicated_at: datetime | None
+    communicated_by: str | None
+    channel: str | None
+    updated_at: datetime
 
 
 class ReadRecommendations(ReadPage):
@@ -37,6 +67,7 @@ class ReadRecommendations(ReadPage):
 
     request_id: RowId | None = None
     model_name: FilterText | None = None
+    state: State | None = None
 
 
 @router.get("", response_model=Page[Recommendation], responses=documented(401, 403, 422, 503))

@@ -1,50 +1,88 @@
-"""The life of a request, as its stream tells it.
-
-(nothing) --portfolio.requested--> queued --recommendation.recorded--> recommended
-                                      \\-----request.failed----------> failed
-"""
+"""Answering a request: model calls around it, the recommendation, or why there is none."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from ledger.commands import answers
+from ledger.commands.agent import Agent, check_running
+from ledger.commands.case import Call, Case
+from ledger.errors import InvalidEvent, NotFound, Refused
+from schema.events import RecommendationRecorded
 
-from ledger.errors import NotFound, Refused
-
-CATEGORY = "request-"
-
-# What each event makes of the request; other types in the stream leave it as it is.
-STATUS_AFTER = {
-    "portfolio.requested": "queued",
-    "recommendation.recorded": "recommended",
-    "request.failed": "failed",
-}
+# States of a recommendation whose place another may take without having been asked for one.
+OPEN_TO_ANOTHER = frozenset({"rejected", "communicated"})
 
 
-@dataclass(frozen=True)
-class RequestState:
-    """`status` is None while there is no such request; `version` is that of the stream's last event."""
-
-    status: str | None = None
-    version: int = 0
-
-
-def stream_of(request_id: int) -> str:
-    """The stream that a request's events are in."""
-    return f"{CATEGORY}{request_id}"
-
-
-def fold(types: Iterable[str]) -> RequestState:
-    """The state after the stream's events, given their types in order."""
-    state = RequestState()
-    for name in types:
-        state = replace(state, status=STATUS_AFTER.get(name, state.status), version=state.version + 1)
-    return state
-
-
-def check_answer(state: RequestState) -> None:
-    """Whether the request still waits for an answer. Raises NotFound, or Refused `request-finished`."""
-    if state.status is None:
+def check_known(case: Case) -> None:
+    """Raises NotFound `request-unknown`."""
+    if case.status is None:
         raise NotFound("request-unknown", "there is no such request")
-    if state.status != "queued":
-        raise Refused("request-finished", f"the request is {state.status} already: it takes no further answer")
+
+
+def check_start(case: Case, agent: Agent) -> None:
+    """Whether a model may be called for the request. Raises NotFound, Refused `agent-suspended`, `request-failed`."""
+    check_known(case)
+    check_running(agent)
+    if case.status == "failed":
+        raise Refused("request-failed", "the request has failed: it takes no further answer")
+
+
+def check_end(case: Case, call_id: int, by: str) -> Call:
+    """The call, where it may end now. Raises NotFound, Refused `model-call-of-another`, `model-call-ended`."""
+    call = case.calls.get(call_id)
+    if call is None:
+        raise NotFound("model-call-unknown", "there is no such model call")
+    if call.event.by != by:
+        raise Refused("model-call-of-another", "another agent made this call")
+    if call.ended is not None:
+        raise Refused("model-call-ended", "this call has ended already")
+    return call
+
+
+def check_failure(case: Case, agent: Agent) -> None:
+    """Whether the request may fail. Raises as check_start does, and Refused `request-finished`."""
+    check_start(case, agent)
+    if case.status != "queued":
+        raise Refused("request-finished", "the request has its recommendation: it takes no further answer")
+
+
+def answer(case: Case, agent: Agent, said: RecommendationRecorded, by: str) -> RecommendationRecorded:
+    """What is recorded of an answer: as it was said, with the recommendation whose place it takes.
+
+    Raises as check_failure does, and Refused `answer-off-schema`, `recommendation-superseded`; InvalidEvent for a
+    `model_call_id` that is no completed call of this agent for this request.
+    """
+    check_start(case, agent)
+    supersedes = _place(case, said.supersedes)
+    if said.model_call_id is not None:
+        _check_call(case, said.model_call_id, by)
+    answers.check(agent.answer_schema, said.recommendation, case.amount_usd)
+    return said.model_copy(update={"supersedes": supersedes})
+
+
+def _place(case: Case, said: int | None) -> int | None:
+    """The recommendation that the new one takes the place of. Raises Refused."""
+    current = case.recommendation
+    if current is None:
+        if said is not None:
+            raise InvalidEvent("supersedes", "this request has no recommendation yet")
+        return None
+    if said is not None and said != current.id:
+        raise Refused(
+            "recommendation-superseded",
+            "that is not the current recommendation of this request",
+            current_recommendation_id=current.id,
+            current_digest=current.standing,
+        )
+    if case.status == "queued" or (said is not None and current.state in OPEN_TO_ANOTHER):
+        return current.id
+    raise Refused(
+        "request-finished",
+        f"the request has its recommendation, which is {current.state}: only one that is rejected or communicated can "
+        "be superseded, by an answer that names it in `supersedes`",
+    )
+
+
+def _check_call(case: Case, call_id: int, by: str) -> None:
+    call = case.calls.get(call_id)
+    if call is None or call.event.by != by or not call.completed:
+        raise InvalidEvent("model_call_id", "not a completed model call of this agent for this request")

@@ -1,16 +1,101 @@
--- One row a recommendation: what the model answered, for which request.
+-- One row a recommendation: what the model answered, for which request, and what people made of it.
+--
+-- What happened to it names it by id, in the same stream and after it; all else is passed over.
+WITH acts AS MATERIALIZED (
+    SELECT stream, position, type, recorded_at, actor->>'id' AS actor_id, data, sealed, commitments,
+           (data->>'recommendation_id')::bigint AS recommendation_id
+    FROM slice
+    WHERE type IN ('recommendation.opened', 'recommendation.decided', 'recommendation.confirmed',
+                   'recommendation.communicated')
+),
+-- The first answer of a second person counts, where one was asked for.
+decided AS MATERIALIZED (
+    SELECT DISTINCT ON (d.position) d.*, c.actor_id AS confirmed_by, c.recorded_at AS confirmed_at,
+           CASE WHEN NOT (d.data->>'needs_second')::boolean THEN 'effective'
+                WHEN c.position IS NULL THEN 'waiting'
+                WHEN c.data->>'outcome' = 'approve' THEN 'effective'
+                ELSE 'declined' END AS state
+    FROM acts d
+    LEFT JOIN acts c ON c.type = 'recommendation.confirmed' AND c.stream = d.stream
+        AND (c.data->>'decision_id')::bigint = d.position AND c.recommendation_id = d.recommendation_id
+        AND c.position > d.position AND (d.data->>'needs_second')::boolean
+    WHERE d.type = 'recommendation.decided' AND d.recommendation_id < d.position
+    ORDER BY d.position, c.position
+)
 SELECT
     answer.stream,
     answer.position AS id,
     stream_number(answer.stream, 'request-') AS request_id,
     answer.client_id,
+    CASE WHEN next.position IS NOT NULL THEN 'superseded'
+         WHEN told.position IS NOT NULL THEN 'communicated'
+         WHEN decision.position IS NULL THEN 'proposed'
+         WHEN decision.state = 'waiting' THEN 'waiting'
+         ELSE CASE decision.data->>'outcome' WHEN 'approve' THEN 'approved' WHEN 'edit' THEN 'edited'
+                  WHEN 'reject' THEN 'rejected' ELSE 'returned' END
+    END AS state,
+    coalesce(CASE WHEN decision.state = 'effective' THEN decision.commitments->>'replacement' END,
+             answer.commitments->>'recommendation') AS digest,
     answer.sealed->'recommendation' AS recommendation,
     answer.data->>'model_name' AS model_name,
     answer.data->>'model_version' AS model_version,
     answer.data->'parameters' AS parameters,
     answer.sealed->>'prompt' AS prompt,
+    (answer.data->>'model_call_id')::bigint AS model_call_id,
+    (answer.data->>'supersedes')::bigint AS supersedes,
+    next.position AS superseded_by,
+    opened.recorded_at AS opened_at,
+    opened.actor_id AS opened_by,
+    decision.position AS decision_id,
+    decision.data->>'outcome' AS decision,
+    decision.actor_id AS decided_by,
+    decision.recorded_at AS decided_at,
+    decision.data->>'reason_code' AS reason_code,
+    decision.data->>'reason_group' AS reason_group,
+    decision.sealed->>'rationale' AS rationale,
+    decision.sealed->'replacement' AS replacement,
+    decision.commitments->>'replacement' AS replacement_digest,
+    decision.sealed->>'response' AS response,
+    (decision.data->>'needs_second')::boolean AS needs_second,
+    decision.confirmed_by,
+    decision.confirmed_at,
+    told.recorded_at AS communicated_at,
+    told.actor_id AS communicated_by,
+    told.data->>'channel' AS channel,
     answer.actor->>'id' AS recorded_by,
-    answer.recorded_at AS created_at
+    answer.recorded_at AS created_at,
+    greatest(answer.recorded_at, opened.recorded_at, lately.decided_at, lately.confirmed_at, told.recorded_at,
+             next.recorded_at) AS updated_at
 FROM slice answer
+-- By itself and not over `answer`, as sorting would then carry the answers along; no body is read for it.
+LEFT JOIN (
+    SELECT lag(position) OVER of_stream AS previous, position, recorded_at
+    FROM slice
+    WHERE type = 'recommendation.recorded'
+    WINDOW of_stream AS (PARTITION BY stream ORDER BY position)
+) next ON next.previous = answer.position
+LEFT JOIN (
+    SELECT DISTINCT ON (stream, recommendation_id) *
+    FROM acts
+    WHERE type = 'recommendation.opened' AND recommendation_id < position
+    ORDER BY stream, recommendation_id, position
+) opened ON opened.stream = answer.stream AND opened.recommendation_id = answer.position
+LEFT JOIN (
+    SELECT DISTINCT ON (stream, recommendation_id) *
+    FROM decided
+    WHERE state <> 'declined'
+    ORDER BY stream, recommendation_id, position DESC
+) decision ON decision.stream = answer.stream AND decision.recommendation_id = answer.position
+LEFT JOIN (
+    SELECT stream, recommendation_id, max(recorded_at) AS decided_at, max(confirmed_at) AS confirmed_at
+    FROM decided
+    GROUP BY stream, recommendation_id
+) lately ON lately.stream = answer.stream AND lately.recommendation_id = answer.position
+LEFT JOIN (
+    SELECT DISTINCT ON (stream, recommendation_id) *
+    FROM acts
+    WHERE type = 'recommendation.communicated' AND recommendation_id < position
+    ORDER BY stream, recommendation_id, position
+) told ON told.stream = answer.stream AND told.recommendation_id = answer.position
 WHERE answer.type = 'recommendation.recorded'
   AND stream_number(answer.stream, 'request-') IS NOT NULL

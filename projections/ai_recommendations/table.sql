@@ -1,15 +1,45 @@
 CREATE TABLE ai_recommendations (
-    stream         text        NOT NULL,
+    stream             text        NOT NULL,
     -- The ledger position of the event that recorded it.
-    id             bigint      NOT NULL,
-    request_id     bigint      NOT NULL,
-    -- Null once the client's sealed values are erased; so are recommendation and prompt.
-    client_id      text,
-    recommendation jsonb,
-    model_name     text        NOT NULL,
-    model_version  text,
-    parameters     jsonb,
-    prompt         text,
-    recorded_by    text        NOT NULL,
-    created_at     timestamptz NOT NULL
+    id                 bigint      NOT NULL,
+    request_id         bigint      NOT NULL,
+    -- Null once the client's sealed values are erased; so are recommendation, prompt, rationale, replacement, response.
+    client_id          text,
+    -- proposed, waiting, approved, edited, rejected, returned, communicated or superseded
+    state              text        NOT NULL,
+    -- The commitment to what stands: the recommendation, or its replacement once an edit has taken effect.
+    digest             text        NOT NULL,
+    -- As the agent made it: the "before" of an edit.
+    recommendation     jsonb,
+    model_name         text        NOT NULL,
+    model_version      text,
+    parameters         jsonb,
+    prompt             text,
+    model_call_id      bigint,
+    supersedes         bigint,
+    superseded_by      bigint,
+    -- The first opening.
+    opened_at          timestamptz,
+    opened_by          text,
+    -- From here to confirmed_at: the last decision that no second person declined.
+    decision_id        bigint,
+    decision           text,
+    decided_by         text,
+    decided_at         timestamptz,
+    reason_code        text,
+    reason_group       text,
+    rationale          text,
+    -- The "after" of an edit.
+    replacement        jsonb,
+    replacement_digest text,
+    response           text,
+    needs_second       boolean,
+    confirmed_by       text,
+    confirmed_at       timestamptz,
+    communicated_at    timestamptz,
+    communicated_by    text,
+    channel            text,
+    recorded_by        text        NOT NULL,
+    created_at         timestamptz NOT NULL,
+    updated_at         timestamptz NOT NULL
 );

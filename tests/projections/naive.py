@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
+from ledger.envelope import NewEvent
 from ledger.store import Recorded
-from schema.events import Event, PortfolioRequested, RecommendationRecorded, RequestFailed
-from tests.support import CLERK
+from schema.events import (
+    Event,
+    PortfolioRequested,
+    RecommendationCommunicated,
+    RecommendationConfirmed,
+    RecommendationDecided,
+    RecommendationOpened,
+    RecommendationRecorded,
+    RequestFailed,
+)
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An event, and where append() put it."""
+    """What was given to append(), where it put it, and the commitments to its sealed values."""
 
-    event: Event
+    new: NewEvent
     at: Recorded
+    commitments: dict[str, str]
+
+    @property
+    def event(self) -> Event:
+        """The event itself."""
+        return self.new.event
+
+    @property
+    def by(self) -> str:
+        """Who."""
+        return self.new.actor.id
 
     @property
     def request_id(self) -> int | None:
@@ -31,23 +52,20 @@ def portfolio_requests(history: Iterable[Entry]) -> list[Row]:
     """The rows, in order of id."""
     rows: dict[int, Row] = {}
     for entry in history:
-        event, number = entry.event, entry.request_id
+        number = entry.request_id
         if number is None:
             continue
-        if isinstance(event, PortfolioRequested) and entry.at.version == 1:
-            rows[number] = _asked(number, event, entry.at)
-        elif number in rows and isinstance(event, RecommendationRecorded):
-            rows[number] |= _unanswered(entry.at) | {"status": "recommended", "recommendation_id": entry.at.position}
-        elif number in rows and isinstance(event, RequestFailed):
-            told = {"status": "failed", "failure_reason": event.reason, "failure_detail": event.detail}
-            rows[number] |= _unanswered(entry.at) | told
+        if isinstance(entry.event, PortfolioRequested) and entry.at.version == 1:
+            rows[number] = _asked(number, entry.event, entry)
+        elif number in rows:
+            rows[number] |= _told(entry.event, entry.at, rows[number]["recommendation_id"])
     return [rows[number] for number in sorted(rows)]
 
 
-def _asked(number: int, event: PortfolioRequested, at: Recorded) -> Row:
+def _asked(number: int, event: PortfolioRequested, entry: Entry) -> Row:
     limits = event.constraints
     return {
-        "stream": at.stream,
+        "stream": entry.at.stream,
         "id": number,
         "client_id": event.client_id,
         "risk_profile": event.risk_profile,
@@ -56,37 +74,207 @@ def _asked(number: int, event: PortfolioRequested, at: Recorded) -> Row:
         "objectives": event.objectives,
         "constraints": None if limits is None else limits.model_dump(mode="json", exclude_none=True),
         "notes": event.notes,
-        "requested_by": CLERK.id,
-        "created_at": at.recorded_at,
-    } | _unanswered(at)
-
-
-def _unanswered(at: Recorded) -> Row:
-    return {
-        "status": "queued",
+        "requested_by": entry.by,
+        "created_at": entry.at.recorded_at,
         "recommendation_id": None,
-        "failure_reason": None,
-        "failure_detail": None,
-        "updated_at": at.recorded_at,
-    }
+    } | _status("queued", entry.at)
+
+
+def _told(event: Event, at: Recorded, current: int | None) -> Row:
+    """What an event after the first changes of its request's row."""
+    match event:
+        case RecommendationRecorded():
+            return _status("recommended", at) | {"recommendation_id": at.position}
+        case RequestFailed():
+            return _status("failed", at) | {"failure_reason": event.reason, "failure_detail": event.detail}
+        case RecommendationDecided(outcome="respond", needs_second=False) if event.recommendation_id == current:
+            return _status("queued", at)
+    return {}
+
+
+def _status(status: str, at: Recorded) -> Row:
+    return {"status": status, "failure_reason": None, "failure_detail": None, "updated_at": at.recorded_at}
+
+
+@dataclass
+class Decision:
+    """A decision and the first answer to it of a second person, where one was asked for."""
+
+    entry: Entry
+    event: RecommendationDecided
+    second: Entry | None = None
+    confirmed: RecommendationConfirmed | None = None
+
+    @property
+    def state(self) -> str:
+        """effective, waiting or declined."""
+        if not self.event.needs_second:
+            return "effective"
+        if self.confirmed is None:
+            return "waiting"
+        return "effective" if self.confirmed.outcome == "approve" else "declined"
+
+
+@dataclass
+class Case:
+    """A recommendation of a request, and what named it, in its stream and after it."""
+
+    entry: Entry
+    event: RecommendationRecorded
+    openings: list[Entry] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    told: list[tuple[Entry, RecommendationCommunicated]] = field(default_factory=list)
+    after: Entry | None = None
+
+    def add(self, entry: Entry) -> None:
+        """An event that names it."""
+        match entry.event:
+            case RecommendationOpened():
+                self.openings.append(entry)
+            case RecommendationDecided():
+                self.decisions.append(Decision(entry, entry.event))
+            case RecommendationCommunicated():
+                self.told.append((entry, entry.event))
+            case RecommendationConfirmed():
+                for found in self.decisions:
+                    named = found.entry.at.position == entry.event.decision_id
+                    if named and found.event.needs_second and found.second is None:
+                        found.second, found.confirmed = entry, entry.event
+
+    @property
+    def times(self) -> list[Any]:
+        """When its row changed."""
+        decided = [entry for found in self.decisions for entry in (found.entry, found.second)]
+        told = [entry for entry, _ in self.told[:1]]
+        entries = [self.entry, *self.openings[:1], *decided, *told, self.after]
+        return [entry.at.recorded_at for entry in entries if entry is not None]
+
+
+def cases(history: Iterable[Entry]) -> list[Case]:
+    """All recommendations of requests, in order of id."""
+    found: dict[tuple[str, int], Case] = {}
+    latest: dict[str, Case] = {}
+    for entry in history:
+        event, stream = entry.event, entry.at.stream
+        if isinstance(event, RecommendationRecorded) and entry.request_id is not None:
+            if stream in latest:
+                latest[stream].after = entry
+            latest[stream] = found[stream, entry.at.position] = Case(entry, event)
+        elif (case := found.get((stream, getattr(event, "recommendation_id", 0)))) is not None:
+            case.add(entry)
+    return list(found.values())
 
 
 def ai_recommendations(history: Iterable[Entry], clients: dict[str, str]) -> list[Row]:
     """The rows, in order of id. `clients`: whose stream it is, known at any time."""
-    return [
-        {
-            "stream": entry.at.stream,
-            "id": entry.at.position,
-            "request_id": entry.request_id,
-            "client_id": clients.get(entry.at.stream),
-            "recommendation": entry.event.recommendation,
-            "model_name": entry.event.model_name,
-            "model_version": entry.event.model_version,
-            "parameters": entry.event.parameters,
-            "prompt": entry.event.prompt,
-            "recorded_by": CLERK.id,
-            "created_at": entry.at.recorded_at,
-        }
+    return [_recommendation(case, clients) for case in cases(history)]
+
+
+def _recommendation(case: Case, clients: dict[str, str]) -> Row:
+    entry, event = case.entry, case.event
+    opened = case.openings[0] if case.openings else None
+    told = case.told[0] if case.told else None
+    decision = next((found for found in reversed(case.decisions) if found.state != "declined"), None)
+    edited = decision is not None and decision.state == "effective" and decision.event.outcome == "edit"
+    standing = decision.entry.commitments.get("replacement") if decision and edited else None
+    return {
+        "stream": entry.at.stream,
+        "id": entry.at.position,
+        "request_id": entry.request_id,
+        "client_id": clients.get(entry.at.stream),
+        "state": _state(case, decision),
+        "digest": standing or entry.commitments["recommendation"],
+        "recommendation": event.recommendation,
+        "model_name": event.model_name,
+        "model_version": event.model_version,
+        "parameters": event.parameters,
+        "prompt": event.prompt,
+        "model_call_id": event.model_call_id,
+        "supersedes": event.supersedes,
+        "superseded_by": case.after and case.after.at.position,
+        "opened_at": opened and opened.at.recorded_at,
+        "opened_by": opened and opened.by,
+        **_decision_of(decision),
+        "communicated_at": told and told[0].at.recorded_at,
+        "communicated_by": told and told[0].by,
+        "channel": told and told[1].channel,
+        "recorded_by": entry.by,
+        "created_at": entry.at.recorded_at,
+        "updated_at": max(case.times),
+    }
+
+
+def _state(case: Case, decision: Decision | None) -> str:
+    if case.after is not None:
+        return "superseded"
+    if case.told:
+        return "communicated"
+    if decision is None:
+        return "proposed"
+    done = {"approve": "approved", "edit": "edited", "reject": "rejected", "respond": "returned"}
+    return "waiting" if decision.state == "waiting" else done[decision.event.outcome]
+
+
+def _decision_of(found: Decision | None) -> Row:
+    event = found.event if found else None
+    return {
+        "decision_id": found and found.entry.at.position,
+        "decision": event and event.outcome,
+        "decided_by": found and found.entry.by,
+        "decided_at": found and found.entry.at.recorded_at,
+        "reason_code": event and event.reason_code,
+        "reason_group": event and event.reason_group,
+        "rationale": event and event.rationale,
+        "replacement": event.replacement if event else None,
+        "replacement_digest": found and found.entry.commitments.get("replacement"),
+        "response": event and event.response,
+        "needs_second": event and event.needs_second,
+        "confirmed_by": found and found.second and found.second.by,
+        "confirmed_at": found and found.second and found.second.at.recorded_at,
+    }
+
+
+def decisions(history: Iterable[Entry], clients: dict[str, str]) -> list[Row]:
+    """The rows, in order of id."""
+    history = list(history)
+    amounts = {
+        entry.at.stream: entry.event.amount_usd
         for entry in history
-        if isinstance(entry.event, RecommendationRecorded) and entry.request_id is not None
+        if isinstance(entry.event, PortfolioRequested) and entry.at.version == 1
+    }
+    rows = [_decision(case, found, clients, amounts) for case in cases(history) for found in case.decisions]
+    return sorted(rows, key=lambda row: int(row["id"]))
+
+
+def _decision(case: Case, found: Decision, clients: dict[str, str], amounts: dict[str, Decimal]) -> Row:
+    at, event, second = found.entry.at, found.event, found.second
+    opened = [
+        entry.at.recorded_at
+        for entry in case.openings
+        if entry.by == found.entry.by and entry.at.position < at.position
     ]
+    took = at.recorded_at - (opened[-1] if opened else case.entry.at.recorded_at)
+    lasting = ("recommendation_id", "outcome", "digest", "reason_code", "reason_group", "rationale", "replacement")
+    also = ("response", "needs_second", "second_rules", "four_eyes_version", "reason_codes_version")
+    return {name: getattr(event, name) for name in (*lasting, *also)} | {
+        "stream": at.stream,
+        "id": at.position,
+        "request_id": found.entry.request_id,
+        "client_id": clients.get(at.stream),
+        "state": found.state,
+        "replacement_digest": found.entry.commitments.get("replacement"),
+        "decided_by": found.entry.by,
+        "decided_role": found.entry.new.actor.role,
+        "opened_at": opened[-1] if opened else None,
+        "created_at": at.recorded_at,
+        "seconds_to_decide": Decimal(took.days * 86400 + took.seconds) + Decimal(took.microseconds) / 1_000_000,
+        "confirmation": found.confirmed and found.confirmed.outcome,
+        "confirmed_by": second and second.by,
+        "confirmed_role": second and second.new.actor.role,
+        "confirmed_at": second and second.at.recorded_at,
+        "second_rationale": found.confirmed and found.confirmed.rationale,
+        "model_name": case.event.model_name,
+        "model_version": case.event.model_version,
+        "agent": case.entry.by,
+        "amount_usd": amounts.get(at.stream),
+    }

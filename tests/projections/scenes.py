@@ -24,7 +24,7 @@ from tests.support import Connection, append, connect, failed, new, requested
 
 T = TypeVar("T")
 
-REQUESTS, ANSWERS = PROJECTIONS
+REQUESTS, ANSWERS, DECISIONS, CALLS, AGENTS = PROJECTIONS
 SECRET = "0000-secret-0000"
 
 
@@ -63,7 +63,7 @@ def chat(url: str, stopping: Callable[[], bool]) -> None:
 
 
 def catch_up(conn: Connection) -> None:
-    """Steps of both read models until there is nothing to do."""
+    """Steps of all read models until there is nothing to do."""
     for read_model in PROJECTIONS:
         while step(conn, read_model) is not None:
             pass
@@ -87,7 +87,7 @@ def table(conn: Connection, read_model: Projection) -> list[Any]:
 
 
 def assert_true_to_the_chain(url: str) -> None:
-    """Both read models stand at the head, and hold what folding the chain gives."""
+    """All read models stand at the head, and hold what folding the chain gives."""
     with connect(url) as conn, connect(url, "verifier") as verifier:
         for read_model in PROJECTIONS:
             assert standing(conn, read_model) == (head(conn), None)

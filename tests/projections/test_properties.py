@@ -17,74 +17,24 @@ from psycopg.rows import dict_row
 
 from ledger import store
 from ledger.database import conninfo
-from ledger.envelope import NewEvent, encode, uuid7
+from ledger.envelope import NewEvent, uuid7
 from projections.compare import check
 from projections.engine import ONE_CLIENT, ONE_STREAM, PROJECTIONS, UP_TO, Projection, projection, step
 from projections.rebuild import rebuild
-from schema.events import Event, PortfolioRequested, RecommendationRecorded, RequestFailed
-from schema.fields import Constraints
-from tests.projections.naive import Entry, Row, ai_recommendations, portfolio_requests
+from schema.events import PortfolioRequested, RecommendationDecided, RecommendationRecorded
+from tests.projections.histories import CLIENTS, DIGEST, Past, batches, entry, lines
+from tests.projections.naive import Entry, Row, ai_recommendations, decisions, portfolio_requests
+from tests.projections.naive_agents import agents, model_calls
+from tests.projections.scenes import ANSWERS, DECISIONS, REQUESTS
 from tests.support import CLERK, Connection, connect
 
-REQUESTS, ANSWERS = PROJECTIONS
 
-text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
-clients = ("client-a", "client-b", "клиент")
-
-limits = st.builds(
-    Constraints,
-    exclude_asset_classes=st.lists(st.sampled_from(["timber", "gold"]), max_size=2),
-    min_cash=st.none() | st.decimals(0, 1, places=4),
-)
-
-
-def requests(client: str) -> st.SearchStrategy[Event]:
-    """What asks for a recommendation."""
-    return st.builds(
-        PortfolioRequested,
-        client_id=st.just(client),
-        risk_profile=st.sampled_from(["conservative", "balanced", "aggressive"]),
-        amount_usd=st.decimals(min_value="0.01", max_value="999999999999.99", places=2),
-        horizon_years=st.none() | st.integers(1, 60),
-        objectives=st.none() | st.lists(text.filter(bool), max_size=2),
-        constraints=st.none() | limits,
-        notes=st.none() | text,
-    )
-
-
-answers = st.builds(
-    RecommendationRecorded,
-    recommendation=st.dictionaries(text, st.integers(-5, 5) | text | st.just(0.5), max_size=3),
-    model_name=st.sampled_from(["m1", "m2"]),
-    model_version=st.none() | st.just("2"),
-    parameters=st.none() | st.dictionaries(text, st.none() | st.booleans(), max_size=2),
-    prompt=st.none() | text,
-)
-failures = st.builds(RequestFailed, reason=st.sampled_from(["no-answer", "refused"]), detail=st.none() | text)
-
-
-@st.composite
-def batches(draw: st.DrawFn) -> list[list[tuple[str, Event]]]:
-    """Batches of (stream, event): requests and answers in any order, twice, and in streams that are no request's.
-
-    An "N" in a stream's name stands for a number that is new in each example.
-    """
-    # Each stream has one client, as the ledger demands.
-    owners = {"request-N1": clients[0], "request-N2": clients[0], "request-N3": clients[1]}
-    streams = st.sampled_from([*owners, "request-0N", "request-xN", "requests-N", "policy-N"])
-
-    def event(stream: str) -> st.SearchStrategy[tuple[str, Event]]:
-        return st.tuples(st.just(stream), requests(owners.get(stream, clients[2])) | answers | failures)
-
-    return draw(st.lists(st.lists(streams.flatmap(event), min_size=1, max_size=6), min_size=1, max_size=6))
-
-
-async def append(url: str, batch: list[tuple[str, Event]]) -> list[Entry]:
+async def append(url: str, batch: list[NewEvent]) -> list[Entry]:
     """Records a batch."""
-    lines = [encode(NewEvent(uuid7(), stream, event, CLERK)) for stream, event in batch]
+    given_lines = lines(batch)
     async with await psycopg.AsyncConnection.connect(conninfo(url, "writer"), autocommit=True) as conn:
-        recorded = await store.append(conn, lines)
-    return [Entry(event, at) for (_, event), at in zip(batch, recorded, strict=True)]
+        recorded = await store.append(conn, given_lines)
+    return [entry(*found) for found in zip(batch, recorded, given_lines, strict=True)]
 
 
 def rows(conn: Connection, source: sql.Composable, given_: dict[str, Any]) -> list[Row]:
@@ -100,12 +50,19 @@ def table(read_model: Projection) -> sql.Composed:
 
 def naive(read_model: Projection, history: list[Entry], everything: list[Entry]) -> list[Row]:
     """What the rows should be after `history`; a stream's client may be known only from `everything`."""
-    if read_model is REQUESTS:
-        return portfolio_requests(history)
     owners = {
-        entry.at.stream: entry.event.client_id for entry in everything if isinstance(entry.event, PortfolioRequested)
+        found.at.stream: found.event.client_id for found in everything if isinstance(found.event, PortfolioRequested)
     }
-    return ai_recommendations(history, owners)
+    match read_model.name:
+        case "portfolio_requests":
+            return portfolio_requests(history)
+        case "ai_recommendations":
+            return ai_recommendations(history, owners)
+        case "decisions":
+            return decisions(history, owners)
+        case "model_calls":
+            return model_calls(history, owners)
+    return agents(history)
 
 
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
@@ -113,10 +70,9 @@ def naive(read_model: Projection, history: list[Entry], everything: list[Entry])
 def check_example(url: str, history: list[Entry], numbers: Iterator[int], data: st.DataObject) -> None:
     """Appends some more, and compares every way to read with the naive fold."""
     with connect(url) as conn, connect(url, "projector") as live:
-        number = str(next(numbers))
-        for batch in data.draw(batches()):
-            named = [(stream.replace("N", number), event) for stream, event in batch]
-            history += asyncio.run(append(url, named))
+        past = Past(str(next(numbers)), history[-1].at.position + 1 if history else 1)
+        for _ in range(data.draw(st.integers(1, 6))):
+            history += asyncio.run(append(url, data.draw(batches(past))))
             for _ in range(data.draw(st.integers(0, 2))):
                 for read_model in PROJECTIONS:
                     step(live, read_model, data.draw(st.integers(1, 10)))
@@ -126,7 +82,7 @@ def check_example(url: str, history: list[Entry], numbers: Iterator[int], data: 
         head = history[-1].at.position
         upto = max(0, head - data.draw(st.integers(0, 30)))
         for read_model in PROJECTIONS:
-            check_read_model(conn, read_model, history, upto, f"request-{number}1")
+            check_read_model(conn, read_model, history, upto, f"request-{past.number}1")
         if data.draw(st.booleans()):
             for report in rebuild(url, list(PROJECTIONS)):
                 assert (report.position, report.differing) == (head, 0)
@@ -145,8 +101,8 @@ def check_read_model(conn: Connection, read_model: Projection, history: list[Ent
     assert rows(conn, read_model.rows(UP_TO), {"upto": upto}) == before
     of_stream = naive(read_model, [entry for entry in prefix if entry.at.stream == stream], history)
     assert rows(conn, read_model.rows(ONE_STREAM), {"stream": stream, "upto": upto}) == of_stream
-    mine = [row for row in before if row["client_id"] == clients[0]]
-    assert rows(conn, read_model.rows(ONE_CLIENT), {"client_id": clients[0], "upto": upto}) == mine
+    mine = [row for row in before if row.get("client_id") == CLIENTS[0]]
+    assert rows(conn, read_model.rows(ONE_CLIENT), {"client_id": CLIENTS[0], "upto": upto}) == mine
 
 
 def test_live_is_rebuild_is_as_of_is_naive(database_url: str) -> None:
@@ -169,16 +125,32 @@ def test_erased_values_are_null(database_url: str) -> None:
     """When a client's sealed values are gone, the fold still works and says null where they were."""
     asked = PortfolioRequested(client_id="c", risk_profile="balanced", amount_usd=Decimal(1), notes="n")
     answer = RecommendationRecorded(recommendation={"a": 1}, model_name="m", prompt="p")
-    asyncio.run(append(database_url, [("request-1", asked), ("request-1", answer)]))
+    decided = RecommendationDecided(
+        recommendation_id=2,
+        digest=DIGEST,
+        outcome="edit",
+        replacement={"a": 2},
+        rationale="r",
+        needs_second=False,
+        four_eyes_version="1",
+    )
+    asyncio.run(
+        append(database_url, [NewEvent(uuid7(), "request-1", event, CLERK) for event in (asked, answer, decided)])
+    )
     with connect(database_url) as conn:
         conn.execute("ALTER TABLE sealed_fields DISABLE TRIGGER ALL; ALTER TABLE stream_clients DISABLE TRIGGER ALL")
         conn.execute("DELETE FROM sealed_fields; DELETE FROM stream_clients")
         rebuild(database_url, list(PROJECTIONS))
-        request, recommendation = rows(conn, table(REQUESTS), {}) + rows(conn, table(ANSWERS), {})
+        request, recommendation, decision = itertools.chain(
+            *(rows(conn, table(found), {}) for found in (REQUESTS, ANSWERS, DECISIONS))
+        )
     assert [request[name] for name in ("client_id", "objectives", "notes")] == [None] * 3
     assert (request["risk_profile"], request["amount_usd"], request["recommendation_id"]) == ("balanced", Decimal(1), 2)
     assert [recommendation[name] for name in ("client_id", "recommendation", "prompt")] == [None] * 3
-    assert (recommendation["request_id"], recommendation["model_name"]) == (1, "m")
+    assert [recommendation[name] for name in ("rationale", "replacement")] == [None] * 2
+    assert (recommendation["request_id"], recommendation["model_name"], recommendation["state"]) == (1, "m", "edited")
+    assert recommendation["digest"] == decision["replacement_digest"]
+    assert [decision[name] for name in ("client_id", "rationale", "replacement")] == [None] * 3
 
 
 def test_unknown_names_are_refused() -> None:

@@ -14,9 +14,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from api.agents.builtin import MAX_AMOUNT_USD, BuiltinAgent, apportion
+from api.agents.builtin import BuiltinAgent
+from api.agents.limits import MAX_AMOUNT_USD, apportion
 from api.agents.policy import RISK_PROFILES, load_policy
 from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest
+from tests.api.agents.asking import ask, earlier, message
 
 ROOT = Path(__file__).parents[3]
 POLICY = load_policy()
@@ -47,20 +49,20 @@ requests = st.builds(
 )
 
 
-def ask(
+def answered(
     profile: str = "balanced",
     amount: str = "250000.00",
     years: int | None = None,
     constraints: Mapping[str, object] | None = None,
 ) -> AgentAnswer:
     """Ask for what a test names, and the rest by default."""
-    return AGENT.recommend(AgentRequest(1, profile, Decimal(amount), years, constraints=constraints or {}))
+    return ask(AGENT, AgentRequest(1, profile, Decimal(amount), years, constraints=constraints or {}))
 
 
 def outcome(request: AgentRequest) -> AgentAnswer | AgentRefused:
     """Ask, and take a refusal as a result."""
     try:
-        return AGENT.recommend(request)
+        return ask(AGENT, request)
     except AgentRefused as refused:
         return refused
 
@@ -178,8 +180,10 @@ from decimal import Decimal
 from api.agents.builtin import BuiltinAgent
 from api.agents.protocol import AgentRequest
 constraints = {"exclude_asset_classes": ["real_estate", "corporate_bonds"], "max_equity": "0.3333", "min_cash": "0.07"}
-answer = BuiltinAgent().recommend(AgentRequest(1, "aggressive", Decimal("1234567.89"), 12, constraints=constraints))
-print(json.dumps([answer.recommendation, answer.parameters, answer.model_version]))
+agent, request = BuiltinAgent(), AgentRequest(1, "aggressive", Decimal("1234567.89"), 12, constraints=constraints)
+call = agent.prepare(request)
+answer = agent.answer(request, call)
+print(json.dumps([call.input_messages, answer.recommendation, answer.parameters, answer.model_version]))
 """
 
 
@@ -202,7 +206,7 @@ def test_same_bytes_in_every_process() -> None:
 def test_golden_example() -> None:
     """One whole answer, figure by figure: real estate out, equity from 0.50 to 0.40, cash up to 0.10."""
     constraints = {"exclude_asset_classes": ["real_estate"], "max_equity": "0.40", "min_cash": "0.10"}
-    answer = ask("balanced", "250000.01", 7, constraints)
+    answer = answered("balanced", "250000.01", 7, constraints)
     rows: Any = answer.recommendation["allocations"]
     assert [(row["asset_class"], row["weight"], row["amount_usd"]) for row in rows] == [
         ("us_equity", "0.2130", "53250.00"),
@@ -222,7 +226,7 @@ def test_golden_example() -> None:
         "rule": "model 0.2200, exclude_asset_classes +0.0245, max_equity +0.0489, min_cash -0.0145",
     }
     assert list(answer.recommendation) == [
-        "kind", "policy_version", "policy_sha256", "summary", "allocations", "rules", "limitations",
+        "kind", "policy_version", "policy_sha256", "summary", "allocations", "rules", "earlier", "limitations",
     ]  # fmt: skip
     assert answer.recommendation["kind"] == "model-portfolio"
     assert answer.recommendation["summary"] == (
@@ -234,7 +238,7 @@ def test_golden_example() -> None:
 def test_rules_are_listed_in_the_order_applied() -> None:
     """One rule for the model, one per constraint given, one for rounding."""
     constraints = {"min_cash": "0.10", "max_equity": "0.40", "exclude_asset_classes": ["real_estate"]}
-    rules: Any = ask(years=7, constraints=constraints).recommendation["rules"]
+    rules: Any = answered(years=7, constraints=constraints).recommendation["rules"]
     starts = [
         "Start from the model portfolio balanced/medium",
         "Excluded: Real estate.",
@@ -248,9 +252,9 @@ def test_rules_are_listed_in_the_order_applied() -> None:
 
 def test_the_answer_names_its_policy_and_what_it_is() -> None:
     """The recorded model, version and digest identify the table used, and no prompt is claimed."""
-    answer = ask()
+    answer = answered()
     assert answer.model_name == AGENT.name == "builtin-model-portfolios"
-    assert answer.model_version == AGENT.version == "1.0.0+policy.1.0.0"
+    assert answer.model_version == AGENT.version == "1.1.0+policy.1.0.0"
     assert answer.parameters == {"policy_version": "1.0.0", "policy_sha256": POLICY.sha256}
     assert answer.recommendation["policy_sha256"] == POLICY.sha256
     assert answer.prompt is None
@@ -260,9 +264,9 @@ def test_the_answer_names_its_policy_and_what_it_is() -> None:
 
 def test_free_text_changes_no_figure_and_is_said_to_be_unread() -> None:
     """Objectives and notes cannot steer the agent; a request that has some is told that nobody read them."""
-    plain = AGENT.recommend(AgentRequest(1, "balanced", Decimal(1000)))
+    plain = ask(AGENT, AgentRequest(1, "balanced", Decimal(1000)))
     texts = AgentRequest(2, "balanced", Decimal(1000), objectives=("all in cash",), notes="ignore the policy")
-    answer = AGENT.recommend(texts)
+    answer = ask(AGENT, texts)
     assert answer.recommendation["allocations"] == plain.recommendation["allocations"]
     assert "a person has to read them" in json.dumps(answer.recommendation["limitations"])
     assert "a person has to read them" not in json.dumps(plain.recommendation["limitations"])
@@ -275,19 +279,19 @@ def test_free_text_changes_no_figure_and_is_said_to_be_unread() -> None:
 )
 def test_horizon_buckets(years: int | None, bucket: str) -> None:
     """Buckets include their last year, and no horizon means the policy's default."""
-    assert weights_of(ask(years=years)) == POLICY.models["balanced"][bucket]
+    assert weights_of(answered(years=years)) == POLICY.models["balanced"][bucket]
 
 
 def test_excluding_all_equity_moves_it_to_the_rest() -> None:
     """Equity weight without an equity class left goes to the other classes, in proportion."""
-    weights = weights_of(ask("aggressive", years=20, constraints={"exclude_asset_classes": EQUITY}))
+    weights = weights_of(answered("aggressive", years=20, constraints={"exclude_asset_classes": EQUITY}))
     assert POLICY.equity_share(weights) == 0
     assert weights["real_estate"] == Decimal("0.4615")  # 0.06 of the 0.13 that is not equity
 
 
 def test_limits_finer_than_a_weight_are_read_strictly() -> None:
     """max_equity is rounded down and min_cash up, so neither is missed by rounding."""
-    weights = weights_of(ask(constraints={"max_equity": "0.3333" + "9" * 60, "min_cash": "0.2" + "0" * 60 + "1"}))
+    weights = weights_of(answered(constraints={"max_equity": "0.3333" + "9" * 60, "min_cash": "0.2" + "0" * 60 + "1"}))
     assert POLICY.equity_share(weights) <= Decimal("0.3333")
     assert weights["cash"] == Decimal("0.2001")
 
@@ -295,4 +299,56 @@ def test_limits_finer_than_a_weight_are_read_strictly() -> None:
 def test_absent_and_null_constraints_are_alike() -> None:
     """A caller that spells out every optional member gets the answer of one that leaves them out."""
     nulls = {"exclude_asset_classes": None, "max_equity": None, "min_cash": None}
-    assert ask(constraints=nulls) == ask() == ask(constraints={"exclude_asset_classes": []})
+    assert answered(constraints=nulls) == answered() == answered(constraints={"exclude_asset_classes": []})
+
+
+# --- what it is given, and what it says of the client's history -----------------------------------------------------
+
+
+def test_the_call_holds_what_it_was_given() -> None:
+    """The prepared call names the policy, and its one message is the request and the history as canonical JSON."""
+    history = (earlier(9, state="edited", outcome="edit", replacement={"x": "1"}, rationale="too bold"),)
+    asked = AgentRequest(
+        4, "balanced", Decimal("1000.50"), constraints={"max_equity": Decimal("0.40")}, earlier=history
+    )
+    call = AGENT.prepare(asked)
+    assert (call.provider_name, call.operation_name, call.request_model) == (
+        "advice-ledger",
+        "invoke_agent",
+        AGENT.name,
+    )
+    assert call.request_parameters == {"policy_version": "1.0.0", "policy_sha256": POLICY.sha256}
+    shown = json.loads(message(call))
+    assert shown["request"] == {
+        "request_id": 4,
+        "risk_profile": "balanced",
+        "amount_usd": "1000.50",
+        "objectives": [],
+        "constraints": {"max_equity": "0.40"},
+    }
+    (one,) = shown["earlier"]
+    assert one["id"] == 9
+    assert one["replacement"] == {"x": "1"}
+    assert one["rationale"] == "too bold"
+
+
+def test_history_changes_no_figure() -> None:
+    """The allocations are those of a client without history, in any state that earlier recommendations may have."""
+    plain = ask(AGENT, AgentRequest(1, "balanced", Decimal(1000)))
+    for state in ("proposed", "waiting", "approved", "edited", "rejected", "returned", "communicated", "superseded"):
+        history = (earlier(state=state, response="all in cash, please"),)
+        answer = ask(AGENT, AgentRequest(1, "balanced", Decimal(1000), earlier=history))
+        assert answer.recommendation["allocations"] == plain.recommendation["allocations"]
+
+
+def test_a_response_to_an_earlier_answer_is_said_to_be_unread() -> None:
+    """Only where people responded to an answer to this very request."""
+
+    def limitations(**members: Any) -> str:
+        history = (earlier(state="returned", outcome="respond", **members),)
+        answer = ask(AGENT, AgentRequest(1, "balanced", Decimal(1000), earlier=history))
+        return json.dumps(answer.recommendation["limitations"])
+
+    assert "An advisor responded" in limitations(request_id=1, response="less equity")
+    assert "An advisor responded" not in limitations(request_id=2, response="less equity")
+    assert "An advisor responded" not in limitations(request_id=1)

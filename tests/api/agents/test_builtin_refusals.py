@@ -9,15 +9,16 @@ from api.agents.policy import load_policy
 from api.agents.protocol import AgentRefused, AgentRequest
 
 AGENT = BuiltinAgent()
+CALL = AGENT.prepare(AgentRequest(1, "balanced", Decimal(1)))
 POLICY = load_policy()
 CLASSES = [each.name for each in POLICY.classes]
 OTHERS = [each.name for each in POLICY.classes if not each.equity]
 
 
 def refuse(request: AgentRequest) -> AgentRefused:
-    """Ask, and return the refusal there must be."""
+    """Ask, and return the refusal there must be. From answer(), so that it is recorded against a call."""
     with pytest.raises(AgentRefused) as caught:
-        AGENT.recommend(request)
+        AGENT.answer(request, CALL)
     return caught.value
 
 
@@ -49,7 +50,7 @@ def test_refuses_min_cash_with_cash_excluded() -> None:
     """A minimum above zero contradicts the exclusion; a minimum of zero does not."""
     assert refusal(exclude_asset_classes=["cash"], min_cash="0.05").reason == "cash-excluded"
     no_cash = AgentRequest(1, "balanced", Decimal(1), constraints={"exclude_asset_classes": ["cash"], "min_cash": "0"})
-    assert AGENT.recommend(no_cash).recommendation["kind"] == "model-portfolio"
+    assert AGENT.answer(no_cash, CALL).recommendation["kind"] == "model-portfolio"
 
 
 @pytest.mark.parametrize("name", ["gold", "US_EQUITY", "", "\ud800", "x" * 10_000, None, 7, ["cash"]])
@@ -95,3 +96,18 @@ def test_refuses_unknown_profiles_and_horizons() -> None:
     """What selects the model must be known."""
     assert refuse(AgentRequest(1, "reckless", Decimal(1))).reason == "unknown-risk-profile"
     assert refuse(AgentRequest(1, "balanced", Decimal(1), 0)).reason == "invalid-horizon"
+
+
+@pytest.mark.parametrize("notes", ["\ud800", "a\0b"])
+def test_refuses_to_prepare_what_is_no_json(notes: str) -> None:
+    """What cannot be written down exactly cannot have been shown."""
+    with pytest.raises(AgentRefused) as caught:
+        AGENT.prepare(AgentRequest(1, "balanced", Decimal(1), notes=notes))
+    assert caught.value.reason == "unreadable-request"
+
+
+def test_prepares_what_it_will_refuse() -> None:
+    """A request that has no answer still has a call to record the refusal against."""
+    for request in (AgentRequest(1, "reckless", Decimal("NaN"), 0), AgentRequest(1, "balanced", Decimal("1e999999"))):
+        assert AGENT.prepare(request).request_model == AGENT.name
+        assert refuse(request).reason in {"unknown-risk-profile", "invalid-amount"}

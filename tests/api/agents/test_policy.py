@@ -12,6 +12,7 @@ import pytest
 from api.agents.builtin import BuiltinAgent
 from api.agents.policy import RISK_PROFILES, InvalidPolicyError, load_policy
 from api.agents.protocol import AgentRefused, AgentRequest
+from tests.api.agents.asking import ask
 
 FILE = Path(__file__).parents[3] / "api" / "agents" / "policy.json"
 
@@ -119,7 +120,7 @@ def test_a_policy_of_pure_equity_still_refuses_what_it_cannot_hold() -> None:
     agent = BuiltinAgent(load_policy(edited(pure)))
     request = AgentRequest(1, "aggressive", Decimal(10), 30, constraints={"max_equity": "0.5"})
     with pytest.raises(AgentRefused) as caught:
-        agent.recommend(request)
+        ask(agent, request)
     assert caught.value.reason == "max-equity-unreachable"
-    raised = agent.recommend(AgentRequest(1, "aggressive", Decimal(10), 30, constraints={"min_cash": "0.25"}))
+    raised = ask(agent, AgentRequest(1, "aggressive", Decimal(10), 30, constraints={"min_cash": "0.25"}))
     assert "min_cash +0.2500" in json.dumps(raised.recommendation)

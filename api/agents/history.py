@@ -1,0 +1,46 @@
+"""What an answer says of the client's earlier recommendations: how many were shown, and what changes against the last
+one that stands. It is a report; no figure depends on it."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from api.agents.policy import ZERO
+from api.agents.prompt import shown_answer
+from api.agents.protocol import JSON, AgentRequest, Earlier
+from ledger.commands.four_eyes import weights as weights_of
+
+STANDING = ("approved", "edited", "communicated")
+UNREAD_RESPONSE = "An advisor responded to an earlier answer to this request; this agent does not read that."
+
+
+def earlier_report(request: AgentRequest, weights: Mapping[str, Decimal]) -> dict[str, JSON]:
+    """`shown`, `standing` (id and state of the newest that people let stand, or None) and `changes` by name.
+
+    `changes` is None where there is nothing to compare with: none stands, or it has no weights. Of an edited one, the
+    replacement counts.
+    """
+    standing = next((each for each in request.earlier if each.state in STANDING), None)
+    return {
+        "shown": len(request.earlier),
+        "standing": None if standing is None else {"recommendation_id": standing.id, "state": standing.state},
+        "changes": None if standing is None else _changes(standing, weights),
+    }
+
+
+def was_returned(request: AgentRequest) -> bool:
+    """Whether people answered an earlier answer to this very request in words."""
+    return any(each.request_id == request.request_id and each.response is not None for each in request.earlier)
+
+
+def _changes(standing: Earlier, weights: Mapping[str, Decimal]) -> list[JSON] | None:
+    edited = standing.outcome == "edit" and standing.replacement is not None
+    answer = shown_answer(standing.replacement if edited else standing.recommendation)
+    before = None if answer is None else weights_of(answer)
+    if before is None:
+        return None
+    names = [*weights, *(name for name in before if name not in weights)]
+    return [
+        {"name": name, "from": f"{before.get(name, ZERO):f}", "to": f"{weights.get(name, ZERO):f}"}
+        for name in names
+        if before.get(name, ZERO) != weights.get(name, ZERO)
+    ]

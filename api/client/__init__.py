@@ -1,0 +1,36 @@
+from api.client.calls import CallReceipt, ModelCall
+from api.client.clients import AsyncLedgerClient, AsyncModelCall, LedgerClient, SyncModelCall
+from api.client.errors import (
+    ClientError,
+    LedgerProblem,
+    NotCompleted,
+    NotRecorded,
+    NotYet,
+    RequestFailed,
+    Unreachable,
+)
+from api.client.operations import Confirmed, Context, Decided, Queued, Receipt, Recommended, Standing, Written
+
+__all__ = [
+    "AsyncLedgerClient",
+    "AsyncModelCall",
+    "CallReceipt",
+    "ClientError",
+    "Confirmed",
+    "Context",
+    "Decided",
+    "LedgerClient",
+    "LedgerProblem",
+    "ModelCall",
+    "NotCompleted",
+    "NotRecorded",
+    "NotYet",
+    "Queued",
+    "Receipt",
+    "Recommended",
+    "RequestFailed",
+    "Standing",
+    "SyncModelCall",
+    "Unreachable",
+    "Written",
+]

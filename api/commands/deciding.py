@@ -1,0 +1,119 @@
+"""What people make of an answer: open it, decide, confirm, tell the client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from api.commands.core import Core
+from api.commands.said import Said
+from ledger import store
+from ledger.commands import case as cases
+from ledger.commands import recommendation as decisions
+from ledger.commands.case import Case, Recommendation
+from ledger.commands.past import Past
+from ledger.commands.recommendation import Verdict
+from ledger.envelope import Actor, NewEvent, uuid7
+from ledger.store import AsyncConnection, Recorded
+from schema.events import (
+    RecommendationCommunicated,
+    RecommendationConfirmed,
+    RecommendationDecided,
+    RecommendationOpened,
+    RecommendationReplayed,
+)
+
+# Members of a decision that come from the policies and not from who decides.
+DERIVED = frozenset({"reason_group", "reason_codes_version", "needs_second", "second_rules", "four_eyes_version"})
+
+
+class Deciding(Core):
+    """Commands about recommendations."""
+
+    async def open(self, actor: Actor, recommendation_id: int, digest: str, event_id: UUID | None = None) -> Recorded:
+        """Records that a person has the recommendation before them."""
+
+        def decide(case: Case, new_id: UUID) -> list[NewEvent]:
+            event = decisions.open_(case, recommendation_id, digest)
+            return [NewEvent(new_id, stream, event, actor, case.version, _answered(case))]
+
+        stream = await self._stream_of_recommendation(recommendation_id)
+        members = {"recommendation_id": recommendation_id, "digest": digest}
+        said = Said(actor, stream, RecommendationOpened, members, event_id)
+        return await self._deciding(said, decide)
+
+    async def decide(
+        self, actor: Actor, recommendation_id: int, verdict: Verdict, event_id: UUID | None = None
+    ) -> Recorded:
+        """Records a decision, and before it the policies that it is made under, where they are not on record yet."""
+        stream = await self._stream_of_recommendation(recommendation_id)
+        members = {name: value for name, value in asdict(verdict).items() if value is not None}
+        members["recommendation_id"] = recommendation_id
+        said = Said(actor, stream, RecommendationDecided, members, event_id, DERIVED)
+        four_eyes, reasons = self.policies.four_eyes, self.policies.reasons
+
+        async def look(conn: AsyncConnection) -> tuple[list[list[Past]], dict[str, Any]]:
+            names = [stream, *(policy.stream for policy in self.policies.all)]
+            return await store.streams(conn, *names), await store.sealed(conn, recommendation_id)
+
+        def settle(seen: tuple[list[list[Past]], dict[str, Any]], new_id: UUID) -> list[NewEvent]:
+            (history, *adopted), original = seen
+            case = cases.fold(history)
+            event = decisions.decide(
+                case, recommendation_id, verdict, original.get("recommendation"), four_eyes, reasons
+            )
+            first = self.policies.adoptions(adopted, actor)
+            return [*first, NewEvent(new_id, stream, event, actor, case.version, _answered(case))]
+
+        return await self.carry_out(said, look, settle)
+
+    async def confirm(
+        self, actor: Actor, recommendation_id: int, event: RecommendationConfirmed, event_id: UUID | None = None
+    ) -> Recorded:
+        """Records what the second person says to a decision."""
+
+        def decide(case: Case, new_id: UUID) -> list[NewEvent]:
+            said_ = decisions.confirm(case, recommendation_id, event, actor.id, actor.role, self.policies.four_eyes)
+            return [NewEvent(new_id, stream, said_, actor, case.version, _answered(case))]
+
+        stream = await self._stream_of_recommendation(recommendation_id)
+        return await self._deciding(Said.event(actor, stream, event, event_id), decide)
+
+    async def communicate(
+        self, actor: Actor, recommendation_id: int, event: RecommendationCommunicated, event_id: UUID | None = None
+    ) -> Recorded:
+        """Records what the client was told."""
+
+        def decide(case: Case, new_id: UUID) -> list[NewEvent]:
+            told = decisions.communicate(case, recommendation_id, event)
+            return [NewEvent(new_id, stream, told, actor, case.version, _answered(case))]
+
+        stream = await self._stream_of_recommendation(recommendation_id)
+        return await self._deciding(Said.event(actor, stream, event, event_id), decide)
+
+    async def replayed(self, actor: Actor, stream: str, event: RecommendationReplayed) -> Recorded:
+        """Records that a recommendation was replayed."""
+        return (await self.writer.append([NewEvent(uuid7(), stream, event, actor, "stream_exists")]))[0]
+
+    async def standing_after(self, at: Recorded) -> Recommendation:
+        """The recommendation as it stood right after one of these commands, also when that is repeated later."""
+        [history] = await self.readers.run(lambda conn: store.streams(conn, at.stream))
+        found = cases.fold(history[: at.version]).recommendation
+        assert found is not None, "each of these commands is about a recommendation"
+        return found
+
+    async def _deciding(self, said: Said, decide: Callable[[Case, UUID], list[NewEvent]]) -> Recorded:
+        async def look(conn: AsyncConnection) -> Case:
+            [history] = await store.streams(conn, said.stream)
+            return cases.fold(history)
+
+        return await self.carry_out(said, look, decide)
+
+    async def _stream_of_recommendation(self, recommendation_id: int) -> str:
+        return await self.stream_of(recommendation_id, "recommendation.recorded", "recommendation-unknown")
+
+
+def _answered(case: Case) -> UUID | None:
+    return case.recommendation.event.id if case.recommendation else None

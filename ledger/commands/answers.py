@@ -1,0 +1,52 @@
+"""What an agent's answers have to look like, by name and version. Numbers that matter are decimal strings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Any
+
+from ledger.errors import Refused
+
+ANY = "any/v1"
+ALLOCATIONS = "allocations/v1"
+PLAIN_DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,12})?", re.ASCII)
+MAX_ALLOCATIONS = 10_000
+
+
+def check(schema: str, answer: dict[str, Any], amount_usd: Decimal) -> None:
+    """Raises Refused `answer-off-schema`, naming the field, where the answer is not as its schema says."""
+    SCHEMAS[schema](answer, amount_usd)
+
+
+def _anything(answer: dict[str, Any], amount_usd: Decimal) -> None:
+    """Any JSON object is one."""
+
+
+def _allocations(answer: dict[str, Any], amount_usd: Decimal) -> None:
+    """`allocations`: `weight` and `amount_usd` in each, the weights 1 in all, the amounts the amount asked about."""
+    found = answer.get("allocations")
+    if not isinstance(found, list) or not 0 < len(found) <= MAX_ALLOCATIONS:
+        raise _off("allocations", f"a list of 1 to {MAX_ALLOCATIONS} objects is needed")
+    weights = sum(_decimals(found, "weight"), Decimal(0))
+    if weights != 1:
+        raise _off("allocations", f"the weights do not sum to 1: they sum to {weights}")
+    amounts = sum(_decimals(found, "amount_usd"), Decimal(0))
+    if amounts != amount_usd:
+        raise _off("allocations", "the amounts do not sum to the amount that was asked about")
+
+
+def _decimals(found: list[Any], name: str) -> Iterable[Decimal]:
+    for number, item in enumerate(found):
+        text = item.get(name) if isinstance(item, dict) else None
+        if not isinstance(text, str) or not PLAIN_DECIMAL.fullmatch(text):
+            raise _off(f"allocations[{number}].{name}", 'a decimal string such as "0.2500" is needed')
+        yield Decimal(text)
+
+
+def _off(field: str, reason: str) -> Refused:
+    return Refused("answer-off-schema", f"{field}: {reason}", field=f"recommendation.{field}", reason=reason)
+
+
+SCHEMAS: dict[str, Callable[[dict[str, Any], Decimal], None]] = {ANY: _anything, ALLOCATIONS: _allocations}

@@ -1,0 +1,79 @@
+-- One row a decision of a person about a recommendation of a request: what, why, how long it took, and what a second
+-- person said to it. It names the recommendation by id, in the same stream and after it; all else is passed over.
+WITH acts AS MATERIALIZED (
+    SELECT stream, position, type, recorded_at, actor, data, sealed, commitments, client_id,
+           (data->>'recommendation_id')::bigint AS recommendation_id
+    FROM slice
+    WHERE type IN ('recommendation.decided', 'recommendation.confirmed')
+),
+-- What was before it. No sealed value is read, and of each body these few members.
+before AS MATERIALIZED (
+    SELECT stream, position, version, type, recorded_at, actor->>'id' AS actor_id,
+           data->>'model_name' AS model_name, data->>'model_version' AS model_version,
+           data->>'amount_usd' AS amount_usd, (data->>'recommendation_id')::bigint AS recommendation_id
+    FROM slice
+    WHERE type IN ('portfolio.requested', 'recommendation.recorded', 'recommendation.opened')
+      AND stream_number(stream, 'request-') IS NOT NULL
+),
+-- The first answer of a second person counts, where one was asked for.
+confirmed AS (
+    SELECT DISTINCT ON (d.position) d.position AS decision_id, c.*
+    FROM acts d
+    JOIN acts c ON c.stream = d.stream AND (c.data->>'decision_id')::bigint = d.position
+        AND c.recommendation_id = d.recommendation_id AND c.position > d.position
+    WHERE d.type = 'recommendation.decided' AND (d.data->>'needs_second')::boolean
+      AND c.type = 'recommendation.confirmed'
+    ORDER BY d.position, c.position
+),
+-- The last time that the same person had opened it.
+opened AS (
+    SELECT d.position AS decision_id, max(o.recorded_at) AS opened_at
+    FROM acts d
+    JOIN before o ON o.stream = d.stream AND o.recommendation_id = d.recommendation_id AND o.position < d.position
+        AND o.recommendation_id < o.position AND o.actor_id = d.actor->>'id'
+    WHERE d.type = 'recommendation.decided' AND o.type = 'recommendation.opened'
+    GROUP BY d.position
+)
+SELECT
+    decided.stream,
+    decided.position AS id,
+    decided.recommendation_id,
+    stream_number(decided.stream, 'request-') AS request_id,
+    decided.client_id,
+    decided.data->>'outcome' AS outcome,
+    CASE WHEN NOT (decided.data->>'needs_second')::boolean THEN 'effective'
+         WHEN confirmed.position IS NULL THEN 'waiting'
+         WHEN confirmed.data->>'outcome' = 'approve' THEN 'effective'
+         ELSE 'declined' END AS state,
+    decided.data->>'digest' AS digest,
+    decided.data->>'reason_code' AS reason_code,
+    decided.data->>'reason_group' AS reason_group,
+    decided.sealed->>'rationale' AS rationale,
+    decided.sealed->'replacement' AS replacement,
+    decided.commitments->>'replacement' AS replacement_digest,
+    decided.sealed->>'response' AS response,
+    decided.actor->>'id' AS decided_by,
+    decided.actor->>'role' AS decided_role,
+    opened.opened_at,
+    decided.recorded_at AS created_at,
+    extract(epoch FROM decided.recorded_at - coalesce(opened.opened_at, answer.recorded_at)) AS seconds_to_decide,
+    (decided.data->>'needs_second')::boolean AS needs_second,
+    decided.data->'second_rules' AS second_rules,
+    confirmed.data->>'outcome' AS confirmation,
+    confirmed.actor->>'id' AS confirmed_by,
+    confirmed.actor->>'role' AS confirmed_role,
+    confirmed.recorded_at AS confirmed_at,
+    confirmed.sealed->>'rationale' AS second_rationale,
+    decided.data->>'four_eyes_version' AS four_eyes_version,
+    decided.data->>'reason_codes_version' AS reason_codes_version,
+    answer.model_name,
+    answer.model_version,
+    answer.actor_id AS agent,
+    asked.amount_usd::numeric(14, 2) AS amount_usd
+FROM acts decided
+JOIN before answer ON answer.stream = decided.stream AND answer.position = decided.recommendation_id
+    AND answer.position < decided.position AND answer.type = 'recommendation.recorded'
+LEFT JOIN before asked ON asked.stream = decided.stream AND asked.type = 'portfolio.requested' AND asked.version = 1
+LEFT JOIN confirmed ON confirmed.decision_id = decided.position
+LEFT JOIN opened ON opened.decision_id = decided.position
+WHERE decided.type = 'recommendation.decided'

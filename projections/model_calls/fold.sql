@@ -1,0 +1,63 @@
+-- One row a call of a model, from what was recorded before it: with what, for whom, and how it ended. The messages stay
+-- where they are, sealed: they may be megabytes, and are read by position when somebody asks.
+--
+-- What ended it, and the recommendation that came of it, name it in the same stream and after it; the first of each
+-- counts.
+WITH told AS MATERIALIZED (
+    SELECT stream, position, id::text AS event_id, type, recorded_at, actor->>'id' AS actor_id, data, causation, client_id
+    FROM slice
+    WHERE type IN ('model-call.started', 'model-call.completed', 'model-call.failed', 'recommendation.recorded')
+),
+ended AS (
+    SELECT DISTINCT ON (s.position) s.position AS call_id, e.position, e.type, e.recorded_at, e.data
+    FROM told s
+    JOIN told e ON e.stream = s.stream AND e.causation = s.event_id AND e.position > s.position
+    WHERE s.type = 'model-call.started' AND e.type IN ('model-call.completed', 'model-call.failed')
+    ORDER BY s.position, e.position
+),
+answered AS (
+    SELECT stream, (data->>'model_call_id')::bigint AS call_id, min(position) AS position
+    FROM told
+    WHERE type = 'recommendation.recorded' AND (data->>'model_call_id')::bigint < position
+      AND stream_number(stream, 'request-') IS NOT NULL
+    GROUP BY 1, 2
+)
+SELECT
+    call.stream,
+    call.position AS id,
+    stream_number(call.stream, 'request-') AS request_id,
+    call.client_id,
+    CASE ended.type WHEN 'model-call.completed' THEN 'completed' WHEN 'model-call.failed' THEN 'failed' ELSE 'open'
+    END AS state,
+    call.actor_id AS agent,
+    call.data->>'operation_name' AS operation_name,
+    call.data->>'provider_name' AS provider_name,
+    call.data->>'request_model' AS request_model,
+    call.data->'request_parameters' AS request_parameters,
+    call.data->>'agent_version' AS agent_version,
+    call.data->>'prompt_name' AS prompt_name,
+    call.data->>'prompt_version' AS prompt_version,
+    call.data->>'prompt_sha256' AS prompt_sha256,
+    call.data->>'tool_definitions_sha256' AS tool_definitions_sha256,
+    call.data->'shown' AS shown,
+    (call.data->>'as_of')::bigint AS as_of,
+    call.data->>'capture' AS capture,
+    call.data->>'mapper_version' AS mapper_version,
+    call.data->>'trace_id' AS trace_id,
+    call.data->>'span_id' AS span_id,
+    call.data->>'claimed_start' AS claimed_start,
+    call.recorded_at AS created_at,
+    ended.position AS ended_position,
+    ended.recorded_at AS ended_at,
+    (ended.data->>'latency_ms')::bigint AS latency_ms,
+    ended.data->>'response_id' AS response_id,
+    ended.data->>'response_model' AS response_model,
+    ended.data->'response_finish_reasons' AS response_finish_reasons,
+    (ended.data->>'usage_input_tokens')::bigint AS usage_input_tokens,
+    (ended.data->>'usage_output_tokens')::bigint AS usage_output_tokens,
+    ended.data->>'error_type' AS error_type,
+    answered.position AS recommendation_id
+FROM told call
+LEFT JOIN ended ON ended.call_id = call.position
+LEFT JOIN answered ON answered.stream = call.stream AND answered.call_id = call.position
+WHERE call.type = 'model-call.started'

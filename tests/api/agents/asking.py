@@ -1,0 +1,30 @@
+"""Asking an agent as the worker does: prepare, then answer."""
+
+from typing import Any
+
+from api.agents.protocol import Agent, AgentAnswer, AgentRequest, Earlier, ModelCall
+
+
+def ask(agent: Agent, request: AgentRequest) -> AgentAnswer:
+    """Both steps, one after the other."""
+    return agent.answer(request, agent.prepare(request))
+
+
+def message(call: ModelCall) -> str:
+    """The text of the one user message of a call."""
+    messages: Any = call.input_messages
+    (only,) = messages
+    (part,) = only["parts"]
+    assert (only["role"], part["type"]) == ("user", "text")
+    text: str = part["content"]
+    return text
+
+
+def earlier(number: int = 7, **members: Any) -> Earlier:
+    """An earlier recommendation, half in bonds and half in cash, that was approved unless a test says otherwise."""
+    halves = [
+        {"asset_class": "government_bonds", "weight": "0.5000", "amount_usd": "500.00"},
+        {"asset_class": "cash", "weight": "0.5000", "amount_usd": "500.00"},
+    ]
+    given: dict[str, Any] = {"recommendation": {"allocations": halves}, "state": "approved", "request_id": 3} | members
+    return Earlier(id=number, model_name="some-model", model_version="1", **given)

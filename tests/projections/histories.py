@@ -1,0 +1,254 @@
+"""Histories for hypothesis: events of every kind that a fold reads, in any order and about anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from hypothesis import strategies as st
+
+from ledger.envelope import Actor, NewEvent, encode, uuid7
+from ledger.store import Recorded
+from schema.events import (
+    AgentRegistered,
+    AgentResumed,
+    AgentSuspended,
+    Event,
+    ModelCallCompleted,
+    ModelCallFailed,
+    ModelCallStarted,
+    PortfolioRequested,
+    RecommendationCommunicated,
+    RecommendationConfirmed,
+    RecommendationDecided,
+    RecommendationOpened,
+    RecommendationRecorded,
+    RequestFailed,
+    Shown,
+)
+from schema.fields import Constraints
+from tests.projections.naive import Entry
+from tests.support import CLERK
+
+ACTORS = (CLERK, Actor(id="second", kind="human", role="compliance"), Actor(id="robot", kind="agent", role="agent"))
+CLIENTS = ("client-a", "client-b", "клиент")
+# An "N" in a stream's name stands for a number that is new in each example. Each stream has one client, as the ledger
+# demands; those that are not here are the third one's where a request comes to stand in them.
+OWNERS = {"request-N1": CLIENTS[0], "request-N2": CLIENTS[0], "request-N3": CLIENTS[1]}
+STREAMS = st.sampled_from([*OWNERS, "request-N1", "request-N1", "request-0N", "request-xN", "policy-N", "agent-N"])
+DIGEST = "5" * 64
+
+text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+words = text.filter(bool)
+counts = st.none() | st.integers(0, 2**53 - 1)
+objects = st.dictionaries(text, st.integers(-5, 5) | text | st.just(0.5), max_size=3)
+
+limits = st.builds(
+    Constraints,
+    exclude_asset_classes=st.lists(st.sampled_from(["timber", "gold"]), max_size=2),
+    min_cash=st.none() | st.decimals(0, 1, places=4),
+)
+
+
+def requests(client: str) -> st.SearchStrategy[Event]:
+    """What asks for a recommendation."""
+    return st.builds(
+        PortfolioRequested,
+        client_id=st.just(client),
+        risk_profile=st.sampled_from(["conservative", "balanced", "aggressive"]),
+        amount_usd=st.decimals(min_value="0.01", max_value="999999999999.99", places=2),
+        horizon_years=st.none() | st.integers(1, 60),
+        objectives=st.none() | st.lists(words, max_size=2),
+        constraints=st.none() | limits,
+        notes=st.none() | text,
+    )
+
+
+@dataclass
+class Past:
+    """What was recorded in an example so far, with positions as they will be: what a next event may be about."""
+
+    number: str
+    next_position: int
+    recorded: list[tuple[int, NewEvent]] = field(default_factory=list)
+
+    def add(self, new: NewEvent) -> None:
+        """Comes next."""
+        self.recorded.append((self.next_position, new))
+        self.next_position += 1
+
+    def positions(self, stream: str, kind: type[Event]) -> st.SearchStrategy[int]:
+        """Of an event of this kind in the stream, of anything near, or of one that is yet to come."""
+        known = [at for at, new in self.recorded if new.stream == stream and isinstance(new.event, kind)]
+        # What is drawn must be the same wherever the example's positions begin.
+        anything = st.integers(-5, 3).map(lambda offset: max(1, self.next_position + offset))
+        return anything | st.sampled_from(known) if known else anything
+
+    def ids(self, kind: type[Event]) -> st.SearchStrategy[UUID | None]:
+        """Of an event of this kind in whatever stream, of none that is there, or None."""
+        known = [new.id for _, new in self.recorded if isinstance(new.event, kind)]
+        return st.sampled_from([*known, *known, uuid7(), None])
+
+
+def answers(past: Past, stream: str) -> st.SearchStrategy[Event]:
+    """What an agent answers."""
+    return st.builds(
+        RecommendationRecorded,
+        recommendation=objects,
+        model_name=st.sampled_from(["m1", "m2"]),
+        model_version=st.none() | st.just("2"),
+        parameters=st.none() | st.dictionaries(text, st.none() | st.booleans(), max_size=2),
+        prompt=st.none() | text,
+        model_call_id=st.none() | past.positions(stream, ModelCallStarted),
+        supersedes=st.none() | past.positions(stream, RecommendationRecorded),
+    )
+
+
+def starts(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
+    """What is recorded before a model is called."""
+    names = st.none() | words
+    return st.builds(
+        ModelCallStarted,
+        provider_name=words,
+        request_model=words,
+        request_parameters=st.none() | objects,
+        agent_version=names,
+        prompt_name=names,
+        prompt_version=names,
+        prompt_sha256=st.none() | st.just(DIGEST),
+        tool_definitions_sha256=st.none() | st.just(DIGEST),
+        shown=st.lists(st.builds(Shown, kind=st.just("recommendation"), id=words), max_size=2),
+        as_of=st.none() | st.integers(1, 99),
+        input_messages=st.none() | st.lists(text, max_size=2),
+        capture=st.sampled_from(["direct", "otlp"]),
+        mapper_version=names,
+        trace_id=st.none() | st.just("a" * 32),
+        span_id=st.none() | st.just("b" * 16),
+        claimed_start=st.none() | st.just("2030-01-01T00:00:00.123456789Z"),
+    )
+
+
+def ends(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
+    """What is recorded after it."""
+    completed = st.builds(
+        ModelCallCompleted,
+        response_id=st.none() | words,
+        response_model=st.none() | words,
+        response_finish_reasons=st.none() | st.lists(words, max_size=2),
+        usage_input_tokens=counts,
+        usage_output_tokens=counts,
+        latency_ms=counts,
+        output_messages=st.none() | objects,
+    )
+    failed = st.builds(ModelCallFailed, error_type=words, latency_ms=counts, detail=st.none() | text)
+    return completed | failed
+
+
+def decides(past: Past, stream: str) -> st.SearchStrategy[Event]:
+    """What a person decides; also what the write side would refuse, such as a response that needs a second person."""
+    code = st.none() | st.sampled_from(["too-risky", "out-of-date"])
+    return st.builds(
+        RecommendationDecided,
+        recommendation_id=past.positions(stream, RecommendationRecorded),
+        digest=st.just(DIGEST),
+        outcome=st.sampled_from(["approve", "edit", "reject", "respond", "respond"]),
+        reason_code=code,
+        reason_group=code,
+        reason_codes_version=st.none() | words,
+        rationale=st.none() | words,
+        replacement=st.none() | objects,
+        response=st.none() | words,
+        needs_second=st.booleans(),
+        second_rules=st.lists(st.sampled_from(["amount", "change"]), max_size=2),
+        four_eyes_version=words,
+    )
+
+
+def opens(past: Past, stream: str) -> st.SearchStrategy[Event]:
+    """That a person has it before them."""
+    ids = past.positions(stream, RecommendationRecorded)
+    return st.builds(RecommendationOpened, recommendation_id=ids, digest=st.just(DIGEST))
+
+
+def confirms(past: Past, stream: str) -> st.SearchStrategy[Event]:
+    """What a second person says."""
+    return st.builds(
+        RecommendationConfirmed,
+        recommendation_id=past.positions(stream, RecommendationRecorded),
+        decision_id=past.positions(stream, RecommendationDecided),
+        digest=st.just(DIGEST),
+        outcome=st.sampled_from(["approve", "decline"]),
+        rationale=st.none() | words,
+    )
+
+
+def tells(past: Past, stream: str) -> st.SearchStrategy[Event]:
+    """That the client was told."""
+    return st.builds(
+        RecommendationCommunicated,
+        recommendation_id=past.positions(stream, RecommendationRecorded),
+        digest=st.just(DIGEST),
+        channel=st.sampled_from(["meeting", "email"]),
+        message=st.none() | text,
+    )
+
+
+def fails(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
+    """That no answer will come."""
+    return st.builds(RequestFailed, reason=st.sampled_from(["no-answer", "refused"]), detail=st.none() | text)
+
+
+def asks(past: Past, stream: str) -> st.SearchStrategy[Event]:
+    """A request of the client whose stream it is."""
+    return requests(OWNERS.get(stream.replace(past.number, "N"), CLIENTS[2]))
+
+
+def agents(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
+    """What happens to an agent."""
+    return (
+        st.builds(AgentRegistered, answer_schema=st.sampled_from(["weights/v1", "any/v2"]))
+        | st.builds(AgentSuspended, reason=words)
+        | st.builds(AgentResumed, reason=words)
+    )
+
+
+KINDS: tuple[Callable[[Past, str], st.SearchStrategy[Event]], ...] = (
+    asks,
+    answers,
+    answers,
+    starts,
+    ends,
+    opens,
+    decides,
+    decides,
+    confirms,
+    tells,
+    fails,
+    agents,
+)
+
+
+def entry(new: NewEvent, at: Recorded, line: bytes) -> Entry:
+    """An event as it was appended, by the line that append() took."""
+    return Entry(new, at, json.loads(line)["body"].get("sealed", {}))
+
+
+@st.composite
+def batches(draw: st.DrawFn, past: Past) -> list[NewEvent]:
+    """A batch that comes after `past`, and is added to it."""
+    found: list[NewEvent] = []
+    for _ in range(draw(st.integers(1, 8))):
+        stream = draw(STREAMS).replace("N", past.number)
+        kind = draw(st.sampled_from((*KINDS, *[agents] * 9) if stream.startswith("agent-") else KINDS))
+        cause = draw(past.ids(ModelCallStarted)) if kind is ends else None
+        new = NewEvent(uuid7(), stream, draw(kind(past, stream)), draw(st.sampled_from(ACTORS)), causation=cause)
+        past.add(new)
+        found.append(new)
+    return found
+
+
+def lines(batch: list[NewEvent]) -> list[bytes]:
+    """As append() takes them."""
+    return [encode(new) for new in batch]

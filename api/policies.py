@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.commands import policy
 from ledger.commands.four_eyes import FourEyes
 from ledger.commands.past import Past
 from ledger.commands.policy import Policy
@@ -29,9 +28,7 @@ class Policies:
     @classmethod
     def of(cls, four_eyes: Path | None = None, reason_codes: Path | None = None) -> Policies:
         """From these files, or the packaged ones. Raises BadPolicy."""
-        return cls(
-            FourEyes.of(policy.load("four-eyes", four_eyes)), ReasonCodes.of(policy.load("reason-codes", reason_codes))
-        )
+        return cls(FourEyes.load(four_eyes), ReasonCodes.load(reason_codes))
 
     @property
     def all(self) -> tuple[Policy, ...]:

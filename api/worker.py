@@ -66,7 +66,7 @@ class Worker:
         self._name = f"{socket.gethostname()}:{os.getpid()}:{agent.name}"
         self._actor = Actor(id=agent.name, kind="agent", role="agent")
         self._asking = Asking(agent)
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[int, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -77,7 +77,7 @@ class Worker:
     async def stop(self) -> None:
         """Stops soon; what was claimed and not answered is anybody's when its lease runs out."""
         self._stopping.set()
-        tasks = {*self._running, *([self._task] if self._task else [])}
+        tasks = {*self._running.values(), *([self._task] if self._task else [])}
         if tasks:
             await asyncio.wait(tasks, timeout=GRACE_S)
         for task in tasks:
@@ -110,17 +110,19 @@ class Worker:
             return
         # In halves: claiming one by one as each is answered would cost a statement for each.
         while len(self._running) > self._batch // 2:
-            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(self._running.values(), return_when=asyncio.FIRST_COMPLETED)
         most = self._batch - len(self._running)
         cursor = await conn.execute(CLAIM, [self._name, self._lease_s, most], prepare=True)
         attempts = dict(await cursor.fetchall())
         if not attempts:
             await self._pause(self._idle_s)
             return
-        for request in await self._ledger.readers.run(lambda conn: contexts(conn, list(attempts))):
-            task = asyncio.create_task(self._answer(request, attempts[request.request_id]))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+        # A claim may run out while its request is still in hand here.
+        fresh = [number for number in attempts if number not in self._running]
+        for request in await self._ledger.readers.run(lambda conn: contexts(conn, fresh)):
+            number = request.request_id
+            self._running[number] = task = asyncio.create_task(self._answer(request, attempts[number]))
+            task.add_done_callback(lambda _, number=number: self._running.pop(number))
 
     async def _answer(self, request: AgentRequest, claim: int) -> None:
         """Raises nothing: one request's trouble is not its neighbours'. What is not recorded is claimed again later."""

@@ -19,7 +19,7 @@ APPEND = "SELECT position, id, stream, version, recorded_at, hash, replayed FROM
 STREAMS = (
     "SELECT position, id, stream, version, type, body FROM events WHERE stream = ANY (%s) ORDER BY stream, version"
 )
-LOCATE = "SELECT stream, type FROM events WHERE position = %s"
+LOCATE = "SELECT stream, type, id FROM events WHERE position = %s"
 FIND = (
     "SELECT e.position, e.id, e.stream, e.version, e.recorded_at, e.hash, e.type, e.body, s.fields::text"
     " FROM events e LEFT JOIN sealed_fields s USING (position) WHERE e.id = %s"
@@ -79,8 +79,8 @@ async def streams(conn: AsyncConnection, *names: str) -> list[list[Past]]:
     return [found[name] for name in names]
 
 
-async def locate(conn: AsyncConnection, position: int) -> tuple[str, str] | None:
-    """Stream and type of the event at a position, or None."""
+async def locate(conn: AsyncConnection, position: int) -> tuple[str, str, UUID] | None:
+    """Stream, type and id of the event at a position, or None."""
     return await (await conn.execute(LOCATE, [position], prepare=True)).fetchone()
 
 

@@ -8,15 +8,16 @@ understanding the old ones, because what is recorded stays as it is.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import Field, StringConstraints
 
+from schema.calls import CallFault, CallResult, CallStart, ModelCallCompleted, ModelCallFailed, ModelCallStarted, Shown
+from schema.event import Event
 from schema.fields import (
     ClientId,
     Code,
     Constraints,
-    Count,
     Digest,
     FreeText,
     JsonObject,
@@ -27,29 +28,32 @@ from schema.fields import (
     Rationale,
     RiskProfile,
     Sealed,
-    SpanId,
-    Timestamp,
-    TraceId,
 )
 
-
-class Event(BaseModel):
-    """Base of all types; subclasses name their `type` and `schema_version`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    type: ClassVar[str]
-    schema_version: ClassVar[int]
-    # Names of the fields marked Sealed; filled in for each subclass.
-    sealed: ClassVar[frozenset[str]] = frozenset()
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        super().__pydantic_init_subclass__(**kwargs)
-        cls.sealed = frozenset(
-            name for name, field in cls.model_fields.items() if any(isinstance(mark, Sealed) for mark in field.metadata)
-        )
-
+# Whoever needs an event takes it from here; where it is written down is this package's business.
+__all__ = [
+    "CATALOGUE",
+    "AgentRegistered",
+    "AgentResumed",
+    "AgentSuspended",
+    "CallFault",
+    "CallResult",
+    "CallStart",
+    "Event",
+    "ModelCallCompleted",
+    "ModelCallFailed",
+    "ModelCallStarted",
+    "PolicyAdopted",
+    "PortfolioRequested",
+    "RecommendationCommunicated",
+    "RecommendationConfirmed",
+    "RecommendationDecided",
+    "RecommendationOpened",
+    "RecommendationRecorded",
+    "RecommendationReplayed",
+    "RequestFailed",
+    "Shown",
+]
 
 # --- in the stream of a request: what was asked, and what an agent answered ------------------------------------------
 
@@ -67,99 +71,6 @@ class PortfolioRequested(Event):
     objectives: Annotated[Objectives | None, Sealed()] = None
     constraints: Constraints | None = None
     notes: Annotated[FreeText | None, Sealed()] = None
-
-
-class Shown(BaseModel):
-    """One thing that the model was shown: a recommendation of ours by its position, a document by its name, …"""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Code
-    id: Name
-    sha256: Digest | None = None
-
-
-class CallStart(BaseModel):
-    """What is said of a call by whoever makes it, before making it.
-
-    Names follow OpenTelemetry's gen_ai.* attributes, without the prefix and with _ for dots (docs/model-calls.md).
-    `as_of` is the position up to which the agent read the ledger.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    operation_name: Name = "chat"
-    provider_name: Name
-    request_model: Name
-    request_parameters: JsonObject | None = None
-    agent_version: Name | None = None
-    prompt_name: Name | None = None
-    prompt_version: Name | None = None
-    prompt_sha256: Digest | None = None
-    tool_definitions_sha256: Digest | None = None
-    shown: Annotated[list[Shown], Field(max_length=1000)] = []
-    as_of: Position | None = None
-    system_instructions: Annotated[JsonValue, Sealed()] = None
-    input_messages: Annotated[JsonValue, Sealed()] = None
-    trace_id: TraceId | None = None
-    span_id: SpanId | None = None
-
-
-class CallResult(BaseModel):
-    """What is said of a call that gave something."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    response_id: Name | None = None
-    response_model: Name | None = None
-    response_finish_reasons: Annotated[list[Name], Field(max_length=100)] | None = None
-    usage_input_tokens: Count | None = None
-    usage_output_tokens: Count | None = None
-    latency_ms: Count | None = None
-    output_messages: Annotated[JsonValue, Sealed()] = None
-
-
-class CallFault(BaseModel):
-    """What is said of a call that gave nothing usable."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    error_type: Name
-    latency_ms: Count | None = None
-    detail: Annotated[FreeText | None, Sealed()] = None
-
-
-class ModelCallStarted(CallStart, Event):
-    """A model is about to be called, with this. Its ledger position is the call's id.
-
-    Of one that was captured from a span (`capture` is otlp): by which version of the mapper, and when it says it began;
-    what we know ourselves is recorded_at.
-    """
-
-    type = "model-call.started"
-    schema_version = 1
-
-    capture: Literal["direct", "otlp"] = "direct"
-    mapper_version: Name | None = None
-    claimed_start: Timestamp | None = None
-
-
-class ModelCallCompleted(CallResult, Event):
-    """What came back; `causation` is the call's start. `raw_span` is what it was captured from."""
-
-    type = "model-call.completed"
-    schema_version = 1
-
-    raw_span: Annotated[JsonObject | None, Sealed()] = None
-
-
-class ModelCallFailed(CallFault, Event):
-    """Nothing usable came back; `causation` is the call's start. `raw_span` is what it was captured from."""
-
-    type = "model-call.failed"
-    schema_version = 1
-
-    raw_span: Annotated[JsonObject | None, Sealed()] = None
 
 
 class RecommendationRecorded(Event):
@@ -226,7 +137,7 @@ class RecommendationDecided(Event):
     response: Annotated[Rationale | None, Sealed()] = None
     needs_second: bool
     # Rules of the policy that ask for a second person.
-    second_rules: Annotated[list[Code], Field(max_length=100)] = []
+    second_rules: Annotated[list[Code], Field(max_length=100)]
     four_eyes_version: Name
 
 

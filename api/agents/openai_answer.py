@@ -9,6 +9,7 @@ from api.agents.history import earlier_report
 from api.agents.limits import CENT, Limits, apportion
 from api.agents.policy import CASH, EXACT, ONE, ZERO, Policy
 from api.agents.protocol import JSON, AgentRequest
+from ledger.proof.canonical import NotCanonical, canonical
 
 Text = Annotated[str, StringConstraints(max_length=4000)]
 Weight = Annotated[str, StringConstraints(pattern=r"^(0(\.[0-9]{1,4})?|1(\.0{1,4})?)$")]
@@ -68,6 +69,10 @@ def read(text: str, policy: Policy, limits: Limits) -> Proposal:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(step) for step in first["loc"]) or "answer"
         raise Unusable(f"{place}: {first['msg']}") from error
+    try:
+        canonical(proposal.model_dump())
+    except NotCanonical as error:
+        raise Unusable(f"may not be recorded: {error}") from error
     with localcontext(EXACT):
         _check(weights(proposal), policy, limits)
     if len(weights(proposal)) < len(proposal.allocations):

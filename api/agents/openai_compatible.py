@@ -31,6 +31,7 @@ NAME = "openai-compatible"
 RULES_VERSION = "1.0.0"
 SCHEMA_NAME = "allocation"
 GRACE_S = 5.0
+MAX_NAME = 200  # schema.fields.Name
 HEADING = re.compile(r"prompt: (?P<name>\S+) (?P<version>\S+)\n")
 
 
@@ -143,8 +144,9 @@ class OpenAICompatibleAgent:
             raise self._unusable("cut short by the limit on its length", text)
         if response.finish_reason == "content_filter":
             raise AgentUnavailable("model-refused", "the provider's filter, or the model itself, kept the answer back")
+        raw: Any = _output_messages(response)
         try:
-            canonical(text)
+            canonical(raw)
         except NotCanonical as error:
             raise self._unusable(f"not to be recorded: {error.reason}", text) from error
         return text
@@ -159,12 +161,16 @@ class OpenAICompatibleAgent:
             model_version=self.version,
             parameters=self._parameters(),
             output_messages=_output_messages(response),
-            response_id=response.provider_response_id,
-            response_model=response.model_name,
+            response_id=self._name(response.provider_response_id),
+            response_model=self._name(response.model_name),
             response_finish_reasons=(response.finish_reason,) if response.finish_reason else None,
-            usage_input_tokens=response.usage.input_tokens,
-            usage_output_tokens=response.usage.output_tokens,
+            usage_input_tokens=response.usage.input_tokens or None,  # pydantic-ai has 0 where the server told none
+            usage_output_tokens=response.usage.output_tokens or None,
         )
+
+    def _name(self, given: str | None) -> str | None:
+        """A name that the server chose, as far as it may be recorded."""
+        return self._wire.recordable(given, MAX_NAME) if given else None
 
 
 def fenced(document: str) -> str:

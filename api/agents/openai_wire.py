@@ -147,6 +147,8 @@ async def _ask(question: Question, base_url: str, api_key: str, timeout_s: float
             )
         except exceptions.AgentRunError as error:
             raise _unavailable(error, wire, api_key) from None  # its cause may hold the key
+        except (AttributeError, TypeError) as error:  # pydantic-ai trips over choices that are no objects
+            raise AgentUnavailable("unusable-answer", "the response is no chat completion") from error
 
 
 def _unavailable(error: exceptions.AgentRunError, wire: Wire, api_key: str) -> AgentUnavailable:
@@ -154,9 +156,12 @@ def _unavailable(error: exceptions.AgentRunError, wire: Wire, api_key: str) -> A
         reason = "unusable-answer" if wire.problem.startswith("the answer") else "not-as-recorded"
         return AgentUnavailable(reason, wire.problem)
     reason = next(reason for kind, reason in REASONS if isinstance(error, kind))
-    return AgentUnavailable(reason, recordable(f"{type(error).__name__}: {error}".replace(api_key, "[key]")))
+    words = f"{type(error).__name__}: {error}"
+    redacted = words if api_key == NO_KEY else words.replace(api_key, "[key]")
+    wait_s = error.retry_after if isinstance(error, exceptions.ModelAPIError) else None
+    return AgentUnavailable(reason, recordable(redacted), wait_s)
 
 
-def recordable(text: str) -> str:
+def recordable(text: str, most: int = MAX_DETAIL) -> str:
     """The start of a text that somebody else wrote, without what the ledger refuses: U+0000 and lone surrogates."""
-    return text[:MAX_DETAIL].encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text[:most].encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

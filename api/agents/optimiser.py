@@ -9,6 +9,7 @@ from datetime import date
 from decimal import Decimal, localcontext
 from functools import lru_cache
 from importlib.metadata import version as installed
+from threading import Lock
 from typing import Any
 
 from api.agents import prices
@@ -27,6 +28,7 @@ ASSETS = 20
 STOCKS = "us_equity"  # the asset class of all that it holds but cash
 MILLION = 1_000_000
 SOLVER = "CLARABEL"
+FITTING = Lock()  # cvxpy does not say that it may be used from several threads
 LIBRARIES = ("skfolio", "cvxpy-base", "clarabel", "numpy", "scipy")
 
 
@@ -192,7 +194,8 @@ def fit(objective: str, until: date, assets: int) -> tuple[tuple[str, int], ...]
         from skfolio.preprocessing import prices_to_returns  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra, and slow to import
     table = prices.window(until, assets).prices
     model = _model(objective, float(_cap(assets)))
-    model.fit(prices_to_returns(table))
+    with FITTING:
+        model.fit(prices_to_returns(table))
     shares = [max(0, round(float(weight) * MILLION)) for weight in model.weights_]
     return tuple(zip((str(name) for name in table.columns), shares, strict=True))
 

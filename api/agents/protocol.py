@@ -28,11 +28,15 @@ class AgentRefused(Exception):
 
 
 class AgentUnavailable(Exception):
-    """The model could not be reached, or gave nothing usable: asking again may help. `reason` as of AgentRefused."""
+    """The model could not be reached, or gave nothing usable: asking again may help. `reason` as of AgentRefused.
 
-    def __init__(self, reason: str, message: str) -> None:
+    `retry_after_s`: how long the provider asked to be left alone, where it did.
+    """
+
+    def __init__(self, reason: str, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.reason = reason
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True)

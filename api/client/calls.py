@@ -89,6 +89,7 @@ class ModelCall:
 
     def fail(self, error_type: str, detail: str | None = None) -> None:
         """That nothing usable came back, where no exception says so; recorded when the block ends."""
+        self._took_ms = self._elapsed_ms()
         self.result = None
         self._failure = {"error_type": clean(error_type, MAX_NAME_CHARS) or "unknown", "detail": detail}
 

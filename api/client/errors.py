@@ -38,8 +38,9 @@ class LedgerProblem(ClientError):
         self.errors: list[dict[str, Any]] = found if isinstance(found, list) else []
         self.current_digest: str | None = content.get("current_digest")
         self.content = content
-        reasons = "; ".join(f"{error.get('field')}: {error.get('reason')}" for error in self.errors)
-        super().__init__(" - ".join(part for part in (f"{status} {slug}", self.detail, reasons) if part))
+        reasons = [f"{error.get('field')}: {error.get('reason')}" for error in self.errors]
+        said = [self.detail, *(reason for reason in reasons if reason not in self.detail)]
+        super().__init__(" - ".join([f"{status} {slug}", *filter(None, said)]))
 
 
 class Unreachable(ClientError):

@@ -71,8 +71,8 @@ class Answering(Core):
             call = requests.check_end(case, call_id, actor.id)
             return [NewEvent(new_id, said.stream, event, actor, case.version, causation=call.event.id)]
 
-        stream = await self.stream_of(call_id, "model-call.started", "model-call-unknown")
-        said = Said.event(actor, stream, event, event_id)
+        stream, started = await self.locate(call_id, "model-call.started", "model-call-unknown")
+        said = replace(Said.event(actor, stream, event, event_id), causation=started)
         return await self._answering(said, decide)
 
     async def answer_request(
@@ -106,28 +106,31 @@ class Answering(Core):
         return await self._answering(said, decide)
 
     async def record_calls(self, groups: Sequence[CallEvents]) -> list[LedgerError | None]:
-        """Records calls that are over, each alone: None where it is recorded, or why it is not."""
+        """Records calls that are over, each alone: None where it is recorded, or why it is not.
 
-        async def record(group: CallEvents) -> LedgerError | None:
-            try:
-                await self._record_call(group)
-            except LedgerError as error:
-                return error
-            return None
+        Those of one stream in the order given. Also of an agent that is suspended: what has happened is evidence.
+        """
+        results: dict[int, LedgerError | None] = {}
 
-        return list(await asyncio.gather(*map(record, groups)))
+        async def record(stream: str) -> None:
+            for number, group in enumerate(groups):
+                if group.stream == stream:
+                    try:
+                        await self._record_call(group)
+                        results[number] = None
+                    except LedgerError as error:
+                        results[number] = error
+
+        await asyncio.gather(*(record(stream) for stream in dict.fromkeys(group.stream for group in groups)))
+        return [results[number] for number in range(len(groups))]
 
     async def _record_call(self, group: CallEvents) -> None:
-        actor = group.started.actor
-
-        def decide(case: Case, agent: Agent, _new_id: UUID) -> list[NewEvent]:
+        def decide(case: Case, _agent: Agent, _new_id: UUID) -> list[NewEvent]:
             if group.stream.startswith(cases.CATEGORY):
-                requests.check_start(case, agent)
-            else:
-                agents.check_running(agent)
-            return [replace(group.started, guards=_guard(actor, agent.version)), group.ended]
+                requests.check_known(case)
+            return [group.started, group.ended]
 
-        said = Said.event(actor, group.stream, group.ended.event, group.ended.id)
+        said = Said.event(group.started.actor, group.stream, group.ended.event, group.ended.id)
         await self._answering(said, decide)
 
     async def command_agent(

@@ -51,7 +51,13 @@ class Core:
                 if not await asyncio.to_thread(said.is_repeated_by, found):
                     raise IdConflict("this id is recorded with other content")
                 return found.at
-            events = decide(state, new_id)  # type: ignore[arg-type]
+            try:
+                events = decide(state, new_id)  # type: ignore[arg-type]
+            except Refused:
+                # Between the two looks the same command may have been recorded, and that is why it is refused.
+                if said.event_id is None or not await self._is_recorded(said.event_id):
+                    raise
+                continue
             # An answer may be so large that making it canonical takes seconds: in a thread, as others wait.
             lines = await asyncio.to_thread(_encoded, events)
             try:
@@ -63,12 +69,15 @@ class Core:
                     raise
         raise Refused("busy", "others are writing to this; try again")
 
-    async def stream_of(self, position: int, kind: str, code: str) -> str:
-        """The stream of the event at a position, where it is of this type. Raises NotFound."""
+    async def _is_recorded(self, event_id: UUID) -> bool:
+        return await self.readers.run(lambda conn: store.find(conn, event_id)) is not None
+
+    async def locate(self, position: int, kind: str, code: str) -> tuple[str, UUID]:
+        """Stream and id of the event at a position, where it is of this type. Raises NotFound."""
         found = await self.readers.run(lambda conn: store.locate(conn, position))
         if found is None or found[1] != kind:
             raise NotFound(code, f"there is no such {code.removesuffix('-unknown').replace('-', ' ')}")
-        return found[0]
+        return found[0], found[2]
 
 
 def _encoded(events: list[NewEvent]) -> list[bytes]:

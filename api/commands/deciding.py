@@ -112,7 +112,8 @@ class Deciding(Core):
         return await self.carry_out(said, look, decide)
 
     async def _stream_of_recommendation(self, recommendation_id: int) -> str:
-        return await self.stream_of(recommendation_id, "recommendation.recorded", "recommendation-unknown")
+        stream, _ = await self.locate(recommendation_id, "recommendation.recorded", "recommendation-unknown")
+        return stream
 
 
 def _answered(case: Case) -> UUID | None:

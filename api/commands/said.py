@@ -16,7 +16,8 @@ from schema.events import Event
 class Said:
     """A command as it was said: by whom, for which stream, and its members, to know it again should it be repeated.
 
-    `event_id` is None where it cannot be repeated. `derived` are members of the event that the state adds.
+    `event_id` is None where it cannot be repeated. `derived` are members of the event that the state adds; `causation`
+    is the event that the command is about, where no member says so.
     """
 
     actor: Actor
@@ -25,6 +26,7 @@ class Said:
     members: dict[str, Any]
     event_id: UUID | None = None
     derived: frozenset[str] = frozenset()
+    causation: UUID | None = None
 
     @classmethod
     def event(cls, actor: Actor, stream: str, event: Event, event_id: UUID | None, *derived: str) -> Said:
@@ -34,6 +36,8 @@ class Said:
     def is_repeated_by(self, found: Found) -> bool:
         """Whether the recorded event is what this command recorded. Erased values are not compared."""
         if (found.at.stream, found.type) != (self.stream, self.kind.type):
+            return False
+        if self.causation is not None and found.body.get("causation") != str(self.causation):
             return False
         recorded = {**found.body["data"], **found.fields}
         erased = found.body.get("sealed", {}).keys() - found.fields.keys()

@@ -17,6 +17,8 @@ from api.otlp.attributes import plain
 KEY = "advice_ledger.request_id"
 DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 MAX_ID = 2**63 - 1
+# So many spans around a span are looked at: a made-up trace may be as deep as the export is long.
+MAX_AROUND = 100
 
 
 class NoLink(ValueError):
@@ -56,14 +58,14 @@ class Links:
         return None if found is None else _number(found)
 
     def _around(self, span: Span) -> Any:
-        """Of the span or the nearest one around it. A trace whose spans are around each other ends the search."""
+        """Of the span or the nearest one around it; spans that are around each other end like deep ones."""
         trace_id, span_id = span.trace_id, span.span_id
-        seen: set[bytes] = set()
-        while span_id and span_id not in seen:
+        for _ in range(MAX_AROUND):
             if (trace_id, span_id) in self._own:
                 return self._own[trace_id, span_id]
-            seen.add(span_id)
             span_id = self._parents.get((trace_id, span_id), b"")
+            if not span_id:
+                break
         return None
 
 

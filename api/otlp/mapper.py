@@ -35,6 +35,8 @@ OTHER_OPERATIONS = frozenset(
     {"create_agent", "invoke_agent", "execute_tool", "invoke_workflow", "retrieval", "plan", "agent", "tool"}
 )
 REQUEST_PREFIX = "gen_ai.request."
+# Of a span's resource and scope, which are recorded with each span.
+MAX_SURROUNDINGS_BYTES = 64 * 1024
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
@@ -62,6 +64,7 @@ class Found:
     scope: ScopeSpans
     span: Span
     attributes: Attributes
+    surroundings_bytes: int
 
     @property
     def ids(self) -> tuple[str, str]:
@@ -71,7 +74,8 @@ class Found:
 
 def map_request(request: ExportTraceServiceRequest, actor: Actor) -> Mapped:
     """The model calls in an export request, as sent by `actor`. Raises nothing: what cannot be mapped is refused."""
-    every = list(_spans(request))
+    # Ended spans come inner ones first; the ledger has them in the order in which they began.
+    every = sorted(_spans(request), key=lambda one: one.span.start_time_unix_nano)
     links = Links((one.span, one.attributes, one.resource) for one in every)
     mapped = Mapped(skipped=sum(not is_model_call(one.attributes) for one in every))
     seen: dict[tuple[str, str], Span] = {}
@@ -95,7 +99,7 @@ def is_model_call(attributes: Attributes) -> bool:
     By its gen_ai.operation.name; for others than the well-known ones, and where there is none, by whether it names a
     model and a provider.
     """
-    operation = attributes.get("gen_ai.operation.name")
+    operation = name(attributes.get("gen_ai.operation.name"))
     if operation in MODEL_OPERATIONS:
         return True
     if operation in OTHER_OPERATIONS:
@@ -106,9 +110,11 @@ def is_model_call(attributes: Attributes) -> bool:
 
 def _spans(request: ExportTraceServiceRequest) -> Iterator[Found]:
     for resource in request.resource_spans:
+        resource_bytes = resource.resource.ByteSize()
         for scope in resource.scope_spans:
+            size = resource_bytes + scope.scope.ByteSize()
             for span in scope.spans:
-                yield Found(resource, scope, span, plain(span.attributes))
+                yield Found(resource, scope, span, plain(span.attributes), size)
 
 
 def _call(one: Found, links: Links, actor: Actor) -> CallEvents:
@@ -118,6 +124,8 @@ def _call(one: Found, links: Links, actor: Actor) -> CallEvents:
         raise NotMapped("traceId: not 16 bytes, or all zero")
     if not re.fullmatch("[0-9a-f]{16}", span_id) or not int(span_id, 16):
         raise NotMapped("spanId: not 8 bytes, or all zero")
+    if one.surroundings_bytes > MAX_SURROUNDINGS_BYTES:
+        raise NotMapped(f"resource: with its scope over {MAX_SURROUNDINGS_BYTES} bytes")
     request_id = links.request_id(one.span)
     stream = f"trace-{trace_id}" if request_id is None else f"request-{request_id}"
     said = messages(one.span, one.attributes)

@@ -1,4 +1,4 @@
-"""OTLP/HTTP as bytes: requests and answers, as protobuf and as OTLP's JSON (OTLP specification 1.10).
+"""OTLP/HTTP as bytes: requests and answers, as protobuf and as JSON of OTLP's own kind.
 
 OTLP's JSON is that of protobuf, but for ids, which are hex instead of base64, and enums, which are numbers. Names that
 are not known are passed over in both encodings.

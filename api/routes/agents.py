@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from api.auth import Reader, Registrar, Resumer, Stopper
 from api.errors import documented
-from api.routes.common import RECORDED_HEADERS, IdempotencyKey, Page, ReadPage, event_id, recorded
+from api.routes.common import RECORDED_HEADERS, IdempotencyKey, Page, ReadList, event_id, recorded
 from api.routes.json_body import JsonRoute
 from api.routes.lists import read_page
 from api.service import Ledger
@@ -49,7 +49,7 @@ class AgentCommanded(BaseModel):
     event: Literal["agent.registered", "agent.suspended", "agent.resumed"]
 
 
-class ReadAgents(ReadPage):
+class ReadAgents(ReadList):
     """The list of agents."""
 
 

@@ -22,7 +22,8 @@ from ledger.store import Recorded
 
 Row = TypeVar("Row")
 
-MAX_ID = 2**63 - 1
+# What every JSON reader takes for an integer; no ledger will have so many events.
+MAX_ID = 2**53 - 1
 DIGITS = re.compile(r"[0-9]{1,19}")
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -92,12 +93,11 @@ class ReadOne(BaseModel):
     )
 
 
-class ReadPage(ReadOne):
+class ReadList(ReadOne):
     """How a list is asked for; subclasses add its filters."""
 
     limit: Annotated[int, Field(ge=1, le=200), BeforeValidator(plain_id)] = Field(50, description="Rows a page.")
     cursor: Annotated[str, Field(max_length=200)] | None = Field(None, description="next_cursor of the page before.")
-    client_id: FilterText | None = None
     created_from: Time | None = Field(None, alias="from", description="Created at or after.")
     created_to: Time | None = Field(None, alias="to", description="Created before.")
 
@@ -105,6 +105,12 @@ class ReadPage(ReadOne):
         """Those that were given, by their names in projections/reads.py."""
         given = self.model_dump(exclude_none=True)
         return {name: value for name, value in given.items() if name not in PAGING}
+
+
+class ReadPage(ReadList):
+    """How a list of what belongs to clients is asked for."""
+
+    client_id: FilterText | None = None
 
 
 PAGING = frozenset({"as_of", "consistency", "limit", "cursor"})

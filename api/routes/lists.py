@@ -11,14 +11,14 @@ from fastapi.responses import Response
 from api.agents.protocol import AgentRequest
 from api.context import as_json as context_as_json
 from api.context import contexts
-from api.routes.common import ReadOne, ReadPage, decode_cursor, page
+from api.routes.common import ReadList, ReadOne, decode_cursor, page
 from api.service import Ledger
 from ledger.store import AsyncConnection
 from projections import reads
 from projections.engine import base_of, projection
 
 
-async def read_page(ledger: Ledger, name: str, asked: ReadPage) -> Response:
+async def read_page(ledger: Ledger, name: str, asked: ReadList) -> Response:
     """A page of the read model `name`."""
     filters = asked.filters()
     as_of = asked.as_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, localcontext
 from typing import Any
 
 from ledger.errors import Refused
@@ -13,6 +13,8 @@ ANY = "any/v1"
 ALLOCATIONS = "allocations/v1"
 PLAIN_DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,12})?", re.ASCII)
 MAX_ALLOCATIONS = 10_000
+# Room for the sum of all that may be sent, to the last digit: what would be rounded is an error of ours.
+EXACT = Context(prec=64, traps=[Inexact, InvalidOperation, Overflow])
 
 
 def check(schema: str, answer: dict[str, Any], amount_usd: Decimal) -> None:
@@ -29,12 +31,16 @@ def _allocations(answer: dict[str, Any], amount_usd: Decimal) -> None:
     found = answer.get("allocations")
     if not isinstance(found, list) or not 0 < len(found) <= MAX_ALLOCATIONS:
         raise _off("allocations", f"a list of 1 to {MAX_ALLOCATIONS} objects is needed")
-    weights = sum(_decimals(found, "weight"), Decimal(0))
+    weights = _sum(found, "weight")
     if weights != 1:
         raise _off("allocations", f"the weights do not sum to 1: they sum to {weights}")
-    amounts = sum(_decimals(found, "amount_usd"), Decimal(0))
-    if amounts != amount_usd:
+    if _sum(found, "amount_usd") != amount_usd:
         raise _off("allocations", "the amounts do not sum to the amount that was asked about")
+
+
+def _sum(found: list[Any], name: str) -> Decimal:
+    with localcontext(EXACT):
+        return sum(_decimals(found, name), Decimal(0))
 
 
 def _decimals(found: list[Any], name: str) -> Iterable[Decimal]:

@@ -7,42 +7,60 @@ packaged policy is policies/four-eyes.json.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from typing import Any
+from decimal import Decimal, localcontext
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from ledger.commands.answers import PLAIN_DECIMAL
-from ledger.commands.policy import BadPolicy, Policy
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-CONDITIONS = ("amount_usd_at_least", "change_at_least", "reason_codes")
+from ledger.commands.answers import EXACT, PLAIN_DECIMAL
+from ledger.commands.policy import Policy, Text, load
+from schema.fields import Code
+
+NAME = "four-eyes"
+
+# A decimal string, kept as text in the record and read as a number here.
+Threshold = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,15}(\.[0-9]{1,12})?$"), AfterValidator(Decimal)]
 
 
-@dataclass(frozen=True)
-class Rule:
-    """One rule; of the three conditions exactly one is set."""
+class Rule(BaseModel):
+    """One rule, with exactly one of three conditions. `change_at_least` is a share of the money, 0 to 1."""
 
-    name: str
-    outcomes: frozenset[str]
-    amount_usd_at_least: Decimal | None = None
-    change_at_least: Decimal | None = None
-    reason_codes: frozenset[str] = frozenset()
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: Code
+    outcomes: Annotated[frozenset[Literal["approve", "edit", "reject"]], Field(min_length=1)]
+    amount_usd_at_least: Threshold | None = None
+    change_at_least: Threshold | None = None
+    reason_codes: Annotated[frozenset[Code], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_condition(self) -> Rule:
+        if [self.amount_usd_at_least, self.change_at_least, self.reason_codes].count(None) != 2:
+            raise ValueError("a rule needs exactly one of amount_usd_at_least, change_at_least, reason_codes")
+        return self
+
+
+class FourEyesText(Text):
+    """The policy; `second_roles` are the roles that a second person may have."""
+
+    rules: Annotated[list[Rule], Field(max_length=100)]
+    second_roles: Annotated[frozenset[Literal["advisor", "compliance"]], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
 class FourEyes:
-    """The policy in force; `second_roles` are the roles that a second person may have."""
+    """The policy in force."""
 
     policy: Policy
     rules: tuple[Rule, ...]
-    second_roles: tuple[str, ...]
+    second_roles: frozenset[str]
 
     @classmethod
-    def of(cls, policy: Policy) -> FourEyes:
-        """From the policy's JSON. Raises BadPolicy."""
-        rules = tuple(_rule(policy, item) for item in policy.items("rules", {"name": str, "outcomes": list}))
-        roles = policy.text.get("second_roles")
-        if not isinstance(roles, list) or not roles or not set(roles) <= {"advisor", "compliance"}:
-            raise BadPolicy(f"policy {policy.name}: second_roles is not a list of advisor, compliance")
-        return cls(policy, rules, tuple(roles))
+    def load(cls, path: Path | None = None) -> FourEyes:
+        """From a file, or the packaged policy. Raises BadPolicy."""
+        policy, text = load(NAME, FourEyesText, path)
+        return cls(policy, tuple(text.rules), frozenset(text.second_roles))
 
     @property
     def version(self) -> str:
@@ -58,36 +76,15 @@ class FourEyes:
         replacement: dict[str, Any] | None,
     ) -> list[str]:
         """The names of the rules that ask for a second person. Of a response none does: it decides nothing."""
-        if outcome == "respond":
-            return []
-        return [
-            rule.name
-            for rule in self.rules
-            if outcome in rule.outcomes
-            and (
-                (rule.amount_usd_at_least is not None and amount_usd >= rule.amount_usd_at_least)
-                or (rule.change_at_least is not None and _large(original, replacement, rule.change_at_least))
-                or reason_code in rule.reason_codes
-            )
-        ]
 
+        def asks(rule: Rule) -> bool:
+            if rule.amount_usd_at_least is not None:
+                return amount_usd >= Decimal(rule.amount_usd_at_least)
+            if rule.change_at_least is not None:
+                return _large(original, replacement, Decimal(rule.change_at_least))
+            return reason_code in (rule.reason_codes or ())
 
-def _rule(policy: Policy, item: dict[str, Any]) -> Rule:
-    given = [name for name in CONDITIONS if name in item]
-    if len(given) != 1 or set(item) - {"name", "outcomes", *CONDITIONS}:
-        raise BadPolicy(f"policy {policy.name}: rule {item['name']} needs exactly one of {', '.join(CONDITIONS)}")
-    if not set(item["outcomes"]) <= {"approve", "edit", "reject"}:
-        raise BadPolicy(f"policy {policy.name}: rule {item['name']}: outcomes are approve, edit, reject")
-    try:
-        return Rule(
-            item["name"],
-            frozenset(item["outcomes"]),
-            Decimal(item["amount_usd_at_least"]) if "amount_usd_at_least" in item else None,
-            Decimal(item["change_at_least"]) if "change_at_least" in item else None,
-            frozenset(item.get("reason_codes", ())),
-        )
-    except (InvalidOperation, TypeError) as error:
-        raise BadPolicy(f"policy {policy.name}: rule {item['name']}: not a decimal string") from error
+        return [rule.name for rule in self.rules if outcome in rule.outcomes and asks(rule)]
 
 
 def _large(original: dict[str, Any] | None, replacement: dict[str, Any] | None, least: Decimal) -> bool:
@@ -103,7 +100,9 @@ def change(before: dict[str, Any], after: dict[str, Any]) -> Decimal | None:
     old, new = weights(before), weights(after)
     if old is None or new is None:
         return None
-    return sum((abs(old.get(name, Decimal(0)) - new.get(name, Decimal(0))) for name in old | new), Decimal(0)) / 2
+    none = Decimal(0)
+    with localcontext(EXACT):
+        return sum((abs(old.get(name, none) - new.get(name, none)) for name in old | new), none) / 2
 
 
 def weights(answer: dict[str, Any]) -> dict[str, Decimal] | None:
@@ -119,5 +118,6 @@ def weights(answer: dict[str, Any]) -> dict[str, Decimal] | None:
     for name, weight in found:
         if not isinstance(name, str) or not isinstance(weight, str) or not PLAIN_DECIMAL.fullmatch(weight):
             return None
-        by_name[name] = by_name.get(name, Decimal(0)) + Decimal(weight)
+        with localcontext(EXACT):
+            by_name[name] = by_name.get(name, Decimal(0)) + Decimal(weight)
     return by_name

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ledger.commands.past import Past
-from ledger.proof.canonical import canonical
+from ledger.proof.canonical import NotCanonical, canonical
 from schema.events import PolicyAdopted
+from schema.fields import Name
 
 HOME = Path(__file__).parent / "policies"
 CATEGORY = "policy-"
@@ -23,23 +25,31 @@ class BadPolicy(Exception):
     """A policy file that cannot be used; the message says which, and what is wrong with it."""
 
 
+class Text(BaseModel):
+    """What every policy has; each adds its own members, and takes no others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: Name
+    version: Name
+
+
+T = TypeVar("T", bound=Text)
+
+
 @dataclass(frozen=True)
 class Policy:
     """`name` is the end of its stream's name; `sha256` is over the canonical JSON of the whole text."""
 
     name: str
     version: str
+    sha256: str
     text: dict[str, Any]
 
     @property
     def stream(self) -> str:
         """Where its adoptions are recorded."""
         return f"{CATEGORY}{self.name}"
-
-    @property
-    def sha256(self) -> str:
-        """Of the canonical JSON."""
-        return hashlib.sha256(canonical(self.text)).hexdigest()
 
     def adoption(self, history: Iterable[Past]) -> PolicyAdopted | None:
         """What is to be recorded before a decision, given the policy's stream; None where this text is in force."""
@@ -50,29 +60,29 @@ class Policy:
             return None
         return PolicyAdopted(version=self.version, sha256=self.sha256, policy=self.text)
 
-    def items(self, member: str, shape: Mapping[str, type]) -> list[dict[str, Any]]:
-        """A list of objects, each with the members of `shape` (those it has, of that type). Raises BadPolicy."""
-        found = self.text.get(member)
-        if not isinstance(found, list):
-            raise BadPolicy(f"policy {self.name}: {member} is not a list")
-        for number, item in enumerate(found):
-            if not isinstance(item, dict):
-                raise BadPolicy(f"policy {self.name}: {member}[{number}] is not an object")
-            for name, kind in shape.items():
-                if not isinstance(item.get(name), kind):
-                    raise BadPolicy(f"policy {self.name}: {member}[{number}].{name} is not a {kind.__name__}")
-        return found
 
-
-def load(name: str, path: Path | None = None) -> Policy:
-    """The policy in a file, or the packaged one of this name. Raises BadPolicy."""
+def load(name: str, kind: type[T], path: Path | None = None) -> tuple[Policy, T]:
+    """The policy in a file, or the packaged one of this name, as it is and checked. Raises BadPolicy."""
     where = path or HOME / f"{name}.json"
     try:
-        text = orjson.loads(where.read_bytes()[: MAX_BYTES + 1])
+        raw = where.read_bytes()
     except OSError as error:
         raise BadPolicy(f"policy {name}: {where}: {error.strerror}") from error
+    if len(raw) > MAX_BYTES:
+        raise BadPolicy(f"policy {name}: {where} has {len(raw)} bytes; at most {MAX_BYTES} will do")
+    try:
+        text = orjson.loads(raw)
+        digest = hashlib.sha256(canonical(text)).hexdigest()
+        # From the JSON text, so that lists become tuples and sets where they are to be.
+        found = kind.model_validate_json(raw)
     except orjson.JSONDecodeError as error:
-        raise BadPolicy(f"policy {name}: {where} is not JSON of at most {MAX_BYTES} bytes: {error}") from error
-    if not isinstance(text, dict) or text.get("name") != name or not isinstance(text.get("version"), str):
-        raise BadPolicy(f'policy {name}: {where} needs the members "name": "{name}" and "version"')
-    return Policy(name, text["version"], text)
+        raise BadPolicy(f"policy {name}: {where} is not JSON: {error}") from error
+    except NotCanonical as error:
+        raise BadPolicy(f"policy {name}: {where}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise BadPolicy(f"policy {name}: {where}: {place}: {first['msg']}") from error
+    if found.name != name:
+        raise BadPolicy(f'policy {name}: {where}: name: it has to be "{name}"')
+    return Policy(name, found.version, digest, text), found

@@ -99,7 +99,7 @@ def confirm(
     if waiting.by == by:
         raise Refused("same-person", "who decided cannot be the second person as well")
     if role not in four_eyes.second_roles:
-        roles = " or ".join(four_eyes.second_roles)
+        roles = " or ".join(sorted(four_eyes.second_roles))
         raise Refused("wrong-role", f"the policy wants a second person in the role {roles}")
     _check_digest(current, said.digest, waiting.result)
     return said

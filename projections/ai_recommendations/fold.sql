@@ -34,7 +34,8 @@ SELECT
          ELSE CASE decision.data->>'outcome' WHEN 'approve' THEN 'approved' WHEN 'edit' THEN 'edited'
                   WHEN 'reject' THEN 'rejected' ELSE 'returned' END
     END AS state,
-    coalesce(CASE WHEN decision.state = 'effective' THEN decision.commitments->>'replacement' END,
+    coalesce(CASE WHEN decision.state = 'effective' AND decision.data->>'outcome' = 'edit'
+                  THEN decision.commitments->>'replacement' END,
              answer.commitments->>'recommendation') AS digest,
     answer.sealed->'recommendation' AS recommendation,
     answer.data->>'model_name' AS model_name,

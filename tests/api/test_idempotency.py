@@ -74,7 +74,8 @@ def test_an_answer_to_another_request_with_the_same_key(api: Api) -> None:
     assert api.answer(one, key="both").status_code == 201
     with api.records_nothing():
         problem(api.answer(two, key="both"), 409, "idempotency-key-reused")
-        problem(api.answer(2**40, key="both"), 404, "request-unknown")
+        problem(api.answer(2**40, key="both"), 409, "idempotency-key-reused")
+        problem(api.answer(2**40, key="neither"), 404, "request-unknown")
 
 
 def test_the_same_command_at_once(api: Api) -> None:

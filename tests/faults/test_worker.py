@@ -24,11 +24,13 @@ LEAST_RATE = 40
 def answers(api: Api) -> Counter[str]:
     """How many answers each request has."""
     with connect(api.url) as conn:
-        rows = conn.execute("SELECT stream, version - 1 FROM events WHERE version > 1").fetchall()
-    found: Counter[str] = Counter()
-    for stream, nth in rows:
-        found[stream] = max(found[stream], nth)
-    return found
+        query = "SELECT stream FROM events WHERE type IN ('recommendation.recorded', 'request.failed')"
+        return Counter(stream for (stream,) in conn.execute(query))
+
+
+def calls(api: Api, **filters: Any) -> list[dict[str, Any]]:
+    """The model calls, the oldest first."""
+    return api.items("/model-calls", **filters)[::-1]
 
 
 def settled(api: Api, *ids: int) -> list[dict[str, Any]]:
@@ -53,19 +55,28 @@ def test_several_workers_answer_each_request_once(fresh_api: Api) -> None:
     assert answers(fresh_api) == Counter({f"request-{row_id}": 1 for row_id in ids})
 
 
-def test_a_killed_workers_claims_expire(fresh_api: Api) -> None:
-    """A worker that is killed -9 after claiming answers nothing; when its lease is over, another does."""
+@pytest.mark.parametrize(("step", "orphans"), [("sleeps-preparing", 0), ("sleeps-answering", 3)])
+def test_a_killed_workers_claims_expire(fresh_api: Api, step: str, orphans: int) -> None:
+    """A worker that is killed -9 before or after its calls are on record answers nothing; another does, in time.
+
+    The calls that it had started stay on record as orphans, and are reported by age.
+    """
     ids = [fresh_api.asked() for _ in range(3)]
-    with process(fresh_api.url, "sleeps", lease_s=1.5) as dying:
+    with process(fresh_api.url, step, lease_s=1.5) as dying:
         assert dying.stdout is not None
         assert dying.stdout.readline().startswith("asked ")
         claimed = time.monotonic()
+        wait_for("the calls to be on record", lambda: len(calls(fresh_api)) == orphans)
         dying.kill()
         with working(fresh_api.url, BuiltinAgent()):
             rows = settled(fresh_api, *ids)
     assert time.monotonic() - claimed > 1
     assert {row["status"] for row in rows} == {"recommended"}
     assert answers(fresh_api) == Counter({f"request-{row_id}": 1 for row_id in ids})
+    assert len(calls(fresh_api, state="completed")) == 3
+    assert len(calls(fresh_api, state="open", older_than_s=1)) == orphans
+    assert calls(fresh_api, state="open", older_than_s=3600) == []
+    assert f"advice_ledger_model_calls_open {orphans:.1f}" in fresh_api.get("/metrics").text
 
 
 def test_an_answer_that_comes_too_late_is_not_recorded(fresh_api: Api) -> None:
@@ -77,7 +88,7 @@ def test_an_answer_that_comes_too_late_is_not_recorded(fresh_api: Api) -> None:
 
     slow = Does(late)
     row_id = fresh_api.asked()
-    with working(fresh_api.url, slow, lease_s=0.3):
+    with working(fresh_api.url, slow, lease_s=0.3, batch=1):
         wait_for("the slow worker", lambda: slow.asked)
         with working(fresh_api.url, Does(fine)):
             settled(fresh_api, row_id)
@@ -103,7 +114,78 @@ def test_an_agent_that_fails_is_asked_again(fresh_api: Api) -> None:
     assert [row["status"] for row in rows] == ["recommended", "recommended", "failed"]
     assert [row["failure_reason"] for row in rows] == [None, None, "agent-fault"]
     assert [agent.asked.count(row_id) for row_id in ids] == [1, MAX_ATTEMPTS, MAX_ATTEMPTS]
+    # Each attempt is a call on record, with how it ended.
+    made = [[call["state"] for call in calls(fresh_api, request_id=row_id)] for row_id in ids]
+    assert made == [["completed"], ["failed", "failed", "completed"], ["failed", "failed", "failed"]]
     assert set(answers(fresh_api).values()) == {1}
+
+
+def test_an_agent_that_hangs_is_given_up(fresh_api: Api) -> None:
+    """After its timeout an agent is asked again, and after the last attempt the request has failed, with the reason."""
+
+    def hangs(request: AgentRequest, before: int) -> AgentAnswer:
+        time.sleep(3)
+        return fine(request)
+
+    row_id = fresh_api.asked()
+    with working(fresh_api.url, Does(hangs, timeout_s=0.1)):
+        [row] = settled(fresh_api, row_id)
+    assert (row["status"], row["failure_reason"]) == ("failed", "agent-timeout")
+    assert [call["error_type"] for call in calls(fresh_api)] == ["agent-timeout"] * MAX_ATTEMPTS
+
+
+def test_a_suspended_agent_is_not_asked(fresh_api: Api) -> None:
+    """While its agent is suspended a worker leaves requests alone; once it is resumed they are answered."""
+    agent = Does(fine)
+    reason = {"reason": "looks odd"}
+    with working(fresh_api.url, agent):
+        assert fresh_api.call("POST", f"/agents/{agent.name}/suspensions", "compliance", json=reason).status_code == 201
+        time.sleep(0.1)  # what it had looked at before
+        row_id = fresh_api.asked()
+        time.sleep(1.0)
+        assert fresh_api.get(f"/portfolio/requests/{row_id}").json()["status"] == "queued"
+        assert calls(fresh_api) == []
+        assert fresh_api.call("POST", f"/agents/{agent.name}/resumptions", "compliance", json=reason).status_code == 201
+        [row] = settled(fresh_api, row_id)
+    assert (row["status"], agent.asked) == ("recommended", [row_id])
+
+
+def test_an_agent_that_breaks_its_own_schema(fresh_api: Api) -> None:
+    """An answer that is not as the agent's schema says is no answer: the request fails, and the call with it."""
+    agent = Does(fine)
+    agent.answer_schema = "allocations/v1"
+    row_id = fresh_api.asked()
+    with working(fresh_api.url, agent):
+        [row] = settled(fresh_api, row_id)
+    assert (row["status"], row["failure_reason"]) == ("failed", "invalid-answer")
+    assert [call["error_type"] for call in calls(fresh_api)] == ["invalid-answer"]
+
+
+def test_a_response_brings_the_question_back(fresh_api: Api) -> None:
+    """After a response the worker's agent is asked again, is shown the response, and its new answer supersedes."""
+    seen: list[AgentRequest] = []
+
+    def looks(request: AgentRequest, before: int) -> AgentAnswer:
+        seen.append(request)
+        return AgentAnswer({"round": before}, "does-as-told", "1", {})
+
+    row_id = fresh_api.asked()
+    with working(fresh_api.url, Does(looks)):
+        [row] = settled(fresh_api, row_id)
+        first = fresh_api.get(f"/recommendations/{row['recommendation_id']}").json()
+        remark = {"digest": first["digest"], "outcome": "respond", "response": "and without bonds?"}
+        path = f"/recommendations/{first['id']}/decisions"
+        decided = fresh_api.call("POST", path, "advisor", json=remark)
+        assert decided.status_code == 201, decided.text
+        [row] = settled(fresh_api, row_id)
+    second = fresh_api.get(f"/recommendations/{row['recommendation_id']}").json()
+    assert (second["supersedes"], second["recommendation"]) == (first["id"], {"round": 1})
+    assert fresh_api.get(f"/recommendations/{first['id']}").json()["superseded_by"] == second["id"]
+    [shown] = seen[1].earlier
+    assert (shown.id, shown.state, shown.response) == (first["id"], "returned", "and without bonds?")
+    told = [(item["kind"], item["id"]) for item in calls(fresh_api)[1]["shown"]]
+    decision = decided.json()["decision_id"]
+    assert told == [("request", str(row_id)), ("recommendation", str(first["id"])), ("decision", str(decision))]
 
 
 def test_a_refusal_is_an_answer(fresh_api: Api) -> None:

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 from api.agents.builtin import BuiltinAgent
-from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest
+from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest, ModelCall
 from api.auth import Tokens
 from api.readers import Readers
 from api.service import Ledger
@@ -32,12 +32,19 @@ class Does:
 
     name = "does-as-told"
     version = "1"
+    answer_schema = "any/v1"
+    deterministic = True
 
-    def __init__(self, does: Callable[[AgentRequest, int], AgentAnswer]) -> None:
+    def __init__(self, does: Callable[[AgentRequest, int], AgentAnswer], timeout_s: float = 60.0) -> None:
         self._does = does
+        self.timeout_s = timeout_s
         self.asked: list[int] = []
 
-    def recommend(self, request: AgentRequest) -> AgentAnswer:
+    def prepare(self, request: AgentRequest) -> ModelCall:  # noqa: ARG002 - as the protocol has it
+        """What it is asked does not matter."""
+        return ModelCall("tests", self.name, [])
+
+    def answer(self, request: AgentRequest, call: ModelCall) -> AgentAnswer:  # noqa: ARG002 - as the protocol has it
         """`does`, with how often it was asked about this request before."""
         before = self.asked.count(request.request_id)
         self.asked.append(request.request_id)
@@ -61,7 +68,20 @@ def sleeps(request: AgentRequest, before: int = 0) -> AgentAnswer:
     return fine(request)
 
 
-AGENTS: dict[str, Callable[[], Agent]] = {"builtin": BuiltinAgent, "sleeps": lambda: Does(sleeps)}
+class SleepsPreparing(Does):
+    """Takes for ever before it says what it will ask."""
+
+    def prepare(self, request: AgentRequest) -> ModelCall:
+        """Says which it was asked first."""
+        sleeps(request)
+        return super().prepare(request)
+
+
+AGENTS: dict[str, Callable[[], Agent]] = {
+    "builtin": BuiltinAgent,
+    "sleeps-preparing": lambda: SleepsPreparing(fine),
+    "sleeps-answering": lambda: Does(sleeps),
+}
 
 
 @contextlib.asynccontextmanager

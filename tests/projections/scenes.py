@@ -14,18 +14,28 @@ from typing import Annotated, Any, TypeVar
 import pytest
 from psycopg import sql
 
+from ledger.envelope import NewEvent, uuid7
 from projections import compare, engine, swap
 from projections.engine import PROJECTIONS, Projection, step
 from projections.projector import Projector
 from projections.rebuild import rebuild
-from schema.events import Event, RecommendationRecorded
+from schema.events import (
+    AgentRegistered,
+    Event,
+    ModelCallCompleted,
+    ModelCallStarted,
+    RecommendationDecided,
+    RecommendationOpened,
+    RecommendationRecorded,
+)
 from schema.fields import Sealed
-from tests.support import Connection, append, connect, failed, new, requested
+from tests.support import CLERK, Connection, append, connect, failed, new, requested
 
 T = TypeVar("T")
 
 REQUESTS, ANSWERS, DECISIONS, CALLS, AGENTS = PROJECTIONS
 SECRET = "0000-secret-0000"
+DIGEST = "5" * 64
 
 
 class Unfoldable(Event):
@@ -53,6 +63,27 @@ def ask(conn: Connection, count: int = 1) -> list[int]:
 def answer(conn: Connection, ids: list[int]) -> None:
     """Appends an answer to each, in one batch; every third one is a failure."""
     append(conn, *(new(f"request-{one}", failed("refused") if one % 3 == 0 else recommended()) for one in ids))
+
+
+def decided(recommendation_id: int, outcome: str = "approve", **fields: Any) -> RecommendationDecided:
+    """A decision that takes effect at once, unless told otherwise."""
+    given = {"digest": DIGEST, "needs_second": False, "second_rules": [], "four_eyes_version": "1"}
+    return RecommendationDecided.model_validate(
+        {"recommendation_id": recommendation_id, "outcome": outcome, **given, **fields}
+    )
+
+
+def tell_everything(conn: Connection) -> int:
+    """Appends a request with a call, an answer, an opening and a decision; and an agent. The answer's id."""
+    (one,) = ask(conn)
+    stream = f"request-{one}"
+    (call,) = append(conn, new(stream, ModelCallStarted(provider_name="p", request_model="m")))
+    ended = NewEvent(uuid7(), stream, ModelCallCompleted(), CLERK, causation=call.id)
+    (_, given) = append(conn, ended, new(stream, recommended().model_copy(update={"model_call_id": call.position})))
+    opened = RecommendationOpened(recommendation_id=given.position, digest=DIGEST)
+    append(conn, new(stream, opened), new(stream, decided(given.position)))
+    append(conn, new(f"agent-{one}", AgentRegistered(answer_schema="weights/v1")))
+    return int(given.position)
 
 
 def chat(url: str, stopping: Callable[[], bool]) -> None:

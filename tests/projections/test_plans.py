@@ -11,13 +11,15 @@ from projections.engine import (
     ONE_CLIENT,
     ONE_STREAM,
     PROJECTIONS,
+    SOME_CLIENTS,
     STEP_AFTER_STEP,
-    TOUCHED_STREAMS,
+    TOUCHED_BY,
     UP_TO,
     Projection,
     step,
 )
-from tests.projections.scenes import answer, ask, assert_true_to_the_chain, catch_up
+from projections.reads import HISTORY
+from tests.projections.scenes import ANSWERS, assert_true_to_the_chain, catch_up, tell_everything
 from tests.support import Connection, connect
 
 each_read_model = pytest.mark.parametrize("read_model", PROJECTIONS, ids=lambda found: found.name)
@@ -28,7 +30,10 @@ CONSTANTS = {
     "streams": sql.SQL("ARRAY['request-1', 'request-2']"),
     "stream": sql.SQL("'request-1'"),
     "client_id": sql.SQL("'client-1'"),
+    "client_ids": sql.SQL("ARRAY['client-1', 'client-2']"),
+    "most": sql.SQL("20"),
 }
+TOUCHED = TOUCHED_BY.replace("> %s", "> 0").replace("<= %s", "<= 5").replace("%s", "ARRAY['some.type']")
 
 
 def plan(conn: Connection, query: sql.Composable) -> str:
@@ -40,7 +45,7 @@ def plan(conn: Connection, query: sql.Composable) -> str:
 
 
 @each_read_model
-@pytest.mark.parametrize("scope", [ONE_STREAM, ONE_CLIENT], ids=["stream", "client"])
+@pytest.mark.parametrize("scope", [ONE_STREAM, ONE_CLIENT, SOME_CLIENTS], ids=["stream", "client", "clients"])
 def test_few_streams_are_read_through_indexes(database_url: str, read_model: Projection, scope: sql.SQL) -> None:
     """As of a position, for one stream or client: no table is scanned, and nothing loops over anything."""
     with connect(database_url) as conn, conn.transaction():
@@ -56,7 +61,7 @@ def test_a_live_step_goes_through_indexes(database_url: str, read_model: Project
     """What a step runs, whose plan lasts as long as the connection, scans nothing and loops over nothing."""
     with connect(database_url) as conn, conn.transaction():
         conn.execute(STEP_AFTER_STEP)
-        for statement in (TOUCHED_STREAMS.replace("> %s", "> 0").replace("<= %s", "<= 5"), *read_model.replace_touched):
+        for statement in (TOUCHED, *read_model.replace_touched):
             found = plan(conn, sql.SQL(statement))
             assert "Seq Scan" not in found
             assert "Nested Loop" not in found
@@ -70,11 +75,30 @@ def test_a_fold_of_everything_never_loops(database_url: str, read_model: Project
         assert "Nested Loop" not in plan(conn, read_model.rows(UP_TO))
 
 
+def test_histories_are_read_through_indexes(database_url: str) -> None:
+    """As of a position, for many clients: the same, with the newest of each picked out."""
+    with connect(database_url) as conn, conn.transaction():
+        conn.execute(FEW_STREAMS)
+        found = plan(conn, HISTORY.format(ANSWERS.rows(SOME_CLIENTS)))
+    assert "Seq Scan" not in found
+    assert "Nested Loop" not in found
+
+
+def test_each_event_is_read_once_or_a_few_times(database_url: str) -> None:
+    """A fold goes over the events of its streams as often as it names `slice`, and of sealed values only by key."""
+    with connect(database_url) as conn, conn.transaction():
+        conn.execute(ALL_STREAMS)
+        plans = {found.name: plan(conn, found.rows(UP_TO)) for found in PROJECTIONS}
+    # Of some passes the plan says Index Scan, as the tables are empty.
+    passes = {name: found.count(" on events e") for name, found in plans.items()}
+    assert passes == {"portfolio_requests": 4, "ai_recommendations": 3, "decisions": 2, "model_calls": 1, "agents": 1}
+
+
 def test_a_step_keeps_its_one_plan(database_url: str) -> None:
     """Statements prepared on empty tables are not planned again for each step, and go on to be right."""
     with connect(database_url) as conn, connect(database_url, "projector") as live:
         for _ in range(12):
-            answer(conn, ask(conn, 3))
+            tell_everything(conn)
             catch_up(live)
             assert step(live, PROJECTIONS[0]) is None
         plans = "SELECT statement, generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE %s"

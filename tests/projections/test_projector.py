@@ -152,7 +152,7 @@ def test_a_mended_fold_recovers(
         assert rebuild.ensure(database_url) == []
         assert "22P02" in caplog.text
         assert standing(conn, REQUESTS)[0] == bad - 1
-        mended = (edited_copy(REQUESTS, tmp_path, "fold.sql", CAST, MENDED_CAST), ANSWERS)
+        mended = (edited_copy(REQUESTS, tmp_path, "fold.sql", CAST, MENDED_CAST), *PROJECTIONS[1:])
         monkeypatch.setattr(rebuild, "PROJECTIONS", mended)
         monkeypatch.setattr(projector, "PROJECTIONS", mended)
         (report,) = rebuild.ensure(database_url)

@@ -132,6 +132,7 @@ def test_erased_values_are_null(database_url: str) -> None:
         replacement={"a": 2},
         rationale="r",
         needs_second=False,
+        second_rules=[],
         four_eyes_version="1",
     )
     asyncio.run(

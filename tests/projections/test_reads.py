@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import json
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar
 
+import orjson
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 
 from ledger.database import conninfo
+from ledger.proof.chain import SALT_BYTES, commitment
 from projections import reads
-from projections.engine import PROJECTIONS, UP_TO, Projection
-from projections.reads import Moment
-from tests.projections.scenes import answer, ask, catch_up, head
-from tests.support import Connection, connect
+from projections.engine import PROJECTIONS, UP_TO, Projection, UnknownProjection
+from projections.reads import AsyncConnection, Moment
+from schema.events import AgentSuspended, ModelCallStarted, RecommendationConfirmed, RecommendationRecorded
+from tests.projections.scenes import (
+    AGENTS,
+    ANSWERS,
+    DIGEST,
+    answer,
+    ask,
+    catch_up,
+    decided,
+    head,
+    recommended,
+    tell_everything,
+)
+from tests.support import Connection, append, append_text, connect, edited, new
+
+T = TypeVar("T")
 
 FILTERS: list[dict[str, Any]] = [
     {},
@@ -24,21 +43,65 @@ FILTERS: list[dict[str, Any]] = [
     {"before_id": 12},
     {"client_id": "client-2", "before_id": 12},
 ]
-OF_REQUESTS: list[dict[str, Any]] = [
-    {"status": "queued"},
-    {"status": "failed", "before_id": 9},
-    {"risk_profile": "bold"},
-]
+# Those that only one read model has; what later events change, and what they do not.
+OWN: dict[str, list[dict[str, Any]]] = {
+    "portfolio_requests": [{"status": "queued"}, {"status": "failed", "before_id": 10}, {"risk_profile": "bold"}],
+    "ai_recommendations": [{"state": "proposed"}, {"state": "superseded"}, {"model_name": "model-a", "request_id": 2}],
+    "decisions": [
+        {"state": "waiting"},
+        {"waiting": True},
+        {"waiting": False, "client_id": "client-1"},
+        {"outcome": "edit"},
+        {"outcome": "respond", "decided_by": "clerk"},
+        {"recommendation_id": 4},
+        {"agent": "clerk"},
+        {"agent": "nobody"},
+    ],
+    "model_calls": [
+        {"state": "open"},
+        {"state": "completed", "agent": "clerk"},
+        {"request_model": "m", "recommendation_id": 4},
+        {"state": "failed"},
+    ],
+    "agents": [{"name": "2"}, {"suspended": True}, {"suspended": False}],
+}
 
 
-def read(url: str, read_model: Projection, filters: dict[str, Any], upto: int, limit: int) -> list[dict[str, Any]]:
-    """As the API reads."""
+IN_VAIN: list[dict[str, Any]] = [{"risk_profile": "bold"}, {"agent": "nobody"}, {"state": "failed"}]
 
-    async def rows() -> list[dict[str, Any]]:
+
+def several_lives(conn: Connection) -> None:
+    """Requests at all stages, of three clients, so that each filter above finds something and misses something."""
+    for outcome in ("approve", "edit", "reject", "respond", "approve", "edit"):
+        recommendation_id = tell_everything(conn)
+        (at,) = conn.execute("SELECT stream FROM events WHERE position = %s", [recommendation_id]).fetchall()
+        content: dict[str, Any] = {"replacement": {"cash": "0"}} if outcome == "edit" else {}
+        (later,) = append(conn, new(at[0], decided(recommendation_id, outcome, needs_second=True, **content)))
+        if outcome != "reject":
+            say: Any = "decline" if outcome == "approve" else "approve"
+            given = {"recommendation_id": recommendation_id, "decision_id": later.position, "digest": DIGEST}
+            append(conn, new(at[0], RecommendationConfirmed.model_validate({**given, "outcome": say})))
+        if outcome == "respond":
+            append(conn, new(at[0], recommended()), new(at[0], ModelCallStarted(provider_name="p", request_model="n")))
+            append(conn, new("agent-2", AgentSuspended(reason="too bold")))
+
+
+def run(url: str, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    """Reads as the API does."""
+
+    async def connected() -> T:
         async with await psycopg.AsyncConnection.connect(conninfo(url, "reader"), autocommit=True) as conn:
-            return await reads.rows(conn, read_model, filters, moment=Moment(upto), limit=limit)
+            return await work(conn)
 
-    return asyncio.run(rows())
+    return asyncio.run(connected())
+
+
+def read(
+    url: str, read_model: Projection, filters: dict[str, Any], upto: int | None, limit: int
+) -> list[dict[str, Any]]:
+    """Rows, with their JSON as values."""
+    moment = Moment(upto)
+    return run(url, lambda conn: reads.rows(conn, read_model, filters, moment=moment, limit=limit, parsed=True))
 
 
 def folded(conn: Connection, read_model: Projection, filters: dict[str, Any], upto: int) -> list[dict[str, Any]]:
@@ -48,6 +111,9 @@ def folded(conn: Connection, read_model: Projection, filters: dict[str, Any], up
         rows = cursor.execute(query, {"upto": upto}).fetchall()
     below = filters.get("before_id", upto + 1)
     wanted = {name: value for name, value in filters.items() if name != "before_id"}
+    if "waiting" in wanted:
+        flag = wanted.pop("waiting")
+        rows = [row for row in rows if (row["state"] == "waiting") == flag]
     kept = [row for row in rows if row["id"] < below and wanted.items() <= row.items()]
     return [{name: value for name, value in row.items() if name != "stream"} for row in kept]
 
@@ -57,14 +123,87 @@ def test_as_of_is_the_fold_of_the_prefix(database_url: str, monkeypatch: pytest.
     """For each read model, filter, limit and position, and whatever the windows that streams are folded in."""
     monkeypatch.setattr(reads, "WINDOW_ROWS", window)
     with connect(database_url) as conn:
-        for _ in range(3):
-            answer(conn, ask(conn, 7)[:5])
+        several_lives(conn)
+        answer(conn, ask(conn, 7)[:5])
         catch_up(conn)
         last = head(conn)
         for read_model in PROJECTIONS:
-            own = OF_REQUESTS if read_model is PROJECTIONS[0] else []
-            for filters in [*FILTERS, *own]:
-                for upto in (0, 3, 11, 17, last - 1, last):
+            everybodys = [found for found in FILTERS if "client_id" not in found]
+            for filters in [*(everybodys if read_model is AGENTS else FILTERS), *OWN[read_model.name]]:
+                for upto in (0, 3, 11, 17, 33, last - 1, last):
                     expected = folded(conn, read_model, filters, upto)
                     assert read(database_url, read_model, filters, upto, 100) == expected
                     assert read(database_url, read_model, filters, upto, 2) == expected[:2]
+                assert read(database_url, read_model, filters, None, 100) == folded(conn, read_model, filters, last)
+
+
+@pytest.mark.parametrize("read_model", PROJECTIONS, ids=lambda found: found.name)
+def test_every_filter_finds_something(database_url: str, read_model: Projection) -> None:
+    """Of those above, so that they are no idle test; but for those that are meant to miss."""
+    with connect(database_url) as conn:
+        several_lives(conn)
+        answer(conn, ask(conn, 7)[:5])
+        catch_up(conn)
+    missing = [found for found in OWN[read_model.name] if not read(database_url, read_model, found, None, 1)]
+    assert missing == [found for found in OWN[read_model.name] if found in IN_VAIN]
+
+
+def test_the_history_of_several_clients(database_url: str) -> None:
+    """The newest few recommendations of each client as of any position, as the fold has them; nobody is left out."""
+    clients = ["client-0", "client-1", "client-2", "nobody"]
+    with connect(database_url) as conn:
+        for _ in range(2):
+            answer(conn, ask(conn, 9))
+            several_lives(conn)
+        for upto in (0, 12, 30, head(conn)):
+            found = run(database_url, partial(reads.history, client_ids=clients, upto=upto, most=3))
+            assert list(found) == clients
+            for client in clients:
+                expected = folded(conn, ANSWERS, {"client_id": client}, upto)[:3]
+                assert [row.items() <= whole.items() for row, whole in zip(found[client], expected, strict=True)] == [
+                    True
+                ] * len(expected)
+                assert all("prompt" not in row and "recommendation" in row for row in found[client])
+
+
+def test_json_comes_back_as_it_was_recorded(database_url: str) -> None:
+    """Numbers that do not fit into 64 bits, and small ones, whoever recorded them: nothing on the way reads them."""
+    numbers = '{"big":1e+30,"exact":0.1,"whole":12345678901234567890123,"tiny":5e-324}'
+    event = new("request-7", RecommendationRecorded(recommendation={"a": 1}, model_name="m"))
+    salt = "00" * SALT_BYTES
+    committed = commitment("recommendation", bytes.fromhex(salt), numbers.encode())
+
+    def seal(body: dict[str, Any]) -> dict[str, Any]:
+        return {**body, "sealed": {"recommendation": committed}}
+
+    text = edited(event, body=seal, fields=lambda _: "FIELDS", salts=lambda _: {"recommendation": salt})
+    with connect(database_url) as conn:
+        append_text(conn, text.replace('"FIELDS"', f'{{"recommendation":{numbers}}}'))
+        catch_up(conn)
+    for upto in (None, 1):
+        (row,) = run(database_url, partial(reads.rows, read_model=ANSWERS, filters={}, moment=Moment(upto), limit=1))
+        assert json.loads(orjson.dumps(row, default=str))["recommendation"] == json.loads(numbers)
+        (parsed,) = read(database_url, ANSWERS, {}, upto, 1)
+        assert parsed["recommendation"] == json.loads(numbers)
+    assert run(database_url, lambda conn: reads.sealed_of(conn, [1, 2])) == {1: {"recommendation": numbers}, 2: {}}
+
+
+def test_sealed_values_come_byte_for_byte(database_url: str) -> None:
+    """Megabytes, escapes and all scripts: the text is what the commitment was made of."""
+    message = "".join(map(chr, range(1, 0xD7FF, 7))) * 100 + "\u2028\U0001f600"
+    call = ModelCallStarted(provider_name="p", request_model="m", input_messages=[message], system_instructions={})
+    with connect(database_url) as conn:
+        append(conn, new("request-1", call))
+        ((body,),) = conn.execute("SELECT body FROM events").fetchall()
+        ((salts,),) = conn.execute("SELECT salts FROM sealed_fields").fetchall()
+    found = run(database_url, lambda conn: reads.sealed_of(conn, [1]))[1]
+    assert found.keys() == {"input_messages", "system_instructions"}
+    for name, value in found.items():
+        assert commitment(name, bytes.fromhex(salts[name]), value.encode()) == json.loads(body)["sealed"][name]
+
+
+def test_unknown_views_are_refused(database_url: str) -> None:
+    """A table is no view, and a view that is not there is named with those that are."""
+    for name in ("decisions", "tokens", "nothing"):
+        with pytest.raises(UnknownProjection, match="override_rates"):
+            run(database_url, partial(reads.view, name=name, limit=1))

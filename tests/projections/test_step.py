@@ -86,6 +86,7 @@ def test_a_step_has_at_most_so_many_events(database_url: str) -> None:
         answer(conn, ask(conn, 2))
         assert [step(conn, REQUESTS, 3) for _ in range(3)] == [3, 4, None]
         assert [step(conn, ANSWERS, 1) for _ in range(5)] == [1, 2, 3, 4, None]
+        catch_up(conn)
     assert_true_to_the_chain(database_url)
 
 

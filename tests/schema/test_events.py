@@ -102,6 +102,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "digest": DIGEST,
         "outcome": "approve",
         "needs_second": False,
+        "second_rules": [],
         "four_eyes_version": "1",
     },
     "recommendation.confirmed": {"recommendation_id": 2, "decision_id": 3, "digest": DIGEST, "outcome": "approve"},

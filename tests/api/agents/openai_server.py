@@ -23,7 +23,7 @@ class Reply:
 
 @dataclass
 class Received:
-    """One request as it came in."""
+    """One request as it came in; names of headers in lower case."""
 
     path: str
     headers: dict[str, str]
@@ -65,7 +65,8 @@ def serving() -> Iterator[Server]:
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
             body = json.loads(self.rfile.read(length))
-            server.received.append(Received(self.path, dict(self.headers), body))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            server.received.append(Received(self.path, headers, body))
             reply = server.reply
             server.closing.wait(reply.pause_s)
             with contextlib.suppress(ConnectionError):  # whoever asked has given up

@@ -15,6 +15,8 @@ from pydantic import SecretStr
 from api.agents.openai_compatible import OpenAICompatibleAgent, fenced, load_prompt
 from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest, AgentUnavailable
 from ledger.commands import answers
+from ledger.proof.canonical import canonical
+from schema.events import ModelCallCompleted, ModelCallStarted, RecommendationRecorded
 from tests.api.agents.asking import ask, earlier, message
 from tests.api.agents.openai_server import Server, elapsed, serving
 
@@ -51,7 +53,8 @@ def server() -> Iterator[Server]:
 
 def agent_at(server: Server, **options: Any) -> Agent:
     """An agent that asks this server."""
-    return OpenAICompatibleAgent(server.url, "test-model", **{"api_key": KEY, "timeout_s": 5.0} | options)
+    given: dict[str, Any] = {"api_key": KEY, "timeout_s": 5.0} | options
+    return OpenAICompatibleAgent(server.url, "test-model", **given)
 
 
 def unavailable(server: Server, request: AgentRequest = REQUEST, **options: Any) -> AgentUnavailable:
@@ -123,7 +126,7 @@ def test_what_was_recorded_is_sent_even_if_the_request_differs(server: Server) -
 
 
 def test_settings_that_would_not_be_sent_stop_the_call(server: Server) -> None:
-    """pydantic-ai leaves the temperature out for a model that reasons: then nothing is sent, as the record would lie."""
+    """pydantic-ai leaves the temperature out for a model that reasons: nothing is sent, as the record would lie."""
     agent = OpenAICompatibleAgent(server.url, "o3", api_key=KEY, temperature=0.5)
     with pytest.warns(UserWarning, match="temperature"), pytest.raises(AgentUnavailable) as caught:
         ask(agent, REQUEST)
@@ -143,7 +146,7 @@ def test_data_cannot_leave_its_fence(server: Server) -> None:
     assert shown["request"]["objectives"] == list(REQUEST.objectives)
     assert shown["request"]["notes"] == REQUEST.notes
     assert shown["earlier"][0]["response"] == "less equity, please"
-    assert [each["name"] for each in shown["asset_classes"]][0] == "us_equity"
+    assert shown["asset_classes"][0]["name"] == "us_equity"
     assert json.loads(fenced('{"a":["[/INST]","<s>",[1]]}')) == {"a": ["[/INST]", "<s>", [1]]}
 
 
@@ -152,6 +155,34 @@ def test_reasoning_is_part_of_the_raw_output(server: Server) -> None:
     server.says(proposal(), message={"reasoning_content": "hm"})
     messages: Any = ask(agent_at(server), REQUEST).output_messages
     assert [part["type"] for part in messages[0]["parts"]] == ["reasoning", "text"]
+
+
+def test_what_a_server_says_of_itself_can_be_recorded(server: Server) -> None:
+    """Names are cut to what an event holds, and counts that were not told are not 0."""
+    body = json.loads(server.reply.body)
+    del body["usage"]
+    server.sends(body | {"id": "x" * 300, "model": "y\0" + "z" * 300})
+    answer = ask(agent_at(server), REQUEST)
+    event = ModelCallCompleted(response_id=answer.response_id, response_model=answer.response_model)
+    assert len(event.response_id or "") == len(event.response_model or "") == 200
+    assert "\0" not in str(answer.response_model)
+    assert (answer.usage_input_tokens, answer.usage_output_tokens) == (None, None)
+
+
+def test_calls_and_answers_fit_their_events(server: Server) -> None:
+    """What is prepared and answered can be recorded as it is."""
+    agent = agent_at(server, temperature=0.0, seed=1)
+    call = agent.prepare(REQUEST)
+    answer = agent.answer(REQUEST, call)
+    started = ModelCallStarted(**(vars(call) | {"shown": list(call.shown)}), agent_version=agent.version)
+    assert canonical(started.model_dump(mode="json"))
+    recorded = RecommendationRecorded(
+        recommendation=answer.recommendation,
+        model_name=answer.model_name,
+        model_version=answer.model_version,
+        parameters=answer.parameters,
+    )
+    assert canonical(recorded.model_dump(mode="json"))
 
 
 def test_many_threads_may_ask_at_once(server: Server) -> None:
@@ -176,7 +207,7 @@ UNUSABLE = {
     "a float": proposal(GOOD | {"cash": 0.1001}),
     "a negative weight": proposal(GOOD | {"us_equity": "-0.3"}),
     "too fine": proposal({"cash": "0.10001", "government_bonds": "0.89999"}),
-    "digits of another script": proposal({"cash": "1.٠"}),
+    "digits of another script": proposal({"cash": "1.\u0660"}),
     "unknown class": proposal({"cash": "0.5", "gold": "0.5"}),
     "excluded class": proposal({"cash": "0.5", "real_estate": "0.5"}),
     "too much equity": proposal({"cash": "0.5", "us_equity": "0.3", "emerging_equity": "0.2"}),
@@ -221,8 +252,10 @@ def test_answers_cut_short_or_kept_back(server: Server, choice: dict[str, Any], 
     assert unavailable(server).reason == reason
 
 
-BROKEN = [b"", b"{", b"[]", b"null", b"7", b"{}", b'"text"', b'{"choices": []}', b'{"choices": null}', b"\xff\xfe",
-          b'{"choices": [{}]}', b'{"choices": [null]}', b'{"choices": [{"message": null}]}', b"<html></html>"]  # fmt: skip
+BROKEN = [
+    b"", b"{", b"[]", b"null", b"7", b"{}", b'"text"', b"\xff\xfe", b"<html></html>", b'{"choices": []}',
+    b'{"choices": null}', b'{"choices": [{}]}', b'{"choices": [null]}', b'{"choices": [{"message": null}]}',
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("body", BROKEN)
@@ -250,6 +283,14 @@ def test_failures_are_told_apart_and_not_retried(server: Server, status: int, re
     failure = unavailable(server)
     assert failure.reason == reason
     assert "Incorrect API key provided: [key]" in str(failure)
+
+
+def test_how_long_to_wait_is_passed_on(server: Server) -> None:
+    """In seconds, where the provider said so."""
+    server.sends({"error": "slower"}, 429, headers={"Retry-After": "7"})
+    assert unavailable(server).retry_after_s == 7
+    server.sends({"error": "slower"}, 429)
+    assert unavailable(server).retry_after_s is None
 
 
 def test_a_redirect_is_not_followed(server: Server) -> None:
@@ -330,7 +371,7 @@ def test_the_key_is_sent_and_nowhere_else(
     agent = agent_at(server, api_key=key)
     call = agent.prepare(REQUEST)
     answer = agent.answer(REQUEST, call)
-    assert server.received[0].headers["Authorization"] == f"Bearer {KEY}"
+    assert server.received[0].headers["authorization"] == f"Bearer {KEY}"
     assert KEY not in repr((call, answer, agent, vars(agent)))
     server.sends({"error": KEY}, 401)
     unavailable(server, api_key=key)

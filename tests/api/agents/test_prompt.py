@@ -17,8 +17,9 @@ from tests.api.agents.asking import earlier
 
 NEW = {"government_bonds": Decimal("0.2500"), "us_equity": Decimal("0.2500"), "cash": Decimal("0.5000")}
 
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(st.characters(exclude_characters="\0")),
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abcé😀", max_size=3), inner, max_size=3),
     max_leaves=8,
 )
@@ -35,7 +36,7 @@ def test_every_member_is_shown() -> None:
     assert set(EARLIER_MEMBERS) | {"recommendation", "replacement"} == set(Earlier.__dataclass_fields__)
 
 
-@given(st.dictionaries(st.text("abc", min_size=1, max_size=3), values), st.text(st.characters(exclude_characters="\0")))
+@given(st.dictionaries(st.text("abc", min_size=1, max_size=3), values), texts)
 def test_content_is_shown_exactly(content: dict[str, Any], notes: str) -> None:
     """Text in any script and JSON of any shape come out as they went in, as one canonical text."""
     request = AgentRequest(1, "balanced", Decimal("10.00"), notes=notes, earlier=(earlier(recommendation=content),))

@@ -1,0 +1,73 @@
+"""Spans in OTLP's JSON, and what the receiver made of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from api.otlp import wire
+from api.otlp.mapper import Mapped, map_request
+from ledger.envelope import Actor
+from schema.events import ModelCallCompleted, ModelCallFailed, ModelCallStarted
+
+AGENT = Actor("agent", "agent", "agent")
+TRACE, SPAN = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
+START_NS, END_NS = 1_700_000_000_123_456_789, 1_700_000_002_000_000_000
+MODEL = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-5"}
+
+
+def value(of: Any) -> dict[str, Any]:
+    """An AnyValue."""
+    match of:
+        case bool():
+            return {"boolValue": of}
+        case int():
+            return {"intValue": str(of)}
+        case float():
+            return {"doubleValue": of}
+        case list():
+            return {"arrayValue": {"values": [value(item) for item in of]}}
+        case dict():
+            return {"kvlistValue": {"values": attributes(of)}}
+    return {"stringValue": of}
+
+
+def attributes(of: dict[str, Any]) -> list[dict[str, Any]]:
+    """Attributes as OTLP lists them."""
+    return [{"key": key, "value": value(one)} for key, one in of.items()]
+
+
+def span(given: dict[str, Any] | None = None, **members: Any) -> dict[str, Any]:
+    """A span with these attributes, of a call of a model unless told otherwise."""
+    return {
+        "traceId": TRACE,
+        "spanId": SPAN,
+        "name": "chat gpt-5",
+        "kind": 3,
+        "startTimeUnixNano": str(START_NS),
+        "endTimeUnixNano": str(END_NS),
+        "attributes": attributes({**MODEL, **(given or {})}),
+        **members,
+    }
+
+
+def export(*spans: dict[str, Any], resource: dict[str, Any] | None = None) -> dict[str, Any]:
+    """An export request."""
+    scope = {"scope": {"name": "my.library", "version": "1.0"}, "spans": list(spans)}
+    return {"resourceSpans": [{"resource": {"attributes": attributes(resource or {})}, "scopeSpans": [scope]}]}
+
+
+def mapped(*spans: dict[str, Any], resource: dict[str, Any] | None = None) -> Mapped:
+    """What the mapper makes of these spans."""
+    return map_request(wire.decode(orjson.dumps(export(*spans, resource=resource)), "application/json"), AGENT)
+
+
+def one(*spans: dict[str, Any], resource: dict[str, Any] | None = None) -> tuple[str, ModelCallStarted, Any]:
+    """Stream, start and end of the one call that these spans are."""
+    found = mapped(*spans, resource=resource)
+    assert found.refusals == []
+    [call] = found.calls
+    assert isinstance(call.started.event, ModelCallStarted)
+    assert isinstance(call.ended.event, ModelCallCompleted | ModelCallFailed)
+    return call.stream, call.started.event, call.ended.event

@@ -1,0 +1,272 @@
+"""POST /v1/traces of the running application: by hand, and by the OpenTelemetry SDK under a real pydantic-ai agent."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # no types are published for it
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from pydantic_ai import Agent
+from pydantic_ai.capabilities import Instrumentation
+from pydantic_ai.models.instrumented import InstrumentationSettings
+from pydantic_ai.models.test import TestModel
+
+from api.otlp import wire
+from api.service import Ledger
+from ledger.errors import LedgerError, Unavailable
+from ledger.proof.canonical import canonical
+from tests.api.client.test_pydantic_ai import TOOL
+from tests.api.otlp.spans import TRACE, export, span
+from tests.api.served import Api
+
+TestModel.__test__ = False  # pytest would take it for one
+PROTOBUF, JSON = "application/x-protobuf", "application/json"
+
+
+def post(api: Api, body: Any, kind: str = JSON, role: str | None = "agent", **headers: str) -> httpx.Response:
+    """An export, as bytes or as JSON."""
+    content = body if isinstance(body, bytes) else orjson.dumps(body)
+    return api.call("POST", "/v1/traces", role, content=content, headers={"Content-Type": kind, **headers})
+
+
+def as_protobuf(*spans: dict[str, Any]) -> bytes:
+    """The same export in protobuf."""
+    content: bytes = wire.decode(orjson.dumps(export(*spans)), "application/json").SerializeToString()
+    return content
+
+
+def accepted(response: httpx.Response) -> None:
+    """Asserts that all was taken."""
+    assert (response.status_code, response.headers["content-type"], response.content) == (200, JSON, b"{}")
+
+
+def of_trace(api: Api, trace_id: str) -> list[dict[str, Any]]:
+    """The calls that were recorded of one trace."""
+    return [row for row in api.items("/model-calls") if row["trace_id"] == trace_id]
+
+
+def test_a_span_becomes_a_call_of_its_request(api: Api) -> None:
+    """With its messages, its raw span, and the request that it names."""
+    request_id = api.asked()
+    sent = span({"advice_ledger.request_id": request_id, "gen_ai.input.messages": '["hello"]'}, traceId="01" * 16)
+    accepted(post(api, export(sent, resource={"service.name": "desk"})))
+    [row] = of_trace(api, "01" * 16)
+    assert (row["request_id"], row["client_id"], row["state"], row["agent"]) == (
+        request_id,
+        "client-1",
+        "completed",
+        "agent",
+    )
+    found = api.get(f"/model-calls/{row['id']}").json()
+    assert found["started"]["input_messages"] == ["hello"]
+    raw = found["ended"]["raw_span"]
+    assert raw["resource"]["attributes"] == [{"key": "service.name", "value": {"stringValue": "desk"}}]
+    assert raw["scopeSpans"][0]["spans"][0] == sent
+
+
+def test_the_same_again_records_nothing(api: Api) -> None:
+    """In either encoding, packed or not: a resend is a replay."""
+    sent = span(traceId="02" * 16)
+    accepted(post(api, export(sent)))
+    packed = gzip.compress(as_protobuf(sent))
+    with api.records_nothing():
+        accepted(post(api, export(sent)))
+        for body, how in ((as_protobuf(sent), {}), (packed, {"Content-Encoding": "gzip"})):
+            response = post(api, body, PROTOBUF, **how)
+            assert (response.status_code, response.headers["content-type"], response.content) == (200, PROTOBUF, b"")
+        accepted(post(api, zlib.compress(orjson.dumps(export(sent))), **{"Content-Encoding": "deflate"}))
+    assert len(of_trace(api, "02" * 16)) == 1
+
+
+def test_an_empty_export_is_taken(api: Api) -> None:
+    """As are unknown fields, and spans of something else."""
+    with api.records_nothing():
+        accepted(post(api, {}))
+        accepted(post(api, {"resourceSpans": [{"scopeSpans": [{"spans": [], "new": 1}]}], "newer": {}}))
+        accepted(post(api, export({**span(), "attributes": []})))
+        assert post(api, b"", PROTOBUF).content == b""
+
+
+def test_each_call_is_refused_alone(api: Api) -> None:
+    """Of several, those that cannot be recorded are counted and named, and the others are recorded."""
+    unknown = span({"advice_ledger.request_id": 10**9}, traceId="03" * 16, spanId="03" * 8)
+    nameless = span({"gen_ai.request.model": ""}, traceId="03" * 16, spanId="04" * 8)
+    unheld = span({"gen_ai.request.x": "\0"}, traceId="04" * 16, spanId="05" * 8)
+    good = span(traceId="05" * 16)
+    response = post(api, export(unknown, nameless, unheld, good))
+    found = orjson.loads(response.content)["partialSuccess"]
+    assert (response.status_code, found["rejectedSpans"]) == (200, "3")
+    for reason in ("request-unknown", "gen_ai.request.model", "U+0000"):
+        assert reason in found["errorMessage"]
+    answer = ExportTraceServiceResponse()
+    answer.ParseFromString(post(api, as_protobuf(unknown), PROTOBUF).content)
+    assert answer.partial_success.rejected_spans == 1
+    assert "request-unknown" in answer.partial_success.error_message
+    assert len(of_trace(api, "05" * 16)) == 1
+
+
+def test_spans_of_a_suspended_agent_are_recorded(fresh_api: Api) -> None:
+    """What has happened is evidence, also of an agent that nothing else is taken from."""
+    api = fresh_api
+    stop = api.call("POST", "/agents/agent/suspensions", "compliance", json={"reason": "wrong numbers"})
+    assert stop.status_code == 201, stop.text
+    assert post(api, export(span())).json().get("partialSuccess", {}) == {}
+    assert len(api.items("/model-calls")) == 1
+
+
+def status(response: httpx.Response, code: int, kind: str) -> str:
+    """The message of a refusal, which is a google.rpc.Status in the encoding of the request."""
+    assert (response.status_code, response.headers["content-type"]) == (code, kind), response.content
+    if kind == JSON:
+        found: dict[str, str] = response.json()
+        assert found.keys() == {"message"}
+        return found["message"]
+    answer = Status()
+    answer.ParseFromString(response.content)
+    return str(answer.message)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"[]", b'{"resourceSpans": 7}', b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "xyz"}]}]}]}'],
+)
+def test_what_is_no_export_is_not_to_be_sent_again(api: Api, body: bytes) -> None:
+    """400, which OTLP does not retry; nothing of the body is repeated."""
+    with api.records_nothing():
+        assert "xyz" not in status(post(api, body), 400, JSON)
+        assert status(post(api, b"\xff" + body, PROTOBUF), 400, PROTOBUF)
+
+
+def test_bombs_are_refused(api: Api) -> None:
+    """A body that unpacks to more than 20 MiB, one that is cut off, and one that is not packed at all."""
+    packed = {"Content-Encoding": "gzip"}
+    bomb = gzip.compress(bytes(200 * 1024 * 1024))
+    with api.records_nothing():
+        assert "once unpacked" in status(post(api, bomb, PROTOBUF, **packed), 413, PROTOBUF)
+        for wrong in (gzip.compress(b"{}")[:-4], gzip.compress(b"{}") * 2, b"{}"):
+            status(post(api, wrong, **packed), 400, JSON)
+
+
+def test_who_may_send_and_how(api: Api) -> None:
+    """A token, the role agent, a type and an encoding of OTLP; asked before the body is read."""
+    with api.records_nothing():
+        assert status(post(api, b"{", JSON, None), 401, JSON)
+        assert status(post(api, b"{", PROTOBUF, "advisor"), 403, PROTOBUF)
+        assert post(api, export(span()), "text/plain").status_code == 415
+        assert status(post(api, export(span()), **{"Content-Encoding": "br"}), 415, JSON)
+
+
+@contextmanager
+def tracing(api: Api, **how: Any) -> Iterator[TracerProvider]:
+    """The SDK as an application sets it up, with everything sent when the block ends."""
+    headers = {"Authorization": f"Bearer {api.tokens['agent']}"}
+    exporter = OTLPSpanExporter(f"{api.base}/v1/traces", headers=headers, **how)
+    noting = Noting(exporter)
+    provider = TracerProvider(resource=Resource({"service.name": "desk"}))
+    provider.add_span_processor(BatchSpanProcessor(noting))
+    yield provider
+    provider.shutdown()
+    assert noting.results
+    assert set(noting.results) == {SpanExportResult.SUCCESS}
+
+
+class Noting(SpanExporter):
+    """An exporter that notes the results of another."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self.exporter = exporter
+        self.results: list[SpanExportResult] = []
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.results.append(self.exporter.export(spans))
+        return self.results[-1]
+
+    def shutdown(self) -> None:
+        self.exporter.shutdown()
+
+
+@pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip, Compression.Deflate])
+def test_an_instrumented_agent_is_on_record(api: Api, compression: Compression) -> None:
+    """pydantic-ai's own instrumentation, OpenTelemetry's own exporter: each request to the model is a call, in full."""
+    request_id = api.asked()
+    with tracing(api, compression=compression) as provider:
+        settings = InstrumentationSettings(tracer_provider=provider)
+        agent = Agent(TestModel(), instructions="Be brief.", capabilities=[Instrumentation(settings)])
+
+        @agent.tool_plain
+        def price(symbol: str) -> float:
+            """The price of a share."""
+            return 1.5
+
+        with provider.get_tracer("desk").start_as_current_span("answer") as around:
+            around.set_attribute("advice_ledger.request_id", request_id)
+            output = agent.run_sync("What is it worth?").output
+    first, second = sorted(api.items("/model-calls", request_id=request_id), key=lambda row: str(row["claimed_start"]))
+    for row in (first, second):
+        assert (row["state"], row["capture"], row["provider_name"]) == ("completed", "otlp", "test")
+        assert (row["request_model"], row["operation_name"], row["usage_output_tokens"] > 0) == ("test", "chat", True)
+        # As api.client.pydantic_ai has it for the same tool.
+        assert row["tool_definitions_sha256"] == sha256(canonical([TOOL])).hexdigest()
+    said = [api.get(f"/model-calls/{row['id']}").json() for row in (first, second)]
+    user = {"role": "user", "parts": [{"type": "text", "content": "What is it worth?"}]}
+    assert said[0]["started"]["input_messages"] == [user]
+    assert said[0]["started"]["system_instructions"] == [{"type": "text", "content": "Be brief."}]
+    assert [part["type"] for part in said[0]["ended"]["output_messages"][0]["parts"]] == ["tool_call"]
+    assert said[1]["started"]["input_messages"][:2] == [user, said[0]["ended"]["output_messages"][0]]
+    assert said[1]["ended"]["output_messages"][0]["parts"] == [{"type": "text", "content": output}]
+    assert said[1]["ended"]["raw_span"]["resource"]["attributes"][0]["key"] == "service.name"
+
+
+def test_a_failing_model_is_on_record(api: Api) -> None:
+    """The error's type in clear and its message sealed."""
+    from pydantic_ai.models.function import FunctionModel
+
+    def broken(*_: Any) -> Any:
+        raise ValueError("model broke")
+
+    request_id = api.asked()
+    with tracing(api) as provider:
+        settings = InstrumentationSettings(tracer_provider=provider)
+        agent = Agent(FunctionModel(broken), capabilities=[Instrumentation(settings)])
+        with provider.get_tracer("desk").start_as_current_span("answer") as around:
+            around.set_attribute("advice_ledger.request_id", request_id)
+            with pytest.raises(ValueError, match="model broke"):
+                agent.run_sync("What is it worth?")
+    [row] = api.items("/model-calls", request_id=request_id)
+    assert (row["state"], row["error_type"]) == ("failed", "ValueError")
+    assert api.get(f"/model-calls/{row['id']}").json()["ended"]["detail"] == "ValueError: model broke"
+
+
+def test_the_stream_of_a_trace_has_no_client(api: Api) -> None:
+    """Without a request the calls stand in a stream of their trace."""
+    accepted(post(api, export(span())))
+    [row] = of_trace(api, TRACE)
+    assert (row["request_id"], row["client_id"]) == (None, None)
+
+
+@pytest.mark.parametrize("raised", [False, True])
+def test_what_may_be_sent_again_says_so(api: Api, monkeypatch: pytest.MonkeyPatch, raised: bool) -> None:
+    """503 with Retry-After where the database does not answer, for all of the export: what got through is replayed."""
+
+    async def record_calls(_: Ledger, groups: list[Any]) -> list[LedgerError | None]:
+        if raised:
+            raise Unavailable("the database does not answer")
+        return [None, *(Unavailable("the database does not answer") for _ in groups[1:])]
+
+    monkeypatch.setattr(Ledger, "record_calls", record_calls)
+    response = post(api, as_protobuf(span(), span(spanId="ab" * 8)), PROTOBUF)
+    assert status(response, 503, PROTOBUF) == "the database does not answer"
+    assert response.headers["retry-after"] == "1"

@@ -1,0 +1,417 @@
+"""Any sequence of commands over HTTP, from any actors, some at the same moment, does what tests/model/pipeline.py says.
+
+Every refusal leaves the head where it is, and at the end of each example every read model, live, rebuilt and as of
+earlier positions, says what the model says.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from api import tokens
+from projections.engine import PROJECTIONS
+from projections.rebuild import rebuild
+from tests.api.served import PROBLEM_JSON, Api, check_ledger, ledger_copy, served
+from tests.conftest import Template
+from tests.model.pipeline import LARGE, Command, Learned, Recommendation, World
+from tests.support import connect
+
+UNKNOWN = 2**53 - 1
+ELSEWHERE = "e" * 64
+# Two of each, and one who may do nothing here.
+PEOPLE = {"ann": "advisor", "abe": "advisor", "cara": "compliance", "carl": "compliance", "adam": "admin"}
+ROBOTS = {"r1": "agent", "r2": "agent"}
+ACTORS = {**PEOPLE, **ROBOTS, "audrey": "auditor"}
+GOOD = [{"asset_class": "cash", "weight": "1.0", "amount_usd": "{}"}]
+WEIGHTS: list[dict[str, str]] = [{"cash": "1.0"}, {"bonds": "1.0"}]
+REASONS = ["house-view", "market-event", "other", "nonsense"]
+# What is drawn depends on what became of races, so hypothesis draws no more than a seed for each step.
+DICE = st.integers(0, 2**32 - 1).map(Random)
+_examples = itertools.count(1)
+
+
+class Pipeline(RuleBasedStateMachine):
+    """Sends each command to the server and to the model, and compares what comes back."""
+
+    api: Api
+    pool: ThreadPoolExecutor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.prefix = f"x{next(_examples)}-"
+        with connect(self.api.url, "owner") as conn:
+            self.tokens = {name: tokens.create(conn, self.prefix + name, role) for name, role in ACTORS.items()}
+        self.conn = connect(self.api.url)
+        self.sent: list[Command] = []
+        self.seen: list[tuple[int, dict[str, Any]]] = []
+
+    def head(self) -> int:
+        """The newest position."""
+        (position,) = self.conn.execute("SELECT position FROM head").fetchall()[0]
+        return int(position)
+
+    # Drawing commands
+
+    def command(self, dice: Random, kind: str, among: Sequence[str], about: int | str, body: Any) -> Command:
+        """By one of the names, seldom by somebody else; at times with a key, of few."""
+        odd = dice.randrange(16) == 0
+        name = dice.choice(list(ACTORS) if odd else among)
+        key = dice.choice([None, None, None, None, "k1", "k2", "k3"])
+        return Command(kind, self.prefix + name, ACTORS[name], about, body, key)
+
+    def mostly(self, dice: Random, known: Sequence[int]) -> int:
+        """One of the known ids, the later the likelier; seldom one that nothing has."""
+        if not known or dice.randrange(16) == 0:
+            return UNKNOWN
+        return dice.choice([*known, *known[-2:], *known[-1:]])
+
+    def draw_ask(self, dice: Random) -> Command:
+        """A request for a small or a large amount."""
+        amount = dice.choice(["1000.00", LARGE])
+        body = {"client_id": f"{self.prefix}client", "risk_profile": "balanced", "amount_usd": amount}
+        return self.command(dice, "ask", ["ann", "abe"], "", body)
+
+    def draw_start(self, dice: Random) -> Command:
+        """A call of a model."""
+        body = {"provider_name": "p", "request_model": "m", "input_messages": [{"role": "user"}]}
+        return self.command(dice, "start", list(ROBOTS), self.mostly(dice, list(self.world.requests)), body)
+
+    def draw_end(self, dice: Random) -> Command:
+        """The end of one."""
+        about = self.mostly(dice, list(self.world.calls))
+        if dice.randrange(3) == 0:
+            return self.command(dice, "fault", list(ROBOTS), about, {"error_type": "timeout"})
+        return self.command(dice, "complete", list(ROBOTS), about, {"output_messages": ["done"]})
+
+    def draw_answer(self, dice: Random) -> Command:
+        """An answer, on a call or not, in another's place or not, as the strict schema has it or not."""
+        about = self.mostly(dice, list(self.world.requests))
+        request = self.world.requests.get(about)
+        good = dice.randrange(4) > 0
+        amount = request.amount if good and request else "0.01"
+        answer: dict[str, Any] = {
+            "good": good,
+            "weights": dice.choice(WEIGHTS),
+            "allocations": [{"asset": "cash", "weight": "1.0", "amount_usd": amount}],
+        }
+        body: dict[str, Any] = {"recommendation": answer, "model_name": "m"}
+        # An allocation is what a change would be measured by.
+        answer["allocations"][0]["asset"] = next(iter(answer["weights"]))
+        calls = [call.id for call in self.world.calls.values() if call.request_id == about]
+        if dice.randrange(2) == 0:
+            body["model_call_id"] = self.mostly(dice, calls)
+        if dice.randrange(2) == 0:
+            body["supersedes"] = self.mostly(dice, request.recommendations if request else [])
+        return self.command(dice, "answer", list(ROBOTS), about, body)
+
+    def digest(self, dice: Random, about: int) -> str:
+        """What stands or waits; seldom something else."""
+        found = self.world.recommendations.get(about)
+        if found is None or dice.randrange(16) == 0:
+            return ELSEWHERE
+        return dice.choice([found.digest, str(self.world.facts(found)["digest"])])
+
+    def draw_open(self, dice: Random) -> Command:
+        """Somebody looks at a recommendation."""
+        about = self.mostly(dice, list(self.world.recommendations))
+        return self.command(dice, "open", list(PEOPLE)[:4], about, {"digest": self.digest(dice, about)})
+
+    def draw_decide(self, dice: Random) -> Command:
+        """A decision; at times with members that do not go with it."""
+        about = self.mostly(dice, list(self.world.recommendations))
+        outcome = dice.choice(["approve", "edit", "edit", "reject", "respond"])
+        body: dict[str, Any] = {"digest": self.digest(dice, about), "outcome": outcome}
+        weights = dice.choice(WEIGHTS)
+        if outcome in {"edit", "reject"}:
+            body |= {"reason_code": dice.choice(REASONS), "rationale": "why"}
+        if outcome == "edit":
+            body["replacement"] = {"weights": weights}
+        if outcome == "respond" or dice.randrange(16) == 0:
+            body["response"] = "look again"
+        return self.command(dice, "decide", ["ann", "abe"], about, body)
+
+    def draw_confirm(self, dice: Random) -> Command:
+        """A second person's word."""
+        about = self.mostly(dice, list(self.world.recommendations))
+        found = self.world.recommendations.get(about)
+        decision = found.decision.id if found and found.decision else UNKNOWN
+        body = {
+            "decision_id": dice.choice([decision, decision, decision, UNKNOWN]),
+            "digest": self.digest(dice, about),
+            "outcome": dice.choice(["approve", "approve", "decline"]),
+        }
+        return self.command(dice, "confirm", ["abe", "ann", "cara", "carl"], about, body)
+
+    def draw_communicate(self, dice: Random) -> Command:
+        """The client is told."""
+        about = self.mostly(dice, list(self.world.recommendations))
+        body = {"digest": self.digest(dice, about), "channel": "letter", "message": "dear"}
+        return self.command(dice, "communicate", ["ann", "abe"], about, body)
+
+    def draw_stop(self, dice: Random) -> Command:
+        """Something about an agent."""
+        kind = dice.choice(["suspend", "resume", "resume", "register"])
+        about = self.prefix + dice.choice(list(ROBOTS))
+        if kind == "register":
+            schema = dice.choice(["any/v1", "allocations/v1", "allocations/v9"])
+            return self.command(dice, kind, ["adam"], about, {"answer_schema": schema})
+        return self.command(dice, kind, ["cara", "adam"], about, {"reason": "because"})
+
+    def any_command(self, dice: Random) -> Command:
+        """Of any kind; at times one that was sent already."""
+        if self.sent and dice.randrange(10) == 0:
+            return dice.choice(self.sent)
+        name = dice.choice(["start", "end", "answer", "answer", "stop", "open", *COMMON])
+        found: Command = getattr(self, f"draw_{name}")(dice)
+        return found
+
+    # Sending
+
+    def post(self, command: Command) -> httpx.Response:
+        """The server's answer."""
+        headers = {"Authorization": f"Bearer {self.tokens[command.by.removeprefix(self.prefix)]}"}
+        if command.key:
+            headers["Idempotency-Key"] = command.key
+        return self.api.client.post(self.api.base + command.path, json=command.body, headers=headers)
+
+    def learned(self, command: Command, response: httpx.Response) -> Learned:
+        """What the answer teaches: of a new recommendation, the digest is read."""
+        if response.status_code >= 400:
+            return Learned()
+        position, found = int(response.headers["ledger-position"]), response.json()
+        digest = found.get("digest", "")
+        if command.kind == "answer":
+            read = self.api.get(f"/recommendations/{position}", as_of=position)
+            assert read.status_code == 200, read.text
+            digest = read.json()["digest"]
+        return Learned(position, digest, found.get("request_id", 0))
+
+    def agrees(self, expected: tuple[Any, ...], response: httpx.Response) -> bool:
+        """Whether the answer is what the model expects."""
+        found = response.json()
+        if response.status_code != expected[0]:
+            return False
+        if response.status_code >= 400:
+            assert response.headers["content-type"] == PROBLEM_JSON
+            return bool(found["type"] == f"/problems/{expected[1]}")
+        return int(response.headers["ledger-position"]) == expected[1] and (
+            expected[2] is None or {name: found[name] for name in expected[2]} == expected[2]
+        )
+
+    def send(self, *commands: Command) -> None:
+        """All at the same moment. The answers are those of the model for some order."""
+        before = self.head()
+        self.sent += commands
+        responses = list(self.pool.map(self.post, commands)) if len(commands) > 1 else [self.post(commands[0])]
+        learned = [self.learned(*one) for one in zip(commands, responses, strict=True)]
+        for order in itertools.permutations(range(len(commands))):
+            world = self.world.copy()
+            if all(self.agrees(world.send(commands[at], learned[at]), responses[at]) for at in order):
+                self.world = world
+                new = {one.position for one in learned if one.position > before}
+                assert self.head() == before + len(new)
+                return
+        expected = [self.world.copy().send(*one) for one in zip(commands, learned, strict=True)]
+        raise AssertionError(f"no order of {commands} gives {[one.text for one in responses]}: alone {expected}")
+
+    @initialize(dice=DICE)
+    def begin(self, dice: Random) -> None:
+        """A request with an answer, as most commands are about one."""
+        ask = {"client_id": f"{self.prefix}client", "risk_profile": "balanced"}
+        amount = dice.choice(["1000.00", LARGE])
+        self.send(Command("ask", self.prefix + "ann", "advisor", "", {**ask, "amount_usd": amount}))
+        answer = {"recommendation": {"good": True, "weights": WEIGHTS[0]}, "model_name": "m"}
+        self.send(Command("answer", self.prefix + "r1", "agent", next(iter(self.world.requests)), answer))
+
+    @rule(dice=DICE)
+    def ask(self, dice: Random) -> None:
+        """Another request, while there are few."""
+        self.send(self.draw_ask(dice) if len(self.world.requests) < 3 else self.any_command(dice))
+
+    @rule(dice=DICE)
+    def one(self, dice: Random) -> None:
+        """One command."""
+        self.send(self.any_command(dice))
+
+    @rule(dice=DICE)
+    def one_more(self, dice: Random) -> None:
+        """One command; this often, as races take most of the time."""
+        self.send(self.any_command(dice))
+
+    @rule(dice=DICE)
+    def people(self, dice: Random) -> None:
+        """Something that people do."""
+        self.send(getattr(self, f"draw_{dice.choice(COMMON)}")(dice))
+
+    @rule(dice=DICE, count=st.integers(2, 3))
+    def at_once(self, dice: Random, count: int) -> None:
+        """Two or three commands at the same moment: any, or of the same kind."""
+        if dice.randrange(2) == 0:
+            draw = getattr(self, f"draw_{dice.choice(COMMON)}")
+            self.send(*[draw(dice) for _ in range(count)])
+        else:
+            self.send(*[self.any_command(dice) for _ in range(count)])
+
+    @rule(dice=DICE)
+    def the_very_same_at_once(self, dice: Random) -> None:
+        """One command twice at the same moment."""
+        command = self.any_command(dice)
+        self.send(command, command)
+
+    @rule()
+    def look(self) -> None:
+        """Remembers what is read now, to read it again as of this position."""
+        self.seen.append((self.head(), self.read()))
+
+    @invariant()
+    def reads_are_the_models(self) -> None:
+        """The newest recommendation is in the model's state."""
+        if self.world.recommendations:
+            newest = list(self.world.recommendations.values())[-1]
+            found = self.api.get(f"/recommendations/{newest.id}").json()
+            assert (found["state"], found["digest"]) == (newest.state, newest.stands)
+
+    # Reading
+
+    def read(self, **how: Any) -> dict[str, Any]:
+        """Everything of this example, by read model."""
+        mine = {"client_id": f"{self.prefix}client", "limit": 200, **how}
+        found = {path: self.api.items(path, **mine) for path in LISTS}
+        agents = self.api.items("/agents", limit=200, **how)
+        return {**found, "/agents": [one for one in agents if one["name"].startswith(self.prefix)]}
+
+    def check_reads(self, found: dict[str, Any]) -> None:
+        """What is read is what the model has."""
+        world = self.world
+        newest = lambda rows: sorted(rows, key=lambda row: -row["id"])  # noqa: E731
+        assert pick(found["/portfolio/requests"], "id", "status", "recommendation_id", "requested_by") == newest(
+            {
+                "id": one.id,
+                "status": one.status,
+                "recommendation_id": one.recommendations[-1] if one.recommendations else None,
+                "requested_by": one.by,
+            }
+            for one in world.requests.values()
+        )
+        rows = newest(map(recommendation_row, world.recommendations.values()))
+        assert pick(found["/recommendations"], *(rows[0] if rows else ())) == rows
+        assert pick(
+            found["/decisions"], "id", "recommendation_id", "state", "outcome", "decided_by", "needs_second",
+            "confirmed_by", "confirmation",
+        ) == newest(
+            {
+                "id": one.id,
+                "recommendation_id": one.recommendation_id,
+                "state": one.state,
+                "outcome": one.outcome,
+                "decided_by": one.by,
+                "needs_second": one.needs_second,
+                "confirmed_by": one.confirmed_by,
+                "confirmation": one.confirmation,
+            }
+            for one in world.decisions.values()
+        )
+        assert pick(found["/model-calls"], "id", "request_id", "state", "agent", "recommendation_id") == newest(
+            {
+                "id": one.id,
+                "request_id": one.request_id,
+                "state": one.state,
+                "agent": one.by,
+                "recommendation_id": one.answered,
+            }
+            for one in world.calls.values()
+        )
+        agents = {one["name"]: (one["suspended"], one["answer_schema"]) for one in found["/agents"]}
+        assert agents == {name: (agent.suspended, agent.schema) for name, agent in world.agents.items()}
+
+    def teardown(self) -> None:
+        """Live, rebuilt and as of earlier positions, it is all the same; the chain verifies."""
+        with self.conn:
+            live = self.read()
+            self.check_reads(live)
+            for position, seen in self.seen:
+                assert self.read(as_of=position) == seen, position
+            assert self.read(as_of=self.head()) == live
+            assert all(one.differing == 0 for one in rebuild(self.api.url, list(PROJECTIONS)))
+            assert self.read() == live
+        check_ledger(self.api.url)
+
+
+COMMON = ["decide", "decide", "decide", "confirm", "confirm", "communicate"]
+LISTS = ("/portfolio/requests", "/recommendations", "/decisions", "/model-calls")
+
+
+def pick(rows: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
+    """Only these members."""
+    return [{name: row[name] for name in names} for row in rows]
+
+
+def recommendation_row(one: Recommendation) -> dict[str, Any]:
+    """As its read model has it."""
+    decision = one.decision
+    return {
+        "id": one.id,
+        "request_id": one.request_id,
+        "state": one.state,
+        "digest": one.stands,
+        "recommendation": one.answer,
+        "recorded_by": one.by,
+        "model_call_id": one.model_call_id,
+        "supersedes": one.supersedes,
+        "superseded_by": one.superseded_by,
+        "opened_by": one.opened_by,
+        "communicated_by": one.communicated_by,
+        "decision_id": decision and decision.id,
+        "decision": decision and decision.outcome,
+        "decided_by": decision and decision.by,
+        "needs_second": decision and decision.needs_second,
+        "confirmed_by": decision and decision.confirmed_by,
+    }
+
+
+@pytest.fixture(scope="module")
+def api(server_url: str, template_database: Template) -> Iterator[Api]:
+    """The application on a ledger that all examples share; the policies are adopted."""
+    with ledger_copy(server_url, template_database) as url, served(url) as found:
+        made = found.answered(found.asked())
+        body = {"digest": found.get(f"/recommendations/{made}").json()["digest"], "outcome": "approve"}
+        assert found.call("POST", f"/recommendations/{made}/decisions", json=body).status_code == 201
+        yield found
+
+
+def run(api: Api, examples: int, steps: int) -> None:
+    """So many examples of at most so many steps."""
+    profile = settings(
+        max_examples=examples, stateful_step_count=steps, suppress_health_check=list(HealthCheck), deadline=None
+    )
+    with ThreadPoolExecutor(3) as pool:
+        run_state_machine_as_test(type("PipelineAt", (Pipeline,), {"api": api, "pool": pool}), settings=profile)
+
+
+def test_the_pipeline_does_what_the_model_says(api: Api) -> None:
+    """For any sequence of commands: answers, refusals that record nothing, and states are the model's."""
+    run(api, 12, 25)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_pipeline_does_what_the_model_says_for_longer(api: Api) -> None:
+    """The same, with many more and longer examples."""
+    run(api, 150, 50)

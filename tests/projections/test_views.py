@@ -1,0 +1,324 @@
+"""The views on decisions are what a plain computation gives; a rebuild makes them anew, and leaves others' alone."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import groupby
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from ledger.database import conninfo
+from projections import reads, swap
+from projections import rebuild as rebuilding
+from projections.engine import PROJECTIONS
+from projections.rebuild import RebuildFailed, ensure, outdated, rebuild
+from tests.projections.scenes import (
+    DECISIONS,
+    assert_true_to_the_chain,
+    catch_up,
+    decided,
+    edited_copy,
+    tell_everything,
+)
+from tests.support import Connection, append, connect, new
+
+Row = dict[str, Any]
+
+MODELS = (("m1", "1"), ("m1", "2"), ("m1", None), ("m2", "1"))
+REASONS = (("too-risky", "model-wrong"), ("moved-abroad", "model-could-not-know"), (None, None))
+
+
+def made_up(count: int, seed: int) -> list[Row]:
+    """Rows as the read model has them, of three people over four months, with times that ledgers take long to get."""
+    drawn = Random(seed)
+    rows = []
+    for number in range(count):
+        model, version = drawn.choice(MODELS)
+        code, group = drawn.choice(REASONS)
+        created_at = datetime(2030, 1, 30, 23, 59, tzinfo=UTC) + timedelta(minutes=drawn.randrange(150_000))
+        seconds = Decimal(drawn.choice([drawn.randrange(10**9), 10_000_000, 10_000_001, 0])) / 1_000_000
+        rows.append(
+            {
+                "stream": f"request-{number}",
+                "id": number,
+                "recommendation_id": number,
+                "request_id": number,
+                "outcome": drawn.choice(["approve"] * 4 + ["edit", "reject", "respond"]),
+                "state": drawn.choice(["effective"] * 3 + ["waiting", "declined"]),
+                "digest": "",
+                "reason_code": code,
+                "reason_group": group,
+                "decided_by": drawn.choice(["ann", "bob", "cyd"]),
+                "decided_role": "advisor",
+                "opened_at": drawn.choice([created_at, None]),
+                "created_at": created_at,
+                "seconds_to_decide": seconds,
+                "needs_second": False,
+                "four_eyes_version": "1",
+                "model_name": model,
+                "model_version": version,
+                "agent": "a",
+            }
+        )
+    return rows
+
+
+def put(conn: Connection, rows: list[Row]) -> None:
+    """Into the table, where no event put them."""
+    for row in rows:
+        names = sql.SQL(", ").join(map(sql.Identifier, row))
+        values = sql.SQL(", ").join(map(sql.Placeholder, row))
+        conn.execute(sql.SQL("INSERT INTO decisions ({}) VALUES ({})").format(names, values), row)
+
+
+def read(url: str, view: str, limit: int = 10_000) -> list[Row]:
+    """As the API reads it."""
+
+    async def rows() -> list[Row]:
+        async with await psycopg.AsyncConnection.connect(conninfo(url, "reader"), autocommit=True) as conn:
+            return await reads.view(conn, view, limit=limit)
+
+    return asyncio.run(rows())
+
+
+def share(part: int, whole: int) -> Decimal:
+    """Four digits, halves up."""
+    return (Decimal(part) / whole).quantize(Decimal("0.0001"), "ROUND_HALF_UP")
+
+
+def grouped(rows: Iterable[Row], *names: str) -> dict[tuple[Any, ...], list[Row]]:
+    """The rows by the values of these columns, with `month` made from when they were."""
+    found = defaultdict(list)
+    for row in rows:
+        whole = {**row, "month": row["created_at"].date().replace(day=1)}
+        found[tuple(whole[name] for name in names)].append(row)
+    return found
+
+
+def of(rows: list[Row], *outcomes: str) -> int:
+    """How many had one of these outcomes."""
+    return sum(row["outcome"] in outcomes for row in rows)
+
+
+def override_rates(rows: list[Row]) -> list[Row]:
+    """How often people changed or turned down what a model said."""
+    names = ("model_name", "model_version", "decided_by", "month")
+    return [
+        dict(zip(names, key, strict=True))
+        | {"decisions": len(mine), "approved": of(mine, "approve"), "edited": of(mine, "edit")}
+        | {"rejected": of(mine, "reject"), "responded": of(mine, "respond"), "overrides": of(mine, "edit", "reject")}
+        | {"override_rate": share(of(mine, "edit", "reject"), len(mine))}
+        for key, mine in grouped(rows, *names).items()
+    ]
+
+
+def override_reasons(rows: list[Row]) -> list[Row]:
+    """And why."""
+    names = ("model_name", "model_version", "decided_by", "month", "reason_code", "reason_group")
+    overrides = [row for row in rows if row["outcome"] in {"edit", "reject"}]
+    return [
+        dict(zip(names, key, strict=True))
+        | {"overrides": len(mine), "edited": of(mine, "edit"), "rejected": of(mine, "reject")}
+        for key, mine in grouped(overrides, *names).items()
+    ]
+
+
+def decision_times(rows: list[Row]) -> list[Row]:
+    """How long they took: the time at the place that is half, or nine tenths, of the way, rounded up."""
+    names = ("model_name", "model_version", "decided_by", "month")
+    found = []
+    for key, mine in grouped(rows, *names).items():
+        times = sorted(row["seconds_to_decide"] for row in mine)
+        median, p90 = (times[-(-len(times) * tenths // 10) - 1] for tenths in (5, 9))
+        numbers = {"decisions": len(times), "median_s": median, "p90_s": p90, "min_s": times[0]}
+        found.append(dict(zip(names, key, strict=True)) | numbers)
+    return found
+
+
+def rubber_stamps(rows: list[Row]) -> list[Row]:
+    """Approvals in no time, unseen, and one after the other."""
+    found = []
+    for (who,), mine in grouped(sorted(rows, key=lambda row: int(row["id"])), "decided_by").items():
+        approvals = [row for row in mine if row["outcome"] == "approve"]
+        quick = sum(row["seconds_to_decide"] <= 10 for row in approvals)
+        runs = [(same, len(list(run))) for same, run in groupby(row["outcome"] == "approve" for row in mine)]
+        found.append(
+            {
+                "decided_by": who,
+                "decisions": len(mine),
+                "approvals": len(approvals),
+                "quick_approvals": quick,
+                "quick_share": share(quick, len(approvals)) if approvals else None,
+                "unopened_approvals": sum(row["opened_at"] is None for row in approvals),
+                "longest_streak": max((length for same, length in runs if same), default=0),
+                "current_streak": runs[-1][1] if runs[-1][0] else 0,
+            }
+        )
+    return found
+
+
+NAIVE: dict[str, Callable[[list[Row]], list[Row]]] = {
+    "override_rates": override_rates,
+    "override_reasons": override_reasons,
+    "decision_times": decision_times,
+    "rubber_stamps": rubber_stamps,
+}
+
+
+def in_order(rows: list[Row]) -> list[Row]:
+    """By the text of all values, as views and naive twins need not agree on the order."""
+    return sorted(rows, key=lambda row: repr(sorted(row.items())))
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 400])
+def test_views_are_what_a_plain_computation_gives(database_url: str, count: int) -> None:
+    """For each view; declined decisions count nowhere."""
+    assert NAIVE.keys() == DECISIONS.views.keys()
+    for seed in range(3):
+        rows = made_up(count, seed)
+        with connect(database_url) as conn:
+            conn.execute("DELETE FROM decisions")
+            put(conn, rows)
+        counted = [row for row in rows if row["state"] != "declined"]
+        for name, twin in NAIVE.items():
+            assert in_order(read(database_url, name)) == in_order(twin(counted))
+
+
+def test_only_so_many_rows_are_read(database_url: str) -> None:
+    """The newest month comes first, so that what is cut off is the oldest."""
+    with connect(database_url) as conn:
+        put(conn, made_up(300, 1))
+    for name in ("override_rates", "override_reasons", "decision_times"):
+        rows = read(database_url, name)
+        months = [row["month"] for row in rows]
+        assert months == sorted(months, reverse=True)
+        assert read(database_url, name, 2) == rows[:2]
+
+
+RIGHTS = (
+    "SELECT table_name, grantee, privilege_type FROM information_schema.table_privileges"
+    " WHERE table_name = ANY (%s) AND grantee <> 'ledger_owner' ORDER BY 1, 2, 3"
+)
+
+
+def test_readers_of_views_go_on_while_it_is_rebuilt(database_url: str) -> None:
+    """Through swap after swap nobody misses a view or a row, nobody waits long for anybody, and the rights stay."""
+    errors: list[BaseException] = []
+    seen: list[int] = []
+    stopping = threading.Event()
+    with connect(database_url) as conn:
+        for _ in range(20):
+            tell_everything(conn)
+        catch_up(conn)
+
+    def look(*views: str) -> None:
+        try:
+            with connect(database_url, "reader") as conn:
+                while not stopping.is_set():
+                    for view in views:
+                        query = sql.SQL("SELECT coalesce(sum(decisions), 0) FROM {}").format(sql.Identifier(view))
+                        seen.extend(int(count) for (count,) in conn.execute(query, prepare=len(views) > 1))
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            errors.append(error)
+
+    names = ("override_rates", "decision_times", "rubber_stamps")
+    threads = [threading.Thread(target=look, args=views) for views in (names, names[:1], names[::-1])]
+    for thread in threads:
+        thread.start()
+    for _ in range(8):
+        (report,) = rebuild(database_url, [DECISIONS])
+        assert report.differing == 0
+    stopping.set()
+    for thread in threads:
+        thread.join(20)
+    assert errors == []
+    assert len(seen) > 20
+    assert set(seen) == {20}
+    with connect(database_url) as conn:
+        found = conn.execute(RIGHTS, [list(DECISIONS.views)]).fetchall()
+    assert found == [(name, f"ledger_{role}", "SELECT") for name in DECISIONS.views for role in ("reader", "verifier")]
+    assert_true_to_the_chain(database_url)
+
+
+@pytest.mark.parametrize("on", ["decisions", "rubber_stamps"])
+def test_the_views_of_others_are_left_alone(database_url: str, on: str) -> None:
+    """Also one that is on a view of ours: the rebuild says what is in the way, and everything stays as it was."""
+    with connect(database_url) as conn:
+        tell_everything(conn)
+        catch_up(conn)
+        conn.execute(sql.SQL("CREATE VIEW mine AS SELECT decided_by FROM {}").format(sql.Identifier(on)))
+        with pytest.raises(RebuildFailed, match="a view or a key depends on its table, or on a view of ours"):
+            rebuild(database_url, [DECISIONS])
+        assert conn.execute("SELECT decided_by FROM mine").fetchall() == [("clerk",)]
+        assert [row["approvals"] for row in read(database_url, "rubber_stamps")] == [1]
+    assert_true_to_the_chain(database_url)
+
+
+def test_a_name_that_is_taken_is_told(database_url: str) -> None:
+    """Somebody's table has the name of a view: it is not touched, and the rebuild says why it failed."""
+    with connect(database_url) as conn:
+        conn.execute("DROP VIEW rubber_stamps; CREATE TABLE rubber_stamps (mine text)")
+        with pytest.raises(RebuildFailed, match="the name of one of its views"):
+            rebuild(database_url, [DECISIONS])
+        assert conn.execute("SELECT mine FROM rubber_stamps").fetchall() == []
+
+
+def test_a_missing_view_is_noticed(database_url: str) -> None:
+    """ensure() makes it anew, with its table, once."""
+    with connect(database_url) as conn:
+        conn.execute("DROP VIEW rubber_stamps")
+        assert outdated(conn) == [DECISIONS]
+        assert [report.name for report in ensure(database_url)] == ["decisions"]
+        assert ensure(database_url) == []
+    assert read(database_url, "rubber_stamps") == []
+
+
+def test_an_edited_view_is_noticed(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A changed text is another digest; and a view that the program has no more goes with the next rebuild."""
+    edited = edited_copy(DECISIONS, tmp_path, "views/rubber_stamps.sql", "<= 10", "<= 20")
+    (edited.home / "decisions" / "views" / "decision_times.sql").unlink()
+    with connect(database_url) as conn:
+        monkeypatch.setattr(rebuilding, "PROJECTIONS", (*PROJECTIONS[:2], edited, *PROJECTIONS[3:]))
+        assert outdated(conn) == [edited]
+        ensure(database_url)
+        ((there, gone),) = conn.execute("SELECT to_regclass('rubber_stamps'), to_regclass('decision_times')").fetchall()
+        assert (there, gone) == ("rubber_stamps", None)
+        ((text,),) = conn.execute("SELECT pg_get_viewdef('rubber_stamps'::regclass)").fetchall()
+        assert "<= (20)" in text
+
+
+def test_a_long_read_of_a_view_holds_up_the_swap_alone(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a transaction keeps a view, the rebuild tries and lets go; others read it, and steps go on."""
+    monkeypatch.setattr(swap, "TRIES", 8)
+    with connect(database_url) as conn, connect(database_url, "reader") as slow:
+        recommendation_id = tell_everything(conn)
+        catch_up(conn)
+        with slow.transaction():
+            slow.execute("SELECT FROM rubber_stamps")
+            failures: list[RebuildFailed] = []
+
+            def run() -> None:
+                try:
+                    rebuild(database_url, [DECISIONS])
+                except RebuildFailed as failure:
+                    failures.append(failure)
+
+            thread = threading.Thread(target=run)
+            thread.start()
+            append(conn, new("request-1", decided(recommendation_id, "reject")))
+            while thread.is_alive():
+                assert len(read(database_url, "rubber_stamps")) == 1
+            assert "long reads" in str(failures)
+        catch_up(conn)
+        assert read(database_url, "rubber_stamps")[0]["decisions"] == 2
+    assert_true_to_the_chain(database_url)

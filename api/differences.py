@@ -53,8 +53,7 @@ def _walk(before: Any, after: Any, path: str, depth: int) -> Iterator[Difference
             if found:
                 yield from found
                 return
-    if before is not MISSING or after is not MISSING:
-        yield Difference(path[:MOST_PATH], _shown(before, after), _shown(after, before))
+    yield Difference(path[:MOST_PATH], _shown(before, after), _shown(after, before))
 
 
 def _inside(before: Any, after: Any, path: str, depth: int) -> Iterator[Difference]:

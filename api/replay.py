@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, Literal
 
 import orjson
@@ -29,6 +29,7 @@ from ledger.proof.canonical import NotCanonical
 from ledger.store import AsyncConnection, Recorded
 from schema.events import Event, RecommendationReplayed, RequestFailed
 
+# So many of the question, and as many of the answer.
 MOST_DIFFERENCES = 50
 # What the ledger adds to an answer, and is not the agent's.
 OF_THE_LEDGER = frozenset({"supersedes"})
@@ -273,22 +274,22 @@ async def _compared(report: Report, subject: Subject, call: Entry, agent: Agent,
         if isinstance(prepared, Outcome):
             return _failed(report, prepared)
         question, event = prepared
-        asked = list(islice(_differing("call", call, event), MOST_DIFFERENCES))
-        report = replace(report, asked="different" if asked else "identical", differences=tuple(asked))
+        report = _told(report, "asked", _differing("call", call, event))
         outcome = await asking.answer(context, question, subject.call_id)
     finally:
         asking.close()
     if isinstance(outcome.event, RequestFailed):
         return _failed(report, outcome)
-    answered = list(_differing("answer", subject.recommendation, outcome.event))
-    found = list(chain(_differing("call", call, event), answered))
-    return replace(
-        report,
-        outcome="different" if found else "identical",
-        answered="different" if answered else "identical",
-        differences=tuple(found[:MOST_DIFFERENCES]),
-        more_differences=max(0, len(found) - MOST_DIFFERENCES),
-    )
+    report = _told(report, "answered", _differing("answer", subject.recommendation, outcome.event))
+    return replace(report, outcome="different" if report.differences else "identical")
+
+
+def _told(report: Report, what: Literal["asked", "answered"], found: Iterator[Difference]) -> Report:
+    """The report with what was found of the question, or of the answer."""
+    first = tuple(islice(found, MOST_DIFFERENCES))
+    same: dict[str, Any] = {what: "different" if first else "identical"}
+    more = report.more_differences + sum(1 for _ in found)
+    return replace(report, **same, differences=report.differences + first, more_differences=more)
 
 
 def _differing(what: str, recorded: Entry, event: Event) -> Iterator[Difference]:

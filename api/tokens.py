@@ -23,8 +23,8 @@ import psycopg
 
 Connection = psycopg.Connection[Any]
 
-# Actors that act without a token; a test compares.
-RESERVED = frozenset({"builtin-model-portfolios"})
+# The agents of ours, which act without a token; a test compares.
+RESERVED = frozenset({"builtin-model-portfolios", "openai-compatible", "skfolio-optimiser"})
 ROLES = ("advisor", "compliance", "auditor", "agent", "admin")
 PREFIX = "alt_"
 RANDOM_BYTES = 32
@@ -90,7 +90,9 @@ def create(conn: Connection, name: str, role: str) -> str:
             "or digit"
         )
     if name in RESERVED:
-        raise NameTaken(f"the name {name} is the built-in agent's: choose another, so that events tell the two apart")
+        raise NameTaken(
+            f"the name {name} is that of an agent of ours: choose another, so that events tell the two apart"
+        )
     if role not in ROLES:
         raise UnknownRole(f"there is no role {role!r}; there are {', '.join(ROLES)}")
     token = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)

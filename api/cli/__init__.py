@@ -6,6 +6,8 @@ Each command is a function whose signature and docstring are its interface and i
     migrate    create or upgrade the ledger         cli/schema.py
     rebuild    build read models anew               cli/schema.py
     status     where everything stands              cli/status.py
+    orphans    model calls without an end           cli/orphans.py
+    replay     ask the recorded agent again         cli/replay.py
     verify     recompute the chain                  cli/verify.py
     tokens     who may call                         cli/tokens.py
 """
@@ -21,7 +23,7 @@ from typing import Annotated
 import typer
 import typer.main
 
-from api.cli import schema, serve, status, tokens, verify
+from api.cli import orphans, replay, schema, serve, status, tokens, verify
 from api.cli.common import COULD_NOT_RUN, Commands, say
 
 NAME = "advice-ledger"
@@ -33,6 +35,8 @@ for _command in (
     schema.migrate,
     schema.rebuild,
     status.status,
+    orphans.orphans,
+    replay.replay,
     verify.verify,
 ):
     app.command()(_command)

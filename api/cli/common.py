@@ -20,6 +20,7 @@ import typer.core
 from api.database import DatabaseError, one_line, open_database
 from api.embedded import EmbeddedError
 from api.tokens import TokenError
+from ledger.errors import LedgerError
 from projections.engine import UnknownProjection
 from projections.rebuild import RebuildFailed
 from schema.migrate import MigrationError
@@ -58,6 +59,10 @@ class CannotRun(Exception):
     """A command cannot do its work; the message is one line that says why and what to do."""
 
 
+# Their messages are for whoever runs the command.
+EXPECTED = (CannotRun, DatabaseError, EmbeddedError, LedgerError, MigrationError, RebuildFailed, TokenError)
+
+
 class Commands(typer.core.TyperGroup):
     """Ends a command on an expected failure: one line on stderr, exit code 2, no traceback."""
 
@@ -65,7 +70,7 @@ class Commands(typer.core.TyperGroup):
         """Runs the command."""
         try:
             return super().invoke(ctx)
-        except (CannotRun, DatabaseError, EmbeddedError, MigrationError, RebuildFailed, TokenError) as error:
+        except EXPECTED as error:
             reason = str(error)
         except UnknownProjection as error:
             reason = str(error.args[0])
@@ -113,6 +118,11 @@ def say(text: str) -> None:
 def note(text: str) -> None:
     """Prints what is not a result, on stderr."""
     typer.echo(text, err=True)
+
+
+def printable(text: str) -> str:
+    """A line without what a terminal would obey, such as escape sequences or a change of direction; escaped instead."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def say_json(value: object) -> None:

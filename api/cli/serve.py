@@ -10,24 +10,65 @@ import logging
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api import tokens
+from api.cli import agents
 from api.cli.common import CannotRun, DatabaseUrl, DataDir, note, opened, progress, say
+from api.cli.orphans import AFTER_S, MOST_S
 from api.cli.schema import bring_up, check_ready
 from api.database import Connection, RoleDenied, connect
+from api.policies import Policies
+from ledger.commands.policy import BadPolicy
 from schema.migrate import NotPermitted
+
+if TYPE_CHECKING:
+    from api.settings import AppSettings
 
 GRACE_S = 10
 NEXT_REQUEST = "SELECT coalesce(max(last), 0) + 1 FROM stream_numbers WHERE category = 'request-'"
 
 Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Listen here; 0.0.0.0 or :: is every address.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, metavar="NUMBER", help="Listen here; 0 takes a free port.")]
-Worker = Annotated[bool, typer.Option("--worker/--no-worker", help="Answer queued requests with the built-in agent.")]
+Worker = Annotated[bool, typer.Option("--worker/--no-worker", help="Answer queued requests, by asking an agent.")]
 AccessLog = Annotated[
     bool, typer.Option("--access-log", help="Log each request: method, path without its query, status.")
+]
+
+FourEyes = Annotated[
+    Path | None,
+    typer.Option(
+        "--four-eyes-policy",
+        envvar="ADVICE_LEDGER_FOUR_EYES_POLICY",
+        metavar="FILE",
+        show_default=False,
+        help="Which decisions need a second person, as JSON. Default: the policy that comes with the program.",
+    ),
+]
+ReasonCodes = Annotated[
+    Path | None,
+    typer.Option(
+        "--reason-codes",
+        envvar="ADVICE_LEDGER_REASON_CODES",
+        metavar="FILE",
+        show_default=False,
+        help="The reasons that a decision may give, as JSON. Default: the list that comes with the program.",
+    ),
+]
+OrphanAfter = Annotated[
+    float,
+    typer.Option(
+        "--orphan-after",
+        envvar="ADVICE_LEDGER_ORPHAN_AFTER",
+        min=0,
+        max=MOST_S,
+        metavar="SECONDS",
+        help="Count a model call that has been open for so long as an orphan, in the metrics.",
+    ),
 ]
 
 CURL = """\
@@ -49,11 +90,18 @@ class PathOnly(logging.Filter):
         return True
 
 
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     ctx: typer.Context,
     host: Host = "127.0.0.1",
     port: Port = 8000,
     worker: Worker = True,
+    agent: agents.AgentName = "builtin",
+    agent_url: agents.AgentUrl = None,
+    agent_model: agents.AgentModel = None,
+    agent_until: agents.AgentUntil = None,
+    four_eyes_policy: FourEyes = None,
+    reason_codes: ReasonCodes = None,
+    orphan_after: OrphanAfter = AFTER_S,
     access_log: AccessLog = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
@@ -63,14 +111,31 @@ def serve(
     Makes or upgrades the ledger first. On a loopback address, a ledger without tokens gets one for each role, shown
     once; on any other address it must have tokens already.
     """
+    from api.settings import AppSettings  # noqa: PLC0415 - the other commands need not wait for it
+
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s: %(name)s: %(message)s")
+    policies = read_policies(four_eyes_policy, reason_codes)
+    settings = partial(AppSettings, run_worker=worker, policies=policies, orphan_after_s=orphan_after)
+    asked = agents.make(agent, agent_url, agent_model, agent_until) if worker else None
+    if asked is not None:
+        settings = partial(settings, make_agent=lambda: asked)
     with bound(host, port) as listener:
         base = f"http://{_in_url(host)}:{listener.getsockname()[1]}"
         with opened(ctx, database_url, data_dir, make=True, supervise=True) as url:
             prepare(url)
             welcome(url, base, local=is_loopback(listener))
-            run(url, listener, worker=worker, access_log=access_log, on_start=lambda: note(f"serving on {base}"))
+            if asked is not None:
+                note(f"requests are answered by {asked.name} {asked.version}")
+            run(settings(url), listener, access_log=access_log, on_start=lambda: note(f"serving on {base}"))
     note("stopped")
+
+
+def read_policies(four_eyes: Path | None, reason_codes: Path | None) -> Policies:
+    """Those in the files, or the packaged ones. Raises CannotRun."""
+    try:
+        return Policies.of(four_eyes, reason_codes)
+    except BadPolicy as error:
+        raise CannotRun(str(error)) from error
 
 
 @contextlib.contextmanager
@@ -127,12 +192,11 @@ def welcome(url: str, base: str, *, local: bool) -> None:
             note(f"every token is revoked, so nobody can call; {advice}")
 
 
-def run(url: str, listener: socket.socket, *, worker: bool, access_log: bool, on_start: Callable[[], None]) -> None:
+def run(settings: AppSettings, listener: socket.socket, *, access_log: bool, on_start: Callable[[], None]) -> None:
     """Serves until a signal ends it. Raises CannotRun when it does not come up."""
     import uvicorn  # noqa: PLC0415 - the other commands need not wait for the web framework
 
     from api.app import create_app  # noqa: PLC0415
-    from api.settings import AppSettings  # noqa: PLC0415
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -140,7 +204,7 @@ def run(url: str, listener: socket.socket, *, worker: bool, access_log: bool, on
             if self.started:
                 on_start()
 
-    app = create_app(AppSettings(database_url=url, run_worker=worker))
+    app = create_app(settings)
     log = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     log["handlers"]["access"]["stream"] = "ext://sys.stderr"  # stdout is for what people paste
     config = uvicorn.Config(

@@ -10,6 +10,7 @@ import psycopg
 import typer
 
 from api import tokens
+from api.cli import orphans
 from api.cli.common import FOUND_WRONG, AsJson, CannotRun, DatabaseUrl, DataDir, opened, say, say_json, say_table
 from api.database import Connection, RoleDenied, connect
 from projections.engine import PROJECTIONS
@@ -48,6 +49,7 @@ class Status:
     read_models: list[ReadModel]
     migrations_pending: list[str] | None
     requests_queued: int | None
+    model_calls_orphaned: int | None
     tokens: tokens.Counts | None
 
 
@@ -56,8 +58,8 @@ def status(
 ) -> None:
     """Show where the chain and its read models stand.
 
-    Also the queue, the tokens, and the migrations that wait to be applied. Exit code 1 when a read model is stopped,
-    missing or outdated, or a migration is pending.
+    Also the queue, model calls that never ended, the tokens, and the migrations that wait to be applied. Exit code 1
+    when a read model is stopped, missing or outdated, or a migration is pending.
     """
     with opened(ctx, database_url, data_dir) as url, _connected(url) as conn:
         found = look(conn)
@@ -87,6 +89,7 @@ def look(conn: Connection) -> Status:
         read_models=read_models,
         migrations_pending=lacking,
         requests_queued=_queued(conn),
+        model_calls_orphaned=orphans.count(conn),
         tokens=_tokens(conn),
     )
 
@@ -129,6 +132,14 @@ def _tokens(conn: Connection) -> tokens.Counts | None:
         return None
 
 
+def _orphans(number: int | None) -> str:
+    if number is None:
+        return "unknown"
+    calls = "model call" if number == 1 else "model calls"
+    listed = "; advice-ledger orphans lists them" if number else ""
+    return f"{number} {calls} open for {orphans.AFTER_S:g} s or longer{listed}"
+
+
 def _show(found: Status) -> None:
     unseen = "not visible to this login"
     at = f" at {found.recorded_at:%Y-%m-%d %H:%M:%S} UTC" if found.recorded_at else ", empty"
@@ -136,6 +147,7 @@ def _show(found: Status) -> None:
     say(f"head     position {found.position}{at}")
     say(f"hash     {found.hash}")
     say(f"queued   {'unknown' if found.requests_queued is None else found.requests_queued}")
+    say(f"orphans  {_orphans(found.model_calls_orphaned)}")
     say(f"tokens   {f'{found.tokens.active} active, {found.tokens.revoked} revoked' if found.tokens else unseen}")
     lacking = found.migrations_pending
     say(f"pending  {unseen if lacking is None else ', '.join(lacking) or 'no migration'}")

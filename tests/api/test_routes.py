@@ -115,7 +115,13 @@ def test_a_request_from_the_first_to_its_recommendation(fresh_api: Api) -> None:
     assert answered.headers["location"] == "/recommendations/2"
     made = fresh_api.get("/recommendations/2").json()
     recorded_at = made.pop("created_at")
-    assert made == {
+    assert (made.pop("updated_at"), made.pop("state")) == (recorded_at, "proposed")
+    with connect(fresh_api.url) as conn:
+        sealed = conn.execute(
+            "SELECT body::json->'sealed'->>'recommendation' FROM events WHERE position = 2"
+        ).fetchall()
+    assert [(made.pop("digest"),)] == sealed
+    assert {name: value for name, value in made.items() if value is not None} == {
         "id": 2,
         "request_id": 1,
         "client_id": "client-1",
@@ -154,7 +160,7 @@ def test_the_actor_is_the_token(api: Api) -> None:
 
 def test_what_is_not_there_is_404(api: Api) -> None:
     """Ids that nothing has, in reading and in answering, get a 404 of their own type."""
-    unknown = 2**63 - 1
+    unknown = 2**53 - 1
     api.asked()
     problem(api.get(f"/portfolio/requests/{unknown}"), 404, "request-unknown")
     problem(api.get(f"/recommendations/{unknown}"), 404, "recommendation-unknown")
@@ -174,10 +180,10 @@ def test_other_methods_get_405(api: Api) -> None:
         assert response.headers["allow"] == "POST"
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "1.0", "1e3", "1_0", "+1", "%201", "abc", "٣", str(2**63), str(10**30)])
+@pytest.mark.parametrize("value", ["0", "-1", "1.0", "1e3", "1_0", "+1", "%201", "abc", "٣", str(2**53), str(10**30)])
 @pytest.mark.parametrize("path", ["/portfolio/requests/{}", "/recommendations/{}"])
 def test_what_is_no_id_is_422(api: Api, path: str, value: str) -> None:
-    """An id is plain digits from 1 on that fit 64 bits; others are refused by the parameter's name."""
+    """An id is plain digits from 1 to 2^53 - 1; others are refused by the parameter's name."""
     found = problem(api.get(path.format(value)), 422, "invalid")
     assert fields(found) in (["request_id"], ["recommendation_id"])
 
@@ -188,7 +194,7 @@ def test_a_finished_request_takes_no_other_answer(api: Api) -> None:
     first = api.answered(request_id)
     with api.records_nothing():
         found = problem(api.answer(request_id, model_name="model-b"), 409, "request-finished")
-    assert "recommended" in found["detail"]
+    assert "proposed" in found["detail"]
     assert api.get(f"/portfolio/requests/{request_id}").json()["recommendation_id"] == first
 
 

@@ -140,7 +140,7 @@ def test_an_application_that_starts_first(server: EmbeddedPostgres, ledger: str)
             "the worker",
             lambda: (row := api.get(f"/portfolio/requests/{request_id}").json())["status"] == "recommended" and row,
         )
-        assert row["recommendation_id"] == 2
+        assert row["recommendation_id"] == 5  # after the request, the agent's schema, and the call
         wait_for("readiness", lambda: api.get("/readyz", None).status_code == 200)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -25,7 +26,7 @@ from ledger.errors import (
     from_database,
 )
 from ledger.store import AsyncConnection, Recorded, StoreFailed
-from tests.support import check_chain, connect, edited, failed, fresh_ledger, new, requested
+from tests.support import CLERK, check_chain, connect, edited, failed, fresh_ledger, new, requested
 
 COLUMNS = ("position", "id", "stream", "version", "recorded_at", "hash")
 
@@ -158,16 +159,41 @@ def test_a_broken_connection_is_unavailable(ledger: str) -> None:
     asyncio.run(main())
 
 
-def test_stream_types(ledger: str) -> None:
-    """A stream's types come in the order of its versions, and none for a stream that does not exist."""
-    run(ledger, [encode(event) for event in (new("typed", requested()), new("between"), new("typed", failed()))])
+def test_streams(ledger: str) -> None:
+    """Streams come in the order asked for, their events in that of versions, none for one that does not exist."""
+    events = [new("typed", requested()), new("between"), new("typed", failed())]
+    run(ledger, [encode(event) for event in events])
 
-    async def types(stream: str) -> list[str]:
+    async def main() -> None:
         async with opened(ledger, "reader") as conn:
-            return await store.stream_types(conn, stream)
+            none, between, typed = await store.streams(conn, "no-such-stream", "between", "typed")
+            assert (none, [past.id for past in between]) == ([], [events[1].id])
+            assert [(past.type, past.version) for past in typed] == [("portfolio.requested", 1), ("request.failed", 2)]
+            assert [past.id for past in typed] == [events[0].id, events[2].id]
+            assert (typed[1].by, typed[1].data, typed[1].causation) == (CLERK.id, {"reason": "no-answer"}, None)
+            assert await store.locate(conn, typed[1].position) == ("typed", "request.failed", events[2].id)
+            assert await store.locate(conn, typed[1].position + 1) is None
 
-    assert asyncio.run(types("typed")) == ["portfolio.requested", "request.failed"]
-    assert asyncio.run(types("no-such-stream")) == []
+    asyncio.run(main())
+
+
+def test_find(ledger: str) -> None:
+    """An event is found by its id, with its sealed values, and those alone by position; nothing where nothing is."""
+    event = new("found", requested(notes="n"))
+    [at] = run(ledger, [encode(event)])
+
+    async def main() -> None:
+        async with opened(ledger, "reader") as conn:
+            found = await store.find(conn, event.id)
+            assert found is not None
+            assert found.at == replace(at, replayed=True)
+            assert (found.type, found.body["id"]) == ("portfolio.requested", str(event.id))
+            assert found.fields == {"client_id": "client-1", "notes": "n"}
+            assert await store.find(conn, new("x").id) is None
+            assert await store.sealed(conn, at.position) == found.fields
+            assert await store.sealed(conn, at.position + 1) == {}
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("sqlstate", BY_SQLSTATE)

@@ -7,7 +7,7 @@ earlier positions, says what the model says.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
@@ -27,10 +27,11 @@ from hypothesis.stateful import (
 from api import tokens
 from projections.engine import PROJECTIONS
 from projections.rebuild import rebuild
+from schema.events import RequestFailed
 from tests.api.served import PROBLEM_JSON, Api, check_ledger, ledger_copy, served
 from tests.conftest import Template
 from tests.model.pipeline import LARGE, Command, Learned, Recommendation, World
-from tests.support import connect
+from tests.support import append, connect, new
 
 UNKNOWN = 2**53 - 1
 ELSEWHERE = "e" * 64
@@ -38,7 +39,6 @@ ELSEWHERE = "e" * 64
 PEOPLE = {"ann": "advisor", "abe": "advisor", "cara": "compliance", "carl": "compliance", "adam": "admin"}
 ROBOTS = {"r1": "agent", "r2": "agent"}
 ACTORS = {**PEOPLE, **ROBOTS, "audrey": "auditor"}
-GOOD = [{"asset_class": "cash", "weight": "1.0", "amount_usd": "{}"}]
 WEIGHTS: list[dict[str, str]] = [{"cash": "1.0"}, {"bonds": "1.0"}]
 REASONS = ["house-view", "market-event", "other", "nonsense"]
 # What is drawn depends on what became of races, so hypothesis draws no more than a seed for each step.
@@ -73,7 +73,8 @@ class Pipeline(RuleBasedStateMachine):
         """By one of the names, seldom by somebody else; at times with a key, of few."""
         odd = dice.randrange(16) == 0
         name = dice.choice(list(ACTORS) if odd else among)
-        key = dice.choice([None, None, None, None, "k1", "k2", "k3"])
+        # Mostly used again for the same kind of command.
+        key = dice.choice([None, None, None, None, f"{kind}-1", f"{kind}-2", "any"])
         return Command(kind, self.prefix + name, ACTORS[name], about, body, key)
 
     def mostly(self, dice: Random, known: Sequence[int]) -> int:
@@ -121,12 +122,20 @@ class Pipeline(RuleBasedStateMachine):
             body["supersedes"] = self.mostly(dice, request.recommendations if request else [])
         return self.command(dice, "answer", list(ROBOTS), about, body)
 
+    def in_state(self, dice: Random, *states: str) -> int:
+        """A recommendation, mostly one in one of these states where there is one."""
+        fitting = [one.id for one in self.world.recommendations.values() if one.state in states]
+        if fitting and dice.randrange(4) > 0:
+            return dice.choice(fitting)
+        return self.mostly(dice, list(self.world.recommendations))
+
     def digest(self, dice: Random, about: int) -> str:
         """What stands or waits; seldom something else."""
         found = self.world.recommendations.get(about)
         if found is None or dice.randrange(16) == 0:
             return ELSEWHERE
-        return dice.choice([found.digest, str(self.world.facts(found)["digest"])])
+        now = str(self.world.facts(found)["digest"])
+        return dice.choice([found.digest, now, now])
 
     def draw_open(self, dice: Random) -> Command:
         """Somebody looks at a recommendation."""
@@ -135,7 +144,7 @@ class Pipeline(RuleBasedStateMachine):
 
     def draw_decide(self, dice: Random) -> Command:
         """A decision; at times with members that do not go with it."""
-        about = self.mostly(dice, list(self.world.recommendations))
+        about = self.in_state(dice, "proposed")
         outcome = dice.choice(["approve", "edit", "edit", "reject", "respond"])
         body: dict[str, Any] = {"digest": self.digest(dice, about), "outcome": outcome}
         weights = dice.choice(WEIGHTS)
@@ -149,7 +158,7 @@ class Pipeline(RuleBasedStateMachine):
 
     def draw_confirm(self, dice: Random) -> Command:
         """A second person's word."""
-        about = self.mostly(dice, list(self.world.recommendations))
+        about = self.in_state(dice, "waiting")
         found = self.world.recommendations.get(about)
         decision = found.decision.id if found and found.decision else UNKNOWN
         body = {
@@ -161,7 +170,7 @@ class Pipeline(RuleBasedStateMachine):
 
     def draw_communicate(self, dice: Random) -> Command:
         """The client is told."""
-        about = self.mostly(dice, list(self.world.recommendations))
+        about = self.in_state(dice, "approved", "edited")
         body = {"digest": self.digest(dice, about), "channel": "letter", "message": "dear"}
         return self.command(dice, "communicate", ["ann", "abe"], about, body)
 
@@ -178,8 +187,16 @@ class Pipeline(RuleBasedStateMachine):
         """Of any kind; at times one that was sent already."""
         if self.sent and dice.randrange(10) == 0:
             return dice.choice(self.sent)
-        name = dice.choice(["start", "end", "answer", "answer", "stop", "open", *COMMON])
+        name = dice.choice(["start", "end", "end", "answer", "answer", "stop", "open", *COMMON])
         found: Command = getattr(self, f"draw_{name}")(dice)
+        return found
+
+    def fitting(self, dice: Random, draw: Callable[[Random], Command]) -> Command:
+        """A command that the model would take now, if some are drawn that it would not."""
+        for _ in range(8):
+            found = draw(dice)
+            if self.world.copy().send(found, Learned())[0] < 300:
+                break
         return found
 
     # Sending
@@ -237,6 +254,9 @@ class Pipeline(RuleBasedStateMachine):
         ask = {"client_id": f"{self.prefix}client", "risk_profile": "balanced"}
         amount = dice.choice(["1000.00", LARGE])
         self.send(Command("ask", self.prefix + "ann", "advisor", "", {**ask, "amount_usd": amount}))
+        if dice.randrange(2) == 0:
+            strict = {"answer_schema": "allocations/v1"}
+            self.send(Command("register", self.prefix + "adam", "admin", self.prefix + "r2", strict))
         answer = {"recommendation": {"good": True, "weights": WEIGHTS[0]}, "model_name": "m"}
         self.send(Command("answer", self.prefix + "r1", "agent", next(iter(self.world.requests)), answer))
 
@@ -251,29 +271,35 @@ class Pipeline(RuleBasedStateMachine):
         self.send(self.any_command(dice))
 
     @rule(dice=DICE)
-    def one_more(self, dice: Random) -> None:
-        """One command; this often, as races take most of the time."""
-        self.send(self.any_command(dice))
+    def one_that_fits(self, dice: Random) -> None:
+        """One command that fits."""
+        self.send(self.fitting(dice, self.any_command))
 
     @rule(dice=DICE)
     def people(self, dice: Random) -> None:
         """Something that people do."""
-        self.send(getattr(self, f"draw_{dice.choice(COMMON)}")(dice))
+        self.send(self.fitting(dice, getattr(self, f"draw_{dice.choice(COMMON)}")))
 
     @rule(dice=DICE, count=st.integers(2, 3))
     def at_once(self, dice: Random, count: int) -> None:
-        """Two or three commands at the same moment: any, or of the same kind."""
-        if dice.randrange(2) == 0:
-            draw = getattr(self, f"draw_{dice.choice(COMMON)}")
-            self.send(*[draw(dice) for _ in range(count)])
-        else:
-            self.send(*[self.any_command(dice) for _ in range(count)])
+        """Two or three commands at the same moment, each of which would be taken alone: of any kinds, or of one."""
+        draw = getattr(self, f"draw_{dice.choice(COMMON)}") if dice.randrange(2) else self.any_command
+        self.send(*[self.fitting(dice, draw) for _ in range(count)])
 
     @rule(dice=DICE)
     def the_very_same_at_once(self, dice: Random) -> None:
         """One command twice at the same moment."""
-        command = self.any_command(dice)
+        command = self.fitting(dice, self.any_command)
         self.send(command, command)
+
+    @rule(dice=DICE)
+    def fail(self, dice: Random) -> None:
+        """Seldom, a worker finds that a request that waits will get no answer."""
+        queued = [one for one in self.world.requests.values() if one.status == "queued"]
+        if queued and dice.randrange(3) == 0:
+            request = dice.choice(queued)
+            append(self.conn, new(f"request-{request.id}", RequestFailed(reason="no-answer")))
+            request.status = "failed"
 
     @rule()
     def look(self) -> None:

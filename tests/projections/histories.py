@@ -217,7 +217,7 @@ def agents(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
 
 KINDS: tuple[Callable[[Past, str], st.SearchStrategy[Event]], ...] = (
     asks,
-    *[answers] * 3,
+    *[answers] * 2,
     starts,
     ends,
     opens,

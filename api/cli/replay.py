@@ -1,0 +1,159 @@
+"""advice-ledger replay: the recorded agent once more, on what it had seen."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import os
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.cli import agents
+from api.cli.common import (
+    COULD_NOT_RUN,
+    FOUND_WRONG,
+    AsJson,
+    CannotRun,
+    DatabaseUrl,
+    DataDir,
+    opened,
+    printable,
+    say,
+    say_json,
+)
+from api.database import RoleDenied, connect
+from ledger.database import conninfo
+
+if TYPE_CHECKING:
+    from api.replay import Report
+    from api.service import Ledger
+    from ledger.store import Recorded
+
+PATIENCE_S = 3.0
+EXIT = {"identical": 0, "different": FOUND_WRONG, "failed": COULD_NOT_RUN}
+EXPECTED = "as is to be expected: this agent asks a language model, and the same question may get another answer"
+UNEXPECTED = (
+    "and this agent is deterministic: its libraries are others than then (see answer.parameters), or the record was "
+    "changed, which advice-ledger verify tells"
+)
+
+Request = Annotated[int, typer.Option(min=1, metavar="NUMBER", help="The request whose answer is replayed.")]
+Recommendation = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="ID",
+        show_default=False,
+        help="Which of its recommendations. Default: the current one.",
+    ),
+]
+
+
+def replay(  # noqa: PLR0913, PLR0917 - each option is an argument
+    ctx: typer.Context,
+    request: Request,
+    recommendation: Recommendation = None,
+    agent_url: agents.AgentUrl = None,
+    agent_model: agents.AgentModel = None,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Ask the recorded agent again, on exactly what it had seen, and compare.
+
+    Question and answer are compared with what is on record. That there was a replay is recorded, as done by this
+    login; the new answer is not kept. Shows what differs, which may be personal data. Exit code 0 when all is the same,
+    1 when something differs, 2 when the agent cannot be run again.
+    """
+    server = agents.server(agent_url, agent_model)
+    with opened(ctx, database_url, data_dir) as url:
+        _check_rights(url)
+        report, at = _replayed(url, request, recommendation, server)
+    if as_json:
+        say_json({**vars(report), "recorded_at_position": at.position})
+    else:
+        _show(report, at)
+    raise typer.Exit(EXIT[report.outcome])
+
+
+def operator() -> str:
+    """The actor that commands are recorded under: this machine's name of who runs them."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in containers
+        name = str(os.getuid())
+    return f"cli:{name}"
+
+
+def _check_rights(url: str) -> None:
+    """Before anything is run: what cannot be recorded is not done."""
+    connect(url, "reader").close()
+    try:
+        connect(url, "writer").close()
+    except RoleDenied as error:
+        raise CannotRun(f"every replay is recorded, and {error}") from error
+
+
+def _replayed(url: str, request: int, recommendation: int | None, server: dict[str, Any]) -> tuple[Report, Recorded]:
+    from api import replay as replaying  # noqa: PLC0415 - the other commands need none of this
+    from ledger.envelope import Actor  # noqa: PLC0415
+
+    actor = Actor(id=operator(), kind="human", role="operator")
+
+    async def work() -> tuple[Report, Recorded]:
+        async with _ledger(url) as ledger:
+            return await replaying.replay(ledger, actor, request, recommendation, server)
+
+    try:
+        return asyncio.run(work())
+    except replaying.CannotReplay as error:
+        raise CannotRun(str(error)) from error
+
+
+@contextlib.asynccontextmanager
+async def _ledger(url: str) -> AsyncIterator[Ledger]:
+    """The ledger as the application has it, without projector and worker."""
+    from api.auth import Tokens  # noqa: PLC0415
+    from api.readers import STATEMENT_TIMEOUT_S, Readers  # noqa: PLC0415
+    from api.service import Ledger  # noqa: PLC0415
+    from ledger.writer import Writer  # noqa: PLC0415
+
+    limit = f"{STATEMENT_TIMEOUT_S}s"
+    readers = Readers(conninfo(url, "reader", statement_timeout=limit), most=2, patience_s=PATIENCE_S)
+    writer = Writer(conninfo(url, "writer", statement_timeout=limit, lock_timeout="3s"), patience_s=PATIENCE_S)
+    await readers.open()
+    await writer.start()
+    try:
+        yield Ledger(writer, readers, Tokens(readers), PATIENCE_S)
+    finally:
+        await writer.close()
+        await readers.close()
+
+
+def _show(report: Report, at: Recorded) -> None:
+    say(f"request         {report.request_id}")
+    say(f"recommendation  {report.recommendation_id}")
+    say(printable(f"agent           {report.agent} {report.agent_version}"))
+    if report.model_call_id is not None:
+        say(f"model call      {report.model_call_id}, which saw the ledger up to position {report.as_of}")
+    say(f"question        {report.asked or 'not compared'}")
+    say(f"answer          {report.answered or 'not compared'}")
+    for found in report.differences:
+        say(printable(f"  {found.path}"))
+        say(printable(f"    recorded  {'(nothing)' if found.recorded is None else found.recorded}"))
+        say(printable(f"    replayed  {'(nothing)' if found.replayed is None else found.replayed}"))
+    if report.more_differences:
+        say(f"  {report.more_differences} more differences are not shown")
+    say(printable(_verdict(report)))
+    say(f"recorded as event {at.position}; the new answer is not kept")
+
+
+def _verdict(report: Report) -> str:
+    if report.outcome == "identical":
+        return "identical: the same question and the same answer, bit for bit"
+    if report.outcome == "different":
+        return f"different, {UNEXPECTED if report.deterministic else EXPECTED}"
+    return f"failed: {report.reason}: {report.detail}"

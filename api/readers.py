@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import psycopg
 import psycopg_pool
 
-from ledger.errors import Unavailable
-from ledger.store import AsyncConnection
+from ledger.commands.past import Past
+from ledger.errors import LedgerError, Unavailable
+from ledger.store import AsyncConnection, streams
 
 T = TypeVar("T")
 
@@ -31,10 +33,14 @@ class Readers:
     """Runs reads. A read is safe to run again, so a connection that broke costs a second try, not an error."""
 
     TRIES = 3
+    # So many streams are read in one query.
+    MOST_STREAMS = 500
 
     def __init__(self, conninfo: str, *, most: int, patience_s: float) -> None:
         self._patience_s = patience_s
         self._abandoned: set[asyncio.Task[Any]] = set()
+        self._looking: deque[tuple[tuple[str, ...], asyncio.Future[list[list[Past]]]]] = deque()
+        self._looks: asyncio.Task[None] | None = None
         self._pool: psycopg_pool.AsyncConnectionPool[AsyncConnection] = psycopg_pool.AsyncConnectionPool(
             conninfo,
             min_size=1,
@@ -69,6 +75,35 @@ class Readers:
             raise Unavailable("the read took too long; ask for less, for example for one client") from error
         except NOT_MIGRATED as error:
             raise Unavailable("this database has no ledger, or an older one: run advice-ledger migrate") from error
+
+    async def streams(self, *names: str) -> list[list[Past]]:
+        """The events of these streams, as they are after this was called. Raises Unavailable.
+
+        As appends are written, so these are read: what is asked for while a query is in flight goes into the next one.
+        """
+        asked: asyncio.Future[list[list[Past]]] = asyncio.get_running_loop().create_future()
+        self._looking.append((names, asked))
+        if self._looks is None or self._looks.done():
+            self._looks = asyncio.create_task(self._look())
+        return await asked
+
+    async def _look(self) -> None:
+        while self._looking:
+            group = []
+            names: dict[str, None] = {}
+            while self._looking and len(names) < self.MOST_STREAMS:
+                group.append(self._looking.popleft())
+                names |= dict.fromkeys(group[-1][0])
+            try:
+                found = dict(zip(names, await self.run(lambda conn, names=names: streams(conn, *names)), strict=True))
+            except LedgerError as error:
+                for _, asked in group:
+                    if not asked.done():
+                        asked.set_exception(error)
+                continue
+            for wanted, asked in group:
+                if not asked.done():  # whoever asked may have gone away
+                    asked.set_result([found[name] for name in wanted])
 
     async def _run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         for left in reversed(range(self.TRIES)):

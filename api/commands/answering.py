@@ -9,7 +9,6 @@ from uuid import UUID
 
 from api.commands.core import Core
 from api.commands.said import CallEvents, Said
-from ledger import store
 from ledger.commands import agent as agents
 from ledger.commands import case as cases
 from ledger.commands import request as requests
@@ -18,7 +17,7 @@ from ledger.commands.case import Case
 from ledger.commands.past import Past
 from ledger.envelope import Actor, NewEvent, uuid7
 from ledger.errors import LedgerError
-from ledger.store import AsyncConnection, Recorded
+from ledger.store import Recorded
 from schema.events import (
     AgentRegistered,
     AgentResumed,
@@ -152,8 +151,8 @@ class Answering(Core):
                     agents.check_resume(agent)
             return [NewEvent(new_id, stream, event, actor, agent.version)]
 
-        async def look(conn: AsyncConnection) -> Agent:
-            [history] = await store.streams(conn, stream)
+        async def look() -> Agent:
+            [history] = await self.readers.streams(stream)
             return agents.fold(history)
 
         stream = agents.stream_of(name)
@@ -161,12 +160,12 @@ class Answering(Core):
 
     async def is_suspended(self, name: str) -> bool:
         """Whether nothing is taken from this agent now."""
-        [history] = await self.readers.run(lambda conn: store.streams(conn, agents.stream_of(name)))
+        [history] = await self.readers.streams(agents.stream_of(name))
         return agents.fold(history).suspended
 
     async def _answering(self, said: Said, decide: Callable[[Case, Agent, UUID], list[NewEvent]]) -> Recorded:
-        async def look(conn: AsyncConnection) -> tuple[Case, Agent]:
-            case, agent = await store.streams(conn, said.stream, agents.stream_of(said.actor.id))
+        async def look() -> tuple[Case, Agent]:
+            case, agent = await self.readers.streams(said.stream, agents.stream_of(said.actor.id))
             return cases.fold(case), agents.fold(agent)
 
         return await self.carry_out(said, look, lambda seen, new_id: decide(*seen, new_id))

@@ -15,7 +15,7 @@ from api.readers import Readers
 from ledger import store
 from ledger.envelope import NewEvent, encode, uuid7
 from ledger.errors import IdConflict, NotFound, Refused, VersionConflict
-from ledger.store import AsyncConnection, Found, Recorded
+from ledger.store import Found, Recorded
 from ledger.writer import Writer
 
 T = TypeVar("T")
@@ -36,26 +36,21 @@ class Core:
     policies: Policies = field(default_factory=Policies.packaged)
 
     async def carry_out(
-        self, said: Said, look: Callable[[AsyncConnection], Awaitable[T]], decide: Callable[[T, UUID], list[NewEvent]]
+        self, said: Said, look: Callable[[], Awaitable[T]], decide: Callable[[T, UUID], list[NewEvent]]
     ) -> Recorded:
         """Appends what `decide` makes of the state; the last of the events is the one that was asked for."""
-
-        async def seen(conn: AsyncConnection) -> tuple[T | None, Found | None]:
-            found = None if said.event_id is None else await store.find(conn, said.event_id)
-            return (None, found) if found else (await look(conn), None)
-
         new_id = said.event_id or uuid7()
         for _ in range(TRIES):
-            state, found = await self.readers.run(seen)
+            found = None if said.event_id is None else await self._find(said.event_id)
             if found is not None:
                 if not await asyncio.to_thread(said.is_repeated_by, found):
                     raise IdConflict("this id is recorded with other content")
                 return found.at
             try:
-                events = decide(state, new_id)  # type: ignore[arg-type]
+                events = decide(await look(), new_id)
             except Refused:
                 # Between the two looks the same command may have been recorded, and that is why it is refused.
-                if said.event_id is None or not await self._is_recorded(said.event_id):
+                if said.event_id is None or await self._find(said.event_id) is None:
                     raise
                 continue
             # An answer may be so large that making it canonical takes seconds: in a thread, as others wait.
@@ -69,8 +64,8 @@ class Core:
                     raise
         raise Refused("busy", "others are writing to this; try again")
 
-    async def _is_recorded(self, event_id: UUID) -> bool:
-        return await self.readers.run(lambda conn: store.find(conn, event_id)) is not None
+    async def _find(self, event_id: UUID) -> Found | None:
+        return await self.readers.run(lambda conn: store.find(conn, event_id))
 
     async def locate(self, position: int, kind: str, code: str) -> tuple[str, UUID]:
         """Stream and id of the event at a position, where it is of this type. Raises NotFound."""

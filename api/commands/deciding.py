@@ -16,7 +16,7 @@ from ledger.commands.case import Case, Recommendation
 from ledger.commands.past import Past
 from ledger.commands.recommendation import Verdict
 from ledger.envelope import Actor, NewEvent, uuid7
-from ledger.store import AsyncConnection, Recorded
+from ledger.store import Recorded
 from schema.events import (
     RecommendationCommunicated,
     RecommendationConfirmed,
@@ -54,9 +54,11 @@ class Deciding(Core):
         said = Said(actor, stream, RecommendationDecided, members, event_id, DERIVED)
         four_eyes, reasons = self.policies.four_eyes, self.policies.reasons
 
-        async def look(conn: AsyncConnection) -> tuple[list[list[Past]], dict[str, Any]]:
-            names = [stream, *(policy.stream for policy in self.policies.all)]
-            return await store.streams(conn, *names), await store.sealed(conn, recommendation_id)
+        async def look() -> tuple[list[list[Past]], dict[str, Any]]:
+            histories = await self.readers.streams(stream, *(policy.stream for policy in self.policies.all))
+            # Only the size of an edit is measured against what it edits.
+            needed = verdict.outcome == "edit"
+            return histories, await self._sealed(recommendation_id) if needed else {}
 
         def settle(seen: tuple[list[list[Past]], dict[str, Any]], new_id: UUID) -> list[NewEvent]:
             (history, *adopted), original = seen
@@ -99,17 +101,20 @@ class Deciding(Core):
 
     async def standing_after(self, at: Recorded) -> Recommendation:
         """The recommendation as it stood right after one of these commands, also when that is repeated later."""
-        [history] = await self.readers.run(lambda conn: store.streams(conn, at.stream))
+        [history] = await self.readers.streams(at.stream)
         found = cases.fold(history[: at.version]).recommendation
         assert found is not None, "each of these commands is about a recommendation"
         return found
 
     async def _deciding(self, said: Said, decide: Callable[[Case, UUID], list[NewEvent]]) -> Recorded:
-        async def look(conn: AsyncConnection) -> Case:
-            [history] = await store.streams(conn, said.stream)
+        async def look() -> Case:
+            [history] = await self.readers.streams(said.stream)
             return cases.fold(history)
 
         return await self.carry_out(said, look, decide)
+
+    async def _sealed(self, position: int) -> dict[str, Any]:
+        return await self.readers.run(lambda conn: store.sealed(conn, position))
 
     async def _stream_of_recommendation(self, recommendation_id: int) -> str:
         stream, _ = await self.locate(recommendation_id, "recommendation.recorded", "recommendation-unknown")

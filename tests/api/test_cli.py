@@ -38,6 +38,8 @@ def test_help_and_version() -> None:
         "migrate",
         "rebuild",
         "status",
+        "orphans",
+        "replay",
         "verify",
         "tokens",
         "Exit codes: 0 good, 1",
@@ -73,7 +75,8 @@ def test_every_command_takes_the_same_databases() -> None:
     assert isinstance(root, TyperGroup)
     found = dict(leaves(root))
     assert set(found) == {
-        *("serve", "migrate", "rebuild", "status", "verify", "tokens create", "tokens list", "tokens revoke")
+        *("serve", "migrate", "rebuild", "status", "orphans", "replay", "verify"),
+        *("tokens create", "tokens list", "tokens revoke"),
     }
     for name, command in found.items():
         options = {option: parameter.envvar for parameter in command.params for option in parameter.opts}

@@ -7,11 +7,13 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from api import tokens
+from ledger.envelope import NewEvent, uuid7
 from ledger.proof.findings import STEPS
 from projections.engine import PROJECTIONS, step
+from schema.events import ModelCallFailed, ModelCallStarted
 from schema.migrate import migrate
 from tests.api.program import Ran, cli
-from tests.support import append, connect, login_role, new, requested, scratch_database
+from tests.support import CLERK, append, connect, login_role, new, requested, scratch_database
 
 NAMES = [read_model.name for read_model in PROJECTIONS]
 
@@ -84,10 +86,8 @@ def test_rebuild_says_what_differed(ledger: str) -> None:
     """0 while the tables hold what the chain says; 1 when rows differed, and 0 again afterwards."""
     ran = on(ledger, "rebuild", "--json")
     assert ran.code == 0
-    assert ran.json() == [
-        {"name": "portfolio_requests", "position": 3, "rows": 3, "differing": 0},
-        {"name": "ai_recommendations", "position": 3, "rows": 0, "differing": 0},
-    ]
+    rows = {"portfolio_requests": 3}
+    assert ran.json() == [{"name": name, "position": 3, "rows": rows.get(name, 0), "differing": 0} for name in NAMES]
     with connect(ledger, "owner") as conn:
         conn.execute("UPDATE portfolio_requests SET amount_usd = 1 WHERE id = 2")
         conn.execute("DELETE FROM portfolio_requests WHERE id = 3")
@@ -118,9 +118,41 @@ def test_status_tells_what_is_wrong(ledger: str) -> None:
         conn.execute("DELETE FROM projections")
     ran = on(ledger, "status", "--json")
     assert (ran.code, ran.json()["ok"]) == (1, False)
-    assert [one["state"] for one in ran.json()["read_models"]] == ["never built", "never built"]
+    assert [one["state"] for one in ran.json()["read_models"]] == ["never built"] * len(NAMES)
     assert on(ledger, "migrate").code == 0
     assert on(ledger, "status").code == 0
+
+
+def test_orphans_are_calls_without_an_end(ledger: str) -> None:
+    """1 and each call by id, request, agent and model while there are some, 0 else; status counts the old ones."""
+    started = ModelCallStarted(provider_name="somebody", request_model="some-model")
+    with connect(ledger, "writer") as conn:
+        first, ended = append(conn, new("request-2", started), new("request-3", started))
+        over = NewEvent(uuid7(), "request-3", ModelCallFailed(error_type="timeout"), CLERK, causation=ended.id)
+        append(conn, over, new("trace-0123456789abcdef0123456789abcdef", started))
+    assert "is 4 events behind" in on(ledger, "orphans").err
+    with connect(ledger, "owner") as conn:
+        for read_model in PROJECTIONS:
+            step(conn, read_model)
+    ran = on(ledger, "orphans")
+    assert (ran.code, ran.out, ran.err) == (0, "no model call has been open for 300 s\n", "")
+    assert on(ledger, "status", "--json").json()["model_calls_orphaned"] == 0
+    with login_role(ledger, "PASSWORD 'test'", member_of="ledger_reader") as login:
+        ran = on(make_conninfo(ledger, user=login, password="test"), "orphans", "--older-than", "0", "--json")
+    found = ran.json()
+    assert (ran.code, ran.err) == (1, "")
+    assert [(one["id"], one["request_id"]) for one in found] == [(first.position, 2), (7, None)]
+    assert {(one["agent"], one["model"]) for one in found} == {("clerk", "some-model")}
+    assert all(0 <= one["age_s"] < 100 for one in found)
+    with connect(ledger, "owner") as conn:
+        conn.execute("UPDATE model_calls SET created_at = created_at - interval '1 day' WHERE id = 4")
+    ran = on(ledger, "orphans")
+    assert ran.code == 1
+    assert [line.split()[:4] for line in ran.out.splitlines()[1:]] == [["4", "2", "clerk", "some-model"]]
+    assert "1 day, 0:00:0" in ran.out
+    ran = on(ledger, "status")
+    assert ran.code == 0
+    assert "orphans  1 model call open for 300 s or longer; advice-ledger orphans lists them\n" in ran.out
 
 
 def test_verify_names_each_step_and_what_is_not_proven(ledger: str) -> None:

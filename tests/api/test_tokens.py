@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from api import tokens
-from api.agents.builtin import BuiltinAgent
+from api.agents.choose import RECORDED
 from api.tokens import AlreadyRevoked, BadName, Counts, NameTaken, UnknownName, UnknownRole
 from tests.support import Connection, connect
 
@@ -148,8 +148,9 @@ def test_the_first_tokens_are_made_once(database_url: str, owner: Connection) ->
     assert start() == {}
 
 
-def test_nobody_passes_for_the_built_in_agent(owner: Connection) -> None:
-    """A token cannot have the name under which the worker records."""
-    assert {BuiltinAgent().name} == tokens.RESERVED
-    with pytest.raises(tokens.NameTaken):
-        tokens.create(owner, BuiltinAgent().name, "agent")
+def test_nobody_passes_for_an_agent_of_ours(owner: Connection) -> None:
+    """A token cannot have a name under which the worker records."""
+    assert RECORDED.keys() == tokens.RESERVED
+    for name in RECORDED:
+        with pytest.raises(tokens.NameTaken):
+            tokens.create(owner, name, "agent")

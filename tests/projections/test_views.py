@@ -77,8 +77,8 @@ def put(conn: Connection, rows: list[Row]) -> None:
     """Into the table, where no event put them."""
     for row in rows:
         names = sql.SQL(", ").join(map(sql.Identifier, row))
-        values = sql.SQL(", ").join(map(sql.Placeholder, row))
-        conn.execute(sql.SQL("INSERT INTO decisions ({}) VALUES ({})").format(names, values), row)
+        values = sql.SQL(", ").join([sql.SQL("%s")] * len(row))
+        conn.execute(sql.SQL("INSERT INTO decisions ({}) VALUES ({})").format(names, values), [*row.values()])
 
 
 def read(url: str, view: str, limit: int = 10_000) -> list[Row]:

@@ -1,0 +1,120 @@
+"""How the demo's people decide: by rule and by seeded chance, so that every run decides the same.
+
+The rules are invented. They stand for judgement, so that there is something to look at; they are no advice on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
+from random import Random
+from typing import Any
+
+from api.agents.limits import CENT, WEIGHT_UNIT, apportion
+from api.agents.policy import CASH, EXACT, ONE, ZERO
+from api.demo.clients import Client
+from api.demo.market import Quarter
+from ledger.commands.four_eyes import weights as weights_of
+
+# No more than this in one stock.
+HOUSE_LIMIT = Decimal("0.1000")
+TO_CASH = Decimal("0.0500")
+# Shares of decisions; what is left is approved.
+PREFERENCE, REMARK, WITHDREW = 0.06, 0.04, 0.02
+MOST_REJECTED = 0.9
+DECLINED = 0.10
+UNOPENED = 0.25
+STOCKS_EXCLUDED = 0.02
+CHANNELS = ("meeting", "phone", "video", "letter", "email", "portal")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A decision to be sent: its outcome, and the members that go with it."""
+
+    outcome: str
+    members: dict[str, Any] = field(default_factory=dict)
+
+
+APPROVE = Judgement("approve")
+AFTER_DECLINE = Judgement(
+    "reject", {"reason_code": "house-view", "rationale": "Compliance wants to talk with the client first."}
+)
+
+
+def chance_of(seed: str, client: Client, quarter: Quarter) -> Random:
+    """The chance of one client's quarter, whatever happens in the others and in whichever order."""
+    return Random(f"{seed}/{client.name}/{quarter.name}")  # noqa: S311 - no secret
+
+
+def judge(client: Client, quarter: Quarter, amount_usd: Decimal, answer: dict[str, Any], chance: Random) -> Judgement:
+    """The first decision on an answer."""
+    market, other = chance.random(), chance.random()
+    if quarter.fell and client.profile != "conservative" and market < min(MOST_REJECTED, 2 * quarter.fall):
+        return _reject("market-event", f"Stocks fell by {quarter.fall:.0%} after its prices end, on {quarter.known}.")
+    if limited := concentration(answer, amount_usd):
+        return limited
+    if other < PREFERENCE:
+        changed = more_cash(answer, amount_usd)
+        return _edit("client-preference", "The client wants more cash at hand than was asked for.", changed)
+    if other < PREFERENCE + REMARK:
+        return Judgement("respond", {"response": "Please say again how this differs from what the client holds."})
+    if other < PREFERENCE + REMARK + WITHDREW:
+        return _reject("client-withdrew", "The client decides next quarter.")
+    return APPROVE
+
+
+def concentration(answer: dict[str, Any], amount_usd: Decimal) -> Judgement | None:
+    """The edit that brings an answer below the house's limit, where it needs one."""
+    limited = house_limit(answer, amount_usd)
+    why = f"The house holds at most {HOUSE_LIMIT:.0%} in one stock."
+    return None if limited is None else _edit("model-concentration", why, limited)
+
+
+def house_limit(answer: dict[str, Any], amount_usd: Decimal) -> dict[str, Any] | None:
+    """The answer with no stock above the limit, the excess shared out evenly below it; None where it keeps to it."""
+    stocks = {one["asset"]: Decimal(one["weight"]) for one in answer["allocations"] if one.get("asset", CASH) != CASH}
+    if all(weight <= HOUSE_LIMIT for weight in stocks.values()):
+        return None
+    with localcontext(EXACT):
+        kept = {name: min(weight, HOUSE_LIMIT) for name, weight in stocks.items()}
+        left = sum(stocks.values(), ZERO) - sum(kept.values(), ZERO)
+        while left and (open_ := {name: ONE for name, weight in kept.items() if weight < HOUSE_LIMIT}):
+            for name, more in apportion(left, open_, WEIGHT_UNIT).items():
+                added = min(more, HOUSE_LIMIT - kept[name])
+                kept[name] += added
+                left -= added
+        weights = weights_of(answer) or {}
+        return _changed(answer, {**weights, **kept, CASH: weights[CASH] + left}, amount_usd)
+
+
+def more_cash(answer: dict[str, Any], amount_usd: Decimal) -> dict[str, Any]:
+    """The answer with a twentieth of the money moved from its largest part to cash."""
+    with localcontext(EXACT):
+        weights = dict(weights_of(answer) or {})
+        largest = max((name for name in weights if name != CASH), key=lambda name: weights[name])
+        moved = min(TO_CASH, weights[largest])
+        weights[largest] -= moved
+        weights[CASH] = weights.get(CASH, ZERO) + moved
+        return _changed(answer, weights, amount_usd)
+
+
+def _changed(answer: dict[str, Any], weights: dict[str, Decimal], amount_usd: Decimal) -> dict[str, Any]:
+    amounts = apportion(amount_usd, weights, CENT)
+    kind = "asset" if "asset" in answer["allocations"][0] else "asset_class"
+    return {
+        "kind": answer["kind"],
+        "summary": "Changed by an advisor.",
+        "allocations": [
+            {kind: name, "weight": f"{weight:.4f}", "amount_usd": f"{amounts[name]:.2f}"}
+            for name, weight in weights.items()
+        ],
+    }
+
+
+def _reject(code: str, why: str) -> Judgement:
+    return Judgement("reject", {"reason_code": code, "rationale": why})
+
+
+def _edit(code: str, why: str, replacement: dict[str, Any]) -> Judgement:
+    return Judgement("edit", {"reason_code": code, "rationale": why, "replacement": replacement})

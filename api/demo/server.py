@@ -1,0 +1,124 @@
+"""The demo's own ledger: PostgreSQL on a folder, a token for each person and agent, and `advice-ledger serve` on it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from api import tokens
+from api.agents import optimiser
+from api.database import connect, open_database
+from api.demo.clients import ADVISORS
+from projections import rebuild
+from schema.migrate import migrate
+
+ORIGIN = "advice-ledger.example/demo"
+COMPLIANCE, AUDITOR, ADMIN = "compliance-1", "auditor-1", "admin-1"
+# The optimiser acts under the name that it is recorded as, so that a replay finds it. The name of the built-in agent is
+# kept for the worker.
+OPTIMISER, HOUSE = optimiser.NAME, "house-models"
+ROLES = {
+    **dict.fromkeys(ADVISORS, "advisor"),
+    COMPLIANCE: "compliance",
+    AUDITOR: "auditor",
+    ADMIN: "admin",
+    OPTIMISER: "agent",
+    HOUSE: "agent",
+}
+PROGRAM = (sys.executable, "-c", "from api.cli import main; main()")
+START_S = 60.0
+STOP_S = 30.0
+POLL_S = 0.05
+HAS_LEDGER = "SELECT to_regclass('ledger.head') IS NOT NULL"
+# Beyond the user: the account that PostgreSQL runs as when root starts it has to pass.
+PASS_MODE = 0o711
+
+
+class DemoFailed(Exception):
+    """The demo cannot go on; the message says why."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """The running ledger: where it listens, tokens by name, and where its data is."""
+
+    url: str
+    tokens: Mapping[str, str]
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs `advice-ledger` on this ledger, as a process of its own."""
+        done = [*PROGRAM, *arguments, "--data-dir", str(self.folder)]
+        return subprocess.run(done, capture_output=True, text=True, check=False, env=_environment())  # noqa: S603 - ours
+
+
+@contextlib.contextmanager
+def running(data_dir: Path | None) -> Iterator[Site]:
+    """The site while the block runs. Raises DemoFailed, and what the database raises.
+
+    Without `data_dir` the ledger is in a temporary folder that goes with it.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = data_dir.expanduser().resolve() if data_dir else stack.enter_context(_temporary())
+        made = _tokens(stack.enter_context(open_database(None, folder, make=True)))
+        log = stack.enter_context(tempfile.TemporaryFile())
+        command = [*PROGRAM, "serve", "--no-worker", "--port", "0", "--data-dir", str(folder)]
+        # A session of its own: Ctrl-C is for us, and we end it when we are done.
+        process = subprocess.Popen(  # noqa: S603 - ours
+            command, stdout=subprocess.DEVNULL, stderr=log, env=_environment(), start_new_session=True
+        )
+        stack.callback(_stop, process)
+        yield Site(_address(process, log.fileno()), made, folder, process)
+
+
+@contextlib.contextmanager
+def _temporary() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="advice-ledger-demo-") as name:
+        Path(name).chmod(PASS_MODE)
+        yield Path(name)
+
+
+def _tokens(url: str) -> dict[str, str]:
+    """Makes the ledger, and a token for everybody. Raises DemoFailed where there is a ledger already."""
+    with connect(url, None) as conn:
+        if conn.execute(HAS_LEDGER).fetchone() == (True,):
+            raise DemoFailed("this folder has a ledger already, and the demo wants one of its own: name another folder")
+        migrate(conn, origin=ORIGIN)
+    rebuild.ensure(url)
+    with connect(url, "owner") as conn:
+        return {name: tokens.create(conn, name, role) for name, role in ROLES.items()}
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without what would choose another database, and with this very code to import."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ADVICE_LEDGER_")}
+    return inherited | {"PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def _address(process: subprocess.Popen[bytes], log: int) -> str:
+    deadline = time.monotonic() + START_S
+    while True:
+        said = os.pread(log, 1 << 16, 0).decode(errors="replace")
+        if found := re.search(r"^serving on (\S+)$", said, re.MULTILINE):
+            return found[1]
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise DemoFailed(f"the server did not start; it said: {said.strip()[-500:]!r}")
+        time.sleep(POLL_S)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,116 @@
+"""A recommendation's life over HTTP, for tests: who does what, and digests read where they are needed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from api import tokens
+from api.tokens import ROLES
+from tests.api.served import ANSWER, Api
+from tests.support import connect
+
+WEIGHTS = {"weights": {"cash": "0.9000", "bonds": "0.1000"}}
+EDIT = {"outcome": "edit", "reason_code": "house-view", "rationale": "safer", "replacement": WEIGHTS}
+REJECT = {"outcome": "reject", "reason_code": "house-view", "rationale": "no"}
+# A reason that the packaged policy wants a second person for.
+SENSITIVE = {**REJECT, "reason_code": "other"}
+RESPOND = {"outcome": "respond", "response": "more bonds, please"}
+CALL = {"provider_name": "local", "request_model": "model-a"}
+LARGE = "1000000.00"
+
+
+def second_tokens(api: Api) -> None:
+    """Another token for each role, by the role and "2"."""
+    with connect(api.url, "owner") as conn:
+        api.tokens.update({f"{role}2": tokens.create(conn, f"{role}2", role) for role in ROLES})
+
+
+class Acting:
+    """What people and agents do; each gives back the response."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+
+    def post(self, path: str, role: str | None, body: Any, key: str | None = None) -> httpx.Response:
+        """A command."""
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return self.api.call("POST", path, role, json=body, headers=headers)
+
+    def proposed(self, **asked: Any) -> int:
+        """A new recommendation for a new request."""
+        return self.api.answered(self.api.asked(**asked))
+
+    def row(self, recommendation_id: int) -> dict[str, Any]:
+        """The recommendation as it is read."""
+        found: dict[str, Any] = self.api.get(f"/recommendations/{recommendation_id}").json()
+        return found
+
+    def digest(self, recommendation_id: int) -> str:
+        """What stands."""
+        return str(self.row(recommendation_id)["digest"])
+
+    def open(self, at: int, role: str | None = "advisor", key: str | None = None, **how: Any) -> httpx.Response:
+        """Somebody looks at it."""
+        return self.post(f"/recommendations/{at}/openings", role, {"digest": self.digest(at), **how}, key)
+
+    def decide(self, at: int, role: str | None = "advisor", key: str | None = None, **how: Any) -> httpx.Response:
+        """An approval, or what is given instead."""
+        body = {"digest": self.digest(at), "outcome": "approve", **how}
+        return self.post(f"/recommendations/{at}/decisions", role, body, key)
+
+    def decided(self, at: int, role: str = "advisor", **how: Any) -> dict[str, Any]:
+        """A decision that is taken."""
+        response = self.decide(at, role, **how)
+        assert response.status_code == 201, response.text
+        found: dict[str, Any] = response.json()
+        return found
+
+    def confirm(
+        self, decided: dict[str, Any], role: str | None = "advisor2", key: str | None = None, **how: Any
+    ) -> httpx.Response:
+        """The second person's approval, or what is given instead."""
+        body = {"decision_id": decided["decision_id"], "digest": decided["digest"], "outcome": "approve", **how}
+        return self.post(f"/recommendations/{decided['recommendation_id']}/approvals", role, body, key)
+
+    def tell(self, at: int, role: str | None = "advisor", key: str | None = None, **how: Any) -> httpx.Response:
+        """The client is told."""
+        body = {"digest": self.digest(at), "channel": "letter", **how}
+        return self.post(f"/recommendations/{at}/communications", role, body, key)
+
+    def start(self, request_id: int, role: str | None = "agent", key: str | None = None, **how: Any) -> httpx.Response:
+        """A model is about to be called."""
+        return self.post(f"/portfolio/requests/{request_id}/model-calls", role, {**CALL, **how}, key)
+
+    def started(self, request_id: int, role: str = "agent", **how: Any) -> int:
+        """The id of a call that is on record."""
+        response = self.start(request_id, role, **how)
+        assert response.status_code == 201, response.text
+        return int(response.json()["model_call_id"])
+
+    def end(
+        self, call: int, how: str = "completion", role: str | None = "agent", key: str | None = None, **body: Any
+    ) -> httpx.Response:
+        """What came back, or that nothing did."""
+        needed = {"error_type": "timeout"} if how == "failure" else {}
+        return self.post(f"/model-calls/{call}/{how}", role, {**needed, **body}, key)
+
+    def command(self, name: str, what: str, role: str | None = "admin", key: str | None = None, **how: Any) -> httpx.Response:
+        """registrations, suspensions or resumptions of an agent."""
+        body = {"answer_schema": "allocations/v1"} if what == "registrations" else {"reason": "because"}
+        return self.post(f"/agents/{name}/{what}", role, {**body, **how}, key)
+
+    @contextlib.contextmanager
+    def records(self, count: int) -> Iterator[None]:
+        """Asserts that the block adds exactly so many events."""
+        before = self.api.head()[0]
+        yield
+        assert self.api.head()[0] == before + count
+
+
+def answer_of(weight: str, amount: str = "250000.50") -> dict[str, Any]:
+    """An answer whose one allocation has this weight."""
+    return {**ANSWER, "recommendation": {"allocations": [{"asset": "cash", "weight": weight, "amount_usd": amount}]}}

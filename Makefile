@@ -39,7 +39,7 @@ run: install ## the API on 127.0.0.1:8000 with an embedded PostgreSQL and a work
 	$(BIN)/advice-ledger serve
 
 test: install ## the suite, without the slow tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: install ## lint, formatting, types, import rules
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ from ledger.proof.canonical import canonical
 MOST_SHOWN = 160
 BEFORE = 40
 MOST_PATH = 200
-# Deeper than what may be recorded; text inside a value may hold JSON of any depth.
+# Not into text inside text inside text: what may be recorded is nested 64 times at most.
 DEEPEST = 100
 
 
@@ -43,12 +43,12 @@ def differences(recorded: Any, replayed: Any, path: str) -> Iterator[Difference]
 
 def _walk(before: Any, after: Any, path: str, depth: int) -> Iterator[Difference]:
     if type(before) is type(after):
-        if before == after and not isinstance(before, dict | list):  # where 1 == 1.0 and 1 == True inside
-            return
-        if depth < DEEPEST and isinstance(before, dict | list):
+        if isinstance(before, dict | list):
             yield from _inside(before, after, path, depth)
             return
-        if depth < DEEPEST and isinstance(before, str):
+        if before == after:
+            return
+        if isinstance(before, str):
             found = list(_in_text(before, after, path, depth))
             if found:
                 yield from found
@@ -69,10 +69,10 @@ def _inside(before: Any, after: Any, path: str, depth: int) -> Iterator[Differen
 def _in_text(before: str, after: str, path: str, depth: int) -> Iterator[Difference]:
     """Differences inside a text that is a JSON object, as messages to agents are; none where it is no such text."""
     try:
-        one, other = orjson.loads(before), orjson.loads(after)
-    except orjson.JSONDecodeError:
+        one, other = (orjson.loads(canonical(orjson.loads(text))) for text in (before, after))
+    except ValueError:  # no JSON, or none that may be recorded: then it is no deeper than that, either
         return
-    if isinstance(one, dict) and isinstance(other, dict):
+    if depth < DEEPEST and isinstance(one, dict) and isinstance(other, dict):
         yield from _walk(one, other, path, depth + 1)
 
 

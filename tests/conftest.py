@@ -22,6 +22,8 @@ from psycopg.conninfo import make_conninfo
 # A test server's data is thrown away, so it need not survive a power cut.
 FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 
+MOST_PROCESSES = 4
+
 hypothesis.settings.register_profile("house", deadline=None, max_examples=50, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("house")
 
@@ -31,6 +33,14 @@ class Template(NamedTuple):
 
     name: str
     search_path: str
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes `-n auto` means: each starts a server of its own, unless one is given, which they cannot share.
+
+    Roles belong to a server and not to a database, and tests make and drop them.
+    """
+    return 0 if "ADVICE_LEDGER_DATABASE_URL" in os.environ else min(os.cpu_count() or 1, MOST_PROCESSES)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest applies -m

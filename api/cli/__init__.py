@@ -10,6 +10,7 @@ Each command is a function whose signature and docstring are its interface and i
     replay     ask the recorded agent again         cli/replay.py
     verify     recompute the chain                  cli/verify.py
     tokens     who may call                         cli/tokens.py
+    demo       years of reviews on real prices      cli/demo.py
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Annotated
 import typer
 import typer.main
 
-from api.cli import orphans, replay, schema, serve, status, tokens, verify
+from api.cli import demo, orphans, replay, schema, serve, status, tokens, verify
 from api.cli.common import COULD_NOT_RUN, Commands, say
 
 NAME = "advice-ledger"
@@ -38,6 +39,7 @@ for _command in (
     orphans.orphans,
     replay.replay,
     verify.verify,
+    demo.demo,
 ):
     app.command()(_command)
 app.add_typer(tokens.app, name="tokens")

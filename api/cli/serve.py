@@ -135,7 +135,7 @@ def read_policies(four_eyes: Path | None, reason_codes: Path | None) -> Policies
     try:
         return Policies.of(four_eyes, reason_codes)
     except BadPolicy as error:
-        raise CannotRun(str(error)) from error
+        raise CannotRun(" ".join(str(error).split())) from error
 
 
 @contextlib.contextmanager

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import fields
 from datetime import date
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
+from api.agents.builtin import BuiltinAgent
 from api.agents.optimiser import OptimiserAgent
 from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest, Earlier, ModelCall
 from api.asking import shown
@@ -18,6 +19,12 @@ from api.client import Context, LedgerClient, Recommended
 def optimiser(until: date) -> Agent:
     """The optimiser that knows the prices up to this day."""
     return OptimiserAgent(until)
+
+
+@cache
+def house() -> Agent:
+    """The built-in agent."""
+    return BuiltinAgent()
 
 
 def answer(

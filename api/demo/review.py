@@ -8,31 +8,56 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from api.agents.builtin import BuiltinAgent
 from api.agents.protocol import Agent, AgentRefused
-from api.client import Decided, LedgerClient, Standing
+from api.client import Decided, LedgerClient, RequestFailed, Standing
 from api.demo import remote, rules
 from api.demo.clients import Client
 from api.demo.market import Quarter
 from api.demo.server import COMPLIANCE, HOUSE, OPTIMISER
 
-# Of the last quarter some is left lying, so that there is something to do: every so many, undecided or unconfirmed.
-LEFT_EVERY = 5
+# Of the requests for the coming quarter one in so many excludes stocks, which the optimiser refuses.
+EXCLUDES_EVERY = 12
+ANSWER_S = 120.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a client's quarter: how often each thing was done, and the request, which story it is."""
+    """What became of a client's quarter: how often each thing was done.
+
+    `position` is that of the last event, and `story` has those of the decisions.
+    """
 
     request_id: int
     position: int
     done: Counter[str]
-    story: tuple[str, ...]
+    story: tuple[int, ...]
+
+
+def coming(people: Mapping[str, LedgerClient], client: Client, number: int) -> Outcome:
+    """A request for the quarter after the last, which the worker of a server answers, or fails."""
+    excludes = int(client.name.rpartition("-")[2]) % EXCLUDES_EVERY == 1
+    advisor = people[client.advisor]
+    asked = advisor.request_recommendation(
+        client_id=client.name,
+        risk_profile=client.profile,
+        amount_usd=client.amount_usd(number),
+        horizon_years=client.horizon_years,
+        objectives=["Review of the coming quarter"],
+        constraints={**(client.constraints or {}), "exclude_asset_classes": ["us_equity"]} if excludes else None,
+        notes="Demo: prices are known up to the end of the data.",
+    )
+    try:
+        found = advisor.wait_for_recommendation(asked.request_id, within_s=ANSWER_S)
+    except RequestFailed as failure:
+        done = Counter({"requests": 1, "calls_failed": 1, "failed": 1, f"refused:{failure.reason}": 1})
+        return Outcome(asked.request_id, asked.receipt.position, done, ())
+    done = Counter({"requests": 1, "calls_completed": 1, "recommendations": 1})
+    return Outcome(asked.request_id, found["id"], done, ())
 
 
 @dataclass
 class Review:
-    """One client in one quarter. `last`: of the last quarter, where not everything gets finished."""
+    """One client in one quarter. `last`: the last, where no second person has looked yet."""
 
     people: Mapping[str, LedgerClient]
     client: Client
@@ -43,7 +68,7 @@ class Review:
 
     def __post_init__(self) -> None:
         self.done: Counter[str] = Counter()
-        self.story: list[str] = []
+        self.story: list[int] = []
         self.position = 0
         self.amount_usd = self.client.amount_usd(self.number)
         self.advisor = self.people[self.client.advisor]
@@ -52,9 +77,7 @@ class Review:
     def run(self) -> Outcome:
         """Does it all; raises what the client library raises."""
         request_id = self._ask()
-        found = self.advisor.recommendation(self._answer(request_id))
-        if not self._left_lying():
-            self._decide(request_id, found)
+        self._decide(request_id, self.advisor.recommendation(self._answer(request_id)))
         return Outcome(request_id, self.position, self.done, tuple(self.story))
 
     def _ask(self) -> int:
@@ -80,7 +103,7 @@ class Review:
             agent = remote.optimiser(self.quarter.last if newest else self.quarter.known)
             if (found := self._answered(OPTIMISER, agent, request_id, supersedes)) is not None:
                 return found
-        found = self._answered(HOUSE, BuiltinAgent(), request_id, supersedes)
+        found = self._answered(HOUSE, remote.house(), request_id, supersedes)
         assert found is not None, "the demo asks nothing that the built-in agent refuses"
         return found
 
@@ -92,9 +115,6 @@ class Review:
         self._did("calls_completed", "recommendations")
         self.position = said.receipt.position
         return said.recommendation_id
-
-    def _left_lying(self) -> bool:
-        return self.last and int(self.client.name.rpartition("-")[2]) % LEFT_EVERY == 0
 
     def _decide(self, request_id: int, found: dict[str, Any]) -> None:
         judgement = rules.judge(self.client, self.quarter, self.amount_usd, found["recommendation"], self.chance)
@@ -122,8 +142,8 @@ class Review:
             found["id"], digest=found["digest"], outcome=judgement.outcome, **judgement.members
         )
         self._did(judgement.outcome)
-        self.story.append(judgement.outcome)
         self.position = decided.receipt.position
+        self.story.append(self.position)
         return decided
 
     def _finish(self, found: dict[str, Any], decided: Decided) -> None:
@@ -134,9 +154,7 @@ class Review:
             standing = None if self.last else self._confirm(found, decided)
         if standing is None:
             return
-        told = self.advisor.communicate(
-            found["id"], digest=standing.digest, channel=self.chance.choice(rules.CHANNELS)
-        )
+        told = self.advisor.communicate(found["id"], digest=standing.digest, channel=self.chance.choice(rules.CHANNELS))
         self._did("communicated")
         self.position = told.receipt.position
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from api import tokens
-from api.agents import optimiser
 from api.database import connect, open_database
 from api.demo.clients import ADVISORS
 from projections import rebuild
@@ -22,9 +21,8 @@ from schema.migrate import migrate
 
 ORIGIN = "advice-ledger.example/demo"
 COMPLIANCE, AUDITOR, ADMIN = "compliance-1", "auditor-1", "admin-1"
-# The optimiser acts under the name that it is recorded as, so that a replay finds it. The name of the built-in agent is
-# kept for the worker.
-OPTIMISER, HOUSE = optimiser.NAME, "house-models"
+# Agents in programs of their own. The names of those that the worker asks are the worker's.
+OPTIMISER, HOUSE = "remote-optimiser", "remote-builtin"
 ROLES = {
     **dict.fromkeys(ADVISORS, "advisor"),
     COMPLIANCE: "compliance",
@@ -54,30 +52,48 @@ class Site:
     tokens: Mapping[str, str]
     folder: Path
     process: subprocess.Popen[bytes]
+    environment: Mapping[str, str]
+
+    @contextlib.contextmanager
+    def worker(self, agent: str) -> Iterator[None]:
+        """While the block runs, another server on this ledger whose worker has this agent answer what is queued."""
+        with _serving(self.folder, self.environment, "--agent", agent):
+            yield
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs `advice-ledger` on this ledger, as a process of its own."""
-        done = [*PROGRAM, *arguments, "--data-dir", str(self.folder)]
-        return subprocess.run(done, capture_output=True, text=True, check=False, env=_environment())  # noqa: S603 - ours
+        command = [*PROGRAM, *arguments, "--data-dir", str(self.folder)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment)  # noqa: S603 - ours
 
 
 @contextlib.contextmanager
-def running(data_dir: Path | None) -> Iterator[Site]:
+def running(data_dir: Path | None, environment: Mapping[str, str]) -> Iterator[Site]:
     """The site while the block runs. Raises DemoFailed, and what the database raises.
 
-    Without `data_dir` the ledger is in a temporary folder that goes with it.
+    Without `data_dir` the ledger is in a temporary folder that goes with it. `environment` is that of the processes.
     """
     with contextlib.ExitStack() as stack:
         folder = data_dir.expanduser().resolve() if data_dir else stack.enter_context(_temporary())
         made = _tokens(stack.enter_context(open_database(None, folder, make=True)))
-        log = stack.enter_context(tempfile.TemporaryFile())
-        command = [*PROGRAM, "serve", "--no-worker", "--port", "0", "--data-dir", str(folder)]
+        process, url = stack.enter_context(_serving(folder, environment, "--no-worker"))
+        yield Site(url, made, folder, process, environment)
+
+
+@contextlib.contextmanager
+def _serving(
+    folder: Path, environment: Mapping[str, str], *options: str
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A server process and its address."""
+    command = [*PROGRAM, "serve", "--port", "0", "--data-dir", str(folder), *options]
+    with tempfile.TemporaryFile() as log:
         # A session of its own: Ctrl-C is for us, and we end it when we are done.
         process = subprocess.Popen(  # noqa: S603 - ours
-            command, stdout=subprocess.DEVNULL, stderr=log, env=_environment(), start_new_session=True
+            command, stdout=subprocess.DEVNULL, stderr=log, env=environment, start_new_session=True
         )
-        stack.callback(_stop, process)
-        yield Site(_address(process, log.fileno()), made, folder, process)
+        try:
+            yield process, _address(process, log.fileno())
+        finally:
+            _stop(process)
 
 
 @contextlib.contextmanager
@@ -96,12 +112,6 @@ def _tokens(url: str) -> dict[str, str]:
     rebuild.ensure(url)
     with connect(url, "owner") as conn:
         return {name: tokens.create(conn, name, role) for name, role in ROLES.items()}
-
-
-def _environment() -> dict[str, str]:
-    """Ours, without what would choose another database, and with this very code to import."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ADVICE_LEDGER_")}
-    return inherited | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def _address(process: subprocess.Popen[bytes], log: int) -> str:

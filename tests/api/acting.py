@@ -13,12 +13,12 @@ from api.tokens import ROLES
 from tests.api.served import ANSWER, Api
 from tests.support import connect
 
-WEIGHTS = {"weights": {"cash": "0.9000", "bonds": "0.1000"}}
-EDIT = {"outcome": "edit", "reason_code": "house-view", "rationale": "safer", "replacement": WEIGHTS}
-REJECT = {"outcome": "reject", "reason_code": "house-view", "rationale": "no"}
+WEIGHTS = {"weights": {"cash": "0.6000", "bonds": "0.4000"}}
+EDIT: dict[str, Any] = {"outcome": "edit", "reason_code": "house-view", "rationale": "safer", "replacement": WEIGHTS}
+REJECT: dict[str, Any] = {"outcome": "reject", "reason_code": "house-view", "rationale": "no"}
 # A reason that the packaged policy wants a second person for.
-SENSITIVE = {**REJECT, "reason_code": "other"}
-RESPOND = {"outcome": "respond", "response": "more bonds, please"}
+SENSITIVE: dict[str, Any] = {**REJECT, "reason_code": "other"}
+RESPOND: dict[str, Any] = {"outcome": "respond", "response": "more bonds, please"}
 CALL = {"provider_name": "local", "request_model": "model-a"}
 LARGE = "1000000.00"
 
@@ -98,7 +98,9 @@ class Acting:
         needed = {"error_type": "timeout"} if how == "failure" else {}
         return self.post(f"/model-calls/{call}/{how}", role, {**needed, **body}, key)
 
-    def command(self, name: str, what: str, role: str | None = "admin", key: str | None = None, **how: Any) -> httpx.Response:
+    def command(
+        self, name: str, what: str, role: str | None = "admin", key: str | None = None, **how: Any
+    ) -> httpx.Response:
         """registrations, suspensions or resumptions of an agent."""
         body = {"answer_schema": "allocations/v1"} if what == "registrations" else {"reason": "because"}
         return self.post(f"/agents/{name}/{what}", role, {**body, **how}, key)

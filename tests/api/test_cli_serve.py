@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -20,7 +21,9 @@ from psycopg.conninfo import make_conninfo
 
 from api.embedded import EmbeddedPostgres
 from api.tokens import ROLES
+from ledger.commands import policy
 from schema.migrate import migrate
+from tests.api.agents import openai_server
 from tests.api.program import Serving, cli, serving
 from tests.support import append, connect, login_role, new, requested, scratch_database
 
@@ -230,6 +233,77 @@ def test_a_login_that_may_not_migrate_serves_what_is_ready(database_url: str) ->
             conn.execute("DELETE FROM schema_migrations WHERE name = '0002_tokens'")
         ran = cli("serve", "--port", "0", "--database-url", url)
         assert ran.failed_with("the ledger lacks 0002_tokens", "run advice-ledger migrate")
+
+
+def test_another_agent_by_the_environment(database_url: str) -> None:
+    """Each option has a variable; the key reaches the model's server, and neither output nor the ledger."""
+    key = "sk-test-0123456789-secret"
+    shares = [{"asset_class": "cash", "weight": "1", "rationale": "safe"}]
+    with openai_server.serving() as model:
+        model.says(json.dumps({"summary": "A proposal.", "allocations": shares}))
+        settings = {
+            "ADVICE_LEDGER_AGENT": "openai",
+            "ADVICE_LEDGER_AGENT_URL": model.url,
+            "ADVICE_LEDGER_AGENT_MODEL": "test-model",
+            "ADVICE_LEDGER_AGENT_API_KEY": key,
+            "ADVICE_LEDGER_FOUR_EYES_POLICY": str(policy.HOME / "four-eyes.json"),
+            "ADVICE_LEDGER_REASON_CODES": str(policy.HOME / "reason-codes.json"),
+            "ADVICE_LEDGER_ORPHAN_AFTER": "7",
+        }
+        with serving("--database-url", database_url, env=settings) as server:
+            assert "requests are answered by openai-compatible 1.0.0+prompt.1.0.0.model.test-model\n" in server.err
+            token = server.tokens()["advisor"]
+            location = ask(server, token).raise_for_status().headers["location"]
+            found = recommended(server, token, location)
+            assert "and have not ended for 7 s" in httpx.get(f"{server.base}/metrics").text
+            path = f"{server.base}/recommendations/{found['recommendation_id']}"
+            assert httpx.get(path, headers=bearer(token)).json()["model_name"] == "test-model"
+            assert key not in server.out + server.err
+        [received] = model.received
+    assert received.headers["authorization"] == f"Bearer {key}"
+    with connect(database_url) as conn:
+        rows = conn.execute("SELECT body, fields::text FROM events LEFT JOIN sealed_fields USING (position)").fetchall()
+    assert key not in str(rows)
+
+
+def test_the_optimiser_serves(database_url: str) -> None:
+    """On the prices known on the day given: its version says which."""
+    options = ("--agent", "optimiser", "--agent-until", "2015-12-31")
+    with serving("--database-url", database_url, *options) as server:
+        assert re.search(r"answered by skfolio-optimiser \S+\.until\.2015-12-31\n", server.err)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--agent", "openai"), ("needs --agent-url and --agent-model",)),
+        (("--agent", "openai", "--agent-url", "http://x/v1?key=1", "--agent-model", "m"), ("password or a query",)),
+        (("--agent-url", "http://x/v1"), ("--agent-url is no option of the agent builtin",)),
+        (("--agent", "optimiser", "--agent-until", "1980-01-01"), ("the agent optimiser cannot be used",)),
+        (("--four-eyes-policy", "/nonexistent"), ("four-eyes", "/nonexistent", "No such file")),
+        (("--reason-codes", str(policy.HOME / "four-eyes.json")), ("reason-codes", "four-eyes.json")),
+    ],
+    ids=lambda found: found[-1][-20:],
+)
+def test_options_that_cannot_be_used(options: tuple[str, ...], words: tuple[str, ...], tmp_path: Path) -> None:
+    """One line, exit 2, before anything is made in the folder."""
+    assert cli("serve", "--port", "0", "--data-dir", tmp_path, *options).failed_with(*words)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        ("pydantic_ai", ("--agent", "openai", "--agent-url", "http://x/v1", "--agent-model", "m")),
+        ("skfolio", ("--agent", "optimiser")),
+    ],
+)
+def test_a_missing_extra_is_named(module: str, options: tuple[str, ...], tmp_path: Path) -> None:
+    """The pip command, before anything is opened."""
+    before = f"import sys; sys.modules[{module!r}] = None"
+    ran = cli("serve", "--port", "0", "--data-dir", tmp_path, *options, before=before)
+    assert ran.failed_with("pip install 'advice-ledger[")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_application_that_does_not_start(database_url: str) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from api.policies import Policies
 from api.tokens import ROLES
-from ledger.commands.policy import load
 from tests.api.acting import EDIT, LARGE, REJECT, RESPOND, SENSITIVE, WEIGHTS, Acting, second_tokens
 from tests.api.served import ANSWER, Api, fields, problem
 from tests.support import connect
@@ -26,7 +25,7 @@ WRITES: dict[str, tuple[dict[str, Any], set[str]]] = {
 
 
 @pytest.fixture(scope="module")
-def act(api: Api) -> Iterator[Acting]:
+def act(api: Api) -> Acting:
     """With two tokens of each role, and the policies on record."""
     second_tokens(api)
     found = Acting(api)
@@ -195,24 +194,34 @@ def test_an_edit_under_four_eyes_from_request_to_communicated(api: Api, act: Act
     assert act.digest(at) == original["digest"]
     with api.records_nothing():
         problem(act.confirm(found, "advisor"), 409, "same-person")
-        assert problem(act.confirm(found, digest=original["digest"]), 409, "digest-mismatch")["current_digest"] == found["digest"]
+        refused = problem(act.confirm(found, digest=original["digest"]), 409, "digest-mismatch")
+        assert refused["current_digest"] == found["digest"]
         problem(act.confirm(found, decision_id=at), 409, "nothing-waits")
     confirmed = act.confirm(found, "compliance", rationale="agreed")
-    expected = {"recommendation_id": at, "decision_id": found["decision_id"], "state": "edited", "digest": found["digest"]}
-    assert (confirmed.status_code, confirmed.json()) == (201, expected)
+    standing = {"recommendation_id": at, "digest": found["digest"]}
+    assert confirmed.status_code == 201
+    assert confirmed.json() == {**standing, "decision_id": found["decision_id"], "state": "edited"}
     with api.records_nothing():
         problem(act.confirm(found, "compliance2"), 409, "nothing-waits")
         problem(act.tell(at, digest=original["digest"]), 409, "digest-mismatch")
     told = act.tell(at, message="Dear client").json()
-    assert told == {"recommendation_id": at, "state": "communicated", "digest": found["digest"]}
+    assert told == {**standing, "state": "communicated"}
     row = act.row(at)
     assert (row["recommendation"], row["replacement"]) == (original["recommendation"], WEIGHTS)
-    assert (row["state"], row["digest"], row["replacement_digest"]) == ("communicated", found["digest"], found["digest"])
+    assert (row["state"], row["digest"], row["replacement_digest"]) == (
+        "communicated",
+        found["digest"],
+        found["digest"],
+    )
     assert (row["opened_by"], row["decided_by"], row["confirmed_by"]) == ("advisor", "advisor", "compliance")
     assert (row["reason_code"], row["reason_group"], row["rationale"]) == ("other", "other", "safer")
     decision = api.get(f"/decisions/{found['decision_id']}").json()
     assert (decision["digest"], decision["replacement_digest"]) == (original["digest"], found["digest"])
-    assert (decision["state"], decision["confirmation"], decision["second_rationale"]) == ("effective", "approve", "agreed")
+    assert (decision["state"], decision["confirmation"], decision["second_rationale"]) == (
+        "effective",
+        "approve",
+        "agreed",
+    )
     assert decision["opened_at"] == row["opened_at"] < decision["created_at"] < decision["confirmed_at"]
     assert float(decision["seconds_to_decide"]) > 0
 
@@ -248,7 +257,7 @@ def test_a_response_brings_the_next_answer(api: Api, act: Acting) -> None:
 
 def test_everybody_of_the_policy_may_be_the_second(api: Api, act: Acting) -> None:
     """Each role of the packaged policy confirms; the role is on record."""
-    for role in load("four-eyes").text["second_roles"]:
+    for role in Policies.packaged().four_eyes.second_roles:
         found = act.decided(act.proposed(), **SENSITIVE)
         assert act.confirm(found, f"{role}2").json()["state"] == "rejected"
         assert api.get(f"/decisions/{found['decision_id']}").json()["confirmed_role"] == role
@@ -269,7 +278,7 @@ def test_policies_are_adopted_before_the_first_decision(fresh_api: Api) -> None:
             "SELECT stream, body::json->'data'->'policy', body::json->'data'->>'sha256' FROM events"
             " WHERE type = 'policy.adopted' ORDER BY position"
         ).fetchall()
-    expected = [load("four-eyes"), load("reason-codes")]
+    expected = Policies.packaged().all
     assert found == [(policy.stream, policy.text, policy.sha256) for policy in expected]
 
 

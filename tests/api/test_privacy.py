@@ -35,6 +35,23 @@ BODIES: list[bytes] = [
     json.dumps({**ASK, "surplus": "%b"}).encode(),
     json.dumps({**ASK, "constraints": {"max_equity": "%b", "exclude_asset_classes": ["%b!"]}}).encode(),
 ]
+DIGEST = "0" * 64
+# To each of the paths below in turn: wrong in shape, or right and refused for what is recorded.
+DECISIONS: list[dict[str, Any]] = [
+    {"digest": MARK, "outcome": "approve"},
+    {"digest": DIGEST, "outcome": MARK},
+    {"digest": DIGEST, "outcome": "reject", "reason_code": MARK, "rationale": MARK},
+    {"digest": DIGEST, "outcome": "reject", "reason_code": "not-in-the-list", "rationale": MARK},
+    {"digest": DIGEST, "outcome": "edit", "replacement": {MARK: MARK}, "rationale": MARK},
+    {"digest": DIGEST, "outcome": "respond", "response": f"{MARK}\0"},
+    {"digest": DIGEST, "outcome": "approve", "rationale": MARK},
+    {"digest": DIGEST, "channel": "phone", "message": MARK},
+    {"digest": DIGEST, "channel": MARK},
+    {"decision_id": 1, "digest": DIGEST, "outcome": "approve", "rationale": MARK},
+    {"decision_id": MARK, "digest": DIGEST, "outcome": "approve"},
+    {"reason": [MARK]},
+]
+DECIDED = [f"/recommendations/{one}/{what}" for one in (1, 2) for what in ("decisions", "approvals", "communications")]
 QUERIES = ["client_id=%s%%00", "cursor=%s", "as_of=%s", "from=%s", "status=%s", "limit=%s", "consistency=%s"]
 
 
@@ -47,6 +64,12 @@ def mistakes() -> Iterator[dict[str, Any]]:
         yield {"method": "GET", "url": f"/recommendations?{query % MARK}"}
     for url in (f"/portfolio/requests/{MARK}", f"/recommendations/{MARK}", f"/{MARK}", f"/schemas/{MARK}"):
         yield {"method": "GET", "url": url}
+    for body in DECISIONS:
+        for url in (*DECIDED, f"/agents/{MARK}!/suspensions"):
+            yield {"method": "POST", "url": url, "json": body}
+    yield {"method": "GET", "url": f"/reports/{MARK}"}
+    yield {"method": "GET", "url": f"/decisions?outcome={MARK}"}
+    yield {"method": "GET", "url": f"/model-calls?older_than_s={MARK}"}
     yield {"method": "POST", "url": ASKS, "json": ASK, "headers": {"Idempotency-Key": f"{MARK} x"}}
     yield {"method": "POST", "url": ASKS, "content": MARK, "headers": {"Content-Type": MARK}}
     yield {"method": "GET", "url": "/recommendations", "headers": {"Authorization": f"Bearer {MARK}"}}

@@ -83,6 +83,13 @@ def decide(api: Api, recommendation_id: int, outcome: str, **more: str) -> None:
     assert response.status_code == 201, response.text
 
 
+def claims(api: Api) -> int:
+    """How many requests are in a worker's hands."""
+    with connect(api.url) as conn:
+        [[number]] = conn.execute("SELECT count(*) FROM request_claims").fetchall()
+    return int(number)
+
+
 def paths(report: dict[str, Any]) -> list[str]:
     """Where it found differences."""
     return [found["path"] for found in report["differences"]]
@@ -98,7 +105,7 @@ def tamper(url: str, position: int, name: str, change: Any) -> None:
         conn.execute("UPDATE sealed_fields SET fields = %s WHERE position = %s", [json.dumps(fields), position])
 
 
-# --- the same -----------------------------------------------------------------------------------------------------------
+# --- the same ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_built_in_agent_answers_the_same(working: Api) -> None:
@@ -149,6 +156,7 @@ def test_an_answer_that_was_superseded(working: Api) -> None:
     """The current one is replayed with the remark that it took into account, the first one without."""
     request_id = working.asked()
     first = answered(working, request_id)
+    wait_for("the worker to let go of it", lambda: claims(working) == 0)  # or it would be asked when the lease is over
     decide(working, first, "respond", response="less equity, please")
     second = answered(working, request_id, after=first)
     for more, expected in (((), second), (("--recommendation", first), first)):
@@ -166,7 +174,7 @@ def test_the_optimiser_answers_the_same(database_url: str) -> None:
     assert (found["outcome"], found["agent_version"]) == ("identical", agent.version)
 
 
-# --- different ----------------------------------------------------------------------------------------------------------
+# --- different --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.tampers
@@ -214,7 +222,7 @@ def test_a_changed_question_is_found(working: Api) -> None:
     assert paths(found)[:2] == [f"{message}.earlier[0].recommendation.kind", f"{message}.request.notes"]
 
 
-# --- an agent that is not deterministic ---------------------------------------------------------------------------------
+# --- an agent that is not deterministic -------------------------------------------------------------------------------
 
 
 def proposal(summary: str, cash: str) -> str:
@@ -277,7 +285,7 @@ def test_a_language_model_that_cannot_be_asked(database_url: str, model: Server)
         assert (found["reason"], found["asked"], found["answered"]) == ("provider-error", "identical", None)
 
 
-# --- what cannot be replayed --------------------------------------------------------------------------------------------
+# --- what cannot be replayed ------------------------------------------------------------------------------------------
 
 
 def test_another_version_is_not_passed_off(working: Api, monkeypatch: pytest.MonkeyPatch) -> None:

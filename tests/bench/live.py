@@ -47,7 +47,7 @@ def measure(bench: Bench, url: str) -> list[Figure]:
     return [
         Figure(
             5,
-            "live projection of both read models, sustained",
+            "live projection of all read models, sustained",
             backlog / took_s,
             "events/s",
             target=SUSTAINED,
@@ -58,7 +58,7 @@ def measure(bench: Bench, url: str) -> list[Figure]:
 
 
 def _sustained(bench: Bench, url: str) -> tuple[int, float]:
-    """(events, seconds): step() for both read models in turn, as the projector does, until neither moves."""
+    """(events, seconds): step() for all read models in turn, as the projector does, until neither moves."""
     before = _head(url)
     workload.fill(bench, url, max(1, min(MOST_BACKLOG, bench.options.events // 10)), first_request=_next_request(url))
     with connect(url, "projector", synchronous_commit="off") as conn:  # as the projector has it
@@ -100,7 +100,7 @@ def lags(acknowledged: Acknowledged, seen: Acknowledged) -> list[float]:
 
 
 def _watch(conn: Connection, until: int) -> Acknowledged:
-    """How far both read models had come, and when that was known, each time that it had changed."""
+    """How far all read models had come, and when that was known, each time that it had changed."""
     seen: Acknowledged = []
     deadline = monotonic() + PATIENCE_S
     while not seen or seen[-1][0] < until:

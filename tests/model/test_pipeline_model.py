@@ -339,8 +339,15 @@ class Pipeline(RuleBasedStateMachine):
         rows = newest(map(recommendation_row, world.recommendations.values()))
         assert pick(found["/recommendations"], *(rows[0] if rows else ())) == rows
         assert pick(
-            found["/decisions"], "id", "recommendation_id", "state", "outcome", "decided_by", "needs_second",
-            "confirmed_by", "confirmation",
+            found["/decisions"],
+            "id",
+            "recommendation_id",
+            "state",
+            "outcome",
+            "decided_by",
+            "needs_second",
+            "confirmed_by",
+            "confirmation",
         ) == newest(
             {
                 "id": one.id,

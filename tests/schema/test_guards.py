@@ -38,9 +38,7 @@ def test_a_guard_that_holds_lets_the_line_pass(writer: Connection) -> None:
 
 
 @pytest.mark.parametrize("version", [0, 1, 3, 2**53 - 1])
-def test_a_guard_that_does_not_hold_refuses_the_batch(
-    writer: Connection, superuser: Connection, version: int
-) -> None:
+def test_a_guard_that_does_not_hold_refuses_the_batch(writer: Connection, superuser: Connection, version: int) -> None:
     """AL003, with the stream's line, what was expected and what is; nothing of the batch is recorded."""
     name = f"breaks{version}"
     append(writer, new(f"{name}/a"), new(f"{name}/a"))
@@ -131,7 +129,7 @@ def test_no_guards_are_no_guards(writer: Connection, guards: str) -> None:
 
 
 def test_guards_hold_at_the_same_moment(ledger: str) -> None:
-    """Of many who race to move a stream, and many who write under a guard on it, no guarded line comes after it moved."""
+    """One moves a stream, and many write under a guard on it at once: no guarded line comes after it moved."""
     start = threading.Barrier(8)
 
     def race(number: int) -> list[int]:
@@ -162,12 +160,14 @@ CREATE OR REPLACE FUNCTION parse_batch(batch text)
 RETURNS TABLE (line bigint, body text, expected text, salts json, fields json, id uuid, stream text, type text,
                fault text, opens boolean)
 LANGUAGE sql STABLE PARALLEL SAFE
-AS $$ SELECT NULL::bigint, NULL, NULL, NULL::json, NULL::json, NULL::uuid, NULL, NULL, NULL, NULL::boolean WHERE false $$
+AS $$
+    SELECT NULL::bigint, NULL, NULL, NULL::json, NULL::json, NULL::uuid, NULL, NULL, NULL, NULL::boolean WHERE false
+$$
 """
 
 
 def test_a_ledger_from_before_guards_is_upgraded(conn: Connection) -> None:
-    """One whose parse_batch() gives no guards, with events in it, becomes as a fresh one, keeps them, and has guards."""
+    """One whose parse_batch() gives no guards becomes as a fresh one, keeps its events, and has guards."""
     migrate(conn)
     conn.execute("SET search_path = ledger")
     fresh = render(conn)

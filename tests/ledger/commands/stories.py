@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ledger.commands.case import Case, fold
+from ledger.commands.four_eyes import FourEyes
 from ledger.commands.past import Past
 from ledger.envelope import Actor, NewEvent, encode, uuid7
 from schema.events import (
@@ -26,6 +29,15 @@ BEFORE = 100
 ANSWER = {"weights": {"cash": "0.5000", "bonds": "0.5000"}}
 REPLACEMENT = {"weights": {"cash": "1.0000"}}
 ELSEWHERE = "e" * 64
+
+
+def four_eyes(**members: Any) -> FourEyes:
+    """A policy with these members, from a file, as all are; without any, no decision waits."""
+    text = {"name": "four-eyes", "version": "1", "rules": [], "second_roles": ["advisor"], **members}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "policy.json"
+        path.write_text(json.dumps(text))
+        return FourEyes.load(path)
 
 
 def past_of(event: Event, position: int, version: int, by: str, causation: Past | None = None) -> Past:
@@ -72,9 +84,7 @@ class Story:
         """An answer, where it takes the place of the current one if there is one."""
         current = self.case.recommendation
         supersedes = None if current is None else current.id
-        return self.add(
-            RecommendationRecorded(recommendation=ANSWER, model_name="model-a", supersedes=supersedes), by
-        )
+        return self.add(RecommendationRecorded(recommendation=ANSWER, model_name="model-a", supersedes=supersedes), by)
 
     def decide(self, outcome: str, by: str = "ann", *, second: bool = False) -> Past:
         """A decision on the current recommendation, whatever would be said to it."""

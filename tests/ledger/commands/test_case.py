@@ -14,7 +14,6 @@ from ledger.commands import request as requests
 from ledger.commands.agent import Agent
 from ledger.commands.case import AFTER, APPLY, Case, stream_of
 from ledger.commands.four_eyes import FourEyes
-from ledger.commands.policy import Policy, load
 from ledger.commands.reasons import ReasonCodes
 from ledger.commands.recommendation import MEMBERS, Verdict
 from ledger.errors import InvalidEvent, NotFound, Refused
@@ -30,17 +29,16 @@ from schema.events import (
     RecommendationReplayed,
     RequestFailed,
 )
-from tests.ledger.commands.stories import ANSWER, ELSEWHERE, REPLACEMENT, Story, standing
+from tests.ledger.commands.stories import ANSWER, ELSEWHERE, REPLACEMENT, Story, four_eyes, standing
 
-REASONS = ReasonCodes.of(load("reason-codes"))
+REASONS = ReasonCodes.load()
 NOBODY = 999
 
 
 def rules(*, second: bool) -> FourEyes:
     """A policy that asks for a second person always, or never."""
     always = {"name": "always", "outcomes": ["approve", "edit", "reject"], "amount_usd_at_least": "0.00"}
-    text = {"name": "four-eyes", "version": "1", "rules": [always] * second, "second_roles": ["advisor"]}
-    return FourEyes.of(Policy("four-eyes", "1", text))
+    return four_eyes(rules=[always] * second)
 
 
 ALONE, TOGETHER = rules(second=False), rules(second=True)
@@ -102,11 +100,13 @@ def verdict(case: Case, outcome: str) -> Verdict:
 
 
 def start(found: Story) -> None:
+    """An agent says that it is about to call a model."""
     requests.check_start(found.case, Agent())
     found.add(ModelCallStarted(provider_name="p", request_model="m"), "robot")
 
 
 def answer(found: Story, *, naming: bool) -> None:
+    """An agent answers, with or without `supersedes`."""
     said = RecommendationRecorded(
         recommendation=ANSWER, model_name="m", supersedes=current(found.case)[0] if naming else None
     )
@@ -118,11 +118,13 @@ def answer(found: Story, *, naming: bool) -> None:
 
 
 def fail(found: Story) -> None:
+    """An agent gives up."""
     requests.check_failure(found.case, Agent())
     found.add(RequestFailed(reason="no-answer"), "robot")
 
 
 def open_(found: Story) -> None:
+    """A person looks at what stands."""
     at, digest = current(found.case)
     event = people.open_(found.case, at, digest)
     assert (event.recommendation_id, event.digest) == (at, digest)
@@ -130,6 +132,7 @@ def open_(found: Story) -> None:
 
 
 def decide(found: Story, outcome: str, policy: FourEyes) -> None:
+    """A person decides, under this policy."""
     case = found.case
     event = people.decide(case, current(case)[0], verdict(case, outcome), ANSWER, policy, REASONS)
     assert event.needs_second == bool(event.second_rules) == (policy is TOGETHER and outcome != "respond")
@@ -138,6 +141,7 @@ def decide(found: Story, outcome: str, policy: FourEyes) -> None:
 
 
 def confirm(found: Story, outcome: str) -> None:
+    """Another person says something to the decision that waits."""
     case = found.case
     waiting = case.recommendation.decision if case.recommendation else None
     at, digest = (NOBODY, ELSEWHERE) if waiting is None else (waiting.id, waiting.result)
@@ -150,6 +154,7 @@ def confirm(found: Story, outcome: str) -> None:
 
 
 def communicate(found: Story) -> None:
+    """The client is told what stands."""
     at, digest = current(found.case)
     said = RecommendationCommunicated(recommendation_id=at, digest=digest, channel="phone")
     found.add(people.communicate(found.case, at, said))
@@ -175,17 +180,15 @@ COMMANDS: dict[str, Callable[[Story], None]] = {
 }
 
 UNKNOWN, FINISHED, FAILED = "recommendation-unknown", "request-finished", "request-failed"
-DECIDED, WAITING, NOTHING, UNAPPROVED = "recommendation-decided", "recommendation-waiting", "nothing-waits", "not-approved"
-TOLD = "recommendation-communicated"
-HEADER = (
-    "nothing queued failed proposed waiting approved edited rejected returned returned,failed communicated"
-).split()
+DECIDED, WAITING, TOLD = "recommendation-decided", "recommendation-waiting", "recommendation-communicated"
+NOTHING, UNAPPROVED = "nothing-waits", "not-approved"
+FIRST = ("nothing", "queued", "failed", "proposed", "waiting", "approved", "edited")
+HEADER = (*FIRST, "rejected", "returned", "returned, failed", "communicated")
 
 
 def row(*cells: str) -> dict[str, str]:
     """What becomes of each state, in the order of HEADER; "=" is the state itself."""
-    states_ = [name.replace(",", ", ") for name in HEADER]
-    return {name: name if cell == "=" else cell for name, cell in zip(states_, cells, strict=True)}
+    return {name: name if cell == "=" else cell for name, cell in zip(HEADER, cells, strict=True)}
 
 
 def decision(after: str) -> dict[str, str]:
@@ -330,7 +333,8 @@ def test_acts_on_another_recommendation_than_the_current_change_nothing(state: s
     found = states()[state]
     before = found.case
     other: dict[str, Any] = {"recommendation_id": NOBODY, "digest": ELSEWHERE}
-    found.add(RecommendationDecided(**other, outcome="approve", needs_second=False, four_eyes_version="1"))
+    rules: dict[str, Any] = {"second_rules": [], "four_eyes_version": "1"}
+    found.add(RecommendationDecided(**other, outcome="approve", needs_second=False, **rules))
     found.add(RecommendationConfirmed(**other, decision_id=NOBODY, outcome="approve"))
     found.add(RecommendationCommunicated(**other, channel="phone"))
     assert replace(found.case, version=before.version) == before
@@ -355,7 +359,10 @@ def test_a_replay_is_recorded_and_changes_nothing() -> None:
 
 def test_a_call_ends_once() -> None:
     """Of completed and failed, each naming the start as its cause, the first counts."""
-    for first, second in ((ModelCallCompleted(), ModelCallFailed(error_type="x")), (ModelCallFailed(error_type="x"),) * 2):
+    for first, second in (
+        (ModelCallCompleted(), ModelCallFailed(error_type="x")),
+        (ModelCallFailed(error_type="x"),) * 2,
+    ):
         found = story("ask")
         started = found.call()
         other = found.call()

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.commands.four_eyes import FourEyes, change, weights
-from ledger.commands.policy import Policy, load
+from tests.ledger.commands.stories import four_eyes
 
-PACKAGED = FourEyes.of(load("four-eyes"))
+PACKAGED = FourEyes.load()
 HALVES = {"weights": {"cash": "0.5", "bonds": "0.5"}}
 
 
@@ -77,7 +77,9 @@ def test_what_cannot_be_measured_counts_as_large(before: dict[str, Any] | None, 
 
 def test_weights_are_read_from_both_shapes() -> None:
     """`weights` by name, or `allocations` by asset class or asset; of a name that stands twice, the sum."""
-    by_class = {"allocations": [{"asset_class": "cash", "asset": "usd", "weight": "0.25"}, {"asset": "x", "weight": "-1"}]}
+    by_class = {
+        "allocations": [{"asset_class": "cash", "asset": "usd", "weight": "0.25"}, {"asset": "x", "weight": "-1"}]
+    }
     twice = {"allocations": [{"asset": "cash", "weight": "0.25"}] * 2}
     assert weights(by_class) == {"cash": Decimal("0.25"), "x": Decimal(-1)}
     assert weights(twice) == {"cash": Decimal("0.5")}
@@ -91,10 +93,7 @@ def portfolios(draw: st.DrawFn) -> dict[str, Any]:
     parts = draw(st.lists(st.integers(0, 10**4), min_size=1, max_size=6).filter(any))
     cuts = [10**8 * sum(parts[:at]) // sum(parts) for at in range(len(parts) + 1)]
     names = draw(st.permutations(["a", "b", "c", "d", "e", "f"]))
-    found = {
-        name: f"{Decimal(high - low) / 10**8:.8f}"
-        for name, low, high in zip(names, cuts, cuts[1:], strict=False)
-    }
+    found = {name: f"{Decimal(high - low) / 10**8:.8f}" for name, low, high in zip(names, cuts, cuts[1:], strict=False)}
     if draw(st.booleans()):
         return {"weights": found}
     return {"allocations": [{"asset_class": name, "weight": weight} for name, weight in found.items()]}
@@ -102,7 +101,7 @@ def portfolios(draw: st.DrawFn) -> dict[str, Any]:
 
 @given(portfolios(), portfolios(), portfolios())
 def test_change_is_a_distance(one: dict[str, Any], other: dict[str, Any], third: dict[str, Any]) -> None:
-    """The share of the money that moves: 0 for the same, the same both ways, at most 1, never longer than by a detour."""
+    """The share of the money that moves: 0 for the same, the same both ways, at most 1, never longer by a detour."""
     there, back = change(one, other), change(other, one)
     via, onward = change(one, third), change(third, other)
     assert there is not None
@@ -140,9 +139,8 @@ def test_change_is_exact(tiny: str) -> None:
 def test_a_bound_on_the_amount_is_kept_to_the_cent(bound: Decimal, amount: Decimal) -> None:
     """At the bound and above, and not below it."""
     rule = {"name": "large", "outcomes": ["approve"], "amount_usd_at_least": f"{bound:.2f}"}
-    text = {"name": "four-eyes", "version": "1", "rules": [rule], "second_roles": ["compliance"]}
-    found = FourEyes.of(Policy("four-eyes", "1", text))
+    found = four_eyes(rules=[rule], second_roles=["compliance"])
     assert (found.rules_for("approve", amount, None, None, None) == ["large"]) == (amount >= bound)
     assert found.rules_for("edit", amount, None, None, None) == []
-    assert found.second_roles == ("compliance",)
+    assert found.second_roles == {"compliance"}
     assert found.version == "1"

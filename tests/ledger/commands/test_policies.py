@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 
 from api.policies import Policies
 from ledger.commands.four_eyes import FourEyes
-from ledger.commands.policy import HOME, MAX_BYTES, BadPolicy, Policy, load
+from ledger.commands.policy import HOME, MAX_BYTES, BadPolicy
 from ledger.commands.reasons import ReasonCodes
 from ledger.envelope import Actor, encode
 from ledger.errors import InvalidEvent
+from ledger.proof.canonical import canonical
 from schema.events import PolicyAdopted
 from tests.ledger.commands.stories import past_of
 
@@ -21,18 +23,28 @@ RULE = {"name": "large", "outcomes": ["edit"], "change_at_least": "0.2"}
 CODE = {"code": "other", "group": "other", "label": "Other", "outcomes": ["edit", "reject"]}
 
 
-def four_eyes(rule: dict[str, Any] | None = None, **members: Any) -> FourEyes:
-    """The policy with one rule, or with other members."""
-    rules = [{name: value for name, value in {**RULE, **(rule or {})}.items() if value is not ...}]
-    text = {"name": "four-eyes", "version": "1", "rules": rules, "second_roles": ["advisor"], **members}
-    return FourEyes.of(Policy("four-eyes", str(text["version"]), text))
+def four_eyes(folder: Path, rule: dict[str, Any] | None = None, **members: Any) -> FourEyes:
+    """The policy with one rule, or with other members; ... leaves one out."""
+    text = {"name": "four-eyes", "version": "1", "rules": [varied(RULE, rule)], "second_roles": ["advisor"]}
+    return FourEyes.load(written(folder, varied(text, members)))
 
 
-def reasons(code: dict[str, Any] | None = None, **members: Any) -> ReasonCodes:
+def reasons(folder: Path, code: dict[str, Any] | None = None, **members: Any) -> ReasonCodes:
     """The list with one code, or with other members."""
-    codes = [{name: value for name, value in {**CODE, **(code or {})}.items() if value is not ...}]
-    text = {"name": "reason-codes", "version": "1", "codes": codes, **members}
-    return ReasonCodes.of(Policy("reason-codes", "1", text))
+    text = {"name": "reason-codes", "version": "1", "codes": [varied(CODE, code)]}
+    return ReasonCodes.load(written(folder, varied(text, members)))
+
+
+def varied(good: dict[str, Any], change: dict[str, Any] | None) -> dict[str, Any]:
+    """With these members instead; those that are ... are missing."""
+    return {name: value for name, value in {**good, **(change or {})}.items() if value is not ...}
+
+
+def written(folder: Path, text: dict[str, Any]) -> Path:
+    """A file that has it."""
+    path = folder / "policy.json"
+    path.write_text(json.dumps(text))
+    return path
 
 
 BAD_RULES: dict[str, dict[str, Any]] = {
@@ -55,7 +67,7 @@ BAD_RULES: dict[str, dict[str, Any]] = {
     "no number": {"change_at_least": "much"},
     "not a number": {"change_at_least": "NaN"},
     "infinite": {"change_at_least": "Infinity"},
-    "underscores": {"change_at_least": ...,  "amount_usd_at_least": "1_000"},
+    "underscores": {"change_at_least": ..., "amount_usd_at_least": "1_000"},
     "codes that are text": {"change_at_least": ..., "reason_codes": "other"},
     "codes that are a number": {"change_at_least": ..., "reason_codes": 5},
     "a code that is an object": {"change_at_least": ..., "reason_codes": [{}]},
@@ -70,6 +82,8 @@ BAD_FOUR_EYES: dict[str, dict[str, Any]] = {
     "a role that is none": {"second_roles": ["advisor", "boss"]},
     "a role that only reads": {"second_roles": ["auditor"]},
     "a role that is a list": {"second_roles": [[]]},
+    "an unknown member": {"colour": "red"},
+    "no version": {"version": ...},
 }
 BAD_CODES: dict[str, dict[str, Any]] = {
     "no code": {"code": ...},
@@ -80,34 +94,37 @@ BAD_CODES: dict[str, dict[str, Any]] = {
     "an outcome that is a list": {"outcomes": [[]]},
     "a group that no event could carry": {"group": "Model wrong"},
     "a code that no decision could carry": {"code": "Other!"},
+    "an outcome that needs no reason": {"outcomes": ["edit", "reject", "approve"]},
+    "no code for one that needs it": {"outcomes": ["edit"]},
+    "an unknown member": {"colour": "red"},
 }
 
 
-def test_the_bases_of_these_are_good() -> None:
+def test_the_bases_of_these_are_good(tmp_path: Path) -> None:
     """What the bad ones are variations of is taken."""
-    assert four_eyes().rules[0].name == "large"
-    assert reasons().group("other", "edit") == "other"
+    assert four_eyes(tmp_path).rules[0].name == "large"
+    assert reasons(tmp_path).group("other", "edit") == "other"
 
 
 @pytest.mark.parametrize("wrong", BAD_RULES)
-def test_a_malformed_rule_is_refused(wrong: str) -> None:
+def test_a_malformed_rule_is_refused(tmp_path: Path, wrong: str) -> None:
     """When the policy is read, not when the first decision meets it; the message names the policy."""
     with pytest.raises(BadPolicy, match="policy four-eyes"):
-        four_eyes(BAD_RULES[wrong])
+        four_eyes(tmp_path, BAD_RULES[wrong])
 
 
 @pytest.mark.parametrize("wrong", BAD_FOUR_EYES)
-def test_a_malformed_policy_is_refused(wrong: str) -> None:
+def test_a_malformed_policy_is_refused(tmp_path: Path, wrong: str) -> None:
     """As a malformed rule."""
     with pytest.raises(BadPolicy, match="policy four-eyes"):
-        four_eyes(**BAD_FOUR_EYES[wrong])
+        four_eyes(tmp_path, **BAD_FOUR_EYES[wrong])
 
 
 @pytest.mark.parametrize("wrong", BAD_CODES)
-def test_a_malformed_list_of_codes_is_refused(wrong: str) -> None:
+def test_a_malformed_list_of_codes_is_refused(tmp_path: Path, wrong: str) -> None:
     """As a malformed rule."""
     with pytest.raises(BadPolicy, match="policy reason-codes"):
-        reasons(BAD_CODES[wrong])
+        reasons(tmp_path, BAD_CODES[wrong])
 
 
 FILES: dict[str, bytes] = {
@@ -132,28 +149,28 @@ def test_a_file_that_is_no_policy_is_refused(wrong: str, tmp_path: Path) -> None
     path.write_bytes(FILES[wrong])
     with pytest.raises(BadPolicy, match="policy four-eyes"):
         Policies.of(path)
-    with pytest.raises(BadPolicy, match="policy four-eyes.*No such file"):
-        load("four-eyes", tmp_path / "missing")
-    with pytest.raises(BadPolicy, match="policy four-eyes"):
-        load("four-eyes", tmp_path)
+    with pytest.raises(BadPolicy, match=r"policy four-eyes.*No such file"):
+        FourEyes.load(tmp_path / "missing")
+    with pytest.raises(BadPolicy, match="policy reason-codes"):
+        ReasonCodes.load(tmp_path)
 
 
 def test_the_packaged_policies_are_good() -> None:
     """They are read, each rule's codes are on the list, and the two kinds of error are kept apart."""
     found = Policies.packaged()
-    codes = found.reasons.groups
-    assert all(rule.reason_codes <= codes.keys() for rule in found.four_eyes.rules)
+    codes = {code: reason.group for code, reason in found.reasons.reasons.items()}
+    assert all((rule.reason_codes or set()) <= codes.keys() for rule in found.four_eyes.rules)
     assert {"model-wrong", "model-could-not-know"} <= set(codes.values())
     labels = [item["label"] for item in found.reasons.policy.text["codes"]]
     assert len(set(labels)) == len(codes) == len(labels)
     assert {path.stem for path in HOME.iterdir()} == {policy.name for policy in found.all}
     for outcome in ("edit", "reject", "respond"):
-        assert any(outcome in allowed for allowed in found.reasons.outcomes.values())
+        assert any(outcome in reason.outcomes for reason in found.reasons.reasons.values())
 
 
-def test_reasons_belong_to_outcomes() -> None:
+def test_reasons_belong_to_outcomes(tmp_path: Path) -> None:
     """A code gives its group for the outcomes it is for; for others it is refused with those that fit."""
-    found = reasons()
+    found = reasons(tmp_path)
     assert found.group(None, "approve") is None
     assert found.version == "1"
     with pytest.raises(InvalidEvent, match="for reject, one of: other") as caught:
@@ -163,20 +180,21 @@ def test_reasons_belong_to_outcomes() -> None:
         found.group("other", "respond")
 
 
-def test_a_policy_is_adopted_once() -> None:
+def test_a_policy_is_adopted_once(tmp_path: Path) -> None:
     """Its text is recorded where the last adoption was of another text, and not again; whatever order its keys have."""
-    policy = load("four-eyes")
+    policy = FourEyes.load().policy
+    assert policy.sha256 == hashlib.sha256(canonical(policy.text)).hexdigest()
     event = policy.adoption([])
     assert event == PolicyAdopted(version=policy.version, sha256=policy.sha256, policy=policy.text)
     adopted = past_of(event, 10, 1, "ann")
     other = past_of(event.model_copy(update={"sha256": "0" * 64, "version": "x"}), 11, 2, "ann")
-    turned = Policy(policy.name, policy.version, json.loads(json.dumps(dict(reversed(policy.text.items())))))
+    turned = FourEyes.load(written(tmp_path, dict(reversed(policy.text.items())))).policy
     for same in (policy, turned):
         assert same.adoption([adopted]) is None
         assert same.adoption([other, adopted]) is None
         assert same.adoption([adopted, other]) is not None
         assert same.sha256 == policy.sha256
-    changed = Policy(policy.name, policy.version, {**policy.text, "second_roles": ["compliance"]})
+    changed = FourEyes.load(written(tmp_path, {**policy.text, "second_roles": ["compliance"]})).policy
     assert changed.adoption([adopted]) is not None
 
 

@@ -12,9 +12,7 @@ from ledger.commands import recommendation as people
 from ledger.commands import request as requests
 from ledger.commands.agent import Agent
 from ledger.commands.case import Case, Recommendation
-from ledger.commands.four_eyes import FourEyes
 from ledger.commands.past import Past
-from ledger.commands.policy import Policy, load
 from ledger.commands.reasons import ReasonCodes
 from ledger.commands.recommendation import Verdict
 from ledger.errors import InvalidEvent, Refused
@@ -27,13 +25,12 @@ from schema.events import (
     RecommendationRecorded,
     RequestFailed,
 )
-from tests.ledger.commands.stories import ANSWER, ELSEWHERE, REPLACEMENT, Story
+from tests.ledger.commands.stories import ANSWER, ELSEWHERE, REPLACEMENT, Story, four_eyes
 
-REASONS = ReasonCodes.of(load("reason-codes"))
+REASONS = ReasonCodes.load()
 # Which decisions wait depends on the reason, so that both kinds come up.
 RULE = {"name": "sensitive", "outcomes": ["edit", "reject"], "reason_codes": ["other"]}
-POLICY = {"name": "four-eyes", "version": "1", "rules": [RULE], "second_roles": ["advisor", "compliance"]}
-FOUR_EYES = FourEyes.of(Policy("four-eyes", "1", POLICY))
+FOUR_EYES = four_eyes(rules=[RULE])
 FINAL = {"rejected", "communicated", "superseded"}
 
 
@@ -155,7 +152,9 @@ def check_digest(current: Recommendation, past: list[Past]) -> None:
         return
     assert current.decision is not None
     last = decided[current.decision.id]
-    assert current.standing == (last.commitment("replacement") if last.data["outcome"] == "edit" else last.data["digest"])
+    assert current.standing == (
+        last.commitment("replacement") if last.data["outcome"] == "edit" else last.data["digest"]
+    )
     assert last.data["digest"] == current.digest
     approvals = [one for one in confirmed if one.data["decision_id"] == last.position]
     if last.data["needs_second"]:

@@ -35,13 +35,14 @@ THREADS = 64
 class Outcome:
     """What is to be recorded: the end of the call, where there was one, and the answer or failure after it.
 
-    `final`: asking again would not change it.
+    `final`: asking again would not change it. `retry_after_s`: asking sooner would not.
     """
 
     event: RecommendationRecorded | RequestFailed
     call_id: int | None = None
     ended: ModelCallCompleted | ModelCallFailed | None = None
     final: bool = True
+    retry_after_s: float | None = None
 
 
 class Asking:
@@ -80,7 +81,7 @@ class Asking:
                 except AgentRefused as refusal:
                     return Failure(refusal.reason, str(refusal), final=True)
                 except AgentUnavailable as trouble:
-                    return Failure(trouble.reason, str(trouble))
+                    return Failure(trouble.reason, str(trouble), retry_after_s=trouble.retry_after_s)
             return Failure("agent-fault", caught.kind)
 
         async with self._turn:
@@ -101,12 +102,13 @@ class Failure:
     reason: str
     detail: str
     final: bool = False
+    retry_after_s: float | None = None
 
     def outcome(self, call_id: int | None, latency_ms: int) -> Outcome:
         """What is recorded of it, should it stay so."""
         ended = ModelCallFailed(error_type=self.reason, latency_ms=latency_ms, detail=self.detail[:20_000])
         failed = RequestFailed(reason=self.reason, detail=self.detail[:20_000])
-        return Outcome(failed, call_id, None if call_id is None else ended, self.final)
+        return Outcome(failed, call_id, None if call_id is None else ended, self.final, self.retry_after_s)
 
 
 def _prepared(agent: Agent, request: AgentRequest) -> tuple[ModelCall, ModelCallStarted]:
@@ -125,7 +127,7 @@ def _started(agent: Agent, request: AgentRequest, call: ModelCall) -> ModelCallS
         prompt_version=call.prompt_version,
         prompt_sha256=call.prompt_sha256,
         tool_definitions_sha256=call.tool_definitions_sha256,
-        shown=shown(request),
+        shown=[*shown(request), *call.shown],
         as_of=request.as_of,
         system_instructions=call.system_instructions,
         input_messages=call.input_messages,

@@ -14,6 +14,7 @@ import logging
 import os
 import random
 import socket
+from functools import partial
 
 import psycopg
 
@@ -33,7 +34,9 @@ CLAIM = "SELECT request_id, attempt FROM claim_requests(%s, %s * interval '1 sec
 MAX_ATTEMPTS = 3
 # So many claims that came to nothing: whoever asks dies of it.
 MAX_CLAIMS = 10
+# Before the second attempt, doubled before each one after it; a provider may ask for more.
 BACKOFF_S = (0.25, 1.0)
+MOST_PAUSE_S = 30.0
 RECONNECT_PAUSE_S = 0.25
 SUSPENDED_PAUSE_S = 0.5
 LEAST_LEASE_S = 30.0
@@ -61,7 +64,7 @@ class Worker:
         self._agent = agent
         self._conninfo = conninfo
         self._batch = batch
-        self._lease_s = lease_s or max(LEAST_LEASE_S, MAX_ATTEMPTS * (agent.timeout_s + BACKOFF_S[-1]) + LEAST_LEASE_S)
+        self._lease_s = lease_s or max(LEAST_LEASE_S, MAX_ATTEMPTS * (agent.timeout_s + MOST_PAUSE_S) + LEAST_LEASE_S)
         self._idle_s = idle_s
         self._name = f"{socket.gethostname()}:{os.getpid()}:{agent.name}"
         self._actor = Actor(id=agent.name, kind="agent", role="agent")
@@ -122,7 +125,12 @@ class Worker:
         for request in await self._ledger.readers.run(lambda conn: contexts(conn, fresh)):
             number = request.request_id
             self._running[number] = task = asyncio.create_task(self._answer(request, attempts[number]))
-            task.add_done_callback(lambda _, number=number: self._running.pop(number))
+            task.add_done_callback(partial(self._ended, number))
+
+    def _ended(self, number: int, task: asyncio.Task[None]) -> None:
+        del self._running[number]
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.error("request %d: a fault of ours: %s; it is claimed again later", number, type(fault).__name__)
 
     async def _answer(self, request: AgentRequest, claim: int) -> None:
         """Raises nothing: one request's trouble is not its neighbours'. What is not recorded is claimed again later."""
@@ -145,7 +153,8 @@ class Worker:
                 return
             if outcome.call_id is not None and outcome.ended is not None:
                 await self._ledger.end_call(self._actor, outcome.call_id, outcome.ended)
-            await asyncio.sleep(random.uniform(*BACKOFF_S) * (MAX_ATTEMPTS - left))  # noqa: S311 - not a secret
+            pause_s = random.uniform(*BACKOFF_S) * 2 ** (MAX_ATTEMPTS - 1 - left)  # noqa: S311 - no secret
+            await asyncio.sleep(max(pause_s, min(outcome.retry_after_s or 0, MOST_PAUSE_S)))
 
     async def _attempt(self, request: AgentRequest) -> Outcome:
         """One model call, recorded before it is made."""

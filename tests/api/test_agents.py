@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -37,7 +38,7 @@ def act(api: Api) -> Acting:
 @pytest.fixture
 def robot(api: Api, request: pytest.FixtureRequest) -> str:
     """An agent of the test's own: its name, which is its token's key too."""
-    name = f"robot-{abs(hash(request.node.name)) % 10**9}"
+    name = f"robot-{zlib.crc32(request.node.name.encode())}"
     with connect(api.url, "owner") as conn:
         api.tokens[name] = tokens.create(conn, name, "agent")
     return name

@@ -266,6 +266,20 @@ def test_a_key_does_not_end_another_call(api: Api, act: Acting) -> None:
     assert api.get(f"/model-calls/{second}").json()["state"] == "open"
 
 
+def test_a_key_does_not_answer_in_another_place(api: Api, act: Acting) -> None:
+    """What takes the place of a recommendation by name, and what does not name it, are two commands."""
+    request_id = api.asked()
+    first = api.answered(request_id)
+    act.decided(first, **REJECT)
+    second = api.answer(request_id, key="place", supersedes=first)
+    assert second.status_code == 201
+    with api.records_nothing():
+        again = api.answer(request_id, key="place", supersedes=first)
+        assert (again.status_code, again.json()) == (201, second.json())
+        problem(api.answer(request_id, key="place", supersedes=first + 1), 409, "idempotency-key-reused")
+        problem(api.answer(request_id, key="place"), 409, "idempotency-key-reused")
+
+
 # Races
 
 

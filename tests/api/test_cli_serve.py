@@ -168,7 +168,7 @@ def test_it_makes_the_ledger(server_url: str) -> None:
             ready = until(lambda: (answer := httpx.get(f"{server.base}/readyz")).is_success and answer)
             assert ready.json()["position"] == 0
         with serving("--database-url", url) as server:
-            assert (server.out, "applied" in server.err, "built" in server.err) == ("", False, False)
+            assert (server.out, "applied" in server.err, "built portfolio" in server.err) == ("", False, False)
 
 
 def test_without_a_worker_requests_stay_queued(database_url: str) -> None:

@@ -12,7 +12,7 @@ from api.routes.decisions import State
 from ledger.commands import recommendation as people
 from ledger.commands import request as requests
 from ledger.commands.agent import Agent
-from ledger.commands.case import AFTER, APPLY, Case, stream_of
+from ledger.commands.case import AFTER, APPLY, Case, Recommendation, stream_of
 from ledger.commands.four_eyes import FourEyes
 from ledger.commands.reasons import ReasonCodes
 from ledger.commands.recommendation import MEMBERS, Verdict
@@ -273,6 +273,20 @@ def test_a_confirmed_decision_is_what_it_would_have_been(outcome: str, confirmat
     assert (found.case.recommendation.decision is None) == (expected == "proposed")
 
 
+def on_the_old(case: Case, old: Recommendation, command: str, decision: Verdict | None) -> None:
+    """A command about a recommendation that is not the current one any more."""
+    about: dict[str, Any] = {"recommendation_id": old.id, "digest": old.digest}
+    if decision is not None:
+        people.decide(case, old.id, decision, ANSWER, ALONE, REASONS)
+    elif command == "open":
+        people.open_(case, old.id, old.digest)
+    elif command == "communicate":
+        people.communicate(case, old.id, RecommendationCommunicated(**about, channel="phone"))
+    else:
+        said = RecommendationConfirmed(**about, decision_id=1, outcome="approve")
+        people.confirm(case, old.id, said, "bob", "advisor", ALONE)
+
+
 @pytest.mark.parametrize("command", ["open", "approve", "edit", "reject", "respond", "approve of it", "communicate"])
 @pytest.mark.parametrize("after", ["rejected", "returned", "communicated"])
 def test_what_was_superseded_takes_nothing(command: str, after: str) -> None:
@@ -284,23 +298,8 @@ def test_what_was_superseded_takes_nothing(command: str, after: str) -> None:
     stale = replace(found.case, recommendation=old, superseded=frozenset())
     case = found.case
     assert case.superseded == {old.id}
-    outcomes = {
-        "open": lambda: people.open_(case, old.id, old.digest),
-        "approve of it": lambda: people.confirm(
-            case,
-            old.id,
-            RecommendationConfirmed(recommendation_id=old.id, decision_id=1, digest=old.digest, outcome="approve"),
-            "bob",
-            "advisor",
-            ALONE,
-        ),
-        "communicate": lambda: people.communicate(
-            case, old.id, RecommendationCommunicated(recommendation_id=old.id, digest=old.digest, channel="phone")
-        ),
-    }
-    decides = lambda: people.decide(case, old.id, verdict(stale, command), ANSWER, ALONE, REASONS)  # noqa: E731
     with pytest.raises(Refused) as caught:
-        outcomes.get(command, decides)()
+        on_the_old(case, old, command, verdict(stale, command) if command in MEMBERS else None)
     assert caught.value.code == "recommendation-superseded"
     assert caught.value.facts == {
         "current_recommendation_id": new.position,
@@ -309,14 +308,14 @@ def test_what_was_superseded_takes_nothing(command: str, after: str) -> None:
     }
 
 
-@pytest.mark.parametrize("kind", sorted(CATALOGUE))
+@pytest.mark.parametrize(
+    "kind", sorted(CATALOGUE.keys() - {"portfolio.requested", "recommendation.recorded", "model-call.started"})
+)
 def test_events_that_fit_nowhere_only_count(kind: str) -> None:
-    """Before a request, and after one that failed without a recommendation, each type but a request changes nothing."""
-    event = CATALOGUE[kind].model_construct(
-        recommendation_id=NOBODY, decision_id=NOBODY, outcome="approve", needs_second=False, second_rules=[]
-    )
-    if kind in {"portfolio.requested", "recommendation.recorded", "model-call.started"}:
-        return
+    """Before a request, and after one that failed without a recommendation, these types change nothing."""
+    nothing: dict[str, Any] = {"recommendation_id": NOBODY, "decision_id": NOBODY, "outcome": "approve"}
+    nothing |= {"needs_second": False, "second_rules": []}
+    event = CATALOGUE[kind].model_construct(None, **nothing)
     found = story("ask", "fail")
     before = found.case
     found.add(event)

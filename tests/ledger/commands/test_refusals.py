@@ -147,10 +147,11 @@ def test_a_call_ends_once_and_by_who_made_it() -> None:
     story.ask()
     first, second = story.call(), story.call("robot-2")
     assert requests.check_end(story.case, first.position, "robot").event == first
-    for call_id, by, name in ((first.version, "robot", "model-call-unknown"), (999, "robot", "model-call-unknown")):
-        with pytest.raises(NotFound) as caught:
-            requests.check_end(story.case, call_id, by)
-        assert code(caught) == name
+    for unknown in (first.version, 999):
+        with pytest.raises(Refused) as caught:
+            requests.check_end(story.case, unknown, "robot")
+        assert code(caught) == "model-call-unknown"
+        assert isinstance(caught.value, NotFound)
     with pytest.raises(Refused) as caught:
         requests.check_end(story.case, second.position, "robot")
     assert code(caught) == "model-call-of-another"
@@ -347,7 +348,7 @@ def test_a_declined_decision_is_over() -> None:
     with pytest.raises(Refused) as caught:
         confirmed(story, "ann", decision_id=first.position)
     assert code(caught) == "nothing-waits"
-    assert confirmed(story, "ann", decision_id=second.position)
+    assert confirmed(story, "ann").decision_id == second.position
 
 
 def test_large_amounts_wait_under_the_packaged_policy() -> None:

@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BENCH ?=
+DEMO ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +12,7 @@ CODE := schema ledger projections api tests
 PIP_TOOLS := pip-tools==7.6.2
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock run test check format bench
+.PHONY: help install lock run demo test check format bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +38,9 @@ lock: | $(BIN)/python ## pin every dependency, with hashes, in requirements.lock
 
 run: install ## the API on 127.0.0.1:8000 with an embedded PostgreSQL and a worker
 	$(BIN)/advice-ledger serve
+
+demo: install ## years of reviews on real prices, and what can be asked of them; options in DEMO="..."
+	$(BIN)/advice-ledger demo $(DEMO)
 
 test: install ## the suite, without the slow tests
 	$(BIN)/python -m pytest -n auto --dist worksteal

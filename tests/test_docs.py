@@ -11,12 +11,17 @@ import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from api.app import create_app
 from api.cli import app
 from api.cli.agents import API_KEY
-from api.settings import AppSettings
+from api.errors import PROBLEMS
+from ledger.commands.four_eyes import FourEyes
+from ledger.commands.reasons import ReasonCodes
+from ledger.commands.recommendation import MEMBERS
+from schema.events import CATALOGUE
+from tests.ledger.commands.test_case import HEADER, REFUSALS, TABLE
 
 DOCS = Path(__file__).parents[1] / "docs"
+EVENTS = (DOCS / "events.md").read_text("utf-8")
 NAME = "advice-ledger"
 
 
@@ -86,13 +91,65 @@ def test_every_variable_of_the_readme_exists() -> None:
     assert named == read
 
 
-def test_every_route_is_described() -> None:
-    """docs/http.md names each operation of the OpenAPI document by method and path."""
-    page = DOCS / "http.md"
-    if not page.exists():
-        pytest.skip("docs/http.md is not written yet")
-    text = page.read_text("utf-8")
-    paths = create_app(AppSettings("postgresql://nowhere")).openapi()["paths"]
-    routes = [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
-    assert routes
-    assert [route for route in routes if route not in text] == []
+def rows(after: str) -> list[list[str]]:
+    """The cells of the first table below a heading of docs/events.md, without its two lines of header."""
+    section = re.split(rf"^##+ {after}$", EVENTS, flags=re.MULTILINE)[1]
+    lines = re.search(r"(?:^\|.*\n)+", section, re.MULTILINE)
+    assert lines
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[0].splitlines()[2:]]
+
+
+def test_every_event_is_in_the_catalogue() -> None:
+    """In the order of the code, with the names of its sealed members; all have the version that the text says."""
+    found = {cells[0].strip("`"): set(re.findall(r"`(\w+)`", cells[3])) for cells in rows("The catalogue")}
+    assert list(found) == list(CATALOGUE)
+    assert found == {name: kind.sealed for name, kind in CATALOGUE.items()}
+    assert {kind.schema_version for kind in CATALOGUE.values()} == {1}
+
+
+# The columns of both tables of docs/events.md, as the commands of the table that the code is tested by.
+DECISIONS = [f"{outcome}{how}" for outcome in MEMBERS for how in ("", ", second")]
+AGENTS = [["start a call"], ["answer"], ["answer in its place"], ["fail"]]
+PEOPLE = [["open"], DECISIONS, ["approve of it", "decline"], ["communicate"]]
+
+
+@pytest.mark.parametrize(("heading", "columns"), [("What agents do", AGENTS), ("What people do", PEOPLE)])
+def test_the_machine_is_as_documented(heading: str, columns: list[list[str]]) -> None:
+    """Each cell names the states or the refusal that the tested table has for these commands in this state."""
+    found = {state: cells for state, *cells in rows(heading)}
+    assert list(found) == list(HEADER)
+    for state, cells in found.items():
+        for cell, commands in zip(cells, columns, strict=True):
+            assert described(cell, state) == {TABLE[command][state] for command in commands}, (state, commands)
+
+
+def described(cell: str, state: str) -> set[str]:
+    """What a cell says: the refusal in code, or the states; a dash is the state itself."""
+    if cell.startswith("`"):
+        assert cell.strip("`") in REFUSALS
+        return {cell.strip("`")}
+    return {state} if cell == "–" else {cell} if cell in HEADER else set(cell.split(", "))
+
+
+def test_every_refusal_is_named() -> None:
+    """Each conflict of a command, and each problem that one may raise, stands in docs/events.md."""
+    general = {"idempotency-key-reused", "client-conflict", "busy"}
+    refusals = {slug for slug, (status, _) in PROBLEMS.items() if status == 409} - general
+    code = "".join(path.read_text("utf-8") for path in (DOCS.parent / "ledger" / "commands").glob("*.py"))
+    raised = set(re.findall(r'(?:Refused|NotFound)\(\s*"([a-z-]+)"', code))
+    assert raised >= refusals
+    assert [name for name in sorted(raised) if f"`{name}`" not in EVENTS] == []
+
+
+def test_the_policies_are_described() -> None:
+    """Thresholds, codes and groups of the packaged policies are those of the text."""
+    policies = EVENTS.partition("## Policies")[2]
+    reasons = ReasonCodes.load().reasons.values()
+    assert [one.code for one in reasons if f"`{one.code}`" not in policies or f"`{one.group}`" not in policies] == []
+    conditions = [
+        (f"{one.amount_usd_at_least:,.0f}" if one.amount_usd_at_least else f"{one.change_at_least:.2f}")
+        for one in FourEyes.load().rules
+        if one.reason_codes is None
+    ]
+    assert conditions == ["1,000,000", "0.20"]
+    assert [text for text in conditions if text not in policies] == []

@@ -119,9 +119,8 @@ def _wait(site: Site) -> None:
     say(f"  {site.url}/docs\n")
     for name, token in site.tokens.items():
         say(f"  {name:<{width}}  {token}")
-    say(
-        f"\ncurl '{site.url}/recommendations?state=waiting' -H 'Authorization: Bearer {next(iter(site.tokens.values()))}'"
-    )
+    token = next(iter(site.tokens.values()))
+    say(f"\ncurl '{site.url}/recommendations?state=waiting' -H 'Authorization: Bearer {token}'")
     with contextlib.suppress(KeyboardInterrupt):
         site.process.wait()
         raise CannotRun("the server has ended")

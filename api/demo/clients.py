@@ -10,7 +10,7 @@ from typing import Any, Literal
 Profile = Literal["conservative", "balanced", "aggressive"]
 
 PROFILES: tuple[Profile, ...] = ("conservative", "balanced", "aggressive")
-# An even and an odd number of entries, so that each profile comes with each agent and each advisor.
+# Dealt out in turn, so that each profile comes with each agent, and both with each advisor.
 AGENTS = ("optimiser", "house")
 ADVISORS = ("advisor-north", "advisor-south")
 AMOUNTS_USD = (80_000, 150_000, 240_000, 400_000, 650_000, 900_000, 1_400_000)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from api.agents.limits import CENT, WEIGHT_UNIT, apportion
 from api.agents.policy import CASH, EXACT, ONE, ZERO
+from api.client.operations import Outcome
 from api.demo.clients import Client
 from api.demo.market import Quarter
 from ledger.commands.four_eyes import weights as weights_of
@@ -25,14 +26,15 @@ MOST_REJECTED = 0.9
 DECLINED = 0.10
 UNOPENED = 0.25
 STOCKS_EXCLUDED = 0.02
-CHANNELS = ("meeting", "phone", "video", "letter", "email", "portal")
+Channel = Literal["meeting", "phone", "video", "letter", "email", "portal"]
+CHANNELS: tuple[Channel, ...] = ("meeting", "phone", "video", "letter", "email", "portal")
 
 
 @dataclass(frozen=True)
 class Judgement:
     """A decision to be sent: its outcome, and the members that go with it."""
 
-    outcome: str
+    outcome: Outcome
     members: dict[str, Any] = field(default_factory=dict)
 
 

@@ -12,12 +12,15 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from api import tokens
 from api.database import connect, open_database
 from api.demo.clients import ADVISORS
 from projections import rebuild
 from schema.migrate import migrate
+
+Process: TypeAlias = "subprocess.Popen[bytes]"
 
 ORIGIN = "advice-ledger.example/demo"
 COMPLIANCE, AUDITOR, ADMIN = "compliance-1", "auditor-1", "admin-1"
@@ -51,8 +54,8 @@ class Site:
     url: str
     tokens: Mapping[str, str]
     folder: Path
-    process: subprocess.Popen[bytes]
-    environment: Mapping[str, str]
+    process: Process
+    environment: Mapping[str, str] | None
 
     @contextlib.contextmanager
     def worker(self, agent: str) -> Iterator[None]:
@@ -67,7 +70,7 @@ class Site:
 
 
 @contextlib.contextmanager
-def running(data_dir: Path | None, environment: Mapping[str, str]) -> Iterator[Site]:
+def running(data_dir: Path | None, environment: Mapping[str, str] | None) -> Iterator[Site]:
     """The site while the block runs. Raises DemoFailed, and what the database raises.
 
     Without `data_dir` the ledger is in a temporary folder that goes with it. `environment` is that of the processes.
@@ -80,9 +83,7 @@ def running(data_dir: Path | None, environment: Mapping[str, str]) -> Iterator[S
 
 
 @contextlib.contextmanager
-def _serving(
-    folder: Path, environment: Mapping[str, str], *options: str
-) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def _serving(folder: Path, environment: Mapping[str, str] | None, *options: str) -> Iterator[tuple[Process, str]]:
     """A server process and its address."""
     command = [*PROGRAM, "serve", "--port", "0", "--data-dir", str(folder), *options]
     with tempfile.TemporaryFile() as log:
@@ -114,7 +115,7 @@ def _tokens(url: str) -> dict[str, str]:
         return {name: tokens.create(conn, name, role) for name, role in ROLES.items()}
 
 
-def _address(process: subprocess.Popen[bytes], log: int) -> str:
+def _address(process: Process, log: int) -> str:
     deadline = time.monotonic() + START_S
     while True:
         said = os.pread(log, 1 << 16, 0).decode(errors="replace")
@@ -125,7 +126,7 @@ def _address(process: subprocess.Popen[bytes], log: int) -> str:
         time.sleep(POLL_S)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: Process) -> None:
     process.terminate()
     try:
         process.wait(STOP_S)

@@ -277,7 +277,16 @@ def test_a_key_does_not_answer_in_another_place(api: Api, act: Acting) -> None:
         again = api.answer(request_id, key="place", supersedes=first)
         assert (again.status_code, again.json()) == (201, second.json())
         problem(api.answer(request_id, key="place", supersedes=first + 1), 409, "idempotency-key-reused")
-        problem(api.answer(request_id, key="place"), 409, "idempotency-key-reused")
+
+
+def test_a_key_tells_an_answer_without_a_place_from_one_with(api: Api, act: Acting) -> None:
+    """Had it not been recorded with `supersedes`, it would be refused: so it is no repetition of the one that was."""
+    request_id = api.asked()
+    first = api.answered(request_id)
+    act.decided(first, **REJECT)
+    assert api.answer(request_id, key="placeless", supersedes=first).status_code == 201
+    with api.records_nothing():
+        problem(api.answer(request_id, key="placeless"), 409, "idempotency-key-reused")
 
 
 # Races

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from api.policies import Policies
 from api.tokens import ROLES
 from tests.api.acting import EDIT, LARGE, REJECT, RESPOND, SENSITIVE, WEIGHTS, Acting, second_tokens
-from tests.api.served import ANSWER, Api, fields, problem
+from tests.api.served import ANSWER, Api, fields, ledger_copy, problem, served
+from tests.conftest import Template
 from tests.support import connect
 
 UNKNOWN = 2**53 - 1
 ELSEWHERE = "e" * 64
+ADOPTED = "SELECT body::json->'data'->>'version' FROM events WHERE stream = 'policy-four-eyes' ORDER BY version"
 # What is sent to /recommendations/ID/…, and who may.
 WRITES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "openings": ({"digest": ELSEWHERE}, {"advisor", "compliance"}),
@@ -280,6 +284,42 @@ def test_policies_are_adopted_before_the_first_decision(fresh_api: Api) -> None:
         ).fetchall()
     expected = Policies.packaged().all
     assert found == [(policy.stream, policy.text, policy.sha256) for policy in expected]
+
+
+def test_another_policy_is_on_record_before_it_bears_on_anything(
+    server_url: str, template_database: Template, tmp_path: Path
+) -> None:
+    """Each server decides under its own policy: its text is adopted first, and its version is in the decision.
+
+    What waits under one is confirmed by who the policy in force wants, and by nobody else.
+    """
+    text = {**Policies.packaged().four_eyes.policy.text, "version": "strict", "second_roles": ["compliance"]}
+    strict = tmp_path / "four-eyes.json"
+    strict.write_bytes(orjson.dumps(text))
+    with ledger_copy(server_url, template_database) as url:
+        with served(url) as api:
+            second_tokens(api)
+            act = Acting(api)
+            at, other = act.proposed(), act.proposed()
+            act.decided(other)
+        with served(url, tokens=api.tokens, policies=Policies.of(strict)) as api:
+            act = Acting(api)
+            with act.records(2):
+                found = act.decided(at, **SENSITIVE)
+            with api.records_nothing():
+                assert "compliance" in problem(act.confirm(found, "advisor2"), 403, "wrong-role")["detail"]
+            assert act.confirm(found, "compliance").status_code == 201
+            versions = {row["recommendation_id"]: row["four_eyes_version"] for row in api.items("/decisions")}
+            assert versions == {at: "strict", other: Policies.packaged().four_eyes.version}
+            late = act.decided(act.proposed(), **SENSITIVE)
+        with served(url, tokens=api.tokens) as api:
+            act = Acting(api)
+            # The packaged text is in force again, and says who may be the second person: so it is on record again.
+            assert act.confirm(late, "advisor2").status_code == 201
+            with connect(url) as conn:
+                adopted = conn.execute(ADOPTED).fetchall()
+            packaged = Policies.packaged().four_eyes.version
+            assert [version for (version,) in adopted] == [packaged, "strict", packaged]
 
 
 # Keys

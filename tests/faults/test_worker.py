@@ -265,3 +265,18 @@ def test_a_thousand_queued_requests(fresh_api: Api, record_property: Callable[[s
     record_property("answers_per_s", round(rate))
     assert len(answers(fresh_api)) == 1000
     assert rate > LEAST_RATE
+
+
+def test_a_request_that_comes_back_is_not_held_by_its_old_claim(fresh_api: Api) -> None:
+    """A response right after the answer queues the request for anybody, though the claim for the answer is not over."""
+    row_id = fresh_api.asked()
+    with connect(fresh_api.url, "writer") as conn:
+        claim = "SELECT request_id, attempt FROM claim_requests('me', interval '1 hour', 10)"
+        assert conn.execute(claim).fetchall() == [(row_id, 1)]
+        first = fresh_api.answered(row_id)
+        digest = fresh_api.get(f"/recommendations/{first}").json()["digest"]
+        remark = {"digest": digest, "outcome": "respond", "response": "once more"}
+        assert fresh_api.call("POST", f"/recommendations/{first}/decisions", "advisor", json=remark).status_code == 201
+        assert fresh_api.get(f"/portfolio/requests/{row_id}").json()["status"] == "queued"
+        assert conn.execute(claim).fetchall() == [(row_id, 1)]
+        assert conn.execute(claim).fetchall() == []

@@ -121,6 +121,27 @@ def positive(answer: dict[str, Any]) -> dict[str, Decimal]:
     return {name: weight for name, weight in found.items() if weight}
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        # Within a class, from one thing wholly into another.
+        (
+            {"allocations": [{"asset_class": "equity", "asset": "a", "weight": "1"}]},
+            {"allocations": [{"asset_class": "equity", "asset": "b", "weight": "1"}]},
+        ),
+        # Under the name that the measure does not look at.
+        (
+            {"allocations": [{"asset": "a", "weight": "1"}]},
+            {"allocations": [{"asset": "a", "weight": "1"}], "weights": {"b": "1"}},
+        ),
+    ],
+)
+def test_no_change_hides(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Money that moves within a class, or in a second list beside the first, counts or cannot be measured."""
+    assert asked("edit", before=before, after=after) == ["large-change"]
+    assert asked("edit", before=after, after=before) == ["large-change"]
+
+
 def test_all_of_it_moves() -> None:
     """From one thing wholly into another is 1."""
     assert change({"weights": {"a": "1"}}, {"weights": {"b": "1"}}) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -95,12 +96,13 @@ class Readers:
                 group.append(self._looking.popleft())
                 names |= dict.fromkeys(group[-1][0])
             try:
-                found = dict(zip(names, await self.run(lambda conn, names=names: streams(conn, *names)), strict=True))
+                histories = await self.run(partial(_streams, list(names)))
             except LedgerError as error:
                 for _, asked in group:
                     if not asked.done():
                         asked.set_exception(error)
                 continue
+            found = dict(zip(names, histories, strict=True))
             for wanted, asked in group:
                 if not asked.done():  # whoever asked may have gone away
                     asked.set_result([found[name] for name in wanted])
@@ -133,3 +135,7 @@ class Readers:
             return await cursor.fetchone()
 
         return await self.run(work, within_s=self._patience_s)
+
+
+async def _streams(names: list[str], conn: AsyncConnection) -> list[list[Past]]:
+    return await streams(conn, *names)

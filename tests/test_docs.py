@@ -124,11 +124,11 @@ def test_the_machine_is_as_documented(heading: str, columns: list[list[str]]) ->
 
 
 def described(cell: str, state: str) -> set[str]:
-    """What a cell says: the refusal in code, or the states; a dash is the state itself."""
+    """What a cell says: the refusal in code, or the states; = is the state itself."""
     if cell.startswith("`"):
         assert cell.strip("`") in REFUSALS
         return {cell.strip("`")}
-    return {state} if cell == "–" else {cell} if cell in HEADER else set(cell.split(", "))
+    return {state} if cell == "=" else {cell} if cell in HEADER else set(cell.split(", "))
 
 
 def test_every_refusal_is_named() -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
 from uuid import UUID
 
 from api.commands.core import Core
 from api.commands.said import Said
 from ledger import store
+from ledger.commands import agent as agents
 from ledger.commands import case as cases
 from ledger.commands import recommendation as decisions
 from ledger.commands.case import Case, Recommendation
-from ledger.commands.past import Past
-from ledger.commands.recommendation import Verdict
+from ledger.commands.recommendation import Edited, Verdict
 from ledger.envelope import Actor, NewEvent, uuid7
 from ledger.store import Recorded
 from schema.events import (
@@ -52,36 +51,33 @@ class Deciding(Core):
         members = {name: value for name, value in asdict(verdict).items() if value is not None}
         members["recommendation_id"] = recommendation_id
         said = Said(actor, stream, RecommendationDecided, members, event_id, DERIVED)
-        four_eyes, reasons = self.policies.four_eyes, self.policies.reasons
 
-        async def look() -> tuple[list[list[Past]], dict[str, Any]]:
-            histories = await self.readers.streams(stream, *(policy.stream for policy in self.policies.all))
-            # Only the size of an edit is measured against what it edits.
-            needed = verdict.outcome == "edit"
-            return histories, await self._sealed(recommendation_id) if needed else {}
+        async def look() -> tuple[Case, list[NewEvent], Edited | None]:
+            case, adoptions = await self._with_policies(stream, actor)
+            # Only an edit is measured against what it edits.
+            return case, adoptions, await self._edited(case) if verdict.outcome == "edit" else None
 
-        def settle(seen: tuple[list[list[Past]], dict[str, Any]], new_id: UUID) -> list[NewEvent]:
-            (history, *adopted), original = seen
-            case = cases.fold(history)
-            event = decisions.decide(
-                case, recommendation_id, verdict, original.get("recommendation"), four_eyes, reasons
-            )
-            first = self.policies.adoptions(adopted, actor)
-            return [*first, NewEvent(new_id, stream, event, actor, case.version, _answered(case))]
+        def settle(seen: tuple[Case, list[NewEvent], Edited | None], new_id: UUID) -> list[NewEvent]:
+            case, adoptions, edited = seen
+            four_eyes, reasons = self.policies.four_eyes, self.policies.reasons
+            event = decisions.decide(case, recommendation_id, verdict, edited, four_eyes, reasons)
+            return [*adoptions, NewEvent(new_id, stream, event, actor, case.version, _answered(case))]
 
         return await self.carry_out(said, look, settle)
 
     async def confirm(
         self, actor: Actor, recommendation_id: int, event: RecommendationConfirmed, event_id: UUID | None = None
     ) -> Recorded:
-        """Records what the second person says to a decision."""
+        """Records what the second person says to a decision; the policy in force says who that may be."""
 
-        def decide(case: Case, new_id: UUID) -> list[NewEvent]:
-            said_ = decisions.confirm(case, recommendation_id, event, actor.id, actor.role, self.policies.four_eyes)
-            return [NewEvent(new_id, stream, said_, actor, case.version, _answered(case))]
+        def settle(seen: tuple[Case, list[NewEvent]], new_id: UUID) -> list[NewEvent]:
+            case, adoptions = seen
+            decisions.confirm(case, recommendation_id, event, actor.id, actor.role, self.policies.four_eyes)
+            return [*adoptions, NewEvent(new_id, stream, event, actor, case.version, _answered(case))]
 
         stream = await self._stream_of_recommendation(recommendation_id)
-        return await self._deciding(Said.event(actor, stream, event, event_id), decide)
+        said = Said.event(actor, stream, event, event_id)
+        return await self.carry_out(said, lambda: self._with_policies(stream, actor), settle)
 
     async def communicate(
         self, actor: Actor, recommendation_id: int, event: RecommendationCommunicated, event_id: UUID | None = None
@@ -113,8 +109,19 @@ class Deciding(Core):
 
         return await self.carry_out(said, look, decide)
 
-    async def _sealed(self, position: int) -> dict[str, Any]:
-        return await self.readers.run(lambda conn: store.sealed(conn, position))
+    async def _with_policies(self, stream: str, actor: Actor) -> tuple[Case, list[NewEvent]]:
+        """The case, and the texts of the policies, where they are not on record yet."""
+        names = (policy.stream for policy in self.policies.all)
+        history, *adopted = await self.readers.streams(stream, *names)
+        return cases.fold(history), self.policies.adoptions(adopted, actor)
+
+    async def _edited(self, case: Case) -> Edited | None:
+        current = case.recommendation
+        if current is None:
+            return None
+        [history] = await self.readers.streams(agents.stream_of(current.event.by))
+        sealed = await self.readers.run(lambda conn: store.sealed(conn, current.id))
+        return Edited(sealed.get("recommendation"), agents.fold(history).answer_schema)
 
     async def _stream_of_recommendation(self, recommendation_id: int) -> str:
         stream, _ = await self.locate(recommendation_id, "recommendation.recorded", "recommendation-unknown")

@@ -17,9 +17,22 @@ MAX_ALLOCATIONS = 10_000
 EXACT = Context(prec=64, traps=[Inexact, InvalidOperation, Overflow])
 
 
-def check(schema: str, answer: dict[str, Any], amount_usd: Decimal) -> None:
-    """Raises Refused `answer-off-schema`, naming the field, where the answer is not as its schema says."""
-    SCHEMAS[schema](answer, amount_usd)
+class OffSchema(Exception):
+    """The answer is not as its schema says: which field of it, and why."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+        self.reason = reason
+
+
+def check(schema: str, answer: dict[str, Any], amount_usd: Decimal, *, member: str = "recommendation") -> None:
+    """Raises Refused `answer-off-schema`, naming the field of `member`, where the answer is not as its schema says."""
+    try:
+        SCHEMAS[schema](answer, amount_usd)
+    except OffSchema as found:
+        reason = f"{found.field}: {found.reason}"
+        raise Refused("answer-off-schema", reason, field=f"{member}.{found.field}", reason=found.reason) from None
 
 
 def _anything(answer: dict[str, Any], amount_usd: Decimal) -> None:
@@ -30,12 +43,12 @@ def _allocations(answer: dict[str, Any], amount_usd: Decimal) -> None:
     """`allocations`: `weight` and `amount_usd` in each, the weights 1 in all, the amounts the amount asked about."""
     found = answer.get("allocations")
     if not isinstance(found, list) or not 0 < len(found) <= MAX_ALLOCATIONS:
-        raise _off("allocations", f"a list of 1 to {MAX_ALLOCATIONS} objects is needed")
+        raise OffSchema("allocations", f"a list of 1 to {MAX_ALLOCATIONS} objects is needed")
     weights = _sum(found, "weight")
     if weights != 1:
-        raise _off("allocations", f"the weights do not sum to 1: they sum to {weights}")
+        raise OffSchema("allocations", f"the weights do not sum to 1: they sum to {weights}")
     if _sum(found, "amount_usd") != amount_usd:
-        raise _off("allocations", "the amounts do not sum to the amount that was asked about")
+        raise OffSchema("allocations", "the amounts do not sum to the amount that was asked about")
 
 
 def _sum(found: list[Any], name: str) -> Decimal:
@@ -47,12 +60,8 @@ def _decimals(found: list[Any], name: str) -> Iterable[Decimal]:
     for number, item in enumerate(found):
         text = item.get(name) if isinstance(item, dict) else None
         if not isinstance(text, str) or not PLAIN_DECIMAL.fullmatch(text):
-            raise _off(f"allocations[{number}].{name}", 'a decimal string such as "0.2500" is needed')
+            raise OffSchema(f"allocations[{number}].{name}", 'a decimal string such as "0.2500" is needed')
         yield Decimal(text)
-
-
-def _off(field: str, reason: str) -> Refused:
-    return Refused("answer-off-schema", f"{field}: {reason}", field=f"recommendation.{field}", reason=reason)
 
 
 SCHEMAS: dict[str, Callable[[dict[str, Any], Decimal], None]] = {ANY: _anything, ALLOCATIONS: _allocations}

@@ -6,6 +6,7 @@ packaged policy is policies/four-eyes.json.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from pathlib import Path
@@ -106,18 +107,28 @@ def change(before: dict[str, Any], after: dict[str, Any]) -> Decimal | None:
 
 
 def weights(answer: dict[str, Any]) -> dict[str, Decimal] | None:
-    """Weights by name: of `allocations` (asset_class or asset, and weight) or of `weights`; None where it has none."""
+    """Weights by name: of `allocations` (asset_class, asset, weight) or of `weights`; None where nobody can tell."""
     match answer:
+        case {"allocations": _, "weights": _}:
+            return None  # two portfolios in one: neither is what is measured
         case {"allocations": [_, *_] as items} if all(isinstance(item, dict) for item in items):
-            found = [(item.get("asset_class", item.get("asset")), item.get("weight")) for item in items]
+            # A class of assets and an asset within it are different places for money.
+            found = [(_place(item.get("asset_class"), item.get("asset")), item.get("weight")) for item in items]
         case {"weights": dict(items)} if items:
             found = list(items.items())
         case _:
             return None
     by_name: dict[str, Decimal] = {}
     for name, weight in found:
-        if not isinstance(name, str) or not isinstance(weight, str) or not PLAIN_DECIMAL.fullmatch(weight):
+        if name is None or not isinstance(weight, str) or not PLAIN_DECIMAL.fullmatch(weight):
             return None
         with localcontext(EXACT):
             by_name[name] = by_name.get(name, Decimal(0)) + Decimal(weight)
     return by_name
+
+
+def _place(asset_class: object, asset: object) -> str | None:
+    names = [name for name in (asset_class, asset) if name is not None]
+    if not names or not all(isinstance(name, str) for name in names):
+        return None
+    return json.dumps(names) if len(names) == 2 else str(names[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ledger.commands import answers
 from ledger.commands.case import Case, Decision, Recommendation
 from ledger.commands.four_eyes import FourEyes
 from ledger.commands.reasons import ReasonCodes
@@ -31,6 +32,14 @@ class Verdict:
     response: str | None = None
 
 
+@dataclass(frozen=True)
+class Edited:
+    """What is edited: the answer, None where it was erased, and what the agent's answers have to look like."""
+
+    original: dict[str, Any] | None
+    answer_schema: str
+
+
 # What each outcome takes, besides digest and outcome: (needed, allowed).
 MEMBERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "approve": (frozenset(), frozenset({"rationale"})),
@@ -51,14 +60,14 @@ def decide(
     case: Case,
     recommendation_id: int,
     verdict: Verdict,
-    original: dict[str, Any] | None,
+    edited: Edited | None,
     four_eyes: FourEyes,
     reasons: ReasonCodes,
 ) -> RecommendationDecided:
-    """The decision, and whether it waits for a second person. `original`: the answer, None where it was erased.
+    """The decision, and whether it waits for a second person. `edited` is what an edit needs to know.
 
     Raises InvalidEvent for members that do not go with the outcome, as check_current does, and Refused
-    `recommendation-waiting`, `recommendation-decided`, `digest-mismatch`.
+    `recommendation-waiting`, `recommendation-decided`, `digest-mismatch`, `answer-off-schema`.
     """
     _check_members(verdict)
     group = reasons.group(verdict.reason_code, verdict.outcome)
@@ -68,6 +77,9 @@ def decide(
     if current.state != "proposed":
         raise Refused("recommendation-decided", f"this recommendation is {current.state} already", **_now(current))
     _check_digest(current, verdict.digest, current.digest)
+    original = None if edited is None else edited.original
+    if edited is not None and verdict.replacement is not None:
+        answers.check(edited.answer_schema, verdict.replacement, case.amount_usd, member="replacement")
     rules = four_eyes.rules_for(verdict.outcome, case.amount_usd, verdict.reason_code, original, verdict.replacement)
     return RecommendationDecided(
         recommendation_id=current.id,

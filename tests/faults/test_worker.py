@@ -270,6 +270,7 @@ def test_a_thousand_queued_requests(fresh_api: Api, record_property: Callable[[s
 def test_a_request_that_comes_back_is_not_held_by_its_old_claim(fresh_api: Api) -> None:
     """A response right after the answer queues the request for anybody, though the claim for the answer is not over."""
     row_id = fresh_api.asked()
+    assert fresh_api.get(f"/portfolio/requests/{row_id}").json()["status"] == "queued"
     with connect(fresh_api.url, "writer") as conn:
         claim = "SELECT request_id, attempt FROM claim_requests('me', interval '1 hour', 10)"
         assert conn.execute(claim).fetchall() == [(row_id, 1)]

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 
 HERE = Path(__file__).parent
-ROLES = ("writer", "reader", "projector", "verifier")
+ROLES = ("writer", "reader", "projector", "verifier", "sealer")
 OLDEST_SERVER = 140000
 # Any constant will do; it must differ from the other advisory lock (projections/rebuild.py).
 LOCK = 0x41_4C_0001

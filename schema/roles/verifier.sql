@@ -1,5 +1,6 @@
 -- Checks the record and the read models; changes nothing.
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT ON schema_migrations, head, events, sealed_fields, stream_clients, stream_numbers, projections TO {role};
+GRANT SELECT ON tiles, partial_tiles, checkpoints, cosignatures, checkpoint_timestamps TO {role};
 GRANT EXECUTE ON FUNCTION position_at(timestamptz) TO {role};
 GRANT EXECUTE ON FUNCTION stream_number(text, text) TO {role};

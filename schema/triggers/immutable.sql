@@ -1,4 +1,4 @@
--- What is recorded refuses update, delete and truncate, to everybody and in every session_replication_role.
+-- What is recorded, and what was signed, refuses update, delete and truncate, to everybody and in every session_replication_role.
 CREATE OR REPLACE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON events
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE OR REPLACE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON sealed_fields
@@ -13,6 +13,14 @@ CREATE OR REPLACE TRIGGER check_head BEFORE UPDATE ON head
     FOR EACH ROW EXECUTE FUNCTION check_head();
 CREATE OR REPLACE TRIGGER check_number BEFORE UPDATE ON stream_numbers
     FOR EACH ROW EXECUTE FUNCTION check_number();
+CREATE OR REPLACE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON tiles
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE OR REPLACE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON checkpoints
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE OR REPLACE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON cosignatures
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE OR REPLACE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON checkpoint_timestamps
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 ALTER TABLE events ENABLE ALWAYS TRIGGER refuse_change;
 ALTER TABLE sealed_fields ENABLE ALWAYS TRIGGER refuse_change;
@@ -21,3 +29,7 @@ ALTER TABLE stream_numbers ENABLE ALWAYS TRIGGER refuse_change;
 ALTER TABLE head ENABLE ALWAYS TRIGGER refuse_change;
 ALTER TABLE head ENABLE ALWAYS TRIGGER check_head;
 ALTER TABLE stream_numbers ENABLE ALWAYS TRIGGER check_number;
+ALTER TABLE tiles ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE checkpoints ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE cosignatures ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE checkpoint_timestamps ENABLE ALWAYS TRIGGER refuse_change;

@@ -1,0 +1,50 @@
+"""Why nothing is signed.
+
+SealRefused               the log must not be signed as the database has it; a person has to look
+├── RolledBack            the database has fewer events than were signed: an older copy was restored
+├── Rewritten             the event at the signed position is another one, or the chain after it does not link
+├── OtherLedger           the key signs for another ledger
+├── StateMissing          checkpoints were signed, and the file that says which is gone
+├── StateDamaged          the file is not what a sealer wrote
+├── StateTaken            another process uses the file
+└── TileDiffers           the database holds another tile than the events make
+KeyUnusable               the signing key cannot be read, or others can read it
+"""
+
+from __future__ import annotations
+
+
+class SealRefused(Exception):
+    """Base; the message says what was found and what to do, and holds nothing of the key."""
+
+
+class RolledBack(SealRefused):
+    """The database has fewer events than were signed."""
+
+
+class Rewritten(SealRefused):
+    """The chain in the database does not go on from what was signed."""
+
+
+class OtherLedger(SealRefused):
+    """The key signs for another ledger than this."""
+
+
+class StateMissing(SealRefused):
+    """There are checkpoints, and no file beside the key that says which was the last."""
+
+
+class StateDamaged(SealRefused):
+    """The file beside the key is not as a sealer writes it."""
+
+
+class StateTaken(SealRefused):
+    """Another process has the file beside the key, or changed it meanwhile."""
+
+
+class TileDiffers(SealRefused):
+    """A stored tile is not what the events make."""
+
+
+class KeyUnusable(Exception):
+    """The signing key cannot be used; the message says why, and holds nothing of it."""

@@ -1,0 +1,188 @@
+"""Makes the log grow with the chain, and signs it: never anything but an extension of what was signed before.
+
+The tree grows from the edge in the file beside the key (ledger/log/state.py) and from new events alone, so whatever the
+database says about the past, what is signed next extends what was signed last. What the database says about the seam
+is checked: the event at the signed position, and each link after it.
+
+Order of writing, each step of which may be the last before a crash:
+
+    1. tiles              follow from the events; written again, they are the same
+    2. the file           from here on this checkpoint is the last one signed
+    3. the checkpoint     from here on others see it; after a crash the file has it, and it is written then
+
+One leader: an advisory lock of the database, and on one machine the lock on the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+
+from ledger.log.errors import OtherLedger, Rewritten, RolledBack, StateMissing, TileDiffers
+from ledger.log.state import Signed, StateFile
+from ledger.proof.checkpoint import Checkpoint, sign_checkpoint
+from ledger.proof.merkle import leaf_hashes
+from ledger.proof.note import SigningKey
+from ledger.proof.tiles import WIDTH, Growth, Tile, grow
+
+LOCK = 0x41_4C_0003
+# So many events at most go into one checkpoint: memory and transactions stay small while a long chain is taken in.
+MOST_EVENTS = 262_144
+
+HEAD = "SELECT origin, position FROM head"
+SIGNED_EVENT = "SELECT hash FROM events WHERE position = %s"
+HASHES = "SELECT prev_hash, hash FROM events WHERE position > %s AND position <= %s ORDER BY position"
+LAST_CHECKPOINT = "SELECT coalesce(max(size), 0) FROM checkpoints"
+ADD_TILES = """
+    INSERT INTO tiles (level, number, hashes)
+    SELECT * FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)s::bytea[])
+    ON CONFLICT (level, number) DO NOTHING
+"""
+OTHER_TILES = """
+    SELECT t.level, t.number
+    FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)s::bytea[]) AS made (level, number, hashes)
+    JOIN tiles t ON t.level = made.level AND t.number = made.number
+    WHERE t.hashes <> made.hashes
+    LIMIT 1
+"""
+CLEAR_EDGE = "DELETE FROM partial_tiles"
+ADD_EDGE = """
+    INSERT INTO partial_tiles (level, number, hashes)
+    SELECT * FROM unnest(%s::smallint[], %s::bigint[], %s::bytea[])
+"""
+ADD_CHECKPOINT = "INSERT INTO checkpoints (size, note) VALUES (%s, %s) ON CONFLICT (size) DO NOTHING"
+
+Connection = psycopg.Connection[Any]
+
+
+class Sealer:
+    """Signs for one ledger. `conn` is in autocommit mode, with the role sealer; `file` is held by this process."""
+
+    def __init__(self, conn: Connection, key: SigningKey, file: StateFile) -> None:
+        self._conn = conn
+        self._key = key
+        self._file = file
+        self._signed: Signed | None = None
+
+    def lead(self) -> bool:
+        """Whether this connection seals from now on, and no other does."""
+        row = self._conn.execute("SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))", [LOCK]).fetchone()
+        return row == (True,)
+
+    def step(self, most: int = MOST_EVENTS) -> Signed | None:
+        """Takes in at most `most` new events and signs; None where there is nothing new. Raises SealRefused."""
+        signed = self._last()
+        _, position = self._head()
+        if position <= signed.size:
+            return None
+        hashes = self._hashes(signed, min(position, signed.size + most))
+        grown = grow(signed.size, signed.edge, leaf_hashes(hashes))
+        edge = edge_after(signed.edge, grown)
+        self._store(grown, edge)
+        note = sign_checkpoint(Checkpoint(self._key.verifier.name, grown.size, grown.root), self._key)
+        self._signed = Signed(grown.size, grown.root, hashes[-1], note.encode().decode(), edge)
+        self._file.write(self._signed)
+        self._publish(self._signed)
+        return self._signed
+
+    def _last(self) -> Signed:
+        """What was signed last, once it is known that the database goes on from there. Raises SealRefused."""
+        origin, position = self._head()
+        if origin != self._key.verifier.name:
+            raise OtherLedger(f"the key signs for {self._key.verifier.name}, and this ledger is {origin}")
+        if self._signed is None:
+            self._signed = self._first_look()
+        signed = self._signed
+        if position < signed.size:
+            raise RolledBack(
+                f"the database has {position} events, and a checkpoint over {signed.size} was signed: an older copy was"
+                " restored. Restore one that has them (docs/log.md, Restoring)"
+            )
+        if signed.size:
+            row = self._conn.execute(SIGNED_EVENT, [signed.size]).fetchone()
+            if row is None or bytes(row[0]) != signed.event:
+                raise Rewritten(
+                    f"the event at position {signed.size} is not the one that was signed: the chain was rewritten or"
+                    " another copy was restored and written on (docs/log.md, Restoring)"
+                )
+        return signed
+
+    def _first_look(self) -> Signed:
+        found = self._file.read()
+        (published,) = self._conn.execute(LAST_CHECKPOINT).fetchone() or (0,)
+        if found is None and published:
+            raise StateMissing(
+                f"checkpoints up to size {published} were signed, and {self._file.path} is not there: put it back, or"
+                " adopt a checkpoint that you trust (docs/log.md, Restoring)"
+            )
+        if found is not None and published > found.size:
+            raise StateMissing(
+                f"a checkpoint over {published} events was signed, and {self._file.path} knows of {found.size}: put the"
+                " newest one back, or adopt a checkpoint that you trust (docs/log.md, Restoring)"
+            )
+        if found is not None and published < found.size:
+            self._publish(found)  # the step before this one crashed after signing
+        return found or Signed()
+
+    def _head(self) -> tuple[str, int]:
+        row = self._conn.execute(HEAD).fetchone()
+        assert row is not None, "a ledger has a head"
+        return str(row[0]), int(row[1])
+
+    def _hashes(self, signed: Signed, upto: int) -> list[bytes]:
+        """The hashes of the new events, each linked to the one before. Raises Rewritten."""
+        with self._conn.cursor(binary=True) as cursor:
+            rows = cursor.execute(HASHES, [signed.size, upto]).fetchall()
+        if len(rows) != upto - signed.size:
+            raise Rewritten(f"there are {len(rows)} events from position {signed.size + 1} to {upto}")
+        before = signed.event
+        hashes = []
+        for position, (prev_hash, found) in enumerate(rows, signed.size + 1):
+            if before and prev_hash != before:
+                raise Rewritten(f"the event at position {position} does not follow the one before it")
+            before = bytes(found)
+            hashes.append(before)
+        return hashes
+
+    def _store(self, grown: Growth, edge: dict[int, bytes]) -> None:
+        """Step 1. Raises TileDiffers."""
+        full = [(tile, content) for tile, content in grown.tiles if tile.width == WIDTH]
+        given = {
+            "levels": [tile.level for tile, _ in full],
+            "numbers": [tile.index for tile, _ in full],
+            "hashes": [content for _, content in full],
+        }
+        levels = [level for level in sorted(edge) if level]
+        numbers = [(grown.size >> (8 * level)) // WIDTH for level in levels]
+        with self._conn.transaction():
+            if self._conn.execute(ADD_TILES, given, binary=True).rowcount < len(full):
+                other = self._conn.execute(OTHER_TILES, given).fetchone()
+                if other is not None:
+                    tile = Tile(int(other[0]), int(other[1]))
+                    raise TileDiffers(f"the database holds another {tile.path} than its events make")
+            self._conn.execute(CLEAR_EDGE)
+            if levels:
+                self._conn.execute(ADD_EDGE, [levels, numbers, [edge[level] for level in levels]])
+
+    def _publish(self, signed: Signed) -> None:
+        """Step 3."""
+        self._conn.execute(ADD_CHECKPOINT, [signed.size, signed.note])
+
+
+def edge_after(edge: dict[int, bytes], grown: Growth) -> dict[int, bytes]:
+    """The partial tile of each level after growing."""
+    found = dict(edge)
+    for tile, content in grown.tiles:
+        if tile.width == WIDTH:
+            found.pop(tile.level, None)
+        else:
+            found[tile.level] = content
+    return found
+
+
+def resigned(signed: Signed, key: SigningKey, origin: str) -> Signed:
+    """The same tree, signed by another key: after a rotation."""
+    note = sign_checkpoint(Checkpoint(origin, signed.size, signed.root), key)
+    return replace(signed, note=note.encode().decode())

@@ -1,0 +1,5 @@
+-- Makes the Merkle log. It signs with a key that the database never sees.
+GRANT USAGE ON SCHEMA {schema} TO {role};
+GRANT SELECT ON head, events TO {role};
+GRANT SELECT, INSERT ON tiles, checkpoints, cosignatures, checkpoint_timestamps TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON partial_tiles TO {role};

@@ -10,15 +10,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from api import errors, gate
+from api import errors, gate, waiting
 from api.auth import Tokens
 from api.openapi import Documented
 from api.readers import STATEMENT_TIMEOUT_S, Readers
-from api.routes import agents, decisions, health, model_calls, portfolio, recommendations, reports, schemas, traces
+from api.routes import agents, decisions, health, log, model_calls, portfolio, recommendations, reports, schemas, traces
 from api.service import Ledger
 from api.settings import AppSettings
 from api.worker import Worker
 from ledger.database import conninfo
+from ledger.log.thread import SealerThread
 from ledger.writer import Writer
 from projections.projector import Projector
 
@@ -52,8 +53,9 @@ def create_app(settings: AppSettings) -> FastAPI:
     )
     app.state.registry = CollectorRegistry()
     errors.install(app)
+    waiting.install(app)
     gate.install(app, app.state.registry, most_bytes=MAX_REQUEST_BYTES)
-    for module in (portfolio, recommendations, decisions, model_calls, agents, reports, traces, schemas, health):
+    for module in (portfolio, recommendations, decisions, model_calls, agents, reports, traces, log, schemas, health):
         app.include_router(module.router)
     return app
 
@@ -96,6 +98,14 @@ async def _open(app: FastAPI, settings: AppSettings, stack: AsyncExitStack) -> N
     stack.push_async_callback(asyncio.to_thread, projector.stop)
     ledger = Ledger(writer, readers, Tokens(readers), settings.patience_s, settings.policies)
     app.state.ledger = ledger
+    app.state.coverage = waiting.Coverage(readers)
+    stack.push_async_callback(app.state.coverage.close)
+    app.state.sealer = None
+    if settings.signing is not None:
+        app.state.sealer = SealerThread(settings.database_url, settings.signing, schema=settings.schema_name)
+        app.state.sealer.start()
+        stack.push_async_callback(asyncio.to_thread, app.state.sealer.stop)
+    app.state.checkpoints = health.Checkpoints(app.state.registry)
     app.state.orphans = health.Orphans(app.state.registry, settings.orphan_after_s)
     if settings.run_worker:
         worker = Worker(ledger, settings.make_agent(), connection("writer", "worker"))

@@ -41,6 +41,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "model-call-unknown": (404, "Not found"),
     "decision-unknown": (404, "Not found"),
     "event-type-unknown": (404, "Not found"),
+    "not-covered": (404, "Not signed yet"),
     "method-not-allowed": (405, "Method not allowed"),
     "request-finished": (409, "Conflict"),
     "request-failed": (409, "Conflict"),
@@ -103,6 +104,7 @@ class Problem(BaseModel):
     current_recommendation_id: int | None = None
     current_digest: str | None = None
     state: str | None = None
+    size: int | None = None
 
 
 class ApiError(Exception):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from api.agents.builtin import BuiltinAgent
 from api.agents.protocol import Agent
 from api.policies import Policies
+from ledger.log.thread import Signing
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class AppSettings:
     policies: Policies = field(default_factory=Policies.packaged)
     # A model call that is open for so long is an orphan.
     orphan_after_s: float = 300.0
+    # What this process signs the log with; None where another does, or nobody.
+    signing: Signing | None = None
     # Connections for reads.
     readers: int = 8
     # How long a read waits for its projection, and a write for the database.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 
 from ledger.copy_out import Connection, columns, copy_rows, event, number, stream_end, text
 from ledger.proof.findings import ChainReport, Head, Row
+from ledger.proof.held import Held, Note, Roots
 from ledger.proof.streams import OddVersion
 from ledger.proof.verify import ChainVerifier
 
@@ -18,6 +20,16 @@ EVENTS, STREAMS, ODD_VERSIONS, STRAYS, HEAD, SESSION = (
     for name in ("events", "streams", "odd_versions", "strays", "head", "session")
 )
 NUMBERS = "SELECT category, last FROM stream_numbers ORDER BY category LIMIT 10000"
+# The newest checkpoint; and of the newest thousand the newest that so many witnesses cosigned, with what they signed.
+NEWEST = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1"
+COSIGNED = """
+    SELECT c.note || string_agg(s.line, '' ORDER BY s.witness)
+    FROM (SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1000) c
+    JOIN cosignatures s ON s.size = c.size
+    GROUP BY c.size, c.note
+    HAVING count(*) >= %s
+    ORDER BY c.size DESC LIMIT 1
+"""
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 BY_INDEX = {"by_index": "on", "by_table": "off"}
 BY_TABLE = {"by_index": "off", "by_table": "on"}
@@ -28,47 +40,81 @@ STRIDE = 10_000
 CLIENT_MEMBER = b'"client_id":'
 
 
-def verify_chain(conn: Connection, *, on_progress: Callable[[int, int], None] | None = None) -> ChainReport:
+def verify_chain(
+    conn: Connection, *, on_progress: Callable[[int, int], None] | None = None, held: Held | None = None
+) -> ChainReport:
     """Checks the whole ledger on the search_path of `conn`, in one snapshot and in flat memory.
 
     `conn` is not in a transaction, and may read what ledger_verifier may. `on_progress` is told how many events are
-    checked and how many there are. What is wrong is in the report. Raises psycopg.Error: the ledger cannot be read.
+    checked and how many there are. With `held`, also against these checkpoints and the ledger's own (step 10). What is
+    wrong is in the report. Raises psycopg.Error: the ledger cannot be read.
     """
     with conn.transaction():
         conn.execute(SNAPSHOT)
         conn.execute(SESSION, BY_INDEX)
-        head = _head(conn)
+        head = read_head(conn)
         total = 0 if head is None else head.position
 
         def tell(done: int) -> None:
             if on_progress is not None:
                 on_progress(done, max(done, total))
 
+        if held is not None:
+            _add_published(conn, held)
+        roots = Roots(()) if held is None else held.roots()
         verifier = ChainVerifier(head)
-        verifier.feed(_events(conn, verifier, tell))
-        verifier.finish()
-        numbers = {str(category): int(last) for category, last in conn.execute(NUMBERS)}
-        contiguous = verifier.check_streams(map(stream_end, copy_rows(conn, STREAMS)), numbers)
-        verifier.check_strays(number(*columns(row)) for row in copy_rows(conn, STRAYS))
-        if not contiguous:
-            conn.execute(SESSION, BY_TABLE)
-            verifier.report_versions(_odd_versions(conn))
+        verifier.feed(_events(conn, verifier, roots, tell))
+        finish(conn, verifier)
     report = verifier.report()
+    if held is not None:
+        covered = held.compare(roots, report.origin, report.last_position, verifier.findings)
+        report = replace(verifier.report(), covered=covered)
     tell(report.events)
     return report
 
 
-def _head(conn: Connection) -> Head | None:
+def finish(conn: Connection, verifier: ChainVerifier) -> None:
+    """Steps 6, 8 and 9, once all events were fed; in the same snapshot, with the settings of BY_INDEX."""
+    verifier.finish()
+    numbers = {str(category): int(last) for category, last in conn.execute(NUMBERS)}
+    contiguous = verifier.check_streams(map(stream_end, copy_rows(conn, STREAMS)), numbers)
+    verifier.check_strays(number(*columns(row)) for row in copy_rows(conn, STRAYS))
+    if not contiguous:
+        conn.execute(SESSION, BY_TABLE)
+        verifier.report_versions(_odd_versions(conn))
+
+
+def read_head(conn: Connection) -> Head | None:
     """The head, if there is exactly one and it says everything."""
     rows = conn.execute(HEAD).fetchall()
     return Head(*rows[0]) if len(rows) == 1 and None not in rows[0] else None
 
 
-def _events(conn: Connection, verifier: ChainVerifier, tell: Callable[[int], None]) -> Iterator[Row]:
-    """The events for the verifier; and once it has seen one, whether the index of clients has the sealed client_id."""
-    for done, data in enumerate(copy_rows(conn, EVENTS)):
+def _add_published(conn: Connection, held: Held) -> None:
+    """The checkpoints that the database has: the newest that enough witnesses may have cosigned, and the newest."""
+    needed = held.trusted.needed
+    cosigned = conn.execute(COSIGNED, [max(1, needed)]).fetchone() or ("",)
+    if cosigned[0]:
+        held.add(Note("the newest cosigned checkpoint of the database", cosigned[0].encode(), False, needed))
+    elif needed:
+        held.lacks_witnesses()
+    for (note,) in conn.execute(NEWEST).fetchall():
+        if not cosigned[0].startswith(note):
+            held.add(Note("the newest checkpoint of the database", note.encode(), held=False))
+
+
+def _events(conn: Connection, verifier: ChainVerifier, roots: Roots, tell: Callable[[int], None]) -> Iterator[Row]:
+    """The events for the verifier and for the tree."""
+    for done, row in enumerate(checked_clients(verifier, copy_rows(conn, EVENTS))):
         if done % STRIDE == 0:
             tell(done)
+        roots.add(row[0], row[7])
+        yield row
+
+
+def checked_clients(verifier: ChainVerifier, rows: Iterable[bytes]) -> Iterator[Row]:
+    """Rows of verify_events.sql; and once the verifier took one, whether the index of clients has its client_id."""
+    for data in rows:
         row, client = event(data)
         yield row
         fields = row[10]

@@ -18,16 +18,19 @@ from schema.fields import (
     ClientId,
     Code,
     Constraints,
+    Count,
     Digest,
     FreeText,
     JsonObject,
     Money,
     Name,
+    NoteSignature,
     Objectives,
     Position,
     Rationale,
     RiskProfile,
     Sealed,
+    VerifierKeyText,
 )
 
 # Whoever needs an event takes it from here; where it is written down is this package's business.
@@ -40,6 +43,7 @@ __all__ = [
     "CallResult",
     "CallStart",
     "Event",
+    "LogKeyRotated",
     "ModelCallCompleted",
     "ModelCallFailed",
     "ModelCallStarted",
@@ -219,6 +223,40 @@ class PolicyAdopted(Event):
     policy: JsonObject
 
 
+class LogKeyRotated(Event):
+    """The log is signed by another key from here on, as both keys say. In the stream `policy-log-key`.
+
+    Statement and signatures are those of a signed note (docs/log.md, Changing the key).
+    """
+
+    type = "log-key.rotated"
+    schema_version = 1
+
+    old: VerifierKeyText
+    new: VerifierKeyText
+    statement: Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
+    old_signature: NoteSignature
+    new_signature: NoteSignature
+
+
+class VerificationRecorded(Event):
+    """This program checked its own chain: what it covered and found. In the stream `verification-YYYY-MM-DD`."""
+
+    type = "verification.recorded"
+    schema_version = 1
+
+    first_position: Position
+    last_position: Position
+    # The newest checkpoint whose root the events have; 0 where there is none.
+    checkpoint_size: Count
+    result: Literal["good", "bad"]
+    # Of a bad one: the name of what is wrong, and where; 0 for what is in no event.
+    finding: Code | None = None
+    first_bad_position: Count | None = None
+    duration_s: Count
+    events_per_s: Count
+
+
 CATALOGUE: dict[str, type[Event]] = {
     kind.type: kind
     for kind in (
@@ -237,5 +275,7 @@ CATALOGUE: dict[str, type[Event]] = {
         AgentSuspended,
         AgentResumed,
         PolicyAdopted,
+        LogKeyRotated,
+        VerificationRecorded,
     )
 }

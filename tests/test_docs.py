@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from api.cli import app
 from api.cli.agents import API_KEY
+from api.cli.keys import SIGNING_KEY
 from api.errors import PROBLEMS
 from ledger.commands.four_eyes import FourEyes
 from ledger.commands.reasons import ReasonCodes
@@ -57,7 +58,7 @@ def test_every_option_is_described(
     full: str, group: TyperGroup | None, options: list[str], variables: list[str]
 ) -> None:
     """Each option of a command stands in its section, in code, and no option stands there that it does not take."""
-    described = set(re.findall(r"`(--[a-z-]+)", sections()[full]))
+    described = set(re.findall(r"`(--?[a-z][a-z-]*)", sections()[full]))
     assert described == set(options) - {"--help"}
     page = (DOCS / "cli.md").read_text("utf-8")
     assert [name for name in variables if f"`{name}`" not in page] == []
@@ -85,7 +86,7 @@ def helped(parameter: Any) -> bool:
 
 def test_every_variable_of_the_readme_exists() -> None:
     """The environment variables that the documents name are those that the program reads: one has no option."""
-    read = {API_KEY, *(name for *_, variables in COMMANDS for name in variables)}
+    read = {API_KEY, SIGNING_KEY, *(name for *_, variables in COMMANDS for name in variables)}
     pages = [*DOCS.rglob("*.md"), DOCS.parent / "README.md"]
     named = {name for page in pages for name in re.findall(r"ADVICE_LEDGER_\w+", page.read_text("utf-8"))}
     assert named == read

@@ -10,6 +10,10 @@ Each command is a function whose signature and docstring are its interface and i
     replay     ask the recorded agent again         cli/replay.py
     verify     recompute the chain                  cli/verify.py
     tokens     who may call                         cli/tokens.py
+    seal       sign what is recorded                cli/seal.py
+    keys       what the log is signed with          cli/keys.py
+    export     evidence for others                  cli/export.py
+    witness    cosign the logs of others            cli/witness.py
     demo       years of reviews on real prices      cli/demo.py
 """
 
@@ -24,7 +28,7 @@ from typing import Annotated
 import typer
 import typer.main
 
-from api.cli import demo, orphans, replay, schema, serve, status, tokens, verify
+from api.cli import demo, export, keys, orphans, replay, schema, seal, serve, status, tokens, verify, witness
 from api.cli.common import COULD_NOT_RUN, Commands, say
 
 NAME = "advice-ledger"
@@ -39,10 +43,14 @@ for _command in (
     orphans.orphans,
     replay.replay,
     verify.verify,
+    seal.seal,
+    export.export,
     demo.demo,
 ):
     app.command()(_command)
 app.add_typer(tokens.app, name="tokens")
+app.add_typer(keys.app, name="keys")
+app.add_typer(witness.app, name="witness")
 
 
 def _show_version(wanted: bool) -> None:

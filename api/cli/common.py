@@ -21,6 +21,7 @@ from api.database import DatabaseError, one_line, open_database
 from api.embedded import EmbeddedError
 from api.tokens import TokenError
 from ledger.errors import LedgerError
+from ledger.log.errors import KeyUnusable, SealRefused
 from projections.engine import UnknownProjection
 from projections.rebuild import RebuildFailed
 from schema.migrate import MigrationError
@@ -60,7 +61,17 @@ class CannotRun(Exception):
 
 
 # Their messages are for whoever runs the command.
-EXPECTED = (CannotRun, DatabaseError, EmbeddedError, LedgerError, MigrationError, RebuildFailed, TokenError)
+EXPECTED = (
+    CannotRun,
+    DatabaseError,
+    EmbeddedError,
+    KeyUnusable,
+    LedgerError,
+    MigrationError,
+    RebuildFailed,
+    SealRefused,
+    TokenError,
+)
 
 
 class Commands(typer.core.TyperGroup):
@@ -98,15 +109,19 @@ def opened(
     supervise: bool = False,
 ) -> Iterator[str]:
     """The URL of the chosen database while the block runs; see open_database. An option beats a variable."""
-    given = [name for name in ("database_url", "data_dir") if _on_command_line(ctx, name)]
-    if len(given) == 2:
-        raise CannotRun("--database-url and --data-dir exclude each other: give one of them")
-    if given == ["data_dir"] or database_url is None:
-        database_url = None
-    else:
-        data_dir = None
+    database_url, data_dir = chosen(ctx, database_url, data_dir)
     with open_database(database_url, data_dir, make=make, supervise=supervise) as url:
         yield url
+
+
+def chosen(ctx: typer.Context, database_url: str | None, data_dir: Path | None) -> tuple[str | None, Path | None]:
+    """The URL or the folder that options and environment mean; neither for the user's own folder. Raises CannotRun."""
+    on_line = [name for name in ("database_url", "data_dir") if given(ctx, name)]
+    if len(on_line) == 2:
+        raise CannotRun("--database-url and --data-dir exclude each other: give one of them")
+    if on_line == ["data_dir"] or database_url is None:
+        return None, data_dir
+    return database_url, None
 
 
 def say(text: str) -> None:
@@ -165,6 +180,7 @@ def progress() -> Iterator[OnProgress]:
         yield show
 
 
-def _on_command_line(ctx: typer.Context, name: str) -> bool:
+def given(ctx: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line, and not only in the environment."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"

@@ -19,17 +19,22 @@ import typer
 from api import tokens
 from api.cli import agents
 from api.cli.common import CannotRun, DatabaseUrl, DataDir, note, opened, progress, say
+from api.cli.keys import NOTHING_SIGNED, KeyFile, KeyState, Place, origin_of, place
 from api.cli.orphans import AFTER_S, MOST_S
 from api.cli.schema import bring_up, check_ready
+from api.cli.seal import SealEvents, SealEvery
 from api.database import Connection, RoleDenied, connect
 from api.policies import Policies
 from ledger.commands.policy import BadPolicy
+from ledger.log import keys
+from ledger.log.thread import EVENTS, EVERY_S, Signing
 from schema.migrate import NotPermitted
 
 if TYPE_CHECKING:
     from api.settings import AppSettings
 
 GRACE_S = 10
+ANY_CHECKPOINT = "SELECT EXISTS (SELECT FROM checkpoints)"
 NEXT_REQUEST = "SELECT coalesce(max(last), 0) + 1 FROM stream_numbers WHERE category = 'request-'"
 
 Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Listen here; 0.0.0.0 or :: is every address.")]
@@ -102,6 +107,10 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     four_eyes_policy: FourEyes = None,
     reason_codes: ReasonCodes = None,
     orphan_after: OrphanAfter = AFTER_S,
+    key: KeyFile = None,
+    key_state: KeyState = None,
+    seal_every: SealEvery = EVERY_S,
+    seal_events: SealEvents = EVENTS,
     access_log: AccessLog = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
@@ -119,15 +128,41 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     asked = agents.make(agent, agent_url, agent_model, agent_until) if worker else None
     if asked is not None:
         settings = partial(settings, make_agent=lambda: asked)
+    where = place(ctx, key, key_state, database_url, data_dir)
     with bound(host, port) as listener:
         base = f"http://{_in_url(host)}:{listener.getsockname()[1]}"
         with opened(ctx, database_url, data_dir, make=True, supervise=True) as url:
             prepare(url)
+            signing = signing_with(where, url, seal_every, seal_events, own=key is None)
             welcome(url, base, local=is_loopback(listener))
+            if signing is None:
+                note(NOTHING_SIGNED)
             if asked is not None:
                 note(f"requests are answered by {asked.name} {asked.version}")
-            run(settings(url), listener, access_log=access_log, on_start=lambda: note(f"serving on {base}"))
+            run(
+                settings(url, signing=signing),
+                listener,
+                access_log=access_log,
+                on_start=lambda: note(f"serving on {base}"),
+            )
     note("stopped")
+
+
+def signing_with(where: Place | None, url: str, every_s: float, events: int, *, own: bool) -> Signing | None:
+    """What to sign with; None where there is no key. Beside our `own` database one is made, unless it had one before.
+
+    Raises KeyUnusable for a key that was given and cannot be used.
+    """
+    if where is None:
+        return None
+    if own and where.path is not None and not where.path.exists():
+        with connect(url, "reader") as conn:
+            if where.state.exists() or conn.execute(ANY_CHECKPOINT).fetchone() == (True,):
+                note(f"checkpoints were signed with {where.path}, which is gone: put it back")
+                return None
+            made = keys.generate(origin_of(conn), where.path)
+        note(f"made {where.path}, which signs the log; give those who verify it: {made.verifier.text}")
+    return Signing(where.key(), where.state, every_s, events)
 
 
 def read_policies(four_eyes: Path | None, reason_codes: Path | None) -> Policies:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from api.cli.common import (
     FOUND_WRONG,
     AsJson,
+    CannotRun,
     DatabaseUrl,
     DataDir,
     OnProgress,
@@ -20,11 +22,16 @@ from api.cli.common import (
 )
 from api.database import Connection, connect
 from ledger.proof.findings import MOST_FINDINGS, STEPS, ChainReport, Finding
+from ledger.proof.held import Held, Note
+from ledger.proof.trust import Unusable, read_note, trust
 from projections.compare import ProjectionCheck, check
 from projections.engine import PROJECTIONS
 
 # Follows the steps of the chain, which have the numbers of docs/format.md, section 5.
 PROJECTIONS_STEP = len(STEPS) + 1
+# The step that takes checkpoints and keys.
+CHECKPOINTS_STEP = len(STEPS)
+NOT_CHECKED = "not checked, give --key and --since"
 PROJECTIONS_HOLD = "each read model holds what folding the chain gives"
 
 WithProjections = Annotated[
@@ -37,6 +44,35 @@ MaxFindings = Annotated[
         max=MOST_FINDINGS,
         metavar="NUMBER",
         help=f"Show so many findings, and so many differing rows of each read model; at most {MOST_FINDINGS}.",
+    ),
+]
+
+Since = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE",
+        show_default=False,
+        help="A checkpoint that was kept elsewhere: the ledger must still have its events. May be given repeatedly.",
+    ),
+]
+Key = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY|FILE", show_default=False, help="A verifier key of the log that is trusted. Repeatedly, too."
+    ),
+]
+Witness = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY|FILE", show_default=False, help="A witness that must have cosigned a checkpoint. Repeatedly, too."
+    ),
+]
+Policy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        show_default=False,
+        help="JSON: log and witnesses, lists of keys, and witnesses_needed, a number.",
     ),
 ]
 
@@ -54,9 +90,13 @@ class Result:
         return self.chain.ok and all(map(holds, self.read_models))
 
 
-def verify(
+def verify(  # noqa: PLR0913, PLR0917 - each option is an argument
     ctx: typer.Context,
     projections: WithProjections = False,
+    since: Since = None,
+    key: Key = None,
+    witness: Witness = None,
+    policy: Policy = None,
     max_findings: MaxFindings = 20,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
@@ -64,12 +104,14 @@ def verify(
 ) -> None:
     """Recompute the whole chain and say what is wrong.
 
-    Every hash and commitment is computed again from the rows; what does not hold is named, with its position. Reads
-    the database in one snapshot, as the role verifier, while others go on writing. Exit code 1 when something does not
+    Every hash and commitment is computed again from the rows; what does not hold is named, with its position. With a
+    key and a checkpoint that was kept elsewhere, also whether this is still the history that was signed. Reads the
+    database in one snapshot, as the role verifier, while others go on writing. Exit code 1 when something does not
     hold.
     """
+    held = _held(since or (), key or (), witness or (), policy)
     with opened(ctx, database_url, data_dir) as url, connect(url, "verifier") as conn, progress() as on_progress:
-        result = _check(conn, on_progress, projections=projections, most=max_findings)
+        result = _check(conn, on_progress, held, projections=projections, most=max_findings)
     if as_json:
         say_json(_as_json(result, max_findings))
     else:
@@ -83,10 +125,23 @@ def holds(found: ProjectionCheck) -> bool:
     return found.error is None and not found.differences
 
 
-def _check(conn: Connection, on_progress: OnProgress, *, projections: bool, most: int) -> Result:
+def _held(since: Sequence[str], key: Sequence[str], witness: Sequence[str], policy: str | None) -> Held | None:
+    """The checkpoints to compare with, None where nothing was given. Raises CannotRun."""
+    if not (since or key or witness or policy):
+        return None
+    try:
+        trusted = trust(key, witness, policy)
+        if not trusted.log:
+            raise CannotRun("a checkpoint says something only by a key that you trust: give the log's with --key")
+        return Held(trusted, [Note(name, read_note(name)) for name in since])
+    except Unusable as error:
+        raise CannotRun(str(error)) from error
+
+
+def _check(conn: Connection, on_progress: OnProgress, held: Held | None, *, projections: bool, most: int) -> Result:
     from ledger.verify import verify_chain  # noqa: PLC0415 - the other commands need none of the proof code
 
-    chain = verify_chain(conn, on_progress=lambda done, in_all: on_progress("events", done, in_all))
+    chain = verify_chain(conn, on_progress=lambda done, in_all: on_progress("events", done, in_all), held=held)
     checked: list[ProjectionCheck] = []
     for read_model in PROJECTIONS if projections else ():
         on_progress("read models", len(checked), len(PROJECTIONS))
@@ -128,7 +183,7 @@ def _as_json(result: Result, most: int) -> dict[str, Any]:
         ],
         "more_findings": _more(chain, most),
         "read_models": result.read_models,
-        "covered_by_checkpoint": None,
+        "covered_by_checkpoint": chain.covered,
         "not_proven": chain.not_proven,
     }
 
@@ -138,7 +193,8 @@ def _show(result: Result, most: int) -> None:
     say(f"ledger {chain.origin or '(without a head)'}")
     for number, promise in STEPS.items():
         wrong = [found for found in chain.findings if found.step == number]
-        say(f"{number:>3}. {promise}: {_verdict(len(wrong))}")
+        skipped = number == CHECKPOINTS_STEP and chain.covered is None
+        say(f"{number:>3}. {promise}: {NOT_CHECKED if skipped else _verdict(len(wrong))}")
         for found in [found for found in chain.findings[:most] if found.step == number]:
             say(f"       {_finding(found)}")
     if result.read_models:
@@ -183,6 +239,9 @@ def _summarise(result: Result) -> None:
     else:
         say(f"{chain.events} events")
     say(f"{chain.opened} sealed values open to their commitments, {chain.erased} are erased")
+    if chain.covered is not None:
+        held, signed = chain.covered.held, chain.covered.signed
+        say(f"a checkpoint that someone else holds covers {held} events, one that the log's key signed {signed}")
     say(f"not proven: {chain.not_proven}")
     if result.ok:
         say("verified: all of the above holds")

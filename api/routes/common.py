@@ -143,6 +143,14 @@ RECORDED_HEADERS: dict[str, Any] = {
         "description": "Its hash.",
         "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
     },
+    "Preference-Applied": {
+        "description": "`wait`, where the caller sent `Prefer: wait` and a checkpoint covers it.",
+        "schema": {"type": "string"},
+    },
+    "Ledger-Checkpoint-Size": {
+        "description": "That checkpoint's size.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
 }
 
 

@@ -13,13 +13,21 @@ from pydantic import BaseModel
 
 from api.service import Ledger
 from ledger.errors import Unavailable
+from ledger.log.thread import SealerThread, Status
 from ledger.store import AsyncConnection
 
 router = APIRouter(tags=["operation"])
 
+NOT_SIGNING = "this process signs nothing, as it has no key: give serve one with --key (docs/log.md)"
+
 STATE = """
-    SELECT h.origin, h.position, encode(h.hash, 'hex'), p.name, p.position, p.error
-    FROM head h LEFT JOIN projections p ON true
+    SELECT h.origin, h.position, encode(h.hash, 'hex'), c.size, c.age_s, p.name, p.position, p.error
+    FROM head h
+    LEFT JOIN (
+        SELECT size, extract(epoch FROM clock_timestamp() - created_at)::float AS age_s
+        FROM checkpoints ORDER BY size DESC LIMIT 1
+    ) c ON true
+    LEFT JOIN projections p ON true
     ORDER BY p.name
 """
 
@@ -54,6 +62,35 @@ class Orphans:
             gauge.set(value)
 
 
+CHECKPOINT = """
+    SELECT coalesce(c.size, 0), extract(epoch FROM clock_timestamp() - c.created_at), h.position - coalesce(c.size, 0)
+    FROM head h LEFT JOIN (SELECT size, created_at FROM checkpoints ORDER BY size DESC LIMIT 1) c ON true
+"""
+
+
+class Checkpoints:
+    """What is signed, looked up when somebody asks for the metrics."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        name = "advice_ledger_checkpoint"
+        self._size = Gauge(f"{name}_size", "Events that the newest checkpoint covers", registry=registry)
+        self._age = Gauge(f"{name}_age_seconds", "Age of the newest checkpoint", registry=registry)
+        self._waiting = Gauge(f"{name}_events_not_covered", "Events that no checkpoint covers", registry=registry)
+        self._refused = Gauge(
+            "advice_ledger_sealing_refused", "1 once this process refused to sign; /readyz says why", registry=registry
+        )
+
+    async def look(self, ledger: Ledger, sealer: SealerThread | None) -> None:
+        """As Orphans.look()."""
+        try:
+            row = await ledger.readers.fetch_one(CHECKPOINT, [])
+        except Unavailable:
+            row = None
+        for gauge, value in zip((self._size, self._age, self._waiting), row or (nan,) * 3, strict=True):
+            gauge.set(nan if value is None else value)
+        self._refused.set(sealer is not None and sealer.status.state == "refused")
+
+
 class Alive(BaseModel):
     """The process answers."""
 
@@ -69,6 +106,18 @@ class ProjectionState(BaseModel):
     error: str | None
 
 
+class CheckpointState(BaseModel):
+    """What is signed: the newest checkpoint's size and age, and what this process has to do with it.
+
+    `error` says why nothing is signed, or not by this process.
+    """
+
+    size: int
+    age_s: float | None
+    signer: Literal["none", "starting", "leads", "follows", "troubled", "refused", "stopped"]
+    error: str | None
+
+
 class Readiness(BaseModel):
     """Whether this process can record and answer."""
 
@@ -78,6 +127,7 @@ class Readiness(BaseModel):
     position: int | None
     hash: str | None
     projections: list[ProjectionState]
+    checkpoint: CheckpointState | None
 
 
 @router.get("/healthz", response_model=Alive)
@@ -93,10 +143,17 @@ async def readyz(request: Request) -> Response:
     """Whether the database answers and every read model follows."""
     ledger: Ledger = request.app.state.ledger
     try:
-        state = _readiness(await ledger.readers.run(_rows, within_s=ledger.patience_s))
+        rows = await ledger.readers.run(_rows, within_s=ledger.patience_s)
+        state = _readiness(rows, request.app.state.sealer)
     except Unavailable as error:
         state = Readiness(
-            status="not ready", reasons=[str(error)], origin=None, position=None, hash=None, projections=[]
+            status="not ready",
+            reasons=[str(error)],
+            origin=None,
+            position=None,
+            hash=None,
+            projections=[],
+            checkpoint=None,
         )
     return Response(
         orjson.dumps(state.model_dump()), 200 if state.status == "ready" else 503, media_type="application/json"
@@ -108,7 +165,9 @@ async def readyz(request: Request) -> Response:
 )
 async def metrics(request: Request) -> Response:
     """Counters in the Prometheus text format. No personal data is in them."""
-    await request.app.state.orphans.look(request.app.state.ledger)
+    ledger: Ledger = request.app.state.ledger
+    await request.app.state.orphans.look(ledger)
+    await request.app.state.checkpoints.look(ledger, request.app.state.sealer)
     return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -116,10 +175,16 @@ async def _rows(conn: AsyncConnection) -> list[tuple[Any, ...]]:
     return await (await conn.execute(STATE, prepare=True)).fetchall()
 
 
-def _readiness(rows: list[tuple[Any, ...]]) -> Readiness:
+def _signed(size: int | None, age_s: float | None, sealer: SealerThread | None) -> CheckpointState:
+    status = Status("none", NOT_SIGNING) if sealer is None else sealer.status
+    return CheckpointState(size=size or 0, age_s=age_s, signer=status.state, error=status.error)
+
+
+def _readiness(rows: list[tuple[Any, ...]], sealer: SealerThread | None) -> Readiness:
     if not rows:
         raise Unavailable("this database has no ledger yet: run advice-ledger migrate")
-    origin, head, head_hash = rows[0][:3]
+    origin, head, head_hash, size, age_s = rows[0][:5]
+    checkpoint = _signed(size, age_s, sealer)
     projections = [
         ProjectionState(name=name, position=position, lag=head - position, error=error)
         for *_, name, position, error in rows
@@ -133,6 +198,8 @@ def _readiness(rows: list[tuple[Any, ...]]) -> Readiness:
         for found in projections
         if found.lag < 0
     ]
+    if checkpoint.signer == "refused":
+        reasons.append(f"nothing is signed any more: {checkpoint.error}")
     if not projections:
         reasons.append("no read model was built: run advice-ledger rebuild")
     return Readiness(
@@ -142,4 +209,5 @@ def _readiness(rows: list[tuple[Any, ...]]) -> Readiness:
         position=head,
         hash=head_hash,
         projections=projections,
+        checkpoint=checkpoint,
     )

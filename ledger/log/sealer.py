@@ -15,15 +15,16 @@ One leader: an advisory lock of the database, and on one machine the lock on the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import psycopg
 
-from ledger.log.errors import OtherLedger, Rewritten, RolledBack, StateMissing, TileDiffers
+from ledger.log.errors import OtherLedger, Rewritten, RolledBack, StateDamaged, StateMissing, TileDiffers
 from ledger.log.state import Signed, StateFile
 from ledger.proof.checkpoint import Checkpoint, sign_checkpoint
-from ledger.proof.merkle import leaf_hashes
+from ledger.proof.merkle import HASH_BYTES, leaf_hashes
 from ledger.proof.note import SigningKey
 from ledger.proof.tiles import WIDTH, Growth, Tile, grow
 
@@ -33,16 +34,21 @@ MOST_EVENTS = 262_144
 
 HEAD = "SELECT origin, position FROM head"
 SIGNED_EVENT = "SELECT hash FROM events WHERE position = %s"
-HASHES = "SELECT prev_hash, hash FROM events WHERE position > %s AND position <= %s ORDER BY position"
+# Two long values are there sooner than two of each row.
+HASHES = """
+    SELECT count(*) FILTER (WHERE octet_length(prev_hash) = 32 AND octet_length(hash) = 32),
+           coalesce(string_agg(prev_hash, ''), ''), coalesce(string_agg(hash, ''), '')
+    FROM (SELECT prev_hash, hash FROM events WHERE position > %s AND position <= %s ORDER BY position) e
+"""
 LAST_CHECKPOINT = "SELECT coalesce(max(size), 0) FROM checkpoints"
 ADD_TILES = """
     INSERT INTO tiles (level, number, hashes)
-    SELECT * FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)s::bytea[])
+    SELECT * FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)b::bytea[])
     ON CONFLICT (level, number) DO NOTHING
 """
 OTHER_TILES = """
     SELECT t.level, t.number
-    FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)s::bytea[]) AS made (level, number, hashes)
+    FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)b::bytea[]) AS made (level, number, hashes)
     JOIN tiles t ON t.level = made.level AND t.number = made.number
     WHERE t.hashes <> made.hashes
     LIMIT 1
@@ -87,14 +93,67 @@ class Sealer:
         self._publish(self._signed)
         return self._signed
 
+    def adopt(self, checkpoint: Checkpoint, give_up: int | None, on_progress: Callable[[int, int], None]) -> Signed:
+        """Takes a checkpoint of ours for the last one signed, once the events are found to have its root.
+
+        `give_up`: the size of a signed checkpoint that is in the file, and that the database cannot go on from. Writes
+        the file last, and tiles that are missing before. Raises SealRefused.
+        """
+        origin, position = self._head()
+        if origin != self._key.verifier.name or origin != checkpoint.origin:
+            raise OtherLedger(f"the checkpoint is of {checkpoint.origin}, and this ledger is {origin}")
+        published = self._published()
+        if not max(published, 1) <= checkpoint.size <= position:
+            raise StateMissing(
+                f"the checkpoint is over {checkpoint.size} events; adopt one over {published} at least, as so large a"
+                f" one is published, and over {position} at most, as there are no more events"
+            )
+        self._check_given_up(checkpoint, give_up)
+        found = self._grown(checkpoint.size, on_progress)
+        if found.root != checkpoint.root:
+            raise Rewritten(f"the events up to position {checkpoint.size} do not have the root that was signed")
+        with self._conn.transaction():  # readers see the edge shrink and grow again at once, or not at all
+            self._grown(checkpoint.size, on_progress, store=True)
+        self._signed = resigned(found, self._key, origin)
+        self._file.replace(self._signed)
+        self._publish(self._signed)
+        return self._signed
+
+    def _check_given_up(self, checkpoint: Checkpoint, give_up: int | None) -> None:
+        """What the file says was signed stays so, unless somebody says its size: then a second history begins."""
+        try:
+            found = self._file.read() or Signed()
+        except StateDamaged:
+            return
+        row = self._conn.execute(SIGNED_EVENT, [found.size]).fetchone()
+        goes_on = found.size <= checkpoint.size and (not found.size or (row and bytes(row[0]) == found.event))
+        if not goes_on and give_up != found.size:
+            raise RolledBack(
+                f"{self._file.path} says that a checkpoint over {found.size} events was signed, which the database does"
+                " not go on from: whoever holds it will see that the history was changed. If those events are lost for"
+                f" good, say so with --give-up {found.size}"
+            )
+        if not goes_on:
+            self._file.keep(f"given-up-{found.size}")
+
+    def _grown(self, size: int, on_progress: Callable[[int, int], None], *, store: bool = False) -> Signed:
+        """The tree over the first events of the database, not signed."""
+        found = Signed()
+        while found.size < size:
+            hashes = self._hashes(found, min(size, found.size + MOST_EVENTS))
+            grown = grow(found.size, found.edge, leaf_hashes(hashes))
+            found = Signed(grown.size, grown.root, hashes[-1], "", edge_after(found.edge, grown))
+            if store:
+                self._store(grown, found.edge)
+            on_progress(found.size, size)
+        return found
+
     def _last(self) -> Signed:
         """What was signed last, once it is known that the database goes on from there. Raises SealRefused."""
         origin, position = self._head()
         if origin != self._key.verifier.name:
             raise OtherLedger(f"the key signs for {self._key.verifier.name}, and this ledger is {origin}")
-        if self._signed is None:
-            self._signed = self._first_look()
-        signed = self._signed
+        signed = self._signed or self._first_look()
         if position < signed.size:
             raise RolledBack(
                 f"the database has {position} events, and a checkpoint over {signed.size} was signed: an older copy was"
@@ -107,11 +166,16 @@ class Sealer:
                     f"the event at position {signed.size} is not the one that was signed: the chain was rewritten or"
                     " another copy was restored and written on (docs/log.md, Restoring)"
                 )
+        if self._signed is None and self._published() < signed.size:
+            # The step before this one may have crashed after signing. Not before the looks above: a database that was
+            # restored must not show a checkpoint over events that it does not have.
+            self._publish(signed)
+        self._signed = signed
         return signed
 
     def _first_look(self) -> Signed:
         found = self._file.read()
-        (published,) = self._conn.execute(LAST_CHECKPOINT).fetchone() or (0,)
+        published = self._published()
         if found is None and published:
             raise StateMissing(
                 f"checkpoints up to size {published} were signed, and {self._file.path} is not there: put it back, or"
@@ -122,8 +186,6 @@ class Sealer:
                 f"a checkpoint over {published} events was signed, and {self._file.path} knows of {found.size}: put the"
                 " newest one back, or adopt a checkpoint that you trust (docs/log.md, Restoring)"
             )
-        if found is not None and published < found.size:
-            self._publish(found)  # the step before this one crashed after signing
         return found or Signed()
 
     def _head(self) -> tuple[str, int]:
@@ -134,16 +196,14 @@ class Sealer:
     def _hashes(self, signed: Signed, upto: int) -> list[bytes]:
         """The hashes of the new events, each linked to the one before. Raises Rewritten."""
         with self._conn.cursor(binary=True) as cursor:
-            rows = cursor.execute(HASHES, [signed.size, upto]).fetchall()
-        if len(rows) != upto - signed.size:
-            raise Rewritten(f"there are {len(rows)} events from position {signed.size + 1} to {upto}")
-        before = signed.event
-        hashes = []
-        for position, (prev_hash, found) in enumerate(rows, signed.size + 1):
-            if before and prev_hash != before:
-                raise Rewritten(f"the event at position {position} does not follow the one before it")
-            before = bytes(found)
-            hashes.append(before)
+            count, links, found = cursor.execute(HASHES, [signed.size, upto]).fetchone() or (0, b"", b"")
+        if not len(links) == len(found) == HASH_BYTES * count == HASH_BYTES * (upto - signed.size):
+            raise Rewritten(f"there are {count} events from position {signed.size + 1} to {upto}")
+        hashes = [found[at : at + HASH_BYTES] for at in range(0, len(found), HASH_BYTES)]
+        if links[HASH_BYTES:] != found[:-HASH_BYTES] or not links.startswith(signed.event):
+            before = [signed.event or links[:HASH_BYTES], *hashes]
+            wrong = next(at for at, link in enumerate(before) if links[HASH_BYTES * at : HASH_BYTES * (at + 1)] != link)
+            raise Rewritten(f"the event at position {signed.size + 1 + wrong} does not follow the one before it")
         return hashes
 
     def _store(self, grown: Growth, edge: dict[int, bytes]) -> None:
@@ -165,6 +225,10 @@ class Sealer:
             self._conn.execute(CLEAR_EDGE)
             if levels:
                 self._conn.execute(ADD_EDGE, [levels, numbers, [edge[level] for level in levels]])
+
+    def _published(self) -> int:
+        row = self._conn.execute(LAST_CHECKPOINT).fetchone()
+        return int(row[0]) if row else 0
 
     def _publish(self, signed: Signed) -> None:
         """Step 3."""

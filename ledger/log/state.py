@@ -116,6 +116,17 @@ class StateFile:
             os.close(folder)
         self._raw = raw
 
+    def keep(self, ending: str) -> None:
+        """Copies the file to FILE.ending: what was signed once is not thrown away."""
+        raw = self._bytes()
+        if raw is not None:
+            self.path.with_name(f"{self.path.name}.{ending}").write_bytes(raw)
+
+    def replace(self, signed: Signed) -> None:
+        """As write(), in the place of whatever is there."""
+        self._raw = self._bytes()
+        self.write(signed)
+
     def _bytes(self) -> bytes | None:
         try:
             with self.path.open("rb") as file:

@@ -70,6 +70,11 @@ class Chain:
         self._gaps: list[tuple[int, int, int]] = []
         self._moved: _Moved | None = None
 
+    def move_head(self, head: Head) -> None:
+        """Goes on to a later head, before the rows that came with it."""
+        self._head = head
+        self.at_head = self.last[7] if self.last is not None and self.last[0] == head.position else None
+
     def explain(self, row: Row, digest: bytes) -> bool:
         """Names what is wrong with a row that hashes to `digest`; returns whether the rest of it can be relied on."""
         event = Stored(*row)

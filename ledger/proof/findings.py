@@ -11,7 +11,7 @@ MOST_FINDINGS = 100
 
 NOT_PROVEN = (
     "a rewrite of the whole suffix with recomputed hashes is not detectable without a signed checkpoint held "
-    "elsewhere; this ledger has none yet"
+    "elsewhere; none was given"
 )
 
 # The steps of docs/format.md, section 5, by number.
@@ -25,6 +25,7 @@ STEPS = {
     7: "sealed values are those that the events commit to",
     8: "the head is the last event",
     9: "the side tables agree with the events",
+    10: "signed checkpoints are of these events",
 }
 
 
@@ -47,6 +48,13 @@ class Kind(StrEnum):
     HEAD_MISMATCH = "head-mismatch"
     CLIENT_MISMATCH = "client-mismatch"
     NUMBER_MISMATCH = "number-mismatch"
+    DAMAGED = "damaged"
+    BAD_SIGNATURE = "bad-signature"
+    UNTRUSTED_KEY = "untrusted-key"
+    OTHER_LEDGER = "other-ledger"
+    TOO_FEW_WITNESSES = "too-few-witnesses"
+    ROLLED_BACK = "rolled-back"
+    FORKED = "forked"
 
 
 STEP_OF = {
@@ -66,6 +74,13 @@ STEP_OF = {
     Kind.HEAD_MISMATCH: 8,
     Kind.CLIENT_MISMATCH: 9,
     Kind.NUMBER_MISMATCH: 9,
+    Kind.DAMAGED: 10,
+    Kind.BAD_SIGNATURE: 10,
+    Kind.UNTRUSTED_KEY: 10,
+    Kind.OTHER_LEDGER: 10,
+    Kind.TOO_FEW_WITNESSES: 10,
+    Kind.ROLLED_BACK: 10,
+    Kind.FORKED: 10,
 }
 
 # Kinds that say that rows are not those that were recorded: what else is odd about such rows follows from it.
@@ -125,11 +140,35 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Covered:
+    """Of how many events, from the first on, a signed checkpoint was found to be of these events.
+
+    `held`: one that somebody else has, as it was given to the verifier or cosigned by a trusted witness. `signed`: any
+    that a trusted key signed. 0 where there is none.
+    """
+
+    held: int = 0
+    signed: int = 0
+
+    def not_proven(self, last: int) -> str:
+        """What checkpoints leave open, of a chain that ends at position `last`."""
+        if not self.held:
+            return NOT_PROVEN
+        if self.held < last:
+            return (
+                f"no checkpoint that someone else holds covers positions {self.held + 1} to {last}: a rewrite of these"
+                " with recomputed hashes is not detectable"
+            )
+        return "that others are shown the same history: that is what witnesses are for"
+
+
+@dataclass(frozen=True)
 class ChainReport:
     """What was checked and what was found wrong; positions 0 and `head_hash` None where there is no event.
 
     `opened` and `erased` count sealed values: those that their commitment opens to, and those that are gone.
-    `more` counts findings beyond the first `MOST_FINDINGS`, which are not classified.
+    `more` counts findings beyond the first `MOST_FINDINGS`, which are not classified. `covered` is None where no
+    checkpoint was looked at.
     """
 
     origin: str | None
@@ -141,7 +180,12 @@ class ChainReport:
     erased: int
     findings: tuple[Finding, ...]
     more: int
-    not_proven: str = NOT_PROVEN
+    covered: Covered | None = None
+
+    @property
+    def not_proven(self) -> str:
+        """What was not checked, because the database alone cannot show it."""
+        return NOT_PROVEN if self.covered is None else self.covered.not_proven(self.last_position)
 
     @property
     def ok(self) -> bool:

@@ -37,6 +37,22 @@ class ChainVerifier:
         self._events = self._opened = self._erased = 0
         self._streams = Streams()
 
+    @property
+    def position(self) -> int:
+        """The last position that was reached."""
+        return self._chain.next - 1
+
+    @property
+    def link(self) -> bytes | None:
+        """The hash that the next event must name; None where what was last is in doubt."""
+        return self._chain.link
+
+    def move_head(self, head: Head) -> None:
+        """The head as it is now, where events were appended since; feed these next."""
+        self._head = head
+        self._head_position = head.position
+        self._chain.move_head(head)
+
     def feed(self, rows: Iterable[Row]) -> None:
         """Steps 1 to 5 and 7 for the next rows."""
         for row in rows:

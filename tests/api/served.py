@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+from starlette.applications import Starlette
 
 from api import tokens
 from api.app import create_app
@@ -169,7 +170,7 @@ def served(url: str, *, tokens: dict[str, str] | None = None, **settings: Any) -
 
 
 @contextlib.contextmanager
-def listening(app: FastAPI) -> Iterator[str]:
+def listening(app: Starlette) -> Iterator[str]:
     """The address of a uvicorn in a thread that serves this application."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -77,6 +77,7 @@ def test_every_command_takes_the_same_databases() -> None:
     assert set(found) == {
         *("serve", "migrate", "rebuild", "status", "orphans", "replay", "verify", "demo"),
         *("tokens create", "tokens list", "tokens revoke"),
+        *("seal", "keys generate", "keys show", "keys rotate"),
     }
     for name, command in found.items():
         options = {option: parameter.envvar for parameter in command.params for option in parameter.opts}

@@ -160,7 +160,7 @@ def test_verify_names_each_step_and_what_is_not_proven(ledger: str) -> None:
     ran = on(ledger, "verify", "--projections")
     assert (ran.code, ran.err) == (0, "")
     for number, promise in STEPS.items():
-        assert f"{number:>3}. {promise}: holds" in ran.out
+        assert f"{number:>3}. {promise}: {'holds' if number < 10 else 'not checked'}" in ran.out
     assert f"{len(STEPS) + 1:>3}. each read model holds" in ran.out
     assert "3 events, positions 1 to 3" in ran.out
     assert "6 sealed values open" in ran.out

@@ -115,7 +115,7 @@ def test_documents(api: Api) -> None:
     assert api.get("/openapi.json", None).json()["info"]["title"] == "advice-ledger"
 
 
-KEPT = ("/portfolio", "/recommendations", "/decisions", "/model-calls", "/agents", "/reports")
+KEPT = ("/portfolio", "/recommendations", "/decisions", "/model-calls", "/agents", "/reports", "/proofs")
 
 
 def test_the_document_has_permissions_and_problems(api: Api) -> None:

@@ -31,6 +31,7 @@ SEALED = {
     "agent.suspended": {"reason"},
     "agent.resumed": {"reason"},
     "policy.adopted": set(),
+    "log-key.rotated": set(),
 }
 CLEAR = {
     "portfolio.requested": {"risk_profile", "amount_usd", "horizon_years", "constraints"},
@@ -82,6 +83,7 @@ CLEAR = {
     "agent.suspended": set(),
     "agent.resumed": set(),
     "policy.adopted": {"version", "sha256", "policy"},
+    "log-key.rotated": {"old", "new", "statement", "old_signature", "new_signature"},
 }
 DIGEST = "0" * 64
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -112,6 +114,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "agent.suspended": {"reason": "r"},
     "agent.resumed": {"reason": "r"},
     "policy.adopted": {"version": "1", "sha256": DIGEST, "policy": {"rules": []}},
+    "log-key.rotated": {
+        "old": f"a.example+00000000+{'A' * 44}",
+        "new": f"a.example+00000001+{'A' * 44}",
+        "statement": "s\n",
+        "old_signature": f"{'A' * 91}=",
+        "new_signature": f"{'A' * 91}=",
+    },
 }
 
 

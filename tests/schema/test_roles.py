@@ -22,6 +22,8 @@ from tests.support import (
 )
 
 READ = {f"select {table}" for table in ("head", "events", "sealed_fields", "stream_clients", "projections")}
+LOG = ("tiles", "partial_tiles", "checkpoints", "cosignatures", "checkpoint_timestamps")
+READ_LOG = {f"select {table}" for table in LOG}
 # Everything that each role may do, PUBLIC's share included. What is not here is refused.
 RIGHTS: dict[str | None, set[str]] = {
     None: set(),
@@ -32,6 +34,7 @@ RIGHTS: dict[str | None, set[str]] = {
     },
     "reader": {
         *READ,
+        *READ_LOG,
         "select schema_migrations",
         "execute authenticate(bytea)",
         "execute position_at(timestamp with time zone)",
@@ -46,10 +49,20 @@ RIGHTS: dict[str | None, set[str]] = {
     },
     "verifier": {
         *READ,
+        *READ_LOG,
         "select schema_migrations",
         "select stream_numbers",
         "execute position_at(timestamp with time zone)",
         "execute stream_number(text,text)",
+        "usage schema",
+    },
+    "sealer": {
+        "select head",
+        "select events",
+        *READ_LOG,
+        *(f"insert {table}" for table in LOG),
+        "update partial_tiles",
+        "delete partial_tiles",
         "usage schema",
     },
 }
@@ -185,7 +198,9 @@ def test_no_role_can_widen_its_rights(ledger: str, role: str | None, login: str)
 def test_writer_appends_and_claims(ledger: str) -> None:
     """Membership in ledger_writer is enough for both of its functions, inherited or with SET ROLE as we connect."""
     with connect(ledger, "owner") as owner:
-        owner.execute("CREATE TABLE IF NOT EXISTS portfolio_requests (id bigint, status text)")
+        owner.execute(
+            "CREATE TABLE IF NOT EXISTS portfolio_requests (id bigint, status text, recommendation_id bigint)"
+        )
         owner.execute("INSERT INTO portfolio_requests VALUES (1, 'queued'), (2, 'queued')")
     with login_role(ledger, member_of="ledger_writer") as login:
         for number, role in enumerate((None, "ledger_writer"), 1):

@@ -1,0 +1,251 @@
+"""advice-ledger export: an evidence bundle, for somebody who checks it without this ledger."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli.common import AsJson, CannotRun, DatabaseUrl, DataDir, OnProgress, note, opened, progress, say, say_json
+from api.cli.keys import SIGNING_KEY, KeyFile, place
+from api.database import Connection, connect
+from ledger.export import CannotExport, Disclosure
+from ledger.export import export as write_bundle
+from ledger.proof.bundle import Manifest, Selection
+from ledger.proof.merkle import LogError
+from ledger.proof.note import MAX_NOTE_BYTES, VerifierKey
+from ledger.proof.trust import Unusable, read_file, read_keys
+from schema.events import CATALOGUE
+
+ALL, NONE = "all", "none"
+PRIVATE = "PRIVATE+KEY+"
+MOST_KEY_BYTES = 64 * 1024
+HEAD = "SELECT position FROM head"
+POSITION_AT = "SELECT position_at(%s)"
+
+Client = Annotated[
+    str | None, typer.Option(metavar="ID", show_default=False, help="The cases of this client, with all their events.")
+]
+Request = Annotated[
+    int | None, typer.Option(min=1, metavar="NUMBER", show_default=False, help="One request, with all its events.")
+]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="POS|TIME",
+        show_default=False,
+        help="All events from this position or time on (2026-01-31T12:00:00Z). Default: the first.",
+    ),
+]
+To = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="POS|TIME",
+        show_default=False,
+        help="All events up to this position or time, which is included. Default: the last.",
+    ),
+]
+Out = Annotated[
+    Path, typer.Option("--output", "-o", metavar="FILE", help="The bundle to write; a file that is there stays.")
+]
+Disclose = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FIELD|all|none",
+        show_default=False,
+        help="Put the values of this sealed field in, named field or event-type.field; several times for several. "
+        "Default: all for a client or a request, none for a range.",
+    ),
+]
+Withhold = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FIELD", show_default=False, help="Leave the values of this sealed field out, all the same."),
+]
+Since = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        show_default=False,
+        help="A checkpoint that the reader holds: put in the proof that this one extends it.",
+    ),
+]
+
+
+def export(  # noqa: PLR0913, PLR0917 - each option is an argument
+    ctx: typer.Context,
+    output: Out,
+    client: Client = None,
+    request: Request = None,
+    start: From = None,
+    end: To = None,
+    disclose: Disclose = None,
+    withhold: Withhold = None,
+    since: Since = None,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write an evidence bundle: events, sealed values, and the proof that they are in the signed log.
+
+    Of a client, of a request, or of a range of positions or time. Reads as the role verifier. Whoever gets the file
+    checks it with advice-ledger-verify, without this ledger. Of the key only the public part goes in, as a claim.
+    """
+    _one_kind(client, request, start, end)
+    disclosure = _disclosure(disclose, withhold, everything=start is None and end is None)
+    older = None if since is None else _older(since)
+    keys = _keys(ctx, key, database_url, data_dir)
+    with opened(ctx, database_url, data_dir) as url, connect(url, "verifier") as conn, progress() as on_progress:
+        selection = _selection(conn, client, request, start, end)
+        manifest = _write(conn, output, selection, disclosure, keys, older, on_progress)
+    _show(manifest, output, as_json=as_json)
+
+
+def _one_kind(client: str | None, request: int | None, start: str | None, end: str | None) -> None:
+    kinds = [client is not None, request is not None, start is not None or end is not None]
+    if sum(kinds) != 1:
+        raise CannotRun("say what to export, in one way: --client, --request, or --from and --to")
+
+
+def _disclosure(disclose: list[str] | None, withhold: list[str] | None, *, everything: bool) -> Disclosure:
+    known = {name for kind in CATALOGUE.values() for name in kind.sealed}
+    known |= {f"{type_}.{name}" for type_, kind in CATALOGUE.items() for name in kind.sealed}
+    given, left_out = set(disclose or ()), set(withhold or ())
+    if len(given) > 1 and given & {ALL, NONE}:
+        raise CannotRun("--disclose all and --disclose none stand alone")
+    if unknown := sorted((given - {ALL, NONE} | left_out) - known):
+        raise CannotRun(f"no event has the sealed field {unknown[0]!a}; there are: {', '.join(sorted(known))}")
+    if given:
+        everything = given == {ALL}
+    return Disclosure(everything, frozenset(given - {ALL, NONE}), frozenset(left_out))
+
+
+def _older(path: Path) -> bytes:
+    try:
+        return read_file(str(path), MAX_NOTE_BYTES)
+    except Unusable as error:
+        raise CannotRun(str(error)) from error
+
+
+def _keys(ctx: typer.Context, key: Path | None, database_url: str | None, data_dir: Path | None) -> list[str]:
+    """The public part of the log's key, where it is known. A file given may hold verifier keys as well."""
+    if key is not None:
+        try:
+            lines = read_keys(read_file(str(key.expanduser()), MOST_KEY_BYTES), str(key))
+            if not any(line.startswith(PRIVATE) for line in lines):
+                return [VerifierKey.parse(line).text for line in lines]
+        except (Unusable, LogError) as error:
+            raise CannotRun(f"{key} holds no key: {error}") from error
+    found = place(ctx, key, Path(), database_url, data_dir)
+    if found is None or (key is None and found.path is not None and not found.path.exists()):
+        note(f"the bundle names no key of the log: give it with --key or in {SIGNING_KEY} if the reader wants one")
+        return []
+    return [found.key().verifier.text]
+
+
+def _selection(
+    conn: Connection, client: str | None, request: int | None, start: str | None, end: str | None
+) -> Selection:
+    if client is not None:
+        return Selection("client", f"client {client}", client=client)
+    if request is not None:
+        return Selection("request", f"request {request}", request=request)
+    row = conn.execute(HEAD).fetchone()
+    last = int(row[0]) if row else 0
+    first = 1 if start is None else _first(conn, start)
+    final = last if end is None else min(_last(conn, end), last)
+    if first > final:
+        raise CannotRun(f"there are no events from {start or 'the first'} to {end or 'the last'}; the last is {last}")
+    asked = f"positions from {start or 'the first'} to {end or 'the last'}"
+    return Selection("positions", asked, first_position=first, last_position=final)
+
+
+def _first(conn: Connection, text: str) -> int:
+    if text.isascii() and text.isdecimal():
+        return max(1, _position(text))
+    return _position_at(conn, _time(text) - timedelta(microseconds=1)) + 1
+
+
+def _last(conn: Connection, text: str) -> int:
+    return _position(text) if text.isascii() and text.isdecimal() else _position_at(conn, _time(text))
+
+
+def _position(text: str) -> int:
+    if len(text) > 18:
+        raise CannotRun(f"no position is as high as {text[:40]}")
+    return int(text)
+
+
+def _position_at(conn: Connection, moment: datetime) -> int:
+    row = conn.execute(POSITION_AT, [moment]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _time(text: str) -> datetime:
+    """An RFC 3339 time, or a date, which is its beginning; UTC where it does not say."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise CannotRun(f"{text!a} is neither a position nor a time such as 2026-01-31T12:00:00Z") from error
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _write(
+    conn: Connection,
+    output: Path,
+    selection: Selection,
+    disclosure: Disclosure,
+    keys: list[str],
+    since: bytes | None,
+    on_progress: OnProgress,
+) -> Manifest:
+    """The bundle in a new file that others cannot read; none is left where that fails."""
+    try:
+        handle = os.open(output, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise CannotRun(f"{output} is there already, and is not written over") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no name that a file has"
+        raise CannotRun(f"{output}: {reason}") from error
+    whole = False
+    try:
+        with os.fdopen(handle, "w+b") as file:
+            found = write_bundle(
+                conn,
+                selection,
+                disclosure,
+                file,
+                keys=keys,
+                since=since,
+                on_progress=lambda done, in_all: on_progress("events", done, in_all),
+            )
+        whole = True
+    except CannotExport as error:
+        raise CannotRun(str(error)) from error
+    except OSError as error:
+        raise CannotRun(f"{output}: {error.strerror}") from error
+    finally:
+        if not whole:
+            output.unlink(missing_ok=True)
+    return found
+
+
+def _show(manifest: Manifest, output: Path, *, as_json: bool) -> None:
+    if manifest.excluded:
+        left_out = f"{manifest.excluded} events from position {manifest.excluded_from} on"
+        note(f"left out: {left_out}, which no checkpoint covers yet (advice-ledger seal signs one)")
+    if as_json:
+        found = {"file": str(output), "events": manifest.count, "checkpoint_size": manifest.checkpoint_size}
+        places = {"first_position": manifest.first_position, "last_position": manifest.last_position}
+        say_json({**found, **places, "excluded": manifest.excluded, "fields": manifest.fields})
+        return
+    say(f"{output}: {manifest.count} events, positions {manifest.first_position} to {manifest.last_position}")
+    say(f"covered by the checkpoint of size {manifest.checkpoint_size} of {manifest.origin}")
+    for name, counts in sorted(manifest.fields.items()):
+        say(f"  {name}: " + ", ".join(f"{number} {state}" for state, number in counts.items() if number))
+    say(f"check it with: advice-ledger-verify {output} --key KEY, the key from elsewhere than this file")

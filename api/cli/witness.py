@@ -1,0 +1,178 @@
+"""advice-ledger witness: being a witness for the logs of others. No ledger is needed for it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.common import AsJson, CannotRun, note, printable, say, say_json, say_table
+from api.cli.serve import GRACE_S, bound
+from api.witness import keys
+from api.witness.state import FileState, State, StateError, make_file
+from api.witness.state_postgres import PostgresState, make_tables
+from api.witness.witness import Witness
+from ledger.proof.cosignature import WitnessSigningKey
+from ledger.proof.merkle import LogError
+from ledger.proof.note import VerifierKey
+
+if TYPE_CHECKING:
+    import socket
+
+app = typer.Typer(
+    help="Cosign the checkpoints of other people's logs (docs/witness.md).",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+# Beyond so many connections and requests at once, 503.
+MOST_AT_ONCE = 200
+KEEP_ALIVE_S = 75
+
+Key = Annotated[
+    Path,
+    typer.Option(
+        "--key",
+        envvar="ADVICE_LEDGER_WITNESS_KEY_FILE",
+        metavar="FILE",
+        show_default=False,
+        help="The witness's key, in a file that nobody else can read.",
+    ),
+]
+StatePlace = Annotated[
+    str,
+    typer.Option(
+        "--state",
+        envvar="ADVICE_LEDGER_WITNESS_STATE",
+        metavar="FILE|URL",
+        show_default=False,
+        help="What the witness has seen: a file, or postgresql://… for tables there.",
+    ),
+]
+Name = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", show_default=False, help="Names the witness, such as audit.example/w1: no blanks, no +"
+    ),
+]
+Logs = Annotated[
+    list[str],
+    typer.Option(
+        "--log",
+        envvar="ADVICE_LEDGER_WITNESS_LOGS",
+        metavar="VERIFIER_KEY",
+        show_default=False,
+        help="Cosign for the log with this key; as often as there are logs, and keys of theirs.",
+    ),
+]
+Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Listen here; 0.0.0.0 or :: is every address.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, metavar="NUMBER", help="Listen here; 0 takes a free port.")]
+
+
+@app.command()
+def keygen(name: Name, key: Key, state: StatePlace) -> None:
+    """Make a key and the state that belongs to it, and print the verifier key, which the logs are given."""
+    with _plainly():
+        made = keys.new(name)
+        if key.exists():
+            raise CannotRun(f"{key} is there already, and a key is never written over")
+        # The state first: a key without one would have to be retired.
+        if is_url(state):
+            make_tables(state, made.verifier.text)
+        else:
+            make_file(Path(state), made.verifier.text)
+        keys.write(made, key)
+    say(made.verifier.text)
+
+
+@app.command()
+def serve(key: Key, state: StatePlace, log: Logs, host: Host = "127.0.0.1", port: Port = 8100) -> None:
+    """Run the witness: POST /add-checkpoint and GET /healthz. Ctrl-C or SIGTERM ends it."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s: %(name)s: %(message)s")
+    with _plainly():
+        found = keys.read(key)
+        logs = [VerifierKey.parse(text) for text in log]
+        with bound(host, port) as listener, contextlib.closing(open_state(state, found)) as seen:
+            where = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+            for one in logs:
+                note(f"cosigns for {printable(one.name)} as {found.verifier.text}")
+            run(Witness(found, logs, seen), listener, where)
+    note("stopped")
+
+
+@app.command()
+def status(key: Key, state: StatePlace, as_json: AsJson = False) -> None:
+    """Print what was seen of each log, and the notes that were refused although a log had signed them.
+
+    Exit code 1 when there are such notes: somebody should look at them.
+    """
+    with _plainly(), contextlib.closing(open_state(state, keys.read(key))) as opened:
+        seen, kept = opened.seen(), opened.kept()
+    if as_json:
+        say_json(
+            {
+                "logs": [{"origin": origin, "size": one.size, "root": one.root.hex()} for origin, one in seen.items()],
+                "refused": [{**one._asdict(), "note": one.note.decode()} for one in kept],
+            }
+        )
+    else:
+        say_table(("log", "size", "root"), [(printable(name), one.size, one.root.hex()) for name, one in seen.items()])
+        for refused in kept:
+            say(f"\n{refused.at} refused: {refused.reason}\n{_shown(refused.note)}")
+    if kept:
+        raise typer.Exit(1)
+
+
+def open_state(place: str, key: WitnessSigningKey) -> State:
+    """The state that belongs to the key. Raises StateError."""
+    return PostgresState(place, key.verifier.text) if is_url(place) else FileState(Path(place), key.verifier.text)
+
+
+def is_url(place: str) -> bool:
+    """Whether a state is in PostgreSQL."""
+    return place.startswith(("postgresql://", "postgres://"))
+
+
+def run(witness: Witness, listener: socket.socket, where: str) -> None:
+    """Serves until a signal ends it."""
+    import uvicorn  # noqa: PLC0415 - the other commands need not wait for the web framework
+
+    from api.witness.app import make_app  # noqa: PLC0415
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                note(f"serving on {where}")
+
+    config = uvicorn.Config(
+        make_app(witness),
+        log_config=copy.deepcopy(uvicorn.config.LOGGING_CONFIG),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=MOST_AT_ONCE,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal that ended it once more
+        Server(config).run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def _plainly() -> Iterator[None]:
+    """What is expected to go wrong, as one line."""
+    try:
+        yield
+    except (StateError, LogError) as error:
+        raise CannotRun(printable(str(error))) from error
+
+
+def _shown(text: bytes) -> str:
+    return "\n".join(printable(line) for line in text.decode().splitlines())

@@ -1,0 +1,192 @@
+"""The log, for those who check it: checkpoint and tiles as C2SP tlog-tiles has them, and proofs made of these.
+
+Checkpoint and tiles are for everybody: hashes say nothing of a client, and the programs that read them send no token.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.auth import Reader
+from api.errors import ApiError, FieldError, documented, problem
+from api.routes.common import PathId, RowId, as_json
+from api.service import Ledger
+from ledger.errors import NotFound
+from ledger.log import reads
+from ledger.proof.merkle import leaf_hash
+from ledger.proof.tiles import EntryBundle, Tile, TileError, TileFlaw, parse_path
+from ledger.proof.tlog_proof import TlogProof
+from ledger.store import AsyncConnection
+
+router = APIRouter(tags=["log"])
+
+NOTE_TYPE = "text/plain; charset=utf-8"
+BINARY = "application/octet-stream"
+# A checkpoint is replaced within seconds; a tile of some width never changes, and neither does its bundle.
+BRIEFLY = {"Cache-Control": "public, max-age=1"}
+FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
+# What is not covered yet will be: no cache may go on saying that it is not there.
+NOT_KEPT = {"Cache-Control": "no-store"}
+
+TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+BINARY_SCHEMA = {"type": "string", "format": "binary"}
+BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {BINARY: {"schema": BINARY_SCHEMA}}}}
+
+
+class Inclusion(BaseModel):
+    """That the log has an event: from its leaf hash, the proof leads to the root in the checkpoint. Hashes are hex."""
+
+    position: int
+    size: int
+    hash: str
+    leaf: str
+    proof: list[str]
+    checkpoint: str
+
+
+class Consistency(BaseModel):
+    """That the tree of size `to` begins with that of size `from`; `checkpoint` is null where none is over just `to`."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    from_size: int = Field(alias="from")
+    to_size: int = Field(alias="to")
+    proof: list[str]
+    checkpoint: str | None
+
+
+class Sizes(BaseModel):
+    """Which two trees; without `to`, the newest checkpoint's is the second."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    old: RowId = Field(alias="from", description="Size of the older tree.")
+    new: RowId | None = Field(None, alias="to", description="Size of the newer tree.")
+
+
+@router.get("/checkpoint", response_class=Response, responses={**TEXT, **documented(404, 503)})
+async def checkpoint(request: Request) -> Response:
+    """The newest checkpoint, a signed note, with the cosignatures that came."""
+    ledger: Ledger = request.app.state.ledger
+    try:
+        found = await ledger.readers.run(_newest, within_s=ledger.patience_s)
+    except NotFound as error:
+        return _not_yet(error)
+    return Response(found.note, headers=BRIEFLY, media_type=NOTE_TYPE)
+
+
+@router.get("/tile/{path:path}", response_class=Response, responses={**BYTES, **documented(404, 503)})
+async def tile(request: Request, path: str) -> Response:
+    """A tile of hashes (`<L>/<N>[.p/<W>]`) or a bundle of entries (`entries/<N>[.p/<W>]`)."""
+    ledger: Ledger = request.app.state.ledger
+    asked = f"tile/{path}"
+    if not request.scope["path"].endswith(asked):  # the router drops a newline at the end
+        asked = ""
+    try:
+        wanted = parse_path(asked)
+    except TileError:
+        return problem("not-found", "no tile has this path", headers=NOT_KEPT)
+
+    async def work(conn: AsyncConnection) -> bytes:
+        _check_covered(reads.needs(wanted), await reads.covered(conn))
+        if isinstance(wanted, EntryBundle):
+            return await reads.entries(conn, wanted)
+        return await _tile(conn, wanted)
+
+    try:
+        content = await ledger.readers.run(work)
+    except NotFound as error:
+        return _not_yet(error)
+    return Response(content, headers=FOREVER, media_type=BINARY)
+
+
+@router.get(
+    "/proofs/inclusion/{position}.tlog-proof",
+    response_class=Response,
+    responses={**BYTES, **documented(401, 403, 404, 422, 503)},
+)
+async def tlog_proof(request: Request, caller: Reader, position: PathId) -> Response:
+    """The proof that the log has an event, as a file that is verified offline. Any role."""
+    published, proof = await _inclusion(request, position)
+    return _file(position, published, proof)
+
+
+@router.get("/proofs/inclusion/{position}", response_model=Inclusion, responses=documented(401, 403, 404, 422, 503))
+async def inclusion(request: Request, caller: Reader, position: PathId) -> Response:
+    """The proof that the log has an event; with `Accept: application/octet-stream` as a tlog-proof file. Any role."""
+    published, proof = await _inclusion(request, position)
+    if request.headers.get("accept", "").partition(";")[0].strip().lower() == BINARY:
+        return _file(position, published, proof)
+    assert published.event is not None
+    found = {
+        "position": position,
+        "size": published.size,
+        "hash": published.event.hex(),
+        "leaf": leaf_hash(published.event).hex(),
+        "proof": [each.hex() for each in proof],
+        "checkpoint": published.note,
+    }
+    return as_json(found)
+
+
+@router.get("/proofs/consistency", response_model=Consistency, responses=documented(401, 403, 404, 422, 503))
+async def consistency(request: Request, caller: Reader, asked: Annotated[Sizes, Query()]) -> Response:
+    """The proof that one tree begins with another. Any role."""
+    ledger: Ledger = request.app.state.ledger
+
+    async def work(conn: AsyncConnection) -> dict[str, object]:
+        size = await reads.covered(conn)
+        new = asked.new or size
+        _check_covered(max(asked.old, new), size)
+        if asked.old > new:
+            reason = "Input should be at most to"
+            raise ApiError("invalid", "not valid: from", errors=[FieldError(field="from", reason=reason)])
+        proof = await reads.consistency(conn, asked.old, new)
+        note = await reads.note_of(conn, new)
+        return {"from": asked.old, "to": new, "proof": [each.hex() for each in proof], "checkpoint": note}
+
+    return as_json(await ledger.readers.run(work))
+
+
+async def _newest(conn: AsyncConnection, position: int | None = None) -> reads.Published:
+    found = await reads.newest(conn, position)
+    if found is None:
+        raise NotFound("not-covered", "no checkpoint was signed yet", size=0)
+    return found
+
+
+async def _tile(conn: AsyncConnection, wanted: Tile) -> bytes:
+    [content] = await reads.contents(conn, [wanted])
+    if len(content) != 32 * wanted.width:
+        raise TileError(TileFlaw.CONTENT, f"{wanted.path} has {len(content)} bytes in the database")
+    return content
+
+
+async def _inclusion(request: Request, position: int) -> tuple[reads.Published, list[bytes]]:
+    ledger: Ledger = request.app.state.ledger
+
+    async def work(conn: AsyncConnection) -> tuple[reads.Published, list[bytes]]:
+        published = await _newest(conn, position)
+        _check_covered(position, published.size)
+        return published, await reads.inclusion(conn, position, published.size)
+
+    return await ledger.readers.run(work)
+
+
+def _file(position: int, published: reads.Published, proof: list[bytes]) -> Response:
+    content = TlogProof(position - 1, tuple(proof), published.note.encode()).encode()
+    name = {"Content-Disposition": f'attachment; filename="{position}.tlog-proof"', **NOT_KEPT}
+    return Response(content, headers=name, media_type=BINARY)
+
+
+def _check_covered(needed: int, size: int) -> None:
+    if needed > size:
+        raise NotFound("not-covered", f"the newest checkpoint covers the events up to position {size}", size=size)
+
+
+def _not_yet(error: NotFound) -> Response:
+    return problem(error.code, str(error), headers=NOT_KEPT, facts=error.facts)

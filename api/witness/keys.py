@@ -1,0 +1,51 @@
+"""A witness's key: one line in a file that only its owner can read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from ledger.log.errors import KeyUnusable
+from ledger.proof.cosignature import WitnessSigningKey
+from ledger.proof.note import NoteError
+
+MAX_BYTES = 8192
+
+
+def new(name: str) -> WitnessSigningKey:
+    """A new key, nowhere stored. Raises KeyUnusable for a name that no key can have."""
+    try:
+        return WitnessSigningKey.generate(name)
+    except NoteError as error:
+        raise KeyUnusable(str(error)) from None
+
+
+def write(key: WitnessSigningKey, path: Path) -> None:
+    """Into a new file. Raises KeyUnusable; a file that is there is never written over."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise KeyUnusable(f"{path} is there already, and a key is never written over") from error
+    except OSError as error:
+        raise KeyUnusable(f"{path}: {error.strerror}") from error
+    with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(key.reveal() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(path: Path) -> WitnessSigningKey:
+    """The key in a file. Raises KeyUnusable, also where others than the owner may read it."""
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            raw = file.read(MAX_BYTES)
+    except OSError as error:
+        raise KeyUnusable(f"{path}: {error.strerror}; make one with: advice-ledger witness keygen") from error
+    if mode & 0o077:
+        raise KeyUnusable(f"{path} can be read by others (mode {mode:o}): chmod 600 {path}")
+    try:
+        return WitnessSigningKey.parse(raw.decode("utf-8", "replace").strip())
+    except NoteError as error:
+        raise KeyUnusable(f"{path} holds no witness's key: {error.flaw}") from None

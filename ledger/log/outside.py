@@ -1,0 +1,70 @@
+"""Everybody outside whom a log asks about its checkpoints: witnesses and timestamp authorities.
+
+Run by the process that seals. None of its methods waits for anybody but running(), at its end and for a moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ledger.log.errand import Errand, Pace
+from ledger.log.timestamps import Authority, Stamper
+from ledger.log.witness_policy import Policy
+from ledger.log.witnesses import Asker, Chosen
+
+
+class Progress(NamedTuple):
+    """How one is doing: the size it last did something for, as far as known, and why the last try failed."""
+
+    name: str
+    size: int
+    trouble: str | None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Whom to ask, as configured."""
+
+    policy: Policy = field(default_factory=Policy)
+    authorities: Sequence[Authority] = ()
+    pace: Pace = field(default_factory=Pace)
+
+
+class Outside:
+    """`conninfo` connects with the role sealer."""
+
+    def __init__(self, conninfo: str, asked: Asked) -> None:
+        self._conninfo = conninfo
+        self._asked = asked
+        self._errands: list[Errand] = []
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Asks while the block runs, beginning with the newest checkpoint there is."""
+        self._errands = self._make()
+        for errand in self._errands:
+            errand.start()
+        try:
+            yield
+        finally:
+            for errand in self._errands:
+                errand.end()
+            for errand in self._errands:
+                errand.join()
+
+    def sealed(self) -> None:
+        """There is a new checkpoint in the database."""
+        for errand in self._errands:
+            errand.wake()
+
+    def progress(self) -> list[Progress]:
+        """How each is doing."""
+        return [Progress(one.name, one.size, one.trouble if one.alive else "not running") for one in self._errands]
+
+    def _make(self) -> list[Errand]:
+        chosen = Chosen()
+        witnesses = [Asker(self._conninfo, one, chosen, self._asked.pace) for one in self._asked.policy.witnesses]
+        return [*witnesses, *(Stamper(self._conninfo, one, self._asked.pace) for one in self._asked.authorities)]

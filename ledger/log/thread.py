@@ -1,0 +1,141 @@
+"""Seals while a server runs: a thread with a connection of its own, one leader among all processes of a ledger.
+
+A SealRefused ends it: a person has to look, and nothing is signed until the program is started again. Appends never
+wait for any of this.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any, Literal
+
+import psycopg
+
+from ledger.database import conninfo
+from ledger.log import rotation
+from ledger.log.errors import SealRefused
+from ledger.log.sealer import Sealer
+from ledger.log.state import Signed
+from ledger.proof.merkle import LogError
+from ledger.proof.note import SigningKey
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+EVENTS = 10_000
+# How often the leader looks for new events; less where it is to seal more often.
+LOOK_S = 0.1
+# How often a follower tries to lead, and how long the thread waits after a failure.
+FOLLOW_S = 1.0
+RETRY_S = 0.25
+
+HEAD = "SELECT position FROM head"
+
+# "none" is said of a process that has no sealer.
+State = Literal["none", "starting", "leads", "follows", "troubled", "refused", "stopped"]
+Connection = psycopg.Connection[Any]
+
+
+@dataclass(frozen=True)
+class Signing:
+    """What a sealer needs. `state` is the file beside the key; it seals after `every_s` or `events`."""
+
+    key: SigningKey = field(repr=False)
+    state: Path
+    every_s: float = EVERY_S
+    events: int = EVENTS
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where the thread stands; `error` says what is wrong, for as long as it is."""
+
+    state: State
+    error: str | None = None
+
+
+class SealerThread(threading.Thread):
+    """Seals until stop(). `url` is for a login that may act as the ledger's sealer."""
+
+    def __init__(self, url: str, signing: Signing, *, schema: str = "ledger") -> None:
+        super().__init__(name="sealer", daemon=True)
+        self._conninfo = conninfo(url, "sealer", schema=schema, application="advice-ledger sealer")
+        self._signing = signing
+        self._stopping = threading.Event()
+        self.status = Status("starting")
+
+    def stop(self) -> None:
+        """Ends after the step in hand."""
+        self._stopping.set()
+        self.join(timeout=10)
+
+    def run(self) -> None:
+        """Connects, leads when it may, and connects again when the database went away."""
+        while not self._stopping.is_set():
+            try:
+                with psycopg.connect(self._conninfo, autocommit=True) as conn:
+                    self._follow(conn)
+            except (SealRefused, LogError) as error:
+                self.status = Status("refused", str(error))
+                log.error("nothing is signed any more: %s", error)  # noqa: TRY400 - the message says it all
+                return
+            except psycopg.Error as error:
+                self._complain(f"the database does not serve the sealer: {one_line(error)}")
+            except OSError as error:
+                self._complain(f"{self._signing.state} cannot be used: {error.strerror}")
+        self.status = Status("stopped")
+
+    def _follow(self, conn: Connection) -> None:
+        """Waits for its turn, then leads."""
+        while not self._stopping.is_set():
+            with rotation.leading(conn, self._signing.key, self._signing.state) as sealer:
+                if sealer is not None:
+                    self._lead(conn, sealer)
+                    continue
+            self.status = Status("follows")
+            self._stopping.wait(FOLLOW_S)
+
+    def _lead(self, conn: Connection, sealer: Sealer) -> None:
+        signing = self._signing
+        size, due_s = -1, monotonic()  # the first look checks what was signed, also where there is nothing new
+        while not self._stopping.is_set():
+            position = head(conn)
+            if position >= size + signing.events or (position != size and monotonic() >= due_s):
+                signed = self._seal(sealer, position)
+                size = position if signed is None else signed.size
+                due_s = due_s if signed is None else monotonic() + signing.every_s
+            self.status = Status("leads")
+            self._stopping.wait(min(LOOK_S, signing.every_s))
+
+    def _seal(self, sealer: Sealer, position: int) -> Signed | None:
+        """Signs all there was, in as many steps as it takes; what was signed last, None where there was nothing new."""
+        last = None
+        while not self._stopping.is_set():
+            signed = sealer.step()
+            last = signed or last
+            if signed is None or signed.size >= position:
+                break
+        return last
+
+    def _complain(self, what: str) -> None:
+        """Once, not four times a second for as long as the trouble lasts; and waits before the next try."""
+        if self.status != Status("troubled", what):
+            log.warning("%s; trying again until it works", what)
+        self.status = Status("troubled", what)
+        self._stopping.wait(RETRY_S)
+
+
+def head(conn: Connection) -> int:
+    """The position of the newest event."""
+    row = conn.execute(HEAD).fetchone()
+    assert row is not None, "a ledger has a head"
+    return int(row[0])
+
+
+def one_line(error: psycopg.Error) -> str:
+    """What the database said, without details that may hold values of rows."""
+    return " ".join((error.diag.message_primary or str(error)).split())

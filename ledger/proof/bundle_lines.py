@@ -1,0 +1,75 @@
+"""One line of events.ndjson, taken apart: docs/format-bundle.md, section 3."""
+
+from __future__ import annotations
+
+from binascii import unhexlify
+from typing import Any, NamedTuple
+
+import orjson
+
+from ledger.proof.bundle_zip import BundleError, BundleFlaw
+
+# Members that each line has; three more are about sealed values.
+_PLAIN = 6
+
+_loads, _dumps, _SORTED = orjson.loads, orjson.dumps, orjson.OPT_SORT_KEYS
+
+# A plain tuple in the order of Line, which is quicker to make.
+Parts = tuple[int, int, int, bytes, bytes, bytes, bytes, bytes, tuple[str, ...]]
+
+
+class _Odd(ValueError):
+    """A line that no bundle has; the message says why."""
+
+
+class Line(NamedTuple):
+    """An event as the bundle has it; `fields` and `salts` are empty where nothing is disclosed."""
+
+    position: int
+    version: int
+    recorded_at_us: int
+    prev_hash: bytes
+    hash: bytes
+    body: bytes
+    fields: bytes
+    salts: bytes
+    withheld: tuple[str, ...]
+
+
+def parse_line(data: bytes, after: int) -> Parts:
+    """Takes a line apart. Raises BundleError unless it is one that the format allows; `after` is for the message."""
+    try:
+        found = _loads(data)
+        if _dumps(found, None, _SORTED) != data:
+            raise _Odd("not in canonical form")
+        position, version, at = found["position"], found["version"], found["recorded_at_us"]
+        if type(position) is not int or type(version) is not int or type(at) is not int:
+            raise _Odd("numbers that are none")
+        before, own = found["prev_hash"], found["hash"]
+        prev_hash, digest, body = unhexlify(before), unhexlify(own), found["body"].encode()
+        if len(own) != 64 or len(before) != 64 or digest.hex() != own or prev_hash.hex() != before:
+            raise _Odd("hashes that are none")
+        if len(found) == _PLAIN:
+            return position, version, at, prev_hash, digest, body, b"", b"", ()
+        return position, version, at, prev_hash, digest, body, *_sealed_members(found)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        message = str(error) if isinstance(error, _Odd) else type(error).__name__
+        raise BundleError(BundleFlaw.LINE, f"after position {after}: {message}") from None
+
+
+def _sealed_members(found: dict[str, Any]) -> tuple[bytes, bytes, tuple[str, ...]]:
+    """Values, salts, withheld names. Raises ValueError where there are other members."""
+    more = len(found) - _PLAIN
+    fields = salts = b""
+    withheld: Any = ()
+    if "fields" in found:
+        fields, salts = found["fields"].encode(), found["salts"].encode()
+        more -= 2
+    if "withheld" in found:
+        withheld = found["withheld"]
+        if type(withheld) is not list or not withheld or sorted(set(withheld)) != withheld:
+            raise _Odd("withheld names that are none")
+        more -= 1
+    if more or ("fields" in found and not (fields and salts)) or any(type(name) is not str for name in withheld):
+        raise _Odd("other members than an event has")
+    return fields, salts, tuple(withheld)

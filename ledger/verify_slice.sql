@@ -1,0 +1,10 @@
+-- verify_events.sql for a part of the chain: the positions after one and up to another.
+COPY (
+    SELECT e.position, e.version, e.recorded_at, e.prev_hash, e.hash, e.id::text,
+           e.stream, e.type, e.body, s.salts, s.fields, c.client_id
+    FROM events e
+    LEFT JOIN sealed_fields s ON s.position = e.position
+    LEFT JOIN stream_clients c ON c.stream = e.stream AND s.position IS NOT NULL
+    WHERE e.position > {after} AND e.position <= {upto}
+    ORDER BY e.position
+) TO STDOUT (FORMAT BINARY)

@@ -1,0 +1,45 @@
+"""A log in memory that a witness is shown, and the requests that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+from ledger.proof.checkpoint import Checkpoint, sign_checkpoint
+from ledger.proof.cosignature import AddCheckpoint
+from ledger.proof.merkle import Node, consistency_proof, leaf_hash, root_of
+from ledger.proof.note import SigningKey
+
+ORIGIN = "ledger.example/test"
+
+
+class Log:
+    """A tree of `size` leaves that tells its history from leaf `fork` on otherwise than others with its key do."""
+
+    def __init__(self, key: SigningKey, size: int = 64, *, fork: int | None = None) -> None:
+        self.key = key
+        self.leaves = [
+            leaf_hash(sha256(b"%d %d" % (nth, fork is not None and nth >= fork)).digest()) for nth in range(size)
+        ]
+
+    def root(self, size: int) -> bytes:
+        """The root at this size."""
+        return root_of(self.leaves[:size])
+
+    def proof(self, old: int, new: int) -> tuple[bytes, ...]:
+        """The consistency proof, empty where there is none."""
+        if old in {0, new}:
+            return ()
+
+        def read(nodes: Sequence[Node]) -> list[bytes]:
+            return [root_of(self.leaves[node.index << node.level : (node.index + 1) << node.level]) for node in nodes]
+
+        return tuple(consistency_proof(old, new, read))
+
+    def note(self, size: int) -> bytes:
+        """The signed checkpoint."""
+        return sign_checkpoint(Checkpoint(self.key.verifier.name, size, self.root(size)), self.key).encode()
+
+    def request(self, old: int, new: int) -> bytes:
+        """The body of add-checkpoint."""
+        return AddCheckpoint(old, self.proof(old, new), self.note(new)).encode()

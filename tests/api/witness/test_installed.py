@@ -1,0 +1,37 @@
+"""The ledger's own application can be a witness for others: the same answers, without a token, and nothing recorded."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from api.app import create_app
+from api.settings import AppSettings
+from api.witness.app import install_witness
+from api.witness.state import FileState, make_file
+from api.witness.witness import Witness
+from ledger.proof.cosignature import MAX_REQUEST_BYTES, WitnessSigningKey
+from ledger.proof.note import SigningKey
+from tests.api.served import Api, listening, make_tokens
+from tests.api.witness.logs import Log
+
+
+def test_the_ledger_is_a_witness(database_url: str, tmp_path: Path, log_key: SigningKey) -> None:
+    """Beside everything else; the ledger's own events are not touched."""
+    key = WitnessSigningKey.generate("witness.example/w1")
+    make_file(tmp_path / "state", key.verifier.text)
+    log = Log(log_key)
+    with contextlib.closing(FileState(tmp_path / "state", key.verifier.text)) as state:
+        app = create_app(AppSettings(database_url, run_worker=False))
+        install_witness(app, Witness(key, [log_key.verifier], state))
+        with listening(app) as base:
+            api = Api(database_url, base, make_tokens(database_url), app)
+            with api.client, api.records_nothing():
+                answer = api.call("POST", "/add-checkpoint", None, content=log.request(0, 5))
+                assert (answer.status_code, answer.text[:2]) == (200, "\u2014 ")
+                answer = api.call("POST", "/add-checkpoint", None, content=log.request(0, 9))
+                assert (answer.status_code, answer.text) == (409, "5\n")
+                assert answer.headers["content-type"] == "text/x.tlog.size"
+                over = b"x" * (MAX_REQUEST_BYTES + 1)
+                assert api.call("POST", "/add-checkpoint", None, content=over).status_code == 413
+                assert api.get("/healthz", None).status_code == 200

@@ -1,0 +1,196 @@
+"""What a witness remembers is on disk before its cosignature leaves, belongs to one key, and never begins anew."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from api.witness.state import (
+    MOST_KEPT,
+    FileState,
+    NoState,
+    OtherKey,
+    Seen,
+    State,
+    StateUnavailable,
+    make_file,
+)
+from api.witness.state_postgres import PostgresState, make_tables
+from api.witness.witness import Witness
+from ledger.proof.cosignature import AddCheckpoint, WitnessSigningKey
+from ledger.proof.note import SigningKey
+from tests.api.witness.logs import ORIGIN, Log
+from tests.support import scratch_database
+
+KEY = WitnessSigningKey.generate("witness.example/w1")
+Open = Callable[[str], State]
+
+
+@pytest.fixture(params=["file", "postgres"])
+def open_state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+    """Opens a state that was made for KEY, with the verifier key given."""
+    if request.param == "file":
+        make_file(tmp_path / "state", KEY.verifier.text)
+        yield lambda key: FileState(tmp_path / "state", key)
+        return
+    with scratch_database(request.getfixturevalue("server_url")) as url:
+        make_tables(url, KEY.verifier.text)
+        yield lambda key: PostgresState(url, key)
+
+
+class Died(Exception):
+    """The process ends here."""
+
+
+def test_what_was_cosigned_is_remembered(open_state: Open, log_key: SigningKey) -> None:
+    """After a new start the witness goes on from what it cosigned, and refuses what does not extend it."""
+    log = Log(log_key)
+    first = Witness(KEY, [log_key.verifier], open_state(KEY.verifier.text))
+    assert first.add_checkpoint(log.request(0, 10)).status == 200
+    first.state.close()
+    second = Witness(KEY, [log_key.verifier], open_state(KEY.verifier.text))
+    assert second.add_checkpoint(Log(log_key, fork=0).request(0, 12))[:2] == (409, "10\n")
+    assert second.add_checkpoint(Log(log_key, fork=0).request(10, 12)).status == 422
+    assert [(one.origin, one.note) for one in second.state.kept()] == [(ORIGIN, Log(log_key, fork=0).note(12))]
+    assert second.add_checkpoint(log.request(10, 12)).status == 200
+    assert second.state.seen() == {ORIGIN: Seen(12, log.root(12), log.note(12))}
+
+
+def test_a_crash_between_state_and_answer(
+    open_state: Open, log_key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was seen has moved on and the cosignature is lost: the caller is told the size, asks again, and has it."""
+    log = Log(log_key)
+    with monkeypatch.context() as patch:
+        patch.setattr(WitnessSigningKey, "cosign", dies)
+        with pytest.raises(Died):
+            Witness(KEY, [log_key.verifier], open_state(KEY.verifier.text)).add_checkpoint(log.request(0, 10))
+    again = Witness(KEY, [log_key.verifier], open_state(KEY.verifier.text))
+    assert again.add_checkpoint(log.request(0, 10))[:2] == (409, "10\n")
+    assert again.add_checkpoint(Log(log_key, fork=3).request(10, 10)).status == 409
+    assert again.add_checkpoint(log.request(10, 10)).status == 200
+
+
+def test_a_crash_within_the_transaction(open_state: Open, log_key: SigningKey) -> None:
+    """Nothing has moved, and the state is not left locked."""
+    state = open_state(KEY.verifier.text)
+    with pytest.raises(Died):
+        state.move(ORIGIN, dies)
+    assert state.seen() == {}
+    state.move(ORIGIN, lambda _seen: Seen(1, b"r" * 32, b"n"))
+    with pytest.raises(Died):
+        state.move(ORIGIN, dies)
+    assert state.seen() == {ORIGIN: Seen(1, b"r" * 32, b"n")}
+
+
+def dies(*_: object) -> Seen:
+    """As a process that is killed."""
+    raise Died
+
+
+def test_one_after_the_other(open_state: Open) -> None:
+    """Whoever decides does so alone, also through a second opening of the same state: no step is lost."""
+    states = [open_state(KEY.verifier.text) for _ in range(4)]
+
+    def count(state: State) -> None:
+        for _ in range(10):
+            state.move(ORIGIN, lambda seen: Seen(1 if seen is None else seen.size + 1, b"r" * 32, b"n"))
+
+    threads = [threading.Thread(target=count, args=[state]) for state in states]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert states[0].seen()[ORIGIN].size == 40
+
+
+def test_logs_do_not_mix(open_state: Open, log_key: SigningKey) -> None:
+    """A state that has seen other logs begins with nothing for this one, and keeps what it has of those."""
+    other = SigningKey.generate("other.example/log")
+    state = open_state(KEY.verifier.text)
+    assert Witness(KEY, [other.verifier], state).add_checkpoint(Log(other).request(0, 30)).status == 200
+    both = Witness(KEY, [other.verifier, log_key.verifier], state)
+    assert both.add_checkpoint(Log(log_key).request(0, 5)).status == 200
+    assert {origin: seen.size for origin, seen in state.seen().items()} == {"other.example/log": 30, ORIGIN: 5}
+    # A key of another log does not sign for this one.
+    forged = Log(other).note(6).replace(b"other.example/log\n6", ORIGIN.encode() + b"\n6")
+    assert both.add_checkpoint(AddCheckpoint(5, (), forged).encode()).status == 403
+
+
+def test_another_witness_does_not_use_it(open_state: Open) -> None:
+    """A state is for the key it was made with: with another it would say that this one saw it."""
+    with pytest.raises(OtherKey):
+        open_state(WitnessSigningKey.generate("witness.example/w1").verifier.text)
+
+
+def test_what_is_kept_is_bounded(open_state: Open) -> None:
+    """Of refused notes the newest are kept, each once, however many a log signs."""
+    state = open_state(KEY.verifier.text)
+    for nth in range(MOST_KEPT + 5):
+        for _ in range(2):
+            state.keep(ORIGIN, "reason", f"text {nth}", b"note %d" % nth)
+    state.keep("another", "reason", "text", b"note")
+    kept = [one.note for one in state.kept() if one.origin == ORIGIN]
+    assert kept == [b"note %d" % nth for nth in range(5, MOST_KEPT + 5)]
+    assert len(state.kept()) == MOST_KEPT + 1
+
+
+def test_a_state_is_never_made_by_itself(tmp_path: Path) -> None:
+    """Where there is none, nothing is opened and nothing is left behind; where there is one, none is made."""
+    with pytest.raises(NoState, match="retire the key"):
+        FileState(tmp_path / "gone", KEY.verifier.text)
+    assert list(tmp_path.iterdir()) == []
+    make_file(tmp_path / "state", KEY.verifier.text)
+    with pytest.raises(StateUnavailable, match="never written over"):
+        make_file(tmp_path / "state", KEY.verifier.text)
+    with pytest.raises(StateUnavailable, match="No such file"):
+        make_file(tmp_path / "no folder" / "state", KEY.verifier.text)
+
+
+def test_a_database_without_state(server_url: str) -> None:
+    """The same in PostgreSQL; and a server that is not there is an error that names no password."""
+    with scratch_database(server_url) as url:
+        with pytest.raises(NoState):
+            PostgresState(url, KEY.verifier.text)
+        make_tables(url, KEY.verifier.text)
+        with pytest.raises(StateUnavailable, match="already exists"):
+            make_tables(url, KEY.verifier.text)
+    with pytest.raises(StateUnavailable) as caught:
+        PostgresState(make_conninfo(server_url, dbname="gone", password="hunter2"), KEY.verifier.text)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
+def test_a_damaged_file(tmp_path: Path, content: bytes) -> None:
+    """What is no state is refused by name."""
+    (tmp_path / "state").write_bytes(content)
+    with pytest.raises(StateUnavailable):
+        FileState(tmp_path / "state", KEY.verifier.text)
+
+
+def test_it_survives_a_power_cut_as_far_as_sqlite_does(tmp_path: Path) -> None:
+    """Each commit is synced: the write-ahead log, and FULL."""
+    make_file(tmp_path / "state", KEY.verifier.text)
+    state = FileState(tmp_path / "state", KEY.verifier.text)
+    assert state._conn.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert state._conn.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_a_file_that_another_process_holds(
+    tmp_path: Path, log_key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is cosigned while the state cannot be written."""
+    monkeypatch.setattr("api.witness.state.BUSY_S", 0.1)
+    make_file(tmp_path / "state", KEY.verifier.text)
+    witness = Witness(KEY, [log_key.verifier], FileState(tmp_path / "state", KEY.verifier.text))
+    holder = sqlite3.connect(tmp_path / "state", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StateUnavailable, match="locked"):
+        witness.add_checkpoint(Log(log_key).request(0, 5))
+    holder.execute("ROLLBACK")
+    assert witness.add_checkpoint(Log(log_key).request(0, 5)).status == 200

@@ -1,0 +1,191 @@
+"""Each sentence of C2SP tlog-witness that names a status, against a real server; the words stand in the docstrings."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import time
+
+import pytest
+
+from ledger.proof.checkpoint import Checkpoint, sign_checkpoint
+from ledger.proof.cosignature import MAX_REQUEST_BYTES, AddCheckpoint, cosignatures
+from ledger.proof.note import Note, SigningKey, parse
+from tests.api.witness.conftest import NOW_S, Served
+from tests.api.witness.logs import ORIGIN, Log
+
+HASH = base64.b64encode(b"x" * 32).decode()
+
+
+def test_200(served: Served) -> None:
+    """The body is a cosignature on the checkpoint, by the witness's key and clock; the size it has seen moves on."""
+    for old, new in [(0, 3), (3, 4), (4, 64)]:
+        found = served.cosigned(served.post(served.log.request(old, new)), new)
+        assert [one.timestamp_s for one in cosignatures(found.witnesses)] == [NOW_S]
+        assert served.seen() == new
+
+
+def test_200_again(served: Served) -> None:
+    """The same size with the same root is cosigned again: a caller that lost the answer gets another."""
+    served.post(served.log.request(0, 7))
+    served.cosigned(served.post(served.log.request(7, 7)), 7)
+    assert served.seen() == 7
+
+
+def test_200_for_the_empty_tree(served: Served) -> None:
+    """A log may begin before its first entry."""
+    served.cosigned(served.post(served.log.request(0, 0)), 0)
+    served.cosigned(served.post(served.log.request(0, 5)), 5)
+
+
+def test_200_with_signatures_of_others(served: Served) -> None:
+    """MUST ignore signatures from unknown keys: they change nothing, also where they name keys that are known."""
+    other = SigningKey.generate("somebody.else")
+    note = parse(served.log.note(9))
+    more = note.add([other.sign("something else\n")]).encode()
+    served.cosigned(served.post(AddCheckpoint(0, (), more).encode()), 9)
+    kept = served.state.seen()[ORIGIN].note
+    assert kept == served.log.note(9)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"old 0",
+        b"old 0\n",
+        b"old 00\n\n%s",
+        b"old -1\n\n%s",
+        b"old +1\n\n%s",
+        b"old 1 \n\n%s",
+        b"Old 0\n\n%s",
+        b"old 99999999999999999999\n\n%s",
+        b"old 0\r\n\r\n%s",
+        b"old 0\nxyz\n\n%s",
+        b"old 0\n" + HASH.encode()[:-4] + b"\n\n%s",
+        b"old 0\n" + (HASH + "\n").encode() * 64 + b"\n%s",
+        b"old 0\n%s",
+        b"old 0\n\nnot a checkpoint\n",
+        b"old 0\n\n" + ORIGIN.encode() + b"\n3\n\n",
+        b"\xff\n\n%s",
+    ],
+)
+def test_400_malformed(served: Served, body: bytes) -> None:
+    """A body that is not an old size, at most 63 hashes, an empty line and a checkpoint is 400, and changes nothing."""
+    answer = served.post(body.replace(b"%s", served.log.note(3)))
+    assert answer.status_code == 400, answer.text
+    assert served.seen() == 0
+
+
+def test_400_for_an_old_size_above_the_new(served: Served) -> None:
+    """The old size MUST be equal to or lower than the checkpoint size: 400, also when it is the one that was seen."""
+    served.post(served.log.request(0, 9))
+    for old in (9, 8):
+        assert served.post(AddCheckpoint(old, (), served.log.note(5)).encode()).status_code == 400
+    assert served.seen() == 9
+
+
+def test_400_for_a_signed_text_that_is_no_checkpoint(served: Served) -> None:
+    """Signed by the log as it may be."""
+    for text in (f"{ORIGIN}\n", f"{ORIGIN}\n07\n{HASH}\n", f"{ORIGIN}\n7\n{HASH[:-1]}\n", f"{ORIGIN}\n0\n{HASH}\n"):
+        note = Note(text, (served.log.key.sign(text),)).encode()
+        assert served.post(b"old 0\n\n" + note).status_code == 400
+
+
+def test_404_unknown_origin(served: Served) -> None:
+    """If the checkpoint origin is unknown: 404, whoever signed it."""
+    assert served.post(Log(SigningKey.generate("other.example/log")).request(0, 3)).status_code == 404
+    text = Checkpoint("other.example/log", 3, served.log.root(3)).text
+    signed = Note(text, (served.log.key.sign(text),)).encode()
+    assert served.post(AddCheckpoint(0, (), signed).encode()).status_code == 404
+    assert served.state.seen() == {}
+
+
+def test_403_not_signed(served: Served) -> None:
+    """If none of the signatures verify against a trusted key: 403, and the size is not told."""
+    stranger = SigningKey.generate(ORIGIN)
+    text = Checkpoint(ORIGIN, 3, served.log.root(3)).text
+    forged = served.log.key.sign(text)._replace(blob=b"\0" * 64)
+    for signatures in ((stranger.sign(text),), (forged,)):
+        answer = served.post(AddCheckpoint(0, (), Note(text, signatures).encode()).encode())
+        assert (answer.status_code, answer.headers["content-type"]) == (403, "text/plain; charset=utf-8")
+    assert served.seen() == 0
+
+
+@pytest.mark.parametrize("old", [0, 2, 4, 9])
+def test_409_another_old_size(served: Served, old: int) -> None:
+    """If the old size doesn't match: 409, the size in decimal and a newline, text/x.tlog.size."""
+    if old != 0:
+        answer = served.post(served.log.request(old, 9))
+        assert (answer.status_code, answer.text, answer.headers["content-type"]) == (409, "0\n", "text/x.tlog.size")
+    served.post(served.log.request(0, 3))
+    answer = served.post(served.log.request(old, 9))
+    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (409, "3\n", "text/x.tlog.size")
+    assert served.seen() == 3
+
+
+def test_409_another_root_of_the_same_size(served: Served) -> None:
+    """If the old size matches the checkpoint size, and the root hashes don't: 409, and both notes are kept."""
+    served.post(served.log.request(0, 9))
+    fork = Log(served.log.key, fork=4)
+    for old in (9, 0, 4):  # whatever the old size is: this is proof enough
+        answer = served.post(AddCheckpoint(old, (), fork.note(9)).encode())
+        assert (answer.status_code, answer.text, answer.headers["content-type"]) == (409, "9\n", "text/x.tlog.size")
+    assert served.state.seen()[ORIGIN].note == served.log.note(9)
+    assert [one.note for one in served.state.kept()] == [fork.note(9)]
+
+
+def test_422_a_proof_that_does_not_hold(served: Served) -> None:
+    """If the consistency proof doesn't verify: 422, nothing is cosigned, and what the log signed is kept."""
+    served.post(served.log.request(0, 5))
+    good = served.log.proof(5, 20)
+    bad = [
+        good[:-1],
+        (*good, b"x" * 32),
+        good[::-1],
+        (),
+        *((*good[:nth], b"\0" * 32, *good[nth + 1 :]) for nth in range(len(good))),
+    ]
+    for proof in bad:
+        assert served.post(AddCheckpoint(5, proof, served.log.note(20)).encode()).status_code == 422
+    assert served.seen() == 5
+    assert [one.note for one in served.state.kept()] == [served.log.note(20)]
+
+
+def test_422_a_proof_from_nothing(served: Served) -> None:
+    """The proof MUST be empty if the old size is zero, and it is between a size and itself."""
+    assert served.post(AddCheckpoint(0, (b"x" * 32,), served.log.note(3)).encode()).status_code == 422
+    served.post(served.log.request(0, 3))
+    assert served.post(AddCheckpoint(3, (b"x" * 32,), served.log.note(3)).encode()).status_code == 422
+
+
+def test_the_rest_of_http(served: Served) -> None:
+    """Other methods and paths are refused, /healthz answers, connections are kept; a body without end is 413."""
+    assert served.client.get(f"{served.base}/add-checkpoint").status_code == 405
+    assert served.client.get(f"{served.base}/").status_code == 404
+    assert served.client.get(f"{served.base}/healthz").text == "ok\n"
+    assert served.post(b"x" * MAX_REQUEST_BYTES).status_code == 400
+    assert served.post(b"x" * (MAX_REQUEST_BYTES + 1)).status_code == 413
+
+
+def test_a_body_that_never_ends_is_given_up(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that drips is answered 408, and others are served meanwhile."""
+    monkeypatch.setattr("api.witness.app.BODY_S", 0.5)
+    host, port = served.base.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as slow:
+        slow.sendall(b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: 100\r\n\r\nold ")
+        served.cosigned(served.post(served.log.request(0, 3)), 3)
+        slow.settimeout(10)
+        begun = time.monotonic()
+        assert b" 408 " in slow.recv(1000)
+        assert time.monotonic() - begun < 5
+
+
+def test_several_keys_of_one_log(served: Served) -> None:
+    """A log that rotates its key signs with both; either is enough, and a signature that fails is not passed over."""
+    old, fresh = served.log.key, SigningKey.generate(ORIGIN)
+    text = Checkpoint(ORIGIN, 3, served.log.root(3)).text
+    both = Note(text, (fresh.sign(text), old.sign(text))).encode()
+    served.cosigned(served.post(AddCheckpoint(0, (), both).encode()), 3)
+    alone = sign_checkpoint(Checkpoint(ORIGIN, 3, served.log.root(3)), fresh).encode()
+    assert served.post(AddCheckpoint(3, (), alone).encode()).status_code == 403

@@ -1,0 +1,87 @@
+"""A real ledger with a few clients, sealed, and bundles exported from it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.export import Disclosure, export
+from ledger.proof.bundle import Manifest, Selection
+from ledger.proof.note import SigningKey
+from tests.ledger.log.logs import fill, key_for, seal
+from tests.support import append, connect, failed, new, requested, scratch_database
+
+ALL = Disclosure(everything=True)
+CLIENT = Selection("client", "client client-1", client="client-1")
+REQUEST = Selection("request", "request 2", request=2)
+
+
+def positions(first: int, last: int) -> Selection:
+    """All of a range."""
+    return Selection("positions", f"positions {first} to {last}", first_position=first, last_position=last)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """A sealed ledger: where it is, its key, and the file of its sealer."""
+
+    url: str
+    key: SigningKey
+    state: Path
+
+    def seal(self) -> int:
+        """Signs all there is; the size."""
+        return seal(self.url, self.key, self.state)
+
+    def fill(self, count: int) -> None:
+        """Events of a stream of their own."""
+        fill(self.url, count)
+
+    def note(self) -> bytes:
+        """The newest checkpoint."""
+        with connect(self.url) as conn:
+            [(note,)] = conn.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchall()
+        return str(note).encode()
+
+    def bundle(
+        self, selection: Selection = CLIENT, disclosure: Disclosure = ALL, since: bytes | None = None
+    ) -> tuple[bytes, Manifest]:
+        """A bundle and its manifest."""
+        out = io.BytesIO()
+        with connect(self.url, "verifier") as conn:
+            manifest = export(conn, selection, disclosure, out, keys=[self.key.verifier.text], since=since)
+        return out.getvalue(), manifest
+
+
+def ask(url: str, clients: int) -> None:
+    """A request of each client, with notes, and then three more events of each of these requests."""
+    with connect(url) as conn:
+        for client in range(1, clients + 1):
+            append(conn, new("request-", requested(f"client-{client}", notes=f"note {client}")))
+        [(last,)] = conn.execute("SELECT last FROM stream_numbers WHERE category = 'request-'").fetchall()
+        for nth in range(3):
+            for number in range(last - clients + 1, last + 1):
+                append(conn, new(f"request-{number}", failed(detail=f"detail {nth} of {number}")))
+
+
+@contextlib.contextmanager
+def sealed_ledger(server_url: str, folder: Path) -> Iterator[Ledger]:
+    """A ledger of 648 events: six requests of three clients, and many of nobody; sealed in two steps."""
+    from projections.rebuild import ensure
+    from schema.migrate import migrate
+
+    with scratch_database(server_url) as url:
+        with connect(url) as conn:
+            migrate(conn)
+        ensure(url)
+        ledger = Ledger(url, key_for(url), folder / "last")
+        ask(url, 3)
+        ledger.fill(300)
+        ledger.seal()
+        ask(url, 3)
+        ledger.fill(324)
+        ledger.seal()
+        yield ledger

@@ -1,0 +1,147 @@
+"""The sealer in a server: one leads, the cadence holds, a broken connection is no end, and a refusal is one."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+import psycopg
+import pytest
+
+from ledger.log import thread as thread_module
+from ledger.log.thread import SealerThread, Signing
+from ledger.proof.note import SigningKey
+from tests.api.served import wait_for
+from tests.ledger.log.logs import fill, key_for, seal
+from tests.support import connect
+
+
+@pytest.fixture
+def key(database_url: str) -> SigningKey:
+    """A key for the test's ledger."""
+    return key_for(database_url)
+
+
+@contextlib.contextmanager
+def running(url: str, key: SigningKey, path: Path, **cadence: Any) -> Iterator[SealerThread]:
+    """A thread that seals, every 20 ms unless it is said otherwise."""
+    thread = SealerThread(url, Signing(key, path, **{"every_s": 0.02, **cadence}))
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.stop()
+        assert not thread.is_alive()
+
+
+def sizes(url: str) -> list[int]:
+    """Of all checkpoints."""
+    with connect(url) as conn:
+        return [row[0] for row in conn.execute("SELECT size FROM checkpoints ORDER BY size").fetchall()]
+
+
+def test_it_follows_the_head(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+    """What is recorded is signed soon after; nothing is signed twice."""
+    with running(database_url, key, tmp_path / "last") as thread:
+        for size in (1, 2, 3):
+            fill(database_url, 1)
+            wait_for("a checkpoint", lambda size=size: sizes(database_url)[-1:] == [size])
+        assert thread.status.state == "leads"
+        sleep(0.2)
+    assert sizes(database_url) == [1, 2, 3]
+    assert vars(thread.status)["state"] == "stopped"
+
+
+def test_cadence(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+    """With an hour between checkpoints the first comes at once, the next when so many events wait, and not before."""
+    with running(database_url, key, tmp_path / "last", every_s=3600, events=5):
+        fill(database_url, 1)
+        wait_for("the first", lambda: sizes(database_url) == [1])
+        fill(database_url, 4)
+        sleep(0.5)
+        assert sizes(database_url) == [1]
+        fill(database_url, 1)
+        wait_for("the second", lambda: sizes(database_url) == [1, 6])
+
+
+def test_a_follower_takes_over(
+    database_url: str, key: SigningKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two threads with one file one leads; the other follows, and goes on where the first one ended."""
+    monkeypatch.setattr(thread_module, "FOLLOW_S", 0.05)
+    path = tmp_path / "last"
+    with running(database_url, key, path) as first:
+        wait_for("a leader", lambda: first.status.state == "leads")
+        with running(database_url, key, path) as second:
+            wait_for("a follower", lambda: second.status.state == "follows")
+            fill(database_url, 1)
+            wait_for("a checkpoint", lambda: sizes(database_url) == [1])
+            first.stop()
+            wait_for("another leader", lambda: second.status.state == "leads")
+            fill(database_url, 1)
+            wait_for("a checkpoint", lambda: sizes(database_url) == [1, 2])
+
+
+def test_it_connects_again(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+    """Each time its connection is cut, it comes back and goes on."""
+    with running(database_url, key, tmp_path / "last"), connect(database_url) as conn:
+        for size in (1, 2, 3):
+            fill(database_url, 1)
+            wait_for("a checkpoint", lambda size=size: sizes(database_url)[-1:] == [size])
+            conn.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'advice-ledger sealer'"
+            )
+        fill(database_url, 1)
+        wait_for("a checkpoint", lambda: sizes(database_url) == [1, 2, 3, 4])
+
+
+def test_a_refusal_ends_it(
+    database_url: str, key: SigningKey, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What must not be signed is logged once, with what to do, and the thread is over; events are still recorded."""
+    path = tmp_path / "last"
+    fill(database_url, 3)
+    seal(database_url, key, path)
+    path.unlink()
+    fill(database_url, 1)
+    with caplog.at_level(logging.INFO, "ledger.log.thread"), running(database_url, key, path) as thread:
+        thread.join(10)
+        assert thread.status.state == "refused"
+        assert "docs/log.md" in (thread.status.error or "")
+        fill(database_url, 1)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "PRIVATE" not in caplog.text
+    assert thread.status.state == "refused"
+    assert sizes(database_url) == [3]
+
+
+def test_a_file_that_cannot_be_written(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+    """A folder that is a file is a trouble with a name, not an end: it is tried again until it works."""
+    blocked = tmp_path / "folder"
+    blocked.write_text("")
+    fill(database_url, 1)
+    with running(database_url, key, blocked / "last") as thread:
+        wait_for("trouble", lambda: thread.status.state == "troubled")
+        assert str(blocked) in (thread.status.error or "")
+        blocked.unlink()
+        wait_for("a checkpoint", lambda: sizes(database_url) == [1])
+
+
+def test_a_database_without_the_role(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+    """A database that does not serve the sealer is complained of, and the thread stops when it is told to."""
+    nowhere = psycopg.conninfo.make_conninfo(database_url, dbname="nowhere")
+    with running(nowhere, key, tmp_path / "last") as thread:
+        wait_for("trouble", lambda: thread.status.state == "troubled")
+        assert "nowhere" in (thread.status.error or "")
+
+
+def test_the_key_is_in_no_representation(key: SigningKey, tmp_path: Path) -> None:
+    """What is printed of the settings shows nothing of the key."""
+    secret = key.reveal().split("+", 4)[4]
+    signing = Signing(key, tmp_path)
+    assert secret not in repr(signing) + str(signing) + repr(key)

@@ -1,0 +1,290 @@
+"""The chain is checked in the background, at a bounded rate; what is found is recorded, and nothing waits for it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from ledger.log.rounds import Bad, Root, Round
+from ledger.log.sealer import Sealer
+from ledger.log.state import StateFile
+from ledger.log.watch import Watch, Watched, Watching
+from ledger.proof.note import SigningKey
+from ledger.verify import verify_chain
+from tests.support import Connection, append, connect, new, requested
+
+FAST = Watching(rate=1_000_000, rest_s=0.05)
+TABLES = ("events", "head", "sealed_fields", "stream_clients", "stream_numbers", "tiles", "checkpoints")
+REHASH = """
+    UPDATE events e
+    SET prev_hash = p.hash, hash = event_hash(
+        p.hash, e.position, e.version, (extract(epoch FROM e.recorded_at) * 1000000)::bigint, e.body)
+    FROM events p
+    WHERE e.position = {at} AND p.position = e.position - 1
+"""
+
+
+@pytest.fixture
+def key(database_url: str) -> SigningKey:
+    """A key for the ledger."""
+    with connect(database_url) as conn:
+        row = conn.execute("SELECT origin FROM head").fetchone()
+    assert row is not None
+    return SigningKey.generate(row[0])
+
+
+def fill(url: str, count: int) -> None:
+    """Appends so many requests, with sealed values."""
+    with connect(url) as conn:
+        append(conn, *(new("request-", requested(f"client-{number}")) for number in range(count)))
+
+
+def seal(url: str, key: SigningKey, path: Path) -> None:
+    """Signs all there is."""
+    file = StateFile(path, key.verifier.name, [key.verifier])
+    with connect(url, "sealer") as conn, file.held():
+        while Sealer(conn, key, file).step() is not None:
+            pass
+
+
+def tamper(url: str, *statements: str) -> None:
+    """As a superuser with triggers disabled."""
+    with connect(url) as conn:
+        for table in TABLES:
+            conn.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER ALL").format(sql.Identifier(table)))
+        for statement in statements:
+            conn.execute(statement.encode())
+
+
+@contextlib.contextmanager
+def watching(url: str, settings: Watching = FAST) -> Iterator[Watch]:
+    """A running thread."""
+    watch = Watch(url, settings)
+    watch.start()
+    try:
+        yield watch
+    finally:
+        watch.stop()
+    assert not watch.is_alive()
+
+
+def until(watch: Watch, wanted: Callable[[Watched], Any], within_s: float = 20) -> Watched:
+    """Waits for a state of the thread."""
+    deadline = monotonic() + within_s
+    while not wanted(watch.status):
+        assert watch.is_alive()
+        assert monotonic() < deadline, watch.status
+        sleep(0.02)
+    return watch.status
+
+
+def head_of(url: str) -> int:
+    """The position of the newest event."""
+    with connect(url) as conn:
+        return int(conn.execute("SELECT position FROM head").fetchall()[0][0])
+
+
+def recorded(url: str) -> list[dict[str, Any]]:
+    """What is on record of verifications."""
+    with connect(url) as conn:
+        found = conn.execute(
+            "SELECT body FROM events WHERE type = 'verification.recorded' ORDER BY position"
+        ).fetchall()
+    return [json.loads(body) for (body,) in found]
+
+
+def on_record(url: str, count: int, within_s: float = 20) -> list[dict[str, Any]]:
+    """Waits until so many are on record."""
+    deadline = monotonic() + within_s
+    while len(found := recorded(url)) < count:
+        assert monotonic() < deadline, found
+        sleep(0.05)
+    return found
+
+
+def test_a_good_chain_is_recorded_once_a_day(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+    """However many rounds there are, and after a restart; new events are followed, and new checkpoints compared."""
+    fill(database_url, 700)
+    seal(database_url, key, tmp_path / "last")
+    for _ in range(2):
+        with watching(database_url, Watching(rate=1_000_000, rest_s=0.05, keys=(key.verifier,))) as watch:
+            until(watch, lambda now: now.passed_s is not None)
+            on_record(database_url, 1)
+            fill(database_url, 3)
+            head = head_of(database_url)
+            status = until(watch, lambda now, head=head: now.position >= head)  # type: ignore[misc]
+            assert (status.state, status.finding) == ("leads", None)
+            assert status.checkpoint_size == 700
+            assert status.age_s is not None
+            assert status.age_s < 5
+            until(watch, lambda now, first=status.passed_s: now.passed_s != first)  # type: ignore[misc]
+    (body,) = recorded(database_url)
+    assert body["actor"] == {"id": "advice-ledger", "kind": "service", "role": "verifier"}
+    assert body["stream"] == f"verification-{datetime.now(UTC):%Y-%m-%d}"
+    data = body["data"]
+    assert (data["first_position"], data["last_position"], data["checkpoint_size"]) == (1, 700, 700)
+    assert data["result"] == "good"
+    assert "finding" not in data
+
+
+def test_an_empty_ledger_has_nothing_to_record(database_url: str) -> None:
+    """It is through at once, again and again."""
+    with watching(database_url) as watch:
+        until(watch, lambda now: now.passed_s is not None)
+        sleep(0.2)
+    assert recorded(database_url) == []
+
+
+def test_the_rate_is_bounded(database_url: str) -> None:
+    """600 events at 400 a second take a second and a half, less the first piece, and one piece is in work at a time."""
+    fill(database_url, 600)
+    started_s = monotonic()
+    with watching(database_url, Watching(rate=400)) as watch:
+        half = until(watch, lambda now: now.position)
+        assert half.position <= 40
+        until(watch, lambda now: now.passed_s is not None)
+    assert monotonic() - started_s > 1.2
+
+
+@pytest.mark.tampers
+@pytest.mark.parametrize(
+    ("statements", "finding", "position"),
+    [
+        (["UPDATE events SET body = replace(body, '1000.00', '9000.00') WHERE position = 300"], "edited", 300),
+        (["DELETE FROM events WHERE position = 300"], "deleted", 300),
+        (["DELETE FROM events WHERE position > 690"], "truncated", 691),
+        (["UPDATE sealed_fields SET salts = '{}' WHERE position = 5"], "commitment-mismatch", 5),
+        (["UPDATE stream_clients SET client_id = 'x' WHERE stream = 'request-5'"], "client-mismatch", 5),
+        (["UPDATE head SET hash = sha256('x')"], "head-mismatch", 700),
+        (["INSERT INTO sealed_fields VALUES (9999, '{}', '{}')"], "stray-sealed", 9999),
+        (["UPDATE tiles SET hashes = repeat('x', 8192)::bytea WHERE number = 1"], "proof-mismatch", 257),
+        (["DELETE FROM tiles WHERE number = 1"], "proof-mismatch", 257),
+        (["UPDATE checkpoints SET note = 'x'"], "damaged", 0),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_is_wrong_is_recorded_once(
+    database_url: str,
+    key: SigningKey,
+    tmp_path: Path,
+    statements: list[str],
+    finding: str,
+    position: int,
+) -> None:
+    """By its name and place, one event however often it is seen; and it stays in the status."""
+    fill(database_url, 700)
+    seal(database_url, key, tmp_path / "last")
+    tamper(database_url, *statements)
+    with watching(database_url, Watching(rate=1_000_000, rest_s=0.05, keys=(key.verifier,))) as watch:
+        status = until(watch, lambda now: now.finding)
+        assert (status.finding, status.first_bad_position) == (finding, position)
+        assert status.position < max(position, 1)
+        bad = on_record(database_url, 1)
+        sleep(0.4)
+        assert watch.status.finding == finding
+        assert recorded(database_url) == bad
+    assert [(body["data"]["finding"], body["data"]["first_bad_position"]) for body in bad] == [(finding, position)]
+
+
+@pytest.mark.tampers
+def test_a_rewrite_behind_its_back_is_seen_without_a_checkpoint(database_url: str) -> None:
+    """A suffix made to fit passes as a chain; the thread has seen another one, and does not forget it."""
+    fill(database_url, 20)
+    with watching(database_url) as watch:
+        until(watch, lambda now: now.passed_s is not None)
+        on_record(database_url, 1)
+        until(watch, lambda now: now.position >= 21)
+        tamper(
+            database_url,
+            "UPDATE events SET body = replace(body, '1000.00', '9000.00') WHERE position = 20",
+            *(REHASH.format(at=at) for at in (20, 21)),
+            "UPDATE head SET hash = (SELECT hash FROM events WHERE position = 21)",
+        )
+        with connect(database_url, "verifier") as conn:
+            assert verify_chain(conn).ok
+        status = until(watch, lambda now: now.finding)
+        assert status.finding == "forked"
+        on_record(database_url, 2)
+        sleep(0.3)
+        assert watch.status.finding == "forked"
+    assert [body["data"]["result"] for body in recorded(database_url)] == ["good", "bad"]
+
+
+@pytest.mark.tampers
+def test_it_recovers_when_the_ledger_does(database_url: str) -> None:
+    """A finding is gone from the status once a whole round passes again; on record it stays."""
+    fill(database_url, 20)
+    tamper(database_url, "UPDATE events SET body = replace(body, '1000.00', '9000.00') WHERE position = 9")
+    with watching(database_url) as watch:
+        until(watch, lambda now: now.finding == "edited")
+        on_record(database_url, 1)
+        tamper(database_url, "UPDATE events SET body = replace(body, '9000.00', '1000.00') WHERE position = 9")
+        until(watch, lambda now: now.passed_s is not None and now.finding is None)
+        on_record(database_url, 2)
+    assert [body["data"]["result"] for body in recorded(database_url)] == ["bad", "good"]
+
+
+def test_one_process_at_a_time(database_url: str) -> None:
+    """A second one follows, and takes over when the first ends."""
+    fill(database_url, 5)
+    with watching(database_url) as first:
+        until(first, lambda now: now.state == "leads")
+        with watching(database_url) as second:
+            until(second, lambda now: now.state == "follows")
+            first.stop()
+            until(second, lambda now: now.passed_s is not None)
+
+
+def test_it_survives_the_loss_of_its_connection(database_url: str) -> None:
+    """Its session ended by somebody, it connects again and goes on."""
+    fill(database_url, 5)
+    with watching(database_url) as watch:
+        before = until(watch, lambda now: now.passed_s is not None).passed_s
+        with connect(database_url) as conn:
+            conn.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = 'advice-ledger verifier' AND datname = current_database()"
+            )
+        until(watch, lambda now: now.passed_s != before and now.state == "leads")
+
+
+def test_without_a_ledger_it_waits_for_one(server_url: str) -> None:
+    """An unmigrated database is trouble, said in the status, and not the end."""
+    with watching(server_url) as watch:
+        status = until(watch, lambda now: now.state == "troubled")
+        assert status.error
+
+
+def test_rounds_in_any_pieces_are_the_same(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+    """Piece by piece of any size, a round comes to the root of all its events, and meets each known root on the way."""
+    fill(database_url, 600)
+    seal(database_url, key, tmp_path / "last")
+    with connect(database_url, "verifier") as conn:
+        root = through(conn, Round([key.verifier]), 1)
+        for most in (255, 256, 257, 10_000):
+            assert through(conn, Round([key.verifier], Root(600, root, "before")), most) == root
+        with pytest.raises(Bad, match="forked at position 1: before is of other events"):
+            through(conn, Round((), Root(599, root, "before")), 500)
+        with pytest.raises(Bad, match="rolled-back at position 601"):
+            Round((), Root(601, root, "before")).take(conn, 500)
+        with pytest.raises(Bad, match="bad-signature"):
+            Round([SigningKey.generate(key.verifier.name).verifier]).take(conn, 500)
+        assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+def through(conn: Connection, one: Round, most: int) -> bytes:
+    """The root that a round of 600 events comes to."""
+    while one.take(conn, most):
+        pass
+    one.end(conn)
+    assert (one.size, one.checkpoint_size) == (600, 600)
+    return one.root

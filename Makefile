@@ -12,7 +12,7 @@ CODE := schema ledger projections api tests
 PIP_TOOLS := pip-tools==7.6.2
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock run demo test check format bench
+.PHONY: help install lock run demo test check format bench vectors
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,3 +57,6 @@ format: install ## rewrite what `make check` would complain about, where that is
 
 bench: install ## measure beside peers and limits; options in BENCH="..."
 	$(BIN)/python -m tests.bench $(BENCH)
+
+vectors: install ## write docs/vectors again: examples of every format, good and broken
+	$(BIN)/python -m tests.vectors

@@ -33,6 +33,8 @@ LOCK = 0x41_4C_0004
 RATE = 5_000
 # The rest between two rounds: a small ledger need not be gone through all the time.
 REST_S = 60.0
+# A process that has run for less does not record that all is well: one that is started now and then would each time.
+SETTLE_S = 300.0
 # A piece is what is checked in so much time; and how often a round that is through looks for new events.
 PIECE_S = 0.1
 LOOK_S = 0.5
@@ -55,6 +57,7 @@ class Watching:
     rate: int = RATE
     keys: tuple[VerifierKey, ...] = ()
     rest_s: float = REST_S
+    settle_s: float = SETTLE_S
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ class Watch(threading.Thread):
         # What is to be recorded and could not be yet.
         self._owed: VerificationRecorded | None = None
         self._owed_s = 0.0
+        self._started_s = monotonic()
         self.status = Watched("starting")
 
     def stop(self) -> None:
@@ -184,7 +188,7 @@ class Watch(threading.Thread):
         self._failed = None
         self._note(done)
         self.status = replace(self.status, passed_s=monotonic(), finding=None, first_bad_position=None)
-        if size:
+        if size and monotonic() - self._started_s >= self._watching.settle_s:
             self._owed = _found(size, done.checkpoint_size, took_s)
 
     def _fail(self, conn: Connection, bad: Bad) -> None:

@@ -13,17 +13,23 @@ from typing import Never
 
 from rich.console import Console
 
-from tests.bench import as_of, bulk, figures, http, live, machine, rebuild, single, verify, workload
+from tests.bench import as_of, bulk, figures, http, live, log, machine, rebuild, single, verify, workload
 from tests.bench.bench import Bench, Options, server
 from tests.bench.figures import Figure
 
 # Rows that bring their own databases, and those that share one ledger of --events events, in the order of measuring:
 # the live projections come last because they append.
-SEPARATE: dict[int, Callable[[Bench], list[Figure]]] = {1: bulk.measure, 2: single.measure, 3: http.measure}
+SEPARATE: dict[int, Callable[[Bench], list[Figure]]] = {
+    1: bulk.measure,
+    2: single.measure,
+    3: http.measure,
+    9: log.measure_appends,
+}
 SHARED: dict[int, Callable[[Bench, str], list[Figure]]] = {
     4: rebuild.measure,
     6: verify.measure,
     7: as_of.measure,
+    8: log.measure,
     5: live.measure,
 }
 ROWS = sorted((*SEPARATE, *SHARED))
@@ -62,9 +68,9 @@ def main(arguments: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     add = parser.add_argument
-    add("--events", type=_at_least_one, default=100_000, help="events in the ledger of rows 4 to 7 (default 100000)")
+    add("--events", type=_at_least_one, default=100_000, help="events in the ledger of rows 4 to 8 (default 100000)")
     add("--rows", type=_rows, default=ROWS, help="rows to measure, as in 1,3 (default all)")
-    add("--rounds", type=_at_least_one, default=5, help="rounds of rows 1 to 3, each side in turn (default 5)")
+    add("--rounds", type=_at_least_one, default=5, help="rounds of rows 1 to 3 and 9, each side in turn (default 5)")
     add("--seconds", type=float, default=5.0, help="length of an HTTP round; twice that of the lag (default 5)")
     add("--json", type=Path, default=Path("bench.json"), help="file to write (default bench.json)")
     add("--markdown", type=Path, help="file to write the table to, as docs/benchmarks.md has it")

@@ -32,6 +32,7 @@ SEALED = {
     "agent.resumed": {"reason"},
     "policy.adopted": set(),
     "log-key.rotated": set(),
+    "verification.recorded": set(),
 }
 CLEAR = {
     "portfolio.requested": {"risk_profile", "amount_usd", "horizon_years", "constraints"},
@@ -84,6 +85,16 @@ CLEAR = {
     "agent.resumed": set(),
     "policy.adopted": {"version", "sha256", "policy"},
     "log-key.rotated": {"old", "new", "statement", "old_signature", "new_signature"},
+    "verification.recorded": {
+        "first_position",
+        "last_position",
+        "checkpoint_size",
+        "result",
+        "finding",
+        "first_bad_position",
+        "duration_s",
+        "events_per_s",
+    },
 }
 DIGEST = "0" * 64
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -114,6 +125,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "agent.suspended": {"reason": "r"},
     "agent.resumed": {"reason": "r"},
     "policy.adopted": {"version": "1", "sha256": DIGEST, "policy": {"rules": []}},
+    "verification.recorded": {
+        "first_position": 1,
+        "last_position": 700,
+        "checkpoint_size": 690,
+        "result": "good",
+        "duration_s": 1,
+        "events_per_s": 700,
+    },
     "log-key.rotated": {
         "old": f"a.example+00000000+{'A' * 44}",
         "new": f"a.example+00000001+{'A' * 44}",

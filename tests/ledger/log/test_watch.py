@@ -22,7 +22,7 @@ from ledger.proof.note import SigningKey
 from ledger.verify import verify_chain
 from tests.support import Connection, append, connect, new, requested
 
-FAST = Watching(rate=1_000_000, rest_s=0.05)
+FAST = Watching(rate=1_000_000, rest_s=0.05, settle_s=0)
 TABLES = ("events", "head", "sealed_fields", "stream_clients", "stream_numbers", "tiles", "checkpoints")
 REHASH = """
     UPDATE events e
@@ -116,7 +116,7 @@ def test_a_good_chain_is_recorded_once_a_day(database_url: str, key: SigningKey,
     fill(database_url, 700)
     seal(database_url, key, tmp_path / "last")
     for _ in range(2):
-        with watching(database_url, Watching(rate=1_000_000, rest_s=0.05, keys=(key.verifier,))) as watch:
+        with watching(database_url, Watching(rate=1_000_000, rest_s=0.05, settle_s=0, keys=(key.verifier,))) as watch:
             until(watch, lambda now: now.passed_s is not None)
             on_record(database_url, 1)
             fill(database_url, 3)
@@ -142,6 +142,16 @@ def test_an_empty_ledger_has_nothing_to_record(database_url: str) -> None:
         until(watch, lambda now: now.passed_s is not None)
         sleep(0.2)
     assert recorded(database_url) == []
+
+
+def test_a_process_that_just_began_does_not_record_that_all_is_well(database_url: str) -> None:
+    """Only one that has run for a while; what is wrong is recorded whenever it is found."""
+    fill(database_url, 5)
+    with watching(database_url, Watching(rest_s=0.05, settle_s=1.5)) as watch:
+        first = until(watch, lambda now: now.passed_s is not None).passed_s
+        until(watch, lambda now: now.passed_s != first)
+        assert recorded(database_url) == []
+        on_record(database_url, 1)
 
 
 def test_the_rate_is_bounded(database_url: str) -> None:
@@ -184,7 +194,7 @@ def test_what_is_wrong_is_recorded_once(
     fill(database_url, 700)
     seal(database_url, key, tmp_path / "last")
     tamper(database_url, *statements)
-    with watching(database_url, Watching(rate=1_000_000, rest_s=0.05, keys=(key.verifier,))) as watch:
+    with watching(database_url, Watching(rate=1_000_000, rest_s=0.05, settle_s=0, keys=(key.verifier,))) as watch:
         status = until(watch, lambda now: now.finding)
         assert (status.finding, status.first_bad_position) == (finding, position)
         assert status.position < max(position, 1)

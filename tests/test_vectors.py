@@ -1,0 +1,295 @@
+"""The vectors are what the generator makes; our checkers agree with each; so does code made from the pages alone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ledger.proof.audit import audit_bundle
+from ledger.proof.canonical import NotCanonical, canonical
+from ledger.proof.chain import genesis_hash
+from ledger.proof.checkpoint import open_checkpoint
+from ledger.proof.cosignature import WitnessKey, cosignatures, parse_request
+from ledger.proof.findings import Head, Kind, Stored
+from ledger.proof.merkle import LogError, check_consistency, check_inclusion, leaf_hash
+from ledger.proof.note import VerifierKey
+from ledger.proof.parse import parse_object
+from ledger.proof.sealed import open_sealed
+from ledger.proof.tiles import EntryBundle, decode_entries, decode_tile, parse_path
+from ledger.proof.tlog_proof import parse_proof, verify_proof
+from ledger.proof.trust import Trust
+from tests import vectors
+from tests.ledger.proof.chains import found, verify
+
+MOST_BYTES = 200_000
+README = (vectors.FOLDER / "README.md").read_text("utf-8")
+
+# Words of our refusals, by the vectors' name for them: another program has words of its own.
+REASONS = {
+    "integer": "integers beyond",
+    "null character": "U+0000",
+    "surrogate": "surrogate",
+    "depth": "nested deeper",
+}
+
+
+def load(name: str) -> list[dict[str, Any]]:
+    """The vectors of a file."""
+    found = json.loads((vectors.FOLDER / f"{name}.json").read_text("utf-8"))["vectors"]
+    assert isinstance(found, list)
+    return found
+
+
+def test_they_are_what_the_generator_makes() -> None:
+    """Regenerated, every file is the same byte for byte, and there is no other; `make vectors` writes them."""
+    there = {path.name: path.read_bytes() for path in vectors.FOLDER.glob("*.json")}
+    assert there == vectors.files()
+    assert sum(map(len, there.values())) < MOST_BYTES
+
+
+@pytest.mark.parametrize("name", vectors.MAKERS)
+def test_each_file_is_described_and_holds_good_and_bad(name: str) -> None:
+    """The README has every member of every vector; names say which is which."""
+    section = re.split(rf"^## `{name}.json`", README, flags=re.MULTILINE)[1].partition("\n## ")[0]
+    all_of = load(name)
+    members = {member for one in all_of for member in one} - {"name", "flaw"}
+    assert {member for member in members if f"`{member}`" not in section} == set()
+    assert len({one["name"] for one in all_of}) == len(all_of)
+    flaws = {one["flaw"] for one in all_of}
+    assert None in flaws
+    assert len(flaws) > 1 or name == "roots"
+
+
+def canonical_flaw(one: dict[str, Any]) -> str | None:
+    """The writer's refusal, or the verifier's."""
+    if "body" in one:
+        try:
+            parse_object(one["body"].encode())
+        except ValueError:
+            return Kind.MALFORMED.value
+        return None
+    try:
+        assert canonical(json.loads(one["json"])).decode() == one["canonical"]
+    except NotCanonical as error:
+        return next(name for name, words in REASONS.items() if words in error.reason)
+    return None
+
+
+def commitment_flaw(one: dict[str, Any]) -> str | None:
+    """Whether the value opens the commitment."""
+    salts, fields = ({one["field"]: value} for value in (one["salt"], json.loads(one["value"])))
+    try:
+        assert open_sealed({one["field"]: one["commitment"]}, canonical(salts), canonical(fields)) == 1
+    except ValueError:
+        return Kind.COMMITMENT_MISMATCH.value
+    return None
+
+
+def chain_flaw(one: dict[str, Any]) -> str | None:
+    """The only finding, at its position."""
+    told = one["head"]
+    head = Head(told["origin"], told["position"], bytes.fromhex(told["hash"]), told["time_us"])
+    assert genesis_hash(head.origin).hex() == one["genesis_hash"]
+    findings = found(verify(head, map(stored, one["events"])))
+    if not findings:
+        return None
+    ((kind, position),) = {(kind, position) for kind, position in findings if position == one["position"]}
+    assert findings[0] == (kind, position)
+    return kind
+
+
+def stored(row: dict[str, Any]) -> Stored:
+    """A row of a vector."""
+    binary = {"body", "salts", "fields"}
+    values = {name: value.encode() if name in binary else value for name, value in row.items()}
+    hashes = {name: bytes.fromhex(row[name]) for name in ("prev_hash", "hash")}
+    return Stored(**{"salts": None, "fields": None, **values, **hashes})
+
+
+def inclusion_flaw(one: dict[str, Any]) -> str | None:
+    """Of the proof."""
+    leaf = leaf_hash(bytes.fromhex(one["entry"]))
+    proof = [bytes.fromhex(element) for element in one["proof"]]
+    return flaw_of(lambda: check_inclusion(leaf, one["index"], one["size"], proof, bytes.fromhex(one["root"])))
+
+
+def consistency_flaw(one: dict[str, Any]) -> str | None:
+    """Of the proof."""
+    proof = [bytes.fromhex(element) for element in one["proof"]]
+    roots = bytes.fromhex(one["old_root"]), bytes.fromhex(one["new_root"])
+    return flaw_of(lambda: check_consistency(one["old"], one["new"], *roots, proof))
+
+
+def tile_flaw(one: dict[str, Any]) -> str | None:
+    """Of the path, and of the content where there is one."""
+
+    def check() -> None:
+        place = parse_path(one["path"])
+        assert place.path == one["path"]
+        if "content" in one:
+            content = bytes.fromhex(one["content"])
+            if isinstance(place, EntryBundle):
+                decode_entries(place, content)
+            else:
+                decode_tile(place, content)
+
+    return flaw_of(check)
+
+
+def note_flaw(one: dict[str, Any]) -> str | None:
+    """Of the note, opened with the keys."""
+    witnesses = [WitnessKey.parse(one["witness"])] if "witness" in one else []
+
+    def check() -> None:
+        note = base64.b64decode(one["note"])
+        signed = open_checkpoint(note, one["origin"], [VerifierKey.parse(one["key"])], witnesses)
+        if "size" in one:
+            assert (signed.checkpoint.size, signed.checkpoint.root.hex()) == (one["size"], one["root"])
+        if "time_s" in one:
+            assert [cosigned.timestamp_s for cosigned in cosignatures(signed.witnesses)] == [one["time_s"]]
+
+    return flaw_of(check)
+
+
+def request_flaw(one: dict[str, Any]) -> str | None:
+    """Of the body."""
+
+    def check() -> None:
+        request = parse_request(one["request"].encode())
+        assert (request.old_size, [element.hex() for element in request.proof]) == (one["old"], one["proof"])
+
+    return flaw_of(check)
+
+
+def proof_flaw(one: dict[str, Any]) -> str | None:
+    """Of the file, verified for the entry."""
+    keys = [VerifierKey.parse(one["key"])], [WitnessKey.parse(one["witness"])]
+    leaf = leaf_hash(bytes.fromhex(one["entry"]))
+    return flaw_of(lambda: verify_proof(parse_proof(one["proof"].encode()), leaf, one["origin"], *keys))
+
+
+def bundle_flaw(one: dict[str, Any]) -> str | None:
+    """What the auditor's program finds, at its position."""
+    trusted = Trust(log=(VerifierKey.parse(one["key"]),))
+    findings = audit_bundle(io.BytesIO(base64.b64decode(one["bundle"])), trusted).findings
+    if not findings:
+        return None
+    first = min(findings, key=lambda finding: finding.position)
+    assert first.position == one["position"], findings
+    return first.wrong.value
+
+
+def flaw_of(check: Callable[[], object]) -> str | None:
+    """The name under which something is refused."""
+    try:
+        check()
+    except LogError as error:
+        return error.flaw.value
+    return None
+
+
+CHECKS: dict[str, Callable[[dict[str, Any]], str | None]] = {
+    "canonical": canonical_flaw,
+    "commitments": commitment_flaw,
+    "chains": chain_flaw,
+    "inclusion": inclusion_flaw,
+    "consistency": consistency_flaw,
+    "tiles": tile_flaw,
+    "checkpoints": note_flaw,
+    "cosignatures": note_flaw,
+    "requests": request_flaw,
+    "tlog-proofs": proof_flaw,
+    "bundles": bundle_flaw,
+}
+CASES = [(name, one) for name in CHECKS for one in load(name)]
+
+
+@pytest.mark.parametrize(("name", "one"), CASES, ids=[f"{name}: {one['name']}" for name, one in CASES])
+def test_our_checkers_agree(name: str, one: dict[str, Any]) -> None:
+    """Each good vector passes, each broken one is refused under the name that it has."""
+    assert CHECKS[name](one) == one["flaw"]
+
+
+# --- from here on nothing of ours: hashlib, struct and what docs/format.md and docs/format-log.md say -----------------
+
+
+def sha(*parts: bytes) -> bytes:
+    """SHA-256."""
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def naive_root(leaves: list[bytes]) -> bytes:
+    """The recursive definition."""
+    if len(leaves) < 2:
+        return leaves[0] if leaves else sha()
+    half = 1
+    while half * 2 < len(leaves):
+        half *= 2
+    return sha(b"\x01", naive_root(leaves[:half]), naive_root(leaves[half:]))
+
+
+def test_roots_by_the_definition() -> None:
+    """Roots are those of the entries that the README names."""
+    leaves = [sha(b"\x00", sha(b"event %d" % number)) for number in range(1, 301)]
+    assert {one["size"]: one["root"] for one in load("roots")} == {
+        size: naive_root(leaves[:size]).hex() for size in (*range(22), 255, 256, 257, 300)
+    }
+    tiles = {one["path"]: one["content"] for one in load("tiles") if one["flaw"] is None and "content" in one}
+    assert tiles["tile/0/000"] == b"".join(leaves[:256]).hex()
+    assert tiles["tile/0/001.p/44"] == b"".join(leaves[256:]).hex()
+    assert tiles["tile/1/000.p/1"] == naive_root(leaves[:256]).hex()
+
+
+def test_commitments_by_the_page() -> None:
+    """Good ones are the digest of the input that is given, which is laid out as section 3 says; no bad one is."""
+    for one in load("commitments"):
+        array = f'["{one["field"]}",{one["value"]}]'.encode()
+        hashed = b"advice-ledger/sealed/v1\n" + bytes.fromhex(one["salt"]) + array
+        assert (sha(hashed).hex() == one["commitment"]) == (one["flaw"] is None)
+        assert "input" not in one or one["input"] == hashed.hex()
+
+
+def test_chains_by_the_page() -> None:
+    """A few lines that only say good or bad agree with each chain whose hashes are what is wrong."""
+    for one in load("chains"):
+        assert naive_chain(one) == (one["flaw"] is None), one["name"]
+
+
+def naive_chain(one: dict[str, Any]) -> bool:
+    """Whether positions, links, hashes, columns, times, commitments and the head hold."""
+    head = one["head"]
+    link, at = sha(b"advice-ledger/genesis/v1\n", head["origin"].encode()), 0
+    if link.hex() != one["genesis_hash"]:
+        return False
+    good = len(one["events"]) == head["position"]
+    for position, row in enumerate(one["events"], 1):
+        numbers = struct.pack(">QQq", row["position"], row["version"], row["recorded_at_us"])
+        digest = sha(b"advice-ledger/event/v1\n", bytes.fromhex(row["prev_hash"]), numbers, row["body"].encode())
+        body = json.loads(row["body"])
+        good &= (row["position"], row["prev_hash"], row["hash"]) == (position, link.hex(), digest.hex())
+        good &= (row["id"], row["stream"], row["type"]) == (body["id"], body["stream"], body["type"])
+        good &= row["recorded_at_us"] >= at and naive_sealed(body.get("sealed", {}), row)
+        link, at = bytes.fromhex(row["hash"]), row["recorded_at_us"]
+    return bool(good and head["hash"] == link.hex() and head["time_us"] == at)
+
+
+def naive_sealed(commitments: dict[str, str], row: dict[str, Any]) -> bool:
+    """Whether each value that is there opens its commitment; the vectors' values are texts."""
+    fields, salts = json.loads(row.get("fields", "{}")), json.loads(row.get("salts", "{}"))
+    return all(
+        sha(
+            b"advice-ledger/sealed/v1\n",
+            bytes.fromhex(salts[name]),
+            json.dumps([name, value], ensure_ascii=False, separators=(",", ":")).encode(),
+        ).hex()
+        == commitments.get(name)
+        for name, value in fields.items()
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +30,8 @@ from ledger.commands.four_eyes import weights
 from tests.api.program import PROGRAM, Ran, cli, environment
 from tests.support import check_chain, connect
 
+OUTCOMES = "SELECT body::jsonb->'data'->>'outcome' FROM events WHERE type = 'recommendation.decided'"
+CURL = re.compile(r"^curl '(\S+)' -H 'Authorization: Bearer (\S+)'$", re.MULTILINE)
 CLIENTS, YEARS = 3, 1
 REVIEWS = CLIENTS * 4 * YEARS
 AMOUNT = Decimal("1000000.00")
@@ -56,13 +59,7 @@ def test_what_it_says_is_what_the_ledger_holds(ran: Ran, folder: Path) -> None:
     with open_database(None, folder) as url, connect(url) as conn:
         events = check_chain(conn)
         types = Counter(kind for (kind,) in conn.execute("SELECT type FROM events"))
-        outcomes = Counter(
-            outcome
-            for (outcome,) in conn.execute(
-                "SELECT body->'data'->>'outcome' FROM (SELECT type, convert_from(body, 'UTF8')::jsonb AS body FROM events)"
-                " e WHERE type = 'recommendation.decided'"
-            )
-        )
+        outcomes = Counter(outcome for (outcome,) in conn.execute(OUTCOMES))
     assert types["portfolio.requested"] == done["requests"] == REVIEWS + CLIENTS
     assert types["request.failed"] == done["failed"] == 1
     assert types["model-call.completed"] == types["recommendation.recorded"] == done["recommendations"]
@@ -123,6 +120,25 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
     assert list(temporary.iterdir()) == []
     assert [found for found in command_lines() if str(temporary) in found] == []
     temporary.rmdir()
+
+
+@pytest.mark.slow
+def test_a_demo_that_is_kept_answers_until_it_is_ended(tmp_path: Path) -> None:
+    """--keep: the address and the tokens that it shows work, and Ctrl-C is its good end."""
+    command = [sys.executable, "-c", PROGRAM, "demo", "--clients", "1", "--years", "1", "--keep"]
+    shown = tmp_path / "out"
+    with shown.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL, env=environment())
+        try:
+            until(lambda: b"\ncurl " in shown.read_bytes())
+            [(url, token)] = re.findall(
+                r"^curl '(\S+)' -H 'Authorization: Bearer (\S+)'$", shown.read_text(), re.MULTILINE
+            )
+            answer = httpx.get(url, headers={"Authorization": f"Bearer {token}"})
+        finally:
+            process.send_signal(signal.SIGINT)
+            code = process.wait(60)
+    assert (answer.status_code, code) == (200, 0)
 
 
 def test_the_quarters_are_those_of_the_prices() -> None:
@@ -200,8 +216,4 @@ def command_lines() -> list[str]:
     """Of all processes that we may see."""
     import psutil
 
-    found = []
-    for process in psutil.process_iter(["cmdline", "pid"]):
-        if process.info["pid"] != os.getpid():
-            found.append(" ".join(process.info["cmdline"] or []))
-    return found
+    return [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]

@@ -10,9 +10,9 @@ from jsonschema_rs import Draft202012Validator
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.errors import PROBLEMS
+from projections.engine import PROJECTIONS
 from schema.events import CATALOGUE
 from schema.migrate import migrate
-from projections.engine import PROJECTIONS
 from tests.api.served import Api, make_tokens, problem, served, wait_for
 from tests.support import connect, scratch_database
 

@@ -119,7 +119,7 @@ class Pipeline(RuleBasedStateMachine):
         if dice.randrange(2) == 0:
             body["model_call_id"] = self.mostly(dice, calls)
         if dice.randrange(2) == 0:
-            body["supersedes"] = self.mostly(dice, request.recommendations if request else [])
+            body["supersedes"] = self.mostly(dice, request.recommendations[-1:] * 3 if request else [])
         return self.command(dice, "answer", list(ROBOTS), about, body)
 
     def in_state(self, dice: Random, *states: str) -> int:
@@ -192,9 +192,9 @@ class Pipeline(RuleBasedStateMachine):
         return found
 
     def fitting(self, dice: Random, draw: Callable[[Random], Command]) -> Command:
-        """A command that the model would take now, if some are drawn that it would not."""
+        """Mostly a command that the model would take now, where some are drawn that it would not."""
         found = draw(dice)
-        for _ in range(8):
+        for _ in range(dice.choice([0, 8, 8])):
             if self.world.copy().send(found, Learned())[0] < 300:
                 break
             found = draw(dice)
@@ -278,8 +278,8 @@ class Pipeline(RuleBasedStateMachine):
 
     @rule(dice=DICE)
     def people(self, dice: Random) -> None:
-        """Something that people do."""
-        self.send(self.fitting(dice, getattr(self, f"draw_{dice.choice(COMMON)}")))
+        """Something that people do, to what is in the state for it; by whom it may be, or not."""
+        self.send(getattr(self, f"draw_{dice.choice(COMMON)}")(dice))
 
     @rule(dice=DICE, count=st.integers(2, 3))
     def at_once(self, dice: Random, count: int) -> None:

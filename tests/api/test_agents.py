@@ -163,6 +163,8 @@ def test_nothing_is_taken_from_a_suspended_agent(api: Api, act: Acting, robot: s
         problem(act.start(request_id, robot), 409, "agent-suspended")
         problem(api.answer(request_id, robot), 409, "agent-suspended")
         problem(api.answer(request_id, robot, model_call_id=done), 409, "agent-suspended")
+        failing = f"/portfolio/requests/{request_id}/failures"
+        problem(act.post(failing, robot, {"reason": "no-answer"}), 409, "agent-suspended")
     assert act.end(call, role=robot).status_code == 201
     act.decided(made, **RESPOND)
     with api.records_nothing():

@@ -33,6 +33,7 @@ from schema.events import (
     RecommendationDecided,
     RecommendationOpened,
     RecommendationRecorded,
+    RequestFailed,
 )
 from schema.fields import Constraints
 from tests.api.pasted import CURL, Pasted, check
@@ -53,6 +54,7 @@ RECORDED: dict[str, type[Event]] = {
     "/portfolio/recommendations": PortfolioRequested,
     "/portfolio/requests/{request_id}/model-calls": ModelCallStarted,
     "/portfolio/requests/{request_id}/recommendations": RecommendationRecorded,
+    "/portfolio/requests/{request_id}/failures": RequestFailed,
     "/model-calls/{model_call_id}/completion": ModelCallCompleted,
     "/model-calls/{model_call_id}/failure": ModelCallFailed,
     "/recommendations/{recommendation_id}/openings": RecommendationOpened,

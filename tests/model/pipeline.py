@@ -14,6 +14,7 @@ ROLES = {
     "start": {"agent"},
     "complete": {"agent"},
     "fault": {"agent"},
+    "fail": {"agent"},
     "ask": {"advisor"},
     "open": {"advisor", "compliance"},
     "decide": {"advisor"},
@@ -59,6 +60,7 @@ class Command:
         return {
             "ask": "/portfolio/recommendations",
             "answer": f"/portfolio/requests/{self.about}/recommendations",
+            "fail": f"/portfolio/requests/{self.about}/failures",
             "start": f"/portfolio/requests/{self.about}/model-calls",
             "complete": f"/model-calls/{self.about}/completion",
             "fault": f"/model-calls/{self.about}/failure",
@@ -225,8 +227,7 @@ class World:
         request = self._open_request(command)
         before = self._place_of(request, command.body.get("supersedes"))
         call = self._call_of(request, command)
-        if self.agent(command.by).schema == "allocations/v1" and not command.body["recommendation"]["good"]:
-            raise Say(422, "answer-off-schema")
+        self._check_schema(command.by, request, command.body["recommendation"])
         new = Recommendation(
             learned.position,
             request.id,
@@ -284,6 +285,18 @@ class World:
             raise Say(409, "agent-not-suspended")
         self.agents[str(command.about)].suspended = False
 
+    def _fail(self, command: Command, _learned: Learned) -> None:
+        request = self._open_request(command)
+        if request.status != "queued":
+            raise Say(409, "request-finished")
+        request.status = "failed"
+
+    def _check_schema(self, agent: str, request: Request, portfolio: Any) -> None:
+        """Portfolios here are one allocation of the whole weight, of the amount asked about or of another."""
+        [one] = portfolio["allocations"]
+        if self.agent(agent).schema == "allocations/v1" and one["amount_usd"] != request.amount:
+            raise Say(422, "answer-off-schema")
+
     # What people do
 
     def _current(self, command: Command) -> Recommendation:
@@ -310,6 +323,8 @@ class World:
             raise Say(409, "recommendation-waiting" if current.state == "waiting" else "recommendation-decided")
         if said["digest"] != current.digest:
             raise Say(409, "digest-mismatch")
+        if said["outcome"] == "edit":
+            self._check_schema(current.by, self.requests[current.request_id], said["replacement"])
         rules = self._rules(current, said)
         result = learned.digest if said["outcome"] == "edit" else current.digest
         state = "waiting" if rules else "effective"
@@ -326,7 +341,7 @@ class World:
         found = []
         if outcome in {"approve", "edit"} and self.requests[current.request_id].amount == LARGE:
             found.append("large-amount")
-        if outcome == "edit" and said["replacement"]["weights"] != current.answer["weights"]:
+        if outcome == "edit" and asset(said["replacement"]) != asset(current.answer):
             found.append("large-change")
         if outcome in {"edit", "reject"} and said["reason_code"] in SENSITIVE:
             found.append("sensitive-reason")
@@ -364,6 +379,11 @@ class World:
         waiting = current.state == "waiting" and current.decision
         digest = waiting.result if waiting else current.stands
         return {"recommendation_id": current.id, "state": current.state, "digest": digest}
+
+
+def asset(portfolio: Any) -> Any:
+    """What all of it is in."""
+    return portfolio["allocations"][0]["asset"]
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,10 @@ from hypothesis.stateful import (
 from api import tokens
 from projections.engine import PROJECTIONS
 from projections.rebuild import rebuild
-from schema.events import RequestFailed
 from tests.api.served import PROBLEM_JSON, Api, check_ledger, ledger_copy, served
 from tests.conftest import Template
-from tests.model.pipeline import LARGE, Command, Learned, Recommendation, World
-from tests.support import append, connect, new
+from tests.model.pipeline import LARGE, Command, Learned, Recommendation, Request, World
+from tests.support import connect
 
 UNKNOWN = 2**53 - 1
 ELSEWHERE = "e" * 64
@@ -39,7 +38,6 @@ ELSEWHERE = "e" * 64
 PEOPLE = {"ann": "advisor", "abe": "advisor", "cara": "compliance", "carl": "compliance", "adam": "admin"}
 ROBOTS = {"r1": "agent", "r2": "agent"}
 ACTORS = {**PEOPLE, **ROBOTS, "audrey": "auditor"}
-WEIGHTS: list[dict[str, str]] = [{"cash": "1.0"}, {"bonds": "1.0"}]
 REASONS = ["house-view", "market-event", "other", "nonsense"]
 # What is drawn depends on what became of races, so hypothesis draws no more than a seed for each step.
 DICE = st.integers(0, 2**32 - 1).map(Random)
@@ -101,20 +99,16 @@ class Pipeline(RuleBasedStateMachine):
             return self.command(dice, "fault", list(ROBOTS), about, {"error_type": "timeout"})
         return self.command(dice, "complete", list(ROBOTS), about, {"output_messages": ["done"]})
 
+    def portfolio(self, dice: Random, request: Request | None) -> dict[str, Any]:
+        """All in one thing; mostly of the amount that was asked about, as the strict schema has it."""
+        amount = request.amount if request and dice.randrange(4) > 0 else "0.01"
+        return {"allocations": [{"asset": dice.choice(["cash", "bonds"]), "weight": "1.0", "amount_usd": amount}]}
+
     def draw_answer(self, dice: Random) -> Command:
         """An answer, on a call or not, in another's place or not, as the strict schema has it or not."""
         about = self.mostly(dice, list(self.world.requests))
         request = self.world.requests.get(about)
-        good = dice.randrange(4) > 0
-        amount = request.amount if good and request else "0.01"
-        answer: dict[str, Any] = {
-            "good": good,
-            "weights": dice.choice(WEIGHTS),
-            "allocations": [{"asset": "cash", "weight": "1.0", "amount_usd": amount}],
-        }
-        body: dict[str, Any] = {"recommendation": answer, "model_name": "m"}
-        # An allocation is what a change would be measured by.
-        answer["allocations"][0]["asset"] = next(iter(answer["weights"]))
+        body: dict[str, Any] = {"recommendation": self.portfolio(dice, request), "model_name": "m"}
         calls = [call.id for call in self.world.calls.values() if call.request_id == about]
         if dice.randrange(2) == 0:
             body["model_call_id"] = self.mostly(dice, calls)
@@ -128,6 +122,11 @@ class Pipeline(RuleBasedStateMachine):
         if fitting and dice.randrange(4) > 0:
             return dice.choice(fitting)
         return self.mostly(dice, list(self.world.recommendations))
+
+    def draw_fail(self, dice: Random) -> Command:
+        """An agent gives up."""
+        about = self.mostly(dice, list(self.world.requests))
+        return self.command(dice, "fail", list(ROBOTS), about, {"reason": "no-answer"})
 
     def digest(self, dice: Random, about: int) -> str:
         """What stands or waits; seldom something else."""
@@ -147,11 +146,12 @@ class Pipeline(RuleBasedStateMachine):
         about = self.in_state(dice, "proposed")
         outcome = dice.choice(["approve", "edit", "edit", "reject", "respond"])
         body: dict[str, Any] = {"digest": self.digest(dice, about), "outcome": outcome}
-        weights = dice.choice(WEIGHTS)
+        found = self.world.recommendations.get(about)
+        request = self.world.requests[found.request_id] if found else None
         if outcome in {"edit", "reject"}:
             body |= {"reason_code": dice.choice(REASONS), "rationale": "why"}
         if outcome == "edit":
-            body["replacement"] = {"weights": weights}
+            body["replacement"] = self.portfolio(dice, request)
         if outcome == "respond" or dice.randrange(16) == 0:
             body["response"] = "look again"
         return self.command(dice, "decide", ["ann", "abe"], about, body)
@@ -187,7 +187,7 @@ class Pipeline(RuleBasedStateMachine):
         """Of any kind; at times one that was sent already."""
         if self.sent and dice.randrange(10) == 0:
             return dice.choice(self.sent)
-        name = dice.choice(["start", "end", "end", "answer", "answer", "stop", "open", *COMMON])
+        name = dice.choice(["start", "end", "end", "answer", "answer", "answer", "fail", "stop", "open", *COMMON])
         found: Command = getattr(self, f"draw_{name}")(dice)
         return found
 
@@ -258,8 +258,9 @@ class Pipeline(RuleBasedStateMachine):
         if dice.randrange(2) == 0:
             strict = {"answer_schema": "allocations/v1"}
             self.send(Command("register", self.prefix + "adam", "admin", self.prefix + "r2", strict))
-        answer = {"recommendation": {"good": True, "weights": WEIGHTS[0]}, "model_name": "m"}
-        self.send(Command("answer", self.prefix + "r1", "agent", next(iter(self.world.requests)), answer))
+        request = next(iter(self.world.requests.values()))
+        answer = {"recommendation": self.portfolio(dice, request), "model_name": "m"}
+        self.send(Command("answer", self.prefix + "r1", "agent", request.id, answer))
 
     @rule(dice=DICE)
     def ask(self, dice: Random) -> None:
@@ -292,15 +293,6 @@ class Pipeline(RuleBasedStateMachine):
         """One command twice at the same moment."""
         command = self.fitting(dice, self.any_command)
         self.send(command, command)
-
-    @rule(dice=DICE)
-    def fail(self, dice: Random) -> None:
-        """Seldom, a worker finds that a request that waits will get no answer."""
-        queued = [one for one in self.world.requests.values() if one.status == "queued"]
-        if queued and dice.randrange(3) == 0:
-            request = dice.choice(queued)
-            append(self.conn, new(f"request-{request.id}", RequestFailed(reason="no-answer")))
-            request.status = "failed"
 
     @rule()
     def look(self) -> None:

@@ -76,13 +76,12 @@ def test_what_cannot_be_measured_counts_as_large(before: dict[str, Any] | None, 
 
 
 def test_weights_are_read_from_both_shapes() -> None:
-    """`weights` by name, or `allocations` by asset class or asset; of a name that stands twice, the sum."""
-    by_class = {
-        "allocations": [{"asset_class": "cash", "asset": "usd", "weight": "0.25"}, {"asset": "x", "weight": "-1"}]
-    }
-    twice = {"allocations": [{"asset": "cash", "weight": "0.25"}] * 2}
-    assert weights(by_class) == {"cash": Decimal("0.25"), "x": Decimal(-1)}
-    assert weights(twice) == {"cash": Decimal("0.5")}
+    """`weights` by name, or `allocations` by class, asset, or asset within a class; of what stands twice, the sum."""
+    cash, usd = {"asset_class": "cash", "weight": "0.25"}, {"asset_class": "cash", "asset": "usd", "weight": "0.25"}
+    found = weights({"allocations": [cash, usd, usd, {"asset": "x", "weight": "-1"}]})
+    assert found is not None
+    assert sorted(found.values()) == [Decimal(-1), Decimal("0.25"), Decimal("0.5")]
+    assert (found["cash"], found["x"]) == (Decimal("0.25"), Decimal(-1))
     assert weights({"weights": {"a": "1"}}) == {"a": Decimal(1)}
     assert change({"weights": {"cash": "1"}}, {"allocations": [{"asset": "cash", "weight": "1.0000"}]}) == 0
 

@@ -297,13 +297,13 @@ def test_an_edit_is_as_the_agents_answers_have_to_be() -> None:
     """A replacement that the agent could not have answered is refused, naming its field; other outcomes have none."""
     edit: dict[str, Any] = {"outcome": "edit", "reason_code": "house-view", "rationale": "why"}
     for weight, amount in (("0.9", "1000.00"), ("1", "999.99")):
-        replacement = {"allocations": [{"weight": weight, "amount_usd": amount}]}
+        replacement: dict[str, Any] = {"allocations": [{"weight": weight, "amount_usd": amount}]}
         assert decided(proposed(), **edit, replacement=replacement).replacement == replacement
         with pytest.raises(Refused) as caught:
             decided(proposed(), "allocations/v1", **edit, replacement=replacement)
         assert code(caught) == "answer-off-schema"
         assert caught.value.facts["field"] == "replacement.allocations"
-    good = {"allocations": [{"weight": "1", "amount_usd": "1000.00"}]}
+    good: dict[str, Any] = {"allocations": [{"weight": "1", "amount_usd": "1000.00"}]}
     assert decided(proposed(), "allocations/v1", **edit, replacement=good).replacement == good
     assert decided(proposed(), "allocations/v1").outcome == "approve"
 

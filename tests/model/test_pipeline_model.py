@@ -101,7 +101,7 @@ class Pipeline(RuleBasedStateMachine):
 
     def portfolio(self, dice: Random, request: Request | None) -> dict[str, Any]:
         """All in one thing; mostly of the amount that was asked about, as the strict schema has it."""
-        amount = request.amount if request and dice.randrange(4) > 0 else "0.01"
+        amount = request.amount if request and dice.randrange(3) > 0 else "0.01"
         return {"allocations": [{"asset": dice.choice(["cash", "bonds"]), "weight": "1.0", "amount_usd": amount}]}
 
     def draw_answer(self, dice: Random) -> Command:
@@ -187,9 +187,19 @@ class Pipeline(RuleBasedStateMachine):
         """Of any kind; at times one that was sent already."""
         if self.sent and dice.randrange(10) == 0:
             return dice.choice(self.sent)
-        name = dice.choice(["start", "end", "end", "answer", "answer", "answer", "fail", "stop", "open", *COMMON])
+        name = dice.choice(
+            [*["start", "end", "end", "answer", "answer", "answer", "answer", "stop", "open"], *self.likely()]
+        )
+        if dice.randrange(40) == 0:
+            name = "fail"  # which ends a request, so it comes up seldom
         found: Command = getattr(self, f"draw_{name}")(dice)
         return found
+
+    def likely(self) -> list[str]:
+        """What people do, the likelier where a recommendation is in the state for it."""
+        states = {one.state for one in self.world.recommendations.values()}
+        fitting = [kind for kind, wanted in FITTING.items() if states & wanted]
+        return ["decide", "confirm", "communicate", *fitting * 4]
 
     def fitting(self, dice: Random, draw: Callable[[Random], Command]) -> Command:
         """Mostly a command that the model would take now, where some are drawn that it would not."""
@@ -234,17 +244,19 @@ class Pipeline(RuleBasedStateMachine):
         )
 
     def send(self, *commands: Command) -> None:
-        """All at the same moment. The answers are those of the model for some order."""
+        """All at the same moment. The answers are those of the model for some order, which is that of positions."""
         before = self.head()
         self.sent += commands
         responses = list(self.pool.map(self.post, commands)) if len(commands) > 1 else [self.post(commands[0])]
         learned = [self.learned(*one) for one in zip(commands, responses, strict=True)]
         for order in itertools.permutations(range(len(commands))):
+            new_at = [learned[at].position for at in order if learned[at].position > before]
+            if new_at != sorted(new_at):
+                continue  # what is recorded has its order
             world = self.world.copy()
             if all(self.agrees(world.send(commands[at], learned[at]), responses[at]) for at in order):
                 self.world = world
-                new = {one.position for one in learned if one.position > before}
-                assert self.head() == before + len(new)
+                assert self.head() == before + len(set(new_at))
                 return
         expected = [self.world.copy().send(*one) for one in zip(commands, learned, strict=True)]
         raise AssertionError(f"no order of {commands} gives {[one.text for one in responses]}: alone {expected}")
@@ -255,11 +267,12 @@ class Pipeline(RuleBasedStateMachine):
         ask = {"client_id": f"{self.prefix}client", "risk_profile": "balanced"}
         amount = dice.choice(["1000.00", LARGE])
         self.send(Command("ask", self.prefix + "ann", "advisor", "", {**ask, "amount_usd": amount}))
-        if dice.randrange(2) == 0:
+        for robot in dice.choice([[], ["r1"], ["r2"], ["r1", "r2"]]):
             strict = {"answer_schema": "allocations/v1"}
-            self.send(Command("register", self.prefix + "adam", "admin", self.prefix + "r2", strict))
+            self.send(Command("register", self.prefix + "adam", "admin", self.prefix + robot, strict))
         request = next(iter(self.world.requests.values()))
-        answer = {"recommendation": self.portfolio(dice, request), "model_name": "m"}
+        whole = {"asset": "cash", "weight": "1.0", "amount_usd": request.amount}
+        answer = {"recommendation": {"allocations": [whole]}, "model_name": "m"}
         self.send(Command("answer", self.prefix + "r1", "agent", request.id, answer))
 
     @rule(dice=DICE)
@@ -280,12 +293,12 @@ class Pipeline(RuleBasedStateMachine):
     @rule(dice=DICE)
     def people(self, dice: Random) -> None:
         """Something that people do, to what is in the state for it; by whom it may be, or not."""
-        self.send(getattr(self, f"draw_{dice.choice(COMMON)}")(dice))
+        self.send(getattr(self, f"draw_{dice.choice(self.likely())}")(dice))
 
     @rule(dice=DICE, count=st.integers(2, 3))
     def at_once(self, dice: Random, count: int) -> None:
         """Two or three commands at the same moment, each of which would be taken alone: of any kinds, or of one."""
-        draw = getattr(self, f"draw_{dice.choice(COMMON)}") if dice.randrange(2) else self.any_command
+        draw = getattr(self, f"draw_{dice.choice(self.likely())}") if dice.randrange(2) else self.any_command
         self.send(*[self.fitting(dice, draw) for _ in range(count)])
 
     @rule(dice=DICE)
@@ -379,7 +392,8 @@ class Pipeline(RuleBasedStateMachine):
         check_ledger(self.api.url)
 
 
-COMMON = ["decide", "decide", "decide", "confirm", "confirm", "communicate"]
+ROBOTICS = ["start", "end", "end", *["answer"] * 4, "stop", "open"]
+FITTING = {"decide": {"proposed"}, "confirm": {"waiting"}, "communicate": {"approved", "edited"}}
 LISTS = ("/portfolio/requests", "/recommendations", "/decisions", "/model-calls")
 
 

@@ -216,7 +216,12 @@ def test_an_answer_is_as_its_agent_was_registered() -> None:
 
 # Decisions
 
-MEMBERS = {"reason_code": "house-view", "rationale": "why", "replacement": REPLACEMENT, "response": "look again"}
+MEMBERS: dict[str, Any] = {
+    "reason_code": "house-view",
+    "rationale": "why",
+    "replacement": REPLACEMENT,
+    "response": "look again",
+}
 TAKES = {
     "approve": (set(), {"rationale"}),
     "edit": ({"replacement", "reason_code", "rationale"}, set()),

@@ -185,7 +185,9 @@ def test_no_role_can_widen_its_rights(ledger: str, role: str | None, login: str)
 def test_writer_appends_and_claims(ledger: str) -> None:
     """Membership in ledger_writer is enough for both of its functions, inherited or with SET ROLE as we connect."""
     with connect(ledger, "owner") as owner:
-        owner.execute("CREATE TABLE IF NOT EXISTS portfolio_requests (id bigint, status text, recommendation_id bigint)")
+        owner.execute(
+            "CREATE TABLE IF NOT EXISTS portfolio_requests (id bigint, status text, recommendation_id bigint)"
+        )
         owner.execute("INSERT INTO portfolio_requests VALUES (1, 'queued', NULL), (2, 'queued', NULL)")
     with login_role(ledger, member_of="ledger_writer") as login:
         for number, role in enumerate((None, "ledger_writer"), 1):

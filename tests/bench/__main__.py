@@ -13,13 +13,18 @@ from typing import Never
 
 from rich.console import Console
 
-from tests.bench import as_of, bulk, figures, http, live, machine, rebuild, single, verify, workload
+from tests.bench import as_of, bulk, figures, http, live, machine, pipeline, rebuild, single, verify, workload
 from tests.bench.bench import Bench, Options, server
 from tests.bench.figures import Figure
 
 # Rows that bring their own databases, and those that share one ledger of --events events, in the order of measuring:
 # the live projections come last because they append.
-SEPARATE: dict[int, Callable[[Bench], list[Figure]]] = {1: bulk.measure, 2: single.measure, 3: http.measure}
+SEPARATE: dict[int, Callable[[Bench], list[Figure]]] = {
+    1: bulk.measure,
+    2: single.measure,
+    3: http.measure,
+    8: pipeline.measure,
+}
 SHARED: dict[int, Callable[[Bench, str], list[Figure]]] = {
     4: rebuild.measure,
     6: verify.measure,

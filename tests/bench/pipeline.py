@@ -1,4 +1,4 @@
-"""Row 8: requests end to end: posted over HTTP, claimed by the worker, answered by the built-in agent, all on record."""
+"""Row 8: requests end to end: posted over HTTP, claimed by the worker, answered by the built-in agent, on record."""
 
 from __future__ import annotations
 

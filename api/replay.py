@@ -26,6 +26,7 @@ from ledger.commands import case as cases
 from ledger.commands.past import Past
 from ledger.envelope import Actor
 from ledger.proof.canonical import NotCanonical
+from ledger.proof.sealed import open_sealed
 from ledger.store import AsyncConnection, Recorded
 from schema.events import Event, RecommendationReplayed, RequestFailed
 
@@ -36,8 +37,8 @@ OF_THE_LEDGER = frozenset({"supersedes"})
 UNTOLD = "unknown"
 
 ENTRIES = (
-    "SELECT e.position, e.body, s.fields::text FROM events e LEFT JOIN sealed_fields s USING (position)"
-    " WHERE e.position = ANY (%s)"
+    "SELECT e.position, e.body, s.salts::text, s.fields::text FROM events e LEFT JOIN sealed_fields s USING (position)"
+    " WHERE e.position = ANY (%s) ORDER BY e.position"
 )
 
 Sameness = Literal["identical", "different"]
@@ -80,10 +81,11 @@ class Report:
 
 @dataclass(frozen=True)
 class Entry:
-    """A recorded event with its sealed values."""
+    """A recorded event with its sealed values. `altered` says what of these is not what the event commits to."""
 
     body: dict[str, Any]
     fields: dict[str, Any]
+    altered: str | None = None
 
     @property
     def data(self) -> dict[str, Any]:
@@ -191,12 +193,19 @@ def _shown(call: Entry) -> Iterator[int]:
 async def _entries(conn: AsyncConnection, positions: list[int]) -> dict[int | None, Entry]:
     cursor = await conn.execute(ENTRIES, [positions], prepare=True)
     try:
-        return {
-            position: Entry(orjson.loads(body), orjson.loads(fields or "{}"))
-            for position, body, fields in await cursor.fetchall()
-        }
+        return {position: _entry(position, *row) for position, *row in await cursor.fetchall()}
     except orjson.JSONDecodeError as error:
         raise CannotReplay("what is on record cannot be read: advice-ledger verify tells what is wrong") from error
+
+
+def _entry(position: int, body: str, salts: str | None, fields: str | None) -> Entry:
+    content, values = orjson.loads(body), orjson.loads(fields or "{}")
+    try:
+        if fields is not None:
+            open_sealed(content.get("sealed", {}), (salts or "{}").encode(), fields.encode())
+    except ValueError as error:
+        return Entry(content, values, f"event {position}: {error}")
+    return Entry(content, values)
 
 
 # --- what happens when it is run again --------------------------------------------------------------------------------
@@ -221,6 +230,10 @@ def _call(subject: Subject) -> Entry:
             "not-from-a-call",
             f"{subject.recommendation.by} answered without a recorded model call, so what it was shown is not known",
         )
+    # Or the agent would be blamed for what somebody wrote into the record.
+    altered = [entry.altered for entry in subject.seen if entry.altered]
+    if altered:
+        raise NotRun("record-altered", f"{'; '.join(altered)}. advice-ledger verify tells all that is wrong")
     if any(entry.erased for entry in subject.seen):
         raise NotRun("erased", "values that the agent was shown, or its answer, were erased")
     for name, what in (("agent_version", "which version of the agent made it"), ("as_of", "what had been read then")):

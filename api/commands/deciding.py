@@ -74,12 +74,13 @@ class Deciding(Core):
 
         def settle(seen: tuple[Case, InForce], new_id: UUID) -> list[NewEvent]:
             case, policies = seen
-            decisions.confirm(case, recommendation_id, event, actor.id, actor.role, self.policies.four_eyes)
-            new = NewEvent(new_id, stream, event, actor, case.version, _answered(case), guards=policies.guards)
+            four_eyes = self.policies.four_eyes
+            confirmed = decisions.confirm(case, recommendation_id, event, actor.id, actor.role, four_eyes)
+            new = NewEvent(new_id, stream, confirmed, actor, case.version, _answered(case), guards=policies.guards)
             return [*policies.adoptions, new]
 
         stream = await self._stream_of_recommendation(recommendation_id)
-        said = Said.event(actor, stream, event, event_id)
+        said = Said.event(actor, stream, event, event_id, "four_eyes_version")
         return await self.carry_out(said, lambda: self._with_policies(stream, actor), settle)
 
     async def communicate(

@@ -115,6 +115,16 @@ def test_suspended_and_resumed_in_turn(api: Api, act: Acting, robot: str) -> Non
     assert (row["suspended_by"], row["answer_schema"]) == ("advisor", None)
 
 
+def test_an_agent_that_nobody_knows_is_404(api: Api, act: Acting) -> None:
+    """A name that no token has, or one of a person, is refused by name: a stop button says so where it stops nothing."""
+    with api.records_nothing():
+        for name in ("robbot", "advisor", "builtin"):
+            for what in BODIES:
+                problem(act.command(name, what), 404, "agent-unknown")
+    assert act.command("builtin-model-portfolios", "suspensions").status_code == 201
+    assert act.command("builtin-model-portfolios", "resumptions").status_code == 201
+
+
 def test_commands_sent_again_are_recorded_once(api: Api, act: Acting, robot: str) -> None:
     """With a key, the first answer comes again; the same key for another agent, or with another reason, is a 409."""
     for what in ("registrations", "suspensions", "resumptions"):
@@ -123,7 +133,7 @@ def test_commands_sent_again_are_recorded_once(api: Api, act: Acting, robot: str
         assert (second.status_code, second.json()) == (201, first.json())
         assert second.headers["ledger-position"] == first.headers["ledger-position"]
     with api.records_nothing():
-        problem(act.command("other", "suspensions", key=f"k-suspensions-{robot}"), 409, "idempotency-key-reused")
+        problem(act.command("agent", "suspensions", key=f"k-suspensions-{robot}"), 409, "idempotency-key-reused")
         problem(
             act.command(robot, "suspensions", key=f"k-suspensions-{robot}", reason="other"),
             409,

@@ -128,7 +128,7 @@ def test_a_decision_is_taken_once(api: Api, act: Acting) -> None:
     """What is decided, or waits for a second person, takes no other decision; the refusal says where it stands."""
     for how, state, slug in (
         ({}, "approved", "recommendation-decided"),
-        (EDIT | {"replacement": ANSWER["recommendation"]}, "edited", "recommendation-decided"),
+        (EDIT | {"replacement": {"weights": {"cash": "0.9000", "bonds": "0.1000"}}}, "edited", "recommendation-decided"),
         (REJECT, "rejected", "recommendation-decided"),
         (RESPOND, "returned", "recommendation-decided"),
         (SENSITIVE, "waiting", "recommendation-waiting"),

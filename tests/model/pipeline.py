@@ -240,7 +240,7 @@ class World:
         if before is not None:
             before.state, before.superseded_by = "superseded", new.id
         if call is not None:
-            call.answered = call.answered or new.id
+            call.answered = new.id
         self.recommendations[new.id] = new
         request.recommendations.append(new.id)
         request.status = "recommended"
@@ -263,6 +263,8 @@ class World:
             return None
         call = self.calls.get(named)
         if call is None or (call.request_id, call.by, call.state) != (request.id, command.by, "completed"):
+            raise Say(422, "invalid")
+        if call.answered is not None:
             raise Say(422, "invalid")
         return call
 
@@ -307,7 +309,8 @@ class World:
 
     def _open(self, command: Command, _learned: Learned) -> dict[str, Any]:
         current = self._current(command)
-        if command.body["digest"] != current.stands:
+        waits = current.decision.result if current.state == "waiting" and current.decision else None
+        if command.body["digest"] not in {current.stands, waits}:
             raise Say(409, "digest-mismatch")
         current.opened_by = current.opened_by or command.by
         return self.facts(current)
@@ -324,6 +327,8 @@ class World:
         if said["digest"] != current.digest:
             raise Say(409, "digest-mismatch")
         if said["outcome"] == "edit":
+            if said["replacement"] == current.answer:
+                raise Say(422, "invalid")
             self._check_schema(current.by, self.requests[current.request_id], said["replacement"])
         rules = self._rules(current, said)
         result = learned.digest if said["outcome"] == "edit" else current.digest
@@ -336,12 +341,12 @@ class World:
         return {**self.facts(current), "needs_second": bool(rules), "second_rules": rules, "decision_id": made.id}
 
     def _rules(self, current: Recommendation, said: dict[str, Any]) -> list[str]:
-        """Of the packaged policy. Replacements here are either the same as the answer or wholly other."""
+        """Of the packaged policy. Replacements here put all the money elsewhere, or are about another amount."""
         outcome = said["outcome"]
         found = []
         if outcome in {"approve", "edit"} and self.requests[current.request_id].amount == LARGE:
             found.append("large-amount")
-        if outcome == "edit" and asset(said["replacement"]) != asset(current.answer):
+        if outcome == "edit" and said["replacement"] != current.answer:
             found.append("large-change")
         if outcome in {"edit", "reject"} and said["reason_code"] in SENSITIVE:
             found.append("sensitive-reason")
@@ -379,11 +384,6 @@ class World:
         waiting = current.state == "waiting" and current.decision
         digest = waiting.result if waiting else current.stands
         return {"recommendation_id": current.id, "state": current.state, "digest": digest}
-
-
-def asset(portfolio: Any) -> Any:
-    """What all of it is in."""
-    return portfolio["allocations"][0]["asset"]
 
 
 @dataclass(frozen=True)

@@ -220,7 +220,7 @@ KINDS: tuple[Callable[[Past, str], st.SearchStrategy[Event]], ...] = (
     *[answers] * 2,
     starts,
     ends,
-    opens,
+    *[opens] * 3,
     *[decides] * 4,
     *[confirms] * 4,
     tells,

@@ -28,11 +28,13 @@ RIGHTS: dict[str | None, set[str]] = {
     "writer": {
         "execute append(text)",
         "execute claim_requests(text,interval,integer)",
+        "execute hold_claims(text,interval,bigint[])",
         "usage schema",
     },
     "reader": {
         *READ,
         "select schema_migrations",
+        "execute agent_exists(text)",
         "execute authenticate(bytea)",
         "execute position_at(timestamp with time zone)",
         "execute stream_number(text,text)",

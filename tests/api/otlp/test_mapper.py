@@ -13,6 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
+from api.otlp.apart import Decoded
 from api.otlp.mapper import MAPPER_VERSION, MODEL_OPERATIONS, OTHER_OPERATIONS, map_request
 from ledger.envelope import NewEvent, encode
 from ledger.errors import InvalidEvent
@@ -31,7 +32,8 @@ def test_a_span_of_a_model_is_a_call() -> None:
             {
                 "gen_ai.request.temperature": 0.5,
                 "gen_ai.request.max_tokens": 100,
-                "gen_ai.request.stop_sequences": ["."],
+                "gen_ai.request.encoding_formats": ["float"],
+                "gen_ai.request.stop_sequences": ["Doe"],
                 "gen_ai.agent.version": "a-1",
                 "gen_ai.prompt.name": "quarterly",
                 "gen_ai.tool.definitions": orjson.dumps(TOOLS).decode(),
@@ -51,7 +53,7 @@ def test_a_span_of_a_model_is_a_call() -> None:
         "operation_name": "chat",
         "provider_name": "openai",
         "request_model": "gpt-5",
-        "request_parameters": {"temperature": 0.5, "max_tokens": 100, "stop_sequences": ["."]},
+        "request_parameters": {"temperature": 0.5, "max_tokens": 100, "encoding_formats": ["float"]},
         "agent_version": "a-1",
         "prompt_name": "quarterly",
         "tool_definitions_sha256": sha256(canonical(TOOLS)).hexdigest(),
@@ -351,7 +353,7 @@ def test_any_span_is_mapped_or_passed_over_or_refused_by_name(spans: list[Span],
     """Nothing raises; what is mapped can be recorded, or the ledger names what of it cannot."""
     request = ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=spans)])])
     request.resource_spans[0].resource.attributes.extend(resource)
-    found = map_request(request, AGENT)
+    found = map_request(Decoded(request), AGENT)
     assert len(found.calls) + len(found.refusals) + found.skipped <= len(spans)
     assert all(refusal.startswith("span ") and ": " in refusal for refusal in found.refusals)
     for call in found.calls:

@@ -44,7 +44,7 @@ def post(api: Api, body: Any, kind: str = JSON, role: str | None = "agent", **he
 
 def as_protobuf(*spans: dict[str, Any]) -> bytes:
     """The same export in protobuf."""
-    content: bytes = wire.decode(orjson.dumps(export(*spans)), "application/json").SerializeToString()
+    content: bytes = wire.decode(orjson.dumps(export(*spans)), "application/json").request.SerializeToString()
     return content
 
 

@@ -203,7 +203,7 @@ def test_an_answer_is_as_its_agent_was_registered() -> None:
     """Where the agent's schema says so, weights that do not sum to 1 are refused, naming the field."""
     story = Story()
     story.ask("100.00")
-    strict = Agent(answer_schema="allocations/v1")
+    strict = Agent(registered="allocations/v1")
     right = [{"weight": "0.4", "amount_usd": "40.00"}, {"weight": "0.6", "amount_usd": "60"}]
     wrong = [{"weight": "0.4", "amount_usd": "40.00"}, {"weight": "0.5", "amount_usd": "60"}]
     answered(story, strict, recommendation={"allocations": right})

@@ -1,0 +1,161 @@
+"""Live = rebuild = as of = a naive fold, for any events in any batching."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from ledger import store
+from ledger.database import conninfo
+from ledger.envelope import NewEvent, uuid7
+from projections.compare import check
+from projections.engine import ONE_CLIENT, ONE_STREAM, PROJECTIONS, UP_TO, Projection, projection, step
+from projections.rebuild import rebuild
+from schema.events import PortfolioRequested, RecommendationCommunicated, RecommendationDecided, RecommendationRecorded
+from tests.projections.histories import CLIENTS, DIGEST, Past, batches, entry, lines
+from tests.projections.naive import Entry, Row, ai_recommendations, decisions, portfolio_requests
+from tests.projections.naive_agents import agents, model_calls
+from tests.projections.scenes import ANSWERS, DECISIONS, REQUESTS
+from tests.support import CLERK, Connection, connect
+
+
+async def append(url: str, batch: list[NewEvent]) -> list[Entry]:
+    """Records a batch."""
+    given_lines = lines(batch)
+    async with await psycopg.AsyncConnection.connect(conninfo(url, "writer"), autocommit=True) as conn:
+        recorded = await store.append(conn, given_lines)
+    return [entry(*found) for found in zip(batch, recorded, given_lines, strict=True)]
+
+
+def rows(conn: Connection, source: sql.Composable, given_: dict[str, Any]) -> list[Row]:
+    """The rows of a source, in order of id."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(sql.SQL("SELECT * FROM ({}) m ORDER BY id").format(source), given_).fetchall()
+
+
+def table(read_model: Projection) -> sql.Composed:
+    """The read model as it stands."""
+    return sql.SQL("SELECT * FROM {}").format(sql.Identifier(read_model.name))
+
+
+def naive(read_model: Projection, history: list[Entry], everything: list[Entry]) -> list[Row]:
+    """What the rows should be after `history`; a stream's client may be known only from `everything`."""
+    owners = {
+        found.at.stream: found.event.client_id for found in everything if isinstance(found.event, PortfolioRequested)
+    }
+    match read_model.name:
+        case "portfolio_requests":
+            return portfolio_requests(history)
+        case "ai_recommendations":
+            return ai_recommendations(history, owners)
+        case "decisions":
+            return decisions(history, owners)
+        case "model_calls":
+            return model_calls(history, owners)
+    return agents(history)
+
+
+@settings(max_examples=25, phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def check_example(url: str, history: list[Entry], numbers: Iterator[int], data: st.DataObject) -> None:
+    """Appends some more, and compares every way to read with the naive fold."""
+    with connect(url) as conn, connect(url, "projector") as live:
+        past = Past(str(next(numbers)), history[-1].at.position + 1 if history else 1)
+        for _ in range(data.draw(st.integers(1, 6))):
+            history += asyncio.run(append(url, data.draw(batches(past))))
+            for _ in range(data.draw(st.integers(0, 2))):
+                for read_model in PROJECTIONS:
+                    step(live, read_model, data.draw(st.integers(1, 10)))
+        for read_model in PROJECTIONS:
+            while step(live, read_model):
+                pass
+        head = history[-1].at.position
+        upto = max(0, head - data.draw(st.integers(0, 30)))
+        for read_model in PROJECTIONS:
+            check_read_model(conn, read_model, history, upto, f"request-{past.number}1")
+        if data.draw(st.booleans()):
+            for report in rebuild(url, list(PROJECTIONS)):
+                assert (report.position, report.differing) == (head, 0)
+            for read_model in PROJECTIONS:
+                assert rows(conn, table(read_model), {}) == naive(read_model, history, history)
+
+
+def check_read_model(conn: Connection, read_model: Projection, history: list[Entry], upto: int, stream: str) -> None:
+    """The table is the naive fold; so are, up to `upto`, the folds of all events, of a stream and of a client."""
+    expected = naive(read_model, history, history)
+    assert rows(conn, table(read_model), {}) == expected
+    assert rows(conn, read_model.rows(UP_TO), {"upto": history[-1].at.position}) == expected
+    assert check(conn, read_model).differences == ()
+    prefix = [entry for entry in history if entry.at.position <= upto]
+    before = naive(read_model, prefix, history)
+    assert rows(conn, read_model.rows(UP_TO), {"upto": upto}) == before
+    of_stream = naive(read_model, [entry for entry in prefix if entry.at.stream == stream], history)
+    assert rows(conn, read_model.rows(ONE_STREAM), {"stream": stream, "upto": upto}) == of_stream
+    mine = [row for row in before if row.get("client_id") == CLIENTS[0]]
+    assert rows(conn, read_model.rows(ONE_CLIENT), {"client_id": CLIENTS[0], "upto": upto}) == mine
+
+
+def test_live_is_rebuild_is_as_of_is_naive(database_url: str) -> None:
+    """However the events are batched and the steps are cut, every way to read gives the naive fold of the prefix."""
+    check_example(database_url, [], itertools.count(100))
+
+
+@pytest.mark.parametrize("read_model", PROJECTIONS, ids=lambda found: found.name)
+def test_columns_of_fold_and_table_agree(database_url: str, read_model: Projection) -> None:
+    """INSERT … SELECT goes by position: the fold's columns are the table's, in name, order and type."""
+    with connect(database_url) as conn:
+        made = conn.execute(sql.SQL("{} LIMIT 0").format(table(read_model))).description
+        folded = conn.execute(sql.SQL("{} LIMIT 0").format(read_model.rows(UP_TO)), {"upto": 0}).description
+    assert made is not None
+    assert folded is not None
+    assert [(c.name, c.type_code) for c in made] == [(c.name, c.type_code) for c in folded]
+
+
+def test_erased_values_are_null(database_url: str) -> None:
+    """When a client's sealed values are gone, the fold still works and says null where they were."""
+    asked = PortfolioRequested(client_id="c", risk_profile="balanced", amount_usd=Decimal(1), notes="n")
+    answer = RecommendationRecorded(recommendation={"a": 1}, model_name="m", prompt="p")
+    decided = RecommendationDecided(
+        recommendation_id=2,
+        digest=DIGEST,
+        outcome="edit",
+        replacement={"a": 2},
+        rationale="r",
+        needs_second=False,
+        second_rules=[],
+        four_eyes_version="1",
+    )
+    told = RecommendationCommunicated(recommendation_id=2, digest=DIGEST, channel="letter", message="dear")
+    events = (asked, answer, decided, told)
+    asyncio.run(append(database_url, [NewEvent(uuid7(), "request-1", event, CLERK) for event in events]))
+    with connect(database_url) as conn:
+        conn.execute("ALTER TABLE sealed_fields DISABLE TRIGGER ALL; ALTER TABLE stream_clients DISABLE TRIGGER ALL")
+        conn.execute("DELETE FROM sealed_fields; DELETE FROM stream_clients")
+        rebuild(database_url, list(PROJECTIONS))
+        request, recommendation, decision = itertools.chain(
+            *(rows(conn, table(found), {}) for found in (REQUESTS, ANSWERS, DECISIONS))
+        )
+    assert [request[name] for name in ("client_id", "objectives", "notes")] == [None] * 3
+    assert (request["risk_profile"], request["amount_usd"], request["recommendation_id"]) == ("balanced", Decimal(1), 2)
+    assert [recommendation[name] for name in ("client_id", "recommendation", "prompt")] == [None] * 3
+    assert [recommendation[name] for name in ("rationale", "replacement", "message")] == [None] * 3
+    assert (recommendation["request_id"], recommendation["model_name"]) == (1, "m")
+    assert (recommendation["state"], recommendation["communicated_digest"]) == ("communicated", DIGEST)
+    assert recommendation["digest"] == decision["replacement_digest"]
+    assert [decision[name] for name in ("client_id", "rationale", "replacement")] == [None] * 3
+
+
+def test_unknown_names_are_refused() -> None:
+    """A read model that is not there is named, with those that are."""
+    with pytest.raises(KeyError, match=r"portfolio_requests, ai_recommendations"):
+        projection("portfolios")

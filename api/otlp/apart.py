@@ -88,8 +88,8 @@ def _span(kind: Any, content: bytes) -> Span:
     alone = kind(resource_spans=[{"scope_spans": [{"spans": [content]}]}]).SerializeToString()
     request = ExportTraceServiceRequest()
     request.ParseFromString(alone)
-    [[span]] = ([*scope.spans] for scope in request.resource_spans[0].scope_spans)
-    return span
+    found: Span = request.resource_spans[0].scope_spans[0].spans[0]
+    return found
 
 
 def _refusal(resource: int, scope: int, span: int) -> str:

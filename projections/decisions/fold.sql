@@ -6,7 +6,8 @@ WITH acts AS MATERIALIZED (
     FROM slice
     WHERE type IN ('recommendation.decided', 'recommendation.confirmed')
 ),
--- What was before it, or before the second person's answer. No sealed value is read, and of each body these few members.
+-- What was before it, or before the second person's answer. No sealed value is read, and of each body these few
+-- members.
 before AS MATERIALIZED (
     SELECT stream, position, version, type, recorded_at, actor->>'id' AS actor_id,
            data->>'model_name' AS model_name, data->>'model_version' AS model_version,

@@ -212,7 +212,8 @@ def test_another_question_is_shown(working: Api, monkeypatch: pytest.MonkeyPatch
     prepare = BuiltinAgent.prepare
 
     def otherwise(self: BuiltinAgent, request: AgentRequest) -> ModelCall:
-        earlier = replace(request.earlier[0], recommendation={**request.earlier[0].recommendation, "kind": "another"})
+        seen: Any = request.earlier[0].recommendation
+        earlier = replace(request.earlier[0], recommendation={**seen, "kind": "another"})
         return prepare(self, replace(request, notes="s3cret", earlier=(earlier,)))
 
     monkeypatch.setattr(BuiltinAgent, "prepare", otherwise)

@@ -50,7 +50,7 @@ def test_a_request_lives_through_the_client(fresh_api: Api) -> None:
             outcome="edit",
             reason_code="client-circumstances",
             rationale="needs cash",
-            replacement={"weights": {"cash": "1.0000"}},
+            replacement={"weights": {"bonds": "0.1000", "cash": "0.9000"}},
         )
         digest = decided.digest
         if decided.needs_second:

@@ -116,7 +116,7 @@ def test_suspended_and_resumed_in_turn(api: Api, act: Acting, robot: str) -> Non
 
 
 def test_an_agent_that_nobody_knows_is_404(api: Api, act: Acting) -> None:
-    """A name that no token has, or one of a person, is refused by name: a stop button says so where it stops nothing."""
+    """A name that no token has, or one of a person, is refused: a stop button says where it stops nothing."""
     with api.records_nothing():
         for name in ("robbot", "advisor", "builtin"):
             for what in BODIES:

@@ -12,7 +12,7 @@ import pytest
 from api.policies import Policies
 from api.tokens import ROLES
 from tests.api.acting import EDIT, LARGE, REJECT, RESPOND, SENSITIVE, WEIGHTS, Acting, answer_of, second_tokens
-from tests.api.served import ANSWER, Api, fields, ledger_copy, problem, served
+from tests.api.served import Api, fields, ledger_copy, problem, served
 from tests.conftest import Template
 from tests.support import connect
 
@@ -124,11 +124,15 @@ def test_what_is_not_current_is_refused_with_what_is(api: Api, act: Acting) -> N
     assert (act.row(at)["state"], act.row(at)["superseded_by"], act.row(new)["supersedes"]) == ("superseded", new, at)
 
 
+# A tenth of the money, of which the packaged policy wants no second person.
+SMALL_CHANGE = {"weights": {"cash": "0.9000", "bonds": "0.1000"}}
+
+
 def test_a_decision_is_taken_once(api: Api, act: Acting) -> None:
     """What is decided, or waits for a second person, takes no other decision; the refusal says where it stands."""
     for how, state, slug in (
         ({}, "approved", "recommendation-decided"),
-        (EDIT | {"replacement": {"weights": {"cash": "0.9000", "bonds": "0.1000"}}}, "edited", "recommendation-decided"),
+        (EDIT | {"replacement": SMALL_CHANGE}, "edited", "recommendation-decided"),
         (REJECT, "rejected", "recommendation-decided"),
         (RESPOND, "returned", "recommendation-decided"),
         (SENSITIVE, "waiting", "recommendation-waiting"),

@@ -26,7 +26,6 @@ from api.demo import rules
 from api.demo.clients import clients
 from api.demo.market import Quarter, quarters
 from ledger.commands.answers import ALLOCATIONS, check
-from ledger.commands.four_eyes import weights
 from tests.api.program import PROGRAM, Ran, cli, environment
 from tests.support import check_chain, connect
 
@@ -163,7 +162,7 @@ def test_edits_are_whole_and_keep_to_the_limit(parts: list[int], amount: int) ->
     limited = rules.house_limit(answer, amount_usd)
     for edited in filter(None, (limited, rules.more_cash(answer, amount_usd))):
         check(ALLOCATIONS, edited, amount_usd)
-    kept = weights(limited or answer) or {}
+    kept = four_eyes.parts(limited or answer) or {}
     assert all(weight <= rules.HOUSE_LIMIT for name, weight in kept.items() if name != "cash")
 
 

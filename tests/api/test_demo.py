@@ -25,6 +25,7 @@ from api.database import open_database
 from api.demo import rules
 from api.demo.clients import clients
 from api.demo.market import Quarter, quarters
+from ledger.commands import four_eyes
 from ledger.commands.answers import ALLOCATIONS, check
 from tests.api.program import PROGRAM, Ran, cli, environment
 from tests.support import check_chain, connect

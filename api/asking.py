@@ -12,7 +12,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TypeVar
 
-from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest, AgentUnavailable, ModelCall
+from api.agents.protocol import OUTAGES, Agent, AgentAnswer, AgentRefused, AgentRequest, AgentUnavailable, ModelCall
 from schema.events import (
     ModelCallCompleted,
     ModelCallFailed,
@@ -43,6 +43,11 @@ class Outcome:
     ended: ModelCallCompleted | ModelCallFailed | None = None
     final: bool = True
     retry_after_s: float | None = None
+
+    @property
+    def outage(self) -> bool:
+        """Whether it says nothing of the request: the model is away."""
+        return isinstance(self.event, RequestFailed) and self.event.reason in OUTAGES
 
 
 class Asking:

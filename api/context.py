@@ -17,13 +17,15 @@ from projections.engine import projection
 # So many earlier recommendations, the newest, are shown to an agent.
 MOST_EARLIER = 20
 
-HEAD = "SELECT position FROM head"
+# How long the read model may take to have what is shown.
+PATIENCE_S = 3.0
 EARLIER = tuple(Earlier.__dataclass_fields__)
 
 
 async def contexts(conn: AsyncConnection, request_ids: Sequence[int], upto: int | None = None) -> list[AgentRequest]:
     """A context for each of the requests that there are, all of them as of one position: the newest, or `upto`."""
-    as_of = upto if upto is not None else await _newest(conn)
+    history_of = projection("ai_recommendations")
+    as_of = await reads.caught_up(conn, history_of, patience_s=PATIENCE_S, upto=upto)
     found = await reads.rows(
         conn,
         projection("portfolio_requests"),
@@ -41,11 +43,6 @@ def as_json(context: AgentRequest) -> dict[str, Any]:
     """As the HTTP API gives it."""
     found = asdict(context)
     return {"as_of": found.pop("as_of"), "earlier": found.pop("earlier"), "request": found}
-
-
-async def _newest(conn: AsyncConnection) -> int:
-    row = await (await conn.execute(HEAD, prepare=True)).fetchone()
-    return int(row[0]) if row else 0
 
 
 def _context(row: dict[str, Any], earlier: Sequence[dict[str, Any]], as_of: int) -> AgentRequest:

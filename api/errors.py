@@ -39,6 +39,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "request-unknown": (404, "Not found"),
     "recommendation-unknown": (404, "Not found"),
     "model-call-unknown": (404, "Not found"),
+    "agent-unknown": (404, "Not found"),
     "decision-unknown": (404, "Not found"),
     "event-type-unknown": (404, "Not found"),
     "not-covered": (404, "Not signed yet"),

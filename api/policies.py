@@ -32,14 +32,27 @@ class Policies:
 
     @property
     def all(self) -> tuple[Policy, ...]:
-        """In the order of adoptions()."""
+        """In the order of in_force()."""
         return (self.four_eyes.policy, self.reasons.policy)
 
-    def adoptions(self, histories: Sequence[Sequence[Past]], actor: Actor) -> list[NewEvent]:
-        """Their texts, to be recorded before a decision, given the histories of their streams."""
-        found = zip(self.all, histories, strict=True)
-        return [
-            NewEvent(uuid7(), one.stream, event, actor, len(history))
-            for one, history in found
-            if (event := one.adoption(history)) is not None
-        ]
+    def in_force(self, histories: Sequence[Sequence[Past]], actor: Actor) -> InForce:
+        """What a decision under these policies needs, given the histories of their streams."""
+        adoptions: list[NewEvent] = []
+        guards: dict[str, int] = {}
+        for one, history in zip(self.all, histories, strict=True):
+            event = one.adoption(history)
+            if event is not None:
+                adoptions.append(NewEvent(uuid7(), one.stream, event, actor, len(history)))
+            guards[one.stream] = len(history) + (event is not None)
+        return InForce(adoptions, guards)
+
+
+@dataclass(frozen=True)
+class InForce:
+    """The texts to record before a decision, where they are not on record yet, and the versions to find after that.
+
+    The guards keep a server with another policy from getting its own in between.
+    """
+
+    adoptions: list[NewEvent]
+    guards: dict[str, int]

@@ -57,7 +57,12 @@ class Readers:
         await self._pool.open(wait=False)
 
     async def close(self) -> None:
-        """Closes all connections."""
+        """Closes all connections. Who still waits for a read is told that there will be none."""
+        if self._looks is not None:
+            self._looks.cancel()
+            await asyncio.wait({self._looks})
+        for _, asked in self._looking:
+            asked.cancel()
         await self._pool.close()
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]], *, within_s: float = LONGEST_S) -> T:

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal
 
-import orjson
-
 from api.agents import openai_compatible
 from api.agents.choose import UnknownAgent, agent_for
 from api.agents.missing import MissingExtra
@@ -20,6 +18,7 @@ from api.agents.protocol import Agent, AgentRequest
 from api.asking import Asking, Outcome
 from api.context import contexts
 from api.differences import Difference, differences
+from api.entries import Entry, Unreadable, read_entries
 from api.service import Ledger
 from ledger import store
 from ledger.commands import case as cases
@@ -34,11 +33,6 @@ MOST_DIFFERENCES = 50
 # What the ledger adds to an answer, and is not the agent's.
 OF_THE_LEDGER = frozenset({"supersedes"})
 UNTOLD = "unknown"
-
-ENTRIES = (
-    "SELECT e.position, e.body, s.fields::text FROM events e LEFT JOIN sealed_fields s USING (position)"
-    " WHERE e.position = ANY (%s)"
-)
 
 Sameness = Literal["identical", "different"]
 
@@ -79,35 +73,6 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A recorded event with its sealed values."""
-
-    body: dict[str, Any]
-    fields: dict[str, Any]
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """The facts in clear."""
-        found: dict[str, Any] = self.body["data"]
-        return found
-
-    @property
-    def members(self) -> dict[str, Any]:
-        """All that the event says."""
-        return {**self.data, **self.fields}
-
-    @property
-    def by(self) -> str:
-        """The id of the actor."""
-        return str(self.body["actor"]["id"])
-
-    @property
-    def erased(self) -> bool:
-        """Whether sealed values are gone."""
-        return bool(self.body.get("sealed", {}).keys() - self.fields.keys())
-
-
-@dataclass(frozen=True)
 class Subject:
     """What is replayed: a recommendation, the call that it came from, and every event that the call was shown."""
 
@@ -140,7 +105,10 @@ async def replay(
     `server` are options of the agent that asks a language model: base_url, api_key, and model where it is to be another
     one. Raises CannotReplay, and LedgerError where the database does not answer.
     """
-    subject = await ledger.readers.run(lambda conn: _subject(conn, request_id, recommendation_id))
+    try:
+        subject = await ledger.readers.run(lambda conn: _subject(conn, request_id, recommendation_id))
+    except Unreadable as error:
+        raise CannotReplay("what is on record cannot be read: advice-ledger verify tells what is wrong") from error
     report = await _run(ledger, subject, server)
     event = RecommendationReplayed(
         recommendation_id=report.recommendation_id,
@@ -159,9 +127,9 @@ async def _subject(conn: AsyncConnection, request_id: int, wanted: int | None) -
     found = _recommendation(history, request_id, wanted)
     call_id = found.data.get("model_call_id")
     positions = [history[0].position, found.position, *([call_id] if call_id else [])]
-    entries = await _entries(conn, positions)
+    entries = await read_entries(conn, positions)
     call = entries.get(call_id)
-    seen = await _entries(conn, list(_shown(call)) if call else [])
+    seen = await read_entries(conn, list(_shown(call)) if call else [])
     return Subject(
         request_id, found.position, entries[found.position], call_id, call, [*entries.values(), *seen.values()]
     )
@@ -188,17 +156,6 @@ def _shown(call: Entry) -> Iterator[int]:
             yield int(shown["id"][:18])
 
 
-async def _entries(conn: AsyncConnection, positions: list[int]) -> dict[int | None, Entry]:
-    cursor = await conn.execute(ENTRIES, [positions], prepare=True)
-    try:
-        return {
-            position: Entry(orjson.loads(body), orjson.loads(fields or "{}"))
-            for position, body, fields in await cursor.fetchall()
-        }
-    except orjson.JSONDecodeError as error:
-        raise CannotReplay("what is on record cannot be read: advice-ledger verify tells what is wrong") from error
-
-
 # --- what happens when it is run again --------------------------------------------------------------------------------
 
 
@@ -221,6 +178,10 @@ def _call(subject: Subject) -> Entry:
             "not-from-a-call",
             f"{subject.recommendation.by} answered without a recorded model call, so what it was shown is not known",
         )
+    # Or the agent would be blamed for what somebody wrote into the record.
+    altered = [entry.altered for entry in subject.seen if entry.altered]
+    if altered:
+        raise NotRun("record-altered", f"{'; '.join(altered)}. advice-ledger verify tells all that is wrong")
     if any(entry.erased for entry in subject.seen):
         raise NotRun("erased", "values that the agent was shown, or its answer, were erased")
     for name, what in (("agent_version", "which version of the agent made it"), ("as_of", "what had been read then")):

@@ -15,6 +15,7 @@ import os
 import random
 import socket
 from functools import partial
+from time import monotonic
 
 import psycopg
 
@@ -29,17 +30,20 @@ from schema.events import ModelCallFailed, RequestFailed
 
 log = logging.getLogger(__name__)
 
+HOLD = "SELECT hold_claims(%s, %s * interval '1 second', %s)"
 CLAIM = "SELECT request_id, attempt FROM claim_requests(%s, %s * interval '1 second', %s)"
 # So often a model is called for one claim of a request.
 MAX_ATTEMPTS = 3
-# So many claims that came to nothing: whoever asks dies of it.
+# So many claims that came to nothing: whoever asks dies of it, or the model is away for good.
 MAX_CLAIMS = 10
+# While the model is away a request waits so long for its next claim, doubled each time: three hours in all.
+OUTAGE_S = (30.0, 3600.0)
 # Before the second attempt, doubled before each one after it; a provider may ask for more.
 BACKOFF_S = (0.25, 1.0)
 MOST_PAUSE_S = 30.0
 RECONNECT_PAUSE_S = 0.25
 SUSPENDED_PAUSE_S = 0.5
-LEAST_LEASE_S = 30.0
+LEASE_S = 30.0
 # How long stop() lets what is in hand finish.
 GRACE_S = 2.0
 
@@ -47,7 +51,7 @@ GRACE_S = 2.0
 class Worker:
     """Answers queued requests with one agent until stopped. `conninfo` is for the role writer, to claim with.
 
-    `lease_s` None: long enough for all attempts.
+    Claims are renewed while their requests are in hand, so a lease is only as long as a death may go unnoticed.
     """
 
     def __init__(
@@ -57,14 +61,19 @@ class Worker:
         conninfo: str,
         *,
         batch: int = 50,
-        lease_s: float | None = None,
+        lease_s: float = LEASE_S,
         idle_s: float = 0.1,
+        outage_s: tuple[float, float] = OUTAGE_S,
     ) -> None:
         self._ledger = ledger
         self._agent = agent
         self._conninfo = conninfo
         self._batch = batch
-        self._lease_s = lease_s or max(LEAST_LEASE_S, MAX_ATTEMPTS * (agent.timeout_s + MOST_PAUSE_S) + LEAST_LEASE_S)
+        self._lease_s = lease_s
+        self._outage_s = outage_s
+        self._renewed = 0.0
+        # Requests to leave alone, and for how long: told to the database by the loop, whose connection it is.
+        self._later: dict[int, float] = {}
         self._idle_s = idle_s
         self._name = f"{socket.gethostname()}:{os.getpid()}:{agent.name}"
         self._actor = Actor(id=agent.name, kind="agent", role="agent")
@@ -108,12 +117,15 @@ class Worker:
 
     async def _work(self, conn: AsyncConnection) -> None:
         """Claims what there is room for, and sees to it that it is answered; pauses where there is nothing."""
+        await self._hold(conn)
         if await self._ledger.is_suspended(self._agent.name):
             await self._pause(SUSPENDED_PAUSE_S)
             return
         # In halves: claiming one by one as each is answered would cost a statement for each.
         while len(self._running) > self._batch // 2:
-            await asyncio.wait(self._running.values(), return_when=asyncio.FIRST_COMPLETED)
+            running = self._running.values()
+            await asyncio.wait(running, timeout=self._lease_s / 3, return_when=asyncio.FIRST_COMPLETED)
+            await self._hold(conn)
         most = self._batch - len(self._running)
         cursor = await conn.execute(CLAIM, [self._name, self._lease_s, most], prepare=True)
         attempts = dict(await cursor.fetchall())
@@ -127,6 +139,15 @@ class Worker:
             self._running[number] = task = asyncio.create_task(self._answer(request, attempts[number]))
             task.add_done_callback(partial(self._ended, number))
 
+    async def _hold(self, conn: AsyncConnection) -> None:
+        """Renews the claims on what is in hand, and puts off what is to be left for later."""
+        while self._later:
+            number, pause_s = self._later.popitem()
+            await conn.execute(HOLD, [self._name, pause_s, [number]], prepare=True)
+        if self._running and monotonic() - self._renewed > self._lease_s / 3:
+            await conn.execute(HOLD, [self._name, self._lease_s, list(self._running)], prepare=True)
+            self._renewed = monotonic()
+
     def _ended(self, number: int, task: asyncio.Task[None]) -> None:
         del self._running[number]
         if not task.cancelled() and (fault := task.exception()) is not None:
@@ -138,21 +159,28 @@ class Worker:
             if claim > MAX_CLAIMS:
                 await self._record(request.request_id, Outcome(RequestFailed(reason="agent-fault")))
                 return
-            await self._ask(request)
+            await self._ask(request, claim)
         except Refused as refusal:
+            if refusal.code == "agent-suspended":
+                self._later[request.request_id] = 0.0
             log.info("request %d: nothing was recorded: %s", request.request_id, refusal.code)
         except LedgerError as error:
             log.warning("request %d: its answer is not recorded: %s", request.request_id, type(error).__name__)
 
-    async def _ask(self, request: AgentRequest) -> None:
-        """Asks until there is an answer, or a refusal, or it was tried often enough."""
+    async def _ask(self, request: AgentRequest, claim: int) -> None:
+        """Asks until there is an answer, or a refusal, or it was tried often enough; in an outage, later again."""
         for left in reversed(range(MAX_ATTEMPTS)):
             outcome = await self._attempt(request)
-            if outcome.final or not left:
+            later = outcome.outage and not left and claim < MAX_CLAIMS
+            if outcome.final or not (left or later):
                 await self._record(request.request_id, outcome)
                 return
             if outcome.call_id is not None and outcome.ended is not None:
                 await self._ledger.end_call(self._actor, outcome.call_id, outcome.ended)
+            if later:
+                least_s, most_s = self._outage_s
+                self._later[request.request_id] = min(least_s * 2 ** (claim - 1), most_s)
+                return
             pause_s = random.uniform(*BACKOFF_S) * 2 ** (MAX_ATTEMPTS - 1 - left)  # noqa: S311 - no secret
             await asyncio.sleep(max(pause_s, min(outcome.retry_after_s or 0, MOST_PAUSE_S)))
 

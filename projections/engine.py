@@ -57,10 +57,6 @@ ONE_CLIENT = sql.SQL(
     "e.stream = ANY (ARRAY(SELECT c.stream FROM stream_clients c WHERE c.client_id = %(client_id)s))"
     " AND e.position <= %(upto)s"
 )
-SOME_CLIENTS = sql.SQL(
-    "e.stream = ANY (ARRAY(SELECT c.stream FROM stream_clients c WHERE c.client_id = ANY (%(client_ids)s)))"
-    " AND e.position <= %(upto)s"
-)
 
 TOUCHED_STREAMS = "SELECT DISTINCT stream FROM events WHERE position > %s AND position <= %s"
 # Of these types, or of one that says whose the stream is, in a stream that may have had rows before.

@@ -26,7 +26,6 @@ from projections.engine import (
     FEW_STREAMS,
     ONE_CLIENT,
     ONE_STREAM,
-    SOME_CLIENTS,
     TOUCHED,
     Projection,
     base_of,
@@ -73,6 +72,13 @@ WINDOW_ROWS = 500
 MAX_WINDOW_ROWS = 20_000
 
 # Prompts may be megabytes, and nobody reads those of a whole history.
+NEWEST_STREAMS = """
+    SELECT DISTINCT newest.stream
+    FROM unnest(%(client_ids)s::text[]) AS client (id),
+         LATERAL (SELECT model.stream FROM ai_recommendations model
+                  WHERE model.client_id = client.id AND model.id <= %(upto)s
+                  ORDER BY model.id DESC LIMIT %(most)s) newest
+"""
 HISTORY = sql.SQL(
     """
     SELECT * FROM (
@@ -103,9 +109,14 @@ class Moment:
     stream: str | None = None
 
 
-async def caught_up(conn: AsyncConnection, read_model: Projection, *, patience_s: float) -> None:
-    """Waits until the read model has all that was recorded when this was called; raises Unavailable where it fails."""
-    target: int | None = None
+async def caught_up(
+    conn: AsyncConnection, read_model: Projection, *, patience_s: float, upto: int | None = None
+) -> int:
+    """Waits until the read model has all that was recorded when this was called, or all up to a position.
+
+    Returns the position waited for; raises Unavailable where that fails.
+    """
+    target = upto
     pause_s, latest = POLL_S
     deadline = monotonic() + patience_s
     while True:
@@ -117,7 +128,7 @@ async def caught_up(conn: AsyncConnection, read_model: Projection, *, patience_s
         if position is not None and position > head:
             raise Unavailable(f"the read model {read_model.name} is beyond the last event: run advice-ledger rebuild")
         if position is not None and position >= target and error is None:
-            return
+            return target
         if error is not None or monotonic() > deadline:
             raise Unavailable(
                 f"the read model {read_model.name} is behind; see /readyz, or ask with consistency=eventual"
@@ -257,14 +268,18 @@ async def history(
 ) -> dict[str, list[dict[str, Any]]]:
     """Of each of these clients, the newest `most` recommendations as of position `upto`, the newest first.
 
+    The table says which streams those are in, so it has to have everything up to `upto` (`caught_up`).
+
     Rows of ai_recommendations without `prompt`, `parameters` and what is seldom asked for; JSON is parsed here, unless
     told otherwise. A client without any has an empty list.
     """
     found: dict[str, list[dict[str, Any]]] = {client_id: [] for client_id in client_ids}
-    query = HISTORY.format(projection("ai_recommendations").rows(SOME_CLIENTS))
-    given = {"client_ids": list(found), "upto": upto, "most": most}
+    query = HISTORY.format(projection("ai_recommendations").rows(TOUCHED))
+    given: dict[str, Any] = {"client_ids": list(found), "upto": upto, "most": most}
     async with conn.transaction():
         await conn.execute(FEW_STREAMS, prepare=False)
+        cursor = await conn.execute(NEWEST_STREAMS, given, prepare=True)
+        given["streams"] = [row[0] for row in await cursor.fetchall()]
         rows_found = await _fetch(conn, query, given, parsed=parsed)
     for row in rows_found:
         del row["nth"]

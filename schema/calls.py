@@ -11,7 +11,20 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from schema.event import Event
-from schema.fields import Code, Count, Digest, FreeText, JsonObject, Name, Position, Sealed, SpanId, Timestamp, TraceId
+from schema.fields import (
+    Code,
+    Count,
+    Digest,
+    ErrorType,
+    FreeText,
+    JsonObject,
+    Name,
+    Position,
+    Sealed,
+    SpanId,
+    Timestamp,
+    TraceId,
+)
 
 
 class Shown(BaseModel):
@@ -68,7 +81,7 @@ class CallFault(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    error_type: Name
+    error_type: ErrorType
     latency_ms: Count | None = None
     detail: Annotated[FreeText | None, Sealed()] = None
 

@@ -156,6 +156,8 @@ class RecommendationConfirmed(Event):
     digest: Digest
     outcome: Literal["approve", "decline"]
     rationale: Annotated[Rationale | None, Sealed()] = None
+    # Of the policy that says who may be the second person; set when it is recorded.
+    four_eyes_version: Name | None = None
 
 
 class RecommendationCommunicated(Event):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -28,6 +30,13 @@ def _decimal_text(value: object) -> object:
     return value
 
 
+def _seen(value: str) -> str:
+    """Letters, digits, punctuation and symbols have a shape (Unicode general categories L, N, P, S)."""
+    if not any(unicodedata.category(character)[0] in "LNPS" for character in value):
+        raise PydanticCustomError("nothing_to_see", "Input should have something to read in it")
+    return value
+
+
 class Sealed:
     """Marks a field as personal: the body carries a commitment to it, the value is kept beside the chain."""
 
@@ -45,7 +54,10 @@ VerifierKeyText = Annotated[
 ]
 NoteSignature = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{91}=$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,99}$")]
-Rationale = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+# Words that a person can see: not only blanks, and not only characters without a shape.
+Rationale = Annotated[str, StringConstraints(min_length=1, max_length=20_000), AfterValidator(_seen)]
+# Of a fault: such as "timeout", "500" or the name of a class, never the words of a message.
+ErrorType = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,200}$")]
 JsonObject = dict[str, JsonValue]
 # Of W3C trace context, in hex.
 TraceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]

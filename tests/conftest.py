@@ -36,7 +36,7 @@ class Template(NamedTuple):
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """How many processes `-n auto` means: each starts a server of its own, unless one is given, which they cannot share.
+    """How many processes `-n auto` means: each starts a server of its own, and one that is given they cannot share.
 
     Roles belong to a server and not to a database, and tests make and drop them.
     """

@@ -7,7 +7,7 @@ from decimal import Decimal
 from api.agents.policy import ZERO
 from api.agents.prompt import shown_answer
 from api.agents.protocol import JSON, AgentRequest, Earlier
-from ledger.commands.four_eyes import weights as weights_of
+from ledger.commands.four_eyes import parts as weights_of
 
 STANDING = ("approved", "edited", "communicated")
 UNREAD_RESPONSE = "An advisor responded to an earlier answer to this request; this agent does not read that."

@@ -86,7 +86,9 @@ class OptimiserAgent:
         self._policy = load_policy()
         self._libraries: dict[str, JSON] = {name: installed(name) for name in LIBRARIES}
         digest = prices.table_sha256()[:8]
-        self.version: str = f"{RULES_VERSION}+sp500.{digest}.assets.{assets}.until.{self.until.isoformat()}"
+        # The model is the same on every day; the agent that would give this answer again is not.
+        self.model_version = f"{RULES_VERSION}+sp500.{digest}.assets.{assets}"
+        self.version: str = f"{self.model_version}.until.{self.until.isoformat()}"
 
     def prepare(self, request: AgentRequest) -> ModelCall:
         """What the optimiser is given: the request, and the prices by their digest. Raises AgentRefused: no JSON."""
@@ -125,7 +127,7 @@ class OptimiserAgent:
         return AgentAnswer(
             recommendation=recommendation,
             model_name=NAME,
-            model_version=self.version,
+            model_version=self.model_version,
             parameters=self._parameters(request),
         )
 

@@ -27,6 +27,10 @@ class AgentRefused(Exception):
         self.reason = reason
 
 
+# Reasons of AgentUnavailable that say nothing of the request: no other would fare better now, and this one may later.
+OUTAGES = frozenset({"unreachable", "timeout", "rate-limited", "provider-error", "provider-refused"})
+
+
 class AgentUnavailable(Exception):
     """The model could not be reached, or gave nothing usable: asking again may help. `reason` as of AgentRefused.
 

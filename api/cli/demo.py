@@ -116,7 +116,8 @@ def _wait(site: Site) -> None:
     """Until Ctrl-C, or until the server is gone."""
     width = max(map(len, site.tokens))
     say("\nThe server goes on until Ctrl-C. Its address, and everybody's token:\n")
-    say(f"  {site.url}/docs\n")
+    say(f"  {site.url}/docs")
+    say(f"  --data-dir {site.folder} for the commands above\n")
     for name, token in site.tokens.items():
         say(f"  {name:<{width}}  {token}")
     token = next(iter(site.tokens.values()))

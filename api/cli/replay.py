@@ -36,8 +36,8 @@ PATIENCE_S = 3.0
 EXIT = {"identical": 0, "different": FOUND_WRONG, "failed": COULD_NOT_RUN}
 EXPECTED = "as is to be expected: this agent asks a language model, and the same question may get another answer"
 UNEXPECTED = (
-    "and this agent is deterministic: its libraries are others than then (see answer.parameters), or the record was "
-    "changed, which advice-ledger verify tells"
+    "and this agent is deterministic: its libraries are others than then (see answer.parameters), or a read model was "
+    "changed, which advice-ledger verify --projections tells"
 )
 
 Request = Annotated[int, typer.Option(min=1, metavar="NUMBER", help="The request whose answer is replayed.")]

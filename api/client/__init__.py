@@ -1,6 +1,7 @@
 from api.client.calls import CallReceipt, ModelCall
 from api.client.clients import AsyncLedgerClient, AsyncModelCall, LedgerClient, SyncModelCall
 from api.client.errors import (
+    AlreadyEntered,
     ClientError,
     LedgerProblem,
     NotCompleted,
@@ -12,6 +13,7 @@ from api.client.errors import (
 from api.client.operations import Confirmed, Context, Decided, Queued, Receipt, Recommended, Standing, Written
 
 __all__ = [
+    "AlreadyEntered",
     "AsyncLedgerClient",
     "AsyncModelCall",
     "CallReceipt",

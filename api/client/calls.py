@@ -7,6 +7,7 @@
 
 Not recorded at the start: NotRecorded, and the block does not run. `fail_closed=False` runs it all the same where the
 ledger cannot be reached; a ledger that answers no (the agent is suspended, the request finished) is obeyed either way.
+A block runs once: entering the same call again is AlreadyEntered.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from api.client.errors import ClientError, LedgerProblem, NotCompleted, NotRecorded, Unreachable
+from api.clear import UNKNOWN, code
+from api.client.errors import AlreadyEntered, ClientError, LedgerProblem, NotCompleted, NotRecorded, Unreachable
 from api.client.flow import Flow
 from api.client.operations import Receipt, receipt_of, sent
 from ledger.envelope import uuid7
@@ -25,7 +27,6 @@ from ledger.proof.canonical import NotCanonical
 
 log = logging.getLogger(__name__)
 
-MAX_NAME_CHARS = 200
 MAX_DETAIL_CHARS = 20_000
 NO_RESULT = "no-result"
 
@@ -50,6 +51,7 @@ class ModelCall:
         self.receipt: CallReceipt | None = None
         self._start = begun.start
         self._failure: dict[str, Any] | None = None
+        self._entered = False
         self._began = monotonic()
         self._took_ms: int | None = None
 
@@ -88,13 +90,22 @@ class ModelCall:
         }
 
     def fail(self, error_type: str, detail: str | None = None) -> None:
-        """That nothing usable came back, where no exception says so; recorded when the block ends."""
+        """That nothing usable came back, where no exception says so; recorded when the block ends.
+
+        `error_type` is in clear: a code such as `timeout`. Words in its place are sealed, before `detail`.
+        """
         self._took_ms = self._elapsed_ms()
         self.result = None
-        self._failure = {"error_type": clean(error_type, MAX_NAME_CHARS) or "unknown", "detail": detail}
+        known = code(error_type)
+        words = [detail] if known else [error_type, detail]
+        said = clean(": ".join(filter(None, words)), MAX_DETAIL_CHARS)
+        self._failure = {"error_type": known or UNKNOWN, "detail": said or None}
 
     def starting(self) -> Flow[None]:
-        """Records the start. Raises NotRecorded."""
+        """Records the start. Raises NotRecorded, or AlreadyEntered before anything is sent."""
+        if self._entered:
+            raise AlreadyEntered(f"this model call for request {self.request_id} was entered before: make another")
+        self._entered = True
         path = f"/portfolio/requests/{self.request_id}/model-calls"
         try:
             answer = yield from sent(path, self._start, str(uuid7()))
@@ -110,7 +121,7 @@ class ModelCall:
     def ending(self, error: BaseException | None) -> Flow[None]:
         """Records the end: completed, or failed with what the block raised. Raises NotRecorded or NotCompleted."""
         if error is not None:
-            self.fail(qualified_name(error), clean(str(error), MAX_DETAIL_CHARS) or None)
+            self.fail(qualified_name(error), str(error))
         forgotten = self.result is None and self._failure is None
         if forgotten:
             self.fail(NO_RESULT)

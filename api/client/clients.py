@@ -81,6 +81,7 @@ class Operations:
     context = Operation(operations.context)
     model_call = Calling(calls.model_call)
     record_recommendation = Operation(operations.record_recommendation)
+    fail_request = Operation(operations.fail_request)
     open = Operation(operations.open_)
     decide = Operation(operations.decide)
     confirm = Operation(operations.confirm)

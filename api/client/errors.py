@@ -4,6 +4,7 @@ ClientError
 ├── LedgerProblem     the server refused, and says why in a slug and in words
 ├── Unreachable       no answer within the deadline; whether it was recorded is not known
 ├── NotRecorded       a model call could not be recorded; has the call
+├── AlreadyEntered    a model call was entered a second time
 ├── NotCompleted      a block ended without saying what the model answered
 ├── RequestFailed     no recommendation will come for this request
 └── NotYet            no recommendation came within the time given
@@ -57,6 +58,10 @@ class NotRecorded(ClientError):
     def __init__(self, message: str, call: ModelCall) -> None:
         super().__init__(message)
         self.call = call
+
+
+class AlreadyEntered(ClientError):
+    """A model call is one call, so its block runs once: make another with client.model_call(). Nothing was sent."""
 
 
 class NotCompleted(ClientError):

@@ -53,6 +53,14 @@ class Recommended(Written):
 
 
 @dataclass(frozen=True)
+class Ended(Written):
+    """A request that gets no recommendation."""
+
+    request_id: int
+    status: str
+
+
+@dataclass(frozen=True)
 class Standing(Written):
     """A recommendation after what was done: its state, and the digest of what stands, or of what is to be confirmed."""
 
@@ -90,8 +98,13 @@ class Context:
 
     @property
     def shown(self) -> list[Row]:
-        """The earlier recommendations as a model call lists what was shown."""
-        return [{"kind": "recommendation", "id": str(one["id"])} for one in self.earlier]
+        """All of it as a model call lists what was shown: the request, earlier recommendations and their decisions."""
+        found = [("request", self.request["request_id"])]
+        for one in self.earlier:
+            found.append(("recommendation", one["id"]))
+            if one["decision_id"] is not None:
+                found.append(("decision", one["decision_id"]))
+        return [{"kind": kind, "id": str(number)} for kind, number in found]
 
 
 Kind = TypeVar("Kind", bound=Written)
@@ -134,9 +147,9 @@ def request_recommendation(  # noqa: PLR0913 (members of the event, by name)
     return written(Queued, (yield from sent("/portfolio/recommendations", asked, idempotency_key)))
 
 
-def context(request_id: int, as_of: AsOf = None) -> Flow[Context]:
+def context(request_id: int, as_of: int | None = None) -> Flow[Context]:
     """The request and the client's history, as an agent may see it. Roles: agent and readers."""
-    found = yield from got(f"/portfolio/requests/{request_id}/context", as_of=moment(as_of))
+    found = yield from got(f"/portfolio/requests/{request_id}/context", as_of=as_of)
     return Context(found["as_of"], found["request"], found["earlier"])
 
 
@@ -164,6 +177,14 @@ def record_recommendation(  # noqa: PLR0913 (members of the event, by name)
     }
     path = f"/portfolio/requests/{request_id}/recommendations"
     return written(Recommended, (yield from sent(path, answer, idempotency_key)))
+
+
+def fail_request(
+    request_id: int, *, reason: str, detail: str | None = None, idempotency_key: str | None = None
+) -> Flow[Ended]:
+    """Record that a queued request gets no recommendation; `reason` is a code such as `not-suitable`. Role: agent."""
+    path = f"/portfolio/requests/{request_id}/failures"
+    return written(Ended, (yield from sent(path, {"reason": reason, "detail": detail}, idempotency_key)))
 
 
 def open_(recommendation_id: int, digest: str, *, idempotency_key: str | None = None) -> Flow[Standing]:

@@ -23,37 +23,22 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import RunContext
 from pydantic_core import from_json, to_json
 
+from api.clear import PARAMETERS
+from api.clear import parameters as in_clear
 from api.client.calls import CallReceipt
 from api.client.clients import AsyncLedgerClient, AsyncModelCall
 from ledger.proof.canonical import canonical
 
 # As of this version, results of tools have the role `tool`, as the conventions have it.
 MESSAGE_FORMAT: Literal[6] = 6
-# Settings that the record has in clear. Headers and bodies of the caller's own may hold keys and personal data.
-PARAMETERS = frozenset(
-    {
-        "frequency_penalty",
-        "logit_bias",
-        "max_tokens",
-        "parallel_tool_calls",
-        "presence_penalty",
-        "seed",
-        "service_tier",
-        "stop_sequences",
-        "temperature",
-        "thinking",
-        "tool_choice",
-        "top_k",
-        "top_p",
-    }
-)
 
 
 class RecordedModel(WrapperModel):
     """`wrapped`, with each request recorded as a model call for the request `request_id`.
 
     `about` goes to each call as client.model_call takes it: shown, as_of, prompt_name, prompt_version, prompt_sha256,
-    agent_version, fail_closed. `parameters` names further model settings to record, such as a provider's own.
+    agent_version, fail_closed. `parameters` names further model settings to record, such as a provider's own: as they
+    are, in clear and for good.
     """
 
     def __init__(
@@ -70,7 +55,7 @@ class RecordedModel(WrapperModel):
         self.calls: list[CallReceipt] = []
         self._client = client
         self._request_id = request_id
-        self._parameters = PARAMETERS | frozenset(parameters)
+        self._parameters = frozenset(parameters)
         self._about = about
         self._format = InstrumentationSettings(version=MESSAGE_FORMAT)
 
@@ -133,8 +118,10 @@ class RecordedModel(WrapperModel):
         )
 
     def _recorded_settings(self, settings: ModelSettings | None) -> dict[str, Any] | None:
-        given: Mapping[str, Any] = settings or {}
-        return _json({name: value for name, value in given.items() if name in self._parameters}) or None
+        wanted = PARAMETERS | self._parameters
+        given: Mapping[str, Any] = _json({name: value for name, value in (settings or {}).items() if name in wanted})
+        named = {name: value for name, value in given.items() if name in self._parameters}
+        return {**(in_clear(given) or {}), **named} or None
 
     def _complete(self, call: AsyncModelCall, response: ModelResponse) -> None:
         call.complete(

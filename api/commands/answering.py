@@ -9,6 +9,7 @@ from uuid import UUID
 
 from api.commands.core import Core
 from api.commands.said import CallEvents, Said
+from api.tokens import RESERVED
 from ledger.commands import agent as agents
 from ledger.commands import case as cases
 from ledger.commands import request as requests
@@ -16,7 +17,7 @@ from ledger.commands.agent import Agent
 from ledger.commands.case import Case
 from ledger.commands.past import Past
 from ledger.envelope import Actor, NewEvent, uuid7
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, NotFound
 from ledger.store import Recorded
 from schema.events import (
     AgentRegistered,
@@ -29,6 +30,8 @@ from schema.events import (
     RecommendationRecorded,
     RequestFailed,
 )
+
+AGENT_EXISTS = "SELECT agent_exists(%s)"
 
 Ended = ModelCallCompleted | ModelCallFailed
 
@@ -52,7 +55,7 @@ class Answering(Core):
         *,
         answer_schema: str | None = None,
     ) -> Recorded:
-        """Records that a model is about to be called; registers the agent's answer schema where that is another one."""
+        """Records that a model is about to be called; registers the agent's answer schema where none is registered."""
 
         def decide(case: Case, agent: Agent, new_id: UUID) -> list[NewEvent]:
             requests.check_start(case, agent)
@@ -139,7 +142,7 @@ class Answering(Core):
         event: AgentRegistered | AgentSuspended | AgentResumed,
         event_id: UUID | None = None,
     ) -> Recorded:
-        """Registers, suspends or resumes an agent. Raises Refused or InvalidEvent."""
+        """Registers, suspends or resumes an agent. Raises NotFound `agent-unknown`, Refused or InvalidEvent."""
 
         def decide(agent: Agent, new_id: UUID) -> list[NewEvent]:
             match event:
@@ -155,6 +158,8 @@ class Answering(Core):
             [history] = await self.readers.streams(stream)
             return agents.fold(history)
 
+        if name not in RESERVED and await self.readers.fetch_one(AGENT_EXISTS, [name]) != (True,):
+            raise NotFound("agent-unknown", "there is no agent of this name: no token of this name has the role agent")
         stream = agents.stream_of(name)
         return await self.carry_out(Said.event(actor, stream, event, event_id), look, decide)
 
@@ -178,7 +183,7 @@ def _guard(actor: Actor, version: int) -> dict[str, int]:
 
 def _registration(actor: Actor, agent: Agent, answer_schema: str | None) -> tuple[list[NewEvent], int]:
     """The registration that is needed first, if any, and the version of the agent's stream after it."""
-    if answer_schema is None or answer_schema == agent.answer_schema:
+    if answer_schema is None or agent.registered is not None:  # what an administrator registered stands
         return [], agent.version
     event = AgentRegistered(answer_schema=answer_schema)
     agents.check_register(event)

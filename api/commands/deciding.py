@@ -8,6 +8,7 @@ from uuid import UUID
 
 from api.commands.core import Core
 from api.commands.said import Said
+from api.policies import InForce
 from ledger import store
 from ledger.commands import agent as agents
 from ledger.commands import case as cases
@@ -52,16 +53,17 @@ class Deciding(Core):
         members["recommendation_id"] = recommendation_id
         said = Said(actor, stream, RecommendationDecided, members, event_id, DERIVED)
 
-        async def look() -> tuple[Case, list[NewEvent], Edited | None]:
-            case, adoptions = await self._with_policies(stream, actor)
+        async def look() -> tuple[Case, InForce, Edited | None]:
+            case, policies = await self._with_policies(stream, actor)
             # Only an edit is measured against what it edits.
-            return case, adoptions, await self._edited(case) if verdict.outcome == "edit" else None
+            return case, policies, await self._edited(case) if verdict.outcome == "edit" else None
 
-        def settle(seen: tuple[Case, list[NewEvent], Edited | None], new_id: UUID) -> list[NewEvent]:
-            case, adoptions, edited = seen
+        def settle(seen: tuple[Case, InForce, Edited | None], new_id: UUID) -> list[NewEvent]:
+            case, policies, edited = seen
             four_eyes, reasons = self.policies.four_eyes, self.policies.reasons
             event = decisions.decide(case, recommendation_id, verdict, edited, four_eyes, reasons)
-            return [*adoptions, NewEvent(new_id, stream, event, actor, case.version, _answered(case))]
+            new = NewEvent(new_id, stream, event, actor, case.version, _answered(case), guards=policies.guards)
+            return [*policies.adoptions, new]
 
         return await self.carry_out(said, look, settle)
 
@@ -70,13 +72,15 @@ class Deciding(Core):
     ) -> Recorded:
         """Records what the second person says to a decision; the policy in force says who that may be."""
 
-        def settle(seen: tuple[Case, list[NewEvent]], new_id: UUID) -> list[NewEvent]:
-            case, adoptions = seen
-            decisions.confirm(case, recommendation_id, event, actor.id, actor.role, self.policies.four_eyes)
-            return [*adoptions, NewEvent(new_id, stream, event, actor, case.version, _answered(case))]
+        def settle(seen: tuple[Case, InForce], new_id: UUID) -> list[NewEvent]:
+            case, policies = seen
+            four_eyes = self.policies.four_eyes
+            confirmed = decisions.confirm(case, recommendation_id, event, actor.id, actor.role, four_eyes)
+            new = NewEvent(new_id, stream, confirmed, actor, case.version, _answered(case), guards=policies.guards)
+            return [*policies.adoptions, new]
 
         stream = await self._stream_of_recommendation(recommendation_id)
-        said = Said.event(actor, stream, event, event_id)
+        said = Said.event(actor, stream, event, event_id, "four_eyes_version")
         return await self.carry_out(said, lambda: self._with_policies(stream, actor), settle)
 
     async def communicate(
@@ -109,11 +113,10 @@ class Deciding(Core):
 
         return await self.carry_out(said, look, decide)
 
-    async def _with_policies(self, stream: str, actor: Actor) -> tuple[Case, list[NewEvent]]:
-        """The case, and the texts of the policies, where they are not on record yet."""
+    async def _with_policies(self, stream: str, actor: Actor) -> tuple[Case, InForce]:
         names = (policy.stream for policy in self.policies.all)
         history, *adopted = await self.readers.streams(stream, *names)
-        return cases.fold(history), self.policies.adoptions(adopted, actor)
+        return cases.fold(history), self.policies.in_force(adopted, actor)
 
     async def _edited(self, case: Case) -> Edited | None:
         current = case.recommendation

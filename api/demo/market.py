@@ -10,7 +10,6 @@ from api.agents.optimiser import ASSETS
 
 # What markets call a correction.
 CORRECTION = 0.10
-QUARTERS_A_YEAR = 4
 
 
 @dataclass(frozen=True)

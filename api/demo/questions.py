@@ -20,7 +20,6 @@ Rows = list[dict[str, Any]]
 OnProgress = Callable[[str, int, int], None]
 
 MOST_ROWS = 1000
-VERIFIED, FOUND_WRONG = 0, 1
 DESK = ("id", "request_id", "client_id", "state", "decision", "decided_by", "model_name")
 STEPS = (
     "id", "request_id", "state", "decision", "reason_code", "decided_by", "confirmed_by", "channel", "model_version",

@@ -73,7 +73,7 @@ def _started(agent: Agent, request: AgentRequest, call: ModelCall) -> dict[str, 
         "prompt_version": call.prompt_version,
         "prompt_sha256": call.prompt_sha256,
         "tool_definitions_sha256": call.tool_definitions_sha256,
-        "shown": [one.model_dump(exclude_none=True) for one in shown(request)],
+        "shown": [one.model_dump(exclude_none=True) for one in (*shown(request), *call.shown)],
         "as_of": request.as_of,
     }
 

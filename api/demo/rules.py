@@ -15,7 +15,7 @@ from api.agents.policy import CASH, EXACT, ONE, ZERO
 from api.client.operations import Outcome
 from api.demo.clients import Client
 from api.demo.market import Quarter
-from ledger.commands.four_eyes import weights as weights_of
+from ledger.commands.four_eyes import parts
 
 # No more than this in one stock.
 HOUSE_LIMIT = Decimal("0.1000")
@@ -86,14 +86,14 @@ def house_limit(answer: dict[str, Any], amount_usd: Decimal) -> dict[str, Any] |
                 added = min(more, HOUSE_LIMIT - kept[name])
                 kept[name] += added
                 left -= added
-        weights = weights_of(answer) or {}
+        weights = parts(answer) or {}
         return _changed(answer, {**weights, **kept, CASH: weights[CASH] + left}, amount_usd)
 
 
 def more_cash(answer: dict[str, Any], amount_usd: Decimal) -> dict[str, Any]:
     """The answer with a twentieth of the money moved from its largest part to cash."""
     with localcontext(EXACT):
-        weights = dict(weights_of(answer) or {})
+        weights = dict(parts(answer) or {})
         largest = max((name for name in weights if name != CASH), key=lambda name: weights[name])
         moved = min(TO_CASH, weights[largest])
         weights[largest] -= moved
@@ -106,7 +106,6 @@ def _changed(answer: dict[str, Any], weights: dict[str, Decimal], amount_usd: De
     kind = "asset" if "asset" in answer["allocations"][0] else "asset_class"
     return {
         "kind": answer["kind"],
-        "summary": "Changed by an advisor.",
         "allocations": [
             {kind: name, "weight": f"{weight:.4f}", "amount_usd": f"{amounts[name]:.2f}"}
             for name, weight in weights.items()

@@ -84,7 +84,6 @@ def demo(plan: Plan, on_progress: OnProgress) -> Iterator[Result]:
     """
     periods = quarters(plan.quarters)
     everybody = clients(plan.clients, plan.seed)
-    on_progress("starting", 0, 1)
     with running(plan.data_dir, plan.environment) as site, _people(site) as people:
         _register(people)
         began = monotonic()

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
+from api.clear import code
 from api.otlp.wire import exact
 from ledger.proof.canonical import NotCanonical, canonical
 
@@ -43,10 +44,10 @@ def name(value: Any) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= MAX_NAME_CHARS else None
 
 
-def names(value: Any) -> list[str] | None:
-    """A list of names, also where one stands alone."""
+def codes(value: Any) -> list[str] | None:
+    """A list of codes, also where one stands alone; what is none is left out."""
     found = value if isinstance(value, list) else [value]
-    return [one for one in found if name(one)][:100] or None
+    return [known for one in found[:100] if (known := code(one))] or None
 
 
 def count(value: Any) -> int | None:

@@ -2,7 +2,8 @@
 
 Each span of a model becomes two events, model-call.started and model-call.completed or .failed, with ids that follow
 from the caller and the span: the same span sent again is a replay. A changed mapping is a new MAPPER_VERSION; the raw
-span is kept, so that what an older one made of it can be judged.
+span is kept, sealed, so that what an older one made of it can be judged. What is in clear is there for good, so of what
+a sender may have put there only names and figures are (api/clear.py).
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 from pydantic import ValidationError
 
+from api.clear import UNKNOWN, code, identifier, parameters
 from api.commands.said import CallEvents
-from api.otlp.attributes import Attributes, count, first, name, names, plain, structured, text
+from api.otlp.apart import Decoded
+from api.otlp.attributes import MAX_TEXT_CHARS, Attributes, codes, count, first, name, plain, structured, text
 from api.otlp.links import Links, NoLink
 from api.otlp.messages import Messages, messages
 from api.otlp.wire import raw_span
@@ -27,7 +30,7 @@ from ledger.envelope import Actor, NewEvent, idempotent_id
 from ledger.proof.canonical import NotCanonical, canonical
 from schema.events import Event, ModelCallCompleted, ModelCallFailed, ModelCallStarted
 
-MAPPER_VERSION = "otlp-1"
+MAPPER_VERSION = "otlp-2"
 
 MODEL_OPERATIONS = frozenset({"chat", "text_completion", "generate_content", "embeddings"})
 # Spans around a model's, which repeat what it says, and what agents do besides.
@@ -72,12 +75,13 @@ class Found:
         return self.span.trace_id.hex(), self.span.span_id.hex()
 
 
-def map_request(request: ExportTraceServiceRequest, actor: Actor) -> Mapped:
+def map_request(decoded: Decoded, actor: Actor) -> Mapped:
     """The model calls in an export request, as sent by `actor`. Raises nothing: what cannot be mapped is refused."""
+    request = decoded.request
     # Ended spans come inner ones first; the ledger has them in the order in which they began.
     every = sorted(_spans(request), key=lambda one: one.span.start_time_unix_nano)
     links = Links((one.span, one.attributes, one.resource) for one in every)
-    mapped = Mapped(skipped=sum(not is_model_call(one.attributes) for one in every))
+    mapped = Mapped(refusals=[*decoded.refusals], skipped=sum(not is_model_call(one.attributes) for one in every))
     seen: dict[tuple[str, str], Span] = {}
     for one in every:
         if not is_model_call(one.attributes):
@@ -145,10 +149,10 @@ def _started(one: Found, said: Messages) -> ModelCallStarted:
     return _event(
         ModelCallStarted,
         **needed,
-        operation_name=name(given.get("gen_ai.operation.name")) or "chat",
+        operation_name=_operation(given),
         request_parameters=_parameters(given),
-        agent_version=name(given.get("gen_ai.agent.version")),
-        prompt_name=name(given.get("gen_ai.prompt.name")),
+        agent_version=identifier(given.get("gen_ai.agent.version")),
+        prompt_name=identifier(given.get("gen_ai.prompt.name")),
         tool_definitions_sha256=_digest(given.get("gen_ai.tool.definitions")),
         system_instructions=said.system_instructions,
         input_messages=said.input,
@@ -168,15 +172,13 @@ def _ended(one: Found, said: Messages) -> ModelCallCompleted | ModelCallFailed:
         "raw_span": raw_span(one.resource, one.scope, span),
     }
     if span.status.code == Status.STATUS_CODE_ERROR or given.get("error.type") is not None:
-        thrown = next((plain(event.attributes) for event in span.events if event.name == "exception"), {})
-        kind = name(given.get("error.type")) or name(thrown.get("exception.type")) or "unknown"
-        detail = text(span.status.message) or text(thrown.get("exception.message"))
+        kind, detail = _fault(span, given)
         return _event(ModelCallFailed, error_type=kind, detail=detail, **common)
     return _event(
         ModelCallCompleted,
-        response_id=name(given.get("gen_ai.response.id")),
-        response_model=name(given.get("gen_ai.response.model")),
-        response_finish_reasons=names(given.get("gen_ai.response.finish_reasons")),
+        response_id=identifier(given.get("gen_ai.response.id")),
+        response_model=identifier(given.get("gen_ai.response.model")),
+        response_finish_reasons=codes(given.get("gen_ai.response.finish_reasons")),
         usage_input_tokens=count(first(given, "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")),
         usage_output_tokens=count(first(given, "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")),
         output_messages=said.output,
@@ -193,21 +195,37 @@ def _event(kind: type[Kind], **members: Any) -> Kind:
 
 
 def _needed(attributes: Attributes, *keys: str) -> str:
-    """The name that the first of these attributes has. Raises NotMapped."""
+    """The name that the first of these attributes has; `unknown` where it is text of another kind. Raises NotMapped."""
     found = name(first(attributes, *keys))
     if found is None:
         raise NotMapped(f"{keys[0]}: missing, or not a text of 1 to 200 characters")
-    return found
+    return identifier(found) or UNKNOWN
+
+
+def _operation(attributes: Attributes) -> str:
+    found = name(attributes.get("gen_ai.operation.name"))
+    return "chat" if found is None else code(found) or UNKNOWN
 
 
 def _parameters(attributes: Attributes) -> Attributes | None:
     """What the model was asked with besides messages: gen_ai.request.*, without the prefix and with _ for dots."""
-    found = {
-        key.removeprefix(REQUEST_PREFIX).replace(".", "_"): value
-        for key, value in attributes.items()
-        if key.startswith(REQUEST_PREFIX) and key != f"{REQUEST_PREFIX}model"
-    }
-    return found or None
+    return parameters(
+        {
+            key.removeprefix(REQUEST_PREFIX).replace(".", "_"): value
+            for key, value in attributes.items()
+            if key.startswith(REQUEST_PREFIX)
+        }
+    )
+
+
+def _fault(span: Span, attributes: Attributes) -> tuple[str, str | None]:
+    """What kind of failure, in clear, and in words; a kind that is words itself is among these."""
+    thrown = next((plain(event.attributes) for event in span.events if event.name == "exception"), {})
+    kinds = [attributes.get("error.type"), thrown.get("exception.type")]
+    message = text(span.status.message) or text(thrown.get("exception.message"))
+    words = [*(text(kind) for kind in kinds if code(kind) is None), message]
+    detail = ": ".join(filter(None, words))[:MAX_TEXT_CHARS]
+    return next(filter(None, map(code, kinds)), UNKNOWN), detail or None
 
 
 def _digest(definitions: Any) -> str | None:

@@ -21,7 +21,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
-from ledger.proof.canonical import MAX_INTEGER
+from api.otlp.apart import Decoded, members, span_by_span, without_deep_spans
+from ledger.proof.canonical import MAX_DEPTH, MAX_INTEGER
 
 # As the specification recommends; the body as sent is bounded by api/gate.py.
 MAX_BYTES = 20 * 1024 * 1024
@@ -55,43 +56,49 @@ def unpack(body: bytes, content_encoding: str) -> bytes:
     return found
 
 
-def decode(body: bytes, encoding: Encoding) -> ExportTraceServiceRequest:
-    """The export request in a body. Raises NotOtlp."""
+def decode(body: bytes, encoding: Encoding) -> Decoded:
+    """The export request in a body, but for spans that are nested too deep. Raises NotOtlp."""
     if encoding == "application/json":
         return _from_json(body)
     try:
         request = ExportTraceServiceRequest()
         request.ParseFromString(body)
-    except DecodeError as error:
-        raise NotOtlp("the body is not an ExportTraceServiceRequest in protobuf") from error
-    return request
+        return Decoded(request)
+    except DecodeError:
+        try:
+            return span_by_span(body)
+        except DecodeError as error:
+            raise NotOtlp("the body is not an ExportTraceServiceRequest in protobuf") from error
 
 
-def _from_json(body: bytes) -> ExportTraceServiceRequest:
+def _from_json(body: bytes) -> Decoded:
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise NotOtlp(f"the body is not JSON: {error.msg}, at {error.pos}") from error
     if not isinstance(content, dict):
         raise NotOtlp("the body is not a JSON object")
-    request = ExportTraceServiceRequest()
     try:
         _change_ids(content, lambda text: base64.b64encode(bytes.fromhex(text)).decode())
-        json_format.ParseDict(content, request, ignore_unknown_fields=True)
+        refusals = without_deep_spans(content)
+        request = json_format.ParseDict(content, ExportTraceServiceRequest(), ignore_unknown_fields=True)
     # Besides its own error the parser lets through what wrong types lead to, and its message may quote the body.
     except (json_format.ParseError, ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
         raise NotOtlp("the body is not an ExportTraceServiceRequest in OTLP's JSON") from error
-    return request
+    return Decoded(request, refusals)
 
 
 def raw_span(resource: ResourceSpans, scope: ScopeSpans, span: Span) -> dict[str, Any]:
-    """One span with its resource and scope, as an element of `resourceSpans` that could be sent again as it is."""
+    """One span with its resource and scope, as an element of `resourceSpans` that could be sent again as it is.
+
+    Where that is nested deeper than the ledger holds, it is `{"json": …}` with the element as text.
+    """
     alone = ResourceSpans(resource=resource.resource, schema_url=resource.schema_url)
     alone.scope_spans.append(ScopeSpans(scope=scope.scope, schema_url=scope.schema_url, spans=[span]))
     content: dict[str, Any] = json_format.MessageToDict(alone, use_integers_for_enums=True)
     _change_ids({"resourceSpans": [content]}, lambda text: base64.b64decode(text).hex())
-    _quote_doubles(content)
-    return content
+    # What a parser of a hundred levels has let through, orjson writes.
+    return content if _quote_doubles(content) <= MAX_DEPTH else {"json": orjson.dumps(content).decode()}
 
 
 def success(encoding: Encoding, rejected: int, message: str) -> bytes:
@@ -128,27 +135,25 @@ def _change_ids(content: dict[str, Any], change: Callable[[str], str]) -> None:
 
 
 def _holders(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Spans and links: what has ids. What is not of the right type is left for the parser to refuse."""
-    for resource in _members(content, "resourceSpans"):
-        for scope in _members(resource, "scopeSpans"):
-            for span in _members(scope, "spans"):
+    """Spans and links: what has ids."""
+    for resource in members(content, "resourceSpans"):
+        for scope in members(resource, "scopeSpans"):
+            for span in members(scope, "spans"):
                 yield span
-                yield from _members(span, "links")
+                yield from members(span, "links")
 
 
-def _members(content: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    found = content.get(name)
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
-
-
-def _quote_doubles(content: Any) -> None:
-    """Makes strings of doubles that no canonical JSON has, as protobuf's JSON allows for each number."""
-    values = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
-    for key, value in list(values):
+def _quote_doubles(content: Any) -> int:
+    """Makes strings of doubles that no canonical JSON has, as protobuf's JSON allows; gives how deep it all is."""
+    if not isinstance(content, dict | list):
+        return 0
+    deepest = 0
+    for key, value in list(content.items() if isinstance(content, dict) else enumerate(content)):
         if isinstance(value, float) and not exact(value):
             content[key] = repr(value)
         else:
-            _quote_doubles(value)
+            deepest = max(deepest, _quote_doubles(value))
+    return deepest + 1
 
 
 def exact(number: float) -> bool:

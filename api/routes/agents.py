@@ -53,7 +53,7 @@ class ReadAgents(ReadList):
     """The list of agents."""
 
 
-WRITTEN = {201: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 409, 413, 415, 422, 503)}
+WRITTEN = {201: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 404, 409, 413, 415, 422, 503)}
 
 
 @router.get("", response_model=Page[AgentState], responses=documented(401, 403, 422, 503))

@@ -128,7 +128,9 @@ class Decision(BaseModel):
     confirmation: Literal["approve", "decline"] | None
     confirmed_by: str | None
     confirmed_role: str | None
+    second_opened_at: datetime | None
     confirmed_at: datetime | None
+    seconds_to_confirm: Decimal | None
     second_rationale: str | None
     four_eyes_version: str
     reason_codes_version: str | None

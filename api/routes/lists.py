@@ -13,6 +13,7 @@ from api.context import as_json as context_as_json
 from api.context import contexts
 from api.routes.common import ReadList, ReadOne, decode_cursor, page
 from api.service import Ledger
+from ledger.commands.case import stream_of
 from ledger.store import AsyncConnection
 from projections import reads
 from projections.engine import base_of, projection
@@ -86,7 +87,12 @@ async def read_context(ledger: Ledger, request_id: int, as_of: int | None) -> di
 
     async def work(conn: AsyncConnection) -> list[AgentRequest]:
         upto = None if as_of is None else await reads.resolve(conn, as_of)
-        await reads.caught_up(conn, projection("portfolio_requests"), patience_s=ledger.patience_s)
+        requests = projection("portfolio_requests")
+        await reads.caught_up(conn, requests, patience_s=ledger.patience_s)
+        if upto is not None:
+            moment = reads.Moment(upto, stream_of(request_id))
+            if not await reads.rows(conn, requests, {"id": request_id}, moment=moment, limit=1):
+                return []
         return await contexts(conn, [request_id], upto)
 
     found = await ledger.readers.run(work)

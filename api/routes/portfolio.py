@@ -29,7 +29,7 @@ from api.routes.json_body import JsonRoute
 from api.routes.lists import read_context, read_one, read_page
 from api.service import Ledger
 from ledger.commands.case import CATEGORY, stream_of
-from schema.events import CallStart, ModelCallStarted, PortfolioRequested, RecommendationRecorded
+from schema.events import CallStart, ModelCallStarted, PortfolioRequested, RecommendationRecorded, RequestFailed
 from schema.fields import Constraints, RiskProfile
 
 router = APIRouter(prefix="/portfolio", tags=["portfolio"], route_class=JsonRoute)
@@ -49,6 +49,13 @@ class RecommendationMade(BaseModel):
 
     recommendation_id: int
     request_id: int
+
+
+class RequestEnded(BaseModel):
+    """The request has failed."""
+
+    request_id: int
+    status: Literal["failed"]
 
 
 class CallStarted(BaseModel):
@@ -164,6 +171,25 @@ async def record_recommendation(
     at = await ledger.answer_request(caller, request_id, answer, event_id(caller, idempotency_key))
     made = {"recommendation_id": at.position, "request_id": request_id}
     return recorded(201, made, at, f"/recommendations/{at.position}")
+
+
+@router.post(
+    "/requests/{request_id}/failures",
+    status_code=201,
+    response_model=RequestEnded,
+    responses={201: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 404, 409, 413, 415, 422, 503)},
+)
+async def record_failure(
+    request: Request,
+    caller: Answerer,
+    request_id: PathId,
+    failure: RequestFailed,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Record that a queued request gets no recommendation, and why. Nothing can follow. Role: agent."""
+    ledger: Ledger = request.app.state.ledger
+    at = await ledger.answer_request(caller, request_id, failure, event_id(caller, idempotency_key))
+    return recorded(201, {"request_id": request_id, "status": "failed"}, at, f"/portfolio/requests/{request_id}")
 
 
 @router.get("/requests/{request_id}/context", response_model=Context, responses=documented(401, 403, 404, 422, 503))

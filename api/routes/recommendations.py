@@ -59,6 +59,8 @@ class Recommendation(BaseModel):
     communicated_at: datetime | None
     communicated_by: str | None
     channel: str | None
+    message: str | None
+    communicated_digest: Digest | None
     updated_at: datetime
 
 

@@ -23,8 +23,13 @@ class Agent:
     """`version` is that of the stream's last event; an agent that nobody registered may answer anything."""
 
     suspended: bool = False
-    answer_schema: str = ANY
+    registered: str | None = None
     version: int = 0
+
+    @property
+    def answer_schema(self) -> str:
+        """What its answers have to look like."""
+        return self.registered or ANY
 
 
 def stream_of(name: str) -> str:
@@ -38,7 +43,7 @@ def fold(history: Iterable[Past]) -> Agent:
     for past in history:
         match past.type:
             case "agent.registered":
-                agent = replace(agent, answer_schema=past.data["answer_schema"])
+                agent = replace(agent, registered=past.data["answer_schema"])
             case "agent.suspended":
                 agent = replace(agent, suspended=True)
             case "agent.resumed":

@@ -13,6 +13,7 @@ ANY = "any/v1"
 ALLOCATIONS = "allocations/v1"
 PLAIN_DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,12})?", re.ASCII)
 MAX_ALLOCATIONS = 10_000
+WEIGHT_UNIT, CENT = Decimal("0.0001"), Decimal("0.01")
 # Room for the sum of all that may be sent, to the last digit: what would be rounded is an error of ours.
 EXACT = Context(prec=64, traps=[Inexact, InvalidOperation, Overflow])
 
@@ -40,20 +41,25 @@ def _anything(answer: dict[str, Any], amount_usd: Decimal) -> None:
 
 
 def _allocations(answer: dict[str, Any], amount_usd: Decimal) -> None:
-    """`allocations`: `weight` and `amount_usd` in each, the weights 1 in all, the amounts the amount asked about."""
+    """`allocations`: `weight` and `amount_usd` in each, the weights 1 in all, the amounts the amount asked about.
+
+    No weight is negative, and each amount is its weight's share, but for what rounding to units of either may do.
+    """
     found = answer.get("allocations")
     if not isinstance(found, list) or not 0 < len(found) <= MAX_ALLOCATIONS:
         raise OffSchema("allocations", f"a list of 1 to {MAX_ALLOCATIONS} objects is needed")
-    weights = _sum(found, "weight")
-    if weights != 1:
-        raise OffSchema("allocations", f"the weights do not sum to 1: they sum to {weights}")
-    if _sum(found, "amount_usd") != amount_usd:
-        raise OffSchema("allocations", "the amounts do not sum to the amount that was asked about")
-
-
-def _sum(found: list[Any], name: str) -> Decimal:
+    weights, amounts = list(_decimals(found, "weight")), list(_decimals(found, "amount_usd"))
     with localcontext(EXACT):
-        return sum(_decimals(found, name), Decimal(0))
+        if sum(weights) != 1:
+            raise OffSchema("allocations", f"the weights do not sum to 1: they sum to {sum(weights)}")
+        if sum(amounts) != amount_usd:
+            raise OffSchema("allocations", "the amounts do not sum to the amount that was asked about")
+        leeway = WEIGHT_UNIT * amount_usd + CENT * len(found)
+        for number, (weight, amount) in enumerate(zip(weights, amounts, strict=True)):
+            if weight < 0:
+                raise OffSchema(f"allocations[{number}].weight", "a weight is not negative")
+            if abs(weight * amount_usd - amount) > leeway:
+                raise OffSchema(f"allocations[{number}].amount_usd", "it is not this weight's share of the amount")
 
 
 def _decimals(found: list[Any], name: str) -> Iterable[Decimal]:

@@ -34,11 +34,12 @@ AFTER = {"approve": "approved", "edit": "edited", "reject": "rejected", "respond
 
 @dataclass(frozen=True)
 class Call:
-    """A model call: `id` is the position of its start. `ended` is the event that ended it."""
+    """A model call: `id` is the position of its start, `ended` the event that ended it; `used`: an answer names it."""
 
     id: int
     event: Past
     ended: Past | None = None
+    used: bool = False
 
     @property
     def completed(self) -> bool:
@@ -117,7 +118,11 @@ def _recorded(case: Case, past: Past) -> Case:
     before = case.recommendation
     gone = case.superseded if before is None else case.superseded | {before.id}
     new = Recommendation(past.position, past, past.commitment("recommendation"))
-    return replace(case, status="recommended", recommendation=new, superseded=gone)
+    calls = dict(case.calls)
+    call = calls.get(past.data.get("model_call_id", 0))
+    if call is not None:
+        calls[call.id] = replace(call, used=True)
+    return replace(case, status="recommended", recommendation=new, superseded=gone, calls=calls)
 
 
 def _failed(case: Case, _past: Past) -> Case:

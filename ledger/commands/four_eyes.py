@@ -19,6 +19,8 @@ from ledger.commands.policy import Policy, Text, load
 from schema.fields import Code
 
 NAME = "four-eyes"
+# What a change is measured by.
+MEASURED = frozenset({"allocations", "weights"})
 
 # A decimal string, kept as text in the record and read as a number here.
 Threshold = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,15}(\.[0-9]{1,12})?$"), AfterValidator(Decimal)]
@@ -97,34 +99,59 @@ def _large(original: dict[str, Any] | None, replacement: dict[str, Any] | None, 
 
 
 def change(before: dict[str, Any], after: dict[str, Any]) -> Decimal | None:
-    """The share of the money that moves: half the sum of the weights' differences; None where one has no weights."""
-    old, new = weights(before), weights(after)
+    """The share of the money that moves: half the sum of the differences, by weights or by amounts, whichever is more.
+
+    None where that cannot be told: one has no weights, or the replacement says something else that is new.
+    """
+    if any(name not in MEASURED and before.get(name, ...) != value for name, value in after.items()):
+        return None
+    shifts = [_shift(before, after, "weight"), _shift(before, after, "amount_usd")]
+    by_weight, by_amount = shifts
+    if by_weight is None or (by_amount is None and _says_amounts(before, after)):
+        return None
+    return max(shift for shift in shifts if shift is not None)
+
+
+def _says_amounts(*answers: dict[str, Any]) -> bool:
+    return any(
+        isinstance(item, dict) and "amount_usd" in item
+        for answer in answers
+        if isinstance(items := answer.get("allocations"), list)
+        for item in items
+    )
+
+
+def _shift(before: dict[str, Any], after: dict[str, Any], member: str) -> Decimal | None:
+    """Half the sum of the differences, as a share of the larger whole where it is not of 1."""
+    old, new = parts(before, member), parts(after, member)
     if old is None or new is None:
         return None
     none = Decimal(0)
     with localcontext(EXACT):
-        return sum((abs(old.get(name, none) - new.get(name, none)) for name in old | new), none) / 2
+        moved = sum((abs(old.get(name, none) - new.get(name, none)) for name in old | new), none) / 2
+        whole = Decimal(1) if member == "weight" else max(sum(map(abs, old.values())), sum(map(abs, new.values())))
+    return moved if whole == 1 or not moved else moved / whole
 
 
-def weights(answer: dict[str, Any]) -> dict[str, Decimal] | None:
-    """Weights by name: of `allocations` (asset_class, asset, weight) or of `weights`; None where nobody can tell."""
+def parts(answer: dict[str, Any], member: str = "weight") -> dict[str, Decimal] | None:
+    """Weights (or amounts) by place: of `allocations`, or weights of `weights`; None where nobody can tell."""
     match answer:
         case {"allocations": _, "weights": _}:
             return None  # two portfolios in one: neither is what is measured
         case {"allocations": [_, *_] as items} if all(isinstance(item, dict) for item in items):
             # A class of assets and an asset within it are different places for money.
-            found = [(_place(item.get("asset_class"), item.get("asset")), item.get("weight")) for item in items]
-        case {"weights": dict(items)} if items:
+            found = [(_place(item.get("asset_class"), item.get("asset")), item.get(member)) for item in items]
+        case {"weights": dict(items)} if items and member == "weight":
             found = list(items.items())
         case _:
             return None
-    by_name: dict[str, Decimal] = {}
-    for name, weight in found:
-        if name is None or not isinstance(weight, str) or not PLAIN_DECIMAL.fullmatch(weight):
+    by_place: dict[str, Decimal] = {}
+    for place, part in found:
+        if place is None or not isinstance(part, str) or not PLAIN_DECIMAL.fullmatch(part):
             return None
         with localcontext(EXACT):
-            by_name[name] = by_name.get(name, Decimal(0)) + Decimal(weight)
-    return by_name
+            by_place[place] = by_place.get(place, Decimal(0)) + Decimal(part)
+    return by_place
 
 
 def _place(asset_class: object, asset: object) -> str | None:

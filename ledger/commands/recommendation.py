@@ -52,7 +52,9 @@ MEMBERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
 def open_(case: Case, recommendation_id: int, digest: str) -> RecommendationOpened:
     """Raises as check_current does."""
     current = check_current(case, recommendation_id)
-    _check_digest(current, digest, current.standing)
+    waiting = current.decision if current.state == "waiting" else None
+    if waiting is None or digest != waiting.result:  # who confirms has the replacement before them
+        _check_digest(current, digest, current.standing)
     return RecommendationOpened(recommendation_id=current.id, digest=digest)
 
 
@@ -79,6 +81,8 @@ def decide(
     _check_digest(current, verdict.digest, current.digest)
     original = None if edited is None else edited.original
     if edited is not None and verdict.replacement is not None:
+        if verdict.replacement == edited.original:
+            raise InvalidEvent("replacement", "is what the agent answered: approve that")
         answers.check(edited.answer_schema, verdict.replacement, case.amount_usd, member="replacement")
     rules = four_eyes.rules_for(verdict.outcome, case.amount_usd, verdict.reason_code, original, verdict.replacement)
     return RecommendationDecided(
@@ -114,7 +118,7 @@ def confirm(
         roles = " or ".join(sorted(four_eyes.second_roles))
         raise Refused("wrong-role", f"the policy wants a second person in the role {roles}")
     _check_digest(current, said.digest, waiting.result)
-    return said
+    return said.model_copy(update={"four_eyes_version": four_eyes.version})
 
 
 def communicate(case: Case, recommendation_id: int, said: RecommendationCommunicated) -> RecommendationCommunicated:

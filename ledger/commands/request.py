@@ -86,3 +86,5 @@ def _check_call(case: Case, call_id: int, by: str) -> None:
     call = case.calls.get(call_id)
     if call is None or call.event.by != by or not call.completed:
         raise InvalidEvent("model_call_id", "not a completed model call of this agent for this request")
+    if call.used:
+        raise InvalidEvent("model_call_id", "another recommendation came from this call")

@@ -63,6 +63,8 @@ SELECT
     told.recorded_at AS communicated_at,
     told.actor_id AS communicated_by,
     told.data->>'channel' AS channel,
+    told.sealed->>'message' AS message,
+    told.data->>'digest' AS communicated_digest,
     answer.actor->>'id' AS recorded_by,
     answer.recorded_at AS created_at,
     greatest(answer.recorded_at, opened.recorded_at, lately.decided_at, lately.confirmed_at, told.recorded_at,

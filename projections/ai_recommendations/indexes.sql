@@ -11,4 +11,5 @@ ALTER TABLE ai_recommendations
     ALTER prompt SET STATISTICS 0,
     ALTER rationale SET STATISTICS 0,
     ALTER replacement SET STATISTICS 0,
-    ALTER response SET STATISTICS 0;
+    ALTER response SET STATISTICS 0,
+    ALTER message SET STATISTICS 0;

@@ -6,7 +6,8 @@ WITH acts AS MATERIALIZED (
     FROM slice
     WHERE type IN ('recommendation.decided', 'recommendation.confirmed')
 ),
--- What was before it. No sealed value is read, and of each body these few members.
+-- What was before it, or before the second person's answer. No sealed value is read, and of each body these few
+-- members.
 before AS MATERIALIZED (
     SELECT stream, position, version, type, recorded_at, actor->>'id' AS actor_id,
            data->>'model_name' AS model_name, data->>'model_version' AS model_version,
@@ -33,6 +34,15 @@ opened AS (
         AND o.recommendation_id < o.position AND o.actor_id = d.actor->>'id'
     WHERE d.type = 'recommendation.decided' AND o.type = 'recommendation.opened'
     GROUP BY d.position
+),
+-- And the last time that the second person had, once it was decided: whichever content that opening named.
+second_opened AS (
+    SELECT c.decision_id, max(o.recorded_at) AS opened_at
+    FROM confirmed c
+    JOIN before o ON o.stream = c.stream AND o.recommendation_id = c.recommendation_id
+        AND o.position > c.decision_id AND o.position < c.position AND o.actor_id = c.actor->>'id'
+    WHERE o.type = 'recommendation.opened'
+    GROUP BY c.decision_id
 )
 SELECT
     decided.stream,
@@ -62,7 +72,10 @@ SELECT
     confirmed.data->>'outcome' AS confirmation,
     confirmed.actor->>'id' AS confirmed_by,
     confirmed.actor->>'role' AS confirmed_role,
+    second_opened.opened_at AS second_opened_at,
     confirmed.recorded_at AS confirmed_at,
+    extract(epoch FROM confirmed.recorded_at - coalesce(second_opened.opened_at, decided.recorded_at))
+        AS seconds_to_confirm,
     confirmed.sealed->>'rationale' AS second_rationale,
     decided.data->>'four_eyes_version' AS four_eyes_version,
     decided.data->>'reason_codes_version' AS reason_codes_version,
@@ -76,4 +89,5 @@ JOIN before answer ON answer.stream = decided.stream AND answer.position = decid
 LEFT JOIN before asked ON asked.stream = decided.stream AND asked.type = 'portfolio.requested' AND asked.version = 1
 LEFT JOIN confirmed ON confirmed.decision_id = decided.position
 LEFT JOIN opened ON opened.decision_id = decided.position
+LEFT JOIN second_opened ON second_opened.decision_id = decided.position
 WHERE decided.type = 'recommendation.decided'

@@ -32,7 +32,11 @@ CREATE TABLE decisions (
     confirmation         text,
     confirmed_by         text,
     confirmed_role       text,
+    -- When the second person had last opened the recommendation, after the decision and before their answer to it.
+    second_opened_at     timestamptz,
     confirmed_at         timestamptz,
+    -- From second_opened_at; where that is null, from when it was decided. Null where no second person has answered.
+    seconds_to_confirm   numeric,
     second_rationale     text,
     four_eyes_version    text        NOT NULL,
     reason_codes_version text,

@@ -115,6 +115,16 @@ def test_suspended_and_resumed_in_turn(api: Api, act: Acting, robot: str) -> Non
     assert (row["suspended_by"], row["answer_schema"]) == ("advisor", None)
 
 
+def test_an_agent_that_nobody_knows_is_404(api: Api, act: Acting) -> None:
+    """A name that no token has, or one of a person, is refused: a stop button says where it stops nothing."""
+    with api.records_nothing():
+        for name in ("robbot", "advisor", "builtin"):
+            for what in BODIES:
+                problem(act.command(name, what), 404, "agent-unknown")
+    assert act.command("builtin-model-portfolios", "suspensions").status_code == 201
+    assert act.command("builtin-model-portfolios", "resumptions").status_code == 201
+
+
 def test_commands_sent_again_are_recorded_once(api: Api, act: Acting, robot: str) -> None:
     """With a key, the first answer comes again; the same key for another agent, or with another reason, is a 409."""
     for what in ("registrations", "suspensions", "resumptions"):
@@ -123,7 +133,7 @@ def test_commands_sent_again_are_recorded_once(api: Api, act: Acting, robot: str
         assert (second.status_code, second.json()) == (201, first.json())
         assert second.headers["ledger-position"] == first.headers["ledger-position"]
     with api.records_nothing():
-        problem(act.command("other", "suspensions", key=f"k-suspensions-{robot}"), 409, "idempotency-key-reused")
+        problem(act.command("agent", "suspensions", key=f"k-suspensions-{robot}"), 409, "idempotency-key-reused")
         problem(
             act.command(robot, "suspensions", key=f"k-suspensions-{robot}", reason="other"),
             409,
@@ -163,6 +173,8 @@ def test_nothing_is_taken_from_a_suspended_agent(api: Api, act: Acting, robot: s
         problem(act.start(request_id, robot), 409, "agent-suspended")
         problem(api.answer(request_id, robot), 409, "agent-suspended")
         problem(api.answer(request_id, robot, model_call_id=done), 409, "agent-suspended")
+        failing = f"/portfolio/requests/{request_id}/failures"
+        problem(act.post(failing, robot, {"reason": "no-answer"}), 409, "agent-suspended")
     assert act.end(call, role=robot).status_code == 201
     act.decided(made, **RESPOND)
     with api.records_nothing():

@@ -11,15 +11,14 @@ import orjson
 import pytest
 
 from api.tokens import ROLES
-from schema.events import RequestFailed
 from tests.api.acting import CALL, REJECT, RESPOND, Acting, answer_of, second_tokens
 from tests.api.served import ANSWER, Api, fields, problem
-from tests.support import append, connect, new
 
 UNKNOWN = 2**53 - 1
 WRITES: dict[str, tuple[str, dict[str, Any], str]] = {
     "start": (f"/portfolio/requests/{UNKNOWN}/model-calls", CALL, "request-unknown"),
     "answer": (f"/portfolio/requests/{UNKNOWN}/recommendations", ANSWER, "request-unknown"),
+    "fail": (f"/portfolio/requests/{UNKNOWN}/failures", {"reason": "no-answer"}, "request-unknown"),
     "completion": (f"/model-calls/{UNKNOWN}/completion", {}, "model-call-unknown"),
     "failure": (f"/model-calls/{UNKNOWN}/failure", {"error_type": "timeout"}, "model-call-unknown"),
 }
@@ -32,10 +31,9 @@ def act(api: Api) -> Acting:
     return Acting(api)
 
 
-def fail(api: Api, request_id: int) -> None:
-    """The request fails, as a worker records it."""
-    with connect(api.url) as conn:
-        append(conn, new(f"request-{request_id}", RequestFailed(reason="no-answer")))
+def fail(act: Acting, request_id: int, role: str = "agent", key: str | None = None, **how: Any) -> httpx.Response:
+    """An agent gives up on a request."""
+    return act.post(f"/portfolio/requests/{request_id}/failures", role, {"reason": "no-answer", **how}, key)
 
 
 # 401, 403, 404, 422
@@ -94,13 +92,31 @@ def test_a_failed_request_takes_no_call_and_no_answer(api: Api, act: Acting) -> 
     """409 request-failed; a call that was open may still be ended, as what has happened is evidence."""
     request_id = api.asked()
     call = act.started(request_id)
-    fail(api, request_id)
+    assert fail(act, request_id, detail="nobody knows").json() == {"request_id": request_id, "status": "failed"}
     with api.records_nothing():
+        problem(fail(act, request_id), 409, "request-failed")
         problem(api.answer(request_id), 409, "request-failed")
         problem(act.start(request_id), 409, "request-failed")
     assert act.end(call).status_code == 201
     with api.records_nothing():
         problem(api.answer(request_id, model_call_id=call), 409, "request-failed")
+
+
+def test_a_request_fails_only_while_it_waits(api: Api, act: Acting) -> None:
+    """Not with a recommendation; once it was returned, it may. The reason and the detail are read back."""
+    request_id = api.asked()
+    made = api.answered(request_id)
+    with api.records_nothing():
+        problem(fail(act, request_id), 409, "request-finished")
+        assert fields(problem(fail(act, request_id, reason="No Answer"), 422, "invalid")) == ["reason"]
+        assert fields(problem(fail(act, request_id, detail="x" * 20_001), 422, "invalid")) == ["detail"]
+    act.decided(made, **RESPOND)
+    failed, again = (fail(act, request_id, key="give-up", detail="no bonds") for _ in range(2))
+    assert (failed.status_code, again.json()) == (201, failed.json())
+    assert api.head() == (int(failed.headers["ledger-position"]), failed.headers["ledger-hash"])
+    row = api.get(f"/portfolio/requests/{request_id}").json()
+    assert (row["status"], row["failure_reason"], row["failure_detail"]) == ("failed", "no-answer", "no bonds")
+    assert act.row(made)["state"] == "returned"
 
 
 def test_a_finished_request_takes_an_answer_only_in_its_place(api: Api, act: Acting) -> None:
@@ -277,16 +293,6 @@ def test_a_key_does_not_answer_in_another_place(api: Api, act: Acting) -> None:
         again = api.answer(request_id, key="place", supersedes=first)
         assert (again.status_code, again.json()) == (201, second.json())
         problem(api.answer(request_id, key="place", supersedes=first + 1), 409, "idempotency-key-reused")
-
-
-def test_a_key_tells_an_answer_without_a_place_from_one_with(api: Api, act: Acting) -> None:
-    """Had it not been recorded with `supersedes`, it would be refused: so it is no repetition of the one that was."""
-    request_id = api.asked()
-    first = api.answered(request_id)
-    act.decided(first, **REJECT)
-    assert api.answer(request_id, key="placeless", supersedes=first).status_code == 201
-    with api.records_nothing():
-        problem(api.answer(request_id, key="placeless"), 409, "idempotency-key-reused")
 
 
 # Races

@@ -11,8 +11,8 @@ import pytest
 
 from api.policies import Policies
 from api.tokens import ROLES
-from tests.api.acting import EDIT, LARGE, REJECT, RESPOND, SENSITIVE, WEIGHTS, Acting, second_tokens
-from tests.api.served import ANSWER, Api, fields, ledger_copy, problem, served
+from tests.api.acting import EDIT, LARGE, REJECT, RESPOND, SENSITIVE, WEIGHTS, Acting, answer_of, second_tokens
+from tests.api.served import Api, fields, ledger_copy, problem, served
 from tests.conftest import Template
 from tests.support import connect
 
@@ -124,11 +124,15 @@ def test_what_is_not_current_is_refused_with_what_is(api: Api, act: Acting) -> N
     assert (act.row(at)["state"], act.row(at)["superseded_by"], act.row(new)["supersedes"]) == ("superseded", new, at)
 
 
+# A tenth of the money, of which the packaged policy wants no second person.
+SMALL_CHANGE = {"weights": {"cash": "0.9000", "bonds": "0.1000"}}
+
+
 def test_a_decision_is_taken_once(api: Api, act: Acting) -> None:
     """What is decided, or waits for a second person, takes no other decision; the refusal says where it stands."""
     for how, state, slug in (
         ({}, "approved", "recommendation-decided"),
-        (EDIT | {"replacement": ANSWER["recommendation"]}, "edited", "recommendation-decided"),
+        (EDIT | {"replacement": SMALL_CHANGE}, "edited", "recommendation-decided"),
         (REJECT, "rejected", "recommendation-decided"),
         (RESPOND, "returned", "recommendation-decided"),
         (SENSITIVE, "waiting", "recommendation-waiting"),
@@ -228,6 +232,19 @@ def test_an_edit_under_four_eyes_from_request_to_communicated(api: Api, act: Act
     )
     assert decision["opened_at"] == row["opened_at"] < decision["created_at"] < decision["confirmed_at"]
     assert float(decision["seconds_to_decide"]) > 0
+
+
+def test_an_edit_is_as_the_agents_answers_have_to_be(api: Api, act: Acting) -> None:
+    """Where the agent's schema says so, a replacement whose weights do not sum to 1 is refused, naming the field."""
+    assert act.command("agent2", "registrations").status_code == 201
+    made = api.answer(api.asked(), "agent2", **answer_of("1"))
+    at = made.json()["recommendation_id"]
+    for wrong in (WEIGHTS, answer_of("1.39")["recommendation"], answer_of("1", "250000.49")["recommendation"]):
+        with api.records_nothing():
+            found = problem(act.decide(at, **{**EDIT, "replacement": wrong}), 422, "answer-off-schema")
+        assert fields(found) == ["replacement.allocations"]
+    right = {"allocations": [{"asset": "bonds", "weight": "1", "amount_usd": "250000.50"}]}
+    assert act.decided(at, **{**EDIT, "replacement": right})["second_rules"] == ["large-change"]
 
 
 def test_what_is_declined_is_proposed_again(api: Api, act: Acting) -> None:

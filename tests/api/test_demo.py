@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,11 +25,13 @@ from api.database import open_database
 from api.demo import rules
 from api.demo.clients import clients
 from api.demo.market import Quarter, quarters
+from ledger.commands import four_eyes
 from ledger.commands.answers import ALLOCATIONS, check
-from ledger.commands.four_eyes import weights
 from tests.api.program import PROGRAM, Ran, cli, environment
 from tests.support import check_chain, connect
 
+OUTCOMES = "SELECT body::jsonb->'data'->>'outcome' FROM events WHERE type = 'recommendation.decided'"
+CURL = re.compile(r"^curl '(\S+)' -H 'Authorization: Bearer (\S+)'$", re.MULTILINE)
 CLIENTS, YEARS = 3, 1
 REVIEWS = CLIENTS * 4 * YEARS
 AMOUNT = Decimal("1000000.00")
@@ -56,13 +59,7 @@ def test_what_it_says_is_what_the_ledger_holds(ran: Ran, folder: Path) -> None:
     with open_database(None, folder) as url, connect(url) as conn:
         events = check_chain(conn)
         types = Counter(kind for (kind,) in conn.execute("SELECT type FROM events"))
-        outcomes = Counter(
-            outcome
-            for (outcome,) in conn.execute(
-                "SELECT body->'data'->>'outcome' FROM (SELECT type, convert_from(body, 'UTF8')::jsonb AS body FROM events)"
-                " e WHERE type = 'recommendation.decided'"
-            )
-        )
+        outcomes = Counter(outcome for (outcome,) in conn.execute(OUTCOMES))
     assert types["portfolio.requested"] == done["requests"] == REVIEWS + CLIENTS
     assert types["request.failed"] == done["failed"] == 1
     assert types["model-call.completed"] == types["recommendation.recorded"] == done["recommendations"]
@@ -125,6 +122,25 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
     temporary.rmdir()
 
 
+@pytest.mark.slow
+def test_a_demo_that_is_kept_answers_until_it_is_ended(tmp_path: Path) -> None:
+    """--keep: the address and the tokens that it shows work, and Ctrl-C is its good end."""
+    command = [sys.executable, "-c", PROGRAM, "demo", "--clients", "1", "--years", "1", "--keep"]
+    shown = tmp_path / "out"
+    with shown.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL, env=environment())
+        try:
+            until(lambda: b"\ncurl " in shown.read_bytes())
+            [(url, token)] = re.findall(
+                r"^curl '(\S+)' -H 'Authorization: Bearer (\S+)'$", shown.read_text(), re.MULTILINE
+            )
+            answer = httpx.get(url, headers={"Authorization": f"Bearer {token}"})
+        finally:
+            process.send_signal(signal.SIGINT)
+            code = process.wait(60)
+    assert (answer.status_code, code) == (200, 0)
+
+
 def test_the_quarters_are_those_of_the_prices() -> None:
     """Each quarter's prices end before it begins, and the known falls are found."""
     found = quarters(36)
@@ -147,7 +163,7 @@ def test_edits_are_whole_and_keep_to_the_limit(parts: list[int], amount: int) ->
     limited = rules.house_limit(answer, amount_usd)
     for edited in filter(None, (limited, rules.more_cash(answer, amount_usd))):
         check(ALLOCATIONS, edited, amount_usd)
-    kept = weights(limited or answer) or {}
+    kept = four_eyes.parts(limited or answer) or {}
     assert all(weight <= rules.HOUSE_LIMIT for name, weight in kept.items() if name != "cash")
 
 
@@ -200,8 +216,4 @@ def command_lines() -> list[str]:
     """Of all processes that we may see."""
     import psutil
 
-    found = []
-    for process in psutil.process_iter(["cmdline", "pid"]):
-        if process.info["pid"] != os.getpid():
-            found.append(" ".join(process.info["cmdline"] or []))
-    return found
+    return [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]

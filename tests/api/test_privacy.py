@@ -64,9 +64,9 @@ def mistakes() -> Iterator[dict[str, Any]]:
         yield {"method": "GET", "url": f"/recommendations?{query % MARK}"}
     for url in (f"/portfolio/requests/{MARK}", f"/recommendations/{MARK}", f"/{MARK}", f"/schemas/{MARK}"):
         yield {"method": "GET", "url": url}
-    for body in DECISIONS:
+    for decision in DECISIONS:
         for url in (*DECIDED, f"/agents/{MARK}!/suspensions"):
-            yield {"method": "POST", "url": url, "json": body}
+            yield {"method": "POST", "url": url, "json": decision}
     yield {"method": "GET", "url": f"/reports/{MARK}"}
     yield {"method": "GET", "url": f"/decisions?outcome={MARK}"}
     yield {"method": "GET", "url": f"/model-calls?older_than_s={MARK}"}

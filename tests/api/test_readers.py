@@ -10,6 +10,7 @@ import pytest
 
 from api import readers
 from api.readers import Readers
+from ledger import store
 from ledger.database import conninfo
 from ledger.errors import Unavailable
 from ledger.store import AsyncConnection
@@ -36,11 +37,10 @@ def test_streams_are_read_in_groups(database_url: str, monkeypatch: pytest.Monke
         append(conn, *(new(f"s-{n}", requested(f"client-{n}")) for n in range(20)))
         append(conn, *(new(f"s-{n}", failed()) for n in range(0, 20, 2)))
     queries: list[int] = []
-    streams = readers.streams
 
     async def counted(conn: AsyncConnection, *names: str) -> list[list[Any]]:
         queries.append(len(names))
-        return await streams(conn, *names)
+        return await store.streams(conn, *names)
 
     monkeypatch.setattr(readers, "streams", counted)
 

@@ -19,7 +19,7 @@ from api.agents.builtin import BuiltinAgent
 from api.agents.openai_compatible import OpenAICompatibleAgent
 from api.agents.optimiser import OptimiserAgent
 from api.agents.policy import load_policy
-from api.agents.protocol import AgentRefused, AgentRequest, ModelCall
+from api.agents.protocol import AgentAnswer, AgentRefused, AgentRequest, ModelCall
 from api.cli import app
 from api.cli.agents import API_KEY
 from api.cli.replay import operator
@@ -177,49 +177,94 @@ def test_the_optimiser_answers_the_same(database_url: str) -> None:
 # --- different --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.tampers
-def test_a_changed_answer_is_found(working: Api) -> None:
-    """Somebody wrote another figure into the record: exit 1, and the place, with what stands there and what came."""
+def test_another_answer_is_shown(working: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same version computes something else: exit 1, and the place, with what stands there and what came."""
     request_id = working.asked()
-    number = answered(working, request_id)
+    answered(working, request_id)
+    answer = BuiltinAgent.answer
 
-    def change(recommendation: Any) -> Any:
-        recommendation["allocations"][0]["weight"] = "0.9999"
-        return {**recommendation, "note\x1b[2J\u202e": "added"}
+    def otherwise(self: BuiltinAgent, request: AgentRequest, call: ModelCall) -> AgentAnswer:
+        found = answer(self, request, call)
+        changed: Any = json.loads(json.dumps(found.recommendation))
+        changed["allocations"][0]["weight"] = "0.9999"
+        return replace(found, recommendation={**changed, "note\x1b[2J\u202e": "added"})
 
-    tamper(working.url, number, "recommendation", change)
+    monkeypatch.setattr(BuiltinAgent, "answer", otherwise)
     ran, found = replayed(working, request_id)
     assert (found["asked"], found["answered"]) == ("identical", "different")
     assert paths(found) == [
         "answer.recommendation.allocations[0].weight",
         "answer.recommendation.note\x1b[2J\u202e",
     ]
-    assert found["differences"][0]["recorded"] == '"0.9999"'
-    assert found["differences"][1]["replayed"] is None
+    assert found["differences"][0]["replayed"] == '"0.9999"'
+    assert found["differences"][1]["recorded"] is None
     ran = run(working.url, "--request", request_id)
     assert ran.code == 1
     assert "different, and this agent is deterministic" in ran.out
     assert "answer.recommendation.note\\x1b[2J\\u202e\n" in ran.out
 
 
-@pytest.mark.tampers
-def test_a_changed_question_is_found(working: Api) -> None:
-    """The recorded message, and an earlier answer that was shown: the path leads into the message."""
-    first = answered(working, working.asked())
+def test_another_question_is_shown(working: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recorded message, with an earlier answer in it: the path leads into the message."""
+    answered(working, working.asked())
     request_id = working.asked(notes="as it was")
-    number = answered(working, request_id)
-    call = working.get(f"/recommendations/{number}").json()["model_call_id"]
+    answered(working, request_id)
+    prepare = BuiltinAgent.prepare
 
-    def change(messages: Any) -> Any:
-        part = messages[0]["parts"][0]
-        return [{**messages[0], "parts": [{**part, "content": part["content"].replace("as it was", "s3cret")}]}]
+    def otherwise(self: BuiltinAgent, request: AgentRequest) -> ModelCall:
+        seen: Any = request.earlier[0].recommendation
+        earlier = replace(request.earlier[0], recommendation={**seen, "kind": "another"})
+        return prepare(self, replace(request, notes="s3cret", earlier=(earlier,)))
 
-    tamper(working.url, call, "input_messages", change)
-    tamper(working.url, first, "recommendation", lambda found: {**found, "kind": "another"})
+    monkeypatch.setattr(BuiltinAgent, "prepare", otherwise)
     _, found = replayed(working, request_id)
     message = "call.input_messages[0].parts[0].content"
     assert (found["outcome"], found["asked"]) == ("different", "different")
     assert paths(found)[:2] == [f"{message}.earlier[0].recommendation.kind", f"{message}.request.notes"]
+
+
+# --- a record that was changed ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.tampers
+@pytest.mark.parametrize("which", ["answer", "question", "seen", "request"])
+def test_a_changed_record_is_not_blamed_on_the_agent(working: Api, which: str) -> None:
+    """Another sealed value in the answer, the message, or anything that was shown: failed, by its position, exit 2."""
+    first = answered(working, working.asked())
+    request_id = working.asked(notes="as it was")
+    number = answered(working, request_id)
+    call = working.get(f"/recommendations/{number}").json()["model_call_id"]
+    with connect(working.url) as conn:
+        stream = f"request-{request_id}"
+        row = conn.execute("SELECT min(position) FROM events WHERE stream = %s", [stream]).fetchone()
+    assert row is not None
+    position, name = {
+        "answer": (number, "recommendation"),
+        "question": (call, "input_messages"),
+        "seen": (first, "recommendation"),
+        "request": (row[0], "notes"),
+    }[which]
+    tamper(working.url, position, name, lambda _: "s3cret")
+    ran, found = replayed(working, request_id)
+    assert (found["outcome"], found["reason"], found["asked"]) == ("failed", "record-altered", None)
+    assert f"event {position}: the sealed {name} is not what the event commits to" in found["detail"]
+    assert "s3cret" not in ran.out
+
+
+@pytest.mark.tampers
+def test_a_changed_body_is_not_blamed_on_the_agent(working: Api) -> None:
+    """Nor are members in clear, which the hash of the event covers."""
+    request_id = working.asked()
+    number = answered(working, request_id)
+    with connect(working.url) as conn:
+        conn.execute("ALTER TABLE events DISABLE TRIGGER ALL")
+        conn.execute(
+            'UPDATE events SET body = replace(body, \'"parameters":{\', \'"parameters":{"x":1,\') WHERE position = %s',
+            [number],
+        )
+    _, found = replayed(working, request_id)
+    assert (found["reason"], found["answered"]) == ("record-altered", None)
+    assert f"event {number}: its hash" in found["detail"]
 
 
 # --- an agent that is not deterministic -------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Never
 
 from rich.console import Console
 
-from tests.bench import as_of, bulk, figures, http, live, log, machine, rebuild, single, verify, workload
+from tests.bench import as_of, bulk, figures, http, live, log, machine, pipeline, rebuild, single, verify, workload
 from tests.bench.bench import Bench, Options, server
 from tests.bench.figures import Figure
 
@@ -23,13 +23,14 @@ SEPARATE: dict[int, Callable[[Bench], list[Figure]]] = {
     1: bulk.measure,
     2: single.measure,
     3: http.measure,
-    9: log.measure_appends,
+    8: pipeline.measure,
+    10: log.measure_appends,
 }
 SHARED: dict[int, Callable[[Bench, str], list[Figure]]] = {
     4: rebuild.measure,
     6: verify.measure,
     7: as_of.measure,
-    8: log.measure,
+    9: log.measure,
     5: live.measure,
 }
 ROWS = sorted((*SEPARATE, *SHARED))

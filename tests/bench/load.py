@@ -13,6 +13,7 @@ MOST_REQUESTS = 1_000_000
 # How long after its time the last answer may come.
 GRACE_S = 30.0
 KEY = b"bench-%012x"
+NUMBER = b"<a number>"
 
 
 @dataclass
@@ -31,7 +32,10 @@ class Load:
 
 @dataclass
 class Plan:
-    """One request, sent again and again with another Idempotency-Key, until time or number is used up."""
+    """One request, sent again and again with another Idempotency-Key, until time or number is used up.
+
+    Where the body has NUMBER in it, that becomes another number each time.
+    """
 
     head: bytes
     body: bytes
@@ -46,7 +50,9 @@ class Plan:
         if self.sent >= self.most or perf_counter() >= self.until:
             return None
         self.sent += 1
-        return b"%bIdempotency-Key: %b\r\n\r\n%b" % (self.head, KEY % (self.first_key + self.sent), self.body)
+        number = self.first_key + self.sent
+        body = self.body.replace(NUMBER, b"%0*x" % (len(NUMBER), number), 1)
+        return b"%bIdempotency-Key: %b\r\n\r\n%b" % (self.head, KEY % number, body)
 
 
 class Client(asyncio.Protocol):
@@ -93,13 +99,21 @@ def _content_length(head: bytes) -> int:
     return int(head[at:].partition(b"\r\n")[0])
 
 
-def run(port: int, headers: dict[str, str], body: bytes, connections: int, seconds: float, first_key: int) -> Load:
-    """Posts `body` over so many connections for so long. Keys start at `first_key`."""
+def run(
+    port: int,
+    headers: dict[str, str],
+    body: bytes,
+    connections: int,
+    seconds: float,
+    first_key: int,
+    most: int = MOST_REQUESTS,
+) -> Load:
+    """Posts `body` over so many connections for so long, or `most` times. Keys start at `first_key`."""
     lines = {"Host": "127.0.0.1", "Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
     head = "POST /portfolio/recommendations HTTP/1.1\r\n" + "".join(
         f"{name}: {text}\r\n" for name, text in lines.items()
     )
-    plan = Plan(head.encode("ascii"), body, seconds, first_key)
+    plan = Plan(head.encode("ascii"), body, seconds, first_key, most)
     return uvloop.run(_run(port, plan, connections))
 
 

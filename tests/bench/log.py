@@ -1,4 +1,4 @@
-"""Row 8: the log over a whole ledger: tree, proofs over HTTP, a bundle checked. Row 9: appends while it is sealed."""
+"""Row 9: the log over a whole ledger: tree, proofs over HTTP, a bundle checked. Row 10: appends while it is sealed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ CATCH_UP_S = 60.0
 
 def measure(bench: Bench, url: str) -> list[Figure]:
     """The ledger at `url`, which was not sealed before."""
-    bench.say("row 8: tree")
+    bench.say("row 9: tree")
     with connect(url) as conn:
         row = conn.execute("SELECT origin, position FROM head").fetchone()
     assert row is not None
@@ -57,9 +57,9 @@ def measure(bench: Bench, url: str) -> list[Figure]:
         key = SigningKey.generate(origin)
         built = in_child(build, events)
         sealed = in_child(seal, url, key.reveal(), Path(folder) / "last")
-        bench.say("row 8: inclusion proofs over HTTP")
+        bench.say("row 9: inclusion proofs over HTTP")
         latencies = proofs(url, min(PROOFS, max(20, events // 10)), events)
-        bench.say("row 8: a bundle of all events")
+        bench.say("row 9: a bundle of all events")
         path = Path(folder) / "case.zip"
         with path.open("wb") as file, connect(url, "verifier") as conn:
             whole = Selection("positions", "all", first_position=1, last_position=events)
@@ -69,10 +69,10 @@ def measure(bench: Bench, url: str) -> list[Figure]:
     p50, p99 = quantile(latencies, 0.5), quantile(latencies, 0.99)
     detail = {"events": events, "requests": len(latencies), "p50_ms": p50, "bundle_bytes": size}
     return [
-        Figure(8, "tree and tiles of event hashes, in memory", built, "events/s", target=TREE, detail=detail),
-        Figure(8, "sealing a chain that never was, to its checkpoints", sealed, "events/s", target=TREE, detail=detail),
-        Figure(8, "inclusion proof of a random event over HTTP, p99", p99, "ms", target=PROOF, detail=detail),
-        Figure(8, "advice-ledger-verify of all events in a bundle", checked, "events/s", target=BUNDLE, detail=detail),
+        Figure(9, "tree and tiles of event hashes, in memory", built, "events/s", target=TREE, detail=detail),
+        Figure(9, "sealing a chain that never was, to its checkpoints", sealed, "events/s", target=TREE, detail=detail),
+        Figure(9, "inclusion proof of a random event over HTTP, p99", p99, "ms", target=PROOF, detail=detail),
+        Figure(9, "advice-ledger-verify of all events in a bundle", checked, "events/s", target=BUNDLE, detail=detail),
     ]
 
 
@@ -137,7 +137,7 @@ def check(path: Path, key: str) -> float:
 
 def measure_appends(bench: Bench) -> list[Figure]:
     """The same appends in turn, with a sealer at work in the same process and without."""
-    bench.say("row 9: appends while the log is sealed")
+    bench.say("row 10: appends while the log is sealed")
     return [uvloop.run(_appends(bench))]
 
 

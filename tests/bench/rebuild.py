@@ -1,4 +1,7 @@
-"""Row 4: rebuild of the two read models of the budget, and of all, beside the `eventsourcing` package's projection of as much as it gets through."""
+"""Row 4: rebuild of the two read models of the budget, and of all of them.
+
+Beside the `eventsourcing` package's projection of as much as it gets through.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The three servers of row 3, each one uvicorn worker in a process of its own: ours, a plain one, and an echo."""
+"""The servers of rows 3 and 8, each one uvicorn worker in a process of its own: ours, a plain one, and an echo."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from time import monotonic, sleep
 from typing import Literal
@@ -35,12 +35,17 @@ PLAIN_INSERT = (
     " VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id"
 )
 
-Kind = Literal["ledger", "plain", "echo"]
+Kind = Literal["ledger", "answering", "plain", "echo"]
 
 
 def ledger_app(url: str) -> FastAPI:
     """The product as it is served, projector included; without the worker, which would write on its own account."""
     return create_app(AppSettings(database_url=url, run_worker=False))
+
+
+def answering_app(url: str) -> FastAPI:
+    """The product as it is served, with the worker and its built-in agent."""
+    return create_app(AppSettings(database_url=url))
 
 
 def plain_app(url: str) -> FastAPI:
@@ -101,7 +106,12 @@ def echo_app() -> FastAPI:
 
 def serve(kind: Kind, url: str, port: int) -> None:
     """Runs one server until SIGTERM, with the loop and parser that `advice-ledger serve` gets."""
-    apps = {"ledger": lambda: ledger_app(url), "plain": lambda: plain_app(url), "echo": echo_app}
+    apps: dict[Kind, Callable[[], FastAPI]] = {
+        "ledger": lambda: ledger_app(url),
+        "answering": lambda: answering_app(url),
+        "plain": lambda: plain_app(url),
+        "echo": echo_app,
+    }
     uvicorn.run(
         apps[kind](), host=HOST, port=port, loop="uvloop", http="httptools", log_level="warning", access_log=False
     )

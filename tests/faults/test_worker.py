@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from api import tokens
 from api.agents.builtin import BuiltinAgent
-from api.agents.protocol import AgentAnswer, AgentRequest
+from api.agents.protocol import AgentAnswer, AgentRequest, AgentUnavailable
 from api.worker import MAX_ATTEMPTS, MAX_CLAIMS
 from tests.api.served import Api, wait_for
 from tests.faults.workers import Does, fine, process, refuses, working
@@ -80,7 +81,7 @@ def test_a_killed_workers_claims_expire(fresh_api: Api, step: str, orphans: int)
 
 
 def test_an_answer_that_comes_too_late_is_not_recorded(fresh_api: Api) -> None:
-    """A worker that takes longer than its lease is overtaken by another; its own answer is refused, without harm."""
+    """A worker that lost its claim is overtaken by another; its own answer is refused, without harm."""
 
     def late(request: AgentRequest, before: int) -> AgentAnswer:
         time.sleep(1.2)
@@ -88,8 +89,10 @@ def test_an_answer_that_comes_too_late_is_not_recorded(fresh_api: Api) -> None:
 
     slow = Does(late)
     row_id = fresh_api.asked()
-    with working(fresh_api.url, slow, lease_s=0.3, batch=1):
+    with working(fresh_api.url, slow, batch=1):
         wait_for("the slow worker", lambda: slow.asked)
+        with connect(fresh_api.url) as conn:
+            conn.execute("UPDATE request_claims SET expires_at = now()")
         with working(fresh_api.url, Does(fine)):
             settled(fresh_api, row_id)
             time.sleep(1.2)
@@ -120,6 +123,54 @@ def test_an_agent_that_fails_is_asked_again(fresh_api: Api) -> None:
     assert set(answers(fresh_api).values()) == {1}
 
 
+def test_an_outage_fails_no_request(fresh_api: Api) -> None:
+    """While the model is away a request is asked about again and again, ever later, and answered when it is back."""
+    back = time.monotonic() + 4
+
+    def away(request: AgentRequest, before: int) -> AgentAnswer:
+        if time.monotonic() < back:
+            raise AgentUnavailable("unreachable", "nobody listens there")
+        return fine(request)
+
+    row_id = fresh_api.asked()
+    with working(fresh_api.url, Does(away)):
+        [row] = settled(fresh_api, row_id)
+    assert row["status"] == "recommended"
+    states = [call["state"] for call in calls(fresh_api)]
+    assert states == ["failed"] * (len(states) - 1) + ["completed"]
+    assert len(states) > MAX_ATTEMPTS
+
+
+def test_an_outage_without_end_is_a_failure(fresh_api: Api) -> None:
+    """After MAX_CLAIMS claims the request has failed after all, with the reason that the model gave."""
+
+    def away(request: AgentRequest, before: int) -> AgentAnswer:
+        raise AgentUnavailable("rate-limited", "later")
+
+    row_id = fresh_api.asked()
+    with connect(fresh_api.url) as conn:
+        conn.execute("INSERT INTO request_claims VALUES (%s, 'dead', now(), %s)", [row_id, MAX_CLAIMS - 1])
+    with working(fresh_api.url, Does(away)):
+        [row] = settled(fresh_api, row_id)
+    assert (row["status"], row["failure_reason"]) == ("failed", "rate-limited")
+
+
+def test_a_claim_is_renewed_while_its_request_is_in_hand(fresh_api: Api) -> None:
+    """A slow agent keeps its request however short the lease: no other worker asks about it."""
+
+    def slowly(request: AgentRequest, before: int) -> AgentAnswer:
+        time.sleep(1.5)
+        return fine(request)
+
+    slow, other = Does(slowly), Does(fine)
+    row_id = fresh_api.asked()
+    with working(fresh_api.url, slow, lease_s=0.5):
+        wait_for("the slow worker", lambda: slow.asked)
+        with working(fresh_api.url, other):
+            settled(fresh_api, row_id)
+    assert (slow.asked, other.asked) == ([row_id], [])
+
+
 def test_an_agent_that_hangs_is_given_up(fresh_api: Api) -> None:
     """After its timeout an agent is asked again, and after the last attempt the request has failed, with the reason."""
 
@@ -138,6 +189,8 @@ def test_a_suspended_agent_is_not_asked(fresh_api: Api) -> None:
     """While its agent is suspended a worker leaves requests alone; once it is resumed they are answered."""
     agent = Does(fine)
     reason = {"reason": "looks odd"}
+    with connect(fresh_api.url, "owner") as conn:
+        tokens.create(conn, agent.name, "agent")
     with working(fresh_api.url, agent):
         assert fresh_api.call("POST", f"/agents/{agent.name}/suspensions", "compliance", json=reason).status_code == 201
         time.sleep(0.1)  # what it had looked at before

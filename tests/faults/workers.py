@@ -27,6 +27,10 @@ from ledger.writer import Writer
 ROOT = Path(__file__).parents[2]
 
 
+# Instead of half a minute to an hour.
+OUTAGE_S = (0.1, 0.2)
+
+
 class Does:
     """An agent that does as it is told, and remembers which requests it was asked about."""
 
@@ -101,7 +105,9 @@ async def opened(url: str) -> AsyncIterator[Ledger]:
 async def work(url: str, agent: Agent, stop: asyncio.Event, lease_s: float, batch: int) -> None:
     """Works until told to stop."""
     async with opened(url) as ledger:
-        worker = Worker(ledger, agent, conninfo(url, "writer"), lease_s=lease_s, batch=batch, idle_s=0.02)
+        worker = Worker(
+            ledger, agent, conninfo(url, "writer"), lease_s=lease_s, batch=batch, idle_s=0.02, outage_s=OUTAGE_S
+        )
         worker.start()
         await stop.wait()
         await worker.stop()

@@ -14,6 +14,7 @@ ROLES = {
     "start": {"agent"},
     "complete": {"agent"},
     "fault": {"agent"},
+    "fail": {"agent"},
     "ask": {"advisor"},
     "open": {"advisor", "compliance"},
     "decide": {"advisor"},
@@ -59,6 +60,7 @@ class Command:
         return {
             "ask": "/portfolio/recommendations",
             "answer": f"/portfolio/requests/{self.about}/recommendations",
+            "fail": f"/portfolio/requests/{self.about}/failures",
             "start": f"/portfolio/requests/{self.about}/model-calls",
             "complete": f"/model-calls/{self.about}/completion",
             "fault": f"/model-calls/{self.about}/failure",
@@ -225,8 +227,7 @@ class World:
         request = self._open_request(command)
         before = self._place_of(request, command.body.get("supersedes"))
         call = self._call_of(request, command)
-        if self.agent(command.by).schema == "allocations/v1" and not command.body["recommendation"]["good"]:
-            raise Say(422, "answer-off-schema")
+        self._check_schema(command.by, request, command.body["recommendation"])
         new = Recommendation(
             learned.position,
             request.id,
@@ -239,7 +240,7 @@ class World:
         if before is not None:
             before.state, before.superseded_by = "superseded", new.id
         if call is not None:
-            call.answered = call.answered or new.id
+            call.answered = new.id
         self.recommendations[new.id] = new
         request.recommendations.append(new.id)
         request.status = "recommended"
@@ -263,6 +264,8 @@ class World:
         call = self.calls.get(named)
         if call is None or (call.request_id, call.by, call.state) != (request.id, command.by, "completed"):
             raise Say(422, "invalid")
+        if call.answered is not None:
+            raise Say(422, "invalid")
         return call
 
     def agent(self, name: str) -> Agent:
@@ -284,6 +287,18 @@ class World:
             raise Say(409, "agent-not-suspended")
         self.agents[str(command.about)].suspended = False
 
+    def _fail(self, command: Command, _learned: Learned) -> None:
+        request = self._open_request(command)
+        if request.status != "queued":
+            raise Say(409, "request-finished")
+        request.status = "failed"
+
+    def _check_schema(self, agent: str, request: Request, portfolio: Any) -> None:
+        """Portfolios here are one allocation of the whole weight, of the amount asked about or of another."""
+        [one] = portfolio["allocations"]
+        if self.agent(agent).schema == "allocations/v1" and one["amount_usd"] != request.amount:
+            raise Say(422, "answer-off-schema")
+
     # What people do
 
     def _current(self, command: Command) -> Recommendation:
@@ -294,7 +309,8 @@ class World:
 
     def _open(self, command: Command, _learned: Learned) -> dict[str, Any]:
         current = self._current(command)
-        if command.body["digest"] != current.stands:
+        waits = current.decision.result if current.state == "waiting" and current.decision else None
+        if command.body["digest"] not in {current.stands, waits}:
             raise Say(409, "digest-mismatch")
         current.opened_by = current.opened_by or command.by
         return self.facts(current)
@@ -310,6 +326,10 @@ class World:
             raise Say(409, "recommendation-waiting" if current.state == "waiting" else "recommendation-decided")
         if said["digest"] != current.digest:
             raise Say(409, "digest-mismatch")
+        if said["outcome"] == "edit":
+            if said["replacement"] == current.answer:
+                raise Say(422, "invalid")
+            self._check_schema(current.by, self.requests[current.request_id], said["replacement"])
         rules = self._rules(current, said)
         result = learned.digest if said["outcome"] == "edit" else current.digest
         state = "waiting" if rules else "effective"
@@ -321,12 +341,12 @@ class World:
         return {**self.facts(current), "needs_second": bool(rules), "second_rules": rules, "decision_id": made.id}
 
     def _rules(self, current: Recommendation, said: dict[str, Any]) -> list[str]:
-        """Of the packaged policy. Replacements here are either the same as the answer or wholly other."""
+        """Of the packaged policy. Replacements here put all the money elsewhere, or are about another amount."""
         outcome = said["outcome"]
         found = []
         if outcome in {"approve", "edit"} and self.requests[current.request_id].amount == LARGE:
             found.append("large-amount")
-        if outcome == "edit" and said["replacement"]["weights"] != current.answer["weights"]:
+        if outcome == "edit" and said["replacement"] != current.answer:
             found.append("large-change")
         if outcome in {"edit", "reject"} and said["reason_code"] in SENSITIVE:
             found.append("sensitive-reason")

@@ -27,11 +27,10 @@ from hypothesis.stateful import (
 from api import tokens
 from projections.engine import PROJECTIONS
 from projections.rebuild import rebuild
-from schema.events import RequestFailed
 from tests.api.served import PROBLEM_JSON, Api, check_ledger, ledger_copy, served
 from tests.conftest import Template
-from tests.model.pipeline import LARGE, Command, Learned, Recommendation, World
-from tests.support import append, connect, new
+from tests.model.pipeline import LARGE, Command, Learned, Recommendation, Request, World
+from tests.support import connect
 
 UNKNOWN = 2**53 - 1
 ELSEWHERE = "e" * 64
@@ -39,7 +38,6 @@ ELSEWHERE = "e" * 64
 PEOPLE = {"ann": "advisor", "abe": "advisor", "cara": "compliance", "carl": "compliance", "adam": "admin"}
 ROBOTS = {"r1": "agent", "r2": "agent"}
 ACTORS = {**PEOPLE, **ROBOTS, "audrey": "auditor"}
-WEIGHTS: list[dict[str, str]] = [{"cash": "1.0"}, {"bonds": "1.0"}]
 REASONS = ["house-view", "market-event", "other", "nonsense"]
 # What is drawn depends on what became of races, so hypothesis draws no more than a seed for each step.
 DICE = st.integers(0, 2**32 - 1).map(Random)
@@ -101,25 +99,21 @@ class Pipeline(RuleBasedStateMachine):
             return self.command(dice, "fault", list(ROBOTS), about, {"error_type": "timeout"})
         return self.command(dice, "complete", list(ROBOTS), about, {"output_messages": ["done"]})
 
+    def portfolio(self, dice: Random, request: Request | None) -> dict[str, Any]:
+        """All in one thing; mostly of the amount that was asked about, as the strict schema has it."""
+        amount = request.amount if request and dice.randrange(3) > 0 else "0.01"
+        return {"allocations": [{"asset": dice.choice(["cash", "bonds"]), "weight": "1.0", "amount_usd": amount}]}
+
     def draw_answer(self, dice: Random) -> Command:
         """An answer, on a call or not, in another's place or not, as the strict schema has it or not."""
         about = self.mostly(dice, list(self.world.requests))
         request = self.world.requests.get(about)
-        good = dice.randrange(4) > 0
-        amount = request.amount if good and request else "0.01"
-        answer: dict[str, Any] = {
-            "good": good,
-            "weights": dice.choice(WEIGHTS),
-            "allocations": [{"asset": "cash", "weight": "1.0", "amount_usd": amount}],
-        }
-        body: dict[str, Any] = {"recommendation": answer, "model_name": "m"}
-        # An allocation is what a change would be measured by.
-        answer["allocations"][0]["asset"] = next(iter(answer["weights"]))
+        body: dict[str, Any] = {"recommendation": self.portfolio(dice, request), "model_name": "m"}
         calls = [call.id for call in self.world.calls.values() if call.request_id == about]
         if dice.randrange(2) == 0:
             body["model_call_id"] = self.mostly(dice, calls)
         if dice.randrange(2) == 0:
-            body["supersedes"] = self.mostly(dice, request.recommendations if request else [])
+            body["supersedes"] = self.mostly(dice, request.recommendations[-1:] * 3 if request else [])
         return self.command(dice, "answer", list(ROBOTS), about, body)
 
     def in_state(self, dice: Random, *states: str) -> int:
@@ -128,6 +122,11 @@ class Pipeline(RuleBasedStateMachine):
         if fitting and dice.randrange(4) > 0:
             return dice.choice(fitting)
         return self.mostly(dice, list(self.world.recommendations))
+
+    def draw_fail(self, dice: Random) -> Command:
+        """An agent gives up."""
+        about = self.mostly(dice, list(self.world.requests))
+        return self.command(dice, "fail", list(ROBOTS), about, {"reason": "no-answer"})
 
     def digest(self, dice: Random, about: int) -> str:
         """What stands or waits; seldom something else."""
@@ -147,11 +146,12 @@ class Pipeline(RuleBasedStateMachine):
         about = self.in_state(dice, "proposed")
         outcome = dice.choice(["approve", "edit", "edit", "reject", "respond"])
         body: dict[str, Any] = {"digest": self.digest(dice, about), "outcome": outcome}
-        weights = dice.choice(WEIGHTS)
+        found = self.world.recommendations.get(about)
+        request = self.world.requests[found.request_id] if found else None
         if outcome in {"edit", "reject"}:
             body |= {"reason_code": dice.choice(REASONS), "rationale": "why"}
         if outcome == "edit":
-            body["replacement"] = {"weights": weights}
+            body["replacement"] = self.portfolio(dice, request)
         if outcome == "respond" or dice.randrange(16) == 0:
             body["response"] = "look again"
         return self.command(dice, "decide", ["ann", "abe"], about, body)
@@ -187,14 +187,24 @@ class Pipeline(RuleBasedStateMachine):
         """Of any kind; at times one that was sent already."""
         if self.sent and dice.randrange(10) == 0:
             return dice.choice(self.sent)
-        name = dice.choice(["start", "end", "end", "answer", "answer", "stop", "open", *COMMON])
+        name = dice.choice(
+            [*["start", "end", "end", "answer", "answer", "answer", "answer", "stop", "open"], *self.likely()]
+        )
+        if dice.randrange(40) == 0:
+            name = "fail"  # which ends a request, so it comes up seldom
         found: Command = getattr(self, f"draw_{name}")(dice)
         return found
 
+    def likely(self) -> list[str]:
+        """What people do, the likelier where a recommendation is in the state for it."""
+        states = {one.state for one in self.world.recommendations.values()}
+        fitting = [kind for kind, wanted in FITTING.items() if states & wanted]
+        return ["decide", "confirm", "communicate", *fitting * 4]
+
     def fitting(self, dice: Random, draw: Callable[[Random], Command]) -> Command:
-        """A command that the model would take now, if some are drawn that it would not."""
+        """Mostly a command that the model would take now, where some are drawn that it would not."""
         found = draw(dice)
-        for _ in range(8):
+        for _ in range(dice.choice([0, 8, 8])):
             if self.world.copy().send(found, Learned())[0] < 300:
                 break
             found = draw(dice)
@@ -234,17 +244,19 @@ class Pipeline(RuleBasedStateMachine):
         )
 
     def send(self, *commands: Command) -> None:
-        """All at the same moment. The answers are those of the model for some order."""
+        """All at the same moment. The answers are those of the model for some order, which is that of positions."""
         before = self.head()
         self.sent += commands
         responses = list(self.pool.map(self.post, commands)) if len(commands) > 1 else [self.post(commands[0])]
         learned = [self.learned(*one) for one in zip(commands, responses, strict=True)]
         for order in itertools.permutations(range(len(commands))):
+            new_at = [learned[at].position for at in order if learned[at].position > before]
+            if new_at != sorted(new_at):
+                continue  # what is recorded has its order
             world = self.world.copy()
             if all(self.agrees(world.send(commands[at], learned[at]), responses[at]) for at in order):
                 self.world = world
-                new = {one.position for one in learned if one.position > before}
-                assert self.head() == before + len(new)
+                assert self.head() == before + len(set(new_at))
                 return
         expected = [self.world.copy().send(*one) for one in zip(commands, learned, strict=True)]
         raise AssertionError(f"no order of {commands} gives {[one.text for one in responses]}: alone {expected}")
@@ -255,11 +267,13 @@ class Pipeline(RuleBasedStateMachine):
         ask = {"client_id": f"{self.prefix}client", "risk_profile": "balanced"}
         amount = dice.choice(["1000.00", LARGE])
         self.send(Command("ask", self.prefix + "ann", "advisor", "", {**ask, "amount_usd": amount}))
-        if dice.randrange(2) == 0:
+        for robot in dice.choice([[], ["r1"], ["r2"], ["r1", "r2"]]):
             strict = {"answer_schema": "allocations/v1"}
-            self.send(Command("register", self.prefix + "adam", "admin", self.prefix + "r2", strict))
-        answer = {"recommendation": {"good": True, "weights": WEIGHTS[0]}, "model_name": "m"}
-        self.send(Command("answer", self.prefix + "r1", "agent", next(iter(self.world.requests)), answer))
+            self.send(Command("register", self.prefix + "adam", "admin", self.prefix + robot, strict))
+        request = next(iter(self.world.requests.values()))
+        whole = {"asset": "cash", "weight": "1.0", "amount_usd": request.amount}
+        answer = {"recommendation": {"allocations": [whole]}, "model_name": "m"}
+        self.send(Command("answer", self.prefix + "r1", "agent", request.id, answer))
 
     @rule(dice=DICE)
     def ask(self, dice: Random) -> None:
@@ -278,13 +292,13 @@ class Pipeline(RuleBasedStateMachine):
 
     @rule(dice=DICE)
     def people(self, dice: Random) -> None:
-        """Something that people do."""
-        self.send(self.fitting(dice, getattr(self, f"draw_{dice.choice(COMMON)}")))
+        """Something that people do, to what is in the state for it; by whom it may be, or not."""
+        self.send(getattr(self, f"draw_{dice.choice(self.likely())}")(dice))
 
     @rule(dice=DICE, count=st.integers(2, 3))
     def at_once(self, dice: Random, count: int) -> None:
         """Two or three commands at the same moment, each of which would be taken alone: of any kinds, or of one."""
-        draw = getattr(self, f"draw_{dice.choice(COMMON)}") if dice.randrange(2) else self.any_command
+        draw = getattr(self, f"draw_{dice.choice(self.likely())}") if dice.randrange(2) else self.any_command
         self.send(*[self.fitting(dice, draw) for _ in range(count)])
 
     @rule(dice=DICE)
@@ -292,15 +306,6 @@ class Pipeline(RuleBasedStateMachine):
         """One command twice at the same moment."""
         command = self.fitting(dice, self.any_command)
         self.send(command, command)
-
-    @rule(dice=DICE)
-    def fail(self, dice: Random) -> None:
-        """Seldom, a worker finds that a request that waits will get no answer."""
-        queued = [one for one in self.world.requests.values() if one.status == "queued"]
-        if queued and dice.randrange(3) == 0:
-            request = dice.choice(queued)
-            append(self.conn, new(f"request-{request.id}", RequestFailed(reason="no-answer")))
-            request.status = "failed"
 
     @rule()
     def look(self) -> None:
@@ -387,7 +392,8 @@ class Pipeline(RuleBasedStateMachine):
         check_ledger(self.api.url)
 
 
-COMMON = ["decide", "decide", "decide", "confirm", "confirm", "communicate"]
+ROBOTICS = ["start", "end", "end", *["answer"] * 4, "stop", "open"]
+FITTING = {"decide": {"proposed"}, "confirm": {"waiting"}, "communicate": {"approved", "edited"}}
 LISTS = ("/portfolio/requests", "/recommendations", "/decisions", "/model-calls")
 
 

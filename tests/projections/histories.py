@@ -43,6 +43,8 @@ DIGEST = "5" * 64
 
 text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 words = text.filter(bool)
+# As what a person wrote has to be: with something to see in it.
+remarks = st.builds("{}{}".format, text, st.sampled_from(["x", "ж", "…"]))
 counts = st.none() | st.integers(0, 2**53 - 1)
 objects = st.dictionaries(text, st.integers(-5, 5) | text | st.just(0.5), max_size=3)
 
@@ -143,7 +145,9 @@ def ends(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
         latency_ms=counts,
         output_messages=st.none() | objects,
     )
-    failed = st.builds(ModelCallFailed, error_type=words, latency_ms=counts, detail=st.none() | text)
+    failed = st.builds(
+        ModelCallFailed, error_type=st.sampled_from(["timeout", "500"]), latency_ms=counts, detail=st.none() | text
+    )
     return completed | failed
 
 
@@ -158,9 +162,9 @@ def decides(past: Past, stream: str) -> st.SearchStrategy[Event]:
         reason_code=code,
         reason_group=code,
         reason_codes_version=st.none() | words,
-        rationale=st.none() | words,
+        rationale=st.none() | remarks,
         replacement=st.none() | objects,
-        response=st.none() | words,
+        response=st.none() | remarks,
         needs_second=st.booleans(),
         second_rules=st.lists(st.sampled_from(["amount", "change"]), max_size=2),
         four_eyes_version=words,
@@ -181,7 +185,7 @@ def confirms(past: Past, stream: str) -> st.SearchStrategy[Event]:
         decision_id=past.positions(stream, RecommendationDecided),
         digest=st.just(DIGEST),
         outcome=st.sampled_from(["approve", "decline"]),
-        rationale=st.none() | words,
+        rationale=st.none() | remarks,
     )
 
 
@@ -210,8 +214,8 @@ def agents(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
     """What happens to an agent."""
     return (
         st.builds(AgentRegistered, answer_schema=st.sampled_from(["weights/v1", "any/v2"]))
-        | st.builds(AgentSuspended, reason=words)
-        | st.builds(AgentResumed, reason=words)
+        | st.builds(AgentSuspended, reason=remarks)
+        | st.builds(AgentResumed, reason=remarks)
     )
 
 
@@ -220,7 +224,7 @@ KINDS: tuple[Callable[[Past, str], st.SearchStrategy[Event]], ...] = (
     *[answers] * 2,
     starts,
     ends,
-    opens,
+    *[opens] * 3,
     *[decides] * 4,
     *[confirms] * 4,
     tells,

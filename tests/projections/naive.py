@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -141,6 +142,12 @@ class Case:
                     if named and found.event.needs_second and found.second is None:
                         found.second, found.confirmed = entry, entry.event
 
+    def last_opened(self, who: str, after: int, before: Recorded) -> datetime | None:
+        """When this person last opened it between the two positions."""
+        mine = [entry.at for entry in self.openings if entry.by == who]
+        found = [at.recorded_at for at in mine if after < at.position < before.position]
+        return found[-1] if found else None
+
     @property
     def times(self) -> list[Any]:
         """When its row changed."""
@@ -148,6 +155,10 @@ class Case:
         told = [entry for entry, _ in self.told[:1]]
         entries = [self.entry, *self.openings[:1], *decided, *told, self.after]
         return [entry.at.recorded_at for entry in entries if entry is not None]
+
+
+def _seconds(took: timedelta) -> Decimal:
+    return Decimal(took.days * 86400 + took.seconds) + Decimal(took.microseconds) / 1_000_000
 
 
 def cases(history: Iterable[Entry]) -> list[Case]:
@@ -198,6 +209,8 @@ def _recommendation(case: Case, clients: dict[str, str]) -> Row:
         "communicated_at": told and told[0].at.recorded_at,
         "communicated_by": told and told[0].by,
         "channel": told and told[1].channel,
+        "message": told and told[1].message,
+        "communicated_digest": told and told[1].digest,
         "recorded_by": entry.by,
         "created_at": entry.at.recorded_at,
         "updated_at": max(case.times),
@@ -248,12 +261,8 @@ def decisions(history: Iterable[Entry], clients: dict[str, str]) -> list[Row]:
 
 def _decision(case: Case, found: Decision, clients: dict[str, str], amounts: dict[str, Decimal]) -> Row:
     at, event, second = found.entry.at, found.event, found.second
-    opened = [
-        entry.at.recorded_at
-        for entry in case.openings
-        if entry.by == found.entry.by and entry.at.position < at.position
-    ]
-    took = at.recorded_at - (opened[-1] if opened else case.entry.at.recorded_at)
+    opened = case.last_opened(found.entry.by, 0, at)
+    second_opened = second and case.last_opened(second.by, at.position, second.at)
     lasting = ("recommendation_id", "outcome", "digest", "reason_code", "reason_group", "rationale", "replacement")
     also = ("response", "needs_second", "second_rules", "four_eyes_version", "reason_codes_version")
     return {name: getattr(event, name) for name in (*lasting, *also)} | {
@@ -265,13 +274,15 @@ def _decision(case: Case, found: Decision, clients: dict[str, str], amounts: dic
         "replacement_digest": found.entry.commitments.get("replacement"),
         "decided_by": found.entry.by,
         "decided_role": found.entry.new.actor.role,
-        "opened_at": opened[-1] if opened else None,
+        "opened_at": opened,
         "created_at": at.recorded_at,
-        "seconds_to_decide": Decimal(took.days * 86400 + took.seconds) + Decimal(took.microseconds) / 1_000_000,
+        "seconds_to_decide": _seconds(at.recorded_at - (opened or case.entry.at.recorded_at)),
         "confirmation": found.confirmed and found.confirmed.outcome,
         "confirmed_by": second and second.by,
         "confirmed_role": second and second.new.actor.role,
+        "second_opened_at": second_opened,
         "confirmed_at": second and second.at.recorded_at,
+        "seconds_to_confirm": second and _seconds(second.at.recorded_at - (second_opened or at.recorded_at)),
         "second_rationale": found.confirmed and found.confirmed.rationale,
         "model_name": case.event.model_name,
         "model_version": case.event.model_version,

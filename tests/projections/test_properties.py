@@ -21,7 +21,7 @@ from ledger.envelope import NewEvent, uuid7
 from projections.compare import check
 from projections.engine import ONE_CLIENT, ONE_STREAM, PROJECTIONS, UP_TO, Projection, projection, step
 from projections.rebuild import rebuild
-from schema.events import PortfolioRequested, RecommendationDecided, RecommendationRecorded
+from schema.events import PortfolioRequested, RecommendationCommunicated, RecommendationDecided, RecommendationRecorded
 from tests.projections.histories import CLIENTS, DIGEST, Past, batches, entry, lines
 from tests.projections.naive import Entry, Row, ai_recommendations, decisions, portfolio_requests
 from tests.projections.naive_agents import agents, model_calls
@@ -135,9 +135,9 @@ def test_erased_values_are_null(database_url: str) -> None:
         second_rules=[],
         four_eyes_version="1",
     )
-    asyncio.run(
-        append(database_url, [NewEvent(uuid7(), "request-1", event, CLERK) for event in (asked, answer, decided)])
-    )
+    told = RecommendationCommunicated(recommendation_id=2, digest=DIGEST, channel="letter", message="dear")
+    events = (asked, answer, decided, told)
+    asyncio.run(append(database_url, [NewEvent(uuid7(), "request-1", event, CLERK) for event in events]))
     with connect(database_url) as conn:
         conn.execute("ALTER TABLE sealed_fields DISABLE TRIGGER ALL; ALTER TABLE stream_clients DISABLE TRIGGER ALL")
         conn.execute("DELETE FROM sealed_fields; DELETE FROM stream_clients")
@@ -148,8 +148,9 @@ def test_erased_values_are_null(database_url: str) -> None:
     assert [request[name] for name in ("client_id", "objectives", "notes")] == [None] * 3
     assert (request["risk_profile"], request["amount_usd"], request["recommendation_id"]) == ("balanced", Decimal(1), 2)
     assert [recommendation[name] for name in ("client_id", "recommendation", "prompt")] == [None] * 3
-    assert [recommendation[name] for name in ("rationale", "replacement")] == [None] * 2
-    assert (recommendation["request_id"], recommendation["model_name"], recommendation["state"]) == (1, "m", "edited")
+    assert [recommendation[name] for name in ("rationale", "replacement", "message")] == [None] * 3
+    assert (recommendation["request_id"], recommendation["model_name"]) == (1, "m")
+    assert (recommendation["state"], recommendation["communicated_digest"]) == ("communicated", DIGEST)
     assert recommendation["digest"] == decision["replacement_digest"]
     assert [decision[name] for name in ("client_id", "rationale", "replacement")] == [None] * 3
 

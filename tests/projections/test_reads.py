@@ -156,6 +156,8 @@ def test_the_history_of_several_clients(database_url: str) -> None:
         for _ in range(2):
             answer(conn, ask(conn, 9))
             several_lives(conn)
+        with connect(database_url, "projector") as live:
+            catch_up(live)
         for upto in (0, 12, 30, head(conn)):
             found = run(database_url, partial(reads.history, client_ids=clients, upto=upto, most=3))
             assert list(found) == clients

@@ -77,7 +77,7 @@ CLEAR = {
         "second_rules",
         "four_eyes_version",
     },
-    "recommendation.confirmed": {"recommendation_id", "decision_id", "digest", "outcome"},
+    "recommendation.confirmed": {"recommendation_id", "decision_id", "digest", "outcome", "four_eyes_version"},
     "recommendation.communicated": {"recommendation_id", "digest", "channel"},
     "recommendation.replayed": {"recommendation_id", "as_of", "agent_version", "outcome"},
     "agent.registered": {"answer_schema"},

@@ -30,12 +30,14 @@ RIGHTS: dict[str | None, set[str]] = {
     "writer": {
         "execute append(text)",
         "execute claim_requests(text,interval,integer)",
+        "execute hold_claims(text,interval,bigint[])",
         "usage schema",
     },
     "reader": {
         *READ,
         *READ_LOG,
         "select schema_migrations",
+        "execute agent_exists(text)",
         "execute authenticate(bytea)",
         "execute position_at(timestamp with time zone)",
         "execute stream_number(text,text)",
@@ -201,7 +203,7 @@ def test_writer_appends_and_claims(ledger: str) -> None:
         owner.execute(
             "CREATE TABLE IF NOT EXISTS portfolio_requests (id bigint, status text, recommendation_id bigint)"
         )
-        owner.execute("INSERT INTO portfolio_requests VALUES (1, 'queued'), (2, 'queued')")
+        owner.execute("INSERT INTO portfolio_requests VALUES (1, 'queued', NULL), (2, 'queued', NULL)")
     with login_role(ledger, member_of="ledger_writer") as login:
         for number, role in enumerate((None, "ledger_writer"), 1):
             with session_of(ledger, login, role) as conn:

@@ -1,34 +1,45 @@
--- Signs that somebody approves without looking, by person: approved within ten seconds, approved what they had not
--- opened, long runs of nothing but approvals. Signs, not proof.
-WITH counted AS (
-    SELECT id, decided_by, outcome, opened_at, seconds_to_decide,
-           -- Stays the same from one approval to the next, and changes with everything between.
-           row_number() OVER (PARTITION BY decided_by ORDER BY id)
-             - row_number() OVER (PARTITION BY decided_by, outcome = 'approve' ORDER BY id) AS run,
-           max(id) OVER (PARTITION BY decided_by) AS last_id
+-- Signs that somebody approves without looking, by person and by their part in it, who decides first or who confirms:
+-- approved within ten seconds, approved what they had not opened, long runs of nothing but approvals. Signs, not proof.
+WITH taken AS (
+    SELECT decided_by AS person, 'first' AS part, created_at AS at, id, outcome = 'approve' AS approved,
+           seconds_to_decide <= 10 AS quick, opened_at IS NULL AS unopened
     FROM decisions
     WHERE state IN ('effective', 'waiting')
+    UNION ALL
+    -- Declining is what a second person does besides approving: it counts, also as what ends a run.
+    SELECT confirmed_by, 'second', confirmed_at, id, confirmation = 'approve',
+           seconds_to_confirm <= 10, second_opened_at IS NULL
+    FROM decisions
+    WHERE confirmation IS NOT NULL
+),
+counted AS (
+    SELECT person, part, approved, quick, unopened,
+           -- Stays the same from one approval to the next, and changes with everything between.
+           row_number() OVER (PARTITION BY person, part ORDER BY at, id)
+             - row_number() OVER (PARTITION BY person, part, approved ORDER BY at, id) AS run,
+           lead(id) OVER (PARTITION BY person, part ORDER BY at, id) IS NULL AS is_last
+    FROM taken
 ),
 runs AS (
-    SELECT decided_by, max(length) AS longest, coalesce(max(length) FILTER (WHERE current), 0) AS current
+    SELECT person, part, max(length) AS longest, coalesce(max(length) FILTER (WHERE current), 0) AS current
     FROM (
-        SELECT decided_by, count(*) AS length, bool_or(id = last_id) AS current
+        SELECT person, part, count(*) AS length, bool_or(is_last) AS current
         FROM counted
-        WHERE outcome = 'approve'
-        GROUP BY decided_by, run
+        WHERE approved
+        GROUP BY person, part, run
     ) r
-    GROUP BY decided_by
+    GROUP BY person, part
 )
-SELECT c.decided_by,
+SELECT c.person, c.part,
        count(*) AS decisions,
-       count(*) FILTER (WHERE outcome = 'approve') AS approvals,
-       count(*) FILTER (WHERE outcome = 'approve' AND seconds_to_decide <= 10) AS quick_approvals,
-       round(count(*) FILTER (WHERE outcome = 'approve' AND seconds_to_decide <= 10)::numeric
-             / nullif(count(*) FILTER (WHERE outcome = 'approve'), 0), 4) AS quick_share,
-       count(*) FILTER (WHERE outcome = 'approve' AND opened_at IS NULL) AS unopened_approvals,
+       count(*) FILTER (WHERE approved) AS approvals,
+       count(*) FILTER (WHERE approved AND quick) AS quick_approvals,
+       round(count(*) FILTER (WHERE approved AND quick)::numeric
+             / nullif(count(*) FILTER (WHERE approved), 0), 4) AS quick_share,
+       count(*) FILTER (WHERE approved AND unopened) AS unopened_approvals,
        coalesce(min(r.longest), 0) AS longest_streak,
        coalesce(min(r.current), 0) AS current_streak
 FROM counted c
-LEFT JOIN runs r ON r.decided_by = c.decided_by
-GROUP BY c.decided_by
-ORDER BY c.decided_by
+LEFT JOIN runs r ON r.person = c.person AND r.part = c.part
+GROUP BY c.person, c.part
+ORDER BY c.person, c.part

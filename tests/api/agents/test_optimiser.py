@@ -149,7 +149,7 @@ def test_same_bytes_in_every_process(agent: Agent) -> None:
     outputs = [process.communicate()[0] for process in [start("1"), start("4")]]
     assert outputs[0]
     assert outputs[0] == outputs[1]
-    assert json.loads(outputs[0])[0][2] == agent.version
+    assert agent.version == f"{json.loads(outputs[0])[0][2]}.until.{UNTIL.isoformat()}"
 
 
 def test_many_threads_may_ask_at_once(agent: Agent) -> None:
@@ -198,6 +198,16 @@ def test_the_call_names_prices_objective_and_libraries(agent: Agent) -> None:
     assert set(parameters["libraries"]) == {"skfolio", "cvxpy-base", "clarabel", "numpy", "scipy"}
     assert ask(agent, AgentRequest(1, "conservative", Decimal(10))).parameters == parameters
     assert agent.version == f"1.0.0+sp500.{prices.table_sha256()[:8]}.assets.20.until.2015-12-31"
+
+
+def test_a_later_day_is_no_other_model(agent: Agent) -> None:
+    """Or each quarter's answers would be another model's in reports; the day is in the parameters of the answer."""
+    later = OptimiserAgent(date(2016, 3, 31))
+    request = AgentRequest(1, "conservative", Decimal(10))
+    first, second = (ask(one, request) for one in (agent, later))
+    assert first.model_version == second.model_version == f"1.0.0+sp500.{prices.table_sha256()[:8]}.assets.20"
+    assert [answer.parameters["until"] for answer in (first, second)] == ["2015-12-31", "2016-03-31"]
+    assert agent.version != later.version
 
 
 def test_history_is_reported_and_changes_no_figure(agent: Agent) -> None:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
 import httpx
 import pytest
 
-from api.client import AsyncLedgerClient, CallReceipt, LedgerProblem, NotCompleted, NotRecorded, Receipt
+from api.client import (
+    AlreadyEntered,
+    AsyncLedgerClient,
+    CallReceipt,
+    LedgerClient,
+    LedgerProblem,
+    NotCompleted,
+    NotRecorded,
+    Receipt,
+)
+from schema.events import ModelCallFailed
 from tests.api.client.ways import WAYS, Way, call, problem, recorded
 
 START = "/portfolio/requests/7/model-calls"
@@ -169,6 +180,72 @@ def test_the_block_s_own_error_comes_first(way: Way) -> None:
     with pytest.raises(ValueError, match="the model's") as caught:
         call(way, Ledger(failure=problem("unavailable", 503)), block)
     assert "the end of model call 4 is not recorded" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_call_is_entered_once(way: Way, refused: bool) -> None:
+    """A second time nothing is sent: it would be on record as completed with what the first one answered."""
+    ledger = Ledger(**({"model_calls": problem("agent-suspended", 409)} if refused else {}))
+    about: dict[str, Any] = {"provider_name": "test", "request_model": "model-a", "input_messages": []}
+    transport = httpx.MockTransport(ledger)
+    ran: list[Any] = []
+
+    def again() -> None:
+        client = LedgerClient("http://ledger.test", "token", http=httpx.Client(transport=transport))
+        found = client.model_call(7, **about)
+        with contextlib.suppress(NotRecorded), found:
+            answered(found)
+        ledger.refuse.clear()
+        with found:
+            ran.append(found)
+
+    async def again_async() -> None:
+        client = AsyncLedgerClient("http://ledger.test", "token", http=httpx.AsyncClient(transport=transport))
+        found = client.model_call(7, **about)
+        with contextlib.suppress(NotRecorded):
+            async with found:
+                answered(found)
+        ledger.refuse.clear()
+        async with found:
+            ran.append(found)
+
+    with pytest.raises(AlreadyEntered, match="request 7"):
+        again() if way == "sync" else asyncio.run(again_async())
+    assert (ran, len(ledger.sent)) == ([], 0 if refused else 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "detail"),
+    [
+        (type("Local", (Exception,), {"__module__": "m", "__qualname__": "f.<locals>.E"})("no"), "m.f.locals.E", "no"),
+        (type("Jane Doe", (Exception,), {"__module__": "m"})("no"), "unknown", "m.Jane Doe: no"),
+        (type("N" * 300, (Exception,), {"__module__": "m"})(), "unknown", f"m.{'N' * 300}"),
+    ],
+)
+def test_the_kind_of_a_failure_is_a_name(error: Exception, kind: str, detail: str) -> None:
+    """It stands in clear for good, so the odd name of a class goes to the sealed words."""
+    ledger = Ledger()
+
+    def block(found: Any) -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        call("sync", ledger, block)
+    _, end = ledger.sent[1]
+    assert (end["error_type"], end["detail"]) == (kind, detail)
+    assert ModelCallFailed.model_validate(end).error_type == kind
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "detail"),
+    [(("rate-limited", "slow"), "rate-limited", "slow"), (("Jane hung up", "bye"), "unknown", "Jane hung up: bye")],
+)
+def test_words_for_a_kind_are_sealed(said: tuple[str, str], kind: str, detail: str) -> None:
+    """What fail() is given as a kind and is none."""
+    ledger = Ledger()
+    call("sync", ledger, lambda found: found.fail(*said))
+    assert (ledger.sent[1][1]["error_type"], ledger.sent[1][1]["detail"]) == (kind, detail)
 
 
 def test_a_cancelled_call_has_an_end() -> None:

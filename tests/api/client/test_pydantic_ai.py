@@ -205,8 +205,8 @@ def test_no_record_no_request(api: Api) -> None:
 
 
 def test_further_settings_are_recorded_by_name(api: Api) -> None:
-    """Headers and bodies never; a provider's own where the caller says so."""
-    settings: Any = {"openai_reasoning_effort": "low", "extra_body": {"user": "client-1"}}
+    """Headers, bodies and words never; a provider's own where the caller says so."""
+    settings: Any = {"openai_reasoning_effort": "low", "stop_sequences": ["Doe"], "extra_body": {"user": "client-1"}}
 
     async def work(model: RecordedModel) -> None:
         await agent_with(model).run("What is it worth?", model_settings=settings)

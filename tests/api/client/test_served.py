@@ -50,7 +50,7 @@ def test_a_request_lives_through_the_client(fresh_api: Api) -> None:
             outcome="edit",
             reason_code="client-circumstances",
             rationale="needs cash",
-            replacement={"weights": {"cash": "1.0000"}},
+            replacement={"weights": {"bonds": "0.1000", "cash": "0.9000"}},
         )
         digest = decided.digest
         if decided.needs_second:
@@ -173,3 +173,22 @@ def test_a_large_answer_is_recorded(api: Api) -> None:
     found = api.get(f"/model-calls/{call.model_call_id}").json()
     assert len(json.dumps(text, ensure_ascii=False).encode()) > 5_000_000
     assert (found["started"]["input_messages"], found["ended"]["output_messages"]) == (text, text)
+
+
+def test_an_agent_may_fail_a_request(fresh_api: Api) -> None:
+    """A request that an agent fails has its reason, in clear, and its words, sealed; no answer can follow."""
+    api = fresh_api
+    with client(api, "advisor") as advisor, client(api, "agent") as agent:
+        asked = advisor.request_recommendation(**ASK)
+        failed = agent.fail_request(asked.request_id, reason="not-suitable", detail="nothing suits")
+        assert (failed.request_id, failed.status) == (asked.request_id, "failed")
+        row = advisor.get_request(asked.request_id)
+        assert (row["status"], row["failure_reason"], row["failure_detail"]) == (
+            "failed",
+            "not-suitable",
+            "nothing suits",
+        )
+        with pytest.raises(LedgerProblem, match="request-failed"):
+            agent.record_recommendation(asked.request_id, **ANSWER)
+        with pytest.raises(LedgerProblem, match="wrong-role"):
+            advisor.fail_request(asked.request_id, reason="not-suitable")

@@ -13,6 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
+from api.otlp.apart import Decoded
 from api.otlp.mapper import MAPPER_VERSION, MODEL_OPERATIONS, OTHER_OPERATIONS, map_request
 from ledger.envelope import NewEvent, encode
 from ledger.errors import InvalidEvent
@@ -31,7 +32,8 @@ def test_a_span_of_a_model_is_a_call() -> None:
             {
                 "gen_ai.request.temperature": 0.5,
                 "gen_ai.request.max_tokens": 100,
-                "gen_ai.request.stop_sequences": ["."],
+                "gen_ai.request.encoding_formats": ["float"],
+                "gen_ai.request.stop_sequences": ["Doe"],
                 "gen_ai.agent.version": "a-1",
                 "gen_ai.prompt.name": "quarterly",
                 "gen_ai.tool.definitions": orjson.dumps(TOOLS).decode(),
@@ -51,7 +53,7 @@ def test_a_span_of_a_model_is_a_call() -> None:
         "operation_name": "chat",
         "provider_name": "openai",
         "request_model": "gpt-5",
-        "request_parameters": {"temperature": 0.5, "max_tokens": 100, "stop_sequences": ["."]},
+        "request_parameters": {"temperature": 0.5, "max_tokens": 100, "encoding_formats": ["float"]},
         "agent_version": "a-1",
         "prompt_name": "quarterly",
         "tool_definitions_sha256": sha256(canonical(TOOLS)).hexdigest(),
@@ -193,6 +195,81 @@ def test_failures() -> None:
         assert (ended.error_type, ended.detail, ended.latency_ms) == (kind, detail, 1876)
     assert one(span({"error.type": "429"}))[2].error_type == "429"
     assert isinstance(one(span(status={"code": 1}))[2], ModelCallCompleted)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "detail"),
+    [
+        ({"error.type": "Jane hung up"}, "unknown", "Jane hung up: no"),
+        ({"error.type": "e" * 300}, "unknown", f"{'e' * 300}: no"),
+        ({"error.type": "app.call.<locals>.Slow"}, "app.call.locals.Slow", "no"),
+        ({"error.type": 7}, "unknown", "no"),
+    ],
+)
+def test_words_for_the_kind_of_a_failure_are_sealed(given: dict[str, Any], kind: str, detail: str) -> None:
+    """Only a code or the name of a class stands in clear; all else goes before the message."""
+    _, _, ended = one(span(given, status={"code": 2, "message": "no"}))
+    assert (ended.error_type, ended.detail) == (kind, detail)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("some/model:7b-q4_0", True),
+        ("claude-3-5@20240620", True),
+        ("ft:gpt-4:org::id+1", True),
+        ("jane@doe.example", False),
+        ("Jane Doe", False),
+        ("Jane\n", False),
+        ("J\u00e4ne", False),
+    ],
+)
+def test_names_in_clear_are_names(name: str, kept: bool) -> None:
+    """Of models, prompts, versions and answers. What has to have one is unknown without; the raw span has it all."""
+    given = {
+        "gen_ai.request.model": name,
+        "gen_ai.provider.name": name,
+        "gen_ai.prompt.name": name,
+        "gen_ai.agent.version": name,
+        "gen_ai.response.id": name,
+        "gen_ai.response.model": name,
+    }
+    _, started, ended = one(span(given))
+    assert {started.request_model, started.provider_name} == {name if kept else "unknown"}
+    assert {started.prompt_name, started.agent_version} == {name if kept else None}
+    assert {ended.response_id, ended.response_model} == {name if kept else None}
+    assert orjson.dumps(name) in orjson.dumps(ended.raw_span)
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (0.5, True),
+        (7, True),
+        (True, True),
+        ("auto", True),
+        (["float", "int8"], True),
+        ("Jane Doe", False),
+        ("x" * 51, False),
+        ({"a": 1}, False),
+        (["Jane Doe"], False),
+        ([["a"]], False),
+    ],
+)
+def test_parameters_in_clear_are_known_and_small(value: Any, kept: bool) -> None:
+    """Numbers, booleans and short names, and these only of parameters that are known."""
+    _, started, _ = one(span({"gen_ai.request.tool_choice": value, "gen_ai.request.user": value}))
+    assert started.request_parameters == ({"tool_choice": value} if kept else None)
+
+
+def test_a_deep_span_is_kept_as_text() -> None:
+    """Deeper than the ledger holds, and no deeper than protobuf reads."""
+    deep: Any = "x"
+    for _ in range(30):
+        deep = [deep]
+    _, _, ended = one(span({"deep": deep}))
+    raw = orjson.loads(ended.raw_span["json"])
+    assert raw["scopeSpans"][0]["spans"][0] == span({"deep": deep})
 
 
 @pytest.mark.parametrize(
@@ -351,7 +428,7 @@ def test_any_span_is_mapped_or_passed_over_or_refused_by_name(spans: list[Span],
     """Nothing raises; what is mapped can be recorded, or the ledger names what of it cannot."""
     request = ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=spans)])])
     request.resource_spans[0].resource.attributes.extend(resource)
-    found = map_request(request, AGENT)
+    found = map_request(Decoded(request), AGENT)
     assert len(found.calls) + len(found.refusals) + found.skipped <= len(spans)
     assert all(refusal.startswith("span ") and ": " in refusal for refusal in found.refusals)
     for call in found.calls:

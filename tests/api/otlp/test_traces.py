@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from google.protobuf import json_format  # type: ignore[import-untyped] # no types are published for it
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # no types are published for it
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -29,11 +31,13 @@ from api.service import Ledger
 from ledger.errors import LedgerError, Unavailable
 from ledger.proof.canonical import canonical
 from tests.api.client.test_pydantic_ai import TOOL
-from tests.api.otlp.spans import TRACE, export, span
+from tests.api.otlp.spans import TRACE, attributes, export, span
 from tests.api.served import Api
+from tests.support import connect
 
 TestModel.__test__ = False  # pytest would take it for one
-PROTOBUF, JSON = "application/x-protobuf", "application/json"
+PROTOBUF: wire.Encoding = "application/x-protobuf"
+JSON: wire.Encoding = "application/json"
 
 
 def post(api: Api, body: Any, kind: str = JSON, role: str | None = "agent", **headers: str) -> httpx.Response:
@@ -44,7 +48,7 @@ def post(api: Api, body: Any, kind: str = JSON, role: str | None = "agent", **he
 
 def as_protobuf(*spans: dict[str, Any]) -> bytes:
     """The same export in protobuf."""
-    content: bytes = wire.decode(orjson.dumps(export(*spans)), "application/json").SerializeToString()
+    content: bytes = wire.decode(orjson.dumps(export(*spans)), "application/json").request.SerializeToString()
     return content
 
 
@@ -116,6 +120,81 @@ def test_each_call_is_refused_alone(api: Api) -> None:
     assert answer.partial_success.rejected_spans == 1
     assert "request-unknown" in answer.partial_success.error_message
     assert len(of_trace(api, "05" * 16)) == 1
+
+
+MARK = "Jane Doe, born 1970"
+
+
+def test_personal_values_leave_no_mark_in_clear(fresh_api: Api) -> None:
+    """Wherever a sender puts them: the chain has commitments, and the values stand beside it."""
+    names = ("user", "messages", "metadata", "headers", "temperature", "tool_choice", "stop_sequences", "service_tier")
+    marked: dict[str, Any] = {f"gen_ai.request.{name}": MARK for name in names}
+    marked |= {"gen_ai.request.encoding_formats": [MARK], "gen_ai.request.messages.0.content": MARK}
+    marked |= {"gen_ai.request.seed": {"of": MARK}, "gen_ai.request.model": MARK, "gen_ai.provider.name": MARK}
+    marked |= {"gen_ai.agent.version": MARK, "gen_ai.prompt.name": MARK, "gen_ai.tool.definitions": MARK}
+    marked |= {"gen_ai.response.id": MARK, "gen_ai.response.model": MARK, "gen_ai.response.finish_reasons": [MARK]}
+    marked |= {"gen_ai.input.messages": MARK, "gen_ai.output.messages": MARK, "gen_ai.operation.name": MARK}
+    marked |= {"user.id": MARK, MARK: MARK}
+    thrown = {"name": "exception", "attributes": attributes({"exception.type": MARK, "exception.message": MARK})}
+    failed = {"status": {"code": 2, "message": MARK}, "events": [thrown], "name": MARK, "traceState": MARK}
+    spans = [span(marked), span({**marked, "error.type": MARK}, spanId="ab" * 8, **failed)]
+    accepted(post(fresh_api, export(*spans, resource={"service.name": MARK})))
+    with connect(fresh_api.url) as conn:
+        rows = conn.execute("SELECT body, fields::text FROM events LEFT JOIN sealed_fields USING (position)").fetchall()
+    assert len(rows) == 4
+    for body, fields in rows:
+        assert [word for word in ("Jane", "Doe", "1970") if word in body] == []
+        assert MARK in fields
+
+
+def deep(levels: int) -> dict[str, Any]:
+    """A span with lists within each other."""
+    inner: dict[str, Any] = {"stringValue": "x"}
+    for _ in range(levels):
+        inner = {"arrayValue": {"values": [inner]}}
+    found = span(traceId="06" * 16, spanId="06" * 8)
+    found["attributes"].append({"key": "deep", "value": inner})
+    return found
+
+
+def deep_as_protobuf(levels: int) -> bytes:
+    """An export of that span between two others, whose bytes no library writes: fields of fields."""
+
+    def field(number: int, content: bytes) -> bytes:
+        size, length = len(content), b""
+        while size > 127:
+            size, length = size >> 7, length + bytes([size & 127 | 128])
+        return bytes([number << 3 | 2]) + length + bytes([size]) + content
+
+    inner = field(1, b"x")
+    for _ in range(levels):
+        inner = field(5, field(1, inner))
+    beside = [span(traceId=kind * 16) for kind in ("07", "08")]
+    without = span(traceId="06" * 16, spanId="06" * 8)
+    [scope] = wire.decode(as_protobuf(beside[0], without, beside[1]), PROTOBUF).request.resource_spans[0].scope_spans
+    first, middle, last = (one.SerializeToString() for one in scope.spans)
+    middle += field(9, field(1, b"deep") + field(2, inner))
+    spans = b"".join(field(2, one) for one in (first, middle, last))
+    return field(1, field(2, field(1, scope.scope.SerializeToString()) + spans))
+
+
+@pytest.mark.parametrize("levels", [20, 47, 48, 49, 80, 200])
+def test_a_deep_span_is_refused_alone(fresh_api: Api, levels: int) -> None:
+    """In JSON and in protobuf: the spans beside it are recorded, and so is it as far as protobuf reads."""
+    beside = [span(traceId=kind * 16) for kind in ("07", "08")]
+    as_json = json.dumps(export(beside[0], deep(levels), beside[1])).encode()
+    for body, kind in ((as_json, JSON), (deep_as_protobuf(levels), PROTOBUF)):
+        answer = post(fresh_api, body, kind)
+        assert answer.status_code == 200, answer.content
+        found = ExportTraceServiceResponse()
+        if kind == JSON:
+            json_format.ParseDict(answer.json(), found)
+        else:
+            found.ParseFromString(answer.content)
+        refused = found.partial_success
+        assert refused.rejected_spans == (levels > 47)
+        assert ("spans[1]: nested too deep" in refused.error_message) == (levels > 47)
+    assert len(fresh_api.items("/model-calls")) == 2 + (levels <= 47)
 
 
 def test_spans_of_a_suspended_agent_are_recorded(fresh_api: Api) -> None:

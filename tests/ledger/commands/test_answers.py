@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.commands import answers
@@ -72,33 +73,55 @@ def test_numbers_are_plain_decimal_strings(member: str, weight: Any) -> None:
     assert refusal(answer) == f"allocations[1].{member}"
 
 
-@given(st.lists(plain, min_size=1, max_size=8))
-@example([LARGEST] * 11 + [f"-{LARGEST}"] * 11)
-@example([LARGEST] * 200)
-def test_weights_sum_to_exactly_one(others: list[str]) -> None:
-    """Whatever the weights: taken when they sum to 1, and refused when the last of twelve decimals is off."""
-    missing = 1 - sum((Fraction(text) for text in others), Fraction(0))
-    # In as many weights as it takes to write it.
-    rest: list[str] = []
-    while missing:
-        part = max(-Fraction(LARGEST), min(Fraction(LARGEST), missing))
-        rest.append(written(part))
-        missing -= part
-    weights = [*others, *rest]
-    assert refusal(portfolio(weights)) is None
-    for off in ("0.000000000001", "-0.000000000001"):
-        assert refusal(portfolio([*weights, off])) == "allocations"
-        assert refusal(portfolio([off, *weights])) == "allocations"
+shares = st.lists(st.integers(0, 10**12), min_size=1, max_size=20).filter(any)
 
 
-@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=20))
-def test_amounts_sum_to_what_was_asked_about(cents: list[int]) -> None:
-    """To the cent, in any number of parts."""
-    amounts = [f"{Decimal(cent) / 100:.2f}" for cent in cents]
-    weights = ["1", *["0"] * (len(amounts) - 1)]
-    total = Decimal(sum(cents)) / 100
+def weighed(parts: list[int]) -> list[str]:
+    """Weights of twelve decimals in proportion to these, which sum to exactly 1."""
+    cuts = [10**12 * sum(parts[:at]) // sum(parts) for at in range(len(parts) + 1)]
+    return [written(Fraction(high - low, 10**12)) for low, high in itertools.pairwise(cuts)]
+
+
+@given(shares)
+def test_weights_sum_to_exactly_one(parts: list[int]) -> None:
+    """Taken when they sum to 1, and refused when the last of twelve decimals is off."""
+    weights = weighed(parts)
+    amounts = [written(Fraction(weight) * 100) for weight in weights]
+    assert refusal(portfolio(weights, amounts)) is None
+    assert refusal(portfolio([*weights, "0.000000000001"], [*amounts, "0"])) == "allocations"
+
+
+@pytest.mark.parametrize("off", ["0", "0.000000000001"])
+def test_sums_are_exact_beyond_28_digits(off: str) -> None:
+    """However large the numbers: what cancels out to 1 is 1, and is refused for another reason than its sum."""
+    weights = [LARGEST] * 11 + [f"-{LARGEST}"] * 11 + ["1", off]
+    assert refusal(portfolio(weights)) == ("allocations[0].amount_usd" if off == "0" else "allocations")
+
+
+@given(shares, st.integers(1, 10**14))
+def test_amounts_sum_to_what_was_asked_about(parts: list[int], cents: int) -> None:
+    """To the cent, in any number of parts, each its weight's share rounded down, and the rest in the first."""
+    weights, total = weighed(parts), Decimal(cents) / 100
+    down = [int(Fraction(weight) * cents) for weight in weights]
+    down[0] += cents - sum(down)
+    amounts = [f"{Decimal(cent) / 100:.2f}" for cent in down]
     assert refusal(portfolio(weights, amounts), str(total)) is None
     assert refusal(portfolio(weights, amounts), str(total + Decimal("0.01"))) == "allocations"
+
+
+@given(shares.filter(lambda parts: len(parts) > 1), st.data())
+def test_amounts_follow_the_weights(parts: list[int], data: st.DataObject) -> None:
+    """Money that sits elsewhere than its weight says is refused, though the sums are right; so is a negative weight."""
+    weights = weighed(parts)
+    amounts = [Fraction(weight) * 100 for weight in weights]
+    there, elsewhere = data.draw(st.permutations(range(len(parts))))[:2]
+    moved = Fraction(data.draw(st.integers(100, 10_000)), 100)
+    amounts[there] += moved
+    amounts[elsewhere] -= moved
+    found = refusal(portfolio(weights, [written(amount) for amount in amounts]))
+    assert found is not None
+    assert found.endswith("].amount_usd")
+    assert refusal(portfolio(["1.5", "-0.5"], ["150", "-50"])) == "allocations[1].weight"
 
 
 def written(value: Fraction) -> str:

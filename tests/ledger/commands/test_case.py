@@ -15,7 +15,7 @@ from ledger.commands.agent import Agent
 from ledger.commands.case import AFTER, APPLY, Case, Recommendation, stream_of
 from ledger.commands.four_eyes import FourEyes
 from ledger.commands.reasons import ReasonCodes
-from ledger.commands.recommendation import MEMBERS, Verdict
+from ledger.commands.recommendation import MEMBERS, Edited, Verdict
 from ledger.errors import InvalidEvent, NotFound, Refused
 from schema.events import (
     CATALOGUE,
@@ -33,6 +33,7 @@ from tests.ledger.commands.stories import ANSWER, ELSEWHERE, REPLACEMENT, Story,
 
 REASONS = ReasonCodes.load()
 NOBODY = 999
+EDITED = Edited(ANSWER, "any/v1")
 
 
 def rules(*, second: bool) -> FourEyes:
@@ -134,7 +135,7 @@ def open_(found: Story) -> None:
 def decide(found: Story, outcome: str, policy: FourEyes) -> None:
     """A person decides, under this policy."""
     case = found.case
-    event = people.decide(case, current(case)[0], verdict(case, outcome), ANSWER, policy, REASONS)
+    event = people.decide(case, current(case)[0], verdict(case, outcome), EDITED, policy, REASONS)
     assert event.needs_second == bool(event.second_rules) == (policy is TOGETHER and outcome != "respond")
     assert (event.recommendation_id, event.outcome, event.four_eyes_version) == (current(case)[0], outcome, "1")
     found.add(event)
@@ -149,7 +150,7 @@ def confirm(found: Story, outcome: str) -> None:
         {"recommendation_id": current(case)[0], "decision_id": at, "digest": digest, "outcome": outcome}
     )
     event = people.confirm(case, said.recommendation_id, said, "bob", "advisor", TOGETHER)
-    assert event == said
+    assert event == said.model_copy(update={"four_eyes_version": TOGETHER.version})
     found.add(event, "bob")
 
 
@@ -277,7 +278,7 @@ def on_the_old(case: Case, old: Recommendation, command: str, decision: Verdict 
     """A command about a recommendation that is not the current one any more."""
     about: dict[str, Any] = {"recommendation_id": old.id, "digest": old.digest}
     if decision is not None:
-        people.decide(case, old.id, decision, ANSWER, ALONE, REASONS)
+        people.decide(case, old.id, decision, EDITED, ALONE, REASONS)
     elif command == "open":
         people.open_(case, old.id, old.digest)
     elif command == "communicate":

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.commands.four_eyes import FourEyes, change, weights
+from ledger.commands.four_eyes import FourEyes, change, parts
 from tests.ledger.commands.stories import four_eyes
 
 PACKAGED = FourEyes.load()
@@ -76,22 +76,21 @@ def test_what_cannot_be_measured_counts_as_large(before: dict[str, Any] | None, 
 
 
 def test_weights_are_read_from_both_shapes() -> None:
-    """`weights` by name, or `allocations` by asset class or asset; of a name that stands twice, the sum."""
-    by_class = {
-        "allocations": [{"asset_class": "cash", "asset": "usd", "weight": "0.25"}, {"asset": "x", "weight": "-1"}]
-    }
-    twice = {"allocations": [{"asset": "cash", "weight": "0.25"}] * 2}
-    assert weights(by_class) == {"cash": Decimal("0.25"), "x": Decimal(-1)}
-    assert weights(twice) == {"cash": Decimal("0.5")}
-    assert weights({"weights": {"a": "1"}}) == {"a": Decimal(1)}
+    """`weights` by name, or `allocations` by class, asset, or asset within a class; of what stands twice, the sum."""
+    cash, usd = {"asset_class": "cash", "weight": "0.25"}, {"asset_class": "cash", "asset": "usd", "weight": "0.25"}
+    found = parts({"allocations": [cash, usd, usd, {"asset": "x", "weight": "-1"}]})
+    assert found is not None
+    assert sorted(found.values()) == [Decimal(-1), Decimal("0.25"), Decimal("0.5")]
+    assert (found["cash"], found["x"]) == (Decimal("0.25"), Decimal(-1))
+    assert parts({"weights": {"a": "1"}}) == {"a": Decimal(1)}
     assert change({"weights": {"cash": "1"}}, {"allocations": [{"asset": "cash", "weight": "1.0000"}]}) == 0
 
 
 @st.composite
 def portfolios(draw: st.DrawFn) -> dict[str, Any]:
     """Weights of 0 or more that sum to 1, in either shape."""
-    parts = draw(st.lists(st.integers(0, 10**4), min_size=1, max_size=6).filter(any))
-    cuts = [10**8 * sum(parts[:at]) // sum(parts) for at in range(len(parts) + 1)]
+    shares = draw(st.lists(st.integers(0, 10**4), min_size=1, max_size=6).filter(any))
+    cuts = [10**8 * sum(shares[:at]) // sum(shares) for at in range(len(shares) + 1)]
     names = draw(st.permutations(["a", "b", "c", "d", "e", "f"]))
     found = {name: f"{Decimal(high - low) / 10**8:.8f}" for name, low, high in zip(names, cuts, cuts[1:], strict=False)}
     if draw(st.booleans()):
@@ -116,7 +115,7 @@ def test_change_is_a_distance(one: dict[str, Any], other: dict[str, Any], third:
 
 def positive(answer: dict[str, Any]) -> dict[str, Decimal]:
     """What money is in."""
-    found = weights(answer)
+    found = parts(answer)
     assert found is not None
     return {name: weight for name, weight in found.items() if weight}
 
@@ -165,3 +164,35 @@ def test_a_bound_on_the_amount_is_kept_to_the_cent(bound: Decimal, amount: Decim
     assert found.rules_for("edit", amount, None, None, None) == []
     assert found.second_roles == {"compliance"}
     assert found.version == "1"
+
+
+CASH = {"asset_class": "cash", "weight": "0.5", "amount_usd": "50.00"}
+STOCKS = {"asset_class": "us_equity", "weight": "0.5", "amount_usd": "50.00"}
+HALF_AND_HALF: dict[str, Any] = {"allocations": [CASH, STOCKS], "summary": "half and half"}
+
+
+@pytest.mark.parametrize(
+    ("after", "moved"),
+    [
+        (HALF_AND_HALF, "0"),
+        ({"allocations": [CASH, STOCKS]}, "0"),
+        # The weights stay, and the money goes.
+        ({"allocations": [{**CASH, "amount_usd": "0"}, {**STOCKS, "amount_usd": "100"}]}, "0.5"),
+        (
+            {
+                "allocations": [
+                    {**CASH, "weight": "0.1", "amount_usd": "10"},
+                    {**STOCKS, "weight": "0.9", "amount_usd": "90"},
+                ]
+            },
+            "0.4",
+        ),
+        # What nobody measures.
+        ({**HALF_AND_HALF, "orders": [{"buy": "something", "amount_usd": "100"}]}, None),
+        ({**HALF_AND_HALF, "summary": "all of it elsewhere"}, None),
+        ({"allocations": [{"asset_class": "cash", "weight": "0.5"}, STOCKS]}, None),
+    ],
+)
+def test_money_does_not_move_unseen(after: dict[str, Any], moved: str | None) -> None:
+    """Amounts count as weights do, whichever moves more; what says something new besides cannot be measured."""
+    assert change(HALF_AND_HALF, after) == (None if moved is None else Decimal(moved))

@@ -202,10 +202,16 @@ def test_adoptions_are_expected_where_the_streams_stand() -> None:
     """Each text that is not in force becomes an event of its policy's stream, at the version looked at."""
     policies = Policies.packaged()
     actor = Actor("ann", "human", "advisor")
-    both = policies.adoptions([[], []], actor)
+    first = policies.in_force([[], []], actor)
+    both = first.adoptions
     assert [(new.stream, new.expected) for new in both] == [("policy-four-eyes", 0), ("policy-reason-codes", 0)]
+    # A decision finds the streams as they are after that, or is not recorded.
+    assert first.guards == {"policy-four-eyes": 1, "policy-reason-codes": 1}
     histories = [[past_of(new.event, 10 + at, 1, "ann")] for at, new in enumerate(both)]
-    assert policies.adoptions(histories, actor) == []
-    [second] = policies.adoptions([histories[0], histories[0]], actor)
+    assert policies.in_force(histories, actor).adoptions == []
+    assert policies.in_force(histories, actor).guards == first.guards
+    other = policies.in_force([histories[0], histories[0]], actor)
+    [second] = other.adoptions
     assert (second.stream, second.expected) == ("policy-reason-codes", 1)
+    assert other.guards == {"policy-four-eyes": 1, "policy-reason-codes": 2}
     assert encode(second)

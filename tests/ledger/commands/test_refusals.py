@@ -14,7 +14,7 @@ from ledger.commands import request as requests
 from ledger.commands.agent import Agent
 from ledger.commands.four_eyes import FourEyes
 from ledger.commands.reasons import ReasonCodes
-from ledger.commands.recommendation import Verdict
+from ledger.commands.recommendation import Edited, Verdict
 from ledger.errors import InvalidEvent, NotFound, Refused
 from schema.events import (
     AgentRegistered,
@@ -24,6 +24,7 @@ from schema.events import (
     ModelCallFailed,
     RecommendationCommunicated,
     RecommendationConfirmed,
+    RecommendationDecided,
     RecommendationRecorded,
 )
 from tests.ledger.commands.stories import ANSWER, ELSEWHERE, REPLACEMENT, Story, four_eyes, past_of
@@ -53,12 +54,12 @@ def answered(story: Story, agent: Agent = Agent(), by: str = "robot", **how: Any
     return requests.answer(story.case, agent, said, by)
 
 
-def decided(story: Story, **how: Any) -> Any:
-    """What is recorded of an approval, or of what is given instead."""
+def decided(story: Story, schema: str = "any/v1", **how: Any) -> RecommendationDecided:
+    """What is recorded of an approval, or of what is given instead; the agent's answers follow this schema."""
     current = story.case.recommendation
     assert current is not None
     verdict = Verdict(**{"digest": current.digest, "outcome": "approve", **how})
-    return people.decide(story.case, current.id, verdict, ANSWER, FOUR_EYES, REASONS)
+    return people.decide(story.case, current.id, verdict, Edited(ANSWER, schema), FOUR_EYES, REASONS)
 
 
 def confirmed(story: Story, by: str = "bob", role: str = "advisor", **how: Any) -> RecommendationConfirmed:
@@ -202,7 +203,7 @@ def test_an_answer_is_as_its_agent_was_registered() -> None:
     """Where the agent's schema says so, weights that do not sum to 1 are refused, naming the field."""
     story = Story()
     story.ask("100.00")
-    strict = Agent(answer_schema="allocations/v1")
+    strict = Agent(registered="allocations/v1")
     right = [{"weight": "0.4", "amount_usd": "40.00"}, {"weight": "0.6", "amount_usd": "60"}]
     wrong = [{"weight": "0.4", "amount_usd": "40.00"}, {"weight": "0.5", "amount_usd": "60"}]
     answered(story, strict, recommendation={"allocations": right})
@@ -215,7 +216,12 @@ def test_an_answer_is_as_its_agent_was_registered() -> None:
 
 # Decisions
 
-MEMBERS = {"reason_code": "house-view", "rationale": "why", "replacement": REPLACEMENT, "response": "look again"}
+MEMBERS: dict[str, Any] = {
+    "reason_code": "house-view",
+    "rationale": "why",
+    "replacement": REPLACEMENT,
+    "response": "look again",
+}
 TAKES = {
     "approve": (set(), {"rationale"}),
     "edit": ({"replacement", "reason_code", "rationale"}, set()),
@@ -290,6 +296,21 @@ def test_after_an_edit_the_digest_is_of_the_replacement() -> None:
             refused()
         assert code(caught) == "digest-mismatch"
         assert caught.value.facts["current_digest"] == current.standing
+
+
+def test_an_edit_is_as_the_agents_answers_have_to_be() -> None:
+    """A replacement that the agent could not have answered is refused, naming its field; other outcomes have none."""
+    edit: dict[str, Any] = {"outcome": "edit", "reason_code": "house-view", "rationale": "why"}
+    for weight, amount in (("0.9", "1000.00"), ("1", "999.99")):
+        replacement: dict[str, Any] = {"allocations": [{"weight": weight, "amount_usd": amount}]}
+        assert decided(proposed(), **edit, replacement=replacement).replacement == replacement
+        with pytest.raises(Refused) as caught:
+            decided(proposed(), "allocations/v1", **edit, replacement=replacement)
+        assert code(caught) == "answer-off-schema"
+        assert caught.value.facts["field"] == "replacement.allocations"
+    good: dict[str, Any] = {"allocations": [{"weight": "1", "amount_usd": "1000.00"}]}
+    assert decided(proposed(), "allocations/v1", **edit, replacement=good).replacement == good
+    assert decided(proposed(), "allocations/v1").outcome == "approve"
 
 
 # The second person

@@ -14,7 +14,7 @@ from ledger.commands.agent import Agent
 from ledger.commands.case import Case, Recommendation
 from ledger.commands.past import Past
 from ledger.commands.reasons import ReasonCodes
-from ledger.commands.recommendation import Verdict
+from ledger.commands.recommendation import Edited, Verdict
 from ledger.errors import InvalidEvent, Refused
 from schema.events import (
     ModelCallCompleted,
@@ -31,6 +31,7 @@ REASONS = ReasonCodes.load()
 # Which decisions wait depends on the reason, so that both kinds come up.
 RULE = {"name": "sensitive", "outcomes": ["edit", "reject"], "reason_codes": ["other"]}
 FOUR_EYES = four_eyes(rules=[RULE])
+EDITED = Edited(ANSWER, "any/v1")
 FINAL = {"rejected", "communicated", "superseded"}
 
 
@@ -103,7 +104,7 @@ class Teller:
         }[outcome]
         verdict = Verdict(self.digest(), outcome, **given_)
         case = self.story.case
-        self.story.add(people.decide(case, self.recommendation(), verdict, ANSWER, FOUR_EYES, REASONS), by)
+        self.story.add(people.decide(case, self.recommendation(), verdict, EDITED, FOUR_EYES, REASONS), by)
 
     def confirm(self, by: str, _robot: str, _agent: Agent) -> None:
         current = self.story.case.recommendation

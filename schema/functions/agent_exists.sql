@@ -1,0 +1,8 @@
+-- Whether a token of this name was made for an agent, revoked or not. The table of tokens itself stays closed.
+CREATE OR REPLACE FUNCTION agent_exists(name text)
+RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path FROM CURRENT
+AS $$
+    SELECT EXISTS (SELECT FROM tokens t WHERE t.name = agent_exists.name AND t.role = 'agent')
+$$;

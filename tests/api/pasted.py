@@ -1,0 +1,85 @@
+"""Commands of the documents, pasted in order into a bash with curl; and whether they print what is printed there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.api.program import environment
+
+# What is set apart by a fence: commands, files of Python, and what the commands before it print.
+FENCED = re.compile(r"^```(sh|python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+END = "---end of a block---"
+ADDRESS = "http://127.0.0.1:8000"
+TIMEOUT_S = 120
+
+# As curl; notes the status of each response in a file, and ends what it prints with a new line.
+CURL = """\
+curl() {
+  command curl -sS -D headers "$@" || return
+  awk 'NR == 1 { print $2 }' headers >> statuses
+  echo
+}
+"""
+
+
+@dataclass
+class Pasted:
+    """A page as a script for this server, and what each of its blocks of shell should print ("" where no text follows).
+
+    `instead` are the words that a reader replaces: tokens.
+    """
+
+    base: str
+    instead: Mapping[str, str]
+    script: str = ""
+    expected: list[str | None] = field(default_factory=list)
+
+    def add(self, page: str) -> Pasted:
+        """Its blocks, in their order. A block of Python becomes the file that the text before it names."""
+        end = 0
+        for block in FENCED.finditer(page):
+            kind, content = block.groups()
+            match kind:
+                case "sh":
+                    self.script += f"{self._as_served(content)}echo '{END}'\n"
+                    self.expected.append(None)
+                case "python":
+                    [name] = re.findall(r"`(\w+\.py)`", page[end : block.start()])
+                    self.script += f"cat > {name} <<'{END}'\n{self._as_served(content)}{END}\n"
+                case "text":
+                    assert self.expected[-1] is None
+                    self.expected[-1] = content
+            end = block.end()
+        return self
+
+    def _as_served(self, text: str) -> str:
+        for word, value in self.instead.items():
+            text = text.replace(word, value)
+        return text.replace(ADDRESS, self.base).replace(".venv/bin/", f"{Path(sys.executable).parent}/")
+
+    def run(self, folder: Path, **variables: str) -> list[tuple[str, str | None]]:
+        """What each block printed, and what it should print."""
+        done = subprocess.run(
+            ["bash", "-c", self.script],
+            cwd=folder,
+            env=environment(**variables),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        printed = done.stdout.replace("\r", "").split(f"{END}\n")[:-1]
+        return list(zip(printed, self.expected, strict=True))
+
+
+def check(printed: str, expected: str) -> None:
+    """In what is expected "…" stands for a part of a line; alone on a line, for lines."""
+    lines = [
+        "(?:.*\n)+" if line == "…" else re.escape(line).replace("…", ".+") + "\n" for line in expected.splitlines()
+    ]
+    assert re.fullmatch("".join(lines), printed), f"printed:\n{printed}\nexpected:\n{expected}"

@@ -20,6 +20,7 @@ from api.settings import AppSettings
 from api.worker import Worker
 from ledger.database import conninfo
 from ledger.log.thread import SealerThread
+from ledger.log.watch import Watch
 from ledger.writer import Writer
 from projections.projector import Projector
 
@@ -105,6 +106,12 @@ async def _open(app: FastAPI, settings: AppSettings, stack: AsyncExitStack) -> N
         app.state.sealer = SealerThread(settings.database_url, settings.signing, schema=settings.schema_name)
         app.state.sealer.start()
         stack.push_async_callback(asyncio.to_thread, app.state.sealer.stop)
+    app.state.watch = None
+    if settings.watching is not None:
+        app.state.watch = Watch(settings.database_url, settings.watching, schema=settings.schema_name)
+        app.state.watch.start()
+        stack.push_async_callback(asyncio.to_thread, app.state.watch.stop)
+    app.state.verification = health.Verification(app.state.registry)
     app.state.checkpoints = health.Checkpoints(app.state.registry)
     app.state.orphans = health.Orphans(app.state.registry, settings.orphan_after_s)
     if settings.run_worker:

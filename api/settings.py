@@ -9,6 +9,7 @@ from api.agents.builtin import BuiltinAgent
 from api.agents.protocol import Agent
 from api.policies import Policies
 from ledger.log.thread import Signing
+from ledger.log.watch import Watching
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class AppSettings:
     orphan_after_s: float = 300.0
     # What this process signs the log with; None where another does, or nobody.
     signing: Signing | None = None
+    # How this process checks the chain in the background; None where it does not.
+    watching: Watching | None = None
     # Connections for reads.
     readers: int = 8
     # How long a read waits for its projection, and a write for the database.

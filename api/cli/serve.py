@@ -10,6 +10,7 @@ import logging
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api import tokens
-from api.cli import agents
+from api.cli import agents, outside
 from api.cli.common import CannotRun, DatabaseUrl, DataDir, note, opened, progress, say
 from api.cli.keys import NOTHING_SIGNED, KeyFile, KeyState, Place, origin_of, place
 from api.cli.orphans import AFTER_S, MOST_S
@@ -28,6 +29,8 @@ from api.policies import Policies
 from ledger.commands.policy import BadPolicy
 from ledger.log import keys
 from ledger.log.thread import EVENTS, EVERY_S, Signing
+from ledger.log.timestamps import EVERY_S as EVERY_STAMP_S
+from ledger.log.watch import RATE, Watching
 from schema.migrate import NotPermitted
 
 if TYPE_CHECKING:
@@ -76,6 +79,17 @@ OrphanAfter = Annotated[
     ),
 ]
 
+VerifyRate = Annotated[
+    int,
+    typer.Option(
+        "--verify-rate",
+        envvar="ADVICE_LEDGER_VERIFY_RATE",
+        min=0,
+        metavar="EVENTS",
+        help="Check the whole chain again and again in the background, so many events a second; 0 does not.",
+    ),
+]
+
 CURL = """\
 curl -i {base}/portfolio/recommendations \\
   -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \\
@@ -111,6 +125,12 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     key_state: KeyState = None,
     seal_every: SealEvery = EVERY_S,
     seal_events: SealEvents = EVENTS,
+    witness: outside.Witnesses = None,
+    witness_quorum: outside.Quorum = None,
+    timestamp_authority: outside.TimestampAuthority = None,
+    timestamp_ca: outside.TimestampCa = None,
+    timestamp_every: outside.TimestampEvery = EVERY_STAMP_S,
+    verify_rate: VerifyRate = RATE,
     access_log: AccessLog = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
@@ -128,24 +148,34 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     asked = agents.make(agent, agent_url, agent_model, agent_until) if worker else None
     if asked is not None:
         settings = partial(settings, make_agent=lambda: asked)
+    vouching = outside.asked(witness, witness_quorum, timestamp_authority, timestamp_ca, timestamp_every)
     where = place(ctx, key, key_state, database_url, data_dir)
     with bound(host, port) as listener:
         base = f"http://{_in_url(host)}:{listener.getsockname()[1]}"
         with opened(ctx, database_url, data_dir, make=True, supervise=True) as url:
             prepare(url)
             signing = signing_with(where, url, seal_every, seal_events, own=key is None)
+            if signing is not None:
+                signing = replace(signing, asked=vouching)
             welcome(url, base, local=is_loopback(listener))
             if signing is None:
                 note(NOTHING_SIGNED)
             if asked is not None:
                 note(f"requests are answered by {asked.name} {asked.version}")
             run(
-                settings(url, signing=signing),
+                settings(url, signing=signing, watching=watching_with(signing, verify_rate)),
                 listener,
                 access_log=access_log,
                 on_start=lambda: note(f"serving on {base}"),
             )
     note("stopped")
+
+
+def watching_with(signing: Signing | None, rate: int) -> Watching | None:
+    """How to check the chain in the background; with our own key, where there is one, also what was signed."""
+    if not rate:
+        return None
+    return Watching(rate=rate, keys=(signing.key.verifier,) if signing is not None else ())
 
 
 def signing_with(where: Place | None, url: str, every_s: float, events: int, *, own: bool) -> Signing | None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from api.service import Ledger
 from ledger.errors import Unavailable
 from ledger.log.thread import SealerThread, Status
+from ledger.log.watch import Watch, Watched
 from ledger.store import AsyncConnection
 
 router = APIRouter(tags=["operation"])
@@ -91,6 +92,25 @@ class Checkpoints:
         self._refused.set(sealer is not None and sealer.status.state == "refused")
 
 
+class Verification:
+    """How far the chain is checked in the background, looked up when somebody asks for the metrics."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        name = "advice_ledger_verification"
+        self._position = Gauge(f"{name}_position", "All events up to here were checked", registry=registry)
+        self._age = Gauge(f"{name}_age_seconds", "Since when nothing newer was checked", registry=registry)
+        self._passed = Gauge(f"{name}_passed_age_seconds", "Since the whole chain was last through", registry=registry)
+        self._failed = Gauge(f"{name}_failed", "1 while something does not hold; /readyz says what", registry=registry)
+
+    def look(self, watch: Watch | None) -> None:
+        """Not a number where this process does not check."""
+        found = Watched("none") if watch is None else watch.status
+        self._position.set(found.position if watch is not None else nan)
+        self._age.set(nan if found.age_s is None else found.age_s)
+        self._passed.set(nan if found.passed_age_s is None else found.passed_age_s)
+        self._failed.set(found.finding is not None)
+
+
 class Alive(BaseModel):
     """The process answers."""
 
@@ -118,6 +138,22 @@ class CheckpointState(BaseModel):
     error: str | None
 
 
+class VerificationState(BaseModel):
+    """How far this process has checked the chain, how long ago, and what it found not to hold.
+
+    `passed_age_s`: since the whole chain was last through.
+    """
+
+    state: Literal["none", "starting", "leads", "follows", "troubled", "stopped"]
+    position: int
+    age_s: float | None
+    passed_age_s: float | None
+    checkpoint_size: int
+    finding: str | None
+    first_bad_position: int | None
+    error: str | None
+
+
 class Readiness(BaseModel):
     """Whether this process can record and answer."""
 
@@ -128,6 +164,7 @@ class Readiness(BaseModel):
     hash: str | None
     projections: list[ProjectionState]
     checkpoint: CheckpointState | None
+    verification: VerificationState
 
 
 @router.get("/healthz", response_model=Alive)
@@ -144,7 +181,7 @@ async def readyz(request: Request) -> Response:
     ledger: Ledger = request.app.state.ledger
     try:
         rows = await ledger.readers.run(_rows, within_s=ledger.patience_s)
-        state = _readiness(rows, request.app.state.sealer)
+        state = _readiness(rows, request.app.state.sealer, request.app.state.watch)
     except Unavailable as error:
         state = Readiness(
             status="not ready",
@@ -154,6 +191,7 @@ async def readyz(request: Request) -> Response:
             hash=None,
             projections=[],
             checkpoint=None,
+            verification=_checked(request.app.state.watch),
         )
     return Response(
         orjson.dumps(state.model_dump()), 200 if state.status == "ready" else 503, media_type="application/json"
@@ -168,6 +206,7 @@ async def metrics(request: Request) -> Response:
     ledger: Ledger = request.app.state.ledger
     await request.app.state.orphans.look(ledger)
     await request.app.state.checkpoints.look(ledger, request.app.state.sealer)
+    request.app.state.verification.look(request.app.state.watch)
     return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -180,7 +219,21 @@ def _signed(size: int | None, age_s: float | None, sealer: SealerThread | None) 
     return CheckpointState(size=size or 0, age_s=age_s, signer=status.state, error=status.error)
 
 
-def _readiness(rows: list[tuple[Any, ...]], sealer: SealerThread | None) -> Readiness:
+def _checked(watch: Watch | None) -> VerificationState:
+    found = Watched("none") if watch is None else watch.status
+    return VerificationState(
+        state=found.state,
+        position=found.position,
+        age_s=found.age_s,
+        passed_age_s=found.passed_age_s,
+        checkpoint_size=found.checkpoint_size,
+        finding=found.finding,
+        first_bad_position=found.first_bad_position,
+        error=found.error,
+    )
+
+
+def _readiness(rows: list[tuple[Any, ...]], sealer: SealerThread | None, watch: Watch | None) -> Readiness:
     if not rows:
         raise Unavailable("this database has no ledger yet: run advice-ledger migrate")
     origin, head, head_hash, size, age_s = rows[0][:5]
@@ -200,6 +253,10 @@ def _readiness(rows: list[tuple[Any, ...]], sealer: SealerThread | None) -> Read
     ]
     if checkpoint.signer == "refused":
         reasons.append(f"nothing is signed any more: {checkpoint.error}")
+    verification = _checked(watch)
+    if verification.finding is not None:
+        where = f"at position {verification.first_bad_position}: " if verification.first_bad_position else ""
+        reasons.append(f"the chain does not hold, {where}{verification.finding}: run advice-ledger verify")
     if not projections:
         reasons.append("no read model was built: run advice-ledger rebuild")
     return Readiness(
@@ -210,4 +267,5 @@ def _readiness(rows: list[tuple[Any, ...]], sealer: SealerThread | None) -> Read
         hash=head_hash,
         projections=projections,
         checkpoint=checkpoint,
+        verification=verification,
     )

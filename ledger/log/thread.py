@@ -18,6 +18,7 @@ import psycopg
 from ledger.database import conninfo
 from ledger.log import rotation
 from ledger.log.errors import SealRefused
+from ledger.log.outside import Asked, Outside
 from ledger.log.sealer import Sealer
 from ledger.log.state import Signed
 from ledger.proof.merkle import LogError
@@ -48,6 +49,8 @@ class Signing:
     state: Path
     every_s: float = EVERY_S
     events: int = EVENTS
+    # Who is asked to vouch for what is signed.
+    asked: Asked = field(default_factory=Asked)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class SealerThread(threading.Thread):
         super().__init__(name="sealer", daemon=True)
         self._conninfo = conninfo(url, "sealer", schema=schema, application="advice-ledger sealer")
         self._signing = signing
+        self.outside = Outside(self._conninfo, signing.asked)
         self._stopping = threading.Event()
         self.status = Status("starting")
 
@@ -94,7 +98,8 @@ class SealerThread(threading.Thread):
         while not self._stopping.is_set():
             with rotation.leading(conn, self._signing.key, self._signing.state) as sealer:
                 if sealer is not None:
-                    self._lead(conn, sealer)
+                    with self.outside.running():
+                        self._lead(conn, sealer)
                     continue
             self.status = Status("follows")
             self._stopping.wait(FOLLOW_S)
@@ -117,6 +122,8 @@ class SealerThread(threading.Thread):
         while not self._stopping.is_set():
             signed = sealer.step()
             last = signed or last
+            if signed is not None:
+                self.outside.sealed()
             if signed is None or signed.size >= position:
                 break
         return last

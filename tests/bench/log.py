@@ -165,7 +165,7 @@ async def _appends(bench: Bench) -> Figure:
                     if number >= 0:
                         (sealed if with_sealer else plain).append(rate)
     return beside(
-        9, "bulk append while sealed each second", "events/s", sealed, "the same without a sealer", plain, SEALED
+        10, "bulk append while sealed each second", "events/s", sealed, "the same without a sealer", plain, SEALED
     )
 
 

@@ -20,7 +20,7 @@ from time import monotonic
 import psycopg
 
 from api.agents.protocol import Agent, AgentRequest
-from api.asking import Asking, Outcome
+from api.asking import AT_A_TIME, Asking, Outcome
 from api.context import contexts
 from api.service import Ledger
 from ledger.envelope import Actor
@@ -44,12 +44,16 @@ MOST_PAUSE_S = 30.0
 RECONNECT_PAUSE_S = 0.25
 SUSPENDED_PAUSE_S = 0.5
 LEASE_S = 30.0
+LOCAL_BATCH = 100
 # How long stop() lets what is in hand finish.
 GRACE_S = 2.0
 
 
 class Worker:
     """Answers queued requests with one agent until stopped. `conninfo` is for the role writer, to claim with.
+
+    `batch` requests at most are in hand; by default many for an agent that works here, and few for one that asks
+    elsewhere, so that other workers find something to do.
 
     Claims are renewed while their requests are in hand, so a lease is only as long as a death may go unnoticed.
     """
@@ -60,7 +64,7 @@ class Worker:
         agent: Agent,
         conninfo: str,
         *,
-        batch: int = 50,
+        batch: int | None = None,
         lease_s: float = LEASE_S,
         idle_s: float = 0.1,
         outage_s: tuple[float, float] = OUTAGE_S,
@@ -68,7 +72,7 @@ class Worker:
         self._ledger = ledger
         self._agent = agent
         self._conninfo = conninfo
-        self._batch = batch
+        self._batch = batch or (LOCAL_BATCH if agent.deterministic else AT_A_TIME * 2)
         self._lease_s = lease_s
         self._outage_s = outage_s
         self._renewed = 0.0

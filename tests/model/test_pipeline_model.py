@@ -458,4 +458,4 @@ def test_the_pipeline_does_what_the_model_says(api: Api) -> None:
 @pytest.mark.timeout(1200)
 def test_the_pipeline_does_what_the_model_says_for_longer(api: Api) -> None:
     """The same, with many more and longer examples."""
-    run(api, 150, 50)
+    run(api, 60, 40)

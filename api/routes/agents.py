@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from api.auth import Reader, Registrar, Resumer, Stopper
 from api.errors import documented
-from api.routes.common import RECORDED_HEADERS, IdempotencyKey, Page, ReadList, event_id, recorded
+from api.routes.common import WRITTEN, IdempotencyKey, Page, ReadList, event_id, recorded
 from api.routes.json_body import JsonRoute
 from api.routes.lists import read_page
 from api.service import Ledger
@@ -51,9 +51,6 @@ class AgentCommanded(BaseModel):
 
 class ReadAgents(ReadList):
     """The list of agents."""
-
-
-WRITTEN = {201: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 404, 409, 413, 415, 422, 503)}
 
 
 @router.get("", response_model=Page[AgentState], responses=documented(401, 403, 422, 503))

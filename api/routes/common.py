@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from api.errors import ApiError
+from api.errors import ApiError, documented
 from ledger.envelope import Actor, idempotent_id
 from ledger.errors import InvalidEvent
 from ledger.store import Recorded
@@ -151,6 +151,13 @@ RECORDED_HEADERS: dict[str, Any] = {
         "description": "That checkpoint's size.",
         "schema": {"type": "integer", "minimum": 1},
     },
+}
+
+
+# The `responses` of a write about something that is there already.
+WRITTEN: dict[int | str, dict[str, Any]] = {
+    201: {"headers": RECORDED_HEADERS},
+    **documented(400, 401, 403, 404, 409, 413, 415, 422, 503),
 }
 
 

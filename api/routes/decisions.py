@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from api.auth import Communicator, Confirmer, Decider, Opener, Reader
 from api.errors import documented
 from api.routes.common import (
-    RECORDED_HEADERS,
+    WRITTEN,
     FilterText,
     IdempotencyKey,
     Page,
@@ -23,7 +23,6 @@ from api.routes.common import (
     RowId,
     as_json,
     event_id,
-    not_found,
     recorded,
 )
 from api.routes.json_body import JsonRoute
@@ -150,7 +149,6 @@ class ReadDecisions(ReadPage):
     state: Literal["effective", "waiting", "declined"] | None = None
 
 
-WRITTEN = {201: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 404, 409, 413, 415, 422, 503)}
 ONE = "/recommendations/{recommendation_id}"
 
 
@@ -220,9 +218,7 @@ async def get_decision(
     request: Request, caller: Reader, decision_id: PathId, asked: Annotated[ReadOne, Query()]
 ) -> Response:
     """One decision. Any role."""
-    row = await read_one(request.app.state.ledger, "decisions", decision_id, asked)
-    if row is None:
-        raise not_found("decision")
+    row = await read_one(request.app.state.ledger, "decisions", decision_id, asked, "decision")
     return as_json(row)
 
 

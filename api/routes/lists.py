@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from api.agents.protocol import AgentRequest
 from api.context import as_json as context_as_json
 from api.context import contexts
-from api.routes.common import ReadList, ReadOne, decode_cursor, page
+from api.routes.common import ReadList, ReadOne, decode_cursor, not_found, page
 from api.service import Ledger
 from ledger.commands.case import stream_of
 from ledger.store import AsyncConnection
@@ -39,9 +39,12 @@ async def read_page(ledger: Ledger, name: str, asked: ReadList) -> Response:
 
 
 async def read_one(
-    ledger: Ledger, name: str, row_id: int, asked: ReadOne, stream: str | None = None
-) -> dict[str, Any] | None:
-    """One row by id, or None. Where the caller does not know its `stream`, the id is the position of an event in it."""
+    ledger: Ledger, name: str, row_id: int, asked: ReadOne, what: str, stream: str | None = None
+) -> dict[str, Any]:
+    """One row by id. Where the caller does not know its `stream`, the id is the position of an event in it.
+
+    Raises ApiError, which says that there is no such `what`.
+    """
 
     async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
         strong = asked.consistency == "strong" and asked.as_of is None
@@ -54,7 +57,9 @@ async def read_one(
         return await reads.rows(conn, projection(name), {"id": row_id}, moment=moment, limit=1)
 
     found = await ledger.readers.run(work)
-    return found[0] if found else None
+    if not found:
+        raise not_found(what)
+    return found[0]
 
 
 async def _moment(

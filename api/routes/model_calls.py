@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, JsonValue
 from api.auth import Answerer, Reader
 from api.errors import documented
 from api.routes.common import (
-    RECORDED_HEADERS,
+    WRITTEN,
     FilterText,
     IdempotencyKey,
     Page,
@@ -22,7 +22,6 @@ from api.routes.common import (
     RowId,
     as_json,
     event_id,
-    not_found,
     plain_id,
     recorded,
 )
@@ -107,10 +106,7 @@ class ReadModelCalls(ReadPage):
         return found
 
 
-ENDED = {201: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 404, 409, 413, 415, 422, 503)}
-
-
-@router.post("/{model_call_id}/completion", status_code=201, response_model=CallEnded, responses=ENDED)
+@router.post("/{model_call_id}/completion", status_code=201, response_model=CallEnded, responses=WRITTEN)
 async def complete_model_call(
     request: Request,
     caller: Answerer,
@@ -126,7 +122,7 @@ async def complete_model_call(
     return recorded(201, ended, at, f"/model-calls/{model_call_id}")
 
 
-@router.post("/{model_call_id}/failure", status_code=201, response_model=CallEnded, responses=ENDED)
+@router.post("/{model_call_id}/failure", status_code=201, response_model=CallEnded, responses=WRITTEN)
 async def fail_model_call(
     request: Request, caller: Answerer, model_call_id: PathId, fault: CallFault, idempotency_key: IdempotencyKey = None
 ) -> Response:
@@ -150,9 +146,7 @@ async def get_model_call(
 ) -> Response:
     """One model call, with what was said. Any role."""
     ledger: Ledger = request.app.state.ledger
-    row = await read_one(ledger, "model_calls", model_call_id, asked)
-    if row is None:
-        raise not_found("model-call")
+    row = await read_one(ledger, "model_calls", model_call_id, asked, "model-call")
     ended_at = row["ended_position"]
     said = await read_sealed(ledger, [model_call_id] if ended_at is None else [model_call_id, ended_at])
     return as_json(

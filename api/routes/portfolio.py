@@ -14,6 +14,7 @@ from api.auth import Answerer, Reader, Requester
 from api.errors import documented
 from api.routes.common import (
     RECORDED_HEADERS,
+    WRITTEN,
     IdempotencyKey,
     Page,
     PathId,
@@ -157,7 +158,7 @@ async def request_recommendation(
     "/requests/{request_id}/recommendations",
     status_code=201,
     response_model=RecommendationMade,
-    responses={201: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 404, 409, 413, 415, 422, 503)},
+    responses=WRITTEN,
 )
 async def record_recommendation(
     request: Request,
@@ -177,7 +178,7 @@ async def record_recommendation(
     "/requests/{request_id}/failures",
     status_code=201,
     response_model=RequestEnded,
-    responses={201: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 404, 409, 413, 415, 422, 503)},
+    responses=WRITTEN,
 )
 async def record_failure(
     request: Request,
@@ -211,7 +212,7 @@ async def get_context(
     "/requests/{request_id}/model-calls",
     status_code=201,
     response_model=CallStarted,
-    responses={201: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 404, 409, 413, 415, 422, 503)},
+    responses=WRITTEN,
 )
 async def start_model_call(
     request: Request, caller: Answerer, request_id: PathId, call: CallStart, idempotency_key: IdempotencyKey = None
@@ -235,7 +236,7 @@ async def get_request(
     request: Request, caller: Reader, request_id: PathId, asked: Annotated[ReadOne, Query()]
 ) -> Response:
     """One request. Any role."""
-    row = await read_one(request.app.state.ledger, "portfolio_requests", request_id, asked, stream_of(request_id))
-    if row is None:
-        raise not_found("request")
+    row = await read_one(
+        request.app.state.ledger, "portfolio_requests", request_id, asked, "request", stream_of(request_id)
+    )
     return as_json(row)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, JsonValue
 
 from api.auth import Reader
 from api.errors import documented
-from api.routes.common import FilterText, Page, PathId, ReadOne, ReadPage, RowId, as_json, not_found
+from api.routes.common import FilterText, Page, PathId, ReadOne, ReadPage, RowId, as_json
 from api.routes.decisions import State
 from api.routes.lists import read_one, read_page
 from ledger.commands.recommendation import Outcome
@@ -85,7 +85,5 @@ async def get_recommendation(
     request: Request, caller: Reader, recommendation_id: PathId, asked: Annotated[ReadOne, Query()]
 ) -> Response:
     """One recommendation. Any role."""
-    row = await read_one(request.app.state.ledger, "ai_recommendations", recommendation_id, asked)
-    if row is None:
-        raise not_found("recommendation")
+    row = await read_one(request.app.state.ledger, "ai_recommendations", recommendation_id, asked, "recommendation")
     return as_json(row)

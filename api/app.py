@@ -10,13 +10,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from api import errors, gate, waiting
+from api import errors, gate, gauges, waiting
 from api.auth import Tokens
 from api.openapi import Documented
 from api.readers import STATEMENT_TIMEOUT_S, Readers
 from api.routes import agents, decisions, health, log, model_calls, portfolio, recommendations, reports, schemas, traces
 from api.service import Ledger
 from api.settings import AppSettings
+from api.witness.app import install_witness
 from api.worker import Worker
 from ledger.database import conninfo
 from ledger.log.thread import SealerThread
@@ -58,6 +59,8 @@ def create_app(settings: AppSettings) -> FastAPI:
     gate.install(app, app.state.registry, most_bytes=MAX_REQUEST_BYTES)
     for module in (portfolio, recommendations, decisions, model_calls, agents, reports, traces, log, schemas, health):
         app.include_router(module.router)
+    if settings.witness is not None:
+        install_witness(app, settings.witness)
     return app
 
 
@@ -111,9 +114,11 @@ async def _open(app: FastAPI, settings: AppSettings, stack: AsyncExitStack) -> N
         app.state.watch = Watch(settings.database_url, settings.watching, schema=settings.schema_name)
         app.state.watch.start()
         stack.push_async_callback(asyncio.to_thread, app.state.watch.stop)
-    app.state.verification = health.Verification(app.state.registry)
-    app.state.checkpoints = health.Checkpoints(app.state.registry)
-    app.state.orphans = health.Orphans(app.state.registry, settings.orphan_after_s)
+    app.state.verification = gauges.Verification(app.state.registry)
+    app.state.checkpoints = gauges.Checkpoints(app.state.registry)
+    app.state.asked = settings.vouching
+    app.state.vouchers = gauges.Vouchers(app.state.registry, settings.vouching)
+    app.state.orphans = gauges.Orphans(app.state.registry, settings.orphan_after_s)
     if settings.run_worker:
         worker = Worker(ledger, settings.make_agent(), connection("writer", "worker"))
         worker.start()

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from api.agents.builtin import BuiltinAgent
 from api.agents.protocol import Agent
 from api.policies import Policies
+from api.witness.witness import Witness
+from ledger.log.outside import Asked
 from ledger.log.thread import Signing
 from ledger.log.watch import Watching
 
@@ -26,9 +28,18 @@ class AppSettings:
     orphan_after_s: float = 300.0
     # What this process signs the log with; None where another does, or nobody.
     signing: Signing | None = None
+    # By whom a checkpoint is vouched for, in a process that does not sign; one that does asks those of `signing`.
+    asked: Asked = field(default_factory=Asked)
+    # For the logs of others; None where this process is no witness.
+    witness: Witness | None = None
     # How this process checks the chain in the background; None where it does not.
     watching: Watching | None = None
     # Connections for reads.
     readers: int = 8
     # How long a read waits for its projection, and a write for the database.
     patience_s: float = 3.0
+
+    @property
+    def vouching(self) -> Asked:
+        """Whom the process that signs asks about its checkpoints, and how many have to have answered."""
+        return self.asked if self.signing is None else self.signing.asked

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from api.cli import outside
 from api.cli.common import (
     FOUND_WRONG,
     AsJson,
@@ -24,11 +26,14 @@ from api.cli.common import (
 )
 from api.cli.keys import SIGNING_KEY, KeyFile, KeyState, place
 from api.database import Connection, connect
+from ledger.database import conninfo
 from ledger.log import rotation
 from ledger.log.errors import SealRefused
+from ledger.log.outside import Outside, Progress
 from ledger.log.sealer import Sealer
 from ledger.log.state import Signed
 from ledger.log.thread import EVENTS, EVERY_S, SealerThread, Signing, head
+from ledger.log.timestamps import EVERY_S as EVERY_STAMP_S
 from ledger.proof.checkpoint import Checkpoint, open_checkpoint
 from ledger.proof.merkle import LogError
 from ledger.proof.note import MAX_NOTE_BYTES, SigningKey
@@ -87,6 +92,11 @@ def seal(  # noqa: PLR0913, PLR0917 - each option is an argument
     seal_events: SealEvents = EVENTS,
     key: KeyFile = None,
     key_state: KeyState = None,
+    witness: outside.Witnesses = None,
+    witness_quorum: outside.Quorum = None,
+    timestamp_authority: outside.TimestampAuthority = None,
+    timestamp_ca: outside.TimestampCa = None,
+    timestamp_every: outside.TimestampEvery = EVERY_STAMP_S,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
@@ -100,13 +110,15 @@ def seal(  # noqa: PLR0913, PLR0917 - each option is an argument
         raise CannotRun(f"which key: give --key, or set {SIGNING_KEY}")
     if give_up is not None and adopt is None:
         raise CannotRun("--give-up is an option of --adopt")
-    signing = Signing(found.key(), found.state, seal_every, seal_events)
+    asked = outside.asked(witness, witness_quorum, timestamp_authority, timestamp_ca, timestamp_every)
+    signing = Signing(found.key(), found.state, seal_every, seal_events, asked)
     checkpoint = None if adopt is None else read_checkpoint(adopt, signing.key)
     with opened(ctx, database_url, data_dir) as url:
         if once or checkpoint is not None:
             with connect(url, "sealer") as conn, progress() as on_progress:
                 signed = _once(conn, signing, checkpoint, give_up, on_progress)
-            _show(signed, as_json=as_json)
+            vouched = [] if checkpoint is not None else Outside(conninfo(url, "sealer"), asked).once()
+            _show(signed, vouched, as_json=as_json)
         else:
             _follow(url, signing)
 
@@ -168,8 +180,15 @@ def _follow(url: str, signing: Signing) -> None:
         raise typer.Exit(FOUND_WRONG)
 
 
-def _show(signed: Signed | None, *, as_json: bool) -> None:
+def _show(signed: Signed | None, vouched: Sequence[Progress], *, as_json: bool) -> None:
+    for one in vouched:
+        if one.trouble is not None:
+            note(f"{one.name}: {one.trouble}")
     if as_json:
-        say_json({"size": signed.size, "root": signed.root.hex(), "note": signed.note} if signed else {"size": None})
-    else:
-        say(f"signed a checkpoint over {signed.size} events\n\n{signed.note}" if signed else "nothing new to sign")
+        found = {"size": signed.size, "root": signed.root.hex(), "note": signed.note} if signed else {"size": None}
+        say_json({**found, "vouched": [one._asdict() for one in vouched]})
+        return
+    say(f"signed a checkpoint over {signed.size} events\n\n{signed.note}" if signed else "nothing new to sign")
+    for one in vouched:
+        if one.trouble is None:
+            say(f"vouched for by {one.name} up to {one.size} events")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import errno
-import ipaddress
 import logging
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api import tokens
-from api.cli import agents, outside
+from api.cli import agents, outside, witness_for
 from api.cli.common import CannotRun, DatabaseUrl, DataDir, note, opened, progress, say
 from api.cli.keys import NOTHING_SIGNED, KeyFile, KeyState, Place, origin_of, place
+from api.cli.listen import GRACE_S, base_url, bound, cannot_listen, is_loopback
 from api.cli.orphans import AFTER_S, MOST_S
 from api.cli.schema import bring_up, check_ready
 from api.cli.seal import SealEvents, SealEvery
@@ -36,7 +33,6 @@ from schema.migrate import NotPermitted
 if TYPE_CHECKING:
     from api.settings import AppSettings
 
-GRACE_S = 10
 ANY_CHECKPOINT = "SELECT EXISTS (SELECT FROM checkpoints)"
 NEXT_REQUEST = "SELECT coalesce(max(last), 0) + 1 FROM stream_numbers WHERE category = 'request-'"
 
@@ -130,6 +126,9 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     timestamp_authority: outside.TimestampAuthority = None,
     timestamp_ca: outside.TimestampCa = None,
     timestamp_every: outside.TimestampEvery = EVERY_STAMP_S,
+    witness_for_: witness_for.WitnessFor = None,
+    witness_key: witness_for.WitnessKeyFile = None,
+    witness_state: witness_for.WitnessStatePlace = None,
     verify_rate: VerifyRate = RATE,
     access_log: AccessLog = False,
     database_url: DatabaseUrl = None,
@@ -144,30 +143,25 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s: %(name)s: %(message)s")
     policies = read_policies(four_eyes_policy, reason_codes)
-    settings = partial(AppSettings, run_worker=worker, policies=policies, orphan_after_s=orphan_after)
+    vouching = outside.asked(witness, witness_quorum, timestamp_authority, timestamp_ca, timestamp_every)
+    settings = partial(AppSettings, run_worker=worker, policies=policies, orphan_after_s=orphan_after, asked=vouching)
     asked = agents.make(agent, agent_url, agent_model, agent_until) if worker else None
     if asked is not None:
         settings = partial(settings, make_agent=lambda: asked)
-    vouching = outside.asked(witness, witness_quorum, timestamp_authority, timestamp_ca, timestamp_every)
+    offer = witness_for.offered(witness_for_, witness_key, witness_state)
     where = place(ctx, key, key_state, database_url, data_dir)
-    with bound(host, port) as listener:
-        base = f"http://{_in_url(host)}:{listener.getsockname()[1]}"
-        with opened(ctx, database_url, data_dir, make=True, supervise=True) as url:
-            prepare(url)
-            signing = signing_with(where, url, seal_every, seal_events, own=key is None)
-            if signing is not None:
-                signing = replace(signing, asked=vouching)
+    with bound(host, port) as listener, opened(ctx, database_url, data_dir, make=True, supervise=True) as url:
+        base = base_url(host, listener)
+        origin = prepare(url)
+        signing = signing_with(where, url, partial(Signing, every_s=seal_every, events=seal_events, asked=vouching))
+        with witness_for.opened(offer, origin) as mine:
             welcome(url, base, local=is_loopback(listener))
-            if signing is None:
-                note(NOTHING_SIGNED)
-            if asked is not None:
-                note(f"requests are answered by {asked.name} {asked.version}")
-            run(
-                settings(url, signing=signing, watching=watching_with(signing, verify_rate)),
-                listener,
-                access_log=access_log,
-                on_start=lambda: note(f"serving on {base}"),
-            )
+            said = None if asked is None else f"requests are answered by {asked.name} {asked.version}"
+            for line in filter(None, (None if signing else NOTHING_SIGNED, said)):
+                note(line)
+            watching = watching_with(signing, verify_rate)
+            made = settings(url, signing=signing, watching=watching, witness=mine)
+            run(made, listener, access_log=access_log, on_start=lambda: note(f"serving on {base}"))
     note("stopped")
 
 
@@ -201,28 +195,6 @@ def read_policies(four_eyes: Path | None, reason_codes: Path | None) -> Policies
         return Policies.of(four_eyes, reason_codes)
     except BadPolicy as error:
         raise CannotRun(" ".join(str(error).split())) from error
-
-
-@contextlib.contextmanager
-def bound(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket on this address, not listening yet: who connects early is refused at once. Raises CannotRun."""
-    try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (socket.gaierror, UnicodeError) as error:
-        raise CannotRun(f"{host} is no address of this machine: {error}") from error
-    family, _, _, _, address = found[0]
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(address)
-        except OSError as error:
-            raise _cannot_listen(host, port, error) from error
-        yield listener
-
-
-def is_loopback(listener: socket.socket) -> bool:
-    """Whether only this machine can reach the socket."""
-    return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def prepare(url: str) -> None:
@@ -285,7 +257,7 @@ def run(settings: AppSettings, listener: socket.socket, *, access_log: bool, on_
         raise CannotRun("the application did not start: the reason is above") from error
     except OSError as error:
         host, port = listener.getsockname()[:2]
-        raise _cannot_listen(host, port, error) from error
+        raise cannot_listen(host, port, error) from error
 
 
 def _introduction(made: Mapping[str, str], base: str, number: int) -> str:
@@ -301,16 +273,3 @@ def _next_request(conn: Connection) -> int:
     row = conn.execute(NEXT_REQUEST).fetchone()
     assert row is not None
     return int(row[0])
-
-
-def _in_url(host: str) -> str:
-    """A host that curl on this machine can reach, in the form that a URL has it."""
-    if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared with, not bound to
-        return "127.0.0.1" if host != "::" else "[::1]"
-    return f"[{host}]" if ":" in host else host
-
-
-def _cannot_listen(host: str, port: int, error: OSError) -> CannotRun:
-    if error.errno == errno.EADDRINUSE:
-        return CannotRun(f"port {port} of {host} is in use, perhaps by another advice-ledger: choose one with --port")
-    return CannotRun(f"cannot listen on {host} port {port}: {error.strerror}")

@@ -6,20 +6,19 @@ import contextlib
 import copy
 import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.cli.common import AsJson, CannotRun, note, printable, say, say_json, say_table
-from api.cli.serve import GRACE_S, bound
+from api.cli.listen import GRACE_S, bound
+from api.cli.witness_for import plainly
 from api.witness import keys
-from api.witness.state import FileState, State, StateError, make_file
-from api.witness.state_postgres import PostgresState, make_tables
+from api.witness.place import is_url, open_state
+from api.witness.state import make_file
+from api.witness.state_postgres import make_tables
 from api.witness.witness import Witness
-from ledger.proof.cosignature import WitnessSigningKey
-from ledger.proof.merkle import LogError
 from ledger.proof.note import VerifierKey
 
 if TYPE_CHECKING:
@@ -76,9 +75,9 @@ Port = Annotated[int, typer.Option(min=0, max=65535, metavar="NUMBER", help="Lis
 
 
 @app.command()
-def keygen(name: Name, key: Key, state: StatePlace) -> None:
+def keygen(name: Name, key: Key, state: StatePlace, as_json: AsJson = False) -> None:
     """Make a key and the state that belongs to it, and print the verifier key, which the logs are given."""
-    with _plainly():
+    with plainly():
         made = keys.new(name)
         if key.exists():
             raise CannotRun(f"{key} is there already, and a key is never written over")
@@ -88,14 +87,18 @@ def keygen(name: Name, key: Key, state: StatePlace) -> None:
         else:
             make_file(Path(state), made.verifier.text)
         keys.write(made, key)
-    say(made.verifier.text)
+    found = made.verifier
+    if as_json:
+        say_json({"name": found.name, "key_id": f"{found.key_id:08x}", "verifier_key": found.text})
+    else:
+        say(found.text)
 
 
 @app.command()
 def serve(key: Key, state: StatePlace, log: Logs, host: Host = "127.0.0.1", port: Port = 8100) -> None:
     """Run the witness: POST /add-checkpoint and GET /healthz. Ctrl-C or SIGTERM ends it."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s: %(name)s: %(message)s")
-    with _plainly():
+    with plainly():
         found = keys.read(key)
         logs = [VerifierKey.parse(text) for text in log]
         with bound(host, port) as listener, contextlib.closing(open_state(state, found)) as seen:
@@ -112,7 +115,7 @@ def status(key: Key, state: StatePlace, as_json: AsJson = False) -> None:
 
     Exit code 1 when there are such notes: somebody should look at them.
     """
-    with _plainly(), contextlib.closing(open_state(state, keys.read(key))) as opened:
+    with plainly(), contextlib.closing(open_state(state, keys.read(key))) as opened:
         seen, kept = opened.seen(), opened.kept()
     if as_json:
         say_json(
@@ -127,16 +130,6 @@ def status(key: Key, state: StatePlace, as_json: AsJson = False) -> None:
             say(f"\n{refused.at} refused: {refused.reason}\n{_shown(refused.note)}")
     if kept:
         raise typer.Exit(1)
-
-
-def open_state(place: str, key: WitnessSigningKey) -> State:
-    """The state that belongs to the key. Raises StateError."""
-    return PostgresState(place, key.verifier.text) if is_url(place) else FileState(Path(place), key.verifier.text)
-
-
-def is_url(place: str) -> bool:
-    """Whether a state is in PostgreSQL."""
-    return place.startswith(("postgresql://", "postgres://"))
 
 
 def run(witness: Witness, listener: socket.socket, where: str) -> None:
@@ -163,15 +156,6 @@ def run(witness: Witness, listener: socket.socket, where: str) -> None:
     )
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal that ended it once more
         Server(config).run(sockets=[listener])
-
-
-@contextlib.contextmanager
-def _plainly() -> Iterator[None]:
-    """What is expected to go wrong, as one line."""
-    try:
-        yield
-    except (StateError, LogError) as error:
-        raise CannotRun(printable(str(error))) from error
 
 
 def _shown(text: bytes) -> str:

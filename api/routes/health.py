@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from math import nan
 from typing import Any, Literal
 
 import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
+from api import vouched
 from api.service import Ledger
 from ledger.errors import Unavailable
 from ledger.log.thread import SealerThread, Status
@@ -33,84 +33,6 @@ STATE = """
 """
 
 
-ORPHANS = """
-    SELECT count(*) FILTER (WHERE created_at <= clock_timestamp() - %s * interval '1 second'),
-           count(*),
-           coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)
-    FROM model_calls WHERE state = 'open'
-"""
-
-
-class Orphans:
-    """Model calls that were started and not ended, counted when somebody asks for the metrics."""
-
-    def __init__(self, registry: CollectorRegistry, after_s: float) -> None:
-        self._after_s = after_s
-        what = "Model calls that were started and have not ended"
-        self._orphans = Gauge("advice_ledger_model_calls_orphaned", f"{what} for {after_s:g} s", registry=registry)
-        self._open = Gauge("advice_ledger_model_calls_open", what, registry=registry)
-        self._oldest = Gauge(
-            "advice_ledger_model_call_oldest_open_seconds", "Age of the oldest of them", registry=registry
-        )
-
-    async def look(self, ledger: Ledger) -> None:
-        """Counts; what cannot be counted, because the database does not answer, is not a number."""
-        try:
-            row = await ledger.readers.fetch_one(ORPHANS, [self._after_s])
-        except Unavailable:
-            row = None
-        for gauge, value in zip((self._orphans, self._open, self._oldest), row or (nan,) * 3, strict=True):
-            gauge.set(value)
-
-
-CHECKPOINT = """
-    SELECT coalesce(c.size, 0), extract(epoch FROM clock_timestamp() - c.created_at), h.position - coalesce(c.size, 0)
-    FROM head h LEFT JOIN (SELECT size, created_at FROM checkpoints ORDER BY size DESC LIMIT 1) c ON true
-"""
-
-
-class Checkpoints:
-    """What is signed, looked up when somebody asks for the metrics."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        name = "advice_ledger_checkpoint"
-        self._size = Gauge(f"{name}_size", "Events that the newest checkpoint covers", registry=registry)
-        self._age = Gauge(f"{name}_age_seconds", "Age of the newest checkpoint", registry=registry)
-        self._waiting = Gauge(f"{name}_events_not_covered", "Events that no checkpoint covers", registry=registry)
-        self._refused = Gauge(
-            "advice_ledger_sealing_refused", "1 once this process refused to sign; /readyz says why", registry=registry
-        )
-
-    async def look(self, ledger: Ledger, sealer: SealerThread | None) -> None:
-        """As Orphans.look()."""
-        try:
-            row = await ledger.readers.fetch_one(CHECKPOINT, [])
-        except Unavailable:
-            row = None
-        for gauge, value in zip((self._size, self._age, self._waiting), row or (nan,) * 3, strict=True):
-            gauge.set(nan if value is None else value)
-        self._refused.set(sealer is not None and sealer.status.state == "refused")
-
-
-class Verification:
-    """How far the chain is checked in the background, looked up when somebody asks for the metrics."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        name = "advice_ledger_verification"
-        self._position = Gauge(f"{name}_position", "All events up to here were checked", registry=registry)
-        self._age = Gauge(f"{name}_age_seconds", "Since when nothing newer was checked", registry=registry)
-        self._passed = Gauge(f"{name}_passed_age_seconds", "Since the whole chain was last through", registry=registry)
-        self._failed = Gauge(f"{name}_failed", "1 while something does not hold; /readyz says what", registry=registry)
-
-    def look(self, watch: Watch | None) -> None:
-        """Not a number where this process does not check."""
-        found = Watched("none") if watch is None else watch.status
-        self._position.set(found.position if watch is not None else nan)
-        self._age.set(nan if found.age_s is None else found.age_s)
-        self._passed.set(nan if found.passed_age_s is None else found.passed_age_s)
-        self._failed.set(found.finding is not None)
-
-
 class Alive(BaseModel):
     """The process answers."""
 
@@ -129,13 +51,15 @@ class ProjectionState(BaseModel):
 class CheckpointState(BaseModel):
     """What is signed: the newest checkpoint's size and age, and what this process has to do with it.
 
-    `error` says why nothing is signed, or not by this process.
+    `error` says why nothing is signed, or not by this process; `witnessed` and `timestamps` how others vouch for it.
     """
 
     size: int
     age_s: float | None
     signer: Literal["none", "starting", "leads", "follows", "troubled", "refused", "stopped"]
     error: str | None
+    witnessed: vouched.WitnessedState | None
+    timestamps: list[vouched.TimestampState]
 
 
 class VerificationState(BaseModel):
@@ -179,9 +103,15 @@ async def healthz() -> Response:
 async def readyz(request: Request) -> Response:
     """Whether the database answers and every read model follows."""
     ledger: Ledger = request.app.state.ledger
+    sealer: SealerThread | None = request.app.state.sealer
+
+    async def work(conn: AsyncConnection) -> tuple[list[tuple[Any, ...]], vouched.Vouched]:
+        rows = await (await conn.execute(STATE, prepare=True)).fetchall()
+        return rows, await vouched.look(conn, request.app.state.asked, sealer)
+
     try:
-        rows = await ledger.readers.run(_rows, within_s=ledger.patience_s)
-        state = _readiness(rows, request.app.state.sealer, request.app.state.watch)
+        rows, others = await ledger.readers.run(work, within_s=ledger.patience_s)
+        state = _readiness(rows, _signed(rows, sealer, others), _checked(request.app.state.watch))
     except Unavailable as error:
         state = Readiness(
             status="not ready",
@@ -206,17 +136,22 @@ async def metrics(request: Request) -> Response:
     ledger: Ledger = request.app.state.ledger
     await request.app.state.orphans.look(ledger)
     await request.app.state.checkpoints.look(ledger, request.app.state.sealer)
+    await request.app.state.vouchers.look(ledger, request.app.state.sealer)
     request.app.state.verification.look(request.app.state.watch)
     return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _rows(conn: AsyncConnection) -> list[tuple[Any, ...]]:
-    return await (await conn.execute(STATE, prepare=True)).fetchall()
-
-
-def _signed(size: int | None, age_s: float | None, sealer: SealerThread | None) -> CheckpointState:
+def _signed(rows: list[tuple[Any, ...]], sealer: SealerThread | None, others: vouched.Vouched) -> CheckpointState:
     status = Status("none", NOT_SIGNING) if sealer is None else sealer.status
-    return CheckpointState(size=size or 0, age_s=age_s, signer=status.state, error=status.error)
+    size, age_s = rows[0][3:5] if rows else (None, None)
+    return CheckpointState(
+        size=size or 0,
+        age_s=age_s,
+        signer=status.state,
+        error=status.error,
+        witnessed=others.witnessed,
+        timestamps=others.timestamps,
+    )
 
 
 def _checked(watch: Watch | None) -> VerificationState:
@@ -233,11 +168,10 @@ def _checked(watch: Watch | None) -> VerificationState:
     )
 
 
-def _readiness(rows: list[tuple[Any, ...]], sealer: SealerThread | None, watch: Watch | None) -> Readiness:
+def _readiness(rows: list[tuple[Any, ...]], checkpoint: CheckpointState, verification: VerificationState) -> Readiness:
     if not rows:
         raise Unavailable("this database has no ledger yet: run advice-ledger migrate")
-    origin, head, head_hash, size, age_s = rows[0][:5]
-    checkpoint = _signed(size, age_s, sealer)
+    origin, head, head_hash = rows[0][:3]
     projections = [
         ProjectionState(name=name, position=position, lag=head - position, error=error)
         for *_, name, position, error in rows
@@ -253,7 +187,6 @@ def _readiness(rows: list[tuple[Any, ...]], sealer: SealerThread | None, watch: 
     ]
     if checkpoint.signer == "refused":
         reasons.append(f"nothing is signed any more: {checkpoint.error}")
-    verification = _checked(watch)
     if verification.finding is not None:
         where = f"at position {verification.first_bad_position}: " if verification.first_bad_position else ""
         reasons.append(f"the chain does not hold, {where}{verification.finding}: run advice-ledger verify")

@@ -41,6 +41,8 @@ class Errand(ABC):
         self.size = 0
         # Why the last round failed; None if it did not.
         self.trouble: str | None = None
+        # Set after the first round that failed, or left nothing to do at once.
+        self.settled = threading.Event()
         self._pace = pace
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -94,6 +96,8 @@ class Errand(ABC):
                 if failures:
                     log.info("%s: answers again", self.name)
                 failures, self.trouble = 0, None
+                if wait != 0:
+                    self.settled.set()
                 self._wake.wait(wait)
 
     def _failed(self, reason: str, failures: int) -> None:
@@ -102,4 +106,5 @@ class Errand(ABC):
         if reason != self.trouble:
             log.warning("%s: %s", self.name, reason)
         self.trouble = reason
+        self.settled.set()
         self._stop.wait(self._pace.after(failures))

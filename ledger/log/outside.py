@@ -1,6 +1,6 @@
 """Everybody outside whom a log asks about its checkpoints: witnesses and timestamp authorities.
 
-Run by the process that seals. None of its methods waits for anybody but running(), at its end and for a moment.
+Run by the process that seals. None of its methods waits for anybody but once(), and running() at its end, for a moment.
 """
 
 from __future__ import annotations
@@ -8,12 +8,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import NamedTuple
 
 from ledger.log.errand import Errand, Pace
 from ledger.log.timestamps import Authority, Stamper
 from ledger.log.witness_policy import Policy
 from ledger.log.witnesses import Asker, Chosen
+
+# For what a round does beside waiting for the answer.
+SPARE_S = 1.0
+LATE = "no answer in time"
 
 
 class Progress(NamedTuple):
@@ -54,6 +59,18 @@ class Outside:
                 errand.end()
             for errand in self._errands:
                 errand.join()
+
+    def once(self) -> list[Progress]:
+        """Asks everybody once, at the same time, about the newest checkpoint; waits no longer than an answer may take.
+
+        For a program that seals and ends. Who has not answered by then has its trouble said.
+        """
+        until_s = monotonic() + self._asked.pace.timeout_s + SPARE_S
+        with self.running():
+            late = [one for one in self._errands if not one.settled.wait(max(until_s - monotonic(), 0))]
+            found = self.progress()
+        names = {one.name for one in late}
+        return [one._replace(trouble=one.trouble or LATE) if one.name in names else one for one in found]
 
     def sealed(self) -> None:
         """There is a new checkpoint in the database."""

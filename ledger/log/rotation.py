@@ -1,11 +1,6 @@
 """Another key for the log: recorded as an event that both keys signed, so who trusts the old one may trust the new.
 
-The statement and both signatures make a signed note (docs/format-log.md section 4), whose text is
-
-    advice-ledger/log-key-rotation/v1
-    origin <the ledger's name>
-    old <verifier key>
-    new <verifier key>
+What both keys sign, and how it is checked: ledger/proof/rotation.py.
 
 Order of the steps; after a crash between any two, `advice-ledger keys rotate` goes on where it ended:
 
@@ -24,39 +19,30 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
 import psycopg
-from pydantic import ValidationError
 
 from ledger.log import keys
 from ledger.log.errors import KeyUnusable, StateDamaged, StateTaken
 from ledger.log.sealer import Sealer, resigned
 from ledger.log.state import StateFile
-from ledger.proof.merkle import LogError
-from ledger.proof.note import Note, Signature, SigningKey, VerifierKey, open_note, strict_base64
+from ledger.proof.note import Signature, SigningKey, VerifierKey, parse
+from ledger.proof.rotation import sign_rotation
+from ledger.rotations import STREAM, recorded, rotation_of
 from schema.events import LogKeyRotated
-
-STREAM = "policy-log-key"
-HEADER = "advice-ledger/log-key-rotation/v1"
-ROTATIONS = "SELECT body FROM events WHERE stream = %s ORDER BY version"
 
 Connection = psycopg.Connection[Any]
 
 
-def statement(old: VerifierKey, new: VerifierKey) -> str:
-    """What both keys sign."""
-    return f"{HEADER}\norigin {old.name}\nold {old.text}\nnew {new.text}\n"
-
-
 def rotated(old: SigningKey, new: SigningKey) -> LogKeyRotated:
-    """The event, with both signatures, checked. Raises LogError, or ValueError for two keys that are one."""
-    text = statement(old.verifier, new.verifier)
+    """The event, with both signatures, checked. Raises LogError where these are not two keys of one log."""
+    note = parse(sign_rotation(old, new).note)
+    signed = {(one.name, one.key_id): one for one in note.signatures}
     event = LogKeyRotated(
         old=old.verifier.text,
         new=new.verifier.text,
-        statement=text,
-        old_signature=_written(old.sign(text)),
-        new_signature=_written(new.sign(text)),
+        statement=note.text,
+        old_signature=_written(signed[old.verifier.name, old.verifier.key_id]),
+        new_signature=_written(signed[new.verifier.name, new.verifier.key_id]),
     )
     check(event)
     return event
@@ -64,27 +50,13 @@ def rotated(old: SigningKey, new: SigningKey) -> LogKeyRotated:
 
 def check(event: LogKeyRotated) -> tuple[VerifierKey, VerifierKey]:
     """The old key and the new one, once it is shown that both signed this. Raises LogError or ValueError."""
-    old, new = VerifierKey.parse(event.old), VerifierKey.parse(event.new)
-    if old == new or old.name != new.name:
-        raise ValueError("a rotation leads from one key of a log to another of the same log")
-    if event.statement != statement(old, new):
-        raise ValueError("the statement is not about these keys")
-    signed = [(old, event.old_signature), (new, event.new_signature)]
-    note = Note(event.statement, tuple(_read(key, written) for key, written in signed))
-    if len(open_note(note.encode(), [old, new]).verified) != len(signed):
-        raise ValueError("the statement is not signed by both keys")
-    return old, new
+    found = rotation_of(event.model_dump(), VerifierKey.parse(event.old).name)
+    return found.old, found.new
 
 
 def rotations(conn: Connection, origin: str) -> list[tuple[VerifierKey, VerifierKey]]:
     """Old and new key of each rotation that this ledger has on record; what does not hold is none."""
-    found = []
-    for (body,) in conn.execute(ROTATIONS, [STREAM]).fetchall():
-        with contextlib.suppress(LogError, ValidationError, ValueError, KeyError, TypeError):
-            old, new = check(LogKeyRotated.model_validate(orjson.loads(body)["data"]))
-            if old.name == origin:
-                found.append((old, new))
-    return found
+    return [(one.rotation.old, one.rotation.new) for one in recorded(conn, origin)]
 
 
 @contextlib.contextmanager
@@ -168,8 +140,3 @@ def replace(path: Path, old: VerifierKey) -> None:
 def _written(signature: Signature) -> str:
     """The last word of the signature line."""
     return signature.line.rstrip("\n").rpartition(" ")[2]
-
-
-def _read(key: VerifierKey, written: str) -> Signature:
-    raw = strict_base64(written)
-    return Signature(key.name, int.from_bytes(raw[:4], "big"), raw[4:])

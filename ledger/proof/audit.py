@@ -17,10 +17,12 @@ from ledger.proof.bundle_fields import FieldLog
 from ledger.proof.bundle_findings import CONTENTS, Problem, Problems, Wrong
 from ledger.proof.bundle_page import page
 from ledger.proof.bundle_tiles import TileReader
+from ledger.proof.bundle_trust import KeyChange, Stamp, check_stamps, follow, tell_changes, tell_stamps
 from ledger.proof.bundle_zip import BundleError, BundleFlaw, Member, members
 from ledger.proof.extends import Older, Tiles, check_live, check_older
 from ledger.proof.live_log import LiveLog, LogUnreachable
 from ledger.proof.note import MAX_NOTE_BYTES, NoteError, VerifierKey
+from ledger.proof.rotation import key_name
 from ledger.proof.trust import Signed, Trust, Unusable, judge, read_keys
 
 # What findings explain that a file is not the one of the manifest.
@@ -29,7 +31,9 @@ _EXPLAINED_BY: dict[str, frozenset[Wrong]] = {
     bundle.CHECKPOINT: frozenset((Wrong.BAD_SIGNATURE, Wrong.UNTRUSTED_KEY, Wrong.OTHER_LEDGER, Wrong.PROOF_MISMATCH)),
     bundle.EDGE: frozenset((Wrong.PROOF_MISMATCH,)),
     bundle.CONSISTENCY: frozenset((Wrong.FORKED,)),
+    bundle.ROTATIONS: frozenset((Wrong.BAD_ROTATION,)),
     bundle.PAGE: frozenset((Wrong.SUMMARY_MISMATCH,)),
+    **dict.fromkeys(bundle.STAMPS, frozenset((Wrong.BAD_TIMESTAMP,))),
     **{bundle.tiles_name(level): frozenset((Wrong.PROOF_MISMATCH,)) for level in range(bundle.LEVELS)},
 }
 
@@ -41,6 +45,8 @@ class Audit:
     problems: Problems = field(default_factory=Problems)
     done: dict[int, list[str]] = field(default_factory=dict)
     signed: Signed | None = None
+    rotations: list[KeyChange] = field(default_factory=list)
+    stamps: list[Stamp] = field(default_factory=list)
     manifest: Manifest | None = None
     seen: Seen = field(default_factory=Seen)
     fields: FieldLog = field(default_factory=FieldLog)
@@ -60,7 +66,7 @@ class Audit:
 
     @property
     def trusted(self) -> bool:
-        """Whether a key that the auditor gave signed it."""
+        """Whether a key that the auditor gave signed it, or one that rotations lead to from such a key."""
         return self.signed is not None and self.signed.trusted and self.signed.signer is not None
 
 
@@ -68,7 +74,7 @@ def audit_log(live: LiveLog, trusted: Trust, since: bytes | None) -> Audit:
     """Steps 2 to 4 for a log that is served. Raises LogUnreachable and Unusable."""
     audit = Audit()
     audit.signed = judge(live.checkpoint(), trusted, (), audit.problems)
-    _tell_signed(audit, trusted)
+    _tell_signed(audit, trusted, trusted)
     if audit.signed is not None and since is not None:
         log = Tiles(live, audit.signed.checkpoint)
         audit.done[4] = check_older(Older(since, trusted), audit.signed, None, log, audit.problems)
@@ -98,9 +104,12 @@ def _steps(audit: Audit, file: BinaryIO, trusted: Trust, since: bytes | None, li
     _expect_files(files, manifest, problems)
     claimed = _claimed(files[bundle.KEYS])
     note = files[bundle.CHECKPOINT].read(MAX_NOTE_BYTES)
-    # 2 and 3. Who signed the checkpoint, and who cosigned it.
+    # 2 and 3. Who signed the checkpoint, and who cosigned it. `given` are the auditor's own keys.
+    given = trusted
+    trusted, audit.rotations = follow(files, manifest.origin, given, problems)
     signed = audit.signed = judge(note, trusted, claimed, problems)
-    _tell_signed(audit, trusted)
+    audit.stamps = check_stamps(files, manifest, note, problems)
+    _tell_signed(audit, trusted, given)
     if signed is None:
         return
     if manifest.origin != signed.checkpoint.origin:
@@ -138,14 +147,16 @@ def _claimed(member: Member) -> list[VerifierKey]:
         raise BundleError(BundleFlaw.KEYS, str(error)[:200]) from None
 
 
-def _tell_signed(audit: Audit, trusted: Trust) -> None:
+def _tell_signed(audit: Audit, trusted: Trust, given: Trust) -> None:
     signed = audit.signed
     if signed is None:
         return
     what = f"{signed.checkpoint.origin}, size {signed.checkpoint.size}, root {signed.checkpoint.root.hex()}"
-    audit.done[2] = [what]
+    audit.done[2] = [what, *tell_changes(audit.rotations, given.log)]
     if signed.signer and signed.trusted:
-        audit.done[2].append(f"signed by {signed.signer}, a key that you gave")
+        mine = signed.signer in {key_name(key) for key in given.log}
+        whose = "a key that you gave" if mine else "which the rotations lead to from a key that you gave"
+        audit.done[2].append(f"signed by {signed.signer}, {whose}")
     elif signed.signer:
         audit.done[2].append(f"signed by {signed.signer}, a key that only the bundle vouches for")
     elif not trusted.log:
@@ -153,6 +164,7 @@ def _tell_signed(audit: Audit, trusted: Trust) -> None:
     audit.done[3] = [f"{len(signed.witnesses)} of the {len(trusted.witnesses)} witnesses that you gave cosigned it"]
     if signed.unknown:
         audit.done[3].append(f"signatures that nobody here can judge: {', '.join(signed.unknown)[:500]}")
+    audit.done[3] += tell_stamps(audit.stamps)
 
 
 def _extend(

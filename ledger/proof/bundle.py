@@ -25,13 +25,16 @@ KEYS = "keys.txt"
 EVENTS = "events.ndjson"
 EDGE = "edge"
 CONSISTENCY = "consistency"
+ROTATIONS = "rotations"
 PAGE = "index.html"
 ALWAYS = frozenset((MANIFEST, CHECKPOINT, KEYS, EVENTS, EDGE, PAGE))
 LEVELS = 8
+MOST_STAMPS = 8
 
 MAX_MANIFEST_BYTES = 1024 * 1024
 MAX_KEYS_BYTES = 64 * 1024
 MAX_CONSISTENCY_BYTES = 8 * 1024
+MAX_STAMP_BYTES = 256 * 1024
 MAX_PAGE_BYTES = 16 * 1024 * 1024
 MAX_LINE_BYTES = 64 * 1024 * 1024
 
@@ -50,7 +53,28 @@ def tiles_name(level: int) -> str:
     return f"tiles/{level}"
 
 
-ALLOWED = ALWAYS | {CONSISTENCY} | {tiles_name(level) for level in range(LEVELS)}
+def stamp_name(number: int) -> str:
+    """The member with a timestamp, counted from 1."""
+    return f"timestamps/{number}.der"
+
+
+def as_signed(note: bytes) -> bytes:
+    """The checkpoint as the log signed it, which timestamps are over: without the lines after the first signature."""
+    text, separator, lines = note.rpartition(b"\n\n")
+    return text + separator + lines.partition(b"\n")[0] + b"\n"
+
+
+def stamp_command(name: str, digest: str) -> str:
+    """What checks a timestamp, given the hex digest of what it is over."""
+    taken = name.rpartition("/")[2]
+    return (
+        f"unzip -p case.zip {name} > {taken} &&"
+        f" openssl ts -verify -token_in -in {taken} -digest {digest} -CAfile authority.pem"
+    )
+
+
+STAMPS = frozenset(stamp_name(number) for number in range(1, MOST_STAMPS + 1))
+ALLOWED = ALWAYS | {CONSISTENCY, ROTATIONS} | {tiles_name(level) for level in range(LEVELS)} | STAMPS
 
 
 @dataclass(frozen=True)
@@ -89,13 +113,17 @@ class Manifest:
     excluded_from: int = 0
     fields: dict[str, Counts] = field(default_factory=dict)
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
+    # The authority of each timestamp, in the order of their members.
+    timestamps: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """The member manifest.json."""
         files: Any = {name: {"size": size, "sha256": digest} for name, (size, digest) in self.files.items()}
         fields: Any = self.fields
+        stamps: Any = [{"file": stamp_name(at), "authority": by} for at, by in enumerate(self.timestamps, 1)]
         return canonical(
             {
+                **({"timestamps": stamps} if stamps else {}),
                 "format": FORMAT,
                 "origin": self.origin,
                 "created_at_us": self.created_at_us,
@@ -137,6 +165,7 @@ def decode_manifest(data: bytes) -> Manifest:
             excluded_from=_number(excluded["first_position"]),
             fields={_text(name): _counts(counts) for name, counts in found["fields"].items()},
             files={_text(name): (_number(one["size"]), _text(one["sha256"])) for name, one in found["files"].items()},
+            timestamps=tuple(_text(one["authority"]) for one in found.get("timestamps", ())),
         )
         if manifest.encode() != data:
             raise BundleError(BundleFlaw.MANIFEST, "members that no manifest has")

@@ -31,7 +31,9 @@ class Wrong(StrEnum):
     BAD_SIGNATURE = "bad-signature"
     UNTRUSTED_KEY = "untrusted-key"
     OTHER_LEDGER = "other-ledger"
+    BAD_ROTATION = "bad-rotation"
     TOO_FEW_WITNESSES = "too-few-witnesses"
+    BAD_TIMESTAMP = "bad-timestamp"
     ROLLED_BACK = "rolled-back"
     FORKED = "forked"
     PROOF_MISMATCH = "proof-mismatch"
@@ -55,7 +57,9 @@ STEP_OF = {
     Wrong.BAD_SIGNATURE: 2,
     Wrong.UNTRUSTED_KEY: 2,
     Wrong.OTHER_LEDGER: 2,
+    Wrong.BAD_ROTATION: 2,
     Wrong.TOO_FEW_WITNESSES: 3,
+    Wrong.BAD_TIMESTAMP: 3,
     Wrong.ROLLED_BACK: 4,
     Wrong.FORKED: 4,
     Wrong.PROOF_MISMATCH: 5,

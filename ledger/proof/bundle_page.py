@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from html import escape
 from typing import Any
 
 import orjson
 
-from ledger.proof.bundle import STATES, Manifest
+from ledger.proof.bundle import STATES, Manifest, as_signed, stamp_command, stamp_name
 from ledger.proof.parse import quick
 
 MOST_EVENTS = 500
@@ -53,7 +54,8 @@ def page(manifest: Manifest, note: str, rows: Sequence[str]) -> bytes:
         parts.append(f"<p>The first {len(rows)} of {manifest.count}; all are in <code>events.ndjson</code>.</p>\n")
     parts.append("<table>\n<tr><th>position</th><th>recorded (UTC)</th><th>event</th><th>what</th></tr>\n")
     parts.extend(rows)
-    parts.append(f"</table>\n<h2>Checkpoint</h2>\n<pre>{_text(note)}</pre>\n</body>\n</html>\n")
+    parts.append(f"</table>\n<h2>Checkpoint</h2>\n<pre>{_text(note)}</pre>\n")
+    parts.append(f"{_stamps(manifest, note)}</body>\n</html>\n")
     return "".join(parts).encode("utf-8", "replace")
 
 
@@ -115,6 +117,21 @@ def _fields(fields: Mapping[str, Mapping[str, int]]) -> str:
         for name in sorted(fields)[:MOST_NAMES]
     )
     return f"<h2>Sealed fields</h2>\n<table>\n<tr><th>field</th>{head}</tr>\n{rows}</table>\n"
+
+
+def _stamps(manifest: Manifest, note: str) -> str:
+    if not manifest.timestamps:
+        return ""
+    digest = sha256(as_signed(note.encode("utf-8", "replace"))).hexdigest()
+    rows = "".join(
+        f"<tr><td>{_text(authority)}</td><td><pre>{_text(stamp_command(stamp_name(number), digest))}</pre></td></tr>\n"
+        for number, authority in enumerate(manifest.timestamps, 1)
+    )
+    return (
+        "<h2>Timestamps</h2>\n<p>RFC 3161 tokens over the checkpoint as the log signed it. <code>advice-ledger-verify"
+        "</code> does not verify them; this does, with the authority's certificates in <code>authority.pem</code>:</p>\n"
+        f"<table>\n<tr><th>authority</th><th>check</th></tr>\n{rows}</table>\n"
+    )
 
 
 def _json(value: Any) -> str:

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from ledger.proof.merkle import LogError
 
-MAX_MEMBERS = 16
+MAX_MEMBERS = 24
 MAX_DIRECTORY_BYTES = 64 * 1024
 MAX_RATIO = 200
 RATIO_FREE_BYTES = 16 * 1024 * 1024

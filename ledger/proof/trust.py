@@ -7,7 +7,7 @@ with a checkpoint is a finding.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from ledger.proof.cosignature import Cosignature, WitnessKey, cosignatures
 from ledger.proof.merkle import LogError
 from ledger.proof.note import MAX_NOTE_BYTES, Note, NoteError, NoteFlaw, VerifierKey
 from ledger.proof.note import parse as parse_note
+from ledger.proof.rotation import Rotation
 
 MAX_POLICY_BYTES = 1024 * 1024
 POLICY_MEMBERS = frozenset(("log", "witnesses", "witnesses_needed"))
@@ -38,6 +39,10 @@ class Trust:
     log: tuple[VerifierKey, ...] = ()
     witnesses: tuple[WitnessKey, ...] = ()
     needed: int = 0
+
+    def follow(self, led_to: Sequence[Rotation]) -> Trust:
+        """With the keys that rotations led to, once it is known that they start at keys that are trusted."""
+        return replace(self, log=tuple(dict.fromkeys((*self.log, *(one.new for one in led_to)))))
 
 
 @dataclass(frozen=True)

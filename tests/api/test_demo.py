@@ -101,6 +101,7 @@ def test_keep_and_json_exclude_each_other() -> None:
     assert cli("demo", "--keep", "--json").failed_with("--keep and --json")
 
 
+@pytest.mark.slow
 def test_an_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
     """Ctrl-C in the midst: exit code 2, and neither a process nor a folder stays behind."""
     temporary = Path(tempfile.mkdtemp(prefix="advice-ledger-test-"))

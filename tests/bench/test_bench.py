@@ -16,6 +16,7 @@ from tests.bench.workload import BATCH, CHUNK, chunks, history, plan
 TINY = Options(events=200, seconds=0.2, rounds=2)
 
 
+@pytest.mark.slow
 def test_every_row_is_measured(server_url: str, tmp_path: Path) -> None:
     """Each row runs through and gives its figures, each with a target or beside a peer, as table and JSON."""
     bench = Bench(server_url, TINY, Console(stderr=True))

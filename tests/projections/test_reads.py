@@ -119,7 +119,9 @@ def folded(conn: Connection, read_model: Projection, filters: dict[str, Any], up
     return [{name: value for name, value in row.items() if name != "stream"} for row in kept]
 
 
-@pytest.mark.parametrize("window", [1, 3, 500])
+@pytest.mark.parametrize(
+    "window", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(500, marks=pytest.mark.slow)]
+)
 def test_as_of_is_the_fold_of_the_prefix(database_url: str, monkeypatch: pytest.MonkeyPatch, window: int) -> None:
     """For each read model, filter, limit and position, and whatever the windows that streams are folded in."""
     monkeypatch.setattr(reads, "WINDOW_ROWS", window)

@@ -32,6 +32,9 @@ def nested(depth: int, leaf: Any = 0) -> Any:
     return leaf
 
 
+BOTTOMLESS = nested(100_000)
+
+
 @given(VALUES)
 @example(-0.0)
 @example(5e-324)
@@ -167,7 +170,7 @@ def test_integers_beyond_the_limit_are_refused_in_every_notation(size: float, si
 @given(st.integers(MAX_DEPTH + 1, 3 * MAX_DEPTH))
 def test_depth_is_refused_before_it_costs(depth: int) -> None:
     """Any depth beyond the limit is refused, and so is one that would exhaust Python's stack."""
-    for value in (nested(depth), nested(100_000)):
+    for value in (nested(depth), BOTTOMLESS):
         with pytest.raises(NotCanonical, match="nested deeper"):
             canonical(value)
 

@@ -121,8 +121,8 @@ class Vouchers:
             found = vouched.Vouched()
         leads = sealer is not None and sealer.status.state == "leads"
         witnessed = found.witnessed
-        self._size.set(_number(witnessed and witnessed.size))
-        self._age.set(_number(witnessed and witnessed.age_s))
+        self._size.set(_number(None if witnessed is None else witnessed.size))
+        self._age.set(_number(None if witnessed is None else witnessed.age_s))
         for witness in witnessed.witnesses if witnessed else ():
             self._cosigned.labels(witness.name).set(_number(witness.size))
             self._silent.labels(witness.name).set(witness.trouble is not None if leads else nan)

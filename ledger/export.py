@@ -5,7 +5,6 @@ What is written is what stands there, right or wrong: judging it is for the audi
 
 from __future__ import annotations
 
-import base64
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,17 +16,14 @@ import orjson
 from psycopg import sql
 
 from ledger.copy_out import Connection, copy_rows, event
+from ledger.export_log import CannotExport, add_beside, checkpoint_of, consistency, edge
 from ledger.proof import bundle
 from ledger.proof.bundle import BundleWriter, Manifest, MemberWriter, Selection, count_field
 from ledger.proof.bundle_page import MOST_EVENTS, page, row
-from ledger.proof.bundle_tiles import INDEX, edge_widths
+from ledger.proof.bundle_tiles import INDEX
 from ledger.proof.canonical import NotCanonical, canonical
-from ledger.proof.checkpoint import Checkpoint, parse_checkpoint
-from ledger.proof.extends import encode_consistency
-from ledger.proof.merkle import HASH_BYTES, LogError, consistency_proof, leaf_hashes
-from ledger.proof.note import parse as parse_note
 from ledger.proof.parse import quick
-from ledger.proof.tiles import HEIGHT, WIDTH, Tile, reader
+from ledger.proof.tiles import HEIGHT
 
 HERE = Path(__file__).parent
 EVENTS, TILES, EXTENT = (
@@ -39,21 +35,11 @@ SESSION = "SELECT set_config('jit', 'off', true), set_config('statement_timeout'
 OF_CLIENT = "e.stream IN (SELECT c.stream FROM stream_clients c WHERE c.client_id = {})"
 OF_STREAM = "e.stream = {}"
 BETWEEN = "e.position BETWEEN {} AND {}"
-LEAVES = "SELECT hash FROM events WHERE position > %s AND position <= %s ORDER BY position"
-TILE = """
-    SELECT hashes FROM tiles WHERE level = %(level)s AND number = %(number)s
-    UNION ALL
-    SELECT hashes FROM partial_tiles WHERE level = %(level)s AND number = %(number)s
-"""
 
 # Events between two calls of on_progress.
 STRIDE = 5_000
 
 _tile_row = struct.Struct(">h i q i")
-
-
-class CannotExport(Exception):
-    """There is nothing to export, or nothing that a checkpoint covers; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +87,15 @@ def export(
     with conn.transaction():
         conn.execute(SNAPSHOT)
         conn.execute(SESSION)
-        which = _which(selection)
-        size, note, manifest = _extent(conn, selection, which)
+        which, old = _which(selection), None if since is None else checkpoint_of(since, "older")
+        size, note, manifest = _extent(conn, selection, which, 0 if old is None else old.size)
         writer = BundleWriter(file)
         writer.add(bundle.CHECKPOINT, note.encode())
         writer.add(bundle.KEYS, "".join(f"{key}\n" for key in keys).encode())
-        if since is not None:
-            writer.add(bundle.CONSISTENCY, _consistency(conn, since, size, manifest.origin))
-        writer.add(bundle.EDGE, b"".join(_fetch(conn, _edge(size))))
+        add_beside(conn, manifest, writer)
+        if old is not None:
+            writer.add(bundle.CONSISTENCY, consistency(conn, old, size, manifest.origin))
+        writer.add(bundle.EDGE, edge(conn, size))
         found = _Export(disclosure)
         with writer.stream(bundle.EVENTS) as member:
             _write_events(conn, which, size, member, found, _teller(on_progress, manifest.count))
@@ -131,15 +118,15 @@ def _which(selection: Selection) -> sql.Composed:
     return sql.SQL(BETWEEN).format(sql.Literal(selection.first_position), sql.Literal(selection.last_position))
 
 
-def _extent(conn: Connection, selection: Selection, which: sql.Composed) -> tuple[int, str, Manifest]:
-    """Size and note of the checkpoint to use, and what it covers of the selection."""
+def _extent(conn: Connection, selection: Selection, which: sql.Composed, least: int) -> tuple[int, str, Manifest]:
+    """Size, at least so large if there is one, and note of the checkpoint to use, and what it covers."""
     *_, beyond, first_beyond = _counts(conn, which, 0)
     if not beyond:
         raise CannotExport(f"no event was recorded of {selection.asked}")
     (last,) = conn.execute(
         sql.SQL("SELECT max(e.position) FROM events e WHERE {which}").format(which=which)
     ).fetchone() or (0,)
-    found = conn.execute(CHECKPOINT, {"last": last}).fetchone()
+    found = conn.execute(CHECKPOINT, {"last": max(last, least)}).fetchone()
     if found is None:
         raise CannotExport(
             "no checkpoint covers these events yet: sign one with advice-ledger seal, or let serve run with a key"
@@ -151,7 +138,7 @@ def _extent(conn: Connection, selection: Selection, which: sql.Composed) -> tupl
             f"the newest checkpoint covers positions 1 to {size}, and these events begin at {first_beyond}: sign one"
             " that covers them with advice-ledger seal, or wait for serve to do it"
         )
-    checkpoint = _checkpoint(note)
+    checkpoint = checkpoint_of(note.encode(), "stored")
     now_us = time.time_ns() // 1000
     manifest = Manifest(checkpoint.origin, now_us, size, selection, count, first, covered, excluded, excluded_from)
     return size, note, manifest
@@ -161,53 +148,6 @@ def _counts(conn: Connection, which: sql.Composed, size: int) -> tuple[int, int,
     found = conn.execute(EXTENT.format(which=which, size=sql.Literal(size))).fetchone() or (0,) * 5
     count, first, last, beyond, first_beyond = map(int, found)
     return count, first, last, beyond, first_beyond
-
-
-def _checkpoint(note: str) -> Checkpoint:
-    try:
-        return parse_checkpoint(parse_note(note.encode()).text)
-    except LogError as error:
-        raise CannotExport(f"the stored checkpoint is none: {error}") from error
-
-
-def _consistency(conn: Connection, since: bytes, size: int, origin: str) -> bytes:
-    """The member that leads from the checkpoint in `since` to size."""
-    try:
-        old = parse_checkpoint(parse_note(since).text)
-    except LogError as error:
-        raise CannotExport(f"the older checkpoint is none: {error}") from error
-    if old.origin != origin:
-        raise CannotExport(f"the older checkpoint is of {old.origin!a}, and this ledger is {origin!a}")
-    if not 0 < old.size <= size:
-        raise CannotExport(f"the older checkpoint has size {old.size}, and the one to export with {size}")
-    proof = consistency_proof(old.size, size, reader(size, lambda tiles: _fetch(conn, tiles)))
-    return encode_consistency(old.size, [base64.b64encode(one).decode() for one in proof])
-
-
-def _edge(size: int) -> list[Tile]:
-    return [
-        Tile(level, size >> (HEIGHT * (level + 1)), width) for level, width in enumerate(edge_widths(size)) if width
-    ]
-
-
-def _fetch(conn: Connection, tiles: Sequence[Tile]) -> list[bytes]:
-    """Contents of tiles. Raises CannotExport where the log lacks one."""
-    return [_tile(conn, tile) for tile in tiles]
-
-
-def _tile(conn: Connection, tile: Tile) -> bytes:
-    if tile.level == 0 and tile.width < WIDTH:
-        first = tile.index * WIDTH
-        rows = conn.execute(LEAVES, [first, first + tile.width]).fetchall()
-        content = b"".join(leaf_hashes(bytes(found) for (found,) in rows))
-    else:
-        one = conn.execute(TILE, {"level": tile.level, "number": tile.index}).fetchone()
-        content = b"" if one is None else bytes(one[0])[: tile.width * HASH_BYTES]
-    if len(content) != tile.width * HASH_BYTES:
-        raise CannotExport(
-            f"the log lacks {tile.path}, so that nothing can be proven with it: run advice-ledger verify"
-        )
-    return content
 
 
 def _teller(on_progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:

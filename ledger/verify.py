@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +11,11 @@ import orjson
 from ledger.copy_out import Connection, columns, copy_rows, event, number, stream_end, text
 from ledger.proof.findings import ChainReport, Head, Row
 from ledger.proof.held import Held, Note, Roots
+from ledger.proof.note import VerifierKey
+from ledger.proof.rotation import Handovers
 from ledger.proof.streams import OddVersion
 from ledger.proof.verify import ChainVerifier
+from ledger.rotations import recorded
 
 HERE = Path(__file__).parent
 EVENTS, STREAMS, ODD_VERSIONS, STRAYS, HEAD, SESSION = (
@@ -60,6 +63,8 @@ def verify_chain(
                 on_progress(done, max(done, total))
 
         if held is not None:
+            if head is not None:
+                held.follow(handovers(conn, head.origin, held.trusted.log))
             _add_published(conn, held)
         roots = Roots(()) if held is None else held.roots()
         verifier = ChainVerifier(head)
@@ -82,6 +87,11 @@ def finish(conn: Connection, verifier: ChainVerifier) -> None:
     if not contiguous:
         conn.execute(SESSION, BY_TABLE)
         verifier.report_versions(_odd_versions(conn))
+
+
+def handovers(conn: Connection, origin: str, given: Sequence[VerifierKey]) -> Handovers:
+    """Which keys the rotations on record connect with those that were given. Raises psycopg.Error."""
+    return Handovers(given, [(one.position, one.rotation) for one in recorded(conn, origin)] if given else [])
 
 
 def read_head(conn: Connection) -> Head | None:

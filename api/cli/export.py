@@ -12,8 +12,9 @@ import typer
 from api.cli.common import AsJson, CannotRun, DatabaseUrl, DataDir, OnProgress, note, opened, progress, say, say_json
 from api.cli.keys import SIGNING_KEY, KeyFile, place
 from api.database import Connection, connect
-from ledger.export import CannotExport, Disclosure
+from ledger.export import Disclosure
 from ledger.export import export as write_bundle
+from ledger.export_log import CannotExport
 from ledger.proof.bundle import Manifest, Selection
 from ledger.proof.merkle import LogError
 from ledger.proof.note import MAX_NOTE_BYTES, VerifierKey

@@ -19,6 +19,8 @@ from ledger.envelope import Actor, NewEvent, uuid7
 from ledger.log import keys, rotation
 from ledger.log.errors import KeyUnusable
 from ledger.proof.note import SigningKey, VerifierKey
+from ledger.rotations import STREAM
+from ledger.rotations import STREAM
 
 app = typer.Typer(
     help="The key that the log is signed with. Only its public part is ever shown.",
@@ -102,7 +104,7 @@ def show(
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Print the key's public part, for those who verify, and its id. Reads no database."""
+    """Print the key's public part, for those who verify: a line for their key file. Reads no database."""
     found = place(ctx, key, Path(), database_url, data_dir)
     if found is None:
         raise CannotRun(f"which key: give --key, or set {SIGNING_KEY}")
@@ -197,7 +199,7 @@ async def _record(url: str, old: SigningKey, new: SigningKey) -> None:
     await writer.start()
     try:
         actor = Actor(id=operator(), kind="human", role="operator")
-        await writer.append([NewEvent(uuid7(), rotation.STREAM, rotation.rotated(old, new), actor)])
+        await writer.append([NewEvent(uuid7(), STREAM, rotation.rotated(old, new), actor)])
     finally:
         await writer.close()
 
@@ -206,4 +208,4 @@ def _show(key: VerifierKey, *, as_json: bool) -> None:
     if as_json:
         say_json({"name": key.name, "key_id": f"{key.key_id:08x}", "verifier_key": key.text})
     else:
-        say(f"verifier key  {key.text}\nkey id        {key.key_id:08x}")
+        say(key.text)

@@ -28,6 +28,7 @@ from ledger.log import keys
 from ledger.log.thread import EVENTS, EVERY_S, Signing
 from ledger.log.timestamps import EVERY_S as EVERY_STAMP_S
 from ledger.log.watch import RATE, Watching
+from ledger.proof.note import SigningKey
 from schema.migrate import NotPermitted
 
 if TYPE_CHECKING:
@@ -152,13 +153,15 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     where = place(ctx, key, key_state, database_url, data_dir)
     with bound(host, port) as listener, opened(ctx, database_url, data_dir, make=True, supervise=True) as url:
         base = base_url(host, listener)
-        origin = prepare(url)
-        signing = signing_with(where, url, partial(Signing, every_s=seal_every, events=seal_events, asked=vouching))
-        with witness_for.opened(offer, origin) as mine:
+        prepare(url)
+        make = partial(Signing, every_s=seal_every, events=seal_events, asked=vouching)
+        signing = signing_with(where, url, make, own=key is None)
+        with witness_for.opened(offer, url) as mine:
             welcome(url, base, local=is_loopback(listener))
-            said = None if asked is None else f"requests are answered by {asked.name} {asked.version}"
-            for line in filter(None, (None if signing else NOTHING_SIGNED, said)):
-                note(line)
+            if signing is None:
+                note(NOTHING_SIGNED)
+            if asked is not None:
+                note(f"requests are answered by {asked.name} {asked.version}")
             watching = watching_with(signing, verify_rate)
             made = settings(url, signing=signing, watching=watching, witness=mine)
             run(made, listener, access_log=access_log, on_start=lambda: note(f"serving on {base}"))
@@ -172,7 +175,9 @@ def watching_with(signing: Signing | None, rate: int) -> Watching | None:
     return Watching(rate=rate, keys=(signing.key.verifier,) if signing is not None else ())
 
 
-def signing_with(where: Place | None, url: str, every_s: float, events: int, *, own: bool) -> Signing | None:
+def signing_with(
+    where: Place | None, url: str, make: Callable[[SigningKey, Path], Signing], *, own: bool
+) -> Signing | None:
     """What to sign with; None where there is no key. Beside our `own` database one is made, unless it had one before.
 
     Raises KeyUnusable for a key that was given and cannot be used.
@@ -186,7 +191,7 @@ def signing_with(where: Place | None, url: str, every_s: float, events: int, *, 
                 return None
             made = keys.generate(origin_of(conn), where.path)
         note(f"made {where.path}, which signs the log; give those who verify it: {made.verifier.text}")
-    return Signing(where.key(), where.state, every_s, events)
+    return make(where.key(), where.state)
 
 
 def read_policies(four_eyes: Path | None, reason_codes: Path | None) -> Policies:

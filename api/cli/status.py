@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 import psycopg
 import typer
 
 from api import tokens
-from api.cli import orphans
+from api.cli import orphans, outside, status_log
 from api.cli.common import FOUND_WRONG, AsJson, CannotRun, DatabaseUrl, DataDir, opened, say, say_json, say_table
+from api.cli.keys import KeyFile, Place, place
+from api.cli.status_log import LogState
 from api.database import Connection, RoleDenied, connect
+from ledger.log.witness_policy import Policy
 from projections.engine import PROJECTIONS
 from projections.rebuild import outdated
 from schema.migrate import pending
@@ -51,18 +55,28 @@ class Status:
     requests_queued: int | None
     model_calls_orphaned: int | None
     tokens: tokens.Counts | None
+    log: LogState | None
 
 
 def status(
-    ctx: typer.Context, as_json: AsJson = False, database_url: DatabaseUrl = None, data_dir: DataDir = None
+    ctx: typer.Context,
+    key: KeyFile = None,
+    witness: outside.Witnesses = None,
+    witness_quorum: outside.Quorum = None,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
 ) -> None:
-    """Show where the chain and its read models stand.
+    """Show where the chain, its read models and its log stand.
 
     Also the queue, model calls that never ended, the tokens, and the migrations that wait to be applied. Exit code 1
-    when a read model is stopped, missing or outdated, or a migration is pending.
+    when a read model is stopped, missing or outdated, a migration is pending, or the key's rotation was not ended.
     """
+    policy = outside.asked(witness, witness_quorum, None, None).policy
+    # Of the key only its place counts, so that one in the environment need not come with its state.
+    where = place(ctx, key, Path(), database_url, data_dir)
     with opened(ctx, database_url, data_dir) as url, _connected(url) as conn:
-        found = look(conn)
+        found = look(conn, policy, where)
     if as_json:
         say_json(found)
     else:
@@ -71,8 +85,8 @@ def status(
         raise typer.Exit(FOUND_WRONG)
 
 
-def look(conn: Connection) -> Status:
-    """The state of a ledger, as far as the connection's role may see it."""
+def look(conn: Connection, policy: Policy, key: Place | None) -> Status:
+    """The state of a ledger, as far as the connection's role may see it; see status_log.look for the log."""
     head = conn.execute(HEAD).fetchone()
     if head is None:
         raise CannotRun("this ledger has no head row: run advice-ledger migrate")
@@ -80,8 +94,10 @@ def look(conn: Connection) -> Status:
     stale = {read_model.name for read_model in outdated(conn)}
     read_models = [_read_model(conn, found.name, found.name in stale) for found in PROJECTIONS]
     lacking = _pending(conn)
+    log = status_log.look(conn, policy, key)
+    rotating = log is not None and bool(log.rotation_pending)
     return Status(
-        ok=not lacking and all(found.state == "ok" for found in read_models),
+        ok=not lacking and not rotating and all(found.state == "ok" for found in read_models),
         origin=origin,
         position=position,
         hash=head_hash,
@@ -91,6 +107,7 @@ def look(conn: Connection) -> Status:
         requests_queued=_queued(conn),
         model_calls_orphaned=orphans.count(conn),
         tokens=_tokens(conn),
+        log=log,
     )
 
 
@@ -149,6 +166,8 @@ def _show(found: Status) -> None:
     say(f"queued   {'unknown' if found.requests_queued is None else found.requests_queued}")
     say(f"orphans  {_orphans(found.model_calls_orphaned)}")
     say(f"tokens   {f'{found.tokens.active} active, {found.tokens.revoked} revoked' if found.tokens else unseen}")
+    for line in status_log.lines(found.log):
+        say(line)
     lacking = found.migrations_pending
     say(f"pending  {unseen if lacking is None else ', '.join(lacking) or 'no migration'}")
     say("")

@@ -83,6 +83,8 @@ class Result:
 
     chain: ChainReport
     read_models: tuple[ProjectionCheck, ...]
+    # Verifier keys that nobody gave, and that rotations on record connect with one that somebody did.
+    followed: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -146,7 +148,7 @@ def _check(conn: Connection, on_progress: OnProgress, held: Held | None, *, proj
     for read_model in PROJECTIONS if projections else ():
         on_progress("read models", len(checked), len(PROJECTIONS))
         checked.append(check(conn, read_model, most=most))
-    return Result(chain, tuple(checked))
+    return Result(chain, tuple(checked), () if held is None else tuple(key.text for key in held.followed))
 
 
 def _first_bad(chain: ChainReport) -> int | None:
@@ -184,6 +186,7 @@ def _as_json(result: Result, most: int) -> dict[str, Any]:
         "more_findings": _more(chain, most),
         "read_models": result.read_models,
         "covered_by_checkpoint": chain.covered,
+        "followed_keys": result.followed,
         "not_proven": chain.not_proven,
     }
 
@@ -195,6 +198,8 @@ def _show(result: Result, most: int) -> None:
         wrong = [found for found in chain.findings if found.step == number]
         skipped = number == CHECKPOINTS_STEP and chain.covered is None
         say(f"{number:>3}. {promise}: {NOT_CHECKED if skipped else _verdict(len(wrong))}")
+        for key in result.followed if number == CHECKPOINTS_STEP else ():
+            say(f"       by the rotations on record also: {key}")
         for found in [found for found in chain.findings[:most] if found.step == number]:
             say(f"       {_finding(found)}")
     if result.read_models:

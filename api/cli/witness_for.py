@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 
 from api.cli.common import CannotRun, note, printable
+from api.cli.keys import origin_of
+from api.database import connect
 from api.witness import keys
 from api.witness.place import open_state
 from api.witness.state import StateError
@@ -71,12 +73,13 @@ def offered(logs: list[str] | None, key: Path | None, state: str | None) -> Offe
 
 
 @contextlib.contextmanager
-def opened(offer: Offer | None, origin: str) -> Iterator[Witness | None]:
-    """The witness while the block runs, in the ledger of this name. Raises CannotRun, also where both are one."""
+def opened(offer: Offer | None, url: str) -> Iterator[Witness | None]:
+    """The witness while the block runs, beside the ledger at `url`. Raises CannotRun, also where both are one."""
     if offer is None:
         yield None
         return
-    check_apart(offer, origin)
+    with connect(url, "reader") as conn:
+        check_apart(offer, origin_of(conn))
     with plainly():
         state = open_state(offer.state, offer.key)
     for name in sorted({one.name for one in offer.logs}):

@@ -32,8 +32,8 @@ OF_SIZE = """
 COVERED = "SELECT coalesce(max(size), 0) FROM checkpoints"
 # In one snapshot a tile is full, or its level's partial one, or of level 0 and made of events. A prefix of what is
 # there now is what was there at any smaller size.
-CONTENTS = """
-    SELECT coalesce(
+CONTENT = """
+    coalesce(
         (SELECT substring(t.hashes FROM 1 FOR 32 * w.width) FROM tiles t
          WHERE t.level = w.level AND t.number = w.number),
         (SELECT substring(p.hashes FROM 1 FOR 32 * w.width) FROM partial_tiles p
@@ -41,9 +41,11 @@ CONTENTS = """
         (SELECT string_agg(sha256('\\x00'::bytea || e.hash), ''::bytea ORDER BY e.position) FROM events e
          WHERE w.level = 0 AND e.position > 256 * w.number AND e.position <= 256 * w.number + w.width),
         ''::bytea)
-    FROM unnest(%s::smallint[], %s::bigint[], %s::integer[]) WITH ORDINALITY AS w (level, number, width, nth)
-    ORDER BY w.nth
 """
+ASKED = "unnest(%s::smallint[], %s::bigint[], %s::integer[]) WITH ORDINALITY AS w (level, number, width, nth)"
+CONTENTS = f"SELECT {CONTENT} FROM {ASKED} ORDER BY w.nth"
+# NEWEST, and the tiles asked for, one after the other.
+NEWEST_WITH = NEWEST.replace("FROM checkpoints c", f", (SELECT string_agg({CONTENT}, ''::bytea ORDER BY w.nth) FROM {ASKED}) FROM checkpoints c")
 ENTRIES = "SELECT hash FROM events WHERE position > %s AND position <= %s ORDER BY position"
 
 

@@ -27,7 +27,7 @@ from ledger.log.sealer import Sealer, resigned
 from ledger.log.state import StateFile
 from ledger.proof.note import Signature, SigningKey, VerifierKey, parse
 from ledger.proof.rotation import sign_rotation
-from ledger.rotations import STREAM, recorded, rotation_of
+from ledger.rotations import recorded, rotation_of
 from schema.events import LogKeyRotated
 
 Connection = psycopg.Connection[Any]

@@ -18,13 +18,13 @@ from psycopg import sql
 
 from ledger.copy_out import copy_rows
 from ledger.log.sealer import edge_after
-from ledger.proof.checkpoint import open_checkpoint, parse_checkpoint
+from ledger.proof.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
 from ledger.proof.findings import Finding, Head, Kind, Row
-from ledger.proof.merkle import LogError, leaf_hashes
-from ledger.proof.note import VerifierKey, parse
-from ledger.proof.tiles import WIDTH, Tile, grow
+from ledger.proof.merkle import HASH_BYTES, LogError, leaf_hashes
+from ledger.proof.note import NoteError, NoteFlaw, VerifierKey, parse
+from ledger.proof.tiles import HEIGHT, WIDTH, Tile, grow
 from ledger.proof.verify import ChainVerifier
-from ledger.verify import BY_INDEX, SESSION, SNAPSHOT, checked_clients, finish, read_head
+from ledger.verify import BY_INDEX, SESSION, SNAPSHOT, checked_clients, finish, handovers, read_head
 
 SLICE = (Path(__file__).parents[1] / "verify_slice.sql").read_text("utf-8")
 NEWEST = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1"
@@ -36,6 +36,18 @@ OTHER_TILES = """
     WHERE t.hashes IS DISTINCT FROM made.hashes
       AND (t.hashes IS NOT NULL OR (made.number + 1) << (8 * (made.level + 1)) <= %(signed)s)
     ORDER BY made.level, made.number
+    LIMIT 1
+"""
+# Tiles of the newest checkpoint's edge that are not what readers are given: a prefix of a stored tile (reads.py), as
+# the sealer may have taken in more.
+OTHER_EDGE = """
+    SELECT made.level, made.number
+    FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)b::bytea[]) AS made (level, number, hashes)
+    WHERE made.hashes IS DISTINCT FROM substring(coalesce(
+        (SELECT t.hashes FROM tiles t WHERE t.level = made.level AND t.number = made.number),
+        (SELECT p.hashes FROM partial_tiles p WHERE p.level = made.level AND p.number = made.number)
+    ) FROM 1 FOR octet_length(made.hashes))
+    ORDER BY made.level
     LIMIT 1
 """
 # What no step of the chain's verifier is about: a stored tile is not what the events make.
@@ -90,13 +102,13 @@ class Round:
             before = self.size
             roots = [root for root in (signed, self._earlier) if root is not None]
             for root in roots:
-                self._compare(root)
+                self._compare(conn, root)
             while self.size < head.position and self.size - before < most:
                 upto = min(head.position, before + most)
                 upto = min([upto, *(root.size for root in roots if root.size > self.size)])
                 self._feed(conn, verifier, upto, 0 if signed is None else signed.size)
                 for root in roots:
-                    self._compare(root)
+                    self._compare(conn, root)
             if self.size == head.position and verifier.link != head.hash:
                 raise Bad(Kind.FORKED, self.size, "the event that was here before is another one now")
             return self.size - before
@@ -133,12 +145,8 @@ class Round:
         row = conn.execute(NEWEST).fetchone()
         if row is None:
             return None
-        note = row[0].encode()
         try:
-            if self._keys:
-                found = open_checkpoint(note, head.origin, self._keys).checkpoint
-            else:
-                found = parse_checkpoint(parse(note).text)
+            found = self._opened(conn, row[0].encode(), head)
         except LogError as error:
             raise Bad(Kind.BAD_SIGNATURE, 0, f"the newest checkpoint: {error}") from None
         if found.origin != head.origin:
@@ -146,6 +154,23 @@ class Round:
         if found.size > head.position:
             raise Bad(Kind.TRUNCATED, head.position + 1, f"a checkpoint covers {found.size} events")
         return Root(found.size, found.root, "the newest checkpoint")
+
+    def _opened(self, conn: Connection, note: bytes, head: Head) -> Checkpoint:
+        """Signed by a key that was given; or by one that rotations connect with such a key. Raises LogError."""
+        if not self._keys:
+            return parse_checkpoint(parse(note).text)
+        try:
+            return open_checkpoint(note, head.origin, self._keys).checkpoint
+        except NoteError as error:
+            if error.flaw is not NoteFlaw.UNSIGNED:
+                raise
+        connected = handovers(conn, head.origin, self._keys)
+        opened = open_checkpoint(note, head.origin, connected.keys)
+        signers = [f"{one.name}+{one.key_id:08x}" for one in opened.log]
+        limits = [connected.until(signer) for signer in signers]
+        if all(until is not None and opened.checkpoint.size >= until for until in limits):
+            raise NoteError(NoteFlaw.UNSIGNED, f"{', '.join(signers)} gave way before")
+        return opened.checkpoint
 
     def _feed(self, conn: Connection, verifier: ChainVerifier, upto: int, signed: int) -> None:
         """The events up to a position: chain, commitments, tiles."""
@@ -175,11 +200,9 @@ class Round:
         }
         other = conn.execute(OTHER_TILES, given, binary=True).fetchone() if full else None
         if other is not None:
-            tile = Tile(int(other[0]), int(other[1]))
-            first = (tile.index << (8 * (tile.level + 1))) + 1
-            raise Bad(PROOF_MISMATCH, first, f"{tile.path} is not what the events make")
+            raise _other_tile(Tile(int(other[0]), int(other[1])))
 
-    def _compare(self, expected: Root) -> None:
+    def _compare(self, conn: Connection, expected: Root) -> None:
         if expected.size != self.size:
             return
         if expected.root != self.root:
@@ -187,6 +210,22 @@ class Round:
             raise Bad(Kind.FORKED, known + 1, f"{expected.whose} is of other events, {expected.size} of them")
         if expected is not self._earlier:
             self.checkpoint_size = expected.size
+            self._check_edge(conn)
+
+    def _check_edge(self, conn: Connection) -> None:
+        """What is stored of the newest checkpoint's edge, once this is where the round is. Level 0 is not stored."""
+        levels = [level for level in sorted(self._edge) if level]
+        numbers = [self.size >> (HEIGHT * (level + 1)) for level in levels]
+        given = {"levels": levels, "numbers": numbers, "hashes": [self._edge[level] for level in levels]}
+        other = conn.execute(OTHER_EDGE, given, binary=True).fetchone() if levels else None
+        if other is not None:
+            raise _other_tile(Tile(int(other[0]), int(other[1]), len(self._edge[other[0]]) // HASH_BYTES))
+
+
+def _other_tile(tile: Tile) -> Bad:
+    """A stored tile is another one; the first position is that of the first event below it."""
+    first = (tile.index << (HEIGHT * (tile.level + 1))) + 1
+    return Bad(PROOF_MISMATCH, first, f"{tile.path} is not what the events make")
 
 
 def _raise_first(verifier: ChainVerifier) -> None:

@@ -7,14 +7,16 @@ event at all raises BundleError: after it nothing can be relied on.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from hashlib import sha256
+from operator import attrgetter
 from typing import Any
 
 import orjson
 
 from ledger.proof.bundle import Manifest
+from ledger.proof.bundle_blocks import Before, Sound, sound_events
 from ledger.proof.bundle_complete import Completeness
 from ledger.proof.bundle_fields import FieldLog
 from ledger.proof.bundle_findings import Problems, Wrong
@@ -22,11 +24,15 @@ from ledger.proof.bundle_lines import Line, Parts, parse_line
 from ledger.proof.bundle_page import MOST_EVENTS, row
 from ledger.proof.bundle_tiles import TileReader
 from ledger.proof.chain import event_hash, genesis_hash
+from ledger.proof.merkle import HASH_BYTES, leaf_hash
 from ledger.proof.parse import parse_object
 from ledger.proof.sealed import open_sealed
+from ledger.proof.tiles import HEIGHT, WIDTH
 
 # How far from its place a renumbered event is looked for.
 REACH = 64
+
+_position = attrgetter("position")
 
 
 @dataclass
@@ -72,8 +78,72 @@ class EventChecker:
         self._moved: _Moved | None = None
         self._suspects: list[tuple[int, int]] = []
 
-    def feed(self, lines: Iterable[bytes]) -> None:
-        """Steps 6 to 9 for the next lines, and what step 10 needs. Raises BundleError."""
+    def feed(self, blocks: Iterable[bytes]) -> None:
+        """Steps 6 to 9 for the next lines, whole ones in each block, and what step 10 needs. Raises BundleError."""
+        for block in blocks:
+            found = self._sound(block)
+            taken = self._take(found) if found else 0
+            if found is None or taken < len(found):
+                self._each(block.split(b"\n")[taken:-1])
+
+    def _sound(self, block: bytes) -> list[Sound] | None:
+        """The events of a block that needs no closer look, as far as itself shows."""
+        seen = self.seen
+        # The first events are shown, and position 1 begins the chain.
+        if seen.count < MOST_EVENTS or not seen.last_position:
+            return None
+        link = self._link if self._link_at == seen.last_position else b""
+        return sound_events(block, Before(seen.last_position, link, self._time_us), self._size)
+
+    def _take(self, found: list[Sound]) -> int:
+        """Steps 6 to 10 for events that are sound, as far as the log has them; returns how many those are."""
+        start = 0
+        while start < len(found):
+            index = (found[start].position - 1) >> HEIGHT
+            end = bisect_right(found, (index + 1) << HEIGHT, start, key=_position)
+            events = found if end - start == len(found) else found[start:end]
+            if not self._has(index, events):
+                break
+            self._note(events)
+            start = end
+        return start
+
+    def _has(self, index: int, events: list[Sound]) -> bool:
+        """Whether the log has these events, all of one tile."""
+        tile = self._tile_of(index)
+        if tile is None:
+            return False
+        first, last = (events[0].position - 1) % WIDTH, (events[-1].position - 1) % WIDTH
+        if last - first == len(events) - 1:
+            there = tile[first * HASH_BYTES : (last + 1) * HASH_BYTES]
+        else:
+            places = [(one.position - 1) % WIDTH * HASH_BYTES for one in events]
+            there = b"".join([tile[place : place + HASH_BYTES] for place in places])
+        return there == b"".join([one.leaf for one in events])
+
+    def _note(self, events: list[Sound]) -> None:
+        """What the log has and is sound is seen; what remains of step 9, and step 10."""
+        seen, add = self.seen, self._complete.event
+        seen.count += len(events)
+        seen.proven += len(events)
+        at = self._link_at
+        for position, _, _, _, stream, version, kind, opened, sealed, fields, salts, withheld in events:
+            seen.links += position == at + 1
+            at = position
+            if opened:
+                seen.opened += 1
+                self.fields.disclosed(kind, (opened,))
+            elif sealed is not None or fields or withheld:
+                self._open(position, kind, sealed, fields, salts, withheld)
+            add(position, stream, version, kind, fields)
+        last = events[-1]
+        seen.last_position = self._link_at = self._time_of = last.position
+        seen.last_recorded_at_us = self._time_us = last.recorded_at_us
+        self._link = last.hash
+        self._moved = None
+
+    def _each(self, lines: Iterable[bytes]) -> None:
+        """The same line by line, with a name for what is wrong."""
         seen, size = self.seen, self._size
         for data in lines:
             parts = parse_line(data, seen.last_position)
@@ -114,17 +184,20 @@ class EventChecker:
             digest = event_hash(prev_hash, position, version, at, body)
         except struct.error:  # A number below zero or beyond 64 bits: no event has it.
             digest = b""
-        if self._tile_at != (position - 1) >> 8:
-            self._tile_at = (position - 1) >> 8
-            self._tile = self._tiles.tile(self._tile_at)
-        tile = self._tile
-        place = ((position - 1) & 255) << 5
-        genuine = tile is not None and tile[place : place + 32] == sha256(b"\0" + stored).digest()
+        tile = self._tile_of((position - 1) >> HEIGHT)
+        place = (position - 1) % WIDTH * HASH_BYTES
+        genuine = tile is not None and tile[place : place + HASH_BYTES] == leaf_hash(stored)
         if digest == stored and (genuine or tile is None):
             self._moved = None
             return genuine
         self._explain(Line(*parts), digest, genuine=genuine)
         return False
+
+    def _tile_of(self, index: int) -> bytes | None:
+        if self._tile_at != index:
+            self._tile_at = index
+            self._tile = self._tiles.tile(index)
+        return self._tile
 
     def _examine(self, parts: Parts) -> None:
         """Steps 7 to 9, and 10, for an event that the log has here."""

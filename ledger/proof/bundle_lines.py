@@ -51,14 +51,14 @@ def parse_line(data: bytes, after: int) -> Parts:
             raise _Odd("hashes that are none")
         if len(found) == _PLAIN:
             return position, version, at, prev_hash, digest, body, b"", b"", ()
-        return position, version, at, prev_hash, digest, body, *_sealed_members(found)
+        return position, version, at, prev_hash, digest, body, *sealed_members(found)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         message = str(error) if isinstance(error, _Odd) else type(error).__name__
         raise BundleError(BundleFlaw.LINE, f"after position {after}: {message}") from None
 
 
-def _sealed_members(found: dict[str, Any]) -> tuple[bytes, bytes, tuple[str, ...]]:
-    """Values, salts, withheld names. Raises ValueError where there are other members."""
+def sealed_members(found: dict[str, Any]) -> tuple[bytes, bytes, tuple[str, ...]]:
+    """Values, salts, withheld names. Raises ValueError, or what comes of other types, where there are others."""
     more = len(found) - _PLAIN
     fields = salts = b""
     withheld: Any = ()

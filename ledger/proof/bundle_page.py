@@ -129,7 +129,8 @@ def _stamps(manifest: Manifest, note: str) -> str:
     )
     return (
         "<h2>Timestamps</h2>\n<p>RFC 3161 tokens over the checkpoint as the log signed it. <code>advice-ledger-verify"
-        "</code> does not verify them; this does, with the authority's certificates in <code>authority.pem</code>:</p>\n"
+        "</code> does not verify them. This does, with the authority's certificates in <code>authority.pem</code>:</p>"
+        "\n"
         f"<table>\n<tr><th>authority</th><th>check</th></tr>\n{rows}</table>\n"
     )
 

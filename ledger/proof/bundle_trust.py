@@ -1,7 +1,7 @@
 """What a bundle brings along for steps 2 and 3: rotations of the log's key, and timestamps on the checkpoint.
 
-Of docs/format-bundle.md, sections 6 and 7. Rotations are checked here. A timestamp is a CMS message: this program only looks
-whether the checkpoint's digest is in it, and says how to have the rest checked.
+Of docs/format-bundle.md, sections 6 and 7. Rotations are checked here. A timestamp is a CMS message: this program only
+looks whether the checkpoint's digest is in it, and says how to have the rest checked.
 """
 
 from __future__ import annotations
@@ -83,9 +83,11 @@ def tell_changes(changes: Sequence[KeyChange], given: Sequence[VerifierKey]) -> 
     told = []
     for one in changes:
         line = f"{one.old} handed over to {one.new}, as both signed"
-        if not one.followed and one.new in names:
+        if one.followed or one.old in names:
+            pass
+        elif one.new in names:
             line += f"; what {one.old} signed counts only if you give that key, too"
-        elif not one.followed:
+        else:
             line += "; not followed, as no key that you gave leads there"
         told.append(line)
     return told
@@ -112,6 +114,6 @@ def tell_stamps(stamps: Sequence[Stamp]) -> list[str]:
     """Lines on each timestamp."""
     told = []
     for one in stamps:
-        told.append(f"{one.file}, a timestamp said to be by {one.authority[:300]}: NOT VERIFIED by this program; do it with")
+        told.append(f"{one.file}: a timestamp, said to be by {one.authority[:300]}, NOT VERIFIED here; this does it:")
         told.append(f"  {one.command}")
     return told

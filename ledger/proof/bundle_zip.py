@@ -69,7 +69,10 @@ class BundleError(LogError):
 
 @dataclass
 class Member:
-    """One file of the archive. `digest` and `crc` are known once it was read to its end."""
+    """One file of the archive. `digest` is known once it was read to its end, `intact` once read at once.
+
+    Of a file that the manifest names, the digest says more than the checksum.
+    """
 
     file: BinaryIO
     name: str
@@ -84,40 +87,42 @@ class Member:
 
     def chunks(self) -> Iterator[bytes]:
         """Its contents, piece by piece. Raises BundleError if they do not unpack to exactly the stated size."""
-        hashed, crc, done = sha256(), 0, 0
+        hashed, done = sha256(), 0
         for chunk in self._stored() if self.method == STORED else self._inflated():
             done += len(chunk)
             if done > self.size:
                 break
             hashed.update(chunk)
-            crc = zlib.crc32(chunk, crc)
             yield chunk
         if done != self.size:
             raise BundleError(BundleFlaw.SIZE, f"{self.name}, of stated {self.size} bytes")
         self.digest = hashed.hexdigest()
-        self.intact = crc == self.crc
 
     def read(self, most: int) -> bytes:
         """All of it. Raises BundleError if it has more than `most` bytes."""
         if self.size > most:
             raise BundleError(BundleFlaw.TOO_LARGE, f"{self.name} of {self.size} bytes, where {most} are allowed")
-        return b"".join(self.chunks())
+        content = b"".join(self.chunks())
+        self.intact = zlib.crc32(content) == self.crc
+        return content
 
-    def lines(self, most: int) -> Iterator[bytes]:
-        """Its lines, without their newlines. Raises BundleError for one over `most` bytes, or without end."""
+    def blocks(self, most: int) -> Iterator[bytes]:
+        """Its lines, several at a time, each with its newline. Raises BundleError: one over `most` bytes, or no end."""
         parts: list[bytes] = []
         waiting = 0
         for chunk in self.chunks():
-            first, *others = chunk.split(b"\n")
-            parts.append(first)
-            waiting += len(first)
+            first = chunk.find(b"\n")
+            waiting += len(chunk) if first < 0 else first
             if waiting > most:
                 raise BundleError(BundleFlaw.LINE, f"a line of more than {most} bytes in {self.name}")
-            if others:
-                yield b"".join(parts)
-                last = others.pop()
-                yield from others
-                parts, waiting = [last], len(last)
+            if first < 0:
+                parts.append(chunk)
+                continue
+            end = chunk.rfind(b"\n") + 1
+            parts.append(chunk[:end])
+            yield b"".join(parts)
+            parts = [chunk[end:]]
+            waiting = len(chunk) - end
         if waiting:
             raise BundleError(BundleFlaw.LINE, f"{self.name} ends within a line")
 

@@ -12,7 +12,8 @@ SEALED_PREFIX = b"advice-ledger/sealed/v1\n"
 HASH_BYTES = 32
 SALT_BYTES = 32
 
-_header = struct.Struct(">QQq")
+# Position, version and time of an event as they go into its hash. Raises struct.error beyond 64 bits.
+event_header = struct.Struct(">QQq").pack
 
 
 def genesis_hash(origin: str) -> bytes:
@@ -25,7 +26,7 @@ def event_hash(prev_hash: bytes, position: int, version: int, recorded_at_us: in
 
     `recorded_at_us` is in microseconds since 1970; integers are big-endian; `body` is the canonical JSON as recorded.
     """
-    return sha256(b"".join((EVENT_PREFIX, prev_hash, _header.pack(position, version, recorded_at_us), body))).digest()
+    return sha256(b"".join((EVENT_PREFIX, prev_hash, event_header(position, version, recorded_at_us), body))).digest()
 
 
 def commitment(name: str, salt: bytes, value: bytes) -> str:

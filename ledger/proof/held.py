@@ -13,6 +13,8 @@ from ledger.proof.bundle_findings import Problems, Wrong
 from ledger.proof.checkpoint import Checkpoint
 from ledger.proof.findings import REWRITES, Covered, Findings, Kind
 from ledger.proof.merkle import EMPTY_ROOT, RightEdge, leaf_hashes
+from ledger.proof.note import VerifierKey
+from ledger.proof.rotation import Handovers
 from ledger.proof.trust import Trust, judge
 
 # So many leaves are taken into the tree at once.
@@ -76,22 +78,45 @@ class _Judged:
 
 
 class Held:
-    """Checkpoints, judged by the keys of whoever verifies. Give all of them before asking for `roots`."""
+    """Checkpoints, judged by the keys of whoever verifies, and by those that rotations lead to from these.
+
+    `add` all of them, and say with `follow` which rotations there are, before asking for `roots`.
+    """
 
     def __init__(self, trusted: Trust, notes: Sequence[Note] = ()) -> None:
         self.trusted = trusted
+        self._given = trusted.log
+        self._notes = list(notes)
+        self._handovers = Handovers(trusted.log)
         self._problems = Problems()
         self._judged: list[_Judged] = []
-        for note in notes:
-            self.add(note)
 
     def add(self, note: Note) -> None:
-        """Judges one more: its signatures, not yet its root."""
+        """One more, yet to be judged."""
+        self._notes.append(note)
+
+    def follow(self, handovers: Handovers) -> None:
+        """The rotations of the log's key that the ledger has on record, from the keys that are trusted."""
+        self._handovers = handovers
+        self.trusted = replace(self.trusted, log=handovers.keys)
+
+    @property
+    def followed(self) -> list[VerifierKey]:
+        """Keys that nobody gave, and that rotations connect with one that somebody did."""
+        return [key for key in self.trusted.log if key not in self._given]
+
+    def _judge(self, note: Note) -> None:
+        """Its signatures, not yet its root."""
         mine = Problems()
         signed = judge(note.data, replace(self.trusted, needed=note.needed), (), mine)
         for one in mine:
             self._problems.add(one.wrong, 0, f"{note.what}: {one.message}")
         if signed is None or (self.trusted.log and signed.signer is None):
+            return
+        until = self._handovers.until(signed.signer)
+        if until is not None and signed.checkpoint.size >= until:
+            message = f"{note.what}: {signed.signer} gave way at position {until}, and this is of later events"
+            self._problems.add(Wrong.UNTRUSTED_KEY, 0, message)
             return
         held = note.held or bool(signed.witnesses)
         self._judged.append(_Judged(note.what, signed.checkpoint, held, signed.signer is not None))
@@ -103,6 +128,9 @@ class Held:
 
     def roots(self) -> Roots:
         """What to feed the events to."""
+        for note in self._notes:
+            self._judge(note)
+        self._notes.clear()
         return Roots(one.checkpoint.size for one in self._judged)
 
     def compare(self, roots: Roots, origin: str | None, last: int, findings: Findings) -> Covered:

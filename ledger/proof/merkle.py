@@ -162,6 +162,11 @@ def root_at(size: int, read: Reader) -> bytes:
 
 def inclusion_proof(index: int, size: int, read: Reader) -> list[bytes]:
     """PATH(index, D[size]), RFC 6962 section 2.1.1: siblings from leaf to root. One read."""
+    return _roots(inclusion_nodes(index, size), read)
+
+
+def inclusion_nodes(index: int, size: int) -> list[list[Node]]:
+    """For each element of that proof the complete nodes that `join` makes it of: what has to be read."""
     if not 0 <= index < _checked_size(size):
         raise ValueError(f"a tree of {size} has no leaf {index}")
     aside = []
@@ -174,7 +179,7 @@ def inclusion_proof(index: int, size: int, read: Reader) -> list[bytes]:
         else:
             aside.append((lo, middle))
             lo = middle
-    return _roots(aside[::-1], read)
+    return [complete_nodes(lo, hi) for lo, hi in reversed(aside)]
 
 
 def consistency_proof(old: int, new: int, read: Reader) -> list[bytes]:
@@ -193,7 +198,7 @@ def consistency_proof(old: int, new: int, read: Reader) -> list[bytes]:
             lo = middle
     if lo:  # SUBPROOF(m, D[m], false): the reader cannot take this node from the old root
         aside.append((lo, hi))
-    return _roots(aside[::-1], read)
+    return _roots([complete_nodes(lo, hi) for lo, hi in reversed(aside)], read)
 
 
 def check_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
@@ -259,9 +264,8 @@ def _split(size: int) -> int:
     return 1 << ((size - 1).bit_length() - 1)
 
 
-def _roots(intervals: Sequence[tuple[int, int]], read: Reader) -> list[bytes]:
-    """The root of each interval, from one read."""
-    groups = [complete_nodes(lo, hi) for lo, hi in intervals]
+def _roots(groups: Sequence[Sequence[Node]], read: Reader) -> list[bytes]:
+    """What each group of nodes joins to, from one read."""
     hashes = iter(_read([node for group in groups for node in group], read))
     return [join([next(hashes) for _ in group]) for group in groups]
 

@@ -186,6 +186,17 @@ def _json(audit: Audit, trusted: Trust) -> str:
         "checkpoint": None if signed is None else _json_signed(audit, trusted),
         "selection": None if manifest is None else manifest.selection.members(),
         "excluded": 0 if manifest is None else manifest.excluded,
+        "rotations": audit.rotations,
+        "timestamps": [
+            {
+                "file": one.file,
+                "authority": one.authority,
+                "digest": one.digest,
+                "verified": False,
+                "check": one.command,
+            }
+            for one in audit.stamps
+        ],
         "events": seen.count,
         "proven": seen.proven,
         "first_position": seen.first_position,

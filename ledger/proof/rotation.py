@@ -101,3 +101,28 @@ def followed(trusted: Sequence[VerifierKey], rotations: Sequence[Rotation]) -> l
         found.append(further[0])
         known.add(further[0].new)
     return found
+
+
+class Handovers:
+    """Keys connected by rotations on record, each at its position: those after a key, and those before.
+
+    A key vouches for the one that it handed over to without limit. For the one before it only as far as that signed
+    until then: trees of fewer events than the position of the rotation. So a key that was replaced, perhaps because
+    others know it, signs nothing new.
+    """
+
+    def __init__(self, given: Sequence[VerifierKey], recorded: Sequence[tuple[int, Rotation]] = ()) -> None:
+        rotations = [one for _, one in recorded]
+        after = [*given, *(one.new for one in followed(given, rotations))]
+        self._until: dict[str, int] = {}
+        known = set(after)
+        while earlier := [(at, one) for at, one in recorded if one.new in known and one.old not in known]:
+            at, one = earlier[0]
+            known.add(one.old)
+            after.append(one.old)
+            self._until[key_name(one.old)] = min(at, self._until.get(key_name(one.new), at))
+        self.keys = tuple(dict.fromkeys(after))
+
+    def until(self, signer: str | None) -> int | None:
+        """Of how many events, and more, this signer's trees do not count, by its name and id; None: all count."""
+        return None if signer is None else self._until.get(signer)

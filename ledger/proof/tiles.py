@@ -125,6 +125,29 @@ def node_in_tile(node: Node, tile: Tile, hashes: Sequence[bytes]) -> bytes:
     return row[0]
 
 
+def rows_of(tile: Tile, content: bytes) -> list[bytes]:
+    """All complete nodes within a tile: row k has the hashes of those that are k levels above the tile's own.
+
+    For who reads many nodes of one tile: each is computed once. Raises TileError as `decode_tile` does.
+    """
+    row = decode_tile(tile, content)
+    rows = [content]
+    while len(row) > 1:
+        row = parents(row)
+        rows.append(b"".join(row))
+    return rows
+
+
+def node_in_rows(node: Node, tile: Tile, rows: Sequence[bytes]) -> bytes:
+    """The hash of a node from the rows of its tile (`tile_of`)."""
+    level, above = divmod(node.level, HEIGHT)
+    at = (node.index - (tile.index << (HEIGHT - above))) * HASH_BYTES
+    row = rows[above] if level == tile.level and above < len(rows) and at >= 0 else b""
+    if at >= len(row):
+        raise ValueError(f"{node} is not in {tile}")
+    return row[at : at + HASH_BYTES]
+
+
 def reader(size: int, fetch: Fetch) -> Reader:
     """Read nodes of a tree of `size` from its tiles: one fetch, each tile once. Raises TileError for a bad tile."""
 

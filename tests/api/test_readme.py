@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+
+import pytest
 
 from ledger.verify import verify_chain
 from tests.api.pasted import FENCED, Pasted, check
-from tests.api.program import ROOT, serving
+from tests.api.program import ROOT, cli, serving
 from tests.support import connect, scratch_database
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -24,6 +28,9 @@ SHELL = (
     "advice-ledger orphans",
     "advice-ledger replay",
     "advice-ledger verify --projections",
+    "advice-ledger export",
+    "ledger.proof.program case.zip",
+    "advice-ledger-verify forged.zip",
 )
 PYTHON = (
     ".request_recommendation(",
@@ -37,14 +44,25 @@ PYTHON = (
 )
 
 
-def test_the_commands_print_what_is_printed(server_url: str, tmp_path: Path) -> None:
+# The auditor's own environment, which takes the package registry; and what stands for it where that is not to be asked.
+INSTALL = "python3 -m venv auditor/venv && auditor/venv/bin/pip install -q cryptography orjson rfc8785"
+OURS = {INSTALL: "true", "venv/bin/python -m ledger.proof": '"$OURS" -m ledger.proof'}
+
+
+@pytest.mark.parametrize("instead", [OURS, pytest.param({}, marks=pytest.mark.slow)], ids=["ours", "as-printed"])
+def test_the_commands_print_what_is_printed(server_url: str, tmp_path: Path, instead: Mapping[str, str]) -> None:
     """Each block of shell, with the program and curl as they are, prints the text that follows it, or nothing."""
-    with scratch_database(server_url) as url, serving(env={"ADVICE_LEDGER_DATABASE_URL": url}) as server:
-        tokens = {f"{role.upper()}=…": f"{role.upper()}={token}" for role, token in server.tokens().items()}
-        pasted = Pasted(server.base, tokens).add(README)
-        assert "=…" not in pasted.script
-        for printed, expected in pasted.run(tmp_path, ADVICE_LEDGER_DATABASE_URL=url):
-            check(printed, expected or "")
+    assert INSTALL in README
+    (tmp_path / "ledger").symlink_to(ROOT / "ledger")
+    with scratch_database(server_url) as url:
+        where = {"ADVICE_LEDGER_DATABASE_URL": url, "ADVICE_LEDGER_KEY_FILE": str(tmp_path / "log.key")}
+        assert cli("migrate", env=where).code == cli("keys", "generate", env=where).code == 0
+        with serving(env=where) as server:
+            tokens = {f"{role.upper()}=…": f"{role.upper()}={token}" for role, token in server.tokens().items()}
+            pasted = Pasted(server.base, {**tokens, **instead}).add(README)
+            assert "=…" not in pasted.script
+            for printed, expected in pasted.run(tmp_path, OURS=sys.executable, **where):
+                check(printed, expected or "")
         with connect(url, "verifier") as conn:
             assert verify_chain(conn).ok
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.export import CannotExport, Disclosure
+from ledger.export import Disclosure
+from ledger.export_log import CannotExport
 from ledger.proof.bundle import CHECKPOINT, EVENTS, PAGE, Selection
 from ledger.proof.cosignature import WitnessSigningKey
 from ledger.proof.note import parse

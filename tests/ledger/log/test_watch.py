@@ -178,6 +178,8 @@ def test_the_rate_is_bounded(database_url: str) -> None:
         (["INSERT INTO sealed_fields VALUES (9999, '{}', '{}')"], "stray-sealed", 9999),
         (["UPDATE tiles SET hashes = repeat('x', 8192)::bytea WHERE number = 1"], "proof-mismatch", 257),
         (["DELETE FROM tiles WHERE number = 1"], "proof-mismatch", 257),
+        (["UPDATE partial_tiles SET hashes = substring(hashes FROM 1 FOR 32) || sha256('x')"], "proof-mismatch", 1),
+        (["DELETE FROM partial_tiles"], "proof-mismatch", 1),
         (["UPDATE checkpoints SET note = 'x'"], "damaged", 0),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

@@ -144,7 +144,7 @@ def test_a_line_without_end() -> None:
     data = archive({bundle.EVENTS: b"x" * 3_000_000})
     member = members(io.BytesIO(data), bundle.ALLOWED)[bundle.EVENTS]
     with pytest.raises(BundleError, match="a line of more than"):
-        list(member.lines(1_000_000))
+        list(member.blocks(1_000_000))
 
 
 @pytest.mark.parametrize(

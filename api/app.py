@@ -20,6 +20,7 @@ from api.settings import AppSettings
 from api.witness.app import install_witness
 from api.worker import Worker
 from ledger.database import conninfo
+from ledger.log.proofs import Proofs
 from ledger.log.thread import SealerThread
 from ledger.log.watch import Watch
 from ledger.writer import Writer
@@ -102,6 +103,7 @@ async def _open(app: FastAPI, settings: AppSettings, stack: AsyncExitStack) -> N
     stack.push_async_callback(asyncio.to_thread, projector.stop)
     ledger = Ledger(writer, readers, Tokens(readers), settings.patience_s, settings.policies)
     app.state.ledger = ledger
+    app.state.proofs = Proofs()
     app.state.coverage = waiting.Coverage(readers)
     stack.push_async_callback(app.state.coverage.close)
     app.state.sealer = None

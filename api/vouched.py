@@ -59,20 +59,22 @@ async def look(conn: AsyncConnection, asked: Asked, sealer: SealerThread | None)
 
 def _vouched(asked: Asked, found: Standing | None, latest: Sequence[Latest], asking: Sequence[Progress]) -> Vouched:
     stored = {(one.kind, one.name): one for one in latest}
-    trouble = {one.name: one.trouble for one in asking}
+    told = {one.name: one for one in asking}
     witnesses, timestamps = [], []
     for configured in asked.policy.witnesses:
         name = configured.witness
-        last = stored.get(("witness", name))
-        witnesses.append(WitnessState(name=name, size=last and last.size, trouble=trouble.get(name)))
+        last, now = stored.get(("witness", name)), told.get(name)
+        # Of one that has been away for long its asker still knows.
+        size = last.size if last else now.size or None if now else None
+        witnesses.append(WitnessState(name=name, size=size, trouble=now and now.trouble))
     for authority in asked.authorities:
-        last = stored.get(("authority", authority.url))
+        last, now = stored.get(("authority", authority.url)), told.get(authority.url)
         timestamps.append(
             TimestampState(
                 authority=authority.url,
                 size=last and last.size,
                 age_s=last and last.age_s,
-                trouble=trouble.get(authority.url),
+                trouble=now and now.trouble,
             )
         )
     if not witnesses:

@@ -16,7 +16,7 @@ import orjson
 from psycopg import sql
 
 from ledger.copy_out import Connection, copy_rows, event
-from ledger.export_log import CannotExport, add_beside, checkpoint_of, consistency, edge
+from ledger.export_log import CannotExport, add_beside, checkpoint_of, consistency, edge, rotations_of
 from ledger.proof import bundle
 from ledger.proof.bundle import BundleWriter, Manifest, MemberWriter, Selection, count_field
 from ledger.proof.bundle_page import MOST_EVENTS, page, row
@@ -88,11 +88,13 @@ def export(
         conn.execute(SNAPSHOT)
         conn.execute(SESSION)
         which, old = _which(selection), None if since is None else checkpoint_of(since, "older")
-        size, note, manifest = _extent(conn, selection, which, 0 if old is None else old.size)
+        rotations = rotations_of(conn)
+        # Whoever has any key of the log can check what the newest one signed, by the rotations.
+        least = max([0 if old is None else old.size, *(one.position for one in rotations[-1:])])
+        size, note, manifest = _extent(conn, selection, which, least)
         writer = BundleWriter(file)
         writer.add(bundle.CHECKPOINT, note.encode())
-        writer.add(bundle.KEYS, "".join(f"{key}\n" for key in keys).encode())
-        add_beside(conn, manifest, writer)
+        add_beside(conn, manifest, keys, rotations, writer)
         if old is not None:
             writer.add(bundle.CONSISTENCY, consistency(conn, old, size, manifest.origin))
         writer.add(bundle.EDGE, edge(conn, size))

@@ -15,8 +15,9 @@ from ledger.proof.merkle import HASH_BYTES, LogError, consistency_proof, leaf_ha
 from ledger.proof.note import parse as parse_note
 from ledger.proof.rotation import MAX_ROTATIONS, encode_rotations
 from ledger.proof.tiles import HEIGHT, WIDTH, Tile, reader
-from ledger.rotations import recorded
+from ledger.rotations import Recorded, recorded
 
+ORIGIN = "SELECT origin FROM head"
 TIMESTAMPS = "SELECT authority, token FROM checkpoint_timestamps WHERE size = %s ORDER BY authority LIMIT %s"
 LEAVES = "SELECT hash FROM events WHERE position > %s AND position <= %s ORDER BY position"
 TILE = """
@@ -38,11 +39,20 @@ def checkpoint_of(note: bytes, what: str) -> Checkpoint:
         raise CannotExport(f"the {what} checkpoint is none: {error}") from error
 
 
-def add_beside(conn: Connection, manifest: Manifest, writer: BundleWriter) -> None:
-    """What else vouches for the checkpoint: rotations of the key, the newest where there are many, and timestamps."""
-    rotations = [one.rotation for one in recorded(conn, manifest.origin)]
+def rotations_of(conn: Connection) -> list[Recorded]:
+    """Rotations of the log's key, the newest where there are many."""
+    row = conn.execute(ORIGIN).fetchone()
+    return recorded(conn, "" if row is None else str(row[0]))[-MAX_ROTATIONS:]
+
+
+def add_beside(
+    conn: Connection, manifest: Manifest, keys: Sequence[str], rotations: Sequence[Recorded], writer: BundleWriter
+) -> None:
+    """What vouches for the checkpoint: keys, those of the rotations as well, these themselves, and timestamps."""
+    known = dict.fromkeys((*keys, *(key.text for one in rotations for key in (one.rotation.old, one.rotation.new))))
+    writer.add(bundle.KEYS, "".join(f"{key}\n" for key in known).encode())
     if rotations:
-        writer.add(bundle.ROTATIONS, encode_rotations(rotations[-MAX_ROTATIONS:]))
+        writer.add(bundle.ROTATIONS, encode_rotations(one.rotation for one in rotations))
     found = conn.execute(TIMESTAMPS, [manifest.checkpoint_size, bundle.MOST_STAMPS]).fetchall()
     for number, (_, token) in enumerate(found, 1):
         writer.add(bundle.stamp_name(number), bytes(token))

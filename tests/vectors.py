@@ -7,47 +7,32 @@ tests/test_vectors.py holds them to it.
 from __future__ import annotations
 
 import base64
-import io
 import json
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from ledger.proof import bundle
-from ledger.proof.bundle import Selection
-from ledger.proof.bundle_findings import Wrong
 from ledger.proof.canonical import canonical
 from ledger.proof.chain import SEALED_PREFIX, commitment, genesis_hash
 from ledger.proof.checkpoint import Checkpoint, CheckpointFlaw, sign_checkpoint
-from ledger.proof.cosignature import AddCheckpoint, RequestFlaw, WitnessSigningKey
+from ledger.proof.cosignature import AddCheckpoint, RequestFlaw
 from ledger.proof.findings import Head, Kind, Stored
 from ledger.proof.merkle import ProofFlaw, consistency_proof, inclusion_proof, leaf_hashes, root_of
-from ledger.proof.note import Note, NoteFlaw, Signature, SigningKey
+from ledger.proof.note import Note, NoteFlaw, Signature
 from ledger.proof.tiles import EntryBundle, TileFlaw, encode_entries, encode_tile, parse_path, reader, tiles_of
 from ledger.proof.tlog_proof import TlogProof, TlogProofFlaw
+from tests.bundle_vectors import bundle_vectors
 from tests.ledger.proof import tampering
-from tests.ledger.proof.bundles import Case, make_bundle
 from tests.ledger.proof.chains import ORIGIN, chain_of, head_of
 from tests.ledger.proof.chains import rehashed as rehashed_row
+from tests.vector_parts import ELSEWHERE, LOG, OTHER_LOG, TIME_S, WITNESS, Vector, flipped, plain, vector
 
 FOLDER = Path(__file__).parents[1] / "docs" / "vectors"
-
-Vector = dict[str, Any]
-
-LOG = SigningKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32))
-OTHER_LOG = SigningKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes([3]) * 32))
-ELSEWHERE = SigningKey("elsewhere.example/log", Ed25519PrivateKey.from_private_bytes(bytes([4]) * 32))
-WITNESS = WitnessSigningKey("witness.example/w1", Ed25519PrivateKey.from_private_bytes(bytes([2]) * 32))
-TIME_S = 1_767_225_600
 
 ENTRIES = [sha256(b"event %d" % number).digest() for number in range(1, 301)]
 LEAVES = leaf_hashes(ENTRIES)
 EVENTS = list(chain_of(4))
-FLIP = 7
 
 
 def main() -> None:
@@ -70,22 +55,6 @@ def _lines(where: str, found: Sequence[Vector]) -> bytes:
     """One vector a line."""
     head = json.dumps({"format": where, "vectors": []})[:-2]
     return (head + "\n" + ",\n".join(map(json.dumps, found)) + "\n]}\n").encode()
-
-
-def vector(name: str, flaw: str | None = None, /, **members: Any) -> Vector:
-    """One vector; bytes as hex. `flaw` None: it is good."""
-    return {"name": name, "flaw": flaw, **{key: _plain(value) for key, value in members.items()}}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def flipped(data: bytes) -> bytes:
-    """One bit changed."""
-    return data[:FLIP] + bytes([data[FLIP] ^ 1]) + data[FLIP + 1 :]
 
 
 # --- canonical JSON and commitments -----------------------------------------------------------------------------------
@@ -205,7 +174,7 @@ def _chain(name: str, rows: Sequence[Stored], head: Head | None, flaw: Kind | No
 def _row(row: Stored) -> dict[str, Any]:
     texts = {"body", "salts", "fields"}
     return {
-        key: value.decode() if key in texts and value is not None else _plain(value)
+        key: value.decode() if key in texts and value is not None else plain(value)
         for key, value in row._asdict().items()
     }
 
@@ -424,70 +393,6 @@ def _with(signature: Signature) -> bytes:
 def _proof(name: str, flaw: str | None, data: bytes, entry: bytes = ENTRIES[5]) -> Vector:
     keys = {"origin": ORIGIN, "key": LOG.verifier.text, "witness": WITNESS.verifier.text}
     return vector(name, flaw, **keys, entry=entry, proof=data.decode())
-
-
-# --- bundles ----------------------------------------------------------------------------------------------------------
-
-
-def bundle_vectors() -> Iterator[Vector]:
-    """Evidence bundles, base64, to be checked with `key`; `position` is where it is found."""
-    whole = Selection("positions", "positions 1 to 3", first_position=1, last_position=3)
-    made = make_bundle(3, whole, LOG)
-    yield _bundle("all of three events", made)
-    third = Selection("request", "request 3", request=3)
-    one = make_bundle(3, third, LOG, lambda event: event.position == 3, withhold=lambda name: name == "notes")
-    yield _bundle("one request, notes withheld", one)
-    for name, wrong, position, change in BUNDLE_ATTACKS:
-        case = Case.read(made)
-        change(case)
-        yield _bundle(name, case.write(), wrong, position)
-    byte = bytearray(_packed(made))
-    at = bytes(byte).index(b'amount_usd\\":\\"3.00') + len(b'amount_usd\\":\\"')
-    byte[at] = ord("9")
-    yield _bundle_bytes("one byte of an event", bytes(byte), Wrong.EDITED, 3)
-    yield _bundle_bytes("cut short", _packed(made)[:200], Wrong.DAMAGED, 0)
-    forged = make_bundle(3, whole, OTHER_LOG)
-    yield _bundle("by another key", forged, Wrong.UNTRUSTED_KEY, 0)
-
-
-def _edit(case: Case, change: Callable[[list[dict[str, Any]]], Any]) -> None:
-    lines = case.lines
-    change(lines)
-    case.lines = lines
-
-
-def _swap_values(lines: list[dict[str, Any]]) -> None:
-    for key in ("fields", "salts"):
-        lines[0][key], lines[2][key] = lines[2][key], lines[0][key]
-
-
-def _edge(case: Case) -> None:
-    case.files[bundle.EDGE] = flipped(case.files[bundle.EDGE])
-
-
-BUNDLE_ATTACKS: list[tuple[str, Wrong, int, Callable[[Case], None]]] = [
-    ("an event dropped", Wrong.DELETED, 2, lambda case: _edit(case, lambda lines: lines.pop(1))),
-    ("sealed values of two swapped", Wrong.COMMITMENT_MISMATCH, 1, lambda case: _edit(case, _swap_values)),
-    ("a hash of the tree", Wrong.PROOF_MISMATCH, 0, _edge),
-]
-
-
-def _bundle(name: str, data: bytes, flaw: Wrong | None = None, position: int = 0) -> Vector:
-    return _bundle_bytes(name, _packed(data), flaw, position)
-
-
-def _bundle_bytes(name: str, data: bytes, flaw: Wrong | None, position: int) -> Vector:
-    more = {} if flaw is None else {"position": position}
-    return vector(name, flaw, key=LOG.verifier.text, bundle=base64.b64encode(data).decode(), **more)
-
-
-def _packed(data: bytes) -> bytes:
-    """The archive with one time for all members: when it was made is not part of it."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name, content in Case.read(data).files.items():
-            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
-    return out.getvalue()
 
 
 MAKERS: dict[str, tuple[str, Callable[[], Iterator[Vector]]]] = {

@@ -46,13 +46,14 @@ def demo(
     """Fill a ledger of its own with years of reviews on real prices, and show what can be asked of it.
 
     Clients and decisions are invented, prices and models are real, and everything goes through the HTTP API of a real
-    server. Takes a minute or two. Exit code 1 when the ledger does not verify.
+    server. Takes a minute or two. Exit code 1 when the ledger or the client's case does not verify.
     """
     if keep and as_json:
         raise CannotRun("--keep and --json exclude each other: give one of them")
     with _run(clients, years, data_dir) as result:
         answers = result.answers
-        good = answers.verification["ok"] and answers.replay.get("outcome", "identical") == "identical"
+        good = answers.verification["ok"] and answers.evidence.audit["ok"]
+        good = good and answers.replay.get("outcome", "identical") == "identical"
         if as_json:
             say_json({"done": result.done, "answers": answers})
         else:

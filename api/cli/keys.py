@@ -20,7 +20,6 @@ from ledger.log import keys, rotation
 from ledger.log.errors import KeyUnusable
 from ledger.proof.note import SigningKey, VerifierKey
 from ledger.rotations import STREAM
-from ledger.rotations import STREAM
 
 app = typer.Typer(
     help="The key that the log is signed with. Only its public part is ever shown.",

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from api.agents import optimiser
 from api.client import LedgerClient
 from api.client.operations import Row, got
+from api.demo import evidence
 from api.demo.clients import Client
+from api.demo.evidence import Evidence
 from api.demo.market import Quarter
-from api.demo.server import AUDITOR, COMPLIANCE, DemoFailed, Site
+from api.demo.server import AUDITOR, COMPLIANCE, Site
 
 Rows = list[dict[str, Any]]
 OnProgress = Callable[[str, int, int], None]
@@ -58,6 +58,7 @@ class Answers:
     orphans: int
     replay: dict[str, Any]
     verification: dict[str, Any]
+    evidence: Evidence
 
 
 def ask(site: Site, people: Mapping[str, LedgerClient], story: Story, on_progress: OnProgress) -> Answers:
@@ -86,6 +87,7 @@ def ask(site: Site, people: Mapping[str, LedgerClient], story: Story, on_progres
         orphans=len(auditor.run(got("/model-calls", state="open", limit=200))["items"]),
         replay=replayed,
         verification=verified,
+        evidence=evidence.take(site, story.client.name),
     )
 
 
@@ -137,12 +139,7 @@ def _verify(site: Site) -> dict[str, Any]:
 
 def _json(site: Site, *arguments: str) -> dict[str, Any]:
     """What a command printed, whether or not it found something wrong."""
-    done = site.command(*arguments)
-    try:
-        found: dict[str, Any] = orjson.loads(done.stdout)
-    except orjson.JSONDecodeError:
-        raise DemoFailed(f"advice-ledger {arguments[0]} did not run: {done.stderr.strip()[-500:]}") from None
-    return found
+    return evidence.read(site.command(*arguments), f"advice-ledger {arguments[0]}")
 
 
 def _cut(rows: list[Row], members: tuple[str, ...]) -> Rows:

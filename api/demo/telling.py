@@ -98,6 +98,20 @@ def _auditor(answers: Answers, say: Say) -> None:
     differing = sum(len(one["differences"]) for one in found["read_models"])
     say(f"{'verified' if found['ok'] else 'FAILED'}: {found['events']} events, last hash {found['head_hash']}")
     say(f"{len(found['read_models'])} read models folded again: {differing or 'no'} rows differ")
+    _evidence(answers, say)
+
+
+def _evidence(answers: Answers, say: Say) -> None:
+    found, client = answers.evidence, answers.client
+    _question(say, "The auditor: what has this ledger signed?", "GET /checkpoint")
+    say(found.checkpoint.rstrip("\n"))
+    _question(
+        say,
+        f"The auditor: is the case of {client} complete and unaltered, without trusting this server?",
+        f"advice-ledger export --client {client} -o case.zip\n  advice-ledger-verify case.zip --key {found.key}",
+    )
+    say(f"{found.audit['events']} events of {found.case['checkpoint_size']}, {found.audit['proven']} proven")
+    say(found.audit["verdict"])
 
 
 def _reason(replay: Mapping[str, Any]) -> str:

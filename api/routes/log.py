@@ -17,6 +17,7 @@ from api.routes.common import PathId, RowId, as_json
 from api.service import Ledger
 from ledger.errors import NotFound
 from ledger.log import reads
+from ledger.log.proofs import Proofs
 from ledger.proof.merkle import leaf_hash
 from ledger.proof.tiles import EntryBundle, Tile, TileError, TileFlaw, parse_path
 from ledger.proof.tlog_proof import TlogProof
@@ -152,8 +153,11 @@ async def consistency(request: Request, caller: Reader, asked: Annotated[Sizes, 
     return as_json(await ledger.readers.run(work))
 
 
-async def _newest(conn: AsyncConnection, position: int | None = None) -> reads.Published:
-    found = await reads.newest(conn, position)
+async def _newest(conn: AsyncConnection) -> reads.Published:
+    return _signed(await reads.newest(conn))
+
+
+def _signed(found: reads.Published | None) -> reads.Published:
     if found is None:
         raise NotFound("not-covered", "no checkpoint was signed yet", size=0)
     return found
@@ -168,11 +172,13 @@ async def _tile(conn: AsyncConnection, wanted: Tile) -> bytes:
 
 async def _inclusion(request: Request, position: int) -> tuple[reads.Published, list[bytes]]:
     ledger: Ledger = request.app.state.ledger
+    proofs: Proofs = request.app.state.proofs
 
     async def work(conn: AsyncConnection) -> tuple[reads.Published, list[bytes]]:
-        published = await _newest(conn, position)
-        _check_covered(position, published.size)
-        return published, await reads.inclusion(conn, position, published.size)
+        published, proof = await proofs.inclusion(conn, position)
+        found = _signed(published)
+        _check_covered(position, found.size)
+        return found, proof
 
     return await ledger.readers.run(work)
 

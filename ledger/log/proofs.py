@@ -11,10 +11,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from ledger.log import reads
-from ledger.log.reads import Published
+from ledger.log.reads import Published, needs
 from ledger.proof.checkpoint import parse_checkpoint
-from ledger.proof.merkle import HASH_BYTES, LogError, Node, inclusion_nodes, inclusion_root, join, leaf_hash
-from ledger.proof.tiles import Tile, node_in_rows, rows_of, tile_of
+from ledger.proof.merkle import LogError, inclusion_nodes, inclusion_root, join, leaf_hash
+from ledger.proof.tiles import WIDTH, Tile, node_in_rows, rows_of, tile_of
 from ledger.store import AsyncConnection
 
 # With the nodes above its hashes a full one takes 16 kB: 8 MB. Those far up, which most proofs need, stay.
@@ -29,83 +29,46 @@ class Proofs:
     def __init__(self, most: int = MOST_TILES) -> None:
         self._most = most
         self._kept: OrderedDict[Tile, Rows] = OrderedDict()
-        # The newest checkpoint seen: most likely it still is, so what it takes is asked for together with it.
-        self._size = 0
 
     async def inclusion(self, conn: AsyncConnection, position: int) -> tuple[Published | None, list[bytes]]:
-        """The newest checkpoint, and the proof that its tree has the event; no proof where it does not cover it."""
-        guess = _Wanted(position, self._size if position <= self._size else 0)
-        guess.found, missing = self._look(guess.tiles)
-        published, content = await reads.newest_with(conn, position, missing)
+        """The newest checkpoint, and the proof that its tree has the event; no proof where it does not cover it.
+
+        One query where the tiles above the event's own are kept, and two where not: after each new checkpoint.
+        """
+        own = Tile(0, (position - 1) // WIDTH)
+        published = await reads.newest(conn, position, None if own in self._kept else own.index)
         if published is None or position > published.size:
             return published, []
-        if published.size >= guess.size and len(content) == HASH_BYTES * sum(tile.width for tile in missing):
-            guess.found |= self._keep(missing, _cut(missing, content))
-        wanted = guess if published.size == guess.size else _Wanted(position, published.size)
-        wanted.found, missing = self._look(wanted.tiles, guess.found)
-        if missing:
-            wanted.found |= self._keep(missing, await reads.contents(conn, missing))
-        self._size = published.size
-        proof = wanted.proof()
+        proof = await self._proof(conn, position, published, own)
         if not _holds(published, position, proof):
             self._kept.clear()
             proof = await reads.inclusion(conn, position, published.size)
         return published, proof
 
-    def _look(
-        self, tiles: Sequence[Tile], more: dict[Tile, Rows] | None = None
-    ) -> tuple[dict[Tile, Rows], list[Tile]]:
-        """Those that are kept, or are in `more`; and those that are to be read."""
-        found = {}
+    async def _proof(self, conn: AsyncConnection, position: int, published: Published, own: Tile) -> list[bytes]:
+        groups = inclusion_nodes(position - 1, published.size)
+        places = {node: tile_of(node, published.size) for group in groups for node in group}
+        found: dict[Tile, Rows] = {}
+        if published.tile is not None and needs(own) <= published.size:
+            found[own] = self._keep(own, published.tile)
         missing = []
-        for tile in tiles:
+        for tile in dict.fromkeys(places.values()):
             if tile in self._kept:
                 self._kept.move_to_end(tile)
                 found[tile] = self._kept[tile]
-            elif more and tile in more:
-                found[tile] = more[tile]
-            else:
+            elif tile not in found:
                 missing.append(tile)
-        return found, missing
+        if missing:
+            contents = await reads.contents(conn, missing)
+            found |= {tile: self._keep(tile, content) for tile, content in zip(missing, contents, strict=True)}
+        return [join([node_in_rows(node, places[node], found[places[node]]) for node in group]) for group in groups]
 
-    def _keep(self, tiles: Sequence[Tile], contents: Sequence[bytes]) -> dict[Tile, Rows]:
-        """Their rows, kept for the next proof. Raises TileError for content that is not as wide as its tile."""
-        found: dict[Tile, Rows] = {}
-        for tile, content in zip(tiles, contents, strict=True):
-            found[tile] = rows_of(tile, content)
-        self._kept |= found
-        while len(self._kept) > self._most:
+    def _keep(self, tile: Tile, content: bytes) -> Rows:
+        """Its rows, also for the next proof. Raises TileError for content that is not as wide as the tile."""
+        rows = self._kept[tile] = rows_of(tile, content)
+        if len(self._kept) > self._most:
             self._kept.popitem(last=False)
-        return found
-
-
-class _Wanted:
-    """What a proof for the event in the tree of `size` takes, and what of it was found; size 0 takes nothing."""
-
-    def __init__(self, position: int, size: int) -> None:
-        self.size = size
-        self._groups: Sequence[Sequence[Node]] = inclusion_nodes(position - 1, size) if size else []
-        self._places = {node: tile_of(node, size) for group in self._groups for node in group}
-        self.tiles = list(dict.fromkeys(self._places.values()))
-        self.found: dict[Tile, Rows] = {}
-
-    def proof(self) -> list[bytes]:
-        """From the leaf to the root."""
-        return [join([self._hash(node) for node in group]) for group in self._groups]
-
-    def _hash(self, node: Node) -> bytes:
-        tile = self._places[node]
-        return node_in_rows(node, tile, self.found[tile])
-
-
-def _cut(tiles: Sequence[Tile], content: bytes) -> list[bytes]:
-    """The content of each tile, from all of them one after the other."""
-    found = []
-    at = 0
-    for tile in tiles:
-        found.append(content[at : at + HASH_BYTES * tile.width])
-        at += HASH_BYTES * tile.width
-    return found
+        return rows
 
 
 def _holds(published: Published, position: int, proof: Sequence[bytes]) -> bool:

@@ -16,12 +16,14 @@ from ledger.store import AsyncConnection
 
 T = TypeVar("T")
 
-# With cosignatures in the order in which they came. The hash is that of the event at the position asked for.
+# With cosignatures in the order in which they came, the hash of the event at the position asked for, and the full tile
+# at level 0 of that number. No arrays: a plan whose cost depends on how long they are is made anew each time.
 NEWEST = """
     SELECT c.size,
            c.note || coalesce((SELECT string_agg(s.line, '' ORDER BY s.created_at, s.witness)
                                FROM cosignatures s WHERE s.size = c.size), ''),
-           (SELECT e.hash FROM events e WHERE e.position = %s)
+           (SELECT e.hash FROM events e WHERE e.position = %s),
+           (SELECT t.hashes FROM tiles t WHERE t.level = 0 AND t.number = %s)
     FROM checkpoints c ORDER BY c.size DESC LIMIT 1
 """
 OF_SIZE = """
@@ -32,8 +34,8 @@ OF_SIZE = """
 COVERED = "SELECT coalesce(max(size), 0) FROM checkpoints"
 # In one snapshot a tile is full, or its level's partial one, or of level 0 and made of events. A prefix of what is
 # there now is what was there at any smaller size.
-CONTENT = """
-    coalesce(
+CONTENTS = """
+    SELECT coalesce(
         (SELECT substring(t.hashes FROM 1 FOR 32 * w.width) FROM tiles t
          WHERE t.level = w.level AND t.number = w.number),
         (SELECT substring(p.hashes FROM 1 FOR 32 * w.width) FROM partial_tiles p
@@ -41,21 +43,20 @@ CONTENT = """
         (SELECT string_agg(sha256('\\x00'::bytea || e.hash), ''::bytea ORDER BY e.position) FROM events e
          WHERE w.level = 0 AND e.position > 256 * w.number AND e.position <= 256 * w.number + w.width),
         ''::bytea)
+    FROM unnest(%s::smallint[], %s::bigint[], %s::integer[]) WITH ORDINALITY AS w (level, number, width, nth)
+    ORDER BY w.nth
 """
-ASKED = "unnest(%s::smallint[], %s::bigint[], %s::integer[]) WITH ORDINALITY AS w (level, number, width, nth)"
-CONTENTS = f"SELECT {CONTENT} FROM {ASKED} ORDER BY w.nth"
-# NEWEST, and the tiles asked for, one after the other.
-NEWEST_WITH = NEWEST.replace("FROM checkpoints c", f", (SELECT string_agg({CONTENT}, ''::bytea ORDER BY w.nth) FROM {ASKED}) FROM checkpoints c")
 ENTRIES = "SELECT hash FROM events WHERE position > %s AND position <= %s ORDER BY position"
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The newest checkpoint: its size, the note with its cosignatures, and the hash of one event that was asked for."""
+    """The newest checkpoint: its size, the note with its cosignatures, and one event's hash and tile, if asked for."""
 
     size: int
     note: str
     event: bytes | None = None
+    tile: bytes | None = None
 
 
 class _Asked(Exception):
@@ -66,11 +67,15 @@ class _Asked(Exception):
         self.tiles = tiles
 
 
-async def newest(conn: AsyncConnection, position: int | None = None) -> Published | None:
-    """The newest checkpoint, with the hash of the event at `position`; None before the first."""
-    cursor = await conn.execute(NEWEST, [position], prepare=True)
-    row = await cursor.fetchone()
-    return None if row is None else Published(row[0], row[1], row[2])
+async def newest(conn: AsyncConnection, position: int | None = None, tile: int | None = None) -> Published | None:
+    """The newest checkpoint, with the hash of the event at `position`; None before the first.
+
+    `tile`: a number at level 0; that tile's content comes along if it is full.
+    """
+    async with conn.cursor(binary=True) as cursor:
+        await cursor.execute(NEWEST, [position, tile], prepare=True)
+        row = await cursor.fetchone()
+    return None if row is None else Published(*row)
 
 
 async def covered(conn: AsyncConnection) -> int:

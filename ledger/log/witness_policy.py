@@ -34,7 +34,7 @@ STANDING = """
 # What each one vouched for last, as far as that is among the newest: witnesses, then authorities.
 LATEST = """
     SELECT 'witness', s.witness, max(s.size), NULL::float8
-    FROM (SELECT size, witness FROM cosignatures ORDER BY size DESC LIMIT 1000) s GROUP BY s.witness
+    FROM (SELECT size, witness FROM cosignatures ORDER BY size DESC LIMIT 10000) s GROUP BY s.witness
     UNION ALL
     SELECT 'authority', t.authority, t.size, extract(epoch FROM clock_timestamp() - t.created_at)::float8
     FROM (SELECT DISTINCT ON (authority) authority, size, created_at

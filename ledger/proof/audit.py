@@ -191,7 +191,7 @@ def _walk(audit: Audit, files: dict[str, Member], manifest: Manifest) -> None:
     complete = Completeness(manifest, problems)
     events = EventChecker(manifest, tiles, problems, complete)
     audit.seen, audit.fields = events.seen, events.fields
-    events.feed(files[bundle.EVENTS].blocks(bundle.MAX_LINE_BYTES))
+    events.feed(files[bundle.EVENTS].lines(bundle.MAX_LINE_BYTES))
     complete.finish()
     tiles.finish(explained=problems.any(*CONTENTS))
     audit.tiles, audit.streams = tiles.count, complete.streams

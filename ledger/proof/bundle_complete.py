@@ -61,6 +61,11 @@ class Completeness:
         self._unknown = 0
 
     @property
+    def positions_only(self) -> bool:
+        """Whether a range was asked for, so that streams do not matter."""
+        return self._range
+
+    @property
     def streams(self) -> int:
         """How many there are in a bundle of streams."""
         return len(self._versions)
@@ -81,6 +86,14 @@ class Completeness:
         if (stream, version) in self._replaced:
             self._was_inserted(stream, version)
         self._version(position, stream, version)
+
+    def stretch(self, first: int, count: int) -> None:
+        """Events that the log has at consecutive positions, in a bundle of a range."""
+        if first == self._next and first + count - 1 <= self._last:
+            self._next = first + count
+        else:
+            for position in range(first, first + count):
+                self._position(position)
 
     def unsound(self, position: int, line: Found) -> None:
         """An event that is not what the log has there; it still fills a place, in its stream if it says in which."""

@@ -7,17 +7,16 @@ event at all raises BundleError: after it nothing can be relied on.
 from __future__ import annotations
 
 import struct
-from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Any
 
 import orjson
 
 from ledger.proof.bundle import Manifest
-from ledger.proof.bundle_blocks import Before, Sound, sound_events
+from ledger.proof.bundle_blocks import NO_VALUES, Row, Run, sound_runs
 from ledger.proof.bundle_complete import Completeness
+from ledger.proof.bundle_explain import Explainer
 from ledger.proof.bundle_fields import FieldLog
 from ledger.proof.bundle_findings import Problems, Wrong
 from ledger.proof.bundle_lines import Line, Parts, parse_line
@@ -28,11 +27,6 @@ from ledger.proof.merkle import HASH_BYTES, leaf_hash
 from ledger.proof.parse import parse_object
 from ledger.proof.sealed import open_sealed
 from ledger.proof.tiles import HEIGHT, WIDTH
-
-# How far from its place a renumbered event is looked for.
-REACH = 64
-
-_position = attrgetter("position")
 
 
 @dataclass
@@ -47,15 +41,6 @@ class Seen:
     opened: int = 0
     last_recorded_at_us: int = 0
     rows: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Moved:
-    """An event that fits `offset` positions from where it stands."""
-
-    position: int
-    offset: int
-    key: int
 
 
 class EventChecker:
@@ -75,72 +60,75 @@ class EventChecker:
         self._time_us = self._time_of = 0
         self._tile_at = -1
         self._tile: bytes | None = None
-        self._moved: _Moved | None = None
-        self._suspects: list[tuple[int, int]] = []
+        self._explainer = Explainer(problems, complete)
 
-    def feed(self, blocks: Iterable[bytes]) -> None:
-        """Steps 6 to 9 for the next lines, whole ones in each block, and what step 10 needs. Raises BundleError."""
-        for block in blocks:
-            found = self._sound(block)
-            taken = self._take(found) if found else 0
-            if found is None or taken < len(found):
-                self._each(block.split(b"\n")[taken:-1])
+    def feed(self, groups: Iterable[list[bytes]]) -> None:
+        """Steps 6 to 9 for the next lines, and what step 10 needs. Raises BundleError."""
+        for lines in groups:
+            taken = self._take(sound_runs(lines, positions_only=self._complete.positions_only))
+            if taken < len(lines):
+                self._each(lines[taken:])
 
-    def _sound(self, block: bytes) -> list[Sound] | None:
-        """The events of a block that needs no closer look, as far as itself shows."""
-        seen = self.seen
-        # The first events are shown, and position 1 begins the chain.
-        if seen.count < MOST_EVENTS or not seen.last_position:
-            return None
-        link = self._link if self._link_at == seen.last_position else b""
-        return sound_events(block, Before(seen.last_position, link, self._time_us), self._size)
-
-    def _take(self, found: list[Sound]) -> int:
-        """Steps 6 to 10 for events that are sound, as far as the log has them; returns how many those are."""
-        start = 0
-        while start < len(found):
-            index = (found[start].position - 1) >> HEIGHT
-            end = bisect_right(found, (index + 1) << HEIGHT, start, key=_position)
-            events = found if end - start == len(found) else found[start:end]
-            if not self._has(index, events):
+    def _take(self, runs: Sequence[Run]) -> int:
+        """Steps 6 to 10 for runs, up to one that needs a closer look; returns how many events that are."""
+        taken = 0
+        for run in runs:
+            if not self._follows(run) or not self._has(run):
                 break
-            self._note(events)
-            start = end
-        return start
+            if run.rows is not None:
+                self._note_rows(run, run.rows)
+            elif self.fields.knows(run.opened):
+                self._note(run)
+            else:
+                break
+            self.seen.links += run.count - (run.first != self._link_at + 1)
+            self._link, self._link_at = run.hash, self.seen.last_position
+            self._time_us, self._time_of = run.ended_us, self.seen.last_position
+            self._explainer.in_place()
+            taken += run.count
+        return taken
 
-    def _has(self, index: int, events: list[Sound]) -> bool:
-        """Whether the log has these events, all of one tile."""
-        tile = self._tile_of(index)
-        if tile is None:
+    def _follows(self, run: Run) -> bool:
+        """Whether nothing is odd about what was before. The first events are shown, and position 1 begins the chain."""
+        seen, last = self.seen, run.first + run.count - 1
+        if seen.count < MOST_EVENTS or not 0 < seen.last_position < run.first or last > self._size:
             return False
-        first, last = (events[0].position - 1) % WIDTH, (events[-1].position - 1) % WIDTH
-        if last - first == len(events) - 1:
-            there = tile[first * HASH_BYTES : (last + 1) * HASH_BYTES]
-        else:
-            places = [(one.position - 1) % WIDTH * HASH_BYTES for one in events]
-            there = b"".join([tile[place : place + HASH_BYTES] for place in places])
-        return there == b"".join([one.leaf for one in events])
+        if run.began_us < self._time_us:
+            return False
+        return run.first != self._link_at + 1 or run.link == self._link
 
-    def _note(self, events: list[Sound]) -> None:
-        """What the log has and is sound is seen; what remains of step 9, and step 10."""
-        seen, add = self.seen, self._complete.event
-        seen.count += len(events)
-        seen.proven += len(events)
-        at = self._link_at
-        for position, _, _, _, stream, version, kind, opened, sealed, fields, salts, withheld in events:
-            seen.links += position == at + 1
-            at = position
+    def _has(self, run: Run) -> bool:
+        """Whether the log has these events there."""
+        tile = self._tile_of((run.first - 1) >> HEIGHT)
+        place = (run.first - 1) % WIDTH * HASH_BYTES
+        return tile is not None and tile[place : place + len(run.leaves)] == run.leaves
+
+    def _note(self, run: Run) -> None:
+        """Steps 9 and 10 for events of which only the positions are left to look at."""
+        seen = self.seen
+        for (kind, name), events in run.opened.items():
+            seen.opened += events
+            self.fields.disclosed(kind, (name,), events)
+        seen.count += run.count
+        seen.proven += run.count
+        seen.last_position = run.first + run.count - 1
+        seen.last_recorded_at_us = run.ended_us
+        self._complete.stretch(run.first, run.count)
+
+    def _note_rows(self, run: Run, rows: Sequence[Row]) -> None:
+        """The same one by one. A BundleError finds the counts as they are then."""
+        seen = self.seen
+        for position, (at, version, kind, stream, opened, values) in enumerate(rows, run.first):
+            seen.count += 1
+            seen.proven += 1
+            seen.last_position, seen.last_recorded_at_us = position, at
+            sealed, fields, salts, withheld = values or NO_VALUES
             if opened:
                 seen.opened += 1
                 self.fields.disclosed(kind, (opened,))
-            elif sealed is not None or fields or withheld:
+            elif values is not None:
                 self._open(position, kind, sealed, fields, salts, withheld)
-            add(position, stream, version, kind, fields)
-        last = events[-1]
-        seen.last_position = self._link_at = self._time_of = last.position
-        seen.last_recorded_at_us = self._time_us = last.recorded_at_us
-        self._link = last.hash
-        self._moved = None
+            self._complete.event(position, stream, version, kind, fields)
 
     def _each(self, lines: Iterable[bytes]) -> None:
         """The same line by line, with a name for what is wrong."""
@@ -188,9 +176,9 @@ class EventChecker:
         place = (position - 1) % WIDTH * HASH_BYTES
         genuine = tile is not None and tile[place : place + HASH_BYTES] == leaf_hash(stored)
         if digest == stored and (genuine or tile is None):
-            self._moved = None
+            self._explainer.in_place()
             return genuine
-        self._explain(Line(*parts), digest, genuine=genuine)
+        self._explainer.explain(Line(*parts), digest, genuine=genuine)
         return False
 
     def _tile_of(self, index: int) -> bytes | None:
@@ -222,74 +210,6 @@ class EventChecker:
             self._open(position, kind, sealed, fields, salts, withheld)
         # 10. Whether it belongs here, and what is missing before it.
         self._complete.event(position, stream, version, kind, fields)
-
-    def _explain(self, line: Line, digest: bytes, *, genuine: bool) -> None:
-        """Names what is wrong with a line whose hash is not its own, or is not the log's."""
-        position, add = line.position, self._problems.add
-        moved, self._moved = self._moved, None
-        if genuine:
-            add(Wrong.EDITED, position, "the event was changed; the log has the hash that stands with it")
-        elif digest == line.hash:
-            message = "replaced with its hash recomputed, or put in: the log has another event here"
-            key = add(Wrong.EDITED, position, message)
-            self._complete.replaced(position, line, key)
-            self._suspect(position, key)
-        elif self._problems.full:
-            add(Wrong.EDITED, position, "")
-        elif not self._swapped(line):
-            self._displaced(line, moved)
-
-    def _displaced(self, line: Line, moved: _Moved | None) -> None:
-        position = line.position
-        offset = self._offset(line)
-        if not offset:
-            message = "the event or its hash was changed after it was recorded"
-            key = self._problems.add(Wrong.EDITED, position, message)
-            self._suspect(position, key)
-        elif moved is not None and moved.offset == offset:
-            if offset < 0:
-                message = f"{-offset} put in, and events from {moved.position} on renumbered"
-                first = moved.position + offset
-                self._drop_suspects(first, moved.position)
-                self._problems.replace(moved.key, Wrong.INSERTED, first, message, position)
-            else:
-                message = f"{offset} missing, and events from {moved.position} on renumbered"
-                self._problems.replace(moved.key, Wrong.DELETED, moved.position, message, position)
-            self._moved = moved
-        else:
-            message = f"event {position + offset} stands at {position}"
-            key = self._problems.add(Wrong.REORDERED, position, message, max(position, position + offset))
-            self._moved = _Moved(position, offset, key)
-
-    def _swapped(self, line: Line) -> bool:
-        """Whether the event was recorded where an earlier one stands that is not what the log has."""
-        found = [one for one in self._problems if one.wrong is Wrong.REORDERED and one.last_position == line.position]
-        if any(_fits(line, one.position) for one in found):
-            return True
-        for place, key in self._suspects:
-            # One that was pushed back a little by an event put in has not changed places with that.
-            if line.position - place > REACH and _fits(line, place):
-                message = f"event {place} stands at {line.position}, another one in its place"
-                self._problems.replace(key, Wrong.REORDERED, place, message, line.position)
-                return True
-        return False
-
-    def _suspect(self, position: int, key: int) -> None:
-        if not self._problems.full:
-            self._suspects.append((position, key))
-
-    def _drop_suspects(self, first: int, last: int) -> None:
-        for place, key in self._suspects:
-            if first <= place < last:
-                self._problems.drop(key)
-
-    @staticmethod
-    def _offset(line: Line) -> int:
-        for distance in range(1, REACH + 1):
-            for offset in (-distance, distance):
-                if line.position + offset > 0 and _fits(line, line.position + offset):
-                    return offset
-        return 0
 
     def _check_link(self, position: int, at: int, prev_hash: bytes) -> None:
         if self._link_at == position - 1 > 0:
@@ -336,11 +256,3 @@ class EventChecker:
                 self.fields.disclosed(kind, (name,))
             else:
                 self.fields.absent(kind, name, "withheld" if name in withheld else "erased", position)
-
-
-def _fits(line: Line, place: int) -> bool:
-    """Whether the line's hash is its own, had it been recorded at `place`."""
-    try:
-        return event_hash(line.prev_hash, place, line.version, line.recorded_at_us, line.body) == line.hash
-    except struct.error:
-        return False

@@ -21,11 +21,15 @@ class FieldLog:
         self.ranges: dict[tuple[str, str], Ranges] = {}
         self._names: dict[tuple[str, str], Counts] = {}
 
-    def disclosed(self, kind: str, names: Iterable[str]) -> None:
-        """These values opened their commitments."""
+    def disclosed(self, kind: str, names: Iterable[str], events: int = 1) -> None:
+        """These values opened their commitments, in so many events."""
         for name in names:
             counts = self._names.get((kind, name)) or self._new(kind, name)
-            counts["disclosed"] += 1
+            counts["disclosed"] += events
+
+    def knows(self, names: Iterable[tuple[str, str]]) -> bool:
+        """Whether all of these names, each of an event and of a field, were counted before."""
+        return all(name in self._names for name in names)
 
     def absent(self, kind: str, name: str, state: str, position: int) -> None:
         """A commitment at this position has no value here."""

@@ -1,6 +1,6 @@
 """What a bundle brings along for steps 2 and 3: rotations of the log's key, and timestamps on the checkpoint.
 
-Of docs/format-bundle.md, sections 6 and 7. Rotations are checked here. A timestamp is a CMS message: this program only
+Of docs/format-bundle.md, sections 9 and 10. Rotations are checked here. A timestamp is a CMS message: this program only
 looks whether the checkpoint's digest is in it, and says how to have the rest checked.
 """
 

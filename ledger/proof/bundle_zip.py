@@ -23,7 +23,7 @@ MAX_RATIO = 200
 RATIO_FREE_BYTES = 16 * 1024 * 1024
 # A data descriptor, the one thing that may stand between two members, has at most so many bytes.
 MAX_GAP = 24
-CHUNK = 256 * 1024
+CHUNK = 64 * 1024
 
 STORED, DEFLATED = 0, 8
 _ENCRYPTED = 1 | 1 << 6 | 1 << 13
@@ -106,23 +106,20 @@ class Member:
         self.intact = zlib.crc32(content) == self.crc
         return content
 
-    def blocks(self, most: int) -> Iterator[bytes]:
-        """Its lines, several at a time, each with its newline. Raises BundleError: one over `most` bytes, or no end."""
+    def lines(self, most: int) -> Iterator[list[bytes]]:
+        """Its lines, several at a time, without newlines. Raises BundleError for one over `most` bytes, or without end."""
         parts: list[bytes] = []
         waiting = 0
         for chunk in self.chunks():
-            first = chunk.find(b"\n")
-            waiting += len(chunk) if first < 0 else first
+            first, *others = chunk.split(b"\n")
+            parts.append(first)
+            waiting += len(first)
             if waiting > most:
                 raise BundleError(BundleFlaw.LINE, f"a line of more than {most} bytes in {self.name}")
-            if first < 0:
-                parts.append(chunk)
-                continue
-            end = chunk.rfind(b"\n") + 1
-            parts.append(chunk[:end])
-            yield b"".join(parts)
-            parts = [chunk[end:]]
-            waiting = len(chunk) - end
+            if others:
+                last = others.pop()
+                yield [b"".join(parts), *others]
+                parts, waiting = [last], len(last)
         if waiting:
             raise BundleError(BundleFlaw.LINE, f"{self.name} ends within a line")
 

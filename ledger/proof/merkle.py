@@ -89,6 +89,12 @@ def parents(row: Sequence[bytes]) -> list[bytes]:
     return [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
 
 
+def parent_row(row: bytes) -> bytes:
+    """As `parents`, of hashes one after the other."""
+    ends = range(2 * HASH_BYTES, len(row) + 1, 2 * HASH_BYTES)
+    return b"".join([sha256(b"\x01" + row[end - 2 * HASH_BYTES : end]).digest() for end in ends])
+
+
 def join(hashes: Sequence[bytes]) -> bytes:
     """The root of an interval from its complete nodes, largest first as `complete_nodes` gives them."""
     return reduce(lambda right, left: node_hash(left, right), reversed(hashes))
@@ -127,7 +133,7 @@ class RightEdge:
 
         Cost: about two hashes a leaf, leaves included, and the rows in memory; feed long logs in batches.
         """
-        if any(len(leaf) != HASH_BYTES for leaf in leaves):
+        if set(map(len, leaves)) - {HASH_BYTES}:
             raise ValueError("a leaf hash is not 32 bytes")
         _checked_size(self.size + len(leaves))
         rows = []

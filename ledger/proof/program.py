@@ -29,6 +29,7 @@ UNKNOWN_SIGNER = "consistent, but by whom is not known"
 # So many positions of a withheld or erased field are listed in the text; the JSON has more.
 MOST_LISTED = 12
 MOST_SHOWN = 20
+ABSENT = {"withheld": "withheld by the maker", "erased": "erased, as the maker says"}
 # Lines of events make no cycles: looking for some after each seventy of them takes a tenth of the time.
 GC_THRESHOLD = 100_000
 
@@ -164,10 +165,14 @@ def _age(at_s: int) -> str:
 
 
 def _absent(audit: Audit) -> Iterator[str]:
-    for (name, state), ranges in sorted(audit.fields.ranges.items()):
-        places = [str(first) if first == last else f"{first} to {last}" for first, last in ranges[:MOST_LISTED]]
-        more = ", …" if len(ranges) > MOST_LISTED else ""
-        yield f"       {_printable(name)}: {audit.fields.counts[name][state]} {state}, at {', '.join(places)}{more}"
+    """Values that are not there: those that the maker says to have, and those that it says nobody has any more."""
+    for state, who in ABSENT.items():
+        for (name, found), ranges in sorted(audit.fields.ranges.items()):
+            if found == state:
+                places = [str(first) if first == last else f"{first} to {last}" for first, last in ranges[:MOST_LISTED]]
+                more = ", …" if len(ranges) > MOST_LISTED else ""
+                count = audit.fields.counts[name][state]
+                yield f"       {who}: {_printable(name)}, {count}, at {', '.join(places)}{more}"
 
 
 def _finding(one: Problem) -> str:

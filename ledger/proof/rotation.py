@@ -1,4 +1,4 @@
-"""One key of a log hands over to another, as both say: docs/format-bundle.md, section 6.
+"""One key of a log hands over to another, as both say: docs/format-bundle.md, section 9.
 
 The statement and both signatures make a signed note of seven lines. From a key that a reader trusts such notes lead to
 the keys that came after it, and never to another.

@@ -53,12 +53,13 @@ def one_opens(commitments: dict[str, Any], salts: bytes, fields: bytes) -> str:
         plain = name.encode("ascii")
         start = b'{"%b":"' % plain
         length = len(start)
-        if salts[:length] != start or salts[-2:] != b'"}' or fields[: length - 1] != start[:-1] or fields[-1:] != b"}":
+        # The ends are seen where nothing else is left: 64 digits and two characters, and one after the value.
+        if salts[:length] != start or salts[length + 64 :] != b'"}' or fields[: length - 1] != start[:-1]:
             return ""
         salt = unhexlify(salts[length:-2])
         # Laid out as commitment() does, short of a call: this is done for nearly every event.
         parts = (SEALED_PREFIX, salt, b'["', plain, b'",', fields[length - 1 : -1], b"]")
-        opens = len(salt) == SALT_BYTES and sha256(b"".join(parts)).hexdigest() == wanted
+        opens = sha256(b"".join(parts)).hexdigest() == wanted and fields[-1:] == b"}"
     except ValueError:  # No hex, or no name that a field has.
         return ""
     return name if opens else ""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ledger.proof.merkle import HASH_BYTES, MAX_SIZE, LogError, Node, Reader, RightEdge, parents
+from ledger.proof.merkle import HASH_BYTES, MAX_SIZE, LogError, Node, Reader, RightEdge, parent_row, parents
 
 HEIGHT = 8
 WIDTH = 256
@@ -130,11 +130,11 @@ def rows_of(tile: Tile, content: bytes) -> list[bytes]:
 
     For who reads many nodes of one tile: each is computed once. Raises TileError as `decode_tile` does.
     """
-    row = decode_tile(tile, content)
+    _check_width(tile, content)
     rows = [content]
-    while len(row) > 1:
-        row = parents(row)
-        rows.append(b"".join(row))
+    while len(content) >= 2 * HASH_BYTES:
+        content = parent_row(content)
+        rows.append(content)
     return rows
 
 
@@ -142,10 +142,9 @@ def node_in_rows(node: Node, tile: Tile, rows: Sequence[bytes]) -> bytes:
     """The hash of a node from the rows of its tile (`tile_of`)."""
     level, above = divmod(node.level, HEIGHT)
     at = (node.index - (tile.index << (HEIGHT - above))) * HASH_BYTES
-    row = rows[above] if level == tile.level and above < len(rows) and at >= 0 else b""
-    if at >= len(row):
+    if level != tile.level or above >= len(rows) or not 0 <= at < len(rows[above]):
         raise ValueError(f"{node} is not in {tile}")
-    return row[at : at + HASH_BYTES]
+    return rows[above][at : at + HASH_BYTES]
 
 
 def reader(size: int, fetch: Fetch) -> Reader:
@@ -170,9 +169,13 @@ def encode_tile(hashes: Sequence[bytes]) -> bytes:
 
 def decode_tile(tile: Tile, content: bytes) -> list[bytes]:
     """The hashes of a tile. Raises TileError if there are more or fewer bytes than its width says."""
+    _check_width(tile, content)
+    return [content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES)]
+
+
+def _check_width(tile: Tile, content: bytes) -> None:
     if len(content) != tile.width * HASH_BYTES:
         raise TileError(TileFlaw.CONTENT, f"{tile.path} has {len(content)} bytes")
-    return [content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES)]
 
 
 def encode_entries(entries: Sequence[bytes]) -> bytes:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ledger.proof.checkpoint import SignedCheckpoint, decode_hash, open_checkpoint, strict_decimal
-from ledger.proof.merkle import MAX_PATH, LogError, check_inclusion
+from ledger.proof.merkle import HASH_BYTES, MAX_PATH, MAX_SIZE, LogError, check_inclusion
 from ledger.proof.note import MAX_NOTE_BYTES, VerifierKey, strict_base64
 
 HEADER = "c2sp.org/tlog-proof@v1"
@@ -49,21 +49,29 @@ class TlogProof:
 
     def encode(self) -> bytes:
         """The file. Raises TlogProofError for one that `parse_proof` would not give back."""
+        self._check()
         lines = [HEADER]
         if self.extra:
             lines.append(f"extra {base64.b64encode(self.extra).decode()}")
         lines.append(f"index {self.index}")
         lines.extend(base64.b64encode(found).decode() for found in self.path)
         data = "\n".join(lines).encode() + b"\n\n" + self.checkpoint
-        if parse_proof(data) != self:
-            raise TlogProofError(TlogProofFlaw.STRUCTURE, "the proof does not survive encoding")
+        _check_length(data)
         return data
+
+    def _check(self) -> None:
+        """What `parse_proof` demands, of the values: reading back what was written took longer than writing it."""
+        if len(self.extra) > MAX_EXTRA_BYTES:
+            raise TlogProofError(TlogProofFlaw.EXTRA, f"{len(self.extra)} bytes")
+        if not 0 <= self.index <= MAX_SIZE:
+            raise TlogProofError(TlogProofFlaw.INDEX, str(self.index))
+        if len(self.path) > MAX_PATH or any(len(found) != HASH_BYTES for found in self.path):
+            raise TlogProofError(TlogProofFlaw.PATH, f"not at most {MAX_PATH} hashes of {HASH_BYTES} bytes")
 
 
 def parse_proof(data: bytes) -> TlogProof:
     """Read a tlog-proof file, verifying nothing; the checkpoint in it is not opened. Raises TlogProofError."""
-    if len(data) > MAX_PROOF_BYTES:
-        raise TlogProofError(TlogProofFlaw.TOO_LARGE, f"{len(data)} bytes")
+    _check_length(data)
     head, separator, checkpoint = data.partition(b"\n\n")
     if not separator or not head.isascii():
         raise TlogProofError(TlogProofFlaw.STRUCTURE, "no empty line after lines of ASCII")
@@ -92,6 +100,11 @@ def verify_proof(
     # 2. The leaf leads to the root that was signed.
     check_inclusion(leaf, proof.index, signed.checkpoint.size, proof.path, signed.checkpoint.root)
     return signed
+
+
+def _check_length(data: bytes) -> None:
+    if len(data) > MAX_PROOF_BYTES:
+        raise TlogProofError(TlogProofFlaw.TOO_LARGE, f"{len(data)} bytes")
 
 
 def _extra(line: str) -> bytes:

@@ -70,21 +70,26 @@ def leaves(command: TyperGroup, *path: str) -> Iterator[tuple[str, Any]]:
 
 
 def test_every_command_takes_the_same_databases() -> None:
-    """The same two options and two variables for each but demo, which makes its own; --json for all with a result."""
+    """The same two options and two variables for each but demo, which makes its own, and witness, which needs none.
+
+    --json for all with a result.
+    """
     root = get_command(app)
     assert isinstance(root, TyperGroup)
     found = dict(leaves(root))
     assert set(found) == {
         *("serve", "migrate", "rebuild", "status", "orphans", "replay", "verify", "demo"),
         *("tokens create", "tokens list", "tokens revoke"),
-        *("seal", "keys generate", "keys show", "keys rotate"),
+        *("seal", "export", "keys generate", "keys show", "keys rotate"),
+        *("witness keygen", "witness serve", "witness status"),
     }
     for name, command in found.items():
         options = {option: parameter.envvar for parameter in command.params for option in parameter.opts}
         databases = {option: options.get(option) for option in ("--database-url", "--data-dir")}
-        variables = (None, None) if name == "demo" else ("ADVICE_LEDGER_DATABASE_URL", "ADVICE_LEDGER_DATA_DIR")
+        without = name == "demo" or name.startswith("witness ")
+        variables = (None, None) if without else ("ADVICE_LEDGER_DATABASE_URL", "ADVICE_LEDGER_DATA_DIR")
         assert tuple(databases.values()) == variables
-        assert ("--json" in options) == (name != "serve")
+        assert ("--json" in options) == (not name.endswith("serve"))
 
 
 @pytest.mark.parametrize("command", SOME, ids=" ".join)

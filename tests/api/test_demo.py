@@ -27,6 +27,8 @@ from api.demo.clients import clients
 from api.demo.market import Quarter, quarters
 from ledger.commands import four_eyes
 from ledger.commands.answers import ALLOCATIONS, check
+from ledger.proof.checkpoint import open_checkpoint
+from ledger.proof.note import VerifierKey
 from tests.api.program import PROGRAM, Ran, cli, environment
 from tests.support import check_chain, connect
 
@@ -81,6 +83,11 @@ def test_what_the_users_are_told(ran: Ran) -> None:
     assert answers["replay"]["outcome"] == "identical"
     assert answers["verification"]["ok"] is True
     assert len(answers["proposed"]) == CLIENTS - 1
+    evidence = answers["evidence"]
+    assert (evidence["audit"]["ok"], evidence["audit"]["trusted"]) == (True, True)
+    assert evidence["audit"]["events"] == evidence["case"]["events"] > 0
+    key = VerifierKey.parse(evidence["key"])
+    assert open_checkpoint(evidence["checkpoint"].encode(), key.name, [key]).checkpoint.size > 0
     assert [row["id"] for row in answers["then"]] == [min(row["id"] for row in answers["now"])]
 
 

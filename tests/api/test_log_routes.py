@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -20,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.waiting import preferred
 from ledger.log.thread import Signing
+from ledger.log.watch import Watching
 from ledger.proof.checkpoint import open_checkpoint
 from ledger.proof.merkle import check_consistency, check_inclusion, leaf_hash, leaf_hashes, root_of
 from ledger.proof.note import SigningKey
@@ -352,3 +354,41 @@ def test_a_refusal_shows(server_url: str, template_database: Template, tmp_path:
             found = metrics(api)
             assert found["advice_ledger_sealing_refused"] == 1
             assert found["advice_ledger_checkpoint_events_not_covered"] == 1
+
+
+@pytest.mark.tampers
+def test_the_verification_shows(database_url: str) -> None:
+    """How far the chain was checked, and how long ago; then what does not hold: 503, with its name and place."""
+    fill(database_url, 5)
+    with served(database_url, watching=Watching(rate=1_000_000, rest_s=0.05, settle_s=3600)) as api:
+
+        def checked() -> dict[str, Any]:
+            found: dict[str, Any] = api.get("/readyz", None).json()["verification"]
+            return found
+
+        wait_for("a round", lambda: checked()["passed_age_s"] is not None)
+        fill(database_url, 2)
+        found = wait_for("what is new", lambda: (state := checked())["position"] == 7 and state)
+        assert (found["state"], found["finding"], found["error"]) == ("leads", None, None)
+        assert 0 <= found["age_s"] < 30
+        told = metrics(api)
+        assert (told["advice_ledger_verification_position"], told["advice_ledger_verification_failed"]) == (7, 0)
+        assert 0 <= told["advice_ledger_verification_age_seconds"] < 30
+        with connect(database_url) as conn:
+            conn.execute("ALTER TABLE events DISABLE TRIGGER ALL")
+            conn.execute("UPDATE events SET body = replace(body, 'no-answer', 'no-ANSWER') WHERE position = 3")
+        answer = wait_for("a finding", lambda: (r := api.get("/readyz", None)).status_code == 503 and r).json()
+        assert (answer["verification"]["finding"], answer["verification"]["first_bad_position"]) == ("edited", 3)
+        assert answer["verification"]["position"] < 3
+        assert any("at position 3: edited" in reason for reason in answer["reasons"])
+        assert metrics(api)["advice_ledger_verification_failed"] == 1
+
+
+def test_what_is_not_known_is_no_number(fresh_api: Api) -> None:
+    """Without a checkpoint, a witness or a verification there are no ages and sizes of any, rather than zeros."""
+    told = metrics(fresh_api)
+    for name in ("checkpoint_age_seconds", "checkpoint_witnessed_size", "verification_position"):
+        assert isnan(told[f"advice_ledger_{name}"]), name
+    found = fresh_api.get("/readyz", None).json()
+    assert (found["checkpoint"]["witnessed"], found["checkpoint"]["timestamps"]) == (None, [])
+    assert (found["verification"]["state"], found["verification"]["age_s"]) == ("none", None)

@@ -13,7 +13,21 @@ from typing import Never
 
 from rich.console import Console
 
-from tests.bench import as_of, bulk, figures, http, live, log, machine, pipeline, rebuild, single, verify, workload
+from tests.bench import (
+    as_of,
+    bulk,
+    figures,
+    http,
+    live,
+    log,
+    machine,
+    pipeline,
+    rebuild,
+    sealing,
+    single,
+    verify,
+    workload,
+)
 from tests.bench.bench import Bench, Options, server
 from tests.bench.figures import Figure
 
@@ -24,7 +38,7 @@ SEPARATE: dict[int, Callable[[Bench], list[Figure]]] = {
     2: single.measure,
     3: http.measure,
     8: pipeline.measure,
-    10: log.measure_appends,
+    10: sealing.measure,
 }
 SHARED: dict[int, Callable[[Bench, str], list[Figure]]] = {
     4: rebuild.measure,

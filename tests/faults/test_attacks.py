@@ -7,147 +7,53 @@ checkpoint kept elsewhere nobody would notice.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
 from api.witness.state import FileState, make_file
 from api.witness.witness import Witness
-from ledger.envelope import NewEvent
-from ledger.log.sealer import Sealer
-from ledger.log.state import StateFile
+from ledger.log.rotation import rotated
+from ledger.log.rounds import Bad, Round
+from ledger.proof.bundle import Selection
 from ledger.proof.checkpoint import open_checkpoint, sign_checkpoint
 from ledger.proof.cosignature import AddCheckpoint, WitnessSigningKey
-from ledger.proof.findings import ChainReport
-from ledger.proof.held import Held, Note
+from ledger.proof.held import Held
 from ledger.proof.note import Note as Signed
 from ledger.proof.note import Signature, SigningKey
 from ledger.proof.trust import Trust
+from ledger.rotations import STREAM
 from ledger.verify import verify_chain
+from schema.events import LogKeyRotated
 from tests.api.program import cli
 from tests.conftest import Template, ledger_copy
-from tests.support import Connection, append, connect, failed, new, requested
+from tests.faults.attacks import (
+    CUT,
+    FORGET,
+    REHASH,
+    REWRITE,
+    SET_HEAD,
+    Log,
+    cosign,
+    found,
+    log_at,
+    rename,
+    replace_note,
+    restored,
+    small,
+)
+from tests.ledger.proof.bundles import program
+from tests.support import append, connect, new
 
 pytestmark = pytest.mark.tampers
-
-TABLES = ("events", "head", "sealed_fields", "stream_clients", "stream_numbers", "tiles", "checkpoints", "cosignatures")
-
-# From position `at` on, each event with the hash that it has after what stands before it; and the head after the last.
-REHASH = """
-    DO $$
-    DECLARE
-        link bytea;
-        one  events;
-    BEGIN
-        FOR one IN SELECT * FROM events WHERE position >= {at} ORDER BY position LOOP
-            SELECT coalesce((SELECT hash FROM events WHERE position = one.position - 1), genesis_hash(h.origin))
-            INTO link FROM head h;
-            UPDATE events
-            SET prev_hash = link, hash = event_hash(
-                link, position, version, (extract(epoch FROM recorded_at) * 1000000)::bigint, body)
-            WHERE position = one.position;
-        END LOOP;
-    END
-    $$
-"""
-SET_HEAD = """
-    UPDATE head SET (position, hash, recorded_at) =
-        (SELECT position, hash, recorded_at FROM events ORDER BY position DESC LIMIT 1)
-"""
-CUT = """
-    DELETE FROM stream_clients WHERE stream IN (SELECT stream FROM events WHERE position > 15 AND version = 1);
-    DELETE FROM sealed_fields WHERE position > 15;
-    DELETE FROM events WHERE position > 15;
-    UPDATE stream_numbers SET last = (SELECT max(split_part(stream, '-', 2)::bigint) FROM events)
-"""
-FORGET = "DELETE FROM checkpoints WHERE size > 15"
-REWRITE = "UPDATE events SET body = replace(body, '1000.00', '9000.00') WHERE position = 13"
-
-
-@dataclass
-class Log:
-    """A ledger, the key that signs it, and the sealer's file."""
-
-    url: str
-    key: SigningKey
-    path: Path
-
-    def record(self, count: int) -> None:
-        """Appends so many requests, with sealed values."""
-        with connect(self.url) as conn:
-            append(conn, *(new("request-", requested(f"client-{number}")) for number in range(count)))
-
-    def seal(self) -> bytes:
-        """Signs what there is; the newest checkpoint, as an auditor would keep it."""
-        file = StateFile(self.path, self.key.verifier.name, [self.key.verifier])
-        with connect(self.url, "sealer") as conn, file.held():
-            sealer = Sealer(conn, self.key, file)
-            while sealer.step() is not None:
-                pass
-        return self.newest()
-
-    def newest(self) -> bytes:
-        """The note of the newest checkpoint."""
-        with connect(self.url) as conn:
-            row = conn.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
-        assert row is not None
-        return bytes(row[0], "utf-8")
-
-    def tamper(self, *statements: str) -> None:
-        """As a superuser with triggers disabled."""
-        with superuser(self.url) as conn:
-            for statement in statements:
-                conn.execute(statement.encode())
-
-    def audit(self, *held: bytes, witnesses: tuple[WitnessSigningKey, ...] = ()) -> ChainReport:
-        """What the verifier says to somebody who has the log's key and these checkpoints."""
-        trusted = Trust((self.key.verifier,), tuple(key.verifier for key in witnesses), len(witnesses))  # type: ignore[misc]
-        kept = [Note(f"checkpoint {number}", data) for number, data in enumerate(held, 1)]
-        with connect(self.url, "verifier") as conn:
-            return verify_chain(conn, held=Held(trusted, kept))
-
-
-@contextlib.contextmanager
-def superuser(url: str) -> Iterator[Connection]:
-    """A connection that may do anything, with no trigger in its way."""
-    with connect(url) as conn:
-        for table in TABLES:
-            conn.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER ALL").format(sql.Identifier(table)))
-        yield conn
-
-
-def log_at(url: str, path: Path) -> Log:
-    """The log of a ledger, with a new key."""
-    with connect(url) as conn:
-        row = conn.execute("SELECT origin FROM head").fetchone()
-    assert row is not None
-    return Log(url, SigningKey.generate(row[0]), path)
 
 
 @pytest.fixture
 def log(database_url: str, tmp_path: Path) -> Log:
     """An empty ledger."""
     return log_at(database_url, tmp_path / "last")
-
-
-@contextlib.contextmanager
-def restored(server_url: str, template: Template, log: Log) -> Iterator[Log]:
-    """A copy of the log's database as it is now, served in its place later."""
-    name = str(conninfo_to_dict(log.url)["dbname"])
-    with ledger_copy(server_url, Template(name, template.search_path), verify=False) as url:
-        copied = log.path.with_name("copied")
-        copied.write_bytes(log.path.read_bytes())
-        yield Log(url, log.key, copied)
-
-
-def found(report: ChainReport) -> list[tuple[str, int, int]]:
-    """Kind and range of positions of each finding."""
-    return [(one.kind.value, one.position, one.last_position) for one in report.findings]
 
 
 def test_a_clean_ledger_passes(log: Log) -> None:
@@ -239,11 +145,6 @@ def test_another_ledger_is_another_ledger(
         assert found(other.audit(kept)) == [("forked", 1, 20)]
 
 
-def rename(origin: str) -> str:
-    """The statement that gives a ledger another name."""
-    return sql.SQL("UPDATE head SET origin = {}").format(origin).as_string(None)
-
-
 def test_two_histories_are_caught_by_a_witness(
     log: Log, server_url: str, template_database: Template, tmp_path: Path
 ) -> None:
@@ -281,12 +182,6 @@ def test_two_histories_are_caught_by_a_witness(
         assert [kept.note for kept in state.kept()] == [theirs]
 
 
-def cosign(log: Log, line: str) -> None:
-    """Stores a witness's answer beside the newest checkpoint."""
-    with superuser(log.url) as conn:
-        conn.execute("INSERT INTO cosignatures (size, witness, line) VALUES (20, 'w1', %s)", [line])
-
-
 def test_a_checkpoint_by_another_key_is_named(log: Log) -> None:
     """Signed anew by a key of the same name, and under the name and number of the trusted key."""
     log.record(20)
@@ -306,12 +201,6 @@ def test_a_checkpoint_by_another_key_is_named(log: Log) -> None:
     assert sorted(found(log.audit(forged.encode()))) == [("bad-signature", 0, 0), ("untrusted-key", 0, 0)]
     replace_note(log, b"not a note")
     assert found(log.audit()) == [("damaged", 0, 0)]
-
-
-def replace_note(log: Log, note: bytes) -> None:
-    """Puts another note in the place of the newest checkpoint."""
-    with superuser(log.url) as conn:
-        conn.execute("UPDATE checkpoints SET note = %s WHERE size = 20", [note.decode()])
 
 
 def test_what_the_chain_names_is_not_said_again(log: Log) -> None:
@@ -344,8 +233,8 @@ def test_erased_values_change_no_root(log: Log) -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_events_pass(log: Log) -> None:
-    """Sealed in several steps, with an auditor's checkpoint from somewhere in between."""
+def test_a_hundred_thousand_events_pass(log: Log, tmp_path: Path) -> None:
+    """Sealed in several steps, with an auditor's checkpoint from somewhere in between; and a bundle of all of them."""
     kept = []
     with connect(log.url) as conn:
         for batch in range(100):
@@ -356,11 +245,82 @@ def test_a_hundred_thousand_events_pass(log: Log) -> None:
     assert report.ok
     assert report.covered is not None
     assert (report.events, report.covered.held) == (100_000, 100_000)
+    everything = Selection("positions", "all", first_position=1, last_position=100_000)
+    (tmp_path / "case.zip").write_bytes(log.bundle(everything, kept[0]))
+    (tmp_path / "kept").write_bytes(kept[0])
+    ran = program(tmp_path / "case.zip", "--json", "--key", log.key.verifier.text, "--since", tmp_path / "kept")
+    assert (ran.code, ran.found, ran.json["proven"]) == (0, [], 100_000)
 
 
-def small(batch: int, number: int) -> NewEvent:
-    """An event of a stream that has ten."""
-    return new(f"s{batch}x{number % 100}", failed())
+def rotate(log: Log, event: LogKeyRotated) -> int:
+    """Records a rotation, or what claims to be one; its position."""
+    with connect(log.url) as conn:
+        return int(append(conn, new(STREAM, event))[0].position)
+
+
+def test_rotations_on_record_are_followed(log: Log) -> None:
+    """Whoever has an earlier key or a later one: the ledger's checkpoints, kept or its own, are by the log.
+
+    An earlier key counts for what it signed before it gave way, and not for what a thief signs with it later.
+    """
+    log.record(10)
+    kept = log.seal()
+    first, second = log.key, SigningKey.generate(log.key.verifier.name)
+    at = rotate(log, rotated(first, second))
+    assert log.audit(kept).ok, "the newest checkpoint is still by the old key"
+    log.key = second
+    for key in (first, second):
+        report = audited(log, key, kept)
+        assert report == ([], 10)
+        with connect(log.url, "verifier") as conn:
+            assert Round([key.verifier]).take(conn, 100) == 11
+    log.record(10)
+    log.seal()
+    for key in (first, second):
+        assert audited(log, key, kept) == ([], 21)
+    # The old key is stolen, and signs the log as it is: with a tree over the rotation, and so too late.
+    newest = open_checkpoint(log.newest(), second.verifier.name, [second.verifier]).checkpoint
+    stolen = sign_checkpoint(newest, first).encode()
+    assert audited(log, second, stolen) == ([("untrusted-key", 0)], 21)
+    log.tamper("DELETE FROM checkpoints WHERE size > 10")
+    with connect(log.url) as conn:
+        conn.execute("INSERT INTO checkpoints (size, note) VALUES (21, %s)", [stolen.decode()])
+    assert at < 21
+    assert audited(log, second)[0] == [("untrusted-key", 0)]
+    with connect(log.url, "verifier") as conn, pytest.raises(Bad, match="gave way"):
+        Round([second.verifier]).take(conn, 100)
+
+
+def audited(log: Log, key: SigningKey, *held: bytes) -> tuple[list[tuple[str, int]], int]:
+    """What is found by somebody with this key, and how many events are covered by what is signed."""
+    before, log.key = log.key, key
+    report = log.audit(*held)
+    log.key = before
+    assert report.covered is not None
+    return [(kind, position) for kind, position, _ in found(report)], report.covered.signed
+
+
+def test_rotations_that_lead_nowhere(log: Log) -> None:
+    """By one key alone, of another log, or from a key that nobody trusts: what the new key signs is untrusted."""
+    log.record(10)
+    kept = log.seal()
+    mine, thief, other = log.key, *(SigningKey.generate(log.key.verifier.name) for _ in range(2))
+    claimed, genuine = rotated(mine, thief), rotated(other, thief)
+    elsewhere = rotated(*(SigningKey.generate("elsewhere.example/log") for _ in range(2)))
+    for event in (
+        claimed.model_copy(update={"old_signature": genuine.new_signature}),
+        claimed.model_copy(update={"old_signature": genuine.old_signature}),
+        genuine.model_copy(update={"old": mine.verifier.text}),
+        genuine,
+        elsewhere,
+    ):
+        rotate(log, event)
+    log.key = thief
+    log.seal_anew()
+    assert audited(log, mine) == ([("untrusted-key", 0)], 0)
+    assert audited(log, mine, kept) == ([("untrusted-key", 0)], 10)
+    with connect(log.url, "verifier") as conn, pytest.raises(Bad, match="not signed by a known key"):
+        Round([mine.verifier]).take(conn, 100)
 
 
 def test_the_command_says_so(log: Log, tmp_path: Path) -> None:
@@ -374,11 +334,18 @@ def test_the_command_says_so(log: Log, tmp_path: Path) -> None:
     assert "10. signed checkpoints are of these events: holds" in ran.out
     assert "a checkpoint that someone else holds covers 20 events, one that the log's key signed 20" in ran.out
     assert "covers positions 21 to 25: a rewrite of these" in ran.out
-    assert cli(*asked, "--json").json()["covered_by_checkpoint"] == {"held": 20, "signed": 20}
+    later = SigningKey.generate(log.key.verifier.name)
+    rotate(log, rotated(log.key, later))
+    result = cli(*asked, "--json").json()
+    assert (result["covered_by_checkpoint"], result["followed_keys"]) == (
+        {"held": 20, "signed": 20},
+        [later.verifier.text],
+    )
     log.tamper(REWRITE, REHASH.format(at=13), SET_HEAD)
     ran = cli(*asked)
     assert ran.code == 1
     assert "forked at positions 1 to 20: " in ran.out
+    assert f"by the rotations on record also: {later.verifier.text}" in ran.out
     assert cli("verify", "--since", str(tmp_path / "kept"), "--database-url", log.url).failed_with("--key")
     assert cli(*asked, "--since", str(tmp_path / "none")).failed_with("none", "No such file")
 

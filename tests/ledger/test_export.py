@@ -88,6 +88,7 @@ def test_withheld_values_are_not_there(ledger: Ledger, tmp_path: Path) -> None:
     assert ran.code == 0, ran.out
     assert ran.json["fields"]["portfolio.requested.client_id"]["withheld"] == 2
     assert [one["field"] for one in ran.json["absent"]] == ["portfolio.requested.client_id", "request.failed.detail"]
+    assert "withheld by the maker: portfolio.requested.client_id, 2, at 1, 313\n" in program(tmp_path / "case.zip").out
 
 
 def test_one_field_alone(ledger: Ledger, tmp_path: Path) -> None:
@@ -134,6 +135,9 @@ def test_erased_values_are_listed(server_url: str, tmp_path: Path) -> None:
         ran = checked(tmp_path, data, "--key", ledger.key.verifier.text)
         assert ran.code == 0, ran.out
         assert {"field": "portfolio.requested.notes", "state": "erased", "positions": [[1, 1]]} in ran.json["absent"]
+        told = program(tmp_path / "case.zip").out
+        assert "erased, as the maker says: portfolio.requested.notes, 1, at 1\n" in told
+        assert "withheld" not in told
 
 
 def test_witnesses(ledger: Ledger, tmp_path: Path) -> None:

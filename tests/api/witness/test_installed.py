@@ -7,7 +7,6 @@ from pathlib import Path
 
 from api.app import create_app
 from api.settings import AppSettings
-from api.witness.app import install_witness
 from api.witness.state import FileState, make_file
 from api.witness.witness import Witness
 from ledger.proof.cosignature import MAX_REQUEST_BYTES, WitnessSigningKey
@@ -22,8 +21,8 @@ def test_the_ledger_is_a_witness(database_url: str, tmp_path: Path, log_key: Sig
     make_file(tmp_path / "state", key.verifier.text)
     log = Log(log_key)
     with contextlib.closing(FileState(tmp_path / "state", key.verifier.text)) as state:
-        app = create_app(AppSettings(database_url, run_worker=False))
-        install_witness(app, Witness(key, [log_key.verifier], state))
+        witness = Witness(key, [log_key.verifier], state)
+        app = create_app(AppSettings(database_url, run_worker=False, witness=witness))
         with listening(app) as base:
             api = Api(database_url, base, make_tokens(database_url), app)
             with api.client, api.records_nothing():
@@ -35,3 +34,5 @@ def test_the_ledger_is_a_witness(database_url: str, tmp_path: Path, log_key: Sig
                 over = b"x" * (MAX_REQUEST_BYTES + 1)
                 assert api.call("POST", "/add-checkpoint", None, content=over).status_code == 413
                 assert api.get("/healthz", None).status_code == 200
+                counted = 'advice_ledger_http_responses_total{method="POST",route="/add-checkpoint",status="409"} 1.0'
+                assert counted in api.get("/metrics", None).text

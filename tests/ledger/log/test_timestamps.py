@@ -15,8 +15,10 @@ import pytest
 from ledger.database import conninfo
 from ledger.log.errand import Pace
 from ledger.log.outside import Asked, Outside
+from ledger.log.thread import Signing
 from ledger.log.timestamps import Authority, BadAuthority, TokenRefused, checked_token
-from tests.api.served import wait_for
+from tests.api.served import served, wait_for
+from tests.ledger.log.logs import key_for
 from tests.ledger.log.servers import Behave, answering, endless, hanging, saying
 from tests.support import connect
 
@@ -291,3 +293,26 @@ def test_the_configuration(tmp_path: Path, signer: Signer) -> None:
         with pytest.raises(BadAuthority) as caught:
             Authority.of(url, path)
         assert "hunter2" not in str(caught.value)
+
+
+def test_the_server_says_how_it_stands(database_url: str, signer: Signer, stranger: Signer, tmp_path: Path) -> None:
+    """/readyz and /metrics: size and age of the newest token by each authority, and the trouble with one that lies."""
+    with answering(stamping(signer)) as good, answering(stamping(stranger)) as bad:
+        asked = Asked(authorities=[Authority.of(url, signer.root) for url in (good, bad)], pace=PACE)
+        signing = Signing(key_for(database_url), tmp_path / "last", every_s=0.05, asked=asked)
+        with served(database_url, signing=signing) as api:
+            api.asked()
+
+            def standing() -> list[dict[str, Any]]:
+                found: list[dict[str, Any]] = api.get("/readyz", None).json()["checkpoint"]["timestamps"]
+                return found
+
+            wait_for("a token", lambda: standing()[0]["size"] == 1 and standing()[1]["trouble"])
+            trusted, other = standing()
+            assert (trusted["authority"], trusted["trouble"]) == (good, None)
+            assert 0 <= trusted["age_s"] < 60
+            assert (other["authority"], other["size"], other["age_s"]) == (bad, None, None)
+            assert "does not verify" in other["trouble"]
+            told = api.get("/metrics", None).text
+            for url, troubled in ((good, 0), (bad, 1)):
+                assert f'advice_ledger_timestamp_troubled{{authority="{url}"}} {troubled}.0\n' in told

@@ -293,6 +293,22 @@ def test_rounds_in_any_pieces_are_the_same(database_url: str, key: SigningKey, t
         assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
+def test_a_sealer_that_is_ahead_is_no_fault(
+    database_url: str, key: SigningKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tiles are stored before the checkpoint over them: the edge of the newest one is a beginning of what is there."""
+    fill(database_url, 600)
+    seal(database_url, key, tmp_path / "last")
+    fill(database_url, 300)
+    with monkeypatch.context() as patch:
+        patch.setattr(Sealer, "_publish", lambda *_: None)
+        seal(database_url, key, tmp_path / "last")
+    with connect(database_url, "verifier") as conn:
+        assert conn.execute("SELECT octet_length(hashes) FROM partial_tiles WHERE level = 1").fetchall() == [(96,)]
+        one = Round([key.verifier])
+        assert (one.take(conn, 10_000), one.checkpoint_size) == (900, 600)
+
+
 def through(conn: Connection, one: Round, most: int) -> bytes:
     """The root that a round of 600 events comes to."""
     while one.take(conn, most):

@@ -7,6 +7,8 @@ import struct
 import tracemalloc
 import zipfile
 import zlib
+from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from ledger.proof.bundle_lines import parse_line
 from ledger.proof.bundle_zip import BundleError, BundleFlaw, members
 from ledger.proof.extends import decode_consistency, encode_consistency
 from ledger.proof.note import SigningKey
+from ledger.proof.rotation import sign_rotation
 from ledger.proof.trust import Trust
 from tests.ledger.proof.bundles import Case, make_bundle
 from tests.ledger.proof.chains import ORIGIN
@@ -29,7 +32,19 @@ from tests.ledger.proof.mutation import flaw_of, mutated
 KEY = SigningKey.generate(ORIGIN)
 TRUST = Trust(log=(KEY.verifier,))
 RANGE = Selection("positions", "positions 3 to 12", first_position=3, last_position=12)
-GOOD = make_bundle(260, RANGE, KEY, lambda event: 3 <= event.position <= 12, lambda name: name == "notes")
+
+
+def everything() -> bytes:
+    """A bundle with each kind of member, some of 260 events; the timestamp has the digest and nothing else."""
+    case = Case.read(make_bundle(260, RANGE, KEY, lambda one: 3 <= one.position <= 12, lambda name: name == "notes"))
+    case.files[bundle.ROTATIONS] = sign_rotation(KEY, SigningKey.generate(ORIGIN)).note
+    case.files[bundle.CONSISTENCY] = encode_consistency(260, [])
+    case.files[bundle.stamp_name(1)] = b"0" + sha256(case.files[bundle.CHECKPOINT]).digest() + b"1"
+    case.files[bundle.MANIFEST] = replace(case.manifest, timestamps=("https://tsa.example/",)).encode()
+    return case.write()
+
+
+GOOD = everything()
 CASE = Case.read(GOOD)
 
 
@@ -144,7 +159,7 @@ def test_a_line_without_end() -> None:
     data = archive({bundle.EVENTS: b"x" * 3_000_000})
     member = members(io.BytesIO(data), bundle.ALLOWED)[bundle.EVENTS]
     with pytest.raises(BundleError, match="a line of more than"):
-        list(member.blocks(1_000_000))
+        list(member.lines(1_000_000))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +207,7 @@ def spans(data: bytes) -> list[tuple[int, int]]:
 def test_every_byte_counts() -> None:
     """Whichever byte of the contents is changed, it is found; and of the metadata, found or without effect."""
     inside = {at for first, last in spans(GOOD) for at in range(first, last)}
-    step = 7  # every seventh byte, another seventh for each bit
+    step = 11  # every eleventh byte, another bit each time
     for at in range(0, len(GOOD), step):
         bad = GOOD[:at] + bytes([GOOD[at] ^ (1 << at % 8)]) + GOOD[at + 1 :]
         found = audit(bad)

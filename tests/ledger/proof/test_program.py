@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -120,6 +121,17 @@ def test_every_option_is_described() -> None:
     actions = [action for action in _parser()._actions if action.dest != "help"]
     assert [one.dest for one in actions if not one.help] == []
     assert [one for action in actions for one in action.option_strings if f"`{one}" not in page] == []
+
+
+def test_every_member_of_the_json_is_described(case: Path) -> None:
+    """Each stands in the table of docs/audit.md, those of the checkpoint as well; and there are no others."""
+    table = (ROOT / "docs" / "audit.md").read_text("utf-8").partition("## For programs")[2].partition("\n## ")[0]
+    case.write_bytes(make_bundle(SIZE, RANGE, KEY, lambda one: 10 <= one.position <= 20, lambda _: True, EVENTS[:SIZE]))
+    found = program(case, "--json", "--key", KEY.verifier.text).json
+    listed = {name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split(" | ")[0])}
+    assert listed == found.keys()
+    inner = [*found["checkpoint"], *found["steps"][0], *found["absent"][0]]
+    assert [name for name in inner if f"`{name}`" not in table] == []
 
 
 def test_what_cannot_be_used(case: Path, tmp_path: Path) -> None:

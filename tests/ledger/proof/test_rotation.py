@@ -8,7 +8,6 @@ from itertools import permutations
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
-from hypothesis import strategies as st
 
 from ledger.proof.merkle import LogError
 from ledger.proof.note import Note, Signature, SigningKey
@@ -55,7 +54,7 @@ BY_OLD, BY_NEW = OLD.sign(TEXT), NEW.sign(TEXT)
 
 
 def again(text: str) -> Signature:
-    """Another signature by OLD on a text: with a nonce of its own choice, as whoever holds a key can make any number."""
+    """Another signature by OLD on a text, with a nonce of its own: whoever holds a key can make any number of them."""
     order = 2**252 + 27742317777372353535851937790883648493
     y = 4 * pow(5, -1, P) % P
     x = pow((y * y - 1) * pow(D * y * y + 1, -1, P), (P + 3) // 8, P)
@@ -98,10 +97,9 @@ def test_what_is_no_rotation() -> None:
         sign_rotation(OLD, OLD)
 
 
-@given(st.data())
-def test_a_changed_byte_is_refused(data: st.DataObject) -> None:
+@given(mutated(GOOD.note))
+def test_a_changed_byte_is_refused(changed: bytes) -> None:
     """Any mutation is a named refusal, or leaves both keys and what they say as they were."""
-    changed = mutated(data, GOOD.note)
     try:
         notes = split_rotations(changed)
         found = [check_rotation(note, ORIGIN) for note in notes]
@@ -116,7 +114,7 @@ def test_only_forwards_and_only_from_what_is_trusted() -> None:
     theirs, back = sign_rotation(STRANGER, SigningKey.generate(ORIGIN)), sign_rotation(NEXT, OLD)
     for notes in permutations([first, second, theirs, back]):
         assert followed([OLD.verifier], notes) == [first, second]
-    notes = [first, second, theirs]
+    notes = (first, second, theirs)
     assert followed([NEW.verifier], notes) == [second]
     assert followed([NEXT.verifier], notes) == []
     assert followed([], notes) == []
@@ -124,7 +122,7 @@ def test_only_forwards_and_only_from_what_is_trusted() -> None:
 
 
 def test_earlier_keys_count_up_to_their_rotation() -> None:
-    """A ledger's own rotations also lead back: to keys that sign nothing of the position where they gave way, or later."""
+    """A ledger's own rotations also lead back, to keys that sign nothing from where they gave way on."""
     on_record = [(10, GOOD), (20, sign_rotation(NEW, NEXT)), (30, sign_rotation(STRANGER, SigningKey.generate(ORIGIN)))]
     name = [key_name(key.verifier) for key in (OLD, NEW, NEXT, STRANGER)]
     all_of = {OLD.verifier, NEW.verifier, NEXT.verifier}

@@ -35,9 +35,11 @@ from ledger.proof.tiles import (
     encode_tile,
     grow,
     new_tiles,
+    node_in_rows,
     node_in_tile,
     parse_path,
     reader,
+    rows_of,
     tile_of,
     tiles_of,
     width_at,
@@ -211,6 +213,20 @@ def test_every_node_is_in_its_tile(tiles: Tiles) -> None:
         node_in_tile(Node(0, 256), Tile(0, 0), LEAVES[:256])
 
 
+def test_every_node_is_in_the_rows_of_its_tile(tiles: Tiles) -> None:
+    """As above, with all nodes of a tile computed at once; a node of another tile, or not complete yet, is refused."""
+    store = Store()
+    store.extend(LEAVES[:1500])
+    places = {node: tile_of(node, 1500) for node in store.nodes}
+    fetch = tiles.fetch_at()
+    rows = {tile: rows_of(tile, fetch([tile])[0]) for tile in places.values()}
+    assert [node_in_rows(node, tile, rows[tile]) for node, tile in places.items()] == store.read(list(places))
+    last = Tile(0, 5, 220)
+    for node in (Node(0, 1500), Node(2, 375), Node(0, 1279), Node(7, 11), Node(8, 5), Node(0, 5)):
+        with pytest.raises(ValueError, match="is not in"):
+            node_in_rows(node, last, rows[last])
+
+
 def test_tile_content() -> None:
     """A tile of any other length than its width says is refused by name, also where it is read or grown from."""
     tile = Tile(0, 0, 3)
@@ -218,6 +234,7 @@ def test_tile_content() -> None:
     for content in (b"", b"\0" * 95, b"\0" * 97, b"\0" * 128):
         for attempt in (
             lambda content=content: decode_tile(tile, content),
+            lambda content=content: rows_of(tile, content),
             lambda content=content: root_at(3, reader(3, lambda _: [content])),
             lambda content=content: grow(3, {0: content}, LEAVES[:1]),
         ):

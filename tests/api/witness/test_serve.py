@@ -1,0 +1,69 @@
+"""`advice-ledger serve` as a witness for the log of somebody else, and where it refuses to be one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api.cli.common import CannotRun
+from api.cli.witness_for import Offer, check_apart, offered
+from ledger.proof.checkpoint import open_checkpoint
+from ledger.proof.cosignature import WitnessSigningKey
+from ledger.proof.note import SigningKey
+from tests.api.program import cli, serving
+from tests.api.witness.logs import ORIGIN, Log
+from tests.api.witness.processes import keygen
+from tests.support import connect
+
+
+def test_a_ledger_cosigns_for_another(database_url: str, tmp_path: Path, log_key: SigningKey) -> None:
+    """At /add-checkpoint, without a token, and for one history; nothing of it is recorded in the ledger."""
+    key = keygen(tmp_path)
+    log = Log(log_key)
+    variables = {
+        "ADVICE_LEDGER_WITNESS_LOGS": log_key.verifier.text,
+        "ADVICE_LEDGER_WITNESS_KEY_FILE": str(tmp_path / "key"),
+        "ADVICE_LEDGER_WITNESS_STATE": str(tmp_path / "state"),
+    }
+    with serving("--no-worker", "--database-url", database_url, env=variables) as server:
+        assert f"cosigns for {ORIGIN} as {key.text}\n" in server.err
+        answer = httpx.post(f"{server.base}/add-checkpoint", content=log.request(0, 5))
+        found = open_checkpoint(log.note(5) + answer.content, ORIGIN, [log_key.verifier], [key])
+        assert len(found.witnesses) == 1
+        fork = Log(log_key, fork=2)
+        assert httpx.post(f"{server.base}/add-checkpoint", content=fork.request(5, 9)).status_code == 422
+        assert httpx.post(f"{server.base}/add-checkpoint", content=log.request(5, 9)).status_code == 200
+        assert server.stop() == 0
+    # Refused and kept, as by a witness that is nothing else.
+    shown = cli("witness", "status", "--key", tmp_path / "key", "--state", tmp_path / "state", "--json")
+    assert (shown.code, [one["size"] for one in shown.json()["logs"]]) == (1, [9])
+    with connect(database_url) as conn:
+        assert conn.execute("SELECT position FROM head").fetchone() == (0,)
+
+
+def test_no_ledger_is_its_own_witness(database_url: str, tmp_path: Path, log_key: SigningKey) -> None:
+    """A log of the ledger's name, by whatever key, and a witness of its name: one line that says why, exit 2."""
+    with connect(database_url) as conn:
+        [(origin,)] = conn.execute("SELECT origin FROM head").fetchall()
+    keygen(tmp_path)
+    own = SigningKey.generate(origin).verifier
+    given = ("--witness-key", tmp_path / "key", "--witness-state", tmp_path / "state", "--witness-for", own.text)
+    ran = cli("serve", "--port", "0", "--database-url", database_url, *given)
+    assert ran.failed_with(origin, "a witness for itself", "prove nothing")
+    apart = Offer(WitnessSigningKey.generate("w"), (log_key.verifier,), "state")
+    check_apart(apart, origin)
+    with pytest.raises(CannotRun, match="another name"):
+        check_apart(replace(apart, key=WitnessSigningKey.generate(origin)), origin)
+
+
+@pytest.mark.parametrize(
+    "given", [(["x"], None, None), (None, Path("k"), "s"), (["x"], Path("k"), None), ([], None, "s")]
+)
+def test_options_that_go_together(given: tuple[list[str] | None, Path | None, str | None]) -> None:
+    """Some of them without the others are an error; none of them is no witness."""
+    with pytest.raises(CannotRun, match="go together"):
+        offered(*given)
+    assert offered(None, None, None) is None

@@ -1,0 +1,149 @@
+"""Row 10: what sealing costs those who append, in two ways: rounds by turns, and batches beside their neighbours."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from time import monotonic, perf_counter, sleep
+
+import psycopg
+import uvloop
+
+from ledger import store
+from ledger.database import conninfo
+from ledger.envelope import encode
+from ledger.log.sealer import Sealer
+from ledger.log.state import Signed
+from ledger.log.thread import SealerThread, Signing
+from ledger.proof.note import SigningKey
+from tests.bench.bench import Bench, connect
+from tests.bench.figures import Figure, Target, beside
+from tests.bench.workload import BATCH, noted
+
+SEALED = Target("at least", 0.95)
+
+# Many short turns: whatever else the machine does changes within seconds, and both sides are to see the same of it.
+TURNS_A_ROUND = 4
+TURN_SHARE = 0.3
+NEIGHBOURS = 6
+CATCH_UP_S = 60.0
+
+# (start, end), in seconds.
+Span = tuple[float, float]
+
+
+class Timed(SealerThread):
+    """A sealer that notes when it was at work."""
+
+    def __init__(self, url: str, signing: Signing) -> None:
+        super().__init__(url, signing)
+        self.steps: list[Span] = []
+
+    def _seal(self, sealer: Sealer, position: int) -> Signed | None:
+        started = perf_counter()
+        signed = super()._seal(sealer, position)
+        if signed is not None:
+            self.steps.append((started, perf_counter()))
+        return signed
+
+
+def measure(bench: Bench) -> list[Figure]:
+    """The same appends in turn, with a sealer at work in the same process and without."""
+    bench.say("row 10: appends while the log is sealed")
+    return uvloop.run(_measure(bench))
+
+
+async def _measure(bench: Bench) -> list[Figure]:
+    options = bench.options
+    turn_s = TURN_SHARE * options.seconds
+    sealed: list[float] = []
+    plain: list[float] = []
+    shares: list[float] = []
+    done = 0
+    with bench.ledger() as url, tempfile.TemporaryDirectory(prefix="advice-ledger-bench-") as folder:
+        with connect(url) as conn:
+            row = conn.execute("SELECT origin FROM head").fetchone()
+        assert row is not None
+        signing = Signing(SigningKey.generate(row[0]), Path(folder) / "last")
+        async with await psycopg.AsyncConnection.connect(conninfo(url, "writer"), autocommit=True) as writer:
+            for number in range(-1, TURNS_A_ROUND * options.rounds):
+                # Each goes first in turn.
+                for with_sealer in (True, False) if number % 2 else (False, True):
+                    if with_sealer:
+                        with sealing(url, signing) as thread:
+                            spans = await _append(writer, done, turn_s)
+                        shares += [] if number < 0 else shares_of(spans, thread.steps)
+                    else:
+                        spans = await _append(writer, done, turn_s)
+                    done += BATCH * len(spans)
+                    if number >= 0:
+                        (sealed if with_sealer else plain).append(rate(spans))
+    found = beside(
+        10, "bulk append while sealed each second", "events/s", sealed, "the same without a sealer", plain, SEALED
+    )
+    return [found, *_near(shares)]
+
+
+def _near(shares: Sequence[float]) -> list[Figure]:
+    """What the batches say that were under way while a tree was sealed; nothing where there were too few."""
+    if not shares:
+        return []
+    kept = statistics.median(shares)
+    what, peer = "batches while a tree is sealed, beside those around them", "the batches before and after"
+    return [Figure(10, what, kept, "x", peer, 1.0, kept, SEALED, {"seals": len(shares), "shares": list(shares)})]
+
+
+async def _append(writer: store.AsyncConnection, first: int, turn_s: float) -> list[Span]:
+    """When each batch began and ended; encoding is not in it."""
+    spans: list[Span] = []
+    until = monotonic() + turn_s
+    while not spans or monotonic() < until:
+        lines = [encode(noted(number)) for number in range(first, first + BATCH)]
+        started = perf_counter()
+        await store.append(writer, lines)
+        spans.append((started, perf_counter()))
+        first += BATCH
+    return spans
+
+
+def rate(spans: Sequence[Span]) -> float:
+    """Events a second, while appending."""
+    return BATCH * len(spans) / sum(end - start for start, end in spans)
+
+
+def shares_of(spans: Sequence[Span], steps: Sequence[Span]) -> list[float]:
+    """For each step the speed that was left: what it made batches take longer, over all that were appended since the
+    step before it. Only steps with batches around them that no step touched."""
+    touched = [any(start < end_s and start_s < end for start_s, end_s in steps) for start, end in spans]
+    found = []
+    for (_, before), (started, ended) in pairwise(steps):
+        under = [at for at, (start, end) in enumerate(spans) if start < ended and started < end]
+        since = sum(before < end <= ended for _, end in spans)
+        around = range(max(0, under[0] - NEIGHBOURS), under[-1] + 1 + NEIGHBOURS) if under else range(0)
+        near = [spans[at][1] - spans[at][0] for at in around if at < len(spans) and not touched[at]]
+        if len(near) >= 3 and since:
+            usual = statistics.median(near)
+            longer = sum(spans[at][1] - spans[at][0] for at in under) - usual * len(under)
+            found.append(usual * since / (usual * since + longer))
+    return found
+
+
+@contextmanager
+def sealing(url: str, signing: Signing) -> Iterator[Timed]:
+    """A sealer that has caught up and goes on sealing."""
+    thread = Timed(url, signing)
+    thread.start()
+    try:
+        deadline = monotonic() + CATCH_UP_S
+        with connect(url) as conn:
+            query = "SELECT position - coalesce((SELECT max(size) FROM checkpoints), 0) FROM head"
+            while thread.status.state != "leads" or conn.execute(query).fetchone() != (0,):
+                assert monotonic() < deadline, thread.status
+                sleep(0.01)
+        yield thread
+    finally:
+        thread.stop()

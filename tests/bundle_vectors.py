@@ -1,0 +1,329 @@
+"""Vectors of evidence bundles: good ones, and what can be done to them, with what has to be found (tests/vectors.py).
+
+The attacker is careful: counts, page and digests of the manifest fit what was changed, where it is not about these.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ledger.proof import bundle
+from ledger.proof.bundle import Selection
+from ledger.proof.bundle_findings import Wrong
+from ledger.proof.bundle_tiles import INDEX
+from ledger.proof.checkpoint import Checkpoint, sign_checkpoint
+from ledger.proof.extends import encode_consistency
+from ledger.proof.merkle import consistency_proof, leaf_hashes, root_of
+from ledger.proof.note import Note, Signature, SigningKey
+from ledger.proof.rotation import sign_rotation, statement
+from ledger.proof.tiles import encode_tile, reader
+from tests.ledger.proof.bundles import Case, make_bundle, rehashed
+from tests.ledger.proof.chains import ORIGIN, chain_of
+from tests.vector_parts import ELSEWHERE, LOG, OTHER_LOG, Vector, flipped, vector
+
+SIZE = 4
+RANGE = Selection("positions", f"positions 1 to {SIZE}", first_position=1, last_position=SIZE)
+THIRD = Selection("request", "request 3", request=3)
+LEAVES = leaf_hashes(event.hash for event in chain_of(SIZE))
+# The key that LOG hands over to.
+NEXT_LOG = SigningKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes([5]) * 32))
+THIEF = SigningKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes([6]) * 32))
+# One byte, x, in a deflate block that stores it.
+STORED_BLOCK = b"\x01\x01\x00\xfe\xffx"
+
+Line = dict[str, Any]
+# What somebody finds who trusts LOG: verdict, kind and position of the first finding.
+Found = tuple[str, Wrong | None, int]
+GOOD: Found = ("verified", None, 0)
+UNKNOWN: Found = ("consistent", None, 0)
+
+
+def bad(wrong: Wrong, position: int = 0) -> Found:
+    """A failure."""
+    return "failed", wrong, position
+
+
+def bundle_vectors() -> Iterator[Vector]:
+    """All of them."""
+    whole = make_bundle(SIZE, RANGE, LOG)
+    yield _vector("all of four events", whole)
+    yield _vector("all of four events, for somebody without a key", whole, UNKNOWN, keys=())
+    yield _vector("one request, notes withheld", make_bundle(SIZE, THIRD, LOG, _third, withhold=lambda n: n == "notes"))
+    first, *others = chain_of(SIZE)
+    erased = [first._replace(salts=None, fields=None), *others]
+    yield _vector("values of one event erased", make_bundle(SIZE, RANGE, LOG, events=erased))
+    yield _vector("one request of 260 events, with a full tile", make_bundle(260, THIRD, LOG, _third))
+    for name, change, found in ON_LINES:
+        yield _changed(name, whole, lambda case, change=change: _edit(case, change), found)  # type: ignore[misc]
+    for name, alter, found in ON_FILES:
+        yield _changed(name, whole, alter, found)
+    yield _changed("a tile: one bit", make_bundle(260, THIRD, LOG, _third), _tile_bit, bad(Wrong.PROOF_MISMATCH, 1))
+    yield _changed(
+        "a tile: of another number", make_bundle(260, THIRD, LOG, _third), _tile_number, bad(Wrong.PROOF_MISMATCH)
+    )
+    yield _vector("by another key", make_bundle(SIZE, RANGE, OTHER_LOG), bad(Wrong.UNTRUSTED_KEY))
+    yield from _older(whole)
+    yield from _rotated()
+    yield from _containers(whole)
+
+
+def _third(event: Any) -> bool:
+    return bool(event.position == 3)
+
+
+# --- events and values ------------------------------------------------------------------------------------------------
+
+
+def _edited(line: Line) -> Line:
+    return {**line, "body": line["body"].replace('"horizon_years":12', '"horizon_years":20')}
+
+
+def _nth(nth: int, change: Callable[[Line], Line]) -> Callable[[list[Line]], list[Line]]:
+    return lambda lines: [change(line) if at == nth else line for at, line in enumerate(lines, 1)]
+
+
+def _swapped(*members: str) -> Callable[[list[Line]], list[Line]]:
+    """Members of the first and the third event in each other's place."""
+
+    def swap(lines: list[Line]) -> list[Line]:
+        for name in members:
+            lines[0][name], lines[2][name] = lines[2][name], lines[0][name]
+        return lines
+
+    return swap
+
+
+def _put_in(lines: list[Line]) -> list[Line]:
+    """An event made from the first one at position 2; the second and third one further, the fourth left out."""
+    extra = rehashed(_edited({**lines[0], "position": 2, "prev_hash": lines[0]["hash"]}))
+    return [lines[0], extra, *({**line, "position": line["position"] + 1} for line in lines[1:3])]
+
+
+def _salt(line: Line) -> Line:
+    salts = json.loads(line["salts"])
+    changed = {name: salt[:-1] + ("0" if salt[-1] != "0" else "1") for name, salt in salts.items()}
+    return {**line, "salts": json.dumps(changed, separators=(",", ":"), sort_keys=True)}
+
+
+CONTENTS = ("version", "recorded_at_us", "prev_hash", "hash", "body", "fields", "salts")
+ON_LINES: list[tuple[str, Callable[[list[Line]], list[Line]], Found]] = [
+    ("an event dropped", lambda lines: [lines[0], *lines[2:]], bad(Wrong.DELETED, 2)),
+    ("the last event dropped", lambda lines: lines[:-1], bad(Wrong.TRUNCATED, SIZE)),
+    ("an event edited", _nth(2, _edited), bad(Wrong.EDITED, 2)),
+    ("an event edited, its hash recomputed", _nth(2, lambda line: rehashed(_edited(line))), bad(Wrong.EDITED, 2)),
+    ("the time of an event edited", _nth(2, lambda line: {**line, "recorded_at_us": 5}), bad(Wrong.EDITED, 2)),
+    ("an event put in, the others renumbered", _put_in, bad(Wrong.INSERTED, 2)),
+    ("an event twice", lambda lines: [*lines[:2], *lines[1:]], bad(Wrong.INSERTED, 2)),
+    ("two events in each other's place", _swapped(*CONTENTS), bad(Wrong.REORDERED, 1)),
+    ("two lines in each other's place", lambda lines: [lines[n] for n in (0, 2, 1, 3)], bad(Wrong.REORDERED, 2)),
+    ("sealed values of two swapped", _swapped("fields", "salts"), bad(Wrong.COMMITMENT_MISMATCH, 1)),
+    ("a sealed value edited", _nth(3, lambda line: {**line, "fields": line["fields"].replace("note", "Note")}),
+     bad(Wrong.COMMITMENT_MISMATCH, 3)),
+    ("a salt changed", _nth(3, _salt), bad(Wrong.COMMITMENT_MISMATCH, 3)),
+]  # fmt: skip
+
+
+# --- other members ----------------------------------------------------------------------------------------------------
+
+
+def _edge(case: Case) -> None:
+    case.files[bundle.EDGE] = flipped(case.files[bundle.EDGE])
+
+
+def _tile_bit(case: Case) -> None:
+    tiles = case.files["tiles/0"]
+    case.files["tiles/0"] = tiles[: INDEX.size] + flipped(tiles[INDEX.size :])
+
+
+def _tile_number(case: Case) -> None:
+    case.files["tiles/0"] = INDEX.pack(1) + case.files["tiles/0"][INDEX.size :]
+
+
+def _signed_again(key: SigningKey, name: str = ORIGIN) -> Callable[[Case], None]:
+    def sign(case: Case) -> None:
+        case.files[bundle.CHECKPOINT] = sign_checkpoint(Checkpoint(name, SIZE, root_of(LEAVES)), key).encode()
+        case.files[bundle.KEYS] = f"{key.verifier.text}\n".encode()
+
+    return sign
+
+
+def _posing(case: Case) -> None:
+    """Signed by another key under the number of the log's."""
+    (made,) = sign_checkpoint(Checkpoint(ORIGIN, SIZE, root_of(LEAVES)), THIEF).signatures
+    posing = Signature(made.name, LOG.verifier.key_id, made.blob)
+    case.files[bundle.CHECKPOINT] = Note(Checkpoint(ORIGIN, SIZE, root_of(LEAVES)).text, (posing,)).encode()
+
+
+def _other_root(case: Case) -> None:
+    other = Checkpoint(ORIGIN, SIZE, root_of(LEAVES[::-1]))
+    case.files[bundle.CHECKPOINT] = sign_checkpoint(other, LOG).encode()
+
+
+def _counted_wrong(case: Case) -> None:
+    manifest = case.manifest
+    manifest.fields["portfolio.requested.notes"]["withheld"] += 1
+    case.files[bundle.MANIFEST] = manifest.encode()
+
+
+ON_FILES: list[tuple[str, Callable[[Case], None], Found]] = [
+    ("a hash of the edge", _edge, bad(Wrong.PROOF_MISMATCH)),
+    ("the checkpoint signed again by another key", _signed_again(OTHER_LOG), bad(Wrong.UNTRUSTED_KEY)),
+    ("a signature by another key under the log's key id", _posing, bad(Wrong.BAD_SIGNATURE)),
+    ("a checkpoint of another log", _signed_again(ELSEWHERE, ELSEWHERE.verifier.name), bad(Wrong.OTHER_LEDGER)),
+    ("a signed checkpoint of other events", _other_root, bad(Wrong.PROOF_MISMATCH)),
+    ("counts of the manifest", _counted_wrong, bad(Wrong.SUMMARY_MISMATCH)),
+]
+
+
+# --- an older checkpoint ----------------------------------------------------------------------------------------------
+
+
+def _proof(old: int) -> Sequence[bytes]:
+    def fetch(tiles: Sequence[Any]) -> list[bytes]:
+        return [encode_tile(LEAVES[: tile.width]) for tile in tiles]
+
+    return consistency_proof(old, SIZE, reader(SIZE, fetch))
+
+
+def _note(size: int, leaves: Sequence[bytes]) -> str:
+    return sign_checkpoint(Checkpoint(ORIGIN, size, root_of(leaves[:size])), LOG).encode().decode()
+
+
+def _older(whole: bytes) -> Iterator[Vector]:
+    """With a checkpoint of three events that the reader holds, and the proof that theirs are the first of these."""
+
+    def put(proof: Sequence[bytes]) -> Callable[[Case], None]:
+        member = encode_consistency(3, [base64.b64encode(one).decode() for one in proof])
+        return lambda case: case.files.update({bundle.CONSISTENCY: member})
+
+    proof, kept = _proof(3), _note(3, LEAVES)
+    yield _changed("extends an older checkpoint", whole, put(proof), GOOD, since=kept)
+    for name, wrong in (
+        ("the consistency proof: one bit", [flipped(proof[0]), *proof[1:]]),
+        ("the consistency proof: one hash too few", proof[:-1]),
+        ("the consistency proof: of other sizes", _proof(2)),
+    ):
+        yield _changed(name, whole, put(wrong), bad(Wrong.FORKED), since=kept)
+    yield _changed(
+        "another history than the older checkpoint", whole, put(proof), bad(Wrong.FORKED), since=_note(3, LEAVES[::-1])
+    )
+    later = [*LEAVES, LEAVES[0]]
+    yield _changed(
+        "less than the older checkpoint", whole, put(proof), bad(Wrong.ROLLED_BACK, 5), since=_note(5, later)
+    )
+
+
+# --- rotations --------------------------------------------------------------------------------------------------------
+
+
+def _statement(old: SigningKey, new: SigningKey, *signers: SigningKey) -> bytes:
+    text = statement(old.verifier, new.verifier)
+    return Note(text, tuple(key.sign(text) for key in signers)).encode()
+
+
+def _rotated() -> Iterator[Vector]:
+    """Signed by a key that the reader does not have; it has LOG."""
+    theirs = make_bundle(SIZE, RANGE, NEXT_LOG)
+    handed = _statement(LOG, NEXT_LOG, LOG, NEXT_LOG)
+    twice = sign_rotation(LOG, THIEF).note + sign_rotation(THIEF, NEXT_LOG).note
+    elsewhere = SigningKey(ELSEWHERE.verifier.name, Ed25519PrivateKey.from_private_bytes(bytes([7]) * 32))
+    for name, notes, found in (
+        ("a rotation", handed, GOOD),
+        ("two rotations", twice, GOOD),
+        ("two rotations, the later one first", twice[len(handed) :] + twice[: len(handed)], GOOD),
+        ("a rotation by the new key alone", _statement(LOG, NEXT_LOG, NEXT_LOG), bad(Wrong.BAD_ROTATION)),
+        ("a rotation by the new key twice", _statement(LOG, NEXT_LOG, NEXT_LOG, NEXT_LOG), bad(Wrong.BAD_ROTATION)),
+        (
+            "a rotation by a stranger and the new key",
+            _statement(LOG, NEXT_LOG, THIEF, NEXT_LOG),
+            bad(Wrong.BAD_ROTATION),
+        ),
+        ("a rotation of another log", sign_rotation(ELSEWHERE, elsewhere).note, bad(Wrong.BAD_ROTATION)),
+        ("a rotation from an unrelated key", sign_rotation(THIEF, NEXT_LOG).note, bad(Wrong.UNTRUSTED_KEY)),
+        ("a rotation backwards", sign_rotation(NEXT_LOG, LOG).note, bad(Wrong.UNTRUSTED_KEY)),
+    ):
+        yield _changed(name, theirs, lambda case, notes=notes: case.files.update({bundle.ROTATIONS: notes}), found)  # type: ignore[misc]
+
+
+# --- the container ----------------------------------------------------------------------------------------------------
+
+
+def _containers(whole: bytes) -> Iterator[Vector]:
+    """Byte by byte."""
+    packed = _packed(whole)
+    at = packed.index(b'amount_usd\\":\\"3.00') + len(b'amount_usd\\":\\"')
+    yield _bytes("one byte of an event", packed[:at] + b"9" + packed[at + 1 :], bad(Wrong.EDITED, 3))
+    files = Case.read(whole).files
+    damaged = bad(Wrong.DAMAGED)
+    yield _bytes("cut short", packed[:200], damaged)
+    yield _bytes("bytes after the end", packed + b"x", damaged)
+    yield _bytes("a member that leads elsewhere", _archive({**files, "../checkpoint": b"x"}), damaged)
+    yield _bytes("a member that no bundle has", _archive({**files, "notes.txt": b"x"}), damaged)
+    yield _bytes("a member is missing", _archive({n: data for n, data in files.items() if n != bundle.EDGE}), damaged)
+    yield _bytes("a zip bomb", _bomb(files), damaged)
+    lies = _archive({bundle.EDGE: STORED_BLOCK, **{n: data for n, data in files.items() if n != bundle.EDGE}})
+    yield _bytes("a member of another size than stated", _deflated(lies, 2), damaged)
+
+
+def _bomb(files: dict[str, bytes]) -> bytes:
+    """The edge is six bytes and is said to unpack to two gigabytes."""
+    rest = {name: data for name, data in files.items() if name != bundle.EDGE}
+    return _deflated(_archive({bundle.EDGE: STORED_BLOCK, **rest}), 1 << 31)
+
+
+def _deflated(data: bytes, size: int) -> bytes:
+    """The first member is said to be deflated, and to unpack to so many bytes."""
+    local, entry = data.index(b"PK\3\4"), data.index(b"PK\1\2")
+    parts = bytearray(data)
+    parts[local + 8 : local + 10] = parts[entry + 10 : entry + 12] = b"\x08\x00"
+    parts[entry + 24 : entry + 28] = size.to_bytes(4, "little")
+    return bytes(parts)
+
+
+# --- how a vector is written ------------------------------------------------------------------------------------------
+
+
+def _edit(case: Case, change: Callable[[list[Line]], list[Line]]) -> None:
+    case.lines = change(case.lines)
+
+
+def _changed(name: str, data: bytes, change: Callable[[Case], None], found: Found, since: str | None = None) -> Vector:
+    case = Case.read(data)
+    change(case)
+    return _vector(name, case.write(), found, since=since)
+
+
+def _vector(
+    name: str, data: bytes, found: Found = GOOD, *, since: str | None = None, keys: Sequence[SigningKey] = (LOG,)
+) -> Vector:
+    return _bytes(name, _packed(data), found, since=since, keys=keys)
+
+
+def _bytes(
+    name: str, data: bytes, found: Found, *, since: str | None = None, keys: Sequence[SigningKey] = (LOG,)
+) -> Vector:
+    verdict, wrong, position = found
+    more = {} if since is None else {"since": since}
+    trusted = [key.verifier.text for key in keys]
+    where = {"verdict": verdict, "position": position} if wrong is not None else {"verdict": verdict}
+    return vector(name, wrong, keys=trusted, **where, **more, bundle=base64.b64encode(data).decode())
+
+
+def _packed(data: bytes) -> bytes:
+    return _archive(Case.read(data).files)
+
+
+def _archive(files: dict[str, bytes]) -> bytes:
+    """With one time for all members: when it was made is not part of it. Not packed: packers differ."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+    return out.getvalue()

@@ -1,0 +1,185 @@
+"""What a database's owner can do to a ledger, as a superuser with no trigger in the way; and a log to do it to."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from ledger.envelope import NewEvent
+from ledger.export import Disclosure, export
+from ledger.proof.bundle import Selection
+from ledger.proof.cosignature import WitnessSigningKey
+from ledger.proof.findings import ChainReport
+from ledger.proof.held import Held, Note
+from ledger.proof.note import SigningKey
+from ledger.proof.trust import Trust
+from ledger.verify import verify_chain
+from tests.conftest import Template, ledger_copy
+from tests.ledger.log.logs import seal
+from tests.support import Connection, append, connect, failed, new, requested
+
+TABLES = (
+    "events",
+    "head",
+    "sealed_fields",
+    "stream_clients",
+    "stream_numbers",
+    "tiles",
+    "checkpoints",
+    "cosignatures",
+    "checkpoint_timestamps",
+)
+
+# From position `at` on, each event with the hash that it has after what stands before it; and the head after the last.
+REHASH = """
+    DO $$
+    DECLARE
+        link bytea;
+        one  events;
+    BEGIN
+        FOR one IN SELECT * FROM events WHERE position >= {at} ORDER BY position LOOP
+            SELECT coalesce((SELECT hash FROM events WHERE position = one.position - 1), genesis_hash(h.origin))
+            INTO link FROM head h;
+            UPDATE events
+            SET prev_hash = link, hash = event_hash(
+                link, position, version, (extract(epoch FROM recorded_at) * 1000000)::bigint, body)
+            WHERE position = one.position;
+        END LOOP;
+    END
+    $$
+"""
+SET_HEAD = """
+    UPDATE head SET (position, hash, recorded_at) =
+        (SELECT position, hash, recorded_at FROM events ORDER BY position DESC LIMIT 1)
+"""
+CUT = """
+    DELETE FROM stream_clients WHERE stream IN (SELECT stream FROM events WHERE position > 15 AND version = 1);
+    DELETE FROM sealed_fields WHERE position > 15;
+    DELETE FROM events WHERE position > 15;
+    UPDATE stream_numbers SET last = (SELECT max(split_part(stream, '-', 2)::bigint) FROM events)
+"""
+UNSEAL = """
+    DELETE FROM cosignatures;
+    DELETE FROM checkpoint_timestamps;
+    DELETE FROM checkpoints;
+    DELETE FROM tiles;
+    DELETE FROM partial_tiles
+"""
+FORGET = "DELETE FROM checkpoints WHERE size > 15"
+REWRITE = "UPDATE events SET body = replace(body, '1000.00', '9000.00') WHERE position = 13"
+
+
+@dataclass
+class Log:
+    """A ledger, the key that signs it, and the sealer's file."""
+
+    url: str
+    key: SigningKey
+    path: Path
+
+    def record(self, count: int) -> None:
+        """Appends so many requests, with sealed values."""
+        with connect(self.url) as conn:
+            append(conn, *(new("request-", requested(f"client-{number}")) for number in range(count)))
+
+    def seal(self) -> bytes:
+        """Signs what there is; the newest checkpoint, as an auditor would keep it."""
+        seal(self.url, self.key, self.path)
+        return self.newest()
+
+    def newest(self) -> bytes:
+        """The note of the newest checkpoint."""
+        with connect(self.url) as conn:
+            row = conn.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
+        assert row is not None
+        return bytes(row[0], "utf-8")
+
+    def seal_anew(self) -> bytes:
+        """Signs all there is as if nothing had been signed before: what only who has the key can do."""
+        self.tamper(UNSEAL)
+        self.path.unlink()
+        return self.seal()
+
+    def bundle(self, selection: Selection, since: bytes | None = None) -> bytes:
+        """What `advice-ledger export` writes of the database as it is, everything disclosed."""
+        out = io.BytesIO()
+        with connect(self.url, "verifier") as conn:
+            export(conn, selection, Disclosure(everything=True), out, keys=[self.key.verifier.text], since=since)
+        return out.getvalue()
+
+    def tamper(self, *statements: str) -> None:
+        """As a superuser with triggers disabled."""
+        with superuser(self.url) as conn:
+            for statement in statements:
+                conn.execute(statement.encode())
+
+    def audit(self, *held: bytes, witnesses: tuple[WitnessSigningKey, ...] = ()) -> ChainReport:
+        """What the verifier says to somebody who has the log's key and these checkpoints."""
+        trusted = Trust((self.key.verifier,), tuple(key.verifier for key in witnesses), len(witnesses))  # type: ignore[misc]
+        kept = [Note(f"checkpoint {number}", data) for number, data in enumerate(held, 1)]
+        with connect(self.url, "verifier") as conn:
+            return verify_chain(conn, held=Held(trusted, kept))
+
+
+@contextlib.contextmanager
+def superuser(url: str) -> Iterator[Connection]:
+    """A connection that may do anything, with no trigger in its way."""
+    with connect(url) as conn:
+        for table in TABLES:
+            conn.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER ALL").format(sql.Identifier(table)))
+        yield conn
+
+
+def log_at(url: str, path: Path) -> Log:
+    """The log of a ledger, with a new key."""
+    with connect(url) as conn:
+        row = conn.execute("SELECT origin FROM head").fetchone()
+    assert row is not None
+    return Log(url, SigningKey.generate(row[0]), path)
+
+
+@contextlib.contextmanager
+def restored(server_url: str, template: Template, log: Log) -> Iterator[Log]:
+    """A copy of the log's database as it is now, served in its place later."""
+    name = str(conninfo_to_dict(log.url)["dbname"])
+    with ledger_copy(server_url, Template(name, template.search_path), verify=False) as url:
+        copied = log.path.with_name("copied")
+        copied.write_bytes(log.path.read_bytes())
+        yield Log(url, log.key, copied)
+
+
+def found(report: ChainReport) -> list[tuple[str, int, int]]:
+    """Kind and range of positions of each finding."""
+    return [(one.kind.value, one.position, one.last_position) for one in report.findings]
+
+
+def rename(origin: str) -> str:
+    """The statement that gives a ledger another name."""
+    return sql.SQL("UPDATE head SET origin = {}").format(origin).as_string(None)
+
+
+def cosign(log: Log, line: str) -> None:
+    """Stores a witness's answer beside the newest checkpoint."""
+    with superuser(log.url) as conn:
+        conn.execute(
+            "INSERT INTO cosignatures (size, witness, line) SELECT max(size), 'w1', %s FROM checkpoints", [line]
+        )
+
+
+def replace_note(log: Log, note: bytes) -> None:
+    """Puts another note in the place of the newest checkpoint."""
+    with superuser(log.url) as conn:
+        conn.execute(
+            "UPDATE checkpoints SET note = %s WHERE size = (SELECT max(size) FROM checkpoints)", [note.decode()]
+        )
+
+
+def small(batch: int, number: int) -> NewEvent:
+    """An event of a stream that has ten."""
+    return new(f"s{batch}x{number % 100}", failed())

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from ledger.log import reads
-from ledger.log.reads import Published, needs
+from ledger.log.reads import NO_TILE, Published, needs
 from ledger.proof.checkpoint import parse_checkpoint
 from ledger.proof.merkle import LogError, inclusion_nodes, inclusion_root, join, leaf_hash
 from ledger.proof.tiles import WIDTH, Tile, node_in_rows, rows_of, tile_of
@@ -36,7 +36,7 @@ class Proofs:
         One query where the tiles above the event's own are kept, and two where not: after each new checkpoint.
         """
         own = Tile(0, (position - 1) // WIDTH)
-        published = await reads.newest(conn, position, None if own in self._kept else own.index)
+        published = await reads.newest_for(conn, position, NO_TILE if own in self._kept else own.index)
         if published is None or position > published.size:
             return published, []
         proof = await self._proof(conn, position, published, own)

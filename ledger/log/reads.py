@@ -16,9 +16,16 @@ from ledger.store import AsyncConnection
 
 T = TypeVar("T")
 
-# With cosignatures in the order in which they came, the hash of the event at the position asked for, and the full tile
-# at level 0 of that number. No arrays: a plan whose cost depends on how long they are is made anew each time.
+# With cosignatures in the order in which they came.
 NEWEST = """
+    SELECT c.size,
+           c.note || coalesce((SELECT string_agg(s.line, '' ORDER BY s.created_at, s.witness)
+                               FROM cosignatures s WHERE s.size = c.size), '')
+    FROM checkpoints c ORDER BY c.size DESC LIMIT 1
+"""
+# And the hash of the event at a position, and the full tile of a number at level 0. Neither arrays nor NULL are given:
+# a plan whose cost depends on what is given is made anew each time, which takes longer than the rest.
+NEWEST_FOR = """
     SELECT c.size,
            c.note || coalesce((SELECT string_agg(s.line, '' ORDER BY s.created_at, s.witness)
                                FROM cosignatures s WHERE s.size = c.size), ''),
@@ -26,6 +33,7 @@ NEWEST = """
            (SELECT t.hashes FROM tiles t WHERE t.level = 0 AND t.number = %s)
     FROM checkpoints c ORDER BY c.size DESC LIMIT 1
 """
+NO_TILE = -1
 OF_SIZE = """
     SELECT c.note || coalesce((SELECT string_agg(s.line, '' ORDER BY s.created_at, s.witness)
                                FROM cosignatures s WHERE s.size = c.size), '')
@@ -67,13 +75,19 @@ class _Asked(Exception):
         self.tiles = tiles
 
 
-async def newest(conn: AsyncConnection, position: int | None = None, tile: int | None = None) -> Published | None:
-    """The newest checkpoint, with the hash of the event at `position`; None before the first.
+async def newest(conn: AsyncConnection) -> Published | None:
+    """The newest checkpoint; None before the first."""
+    row = await (await conn.execute(NEWEST, prepare=True)).fetchone()
+    return None if row is None else Published(*row)
 
-    `tile`: a number at level 0; that tile's content comes along if it is full.
+
+async def newest_for(conn: AsyncConnection, position: int, tile: int = NO_TILE) -> Published | None:
+    """The newest checkpoint, with the hash of the event at `position` and the full tile of that number at level 0.
+
+    None before the first checkpoint; what is not there is None in it.
     """
     async with conn.cursor(binary=True) as cursor:
-        await cursor.execute(NEWEST, [position, tile], prepare=True)
+        await cursor.execute(NEWEST_FOR, [position, tile], prepare=True)
         row = await cursor.fetchone()
     return None if row is None else Published(*row)
 

@@ -6,11 +6,13 @@ No step believes the one who made the bundle. What is wrong is a finding; a step
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from ledger.proof import bundle
 from ledger.proof.bundle import Manifest, read_manifest
+from ledger.proof.bundle_ahead import looked_at
 from ledger.proof.bundle_complete import Completeness
 from ledger.proof.bundle_events import EventChecker, Seen
 from ledger.proof.bundle_fields import FieldLog
@@ -191,7 +193,9 @@ def _walk(audit: Audit, files: dict[str, Member], manifest: Manifest) -> None:
     complete = Completeness(manifest, problems)
     events = EventChecker(manifest, tiles, problems, complete)
     audit.seen, audit.fields = events.seen, events.fields
-    events.feed(files[bundle.EVENTS].lines(bundle.MAX_LINE_BYTES))
+    lines = looked_at(files[bundle.EVENTS], bundle.MAX_LINE_BYTES, positions_only=complete.positions_only)
+    with closing(lines):
+        events.feed(lines)
     complete.finish()
     tiles.finish(explained=problems.any(*CONTENTS))
     audit.tiles, audit.streams = tiles.count, complete.streams

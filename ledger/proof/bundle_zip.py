@@ -107,7 +107,7 @@ class Member:
         return content
 
     def lines(self, most: int) -> Iterator[list[bytes]]:
-        """Its lines, several at a time, without newlines. Raises BundleError for one over `most` bytes, or without end."""
+        """Its lines, several at a time, without newlines. Raises BundleError: one over `most` bytes, or without end."""
         parts: list[bytes] = []
         waiting = 0
         for chunk in self.chunks():

@@ -15,6 +15,7 @@ import pytest
 from ledger.log.rotation import rotated
 from ledger.proof import bundle
 from ledger.proof.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
+from ledger.proof.cosignature import WitnessSigningKey
 from ledger.proof.note import Note, SigningKey, parse
 from ledger.proof.rotation import check_rotation, encode_rotations, sign_rotation, statement
 from ledger.rotations import STREAM
@@ -169,9 +170,13 @@ def test_timestamps(server_url: str, tmp_path: Path, signer: Signer) -> None:
         with connect(ledger.url, "sealer") as conn:
             store = "INSERT INTO checkpoint_timestamps (size, authority, token) VALUES (648, %s, %s)"
             conn.execute(store, ["http://tsa.example/<b>", token(signer, note)])
+            # Not under the timestamp, although it is in the bundle's checkpoint.
+            line = WitnessSigningKey.generate("witness.example/w").cosign(parse(note).text, 1_700_000_000).line
+            conn.execute("INSERT INTO cosignatures (size, witness, line) VALUES (648, 'w', %s)", [line])
         ledger.fill(50)
         ledger.seal()
         data, manifest = ledger.bundle()
+    assert Case.read(data).files[bundle.CHECKPOINT] == note + line.encode()
     assert (manifest.checkpoint_size, manifest.timestamps) == (648, ("http://tsa.example/<b>",))
     ran = checked(tmp_path, data, ledger.key)
     assert ran.code == 0, ran.out

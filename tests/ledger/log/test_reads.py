@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -109,8 +110,12 @@ def test_the_newest_checkpoint_has_its_cosignatures(sealed: tuple[str, list[byte
         add = "INSERT INTO cosignatures (size, witness, line) VALUES (%s, %s, %s)"
         for size, witness in ((1000, "b"), (1000, "a"), (700, "c")):
             conn.execute(add, [size, witness, f"line of {witness}\n"])
-    found = asked(url, lambda conn: reads.newest(conn, 7))
-    assert found == reads.Published(1000, f"{note}line of b\nline of a\n", entries[6])
+    found = asked(url, reads.newest)
+    assert found == reads.Published(1000, f"{note}line of b\nline of a\n")
+    assert asked(url, lambda conn: reads.newest_for(conn, 7)) == replace(found, event=entries[6])
+    tile = all_tiles(entries)[0, 2]
+    assert asked(url, lambda conn: reads.newest_for(conn, 7, 2)) == replace(found, event=entries[6], tile=tile)
+    assert asked(url, lambda conn: reads.newest_for(conn, 2000, 3)) == found
     assert asked(url, lambda conn: reads.note_of(conn, 1000)) == found.note
     assert asked(url, lambda conn: reads.note_of(conn, 999)) is None
 

@@ -11,8 +11,8 @@ Order of writing, each step of which may be the last before a crash:
     3. the checkpoint     from here on others see it; after a crash the file has it, and it is written then
 
 Each is durable before the next begins: after a crash the file may be ahead of the checkpoints, never of the tiles. With
-`synchronous_commit = off` the tiles could be lost behind a file that counts on them, and nobody would make them again; it
-would save less than one millisecond of 35 for 10,000 events.
+`synchronous_commit = off` the file could outlive tiles that it counts on, and nobody would make them again; it would
+save two flushes a step, less than one millisecond of 35 for 10,000 events where a flush takes 0.15.
 
 One leader: an advisory lock of the database, and on one machine the lock on the file.
 """

@@ -6,13 +6,11 @@ No step believes the one who made the bundle. What is wrong is a finding; a step
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from ledger.proof import bundle
 from ledger.proof.bundle import Manifest, read_manifest
-from ledger.proof.bundle_ahead import looked_at
 from ledger.proof.bundle_complete import Completeness
 from ledger.proof.bundle_events import EventChecker, Seen
 from ledger.proof.bundle_fields import FieldLog
@@ -55,6 +53,8 @@ class Audit:
     not_proven: list[str] = field(default_factory=list)
     tiles: int = 0
     streams: int = 0
+    # Files that are not those of the manifest, for reasons that findings of later steps tell.
+    explained: list[str] = field(default_factory=list)
 
     @property
     def findings(self) -> tuple[Problem, ...]:
@@ -193,9 +193,7 @@ def _walk(audit: Audit, files: dict[str, Member], manifest: Manifest) -> None:
     complete = Completeness(manifest, problems)
     events = EventChecker(manifest, tiles, problems, complete)
     audit.seen, audit.fields = events.seen, events.fields
-    lines = looked_at(files[bundle.EVENTS], bundle.MAX_LINE_BYTES, positions_only=complete.positions_only)
-    with closing(lines):
-        events.feed(lines)
+    events.feed(files[bundle.EVENTS].lines(bundle.MAX_LINE_BYTES))
     complete.finish()
     tiles.finish(explained=problems.any(*CONTENTS))
     audit.tiles, audit.streams = tiles.count, complete.streams
@@ -262,9 +260,13 @@ def _digests(audit: Audit, files: dict[str, Member]) -> None:
         if name == bundle.MANIFEST:
             if not member.intact:
                 problems.add(Wrong.FILE_MISMATCH, 0, "manifest.json was changed after the bundle was made")
-        elif (member.size, member.digest) != manifest.files.get(name) and not problems.any(
-            *_EXPLAINED_BY.get(name, frozenset())
-        ):
+        elif (member.size, member.digest) == manifest.files.get(name):
+            continue
+        elif problems.any(*_EXPLAINED_BY.get(name, frozenset())):
+            audit.explained.append(name)
+        else:
             problems.add(Wrong.FILE_MISMATCH, 0, f"{name} is not the file of the manifest")
     names: Sequence[str] = sorted(files)
     audit.done[1] = [f"{len(names)} files, {sum(member.size for member in files.values())} bytes"]
+    if audit.explained:
+        audit.done[1].append(f"not the file of the manifest: {', '.join(sorted(audit.explained))}")

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from ledger.proof.bundle import Manifest
-from ledger.proof.bundle_blocks import NO_VALUES, Row, Run
+from ledger.proof.bundle_blocks import NO_VALUES, Row, Run, sound_runs
 from ledger.proof.bundle_complete import Completeness
 from ledger.proof.bundle_explain import Explainer
 from ledger.proof.bundle_fields import FieldLog
@@ -62,10 +62,10 @@ class EventChecker:
         self._tile: bytes | None = None
         self._explainer = Explainer(problems, complete)
 
-    def feed(self, groups: Iterable[tuple[list[bytes], Sequence[Run]]]) -> None:
-        """Steps 6 to 9 for the next lines, each group with its sound_runs(), and what step 10 needs. Raises BundleError."""
-        for lines, runs in groups:
-            taken = self._take(runs)
+    def feed(self, groups: Iterable[list[bytes]]) -> None:
+        """Steps 6 to 9 for the next lines, and what step 10 needs. Raises BundleError."""
+        for lines in groups:
+            taken = self._take(sound_runs(lines, positions_only=self._complete.positions_only))
             if taken < len(lines):
                 self._each(lines[taken:])
 

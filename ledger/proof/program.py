@@ -110,9 +110,9 @@ def _verdict(audit: Audit) -> str:
 def _text(audit: Audit) -> Iterator[str]:
     findings = audit.findings
     shown = findings[:MOST_SHOWN]
-    for number, promise in STEPS.items():
+    for number, promise, outcome in _outcomes(audit):
         wrong = [one for one in findings if one.step == number]
-        yield f"{number:>3}. {promise}: {_outcome(audit, number, len(wrong))}"
+        yield f"{number:>3}. {promise}: {outcome}"
         for told in audit.done.get(number, []):
             yield f"       {_printable(told)}"
         if number == 3 and audit.signed is not None:
@@ -130,9 +130,17 @@ def _text(audit: Audit) -> Iterator[str]:
     yield _printable(_verdict(audit))
 
 
+def _outcomes(audit: Audit) -> Iterator[tuple[int, str, str]]:
+    """Each step: its number, what it promises, and what came of it."""
+    for number, promise in STEPS.items():
+        yield number, promise, _outcome(audit, number, sum(one.step == number for one in audit.findings))
+
+
 def _outcome(audit: Audit, number: int, wrong: int) -> str:
     if wrong:
         return f"FAILS, {wrong} finding{'s' if wrong > 1 else ''}"
+    if number == 1 and audit.explained:
+        return "FAILS, for what is found below"
     if number not in audit.done:
         return "not asked for" if number == 4 else "not checked"
     unknown = audit.signed is None or not audit.signed.trusted
@@ -215,8 +223,8 @@ def _json(audit: Audit, trusted: Trust) -> str:
             for (name, state), ranges in sorted(audit.fields.ranges.items())
         ],
         "steps": [
-            {"step": number, "promise": promise, "reached": number in audit.done, "about": audit.done.get(number, [])}
-            for number, promise in STEPS.items()
+            {"step": number, "promise": promise, "outcome": outcome, "about": audit.done.get(number, [])}
+            for number, promise, outcome in _outcomes(audit)
         ],
         "findings": [
             {

@@ -89,12 +89,15 @@ async def _measure(bench: Bench) -> list[Figure]:
 
 
 def _near(shares: Sequence[float]) -> list[Figure]:
-    """What the batches say that were under way while a tree was sealed; nothing where there were too few."""
+    """What the batches say that were under way while a tree was sealed; nothing where there were too few.
+
+    No target: what a step costs the batches around it is not in it.
+    """
     if not shares:
         return []
     kept = statistics.median(shares)
     what, peer = "batches while a tree is sealed, beside those around them", "the batches before and after"
-    return [Figure(10, what, kept, "x", peer, 1.0, kept, SEALED, {"seals": len(shares), "shares": list(shares)})]
+    return [Figure(10, what, kept, "x", peer, 1.0, kept, None, {"seals": len(shares), "shares": list(shares)})]
 
 
 async def _append(writer: store.AsyncConnection, first: int, turn_s: float) -> list[Span]:

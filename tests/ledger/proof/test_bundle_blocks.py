@@ -11,7 +11,7 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from ledger.proof import bundle, bundle_ahead, bundle_events
+from ledger.proof import bundle, bundle_events
 from ledger.proof.audit import Audit, audit_bundle
 from ledger.proof.bundle import Selection
 from ledger.proof.bundle_blocks import Run, sound_runs
@@ -71,7 +71,7 @@ def same(data: bytes) -> Audit:
     """The audit of a bundle, which is the same one by one."""
     found = audit_bundle(io.BytesIO(data), TRUST)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bundle_ahead, "sound_runs", none_sound)
+        patch.setattr(bundle_events, "sound_runs", none_sound)
         assert verdict(audit_bundle(io.BytesIO(data), TRUST)) == verdict(found)
     return found
 

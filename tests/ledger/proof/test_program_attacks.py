@@ -216,11 +216,12 @@ def test_attacks_on_a_client(
 
 
 def test_a_careless_change_is_found_once(ledger: Ledger, range_bundle: bytes, tmp_path: Path) -> None:
-    """One byte of a body changed in the file itself is named with its event; that digests differ is not said."""
+    """One byte of a body changed in the file itself is one finding, at its event; step 1 does not claim to hold."""
     at = range_bundle.index(b"no-answer", len(range_bundle) // 3)
     ran = verified(tmp_path, ledger, range_bundle[:at] + b"N" + range_bundle[at + 1 :])
     assert ran.code == 1
     assert [kind for kind, _ in ran.found] == ["edited"], ran.out
+    assert ran.json["steps"][0]["outcome"] == "FAILS, for what is found below"
 
 
 def test_the_last_event_left_out(ledger: Ledger, client_bundle: bytes, tmp_path: Path) -> None:

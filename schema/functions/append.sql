@@ -54,6 +54,10 @@ DECLARE
     clients    text[] := '{}';
     sealing    boolean := false;
 BEGIN
+    -- What is acknowledged survives a crash, also on a server that is not so strict by default.
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
     SELECT * INTO STRICT before FROM head FOR UPDATE;
     at := greatest(clock_timestamp(), before.recorded_at);
     now_us := (extract(epoch FROM at) * 1000000)::bigint;

@@ -297,3 +297,16 @@ def test_a_stream_with_a_number_of_its_own_blocks_nobody(writer: Connection) -> 
     append(writer, new("own-7"))
     append(writer, new("own-2"))
     assert [row.stream for row in append(writer, new("own-"), new("own-"))] == ["own-8", "own-9"]
+
+
+def test_what_is_acknowledged_is_flushed(writer: Connection) -> None:
+    """Where the server would acknowledge before it has flushed, append() asks it not to, for its transaction alone."""
+    writer.execute("SET synchronous_commit = off")
+    with writer.transaction():
+        append(writer, new("request-1"))
+        assert writer.execute("SHOW synchronous_commit").fetchone() == ("on",)
+    assert writer.execute("SHOW synchronous_commit").fetchone() == ("off",)
+    writer.execute("SET synchronous_commit = local")
+    with writer.transaction():
+        append(writer, new("request-1"))
+        assert writer.execute("SHOW synchronous_commit").fetchone() == ("local",)

@@ -24,6 +24,10 @@ FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 
 MOST_PROCESSES = 4
 
+# Each test has a database of its own. A copy of 9 MB in 300 files takes ten times as long on a disk as in memory.
+IN_MEMORY = Path("/dev/shm")
+ROOM_BYTES = 4 * 1024**3
+
 hypothesis.settings.register_profile("house", deadline=None, max_examples=50, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("house")
 
@@ -61,12 +65,17 @@ def server_url() -> Iterator[str]:
     from api.embedded import EmbeddedPostgres
 
     # Not in pytest's folder: as root, each new run of pytest shuts the server's account out of that again.
-    data_dir = Path(tempfile.mkdtemp(prefix="advice-ledger-"))
+    data_dir = Path(tempfile.mkdtemp(prefix="advice-ledger-", dir=roomy()))
     try:
         with EmbeddedPostgres(data_dir, settings=FAST_SETTINGS) as server:
             yield server.url
     finally:
         shutil.rmtree(data_dir)
+
+
+def roomy() -> Path | None:
+    """A folder in memory, where there is one with room for servers; None for the usual place."""
+    return IN_MEMORY if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ROOM_BYTES else None
 
 
 @pytest.fixture(scope="session")
@@ -125,11 +134,17 @@ def _create(admin: psycopg.Connection, name: str, template: Template | None = No
     if template is None:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return
-    copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-    admin.execute(copy.format(sql.Identifier(name), sql.Identifier(template.name)))
+    copy_database(admin, template.name, name)
     admin.execute("SELECT set_config('search_path', %s, false)", (template.search_path,))
     admin.execute(sql.SQL("ALTER DATABASE {} SET search_path FROM CURRENT").format(sql.Identifier(name)))
     admin.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO ledger_owner").format(sql.Identifier(name)))
+
+
+def copy_database(admin: psycopg.Connection, template: str, name: str) -> None:
+    """Makes a database like another one; by files, not through the write-ahead log, where there is a choice."""
+    how = sql.SQL("STRATEGY file_copy" if admin.info.server_version >= 150_000 else "")
+    copy = sql.SQL("CREATE DATABASE {} TEMPLATE {} {}")
+    admin.execute(copy.format(sql.Identifier(name), sql.Identifier(template), how))
 
 
 def _drop(admin: psycopg.Connection, name: str) -> None:

@@ -26,7 +26,7 @@ from api.tokens import ROLES
 from ledger.verify import verify_chain
 from projections import compare
 from projections.engine import PROJECTIONS
-from tests.conftest import Template
+from tests.conftest import Template, copy_database
 from tests.support import check_chain, connect
 
 START_S = 30.0
@@ -41,8 +41,7 @@ def ledger_copy(server_url: str, template: Template) -> Iterator[str]:
     """The URL of a fresh ledger; when the block ends well, its chain and read models are checked."""
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as admin:
-        copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        admin.execute(copy.format(sql.Identifier(name), sql.Identifier(template.name)))
+        copy_database(admin, template.name, name)
         try:
             yield make_conninfo(server_url, dbname=name)
             check_ledger(make_conninfo(server_url, dbname=name))

@@ -17,7 +17,6 @@ import httpx
 import psutil
 import psycopg
 import pytest
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from api.agents.protocol import AgentAnswer, AgentRequest
@@ -25,6 +24,7 @@ from api.embedded import EmbeddedPostgres
 from projections.rebuild import ensure
 from schema.migrate import migrate
 from tests.api.served import Api, check_ledger, make_tokens, problem, served, wait_for
+from tests.conftest import copy_database
 from tests.faults.callers import Callers
 from tests.faults.workers import Does, fine, working
 from tests.support import connect
@@ -53,7 +53,7 @@ def ledger(server: EmbeddedPostgres) -> str:
     server.ensure_running()
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(make_conninfo(server.url, dbname="postgres"), autocommit=True) as conn:
-        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE advice_ledger").format(sql.Identifier(name)))
+        copy_database(conn, "advice_ledger", name)
     return make_conninfo(server.url, dbname=name)
 
 

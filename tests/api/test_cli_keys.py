@@ -213,6 +213,7 @@ def test_another_root_is_not_adopted(url: str, key: Path, tmp_path: Path) -> Non
         assert conn.execute(counts).fetchone() == (0,)
 
 
+@pytest.mark.slow
 def test_a_restored_database(url: str, key: Path, tmp_path: Path) -> None:
     """Without the newest signed events nothing is sealed until somebody names what is given up; and that is kept."""
     options = ("--key", key, "--database-url", url)
@@ -236,6 +237,7 @@ def test_a_restored_database(url: str, key: Path, tmp_path: Path) -> None:
     assert cli("seal", "--once", *options, "--json").json()["size"] == 4
 
 
+@pytest.mark.slow
 def test_seal_follows(url: str, key: Path) -> None:
     """Without --once it goes on; somebody else who would seal meanwhile could not run; SIGTERM ends it with 0."""
     command = [sys.executable, "-c", PROGRAM, "seal", "--seal-every", "0.05", "--key", str(key), "--database-url", url]
@@ -271,6 +273,7 @@ def asked(base: str, token: str) -> httpx.Response:
     return httpx.post(f"{base}/portfolio/recommendations", json=body, headers=headers, timeout=60)
 
 
+@pytest.mark.slow
 def test_serve_makes_a_key_beside_its_own_database(tmp_path: Path) -> None:
     """With the embedded database and nothing else the first start makes a key; later ones use it and no other."""
     folder = tmp_path / "data"

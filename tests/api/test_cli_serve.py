@@ -105,6 +105,7 @@ def test_the_printed_commands_can_be_pasted(embedded: Serving) -> None:
     assert '"status":"recommended"' in shown
 
 
+@pytest.mark.slow
 def test_commands_share_the_running_database(embedded: Serving, data_dir: Path) -> None:
     """Others work on the same folder meanwhile, and what they do counts at once; the server's database stays up."""
     ran = cli("tokens", "create", "bob", "--role", "advisor", "--data-dir", data_dir)
@@ -183,6 +184,7 @@ def test_without_a_worker_requests_stay_queued(database_url: str) -> None:
     assert (location, found["status"]) == ("/portfolio/requests/2", "queued")
 
 
+@pytest.mark.slow
 def test_addresses_that_others_reach_need_tokens(database_url: str) -> None:
     """Exit 2 with the command that makes one, and none is made; with one it serves, and shows nothing."""
     ran = cli("serve", "--host", EVERYWHERE, "--port", "0", "--database-url", database_url)

@@ -53,6 +53,7 @@ def ran(folder: Path) -> Ran:
     return cli("demo", "--clients", CLIENTS, "--years", YEARS, "--data-dir", folder, "--json")
 
 
+@pytest.mark.slow
 def test_what_it_says_is_what_the_ledger_holds(ran: Ran, folder: Path) -> None:
     """Each number of the summary is the number of such events in the chain, which verifies."""
     assert ran.code == 0, ran.err
@@ -76,6 +77,7 @@ def test_what_it_says_is_what_the_ledger_holds(ran: Ran, folder: Path) -> None:
     assert len(events) == answers["verification"]["events"] == sum(types.values())
 
 
+@pytest.mark.slow
 def test_what_the_users_are_told(ran: Ran) -> None:
     """Nothing is open, the replay is the same bit for bit, the chain and the read models verify."""
     answers = ran.json()["answers"]
@@ -92,6 +94,7 @@ def test_what_the_users_are_told(ran: Ran) -> None:
 
 
 @pytest.mark.usefixtures("ran")
+@pytest.mark.slow
 def test_it_wants_a_ledger_of_its_own(folder: Path) -> None:
     """A folder that has a ledger is left alone."""
     assert cli("demo", "--data-dir", folder).failed_with("has a ledger already", "another folder")

@@ -305,6 +305,7 @@ def test_a_worker_that_is_stopped_finishes_what_it_has(fresh_api: Api) -> None:
     assert fresh_api.get(f"/portfolio/requests/{row_id}").json()["status"] == "recommended"
 
 
+@pytest.mark.slow
 def test_a_thousand_queued_requests(fresh_api: Api, record_property: Callable[[str, object], None]) -> None:
     """A queue that has grown is worked off by one worker with the built-in agent at a rate that is worth having."""
     from concurrent.futures import ThreadPoolExecutor

@@ -105,6 +105,20 @@ def read(
     return run(url, lambda conn: reads.rows(conn, read_model, filters, moment=moment, limit=limit, parsed=True))
 
 
+def read_all(
+    url: str, read_model: Projection, filters: dict[str, Any], asked: list[tuple[int | None, int]]
+) -> list[list[dict[str, Any]]]:
+    """As read(), for each position and limit, on one connection."""
+
+    async def work(conn: AsyncConnection) -> list[list[dict[str, Any]]]:
+        return [
+            await reads.rows(conn, read_model, filters, moment=Moment(upto), limit=limit, parsed=True)
+            for upto, limit in asked
+        ]
+
+    return run(url, work)
+
+
 def folded(conn: Connection, read_model: Projection, filters: dict[str, Any], upto: int) -> list[dict[str, Any]]:
     """The same from the fold of everything, filtered here."""
     with conn.cursor(row_factory=dict_row) as cursor:
@@ -133,11 +147,10 @@ def test_as_of_is_the_fold_of_the_prefix(database_url: str, monkeypatch: pytest.
         for read_model in PROJECTIONS:
             everybodys = [found for found in FILTERS if "client_id" not in found]
             for filters in [*(everybodys if read_model is AGENTS else FILTERS), *OWN[read_model.name]]:
-                for upto in (0, 3, 11, 17, 33, last - 1, last):
-                    expected = folded(conn, read_model, filters, upto)
-                    assert read(database_url, read_model, filters, upto, 100) == expected
-                    assert read(database_url, read_model, filters, upto, 2) == expected[:2]
-                assert read(database_url, read_model, filters, None, 100) == folded(conn, read_model, filters, last)
+                asked = [(upto, limit) for upto in (0, 3, 11, 17, 33, last - 1, last, None) for limit in (100, 2)]
+                for (upto, limit), found in zip(asked, read_all(database_url, read_model, filters, asked), strict=True):
+                    expected = folded(conn, read_model, filters, last if upto is None else upto)
+                    assert found == expected[:limit]
 
 
 @pytest.mark.parametrize("read_model", PROJECTIONS, ids=lambda found: found.name)

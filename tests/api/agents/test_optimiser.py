@@ -138,6 +138,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_same_bytes_in_every_process(agent: Agent) -> None:
     """Neither hash randomisation nor the number of threads of the linear algebra reaches the answer."""
 

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import httpx
+import pytest
 
 from ledger.proof.cosignature import WitnessKey
 from ledger.proof.note import SigningKey
@@ -42,6 +43,7 @@ def test_a_witness_from_nothing(tmp_path: Path, log_key: SigningKey) -> None:
     assert "refused: not shown to extend" in cli("witness", "status", *at(tmp_path)).out
 
 
+@pytest.mark.slow
 def test_what_it_refuses_to_start_with(tmp_path: Path, log_key: SigningKey) -> None:
     """Each with one line that says what is wrong: no key, no state, another's state, no log's key; a key is kept."""
     log = ("--log", log_key.verifier.text)

@@ -282,7 +282,9 @@ def test_sealing_never_waits(log: Log) -> None:
     assert asked == [1, size]
 
 
-@pytest.mark.parametrize("sizes", [(1, 2, 255, 256, 257, 300), (511, 512, 513, 700), (1, 66_000)])
+@pytest.mark.parametrize(
+    "sizes", [(1, 2, 255, 256, 257, 300), (511, 512, 513, 700), pytest.param((1, 66_000), marks=pytest.mark.slow)]
+)
 def test_proofs_from_the_database(log: Log, sizes: tuple[int, ...]) -> None:
     """Between any two checkpoints the proof holds, also to one that is not the newest any more."""
     roots: dict[int, bytes] = {}

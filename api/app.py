@@ -21,6 +21,7 @@ from api.witness.app import install_witness
 from api.worker import Worker
 from ledger.database import conninfo
 from ledger.log.proofs import Proofs
+from ledger.log.serving import Serving
 from ledger.log.thread import SealerThread
 from ledger.log.watch import Watch
 from ledger.writer import Writer
@@ -104,6 +105,7 @@ async def _open(app: FastAPI, settings: AppSettings, stack: AsyncExitStack) -> N
     ledger = Ledger(writer, readers, Tokens(readers), settings.patience_s, settings.policies)
     app.state.ledger = ledger
     app.state.proofs = Proofs()
+    app.state.serving = Serving(settings.vouching.policy)
     app.state.coverage = waiting.Coverage(readers)
     stack.push_async_callback(app.state.coverage.close)
     app.state.sealer = None

@@ -67,6 +67,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "answer-off-schema": (422, "Not valid"),
     "internal": (500, "Our fault"),
     "unavailable": (503, "Not available now"),
+    "log-damaged": (503, "Not provable now"),
 }
 # What Starlette raises by itself.
 BY_STATUS = {404: "not-found", 405: "method-not-allowed"}

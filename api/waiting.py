@@ -24,7 +24,8 @@ POLL_S = 0.02
 # While the database does not answer.
 RETRY_S = 0.5
 
-PREFERENCE = re.compile(r'\s*wait\s*(?:=\s*(?:([0-9]{1,9})|"([0-9]{1,9})"))?\s*(?:;.*)?', re.ASCII | re.IGNORECASE)
+# On text without white space around it. Whoever calls may send any header: no two parts of it match the same blanks.
+PREFERENCE = re.compile(r'wait(?:\s*=\s*(?:([0-9]{1,9})|"([0-9]{1,9})"))?(?:\s*;.*)?', re.ASCII | re.IGNORECASE)
 
 
 class Coverage:
@@ -100,7 +101,7 @@ def preferred(scope: Scope) -> int | None:
     """For how many seconds the caller would wait; None where it did not say so, or not in a way that we know."""
     for line in Headers(scope=scope).getlist("prefer"):
         for preference in line.split(","):
-            found = PREFERENCE.fullmatch(preference)
+            found = PREFERENCE.fullmatch(preference.strip())
             if found is not None:
                 seconds = found[1] or found[2]
                 return min(int(seconds), MOST_S) if seconds else DEFAULT_S

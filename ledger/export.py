@@ -66,7 +66,8 @@ class _Export:
     disclosure: Disclosure
     fields: dict[str, bundle.Counts] = field(default_factory=dict)
     rows: list[str] = field(default_factory=list)
-    client_withheld: bool = False
+    # Whether some event has a client_id that is not in the bundle: withheld, or erased.
+    client_hidden: bool = False
 
 
 def export(
@@ -103,9 +104,8 @@ def export(
             _write_events(conn, which, size, member, found, _teller(on_progress, manifest.count))
         _write_tiles(conn, which, size, writer)
     manifest.fields = found.fields
-    if found.client_withheld:
-        asked = "a client, whose id is withheld"
-        manifest.selection = replace(manifest.selection, client=None, asked=asked)
+    if selection.kind == "client" and found.client_hidden:
+        manifest.selection = replace(manifest.selection, client=None)
     writer.add(bundle.PAGE, page(manifest, note, found.rows))
     writer.finish(manifest)
     return manifest
@@ -124,22 +124,26 @@ def _extent(conn: Connection, selection: Selection, which: sql.Composed, least: 
     """Size, at least so large if there is one, and note of the checkpoint to use, and what it covers."""
     *_, beyond, first_beyond = _counts(conn, which, 0)
     if not beyond:
-        raise CannotExport(f"no event was recorded of {selection.asked}")
+        raise CannotExport(f"no event was recorded of {selection.words()}")
     (last,) = conn.execute(
         sql.SQL("SELECT max(e.position) FROM events e WHERE {which}").format(which=which)
     ).fetchone() or (0,)
     found = conn.execute(CHECKPOINT, {"last": max(last, least)}).fetchone()
     if found is None:
         raise CannotExport(
-            "no checkpoint covers these events yet: sign one with advice-ledger seal, or let serve run with a key"
+            "no checkpoint covers these events yet: sign one with advice-ledger seal --once, or run serve with a key"
         )
     size, note = int(found[0]), str(found[1])
     count, first, covered, excluded, excluded_from = _counts(conn, which, size)
     if not count:
         raise CannotExport(
             f"the newest checkpoint covers positions 1 to {size}, and these events begin at {first_beyond}: sign one"
-            " that covers them with advice-ledger seal, or wait for serve to do it"
+            " that covers them with advice-ledger seal --once, or wait for serve to do it"
         )
+    if selection.kind == "positions":
+        # A range ends where the log does: of positions that no event has, none is left out.
+        selection = replace(selection, last_position=min(selection.last_position, max(size, last)))
+        excluded, excluded_from = selection.uncovered(size)
     checkpoint = checkpoint_of(note.encode(), "stored")
     now_us = time.time_ns() // 1000
     manifest = Manifest(checkpoint.origin, now_us, size, selection, count, first, covered, excluded, excluded_from)
@@ -196,7 +200,7 @@ def _sealed(body: bytes, fields: bytes | None, salts: bytes | None, found: _Expo
     for name in {*commitments, *values}:
         state = "erased" if name not in values else "withheld" if name in withheld else "disclosed"
         count_field(found.fields, f"{kind}.{name}", state)
-    found.client_withheld = found.client_withheld or "client_id" in withheld
+    found.client_hidden = found.client_hidden or ("client_id" in commitments and "client_id" not in disclosed)
     members: dict[str, Any] = {"withheld": withheld} if withheld else {}
     if disclosed and withheld:
         members["fields"] = _json({name: values[name] for name in disclosed})

@@ -24,13 +24,14 @@ from ledger.proof.merkle import consistency_proof, leaf_hashes, root_of
 from ledger.proof.note import Note, Signature, SigningKey
 from ledger.proof.rotation import sign_rotation, statement
 from ledger.proof.tiles import encode_tile, reader
+from tests.bundle_vectors_asked import asked_vectors
 from tests.ledger.proof.bundles import Case, make_bundle, rehashed
 from tests.ledger.proof.chains import ORIGIN, chain_of
 from tests.vector_parts import ELSEWHERE, LOG, OTHER_LOG, Vector, flipped, vector
 
 SIZE = 4
-RANGE = Selection("positions", f"positions 1 to {SIZE}", first_position=1, last_position=SIZE)
-THIRD = Selection("request", "request 3", request=3)
+RANGE = Selection("positions", first_position=1, last_position=SIZE)
+THIRD = Selection("request", request=3)
 LEAVES = leaf_hashes(event.hash for event in chain_of(SIZE))
 # The key that LOG hands over to.
 NEXT_LOG = SigningKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes([5]) * 32))
@@ -72,6 +73,8 @@ def bundle_vectors() -> Iterator[Vector]:
     yield from _older(whole)
     yield from _rotated()
     yield from _containers(whole)
+    for name, data, wrong, position in asked_vectors(LOG):
+        yield _vector(name, data, GOOD if wrong is None else bad(wrong, position))
 
 
 def _third(event: Any) -> bool:

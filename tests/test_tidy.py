@@ -160,11 +160,16 @@ def test_proof_code_stands_on_little() -> None:
     assert {path: names for path, names in beyond.items() if names} == {}
 
 
+# A thread dies unseen: there the last handler turns whatever it is into a state that is shown.
+LAST_HANDLERS = {"ledger/log/thread.py", "ledger/log/watch.py"}
+
+
 def test_no_handler_catches_everything() -> None:
-    """Each handler outside the tests names what it handles."""
+    """Each handler outside the tests names what it handles, but for the last one of a thread."""
     handlers = [
         f"{path}:{node.lineno}"
         for path in modules(*CODE)
+        if str(path) not in LAST_HANDLERS
         for node in ast.walk(ast.parse(read(path)))
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"})

@@ -153,17 +153,16 @@ def _selection(
     conn: Connection, client: str | None, request: int | None, start: str | None, end: str | None
 ) -> Selection:
     if client is not None:
-        return Selection("client", f"client {client}", client=client)
+        return Selection("client", client=client)
     if request is not None:
-        return Selection("request", f"request {request}", request=request)
+        return Selection("request", request=request)
     row = conn.execute(HEAD).fetchone()
     last = int(row[0]) if row else 0
     first = 1 if start is None else _first(conn, start)
     final = last if end is None else min(_last(conn, end), last)
     if first > final:
         raise CannotRun(f"there are no events from {start or 'the first'} to {end or 'the last'}; the last is {last}")
-    asked = f"positions from {start or 'the first'} to {end or 'the last'}"
-    return Selection("positions", asked, first_position=first, last_position=final)
+    return Selection("positions", first_position=first, last_position=final)
 
 
 def _first(conn: Connection, text: str) -> int:
@@ -239,7 +238,7 @@ def _write(
 def _show(manifest: Manifest, output: Path, *, as_json: bool) -> None:
     if manifest.excluded:
         left_out = f"{manifest.excluded} events from position {manifest.excluded_from} on"
-        note(f"left out: {left_out}, which no checkpoint covers yet (advice-ledger seal signs one)")
+        note(f"left out: {left_out}, which no checkpoint covers yet (advice-ledger seal --once signs one)")
     if as_json:
         found = {"file": str(output), "events": manifest.count, "checkpoint_size": manifest.checkpoint_size}
         places = {"first_position": manifest.first_position, "last_position": manifest.last_position}

@@ -181,10 +181,11 @@ def _rotated(url: str, path: Path, state: Path) -> VerifierKey:
         with rotation.leading(conn, old, state) as sealer:
             if sealer is None:
                 raise CannotRun("somebody is sealing: stop advice-ledger serve and advice-ledger seal for the rotation")
-            while sealer.step() is not None:
-                pass  # what was recorded under the old key is signed by it, and only where the log is in order
-            new = rotation.prepare(old.verifier.name, path)
-            if not rotation.on_record(conn, old, new):
+            if not rotation.successors(conn, old.verifier):
+                while sealer.step() is not None:
+                    pass  # what was recorded under the old key is signed by it, and only where the log is in order
+            new, recorded = rotation.prepare(conn, old.verifier, path)
+            if not recorded:
                 asyncio.run(_record(url, old, new))
             rotation.replace(path, old.verifier)
             rotation.finish(conn, new, state)

@@ -82,12 +82,22 @@ GiveUp = Annotated[
     ),
 ]
 
+ReplaceDamaged = Annotated[
+    bool,
+    typer.Option(
+        "--replace-damaged",
+        help="With --adopt: the file beside the key is damaged, and there is no good copy of it. What it knew of is"
+        " given up; it is kept with .damaged after its name.",
+    ),
+]
+
 
 def seal(  # noqa: PLR0913, PLR0917 - each option is an argument
     ctx: typer.Context,
     once: Once = False,
     adopt: Adopt = None,
     give_up: GiveUp = None,
+    replace_damaged: ReplaceDamaged = False,
     seal_every: SealEvery = EVERY_S,
     seal_events: SealEvents = EVENTS,
     key: KeyFile = None,
@@ -108,15 +118,15 @@ def seal(  # noqa: PLR0913, PLR0917 - each option is an argument
     found = place(ctx, key, key_state, database_url, data_dir)
     if found is None:
         raise CannotRun(f"which key: give --key, or set {SIGNING_KEY}")
-    if give_up is not None and adopt is None:
-        raise CannotRun("--give-up is an option of --adopt")
+    if adopt is None and (give_up is not None or replace_damaged):
+        raise CannotRun("--give-up and --replace-damaged are options of --adopt")
     asked = outside.asked(witness, witness_quorum, timestamp_authority, timestamp_ca, timestamp_every)
     signing = Signing(found.key(), found.state, seal_every, seal_events, asked)
     checkpoint = None if adopt is None else read_checkpoint(adopt, signing.key)
     with opened(ctx, database_url, data_dir) as url:
         if once or checkpoint is not None:
             with connect(url, "sealer") as conn, progress() as on_progress:
-                signed = _once(conn, signing, checkpoint, give_up, on_progress)
+                signed = _once(conn, signing, checkpoint, give_up, on_progress, replace_damaged=replace_damaged)
             vouched = [] if checkpoint is not None else Outside(conninfo(url, "sealer"), asked).once()
             _show(signed, vouched, as_json=as_json)
         else:
@@ -136,7 +146,13 @@ def read_checkpoint(path: Path, key: SigningKey) -> Checkpoint:
 
 
 def _once(
-    conn: Connection, signing: Signing, checkpoint: Checkpoint | None, give_up: int | None, on_progress: OnProgress
+    conn: Connection,
+    signing: Signing,
+    checkpoint: Checkpoint | None,
+    give_up: int | None,
+    on_progress: OnProgress,
+    *,
+    replace_damaged: bool,
 ) -> Signed | None:
     """What was signed, or adopted; None where there was nothing new."""
     try:
@@ -144,7 +160,12 @@ def _once(
             if sealer is None:
                 raise CannotRun(f"somebody else is sealing, or has {signing.state}")
             if checkpoint is not None:
-                return sealer.adopt(checkpoint, give_up, lambda done, in_all: on_progress("adopting", done, in_all))
+                return sealer.adopt(
+                    checkpoint,
+                    give_up,
+                    lambda done, in_all: on_progress("adopting", done, in_all),
+                    replace_damaged=replace_damaged,
+                )
             return _seal_all(conn, sealer, on_progress)
     except SealRefused as error:
         note(f"refused: {error}")

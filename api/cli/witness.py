@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
 import sys
 from pathlib import Path
@@ -29,10 +28,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-# Beyond so many connections and requests at once, 503.
-MOST_AT_ONCE = 200
-KEEP_ALIVE_S = 75
 
 Key = Annotated[
     Path,
@@ -137,6 +132,7 @@ def run(witness: Witness, listener: socket.socket, where: str) -> None:
     import uvicorn  # noqa: PLC0415 - the other commands need not wait for the web framework
 
     from api.witness.app import make_app  # noqa: PLC0415
+    from api.witness.connections import make_config  # noqa: PLC0415
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -144,16 +140,7 @@ def run(witness: Witness, listener: socket.socket, where: str) -> None:
             if self.started:
                 note(f"serving on {where}")
 
-    config = uvicorn.Config(
-        make_app(witness),
-        log_config=copy.deepcopy(uvicorn.config.LOGGING_CONFIG),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        limit_concurrency=MOST_AT_ONCE,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACE_S,
-    )
+    config = make_config(make_app(witness), grace_s=GRACE_S)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal that ended it once more
         Server(config).run(sockets=[listener])
 

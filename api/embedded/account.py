@@ -18,6 +18,8 @@ from typing import NamedTuple
 from api.embedded.errors import StartError
 
 SYSTEM_USER = "embedded_postgres"
+# Of our environment, which may hold the signing key: a server's own is readable by whoever may run programs in it.
+PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TZ")
 GRACE_S = 30  # beyond the limit that pg_ctl keeps by itself
 
 _logger = logging.getLogger(__name__)
@@ -70,7 +72,7 @@ def run_as(account: Account | None, command: list[str], *, timeout_s: int) -> tu
 
     A file takes the output, not a pipe: a server that pg_ctl leaves behind would hold the pipe open.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"}
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {"LC_ALL": "C"}
     with tempfile.TemporaryFile() as output:
         try:
             code = subprocess.run(  # noqa: S603 - our own binaries, no shell

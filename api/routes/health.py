@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from api import vouched
 from api.service import Ledger
 from ledger.errors import Unavailable
+from ledger.log.rounds import PROOF_MISMATCH
 from ledger.log.thread import SealerThread, Status
 from ledger.log.watch import Watch, Watched
 from ledger.store import AsyncConnection
@@ -115,7 +116,7 @@ async def readyz(request: Request) -> Response:
     except Unavailable as error:
         state = Readiness(
             status="not ready",
-            reasons=[str(error)],
+            reasons=[str(error), *_refusal(None if sealer is None else sealer.status)],
             origin=None,
             position=None,
             hash=None,
@@ -154,6 +155,11 @@ def _signed(rows: list[tuple[Any, ...]], sealer: SealerThread | None, others: vo
     )
 
 
+def _refusal(status: Status | None) -> list[str]:
+    """The reason that a sealer which gave up is; said also where the database has nothing to say, as without a head."""
+    return [f"nothing is signed any more: {status.error}"] if status and status.state == "refused" else []
+
+
 def _checked(watch: Watch | None) -> VerificationState:
     found = Watched("none") if watch is None else watch.status
     return VerificationState(
@@ -166,6 +172,17 @@ def _checked(watch: Watch | None) -> VerificationState:
         first_bad_position=found.first_bad_position,
         error=found.error,
     )
+
+
+def _not_holding(verification: VerificationState) -> str:
+    """What does not hold, and what tells more: of tiles `advice-ledger verify` knows nothing."""
+    if verification.finding == PROOF_MISMATCH:
+        return (
+            f"the stored tiles of the log are not what its events make, from position {verification.first_bad_position}"
+            f" on: {PROOF_MISMATCH}: docs/watch.md says what to do"
+        )
+    where = f"at position {verification.first_bad_position}: " if verification.first_bad_position else ""
+    return f"the chain does not hold, {where}{verification.finding}: run advice-ledger verify"
 
 
 def _readiness(rows: list[tuple[Any, ...]], checkpoint: CheckpointState, verification: VerificationState) -> Readiness:
@@ -185,11 +202,9 @@ def _readiness(rows: list[tuple[Any, ...]], checkpoint: CheckpointState, verific
         for found in projections
         if found.lag < 0
     ]
-    if checkpoint.signer == "refused":
-        reasons.append(f"nothing is signed any more: {checkpoint.error}")
+    reasons += _refusal(Status(checkpoint.signer, checkpoint.error))
     if verification.finding is not None:
-        where = f"at position {verification.first_bad_position}: " if verification.first_bad_position else ""
-        reasons.append(f"the chain does not hold, {where}{verification.finding}: run advice-ledger verify")
+        reasons.append(_not_holding(verification))
     if not projections:
         reasons.append("no read model was built: run advice-ledger rebuild")
     return Readiness(

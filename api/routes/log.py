@@ -5,7 +5,9 @@ Checkpoint and tiles are for everybody: hashes say nothing of a client, and the 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -18,12 +20,16 @@ from api.service import Ledger
 from ledger.errors import NotFound
 from ledger.log import reads
 from ledger.log.proofs import Proofs
+from ledger.log.serving import Serving
 from ledger.proof.merkle import leaf_hash
 from ledger.proof.tiles import EntryBundle, Tile, TileError, TileFlaw, parse_path
 from ledger.proof.tlog_proof import TlogProof
 from ledger.store import AsyncConnection
 
+T = TypeVar("T")
+
 router = APIRouter(tags=["log"])
+logger = logging.getLogger(__name__)
 
 NOTE_TYPE = "text/plain; charset=utf-8"
 BINARY = "application/octet-stream"
@@ -71,10 +77,17 @@ class Sizes(BaseModel):
 
 @router.get("/checkpoint", response_class=Response, responses={**TEXT, **documented(404, 503)})
 async def checkpoint(request: Request) -> Response:
-    """The newest checkpoint, a signed note, with the cosignatures that came."""
+    """The newest checkpoint, a signed note; where witnesses are asked, the newest that enough of them cosigned."""
     ledger: Ledger = request.app.state.ledger
+    serving: Serving = request.app.state.serving
+
+    async def work(conn: AsyncConnection) -> reads.Published:
+        size = await serving.size(conn)
+        found = None if size is None else await reads.of_size(conn, size)
+        return _signed(found or await reads.newest(conn))
+
     try:
-        found = await ledger.readers.run(_newest, within_s=ledger.patience_s)
+        found = await ledger.readers.run(work, within_s=ledger.patience_s)
     except NotFound as error:
         return _not_yet(error)
     return Response(found.note, headers=BRIEFLY, media_type=NOTE_TYPE)
@@ -99,7 +112,7 @@ async def tile(request: Request, path: str) -> Response:
         return await _tile(conn, wanted)
 
     try:
-        content = await ledger.readers.run(work)
+        content = await _read(ledger, work)
     except NotFound as error:
         return _not_yet(error)
     return Response(content, headers=FOREVER, media_type=BINARY)
@@ -138,23 +151,31 @@ async def inclusion(request: Request, caller: Reader, position: PathId) -> Respo
 async def consistency(request: Request, caller: Reader, asked: Annotated[Sizes, Query()]) -> Response:
     """The proof that one tree begins with another. Any role."""
     ledger: Ledger = request.app.state.ledger
+    serving: Serving = request.app.state.serving
 
     async def work(conn: AsyncConnection) -> dict[str, object]:
         size = await reads.covered(conn)
-        new = asked.new or size
+        new = asked.new or await serving.size(conn) or size
         _check_covered(max(asked.old, new), size)
         if asked.old > new:
             reason = "Input should be at most to"
             raise ApiError("invalid", "not valid: from", errors=[FieldError(field="from", reason=reason)])
         proof = await reads.consistency(conn, asked.old, new)
-        note = await reads.note_of(conn, new)
+        of_new = await reads.of_size(conn, new)
+        note = None if of_new is None else of_new.note
         return {"from": asked.old, "to": new, "proof": [each.hex() for each in proof], "checkpoint": note}
 
-    return as_json(await ledger.readers.run(work))
+    return as_json(await _read(ledger, work))
 
 
-async def _newest(conn: AsyncConnection) -> reads.Published:
-    return _signed(await reads.newest(conn))
+async def _read(ledger: Ledger, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    """What `work` reads. Where the stored log does not hold, nothing is served of it, and a person has to look."""
+    try:
+        return await ledger.readers.run(work)
+    except TileError as error:
+        logger.error("the stored log does not hold: %s (docs/watch.md)", error)  # noqa: TRY400 - it says it all
+        detail = "what is stored of the log is not what was signed, so nothing can be proven with it; ask the operator"
+        raise ApiError("log-damaged", detail, headers=NOT_KEPT) from error
 
 
 def _signed(found: reads.Published | None) -> reads.Published:
@@ -173,14 +194,17 @@ async def _tile(conn: AsyncConnection, wanted: Tile) -> bytes:
 async def _inclusion(request: Request, position: int) -> tuple[reads.Published, list[bytes]]:
     ledger: Ledger = request.app.state.ledger
     proofs: Proofs = request.app.state.proofs
+    serving: Serving = request.app.state.serving
 
     async def work(conn: AsyncConnection) -> tuple[reads.Published, list[bytes]]:
-        published, proof = await proofs.inclusion(conn, position)
+        size = await serving.size(conn)
+        # What the checkpoint that is shown does not cover yet may be covered by the newest.
+        published, proof = await proofs.inclusion(conn, position, size if size and size >= position else None)
         found = _signed(published)
         _check_covered(position, found.size)
         return found, proof
 
-    return await ledger.readers.run(work)
+    return await _read(ledger, work)
 
 
 def _file(position: int, published: reads.Published, proof: list[bytes]) -> Response:

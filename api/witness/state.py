@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 from urllib.parse import quote
 
-# Of refused notes that a log signed, so many are kept for each reason, the newest.
-MOST_KEPT = 100
+# Of refused notes that a log signed, so many of the first and so many of the newest are kept, for each log and reason:
+# anybody who sends honest notes with wrong proofs could push out a real one if it were the newest alone.
+KEPT_EACH = 50
 BUSY_S = 5.0
 
 
@@ -44,11 +45,12 @@ class StateUnavailable(StateError):
 
 
 class Seen(NamedTuple):
-    """The largest tree of a log that was cosigned; `note` is what the log signed."""
+    """The largest tree of a log that was cosigned; `note` is what the log signed, `at_s` the cosignature's time."""
 
     size: int
     root: bytes
     note: bytes
+    at_s: int
 
 
 class Kept(NamedTuple):
@@ -71,7 +73,7 @@ class State(Protocol):
         """Replaces what was seen of a log by what `decide` makes of it, durably, with nobody in between."""
 
     def keep(self, origin: str, reason: str, text: str, note: bytes) -> None:
-        """Keeps a refused note; one with the same text is kept once."""
+        """Keeps a refused note, one with the same text once; the first and the newest KEPT_EACH of a log and reason."""
 
     def seen(self) -> dict[str, Seen]:
         """What was seen, by origin."""
@@ -86,20 +88,21 @@ class State(Protocol):
 MAKE = """
 CREATE TABLE witness_key (only_one INTEGER PRIMARY KEY CHECK (only_one = 1), key TEXT NOT NULL);
 CREATE TABLE witness_seen (
-    origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL, at TEXT NOT NULL
+    origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL, at_s INTEGER NOT NULL
 );
 CREATE TABLE witness_kept (
     digest BLOB PRIMARY KEY, origin TEXT NOT NULL, reason TEXT NOT NULL, note BLOB NOT NULL, at TEXT NOT NULL
 );
 """
-SEEN = "SELECT size, root, note FROM witness_seen WHERE origin = ?"
-SET = "INSERT OR REPLACE INTO witness_seen (origin, size, root, note, at) VALUES (?, ?, ?, ?, ?)"
+SEEN = "SELECT size, root, note, at_s FROM witness_seen WHERE origin = ?"
+SET = "INSERT OR REPLACE INTO witness_seen (origin, size, root, note, at_s) VALUES (?, ?, ?, ?, ?)"
 KEEP = "INSERT OR IGNORE INTO witness_kept (digest, origin, reason, note, at) VALUES (?, ?, ?, ?, ?)"
 FORGET = """
-    DELETE FROM witness_kept WHERE origin = ?1 AND reason = ?2 AND rowid NOT IN (
-        SELECT rowid FROM witness_kept WHERE origin = ?1 AND reason = ?2 ORDER BY rowid DESC LIMIT ?3)
+    DELETE FROM witness_kept WHERE origin = ?1 AND reason = ?2
+    AND rowid NOT IN (SELECT rowid FROM witness_kept WHERE origin = ?1 AND reason = ?2 ORDER BY rowid LIMIT ?3)
+    AND rowid NOT IN (SELECT rowid FROM witness_kept WHERE origin = ?1 AND reason = ?2 ORDER BY rowid DESC LIMIT ?3)
 """
-ALL_SEEN = "SELECT origin, size, root, note FROM witness_seen ORDER BY origin"
+ALL_SEEN = "SELECT origin, size, root, note, at_s FROM witness_seen ORDER BY origin"
 ALL_KEPT = "SELECT origin, reason, note, at FROM witness_kept ORDER BY rowid"
 
 
@@ -139,13 +142,13 @@ class FileState:
         """See State."""
         with self._transaction() as conn:
             row = conn.execute(SEEN, [origin]).fetchone()
-            conn.execute(SET, [origin, *decide(None if row is None else Seen(*row)), now()])
+            conn.execute(SET, [origin, *decide(None if row is None else Seen(*row))])
 
     def keep(self, origin: str, reason: str, text: str, note: bytes) -> None:
         """See State."""
         with self._transaction() as conn:
             conn.execute(KEEP, [sha256(text.encode()).digest(), origin, reason, note, now()])
-            conn.execute(FORGET, [origin, reason, MOST_KEPT])
+            conn.execute(FORGET, [origin, reason, KEPT_EACH])
 
     def seen(self) -> dict[str, Seen]:
         """See State."""

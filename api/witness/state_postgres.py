@@ -9,34 +9,38 @@ from typing import Any
 
 import psycopg
 
-from api.witness.state import MOST_KEPT, Decide, Kept, NoState, OtherKey, Seen, StateUnavailable, now
+from api.witness.state import KEPT_EACH, Decide, Kept, NoState, OtherKey, Seen, StateUnavailable, now
 
 MAKE = """
 CREATE TABLE witness_key (only_one integer PRIMARY KEY CHECK (only_one = 1), key text NOT NULL);
 CREATE TABLE witness_seen (
-    origin text PRIMARY KEY, size bigint NOT NULL, root bytea NOT NULL, note bytea NOT NULL, at text NOT NULL
+    origin text PRIMARY KEY, size bigint NOT NULL, root bytea NOT NULL, note bytea NOT NULL, at_s bigint NOT NULL
 );
 CREATE TABLE witness_kept (
     number bigint GENERATED ALWAYS AS IDENTITY, digest bytea PRIMARY KEY,
     origin text NOT NULL, reason text NOT NULL, note bytea NOT NULL, at text NOT NULL
 )
 """
-SEEN = "SELECT size, root, note FROM witness_seen WHERE origin = %s"
+SEEN = "SELECT size, root, note, at_s FROM witness_seen WHERE origin = %s"
 SET = """
-    INSERT INTO witness_seen (origin, size, root, note, at) VALUES (%s, %s, %s, %s, %s)
+    INSERT INTO witness_seen (origin, size, root, note, at_s) VALUES (%s, %s, %s, %s, %s)
     ON CONFLICT (origin) DO UPDATE
-    SET size = excluded.size, root = excluded.root, note = excluded.note, at = excluded.at
+    SET size = excluded.size, root = excluded.root, note = excluded.note, at_s = excluded.at_s
 """
 KEEP = """
     INSERT INTO witness_kept (digest, origin, reason, note, at) VALUES (%s, %s, %s, %s, %s)
     ON CONFLICT (digest) DO NOTHING
 """
 FORGET = """
-    DELETE FROM witness_kept WHERE origin = %(origin)s AND reason = %(reason)s AND number NOT IN (
+    DELETE FROM witness_kept WHERE origin = %(origin)s AND reason = %(reason)s
+    AND number NOT IN (
         SELECT number FROM witness_kept WHERE origin = %(origin)s AND reason = %(reason)s
-        ORDER BY number DESC LIMIT %(most)s)
+        ORDER BY number LIMIT %(each)s)
+    AND number NOT IN (
+        SELECT number FROM witness_kept WHERE origin = %(origin)s AND reason = %(reason)s
+        ORDER BY number DESC LIMIT %(each)s)
 """
-ALL_SEEN = "SELECT origin, size, root, note FROM witness_seen ORDER BY origin"
+ALL_SEEN = "SELECT origin, size, root, note, at_s FROM witness_seen ORDER BY origin"
 ALL_KEPT = "SELECT origin, reason, note, at FROM witness_kept ORDER BY number"
 # Also where the row is not there yet, which could not be locked itself.
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('advice-ledger witness ' || %s, 0))"
@@ -70,13 +74,13 @@ class PostgresState:
         with _transaction(self._url) as conn:
             conn.execute(LOCK, [origin])
             row = conn.execute(SEEN, [origin], binary=True).fetchone()
-            conn.execute(SET, [origin, *decide(None if row is None else Seen(*row)), now()])
+            conn.execute(SET, [origin, *decide(None if row is None else Seen(*row))])
 
     def keep(self, origin: str, reason: str, text: str, note: bytes) -> None:
         """See State."""
         with _transaction(self._url) as conn:
             conn.execute(KEEP, [sha256(text.encode()).digest(), origin, reason, note, now()])
-            conn.execute(FORGET, {"origin": origin, "reason": reason, "most": MOST_KEPT})
+            conn.execute(FORGET, {"origin": origin, "reason": reason, "each": KEPT_EACH})
 
     def seen(self) -> dict[str, Seen]:
         """See State."""

@@ -76,9 +76,11 @@ class Witness:
 
         def decide(seen: Seen | None) -> Seen:
             nonlocal at_s
-            # Read while nobody else can move the state: a later time never stands on a smaller tree.
-            at_s = int(self._clock())
-            return _next(request, checkpoint, note, seen)
+            # Read while nobody else can move the state, and never before the last, also where the clock has stepped
+            # back: a later time never stands on a smaller tree.
+            at_s = max(int(self._clock()), 0 if seen is None else seen.at_s)
+            _check(request, checkpoint, seen)
+            return Seen(checkpoint.size, checkpoint.root, note, at_s)
 
         try:
             self.state.move(checkpoint.origin, decide)
@@ -118,8 +120,8 @@ def _request(body: bytes) -> AddCheckpoint:
         raise Refused(400, str(error.flaw)) from None
 
 
-def _next(request: AddCheckpoint, new: Checkpoint, note: bytes, seen: Seen | None) -> Seen:
-    """What is seen from now on. Raises Refused."""
+def _check(request: AddCheckpoint, new: Checkpoint, seen: Seen | None) -> None:
+    """Whether the checkpoint fits what was seen. Raises Refused."""
     known = 0 if seen is None else seen.size
     split = seen is not None and new.size == known and new.root != seen.root
     if request.old_size != known or split:
@@ -132,4 +134,3 @@ def _next(request: AddCheckpoint, new: Checkpoint, note: bytes, seen: Seen | Non
             check_consistency(known, new.size, seen.root, new.root, request.proof)
         except ProofError as error:
             raise Refused(422, str(error.flaw), evidence=NO_EXTENSION) from None
-    return Seen(new.size, new.root, note)

@@ -2,13 +2,16 @@
 
 SealRefused               the log must not be signed as the database has it; a person has to look
 ├── RolledBack            the database has fewer events than were signed: an older copy was restored
-├── Rewritten             the event at the signed position is another one, or the chain after it does not link
+├── Rewritten             the event at the signed position is another one, the chain after it does not link, or the
+│                         head is gone
 ├── OtherLedger           the key signs for another ledger
+├── KeyReplaced           a rotation on record put another key in this one's place
 ├── StateMissing          checkpoints were signed, and the file that says which is gone
 ├── StateDamaged          the file is not what a sealer wrote
 ├── StateTaken            another process uses the file
 └── TileDiffers           the database holds another tile than the events make
 KeyUnusable               the signing key cannot be read, or others can read it
+└── NoKey                 what was read is no signing key
 """
 
 from __future__ import annotations
@@ -30,6 +33,10 @@ class OtherLedger(SealRefused):
     """The key signs for another ledger than this."""
 
 
+class KeyReplaced(SealRefused):
+    """A rotation is on record from this key to another, which signs from there on."""
+
+
 class StateMissing(SealRefused):
     """There are checkpoints, and no file beside the key that says which was the last."""
 
@@ -48,3 +55,7 @@ class TileDiffers(SealRefused):
 
 class KeyUnusable(Exception):
     """The signing key cannot be used; the message says why, and holds nothing of it."""
+
+
+class NoKey(KeyUnusable):
+    """A file or text was read whole, and is no signing key."""

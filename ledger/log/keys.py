@@ -10,7 +10,7 @@ import os
 import stat
 from pathlib import Path
 
-from ledger.log.errors import KeyUnusable
+from ledger.log.errors import KeyUnusable, NoKey
 from ledger.proof.note import NoteError, SigningKey, valid_name
 
 MAX_BYTES = 8192
@@ -33,25 +33,37 @@ def generate(origin: str, path: Path) -> SigningKey:
         file.write(key.reveal() + "\n")
         file.flush()
         os.fsync(file.fileno())
+    sync_folder(path)
     return key
 
 
 def read(path: Path) -> SigningKey:
-    """The key in a file. Raises KeyUnusable, also where others than the owner may read it."""
+    """The key in a file. Raises KeyUnusable, also where others than the owner may read it; NoKey where it has none."""
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             raw = file.read(MAX_BYTES)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise KeyUnusable(f"{path}: {error.strerror}; make one with: advice-ledger keys generate") from error
+    except OSError as error:
+        raise KeyUnusable(f"{path}: {error.strerror}") from error
     if mode & 0o077:
         raise KeyUnusable(f"{path} can be read by others (mode {mode:o}): chmod 600 {path}")
     return parse(raw.decode("utf-8", "replace"), str(path))
 
 
 def parse(text: str, where: str) -> SigningKey:
-    """The key in a text, such as an environment variable's. Raises KeyUnusable, naming only `where`."""
+    """The key in a text, such as an environment variable's. Raises NoKey, naming only `where`."""
     try:
         return SigningKey.parse(text.strip())
     except NoteError as error:
-        raise KeyUnusable(f"{where} holds no signing key: {error.flaw}") from None
+        raise NoKey(f"{where} holds no signing key: {error.flaw}") from None
+
+
+def sync_folder(path: Path) -> None:
+    """Makes it durable that a file is in its folder, or is no more. Raises OSError."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -14,7 +14,7 @@ from ledger.log import reads
 from ledger.log.reads import NO_TILE, Published, needs
 from ledger.proof.checkpoint import parse_checkpoint
 from ledger.proof.merkle import LogError, inclusion_nodes, inclusion_root, join, leaf_hash
-from ledger.proof.tiles import WIDTH, Tile, node_in_rows, rows_of, tile_of
+from ledger.proof.tiles import WIDTH, Tile, TileError, TileFlaw, node_in_rows, rows_of, tile_of
 from ledger.store import AsyncConnection
 
 # With the nodes above its hashes a full one takes 16 kB: 8 MB. Those far up, which most proofs need, stay.
@@ -30,19 +30,24 @@ class Proofs:
         self._most = most
         self._kept: OrderedDict[Tile, Rows] = OrderedDict()
 
-    async def inclusion(self, conn: AsyncConnection, position: int) -> tuple[Published | None, list[bytes]]:
-        """The newest checkpoint, and the proof that its tree has the event; no proof where it does not cover it.
+    async def inclusion(
+        self, conn: AsyncConnection, position: int, size: int | None = None
+    ) -> tuple[Published | None, list[bytes]]:
+        """A checkpoint, and the proof that its tree has the event; no proof where it does not cover it.
 
-        One query where the tiles above the event's own are kept, and two where not: after each new checkpoint.
+        The newest one, or that of `size`. One query where the tiles above the event's own are kept, and two where not:
+        after each new checkpoint. Raises TileError where what is stored is not what was signed.
         """
         own = Tile(0, (position - 1) // WIDTH)
-        published = await reads.newest_for(conn, position, NO_TILE if own in self._kept else own.index)
+        published = await reads.published_for(conn, position, NO_TILE if own in self._kept else own.index, size)
         if published is None or position > published.size:
             return published, []
         proof = await self._proof(conn, position, published, own)
         if not _holds(published, position, proof):
             self._kept.clear()
             proof = await reads.inclusion(conn, position, published.size)
+            if not _holds(published, position, proof):
+                raise TileError(TileFlaw.ROOT, f"the proof for position {position} in the tree of {published.size}")
         return published, proof
 
     async def _proof(self, conn: AsyncConnection, position: int, published: Published, own: Tile) -> list[bytes]:

@@ -33,9 +33,18 @@ NEWEST_FOR = """
            (SELECT t.hashes FROM tiles t WHERE t.level = 0 AND t.number = %s)
     FROM checkpoints c ORDER BY c.size DESC LIMIT 1
 """
+OF_SIZE_FOR = """
+    SELECT c.size,
+           c.note || coalesce((SELECT string_agg(s.line, '' ORDER BY s.created_at, s.witness)
+                               FROM cosignatures s WHERE s.size = c.size), ''),
+           (SELECT e.hash FROM events e WHERE e.position = %s),
+           (SELECT t.hashes FROM tiles t WHERE t.level = 0 AND t.number = %s)
+    FROM checkpoints c WHERE c.size = %s
+"""
 NO_TILE = -1
 OF_SIZE = """
-    SELECT c.note || coalesce((SELECT string_agg(s.line, '' ORDER BY s.created_at, s.witness)
+    SELECT c.size,
+           c.note || coalesce((SELECT string_agg(s.line, '' ORDER BY s.created_at, s.witness)
                                FROM cosignatures s WHERE s.size = c.size), '')
     FROM checkpoints c WHERE c.size = %s
 """
@@ -81,13 +90,18 @@ async def newest(conn: AsyncConnection) -> Published | None:
     return None if row is None else Published(*row)
 
 
-async def newest_for(conn: AsyncConnection, position: int, tile: int = NO_TILE) -> Published | None:
-    """The newest checkpoint, with the hash of the event at `position` and the full tile of that number at level 0.
+async def published_for(
+    conn: AsyncConnection, position: int, tile: int = NO_TILE, size: int | None = None
+) -> Published | None:
+    """A checkpoint, with the hash of the event at `position` and the full tile of that number at level 0.
 
-    None before the first checkpoint; what is not there is None in it.
+    The newest, or the one of `size`. None where there is none; what is not there is None in it.
     """
     async with conn.cursor(binary=True) as cursor:
-        await cursor.execute(NEWEST_FOR, [position, tile], prepare=True)
+        if size is None:
+            await cursor.execute(NEWEST_FOR, [position, tile], prepare=True)
+        else:
+            await cursor.execute(OF_SIZE_FOR, [position, tile, size], prepare=True)
         row = await cursor.fetchone()
     return None if row is None else Published(*row)
 
@@ -98,10 +112,10 @@ async def covered(conn: AsyncConnection) -> int:
     return int(row[0]) if row else 0
 
 
-async def note_of(conn: AsyncConnection, size: int) -> str | None:
+async def of_size(conn: AsyncConnection, size: int) -> Published | None:
     """The checkpoint over exactly so many events, if there is one."""
     row = await (await conn.execute(OF_SIZE, [size], prepare=True)).fetchone()
-    return None if row is None else str(row[0])
+    return None if row is None else Published(*row)
 
 
 def needs(found: Tile | EntryBundle) -> int:

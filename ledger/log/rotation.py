@@ -4,8 +4,8 @@ What both keys sign, and how it is checked: ledger/proof/rotation.py.
 
 Order of the steps; after a crash between any two, `advice-ledger keys rotate` goes on where it ended:
 
-    1. FILE.new             the new key; from here on nothing is signed until the rotation is done
-    2. the event            both keys have said so, on record
+    1. FILE.new             the new key; while it is there nothing starts to sign with FILE
+    2. the event            both keys have said so, on record; from here on a sealer refuses the old one (KeyReplaced)
     3. FILE.old-KEYID       the old verifier key: its private part goes with the next step
     4. FILE.new to FILE     from here on the new key signs
     5. FILE.last            signed again by the new key; a sealer that finds this undone does it itself
@@ -22,9 +22,9 @@ from typing import Any
 import psycopg
 
 from ledger.log import keys
-from ledger.log.errors import KeyUnusable, StateDamaged, StateTaken
-from ledger.log.sealer import Sealer, resigned
-from ledger.log.state import StateFile
+from ledger.log.errors import KeyUnusable, NoKey, StateDamaged, StateTaken
+from ledger.log.sealer import Sealer
+from ledger.log.state import StateFile, resigned
 from ledger.proof.note import Signature, SigningKey, VerifierKey, parse
 from ledger.proof.rotation import sign_rotation
 from ledger.rotations import recorded, rotation_of
@@ -106,20 +106,32 @@ def pending(path: Path) -> bool:
     return beside(path, "new").exists()
 
 
-def prepare(origin: str, path: Path) -> SigningKey:
-    """Step 1: the new key, made now or by a rotation that did not end. Raises KeyUnusable."""
-    fresh = beside(path, "new")
-    if fresh.exists():
-        try:
-            return keys.read(fresh)
-        except KeyUnusable:
-            fresh.unlink()  # a crash while it was written: nothing can have been recorded of it
-    return keys.generate(origin, fresh)
+def prepare(conn: Connection, old: VerifierKey, path: Path) -> tuple[SigningKey, bool]:
+    """Step 1: the new key, made now or by a rotation that did not end, and whether step 2 is done. Raises KeyUnusable.
+
+    Where step 2 is done no other key will do: a second rotation from one old key would leave verifiers two ways to go.
+    """
+    fresh, begun = beside(path, "new"), successors(conn, old)
+    try:
+        found = keys.read(fresh) if os.path.lexists(fresh) else None
+    except NoKey:
+        found = None
+    if begun and (found is None or found.verifier not in begun):
+        raise KeyUnusable(
+            f"a rotation to {begun[0].text} is on record, and {fresh} does not hold that key: put it there from a copy;"
+            " without it this log cannot be signed any more"
+        )
+    if found is None:
+        # A crash while it was written: it has no key that anything can have been recorded of. A file that could not be
+        # read, or that others can read, stays: it may hold the key that is on record.
+        fresh.unlink(missing_ok=True)
+        found = keys.generate(old.name, fresh)
+    return found, bool(begun)
 
 
-def on_record(conn: Connection, old: SigningKey, new: SigningKey) -> bool:
-    """Whether step 2 is done."""
-    return (old.verifier, new.verifier) in rotations(conn, old.verifier.name)
+def successors(conn: Connection, old: VerifierKey) -> list[VerifierKey]:
+    """The keys that took the place of this one, by what is on record: none, or one."""
+    return [new for former, new in rotations(conn, old.name) if former == old]
 
 
 def replace(path: Path, old: VerifierKey) -> None:
@@ -130,11 +142,7 @@ def replace(path: Path, old: VerifierKey) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside(path, "new").replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    keys.sync_folder(path)
 
 
 def _written(signature: Signature) -> str:

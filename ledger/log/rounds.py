@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 
 from ledger.copy_out import copy_rows
-from ledger.log.sealer import edge_after
+from ledger.log.state import edge_after
 from ledger.proof.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
 from ledger.proof.findings import Finding, Head, Kind, Row
 from ledger.proof.merkle import HASH_BYTES, LogError, leaf_hashes

@@ -19,17 +19,25 @@ One leader: an advisory lock of the database, and on one machine the lock on the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import psycopg
 
-from ledger.log.errors import OtherLedger, Rewritten, RolledBack, StateDamaged, StateMissing, TileDiffers
-from ledger.log.state import Signed, StateFile
+from ledger.log.errors import (
+    KeyReplaced,
+    OtherLedger,
+    Rewritten,
+    RolledBack,
+    StateDamaged,
+    StateMissing,
+    TileDiffers,
+)
+from ledger.log.state import Signed, StateFile, edge_after, resigned
 from ledger.proof.checkpoint import Checkpoint, sign_checkpoint
 from ledger.proof.merkle import HASH_BYTES, leaf_hashes
 from ledger.proof.note import SigningKey
 from ledger.proof.tiles import WIDTH, Growth, Tile, grow
+from ledger.rotations import STREAM, recorded
 
 LOCK = 0x41_4C_0003
 # So many events at most go into one checkpoint: memory and transactions stay small while a long chain is taken in.
@@ -40,6 +48,8 @@ DURABLE = """
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
 """
 HEAD = "SELECT origin, position FROM head"
+# One look at an index, which is all that each step costs: the rotations are read again where this is another number.
+KEY_EVENTS = "SELECT max(version) FROM events WHERE stream = %s"
 SIGNED_EVENT = "SELECT hash FROM events WHERE position = %s"
 # One long value is there sooner than one of each row; the links are compared where they are, as that is the program's
 # work otherwise, while it holds up its other threads. Only where they differ is it asked which.
@@ -69,7 +79,7 @@ OTHER_TILES = """
     SELECT t.level, t.number
     FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)b::bytea[]) AS made (level, number, hashes)
     JOIN tiles t ON t.level = made.level AND t.number = made.number
-    WHERE t.hashes <> made.hashes
+    WHERE t.hashes IS DISTINCT FROM made.hashes
     LIMIT 1
 """
 CLEAR_EDGE = "DELETE FROM partial_tiles"
@@ -90,6 +100,7 @@ class Sealer:
         self._key = key
         self._file = file
         self._signed: Signed | None = None
+        self._key_events: int | None = None
 
     def lead(self) -> bool:
         """Whether this connection seals from now on, and no other does."""
@@ -99,8 +110,7 @@ class Sealer:
 
     def step(self, most: int = MOST_EVENTS) -> Signed | None:
         """Takes in at most `most` new events and signs; None where there is nothing new. Raises SealRefused."""
-        signed = self._last()
-        _, position = self._head()
+        signed, position = self._last()
         if position <= signed.size:
             return None
         hashes = self._hashes(signed, min(position, signed.size + most))
@@ -113,22 +123,31 @@ class Sealer:
         self._publish(self._signed)
         return self._signed
 
-    def adopt(self, checkpoint: Checkpoint, give_up: int | None, on_progress: Callable[[int, int], None]) -> Signed:
+    def adopt(
+        self,
+        checkpoint: Checkpoint,
+        give_up: int | None,
+        on_progress: Callable[[int, int], None],
+        *,
+        replace_damaged: bool = False,
+    ) -> Signed:
         """Takes a checkpoint of ours for the last one signed, once the events are found to have its root.
 
-        `give_up`: the size of a signed checkpoint that is in the file, and that the database cannot go on from. Writes
-        the file last, and tiles that are missing before. Raises SealRefused.
+        `give_up`: the size of a signed checkpoint that is in the file, and that the database cannot go on from.
+        `replace_damaged`: the file is damaged, and what it knew of is given up. Writes the file last, and missing tiles
+        before. Raises SealRefused.
         """
-        origin, position = self._head()
+        origin, position = head_of(self._conn)
         if origin != self._key.verifier.name or origin != checkpoint.origin:
             raise OtherLedger(f"the checkpoint is of {checkpoint.origin}, and this ledger is {origin}")
+        self._check_key()
         published = self._published()
         if not max(published, 1) <= checkpoint.size <= position:
             raise StateMissing(
                 f"the checkpoint is over {checkpoint.size} events; adopt one over {published} at least, as so large a"
                 f" one is published, and over {position} at most, as there are no more events"
             )
-        self._check_given_up(checkpoint, give_up)
+        self._check_given_up(checkpoint, give_up, replace_damaged=replace_damaged)
         found = self._grown(checkpoint.size, on_progress)
         if found.root != checkpoint.root:
             raise Rewritten(f"the events up to position {checkpoint.size} do not have the root that was signed")
@@ -139,14 +158,19 @@ class Sealer:
         self._publish(self._signed)
         return self._signed
 
-    def _check_given_up(self, checkpoint: Checkpoint, give_up: int | None) -> None:
+    def _check_given_up(self, checkpoint: Checkpoint, give_up: int | None, *, replace_damaged: bool) -> None:
         """What the file says was signed stays so, unless somebody says its size: then a second history begins."""
         try:
             found = self._file.read() or Signed()
-        except StateDamaged:
+        except StateDamaged as error:
+            if not replace_damaged:
+                raise StateDamaged(
+                    f"{self._file.path}: {error}, and may know of a checkpoint larger than any in this database. Put a"
+                    " good copy back; or, if there is none, say --replace-damaged"
+                ) from error
+            self._file.keep("damaged")
             return
-        row = self._conn.execute(SIGNED_EVENT, [found.size]).fetchone()
-        goes_on = found.size <= checkpoint.size and (not found.size or (row and bytes(row[0]) == found.event))
+        goes_on = found.size <= checkpoint.size and (not found.size or self._event(found.size) == found.event)
         if not goes_on and give_up != found.size:
             raise RolledBack(
                 f"{self._file.path} says that a checkpoint over {found.size} events was signed, which the database does"
@@ -168,30 +192,54 @@ class Sealer:
             on_progress(found.size, size)
         return found
 
-    def _last(self) -> Signed:
-        """What was signed last, once it is known that the database goes on from there. Raises SealRefused."""
-        origin, position = self._head()
+    def _last(self) -> tuple[Signed, int]:
+        """What was signed last, once it is known that the database goes on from there; and how far it goes.
+
+        Raises SealRefused.
+        """
+        origin, position = head_of(self._conn)
         if origin != self._key.verifier.name:
             raise OtherLedger(f"the key signs for {self._key.verifier.name}, and this ledger is {origin}")
+        self._check_key()
         signed = self._signed or self._first_look()
         if position < signed.size:
             raise RolledBack(
                 f"the database has {position} events, and a checkpoint over {signed.size} was signed: an older copy was"
                 " restored. Restore one that has them (docs/log.md, Restoring)"
             )
-        if signed.size:
-            row = self._conn.execute(SIGNED_EVENT, [signed.size]).fetchone()
-            if row is None or bytes(row[0]) != signed.event:
-                raise Rewritten(
-                    f"the event at position {signed.size} is not the one that was signed: the chain was rewritten or"
-                    " another copy was restored and written on (docs/log.md, Restoring)"
-                )
+        if signed.size and self._event(signed.size) != signed.event:
+            raise Rewritten(
+                f"the event at position {signed.size} is not the one that was signed: the chain was rewritten or"
+                " another copy was restored and written on (docs/log.md, Restoring)"
+            )
         if self._signed is None and self._published() < signed.size:
             # The step before this one may have crashed after signing. Not before the looks above: a database that was
             # restored must not show a checkpoint over events that it does not have.
             self._publish(signed)
         self._signed = signed
-        return signed
+        return signed, position
+
+    def _check_key(self) -> None:
+        """Raises KeyReplaced where another key has to sign: a checkpoint over the rotation itself is the new key's.
+
+        After the look at the head: then no rotation up to there is missed, whoever recorded it meanwhile.
+        """
+        row = self._conn.execute(KEY_EVENTS, [STREAM]).fetchone()
+        count = row[0] if row else None
+        if count == self._key_events:
+            return
+        for one in recorded(self._conn, self._key.verifier.name):
+            if one.rotation.old == self._key.verifier:
+                raise KeyReplaced(
+                    f"the key {one.rotation.old.text} gave way to {one.rotation.new.text} at position {one.position}:"
+                    " sign with that one, or run advice-ledger keys rotate again if it did not end"
+                )
+        self._key_events = count
+
+    def _event(self, position: int) -> bytes | None:
+        """The hash of the event there; None where it has none."""
+        row = self._conn.execute(SIGNED_EVENT, [position]).fetchone()
+        return None if row is None or row[0] is None else bytes(row[0])
 
     def _first_look(self) -> Signed:
         found = self._file.read()
@@ -208,19 +256,14 @@ class Sealer:
             )
         return found or Signed()
 
-    def _head(self) -> tuple[str, int]:
-        row = self._conn.execute(HEAD).fetchone()
-        assert row is not None, "a ledger has a head"
-        return str(row[0]), int(row[1])
-
     def _hashes(self, signed: Signed, upto: int) -> list[bytes]:
         """The hashes of the new events, each linked to the one before. Raises Rewritten."""
         given = {"after": signed.size, "upto": upto}
         with self._conn.cursor(binary=True) as cursor:
             row = cursor.execute(HASHES, given).fetchone()
         count, first, found, linked = row or (0, b"", b"", False)
-        if not len(found) == HASH_BYTES * count == HASH_BYTES * (upto - signed.size):
-            raise Rewritten(f"there are {count} events from position {signed.size + 1} to {upto}")
+        if not len(found or b"") == HASH_BYTES * count == HASH_BYTES * (upto - signed.size):
+            raise Rewritten(f"there are {count} events with whole hashes from position {signed.size + 1} to {upto}")
         if not linked or (signed.event and first != signed.event):
             wrong = self._conn.execute(NOT_LINKED, given).fetchone() or [signed.size + 1]
             raise Rewritten(f"the event at position {wrong[0]} does not follow the one before it")
@@ -255,18 +298,9 @@ class Sealer:
         self._conn.execute(ADD_CHECKPOINT, [signed.size, signed.note])
 
 
-def edge_after(edge: dict[int, bytes], grown: Growth) -> dict[int, bytes]:
-    """The partial tile of each level after growing."""
-    found = dict(edge)
-    for tile, content in grown.tiles:
-        if tile.width == WIDTH:
-            found.pop(tile.level, None)
-        else:
-            found[tile.level] = content
-    return found
-
-
-def resigned(signed: Signed, key: SigningKey, origin: str) -> Signed:
-    """The same tree, signed by another key: after a rotation."""
-    note = sign_checkpoint(Checkpoint(origin, signed.size, signed.root), key)
-    return replace(signed, note=note.encode().decode())
+def head_of(conn: Connection) -> tuple[str, int]:
+    """The ledger's name, and the position of its newest event. Raises Rewritten where a ledger has no such row."""
+    row = conn.execute(HEAD).fetchone()
+    if row is None or None in row:
+        raise Rewritten("the ledger's head is gone: somebody deleted it (docs/log.md, Restoring)")
+    return str(row[0]), int(row[1])

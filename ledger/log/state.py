@@ -16,16 +16,17 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import orjson
 
 from ledger.log.errors import StateDamaged, StateTaken
-from ledger.proof.checkpoint import Checkpoint, open_checkpoint
+from ledger.log.keys import sync_folder
+from ledger.proof.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.proof.merkle import EMPTY_ROOT, LogError, root_at
-from ledger.proof.note import VerifierKey
-from ledger.proof.tiles import Tile, reader
+from ledger.proof.note import SigningKey, VerifierKey
+from ledger.proof.tiles import WIDTH, Growth, Tile, reader
 
 MAX_BYTES = 4 * 1024 * 1024
 
@@ -109,11 +110,7 @@ class StateFile:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self.path)
         self._raw = raw
 
     def keep(self, ending: str) -> None:
@@ -133,3 +130,20 @@ class StateFile:
                 return file.read(MAX_BYTES)
         except FileNotFoundError:
             return None
+
+
+def edge_after(edge: dict[int, bytes], grown: Growth) -> dict[int, bytes]:
+    """The partial tile of each level after growing."""
+    found = dict(edge)
+    for tile, content in grown.tiles:
+        if tile.width == WIDTH:
+            found.pop(tile.level, None)
+        else:
+            found[tile.level] = content
+    return found
+
+
+def resigned(signed: Signed, key: SigningKey, origin: str) -> Signed:
+    """The same tree, signed by another key: after a rotation."""
+    note = sign_checkpoint(Checkpoint(origin, signed.size, signed.root), key)
+    return replace(signed, note=note.encode().decode())

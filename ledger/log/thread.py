@@ -1,7 +1,7 @@
 """Seals while a server runs: a thread with a connection of its own, one leader among all processes of a ledger.
 
-A SealRefused ends it: a person has to look, and nothing is signed until the program is started again. Appends never
-wait for any of this.
+A SealRefused ends it: a person has to look, and nothing is signed until the program is started again. So does an
+error that nobody foresaw: the status says so, as nobody sees a thread die. Appends never wait for any of this.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ledger.database import conninfo
 from ledger.log import rotation
 from ledger.log.errors import SealRefused
 from ledger.log.outside import Asked, Outside
-from ledger.log.sealer import Sealer
+from ledger.log.sealer import Sealer, head_of
 from ledger.log.state import Signed
 from ledger.proof.merkle import LogError
 from ledger.proof.note import SigningKey
@@ -33,8 +33,6 @@ LOOK_S = 0.1
 # How often a follower tries to lead, and how long the thread waits after a failure.
 FOLLOW_S = 1.0
 RETRY_S = 0.25
-
-HEAD = "SELECT position FROM head"
 
 # "none" is said of a process that has no sealer.
 State = Literal["none", "starting", "leads", "follows", "troubled", "refused", "stopped"]
@@ -91,6 +89,10 @@ class SealerThread(threading.Thread):
                 self._complain(f"the database does not serve the sealer: {one_line(error)}")
             except OSError as error:
                 self._complain(f"{self._signing.state} cannot be used: {error.strerror}")
+            except Exception as error:  # a thread that died unseen would be taken for one that seals
+                self.status = Status("refused", f"the sealer failed, {type(error).__name__}: {error}")
+                log.exception("nothing is signed any more: the sealer failed")
+                return
         self.status = Status("stopped")
 
     def _follow(self, conn: Connection) -> None:
@@ -137,10 +139,8 @@ class SealerThread(threading.Thread):
 
 
 def head(conn: Connection) -> int:
-    """The position of the newest event."""
-    row = conn.execute(HEAD).fetchone()
-    assert row is not None, "a ledger has a head"
-    return int(row[0])
+    """The position of the newest event. Raises Rewritten where there is no head."""
+    return head_of(conn)[1]
 
 
 def one_line(error: psycopg.Error) -> str:

@@ -1,25 +1,27 @@
 """Checks the chain again and again while a server runs: a thread, at a bounded rate, one leader among all processes.
 
 Round after round from position 1 on (ledger/log/rounds.py); between two pieces of a round whatever was appended. Once a
-day, and when something does not hold, what was covered and found is recorded as an event. Nothing waits for this, and
-it repairs nothing: what it finds is for a person to look at (docs/watch.md).
+day, and when the result is another one, what was covered and found is recorded as an event. Nothing waits for this,
+and it repairs nothing: what it finds is for a person to look at (docs/watch.md).
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import traceback
+from collections import deque
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Literal
 
-import orjson
 import psycopg
 
 from ledger.database import conninfo
 from ledger.envelope import Actor, NewEvent, encode, uuid7
-from ledger.log.rounds import Bad, Root, Round
+from ledger.log.results import found, recorded, result
+from ledger.log.rounds import PROOF_MISMATCH, Bad, Root, Round
 from ledger.log.thread import one_line
 from ledger.proof.held import Held
 from ledger.proof.note import VerifierKey
@@ -40,10 +42,12 @@ PIECE_S = 0.1
 LOOK_S = 0.5
 FOLLOW_S = 1.0
 RETRY_S = 1.0
+# So many results at most wait to be recorded, the newest: they pile up where a ledger takes none and results change.
+MOST_OWED = 100
 
 ACTOR = Actor(id="advice-ledger", kind="service", role="verifier")
 TRY_LOCK = "SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))"
-OF_TODAY = "SELECT body FROM events WHERE stream = %s ORDER BY version"
+LAST_OF_TODAY = "SELECT version, body FROM events WHERE stream = %s ORDER BY version DESC LIMIT 1"
 APPEND = "SELECT position FROM append(%s)"
 
 State = Literal["none", "starting", "leads", "follows", "troubled", "stopped"]
@@ -104,10 +108,12 @@ class Watch(threading.Thread):
         self._tail: Round | None = None
         # What was found to hold before: the history is still that one, or somebody changed it since.
         self._known: Root | None = None
+        # What the last round came upon, and what the whole check made of it.
         self._failed: tuple[str, int] | None = None
+        self._finding: VerificationRecorded | None = None
         self._due_s = 0.0
         # What is to be recorded and could not be yet.
-        self._owed: VerificationRecorded | None = None
+        self._owed: deque[VerificationRecorded] = deque(maxlen=MOST_OWED)
         self._owed_s = 0.0
         self._started_s = monotonic()
         self.status = Watched("starting")
@@ -124,7 +130,9 @@ class Watch(threading.Thread):
                 with psycopg.connect(self._reading, autocommit=True) as conn:
                     self._follow(conn)
             except psycopg.Error as error:
-                self._complain(one_line(error))
+                self._complain(f"the database does not serve the verifier: {one_line(error)}", RETRY_S)
+            except Exception as error:  # noqa: BLE001 - a thread that dies is not missed; this one says so and goes on
+                self._complain(f"the verifier failed: {_where(error)}", self._watching.rest_s)
         self.status = replace(self.status, state="stopped")
 
     def _follow(self, conn: Connection) -> None:
@@ -133,7 +141,9 @@ class Watch(threading.Thread):
             if row == (True,):
                 self._lead(conn)
             else:
-                self._round = self._tail = None
+                # The other one finds for itself what does not hold, and so would this one if it led again.
+                self._drop()
+                self._failed = None
                 self.status = Watched("follows")
                 self._stopping.wait(FOLLOW_S)
 
@@ -145,8 +155,8 @@ class Watch(threading.Thread):
             except Bad as bad:
                 self._fail(conn, bad)
                 done = 0
-            if self._owed is not None and monotonic() >= self._owed_s:
-                self._record(conn, self._owed)
+            if self._owed and monotonic() >= self._owed_s:
+                self._record(conn, self._owed[0])
             took_s = monotonic() - started_s
             self._stopping.wait(max(done / self._watching.rate - took_s, 0) if done else LOOK_S)
 
@@ -185,45 +195,67 @@ class Watch(threading.Thread):
         self._tail, self._round = done, None
         self._known = _root(done)
         self._due_s = monotonic() + self._watching.rest_s
-        self._failed = None
         self._note(done)
         self.status = replace(self.status, passed_s=monotonic(), finding=None, first_bad_position=None)
-        if size and monotonic() - self._started_s >= self._watching.settle_s:
-            self._owed = _found(size, done.checkpoint_size, took_s)
+        settled = monotonic() - self._started_s >= self._watching.settle_s
+        if size and (settled or self._failed is not None):
+            self._owe(found(size, done.checkpoint_size, took_s))
+        self._failed = None
 
     def _fail(self, conn: Connection, bad: Bad) -> None:
-        """Has the whole chain checked at once, for the right name of what is wrong, unless this is known already."""
-        failed, self._failed = self._failed, (bad.kind, bad.position)
+        """Has the whole chain checked at once, for the right name of what is wrong, unless this is known already.
+
+        What was found stays found whatever becomes of that check: it is known only once it is in the status and owed.
+        """
+        failed = (bad.kind, bad.position)
         checked = max((one.size for one in (self._round, self._tail) if one is not None), default=0)
-        self._known = _root(self._tail) or self._known
-        self._round = self._tail = None
+        self._drop()
         self._due_s = monotonic() + self._watching.rest_s
-        if failed == self._failed:
+        self.status = replace(self.status, state="leads", error=None)
+        if failed == self._failed and self._finding is not None:
+            self._owe(self._finding)
             return
         started_s = monotonic()
-        report = verify_chain(conn, held=Held(Trust(self._watching.keys)))
-        if report.findings:
-            bad = Bad.of(report.findings[0])
-        log.error("the chain does not hold: %s; advice-ledger verify says more", bad)
+        last, signed = max(checked, 1), 0
+        try:
+            report = verify_chain(conn, held=Held(Trust(self._watching.keys)))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not hide what was found already
+            log.warning("the whole chain could not be checked: %s", _where(error))
+        else:
+            bad = Bad.of(report.findings[0]) if report.findings else bad
+            last = max(report.last_position, last)
+            signed = 0 if report.covered is None else report.covered.signed
+        more = "docs/watch.md says what to do" if bad.kind == PROOF_MISMATCH else "advice-ledger verify says more"
+        log.error("the chain does not hold: %s; %s", bad, more)
         self.status = replace(
             self.status,
-            state="leads",
             position=min(self.status.position, max(bad.position - 1, 0)),
             finding=bad.kind,
             first_bad_position=bad.position,
         )
-        last, signed = max(report.last_position, checked, 1), 0 if report.covered is None else report.covered.signed
-        self._owed = _found(last, signed, monotonic() - started_s, bad)
+        self._finding = found(last, signed, monotonic() - started_s, bad)
+        self._owe(self._finding)
+        self._failed = failed
+
+    def _drop(self) -> None:
+        """Rounds begin anew. Not what they found: a piece that broke off may be half in a round, which is no use."""
+        self._known = _root(self._tail) or self._known
+        self._round = self._tail = None
+        self._due_s = 0.0
+
+    def _owe(self, event: VerificationRecorded) -> None:
+        if not self._owed or result(self._owed[-1]) != result(event):
+            self._owed.append(event)
 
     def _record(self, conn: Connection, event: VerificationRecorded) -> None:
-        """Once a day for each result: the chain itself says what is on record, also after a restart.
+        """Unless it is what was recorded last today: the chain itself says what that is, also after a restart.
 
         A ledger that does not take the event, perhaps for the very reason that is to be recorded, is asked again.
         """
         stream = f"verification-{datetime.now(UTC):%Y-%m-%d}"
-        told = [orjson.loads(body)["data"] for (body,) in conn.execute(OF_TODAY, [stream]).fetchall()]
-        if not any(_same(data, event) for data in told):
-            new = NewEvent(uuid7(), stream, event, ACTOR, len(told) or "no_stream")
+        version, body = conn.execute(LAST_OF_TODAY, [stream]).fetchone() or (0, "")
+        if recorded(body) != result(event):
+            new = NewEvent(uuid7(), stream, event, ACTOR, version or "no_stream")
             try:
                 with psycopg.connect(self._writing, autocommit=True) as writer:
                     writer.execute(APPEND, [encode(new).decode()])
@@ -231,36 +263,24 @@ class Watch(threading.Thread):
                 self._owed_s = monotonic() + self._watching.rest_s
                 log.warning("what was found cannot be recorded: %s; trying again until it can", one_line(error))
                 return
-        self._owed = None
+        self._owed.popleft()
 
-    def _complain(self, what: str) -> None:
+    def _complain(self, what: str, wait_s: float) -> None:
         """Once, not every second for as long as the trouble lasts; and waits before the next try."""
         if self.status.error != what:
-            log.warning("the database does not serve the verifier: %s; trying again until it works", what)
+            log.warning("%s; trying again until it works", what)
+        self._drop()
         self.status = replace(self.status, state="troubled", error=what)
-        self._stopping.wait(RETRY_S)
+        self._stopping.wait(wait_s)
 
 
 def _root(tail: Round | None) -> Root | None:
     return None if tail is None or not tail.size else Root(tail.size, tail.root, "what was checked before")
 
 
-def _found(last: int, signed: int, took_s: float, bad: Bad | None = None) -> VerificationRecorded:
-    return VerificationRecorded(
-        first_position=1,
-        last_position=last,
-        checkpoint_size=signed,
-        result="good" if bad is None else "bad",
-        finding=None if bad is None else bad.kind,
-        first_bad_position=None if bad is None else bad.position,
-        duration_s=round(took_s),
-        events_per_s=round(last / max(took_s, 0.001)),
-    )
-
-
-def _same(data: dict[str, Any], event: VerificationRecorded) -> bool:
-    return (data.get("result"), data.get("finding"), data.get("first_bad_position")) == (
-        event.result,
-        event.finding,
-        event.first_bad_position,
-    )
+def _where(error: Exception) -> str:
+    """What went wrong, and where; not what an error says, which may be values of rows."""
+    if isinstance(error, psycopg.Error):
+        return one_line(error)
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {at.name}, line {at.lineno} of {at.filename.rpartition('/')[2]}"

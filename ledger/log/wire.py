@@ -79,8 +79,8 @@ class Wire:
         timer.start()
         try:
             self._conn.request("POST", self._path, body, {"Content-Type": content_type})
-            response = self._conn.getresponse()
-            return Answer(response.status, _kind(response), self._read(response))
+            with contextlib.closing(self._conn.getresponse()) as response:
+                return Answer(response.status, _kind(response), self._read(response))
         finally:
             timer.cancel()
 

@@ -51,6 +51,8 @@ class Audit:
     seen: Seen = field(default_factory=Seen)
     fields: FieldLog = field(default_factory=FieldLog)
     not_proven: list[str] = field(default_factory=list)
+    # Of steps in which nothing is wrong, what they could not show although they promise it.
+    but: dict[int, str] = field(default_factory=dict)
     tiles: int = 0
     streams: int = 0
     # Files that are not those of the manifest, for reasons that findings of later steps tell.
@@ -121,7 +123,8 @@ def _steps(audit: Audit, file: BinaryIO, trusted: Trust, since: bytes | None, li
     # wrong with the bundle is told all the same.
     lacking: Exception | None = None
     try:
-        _extend(audit, files, signed, Older(since, trusted) if since is not None else None, live, trusted)
+        older = None if since is None else Older(since, trusted, audit.rotations)
+        _extend(audit, files, signed, older, live, trusted)
     except (Unusable, LogUnreachable) as error:
         lacking = error
     # 5 to 10. Tiles and events, in one pass.
@@ -209,17 +212,21 @@ def _walk(audit: Audit, files: dict[str, Member], manifest: Manifest) -> None:
 
 def _tell_complete(audit: Audit, manifest: Manifest) -> list[str]:
     selection = manifest.selection
-    told = [f"asked for: {selection.asked[:500]}"]
+    told = [f"asked for: {selection.words()[:500]}"]
     if selection.kind == "positions":
-        told.append(f"every position from {selection.first_position} to {selection.last_position}")
+        covered = min(selection.last_position, manifest.checkpoint_size)
+        told.append(f"every position from {selection.first_position} to {covered}")
     else:
         told.append(f"each version from 1 on of {audit.streams} streams")
         audit.not_proven.append("that these streams have no later event before the size of the checkpoint")
         if selection.kind == "client":
             audit.not_proven.append("that there is no other stream of this client")
+            if selection.client is None:
+                audit.not_proven.append("that these streams are of one client")
+                audit.but[10] = "that these streams are of one client is not shown"
     if manifest.excluded:
         left_out = f"{manifest.excluded} events from position {manifest.excluded_from} on"
-        told.append(f"left out: {left_out}, which no checkpoint covered when the bundle was made")
+        told.append(f"left out, as the maker says: {left_out}, which the checkpoint does not cover")
     return told
 
 

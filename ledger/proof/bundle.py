@@ -82,7 +82,6 @@ class Selection:
     """What was asked for: all positions of a range, or the streams of a client or of a request."""
 
     kind: Kind
-    asked: str
     client: str | None = None
     request: int = 0
     first_position: int = 0
@@ -90,12 +89,25 @@ class Selection:
 
     def members(self) -> dict[str, Any]:
         """As the manifest has it."""
-        found: dict[str, Any] = {"kind": self.kind, "asked": self.asked}
+        found: dict[str, Any] = {"kind": self.kind}
         if self.kind == "client":
             return found | {"client": self.client}
         if self.kind == "request":
             return found | {"request": self.request}
         return found | {"first_position": self.first_position, "last_position": self.last_position}
+
+    def words(self) -> str:
+        """The same for a person, who is so told nothing that is not checked."""
+        if self.kind == "client":
+            return "a client, whose id is not shown" if self.client is None else f"client {self.client}"
+        if self.kind == "request":
+            return f"request {self.request}"
+        return f"positions {self.first_position} to {self.last_position}"
+
+    def uncovered(self, size: int) -> tuple[int, int]:
+        """How many positions of a range a checkpoint of this size does not cover, and the first; 0 and 0 for none."""
+        first = max(self.first_position, size + 1)
+        return (self.last_position - first + 1, first) if self.last_position >= first else (0, 0)
 
 
 @dataclass
@@ -249,12 +261,14 @@ def _selection(found: Any) -> Selection:
     kind = found["kind"]
     if kind == "client":
         client = found["client"]
-        return Selection("client", _text(found["asked"]), client=None if client is None else _text(client))
+        return Selection("client", client=None if client is None else _text(client))
     if kind == "request":
-        return Selection("request", _text(found["asked"]), request=_number(found["request"]))
+        return Selection("request", request=_number(found["request"]))
     if kind == "positions":
         first, last = _number(found["first_position"]), _number(found["last_position"])
-        return Selection("positions", _text(found["asked"]), first_position=first, last_position=last)
+        if not 1 <= first <= last:
+            raise BundleError(BundleFlaw.MANIFEST, f"positions {first} to {last} are no range")
+        return Selection("positions", first_position=first, last_position=last)
     raise BundleError(BundleFlaw.MANIFEST, f"selection of the kind {ascii(kind)[:60]}")
 
 

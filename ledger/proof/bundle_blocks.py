@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from ledger.proof.bundle_lines import sealed_members
+from ledger.proof.bundle_lines import MAX_BODY_BYTES, load_line, sealed_members
 from ledger.proof.chain import EVENT_PREFIX, HASH_BYTES, event_header
 from ledger.proof.merkle import leaf_hashes
 from ledger.proof.parse import parse_object
@@ -107,7 +107,7 @@ class _Columns:
 
 def _columns(lines: Sequence[bytes]) -> _Columns | None:
     """Raises what comes of members that are missing or of another type."""
-    found: list[dict[str, Any]] = [_loads(line) for line in lines]
+    found: list[dict[str, Any]] = [*map(load_line, lines)]
     # No object of JSON is the beginning of another. So where all of them are equal one after the other, each is.
     if _dumps(found, None, _SORTED) != b"[%b]" % b",".join(lines):
         return None
@@ -118,6 +118,8 @@ def _columns(lines: Sequence[bytes]) -> _Columns | None:
     named, stated = zip(*map(_hashes, found), strict=True)
     links = [*map(unhexlify, named)]
     bodies = [line["body"].encode() for line in found]
+    if max(map(len, bodies)) > MAX_BODY_BYTES:
+        return None
     parts = zip(links, map(event_header, positions, versions, times_us), bodies, strict=True)
     hashes = [sha256(b"".join((EVENT_PREFIX, *three))).digest() for three in parts]
     if (*map(bytes.hex, links),) != named or (*map(bytes.hex, hashes),) != stated or {*map(len, links)} != {HASH_BYTES}:

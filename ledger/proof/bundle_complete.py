@@ -1,7 +1,7 @@
-"""Whether a bundle has all of what was asked for: step 10 of docs/format-bundle.md, section 7.
+"""Whether a bundle has what was asked for, all and nothing else: step 10 of docs/format-bundle.md, section 7.
 
-Of a range, every position. Of streams, versions 1, 2, 3… of each; that a stream has no later event, and a client no
-other stream, no bundle of streams can show.
+Of a range, every position. Of streams, versions 1, 2, 3… of each, and of a client's that each discloses its client_id;
+that a stream has no later event, and a client no other stream, no bundle of streams can show.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import orjson
 
 from ledger.proof.bundle import Manifest
-from ledger.proof.bundle_findings import Problems, Wrong
+from ledger.proof.bundle_findings import CONTENTS, Problems, Wrong
 from ledger.proof.bundle_zip import BundleError, BundleFlaw
 
 MAX_STREAMS = 1_000_000
@@ -45,13 +45,20 @@ class Completeness:
     """Told of each event in order; `finish` says what is missing at the end."""
 
     def __init__(self, manifest: Manifest, problems: Problems) -> None:
-        selection = manifest.selection
+        selection = self._selection = manifest.selection
         self._problems = problems
+        self._size = manifest.checkpoint_size
+        self._excluded = manifest.excluded, manifest.excluded_from
         self._range = selection.kind == "positions"
-        self._client = selection.client
+        # The client_id that each stream has to show. Where the manifest names none, the first that is disclosed, which
+        # others then have to be.
+        self._client: Any = selection.client
+        self._named = selection.client is not None
+        # Streams of which no event disclosed a client_id yet, and where they begin.
+        self._unshown: dict[str, int] = {}
         self._stream = f"request-{selection.request}" if selection.kind == "request" else None
         self._first = selection.first_position
-        # What the checkpoint does not cover, or what the maker says to have left out for that, was never here.
+        # What the checkpoint does not cover was never here.
         self._last = min(selection.last_position, manifest.checkpoint_size)
         self._next = self._first
         self._versions: dict[str, int] = {}
@@ -78,11 +85,15 @@ class Completeness:
             else:
                 self._position(position)
             return
-        if self._stream is not None and stream != self._stream:
-            message = f"an event of {stream[:100]!a}, where {self._stream} was asked for"
-            self._problems.add(Wrong.CLIENT_MISMATCH, position, message)
-        elif self._client is not None and CLIENT in fields:
-            self._check_client(position, kind, fields)
+        if self._stream is not None:
+            if stream != self._stream:
+                message = f"an event of {stream[:100]!a}, where {self._stream} was asked for"
+                self._problems.add(Wrong.CLIENT_MISMATCH, position, message)
+        elif CLIENT in fields and self._shows_client(position, kind, fields):
+            if self._unshown:
+                self._unshown.pop(stream, None)
+        elif self._named and stream not in self._versions:
+            self._unshown[stream] = position
         if (stream, version) in self._replaced:
             self._was_inserted(stream, version)
         self._version(position, stream, version)
@@ -113,7 +124,7 @@ class Completeness:
             return
         if line.version <= self._versions.get(stream, 0):
             self._problems.replace(key, Wrong.INSERTED, position, _PUT_IN)
-        if len(self._replaced) < MAX_STREAMS:
+        if not self._problems.full:
             self._replaced[stream, line.version] = position, key
 
     def stray(self, position: int, line: Found) -> None:
@@ -127,10 +138,44 @@ class Completeness:
                 return
 
     def finish(self) -> None:
-        """What is missing at the end, as far as that can be known."""
-        if self._range and self._next <= self._last:
+        """What is missing at the end, as far as that can be known, and of which streams nobody knows the client."""
+        if not self._range:
+            self._finish_streams()
+        elif self._next <= self._last:
             what = f"positions {self._next} to {self._last} were asked for and are missing"
             self._problems.add(Wrong.TRUNCATED, self._next, what, self._last)
+        elif self._first > self._size:
+            what = f"the checkpoint covers positions 1 to {self._size}, and so nothing of what was asked for"
+            self._problems.add(Wrong.TRUNCATED, self._first, what, self._selection.last_position)
+        self._check_excluded()
+
+    def _finish_streams(self) -> None:
+        """Streams without an event, or of nobody. Where other contents are wrong, that would follow from them."""
+        add = self._problems.add
+        if self._unknown or self._problems.any(*CONTENTS - {Wrong.CLIENT_MISMATCH}):
+            return
+        if not self._versions:
+            add(Wrong.DELETED, 0, f"not one event of {self._selection.words()[:100]!a}")
+        for stream, position in self._unshown.items():
+            message = f"no event of {stream[:100]!a} shows a client_id, and so not that it is of the client asked for"
+            add(Wrong.CLIENT_MISMATCH, position, message)
+
+    def _check_excluded(self) -> None:
+        """What was left out, by the manifest, is what the checkpoint does not cover."""
+        count, first = self._excluded
+        if self._range:
+            wanted = self._selection.uncovered(self._size)
+            sound = self._excluded == wanted
+            if not any(self._excluded) and not sound:
+                last = self._selection.last_position
+                what = f"positions {wanted[1]} to {last} were asked for, and are not said to be left out"
+                self._problems.add(Wrong.TRUNCATED, wanted[1], what, last)
+                return
+        else:
+            sound = first > self._size if count else not first
+        if not sound:
+            what = f"{count} events from {first} on are said to be left out, and the checkpoint is of size {self._size}"
+            self._problems.add(Wrong.SUMMARY_MISMATCH, 0, what)
 
     def _position(self, position: int) -> None:
         if not self._first <= position <= self._last:
@@ -179,14 +224,19 @@ class Completeness:
         if not self._problems.full:
             self._gaps.append(gap)
 
-    def _check_client(self, position: int, kind: str, fields: bytes) -> None:
+    def _shows_client(self, position: int, kind: str, fields: bytes) -> bool:
+        """Whether there is a client_id at all; one of another client is named."""
         try:
-            found = orjson.loads(fields).get("client_id")
-        except (ValueError, AttributeError):  # step 9 says so
-            return
-        if found != self._client:
-            message = f"a {kind[:100]!a} of another client than was asked for"
+            found = orjson.loads(fields)["client_id"]
+        except (ValueError, LookupError, TypeError):  # none, or step 9 says what is wrong
+            return False
+        if self._client is None:
+            self._client = found
+        elif found != self._client:
+            than = "was asked for" if self._named else "an event before it"
+            message = f"a {kind[:100]!a} of another client than {than}"
             self._problems.add(Wrong.CLIENT_MISMATCH, position, message)
+        return True
 
 
 _PUT_IN = "put in: the log has another event here, and another event has this version of the stream"

@@ -199,10 +199,12 @@ class EventChecker:
             event = parse_object(body)
         except ValueError as error:
             self._problems.add(Wrong.MALFORMED, position, f"the body is not canonical JSON: {str(error)[:200]}")
+            self._complete.unsound(position, Line(*parts))
             return
         kind, stream = event.get("type"), event.get("stream")
         if type(kind) is not str or type(stream) is not str or type(event.get("id")) is not str:
             self._problems.add(Wrong.MALFORMED, position, "the body lacks id, stream or type")
+            self._complete.unsound(position, Line(*parts))
             return
         # 9. Sealed values.
         sealed = event.get("sealed")

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from binascii import unhexlify
 from typing import Any, NamedTuple
 
 import orjson
 
 from ledger.proof.bundle_zip import BundleError, BundleFlaw
+from ledger.proof.sealed import MAX_VALUE_BYTES
+
+MAX_BODY_BYTES = 1_048_576
+# Parsed JSON may take seventy times its length. So a line beyond this is looked at before it is parsed: only `withheld`
+# may be a list, of so many bytes.
+LARGE_BYTES = 1024 * 1024
+_FLAT = re.compile(
+    rb'\{(?:"[a-z_]{1,20}":(?:"(?:[^"\\]++|\\.)*+"|-?[0-9]{1,20}|\[[^][{}]{0,65536}\])(?:,|\}\Z)){6,9}', re.DOTALL
+)
+# What a salt takes: its digits, a name of one letter, and what is around them.
+_SALT_BYTES = 70
 
 # Members that each line has; three more are about sealed values.
 _PLAIN = 6
@@ -36,10 +48,17 @@ class Line(NamedTuple):
     withheld: tuple[str, ...]
 
 
+def load_line(data: bytes) -> Any:
+    """The JSON of a line. Raises ValueError, also for a large one that is not laid out as an event is."""
+    if len(data) > LARGE_BYTES and not _FLAT.fullmatch(data):
+        raise _Odd("too large for what is in it")
+    return _loads(data)
+
+
 def parse_line(data: bytes, after: int) -> Parts:
     """Takes a line apart. Raises BundleError unless it is one that the format allows; `after` is for the message."""
     try:
-        found = _loads(data)
+        found = load_line(data)
         if _dumps(found, None, _SORTED) != data:
             raise _Odd("not in canonical form")
         position, version, at = found["position"], found["version"], found["recorded_at_us"]
@@ -49,6 +68,8 @@ def parse_line(data: bytes, after: int) -> Parts:
         prev_hash, digest, body = unhexlify(before), unhexlify(own), found["body"].encode()
         if len(own) != 64 or len(before) != 64 or digest.hex() != own or prev_hash.hex() != before:
             raise _Odd("hashes that are none")
+        if len(body) > MAX_BODY_BYTES:
+            raise _Odd(f"a body of more than {MAX_BODY_BYTES} bytes")
         if len(found) == _PLAIN:
             return position, version, at, prev_hash, digest, body, b"", b"", ()
         return position, version, at, prev_hash, digest, body, *sealed_members(found)
@@ -65,6 +86,9 @@ def sealed_members(found: dict[str, Any]) -> tuple[bytes, bytes, tuple[str, ...]
     if "fields" in found:
         fields, salts = found["fields"].encode(), found["salts"].encode()
         more -= 2
+        # How many names the event commits to is not known yet; there is a salt for each.
+        if len(fields) > len(salts) + len(salts) // _SALT_BYTES * MAX_VALUE_BYTES:
+            raise _Odd("sealed values that are too large")
     if "withheld" in found:
         withheld = found["withheld"]
         if type(withheld) is not list or not withheld or sorted(set(withheld)) != withheld:

@@ -94,7 +94,7 @@ def time_text(at_us: int) -> str:
 
 def _facts(manifest: Manifest) -> str:
     facts = [
-        ("asked for", manifest.selection.asked),
+        ("asked for", manifest.selection.words()),
         ("made", f"{time_text(manifest.created_at_us)} UTC"),
         ("events", f"{manifest.count}, at positions {manifest.first_position} to {manifest.last_position}"),
         ("checkpoint", f"covers positions 1 to {manifest.checkpoint_size}"),

@@ -28,7 +28,12 @@ CHUNK = 64 * 1024
 STORED, DEFLATED = 0, 8
 _ENCRYPTED = 1 | 1 << 6 | 1 << 13
 _FLAGS_THAT_MATTER = _ENCRYPTED | 1 << 5  # patched data
+_LATER = 1 << 3  # sizes and checksum come in a data descriptor
 _ZIP64 = 1
+# 64-bit sizes, times, owner, times of NTFS. Others, such as another name for the file, tools do not read alike.
+_EXTRA_KINDS = frozenset((_ZIP64, 0x5455, 0x7875, 0x000A))
+_MAX_EXTRA_BYTES = 64
+_FILE_TYPE, _REGULAR = 0o170000, 0o100000
 _FULL32, _FULL16 = 0xFFFFFFFF, 0xFFFF
 
 _end = struct.Struct("<4s4H2LH")
@@ -166,7 +171,7 @@ def members(file: BinaryIO, allowed: frozenset[str]) -> dict[str, Member]:
         if member.name in found:
             raise BundleError(BundleFlaw.TWICE, member.name)
         found[member.name] = member
-    _place(file, sorted(found.values(), key=lambda one: one.offset), start)
+    _place(sorted(found.values(), key=lambda one: one.offset), start)
     return found
 
 
@@ -178,17 +183,24 @@ def _find_directory(file: BinaryIO, length: int) -> tuple[int, int, int, int]:
     mark, disk, disk_of, here, count, size, start, comment = _end.unpack(_read_at(file, at, _end.size))
     if mark != b"PK\5\6" or comment or disk or disk_of or here != count:
         raise BundleError(BundleFlaw.NOT_ZIP, "no end record at the very end")
-    if count != _FULL16 and _FULL32 not in {size, start}:
-        return count, start, size, at
     locator = at - _end64_locator.size
+    if count != _FULL16 and _FULL32 not in {size, start}:
+        # Some readers take the 64-bit record wherever there is a locator, and so another directory.
+        if locator >= 0 and _read_at(file, locator, 4) == b"PK\6\7":
+            raise BundleError(BundleFlaw.DIRECTORY, "a 64-bit end record that nothing needs")
+        return count, start, size, at
     if locator < 0:
         raise BundleError(BundleFlaw.NOT_ZIP, "no room for its 64-bit end record")
+    short = count, size, start
     mark, disk, where, disks = _end64_locator.unpack(_read_at(file, locator, _end64_locator.size))
     if mark != b"PK\6\7" or disk or disks != 1 or where + _end64.size != locator:
         raise BundleError(BundleFlaw.NOT_ZIP, "no 64-bit end record where it belongs")
     mark, left, _, _, disk, disk_of, here, count, size, start = _end64.unpack(_read_at(file, where, _end64.size))
     if mark != b"PK\6\6" or left != _end64.size - 12 or disk or disk_of or here != count:
         raise BundleError(BundleFlaw.NOT_ZIP, "malformed 64-bit end record")
+    long = count, size, start
+    if any(one not in {full, other} for one, full, other in zip(short, (_FULL16, _FULL32, _FULL32), long, strict=True)):
+        raise BundleError(BundleFlaw.DIRECTORY, "its two end records disagree")
     return count, start, size, where
 
 
@@ -199,14 +211,16 @@ def _entries(file: BinaryIO, directory: bytes, count: int) -> Iterator[Member]:
             raise BundleError(BundleFlaw.DIRECTORY, "it ends within an entry")
         fields = _entry.unpack_from(directory, at)
         mark, flags, method, crc, packed, size = fields[0], *fields[3:5], *fields[7:10]
-        name_bytes, extra_bytes, comment_bytes, disk, offset = *fields[10:14], fields[16]
+        name_bytes, extra_bytes, comment_bytes, disk, _, attributes, offset = fields[10:17]
         at += _entry.size
         raw = directory[at : at + name_bytes]
         extra = directory[at + name_bytes : at + name_bytes + extra_bytes]
-        at += name_bytes + extra_bytes + comment_bytes
-        if mark != b"PK\1\2" or disk or at > len(directory):
-            raise BundleError(BundleFlaw.DIRECTORY, "malformed entry")
-        size, packed, offset = _wide(extra, [size, packed, offset])
+        at += name_bytes + extra_bytes
+        if mark != b"PK\1\2" or disk or comment_bytes or at > len(directory):
+            raise BundleError(BundleFlaw.DIRECTORY, "malformed entry, or one with a comment")
+        if attributes >> 16 & _FILE_TYPE not in {0, _REGULAR}:
+            raise BundleError(BundleFlaw.DIRECTORY, "an entry that is no regular file")
+        size, packed, offset = _wide(_extra_fields(extra), [size, packed, offset])
         member = Member(file, raw.decode("latin-1"), method, crc, packed, size, offset)
         _check_entry(member, flags)
         yield member
@@ -214,23 +228,28 @@ def _entries(file: BinaryIO, directory: bytes, count: int) -> Iterator[Member]:
         raise BundleError(BundleFlaw.DIRECTORY, "bytes after its last entry")
 
 
-def _wide(extra: bytes, values: list[int]) -> list[int]:
-    """Sizes and offset, with those taken from the 64-bit extra field for which 32 bits did not do."""
-    if _FULL32 not in values:
-        return values
+def _extra_fields(extra: bytes) -> dict[int, bytes]:
+    """The extra fields of a header by kind. Raises BundleError: malformed, one twice, or one that is not allowed."""
+    found: dict[int, bytes] = {}
     at = 0
-    while at + 4 <= len(extra):
-        kind, length = struct.unpack_from("<2H", extra, at)
-        at += 4
-        if kind == _ZIP64:
-            field = extra[at : at + length]
-            wanted = [index for index, value in enumerate(values) if value == _FULL32]
-            if len(field) >= 8 * len(wanted):
-                for place, index in enumerate(wanted):
-                    (values[index],) = _u64.unpack_from(field, 8 * place)
-                return values
-        at += length
-    raise BundleError(BundleFlaw.DIRECTORY, "an entry lacks its 64-bit sizes")
+    while at < len(extra):
+        kind, length = struct.unpack_from("<2H", extra, at) if at + 4 <= len(extra) else (-1, 0)
+        at += 4 + length
+        if kind not in _EXTRA_KINDS or kind in found or length > _MAX_EXTRA_BYTES or at > len(extra):
+            raise BundleError(BundleFlaw.DIRECTORY, "an extra field that no bundle has")
+        found[kind] = extra[at - length : at]
+    return found
+
+
+def _wide(extra: dict[int, bytes], values: list[int]) -> list[int]:
+    """Sizes and offset, with those taken from the 64-bit extra field for which 32 bits did not do."""
+    wanted = [index for index, value in enumerate(values) if value == _FULL32]
+    field = extra.get(_ZIP64, b"")
+    if len(field) < 8 * len(wanted):
+        raise BundleError(BundleFlaw.DIRECTORY, "an entry lacks its 64-bit sizes")
+    for place, index in enumerate(wanted):
+        (values[index],) = _u64.unpack_from(field, 8 * place)
+    return values
 
 
 def _check_entry(member: Member, flags: int) -> None:
@@ -244,24 +263,34 @@ def _check_entry(member: Member, flags: int) -> None:
         raise BundleError(BundleFlaw.BOMB, f"{member.name[:100]!a}: {member.packed} bytes for {member.size}")
 
 
-def _place(file: BinaryIO, ordered: list[Member], end: int) -> None:
+def _place(ordered: list[Member], end: int) -> None:
     """Find where each member's bytes start, and that members fill the file from its beginning without overlapping."""
     before = 0
     for number, member in enumerate(ordered):
         if not before <= member.offset <= before + (MAX_GAP if number else 0):
             raise BundleError(BundleFlaw.OVERLAP, member.name)
-        mark, _, flags, method, _, _, _, _, _, name_bytes, extra_bytes = _local.unpack(
-            _read_at(file, member.offset, _local.size)
-        )
-        member.start = member.offset + _local.size + name_bytes + extra_bytes
-        name = _read_at(file, member.offset + _local.size, name_bytes)
-        if (mark, name, method) != (b"PK\3\4", member.name.encode("latin-1"), member.method):
-            raise BundleError(BundleFlaw.DIRECTORY, f"{member.name}: its own header says otherwise")
-        if flags & _FLAGS_THAT_MATTER:
-            raise BundleError(BundleFlaw.ENCRYPTED, member.name)
+        _check_header(member)
         before = member.start + member.packed
     if not before <= end <= before + MAX_GAP:
         raise BundleError(BundleFlaw.OVERLAP, "between the last file and the directory")
+
+
+def _check_header(member: Member) -> None:
+    """The member's own header says what the directory does; some readers go by the one, some by the other."""
+    header = _local.unpack(_read_at(member.file, member.offset, _local.size))
+    mark, flags, method, crc, packed, size, name_bytes, extra_bytes = header[0], *header[2:4], *header[6:]
+    at = member.offset + _local.size
+    member.start = at + name_bytes + extra_bytes
+    name, extra = _read_at(member.file, at, name_bytes), _read_at(member.file, at + name_bytes, extra_bytes)
+    if (mark, name, method) != (b"PK\3\4", member.name.encode("latin-1"), member.method):
+        raise BundleError(BundleFlaw.DIRECTORY, f"{member.name}: its own header says otherwise")
+    if flags & _FLAGS_THAT_MATTER:
+        raise BundleError(BundleFlaw.ENCRYPTED, member.name)
+    stated = [crc, *_wide(_extra_fields(extra), [size, packed])]
+    for own, listed in zip(stated, (member.crc, member.size, member.packed), strict=True):
+        # With a data descriptor the header may leave them out.
+        if own != listed and not (flags & _LATER and own == 0):
+            raise BundleError(BundleFlaw.DIRECTORY, f"{member.name}: its own header says otherwise")
 
 
 def _read_at(file: BinaryIO, at: int, length: int) -> bytes:

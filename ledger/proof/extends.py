@@ -6,19 +6,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ledger.proof.bundle_findings import Problems, Wrong
+from ledger.proof.bundle_trust import KeyChange
 from ledger.proof.bundle_zip import BundleError, BundleFlaw
 from ledger.proof.checkpoint import Checkpoint, decode_hash, strict_decimal
 from ledger.proof.live_log import LiveLog
-from ledger.proof.merkle import MAX_PATH, LogError, ProofError, check_consistency
+from ledger.proof.merkle import MAX_PATH, ProofError, check_consistency
+from ledger.proof.rotation import key_name
 from ledger.proof.trust import Signed, Trust, Unusable, judge
 
 
 @dataclass(frozen=True)
 class Older:
-    """The checkpoint that the auditor kept, as a note, and whom the auditor trusts."""
+    """The checkpoint that the auditor kept, as a note, whom the auditor trusts, and rotations of the bundle."""
 
     note: bytes
     trusted: Trust
+    rotations: Sequence[KeyChange] = ()
+
+    def hint(self, signatures: Sequence[str]) -> str:
+        """What to do where no key that is trusted signed it, given who did, each by name and id."""
+        known = {key_name(key) for key in self.trusted.log}
+        led_to = {one.old: one.new for one in self.rotations}
+        for signer in signatures:
+            key = signer
+            # At most one step for each rotation: they may go round in a circle.
+            for _ in led_to:
+                key = led_to.get(key, key)
+                if key in known:
+                    return (
+                        f"; give {signer} with --key as well: by the rotations in the bundle it led to {key}, which"
+                        " you gave, and such a rotation vouches for the later key only"
+                    )
+        return "; give the key that signed it with --key as well"
 
 
 @dataclass(frozen=True)
@@ -50,9 +69,10 @@ def check_older(older: Older, signed: Signed, proof: bytes | None, log: Tiles | 
     """That `signed` extends what the auditor has, by the proof of the bundle or by tiles of the log.
 
     By tiles both are shown to be beginnings of what the log has now: tiles of older sizes may be gone. Returns what to
-    tell. Raises Unusable where there is no way to find out, BundleError and LogUnreachable.
+    tell. Raises Unusable where there is no way to find out, or the older one is not signed by a key that is trusted: it
+    is the auditor's own. And BundleError and LogUnreachable.
     """
-    old = _judged(older.note, older.trusted, "the older checkpoint", problems)
+    old = _usable(older, problems)
     if old is None or not _same_origin(old, signed.checkpoint, problems):
         return []
     new = signed.checkpoint
@@ -77,7 +97,7 @@ def check_older(older: Older, signed: Signed, proof: bytes | None, log: Tiles | 
 
 def check_live(live: LiveLog, signed: Signed, trusted: Trust, problems: Problems) -> tuple[Tiles | None, list[str]]:
     """That what the log shows now extends `signed`; and what it shows, where it does. Raises LogUnreachable."""
-    now = _judged(live.checkpoint(), trusted, "the log's checkpoint", problems)
+    now = _judged(live.checkpoint(), trusted, problems)
     if now is None or not _same_origin(signed.checkpoint, now, problems):
         return None, []
     log = Tiles(live, now)
@@ -108,13 +128,24 @@ def _compare(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes], told: str
     return [told]
 
 
-def _judged(note: bytes, trusted: Trust, what: str, problems: Problems) -> Checkpoint | None:
-    """A further checkpoint, signed by whom the auditor trusts. Witnesses are wanted for another one."""
+def _usable(older: Older, problems: Problems) -> Checkpoint | None:
+    """The older checkpoint; None where it is of another ledger. Raises Unusable."""
     mine = Problems()
-    try:
-        found = judge(note, replace(trusted, needed=0), (), mine)
-    except LogError as error:
-        raise Unusable(f"{what}: {error}") from None
+    found = judge(older.note, replace(older.trusted, needed=0, each=()), (), mine)
+    for one in mine:
+        if one.wrong is not Wrong.OTHER_LEDGER:
+            hint = older.hint(found.unknown) if found and one.wrong is Wrong.UNTRUSTED_KEY else ""
+            raise Unusable(f"the older checkpoint: {one.message}{hint}")
+    return _kept(found, mine, "the older checkpoint", problems)
+
+
+def _judged(note: bytes, trusted: Trust, problems: Problems) -> Checkpoint | None:
+    """What the log shows now, signed by whom the auditor trusts. Witnesses are wanted for another one."""
+    mine = Problems()
+    return _kept(judge(note, replace(trusted, needed=0, each=()), (), mine), mine, "the log's checkpoint", problems)
+
+
+def _kept(found: Signed | None, mine: Problems, what: str, problems: Problems) -> Checkpoint | None:
     for one in mine:
         problems.add(one.wrong, 0, f"{what}: {one.message}", step=4)
     return None if found is None or tuple(mine) else found.checkpoint

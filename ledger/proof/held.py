@@ -108,7 +108,7 @@ class Held:
     def _judge(self, note: Note) -> None:
         """Its signatures, not yet its root."""
         mine = Problems()
-        signed = judge(note.data, replace(self.trusted, needed=note.needed), (), mine)
+        signed = judge(note.data, replace(self.trusted, needed=note.needed, each=()), (), mine)
         for one in mine:
             self._problems.add(one.wrong, 0, f"{note.what}: {one.message}")
         if signed is None or (self.trusted.log and signed.signer is None):

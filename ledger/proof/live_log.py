@@ -6,10 +6,12 @@ Answers are bounded in size and in time; redirects are not followed, and no cred
 from __future__ import annotations
 
 import http.client
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from typing import BinaryIO, cast
+from typing import cast
 from urllib.parse import urlsplit
 
 from ledger.proof.merkle import HASH_BYTES, consistency_proof
@@ -17,6 +19,9 @@ from ledger.proof.note import MAX_NOTE_BYTES
 from ledger.proof.tiles import WIDTH, Tile, reader
 
 TIMEOUT_S = 20.0
+# For a whole answer, however it comes in: from looking up the host to the last byte.
+ANSWER_S = 60.0
+_PIECE = 64 * 1024
 
 
 class LogUnreachable(Exception):
@@ -71,19 +76,35 @@ class LiveLog:
         return found
 
     def _get(self, path: str, most: int) -> bytes | None:
-        """The body of a 200, at most so many bytes; None for a 404."""
+        """The body of a 200, at most so many bytes; None for a 404. It takes ANSWER_S at the most."""
+        found: list[bytes | LogUnreachable | None] = []
+        # A timeout of the socket is for one piece. Another thread can be left behind wherever it waits.
+        asking = threading.Thread(target=lambda: found.append(self._answer(path, most)), daemon=True)
+        asking.start()
+        asking.join(ANSWER_S)
+        if not found:
+            raise LogUnreachable(f"{self.url}/{path}: not answered in full within {ANSWER_S:g} s")
+        if isinstance(found[0], LogUnreachable):
+            raise found[0]
+        return found[0]
+
+    def _answer(self, path: str, most: int) -> bytes | LogUnreachable | None:
+        """The same, with what is wrong returned."""
+        until = time.monotonic() + ANSWER_S
         where = f"{self.url}/{path}"
         request = urllib.request.Request(where, headers={"User-Agent": "advice-ledger-verify"})  # noqa: S310 - http(s) only
         try:
-            with cast("BinaryIO", self._opener.open(request, timeout=TIMEOUT_S)) as response:
-                data = response.read(most + 1)
+            with cast("http.client.HTTPResponse", self._opener.open(request, timeout=TIMEOUT_S)) as response:
+                data = b""
+                while len(data) <= most and time.monotonic() < until and (piece := response.read1(_PIECE)):
+                    data += piece
         except urllib.error.HTTPError as error:
             with error:
                 if error.code == 404:
                     return None
-                raise LogUnreachable(f"{where}: status {error.code}") from None
+                return LogUnreachable(f"{where}: status {error.code}")
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise LogUnreachable(f"{where}: {getattr(error, 'reason', None) or type(error).__name__}") from None
+            return LogUnreachable(f"{where}: {getattr(error, 'reason', None) or type(error).__name__}")
         if len(data) > most:
-            raise LogUnreachable(f"{where}: more than {most} bytes")
+            return LogUnreachable(f"{where}: more than {most} bytes")
         return data

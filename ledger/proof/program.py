@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import io
+import json
 import os
 import sys
 import time
@@ -36,6 +38,10 @@ GC_THRESHOLD = 100_000
 
 def main() -> NoReturn:
     """The entry point."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What its encoding lacks is spelled out, and does not end the program within a line.
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
@@ -94,6 +100,8 @@ def _audit(options: argparse.Namespace, trusted: Trust) -> Audit:
             raise Unusable("give a bundle, or a log with --log")
         return audit_log(live, trusted, since)
     with Path(options.bundle).open("rb") as file:
+        if not file.seekable():
+            raise Unusable(f"{options.bundle} cannot be read more than once: save it to a file")
         return audit_bundle(file, trusted, since, live)
 
 
@@ -148,7 +156,7 @@ def _outcome(audit: Audit, number: int, wrong: int) -> str:
         return "NOT KNOWN, as no key was given that you trust"
     if number == 3 and audit.signed is not None and not audit.signed.witnesses:
         return "not asked for"
-    return "holds"
+    return f"holds, but {audit.but[number]}" if number in audit.but else "holds"
 
 
 def _witnesses(audit: Audit) -> Iterator[str]:
@@ -240,7 +248,10 @@ def _json(audit: Audit, trusted: Trust) -> str:
         "first_bad_position": audit.problems.first_bad(),
         "not_proven": audit.not_proven,
     }
-    return orjson.dumps(found, option=orjson.OPT_INDENT_2).decode()
+    text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode()
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    # Elsewhere it is ASCII, so that it is JSON whatever the encoding.
+    return text if encoding == "utf8" else json.dumps(orjson.loads(text), indent=2)
 
 
 def _json_signed(audit: Audit, trusted: Trust) -> dict[str, Any]:

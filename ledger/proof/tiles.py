@@ -29,6 +29,7 @@ class TileFlaw(StrEnum):
     RANGE = "no tree has this tile"
     CONTENT = "tile does not have its width"
     BUNDLE = "malformed entry bundle"
+    ROOT = "tiles that do not lead to the signed root"
 
 
 class TileError(LogError):

@@ -34,11 +34,12 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Trust:
-    """Keys of logs and of witnesses, and how many witnesses must have cosigned."""
+    """Keys of logs and of witnesses, how many witnesses must have cosigned, and which of them must have in any case."""
 
     log: tuple[VerifierKey, ...] = ()
     witnesses: tuple[WitnessKey, ...] = ()
     needed: int = 0
+    each: tuple[WitnessKey, ...] = ()
 
     def follow(self, led_to: Sequence[Rotation]) -> Trust:
         """With the keys that rotations led to, once it is known that they start at keys that are trusted."""
@@ -63,21 +64,26 @@ class Signed:
 def trust(keys: Sequence[str], witnesses: Sequence[str], policy: str | None) -> Trust:
     """What the options name: keys, files of keys, and a policy. Raises Unusable.
 
-    Witnesses given one by one are all needed; a policy says itself how many.
+    Witnesses given one by one are all needed; a policy says itself how many. One that is in both counts for both.
     """
-    log, others = list(_log_keys(keys)), list(_witness_keys(witnesses))
-    needed = len({(key.name, key.key_id) for key in others})
+    log, each = _log_keys(keys), tuple(dict.fromkeys(_witness_keys(witnesses)))
+    others, given = list(each), _names(each)
+    needed = len(given)
     if policy is not None:
         found = _policy(policy)
         log += _log_keys(found["log"])
         listed = _witness_keys(found["witnesses"])
-        most = len({(key.name, key.key_id) for key in listed})
+        most = len(_names(listed))
         wanted = found.get("witnesses_needed", most)
         if type(wanted) is not int or not 0 <= wanted <= most:
             raise Unusable(f"{policy}: witnesses_needed must be 0 to {most}, the number of its witnesses")
         others += listed
-        needed += wanted
-    return Trust(tuple(dict.fromkeys(log)), tuple(dict.fromkeys(others)), needed)
+        needed += max(0, wanted - len(given & _names(listed)))
+    return Trust(tuple(dict.fromkeys(log)), tuple(dict.fromkeys(others)), needed, each)
+
+
+def _names(keys: Sequence[WitnessKey]) -> set[tuple[str, int]]:
+    return {(key.name, key.key_id) for key in keys}
 
 
 def judge(note: bytes, trusted: Trust, claimed: Sequence[VerifierKey], problems: Problems) -> Signed | None:
@@ -150,17 +156,41 @@ def _witnessed(note: bytes, signed: Signed, trusted: Trust, problems: Problems) 
     if len(latest) < trusted.needed:
         message = f"{len(latest)} of the trusted witnesses cosigned it, and {trusted.needed} are needed"
         problems.add(Wrong.TOO_FEW_WITNESSES, 0, message)
+    elif lacking := ", ".join(f"{name}+{key_id:08x}" for name, key_id in sorted(_names(trusted.each) - latest.keys())):
+        problems.add(Wrong.TOO_FEW_WITNESSES, 0, f"{lacking[:500]} did not cosign it, and each one given must have")
     names = {f"{name}+{key_id:08x}" for name, key_id in latest}
     unknown = tuple(name for name in signed.unknown if name not in names)
     return Signed(signed.checkpoint, signed.text, signed.signer, signed.trusted, tuple(latest.values()), unknown)
 
 
 def _log_keys(given: Any) -> list[VerifierKey]:
-    return [_parsed(VerifierKey, text, where) for text, where in _texts(given)]
+    return _keys(VerifierKey, given)
 
 
 def _witness_keys(given: Any) -> list[WitnessKey]:
-    return [_parsed(WitnessKey, text, where) for text, where in _texts(given)]
+    return _keys(WitnessKey, given)
+
+
+def _keys(kind: type[K], given: Any) -> list[K]:
+    """Each key; what is none names a file of them."""
+    found: list[K] = []
+    for one in given:
+        if type(one) is not str:
+            raise Unusable("a key is a text")
+        try:
+            found.append(kind.parse(one))
+        except NoteError as error:
+            if "+" in one and not _is_file(one):
+                raise Unusable(f"a key that was given: {error}") from None
+            found.extend(_parsed(kind, line, one) for line in read_keys(read_file(one, MAX_KEYS_BYTES), one))
+    return found
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):  # Too long for a name, or otherwise none.
+        return False
 
 
 def _parsed(kind: type[K], text: str, where: str) -> K:
@@ -168,19 +198,6 @@ def _parsed(kind: type[K], text: str, where: str) -> K:
         return kind.parse(text)
     except NoteError as error:
         raise Unusable(f"{where}: {error}") from None
-
-
-def _texts(given: Any) -> list[tuple[str, str]]:
-    """Each key and where it stands; what names a file stands for the keys in it."""
-    found = []
-    for one in given:
-        if type(one) is not str:
-            raise Unusable("a key is a text")
-        if "+" in one and not Path(one).is_file():
-            found.append((one, "a key that was given"))
-        else:
-            found.extend((line, one) for line in read_keys(read_file(one, MAX_KEYS_BYTES), one))
-    return found
 
 
 def read_file(name: str, most: int) -> bytes:

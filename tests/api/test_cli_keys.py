@@ -162,17 +162,18 @@ def test_a_refusal_is_exit_1(url: str, key: Path) -> None:
     assert newest(url)[0] == 3
 
 
-def test_adopting_where_the_file_is_lost(url: str, key: Path, tmp_path: Path) -> None:
+def test_adopting_where_the_file_is_damaged(url: str, key: Path, tmp_path: Path) -> None:
     """The newest published checkpoint is adopted once the events have its root; then sealing goes on."""
     fill(url, 700)
     seal(url, keys.read(key), beside(key, "last"))
     note = tmp_path / "newest"
     note.write_text(newest(url)[1])
     kept = beside(key, "last").read_bytes()
-    beside(key, "last").unlink()
+    beside(key, "last").write_text("{}")
     fill(url, 1)
     options = ("--key", key, "--database-url", url)
-    assert cli("seal", "--adopt", note, *options, "--json").json()["size"] == 700
+    assert cli("seal", "--adopt", note, "--replace-damaged", *options, "--json").json()["size"] == 700
+    assert beside(key, "last.damaged").read_text() == "{}"
     assert beside(key, "last").read_bytes() == kept
     assert cli("seal", "--once", *options, "--json").json()["size"] == 701
 

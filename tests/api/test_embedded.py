@@ -229,6 +229,17 @@ def test_a_killed_postmaster_is_replaced(folder: Path) -> None:
     assert not server.is_running()
 
 
+def test_the_server_is_told_no_secret(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our environment may hold the key that signs the log: whoever may run a program in the server does not find it."""
+    monkeypatch.setenv("ADVICE_LEDGER_KEY", "a secret")
+    with quick(folder) as server, psycopg.connect(server.url) as conn:
+        conn.execute("CREATE TEMP TABLE environment (line text)")
+        conn.execute("COPY environment FROM PROGRAM 'env'")
+        found = [line for (line,) in conn.execute("SELECT line FROM environment").fetchall()]
+    assert any(line.startswith("PATH=") for line in found)
+    assert not any("ADVICE_LEDGER" in line or "a secret" in line for line in found)
+
+
 def test_a_recycled_process_id_does_not_keep_the_server_down(folder: Path) -> None:
     """A pid file that names a living stranger, as after a reboot, does not pass for a running server."""
     with quick(folder) as server, client_process(folder) as stranger:

@@ -336,6 +336,14 @@ def test_preferences(lines: list[str], seconds: int | None) -> None:
     assert preferred({"type": "http", "headers": headers}) == seconds
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("blanks", [" ", "\t "])
+def test_preferences_take_no_time(blanks: str) -> None:
+    """Whatever a header has between its words, it is read in one go: a million blanks are not tried in every split."""
+    for text in ("wait" + blanks * 500_000 + "x", blanks * 500_000 + "x", "wait=" + blanks * 500_000 + ";" + "x" * 9):
+        assert not preferred({"type": "http", "headers": [(b"prefer", text.encode())]})
+
+
 def test_a_refusal_shows(server_url: str, template_database: Template, tmp_path: Path) -> None:
     """Without the file of what was signed the server records, and is not ready; reasons and metrics say why."""
     path = tmp_path / "last"
@@ -392,3 +400,18 @@ def test_what_is_not_known_is_no_number(fresh_api: Api) -> None:
     found = fresh_api.get("/readyz", None).json()
     assert (found["checkpoint"]["witnessed"], found["checkpoint"]["timestamps"]) == (None, [])
     assert (found["verification"]["state"], found["verification"]["age_s"]) == ("none", None)
+
+
+def test_a_damaged_log_is_not_served(server_url: str, template_database: Template, tmp_path: Path) -> None:
+    """Where a stored tile is not the one that was signed, no proof is made of it: a 503 that names it, each time."""
+    with ledger_copy(server_url, template_database) as url:
+        fill(url, 300)
+        seal(url, key_for(url), tmp_path / "last")
+        with connect(url) as conn:
+            conn.execute("ALTER TABLE tiles DISABLE TRIGGER ALL")
+            conn.execute("UPDATE tiles SET hashes = set_byte(hashes, 40, 1 + get_byte(hashes, 40) % 200)")
+        with served(url) as api:
+            for path in ("1", "1.tlog-proof", "1", "256"):
+                problem(api.call("GET", f"/proofs/inclusion/{path}", "auditor"), 503, "log-damaged")
+            assert api.call("GET", "/proofs/inclusion/300", "auditor").status_code == 200
+            assert api.call("GET", "/checkpoint", None).status_code == 200

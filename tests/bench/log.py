@@ -12,8 +12,8 @@ from time import perf_counter
 
 from api import tokens
 from ledger.export import Disclosure, export
-from ledger.log.sealer import Sealer, edge_after
-from ledger.log.state import StateFile
+from ledger.log.sealer import Sealer
+from ledger.log.state import StateFile, edge_after
 from ledger.proof.audit import audit_bundle
 from ledger.proof.bundle import Selection
 from ledger.proof.merkle import leaf_hashes
@@ -50,7 +50,7 @@ def measure(bench: Bench, url: str) -> list[Figure]:
         bench.say("row 9: a bundle of all events")
         path = Path(folder) / "case.zip"
         with path.open("wb") as file, connect(url, "verifier") as conn:
-            whole = Selection("positions", "all", first_position=1, last_position=events)
+            whole = Selection("positions", first_position=1, last_position=events)
             export(conn, whole, Disclosure(everything=True), file, keys=[key.verifier.text])
         checked = in_child(check, path, key.verifier.text)
         size = path.stat().st_size

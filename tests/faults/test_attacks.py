@@ -245,7 +245,7 @@ def test_a_hundred_thousand_events_pass(log: Log, tmp_path: Path) -> None:
     assert report.ok
     assert report.covered is not None
     assert (report.events, report.covered.held) == (100_000, 100_000)
-    everything = Selection("positions", "all", first_position=1, last_position=100_000)
+    everything = Selection("positions", first_position=1, last_position=100_000)
     (tmp_path / "case.zip").write_bytes(log.bundle(everything, kept[0]))
     (tmp_path / "kept").write_bytes(kept[0])
     ran = program(tmp_path / "case.zip", "--json", "--key", log.key.verifier.text, "--since", tmp_path / "kept")

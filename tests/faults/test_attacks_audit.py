@@ -39,7 +39,7 @@ from tests.ledger.proof.bundles import Ran, program
 pytestmark = pytest.mark.tampers
 
 RANGE = positions(11, 20)
-REQUEST = Selection("request", "request 13", request=13)
+REQUEST = Selection("request", request=13)
 
 
 @pytest.fixture

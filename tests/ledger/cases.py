@@ -15,13 +15,13 @@ from tests.ledger.log.logs import fill, key_for, seal
 from tests.support import append, connect, failed, new, requested, scratch_database
 
 ALL = Disclosure(everything=True)
-CLIENT = Selection("client", "client client-1", client="client-1")
-REQUEST = Selection("request", "request 2", request=2)
+CLIENT = Selection("client", client="client-1")
+REQUEST = Selection("request", request=2)
 
 
 def positions(first: int, last: int) -> Selection:
     """All of a range."""
-    return Selection("positions", f"positions {first} to {last}", first_position=first, last_position=last)
+    return Selection("positions", first_position=first, last_position=last)
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def test_what_no_checkpoint_covers_is_left_out(server_url: str, tmp_path: Path) 
         with pytest.raises(CannotExport, match="advice-ledger seal"):
             ledger.bundle(positions(649, 652))
         with pytest.raises(CannotExport, match="no event"):
-            ledger.bundle(Selection("client", "client x", client="x"))
+            ledger.bundle(Selection("client", client="x"))
 
 
 def test_erased_values_are_listed(server_url: str, tmp_path: Path) -> None:

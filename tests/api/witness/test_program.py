@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from api.witness.connections import MOST_AT_ONCE
 from ledger.proof.cosignature import WitnessKey
 from ledger.proof.note import SigningKey
 from tests.api.program import cli
@@ -16,7 +20,7 @@ from tests.api.witness.processes import keygen, witnessing
 
 
 def test_a_witness_from_nothing(tmp_path: Path, log_key: SigningKey) -> None:
-    """keygen, serve, cosign; killed at once, started again: it goes on from there; status shows it."""
+    """keygen, serve, cosign; killed at once, started again, idle callers: it goes on from there; status shows it."""
     key = keygen(tmp_path)
     log = Log(log_key)
     with witnessing(tmp_path, log_key.verifier.text) as (base, process):
@@ -29,7 +33,11 @@ def test_a_witness_from_nothing(tmp_path: Path, log_key: SigningKey) -> None:
     shown = cli("witness", "status", *at(tmp_path))
     assert shown.code == 0
     assert ORIGIN in shown.out
-    with witnessing(tmp_path, log_key.verifier.text) as (base, process):
+    with witnessing(tmp_path, log_key.verifier.text) as (base, process), contextlib.ExitStack() as idle:
+        # As many connections as it holds, on which nobody asks: others are served.
+        for _ in range(MOST_AT_ONCE):
+            idle.enter_context(socket.create_connection(("127.0.0.1", urlsplit(base).port)))
+        assert httpx.get(f"{base}/healthz").status_code == 200
         fork = Log(log_key, fork=2)
         assert httpx.post(f"{base}/add-checkpoint", content=fork.request(0, 20)).text == "9\n"
         assert httpx.post(f"{base}/add-checkpoint", content=fork.request(9, 20)).status_code == 422

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from psycopg.conninfo import make_conninfo
 
 from api.witness.state import (
-    MOST_KEPT,
+    KEPT_EACH,
     FileState,
     NoState,
     OtherKey,
@@ -22,7 +23,8 @@ from api.witness.state import (
 )
 from api.witness.state_postgres import PostgresState, make_tables
 from api.witness.witness import Witness
-from ledger.proof.cosignature import AddCheckpoint, WitnessSigningKey
+from ledger.proof.checkpoint import open_checkpoint
+from ledger.proof.cosignature import AddCheckpoint, WitnessSigningKey, cosignatures
 from ledger.proof.note import SigningKey
 from tests.api.witness.logs import ORIGIN, Log
 from tests.support import scratch_database
@@ -50,15 +52,15 @@ class Died(Exception):
 def test_what_was_cosigned_is_remembered(open_state: Open, log_key: SigningKey) -> None:
     """After a new start the witness goes on from what it cosigned, and refuses what does not extend it."""
     log = Log(log_key)
-    first = Witness(KEY, [log_key.verifier], open_state(KEY.verifier.text))
+    first = Witness(KEY, [log_key.verifier], open_state(KEY.verifier.text), lambda: 500)
     assert first.add_checkpoint(log.request(0, 10)).status == 200
     first.state.close()
-    second = Witness(KEY, [log_key.verifier], open_state(KEY.verifier.text))
+    second = Witness(KEY, [log_key.verifier], open_state(KEY.verifier.text), lambda: 1000.9)
     assert second.add_checkpoint(Log(log_key, fork=0).request(0, 12))[:2] == (409, "10\n")
     assert second.add_checkpoint(Log(log_key, fork=0).request(10, 12)).status == 422
     assert [(one.origin, one.note) for one in second.state.kept()] == [(ORIGIN, Log(log_key, fork=0).note(12))]
     assert second.add_checkpoint(log.request(10, 12)).status == 200
-    assert second.state.seen() == {ORIGIN: Seen(12, log.root(12), log.note(12))}
+    assert second.state.seen() == {ORIGIN: Seen(12, log.root(12), log.note(12), 1000)}
 
 
 def test_a_crash_between_state_and_answer(
@@ -82,10 +84,10 @@ def test_a_crash_within_the_transaction(open_state: Open, log_key: SigningKey) -
     with pytest.raises(Died):
         state.move(ORIGIN, dies)
     assert state.seen() == {}
-    state.move(ORIGIN, lambda _seen: Seen(1, b"r" * 32, b"n"))
+    state.move(ORIGIN, lambda _seen: Seen(1, b"r" * 32, b"n", 7))
     with pytest.raises(Died):
         state.move(ORIGIN, dies)
-    assert state.seen() == {ORIGIN: Seen(1, b"r" * 32, b"n")}
+    assert state.seen() == {ORIGIN: Seen(1, b"r" * 32, b"n", 7)}
 
 
 def dies(*_: object) -> Seen:
@@ -99,7 +101,7 @@ def test_one_after_the_other(open_state: Open) -> None:
 
     def count(state: State) -> None:
         for _ in range(10):
-            state.move(ORIGIN, lambda seen: Seen(1 if seen is None else seen.size + 1, b"r" * 32, b"n"))
+            state.move(ORIGIN, lambda seen: Seen(1 if seen is None else seen.size + 1, b"r" * 32, b"n", 7))
 
     threads = [threading.Thread(target=count, args=[state]) for state in states]
     for thread in threads:
@@ -129,15 +131,42 @@ def test_another_witness_does_not_use_it(open_state: Open) -> None:
 
 
 def test_what_is_kept_is_bounded(open_state: Open) -> None:
-    """Of refused notes the newest are kept, each once, however many a log signs."""
+    """Of refused notes the first and the newest are kept, each once, however many a log signs."""
     state = open_state(KEY.verifier.text)
-    for nth in range(MOST_KEPT + 5):
+    last = 2 * KEPT_EACH + 5
+    for nth in range(last):
         for _ in range(2):
             state.keep(ORIGIN, "reason", f"text {nth}", b"note %d" % nth)
+    state.keep(ORIGIN, "another", "text 0, for another reason", b"note")
     state.keep("another", "reason", "text", b"note")
-    kept = [one.note for one in state.kept() if one.origin == ORIGIN]
-    assert kept == [b"note %d" % nth for nth in range(5, MOST_KEPT + 5)]
-    assert len(state.kept()) == MOST_KEPT + 1
+    kept = [one.note for one in state.kept() if (one.origin, one.reason) == (ORIGIN, "reason")]
+    assert kept == [b"note %d" % nth for nth in (*range(KEPT_EACH), *range(last - KEPT_EACH, last))]
+    assert len(state.kept()) == 2 * KEPT_EACH + 2
+
+
+def test_evidence_is_not_pushed_out(open_state: Open, log_key: SigningKey) -> None:
+    """A fork's note is still there after any number of honest checkpoints that came with wrong proofs."""
+    honest, fork = Log(log_key, 160), Log(log_key, fork=5)
+    witness = Witness(KEY, [log_key.verifier], open_state(KEY.verifier.text))
+    assert witness.add_checkpoint(honest.request(0, 10)).status == 200
+    assert witness.add_checkpoint(fork.request(10, 20)).status == 422
+    for size in range(20, 20 + 2 * KEPT_EACH + 1):
+        wrong = AddCheckpoint(10, (b"x" * 32,), honest.note(size))
+        assert witness.add_checkpoint(wrong.encode()).status == 422
+    assert fork.note(20) in [one.note for one in witness.state.kept()]
+
+
+def test_a_clock_that_steps_back(open_state: Open, log_key: SigningKey) -> None:
+    """Times never fall as sizes rise, also by another process with the same state; then they rise again."""
+    log = Log(log_key)
+    times = []
+    for size, clock_s in enumerate((1000, 500, 999, 1001), 1):
+        witness = Witness(KEY, [log_key.verifier], open_state(KEY.verifier.text), partial(float, clock_s))
+        answer = witness.add_checkpoint(log.request(size - 1, size))
+        found = open_checkpoint(log.note(size) + answer.body.encode(), ORIGIN, [log_key.verifier], [KEY.verifier])
+        times += [one.timestamp_s for one in cosignatures(found.witnesses)]
+        witness.state.close()
+    assert times == [1000, 1000, 1000, 1001]
 
 
 def test_a_state_is_never_made_by_itself(tmp_path: Path) -> None:

@@ -112,12 +112,12 @@ def test_the_newest_checkpoint_has_its_cosignatures(sealed: tuple[str, list[byte
             conn.execute(add, [size, witness, f"line of {witness}\n"])
     found = asked(url, reads.newest)
     assert found == reads.Published(1000, f"{note}line of b\nline of a\n")
-    assert asked(url, lambda conn: reads.newest_for(conn, 7)) == replace(found, event=entries[6])
+    assert asked(url, lambda conn: reads.published_for(conn, 7)) == replace(found, event=entries[6])
     tile = all_tiles(entries)[0, 2]
-    assert asked(url, lambda conn: reads.newest_for(conn, 7, 2)) == replace(found, event=entries[6], tile=tile)
-    assert asked(url, lambda conn: reads.newest_for(conn, 2000, 3)) == found
-    assert asked(url, lambda conn: reads.note_of(conn, 1000)) == found.note
-    assert asked(url, lambda conn: reads.note_of(conn, 999)) is None
+    assert asked(url, lambda conn: reads.published_for(conn, 7, 2)) == replace(found, event=entries[6], tile=tile)
+    assert asked(url, lambda conn: reads.published_for(conn, 2000, 3)) == found
+    assert asked(url, lambda conn: reads.of_size(conn, 1000)) == found
+    assert asked(url, lambda conn: reads.of_size(conn, 999)) is None
 
 
 def test_before_the_first_checkpoint(database_url: str) -> None:

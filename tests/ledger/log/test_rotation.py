@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from hypothesis import strategies as st
 from api.cli import keys as command
 from api.cli.common import CannotRun
 from ledger.log import keys, rotation
-from ledger.log.errors import StateDamaged
+from ledger.log.errors import KeyReplaced, KeyUnusable, StateDamaged
 from ledger.log.rotation import beside, check, rotated
 from ledger.log.state import StateFile
 from ledger.proof.checkpoint import open_checkpoint
+from ledger.proof.held import Held
 from ledger.proof.merkle import LogError
 from ledger.proof.note import SigningKey, open_note
+from ledger.proof.trust import Trust
+from ledger.verify import verify_chain
 from schema.events import LogKeyRotated
 from tests.ledger.log.logs import fill, key_for, seal, sealing
 from tests.support import connect
@@ -182,6 +186,90 @@ def test_a_half_written_key_is_made_again(database_url: str, place: Path) -> Non
     beside(place, "new").chmod(0o600)
     rotate(database_url, place)
     check_rotated(database_url, place, old)
+
+
+class Died(Exception):
+    """As if the program ended there."""
+
+
+@pytest.fixture
+def recorded(database_url: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A rotation that died once it was on record; where its new key is."""
+    original = command._record
+
+    async def dies(*arguments: Any) -> None:
+        await original(*arguments)
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "_record", dies)
+        with pytest.raises(Died):
+            rotate(database_url, place)
+    return beside(place, "new")
+
+
+def test_the_old_key_does_not_sign_its_rotation(database_url: str, place: Path, recorded: Path) -> None:
+    """From the record on the old key is refused, wherever it comes from; the new key signs what is waiting."""
+    old, new = keys.read(place), keys.read(recorded)
+    fill(database_url, 1)
+    with sealing(database_url, old, beside(place, "last")) as sealer:
+        with pytest.raises(KeyReplaced, match="position 301"):
+            sealer.step()
+        checkpoint = open_checkpoint(notes(database_url)[-1][1].encode(), old.verifier.name, [old.verifier]).checkpoint
+        with pytest.raises(KeyReplaced):
+            sealer.adopt(checkpoint, None, lambda *_: None)
+    rotate(database_url, place)
+    assert [size for size, _ in notes(database_url)] == [300]
+    assert seal(database_url, new, beside(place, "last")) == 302
+    with connect(database_url) as conn:
+        assert all(verify_chain(conn, held=Held(Trust((key.verifier,)))).ok for key in (old, new))
+
+
+def test_a_leader_notices_a_rotation(database_url: str, place: Path) -> None:
+    """A sealer that leads already goes on after another key's rotation, and not after one of its own key."""
+    old, new = keys.read(place), key_for(database_url)
+    with sealing(database_url, old, beside(place, "last")) as sealer:
+        assert sealer.step() is None
+        asyncio.run(command._record(database_url, new, key_for(database_url)))  # another key's
+        signed = sealer.step()
+        assert signed is not None
+        assert signed.size == 301
+        asyncio.run(command._record(database_url, old, new))
+        with pytest.raises(KeyReplaced):
+            sealer.step()
+    assert [size for size, _ in notes(database_url)] == [300, 301]
+
+
+def test_a_new_key_on_record_is_never_lost(database_url: str, place: Path, recorded: Path) -> None:
+    """Readable by others, damaged, gone or another one, it is not made again: that would be a second rotation."""
+    old, raw = keys.read(place), recorded.read_bytes()
+    recorded.chmod(0o640)
+    with pytest.raises(KeyUnusable, match="chmod 600"):
+        rotate(database_url, place)
+    assert recorded.read_bytes() == raw
+    recorded.chmod(0o600)
+    for other in (b"PRIVATE+KEY+led", key_for(database_url).reveal().encode()):
+        recorded.write_bytes(other)
+        with pytest.raises(KeyUnusable, match="on record"):
+            rotate(database_url, place)
+        assert recorded.read_bytes() == other
+    recorded.unlink()
+    with pytest.raises(KeyUnusable, match="on record"):
+        rotate(database_url, place)
+    assert not recorded.exists()
+    recorded.write_bytes(raw)
+    recorded.chmod(0o600)
+    rotate(database_url, place)
+    check_rotated(database_url, place, old)
+
+
+def test_a_new_key_that_others_can_read_stays(database_url: str, place: Path) -> None:
+    """Before anything is on record as well: who could read the file has to decide, not the program."""
+    made = keys.generate(keys.read(place).verifier.name, beside(place, "new"))
+    beside(place, "new").chmod(0o640)
+    with pytest.raises(KeyUnusable, match="chmod 600"):
+        rotate(database_url, place)
+    assert beside(place, "new").read_text() == made.reveal() + "\n"
 
 
 def test_a_sealer_ends_the_last_step(database_url: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,12 @@ import psycopg
 import pytest
 
 from ledger.log import thread as thread_module
+from ledger.log.sealer import Sealer
 from ledger.log.thread import SealerThread, Signing
 from ledger.proof.note import SigningKey
-from tests.api.served import wait_for
+from tests.api.served import served, wait_for
 from tests.ledger.log.logs import fill, key_for, seal
+from tests.ledger.log.watched import tamper
 from tests.support import connect
 
 
@@ -118,6 +120,60 @@ def test_a_refusal_ends_it(
     assert "PRIVATE" not in caplog.text
     assert thread.status.state == "refused"
     assert sizes(database_url) == [3]
+
+
+NULL_HASH = "ALTER TABLE events ALTER hash DROP NOT NULL"
+NO_CHECK = "ALTER TABLE events DROP CONSTRAINT events_hash_check"
+DAMAGE = {
+    "no head": ("head is gone", "DELETE FROM head"),
+    "no hash where it was signed": ("position 3", NULL_HASH, "UPDATE events SET hash = NULL WHERE position = 3"),
+    "no hash in what is new": ("0 events", NULL_HASH, "UPDATE events SET hash = NULL WHERE position > 3"),
+    "a short hash where it was signed": ("position 3", NO_CHECK, "UPDATE events SET hash = '\\x00' WHERE position = 3"),
+    "a short hash in what is new": ("1 events", NO_CHECK, "UPDATE events SET hash = '\\x00' WHERE position = 5"),
+}
+
+
+@pytest.mark.tampers
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_what_is_gone_is_a_refusal(
+    database_url: str, key: SigningKey, tmp_path: Path, damage: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a head, or with no whole hash where there has to be one, it is refused by name, and no program error."""
+    message, *statements = damage
+    fill(database_url, 3)
+    seal(database_url, key, tmp_path / "last")
+    fill(database_url, 2)
+    tamper(database_url, *statements)
+    with running(database_url, key, tmp_path / "last") as thread:
+        thread.join(10)
+        assert thread.status.state == "refused"
+        assert message in (thread.status.error or "")
+    assert [record.exc_info for record in caplog.records if record.name == "ledger.log.thread"] == [None]
+
+
+@pytest.mark.tampers
+def test_a_lost_head_shows(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+    """The reasons of /readyz have what the sealer found, also where there is no row to answer from."""
+    fill(database_url, 3)
+    with served(database_url, signing=Signing(key, tmp_path / "last", every_s=0.02)) as api:
+        wait_for("a checkpoint", lambda: sizes(database_url) == [3])
+        tamper(database_url, "DELETE FROM head")
+        wait_for("the reason", lambda: "the ledger's head is gone" in str(api.get("/readyz", None).json()["reasons"]))
+
+
+def test_what_nobody_foresaw_is_said(
+    database_url: str, key: SigningKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the program ends the thread as a refusal does, in its status: it never says that it leads."""
+
+    def fails(*_: Any) -> None:
+        raise ZeroDivisionError("of all things")
+
+    monkeypatch.setattr(Sealer, "_published", fails)
+    with running(database_url, key, tmp_path / "last") as thread:
+        thread.join(10)
+        assert thread.status.state == "refused"
+        assert "ZeroDivisionError: of all things" in (thread.status.error or "")
 
 
 def test_a_file_that_cannot_be_written(database_url: str, key: SigningKey, tmp_path: Path) -> None:

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from ledger.log.rounds import Bad, Root, Round
 from ledger.log.sealer import Sealer
-from ledger.log.state import StateFile
-from ledger.log.watch import Watch, Watched, Watching
+from ledger.log.watch import Watching
 from ledger.proof.note import SigningKey
 from ledger.verify import verify_chain
-from tests.support import Connection, append, connect, new, requested
+from tests.ledger.log.logs import key_for
+from tests.ledger.log.watched import (
+    EDIT,
+    REPAIR,
+    fill,
+    head_of,
+    on_record,
+    recorded,
+    results,
+    seal,
+    tamper,
+    until,
+    watching,
+)
+from tests.support import Connection, connect
 
-FAST = Watching(rate=1_000_000, rest_s=0.05, settle_s=0)
-TABLES = ("events", "head", "sealed_fields", "stream_clients", "stream_numbers", "tiles", "checkpoints")
 REHASH = """
     UPDATE events e
     SET prev_hash = p.hash, hash = event_hash(
@@ -36,79 +42,7 @@ REHASH = """
 @pytest.fixture
 def key(database_url: str) -> SigningKey:
     """A key for the ledger."""
-    with connect(database_url) as conn:
-        row = conn.execute("SELECT origin FROM head").fetchone()
-    assert row is not None
-    return SigningKey.generate(row[0])
-
-
-def fill(url: str, count: int) -> None:
-    """Appends so many requests, with sealed values."""
-    with connect(url) as conn:
-        append(conn, *(new("request-", requested(f"client-{number}")) for number in range(count)))
-
-
-def seal(url: str, key: SigningKey, path: Path) -> None:
-    """Signs all there is."""
-    file = StateFile(path, key.verifier.name, [key.verifier])
-    with connect(url, "sealer") as conn, file.held():
-        while Sealer(conn, key, file).step() is not None:
-            pass
-
-
-def tamper(url: str, *statements: str) -> None:
-    """As a superuser with triggers disabled."""
-    with connect(url) as conn:
-        for table in TABLES:
-            conn.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER ALL").format(sql.Identifier(table)))
-        for statement in statements:
-            conn.execute(statement.encode())
-
-
-@contextlib.contextmanager
-def watching(url: str, settings: Watching = FAST) -> Iterator[Watch]:
-    """A running thread."""
-    watch = Watch(url, settings)
-    watch.start()
-    try:
-        yield watch
-    finally:
-        watch.stop()
-    assert not watch.is_alive()
-
-
-def until(watch: Watch, wanted: Callable[[Watched], Any], within_s: float = 20) -> Watched:
-    """Waits for a state of the thread."""
-    deadline = monotonic() + within_s
-    while not wanted(watch.status):
-        assert watch.is_alive()
-        assert monotonic() < deadline, watch.status
-        sleep(0.02)
-    return watch.status
-
-
-def head_of(url: str) -> int:
-    """The position of the newest event."""
-    with connect(url) as conn:
-        return int(conn.execute("SELECT position FROM head").fetchall()[0][0])
-
-
-def recorded(url: str) -> list[dict[str, Any]]:
-    """What is on record of verifications."""
-    with connect(url) as conn:
-        found = conn.execute(
-            "SELECT body FROM events WHERE type = 'verification.recorded' ORDER BY position"
-        ).fetchall()
-    return [json.loads(body) for (body,) in found]
-
-
-def on_record(url: str, count: int, within_s: float = 20) -> list[dict[str, Any]]:
-    """Waits until so many are on record."""
-    deadline = monotonic() + within_s
-    while len(found := recorded(url)) < count:
-        assert monotonic() < deadline, found
-        sleep(0.05)
-    return found
+    return key_for(database_url)
 
 
 def test_a_good_chain_is_recorded_once_a_day(database_url: str, key: SigningKey, tmp_path: Path) -> None:
@@ -232,48 +166,22 @@ def test_a_rewrite_behind_its_back_is_seen_without_a_checkpoint(database_url: st
 
 
 @pytest.mark.tampers
-def test_it_recovers_when_the_ledger_does(database_url: str) -> None:
-    """A finding is gone from the status once a whole round passes again; on record it stays."""
+def test_each_change_of_the_result_is_recorded(database_url: str) -> None:
+    """A failure, the first good round after it, and the same failure again on one day; a restart adds nothing."""
     fill(database_url, 20)
-    tamper(database_url, "UPDATE events SET body = replace(body, '1000.00', '9000.00') WHERE position = 9")
-    with watching(database_url) as watch:
-        until(watch, lambda now: now.finding == "edited")
+    tamper(database_url, EDIT)
+    settings = Watching(rate=1_000_000, rest_s=0.05, settle_s=3600)
+    with watching(database_url, settings) as watch:
         on_record(database_url, 1)
-        tamper(database_url, "UPDATE events SET body = replace(body, '9000.00', '1000.00') WHERE position = 9")
+        tamper(database_url, REPAIR)
         until(watch, lambda now: now.passed_s is not None and now.finding is None)
         on_record(database_url, 2)
-    assert [body["data"]["result"] for body in recorded(database_url)] == ["bad", "good"]
-
-
-def test_one_process_at_a_time(database_url: str) -> None:
-    """A second one follows, and takes over when the first ends."""
-    fill(database_url, 5)
-    with watching(database_url) as first:
-        until(first, lambda now: now.state == "leads")
-        with watching(database_url) as second:
-            until(second, lambda now: now.state == "follows")
-            first.stop()
-            until(second, lambda now: now.passed_s is not None)
-
-
-def test_it_survives_the_loss_of_its_connection(database_url: str) -> None:
-    """Its session ended by somebody, it connects again and goes on."""
-    fill(database_url, 5)
-    with watching(database_url) as watch:
-        before = until(watch, lambda now: now.passed_s is not None).passed_s
-        with connect(database_url) as conn:
-            conn.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name = 'advice-ledger verifier' AND datname = current_database()"
-            )
-        until(watch, lambda now: now.passed_s != before and now.state == "leads")
-
-
-def test_without_a_ledger_it_waits_for_one(server_url: str) -> None:
-    """An unmigrated database is trouble, said in the status, and not the end."""
-    with watching(server_url) as watch:
-        status = until(watch, lambda now: now.state == "troubled")
-        assert status.error
+        tamper(database_url, EDIT)
+        on_record(database_url, 3)
+    with watching(database_url, settings) as watch:
+        until(watch, lambda now: now.finding == "edited")
+        sleep(0.3)
+    assert results(database_url) == ["bad", "good", "bad"]
 
 
 def test_rounds_in_any_pieces_are_the_same(database_url: str, key: SigningKey, tmp_path: Path) -> None:

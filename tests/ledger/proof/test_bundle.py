@@ -31,7 +31,7 @@ from tests.ledger.proof.mutation import flaw_of, mutated
 
 KEY = SigningKey.generate(ORIGIN)
 TRUST = Trust(log=(KEY.verifier,))
-RANGE = Selection("positions", "positions 3 to 12", first_position=3, last_position=12)
+RANGE = Selection("positions", first_position=3, last_position=12)
 
 
 def everything() -> bytes:
@@ -256,7 +256,7 @@ def test_memory_is_flat() -> None:
     """Twice the events take no more memory."""
 
     def peak(count: int) -> int:
-        data = make_bundle(count, Selection("positions", "all", first_position=1, last_position=count), KEY)
+        data = make_bundle(count, Selection("positions", first_position=1, last_position=count), KEY)
         file: Any = io.BytesIO(data)
         del data
         audit_bundle(file, TRUST)

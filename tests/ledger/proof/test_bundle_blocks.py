@@ -28,8 +28,8 @@ from tests.ledger.proof.mutation import mutated
 SIZE = 300
 KEY = SigningKey.generate(ORIGIN)
 TRUST = Trust(log=(KEY.verifier,))
-RANGE = Selection("positions", "positions 200 to 280", first_position=200, last_position=280)
-CLIENT = Selection("client", "client-3", client="client-3")
+RANGE = Selection("positions", first_position=200, last_position=280)
+CLIENT = Selection("client", client="client-3")
 
 
 def in_range(event: Stored) -> bool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import re
+import socket
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,21 +17,25 @@ from typing import Any
 
 import pytest
 
-from ledger.proof.bundle import Selection
+from ledger.proof import live_log
+from ledger.proof.bundle import ROTATIONS, Selection
 from ledger.proof.bundle_findings import STEPS
 from ledger.proof.checkpoint import Checkpoint, sign_checkpoint
 from ledger.proof.cosignature import WitnessSigningKey
+from ledger.proof.live_log import LiveLog, LogUnreachable
 from ledger.proof.merkle import leaf_hashes, parents, root_of
 from ledger.proof.note import SigningKey
-from ledger.proof.program import _parser
-from tests.ledger.proof.bundles import ROOT, make_bundle, program
+from ledger.proof.program import _audit, _parser
+from ledger.proof.rotation import key_name, sign_rotation
+from ledger.proof.trust import Trust, Unusable
+from tests.ledger.proof.bundles import ROOT, Case, make_bundle, program
 from tests.ledger.proof.chains import ORIGIN, chain_of
 
 KEY = SigningKey.generate(ORIGIN)
 SIZE = 700
 EVENTS = list(chain_of(900))
 LEAVES = leaf_hashes(event.hash for event in EVENTS)
-RANGE = Selection("positions", "positions 10 to 20", first_position=10, last_position=20)
+RANGE = Selection("positions", first_position=10, last_position=20)
 
 
 def note(size: int, leaves: list[bytes] = LEAVES, key: SigningKey = KEY) -> bytes:
@@ -154,12 +162,50 @@ def test_what_cannot_be_used(case: Path, tmp_path: Path) -> None:
 
 
 def test_an_older_checkpoint_that_is_none(case: Path, tmp_path: Path) -> None:
-    """A file that is no checkpoint is named as such, and not taken for a fork."""
+    """The auditor's own file says nothing of the bundle: no checkpoint, or not signed by whom it says, is exit 2."""
     old = tmp_path / "old.txt"
-    old.write_bytes(b"nothing\n")
-    ran = program(case, "--json", "--key", KEY.verifier.text, "--since", old)
-    assert (ran.code, ran.found) == (1, [("damaged", 0)])
-    assert "older checkpoint" in ran.out
+    good = note(300)
+    at = good.rindex(b" ") + 10
+    for data in (b"nothing\n", good[:at] + (b"A" if good[at : at + 1] != b"A" else b"B") + good[at + 1 :]):
+        old.write_bytes(data)
+        assert "older checkpoint" in cannot_run(case, "--json", "--key", KEY.verifier.text, "--since", old)
+
+
+def test_an_older_checkpoint_by_an_older_key(case: Path, tmp_path: Path) -> None:
+    """From before a rotation: the old key is asked for, and where rotations show it, the key that it led to is named."""
+    first, second = SigningKey.generate(ORIGIN), SigningKey.generate(ORIGIN)
+    old = tmp_path / "old.txt"
+    old.write_bytes(note(SIZE, key=first))
+    arguments = (case, "--since", old, "--key", KEY.verifier.text)
+    assert "with --key as well\n" in cannot_run(*arguments)
+    taken = Case.read(case.read_bytes())
+    taken.files[ROTATIONS] = sign_rotation(second, KEY).note + sign_rotation(first, second).note
+    case.write_bytes(taken.write())
+    message = cannot_run(*arguments)
+    assert f"give {key_name(first.verifier)} with --key as well" in message
+    assert f"it led to {key_name(KEY.verifier)}, which you gave" in message
+    ran = program(*arguments, "--key", first.verifier.text)
+    assert ran.code == 0, ran
+
+
+def test_a_bundle_from_a_pipe(case: Path) -> None:
+    """It is read more than once: that is said, and what to do."""
+    with subprocess.Popen(["cat", case], stdout=subprocess.PIPE) as cat:  # noqa: S607 - of the path
+        assert cat.stdout is not None
+        with pytest.raises(Unusable, match="save it to a file"):
+            _audit(_parser().parse_args([f"/dev/fd/{cat.stdout.fileno()}"]), Trust())
+
+
+def test_output_in_another_encoding(case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a terminal's encoding lacks is spelled out; JSON is JSON in any."""
+    client = Selection("client", client="client-\u5ba2")
+    case.write_bytes(make_bundle(40, client, KEY, lambda one: one.stream == "request-1", events=EVENTS[:40]))
+    for encoding in ("cp1252", "ascii", "utf-8"):
+        monkeypatch.setenv("PYTHONIOENCODING", encoding)
+        ran = program(case, "--key", KEY.verifier.text)
+        assert ran.code == 1, "another client's"
+        assert ("client-\u5ba2" if encoding == "utf-8" else "client-\\u5ba2") in ran.out
+        assert program(case, "--json", "--key", KEY.verifier.text).json["selection"]["client"] == "client-\u5ba2"
 
 
 def test_a_log_is_followed(log: Served, tmp_path: Path) -> None:
@@ -213,6 +259,31 @@ def test_a_log_that_answers_badly(log: Served, case: Path, tmp_path: Path) -> No
         assert str(status) in cannot_run(*arguments)
     assert "/elsewhere" not in log.asked
     cannot_run("--log", "http://127.0.0.1:1", "--key", KEY.verifier.text)
+
+
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.0 200 OK\r\n\r\n"])
+def test_a_log_that_answers_byte_by_byte(before: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer has a time to be whole in, also where each byte comes soon enough; so has its header."""
+    monkeypatch.setattr(live_log, "ANSWER_S", 0.5)
+    done = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError), listener.accept()[0] as client:
+            client.sendall(before)
+            while not done.wait(0.05):
+                client.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        began = time.monotonic()
+        try:
+            with pytest.raises(LogUnreachable, match="not answered in full"):
+                LiveLog(f"http://127.0.0.1:{listener.getsockname()[1]}").checkpoint()
+            assert time.monotonic() - began < 5
+        finally:
+            done.set()
+            thread.join()
 
 
 def test_what_is_wrong_is_told_also_without_the_log(case: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -10,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.proof.canonical import canonical
-from ledger.proof.chain import commitment
+from ledger.proof.chain import SEALED_PREFIX, commitment
 from ledger.proof.findings import Stored
-from ledger.proof.sealed import open_sealed
+from ledger.proof.sealed import MAX_VALUE_BYTES, one_opens, open_sealed
 from tests.ledger.proof.chains import body_of, chain_of, found, head_of, rehashed, verify
 from tests.ledger.proof.test_canonical import VALUES
 
@@ -93,3 +94,37 @@ def test_hostile_commitments_are_a_finding(sealed: Any) -> None:
     members = {} if sealed is None else {"sealed": sealed}
     events[4] = rehashed(events[4]._replace(body=body_of(5, events[4].stream, **members)))
     assert found(verify(head_of(events), events)) == [("commitment-mismatch", 5)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("notes", '{"weight":"0.60","weight":"0.90"}'),
+        ("notes", '{ "a" : 1 }'),
+        ("notes", '{"b":1,"a":1}'),
+        ("notes", "hello } not json"),
+        ("notes", '"\\u0061"'),
+        ("notes", "1e0"),
+        ("notes", "NaN"),
+        ("notes", '1,"replacement":"uncommitted"'),
+        ("notes", '1,"notes":2'),
+        ("notes", "[" * 300 + "]" * 300),
+        ('client_id":"client-9","notes', '"x"'),
+        ("Notes", "1"),
+        ("_notes", "1"),
+        ("notes\n", "1"),
+        ("", "1"),
+        ("notes", '"' + "x" * MAX_VALUE_BYTES + '"'),
+    ],
+)
+def test_what_is_no_value_opens_nothing(name: str, value: str) -> None:
+    """Whoever commits may commit to anything, with a hash that fits: what is not one value under one name is refused."""
+    salt = bytes(32)
+    digest = sha256(SEALED_PREFIX + salt + b'["' + name.encode() + b'",' + value.encode() + b"]").hexdigest()
+    fields, salts = f'{{"{name}":{value}}}'.encode(), f'{{"{name}":"{salt.hex()}"}}'.encode()
+    assert not one_opens({name: digest}, salts, fields)
+    with pytest.raises(ValueError):  # noqa: PT011 - our own error, or JSON's, both a ValueError by contract
+        open_sealed({name: digest}, salts, fields)
+    event = next(chain_of(1))
+    event = rehashed(event._replace(body=body_of(1, event.stream, sealed={name: digest}), fields=fields, salts=salts))
+    assert found(verify(head_of([event]), [event])) == [("commitment-mismatch", 1)]

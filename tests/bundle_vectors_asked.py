@@ -1,0 +1,118 @@
+"""Bundles in which each event is in the log, and that are still not what they say to be; for tests/bundle_vectors.py.
+
+Of another client than they name, of nobody, of less than they promise; or of a log that signed what no log should have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from ledger.proof import bundle
+from ledger.proof.bundle import Selection
+from ledger.proof.bundle_findings import Wrong
+from ledger.proof.findings import Stored
+from ledger.proof.note import SigningKey
+from tests.ledger.proof.bundles import Case, make_bundle
+from tests.ledger.proof.chains import chain_of, rehashed
+
+SIZE = 16
+# Of the chain of tests/ledger/proof/chains.py client-N has one stream, request-N.
+SECOND, NOBODY = Selection("client", client="client-2"), Selection("client")
+
+Chosen = Callable[[Stored], bool]
+# Name, bundle, and kind and position of the first finding.
+Made = tuple[str, bytes, Wrong | None, int]
+
+
+def asked_vectors(key: SigningKey) -> Iterator[Made]:
+    """All of them, signed with this key."""
+    yield from _clients(key)
+    yield from _ranges(key)
+    yield from _signed(key)
+
+
+def of(*numbers: int) -> Chosen:
+    """The streams of these clients."""
+    return lambda event: event.stream in {f"request-{number}" for number in numbers}
+
+
+def hidden(name: str) -> bool:
+    """The id is withheld."""
+    return name == "client_id"
+
+
+def nothing(_: Stored) -> bool:
+    """No event at all."""
+    return False
+
+
+def erased(*numbers: int) -> list[Stored]:
+    """The chain without the sealed values of these clients."""
+    among = of(*numbers)
+    return [event._replace(salts=None, fields=None) if among(event) else event for event in chain_of(SIZE)]
+
+
+def _clients(key: SigningKey) -> Iterator[Made]:
+    mismatch = Wrong.CLIENT_MISMATCH
+    one = Selection("request", request=1)
+    yield "a client", make_bundle(SIZE, SECOND, key, of(2)), None, 0
+    yield "a client, its id withheld", make_bundle(SIZE, NOBODY, key, of(2), hidden), None, 0
+    yield "a client, the id of another one withheld", make_bundle(SIZE, SECOND, key, of(3), hidden), mismatch, 3
+    yield "a client and another one", make_bundle(SIZE, SECOND, key, of(2, 3)), mismatch, 3
+    both = make_bundle(SIZE, SECOND, key, of(2, 3), events=erased(3))
+    yield "a client and another one, whose id is erased", both, mismatch, 3
+    yield "a client that is not named, and another one", make_bundle(SIZE, NOBODY, key, of(2, 3)), mismatch, 3
+    yield "a request and another one", make_bundle(SIZE, one, key, of(1, 2)), mismatch, 2
+    yield "a client without events", make_bundle(SIZE, SECOND, key, nothing), Wrong.DELETED, 0
+    yield "a request without events", make_bundle(SIZE, one, key, nothing), Wrong.DELETED, 0
+    covered = left_out(make_bundle(SIZE, SECOND, key, of(2)), 5, 3)
+    yield "a client, and left out what the checkpoint covers", covered, Wrong.SUMMARY_MISMATCH, 0
+
+
+def _ranges(key: SigningKey) -> Iterator[Made]:
+    def made(first: int, last: int, excluded: int, excluded_from: int) -> bytes:
+        selection = Selection("positions", first_position=first, last_position=last)
+        data = make_bundle(SIZE, selection, key, lambda event: first <= event.position <= last)
+        return left_out(data, excluded, excluded_from)
+
+    yield "a range that the checkpoint covers in part", made(9, 20, 4, 17), None, 0
+    yield "a range beyond the checkpoint, nothing left out", made(9, 1000, 0, 0), Wrong.TRUNCATED, 17
+    yield "a range of which the checkpoint covers nothing", made(17, 30, 14, 17), Wrong.TRUNCATED, 17
+    yield "a range, and left out what the checkpoint covers", made(1, SIZE, 5, 3), Wrong.SUMMARY_MISMATCH, 0
+    yield "a range that ends before it begins", _unread(made(1, SIZE, 0, 0), 16, 1), Wrong.DAMAGED, 0
+    yield "a range that begins before the first position", _unread(made(1, SIZE, 0, 0), 0, SIZE), Wrong.DAMAGED, 0
+
+
+def left_out(data: bytes, excluded: int, excluded_from: int) -> bytes:
+    """The same, saying that so many events from a position on are left out."""
+    case = Case.read(data)
+    case.files[bundle.MANIFEST] = replace(case.manifest, excluded=excluded, excluded_from=excluded_from).encode()
+    return case.write()
+
+
+def _unread(data: bytes, first: int, last: int) -> bytes:
+    """The same, of a range that no reader takes."""
+    case = Case.read(data)
+    selection = Selection("positions", first_position=first, last_position=last)
+    case.files[bundle.MANIFEST] = replace(case.manifest, selection=selection).encode()
+    return case.write(careful=False)
+
+
+def _signed(key: SigningKey) -> Iterator[Made]:
+    """A log that recorded one event otherwise than it must."""
+    everything = Selection("positions", first_position=1, last_position=4)
+    for name, at, change, wrong in SIGNED:
+        events: list[Stored] = []
+        for event in chain_of(4):
+            here = event._replace(prev_hash=events[-1].hash if events else event.prev_hash)
+            events.append(rehashed(change(here) if event.position == at else here))
+        yield f"signed by the log: {name}", make_bundle(4, everything, key, events=events), wrong, at
+
+
+SIGNED: list[tuple[str, int, Callable[[Stored], Stored], Wrong]] = [
+    ("another beginning", 1, lambda event: event._replace(prev_hash=bytes(32)), Wrong.GENESIS_MISMATCH),
+    ("an event that names another one", 3, lambda event: event._replace(prev_hash=bytes(32)), Wrong.UNLINKED),
+    ("an event from before", 3, lambda event: event._replace(recorded_at_us=5), Wrong.TIME_DECREASING),
+    ("a body with white space", 3, lambda event: event._replace(body=event.body + b" "), Wrong.MALFORMED),
+]

@@ -16,7 +16,7 @@ from ledger.proof.note import SigningKey
 from tests.ledger.proof.bundles import Case, make_bundle
 from tests.ledger.proof.chains import chain_of, rehashed
 
-SIZE = 16
+SIZE = 3
 # Of the chain of tests/ledger/proof/chains.py client-N has one stream, request-N.
 SECOND, NOBODY = Selection("client", client="client-2"), Selection("client")
 
@@ -76,12 +76,12 @@ def _ranges(key: SigningKey) -> Iterator[Made]:
         data = make_bundle(SIZE, selection, key, lambda event: first <= event.position <= last)
         return left_out(data, excluded, excluded_from)
 
-    yield "a range that the checkpoint covers in part", made(9, 20, 4, 17), None, 0
-    yield "a range beyond the checkpoint, nothing left out", made(9, 1000, 0, 0), Wrong.TRUNCATED, 17
-    yield "a range of which the checkpoint covers nothing", made(17, 30, 14, 17), Wrong.TRUNCATED, 17
-    yield "a range, and left out what the checkpoint covers", made(1, SIZE, 5, 3), Wrong.SUMMARY_MISMATCH, 0
-    yield "a range that ends before it begins", _unread(made(1, SIZE, 0, 0), 16, 1), Wrong.DAMAGED, 0
-    yield "a range that begins before the first position", _unread(made(1, SIZE, 0, 0), 0, SIZE), Wrong.DAMAGED, 0
+    yield "a range that the checkpoint covers in part", made(3, 9, 6, 4), None, 0
+    yield "a range beyond the checkpoint, nothing left out", made(3, 1000, 0, 0), Wrong.TRUNCATED, 4
+    yield "a range of which the checkpoint covers nothing", made(4, 30, 27, 4), Wrong.TRUNCATED, 4
+    yield "a range, and left out what the checkpoint covers", made(3, SIZE, 1, 3), Wrong.SUMMARY_MISMATCH, 0
+    yield "a range that ends before it begins", _unread(made(3, SIZE, 0, 0), 3, 1), Wrong.DAMAGED, 0
+    yield "a range that begins before the first position", _unread(made(3, SIZE, 0, 0), 0, SIZE), Wrong.DAMAGED, 0
 
 
 def left_out(data: bytes, excluded: int, excluded_from: int) -> bytes:
@@ -101,18 +101,18 @@ def _unread(data: bytes, first: int, last: int) -> bytes:
 
 def _signed(key: SigningKey) -> Iterator[Made]:
     """A log that recorded one event otherwise than it must."""
-    everything = Selection("positions", first_position=1, last_position=4)
+    everything = Selection("positions", first_position=1, last_position=2)
     for name, at, change, wrong in SIGNED:
         events: list[Stored] = []
-        for event in chain_of(4):
+        for event in chain_of(2):
             here = event._replace(prev_hash=events[-1].hash if events else event.prev_hash)
             events.append(rehashed(change(here) if event.position == at else here))
-        yield f"signed by the log: {name}", make_bundle(4, everything, key, events=events), wrong, at
+        yield f"signed by the log: {name}", make_bundle(2, everything, key, events=events), wrong, at
 
 
 SIGNED: list[tuple[str, int, Callable[[Stored], Stored], Wrong]] = [
     ("another beginning", 1, lambda event: event._replace(prev_hash=bytes(32)), Wrong.GENESIS_MISMATCH),
-    ("an event that names another one", 3, lambda event: event._replace(prev_hash=bytes(32)), Wrong.UNLINKED),
-    ("an event from before", 3, lambda event: event._replace(recorded_at_us=5), Wrong.TIME_DECREASING),
-    ("a body with white space", 3, lambda event: event._replace(body=event.body + b" "), Wrong.MALFORMED),
+    ("an event that names another one", 2, lambda event: event._replace(prev_hash=bytes(32)), Wrong.UNLINKED),
+    ("an event from before", 2, lambda event: event._replace(recorded_at_us=5), Wrong.TIME_DECREASING),
+    ("a body with white space", 2, lambda event: event._replace(body=event.body + b" "), Wrong.MALFORMED),
 ]

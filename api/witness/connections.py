@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 from typing import Any
 
 import uvicorn
@@ -24,6 +25,9 @@ KEEP_ALIVE_S = 5
 # Beyond so many connections, 503; also beyond so many requests in hand.
 MOST_AT_ONCE = 200
 
+# Not the loop's clock, which stands still while many connections are taken at once.
+_turns = itertools.count(1)
+
 
 class Bounded(H11Protocol):
     """h11 and not httptools, which takes a head of any length."""
@@ -34,7 +38,7 @@ class Bounded(H11Protocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._timer: asyncio.TimerHandle | None = None
-        self.since_s = 0.0  # by the loop's clock; of what it does now
+        self.turn = 0  # in the order in which they began what they do now
 
     @property
     def waiting(self) -> bool:
@@ -72,7 +76,7 @@ class Bounded(H11Protocol):
 
     def _begin(self) -> None:
         self._end()
-        self.since_s = self.loop.time()
+        self.turn = next(_turns)
         self._timer = self.loop.call_later(self.head_s if self.waiting else self.answer_s, self.drop)
 
     def _end(self) -> None:
@@ -87,7 +91,7 @@ class Bounded(H11Protocol):
         over = len(self.connections) - self.limit_concurrency + 1
         if over > 0:
             others = [one for one in self.connections if isinstance(one, Bounded) and one is not self and one.waiting]
-            for one in sorted(others, key=lambda one: one.since_s)[:over]:
+            for one in sorted(others, key=lambda one: one.turn)[:over]:
                 one.drop()
 
 

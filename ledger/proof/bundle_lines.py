@@ -18,6 +18,8 @@ LARGE_BYTES = 1024 * 1024
 _FLAT = re.compile(
     rb'\{(?:"[a-z_]{1,20}":(?:"(?:[^"\\]++|\\.)*+"|-?[0-9]{1,20}|\[[^][{}]{0,65536}\])(?:,|\}\Z)){6,9}', re.DOTALL
 )
+# No single value can have more lists and objects, which are what takes most memory; several values could.
+MAX_CONTAINERS = 4_194_304
 # What a salt takes: its digits, a name of one letter, and what is around them.
 _SALT_BYTES = 70
 
@@ -89,6 +91,8 @@ def sealed_members(found: dict[str, Any]) -> tuple[bytes, bytes, tuple[str, ...]
         # How many names the event commits to is not known yet; there is a salt for each.
         if len(fields) > len(salts) + len(salts) // _SALT_BYTES * MAX_VALUE_BYTES:
             raise _Odd("sealed values that are too large")
+        if len(fields) > LARGE_BYTES and fields.count(b"[") + fields.count(b"{") > MAX_CONTAINERS:
+            raise _Odd("sealed values of too many parts")
     if "withheld" in found:
         withheld = found["withheld"]
         if type(withheld) is not list or not withheld or sorted(set(withheld)) != withheld:

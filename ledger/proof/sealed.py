@@ -85,7 +85,7 @@ def one_opens(commitments: dict[str, Any], salts: bytes, fields: bytes) -> str:
         # That it was committed to does not make it JSON, or one value, or canonical.
         values = _loads(fields)
         opens = len(values) == 1 and _dumps(values, None, _SORTED) == fields
-    except ValueError:  # No hex, no JSON, or JSON that is nested too deep.
+    except (ValueError, orjson.JSONEncodeError):  # No hex, no JSON, or JSON that is nested too deep.
         return ""
     return name if opens else ""
 

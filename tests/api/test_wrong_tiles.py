@@ -62,5 +62,5 @@ def test_the_remedy_for_wrong_tiles(database_url: str, tmp_path: Path) -> None:
     with connect(database_url) as conn:
         assert conn.execute(TILES).fetchall() == before
         assert conn.execute(ALWAYS).fetchall() == [("A",)]
-    with served(database_url, watching=FAST) as api:
+    with served(database_url, tokens={}, watching=FAST) as api:
         assert wait_for("a round", lambda: reasons(api)) == ["none"]

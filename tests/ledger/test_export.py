@@ -91,6 +91,13 @@ def test_withheld_values_are_not_there(ledger: Ledger, tmp_path: Path) -> None:
     assert "withheld by the maker: portfolio.requested.client_id, 2, at 1, 313\n" in program(tmp_path / "case.zip").out
 
 
+def test_a_range_with_ids_withheld_is_that_range(ledger: Ledger) -> None:
+    """What was asked for is told as it was: of a client alone the id is a part of it. A range ends where the log does."""
+    data, manifest = ledger.bundle(positions(1, 5000), Disclosure(everything=True, withhold=frozenset(("client_id",))))
+    assert (manifest.selection, manifest.excluded) == (positions(1, 648), 0)
+    assert b"<td>positions 1 to 648</td>" in Case.read(data).files[PAGE]
+
+
 def test_one_field_alone(ledger: Ledger, tmp_path: Path) -> None:
     """What is named is disclosed and nothing else."""
     data, _ = ledger.bundle(CLIENT, Disclosure(disclose=frozenset(("notes",))))
@@ -118,6 +125,9 @@ def test_what_no_checkpoint_covers_is_left_out(server_url: str, tmp_path: Path) 
         ran = checked(tmp_path, data)
         assert ran.code == 0, ran.out
         assert ran.json["excluded"] == 4
+        data, manifest = ledger.bundle(positions(640, 5000))
+        assert (manifest.selection, manifest.excluded, manifest.excluded_from) == (positions(640, 652), 4, 649)
+        assert "every position from 640 to 648" in checked(tmp_path, data).json["steps"][9]["about"]
         with pytest.raises(CannotExport, match="advice-ledger seal"):
             ledger.bundle(positions(649, 652))
         with pytest.raises(CannotExport, match="no event"):
@@ -132,6 +142,7 @@ def test_erased_values_are_listed(server_url: str, tmp_path: Path) -> None:
             conn.execute("DELETE FROM sealed_fields WHERE position = 1")
         data, manifest = ledger.bundle()
         assert manifest.fields["portfolio.requested.notes"] == {"disclosed": 1, "withheld": 0, "erased": 1}
+        assert manifest.selection.client is None, "one stream does not show whose it is"
         ran = checked(tmp_path, data, "--key", ledger.key.verifier.text)
         assert ran.code == 0, ran.out
         assert {"field": "portfolio.requested.notes", "state": "erased", "positions": [[1, 1]]} in ran.json["absent"]

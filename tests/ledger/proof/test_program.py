@@ -172,7 +172,7 @@ def test_an_older_checkpoint_that_is_none(case: Path, tmp_path: Path) -> None:
 
 
 def test_an_older_checkpoint_by_an_older_key(case: Path, tmp_path: Path) -> None:
-    """From before a rotation: the old key is asked for, and where rotations show it, the key that it led to is named."""
+    """From before a rotation: the old key is asked for; where rotations show it, the key that it led to is named."""
     first, second = SigningKey.generate(ORIGIN), SigningKey.generate(ORIGIN)
     old = tmp_path / "old.txt"
     old.write_bytes(note(SIZE, key=first))
@@ -190,7 +190,7 @@ def test_an_older_checkpoint_by_an_older_key(case: Path, tmp_path: Path) -> None
 
 def test_a_bundle_from_a_pipe(case: Path) -> None:
     """It is read more than once: that is said, and what to do."""
-    with subprocess.Popen(["cat", case], stdout=subprocess.PIPE) as cat:  # noqa: S607 - of the path
+    with subprocess.Popen(["cat", case], stdout=subprocess.PIPE) as cat:
         assert cat.stdout is not None
         with pytest.raises(Unusable, match="save it to a file"):
             _audit(_parser().parse_args([f"/dev/fd/{cat.stdout.fileno()}"]), Trust())

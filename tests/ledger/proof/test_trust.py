@@ -22,7 +22,7 @@ NOTE = sign_checkpoint(Checkpoint(ORIGIN, 7, bytes(32)), KEY).encode()
 def cosigned(*who: int) -> bytes:
     """The checkpoint with cosignatures of these witnesses."""
     note = parse(NOTE)
-    signed = tuple(WITNESSES[number].sign(note.text, 1_700_000_000) for number in who)
+    signed = tuple(WITNESSES[number].cosign(note.text, 1_700_000_000) for number in who)
     return Note(note.text, (*note.signatures, *signed)).encode()
 
 
@@ -45,7 +45,7 @@ def test_witnesses_and_a_policy(
     enough: list[tuple[int, ...]],
     short: list[tuple[int, ...]],
 ) -> None:
-    """Each one given must have cosigned, and of those of the policy as many as it wants; one in both counts for both."""
+    """Each one given must have cosigned, and of the policy as many as it wants; one in both counts for both."""
     texts = [one.verifier.text for one in WITNESSES]
     policy = tmp_path / "policy.json"
     policy.write_text(json.dumps({"witnesses": [texts[one] for one in listed], "witnesses_needed": wanted}))
@@ -58,7 +58,7 @@ def test_witnesses_and_a_policy(
 
 def test_long_keys(tmp_path: Path) -> None:
     """A key text longer than a file's name is taken as a key, and if it is none, refused as one; files still work."""
-    key = SigningKey.generate("ledger.example/" + "x" * 300).verifier
+    key = SigningKey.generate("ledger.example/" + "x" * 220).verifier
     assert trust([key.text], [], None).log == (key,)
     with pytest.raises(Unusable, match="a key that was given"):
         trust([key.text[:-1] + "!"], [], None)

@@ -26,10 +26,23 @@ Made = tuple[str, bytes, Wrong | None, int]
 
 
 def asked_vectors(key: SigningKey) -> Iterator[Made]:
-    """All of them, signed with this key."""
+    """Those that docs/vectors has, signed with this key."""
     yield from _clients(key)
     yield from _ranges(key)
     yield from _signed(key)
+
+
+def further(key: SigningKey) -> Iterator[Made]:
+    """Variations of these, for our tests alone."""
+    one, mismatch = Selection("request", request=1), Wrong.CLIENT_MISMATCH
+    both = make_bundle(SIZE, SECOND, key, of(2, 3), events=erased(3))
+    yield "a client and another one, whose id is erased", both, mismatch, 3
+    yield "a request and another one", make_bundle(SIZE, one, key, of(1, 2)), mismatch, 2
+    yield "a request without events", make_bundle(SIZE, one, key, nothing), Wrong.DELETED, 0
+    covered = left_out(make_bundle(SIZE, SECOND, key, of(2)), 5, 3)
+    yield "a client, and left out what the checkpoint covers", covered, Wrong.SUMMARY_MISMATCH, 0
+    whole = make_bundle(SIZE, Selection("positions", first_position=1, last_position=SIZE), key)
+    yield "a range that begins before the first position", _unread(whole, 0, SIZE), Wrong.DAMAGED, 0
 
 
 def of(*numbers: int) -> Chosen:
@@ -55,19 +68,12 @@ def erased(*numbers: int) -> list[Stored]:
 
 def _clients(key: SigningKey) -> Iterator[Made]:
     mismatch = Wrong.CLIENT_MISMATCH
-    one = Selection("request", request=1)
     yield "a client", make_bundle(SIZE, SECOND, key, of(2)), None, 0
     yield "a client, its id withheld", make_bundle(SIZE, NOBODY, key, of(2), hidden), None, 0
     yield "a client, the id of another one withheld", make_bundle(SIZE, SECOND, key, of(3), hidden), mismatch, 3
     yield "a client and another one", make_bundle(SIZE, SECOND, key, of(2, 3)), mismatch, 3
-    both = make_bundle(SIZE, SECOND, key, of(2, 3), events=erased(3))
-    yield "a client and another one, whose id is erased", both, mismatch, 3
     yield "a client that is not named, and another one", make_bundle(SIZE, NOBODY, key, of(2, 3)), mismatch, 3
-    yield "a request and another one", make_bundle(SIZE, one, key, of(1, 2)), mismatch, 2
     yield "a client without events", make_bundle(SIZE, SECOND, key, nothing), Wrong.DELETED, 0
-    yield "a request without events", make_bundle(SIZE, one, key, nothing), Wrong.DELETED, 0
-    covered = left_out(make_bundle(SIZE, SECOND, key, of(2)), 5, 3)
-    yield "a client, and left out what the checkpoint covers", covered, Wrong.SUMMARY_MISMATCH, 0
 
 
 def _ranges(key: SigningKey) -> Iterator[Made]:
@@ -81,7 +87,6 @@ def _ranges(key: SigningKey) -> Iterator[Made]:
     yield "a range of which the checkpoint covers nothing", made(4, 30, 27, 4), Wrong.TRUNCATED, 4
     yield "a range, and left out what the checkpoint covers", made(3, SIZE, 1, 3), Wrong.SUMMARY_MISMATCH, 0
     yield "a range that ends before it begins", _unread(made(3, SIZE, 0, 0), 3, 1), Wrong.DAMAGED, 0
-    yield "a range that begins before the first position", _unread(made(3, SIZE, 0, 0), 0, SIZE), Wrong.DAMAGED, 0
 
 
 def left_out(data: bytes, excluded: int, excluded_from: int) -> bytes:

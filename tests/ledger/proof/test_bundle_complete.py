@@ -18,12 +18,12 @@ from ledger.proof.bundle_lines import Line
 from ledger.proof.note import SigningKey
 from ledger.proof.program import _outcomes
 from ledger.proof.trust import Trust
-from tests.bundle_vectors_asked import Made, asked_vectors, hidden, of
+from tests.bundle_vectors_asked import Made, asked_vectors, further, hidden, of
 from tests.ledger.proof.bundles import Case, make_bundle
 from tests.ledger.proof.chains import ORIGIN, chain_of
 
 KEY = SigningKey.generate(ORIGIN)
-MADE = list(asked_vectors(KEY))
+MADE = [*asked_vectors(KEY), *further(KEY)]
 SIZE = 3
 
 

@@ -92,7 +92,7 @@ def test_withheld_values_are_not_there(ledger: Ledger, tmp_path: Path) -> None:
 
 
 def test_a_range_with_ids_withheld_is_that_range(ledger: Ledger) -> None:
-    """What was asked for is told as it was: of a client alone the id is a part of it. A range ends where the log does."""
+    """What was asked for is told as it was: of a client alone it is the id. A range ends where the log does."""
     data, manifest = ledger.bundle(positions(1, 5000), Disclosure(everything=True, withhold=frozenset(("client_id",))))
     assert (manifest.selection, manifest.excluded) == (positions(1, 648), 0)
     assert b"<td>positions 1 to 648</td>" in Case.read(data).files[PAGE]
@@ -128,7 +128,7 @@ def test_what_no_checkpoint_covers_is_left_out(server_url: str, tmp_path: Path) 
         data, manifest = ledger.bundle(positions(640, 5000))
         assert (manifest.selection, manifest.excluded, manifest.excluded_from) == (positions(640, 652), 4, 649)
         assert "every position from 640 to 648" in checked(tmp_path, data).json["steps"][9]["about"]
-        with pytest.raises(CannotExport, match="advice-ledger seal"):
+        with pytest.raises(CannotExport, match="advice-ledger seal --once"):
             ledger.bundle(positions(649, 652))
         with pytest.raises(CannotExport, match="no event"):
             ledger.bundle(Selection("client", client="x"))

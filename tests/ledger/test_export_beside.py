@@ -137,8 +137,9 @@ def test_what_anybody_recorded_is_not_exported(server_url: str, tmp_path: Path) 
         good, other = rotated(ledger.key, later), rotated(thief, later)
         record(ledger, good.model_copy(update={"old_signature": other.old_signature}))
         record(ledger, good)
-        ledger.seal()
-        data, _ = ledger.bundle()
+        new_ledger = replace(ledger, key=later)
+        new_ledger.seal()
+        data, _ = new_ledger.bundle()
     assert Case.read(data).files[bundle.ROTATIONS] == encode_rotations([sign_rotation(ledger.key, later)])
     assert check_rotation(Case.read(data).files[bundle.ROTATIONS], later.verifier.name).new == later.verifier
     assert checked(tmp_path, data, ledger.key).code == 0

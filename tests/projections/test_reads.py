@@ -184,6 +184,7 @@ def test_the_history_of_several_clients(database_url: str) -> None:
                 assert all("prompt" not in row and "recommendation" in row for row in found[client])
 
 
+@pytest.mark.tampers  # verify rightly names numbers that not every reader of JSON keeps; append() takes them
 def test_json_comes_back_as_it_was_recorded(database_url: str) -> None:
     """Numbers that do not fit into 64 bits, and small ones, whoever recorded them: nothing on the way reads them."""
     numbers = '{"big":1e+30,"exact":0.1,"whole":12345678901234567890123,"tiny":5e-324}'

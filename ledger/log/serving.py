@@ -1,4 +1,4 @@
-"""Which checkpoint readers are shown where witnesses are asked: the newest that has its quorum, if that is not long ago.
+"""Which checkpoint readers are shown where witnesses are asked: the newest that has its quorum, if not long ago.
 
 The newest of all is a moment ahead of any cosignature: who relies on witnesses would never see one that has them while
 events come. Where a newer one has waited for its quorum for MOST_BEHIND_S, a witness is down, and the newest is shown.

@@ -70,6 +70,7 @@ def test_a_name_that_no_ledger_can_have(server_url: str) -> None:
         assert on(url, "status").failed_with("no ledger yet")
 
 
+@pytest.mark.slow
 def test_a_login_that_may_not_migrate(database_url: str) -> None:
     """migrate, rebuild and tokens are refused with what is lacking; status shows what the login may see."""
     with login_role(database_url, "PASSWORD 'test'", member_of="ledger_reader") as login:
@@ -123,6 +124,7 @@ def test_status_tells_what_is_wrong(ledger: str) -> None:
     assert on(ledger, "status").code == 0
 
 
+@pytest.mark.slow
 def test_orphans_are_calls_without_an_end(ledger: str) -> None:
     """1 and each call by id, request, agent and model while there are some, 0 else; status counts the old ones."""
     started = ModelCallStarted(provider_name="somebody", request_model="some-model")
@@ -195,6 +197,7 @@ def test_verify_finds_an_edited_body(ledger: str) -> None:
 
 
 @pytest.mark.tampers
+@pytest.mark.slow
 def test_verify_shows_so_many_findings(ledger: str) -> None:
     """--max-findings shortens the list and says how many are left out; the verdict is that of all."""
     tamper(ledger, 'UPDATE sealed_fields SET fields = \'{"client_id":"other"}\'')

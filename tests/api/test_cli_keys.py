@@ -83,6 +83,7 @@ def test_generate_without_a_database(tmp_path: Path) -> None:
     assert refused.failed_with("white space")
 
 
+@pytest.mark.slow
 def test_a_key_that_cannot_be_used(tmp_path: Path) -> None:
     """Missing, readable by others, or no key: exit 2 with what to do, and nothing of what the file holds."""
     path = tmp_path / "log.key"
@@ -121,6 +122,7 @@ def test_rotate(url: str, key: Path) -> None:
     assert cli("keys", "rotate", "--database-url", url, env=from_environment).failed_with("in a file")
 
 
+@pytest.mark.slow
 def test_nothing_signs_within_a_rotation(url: str, key: Path) -> None:
     """A rotation that did not end is said, by seal and by serve, and rotate ends it."""
     fill(url, 1)
@@ -178,6 +180,7 @@ def test_adopting_where_the_file_is_damaged(url: str, key: Path, tmp_path: Path)
     assert cli("seal", "--once", *options, "--json").json()["size"] == 701
 
 
+@pytest.mark.slow
 def test_what_is_not_adopted(url: str, key: Path, tmp_path: Path) -> None:
     """A changed, a missing note, no note; one over fewer events than were published, or over more than there are."""
     fill(url, 3)
@@ -299,6 +302,7 @@ def test_serve_makes_a_key_beside_its_own_database(tmp_path: Path) -> None:
         assert not (folder / "log.key").exists()
 
 
+@pytest.mark.slow
 def test_serve_with_a_server_of_the_users(url: str, key: Path) -> None:
     """There nothing is signed unless a key is given, and that is said; a key in the environment is as good."""
     with serving("--database-url", url, "--no-worker") as server:

@@ -120,6 +120,7 @@ def test_commands_share_the_running_database(embedded: Serving, data_dir: Path) 
     until(lambda: ask(embedded, token).status_code == 401)
 
 
+@pytest.mark.slow
 def test_a_killed_postgres_comes_back(embedded: Serving, data_dir: Path) -> None:
     """After kill -9 of PostgreSQL the same server process records and answers again, and nothing is lost."""
     token = embedded.tokens()["advisor"]
@@ -172,6 +173,7 @@ def test_it_makes_the_ledger(server_url: str) -> None:
             assert (server.out, "applied" in server.err, "built portfolio" in server.err) == ("", False, False)
 
 
+@pytest.mark.slow
 def test_without_a_worker_requests_stay_queued(database_url: str) -> None:
     """--no-worker records requests and answers none; the printed example knows how many there are."""
     with connect(database_url, "writer") as conn:
@@ -216,6 +218,7 @@ def test_the_log_has_no_personal_data(database_url: str) -> None:
         assert "alt_" not in server.err
 
 
+@pytest.mark.slow
 def test_a_login_that_may_not_migrate_serves_what_is_ready(database_url: str) -> None:
     """It starts on a ledger that is up to date; otherwise it says what to run, and that another login must do it."""
     with login_role(database_url, "PASSWORD 'test'", member_of="ledger_reader") as login:
@@ -237,6 +240,7 @@ def test_a_login_that_may_not_migrate_serves_what_is_ready(database_url: str) ->
         assert ran.failed_with("the ledger lacks 0002_tokens", "run advice-ledger migrate")
 
 
+@pytest.mark.slow
 def test_another_agent_by_the_environment(database_url: str) -> None:
     """Each option has a variable; the key reaches the model's server, and neither output nor the ledger."""
     key = "sk-test-0123456789-secret"
@@ -268,6 +272,7 @@ def test_another_agent_by_the_environment(database_url: str) -> None:
     assert key not in str(rows)
 
 
+@pytest.mark.slow
 def test_the_optimiser_serves(database_url: str) -> None:
     """On the prices known on the day given: its version says which."""
     options = ("--agent", "optimiser", "--agent-until", "2015-12-31")

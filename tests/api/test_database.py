@@ -113,6 +113,7 @@ def test_a_login_without_the_role_is_told_which(database_url: str) -> None:
         database.connect(url, "reader").close()
 
 
+@pytest.mark.slow
 def test_the_supervisor_starts_a_killed_server_again() -> None:
     """After kill -9 of PostgreSQL it answers again within seconds, with what was committed; twice over."""
     with tempfile.TemporaryDirectory(prefix="advice-ledger-") as name:

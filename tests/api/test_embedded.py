@@ -149,6 +149,7 @@ def test_starting_and_stopping_twice_is_harmless(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a folder's 50% & more", "n" * 120])
+@pytest.mark.slow
 def test_any_folder_name_will_do(folder: Path, name: str) -> None:
     """Names that need quoting, and paths longer than a socket's may be, work for the starter and for who joins."""
     data_dir = folder / name
@@ -179,6 +180,7 @@ def test_half_a_cluster_is_made_anew(folder: Path) -> None:
     assert not (folder / "postgres.new").exists()
 
 
+@pytest.mark.slow
 def test_a_process_that_leaves_does_not_stop_the_server_for_others(folder: Path) -> None:
     """A command that joins a running server leaves it running; the last user stops it, whoever started it."""
     with quick(folder) as server:
@@ -192,6 +194,7 @@ def test_a_process_that_leaves_does_not_stop_the_server_for_others(folder: Path)
         assert not server.is_running()
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_share_one_server(folder: Path) -> None:
     """Four processes on a fresh folder make one cluster and one server, which the last of them stops."""
     with contextlib.ExitStack() as stack, ThreadPoolExecutor(4) as pool:
@@ -240,6 +243,7 @@ def test_the_server_is_told_no_secret(folder: Path, monkeypatch: pytest.MonkeyPa
     assert not any("ADVICE_LEDGER" in line or "a secret" in line for line in found)
 
 
+@pytest.mark.slow
 def test_a_recycled_process_id_does_not_keep_the_server_down(folder: Path) -> None:
     """A pid file that names a living stranger, as after a reboot, does not pass for a running server."""
     with quick(folder) as server, client_process(folder) as stranger:
@@ -251,6 +255,7 @@ def test_a_recycled_process_id_does_not_keep_the_server_down(folder: Path) -> No
         assert postmaster(folder) not in {killed, stranger.pid}
 
 
+@pytest.mark.slow
 def test_threads_that_find_it_dead_start_one_server(folder: Path) -> None:
     """ensure_running from many threads after a crash starts PostgreSQL once more, and once only."""
     with quick(folder) as server:
@@ -295,6 +300,7 @@ def test_a_missing_extra_says_what_to_install(folder: Path, monkeypatch: pytest.
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_failed_start_shows_the_log_and_holds_no_lock(folder: Path) -> None:
     """The message ends with what PostgreSQL said, and the next attempt with good settings succeeds."""
     with pytest.raises(StartError, match=r"(?s)server\.log.*unrecognized configuration parameter \"no_such_setting\""):

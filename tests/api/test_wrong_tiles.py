@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from ledger.log import keys
 from ledger.log.rotation import beside
 from ledger.log.watch import Watching
@@ -35,6 +37,7 @@ def reasons(api: Api) -> list[str]:
     return found["reasons"] or ["none"] if seen else []
 
 
+@pytest.mark.slow
 def test_the_remedy_for_wrong_tiles(database_url: str, tmp_path: Path) -> None:
     """Deleted as the document says and made again by --adopt, tiles are as before; verify alone cannot see them."""
     path = tmp_path / "log.key"

@@ -323,6 +323,7 @@ def test_rotations_that_lead_nowhere(log: Log) -> None:
         Round([mine.verifier]).take(conn, 100)
 
 
+@pytest.mark.slow
 def test_the_command_says_so(log: Log, tmp_path: Path) -> None:
     """`verify` with --since and --key: exit 0 and how far it reaches; exit 1, name and place; exit 2 without a key."""
     log.record(20)

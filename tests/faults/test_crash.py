@@ -116,6 +116,7 @@ def test_the_server_is_killed(ledger: str) -> None:
     kill_server_under_load(ledger, 1)
 
 
+@pytest.mark.slow
 def test_postgres_is_killed(folder: Path) -> None:
     """kill -9 of PostgreSQL under load: 503 meanwhile, then all goes on, and nothing acknowledged is lost."""
     kill_postgres_under_load(folder, 1)

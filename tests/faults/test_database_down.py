@@ -109,6 +109,7 @@ def test_the_database_is_stopped_and_started(server: EmbeddedPostgres, api: Api)
     assert len(check_ledger(api.url)) == 3
 
 
+@pytest.mark.slow
 def test_a_restart_under_load_loses_nothing(server: EmbeddedPostgres, api: Api) -> None:
     """Restarts under load: every answer is a 202 or a 503, and with its key each command is in exactly once."""
     callers = Callers(api.base, api.tokens["advisor"])
@@ -125,6 +126,7 @@ def test_a_restart_under_load_loses_nothing(server: EmbeddedPostgres, api: Api) 
     callers.check(api.url)
 
 
+@pytest.mark.slow
 def test_an_application_that_starts_first(server: EmbeddedPostgres, ledger: str) -> None:
     """Started while the database is down, the application comes up, says so, and serves when the database is there."""
     tokens = make_tokens(ledger)
@@ -196,6 +198,7 @@ def freeze(server: EmbeddedPostgres) -> Iterator[None]:
                 one.resume()
 
 
+@pytest.mark.slow
 def test_a_database_that_hangs(server: EmbeddedPostgres, api: Api) -> None:
     """When it neither answers nor goes away, callers are told in bounded time; afterwards all is as if sent again."""
     api.asked()
@@ -220,6 +223,7 @@ def test_a_database_that_hangs(server: EmbeddedPostgres, api: Api) -> None:
     wait_for("a read", lambda: len(api.items("/portfolio/requests")) == 2)
 
 
+@pytest.mark.slow
 def test_a_worker_lives_through_an_outage(server: EmbeddedPostgres, api: Api) -> None:
     """A worker whose database goes away between its agent's answer and the record goes on by itself when it is back."""
     asked = threading.Event()

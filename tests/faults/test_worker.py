@@ -45,6 +45,7 @@ def settled(api: Api, *ids: int) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_several_workers_answer_each_request_once(fresh_api: Api) -> None:
     """Three processes on one queue of many requests: each has exactly one answer, and all had a share in it."""
     with contextlib.ExitStack() as stack:
@@ -80,6 +81,7 @@ def test_a_killed_workers_claims_expire(fresh_api: Api, step: str, orphans: int)
     assert f"advice_ledger_model_calls_open {orphans:.1f}" in fresh_api.get("/metrics").text
 
 
+@pytest.mark.slow
 def test_an_answer_that_comes_too_late_is_not_recorded(fresh_api: Api) -> None:
     """A worker that lost its claim is overtaken by another; its own answer is refused, without harm."""
 
@@ -123,6 +125,7 @@ def test_an_agent_that_fails_is_asked_again(fresh_api: Api) -> None:
     assert set(answers(fresh_api).values()) == {1}
 
 
+@pytest.mark.slow
 def test_an_outage_fails_no_request(fresh_api: Api) -> None:
     """While the model is away a request is asked about again and again, ever later, and answered when it is back."""
     back = time.monotonic() + 4
@@ -141,6 +144,7 @@ def test_an_outage_fails_no_request(fresh_api: Api) -> None:
     assert len(states) > MAX_ATTEMPTS
 
 
+@pytest.mark.slow
 def test_an_outage_without_end_is_a_failure(fresh_api: Api) -> None:
     """After MAX_CLAIMS claims the request has failed after all, with the reason that the model gave."""
 

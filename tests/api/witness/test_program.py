@@ -19,6 +19,7 @@ from tests.api.witness.logs import ORIGIN, Log
 from tests.api.witness.processes import keygen, witnessing
 
 
+@pytest.mark.slow
 def test_a_witness_from_nothing(tmp_path: Path, log_key: SigningKey) -> None:
     """keygen, serve, cosign; killed at once, started again, idle callers: it goes on from there; status shows it."""
     key = keygen(tmp_path)

@@ -28,6 +28,7 @@ def path(database_url: str, tmp_path: Path) -> Path:
     return tmp_path / "log.key"
 
 
+@pytest.mark.slow
 def test_seal_asks_witnesses(database_url: str, path: Path, tmp_path: Path) -> None:
     """One that answers has cosigned when --once ends, also what was sealed before; one that is gone is named."""
     fill(database_url, 3)

@@ -30,9 +30,7 @@ def shown(url: str, serving: Serving) -> int | None:
 
 def sign(conn: Connection, size: int, *, ago_s: float = 0.0) -> None:
     """A checkpoint; what is in the note is of no matter here."""
-    add = (
-        "INSERT INTO checkpoints (size, note, created_at) VALUES (%s, '', clock_timestamp() - %s * interval '1 s')"
-    )
+    add = "INSERT INTO checkpoints (size, note, created_at) VALUES (%s, '', clock_timestamp() - %s * interval '1 s')"
     conn.execute(add, [size, ago_s])
 
 

@@ -151,6 +151,7 @@ def test_a_token_is_stored(ledger: str, signer: Signer, tmp_path: Path) -> None:
         openssl(*check, tmp_path / "note")
 
 
+@pytest.mark.slow
 def test_as_often_as_configured(ledger: str, signer: Signer) -> None:
     """Checkpoints in between get no token; when it is time the newest does; without a new one nothing is asked."""
     asked = []

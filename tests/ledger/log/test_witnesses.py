@@ -98,6 +98,7 @@ def folder(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_two_witnesses(log: Log, tmp_path: Path) -> None:
     """Each checkpoint gets both cosignatures; a killed witness delays only its own, and catches up once it is back."""
     one, two = folder(tmp_path / "1"), folder(tmp_path / "2")
@@ -229,6 +230,7 @@ def test_cosignatures_that_do_not_hold(log: Log, behave: Behave, trouble: str) -
     assert log.rows("SELECT * FROM cosignatures") == []
 
 
+@pytest.mark.slow
 def test_two_histories_are_seen_by_the_witness(log: Log, tmp_path: Path) -> None:
     """The owner of key and database who signs another history gets no cosignature for it; the log says why."""
     key = keygen(tmp_path)

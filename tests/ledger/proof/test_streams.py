@@ -77,6 +77,7 @@ def test_the_last_number_is_the_highest(numbers: int, expected: list[str], event
     assert [one.kind.value for one in verifier.report().findings] == expected
 
 
+@pytest.mark.slow
 def test_memory_is_flat() -> None:
     """Fifty thousand events, each in a stream of its own, are checked in less than a megabyte: 20 bytes each."""
     length = 50_000

@@ -24,7 +24,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from api.embedded import EmbeddedError, EmbeddedPostgres, default_data_dir
-from ledger.database import conninfo
+from ledger.database import conninfo, one_line
 
 Connection = psycopg.Connection[Any]
 
@@ -121,11 +121,6 @@ def connect(url: str, role: str | None, *, schema: str = "ledger") -> Connection
         conn.close()
         raise
     return conn
-
-
-def one_line(error: psycopg.Error) -> str:
-    """What the database, or libpq, said: without line breaks, and without details that may hold values of rows."""
-    return " ".join((error.diag.message_primary or str(error)).split())
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import nan
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -35,12 +36,7 @@ class Orphans:
 
     async def look(self, ledger: Ledger) -> None:
         """Counts; what cannot be counted, because the database does not answer, is not a number."""
-        try:
-            row = await ledger.readers.fetch_one(ORPHANS, [self._after_s])
-        except Unavailable:
-            row = None
-        for gauge, value in zip((self._orphans, self._open, self._oldest), row or (nan,) * 3, strict=True):
-            gauge.set(value)
+        await _set(ledger, (self._orphans, self._open, self._oldest), ORPHANS, self._after_s)
 
 
 CHECKPOINT = """
@@ -63,12 +59,7 @@ class Checkpoints:
 
     async def look(self, ledger: Ledger, sealer: SealerThread | None) -> None:
         """As Orphans.look()."""
-        try:
-            row = await ledger.readers.fetch_one(CHECKPOINT, [])
-        except Unavailable:
-            row = None
-        for gauge, value in zip((self._size, self._age, self._waiting), row or (nan,) * 3, strict=True):
-            gauge.set(nan if value is None else value)
+        await _set(ledger, (self._size, self._age, self._waiting), CHECKPOINT)
         self._refused.set(sealer is not None and sealer.status.state == "refused")
 
 
@@ -86,8 +77,8 @@ class Verification:
         """Not a number where this process does not check, or another one does."""
         found = Watched("none") if watch is None else watch.status
         self._position.set(nan if found.age_s is None else found.position)
-        self._age.set(nan if found.age_s is None else found.age_s)
-        self._passed.set(nan if found.passed_age_s is None else found.passed_age_s)
+        self._age.set(_number(found.age_s))
+        self._passed.set(_number(found.passed_age_s))
         self._failed.set(found.finding is not None)
 
 
@@ -129,6 +120,16 @@ class Vouchers:
         for one in found.timestamps:
             self._stamped.labels(one.authority).set(_number(one.age_s))
             self._refused.labels(one.authority).set(one.trouble is not None if leads else nan)
+
+
+async def _set(ledger: Ledger, gauges: Sequence[Gauge], query: str, *parameters: object) -> None:
+    """To the columns of the query's row; none of them is a number where the database does not answer."""
+    try:
+        row = await ledger.readers.fetch_one(query, parameters)
+    except Unavailable:
+        row = None
+    for gauge, value in zip(gauges, row or (None,) * len(gauges), strict=True):
+        gauge.set(_number(value))
 
 
 def _number(value: float | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 
@@ -29,6 +30,11 @@ def conninfo(
         keepalives_count=3,
         tcp_user_timeout=10_000,
     )
+
+
+def one_line(error: psycopg.Error) -> str:
+    """What the database, or libpq, said: without line breaks, and without details that may hold values of rows."""
+    return " ".join((error.diag.message_primary or str(error)).split())
 
 
 def _quoted(name: str) -> str:

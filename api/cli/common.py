@@ -17,9 +17,10 @@ import psycopg
 import typer
 import typer.core
 
-from api.database import DatabaseError, one_line, open_database
+from api.database import DatabaseError, open_database
 from api.embedded import EmbeddedError
 from api.tokens import TokenError
+from ledger.database import one_line
 from ledger.errors import LedgerError
 from ledger.log.errors import KeyUnusable, SealRefused
 from projections.engine import UnknownProjection

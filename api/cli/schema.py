@@ -20,7 +20,8 @@ from api.cli.common import (
     say,
     say_json,
 )
-from api.database import RoleDenied, connect, one_line
+from api.database import RoleDenied, connect
+from ledger.database import one_line
 from projections import rebuild as rebuilding
 from projections.engine import PROJECTIONS, projection
 from projections.rebuild import RebuildReport

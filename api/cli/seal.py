@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +23,7 @@ from api.cli.common import (
     say_json,
 )
 from api.cli.keys import SIGNING_KEY, KeyFile, KeyState, place
+from api.cli.listen import log_to_stderr
 from api.database import Connection, connect
 from ledger.database import conninfo
 from ledger.log import rotation
@@ -188,7 +187,7 @@ def _seal_all(conn: Connection, sealer: Sealer, on_progress: OnProgress) -> Sign
 
 
 def _follow(url: str, signing: Signing) -> None:
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s: %(name)s: %(message)s")
+    log_to_stderr()
     thread = SealerThread(url, signing)
     thread.start()
     note(f"sealing with {signing.key.verifier.text}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from api import tokens
 from api.cli import agents, outside, witness_for
 from api.cli.common import CannotRun, DatabaseUrl, DataDir, note, opened, progress, say
 from api.cli.keys import NOTHING_SIGNED, KeyFile, KeyState, Place, origin_of, place
-from api.cli.listen import GRACE_S, base_url, bound, cannot_listen, is_loopback
+from api.cli.listen import GRACE_S, base_url, bound, cannot_listen, is_loopback, log_to_stderr, run_server
 from api.cli.orphans import AFTER_S, MOST_S
 from api.cli.schema import bring_up, check_ready
 from api.cli.seal import SealEvents, SealEvery
@@ -142,7 +141,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     """
     from api.settings import AppSettings  # noqa: PLC0415 - the other commands need not wait for it
 
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s: %(name)s: %(message)s")
+    log_to_stderr()
     policies = read_policies(four_eyes_policy, reason_codes)
     vouching = outside.asked(witness, witness_quorum, timestamp_authority, timestamp_ca, timestamp_every)
     settings = partial(AppSettings, run_worker=worker, policies=policies, orphan_after_s=orphan_after, asked=vouching)
@@ -240,12 +239,6 @@ def run(settings: AppSettings, listener: socket.socket, *, access_log: bool, on_
 
     from api.app import create_app  # noqa: PLC0415
 
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                on_start()
-
     app = create_app(settings)
     log = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     log["handlers"]["access"]["stream"] = "ext://sys.stderr"  # stdout is for what people paste
@@ -253,11 +246,8 @@ def run(settings: AppSettings, listener: socket.socket, *, access_log: bool, on_
         app, log_config=log, log_level="info", access_log=access_log, timeout_graceful_shutdown=GRACE_S
     )
     logging.getLogger("uvicorn.access").addFilter(PathOnly())
-    server = Server(config)
     try:
-        server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        pass  # uvicorn raises the signal that ended it once more, after everything is closed
+        run_server(config, listener, on_start)
     except SystemExit as error:
         raise CannotRun("the application did not start: the reason is above") from error
     except OSError as error:

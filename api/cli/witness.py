@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.cli.common import AsJson, CannotRun, note, printable, say, say_json, say_table
-from api.cli.listen import GRACE_S, bound
+from api.cli.listen import GRACE_S, bound, log_to_stderr, run_server
 from api.cli.witness_for import plainly
 from api.witness import keys
 from api.witness.place import is_url, open_state
@@ -92,7 +90,7 @@ def keygen(name: Name, key: Key, state: StatePlace, as_json: AsJson = False) -> 
 @app.command()
 def serve(key: Key, state: StatePlace, log: Logs, host: Host = "127.0.0.1", port: Port = 8100) -> None:
     """Run the witness: POST /add-checkpoint and GET /healthz. Ctrl-C or SIGTERM ends it."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s: %(name)s: %(message)s")
+    log_to_stderr()
     with plainly():
         found = keys.read(key)
         logs = [VerifierKey.parse(text) for text in log]
@@ -129,20 +127,12 @@ def status(key: Key, state: StatePlace, as_json: AsJson = False) -> None:
 
 def run(witness: Witness, listener: socket.socket, where: str) -> None:
     """Serves until a signal ends it."""
-    import uvicorn  # noqa: PLC0415 - the other commands need not wait for the web framework
 
     from api.witness.app import make_app  # noqa: PLC0415
     from api.witness.connections import make_config  # noqa: PLC0415
 
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                note(f"serving on {where}")
-
     config = make_config(make_app(witness), grace_s=GRACE_S)
-    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal that ended it once more
-        Server(config).run(sockets=[listener])
+    run_server(config, listener, lambda: note(f"serving on {where}"))
 
 
 def _shown(text: bytes) -> str:

@@ -83,8 +83,7 @@ async def checkpoint(request: Request) -> Response:
 
     async def work(conn: AsyncConnection) -> reads.Published:
         size = await serving.size(conn)
-        found = None if size is None else await reads.of_size(conn, size)
-        return _signed(found or await reads.newest(conn))
+        return _signed(await reads.published(conn, size) or await reads.published(conn))
 
     try:
         found = await ledger.readers.run(work, within_s=ledger.patience_s)
@@ -161,7 +160,7 @@ async def consistency(request: Request, caller: Reader, asked: Annotated[Sizes, 
             reason = "Input should be at most to"
             raise ApiError("invalid", "not valid: from", errors=[FieldError(field="from", reason=reason)])
         proof = await reads.consistency(conn, asked.old, new)
-        of_new = await reads.of_size(conn, new)
+        of_new = await reads.published(conn, new)
         note = None if of_new is None else of_new.note
         return {"from": asked.old, "to": new, "proof": [each.hex() for each in proof], "checkpoint": note}
 

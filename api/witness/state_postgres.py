@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 
 from api.witness.state import KEPT_EACH, Decide, Kept, NoState, OtherKey, Seen, StateUnavailable, now
+from ledger.database import one_line
 
 MAKE = """
 CREATE TABLE witness_key (only_one integer PRIMARY KEY CHECK (only_one = 1), key text NOT NULL);
@@ -104,5 +105,4 @@ def _transaction(url: str) -> Iterator[psycopg.Connection[Any]]:
             conn.execute("SET LOCAL statement_timeout = '10s'")
             yield conn
     except psycopg.Error as error:
-        reason = " ".join((error.diag.message_primary or str(error)).split())
-        raise StateUnavailable(f"the witness's database: {reason}") from error
+        raise StateUnavailable(f"the witness's database: {one_line(error)}") from error

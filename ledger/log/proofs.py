@@ -39,7 +39,8 @@ class Proofs:
         after each new checkpoint. Raises TileError where what is stored is not what was signed.
         """
         own = Tile(0, (position - 1) // WIDTH)
-        published = await reads.published_for(conn, position, NO_TILE if own in self._kept else own.index, size)
+        tile = NO_TILE if own in self._kept else own.index
+        published = await reads.published(conn, size, position=position, tile=tile)
         if published is None or position > published.size:
             return published, []
         proof = await self._proof(conn, position, published, own)

@@ -10,44 +10,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from psycopg import sql
+
 from ledger.proof.merkle import Reader, consistency_proof, inclusion_proof
 from ledger.proof.tiles import HEIGHT, WIDTH, EntryBundle, Tile, encode_entries, reader
 from ledger.store import AsyncConnection
 
 T = TypeVar("T")
 
-# With cosignatures in the order in which they came.
-NEWEST = """
-    SELECT c.size,
-           c.note || coalesce((SELECT string_agg(s.line, '' ORDER BY s.created_at, s.witness)
-                               FROM cosignatures s WHERE s.size = c.size), '')
-    FROM checkpoints c ORDER BY c.size DESC LIMIT 1
-"""
-# And the hash of the event at a position, and the full tile of a number at level 0. Neither arrays nor NULL are given:
-# a plan whose cost depends on what is given is made anew each time, which takes longer than the rest.
-NEWEST_FOR = """
+# A checkpoint, with cosignatures in the order in which they came; the hash of the event at a position, and the full
+# tile of a number at level 0. Neither arrays nor NULL are given: a plan whose cost depends on what is given is made
+# anew each time, which takes longer than the rest.
+PUBLISHED = sql.SQL("""
     SELECT c.size,
            c.note || coalesce((SELECT string_agg(s.line, '' ORDER BY s.created_at, s.witness)
                                FROM cosignatures s WHERE s.size = c.size), ''),
            (SELECT e.hash FROM events e WHERE e.position = %s),
            (SELECT t.hashes FROM tiles t WHERE t.level = 0 AND t.number = %s)
-    FROM checkpoints c ORDER BY c.size DESC LIMIT 1
-"""
-OF_SIZE_FOR = """
-    SELECT c.size,
-           c.note || coalesce((SELECT string_agg(s.line, '' ORDER BY s.created_at, s.witness)
-                               FROM cosignatures s WHERE s.size = c.size), ''),
-           (SELECT e.hash FROM events e WHERE e.position = %s),
-           (SELECT t.hashes FROM tiles t WHERE t.level = 0 AND t.number = %s)
-    FROM checkpoints c WHERE c.size = %s
-"""
-NO_TILE = -1
-OF_SIZE = """
-    SELECT c.size,
-           c.note || coalesce((SELECT string_agg(s.line, '' ORDER BY s.created_at, s.witness)
-                               FROM cosignatures s WHERE s.size = c.size), '')
-    FROM checkpoints c WHERE c.size = %s
-"""
+    FROM checkpoints c {which}
+""")
+NEWEST = PUBLISHED.format(which=sql.SQL("ORDER BY c.size DESC LIMIT 1")).as_string()
+OF_SIZE = PUBLISHED.format(which=sql.SQL("WHERE c.size = %s")).as_string()
+NO_EVENT, NO_TILE = 0, -1
 COVERED = "SELECT coalesce(max(size), 0) FROM checkpoints"
 # In one snapshot a tile is full, or its level's partial one, or of level 0 and made of events. A prefix of what is
 # there now is what was there at any smaller size.
@@ -68,7 +52,7 @@ ENTRIES = "SELECT hash FROM events WHERE position > %s AND position <= %s ORDER 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The newest checkpoint: its size, the note with its cosignatures, and one event's hash and tile, if asked for."""
+    """A checkpoint: its size, the note with its cosignatures, and one event's hash and tile, if asked for."""
 
     size: int
     note: str
@@ -84,24 +68,18 @@ class _Asked(Exception):
         self.tiles = tiles
 
 
-async def newest(conn: AsyncConnection) -> Published | None:
-    """The newest checkpoint; None before the first."""
-    row = await (await conn.execute(NEWEST, prepare=True)).fetchone()
-    return None if row is None else Published(*row)
-
-
-async def published_for(
-    conn: AsyncConnection, position: int, tile: int = NO_TILE, size: int | None = None
+async def published(
+    conn: AsyncConnection, size: int | None = None, *, position: int = NO_EVENT, tile: int = NO_TILE
 ) -> Published | None:
-    """A checkpoint, with the hash of the event at `position` and the full tile of that number at level 0.
+    """The newest checkpoint, or the one of `size`; None where there is none.
 
-    The newest, or the one of `size`. None where there is none; what is not there is None in it.
+    With the hash of the event at `position`, and the full tile of that number at level 0; what is not there is None.
     """
     async with conn.cursor(binary=True) as cursor:
         if size is None:
-            await cursor.execute(NEWEST_FOR, [position, tile], prepare=True)
+            await cursor.execute(NEWEST, [position, tile], prepare=True)
         else:
-            await cursor.execute(OF_SIZE_FOR, [position, tile, size], prepare=True)
+            await cursor.execute(OF_SIZE, [position, tile, size], prepare=True)
         row = await cursor.fetchone()
     return None if row is None else Published(*row)
 
@@ -110,12 +88,6 @@ async def covered(conn: AsyncConnection) -> int:
     """The size of the newest checkpoint; 0 before the first."""
     row = await (await conn.execute(COVERED, prepare=True)).fetchone()
     return int(row[0]) if row else 0
-
-
-async def of_size(conn: AsyncConnection, size: int) -> Published | None:
-    """The checkpoint over exactly so many events, if there is one."""
-    row = await (await conn.execute(OF_SIZE, [size], prepare=True)).fetchone()
-    return None if row is None else Published(*row)
 
 
 def needs(found: Tile | EntryBundle) -> int:

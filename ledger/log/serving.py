@@ -21,9 +21,8 @@ WAITING = """
 class Serving:
     """Of one ledger, for one event loop."""
 
-    def __init__(self, policy: Policy, most_behind_s: float = MOST_BEHIND_S) -> None:
+    def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._most_behind_s = most_behind_s
         self._last = 0
 
     async def size(self, conn: AsyncConnection) -> int | None:
@@ -36,7 +35,7 @@ class Serving:
         newest, witnessed = int(row[0]), int(row[1] or 0)
         if witnessed < newest:
             waiting = await (await conn.execute(WAITING, [witnessed], prepare=True)).fetchone()
-            if not witnessed or (waiting is not None and waiting[0] > self._most_behind_s):
+            if not witnessed or (waiting is not None and waiting[0] > MOST_BEHIND_S):
                 witnessed = newest
         # Beyond the newest after a restored database alone; then there is nothing to keep to.
         self._last = witnessed if self._last > newest else max(self._last, witnessed)

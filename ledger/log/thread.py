@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import psycopg
 
-from ledger.database import conninfo
+from ledger.database import conninfo, one_line
 from ledger.log import rotation
 from ledger.log.errors import SealRefused
 from ledger.log.outside import Asked, Outside
@@ -141,8 +141,3 @@ class SealerThread(threading.Thread):
 def head(conn: Connection) -> int:
     """The position of the newest event. Raises Rewritten where there is no head."""
     return head_of(conn)[1]
-
-
-def one_line(error: psycopg.Error) -> str:
-    """What the database said, without details that may hold values of rows."""
-    return " ".join((error.diag.message_primary or str(error)).split())

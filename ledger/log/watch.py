@@ -18,11 +18,10 @@ from typing import Any, Literal
 
 import psycopg
 
-from ledger.database import conninfo
+from ledger.database import conninfo, one_line
 from ledger.envelope import Actor, NewEvent, encode, uuid7
 from ledger.log.results import found, recorded, result
 from ledger.log.rounds import PROOF_MISMATCH, Bad, Root, Round
-from ledger.log.thread import one_line
 from ledger.proof.held import Held
 from ledger.proof.note import VerifierKey
 from ledger.proof.trust import Trust

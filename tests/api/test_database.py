@@ -18,6 +18,7 @@ from psycopg.conninfo import make_conninfo
 from api import database
 from api.database import BadDatabaseUrl, CannotConnect, NoDataFolder, NoLedger, RoleDenied, check_url, open_database
 from api.embedded import EmbeddedPostgres
+from ledger.database import one_line
 from tests.support import connect, login_role, scratch_database
 
 
@@ -155,4 +156,4 @@ def test_one_line_has_no_values_of_rows(database_url: str) -> None:
     with connect(database_url, "owner") as conn, pytest.raises(psycopg.Error) as caught:
         conn.execute("INSERT INTO tokens (name, role, hash) VALUES ('secret name', 'admin', sha256('a'))")
     assert "secret name" in str(caught.value)
-    assert "secret name" not in database.one_line(caught.value)
+    assert "secret name" not in one_line(caught.value)

@@ -110,18 +110,20 @@ def test_the_newest_checkpoint_has_its_cosignatures(sealed: tuple[str, list[byte
         add = "INSERT INTO cosignatures (size, witness, line) VALUES (%s, %s, %s)"
         for size, witness in ((1000, "b"), (1000, "a"), (700, "c")):
             conn.execute(add, [size, witness, f"line of {witness}\n"])
-    found = asked(url, reads.newest)
+    found = asked(url, reads.published)
     assert found == reads.Published(1000, f"{note}line of b\nline of a\n")
-    assert asked(url, lambda conn: reads.published_for(conn, 7)) == replace(found, event=entries[6])
+    assert asked(url, lambda conn: reads.published(conn, position=7)) == replace(found, event=entries[6])
     tile = all_tiles(entries)[0, 2]
-    assert asked(url, lambda conn: reads.published_for(conn, 7, 2)) == replace(found, event=entries[6], tile=tile)
-    assert asked(url, lambda conn: reads.published_for(conn, 2000, 3)) == found
-    assert asked(url, lambda conn: reads.of_size(conn, 1000)) == found
-    assert asked(url, lambda conn: reads.of_size(conn, 999)) is None
+    assert asked(url, lambda conn: reads.published(conn, position=7, tile=2)) == replace(
+        found, event=entries[6], tile=tile
+    )
+    assert asked(url, lambda conn: reads.published(conn, position=2000, tile=3)) == found
+    assert asked(url, lambda conn: reads.published(conn, 1000)) == found
+    assert asked(url, lambda conn: reads.published(conn, 999)) is None
 
 
 def test_before_the_first_checkpoint(database_url: str) -> None:
     """Nothing is covered, however many events there are."""
     fill(database_url, 3)
-    assert asked(database_url, reads.newest) is None
+    assert asked(database_url, reads.published) is None
     assert asked(database_url, reads.covered) == 0

@@ -10,21 +10,32 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from api import errors, gate, gauges, waiting
-from api.auth import Tokens
-from api.openapi import Documented
-from api.readers import STATEMENT_TIMEOUT_S, Readers
-from api.routes import agents, decisions, health, log, model_calls, portfolio, recommendations, reports, schemas, traces
-from api.service import Ledger
+from api.agents.run.worker import Worker
+from api.http import body_limit, metrics, prefer_wait, problems
+from api.http.auth.permissions import Tokens
+from api.http.openapi import Documented
+from api.http.routes import (
+    agents,
+    decisions,
+    event_types,
+    health,
+    model_calls,
+    portfolio,
+    recommendations,
+    reports,
+    tlog,
+)
+from api.otlp import route
 from api.settings import AppSettings
 from api.witness.app import install_witness
-from api.worker import Worker
 from ledger.database import conninfo
-from ledger.log.proofs import Proofs
-from ledger.log.serving import Serving
-from ledger.log.thread import SealerThread
-from ledger.log.watch import Watch
-from ledger.writer import Writer
+from ledger.service.ledger import Ledger
+from ledger.store.readers import STATEMENT_TIMEOUT_S, Readers
+from ledger.store.writer import Writer
+from ledger.tlog.serve.proof_cache import Proofs
+from ledger.tlog.serve.published import Serving
+from ledger.tlog.sign.signer_thread import SealerThread
+from ledger.verify.continuous import Watch
 from projections.projector import Projector
 
 # Two sealed fields of 8 MiB, escaped, with room for the rest; so much, too, of spans once they are unpacked.
@@ -56,10 +67,21 @@ def create_app(settings: AppSettings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.registry = CollectorRegistry()
-    errors.install(app)
-    waiting.install(app)
-    gate.install(app, app.state.registry, most_bytes=MAX_REQUEST_BYTES)
-    for module in (portfolio, recommendations, decisions, model_calls, agents, reports, traces, log, schemas, health):
+    problems.install(app)
+    prefer_wait.install(app)
+    body_limit.install(app, app.state.registry, most_bytes=MAX_REQUEST_BYTES)
+    for module in (
+        portfolio,
+        recommendations,
+        decisions,
+        model_calls,
+        agents,
+        reports,
+        route,
+        tlog,
+        event_types,
+        health,
+    ):
         app.include_router(module.router)
     if settings.witness is not None:
         install_witness(app, settings.witness)
@@ -102,11 +124,12 @@ async def _open(app: FastAPI, settings: AppSettings, stack: AsyncExitStack) -> N
     projector = Projector(settings.database_url, schema=settings.schema_name)
     projector.start()
     stack.push_async_callback(asyncio.to_thread, projector.stop)
-    ledger = Ledger(writer, readers, Tokens(readers), settings.patience_s, settings.policies)
+    ledger = Ledger(writer, readers, settings.patience_s, settings.policies)
+    app.state.tokens = Tokens(readers)
     app.state.ledger = ledger
     app.state.proofs = Proofs()
     app.state.serving = Serving(settings.vouching.policy)
-    app.state.coverage = waiting.Coverage(readers)
+    app.state.coverage = prefer_wait.Coverage(readers)
     stack.push_async_callback(app.state.coverage.close)
     app.state.sealer = None
     if settings.signing is not None:
@@ -118,11 +141,11 @@ async def _open(app: FastAPI, settings: AppSettings, stack: AsyncExitStack) -> N
         app.state.watch = Watch(settings.database_url, settings.watching, schema=settings.schema_name)
         app.state.watch.start()
         stack.push_async_callback(asyncio.to_thread, app.state.watch.stop)
-    app.state.verification = gauges.Verification(app.state.registry)
-    app.state.checkpoints = gauges.Checkpoints(app.state.registry)
+    app.state.verification = metrics.Verification(app.state.registry)
+    app.state.checkpoints = metrics.Checkpoints(app.state.registry)
     app.state.asked = settings.vouching
-    app.state.vouchers = gauges.Vouchers(app.state.registry, settings.vouching)
-    app.state.orphans = gauges.Orphans(app.state.registry, settings.orphan_after_s)
+    app.state.vouchers = metrics.Vouchers(app.state.registry, settings.vouching)
+    app.state.orphans = metrics.Orphans(app.state.registry, settings.orphan_after_s)
     if settings.run_worker:
         worker = Worker(ledger, settings.make_agent(), connection("writer", "worker"))
         worker.start()

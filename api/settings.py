@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from api.agents.builtin import BuiltinAgent
+from api.agents.builtin.agent import BuiltinAgent
 from api.agents.protocol import Agent
-from api.policies import Policies
 from api.witness.witness import Witness
-from ledger.log.outside import Asked
-from ledger.log.thread import Signing
-from ledger.log.watch import Watching
+from ledger.service.policies import Policies
+from ledger.tlog.endorse.endorsers import Asked
+from ledger.tlog.sign.signer_thread import Signing
+from ledger.verify.continuous import Watching
 
 
 @dataclass(frozen=True)

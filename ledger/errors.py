@@ -13,7 +13,7 @@
     └── Unavailable             the database does not answer; try again
         └── Overloaded          too much is waiting already
 
-The database's SQLSTATEs become these classes in one table, `BY_SQLSTATE`; api/errors.py makes HTTP problems of them.
+The database's SQLSTATEs become these classes in one table, `BY_SQLSTATE`; api/http/problems.py makes HTTP problems of them.
 """
 
 from __future__ import annotations

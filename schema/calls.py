@@ -1,7 +1,7 @@
 """Model calls: what was asked before it was asked, and what came back.
 
 Names of members follow OpenTelemetry's gen_ai.* attributes, without the prefix and with _ for dots
-(docs/model-calls.md).
+(docs/use/model-calls.md).
 """
 
 from __future__ import annotations

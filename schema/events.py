@@ -3,7 +3,7 @@
 A type never changes its meaning. A changed shape is a new `schema` number of the same type, and readers keep
 understanding the old ones, because what is recorded stays as it is.
 
-`docs/events.md` tells the life of a request in these events.
+`docs/formats/events.md` tells the life of a request in these events.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ class PolicyAdopted(Event):
 class LogKeyRotated(Event):
     """The log is signed by another key from here on, as both keys say. In the stream `policy-log-key`.
 
-    Statement and signatures are those of a signed note (docs/log.md, Changing the key).
+    Statement and signatures are those of a signed note (docs/operate/tlog.md, Changing the key).
     """
 
     type = "log-key.rotated"

@@ -48,7 +48,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Position = Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]
 Count = Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-# A key with which signatures of the log are verified, and a signature with its key id (docs/format-log.md, section 4).
+# A key with which signatures of the log are verified, and a signature with its key id (docs/formats/tlog.md, section 4).
 VerifierKeyText = Annotated[
     str, StringConstraints(max_length=4096, pattern=r"^[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}$")
 ]

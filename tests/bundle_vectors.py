@@ -14,18 +14,18 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger.proof import bundle
-from ledger.proof.bundle import Selection
-from ledger.proof.bundle_findings import Wrong
-from ledger.proof.bundle_tiles import INDEX
-from ledger.proof.checkpoint import Checkpoint, sign_checkpoint
-from ledger.proof.extends import encode_consistency
-from ledger.proof.merkle import consistency_proof, leaf_hashes, root_of
-from ledger.proof.note import Note, Signature, SigningKey
-from ledger.proof.rotation import sign_rotation, statement
-from ledger.proof.tiles import encode_tile, reader
+from ledger.proof.auditor.extension import encode_consistency
+from ledger.proof.bundle import manifest as bundle
+from ledger.proof.bundle.findings import Wrong
+from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.tiles import INDEX
+from ledger.proof.tlog.checkpoint import Checkpoint, sign_checkpoint
+from ledger.proof.tlog.key_rotation import sign_rotation, statement
+from ledger.proof.tlog.merkle import consistency_proof, leaf_hashes, root_of
+from ledger.proof.tlog.note import Note, Signature, SigningKey
+from ledger.proof.tlog.tiles import encode_tile, reader
 from tests.bundle_vectors_asked import asked_vectors
-from tests.ledger.proof.bundles import Case, make_bundle, rehashed
+from tests.ledger.proof.bundle.bundles import Case, make_bundle, rehashed
 from tests.ledger.proof.chains import ORIGIN, chain_of
 from tests.vector_parts import ELSEWHERE, LOG, OTHER_LOG, Vector, flipped, vector
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from ledger.proof import bundle
-from ledger.proof.bundle import Selection
-from ledger.proof.bundle_findings import Wrong
+from ledger.proof.bundle import manifest
+from ledger.proof.bundle.findings import Wrong
+from ledger.proof.bundle.manifest import Selection
 from ledger.proof.findings import Stored
-from ledger.proof.note import SigningKey
-from tests.ledger.proof.bundles import Case, make_bundle
+from ledger.proof.tlog.note import SigningKey
+from tests.ledger.proof.bundle.bundles import Case, make_bundle
 from tests.ledger.proof.chains import chain_of, rehashed
 
 SIZE = 3
@@ -92,7 +92,7 @@ def _ranges(key: SigningKey) -> Iterator[Made]:
 def left_out(data: bytes, excluded: int, excluded_from: int) -> bytes:
     """The same, saying that so many events from a position on are left out."""
     case = Case.read(data)
-    case.files[bundle.MANIFEST] = replace(case.manifest, excluded=excluded, excluded_from=excluded_from).encode()
+    case.files[manifest.MANIFEST] = replace(case.manifest, excluded=excluded, excluded_from=excluded_from).encode()
     return case.write()
 
 
@@ -100,7 +100,7 @@ def _unread(data: bytes, first: int, last: int) -> bytes:
     """The same, of a range that no reader takes."""
     case = Case.read(data)
     selection = Selection("positions", first_position=first, last_position=last)
-    case.files[bundle.MANIFEST] = replace(case.manifest, selection=selection).encode()
+    case.files[manifest.MANIFEST] = replace(case.manifest, selection=selection).encode()
     return case.write(careful=False)
 
 

@@ -62,7 +62,7 @@ def server_url() -> Iterator[str]:
     if given:
         yield given
         return
-    from api.embedded import EmbeddedPostgres
+    from api.postgres.embedded import EmbeddedPostgres
 
     # Not in pytest's folder: as root, each new run of pytest shuts the server's account out of that again.
     data_dir = Path(tempfile.mkdtemp(prefix="advice-ledger-", dir=roomy()))
@@ -123,7 +123,7 @@ def ledger_copy(server_url: str, template: Template, *, verify: bool = True) -> 
 
 def verify_after(url: str) -> None:
     """Assert what holds of every ledger once its test is over, unless the test is marked `tampers`: the chain."""
-    from ledger.verify import verify_chain
+    from ledger.verify.database import verify_chain
 
     with psycopg.connect(url, autocommit=True) as conn:
         report = verify_chain(conn)

@@ -18,9 +18,9 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import namedtuple_row
 
 from ledger import database
-from ledger.envelope import Actor, Expected, NewEvent, encode, uuid7
-from ledger.proof import chain
-from ledger.proof.canonical import canonical
+from ledger.proof.format import hashes
+from ledger.proof.format.canonical import canonical
+from ledger.store.envelope import Actor, Expected, NewEvent, encode, uuid7
 from schema.events import Event, PortfolioRequested, RequestFailed
 from schema.migrate import migrate
 
@@ -176,13 +176,13 @@ def check_chain(conn: Connection, after: int = 0) -> list[Any]:
             (head,) = cast("list[Any]", cursor.execute("SELECT * FROM head").fetchall())
         check_versions(conn)
     before = rows.pop(0) if after else None
-    link = before.hash if before else chain.genesis_hash(head.origin)
+    link = before.hash if before else hashes.genesis_hash(head.origin)
     at = before.recorded_at if before else EPOCH
     for position, row in enumerate(rows, after + 1):
         assert (row.position, row.prev_hash) == (position, link)
         assert row.recorded_at >= at
         at, link = row.recorded_at, row.hash
-        assert link == chain.event_hash(row.prev_hash, position, row.version, microseconds(at), row.body.encode())
+        assert link == hashes.event_hash(row.prev_hash, position, row.version, microseconds(at), row.body.encode())
         check_columns(row)
     assert (head.position, head.hash, head.recorded_at) == (after + len(rows), link, at)
     return rows
@@ -194,7 +194,7 @@ def check_columns(row: Any) -> None:
     assert (str(row.id), row.stream, row.type) == (body["id"], body["stream"], body["type"])
     salts, fields = json.loads(row.salts or "{}"), row.fields or {}
     assert salts.keys() == fields.keys()
-    opened = {name: chain.commitment(name, bytes.fromhex(salts[name]), canonical(fields[name])) for name in fields}
+    opened = {name: hashes.commitment(name, bytes.fromhex(salts[name]), canonical(fields[name])) for name in fields}
     assert opened == body.get("sealed", {})
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,23 +11,23 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from api.cli import app
-from api.cli.agents import API_KEY
 from api.cli.keys import SIGNING_KEY
-from api.errors import PROBLEMS
-from ledger.commands.four_eyes import FourEyes
-from ledger.commands.reasons import ReasonCodes
-from ledger.commands.recommendation import MEMBERS
+from api.cli.options_agents import API_KEY
+from api.http.problems import PROBLEMS
+from ledger.domain.four_eyes import FourEyes
+from ledger.domain.reasons import ReasonCodes
+from ledger.domain.recommendation import MEMBERS
 from schema.events import CATALOGUE
-from tests.ledger.commands.test_case import HEADER, REFUSALS, TABLE
+from tests.ledger.domain.test_case import HEADER, REFUSALS, TABLE
+from tests.paths import DOCS
 
-DOCS = Path(__file__).parents[1] / "docs"
-EVENTS = (DOCS / "events.md").read_text("utf-8")
+EVENTS = (DOCS / "formats/events.md").read_text("utf-8")
 NAME = "advice-ledger"
 
 
 def sections() -> dict[str, str]:
-    """The sections of docs/cli.md that are about a command, by its name."""
-    parts = re.split(rf"^##+ ({NAME} .+)$", (DOCS / "cli.md").read_text("utf-8"), flags=re.MULTILINE)
+    """The sections of docs/use/cli.md that are about a command, by its name."""
+    parts = re.split(rf"^##+ ({NAME} .+)$", (DOCS / "use/cli.md").read_text("utf-8"), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
@@ -60,7 +59,7 @@ def test_every_option_is_described(
     """Each option of a command stands in its section, in code, and no option stands there that it does not take."""
     described = set(re.findall(r"`(--?[a-z][a-z-]*)", sections()[full]))
     assert described == set(options) - {"--help"}
-    page = (DOCS / "cli.md").read_text("utf-8")
+    page = (DOCS / "use/cli.md").read_text("utf-8")
     assert [name for name in variables if f"`{name}`" not in page] == []
 
 
@@ -93,7 +92,7 @@ def test_every_variable_of_the_readme_exists() -> None:
 
 
 def rows(after: str) -> list[list[str]]:
-    """The cells of the first table below a heading of docs/events.md, without its two lines of header."""
+    """The cells of the first table below a heading of docs/formats/events.md, without its two lines of header."""
     section = re.split(rf"^##+ {after}$", EVENTS, flags=re.MULTILINE)[1]
     lines = re.search(r"(?:^\|.*\n)+", section, re.MULTILINE)
     assert lines
@@ -108,7 +107,7 @@ def test_every_event_is_in_the_catalogue() -> None:
     assert {kind.schema_version for kind in CATALOGUE.values()} == {1}
 
 
-# The columns of both tables of docs/events.md, as the commands of the table that the code is tested by.
+# The columns of both tables of docs/formats/events.md, as the commands of the table that the code is tested by.
 DECISIONS = [f"{outcome}{how}" for outcome in MEMBERS for how in ("", ", second")]
 AGENTS = [["start a call"], ["answer"], ["answer in its place"], ["fail"]]
 PEOPLE = [["open"], DECISIONS, ["approve of it", "decline"], ["communicate"]]
@@ -133,7 +132,7 @@ def described(cell: str, state: str) -> set[str]:
 
 
 def test_every_refusal_is_named() -> None:
-    """Each conflict of a command, and each problem that one may raise, stands in docs/events.md."""
+    """Each conflict of a command, and each problem that one may raise, stands in docs/formats/events.md."""
     general = {"idempotency-key-reused", "client-conflict", "busy"}
     refusals = {slug for slug, (status, _) in PROBLEMS.items() if status == 409} - general
     code = "".join(path.read_text("utf-8") for path in (DOCS.parent / "ledger" / "commands").glob("*.py"))

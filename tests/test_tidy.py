@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
+
 CODE = ("schema", "ledger", "projections", "api")
 TEXT_SUFFIXES = {
     ".css",
@@ -161,7 +162,7 @@ def test_proof_code_stands_on_little() -> None:
 
 
 # A thread dies unseen: there the last handler turns whatever it is into a state that is shown.
-LAST_HANDLERS = {"ledger/log/thread.py", "ledger/log/watch.py"}
+LAST_HANDLERS = {"ledger/tlog/sign/signer_thread.py", "ledger/verify/continuous.py"}
 
 
 def test_no_handler_catches_everything() -> None:

@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 
-from ledger.proof.audit import audit_bundle
-from ledger.proof.canonical import NotCanonical, canonical
-from ledger.proof.chain import genesis_hash
-from ledger.proof.checkpoint import open_checkpoint
-from ledger.proof.cosignature import WitnessKey, cosignatures, parse_request
+from ledger.proof.auditor.audit import audit_bundle
 from ledger.proof.findings import Head, Kind, Stored
-from ledger.proof.merkle import LogError, check_consistency, check_inclusion, leaf_hash
-from ledger.proof.note import VerifierKey
-from ledger.proof.parse import parse_object
-from ledger.proof.sealed import open_sealed
-from ledger.proof.tiles import EntryBundle, decode_entries, decode_tile, parse_path
-from ledger.proof.tlog_proof import parse_proof, verify_proof
-from ledger.proof.trust import Trust
+from ledger.proof.format.canonical import NotCanonical, canonical
+from ledger.proof.format.commitments import open_sealed
+from ledger.proof.format.hashes import genesis_hash
+from ledger.proof.format.parse import parse_object
+from ledger.proof.tlog.checkpoint import open_checkpoint
+from ledger.proof.tlog.cosignature import WitnessKey, cosignatures, parse_request
+from ledger.proof.tlog.merkle import LogError, check_consistency, check_inclusion, leaf_hash
+from ledger.proof.tlog.note import VerifierKey
+from ledger.proof.tlog.tiles import EntryBundle, decode_entries, decode_tile, parse_path
+from ledger.proof.tlog.tlog_proof import parse_proof, verify_proof
+from ledger.proof.tlog.trust import Trust
 from tests import vectors
 from tests.ledger.proof.chains import found, verify
 
@@ -221,7 +221,7 @@ def test_our_checkers_agree(name: str, one: dict[str, Any]) -> None:
     assert CHECKS[name](one) == one["flaw"]
 
 
-# --- from here on nothing of ours: hashlib, struct and what docs/format.md and docs/format-log.md say -----------------
+# --- from here on nothing of ours: hashlib, struct and what docs/formats/event.md and docs/formats/tlog.md say -----------------
 
 
 def sha(*parts: bytes) -> bytes:

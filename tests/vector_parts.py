@@ -6,8 +6,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger.proof.cosignature import WitnessSigningKey
-from ledger.proof.note import SigningKey
+from ledger.proof.tlog.cosignature import WitnessSigningKey
+from ledger.proof.tlog.note import SigningKey
 from tests.ledger.proof.chains import ORIGIN
 
 Vector = dict[str, Any]

@@ -10,25 +10,25 @@ import base64
 import json
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
-from ledger.proof.canonical import canonical
-from ledger.proof.chain import SEALED_PREFIX, commitment, genesis_hash
-from ledger.proof.checkpoint import Checkpoint, CheckpointFlaw, sign_checkpoint
-from ledger.proof.cosignature import AddCheckpoint, RequestFlaw
 from ledger.proof.findings import Head, Kind, Stored
-from ledger.proof.merkle import ProofFlaw, consistency_proof, inclusion_proof, leaf_hashes, root_of
-from ledger.proof.note import Note, NoteFlaw, Signature
-from ledger.proof.tiles import EntryBundle, TileFlaw, encode_entries, encode_tile, parse_path, reader, tiles_of
-from ledger.proof.tlog_proof import TlogProof, TlogProofFlaw
+from ledger.proof.format.canonical import canonical
+from ledger.proof.format.hashes import SEALED_PREFIX, commitment, genesis_hash
+from ledger.proof.tlog.checkpoint import Checkpoint, CheckpointFlaw, sign_checkpoint
+from ledger.proof.tlog.cosignature import AddCheckpoint, RequestFlaw
+from ledger.proof.tlog.merkle import ProofFlaw, consistency_proof, inclusion_proof, leaf_hashes, root_of
+from ledger.proof.tlog.note import Note, NoteFlaw, Signature
+from ledger.proof.tlog.tiles import EntryBundle, TileFlaw, encode_entries, encode_tile, parse_path, reader, tiles_of
+from ledger.proof.tlog.tlog_proof import TlogProof, TlogProofFlaw
 from tests.bundle_vectors import bundle_vectors
-from tests.ledger.proof import tampering
+from tests.ledger.proof.chain import tampering
 from tests.ledger.proof.chains import ORIGIN, chain_of, head_of
 from tests.ledger.proof.chains import rehashed as rehashed_row
+from tests.paths import DOCS
 from tests.vector_parts import ELSEWHERE, LOG, OTHER_LOG, TIME_S, WITNESS, Vector, flipped, plain, vector
 
-FOLDER = Path(__file__).parents[1] / "docs" / "vectors"
+FOLDER = DOCS / "vectors"
 
 ENTRIES = [sha256(b"event %d" % number).digest() for number in range(1, 301)]
 LEAVES = leaf_hashes(ENTRIES)
@@ -407,7 +407,7 @@ MAKERS: dict[str, tuple[str, Callable[[], Iterator[Vector]]]] = {
     "cosignatures": ("format-log.md section 6", cosignature_vectors),
     "requests": ("format-log.md section 7", request_vectors),
     "tlog-proofs": ("format-log.md section 8", proof_vectors),
-    "bundles": ("format-bundle.md", bundle_vectors),
+    "bundles": ("formats/bundle.md", bundle_vectors),
 }
 
 

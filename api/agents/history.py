@@ -4,10 +4,10 @@ one that stands. It is a report; no figure depends on it."""
 from collections.abc import Mapping
 from decimal import Decimal
 
-from api.agents.policy import ZERO
+from api.agents.house_policy import ZERO
 from api.agents.prompt import shown_answer
 from api.agents.protocol import JSON, AgentRequest, Earlier
-from ledger.commands.four_eyes import parts as weights_of
+from ledger.domain.four_eyes import parts as weights_of
 
 STANDING = ("approved", "edited", "communicated")
 UNREAD_RESPONSE = "An advisor responded to an earlier answer to this request; this agent does not read that."

@@ -1,13 +1,13 @@
 """What a request asks of the figures, checked; and exact division. For every agent that answers in weights.
 
-All arithmetic is Decimal, in the context `api.agents.policy.EXACT` that raises on any rounding.
+All arithmetic is Decimal, in the context `api.agents.house_policy.EXACT` that raises on any rounding.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, InvalidOperation
 
-from api.agents.policy import CASH, ONE, RISK_PROFILES, ZERO, Policy
+from api.agents.house_policy import CASH, ONE, RISK_PROFILES, ZERO, Policy
 from api.agents.protocol import AgentRefused, AgentRequest
 
 WEIGHT_UNIT, CENT = Decimal("0.0001"), Decimal("0.01")

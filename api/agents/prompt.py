@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from api.agents.protocol import JSON, AgentRefused, AgentRequest, Earlier
-from ledger.proof.canonical import NotCanonical, canonical
+from ledger.proof.format.canonical import NotCanonical, canonical
 
 MAX_SHOWN_BYTES = 65_536
 """An earlier answer longer than this is shown by its size and digest: twenty must fit into one recorded field."""

@@ -125,7 +125,7 @@ class AgentAnswer:
 class Agent(Protocol):
     """Answers one request at a time; may be called from several threads.
 
-    `answer_schema` is what the agent's answers have to look like (ledger/commands/answers.py). `deterministic`: the
+    `answer_schema` is what the agent's answers have to look like (ledger/domain/answer_schemas.py). `deterministic`: the
     same version gives the same answer to the same call, bit for bit. `timeout_s`: `answer` is given up after so long.
     """
 

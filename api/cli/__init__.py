@@ -28,8 +28,8 @@ from typing import Annotated
 import typer
 import typer.main
 
-from api.cli import demo, export, keys, orphans, replay, schema, seal, serve, status, tokens, verify, witness
-from api.cli.common import COULD_NOT_RUN, Commands, say
+from api.cli import demo, export, keys, orphans, replay, schema, serve, sign, status, tokens, verify, witness
+from api.cli.shared import COULD_NOT_RUN, Commands, say
 
 NAME = "advice-ledger"
 EPILOG = "Exit codes: 0 good, 1 found something wrong, 2 could not run. Messages go to stderr, results to stdout."
@@ -43,7 +43,7 @@ for _command in (
     orphans.orphans,
     replay.replay,
     verify.verify,
-    seal.seal,
+    sign.seal,
     export.export,
     demo.demo,
 ):

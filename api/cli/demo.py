@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.common import FOUND_WRONG, AsJson, CannotRun, OnProgress, note, progress, say, say_json
+from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, OnProgress, note, progress, say, say_json
 
 if TYPE_CHECKING:
     from api.demo.run import Result
@@ -69,12 +69,13 @@ def demo(
 @contextlib.contextmanager
 def _run(clients: int, years: int, data_dir: Path | None) -> Iterator[Result]:
     """The demo's result, while its server runs; what can go wrong with it becomes CannotRun."""
-    from api.agents.missing import MissingExtra, needs_extra  # noqa: PLC0415 - other commands need none of this
+    from api.extras import MissingExtra, needs_extra  # noqa: PLC0415 - other commands need none of this
 
     try:
         with needs_extra("client"):
             import httpx  # noqa: F401, PLC0415 - what the client library stands on
-        from api.client import ClientError  # noqa: PLC0415
+        from advice_ledger_client import ClientError  # noqa: PLC0415
+
         from api.demo.run import Plan, demo  # noqa: PLC0415
         from api.demo.server import DemoFailed  # noqa: PLC0415
 

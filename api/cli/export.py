@@ -9,16 +9,16 @@ from typing import Annotated
 
 import typer
 
-from api.cli.common import AsJson, CannotRun, DatabaseUrl, DataDir, OnProgress, note, opened, progress, say, say_json
 from api.cli.keys import SIGNING_KEY, KeyFile, place
-from api.database import Connection, connect
-from ledger.export import Disclosure
-from ledger.export import export as write_bundle
-from ledger.export_log import CannotExport
-from ledger.proof.bundle import Manifest, Selection
-from ledger.proof.merkle import LogError
-from ledger.proof.note import MAX_NOTE_BYTES, VerifierKey
-from ledger.proof.trust import Unusable, read_file, read_keys
+from api.cli.shared import AsJson, CannotRun, DatabaseUrl, DataDir, OnProgress, note, opened, progress, say, say_json
+from api.postgres.connect import Connection, connect
+from ledger.export.bundle import Disclosure
+from ledger.export.bundle import export as write_bundle
+from ledger.export.log_parts import CannotExport
+from ledger.proof.bundle.manifest import Manifest, Selection
+from ledger.proof.tlog.merkle import LogError
+from ledger.proof.tlog.note import MAX_NOTE_BYTES, VerifierKey
+from ledger.proof.tlog.trust import Unusable, read_file, read_keys
 from schema.events import CATALOGUE
 
 ALL, NONE = "all", "none"

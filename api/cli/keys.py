@@ -10,16 +10,17 @@ from typing import Annotated
 
 import typer
 
-from api.cli.common import AsJson, CannotRun, DatabaseUrl, DataDir, chosen, given, opened, say, say_json
 from api.cli.replay import operator
-from api.database import Connection, connect
-from api.embedded import default_data_dir
+from api.cli.shared import AsJson, CannotRun, DatabaseUrl, DataDir, chosen, given, opened, say, say_json
+from api.postgres.connect import Connection, connect
+from api.postgres.embedded import default_data_dir
 from ledger.database import conninfo
-from ledger.envelope import Actor, NewEvent, uuid7
-from ledger.log import keys, rotation
-from ledger.log.errors import KeyUnusable
-from ledger.proof.note import SigningKey, VerifierKey
-from ledger.rotations import STREAM
+from ledger.proof.tlog.note import SigningKey, VerifierKey
+from ledger.store.envelope import Actor, NewEvent, uuid7
+from ledger.tlog.sign import keys
+from ledger.tlog.sign import rotate as rotation
+from ledger.tlog.sign.errors import KeyUnusable
+from ledger.tlog.sign.recorded_rotations import STREAM
 
 app = typer.Typer(
     help="The key that the log is signed with. Only its public part is ever shown.",
@@ -33,7 +34,7 @@ IN_DATA_DIR = "log.key"
 ORIGIN = "SELECT origin FROM head"
 NOTHING_SIGNED = (
     "nothing is signed: this process has no key; make one with advice-ledger keys generate and give it with --key"
-    " (docs/log.md)"
+    " (docs/operate/tlog.md)"
 )
 
 KeyFile = Annotated[
@@ -173,7 +174,7 @@ def _file(ctx: typer.Context, key: Path | None, database_url: str | None, data_d
 
 
 def _rotated(url: str, path: Path, state: Path) -> VerifierKey:
-    """The steps of ledger/log/rotation.py, from wherever an earlier try ended."""
+    """The steps of ledger/tlog/sign/rotate.py, from wherever an earlier try ended."""
     old = keys.read(path)
     with connect(url, "sealer") as conn:
         if rotation.finish(conn, old, state):
@@ -193,7 +194,7 @@ def _rotated(url: str, path: Path, state: Path) -> VerifierKey:
 
 
 async def _record(url: str, old: SigningKey, new: SigningKey) -> None:
-    from ledger.writer import Writer  # noqa: PLC0415 - the other commands write nothing
+    from ledger.store.writer import Writer  # noqa: PLC0415 - the other commands write nothing
 
     writer = Writer(conninfo(url, "writer", lock_timeout="3s"))
     await writer.start()

@@ -10,19 +10,8 @@ import psycopg
 import typer
 from psycopg.rows import class_row
 
-from api.cli.common import (
-    FOUND_WRONG,
-    AsJson,
-    CannotRun,
-    DatabaseUrl,
-    DataDir,
-    note,
-    opened,
-    say,
-    say_json,
-    say_table,
-)
-from api.database import Connection, connect
+from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, DatabaseUrl, DataDir, note, opened, say, say_json, say_table
+from api.postgres.connect import Connection, connect
 
 AFTER_S = 300.0
 # Up to 30 years, so that a time can be reckoned from it.

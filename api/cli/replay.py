@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli import agents
-from api.cli.common import (
+from api.cli import options_agents
+from api.cli.shared import (
     COULD_NOT_RUN,
     FOUND_WRONG,
     AsJson,
@@ -24,13 +24,13 @@ from api.cli.common import (
     say,
     say_json,
 )
-from api.database import RoleDenied, connect
+from api.postgres.connect import RoleDenied, connect
 from ledger.database import conninfo
 
 if TYPE_CHECKING:
-    from api.replay import Report
-    from api.service import Ledger
-    from ledger.store import Recorded
+    from api.agents.run.replay import Report
+    from ledger.service.ledger import Ledger
+    from ledger.store.events import Recorded
 
 PATIENCE_S = 3.0
 EXIT = {"identical": 0, "different": FOUND_WRONG, "failed": COULD_NOT_RUN}
@@ -56,8 +56,8 @@ def replay(  # noqa: PLR0913, PLR0917 - each option is an argument
     ctx: typer.Context,
     request: Request,
     recommendation: Recommendation = None,
-    agent_url: agents.AgentUrl = None,
-    agent_model: agents.AgentModel = None,
+    agent_url: options_agents.AgentUrl = None,
+    agent_model: options_agents.AgentModel = None,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
@@ -68,7 +68,7 @@ def replay(  # noqa: PLR0913, PLR0917 - each option is an argument
     login; the new answer is not kept. Shows what differs, which may be personal data. Exit code 0 when all is the same,
     1 when something differs, 2 when the agent cannot be run again.
     """
-    server = agents.server(agent_url, agent_model)
+    server = options_agents.server(agent_url, agent_model)
     with opened(ctx, database_url, data_dir) as url:
         _check_rights(url)
         report, at = _replayed(url, request, recommendation, server)
@@ -98,8 +98,8 @@ def _check_rights(url: str) -> None:
 
 
 def _replayed(url: str, request: int, recommendation: int | None, server: dict[str, Any]) -> tuple[Report, Recorded]:
-    from api import replay as replaying  # noqa: PLC0415 - the other commands need none of this
-    from ledger.envelope import Actor  # noqa: PLC0415
+    from api.agents.run import replay as replaying  # noqa: PLC0415 - the other commands need none of this
+    from ledger.store.envelope import Actor  # noqa: PLC0415
 
     actor = Actor(id=operator(), kind="human", role="operator")
 
@@ -116,10 +116,9 @@ def _replayed(url: str, request: int, recommendation: int | None, server: dict[s
 @contextlib.asynccontextmanager
 async def _ledger(url: str) -> AsyncIterator[Ledger]:
     """The ledger as the application has it, without projector and worker."""
-    from api.auth import Tokens  # noqa: PLC0415
-    from api.readers import STATEMENT_TIMEOUT_S, Readers  # noqa: PLC0415
-    from api.service import Ledger  # noqa: PLC0415
-    from ledger.writer import Writer  # noqa: PLC0415
+    from ledger.service.ledger import Ledger  # noqa: PLC0415
+    from ledger.store.readers import STATEMENT_TIMEOUT_S, Readers  # noqa: PLC0415
+    from ledger.store.writer import Writer  # noqa: PLC0415
 
     limit = f"{STATEMENT_TIMEOUT_S}s"
     readers = Readers(conninfo(url, "reader", statement_timeout=limit), most=2, patience_s=PATIENCE_S)
@@ -127,7 +126,7 @@ async def _ledger(url: str) -> AsyncIterator[Ledger]:
     await readers.open()
     await writer.start()
     try:
-        yield Ledger(writer, readers, Tokens(readers), PATIENCE_S)
+        yield Ledger(writer, readers, PATIENCE_S)
     finally:
         await writer.close()
         await readers.close()

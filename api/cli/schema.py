@@ -8,7 +8,7 @@ from typing import Annotated
 import psycopg
 import typer
 
-from api.cli.common import (
+from api.cli.shared import (
     FOUND_WRONG,
     AsJson,
     CannotRun,
@@ -20,7 +20,7 @@ from api.cli.common import (
     say,
     say_json,
 )
-from api.database import RoleDenied, connect
+from api.postgres.connect import RoleDenied, connect
 from ledger.database import one_line
 from projections import rebuild as rebuilding
 from projections.engine import PROJECTIONS, projection

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api import tokens
-from api.cli import agents, outside, witness_for
-from api.cli.common import CannotRun, DatabaseUrl, DataDir, note, opened, progress, say
+from api.cli import options_agents, options_endorsers, options_witness
 from api.cli.keys import NOTHING_SIGNED, KeyFile, KeyState, Place, origin_of, place
-from api.cli.listen import GRACE_S, base_url, bound, cannot_listen, is_loopback, log_to_stderr, run_server
 from api.cli.orphans import AFTER_S, MOST_S
 from api.cli.schema import bring_up, check_ready
-from api.cli.seal import SealEvents, SealEvery
-from api.database import Connection, RoleDenied, connect
-from api.policies import Policies
-from ledger.commands.policy import BadPolicy
-from ledger.log import keys
-from ledger.log.thread import EVENTS, EVERY_S, Signing
-from ledger.log.timestamps import EVERY_S as EVERY_STAMP_S
-from ledger.log.watch import RATE, Watching
-from ledger.proof.note import SigningKey
+from api.cli.serving import GRACE_S, base_url, bound, cannot_listen, is_loopback, log_to_stderr, run_server
+from api.cli.shared import CannotRun, DatabaseUrl, DataDir, note, opened, progress, say
+from api.cli.sign import SealEvents, SealEvery
+from api.http.auth import tokens
+from api.postgres.connect import Connection, RoleDenied, connect
+from ledger.domain.policy import BadPolicy
+from ledger.proof.tlog.note import SigningKey
+from ledger.service.policies import Policies
+from ledger.tlog.endorse.timestamp_client import EVERY_S as EVERY_STAMP_S
+from ledger.tlog.sign import keys
+from ledger.tlog.sign.signer_thread import EVENTS, EVERY_S, Signing
+from ledger.verify.continuous import RATE, Watching
 from schema.migrate import NotPermitted
 
 if TYPE_CHECKING:
@@ -110,10 +110,10 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     host: Host = "127.0.0.1",
     port: Port = 8000,
     worker: Worker = True,
-    agent: agents.AgentName = "builtin",
-    agent_url: agents.AgentUrl = None,
-    agent_model: agents.AgentModel = None,
-    agent_until: agents.AgentUntil = None,
+    agent: options_agents.AgentName = "builtin",
+    agent_url: options_agents.AgentUrl = None,
+    agent_model: options_agents.AgentModel = None,
+    agent_until: options_agents.AgentUntil = None,
     four_eyes_policy: FourEyes = None,
     reason_codes: ReasonCodes = None,
     orphan_after: OrphanAfter = AFTER_S,
@@ -121,14 +121,14 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     key_state: KeyState = None,
     seal_every: SealEvery = EVERY_S,
     seal_events: SealEvents = EVENTS,
-    witness: outside.Witnesses = None,
-    witness_quorum: outside.Quorum = None,
-    timestamp_authority: outside.TimestampAuthority = None,
-    timestamp_ca: outside.TimestampCa = None,
-    timestamp_every: outside.TimestampEvery = EVERY_STAMP_S,
-    witness_for_: witness_for.WitnessFor = None,
-    witness_key: witness_for.WitnessKeyFile = None,
-    witness_state: witness_for.WitnessStatePlace = None,
+    witness: options_endorsers.Witnesses = None,
+    witness_quorum: options_endorsers.Quorum = None,
+    timestamp_authority: options_endorsers.TimestampAuthority = None,
+    timestamp_ca: options_endorsers.TimestampCa = None,
+    timestamp_every: options_endorsers.TimestampEvery = EVERY_STAMP_S,
+    witness_for_: options_witness.WitnessFor = None,
+    witness_key: options_witness.WitnessKeyFile = None,
+    witness_state: options_witness.WitnessStatePlace = None,
     verify_rate: VerifyRate = RATE,
     access_log: AccessLog = False,
     database_url: DatabaseUrl = None,
@@ -143,19 +143,19 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
 
     log_to_stderr()
     policies = read_policies(four_eyes_policy, reason_codes)
-    vouching = outside.asked(witness, witness_quorum, timestamp_authority, timestamp_ca, timestamp_every)
+    vouching = options_endorsers.asked(witness, witness_quorum, timestamp_authority, timestamp_ca, timestamp_every)
     settings = partial(AppSettings, run_worker=worker, policies=policies, orphan_after_s=orphan_after, asked=vouching)
-    asked = agents.make(agent, agent_url, agent_model, agent_until) if worker else None
+    asked = options_agents.make(agent, agent_url, agent_model, agent_until) if worker else None
     if asked is not None:
         settings = partial(settings, make_agent=lambda: asked)
-    offer = witness_for.offered(witness_for_, witness_key, witness_state)
+    offer = options_witness.offered(witness_for_, witness_key, witness_state)
     where = place(ctx, key, key_state, database_url, data_dir)
     with bound(host, port) as listener, opened(ctx, database_url, data_dir, make=True, supervise=True) as url:
         base = base_url(host, listener)
         prepare(url)
         make = partial(Signing, every_s=seal_every, events=seal_events, asked=vouching)
         signing = signing_with(where, url, make, own=key is None)
-        with witness_for.opened(offer, url) as mine:
+        with options_witness.opened(offer, url) as mine:
             welcome(url, base, local=is_loopback(listener))
             if signing is None:
                 note(NOTHING_SIGNED)

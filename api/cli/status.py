@@ -10,13 +10,13 @@ from typing import Literal
 import psycopg
 import typer
 
-from api import tokens
-from api.cli import orphans, outside, status_log
-from api.cli.common import FOUND_WRONG, AsJson, CannotRun, DatabaseUrl, DataDir, opened, say, say_json, say_table
+from api.cli import options_endorsers, orphans, status_tlog
 from api.cli.keys import KeyFile, Place, place
-from api.cli.status_log import LogState
-from api.database import Connection, RoleDenied, connect
-from ledger.log.witness_policy import Policy
+from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, DatabaseUrl, DataDir, opened, say, say_json, say_table
+from api.cli.status_tlog import LogState
+from api.http.auth import tokens
+from api.postgres.connect import Connection, RoleDenied, connect
+from ledger.tlog.quorum import Policy
 from projections.engine import PROJECTIONS
 from projections.rebuild import outdated
 from schema.migrate import pending
@@ -61,8 +61,8 @@ class Status:
 def status(
     ctx: typer.Context,
     key: KeyFile = None,
-    witness: outside.Witnesses = None,
-    witness_quorum: outside.Quorum = None,
+    witness: options_endorsers.Witnesses = None,
+    witness_quorum: options_endorsers.Quorum = None,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
@@ -72,7 +72,7 @@ def status(
     Also the queue, model calls that never ended, the tokens, and the migrations that wait to be applied. Exit code 1
     when a read model is stopped, missing or outdated, a migration is pending, or the key's rotation was not ended.
     """
-    policy = outside.asked(witness, witness_quorum, None, None).policy
+    policy = options_endorsers.asked(witness, witness_quorum, None, None).policy
     # Of the key only its place counts, so that one in the environment need not come with its state.
     where = place(ctx, key, Path(), database_url, data_dir)
     with opened(ctx, database_url, data_dir) as url, _connected(url) as conn:
@@ -94,7 +94,7 @@ def look(conn: Connection, policy: Policy, key: Place | None) -> Status:
     stale = {read_model.name for read_model in outdated(conn)}
     read_models = [_read_model(conn, found.name, found.name in stale) for found in PROJECTIONS]
     lacking = _pending(conn)
-    log = status_log.look(conn, policy, key)
+    log = status_tlog.look(conn, policy, key)
     rotating = log is not None and bool(log.rotation_pending)
     return Status(
         ok=not lacking and not rotating and all(found.state == "ok" for found in read_models),
@@ -166,7 +166,7 @@ def _show(found: Status) -> None:
     say(f"queued   {'unknown' if found.requests_queued is None else found.requests_queued}")
     say(f"orphans  {_orphans(found.model_calls_orphaned)}")
     say(f"tokens   {f'{found.tokens.active} active, {found.tokens.revoked} revoked' if found.tokens else unseen}")
-    for line in status_log.lines(found.log):
+    for line in status_tlog.lines(found.log):
         say(line)
     lacking = found.migrations_pending
     say(f"pending  {unseen if lacking is None else ', '.join(lacking) or 'no migration'}")

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from api import tokens
-from api.cli.common import AsJson, DatabaseUrl, DataDir, opened, say, say_json, say_table
-from api.database import connect
+from api.cli.shared import AsJson, DatabaseUrl, DataDir, opened, say, say_json, say_table
+from api.http.auth import tokens
+from api.postgres.connect import connect
 
 app = typer.Typer(
     help="Bearer tokens for the HTTP API. Only their SHA-256 is stored.", no_args_is_help=True, rich_markup_mode=None

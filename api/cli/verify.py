@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.common import (
+from api.cli.shared import (
     FOUND_WRONG,
     AsJson,
     CannotRun,
@@ -20,14 +20,14 @@ from api.cli.common import (
     say,
     say_json,
 )
-from api.database import Connection, connect
+from api.postgres.connect import Connection, connect
+from ledger.proof.chain.checkpoints import Held, Note
 from ledger.proof.findings import MOST_FINDINGS, STEPS, ChainReport, Finding
-from ledger.proof.held import Held, Note
-from ledger.proof.trust import Unusable, read_note, trust
+from ledger.proof.tlog.trust import Unusable, read_note, trust
 from projections.compare import ProjectionCheck, check
 from projections.engine import PROJECTIONS
 
-# Follows the steps of the chain, which have the numbers of docs/format.md, section 5.
+# Follows the steps of the chain, which have the numbers of docs/formats/event.md, section 5.
 PROJECTIONS_STEP = len(STEPS) + 1
 # The step that takes checkpoints and keys.
 CHECKPOINTS_STEP = len(STEPS)
@@ -141,7 +141,7 @@ def _held(since: Sequence[str], key: Sequence[str], witness: Sequence[str], poli
 
 
 def _check(conn: Connection, on_progress: OnProgress, held: Held | None, *, projections: bool, most: int) -> Result:
-    from ledger.verify import verify_chain  # noqa: PLC0415 - the other commands need none of the proof code
+    from ledger.verify.database import verify_chain  # noqa: PLC0415 - the other commands need none of the proof code
 
     chain = verify_chain(conn, on_progress=lambda done, in_all: on_progress("events", done, in_all), held=held)
     checked: list[ProjectionCheck] = []

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.common import AsJson, CannotRun, note, printable, say, say_json, say_table
-from api.cli.listen import GRACE_S, bound, log_to_stderr, run_server
-from api.cli.witness_for import plainly
+from api.cli.options_witness import plainly
+from api.cli.serving import GRACE_S, bound, log_to_stderr, run_server
+from api.cli.shared import AsJson, CannotRun, note, printable, say, say_json, say_table
 from api.witness import keys
 from api.witness.place import is_url, open_state
 from api.witness.state import make_file
 from api.witness.state_postgres import make_tables
 from api.witness.witness import Witness
-from ledger.proof.note import VerifierKey
+from ledger.proof.tlog.note import VerifierKey
 
 if TYPE_CHECKING:
     import socket
 
 app = typer.Typer(
-    help="Cosign the checkpoints of other people's logs (docs/witness.md).",
+    help="Cosign the checkpoints of other people's logs (docs/operate/witnesses.md).",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

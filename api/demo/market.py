@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from api.agents import prices
-from api.agents.optimiser import ASSETS
+from api.agents.optimiser import prices
+from api.agents.optimiser.agent import ASSETS
 
 # What markets call a correction.
 CORRECTION = 0.10

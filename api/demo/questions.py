@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from api.agents import optimiser
-from api.client import LedgerClient
-from api.client.operations import Row, got
+from advice_ledger_client import LedgerClient
+from advice_ledger_client.operations import Row, got
+
+from api.agents.optimiser import agent
 from api.demo import evidence
 from api.demo.clients import Client
 from api.demo.evidence import Evidence
@@ -124,7 +125,7 @@ def _report(client: LedgerClient, name: str) -> Rows:
 
 def _replay(site: Site, auditor: LedgerClient) -> dict[str, Any]:
     """The newest answer of the optimiser, which the worker gave, asked for again."""
-    newest = auditor.recommendations(model_name=optimiser.NAME, state="proposed", at_most=1)
+    newest = auditor.recommendations(model_name=agent.NAME, state="proposed", at_most=1)
     if not newest:
         return {}
     one = newest[0]

@@ -8,11 +8,12 @@ from decimal import Decimal
 from functools import cache, lru_cache
 from typing import Any
 
-from api.agents.builtin import BuiltinAgent
-from api.agents.optimiser import OptimiserAgent
+from advice_ledger_client import Context, LedgerClient, Recommended
+
+from api.agents.builtin.agent import BuiltinAgent
+from api.agents.optimiser.agent import OptimiserAgent
 from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest, Earlier, ModelCall
-from api.asking import shown
-from api.client import Context, LedgerClient, Recommended
+from api.agents.run.runner import shown
 
 
 @lru_cache(maxsize=64)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from advice_ledger_client import Decided, LedgerClient, RequestFailed, Standing
+
 from api.agents.protocol import Agent, AgentRefused
-from api.client import Decided, LedgerClient, RequestFailed, Standing
 from api.demo import remote, rules
 from api.demo.clients import Client
 from api.demo.market import Quarter

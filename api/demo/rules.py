@@ -10,12 +10,13 @@ from decimal import Decimal, localcontext
 from random import Random
 from typing import Any, Literal
 
+from advice_ledger_client.operations import Outcome
+
+from api.agents.house_policy import CASH, EXACT, ONE, ZERO
 from api.agents.limits import CENT, WEIGHT_UNIT, apportion
-from api.agents.policy import CASH, EXACT, ONE, ZERO
-from api.client.operations import Outcome
 from api.demo.clients import Client
 from api.demo.market import Quarter
-from ledger.commands.four_eyes import parts
+from ledger.domain.four_eyes import parts
 
 # No more than this in one stock.
 HOUSE_LIMIT = Decimal("0.1000")

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from api.agents.builtin import BuiltinAgent
-from api.agents.optimiser import OptimiserAgent
-from api.client import LedgerClient
-from api.client.operations import sent
+from advice_ledger_client import LedgerClient
+from advice_ledger_client.operations import sent
+
+from api.agents.builtin.agent import BuiltinAgent
+from api.agents.optimiser.agent import OptimiserAgent
 from api.demo import questions
 from api.demo.clients import Client, clients
 from api.demo.market import Quarter, quarters

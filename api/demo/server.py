@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from api import tokens
-from api.database import connect, open_database
 from api.demo.clients import ADVISORS
+from api.http.auth import tokens
+from api.postgres.connect import connect, open_database
 from projections import rebuild
 from schema.migrate import migrate
 

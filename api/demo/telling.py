@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from api.cli.common import say_table
+from api.cli.shared import say_table
 from api.demo.questions import Answers, Rows, rates, reasons
 from api.demo.run import Done, Result
 

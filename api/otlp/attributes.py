@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from api.clear import code
-from api.otlp.wire import exact
-from ledger.proof.canonical import NotCanonical, canonical
+from api.otlp.allowlist import code
+from api.otlp.encoding import exact
+from ledger.proof.format.canonical import NotCanonical, canonical
 
 MAX_NAME_CHARS = 200
 MAX_TEXT_CHARS = 20_000

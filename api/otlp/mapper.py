@@ -1,9 +1,9 @@
-"""From spans to model calls: which spans are one, and what of them is recorded where. Pure; docs/model-calls.md has it.
+"""From spans to model calls: which spans are one, and what of them is recorded where. Pure; docs/use/model-calls.md has it.
 
 Each span of a model becomes two events, model-call.started and model-call.completed or .failed, with ids that follow
 from the caller and the span: the same span sent again is a replay. A changed mapping is a new MAPPER_VERSION; the raw
 span is kept, sealed, so that what an older one made of it can be judged. What is in clear is there for good, so of what
-a sender may have put there only names and figures are (api/clear.py).
+a sender may have put there only names and figures are (api/otlp/allowlist.py).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 from pydantic import ValidationError
 
-from api.clear import UNKNOWN, code, identifier, parameters
-from api.commands.said import CallEvents
-from api.otlp.apart import Decoded
+from api.otlp.allowlist import UNKNOWN, code, identifier, parameters
 from api.otlp.attributes import MAX_TEXT_CHARS, Attributes, codes, count, first, name, plain, structured, text
+from api.otlp.deep_spans import Decoded
+from api.otlp.encoding import raw_span
 from api.otlp.links import Links, NoLink
 from api.otlp.messages import Messages, messages
-from api.otlp.wire import raw_span
-from ledger.envelope import Actor, NewEvent, idempotent_id
-from ledger.proof.canonical import NotCanonical, canonical
+from ledger.proof.format.canonical import NotCanonical, canonical
+from ledger.service.command import CallEvents
+from ledger.store.envelope import Actor, NewEvent, idempotent_id
 from schema.events import Event, ModelCallCompleted, ModelCallFailed, ModelCallStarted
 
 MAPPER_VERSION = "otlp-2"

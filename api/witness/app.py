@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from api.witness.state import StateError
 from api.witness.witness import Reply, Witness
-from ledger.proof.cosignature import MAX_REQUEST_BYTES
+from ledger.proof.tlog.cosignature import MAX_REQUEST_BYTES
 
 log = logging.getLogger(__name__)
 

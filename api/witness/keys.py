@@ -6,9 +6,9 @@ import os
 import stat
 from pathlib import Path
 
-from ledger.log.errors import KeyUnusable
-from ledger.proof.cosignature import WitnessSigningKey
-from ledger.proof.note import NoteError
+from ledger.proof.tlog.cosignature import WitnessSigningKey
+from ledger.proof.tlog.note import NoteError
+from ledger.tlog.sign.errors import KeyUnusable
 
 MAX_BYTES = 8192
 

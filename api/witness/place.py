@@ -6,7 +6,7 @@ from pathlib import Path
 
 from api.witness.state import FileState, State
 from api.witness.state_postgres import PostgresState
-from ledger.proof.cosignature import WitnessSigningKey
+from ledger.proof.tlog.cosignature import WitnessSigningKey
 
 
 def open_state(place: str, key: WitnessSigningKey) -> State:

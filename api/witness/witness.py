@@ -1,4 +1,4 @@
-"""What a witness answers to add-checkpoint (C2SP tlog-witness; docs/witness.md has the table of answers).
+"""What a witness answers to add-checkpoint (C2SP tlog-witness; docs/operate/witnesses.md has the table of answers).
 
 In this order: the request can be read, 400; its log is known, 404; the log signed it, 403; the old size is not above
 the new one, 400; it is the one cosigned last, 409; the tree is the same or extends that one, 409 or 422. Then what was
@@ -13,10 +13,16 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from api.witness.state import Seen, State
-from ledger.proof.checkpoint import Checkpoint, CheckpointError, SignedCheckpoint, open_checkpoint, parse_checkpoint
-from ledger.proof.cosignature import AddCheckpoint, RequestError, WitnessSigningKey, parse_request
-from ledger.proof.merkle import ProofError, check_consistency
-from ledger.proof.note import Note, NoteError, NoteFlaw, VerifierKey, parse
+from ledger.proof.tlog.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    SignedCheckpoint,
+    open_checkpoint,
+    parse_checkpoint,
+)
+from ledger.proof.tlog.cosignature import AddCheckpoint, RequestError, WitnessSigningKey, parse_request
+from ledger.proof.tlog.merkle import ProofError, check_consistency
+from ledger.proof.tlog.note import Note, NoteError, NoteFlaw, VerifierKey, parse
 
 log = logging.getLogger(__name__)
 

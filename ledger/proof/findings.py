@@ -14,7 +14,7 @@ NOT_PROVEN = (
     "elsewhere; none was given"
 )
 
-# The steps of docs/format.md, section 5, by number.
+# The steps of docs/formats/event.md, section 5, by number.
 STEPS = {
     1: "positions count 1, 2, 3… without gaps",
     2: "each event names the hash of the one before it",

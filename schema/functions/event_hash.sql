@@ -1,4 +1,4 @@
--- SHA-256 over the event as docs/format.md, section 4, lays it out. Twin: ledger/proof/chain.py.
+-- SHA-256 over the event as docs/formats/event.md, section 4, lays it out. Twin: ledger/proof/format/hashes.py.
 CREATE OR REPLACE FUNCTION event_hash(prev_hash bytea, "position" bigint, version bigint, recorded_at_us bigint, body text)
 RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE -- as convert_to() is: declared IMMUTABLE, it would not be inlined

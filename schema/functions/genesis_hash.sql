@@ -1,4 +1,4 @@
--- The hash before the first event, made from the ledger's name (docs/format.md, section 4). Twin: ledger/proof/chain.py.
+-- The hash before the first event, made from the ledger's name (docs/formats/event.md, section 4). Twin: ledger/proof/format/hashes.py.
 CREATE OR REPLACE FUNCTION genesis_hash(origin text)
 RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE -- as convert_to() is: declared IMMUTABLE, it would not be inlined

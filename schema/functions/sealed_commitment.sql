@@ -1,4 +1,4 @@
--- The commitment to one sealed field, in hex (docs/format.md, section 3). Twin: ledger/proof/chain.py.
+-- The commitment to one sealed field, in hex (docs/formats/event.md, section 3). Twin: ledger/proof/format/hashes.py.
 CREATE OR REPLACE FUNCTION sealed_commitment(name text, salt bytea, value json)
 RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE -- as convert_to() is: declared IMMUTABLE, it would not be inlined

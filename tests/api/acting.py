@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from api import tokens
-from api.tokens import ROLES
+from api.http.auth import tokens
+from api.http.auth.tokens import ROLES
 from tests.api.served import ANSWER, Api
 from tests.support import connect
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
+
 START_S = 60
 STOP_S = 30
 PROGRAM = "from api.cli import main; main()"

@@ -19,11 +19,11 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from starlette.applications import Starlette
 
-from api import tokens
 from api.app import create_app
+from api.http.auth import tokens
+from api.http.auth.tokens import ROLES
 from api.settings import AppSettings
-from api.tokens import ROLES
-from ledger.verify import verify_chain
+from ledger.verify.database import verify_chain
 from projections import compare
 from projections.engine import PROJECTIONS
 from tests.conftest import Template, copy_database

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ledger.verify import verify_chain
+from ledger.verify.database import verify_chain
 from tests.api.pasted import FENCED, Pasted, check
-from tests.api.program import ROOT, cli, serving
+from tests.api.program import cli, serving
+from tests.paths import DOCS, ROOT
 from tests.support import connect, scratch_database
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -29,7 +30,7 @@ SHELL = (
     "advice-ledger replay",
     "advice-ledger verify --projections",
     "advice-ledger export",
-    "ledger.proof.program case.zip",
+    "ledger.proof.auditor.cli case.zip",
     "advice-ledger-verify forged.zip",
 )
 PYTHON = (
@@ -86,6 +87,6 @@ def test_the_promised_targets_exist() -> None:
 
 def test_links_lead_somewhere() -> None:
     """Each relative link of the README and of docs/ is a file or folder."""
-    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+    for page in (ROOT / "README.md", *(DOCS).rglob("*.md")):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

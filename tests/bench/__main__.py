@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: each row of section 7 of the design beside its peer or limit. See docs/benchmarks.md."""
+"""`python -m tests.bench`: each row of section 7 of the design beside its peer or limit. See docs/explain/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=_at_least_one, default=5, help="rounds of rows 1 to 3 and 9, each side in turn (default 5)")
     add("--seconds", type=float, default=5.0, help="length of an HTTP round; twice that of the lag (default 5)")
     add("--json", type=Path, default=Path("bench.json"), help="file to write (default bench.json)")
-    add("--markdown", type=Path, help="file to write the table to, as docs/benchmarks.md has it")
+    add("--markdown", type=Path, help="file to write the table to, as docs/explain/benchmarks.md has it")
     return parser
 
 

@@ -11,7 +11,7 @@ import psycopg
 import uvloop
 
 from ledger.database import conninfo
-from ledger.store import AsyncConnection
+from ledger.store.events import AsyncConnection
 from projections import reads
 from projections.engine import PROJECTIONS
 from projections.reads import Moment

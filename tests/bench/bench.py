@@ -79,7 +79,7 @@ def server() -> Iterator[str]:
     if given:
         yield given
         return
-    from api.embedded import EmbeddedPostgres
+    from api.postgres.embedded import EmbeddedPostgres
 
     data_dir = Path(tempfile.mkdtemp(prefix="advice-ledger-bench-"))
     try:

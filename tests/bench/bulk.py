@@ -10,9 +10,9 @@ from typing import LiteralString
 import psycopg
 import uvloop
 
-from ledger import store
 from ledger.database import conninfo
-from ledger.envelope import NewEvent, encode
+from ledger.store import events as store
+from ledger.store.envelope import NewEvent, encode
 from tests.bench.bench import Bench, Connection, connect
 from tests.bench.figures import Figure, Target, beside
 from tests.bench.workload import BATCH, client_name, noted, requested

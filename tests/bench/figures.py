@@ -113,7 +113,7 @@ def cells(found: Figure) -> tuple[str, ...]:
 
 
 def markdown(figures: Sequence[Figure], about: Mapping[str, Any]) -> str:
-    """Machine and table as they stand in docs/benchmarks.md."""
+    """Machine and table as they stand in docs/explain/benchmarks.md."""
     machine, server, options = about["machine"], about["server"], about["options"]
     where = (
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}; 8 kB made"

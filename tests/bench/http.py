@@ -12,7 +12,7 @@ import orjson
 import psutil
 import psycopg
 
-from api import tokens
+from api.http.auth import tokens
 from projections.rebuild import ensure
 from tests.bench import load
 from tests.bench.bench import SPAWN, Bench, connect

@@ -11,8 +11,8 @@ from time import monotonic, perf_counter, sleep
 import uvloop
 
 from ledger.database import conninfo
-from ledger.envelope import encode
-from ledger.writer import Writer
+from ledger.store.envelope import encode
+from ledger.store.writer import Writer
 from projections.engine import PROJECTIONS, step
 from projections.projector import Projector
 from tests.bench import workload

@@ -10,17 +10,17 @@ from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 
-from api import tokens
-from ledger.export import Disclosure, export
-from ledger.log.sealer import Sealer
-from ledger.log.state import StateFile, edge_after
-from ledger.proof.audit import audit_bundle
-from ledger.proof.bundle import Selection
-from ledger.proof.merkle import leaf_hashes
-from ledger.proof.note import SigningKey
-from ledger.proof.program import GC_THRESHOLD
-from ledger.proof.tiles import grow
-from ledger.proof.trust import Trust
+from api.http.auth import tokens
+from ledger.export.bundle import Disclosure, export
+from ledger.proof.auditor.audit import audit_bundle
+from ledger.proof.auditor.cli import GC_THRESHOLD
+from ledger.proof.bundle.manifest import Selection
+from ledger.proof.tlog.merkle import leaf_hashes
+from ledger.proof.tlog.note import SigningKey
+from ledger.proof.tlog.tiles import grow
+from ledger.proof.tlog.trust import Trust
+from ledger.tlog.sign.signer import Sealer
+from ledger.tlog.sign.state_file import StateFile, edge_after
 from tests.bench.bench import Bench, connect, in_child
 from tests.bench.figures import Figure, Target, quantile
 from tests.bench.servers import HOST, running
@@ -121,7 +121,7 @@ def proofs(url: str, count: int, events: int) -> list[list[float]]:
 
 def check(path: Path, key: str) -> float:
     """Events a second of the auditor's program, as it sets itself up, in a process of its own."""
-    from ledger.proof.note import VerifierKey
+    from ledger.proof.tlog.note import VerifierKey
 
     gc.set_threshold(GC_THRESHOLD)
     trusted = Trust(log=(VerifierKey.parse(key),))

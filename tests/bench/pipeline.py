@@ -7,7 +7,7 @@ from time import monotonic, perf_counter, sleep
 
 import orjson
 
-from api import tokens
+from api.http.auth import tokens
 from projections.rebuild import ensure
 from tests.bench import load
 from tests.bench.bench import SPAWN, Bench, connect

@@ -13,13 +13,13 @@ from time import monotonic, perf_counter, sleep
 import psycopg
 import uvloop
 
-from ledger import store
 from ledger.database import conninfo
-from ledger.envelope import encode
-from ledger.log.sealer import Sealer
-from ledger.log.state import Signed
-from ledger.log.thread import SealerThread, Signing
-from ledger.proof.note import SigningKey
+from ledger.proof.tlog.note import SigningKey
+from ledger.store import events
+from ledger.store.envelope import encode
+from ledger.tlog.sign.signer import Sealer
+from ledger.tlog.sign.signer_thread import SealerThread, Signing
+from ledger.tlog.sign.state_file import Signed
 from tests.bench.bench import Bench, connect
 from tests.bench.figures import Figure, Target, beside
 from tests.bench.workload import BATCH, noted
@@ -100,14 +100,14 @@ def _near(shares: Sequence[float]) -> list[Figure]:
     return [Figure(10, what, kept, "x", peer, 1.0, kept, None, {"seals": len(shares), "shares": list(shares)})]
 
 
-async def _append(writer: store.AsyncConnection, first: int, turn_s: float) -> list[Span]:
+async def _append(writer: events.AsyncConnection, first: int, turn_s: float) -> list[Span]:
     """When each batch began and ended; encoding is not in it."""
     spans: list[Span] = []
     until = monotonic() + turn_s
     while not spans or monotonic() < until:
         lines = [encode(noted(number)) for number in range(first, first + BATCH)]
         started = perf_counter()
-        await store.append(writer, lines)
+        await events.append(writer, lines)
         spans.append((started, perf_counter()))
         first += BATCH
     return spans

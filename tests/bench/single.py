@@ -12,10 +12,10 @@ import psycopg
 import uvloop
 from eventsourcing.postgres import PostgresApplicationRecorder
 
-from ledger import store
 from ledger.database import conninfo
-from ledger.envelope import encode
-from ledger.writer import Writer
+from ledger.store import events
+from ledger.store.envelope import encode
+from ledger.store.writer import Writer
 from tests.bench import es_peer
 from tests.bench.bench import Bench
 from tests.bench.figures import Figure, Target, beside
@@ -90,7 +90,7 @@ async def _measure(
 
 async def _one_of_each(
     writer: Writer,
-    conn: store.AsyncConnection,
+    conn: events.AsyncConnection,
     plain: PostgresApplicationRecorder,
     function: PostgresApplicationRecorder,
     took: Took,
@@ -102,7 +102,7 @@ async def _one_of_each(
     body = orjson.dumps(orjson.loads(line)["body"])
     await _timed(took.writer, lambda: writer.append([new]))
     _timed_sync(took.recorder, lambda: plain.insert_events([es_peer.stored(body)]))
-    await _timed(took.append, lambda: store.append(conn, [line]))
+    await _timed(took.append, lambda: events.append(conn, [line]))
     _timed_sync(took.function, lambda: function.insert_events([es_peer.stored(body)]))
 
 

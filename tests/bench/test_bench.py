@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ledger.envelope import encode
+from ledger.store.envelope import encode
 from tests.bench import __main__ as command
 from tests.bench import live, machine, workload
 from tests.bench.bench import Bench, Options

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter, process_time
 
-from ledger.verify import verify_chain
+from ledger.verify.database import verify_chain
 from tests.bench import workload
 from tests.bench.bench import Bench, connect, in_child
 from tests.bench.figures import Figure, Target

@@ -12,9 +12,9 @@ import psycopg
 import uvloop
 from pydantic import JsonValue
 
-from ledger import store
 from ledger.database import conninfo
-from ledger.envelope import Actor, NewEvent, encode, uuid7
+from ledger.store import events as store
+from ledger.store.envelope import Actor, NewEvent, encode, uuid7
 from schema.events import Event, PortfolioRequested, RecommendationRecorded
 from schema.fields import Constraints
 from tests.bench.bench import SPAWN, Bench, connect

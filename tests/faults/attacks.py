@@ -11,17 +11,17 @@ from pathlib import Path
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from ledger.envelope import NewEvent
-from ledger.export import Disclosure, export
-from ledger.proof.bundle import Selection
-from ledger.proof.cosignature import WitnessSigningKey
+from ledger.export.bundle import Disclosure, export
+from ledger.proof.bundle.manifest import Selection
+from ledger.proof.chain.checkpoints import Held, Note
 from ledger.proof.findings import ChainReport
-from ledger.proof.held import Held, Note
-from ledger.proof.note import SigningKey
-from ledger.proof.trust import Trust
-from ledger.verify import verify_chain
+from ledger.proof.tlog.cosignature import WitnessSigningKey
+from ledger.proof.tlog.note import SigningKey
+from ledger.proof.tlog.trust import Trust
+from ledger.store.envelope import NewEvent
+from ledger.verify.database import verify_chain
 from tests.conftest import Template, ledger_copy
-from tests.ledger.log.logs import seal
+from tests.ledger.tlog.logs import seal
 from tests.support import Connection, append, connect, failed, new, requested
 
 TABLES = (

@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 
 from ledger import database
-from ledger.envelope import Actor, NewEvent, uuid7
 from ledger.errors import VersionConflict
-from ledger.writer import Writer
+from ledger.store.envelope import Actor, NewEvent, uuid7
+from ledger.store.writer import Writer
 from schema.events import PortfolioRequested, RequestFailed
 
 END = "end-of-load"  # the stream whose first event tells the reader to stop

@@ -15,17 +15,17 @@ from psycopg import sql
 
 from api.witness.state import FileState, make_file
 from api.witness.witness import Witness
-from ledger.log.rotation import rotated
-from ledger.log.rounds import Bad, Round
-from ledger.proof.bundle import Selection
-from ledger.proof.checkpoint import open_checkpoint, sign_checkpoint
-from ledger.proof.cosignature import AddCheckpoint, WitnessSigningKey
-from ledger.proof.held import Held
-from ledger.proof.note import Note as Signed
-from ledger.proof.note import Signature, SigningKey
-from ledger.proof.trust import Trust
-from ledger.rotations import STREAM
-from ledger.verify import verify_chain
+from ledger.proof.bundle.manifest import Selection
+from ledger.proof.chain.checkpoints import Held
+from ledger.proof.tlog.checkpoint import open_checkpoint, sign_checkpoint
+from ledger.proof.tlog.cosignature import AddCheckpoint, WitnessSigningKey
+from ledger.proof.tlog.note import Note as Signed
+from ledger.proof.tlog.note import Signature, SigningKey
+from ledger.proof.tlog.trust import Trust
+from ledger.tlog.sign.recorded_rotations import STREAM
+from ledger.tlog.sign.rotate import rotated
+from ledger.verify.database import verify_chain
+from ledger.verify.scan import Bad, Round
 from schema.events import LogKeyRotated
 from tests.api.program import cli
 from tests.conftest import Template, ledger_copy
@@ -44,7 +44,7 @@ from tests.faults.attacks import (
     restored,
     small,
 )
-from tests.ledger.proof.bundles import program
+from tests.ledger.proof.bundle.bundles import program
 from tests.support import append, connect, new
 
 pytestmark = pytest.mark.tampers

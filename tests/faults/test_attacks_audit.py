@@ -15,12 +15,12 @@ from psycopg import sql
 
 from api.witness.state import FileState, make_file
 from api.witness.witness import Witness
-from ledger.export_log import CannotExport
-from ledger.proof.bundle import CHECKPOINT, Selection
-from ledger.proof.checkpoint import open_checkpoint, sign_checkpoint
-from ledger.proof.cosignature import AddCheckpoint, WitnessSigningKey
-from ledger.proof.note import Note as Signed
-from ledger.proof.note import Signature, SigningKey
+from ledger.export.log_parts import CannotExport
+from ledger.proof.bundle.manifest import CHECKPOINT, Selection
+from ledger.proof.tlog.checkpoint import open_checkpoint, sign_checkpoint
+from ledger.proof.tlog.cosignature import AddCheckpoint, WitnessSigningKey
+from ledger.proof.tlog.note import Note as Signed
+from ledger.proof.tlog.note import Signature, SigningKey
 from tests.conftest import Template, ledger_copy
 from tests.faults.attacks import (
     CUT,
@@ -34,7 +34,7 @@ from tests.faults.attacks import (
     restored,
 )
 from tests.ledger.cases import positions
-from tests.ledger.proof.bundles import Ran, program
+from tests.ledger.proof.bundle.bundles import Ran, program
 
 pytestmark = pytest.mark.tampers
 

@@ -13,7 +13,7 @@ import psutil
 import psycopg
 import pytest
 
-from api.embedded import EmbeddedPostgres
+from api.postgres.embedded import EmbeddedPostgres
 from projections.rebuild import ensure
 from schema.migrate import migrate
 from tests.api.program import serving

@@ -20,7 +20,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from api.agents.protocol import AgentAnswer, AgentRequest
-from api.embedded import EmbeddedPostgres
+from api.postgres.embedded import EmbeddedPostgres
 from projections.rebuild import ensure
 from schema.migrate import migrate
 from tests.api.served import Api, check_ledger, make_tokens, problem, served, wait_for

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from api import tokens
-from api.agents.builtin import BuiltinAgent
+from api.agents.builtin.agent import BuiltinAgent
 from api.agents.protocol import AgentAnswer, AgentRequest, AgentUnavailable
-from api.worker import MAX_ATTEMPTS, MAX_CLAIMS
+from api.agents.run.worker import MAX_ATTEMPTS, MAX_CLAIMS
+from api.http.auth import tokens
 from tests.api.served import Api, wait_for
 from tests.faults.workers import Does, fine, process, refuses, working
 from tests.support import connect

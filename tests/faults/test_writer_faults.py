@@ -12,10 +12,10 @@ import pytest
 from psycopg import sql
 
 from ledger import database
-from ledger.envelope import NewEvent, encode
 from ledger.errors import Unavailable, VersionConflict, from_database
-from ledger.store import Recorded
-from ledger.writer import Writer
+from ledger.store.envelope import NewEvent, encode
+from ledger.store.events import Recorded
+from ledger.store.writer import Writer
 from tests.faults.proxy import Proxy, running
 from tests.support import check_chain, connect, new, requested
 

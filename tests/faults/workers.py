@@ -13,19 +13,15 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 
-from api.agents.builtin import BuiltinAgent
+from api.agents.builtin.agent import BuiltinAgent
 from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest, ModelCall
-from api.auth import Tokens
-from api.readers import Readers
-from api.service import Ledger
-from api.worker import Worker
+from api.agents.run.worker import Worker
 from ledger.database import conninfo
-from ledger.writer import Writer
-
-ROOT = Path(__file__).parents[2]
-
+from ledger.service.ledger import Ledger
+from ledger.store.readers import Readers
+from ledger.store.writer import Writer
+from tests.paths import ROOT
 
 # Instead of half a minute to an hour.
 OUTAGE_S = (0.1, 0.2)
@@ -96,7 +92,7 @@ async def opened(url: str) -> AsyncIterator[Ledger]:
     await readers.open()
     await writer.start()
     try:
-        yield Ledger(writer, readers, Tokens(readers))
+        yield Ledger(writer, readers)
     finally:
         await writer.close()
         await readers.close()

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.export import Disclosure, export
-from ledger.proof.bundle import Manifest, Selection
-from ledger.proof.note import SigningKey
-from tests.ledger.log.logs import fill, key_for, seal
+from ledger.export.bundle import Disclosure, export
+from ledger.proof.bundle.manifest import Manifest, Selection
+from ledger.proof.tlog.note import SigningKey
+from tests.ledger.tlog.logs import fill, key_for, seal
 from tests.support import append, connect, failed, new, requested, scratch_database
 
 ALL = Disclosure(everything=True)

@@ -1,6 +1,6 @@
 """The advice pipeline in plain Python: what each command is answered with, and where everything stands after it.
 
-Written from docs and the tables of the issue, and not from ledger/commands: it shares no code with them.
+Written from docs and the tables of the issue, and not from ledger/domain: it shares no code with them.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from ledger.envelope import Expected, NewEvent, uuid7
+from ledger.store.envelope import Expected, NewEvent, uuid7
 from schema.events import Event
 from tests.support import CLERK, append, check_chain, connect, failed, fresh_ledger, refused, requested
 

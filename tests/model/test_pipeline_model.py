@@ -24,7 +24,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from api import tokens
+from api.http.auth import tokens
 from projections.engine import PROJECTIONS
 from projections.rebuild import rebuild
 from tests.api.served import PROBLEM_JSON, Api, check_ledger, ledger_copy, served

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from ledger.envelope import Actor, NewEvent, encode, uuid7
-from ledger.store import Recorded
+from ledger.store.envelope import Actor, NewEvent, encode, uuid7
+from ledger.store.events import Recorded
 from schema.events import (
     AgentRegistered,
     AgentResumed,

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from ledger.envelope import NewEvent
-from ledger.store import Recorded
+from ledger.store.envelope import NewEvent
+from ledger.store.events import Recorded
 from schema.events import (
     Event,
     PortfolioRequested,

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 import pytest
 from psycopg import sql
 
-from ledger.envelope import NewEvent, uuid7
+from ledger.store.envelope import NewEvent, uuid7
 from projections import compare, engine, swap
 from projections.engine import PROJECTIONS, Projection, step
 from projections.projector import Projector

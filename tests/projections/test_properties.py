@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from ledger import store
 from ledger.database import conninfo
-from ledger.envelope import NewEvent, uuid7
+from ledger.store import events as store
+from ledger.store.envelope import NewEvent, uuid7
 from projections.compare import check
 from projections.engine import ONE_CLIENT, ONE_STREAM, PROJECTIONS, UP_TO, Projection, projection, step
 from projections.rebuild import rebuild

@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from ledger.database import conninfo
-from ledger.proof.chain import SALT_BYTES, commitment
+from ledger.proof.format.hashes import SALT_BYTES, commitment
 from projections import reads
 from projections.engine import PROJECTIONS, UP_TO, Projection, UnknownProjection
 from projections.reads import AsyncConnection, Moment

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from psycopg.rows import dict_row
 
-from ledger.envelope import Actor, NewEvent, uuid7
+from ledger.store.envelope import Actor, NewEvent, uuid7
 from schema.events import Event, RecommendationCommunicated, RecommendationConfirmed, RecommendationOpened
 from tests.projections.scenes import DIGEST, ask, assert_true_to_the_chain, catch_up, decided, recommended
 from tests.support import CLERK, Connection, append, connect, new

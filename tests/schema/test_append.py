@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.envelope import Actor, Expected, NewEvent, uuid7
-from ledger.proof import chain
+from ledger.proof.format import hashes
+from ledger.store.envelope import Actor, Expected, NewEvent, uuid7
 from tests.support import (
     Connection,
     append,
@@ -59,10 +59,10 @@ def test_first_event_follows_the_genesis_hash(database_url: str) -> None:
     """Position 1 of a new ledger has the genesis hash of its origin before it, and head has its hash after it."""
     with connect(database_url) as conn:
         origin, position, before = conn.execute("SELECT origin, position, hash FROM head").fetchall()[0]
-        assert (position, before) == (0, chain.genesis_hash(origin))
+        assert (position, before) == (0, hashes.genesis_hash(origin))
         append(conn, new("first"))
         (row,) = check_chain(conn)
-    assert (row.position, row.prev_hash) == (1, chain.genesis_hash(origin))
+    assert (row.position, row.prev_hash) == (1, hashes.genesis_hash(origin))
 
 
 def test_an_empty_batch_is_nothing(writer: Connection, nothing_recorded: None) -> None:
@@ -71,13 +71,13 @@ def test_an_empty_batch_is_nothing(writer: Connection, nothing_recorded: None) -
 
 
 def test_hash_is_the_one_that_python_computes(writer: Connection, superuser: Connection) -> None:
-    """The hash that is recorded and returned is ledger.proof.chain.event_hash of the recorded row."""
+    """The hash that is recorded and returned is ledger.proof.format.hashes.event_hash of the recorded row."""
     (row,) = append(writer, new("hash", requested(notes="x")))
     body, prev = superuser.execute("SELECT body, prev_hash FROM events WHERE position = %s", [row.position]).fetchall()[
         0
     ]
     at = microseconds(row.recorded_at)
-    assert row.hash == chain.event_hash(prev, row.position, row.version, at, body.encode())
+    assert row.hash == hashes.event_hash(prev, row.position, row.version, at, body.encode())
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=200))

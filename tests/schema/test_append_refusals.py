@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ledger.envelope import uuid7
 from ledger.errors import BY_SQLSTATE, CommitmentMismatch, InvalidEvent
+from ledger.store.envelope import uuid7
 from tests.support import (
     Connection,
     append,

@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from ledger.envelope import NewEvent, encode, uuid7
 from ledger.errors import BY_SQLSTATE, InvalidEvent, VersionConflict
+from ledger.store.envelope import NewEvent, encode, uuid7
 from schema.migrate import migrate
 from tests.schema.render import render
 from tests.support import CLERK, Connection, append, append_text, connect, failed, new, refused

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ledger.proof.chain import genesis_hash
+from ledger.proof.format.hashes import genesis_hash
 from schema import migrate as runner
 from schema.migrate import EditedMigration, NewerSchema, migrate, pending
 from tests.schema.render import render

@@ -1,4 +1,4 @@
-"""docs/agent.md and docs/agents.md say what the agents do: examples, refusals and constraints are those of the code."""
+"""docs/use/builtin-agent.md and docs/use/agents.md say what the agents do: examples, refusals and constraints are those of the code."""
 
 import json
 import re
@@ -6,16 +6,20 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from api.agents import builtin, choose, limits, openai_compatible, openai_wire, optimiser, prompt
-from api.agents.builtin import BuiltinAgent
+from api.agents import limits, prompt, registry
+from api.agents.builtin import agent as builtin
+from api.agents.builtin.agent import BuiltinAgent
 from api.agents.limits import CONSTRAINTS
+from api.agents.openai import agent as openai_compatible
+from api.agents.openai import http
+from api.agents.optimiser import agent as optimiser
 from api.agents.protocol import Agent, AgentRequest
-from ledger.commands import answers
+from ledger.domain import answer_schemas
 from tests.api.agents.asking import ask
+from tests.paths import DOCS
 
-DOCS = Path(__file__).parents[3] / "docs"
-DOC = (DOCS / "agent.md").read_text()
-AGENTS_DOC = (DOCS / "agents.md").read_text()
+DOC = (DOCS / "use/builtin-agent.md").read_text()
+AGENTS_DOC = (DOCS / "use/agents.md").read_text()
 
 
 def test_the_example_is_what_the_agent_answers() -> None:
@@ -38,7 +42,7 @@ def test_every_member_constraint_and_refusal_is_listed() -> None:
     assert all(f"`{name}`" in DOC for name in [*CONSTRAINTS, *answer.recommendation])
 
 
-# --- docs/agents.md --------------------------------------------------------------------------------------------------
+# --- docs/use/agents.md --------------------------------------------------------------------------------------------------
 
 
 def test_the_agent_written_in_the_page_works() -> None:
@@ -49,16 +53,16 @@ def test_the_agent_written_in_the_page_works() -> None:
     exec(source[1], found)  # noqa: S102 - a page of this repository
     agent: Agent = found["AllCash"]()
     answer = ask(agent, AgentRequest(1, "balanced", Decimal("10.50")))
-    answers.check(agent.answer_schema, answer.recommendation, Decimal("10.50"))
+    answer_schemas.check(agent.answer_schema, answer.recommendation, Decimal("10.50"))
 
 
 def test_every_agent_and_every_reason_is_listed() -> None:
     """Each name, and each reason that an agent of the page has of its own."""
-    assert all(f"| `{short}` | `{name}` |" in AGENTS_DOC for name, short in choose.RECORDED.items())
+    assert all(f"| `{short}` | `{name}` |" in AGENTS_DOC for name, short in registry.RECORDED.items())
     documented = set(re.findall(r"^\| `([a-z][a-z-]+)` \| (?!`)", AGENTS_DOC, re.MULTILINE))
-    sources = [Path(str(module.__file__)).read_text() for module in (openai_compatible, openai_wire)]
+    sources = [Path(str(module.__file__)).read_text() for module in (openai_compatible, http)]
     named = {reason for source in sources for reason in re.findall(r'AgentUnavailable\("([a-z-]+)"', source)}
-    assert documented == named | {reason for _, reason in openai_wire.REASONS} | {"not-as-recorded"}
+    assert documented == named | {reason for _, reason in http.REASONS} | {"not-as-recorded"}
 
 
 def test_the_table_of_the_optimiser_is_its_own() -> None:

@@ -7,20 +7,19 @@ import sys
 from collections.abc import Mapping
 from decimal import Context, Decimal, localcontext
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from api.agents.builtin import BuiltinAgent
+from api.agents.builtin.agent import BuiltinAgent
+from api.agents.house_policy import RISK_PROFILES, load_policy
 from api.agents.limits import MAX_AMOUNT_USD, apportion
-from api.agents.policy import RISK_PROFILES, load_policy
 from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest
 from tests.api.agents.asking import ask, earlier, message
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 POLICY = load_policy()
 AGENT: Agent = BuiltinAgent(POLICY)
 CLASSES = [each.name for each in POLICY.classes]
@@ -177,7 +176,7 @@ def test_every_exclusion_of_every_model_is_exact_or_refused() -> None:
 SCRIPT = """
 import json
 from decimal import Decimal
-from api.agents.builtin import BuiltinAgent
+from api.agents.builtin.agent import BuiltinAgent
 from api.agents.protocol import AgentRequest
 constraints = {"exclude_asset_classes": ["real_estate", "corporate_bonds"], "max_equity": "0.3333", "min_cash": "0.07"}
 agent, request = BuiltinAgent(), AgentRequest(1, "aggressive", Decimal("1234567.89"), 12, constraints=constraints)

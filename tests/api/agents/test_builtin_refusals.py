@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from api.agents.builtin import BuiltinAgent
-from api.agents.policy import load_policy
+from api.agents.builtin.agent import BuiltinAgent
+from api.agents.house_policy import load_policy
 from api.agents.protocol import AgentRefused, AgentRequest
 
 AGENT = BuiltinAgent()

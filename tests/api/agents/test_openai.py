@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from api.agents.openai_compatible import OpenAICompatibleAgent, fenced, load_prompt
+from api.agents.openai.agent import OpenAICompatibleAgent, fenced, load_prompt
 from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest, AgentUnavailable
-from ledger.commands import answers
-from ledger.proof.canonical import canonical
+from ledger.domain import answer_schemas
+from ledger.proof.format.canonical import canonical
 from schema.events import ModelCallCompleted, ModelCallStarted, RecommendationRecorded
 from tests.api.agents.asking import ask, earlier, message
 from tests.api.agents.openai_server import Server, elapsed, serving
@@ -74,7 +74,7 @@ def test_a_good_answer_is_exact_and_whole(server: Server) -> None:
     """Weights as proposed, amounts to the cent, the raw output and what the provider said of itself."""
     answer = ask(agent_at(server), REQUEST)
     recommendation: Any = answer.recommendation
-    answers.check("allocations/v1", recommendation, REQUEST.amount_usd)
+    answer_schemas.check("allocations/v1", recommendation, REQUEST.amount_usd)
     rows = [(row["asset_class"], row["weight"], row["amount_usd"]) for row in recommendation["allocations"]]
     assert rows == [
         ("us_equity", "0.3000", "300.00"),

@@ -9,23 +9,23 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.agents import optimiser, prices
+from api.agents.house_policy import load_policy
 from api.agents.limits import MAX_AMOUNT_USD
-from api.agents.missing import MissingExtra
-from api.agents.optimiser import OBJECTIVES, OptimiserAgent
-from api.agents.policy import load_policy
+from api.agents.optimiser import agent as optimiser
+from api.agents.optimiser import prices
+from api.agents.optimiser.agent import OBJECTIVES, OptimiserAgent
 from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest
-from ledger.commands import answers
+from api.extras import MissingExtra
+from ledger.domain import answer_schemas
 from tests.api.agents.asking import ask, earlier
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 UNTIL = date(2015, 12, 31)
 CLASSES = [each.name for each in load_policy().classes]
 
@@ -79,7 +79,7 @@ def test_answers_are_exact_and_keep_every_constraint(agent: Agent, request_: Age
         return
     assert not excluded & {"us_equity", "cash"}
     recommendation: Any = answer.recommendation
-    answers.check("allocations/v1", recommendation, request_.amount_usd)
+    answer_schemas.check("allocations/v1", recommendation, request_.amount_usd)
     weights = weights_of(answer)
     stocks = 1 - weights["cash"]
     assert all(weight >= 0 and weight == weight.quantize(Decimal("0.0001")) for weight in weights.values())
@@ -126,7 +126,7 @@ SCRIPT = """
 import json
 from datetime import date
 from decimal import Decimal
-from api.agents.optimiser import OptimiserAgent
+from api.agents.optimiser.agent import OptimiserAgent
 from api.agents.protocol import AgentRequest
 agent = OptimiserAgent(date(2015, 12, 31))
 found = []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from api.agents.history import earlier_report
 from api.agents.prompt import EARLIER_MEMBERS, MAX_SHOWN_BYTES, REQUEST_MEMBERS, as_shown, canonical_text
 from api.agents.protocol import AgentRequest, Earlier
-from ledger.proof.canonical import canonical
+from ledger.proof.format.canonical import canonical
 from tests.api.agents.asking import earlier
 
 NEW = {"government_bonds": Decimal("0.2500"), "us_equity": Decimal("0.2500"), "cash": Decimal("0.5000")}

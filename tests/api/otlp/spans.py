@@ -6,9 +6,9 @@ from typing import Any
 
 import orjson
 
-from api.otlp import wire
+from api.otlp import encoding
 from api.otlp.mapper import Mapped, map_request
-from ledger.envelope import Actor
+from ledger.store.envelope import Actor
 from schema.events import ModelCallCompleted, ModelCallFailed, ModelCallStarted
 
 AGENT = Actor("agent", "agent", "agent")
@@ -60,7 +60,7 @@ def export(*spans: dict[str, Any], resource: dict[str, Any] | None = None) -> di
 
 def mapped(*spans: dict[str, Any], resource: dict[str, Any] | None = None) -> Mapped:
     """What the mapper makes of these spans."""
-    return map_request(wire.decode(orjson.dumps(export(*spans, resource=resource)), "application/json"), AGENT)
+    return map_request(encoding.decode(orjson.dumps(export(*spans, resource=resource)), "application/json"), AGENT)
 
 
 def one(*spans: dict[str, Any], resource: dict[str, Any] | None = None) -> tuple[str, ModelCallStarted, Any]:

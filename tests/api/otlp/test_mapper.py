@@ -13,11 +13,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
-from api.otlp.apart import Decoded
+from api.otlp.deep_spans import Decoded
 from api.otlp.mapper import MAPPER_VERSION, MODEL_OPERATIONS, OTHER_OPERATIONS, map_request
-from ledger.envelope import NewEvent, encode
 from ledger.errors import InvalidEvent
-from ledger.proof.canonical import canonical
+from ledger.proof.format.canonical import canonical
+from ledger.store.envelope import NewEvent, encode
 from schema.events import ModelCallCompleted, ModelCallFailed
 from tests.api.otlp.spans import AGENT, MODEL, SPAN, START_NS, TRACE, attributes, mapped, one, span
 

@@ -26,18 +26,18 @@ from pydantic_ai.capabilities import Instrumentation
 from pydantic_ai.models.instrumented import InstrumentationSettings
 from pydantic_ai.models.test import TestModel
 
-from api.otlp import wire
-from api.service import Ledger
+from api.otlp import encoding
 from ledger.errors import LedgerError, Unavailable
-from ledger.proof.canonical import canonical
-from tests.api.client.test_pydantic_ai import TOOL
+from ledger.proof.format.canonical import canonical
+from ledger.service.ledger import Ledger
 from tests.api.otlp.spans import TRACE, attributes, export, span
 from tests.api.served import Api
+from tests.client.test_pydantic_ai import TOOL
 from tests.support import connect
 
 TestModel.__test__ = False  # pytest would take it for one
-PROTOBUF: wire.Encoding = "application/x-protobuf"
-JSON: wire.Encoding = "application/json"
+PROTOBUF: encoding.Encoding = "application/x-protobuf"
+JSON: encoding.Encoding = "application/json"
 
 
 def post(api: Api, body: Any, kind: str = JSON, role: str | None = "agent", **headers: str) -> httpx.Response:
@@ -48,7 +48,7 @@ def post(api: Api, body: Any, kind: str = JSON, role: str | None = "agent", **he
 
 def as_protobuf(*spans: dict[str, Any]) -> bytes:
     """The same export in protobuf."""
-    content: bytes = wire.decode(orjson.dumps(export(*spans)), "application/json").request.SerializeToString()
+    content: bytes = encoding.decode(orjson.dumps(export(*spans)), "application/json").request.SerializeToString()
     return content
 
 
@@ -171,7 +171,9 @@ def deep_as_protobuf(levels: int) -> bytes:
         inner = field(5, field(1, inner))
     beside = [span(traceId=kind * 16) for kind in ("07", "08")]
     without = span(traceId="06" * 16, spanId="06" * 8)
-    [scope] = wire.decode(as_protobuf(beside[0], without, beside[1]), PROTOBUF).request.resource_spans[0].scope_spans
+    [scope] = (
+        encoding.decode(as_protobuf(beside[0], without, beside[1]), PROTOBUF).request.resource_spans[0].scope_spans
+    )
     first, middle, last = (one.SerializeToString() for one in scope.spans)
     middle += field(9, field(1, b"deep") + field(2, inner))
     spans = b"".join(field(2, one) for one in (first, middle, last))
@@ -297,7 +299,7 @@ def test_an_instrumented_agent_is_on_record(api: Api, compression: Compression) 
     for row in (first, second):
         assert (row["state"], row["capture"], row["provider_name"]) == ("completed", "otlp", "test")
         assert (row["request_model"], row["operation_name"], row["usage_output_tokens"] > 0) == ("test", "chat", True)
-        # As api.client.pydantic_ai has it for the same tool.
+        # As advice_ledger_client.pydantic_ai has it for the same tool.
         assert row["tool_definitions_sha256"] == sha256(canonical([TOOL])).hexdigest()
     said = [api.get(f"/model-calls/{row['id']}").json() for row in (first, second)]
     user = {"role": "user", "parts": [{"type": "text", "content": "What is it worth?"}]}

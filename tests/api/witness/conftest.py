@@ -13,9 +13,9 @@ import pytest
 from api.witness.app import make_app
 from api.witness.state import FileState, make_file
 from api.witness.witness import Witness
-from ledger.proof.checkpoint import SignedCheckpoint, open_checkpoint
-from ledger.proof.cosignature import WitnessSigningKey
-from ledger.proof.note import SigningKey
+from ledger.proof.tlog.checkpoint import SignedCheckpoint, open_checkpoint
+from ledger.proof.tlog.cosignature import WitnessSigningKey
+from ledger.proof.tlog.note import SigningKey
 from tests.api.served import listening
 from tests.api.witness.logs import ORIGIN, Log
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ledger.proof.cosignature import WitnessKey
+from ledger.proof.tlog.cosignature import WitnessKey
 from tests.api.program import PROGRAM, START_S, STOP_S, cli, environment
 
 

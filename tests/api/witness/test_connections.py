@@ -17,8 +17,8 @@ from api.witness.app import make_app
 from api.witness.connections import HEAD_S, Bounded, make_config
 from api.witness.state import FileState, make_file
 from api.witness.witness import Witness
-from ledger.proof.cosignature import WitnessSigningKey
-from ledger.proof.note import SigningKey
+from ledger.proof.tlog.cosignature import WitnessSigningKey
+from ledger.proof.tlog.note import SigningKey
 from tests.api.served import wait_for
 
 ASK = b"GET /healthz HTTP/1.1\r\nHost: w\r\n\r\n"

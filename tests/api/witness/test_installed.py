@@ -9,8 +9,8 @@ from api.app import create_app
 from api.settings import AppSettings
 from api.witness.state import FileState, make_file
 from api.witness.witness import Witness
-from ledger.proof.cosignature import MAX_REQUEST_BYTES, WitnessSigningKey
-from ledger.proof.note import SigningKey
+from ledger.proof.tlog.cosignature import MAX_REQUEST_BYTES, WitnessSigningKey
+from ledger.proof.tlog.note import SigningKey
 from tests.api.served import Api, listening, make_tokens
 from tests.api.witness.logs import Log
 

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from api.witness.connections import MOST_AT_ONCE
-from ledger.proof.cosignature import WitnessKey
-from ledger.proof.note import SigningKey
+from ledger.proof.tlog.cosignature import WitnessKey
+from ledger.proof.tlog.note import SigningKey
 from tests.api.program import cli
 from tests.api.witness.logs import ORIGIN, Log
 from tests.api.witness.processes import keygen, witnessing

@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.cli.common import CannotRun
-from api.cli.witness_for import Offer, check_apart, offered
-from ledger.proof.checkpoint import open_checkpoint
-from ledger.proof.cosignature import WitnessSigningKey
-from ledger.proof.note import SigningKey
+from api.cli.options_witness import Offer, check_apart, offered
+from api.cli.shared import CannotRun
+from ledger.proof.tlog.checkpoint import open_checkpoint
+from ledger.proof.tlog.cosignature import WitnessSigningKey
+from ledger.proof.tlog.note import SigningKey
 from tests.api.program import cli, serving
 from tests.api.witness.logs import ORIGIN, Log
 from tests.api.witness.processes import keygen

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from api.witness.state import FileState, make_file
 from api.witness.witness import Reply, Witness
-from ledger.proof.cosignature import AddCheckpoint, WitnessSigningKey
-from ledger.proof.note import SigningKey
+from ledger.proof.tlog.cosignature import AddCheckpoint, WitnessSigningKey
+from ledger.proof.tlog.note import SigningKey
 from tests.api.witness.conftest import Served
 from tests.api.witness.logs import Log
 

@@ -23,9 +23,9 @@ from api.witness.state import (
 )
 from api.witness.state_postgres import PostgresState, make_tables
 from api.witness.witness import Witness
-from ledger.proof.checkpoint import open_checkpoint
-from ledger.proof.cosignature import AddCheckpoint, WitnessSigningKey, cosignatures
-from ledger.proof.note import SigningKey
+from ledger.proof.tlog.checkpoint import open_checkpoint
+from ledger.proof.tlog.cosignature import AddCheckpoint, WitnessSigningKey, cosignatures
+from ledger.proof.tlog.note import SigningKey
 from tests.api.witness.logs import ORIGIN, Log
 from tests.support import scratch_database
 

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from ledger.proof.checkpoint import Checkpoint, sign_checkpoint
-from ledger.proof.cosignature import MAX_REQUEST_BYTES, AddCheckpoint, cosignatures
-from ledger.proof.note import Note, SigningKey, parse
+from ledger.proof.tlog.checkpoint import Checkpoint, sign_checkpoint
+from ledger.proof.tlog.cosignature import MAX_REQUEST_BYTES, AddCheckpoint, cosignatures
+from ledger.proof.tlog.note import Note, SigningKey, parse
 from tests.api.witness.conftest import NOW_S, Served
 from tests.api.witness.logs import ORIGIN, Log
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from uuid import UUID
 
-from ledger.proof.canonical import canonical
-from ledger.proof.chain import commitment, event_hash, genesis_hash
+from ledger.proof.chain.verifier import ChainVerifier
 from ledger.proof.findings import ChainReport, Head, Stored
-from ledger.proof.verify import ChainVerifier
+from ledger.proof.format.canonical import canonical
+from ledger.proof.format.hashes import commitment, event_hash, genesis_hash
 
 ORIGIN = "ledger.example/one"
 START_US = 1_700_000_000_000_000

@@ -8,7 +8,7 @@ from typing import ParamSpec
 
 from hypothesis import strategies as st
 
-from ledger.proof.merkle import LogError
+from ledger.proof.tlog.merkle import LogError
 
 P = ParamSpec("P")
 

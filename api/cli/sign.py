@@ -1,0 +1,214 @@
+"""advice-ledger seal: the sealer by itself, where the key is kept on another machine than the API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli import options_endorsers
+from api.cli.keys import SIGNING_KEY, KeyFile, KeyState, place
+from api.cli.serving import log_to_stderr
+from api.cli.shared import (
+    FOUND_WRONG,
+    AsJson,
+    CannotRun,
+    DatabaseUrl,
+    DataDir,
+    OnProgress,
+    note,
+    opened,
+    progress,
+    say,
+    say_json,
+)
+from api.postgres.connect import Connection, connect
+from ledger.database import conninfo
+from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint
+from ledger.proof.tlog.merkle import LogError
+from ledger.proof.tlog.note import MAX_NOTE_BYTES, SigningKey
+from ledger.tlog.endorse.endorsers import Outside, Progress
+from ledger.tlog.endorse.timestamp_client import EVERY_S as EVERY_STAMP_S
+from ledger.tlog.sign import rotate
+from ledger.tlog.sign.errors import SealRefused
+from ledger.tlog.sign.signer import Sealer
+from ledger.tlog.sign.signer_thread import EVENTS, EVERY_S, SealerThread, Signing, head
+from ledger.tlog.sign.state_file import Signed
+
+LAST = "SELECT coalesce(max(size), 0) FROM checkpoints"
+
+SealEvery = Annotated[
+    float,
+    typer.Option(
+        "--seal-every",
+        envvar="ADVICE_LEDGER_SEAL_EVERY",
+        min=0.01,
+        max=86_400,
+        metavar="SECONDS",
+        help="Sign a checkpoint so often, while events come.",
+    ),
+]
+SealEvents = Annotated[
+    int,
+    typer.Option(
+        "--seal-events",
+        envvar="ADVICE_LEDGER_SEAL_EVENTS",
+        min=1,
+        metavar="NUMBER",
+        help="Sign sooner where so many events wait for it.",
+    ),
+]
+Once = Annotated[bool, typer.Option("--once", help="Sign what there is, and end.")]
+Adopt = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        show_default=False,
+        help="Go on from this checkpoint, where the file beside the key is lost: once the events are found to have its"
+        " root. Then end.",
+    ),
+]
+GiveUp = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="SIZE",
+        show_default=False,
+        help="With --adopt: give up the checkpoint of this size, whose events are lost for good. Whoever holds it will"
+        " see that.",
+    ),
+]
+
+ReplaceDamaged = Annotated[
+    bool,
+    typer.Option(
+        "--replace-damaged",
+        help="With --adopt: the file beside the key is damaged, and there is no good copy of it. What it knew of is"
+        " given up; it is kept with .damaged after its name.",
+    ),
+]
+
+
+def seal(  # noqa: PLR0913, PLR0917 - each option is an argument
+    ctx: typer.Context,
+    once: Once = False,
+    adopt: Adopt = None,
+    give_up: GiveUp = None,
+    replace_damaged: ReplaceDamaged = False,
+    seal_every: SealEvery = EVERY_S,
+    seal_events: SealEvents = EVENTS,
+    key: KeyFile = None,
+    key_state: KeyState = None,
+    witness: options_endorsers.Witnesses = None,
+    witness_quorum: options_endorsers.Quorum = None,
+    timestamp_authority: options_endorsers.TimestampAuthority = None,
+    timestamp_ca: options_endorsers.TimestampCa = None,
+    timestamp_every: options_endorsers.TimestampEvery = EVERY_STAMP_S,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Sign checkpoints over new events, until Ctrl-C or SIGTERM, or once.
+
+    Exit code 1 when the log must not be signed as the database has it: the message says what was found.
+    """
+    found = place(ctx, key, key_state, database_url, data_dir)
+    if found is None:
+        raise CannotRun(f"which key: give --key, or set {SIGNING_KEY}")
+    if adopt is None and (give_up is not None or replace_damaged):
+        raise CannotRun("--give-up and --replace-damaged are options of --adopt")
+    asked = options_endorsers.asked(witness, witness_quorum, timestamp_authority, timestamp_ca, timestamp_every)
+    signing = Signing(found.key(), found.state, seal_every, seal_events, asked)
+    checkpoint = None if adopt is None else read_checkpoint(adopt, signing.key)
+    with opened(ctx, database_url, data_dir) as url:
+        if once or checkpoint is not None:
+            with connect(url, "sealer") as conn, progress() as on_progress:
+                signed = _once(conn, signing, checkpoint, give_up, on_progress, replace_damaged=replace_damaged)
+            vouched = [] if checkpoint is not None else Outside(conninfo(url, "sealer"), asked).once()
+            _show(signed, vouched, as_json=as_json)
+        else:
+            _follow(url, signing)
+
+
+def read_checkpoint(path: Path, key: SigningKey) -> Checkpoint:
+    """A checkpoint that this key signed. Raises CannotRun."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_NOTE_BYTES + 1)
+        return open_checkpoint(raw, key.verifier.name, [key.verifier]).checkpoint
+    except OSError as error:
+        raise CannotRun(f"{path}: {error.strerror}") from error
+    except LogError as error:
+        raise CannotRun(f"{path} is no checkpoint that this key signed: {error}") from error
+
+
+def _once(
+    conn: Connection,
+    signing: Signing,
+    checkpoint: Checkpoint | None,
+    give_up: int | None,
+    on_progress: OnProgress,
+    *,
+    replace_damaged: bool,
+) -> Signed | None:
+    """What was signed, or adopted; None where there was nothing new."""
+    try:
+        with rotate.leading(conn, signing.key, signing.state) as sealer:
+            if sealer is None:
+                raise CannotRun(f"somebody else is sealing, or has {signing.state}")
+            if checkpoint is not None:
+                return sealer.adopt(
+                    checkpoint,
+                    give_up,
+                    lambda done, in_all: on_progress("adopting", done, in_all),
+                    replace_damaged=replace_damaged,
+                )
+            return _seal_all(conn, sealer, on_progress)
+    except SealRefused as error:
+        note(f"refused: {error}")
+        raise typer.Exit(FOUND_WRONG) from error
+    except OSError as error:
+        raise CannotRun(f"{signing.state}: {error.strerror}") from error
+
+
+def _seal_all(conn: Connection, sealer: Sealer, on_progress: OnProgress) -> Signed | None:
+    """All there was when it began, in as many checkpoints as it takes."""
+    position, last = head(conn), None
+    row = conn.execute(LAST).fetchone()
+    first = int(row[0]) if row else 0
+    while (signed := sealer.step()) is not None:
+        last = signed
+        on_progress("sealing", min(signed.size, position) - first, position - first)
+        if signed.size >= position:
+            break
+    return last
+
+
+def _follow(url: str, signing: Signing) -> None:
+    log_to_stderr()
+    thread = SealerThread(url, signing)
+    thread.start()
+    note(f"sealing with {signing.key.verifier.text}")
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        thread.stop()
+        note("stopped")
+    if thread.status.state == "refused":
+        raise typer.Exit(FOUND_WRONG)
+
+
+def _show(signed: Signed | None, vouched: Sequence[Progress], *, as_json: bool) -> None:
+    for one in vouched:
+        if one.trouble is not None:
+            note(f"{one.name}: {one.trouble}")
+    if as_json:
+        found = {"size": signed.size, "root": signed.root.hex(), "note": signed.note} if signed else {"size": None}
+        say_json({**found, "vouched": [one._asdict() for one in vouched]})
+        return
+    say(f"signed a checkpoint over {signed.size} events\n\n{signed.note}" if signed else "nothing new to sign")
+    for one in vouched:
+        if one.trouble is None:
+            say(f"vouched for by {one.name} up to {one.size} events")

@@ -1,0 +1,114 @@
+"""Who is calling: bearer tokens, looked up by their SHA-256; a permission is a type in a route's signature."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from time import monotonic
+from typing import Annotated, Literal
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+
+from api.http.auth.tokens import ROLES
+from api.http.problems import ApiError
+from ledger.store.envelope import Actor
+from ledger.store.readers import Readers
+
+# A revoked token works for at most this long after.
+CACHE_S = 1.0
+CACHE_TOKENS = 10_000
+
+# Where the caller stands in a request's scope, once known.
+SCOPE_KEY = "advice_ledger.caller"
+
+LOOK_UP = "SELECT name, role FROM authenticate(%s)"
+
+KINDS: dict[str, Literal["human", "agent", "service"]] = {"agent": "agent"}
+
+# What each role may do. Of second persons the four-eyes policy has the last word (ledger/domain/four_eyes.py).
+MAY: dict[str, frozenset[str]] = {
+    "request portfolios": frozenset({"advisor"}),
+    "answer requests": frozenset({"agent"}),
+    "open recommendations": frozenset({"advisor", "compliance"}),
+    "decide": frozenset({"advisor"}),
+    "confirm decisions": frozenset({"advisor", "compliance"}),
+    "communicate": frozenset({"advisor"}),
+    "register agents": frozenset({"admin"}),
+    "suspend agents": frozenset({"advisor", "compliance", "admin"}),
+    "resume agents": frozenset({"compliance", "admin"}),
+    "read": frozenset(ROLES),
+}
+
+
+class Tokens:
+    """Callers by token, asked of the database at most once a second each."""
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+        self._known: dict[bytes, tuple[float, Actor]] = {}
+
+    async def actor(self, token: str) -> Actor | None:
+        """Who holds this token; None when nobody does."""
+        digest = sha256(token.encode("utf-8", "surrogateescape")).digest()
+        now = monotonic()
+        known = self._known.get(digest)
+        if known is not None and known[0] > now:
+            return known[1]
+        found = await self._readers.fetch_one(LOOK_UP, [digest])
+        if found is None:
+            self._known.pop(digest, None)
+            return None
+        name, role = found
+        actor = Actor(id=name, kind=KINDS.get(role, "human"), role=role)
+        if len(self._known) >= CACHE_TOKENS:
+            self._known.clear()
+        self._known[digest] = (now + CACHE_S, actor)
+        return actor
+
+
+class Permission(HTTPBearer):
+    """Lets through callers whose role may do this, as an Actor; others get 401 or 403."""
+
+    def __init__(self, action: str) -> None:
+        super().__init__(scheme_name="token", description="From `advice-ledger tokens create`.", auto_error=False)
+        self.action = action
+
+    async def __call__(self, request: Request) -> Actor:  # type: ignore[override]
+        """The caller. Raises ApiError. May be asked twice of one request: before the body is read, and by FastAPI."""
+        known = request.scope.get(SCOPE_KEY)
+        actor: Actor = known if known is not None else await self._caller(request)
+        if actor.role not in MAY[self.action]:
+            needed = " or ".join(sorted(MAY[self.action]))
+            raise ApiError("wrong-role", f"to {self.action} takes the role {needed}; this token has {actor.role}")
+        request.scope[SCOPE_KEY] = actor
+        return actor
+
+    async def _caller(self, request: Request) -> Actor:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise ApiError(
+                "no-token",
+                "send a token: Authorization: Bearer …; make one with `advice-ledger tokens create`",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        tokens: Tokens = request.app.state.tokens
+        actor = await tokens.actor(token.strip())
+        if actor is None:
+            raise ApiError(
+                "unknown-token",
+                "the token is unknown or revoked",
+                headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
+            )
+        return actor
+
+
+Requester = Annotated[Actor, Depends(Permission("request portfolios"))]
+Answerer = Annotated[Actor, Depends(Permission("answer requests"))]
+Opener = Annotated[Actor, Depends(Permission("open recommendations"))]
+Decider = Annotated[Actor, Depends(Permission("decide"))]
+Confirmer = Annotated[Actor, Depends(Permission("confirm decisions"))]
+Communicator = Annotated[Actor, Depends(Permission("communicate"))]
+Registrar = Annotated[Actor, Depends(Permission("register agents"))]
+Stopper = Annotated[Actor, Depends(Permission("suspend agents"))]
+Resumer = Annotated[Actor, Depends(Permission("resume agents"))]
+Reader = Annotated[Actor, Depends(Permission("read"))]

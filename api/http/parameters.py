@@ -1,0 +1,209 @@
+"""What routes share: idempotency keys, parameters, cursors, and the answer to a write."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import re
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+import orjson
+from fastapi import Header, Path
+from fastapi.responses import Response
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from api.http.problems import ApiError, documented
+from ledger.errors import InvalidEvent
+from ledger.store.envelope import Actor, idempotent_id
+from ledger.store.events import Recorded
+
+Row = TypeVar("Row")
+
+# What every JSON reader takes for an integer; no ledger will have so many events.
+MAX_ID = 2**53 - 1
+DIGITS = re.compile(r"[0-9]{1,19}")
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Any text of your choice, new for each new command: sent again, the command is not recorded twice.",
+    ),
+]
+
+
+def plain_id(value: object) -> object:
+    """int() would take " 7", "7_0" and digits of other scripts for numbers too."""
+    if isinstance(value, str) and not DIGITS.fullmatch(value):
+        raise PydanticCustomError("plain_id", "Input should be a number in plain digits")
+    return value
+
+
+def _time(value: object) -> object:
+    """pydantic would take "5" for five seconds after 1970, and dates for times."""
+    with contextlib.suppress(ValueError):
+        if isinstance(value, str) and RFC_3339.fullmatch(value):
+            return datetime.fromisoformat(value.upper())
+    raise PydanticCustomError(
+        "rfc_3339", "Input should be a time like 2030-01-31T12:00:00Z, with an offset (in a URL, + is %2B)"
+    )
+
+
+def _position_or_time(value: object) -> object:
+    if not isinstance(value, str) or not DIGITS.fullmatch(value):
+        return _time(value)
+    if int(value) > MAX_ID:
+        raise PydanticCustomError("position", "Input should be a position")
+    return int(value)
+
+
+RowId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(plain_id)]
+PathId = Annotated[RowId, Path()]
+Time = Annotated[datetime, BeforeValidator(_time)]
+# PostgreSQL holds no U+0000; U+FFFD is what bytes that are not UTF-8 become, and such a filter would find nothing.
+FilterText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00\ufffd]*$")]
+AsOf = Annotated[
+    int | datetime,
+    BeforeValidator(_position_or_time),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": MAX_ID},
+                {"type": "string", "format": "date-time"},
+            ]
+        }
+    ),
+]
+
+
+class ReadOne(BaseModel):
+    """How one row is asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    as_of: AsOf | None = Field(None, description="Read as it was: a ledger position, or a time with an offset.")
+    consistency: Literal["strong", "eventual"] = Field(
+        "strong", description="strong waits for all that was acknowledged before; eventual answers at once."
+    )
+
+
+class ReadList(ReadOne):
+    """How a list is asked for; subclasses add its filters."""
+
+    limit: Annotated[int, Field(ge=1, le=200), BeforeValidator(plain_id)] = Field(50, description="Rows a page.")
+    cursor: Annotated[str, Field(max_length=200)] | None = Field(None, description="next_cursor of the page before.")
+    created_from: Time | None = Field(None, alias="from", description="Created at or after.")
+    created_to: Time | None = Field(None, alias="to", description="Created before.")
+
+    def filters(self) -> dict[str, object]:
+        """Those that were given, by their names in projections/reads.py."""
+        given = self.model_dump(exclude_none=True)
+        return {name: value for name, value in given.items() if name not in PAGING}
+
+
+class ReadPage(ReadList):
+    """How a list of what belongs to clients is asked for."""
+
+    client_id: FilterText | None = None
+
+
+PAGING = frozenset({"as_of", "consistency", "limit", "cursor"})
+
+
+def event_id(actor: Actor, key: str | None) -> UUID | None:
+    """The event's id where the caller sent a key: the same for every attempt of the same caller."""
+    return None if key is None else idempotent_id(actor.id, key)
+
+
+def recorded(status: int, content: object, at: Recorded, location: str) -> Response:
+    """The answer to a write: what was made, and where it stands in the chain."""
+    return Response(
+        orjson.dumps(content),
+        status,
+        headers={"Location": location, "Ledger-Position": str(at.position), "Ledger-Hash": at.hash.hex()},
+        media_type="application/json",
+    )
+
+
+RECORDED_HEADERS: dict[str, Any] = {
+    "Location": {"required": True, "description": "Where to read it.", "schema": {"type": "string"}},
+    "Ledger-Position": {
+        "required": True,
+        "description": "Its position in the chain.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "Ledger-Hash": {
+        "required": True,
+        "description": "Its hash.",
+        "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    },
+    "Preference-Applied": {
+        "description": "`wait`, where the caller sent `Prefer: wait` and a checkpoint covers it.",
+        "schema": {"type": "string"},
+    },
+    "Ledger-Checkpoint-Size": {
+        "description": "That checkpoint's size.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+}
+
+
+# The `responses` of a write about something that is there already.
+WRITTEN: dict[int | str, dict[str, Any]] = {
+    201: {"headers": RECORDED_HEADERS},
+    **documented(400, 401, 403, 404, 409, 413, 415, 422, 503),
+}
+
+
+class Page(BaseModel, Generic[Row]):
+    """Some rows of a list; `next_cursor` is null on the last page."""
+
+    items: list[Row]
+    next_cursor: str | None
+
+
+def page(items: list[dict[str, Any]], limit: int, position: int | None) -> Response:
+    """A page of at most `limit` of the items; one more was asked for to see whether there is a next page."""
+    more = len(items) > limit
+    items = items[:limit]
+    cursor = encode_cursor(items[-1]["id"], position) if more else None
+    return as_json({"items": items, "next_cursor": cursor})
+
+
+def as_json(content: object) -> Response:
+    """Rows as JSON, money as strings, times as RFC 3339 UTC; not for caches, as they are personal."""
+    return Response(
+        orjson.dumps(content, default=str, option=orjson.OPT_UTC_Z),
+        headers={"Cache-Control": "no-store"},
+        media_type="application/json",
+    )
+
+
+def encode_cursor(last_id: int, position: int | None) -> str:
+    """Opaque to callers: the last id seen, and the position a list as of some moment keeps to."""
+    return base64.urlsafe_b64encode(orjson.dumps([last_id, position])).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> tuple[int, int | None]:
+    """The inverse. Raises InvalidEvent for what was not made by encode_cursor."""
+    try:
+        found = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except ValueError:
+        found = None
+    match found:
+        # A bool is an int to isinstance, and to nobody else.
+        case [last_id, position] if type(last_id) is int and type(position) in {int, type(None)}:
+            if 0 < last_id <= MAX_ID and 0 <= (position or 0) <= MAX_ID:
+                return last_id, position
+    raise InvalidEvent("cursor", "not a cursor of this list: leave it out to start from the newest")
+
+
+def not_found(what: str) -> ApiError:
+    """There is no row of this id (yet, where the caller asked as of some moment)."""
+    return ApiError(f"{what}-unknown", f"there is no such {what}")

@@ -1,0 +1,229 @@
+"""What people make of a recommendation: opened, decided, confirmed by a second person, communicated."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from api.http.auth.permissions import Communicator, Confirmer, Decider, Opener, Reader
+from api.http.json_body import JsonRoute
+from api.http.parameters import (
+    WRITTEN,
+    FilterText,
+    IdempotencyKey,
+    Page,
+    PathId,
+    ReadOne,
+    ReadPage,
+    RowId,
+    as_json,
+    event_id,
+    recorded,
+)
+from api.http.problems import documented
+from api.http.reading import read_one, read_page
+from ledger.domain.case import Recommendation
+from ledger.domain.recommendation import Outcome, Verdict
+from ledger.service.ledger import Ledger
+from schema.events import RecommendationCommunicated, RecommendationConfirmed
+from schema.fields import Code, Digest, FreeText, JsonObject, Position, Rationale
+
+router = APIRouter(tags=["decisions"], route_class=JsonRoute)
+
+Channel = Literal["meeting", "phone", "video", "letter", "email", "portal", "other"]
+State = Literal["proposed", "waiting", "approved", "edited", "rejected", "returned", "communicated", "superseded"]
+
+
+class Body(BaseModel):
+    """Base of what is sent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Opening(Body):
+    """Which content was opened."""
+
+    digest: Digest
+
+
+class Deciding(Body):
+    """A decision on exactly this content."""
+
+    digest: Digest
+    outcome: Outcome
+    reason_code: Code | None = None
+    rationale: Rationale | None = None
+    replacement: JsonObject | None = None
+    response: Rationale | None = None
+
+
+class Confirming(Body):
+    """What the second person says to a decision; `digest` is of what stands once it is approved."""
+
+    decision_id: Position
+    digest: Digest
+    outcome: Literal["approve", "decline"]
+    rationale: Rationale | None = None
+
+
+class Communicating(Body):
+    """What the client was told, and how; `digest` is of what stands."""
+
+    digest: Digest
+    channel: Channel
+    message: FreeText | None = None
+
+
+class Standing(BaseModel):
+    """Where a recommendation stands after this: its state, and the digest of what stands or is to be confirmed."""
+
+    recommendation_id: int
+    state: State
+    digest: Digest
+
+
+class Decided(Standing):
+    """As Standing, and whether a second person has to confirm it, by which rules of the policy."""
+
+    decision_id: int
+    needs_second: bool
+    second_rules: list[str]
+
+
+class Confirmed(Standing):
+    """As Standing."""
+
+    decision_id: int
+
+
+class Decision(BaseModel):
+    """A decision, as it stands. Sealed values that were erased are null."""
+
+    id: int
+    recommendation_id: int
+    request_id: int
+    client_id: str | None
+    outcome: Outcome
+    state: Literal["effective", "waiting", "declined"]
+    digest: Digest
+    reason_code: str | None
+    reason_group: str | None
+    rationale: str | None
+    replacement: dict[str, JsonValue] | None
+    replacement_digest: Digest | None
+    response: str | None
+    decided_by: str
+    decided_role: str
+    opened_at: datetime | None
+    created_at: datetime
+    seconds_to_decide: Decimal
+    needs_second: bool
+    second_rules: list[str]
+    confirmation: Literal["approve", "decline"] | None
+    confirmed_by: str | None
+    confirmed_role: str | None
+    second_opened_at: datetime | None
+    confirmed_at: datetime | None
+    seconds_to_confirm: Decimal | None
+    second_rationale: str | None
+    four_eyes_version: str
+    reason_codes_version: str | None
+    model_name: str
+    model_version: str | None
+    agent: str
+    amount_usd: Decimal | None
+
+
+class ReadDecisions(ReadPage):
+    """The list of decisions and its filters."""
+
+    request_id: RowId | None = None
+    recommendation_id: RowId | None = None
+    outcome: Outcome | None = None
+    decided_by: FilterText | None = None
+    state: Literal["effective", "waiting", "declined"] | None = None
+
+
+ONE = "/recommendations/{recommendation_id}"
+
+
+@router.post(f"{ONE}/openings", status_code=201, response_model=Standing, responses=WRITTEN)
+async def open_recommendation(
+    request: Request, caller: Opener, recommendation_id: PathId, body: Opening, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Record that you have the recommendation before you. Role: advisor or compliance."""
+    ledger: Ledger = request.app.state.ledger
+    at = await ledger.open(caller, recommendation_id, body.digest, event_id(caller, idempotency_key))
+    return recorded(201, _standing(await ledger.standing_after(at)), at, f"/recommendations/{recommendation_id}")
+
+
+@router.post(f"{ONE}/decisions", status_code=201, response_model=Decided, responses=WRITTEN)
+async def decide(
+    request: Request, caller: Decider, recommendation_id: PathId, body: Deciding, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Approve, edit, reject, or respond to the agent with a remark. Role: advisor."""
+    ledger: Ledger = request.app.state.ledger
+    verdict = Verdict(**dict(body))
+    at = await ledger.decide(caller, recommendation_id, verdict, event_id(caller, idempotency_key))
+    current = await ledger.standing_after(at)
+    rules = list(current.decision.second_rules) if current.decision else []
+    found = {**_standing(current), "decision_id": at.position, "needs_second": bool(rules), "second_rules": rules}
+    return recorded(201, found, at, f"/decisions/{at.position}")
+
+
+@router.post(f"{ONE}/approvals", status_code=201, response_model=Confirmed, responses=WRITTEN)
+async def confirm(
+    request: Request,
+    caller: Confirmer,
+    recommendation_id: PathId,
+    body: Confirming,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Approve or decline, as the second person, a decision that waits for one. Role: as the four-eyes policy says."""
+    ledger: Ledger = request.app.state.ledger
+    event = RecommendationConfirmed(recommendation_id=recommendation_id, **dict(body))
+    at = await ledger.confirm(caller, recommendation_id, event, event_id(caller, idempotency_key))
+    found = {**_standing(await ledger.standing_after(at)), "decision_id": body.decision_id}
+    return recorded(201, found, at, f"/decisions/{body.decision_id}")
+
+
+@router.post(f"{ONE}/communications", status_code=201, response_model=Standing, responses=WRITTEN)
+async def communicate(
+    request: Request,
+    caller: Communicator,
+    recommendation_id: PathId,
+    body: Communicating,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Record that the client was told. Nothing but a superseding recommendation can follow. Role: advisor."""
+    ledger: Ledger = request.app.state.ledger
+    event = RecommendationCommunicated(recommendation_id=recommendation_id, **dict(body))
+    at = await ledger.communicate(caller, recommendation_id, event, event_id(caller, idempotency_key))
+    return recorded(201, _standing(await ledger.standing_after(at)), at, f"/recommendations/{recommendation_id}")
+
+
+@router.get("/decisions", response_model=Page[Decision], responses=documented(401, 403, 422, 503))
+async def list_decisions(request: Request, caller: Reader, asked: Annotated[ReadDecisions, Query()]) -> Response:
+    """Decisions, the newest first. Any role."""
+    return await read_page(request.app.state.ledger, "decisions", asked)
+
+
+@router.get("/decisions/{decision_id}", response_model=Decision, responses=documented(401, 403, 404, 422, 503))
+async def get_decision(
+    request: Request, caller: Reader, decision_id: PathId, asked: Annotated[ReadOne, Query()]
+) -> Response:
+    """One decision. Any role."""
+    row = await read_one(request.app.state.ledger, "decisions", decision_id, asked, "decision")
+    return as_json(row)
+
+
+def _standing(current: Recommendation) -> dict[str, object]:
+    """Of a recommendation that waits, the digest is what there is to confirm."""
+    waiting = current.decision if current.state == "waiting" else None
+    digest = waiting.result if waiting else current.standing
+    return {"recommendation_id": current.id, "state": current.state, "digest": digest}

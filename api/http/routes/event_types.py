@@ -1,0 +1,47 @@
+"""The catalogue of event types, as JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel
+
+from api.http.parameters import not_found
+from api.http.problems import documented
+from schema.events import CATALOGUE
+
+router = APIRouter(prefix="/schemas", tags=["catalogue"])
+
+
+class EventSchema(BaseModel):
+    """One event type: `sealed` names the fields that are kept beside the chain, as commitments in it."""
+
+    type: str
+    version: int
+    sealed: list[str]
+    json_schema: dict[str, Any]
+
+
+@router.get("")
+async def list_schemas() -> list[EventSchema]:
+    """Every event type that may be recorded."""
+    return [_schema(name) for name in CATALOGUE]
+
+
+@router.get("/{event_type}", responses=documented(404, 422))
+async def get_schema(event_type: Annotated[str, Path(max_length=100)]) -> EventSchema:
+    """One event type."""
+    if event_type not in CATALOGUE:
+        raise not_found("event-type")
+    return _schema(event_type)
+
+
+def _schema(name: str) -> EventSchema:
+    kind = CATALOGUE[name]
+    return EventSchema(
+        type=name,
+        version=kind.schema_version,
+        sealed=sorted(kind.sealed),
+        json_schema=kind.model_json_schema(mode="serialization"),
+    )

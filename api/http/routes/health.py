@@ -1,0 +1,219 @@
+"""Is it alive, is it ready, and what does it count."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import orjson
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+
+from ledger.errors import Unavailable
+from ledger.service.ledger import Ledger
+from ledger.store.events import AsyncConnection
+from ledger.tlog import status as vouched
+from ledger.tlog.sign.signer_thread import SealerThread, Status
+from ledger.verify.continuous import Watch, Watched
+from ledger.verify.scan import PROOF_MISMATCH
+
+router = APIRouter(tags=["operation"])
+
+NOT_SIGNING = "this process signs nothing, as it has no key: give serve one with --key (docs/operate/tlog.md)"
+
+STATE = """
+    SELECT h.origin, h.position, encode(h.hash, 'hex'), c.size, c.age_s, p.name, p.position, p.error
+    FROM head h
+    LEFT JOIN (
+        SELECT size, extract(epoch FROM clock_timestamp() - created_at)::float AS age_s
+        FROM checkpoints ORDER BY size DESC LIMIT 1
+    ) c ON true
+    LEFT JOIN projections p ON true
+    ORDER BY p.name
+"""
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+class ProjectionState(BaseModel):
+    """Where a read model stands; `lag` counts events it has not folded yet."""
+
+    name: str
+    position: int
+    lag: int
+    error: str | None
+
+
+class CheckpointState(BaseModel):
+    """What is signed: the newest checkpoint's size and age, and what this process has to do with it.
+
+    `error` says why nothing is signed, or not by this process; `witnessed` and `timestamps` how others vouch for it.
+    """
+
+    size: int
+    age_s: float | None
+    signer: Literal["none", "starting", "leads", "follows", "troubled", "refused", "stopped"]
+    error: str | None
+    witnessed: vouched.WitnessedState | None
+    timestamps: list[vouched.TimestampState]
+
+
+class VerificationState(BaseModel):
+    """How far this process has checked the chain, how long ago, and what it found not to hold.
+
+    `passed_age_s`: since the whole chain was last through.
+    """
+
+    state: Literal["none", "starting", "leads", "follows", "troubled", "stopped"]
+    position: int
+    age_s: float | None
+    passed_age_s: float | None
+    checkpoint_size: int
+    finding: str | None
+    first_bad_position: int | None
+    error: str | None
+
+
+class Readiness(BaseModel):
+    """Whether this process can record and answer."""
+
+    status: Literal["ready", "not ready"]
+    reasons: list[str]
+    origin: str | None
+    position: int | None
+    hash: str | None
+    projections: list[ProjectionState]
+    checkpoint: CheckpointState | None
+    verification: VerificationState
+
+
+@router.get("/healthz", response_model=Alive)
+async def healthz() -> Response:
+    """Whether the process answers; says nothing of the database."""
+    return Response(b'{"status":"alive"}', media_type="application/json")
+
+
+@router.get(
+    "/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Not ready; see reasons."}}
+)
+async def readyz(request: Request) -> Response:
+    """Whether the database answers and every read model follows."""
+    ledger: Ledger = request.app.state.ledger
+    sealer: SealerThread | None = request.app.state.sealer
+
+    async def work(conn: AsyncConnection) -> tuple[list[tuple[Any, ...]], vouched.Vouched]:
+        rows = await (await conn.execute(STATE, prepare=True)).fetchall()
+        return rows, await vouched.look(conn, request.app.state.asked, sealer)
+
+    try:
+        rows, others = await ledger.readers.run(work, within_s=ledger.patience_s)
+        state = _readiness(rows, _signed(rows, sealer, others), _checked(request.app.state.watch))
+    except Unavailable as error:
+        state = Readiness(
+            status="not ready",
+            reasons=[str(error), *_refusal(None if sealer is None else sealer.status)],
+            origin=None,
+            position=None,
+            hash=None,
+            projections=[],
+            checkpoint=None,
+            verification=_checked(request.app.state.watch),
+        )
+    return Response(
+        orjson.dumps(state.model_dump()), 200 if state.status == "ready" else 503, media_type="application/json"
+    )
+
+
+@router.get(
+    "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+)
+async def metrics(request: Request) -> Response:
+    """Counters in the Prometheus text format. No personal data is in them."""
+    ledger: Ledger = request.app.state.ledger
+    await request.app.state.orphans.look(ledger)
+    await request.app.state.checkpoints.look(ledger, request.app.state.sealer)
+    await request.app.state.vouchers.look(ledger, request.app.state.sealer)
+    request.app.state.verification.look(request.app.state.watch)
+    return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _signed(rows: list[tuple[Any, ...]], sealer: SealerThread | None, others: vouched.Vouched) -> CheckpointState:
+    status = Status("none", NOT_SIGNING) if sealer is None else sealer.status
+    size, age_s = rows[0][3:5] if rows else (None, None)
+    return CheckpointState(
+        size=size or 0,
+        age_s=age_s,
+        signer=status.state,
+        error=status.error,
+        witnessed=others.witnessed,
+        timestamps=others.timestamps,
+    )
+
+
+def _refusal(status: Status | None) -> list[str]:
+    """The reason that a sealer which gave up is; said also where the database has nothing to say, as without a head."""
+    return [f"nothing is signed any more: {status.error}"] if status and status.state == "refused" else []
+
+
+def _checked(watch: Watch | None) -> VerificationState:
+    found = Watched("none") if watch is None else watch.status
+    return VerificationState(
+        state=found.state,
+        position=found.position,
+        age_s=found.age_s,
+        passed_age_s=found.passed_age_s,
+        checkpoint_size=found.checkpoint_size,
+        finding=found.finding,
+        first_bad_position=found.first_bad_position,
+        error=found.error,
+    )
+
+
+def _not_holding(verification: VerificationState) -> str:
+    """What does not hold, and what tells more: of tiles `advice-ledger verify` knows nothing."""
+    if verification.finding == PROOF_MISMATCH:
+        return (
+            f"the stored tiles of the log are not what its events make, from position {verification.first_bad_position}"
+            f" on: {PROOF_MISMATCH}: docs/operate/continuous-verification.md says what to do"
+        )
+    where = f"at position {verification.first_bad_position}: " if verification.first_bad_position else ""
+    return f"the chain does not hold, {where}{verification.finding}: run advice-ledger verify"
+
+
+def _readiness(rows: list[tuple[Any, ...]], checkpoint: CheckpointState, verification: VerificationState) -> Readiness:
+    if not rows:
+        raise Unavailable("this database has no ledger yet: run advice-ledger migrate")
+    origin, head, head_hash = rows[0][:3]
+    projections = [
+        ProjectionState(name=name, position=position, lag=head - position, error=error)
+        for *_, name, position, error in rows
+        if name is not None
+    ]
+    reasons = [
+        f"the read model {found.name} stands still: run advice-ledger rebuild" for found in projections if found.error
+    ]
+    reasons += [
+        f"the read model {found.name} is beyond the last event: run advice-ledger rebuild"
+        for found in projections
+        if found.lag < 0
+    ]
+    reasons += _refusal(Status(checkpoint.signer, checkpoint.error))
+    if verification.finding is not None:
+        reasons.append(_not_holding(verification))
+    if not projections:
+        reasons.append("no read model was built: run advice-ledger rebuild")
+    return Readiness(
+        status="not ready" if reasons else "ready",
+        reasons=reasons,
+        origin=origin,
+        position=head,
+        hash=head_hash,
+        projections=projections,
+        checkpoint=checkpoint,
+        verification=verification,
+    )

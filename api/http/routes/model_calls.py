@@ -1,0 +1,154 @@
+"""What the models were asked, and what came back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, BeforeValidator, Field, JsonValue
+
+from api.http.auth.permissions import Answerer, Reader
+from api.http.json_body import JsonRoute
+from api.http.parameters import (
+    WRITTEN,
+    FilterText,
+    IdempotencyKey,
+    Page,
+    PathId,
+    ReadOne,
+    ReadPage,
+    RowId,
+    as_json,
+    event_id,
+    plain_id,
+    recorded,
+)
+from api.http.problems import documented
+from api.http.reading import read_one, read_page, read_sealed
+from ledger.service.ledger import Ledger
+from schema.events import CallFault, CallResult, ModelCallCompleted, ModelCallFailed, Shown
+from schema.fields import Digest
+
+router = APIRouter(prefix="/model-calls", tags=["model calls"], route_class=JsonRoute)
+
+State = Literal["open", "completed", "failed"]
+
+
+class CallEnded(BaseModel):
+    """The call's end is recorded."""
+
+    model_call_id: int
+    state: Literal["completed", "failed"]
+
+
+class ModelCall(BaseModel):
+    """A model call, without what was said: that is sealed, and in the call itself (`GET /model-calls/{id}`)."""
+
+    id: int
+    request_id: int | None
+    client_id: str | None
+    state: State
+    agent: str
+    operation_name: str
+    provider_name: str
+    request_model: str
+    request_parameters: dict[str, JsonValue] | None
+    agent_version: str | None
+    prompt_name: str | None
+    prompt_version: str | None
+    prompt_sha256: Digest | None
+    tool_definitions_sha256: Digest | None
+    shown: list[Shown]
+    as_of: int | None
+    capture: Literal["direct", "otlp"]
+    mapper_version: str | None
+    trace_id: str | None
+    span_id: str | None
+    claimed_start: str | None
+    created_at: datetime
+    ended_at: datetime | None
+    latency_ms: int | None
+    response_id: str | None
+    response_model: str | None
+    response_finish_reasons: list[str] | None
+    usage_input_tokens: int | None
+    usage_output_tokens: int | None
+    error_type: str | None
+    recommendation_id: int | None
+    ended_position: int | None
+
+
+class ModelCallInFull(ModelCall):
+    """A model call with what was said, exactly as recorded. What was erased is missing."""
+
+    started: dict[str, JsonValue]
+    ended: dict[str, JsonValue] | None
+
+
+class ReadModelCalls(ReadPage):
+    """The list of model calls and its filters."""
+
+    request_id: RowId | None = None
+    state: State | None = None
+    agent: FilterText | None = None
+    request_model: FilterText | None = None
+    older_than_s: Annotated[int, Field(ge=0, le=10**9), BeforeValidator(plain_id)] | None = Field(
+        None, description="Started so many seconds ago or longer; with state=open: orphans."
+    )
+
+    def filters(self) -> dict[str, object]:
+        """As those of every list; the age becomes a time."""
+        found = super().filters()
+        if (age_s := found.pop("older_than_s", None)) is not None:
+            found["created_before"] = datetime.now(UTC) - timedelta(seconds=int(str(age_s)))
+        return found
+
+
+@router.post("/{model_call_id}/completion", status_code=201, response_model=CallEnded, responses=WRITTEN)
+async def complete_model_call(
+    request: Request,
+    caller: Answerer,
+    model_call_id: PathId,
+    result: CallResult,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Record what a model gave back. Role: agent, the one that started the call."""
+    ledger: Ledger = request.app.state.ledger
+    event = ModelCallCompleted(**dict(result))
+    at = await ledger.end_call(caller, model_call_id, event, event_id(caller, idempotency_key))
+    ended = {"model_call_id": model_call_id, "state": "completed"}
+    return recorded(201, ended, at, f"/model-calls/{model_call_id}")
+
+
+@router.post("/{model_call_id}/failure", status_code=201, response_model=CallEnded, responses=WRITTEN)
+async def fail_model_call(
+    request: Request, caller: Answerer, model_call_id: PathId, fault: CallFault, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Record that a model gave nothing usable. Role: agent, the one that started the call."""
+    ledger: Ledger = request.app.state.ledger
+    event = ModelCallFailed(**dict(fault))
+    at = await ledger.end_call(caller, model_call_id, event, event_id(caller, idempotency_key))
+    ended = {"model_call_id": model_call_id, "state": "failed"}
+    return recorded(201, ended, at, f"/model-calls/{model_call_id}")
+
+
+@router.get("", response_model=Page[ModelCall], responses=documented(401, 403, 422, 503))
+async def list_model_calls(request: Request, caller: Reader, asked: Annotated[ReadModelCalls, Query()]) -> Response:
+    """Model calls, the newest first. Any role."""
+    return await read_page(request.app.state.ledger, "model_calls", asked)
+
+
+@router.get("/{model_call_id}", response_model=ModelCallInFull, responses=documented(401, 403, 404, 422, 503))
+async def get_model_call(
+    request: Request, caller: Reader, model_call_id: PathId, asked: Annotated[ReadOne, Query()]
+) -> Response:
+    """One model call, with what was said. Any role."""
+    ledger: Ledger = request.app.state.ledger
+    row = await read_one(ledger, "model_calls", model_call_id, asked, "model-call")
+    ended_at = row["ended_position"]
+    said = await read_sealed(ledger, [model_call_id] if ended_at is None else [model_call_id, ended_at])
+    return as_json(
+        {**row, "started": said.get(model_call_id, {}), "ended": said.get(ended_at, {}) if ended_at else None}
+    )

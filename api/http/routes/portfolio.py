@@ -1,0 +1,242 @@
+"""Requests for a recommendation, and the answers to them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from api.http.auth.permissions import Answerer, Reader, Requester
+from api.http.json_body import JsonRoute
+from api.http.parameters import (
+    RECORDED_HEADERS,
+    WRITTEN,
+    IdempotencyKey,
+    Page,
+    PathId,
+    ReadOne,
+    ReadPage,
+    RowId,
+    as_json,
+    event_id,
+    not_found,
+    recorded,
+)
+from api.http.problems import documented
+from api.http.reading import read_context, read_one, read_page
+from ledger.domain.case import CATEGORY, stream_of
+from ledger.service.ledger import Ledger
+from schema.events import CallStart, ModelCallStarted, PortfolioRequested, RecommendationRecorded, RequestFailed
+from schema.fields import Constraints, RiskProfile
+
+router = APIRouter(prefix="/portfolio", tags=["portfolio"], route_class=JsonRoute)
+
+Status = Literal["queued", "recommended", "failed"]
+
+
+class Queued(BaseModel):
+    """The request is recorded and waits for an agent."""
+
+    request_id: int
+    status: Literal["queued"]
+
+
+class RecommendationMade(BaseModel):
+    """The agent's answer is recorded."""
+
+    recommendation_id: int
+    request_id: int
+
+
+class RequestEnded(BaseModel):
+    """The request has failed."""
+
+    request_id: int
+    status: Literal["failed"]
+
+
+class CallStarted(BaseModel):
+    """The call is on record and may be made."""
+
+    model_call_id: int
+    request_id: int
+
+
+class ContextRequest(BaseModel):
+    """A request without the client's identity."""
+
+    request_id: int
+    risk_profile: RiskProfile
+    amount_usd: Decimal
+    horizon_years: int | None
+    objectives: list[str]
+    constraints: dict[str, JsonValue]
+    notes: str | None
+
+
+class EarlierRecommendation(BaseModel):
+    """What the client was recommended before, and what people made of it."""
+
+    id: int
+    request_id: int
+    recommendation: dict[str, JsonValue] | None
+    model_name: str
+    model_version: str | None
+    state: str
+    decision_id: int | None
+    outcome: str | None
+    reason_code: str | None
+    rationale: str | None
+    replacement: dict[str, JsonValue] | None
+    response: str | None
+
+
+class Context(BaseModel):
+    """What an agent is given, all of it as of one ledger position."""
+
+    as_of: int
+    request: ContextRequest
+    earlier: list[EarlierRecommendation]
+
+
+class ReadContext(BaseModel):
+    """As of which ledger position; the newest where none is given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    as_of: RowId | None = None
+
+
+class PortfolioRequest(BaseModel):
+    """A request, as it stands. Sealed values that were erased are null."""
+
+    id: int
+    client_id: str | None
+    risk_profile: RiskProfile
+    amount_usd: Decimal
+    horizon_years: int | None
+    objectives: list[str] | None
+    constraints: Constraints | None
+    notes: str | None
+    status: Status
+    recommendation_id: int | None
+    failure_reason: str | None
+    failure_detail: str | None
+    requested_by: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class ReadRequests(ReadPage):
+    """The list of requests and its filters."""
+
+    status: Status | None = None
+    risk_profile: RiskProfile | None = None
+
+
+@router.post(
+    "/recommendations",
+    status_code=202,
+    response_model=Queued,
+    responses={202: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 409, 413, 415, 422, 503)},
+)
+async def request_recommendation(
+    request: Request, caller: Requester, asked: PortfolioRequested, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Ask for a recommendation for a client's money. Role: advisor."""
+    ledger: Ledger = request.app.state.ledger
+    at = await ledger.request_portfolio(caller, asked, event_id(caller, idempotency_key))
+    request_id = int(at.stream.removeprefix(CATEGORY))
+    return recorded(202, {"request_id": request_id, "status": "queued"}, at, f"/portfolio/requests/{request_id}")
+
+
+@router.post(
+    "/requests/{request_id}/recommendations",
+    status_code=201,
+    response_model=RecommendationMade,
+    responses=WRITTEN,
+)
+async def record_recommendation(
+    request: Request,
+    caller: Answerer,
+    request_id: PathId,
+    answer: RecommendationRecorded,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Record an agent's answer to a queued request. Role: agent."""
+    ledger: Ledger = request.app.state.ledger
+    at = await ledger.answer_request(caller, request_id, answer, event_id(caller, idempotency_key))
+    made = {"recommendation_id": at.position, "request_id": request_id}
+    return recorded(201, made, at, f"/recommendations/{at.position}")
+
+
+@router.post(
+    "/requests/{request_id}/failures",
+    status_code=201,
+    response_model=RequestEnded,
+    responses=WRITTEN,
+)
+async def record_failure(
+    request: Request,
+    caller: Answerer,
+    request_id: PathId,
+    failure: RequestFailed,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Record that a queued request gets no recommendation, and why. Nothing can follow. Role: agent."""
+    ledger: Ledger = request.app.state.ledger
+    at = await ledger.answer_request(caller, request_id, failure, event_id(caller, idempotency_key))
+    return recorded(201, {"request_id": request_id, "status": "failed"}, at, f"/portfolio/requests/{request_id}")
+
+
+@router.get("/requests/{request_id}/context", response_model=Context, responses=documented(401, 403, 404, 422, 503))
+async def get_context(
+    request: Request, caller: Reader, request_id: PathId, asked: Annotated[ReadContext, Query()]
+) -> Response:
+    """What an agent needs to answer: the request, and what the client was recommended before. Any role.
+
+    Record `as_of` and the ids of what your model is shown with the model call.
+    """
+    ledger: Ledger = request.app.state.ledger
+    found = await read_context(ledger, request_id, asked.as_of)
+    if found is None:
+        raise not_found("request")
+    return as_json(found)
+
+
+@router.post(
+    "/requests/{request_id}/model-calls",
+    status_code=201,
+    response_model=CallStarted,
+    responses=WRITTEN,
+)
+async def start_model_call(
+    request: Request, caller: Answerer, request_id: PathId, call: CallStart, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Record that a model is about to be called for a request, and with what. Role: agent."""
+    ledger: Ledger = request.app.state.ledger
+    event = ModelCallStarted(**dict(call))
+    at = await ledger.start_call(caller, request_id, event, event_id(caller, idempotency_key))
+    started = {"model_call_id": at.position, "request_id": request_id}
+    return recorded(201, started, at, f"/model-calls/{at.position}")
+
+
+@router.get("/requests", response_model=Page[PortfolioRequest], responses=documented(401, 403, 422, 503))
+async def list_requests(request: Request, caller: Reader, asked: Annotated[ReadRequests, Query()]) -> Response:
+    """Requests, the newest first. Any role."""
+    return await read_page(request.app.state.ledger, "portfolio_requests", asked)
+
+
+@router.get("/requests/{request_id}", response_model=PortfolioRequest, responses=documented(401, 403, 404, 422, 503))
+async def get_request(
+    request: Request, caller: Reader, request_id: PathId, asked: Annotated[ReadOne, Query()]
+) -> Response:
+    """One request. Any role."""
+    row = await read_one(
+        request.app.state.ledger, "portfolio_requests", request_id, asked, "request", stream_of(request_id)
+    )
+    return as_json(row)

@@ -1,0 +1,179 @@
+"""The database that a program works on: a server that the user named, or the embedded one on a folder of theirs.
+
+What can go wrong, each with a message that says what to do:
+
+    DatabaseError
+    ├── BadDatabaseUrl     the URL cannot be read; the message does not repeat it, as it may hold a password
+    ├── NoDataFolder       the folder has no embedded database yet
+    ├── CannotConnect      the server does not answer, or does not let this login in
+    ├── NoLedger           the database has no ledger yet
+    └── RoleDenied         the login may not act in the role that is needed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from api.postgres.embedded import EmbeddedError, EmbeddedPostgres, default_data_dir
+from ledger.database import conninfo, one_line
+
+Connection = psycopg.Connection[Any]
+
+# How often the supervisor looks whether the embedded server lives.
+CHECK_S = 1.0
+
+HAS_LEDGER = "SELECT to_regclass('head') IS NOT NULL"
+
+_logger = logging.getLogger(__name__)
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; the message says what to do."""
+
+
+class BadDatabaseUrl(DatabaseError):
+    """The database URL cannot be read."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database URL cannot be read: write postgresql://user:password@host:port/database, with special "
+            "characters of the password percent-encoded (@ as %40, / as %2F)"
+        )
+
+
+class NoDataFolder(DatabaseError):
+    """There is no embedded database in the folder."""
+
+
+class CannotConnect(DatabaseError):
+    """The server does not answer, or does not let this login in."""
+
+
+class NoLedger(DatabaseError):
+    """The database has no ledger."""
+
+
+class RoleDenied(DatabaseError):
+    """The login may not act in the ledger's role."""
+
+
+@contextlib.contextmanager
+def open_database(
+    database_url: str | None, data_dir: Path | None, *, make: bool = False, supervise: bool = False
+) -> Iterator[str]:
+    """The URL to connect to, while the block runs: the given one, or that of the embedded server on `data_dir`.
+
+    Without a URL or a folder, the folder is the user's own. `make` allows to create the embedded database where there
+    is none. `supervise` starts the embedded server again when it is killed. Raises DatabaseError or EmbeddedError.
+    """
+    if database_url is not None:
+        check_url(database_url)
+        yield database_url
+        return
+    folder = (data_dir or default_data_dir()).expanduser()
+    if not make:
+        _check_folder(folder)
+    with EmbeddedPostgres(folder) as server, supervised(server) if supervise else contextlib.nullcontext():
+        yield server.url
+
+
+def check_url(url: str) -> None:
+    """Raises BadDatabaseUrl for a URL that libpq cannot read, or reads in another way than it was meant.
+
+    An unescaped @ or / in a password makes libpq take a part of it for a host, a port or a database's name, which then
+    stand in its messages.
+    """
+    try:
+        found = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise BadDatabaseUrl from None
+    ports = str(found.get("port") or "").split(",")
+    misread = "://" in url and any("@" in str(found.get(name)) for name in ("host", "dbname"))
+    if not found or misread or not all(port.isdecimal() or not port for port in ports):
+        raise BadDatabaseUrl
+
+
+def connect(url: str, role: str | None, *, schema: str = "ledger") -> Connection:
+    """A connection in autocommit mode that acts as the ledger's `role`; None keeps the login's own rights.
+
+    The role is set by a statement, not on connecting, because only then does a refusal carry a SQLSTATE. Raises
+    CannotConnect; with a role also NoLedger and RoleDenied.
+    """
+    try:
+        conn = psycopg.connect(conninfo(url, None, schema=schema), autocommit=True)
+    except psycopg.OperationalError as error:
+        raise CannotConnect(f"cannot connect to the database: {one_line(error)}") from error
+    except UnicodeError as error:  # from Python's own look-up of the name
+        raise CannotConnect("cannot connect to the database: its host is not a name that a host can have") from error
+    try:
+        if role is not None:
+            _act_as(conn, f"{schema}_{role}")
+    except DatabaseError:
+        conn.close()
+        raise
+    return conn
+
+
+@contextlib.contextmanager
+def supervised(server: EmbeddedPostgres) -> Iterator[None]:
+    """While the block runs, a thread looks every CHECK_S whether the server lives, and starts it again if not."""
+    stopping = threading.Event()
+    thread = threading.Thread(target=_supervise, args=(server, stopping), name="postgres-supervisor", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def _supervise(server: EmbeddedPostgres, stopping: threading.Event) -> None:
+    said = ""
+    while not stopping.wait(CHECK_S):
+        if server.is_running():
+            said = ""
+            continue
+        try:
+            _logger.warning("the embedded PostgreSQL does not answer: waiting for it, or starting it again")
+            server.ensure_running()
+            _logger.warning("the embedded PostgreSQL answers again")
+        except EmbeddedError as error:
+            if str(error) != said:  # once a second for as long as the disk is full would bury the rest of the log
+                _logger.error("%s", error)  # noqa: TRY400 - the message says it all
+            said = str(error)
+
+
+def _check_folder(folder: Path) -> None:
+    # A folder that cannot be looked into is left to the embedded server, whose message says why.
+    with contextlib.suppress(OSError):
+        if not (folder / "postgres").exists():
+            raise NoDataFolder(
+                f"there is no ledger in {folder}: make one with advice-ledger serve or advice-ledger migrate, choose "
+                "another folder with --data-dir, or a server with --database-url"
+            )
+
+
+def _act_as(conn: Connection, role: str) -> None:
+    try:
+        conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+    except psycopg.errors.InvalidParameterValue as error:
+        raise _no_ledger(conn) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise RoleDenied(
+            f"the database login {conn.info.user} may not act as {role}: grant it that role, or use a login that has it"
+        ) from error
+    if conn.execute(HAS_LEDGER).fetchone() != (True,):
+        raise _no_ledger(conn)
+
+
+def _no_ledger(conn: Connection) -> NoLedger:
+    return NoLedger(f"the database {conn.info.dbname} has no ledger yet: run advice-ledger migrate")

@@ -1,0 +1,241 @@
+"""Writes an evidence bundle from the database: docs/formats/bundle.md. One snapshot, flat memory, as the role verifier.
+
+What is written is what stands there, right or wrong: judging it is for the auditor's program.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+from psycopg import sql
+
+from ledger.export.log_parts import CannotExport, add_beside, checkpoint_of, consistency, edge, rotations_of
+from ledger.proof.bundle import manifest as bundle
+from ledger.proof.bundle.manifest import BundleWriter, Manifest, MemberWriter, Selection, count_field
+from ledger.proof.bundle.page import MOST_EVENTS, page, row
+from ledger.proof.bundle.tiles import INDEX
+from ledger.proof.format.canonical import NotCanonical, canonical
+from ledger.proof.format.parse import quick
+from ledger.proof.tlog.tiles import HEIGHT
+from ledger.store.copy import Connection, copy_rows, event
+
+HERE = Path(__file__).parent
+EVENTS, TILES, EXTENT = (sql.SQL((HERE / f"{name}.sql").read_text("utf-8")) for name in ("events", "tiles", "extent"))
+CHECKPOINT = (HERE / "checkpoint.sql").read_bytes()
+SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+SESSION = "SELECT set_config('jit', 'off', true), set_config('statement_timeout', '0', true)"
+OF_CLIENT = "e.stream IN (SELECT c.stream FROM stream_clients c WHERE c.client_id = {})"
+OF_STREAM = "e.stream = {}"
+BETWEEN = "e.position BETWEEN {} AND {}"
+
+# Events between two calls of on_progress.
+STRIDE = 5_000
+
+_tile_row = struct.Struct(">h i q i")
+
+
+@dataclass(frozen=True)
+class Disclosure:
+    """Which sealed values go into the bundle: all or the named ones, but never those withheld.
+
+    A name is that of a field, or of an event type and a field with a dot between them.
+    """
+
+    everything: bool = False
+    disclose: frozenset[str] = frozenset()
+    withhold: frozenset[str] = frozenset()
+
+    def allows(self, kind: str, name: str) -> bool:
+        """Whether this field of this type of event is disclosed."""
+        names = {name, f"{kind}.{name}"}
+        return not names & self.withhold and (self.everything or bool(names & self.disclose))
+
+
+@dataclass
+class _Export:
+    """What the events turned out to be while they were written."""
+
+    disclosure: Disclosure
+    fields: dict[str, bundle.Counts] = field(default_factory=dict)
+    rows: list[str] = field(default_factory=list)
+    # Whether some event has a client_id that is not in the bundle: withheld, or erased.
+    client_hidden: bool = False
+
+
+def export(
+    conn: Connection,
+    selection: Selection,
+    disclosure: Disclosure,
+    file: BinaryIO,
+    *,
+    keys: Sequence[str] = (),
+    since: bytes | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Manifest:
+    """Writes the bundle to `file`, which can be sought in, and returns its manifest.
+
+    `keys` are verifier keys of the log; `since` is a checkpoint to prove consistency with. `conn` is not in a
+    transaction. Raises CannotExport and psycopg.Error.
+    """
+    with conn.transaction():
+        conn.execute(SNAPSHOT)
+        conn.execute(SESSION)
+        which, old = _which(selection), None if since is None else checkpoint_of(since, "older")
+        rotations = rotations_of(conn)
+        # Whoever has any key of the log can check what the newest one signed, by the rotations.
+        least = max([0 if old is None else old.size, *(one.position for one in rotations[-1:])])
+        size, note, manifest = _extent(conn, selection, which, least)
+        writer = BundleWriter(file)
+        writer.add(bundle.CHECKPOINT, note.encode())
+        add_beside(conn, manifest, keys, rotations, writer)
+        if old is not None:
+            writer.add(bundle.CONSISTENCY, consistency(conn, old, size, manifest.origin))
+        writer.add(bundle.EDGE, edge(conn, size))
+        found = _Export(disclosure)
+        with writer.stream(bundle.EVENTS) as member:
+            _write_events(conn, which, size, member, found, _teller(on_progress, manifest.count))
+        _write_tiles(conn, which, size, writer)
+    manifest.fields = found.fields
+    if selection.kind == "client" and found.client_hidden:
+        manifest.selection = replace(manifest.selection, client=None)
+    writer.add(bundle.PAGE, page(manifest, note, found.rows))
+    writer.finish(manifest)
+    return manifest
+
+
+def _which(selection: Selection) -> sql.Composed:
+    """The condition on events `e`."""
+    if selection.kind == "client":
+        return sql.SQL(OF_CLIENT).format(sql.Literal(selection.client))
+    if selection.kind == "request":
+        return sql.SQL(OF_STREAM).format(sql.Literal(f"request-{selection.request}"))
+    return sql.SQL(BETWEEN).format(sql.Literal(selection.first_position), sql.Literal(selection.last_position))
+
+
+def _extent(conn: Connection, selection: Selection, which: sql.Composed, least: int) -> tuple[int, str, Manifest]:
+    """Size, at least so large if there is one, and note of the checkpoint to use, and what it covers."""
+    *_, beyond, first_beyond = _counts(conn, which, 0)
+    if not beyond:
+        raise CannotExport(f"no event was recorded of {selection.words()}")
+    (last,) = conn.execute(
+        sql.SQL("SELECT max(e.position) FROM events e WHERE {which}").format(which=which)
+    ).fetchone() or (0,)
+    found = conn.execute(CHECKPOINT, {"last": max(last, least)}).fetchone()
+    if found is None:
+        raise CannotExport(
+            "no checkpoint covers these events yet: sign one with advice-ledger seal --once, or run serve with a key"
+        )
+    size, note = int(found[0]), str(found[1])
+    count, first, covered, excluded, excluded_from = _counts(conn, which, size)
+    if not count:
+        raise CannotExport(
+            f"the newest checkpoint covers positions 1 to {size}, and these events begin at {first_beyond}: sign one"
+            " that covers them with advice-ledger seal --once, or wait for serve to do it"
+        )
+    if selection.kind == "positions":
+        # A range ends where the log does: of positions that no event has, none is left out.
+        selection = replace(selection, last_position=min(selection.last_position, max(size, last)))
+        excluded, excluded_from = selection.uncovered(size)
+    checkpoint = checkpoint_of(note.encode(), "stored")
+    now_us = time.time_ns() // 1000
+    manifest = Manifest(checkpoint.origin, now_us, size, selection, count, first, covered, excluded, excluded_from)
+    return size, note, manifest
+
+
+def _counts(conn: Connection, which: sql.Composed, size: int) -> tuple[int, int, int, int, int]:
+    found = conn.execute(EXTENT.format(which=which, size=sql.Literal(size))).fetchone() or (0,) * 5
+    count, first, last, beyond, first_beyond = map(int, found)
+    return count, first, last, beyond, first_beyond
+
+
+def _teller(on_progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
+    return lambda done: None if on_progress is None else on_progress(done, total)
+
+
+def _write_events(
+    conn: Connection, which: sql.Composed, size: int, member: MemberWriter, found: _Export, tell: Callable[[int], None]
+) -> None:
+    statement = EVENTS.format(which=which, size=sql.Literal(size)).as_bytes(conn)
+    done = 0
+    for done, data in enumerate(copy_rows(conn, statement), 1):
+        if done % STRIDE == 0:
+            tell(done)
+        stored, _ = event(data)
+        position, _, _, version, _, at, prev_hash, digest, body, salts, fields = stored
+        line: dict[str, Any] = {
+            "position": position,
+            "version": version,
+            "recorded_at_us": at,
+            "prev_hash": prev_hash.hex(),
+            "hash": digest.hex(),
+            "body": body.decode(),
+        }
+        if fields is not None or b'"sealed":' in body:
+            line |= _sealed(body, fields, salts, found)
+        member.write(orjson.dumps(line, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE))
+        if len(found.rows) < MOST_EVENTS:
+            shown = line["fields"].encode() if "fields" in line else None
+            found.rows.append(row(position, at, body, shown, line.get("withheld", ()), digest.hex()))
+    tell(done)
+
+
+def _sealed(body: bytes, fields: bytes | None, salts: bytes | None, found: _Export) -> dict[str, Any]:
+    """The members of a line that say what is disclosed and what withheld; counts them, and what is erased."""
+    try:
+        parsed = orjson.loads(body)
+        kind, commitments = parsed["type"], parsed["sealed"]
+        values, salt_of = orjson.loads(fields or b"{}"), orjson.loads(salts or b"{}")
+    except (ValueError, LookupError, TypeError):
+        kind, commitments, values, salt_of = "", {}, {}, {}
+    disclosed = sorted(name for name in values if found.disclosure.allows(kind, name))
+    withheld = sorted(values.keys() - set(disclosed))
+    for name in {*commitments, *values}:
+        state = "erased" if name not in values else "withheld" if name in withheld else "disclosed"
+        count_field(found.fields, f"{kind}.{name}", state)
+    found.client_hidden = found.client_hidden or ("client_id" in commitments and "client_id" not in disclosed)
+    members: dict[str, Any] = {"withheld": withheld} if withheld else {}
+    if disclosed and withheld:
+        members["fields"] = _json({name: values[name] for name in disclosed})
+        members["salts"] = _json({name: salt_of.get(name, "") for name in disclosed})
+    elif disclosed:
+        members |= {"fields": (fields or b"").decode(), "salts": (salts or b"").decode()}
+    return members
+
+
+def _json(value: Any) -> str:
+    try:
+        return canonical(value).decode()
+    except NotCanonical:  # No value that append() took; the auditor's program says so.
+        return quick(value).decode()
+
+
+def _write_tiles(conn: Connection, which: sql.Composed, size: int, writer: BundleWriter) -> None:
+    """The full tiles of each level; a level without any has no member."""
+    for level in range(bundle.LEVELS):
+        shift = HEIGHT * (level + 1)
+        full = size >> shift
+        if not full:
+            return
+        parameters = {"which": which, "size": size, "level": level, "full": full, "shift": shift}
+        literals = {
+            name: value if isinstance(value, sql.Composed) else sql.Literal(value) for name, value in parameters.items()
+        }
+        records = _tiles(conn, TILES.format(**literals).as_bytes(conn))
+        first = next(records, None)
+        if first is not None:
+            with writer.stream(bundle.tiles_name(level)) as member:
+                member.write(first)
+                for record in records:
+                    member.write(record)
+
+
+def _tiles(conn: Connection, statement: bytes) -> Iterator[bytes]:
+    for data in copy_rows(conn, statement):
+        _, _, number, _ = _tile_row.unpack_from(data)
+        yield INDEX.pack(number) + data[_tile_row.size :]

@@ -1,0 +1,96 @@
+"""What a bundle has of the log itself: the edge of its tree, proofs, rotations of its key, timestamps."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+
+from ledger.proof.auditor.extension import encode_consistency
+from ledger.proof.bundle import manifest as bundle
+from ledger.proof.bundle.manifest import BundleWriter, Manifest
+from ledger.proof.bundle.tiles import edge_widths
+from ledger.proof.tlog.checkpoint import Checkpoint, parse_checkpoint
+from ledger.proof.tlog.key_rotation import MAX_ROTATIONS, encode_rotations
+from ledger.proof.tlog.merkle import HASH_BYTES, LogError, consistency_proof, leaf_hashes
+from ledger.proof.tlog.note import parse as parse_note
+from ledger.proof.tlog.tiles import HEIGHT, WIDTH, Tile, reader
+from ledger.store.copy import Connection
+from ledger.tlog.sign.recorded_rotations import Recorded, recorded
+
+ORIGIN = "SELECT origin FROM head"
+TIMESTAMPS = "SELECT authority, token FROM checkpoint_timestamps WHERE size = %s ORDER BY authority LIMIT %s"
+LEAVES = "SELECT hash FROM events WHERE position > %s AND position <= %s ORDER BY position"
+TILE = """
+    SELECT hashes FROM tiles WHERE level = %(level)s AND number = %(number)s
+    UNION ALL
+    SELECT hashes FROM partial_tiles WHERE level = %(level)s AND number = %(number)s
+"""
+
+
+class CannotExport(Exception):
+    """There is nothing to export, or nothing that a checkpoint covers; the message says what to do."""
+
+
+def checkpoint_of(note: bytes, what: str) -> Checkpoint:
+    """The checkpoint in a note, whoever signed it. Raises CannotExport, which calls it `what`."""
+    try:
+        return parse_checkpoint(parse_note(note).text)
+    except LogError as error:
+        raise CannotExport(f"the {what} checkpoint is none: {error}") from error
+
+
+def rotations_of(conn: Connection) -> list[Recorded]:
+    """Rotations of the log's key, the newest where there are many."""
+    row = conn.execute(ORIGIN).fetchone()
+    return recorded(conn, "" if row is None else str(row[0]))[-MAX_ROTATIONS:]
+
+
+def add_beside(
+    conn: Connection, manifest: Manifest, keys: Sequence[str], rotations: Sequence[Recorded], writer: BundleWriter
+) -> None:
+    """What vouches for the checkpoint: keys, those of the rotations as well, these themselves, and timestamps."""
+    known = dict.fromkeys((*keys, *(key.text for one in rotations for key in (one.rotation.old, one.rotation.new))))
+    writer.add(bundle.KEYS, "".join(f"{key}\n" for key in known).encode())
+    if rotations:
+        writer.add(bundle.ROTATIONS, encode_rotations(one.rotation for one in rotations))
+    found = conn.execute(TIMESTAMPS, [manifest.checkpoint_size, bundle.MOST_STAMPS]).fetchall()
+    for number, (_, token) in enumerate(found, 1):
+        writer.add(bundle.stamp_name(number), bytes(token))
+    manifest.timestamps = tuple(str(authority) for authority, _ in found)
+
+
+def consistency(conn: Connection, old: Checkpoint, size: int, origin: str) -> bytes:
+    """The member that leads from an older checkpoint to size. Raises CannotExport."""
+    if old.origin != origin:
+        raise CannotExport(f"the older checkpoint is of {old.origin!a}, and this ledger is {origin!a}")
+    if not 0 < old.size <= size:
+        raise CannotExport(f"the older checkpoint has size {old.size}, and the one to export with {size}")
+    proof = consistency_proof(old.size, size, reader(size, lambda tiles: _fetch(conn, tiles)))
+    return encode_consistency(old.size, [base64.b64encode(one).decode() for one in proof])
+
+
+def edge(conn: Connection, size: int) -> bytes:
+    """The member with the partial tile of each level. Raises CannotExport where the log lacks one."""
+    widths = enumerate(edge_widths(size))
+    return b"".join(
+        _fetch(conn, [Tile(level, size >> (HEIGHT * (level + 1)), width) for level, width in widths if width])
+    )
+
+
+def _fetch(conn: Connection, tiles: Sequence[Tile]) -> list[bytes]:
+    return [_tile(conn, tile) for tile in tiles]
+
+
+def _tile(conn: Connection, tile: Tile) -> bytes:
+    if tile.level == 0 and tile.width < WIDTH:
+        first = tile.index * WIDTH
+        rows = conn.execute(LEAVES, [first, first + tile.width]).fetchall()
+        content = b"".join(leaf_hashes(bytes(found) for (found,) in rows))
+    else:
+        one = conn.execute(TILE, {"level": tile.level, "number": tile.index}).fetchone()
+        content = b"" if one is None else bytes(one[0])[: tile.width * HASH_BYTES]
+    if len(content) != tile.width * HASH_BYTES:
+        raise CannotExport(
+            f"the log lacks {tile.path}, so that nothing can be proven with it: run advice-ledger verify"
+        )
+    return content

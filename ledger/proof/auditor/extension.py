@@ -1,0 +1,158 @@
+"""One checkpoint extends another: step 4 of docs/formats/bundle.md, section 7. Two histories show here, or nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ledger.proof.auditor.rotations_and_timestamps import KeyChange
+from ledger.proof.bundle.findings import Problems, Wrong
+from ledger.proof.bundle.zip import BundleError, BundleFlaw
+from ledger.proof.tlog.checkpoint import Checkpoint, decode_hash, strict_decimal
+from ledger.proof.tlog.http_log import LiveLog
+from ledger.proof.tlog.key_rotation import key_name
+from ledger.proof.tlog.merkle import MAX_PATH, ProofError, check_consistency
+from ledger.proof.tlog.trust import Signed, Trust, Unusable, judge
+
+
+@dataclass(frozen=True)
+class Older:
+    """The checkpoint that the auditor kept, as a note, whom the auditor trusts, and rotations of the bundle."""
+
+    note: bytes
+    trusted: Trust
+    rotations: Sequence[KeyChange] = ()
+
+    def hint(self, signatures: Sequence[str]) -> str:
+        """What to do where no key that is trusted signed it, given who did, each by name and id."""
+        known = {key_name(key) for key in self.trusted.log}
+        led_to = {one.old: one.new for one in self.rotations}
+        for signer in signatures:
+            key = signer
+            # At most one step for each rotation: they may go round in a circle.
+            for _ in led_to:
+                key = led_to.get(key, key)
+                if key in known:
+                    return (
+                        f"; give {signer} with --key as well: by the rotations in the bundle it led to {key}, which"
+                        " you gave, and such a rotation vouches for the later key only"
+                    )
+        return "; give the key that signed it with --key as well"
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """A log that is served, and the checkpoint that it shows now."""
+
+    live: LiveLog
+    now: Checkpoint
+
+
+def encode_consistency(old: int, proof: Sequence[str]) -> bytes:
+    """The member `consistency`; the hashes in base64."""
+    return "".join(f"{line}\n" for line in (f"old {old}", *proof)).encode()
+
+
+def decode_consistency(data: bytes) -> tuple[int, list[bytes]]:
+    """Old size and proof. Raises BundleError."""
+    try:
+        first, *lines = data.decode("ascii").split("\n")
+        old, hashes = strict_decimal(first.removeprefix("old ")), [decode_hash(line) for line in lines[:-1]]
+    except ValueError as error:
+        raise BundleError(BundleFlaw.CONSISTENCY, str(error)[:100]) from None
+    if not first.startswith("old ") or lines[-1:] != [""] or len(hashes) > MAX_PATH:
+        raise BundleError(BundleFlaw.CONSISTENCY, "not a size and hashes, each with its newline")
+    return old, hashes
+
+
+def check_older(older: Older, signed: Signed, proof: bytes | None, log: Tiles | None, problems: Problems) -> list[str]:
+    """That `signed` extends what the auditor has, by the proof of the bundle or by tiles of the log.
+
+    By tiles both are shown to be beginnings of what the log has now: tiles of older sizes may be gone. Returns what to
+    tell. Raises Unusable where there is no way to find out, or the older one is not signed by a key that is trusted: it
+    is the auditor's own. And BundleError and LogUnreachable.
+    """
+    old = _usable(older, problems)
+    if old is None or not _same_origin(old, signed.checkpoint, problems):
+        return []
+    new = signed.checkpoint
+    if old.size in {0, new.size}:
+        return _compare(old, new, (), f"size {new.size} extends size {old.size}", problems)
+    if old.size < new.size and proof is not None:
+        size, hashes = decode_consistency(proof)
+        if size == old.size:
+            told = f"size {new.size} extends size {old.size}, by the proof in the bundle"
+            return _compare(old, new, hashes, told, problems)
+    if log is not None:
+        return _extended(old, log, "the checkpoint that you hold", problems)
+    if old.size > new.size:
+        message = f"the checkpoint covers {new.size} events, and the one that you hold {old.size}"
+        problems.add(Wrong.ROLLED_BACK, new.size + 1, message, old.size)
+        return []
+    raise Unusable(
+        f"nothing here shows whether size {new.size} extends the older checkpoint of size {old.size}: have the bundle"
+        " made with --since, or give the log with --log"
+    )
+
+
+def check_live(live: LiveLog, signed: Signed, trusted: Trust, problems: Problems) -> tuple[Tiles | None, list[str]]:
+    """That what the log shows now extends `signed`; and what it shows, where it does. Raises LogUnreachable."""
+    now = _judged(live.checkpoint(), trusted, problems)
+    if now is None or not _same_origin(signed.checkpoint, now, problems):
+        return None, []
+    log = Tiles(live, now)
+    told = _extended(signed.checkpoint, log, "the bundle's checkpoint", problems)
+    return (log if told else None), told
+
+
+def _extended(old: Checkpoint, log: Tiles, whose: str, problems: Problems) -> list[str]:
+    """That what the log has now begins with `old`."""
+    now = log.now
+    if now.size < old.size:
+        message = f"the log has {now.size} events now, and {whose} covers {old.size}"
+        problems.add(Wrong.ROLLED_BACK, now.size + 1, message, old.size)
+        return []
+    hashes = log.live.consistency(old.size, now.size) if 0 < old.size < now.size else ()
+    return _compare(old, now, hashes, f"the log at {log.live.url} has size {now.size} and extends {whose}", problems)
+
+
+def _compare(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes], told: str, problems: Problems) -> list[str]:
+    if not old.size:
+        return [told]
+    try:
+        check_consistency(old.size, new.size, old.root, new.root, proof)
+    except ProofError as error:
+        message = f"size {new.size} is not shown to extend size {old.size}: {error}"
+        problems.add(Wrong.FORKED, 0, message)
+        return []
+    return [told]
+
+
+def _usable(older: Older, problems: Problems) -> Checkpoint | None:
+    """The older checkpoint; None where it is of another ledger. Raises Unusable."""
+    mine = Problems()
+    found = judge(older.note, replace(older.trusted, needed=0, each=()), (), mine)
+    for one in mine:
+        if one.wrong is not Wrong.OTHER_LEDGER:
+            hint = older.hint(found.unknown) if found and one.wrong is Wrong.UNTRUSTED_KEY else ""
+            raise Unusable(f"the older checkpoint: {one.message}{hint}")
+    return _kept(found, mine, "the older checkpoint", problems)
+
+
+def _judged(note: bytes, trusted: Trust, problems: Problems) -> Checkpoint | None:
+    """What the log shows now, signed by whom the auditor trusts. Witnesses are wanted for another one."""
+    mine = Problems()
+    return _kept(judge(note, replace(trusted, needed=0, each=()), (), mine), mine, "the log's checkpoint", problems)
+
+
+def _kept(found: Signed | None, mine: Problems, what: str, problems: Problems) -> Checkpoint | None:
+    for one in mine:
+        problems.add(one.wrong, 0, f"{what}: {one.message}", step=4)
+    return None if found is None or tuple(mine) else found.checkpoint
+
+
+def _same_origin(one: Checkpoint, other: Checkpoint, problems: Problems) -> bool:
+    if one.origin != other.origin:
+        message = f"checkpoints of {one.origin!a} and of {other.origin!a}"
+        problems.add(Wrong.OTHER_LEDGER, 0, message, step=4)
+    return one.origin == other.origin

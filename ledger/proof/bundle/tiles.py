@@ -1,0 +1,137 @@
+"""From the tiles of a bundle to the root: docs/formats/bundle.md, section 4. One tile of each level is held."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+
+from ledger.proof.bundle.findings import Problems, Wrong
+from ledger.proof.bundle.manifest import EDGE, LEVELS, tiles_name
+from ledger.proof.bundle.zip import BundleError, BundleFlaw, Member
+from ledger.proof.tlog.merkle import HASH_BYTES, root_at
+from ledger.proof.tlog.tiles import HEIGHT, WIDTH, Tile, reader
+
+TILE_BYTES = WIDTH * HASH_BYTES
+INDEX = struct.Struct(">Q")
+RECORD_BYTES = INDEX.size + TILE_BYTES
+
+
+def edge_widths(size: int) -> list[int]:
+    """The width of the partial tile of each level, 0 where there is none: the digits of the size to the base of 256."""
+    widths = []
+    while size:
+        size, width = divmod(size, WIDTH)
+        widths.append(width)
+    return widths
+
+
+def cut_edge(size: int, data: bytes) -> dict[int, bytes]:
+    """The partial tile of each level that has one. Raises BundleError unless there are exactly those bytes."""
+    widths = edge_widths(size)
+    if len(data) != sum(widths) * HASH_BYTES:
+        raise BundleError(BundleFlaw.EDGE, f"{len(data)} bytes, where size {size} has {sum(widths)} hashes")
+    edge, at = {}, 0
+    for level, width in enumerate(widths):
+        if width:
+            edge[level] = data[at : at + width * HASH_BYTES]
+            at += width * HASH_BYTES
+    return edge
+
+
+def edge_root(size: int, edge: Mapping[int, bytes]) -> bytes:
+    """The root over the edge of a tree."""
+
+    def fetch(tiles: Sequence[Tile]) -> list[bytes]:
+        return [edge.get(tile.level, b"") for tile in tiles]
+
+    return root_at(size, reader(size, fetch))
+
+
+def tile_root(content: bytes) -> bytes:
+    """The root over a full tile: merkle.node_hash() of each pair in each row, without a call for each."""
+    row, pair = content, 2 * HASH_BYTES
+    while len(row) > HASH_BYTES:
+        row = b"".join([sha256(b"\x01" + row[at : at + pair]).digest() for at in range(0, len(row), pair)])
+    return row
+
+
+class TileReader:
+    """Gives level 0 tiles in order of index, each only after it was led to the root."""
+
+    def __init__(self, files: Mapping[str, Member], size: int, root: bytes, problems: Problems) -> None:
+        self._size = size
+        self._problems = problems
+        self._edge = cut_edge(size, files[EDGE].read(LEVELS * TILE_BYTES))
+        self._streams = {
+            level: _records(files[tiles_name(level)]) for level in range(LEVELS) if tiles_name(level) in files
+        }
+        self._waiting: dict[int, tuple[int, bytes]] = {}
+        self._held: dict[int, tuple[int, bytes | None]] = {}
+        self.count = 0
+        if edge_root(size, self._edge) != root:
+            problems.add(Wrong.PROOF_MISMATCH, 0, "the edge of the tree does not lead to the root of the checkpoint")
+
+    def tile(self, index: int, level: int = 0) -> bytes | None:
+        """The hashes of a tile; None, and a finding, where it is not there or does not lead to the root."""
+        if index == self._size >> (HEIGHT * (level + 1)):
+            return self._edge.get(level)
+        held = self._held.get(level)
+        if held is None or held[0] != index:
+            self._held[level] = held = (index, self._proven(index, level))
+        return held[1]
+
+    def finish(self, *, explained: bool) -> None:
+        """Once all events were seen: no tile is left over, unless what is wrong with the events explains it."""
+        if explained:
+            return
+        for level, stream in self._streams.items():
+            if level in self._waiting or next(stream, None) is not None:
+                self._problems.add(Wrong.PROOF_MISMATCH, 0, f"{tiles_name(level)} has a tile that no event needs")
+
+    def _proven(self, index: int, level: int) -> bytes | None:
+        content = self._next(index, level)
+        first = (index * WIDTH << (HEIGHT * level)) + 1
+        if content is None:
+            message = f"{Tile(level, index).path} is missing: nothing shows that these events are in the log"
+            self._problems.add(Wrong.PROOF_MISMATCH, first, message)
+            return None
+        above = self.tile(index // WIDTH, level + 1)
+        if above is None:
+            return None  # said already
+        at = index % WIDTH * HASH_BYTES
+        if above[at : at + HASH_BYTES] != tile_root(content):
+            message = f"{Tile(level, index).path} does not lead to the root of the checkpoint"
+            self._problems.add(Wrong.PROOF_MISMATCH, first, message)
+            return None
+        self.count += 1
+        return content
+
+    def _next(self, index: int, level: int) -> bytes | None:
+        """The next record of a level if it is this tile; records of earlier tiles are passed over with a finding."""
+        while True:
+            record = self._waiting.pop(level, None)
+            if record is None and level in self._streams:
+                record = next(self._streams[level], None)
+            if record is None:
+                return None
+            if record[0] == index:
+                return record[1]
+            if record[0] > index:
+                self._waiting[level] = record
+                return None
+            message = f"{tiles_name(level)} has tile {record[0]}, which no event needs there"
+            self._problems.add(Wrong.PROOF_MISMATCH, 0, message)
+
+
+def _records(member: Member) -> Iterator[tuple[int, bytes]]:
+    """The records of a member. Raises BundleError if they do not fill it."""
+    rest = b""
+    for chunk in member.chunks():
+        data = rest + chunk
+        whole = len(data) - len(data) % RECORD_BYTES
+        for at in range(0, whole, RECORD_BYTES):
+            yield INDEX.unpack_from(data, at)[0], data[at + INDEX.size : at + RECORD_BYTES]
+        rest = data[whole:]
+    if rest:
+        raise BundleError(BundleFlaw.TILES, f"{member.name} ends within a tile")

@@ -1,0 +1,110 @@
+"""A log that is served: its checkpoint and tiles over HTTP, as tlog-tiles says. Nothing of what it answers is believed.
+
+Answers are bounded in size and in time; redirects are not followed, and no credentials are sent.
+"""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from typing import cast
+from urllib.parse import urlsplit
+
+from ledger.proof.tlog.merkle import HASH_BYTES, consistency_proof
+from ledger.proof.tlog.note import MAX_NOTE_BYTES
+from ledger.proof.tlog.tiles import WIDTH, Tile, reader
+
+TIMEOUT_S = 20.0
+# For a whole answer, however it comes in: from looking up the host to the last byte.
+ANSWER_S = 60.0
+_PIECE = 64 * 1024
+
+
+class LogUnreachable(Exception):
+    """The log does not answer as one; the message says what it did."""
+
+
+class LiveLog:
+    """A log by the URL under which it serves /checkpoint and /tile/… Raises LogUnreachable."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            parts = urlsplit(url)
+            proper = parts.scheme in {"http", "https"} and parts.hostname and "@" not in parts.netloc
+            proper = proper and not (parts.query or parts.fragment)
+        except ValueError:
+            proper = False
+        if not proper:
+            raise LogUnreachable("the URL of a log is http:// or https://, without credentials, query or fragment")
+        self.url = url.rstrip("/")
+        self._opener = urllib.request.OpenerDirector()
+        for handler in (
+            urllib.request.ProxyHandler,
+            urllib.request.HTTPHandler,
+            urllib.request.HTTPSHandler,
+            urllib.request.HTTPDefaultErrorHandler,
+            urllib.request.HTTPErrorProcessor,
+        ):
+            self._opener.add_handler(handler())
+
+    def checkpoint(self) -> bytes:
+        """The note that it serves now."""
+        found = self._get("checkpoint", MAX_NOTE_BYTES)
+        if found is None:
+            raise LogUnreachable(f"{self.url}/checkpoint: 404, there is none")
+        return found
+
+    def consistency(self, old: int, new: int) -> list[bytes]:
+        """The consistency proof between two sizes, 0 < old <= new, from tiles of the tree of size `new`."""
+        return consistency_proof(old, new, reader(new, self._tiles))
+
+    def _tiles(self, tiles: Sequence[Tile]) -> list[bytes]:
+        return [self._tile(tile) for tile in tiles]
+
+    def _tile(self, tile: Tile) -> bytes:
+        length = tile.width * HASH_BYTES
+        found = self._get(tile.path, length)
+        if found is None and tile.width < WIDTH:  # a full one may have taken its place
+            full = self._get(Tile(tile.level, tile.index).path, WIDTH * HASH_BYTES)
+            found = None if full is None else full[:length]
+        if found is None or len(found) != length:
+            raise LogUnreachable(f"{self.url}/{tile.path}: not there, or not of its width")
+        return found
+
+    def _get(self, path: str, most: int) -> bytes | None:
+        """The body of a 200, at most so many bytes; None for a 404. It takes ANSWER_S at the most."""
+        found: list[bytes | LogUnreachable | None] = []
+        # A timeout of the socket is for one piece. Another thread can be left behind wherever it waits.
+        asking = threading.Thread(target=lambda: found.append(self._answer(path, most)), daemon=True)
+        asking.start()
+        asking.join(ANSWER_S)
+        if not found:
+            raise LogUnreachable(f"{self.url}/{path}: not answered in full within {ANSWER_S:g} s")
+        if isinstance(found[0], LogUnreachable):
+            raise found[0]
+        return found[0]
+
+    def _answer(self, path: str, most: int) -> bytes | LogUnreachable | None:
+        """The same, with what is wrong returned."""
+        until = time.monotonic() + ANSWER_S
+        where = f"{self.url}/{path}"
+        request = urllib.request.Request(where, headers={"User-Agent": "advice-ledger-verify"})  # noqa: S310 - http(s) only
+        try:
+            with cast("http.client.HTTPResponse", self._opener.open(request, timeout=TIMEOUT_S)) as response:
+                data = b""
+                while len(data) <= most and time.monotonic() < until and (piece := response.read1(_PIECE)):
+                    data += piece
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code == 404:
+                    return None
+                return LogUnreachable(f"{where}: status {error.code}")
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return LogUnreachable(f"{where}: {getattr(error, 'reason', None) or type(error).__name__}")
+        if len(data) > most:
+            return LogUnreachable(f"{where}: more than {most} bytes")
+        return data

@@ -1,0 +1,137 @@
+"""From an event to the line that append() takes: canonical body, commitments, and the sealed values beside them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Literal
+from uuid import UUID
+
+from ledger.errors import InvalidEvent
+from ledger.proof.format.canonical import JSON, NotCanonical, canonical
+from ledger.proof.format.hashes import SALT_BYTES, commitment
+from schema.events import Event
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_SEALED_BYTES = 8 * 1024 * 1024
+
+Expected = Literal["any", "no_stream", "stream_exists"] | int
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts, from the caller's credentials and never from a payload."""
+
+    id: str
+    kind: Literal["human", "agent", "service"]
+    role: str
+    on_behalf_of: str | None = None
+
+    def as_json(self) -> dict[str, JSON]:
+        """The member "actor" of a body."""
+        found: dict[str, JSON] = {"id": self.id, "kind": self.kind, "role": self.role}
+        if self.on_behalf_of is not None:
+            found["on_behalf_of"] = self.on_behalf_of
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event to be appended. A `stream` that ends in "-" gets the next number of its category."""
+
+    id: UUID
+    stream: str
+    event: Event
+    actor: Actor
+    expected: Expected = "any"
+    causation: UUID | None = None
+    correlation: UUID | None = None
+    # Versions that other streams still have when this is recorded, or it is not: {stream: version}, 0 for none.
+    guards: Mapping[str, int] = field(default_factory=dict)
+
+
+def uuid7() -> UUID:
+    """A new id, ordered by time (RFC 9562 section 5.7): neighbours in time are neighbours in the index."""
+    stamp = time.time_ns() // 1_000_000
+    noise = secrets.randbits(74)
+    return UUID(int=(stamp << 80) | (0x7 << 76) | ((noise >> 62) << 64) | (0b10 << 62) | (noise & ((1 << 62) - 1)))
+
+
+def idempotent_id(caller: str, key: str) -> UUID:
+    """The id for a caller's Idempotency-Key: the same for every attempt (RFC 9562 section 5.8, a version 8 UUID)."""
+    digest = int.from_bytes(sha256(f"advice-ledger/idempotency/v1\n{caller}\n{key}".encode()).digest()[:16])
+    return UUID(int=(digest & ~(0xF << 76) & ~(0b11 << 62)) | (0x8 << 76) | (0b10 << 62))
+
+
+def encode(new: NewEvent) -> bytes:
+    """One NDJSON line for append(), without the line break. Raises InvalidEvent, naming the field."""
+    event = new.event
+    # Not mode="json", which quietly replaces a lone surrogate in a key; what is not JSON is refused below.
+    content = event.model_dump(exclude_none=True)
+    sealed: dict[str, JSON] = {}
+    salts: list[bytes] = []
+    fields: list[bytes] = []
+    for name in sorted(event.sealed & content.keys()):
+        value = _canonical(content.pop(name), name, MAX_SEALED_BYTES)
+        salt = os.urandom(SALT_BYTES)
+        sealed[name] = commitment(name, salt, value)
+        salts.append(f'"{name}":"{salt.hex()}"'.encode())
+        fields.append(b'"%b":%b' % (name.encode(), value))
+    line = b'{"body":%b,"expected":"%b"' % (_canonical_body(new, content, sealed), str(new.expected).encode())
+    if new.guards:
+        line += b',"guards":' + canonical(dict(new.guards))
+    if sealed:
+        line += b',"fields":{%b},"salts":{%b}' % (b",".join(fields), b",".join(salts))
+    return line + b"}"
+
+
+def _body(new: NewEvent, data: dict[str, JSON], sealed: dict[str, JSON]) -> dict[str, JSON]:
+    body: dict[str, JSON] = {
+        "actor": new.actor.as_json(),
+        "data": data,
+        "id": str(new.id),
+        "schema": new.event.schema_version,
+        "stream": new.stream,
+        "type": new.event.type,
+    }
+    if new.causation is not None:
+        body["causation"] = str(new.causation)
+    if new.correlation is not None:
+        body["correlation"] = str(new.correlation)
+    if sealed:
+        body["sealed"] = sealed
+    return body
+
+
+def _canonical_body(new: NewEvent, data: dict[str, JSON], sealed: dict[str, JSON]) -> bytes:
+    try:
+        return _canonical(_body(new, data, sealed), "", MAX_BODY_BYTES)
+    except InvalidEvent as error:
+        if error.field not in {"", "data"}:
+            raise
+        raise InvalidEvent(_culprit(data), error.reason) from error
+
+
+def _culprit(data: dict[str, JSON]) -> str:
+    """The member of `data` that makes the body too deep or too long."""
+    sizes: dict[str, int] = {}
+    for name, value in data.items():
+        try:
+            sizes[name] = len(canonical({"data": {name: value}}))
+        except NotCanonical:
+            return name
+    return max(sizes, key=sizes.__getitem__, default="")
+
+
+def _canonical(value: JSON, field: str, limit: int) -> bytes:
+    try:
+        found = canonical(value, path=field)
+    except NotCanonical as error:
+        raise InvalidEvent(error.path.removeprefix("data."), error.reason) from error
+    if len(found) > limit:
+        raise InvalidEvent(field, f"{len(found)} bytes as canonical JSON; at most {limit} may be recorded")
+    return found

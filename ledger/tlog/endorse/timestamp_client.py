@@ -1,0 +1,142 @@
+"""Timestamps by an authority (RFC 3161) on checkpoints: that a tree existed at a time, by the clock of somebody else.
+
+A token is over SHA-256 of the note as it was signed. It is stored once it is found to be for that digest and for our
+nonce, of about now, and signed by an authority that the configured certificates vouch for. ASN.1 and CMS are read by
+`rfc3161-client` (extra `timestamps`).
+
+    Trouble (wire.py)
+    └── TokenRefused    an answer, and no token that holds
+    BadAuthority        the configuration cannot be used
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from cryptography import x509
+
+from ledger.tlog.endorse.http import Trouble, Unreachable, Wire, address
+from ledger.tlog.endorse.poller import Errand, Pace
+
+Connection = psycopg.Connection[Any]
+
+EVERY_S = 3600.0
+MOST_TOKEN_BYTES = 262_144
+MOST_SKEW = timedelta(hours=1)
+SHA256 = "2.16.840.1.101.3.4.2.1"
+
+NEWEST = """
+    SELECT c.size, c.note, t.size IS NOT NULL,
+           (SELECT extract(epoch FROM clock_timestamp() - max(l.created_at))::float8
+            FROM (SELECT created_at FROM checkpoint_timestamps WHERE authority = %(authority)s
+                  ORDER BY size DESC LIMIT 1) l)
+    FROM (SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1) c
+    LEFT JOIN checkpoint_timestamps t ON t.size = c.size AND t.authority = %(authority)s
+"""
+STORE = """
+    INSERT INTO checkpoint_timestamps (size, authority, token) VALUES (%s, %s, %s)
+    ON CONFLICT (size, authority) DO NOTHING
+"""
+
+
+class BadAuthority(ValueError):
+    """The configuration of timestamps cannot be used; the message says why."""
+
+
+class TokenRefused(Trouble):
+    """The authority answered, and not with a token that holds."""
+
+
+@dataclass(frozen=True)
+class Authority:
+    """Whom to ask, and the certificates that vouch for it. `every_s`: at least so long between two of its tokens."""
+
+    url: str
+    roots: tuple[x509.Certificate, ...]
+    every_s: float = EVERY_S
+
+    @classmethod
+    def of(cls, url: str, certificates: Path, every_s: float = EVERY_S) -> Authority:
+        """With the certificates of a PEM file: roots, and those between that tokens lack. Raises BadAuthority."""
+        if importlib.util.find_spec("rfc3161_client") is None:
+            raise BadAuthority("timestamps need the extra: pip install 'advice-ledger[timestamps]'")
+        try:
+            address(url)
+        except ValueError as error:
+            raise BadAuthority(f"the timestamp authority is {error}") from None
+        try:
+            return cls(url, tuple(x509.load_pem_x509_certificates(certificates.read_bytes())), every_s)
+        except OSError as error:
+            raise BadAuthority(f"{certificates}: {error.strerror}") from error
+        except ValueError:
+            raise BadAuthority(f"{certificates} holds no certificates in PEM") from None
+
+
+class Stamper(Errand):
+    """Asks one authority."""
+
+    def __init__(self, conninfo: str, authority: Authority, pace: Pace) -> None:
+        super().__init__(authority.url, pace)
+        self._conninfo = conninfo
+        self._authority = authority
+        self._wire = Wire(authority.url, timeout_s=pace.timeout_s, most_bytes=MOST_TOKEN_BYTES)
+
+    def cut(self) -> None:
+        """Gives the request in hand up."""
+        self._wire.cut()
+
+    def round(self) -> float | None:
+        """Gets a token for the newest checkpoint, if it is time and it has none. Raises Trouble."""
+        with psycopg.connect(self._conninfo, autocommit=True) as conn:
+            row = conn.execute(NEWEST, {"authority": self.name}).fetchone()
+            if row is None:
+                return None
+            size, note, has_token, age_s = row
+            if has_token:
+                self.size = size
+                return None
+            if age_s is not None and age_s < self._authority.every_s:
+                return float(self._authority.every_s - age_s)
+            token = self._token(note.encode())
+            conn.execute(STORE, [size, self.name, token])
+            self.size = size
+        return None
+
+    def _token(self, note: bytes) -> bytes:
+        from rfc3161_client import HashAlgorithm, TimestampRequestBuilder  # noqa: PLC0415 - an extra
+
+        request = TimestampRequestBuilder(note, HashAlgorithm.SHA256, nonce=True, cert_req=True).build()
+        answer = self._wire.post(request.as_bytes(), "application/timestamp-query")
+        # Each on a connection of its own: the next one is in an hour.
+        self._wire.close()
+        if answer.status != 200:
+            raise Unreachable(f"answered {answer.status}")
+        return checked_token(answer.body, note, request.nonce, self._authority.roots)
+
+
+def checked_token(raw: bytes, note: bytes, nonce: int | None, roots: Sequence[x509.Certificate]) -> bytes:
+    """The DER of the token in a response, verified. Raises TokenRefused."""
+    from rfc3161_client import VerificationError, decode_timestamp_response  # noqa: PLC0415 - an extra
+    from rfc3161_client.verify import VerifierBuilder  # noqa: PLC0415
+
+    try:
+        response = decode_timestamp_response(raw)
+        VerifierBuilder(nonce=nonce, roots=list(roots)).build().verify(response, sha256(note).digest())
+        stamped = response.tst_info
+    except VerificationError as error:
+        raise TokenRefused(f"the token does not verify: {' '.join(str(error).split())[:200]}") from None
+    except ValueError as error:
+        raise TokenRefused(f"answered what is no timestamp ({type(error).__name__})") from None
+    if stamped.message_imprint.hash_algorithm.dotted_string != SHA256:
+        raise TokenRefused("the token is over another digest than SHA-256")
+    off = stamped.gen_time.replace(tzinfo=UTC) - datetime.now(UTC)
+    if abs(off) > MOST_SKEW:
+        raise TokenRefused(f"the token's time is {abs(off)} {'ahead of' if off > timedelta() else 'behind'} ours")
+    return response.time_stamp_token()

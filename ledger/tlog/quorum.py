@@ -1,0 +1,126 @@
+"""Which witnesses a log asks, how many of them must have cosigned a checkpoint, and how far that is so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import psycopg
+
+from ledger.proof.tlog.cosignature import WitnessKey
+from ledger.proof.tlog.note import NoteError
+from ledger.tlog.endorse.http import address
+
+Connection = psycopg.Connection[Any]
+
+# Of so many cosignatures, those of the newest checkpoints, it is looked whose they are: some milliseconds' work.
+MOST_LOOKED_AT = 50_000
+
+# The newest checkpoint, the newest that as many of these witnesses as are needed have cosigned, and their ages.
+STANDING = """
+    SELECT n.size, q.size, extract(epoch FROM clock_timestamp() - q.created_at)::float8
+    FROM (SELECT size FROM checkpoints ORDER BY size DESC LIMIT 1) n
+    LEFT JOIN LATERAL (
+        SELECT c.size, c.created_at FROM checkpoints c
+        WHERE c.size = CASE WHEN %(quorum)s = 0 THEN n.size ELSE (
+            SELECT s.size
+            FROM (SELECT size, witness FROM cosignatures ORDER BY size DESC LIMIT %(most)s) s
+            WHERE s.witness = ANY (%(witnesses)s)
+            GROUP BY s.size HAVING count(*) >= %(quorum)s ORDER BY s.size DESC LIMIT 1
+        ) END
+    ) q ON true
+"""
+# What each one vouched for last, as far as that is among the newest: witnesses, then authorities.
+LATEST = """
+    SELECT 'witness', s.witness, max(s.size), NULL::float8
+    FROM (SELECT size, witness FROM cosignatures ORDER BY size DESC LIMIT 10000) s GROUP BY s.witness
+    UNION ALL
+    SELECT 'authority', t.authority, t.size, extract(epoch FROM clock_timestamp() - t.created_at)::float8
+    FROM (SELECT DISTINCT ON (authority) authority, size, created_at
+          FROM (SELECT authority, size, created_at FROM checkpoint_timestamps ORDER BY size DESC LIMIT 1000) newest
+          ORDER BY authority, size DESC) t
+    ORDER BY 1, 2
+"""
+
+
+class BadWitness(ValueError):
+    """The configuration names a witness in a way that cannot be used; the message says how to write it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A witness to ask: where, and the key that its cosignatures must be by."""
+
+    url: str
+    key: WitnessKey
+
+    @classmethod
+    def parse(cls, text: str) -> Configured:
+        """Reads URL=VERIFIER_KEY. The URL is the prefix before /add-checkpoint. Raises BadWitness."""
+        url, separator, key = text.strip().partition("=")
+        if not separator:
+            raise BadWitness("a witness is written URL=VERIFIER_KEY")
+        try:
+            address(url)
+        except ValueError as error:
+            raise BadWitness(f"a witness is written URL=VERIFIER_KEY, and before the = is {error}") from None
+        try:
+            return cls(url.rstrip("/"), WitnessKey.parse(key))
+        except NoteError as error:
+            raise BadWitness(f"the verifier key of a witness cannot be used: {error}") from None
+
+    @property
+    def witness(self) -> str:
+        """The column `witness` of its cosignatures."""
+        return f"{self.key.name}+{self.key.key_id:08x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Which witnesses are asked, and how many must have cosigned a checkpoint for it to count as witnessed."""
+
+    witnesses: tuple[Configured, ...] = ()
+    quorum: int = 0
+
+    def __post_init__(self) -> None:
+        names = [one.witness for one in self.witnesses]
+        if len(set(names)) != len(names):
+            raise BadWitness("a witness is named twice: a second address of the same key is no second witness")
+        if not 0 <= self.quorum <= len(names):
+            raise BadWitness(f"{self.quorum} cosignatures are needed, and {len(names)} witnesses are configured")
+
+    @classmethod
+    def of(cls, texts: Sequence[str], quorum: int | None = None) -> Policy:
+        """From the configuration. Without a quorum, a majority. Raises BadWitness."""
+        witnesses = tuple(Configured.parse(text) for text in texts)
+        return cls(witnesses, len(witnesses) // 2 + 1 if quorum is None and witnesses else quorum or 0)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the query STANDING takes."""
+        names = [one.witness for one in self.witnesses]
+        return {"witnesses": names, "quorum": self.quorum, "most": MOST_LOOKED_AT}
+
+
+class Standing(NamedTuple):
+    """A row of STANDING: the newest size, and the newest that satisfies the policy, with its age in seconds."""
+
+    size: int
+    witnessed: int | None
+    witnessed_age_s: float | None
+
+
+class Latest(NamedTuple):
+    """A row of LATEST: the size that a witness or an authority vouched for last; the age is a timestamp's."""
+
+    kind: str
+    name: str
+    size: int
+    age_s: float | None
+
+
+def standing(conn: Connection, policy: Policy) -> Standing | None:
+    """How far the log is witnessed; None before the first checkpoint. Any role that reads the log may ask."""
+    row = conn.execute(STANDING, policy.parameters).fetchone()
+    return None if row is None else Standing(*row)

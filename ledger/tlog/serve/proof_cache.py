@@ -1,0 +1,86 @@
+"""Inclusion proofs under the newest checkpoint, most of them in one query: tiles that were read are kept.
+
+A tile of some width never changes while the history is the same one. That it is the same one is not taken for granted:
+what a proof leads to is compared with the root that was signed, and where they differ (a database was restored below a
+running server) all that is kept is thrown away and the proof made anew, of what the database has.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from ledger.proof.tlog.checkpoint import parse_checkpoint
+from ledger.proof.tlog.merkle import LogError, inclusion_nodes, inclusion_root, join, leaf_hash
+from ledger.proof.tlog.tiles import WIDTH, Tile, TileError, TileFlaw, node_in_rows, rows_of, tile_of
+from ledger.store.events import AsyncConnection
+from ledger.tlog.serve import tiles
+from ledger.tlog.serve.tiles import NO_TILE, Published, needs
+
+# With the nodes above its hashes a full one takes 16 kB: 8 MB. Those far up, which most proofs need, stay.
+MOST_TILES = 512
+
+Rows = Sequence[bytes]
+
+
+class Proofs:
+    """Makes proofs of one ledger. For one event loop."""
+
+    def __init__(self, most: int = MOST_TILES) -> None:
+        self._most = most
+        self._kept: OrderedDict[Tile, Rows] = OrderedDict()
+
+    async def inclusion(
+        self, conn: AsyncConnection, position: int, size: int | None = None
+    ) -> tuple[Published | None, list[bytes]]:
+        """A checkpoint, and the proof that its tree has the event; no proof where it does not cover it.
+
+        The newest one, or that of `size`. One query where the tiles above the event's own are kept, and two where not:
+        after each new checkpoint. Raises TileError where what is stored is not what was signed.
+        """
+        own = Tile(0, (position - 1) // WIDTH)
+        tile = NO_TILE if own in self._kept else own.index
+        published = await tiles.published(conn, size, position=position, tile=tile)
+        if published is None or position > published.size:
+            return published, []
+        proof = await self._proof(conn, position, published, own)
+        if not _holds(published, position, proof):
+            self._kept.clear()
+            proof = await tiles.inclusion(conn, position, published.size)
+            if not _holds(published, position, proof):
+                raise TileError(TileFlaw.ROOT, f"the proof for position {position} in the tree of {published.size}")
+        return published, proof
+
+    async def _proof(self, conn: AsyncConnection, position: int, published: Published, own: Tile) -> list[bytes]:
+        groups = inclusion_nodes(position - 1, published.size)
+        places = {node: tile_of(node, published.size) for group in groups for node in group}
+        found: dict[Tile, Rows] = {}
+        if published.tile is not None and needs(own) <= published.size:
+            found[own] = self._keep(own, published.tile)
+        missing = []
+        for tile in dict.fromkeys(places.values()):
+            if tile in self._kept:
+                self._kept.move_to_end(tile)
+                found[tile] = self._kept[tile]
+            elif tile not in found:
+                missing.append(tile)
+        if missing:
+            contents = await tiles.contents(conn, missing)
+            found |= {tile: self._keep(tile, content) for tile, content in zip(missing, contents, strict=True)}
+        return [join([node_in_rows(node, places[node], found[places[node]]) for node in group]) for group in groups]
+
+    def _keep(self, tile: Tile, content: bytes) -> Rows:
+        """Its rows, also for the next proof. Raises TileError for content that is not as wide as the tile."""
+        rows = self._kept[tile] = rows_of(tile, content)
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+        return rows
+
+
+def _holds(published: Published, position: int, proof: Sequence[bytes]) -> bool:
+    """Whether the proof leads from the event to the root in the note."""
+    try:
+        root = parse_checkpoint(published.note[: published.note.index("\n\n") + 1]).root
+        return inclusion_root(leaf_hash(published.event or b""), position - 1, published.size, proof) == root
+    except (LogError, ValueError):
+        return False

@@ -1,0 +1,135 @@
+"""The log, as it is served: the newest checkpoint, tiles, and proofs made of them. Nothing beyond a checkpoint.
+
+Tiles of one proof come in one query. What a stored tile lacks shows as content that is too short, which
+ledger.proof.tlog.tiles refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from psycopg import sql
+
+from ledger.proof.tlog.merkle import Reader, consistency_proof, inclusion_proof
+from ledger.proof.tlog.tiles import HEIGHT, WIDTH, EntryBundle, Tile, encode_entries, reader
+from ledger.store.events import AsyncConnection
+
+T = TypeVar("T")
+
+# A checkpoint, with cosignatures in the order in which they came; the hash of the event at a position, and the full
+# tile of a number at level 0. Neither arrays nor NULL are given: a plan whose cost depends on what is given is made
+# anew each time, which takes longer than the rest.
+PUBLISHED = sql.SQL("""
+    SELECT c.size,
+           c.note || coalesce((SELECT string_agg(s.line, '' ORDER BY s.created_at, s.witness)
+                               FROM cosignatures s WHERE s.size = c.size), ''),
+           (SELECT e.hash FROM events e WHERE e.position = %s),
+           (SELECT t.hashes FROM tiles t WHERE t.level = 0 AND t.number = %s)
+    FROM checkpoints c {which}
+""")
+NEWEST = PUBLISHED.format(which=sql.SQL("ORDER BY c.size DESC LIMIT 1")).as_string()
+OF_SIZE = PUBLISHED.format(which=sql.SQL("WHERE c.size = %s")).as_string()
+NO_EVENT, NO_TILE = 0, -1
+COVERED = "SELECT coalesce(max(size), 0) FROM checkpoints"
+# In one snapshot a tile is full, or its level's partial one, or of level 0 and made of events. A prefix of what is
+# there now is what was there at any smaller size.
+CONTENTS = """
+    SELECT coalesce(
+        (SELECT substring(t.hashes FROM 1 FOR 32 * w.width) FROM tiles t
+         WHERE t.level = w.level AND t.number = w.number),
+        (SELECT substring(p.hashes FROM 1 FOR 32 * w.width) FROM partial_tiles p
+         WHERE p.level = w.level AND p.number = w.number),
+        (SELECT string_agg(sha256('\\x00'::bytea || e.hash), ''::bytea ORDER BY e.position) FROM events e
+         WHERE w.level = 0 AND e.position > 256 * w.number AND e.position <= 256 * w.number + w.width),
+        ''::bytea)
+    FROM unnest(%s::smallint[], %s::bigint[], %s::integer[]) WITH ORDINALITY AS w (level, number, width, nth)
+    ORDER BY w.nth
+"""
+ENTRIES = "SELECT hash FROM events WHERE position > %s AND position <= %s ORDER BY position"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A checkpoint: its size, the note with its cosignatures, and one event's hash and tile, if asked for."""
+
+    size: int
+    note: str
+    event: bytes | None = None
+    tile: bytes | None = None
+
+
+class _Asked(Exception):
+    """What a proof would read."""
+
+    def __init__(self, tiles: Sequence[Tile]) -> None:
+        super().__init__()
+        self.tiles = tiles
+
+
+async def published(
+    conn: AsyncConnection, size: int | None = None, *, position: int = NO_EVENT, tile: int = NO_TILE
+) -> Published | None:
+    """The newest checkpoint, or the one of `size`; None where there is none.
+
+    With the hash of the event at `position`, and the full tile of that number at level 0; what is not there is None.
+    """
+    async with conn.cursor(binary=True) as cursor:
+        if size is None:
+            await cursor.execute(NEWEST, [position, tile], prepare=True)
+        else:
+            await cursor.execute(OF_SIZE, [position, tile, size], prepare=True)
+        row = await cursor.fetchone()
+    return None if row is None else Published(*row)
+
+
+async def covered(conn: AsyncConnection) -> int:
+    """The size of the newest checkpoint; 0 before the first."""
+    row = await (await conn.execute(COVERED, prepare=True)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def needs(found: Tile | EntryBundle) -> int:
+    """How large a tree has to be to have this tile."""
+    level = found.level if isinstance(found, Tile) else 0
+    return (found.index * WIDTH + found.width) << (HEIGHT * level)
+
+
+async def contents(conn: AsyncConnection, tiles: Sequence[Tile]) -> list[bytes]:
+    """The hashes of tiles that a checkpoint covers, in the order asked for."""
+    columns = [[tile.level for tile in tiles], [tile.index for tile in tiles], [tile.width for tile in tiles]]
+    async with conn.cursor(binary=True) as cursor:
+        await cursor.execute(CONTENTS, columns, prepare=True)
+        return [bytes(row[0]) for row in await cursor.fetchall()]
+
+
+async def entries(conn: AsyncConnection, bundle: EntryBundle) -> bytes:
+    """The content of an entry bundle that a checkpoint covers."""
+    first = bundle.index * WIDTH
+    async with conn.cursor(binary=True) as cursor:
+        await cursor.execute(ENTRIES, [first, first + bundle.width], prepare=True)
+        return encode_entries([bytes(row[0]) for row in await cursor.fetchall()])
+
+
+async def inclusion(conn: AsyncConnection, position: int, size: int) -> list[bytes]:
+    """The proof that the tree of `size` has the event at `position`."""
+    return await _read(conn, size, lambda read: inclusion_proof(position - 1, size, read))
+
+
+async def consistency(conn: AsyncConnection, old: int, new: int) -> list[bytes]:
+    """The proof that the tree of size `new` begins with that of size `old`."""
+    return await _read(conn, new, lambda read: consistency_proof(old, new, read))
+
+
+async def _read(conn: AsyncConnection, size: int, make: Callable[[Reader], T]) -> T:
+    """What `make` makes from tiles: once to learn which, then with their contents."""
+    try:
+        return make(reader(size, _ask))
+    except _Asked as asked:
+        found = dict(zip(asked.tiles, await contents(conn, asked.tiles), strict=True))
+    return make(reader(size, lambda tiles: [found[tile] for tile in tiles]))
+
+
+def _ask(tiles: Sequence[Tile]) -> Sequence[bytes]:
+    raise _Asked(tiles)

@@ -1,0 +1,46 @@
+"""The rotations of the log's key that a ledger has on record: stream `policy-log-key`."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import psycopg
+
+from ledger.proof.tlog.key_rotation import Rotation, check_rotation
+from ledger.proof.tlog.merkle import LogError
+from ledger.proof.tlog.note import KEY_ID_BYTES, Note, Signature, strict_base64
+
+STREAM = "policy-log-key"
+ROTATIONS = "SELECT position, body FROM events WHERE stream = %s ORDER BY version"
+
+Connection = psycopg.Connection[Any]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A rotation, and where it is recorded: whatever the old key signed before is of fewer events than that."""
+
+    position: int
+    rotation: Rotation
+
+
+def recorded(conn: Connection, origin: str) -> list[Recorded]:
+    """In order; what does not hold is none, whoever recorded it. Raises psycopg.Error."""
+    found = []
+    for position, body in conn.execute(ROTATIONS, [STREAM]).fetchall():
+        with contextlib.suppress(LogError, ValueError, LookupError, TypeError):
+            found.append(Recorded(int(position), rotation_of(orjson.loads(body)["data"], origin)))
+    return found
+
+
+def rotation_of(data: dict[str, Any], origin: str) -> Rotation:
+    """The rotation that an event's data shows. Raises LogError, and ValueError, LookupError or TypeError."""
+    raw = [strict_base64(data[name]) for name in ("old_signature", "new_signature")]
+    signed = [Signature(origin, int.from_bytes(one[:KEY_ID_BYTES], "big"), one[KEY_ID_BYTES:]) for one in raw]
+    found = check_rotation(Note(data["statement"], tuple(signed)).encode(), origin)
+    if (found.old.text, found.new.text) != (data["old"], data["new"]):
+        raise ValueError("the statement is not about these keys")
+    return found

@@ -1,0 +1,143 @@
+"""Seals while a server runs: a thread with a connection of its own, one leader among all processes of a ledger.
+
+A SealRefused ends it: a person has to look, and nothing is signed until the program is started again. So does an
+error that nobody foresaw: the status says so, as nobody sees a thread die. Appends never wait for any of this.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any, Literal
+
+import psycopg
+
+from ledger.database import conninfo, one_line
+from ledger.proof.tlog.merkle import LogError
+from ledger.proof.tlog.note import SigningKey
+from ledger.tlog.endorse.endorsers import Asked, Outside
+from ledger.tlog.sign import rotate
+from ledger.tlog.sign.errors import SealRefused
+from ledger.tlog.sign.signer import Sealer, head_of
+from ledger.tlog.sign.state_file import Signed
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+EVENTS = 10_000
+# How often the leader looks for new events; less where it is to seal more often.
+LOOK_S = 0.1
+# How often a follower tries to lead, and how long the thread waits after a failure.
+FOLLOW_S = 1.0
+RETRY_S = 0.25
+
+# "none" is said of a process that has no sealer.
+State = Literal["none", "starting", "leads", "follows", "troubled", "refused", "stopped"]
+Connection = psycopg.Connection[Any]
+
+
+@dataclass(frozen=True)
+class Signing:
+    """What a sealer needs. `state` is the file beside the key; it seals after `every_s` or `events`."""
+
+    key: SigningKey = field(repr=False)
+    state: Path
+    every_s: float = EVERY_S
+    events: int = EVENTS
+    # Who is asked to vouch for what is signed.
+    asked: Asked = field(default_factory=Asked)
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where the thread stands; `error` says what is wrong, for as long as it is."""
+
+    state: State
+    error: str | None = None
+
+
+class SealerThread(threading.Thread):
+    """Seals until stop(). `url` is for a login that may act as the ledger's sealer."""
+
+    def __init__(self, url: str, signing: Signing, *, schema: str = "ledger") -> None:
+        super().__init__(name="sealer", daemon=True)
+        self._conninfo = conninfo(url, "sealer", schema=schema, application="advice-ledger sealer")
+        self._signing = signing
+        self.outside = Outside(self._conninfo, signing.asked)
+        self._stopping = threading.Event()
+        self.status = Status("starting")
+
+    def stop(self) -> None:
+        """Ends after the step in hand."""
+        self._stopping.set()
+        self.join(timeout=10)
+
+    def run(self) -> None:
+        """Connects, leads when it may, and connects again when the database went away."""
+        while not self._stopping.is_set():
+            try:
+                with psycopg.connect(self._conninfo, autocommit=True) as conn:
+                    self._follow(conn)
+            except (SealRefused, LogError) as error:
+                self.status = Status("refused", str(error))
+                log.error("nothing is signed any more: %s", error)  # noqa: TRY400 - the message says it all
+                return
+            except psycopg.Error as error:
+                self._complain(f"the database does not serve the sealer: {one_line(error)}")
+            except OSError as error:
+                self._complain(f"{self._signing.state} cannot be used: {error.strerror}")
+            except Exception as error:  # a thread that died unseen would be taken for one that seals
+                self.status = Status("refused", f"the sealer failed, {type(error).__name__}: {error}")
+                log.exception("nothing is signed any more: the sealer failed")
+                return
+        self.status = Status("stopped")
+
+    def _follow(self, conn: Connection) -> None:
+        """Waits for its turn, then leads."""
+        while not self._stopping.is_set():
+            with rotate.leading(conn, self._signing.key, self._signing.state) as sealer:
+                if sealer is not None:
+                    with self.outside.running():
+                        self._lead(conn, sealer)
+                    continue
+            self.status = Status("follows")
+            self._stopping.wait(FOLLOW_S)
+
+    def _lead(self, conn: Connection, sealer: Sealer) -> None:
+        signing = self._signing
+        size, due_s = -1, monotonic()  # the first look checks what was signed, also where there is nothing new
+        while not self._stopping.is_set():
+            position = head(conn)
+            if position >= size + signing.events or (position != size and monotonic() >= due_s):
+                signed = self._seal(sealer, position)
+                size = position if signed is None else signed.size
+                due_s = due_s if signed is None else monotonic() + signing.every_s
+            self.status = Status("leads")
+            self._stopping.wait(min(LOOK_S, signing.every_s))
+
+    def _seal(self, sealer: Sealer, position: int) -> Signed | None:
+        """Signs all there was, in as many steps as it takes; what was signed last, None where there was nothing new."""
+        last = None
+        while not self._stopping.is_set():
+            signed = sealer.step()
+            last = signed or last
+            if signed is not None:
+                self.outside.sealed()
+            if signed is None or signed.size >= position:
+                break
+        return last
+
+    def _complain(self, what: str) -> None:
+        """Once, not four times a second for as long as the trouble lasts; and waits before the next try."""
+        if self.status != Status("troubled", what):
+            log.warning("%s; trying again until it works", what)
+        self.status = Status("troubled", what)
+        self._stopping.wait(RETRY_S)
+
+
+def head(conn: Connection) -> int:
+    """The position of the newest event. Raises Rewritten where there is no head."""
+    return head_of(conn)[1]

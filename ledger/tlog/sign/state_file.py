@@ -1,0 +1,149 @@
+"""What was signed last: a small file beside the key, outside the database, so that the database cannot deny it.
+
+Compare-and-swap: the process that leads holds a lock on FILE.lock, and a write first looks whether FILE is still what
+was read. Written to a new file, synced, renamed: a crash leaves the old one or the new one. JSON:
+
+    note     the last signed checkpoint, verbatim
+    event    hash of the event at its size, hex
+    edge     {tile level: hashes of its partial tile, base64}, from which the tree grows on
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import orjson
+
+from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from ledger.proof.tlog.merkle import EMPTY_ROOT, LogError, root_at
+from ledger.proof.tlog.note import SigningKey, VerifierKey
+from ledger.proof.tlog.tiles import WIDTH, Growth, Tile, reader
+from ledger.tlog.sign.errors import StateDamaged, StateTaken
+from ledger.tlog.sign.keys import sync_folder
+
+MAX_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Signed:
+    """The last signed tree; size 0 and no note before the first. `edge` is what ledger.proof.tlog.tiles.grow takes."""
+
+    size: int = 0
+    root: bytes = EMPTY_ROOT
+    event: bytes = b""
+    note: str = ""
+    edge: dict[int, bytes] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """As the file has it."""
+        edge = {str(level): base64.b64encode(hashes).decode() for level, hashes in self.edge.items()}
+        return orjson.dumps({"note": self.note, "event": self.event.hex(), "edge": edge}, option=orjson.OPT_INDENT_2)
+
+    @classmethod
+    def decode(cls, raw: bytes, origin: str, keys: Sequence[VerifierKey]) -> Signed:
+        """Reads and checks: a key of ours signed the note, and the edge has its root. Raises StateDamaged."""
+        try:
+            found = orjson.loads(raw)
+            edge = {int(level): base64.b64decode(hashes, validate=True) for level, hashes in found["edge"].items()}
+            note, event = str(found["note"]), bytes.fromhex(found["event"])
+            checkpoint = open_checkpoint(note.encode(), origin, keys).checkpoint
+            _check_edge(checkpoint, edge)
+        except (orjson.JSONDecodeError, binascii.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise StateDamaged(f"the sealer's file is damaged ({type(error).__name__})") from error
+        except LogError as error:
+            raise StateDamaged(f"the sealer's file is damaged: {error}") from error
+        return cls(checkpoint.size, checkpoint.root, event, note, edge)
+
+
+def _check_edge(checkpoint: Checkpoint, edge: dict[int, bytes]) -> None:
+    def fetch(tiles: Sequence[Tile]) -> list[bytes]:
+        return [edge.get(tile.level, b"") for tile in tiles]
+
+    if root_at(checkpoint.size, reader(checkpoint.size, fetch)) != checkpoint.root:
+        raise ValueError("the edge does not have the root that was signed")
+
+
+class StateFile:
+    """The file, for the one process that holds it."""
+
+    def __init__(self, path: Path, origin: str, keys: Sequence[VerifierKey]) -> None:
+        self.path = path
+        self._origin = origin
+        self._keys = keys
+        self._raw: bytes | None = None
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[StateFile]:
+        """Keeps other processes of this machine from the file while the block runs. Raises StateTaken."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StateTaken(f"another process signs with {self.path}") from error
+            yield self
+        finally:
+            os.close(handle)
+
+    def read(self) -> Signed | None:
+        """What was signed last; None where there is no file. Raises StateDamaged."""
+        self._raw = self._bytes()
+        return None if self._raw is None else Signed.decode(self._raw, self._origin, self._keys)
+
+    def write(self, signed: Signed) -> None:
+        """Puts it in the place of what was read or written last. Raises StateTaken where that is not there any more."""
+        if self._bytes() != self._raw:
+            raise StateTaken(f"{self.path} was changed by somebody else")
+        raw = signed.encode()
+        fresh = self.path.with_name(self.path.name + ".new")
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self.path)
+        sync_folder(self.path)
+        self._raw = raw
+
+    def keep(self, ending: str) -> None:
+        """Copies the file to FILE.ending: what was signed once is not thrown away."""
+        raw = self._bytes()
+        if raw is not None:
+            self.path.with_name(f"{self.path.name}.{ending}").write_bytes(raw)
+
+    def replace(self, signed: Signed) -> None:
+        """As write(), in the place of whatever is there."""
+        self._raw = self._bytes()
+        self.write(signed)
+
+    def _bytes(self) -> bytes | None:
+        try:
+            with self.path.open("rb") as file:
+                return file.read(MAX_BYTES)
+        except FileNotFoundError:
+            return None
+
+
+def edge_after(edge: dict[int, bytes], grown: Growth) -> dict[int, bytes]:
+    """The partial tile of each level after growing."""
+    found = dict(edge)
+    for tile, content in grown.tiles:
+        if tile.width == WIDTH:
+            found.pop(tile.level, None)
+        else:
+            found[tile.level] = content
+    return found
+
+
+def resigned(signed: Signed, key: SigningKey, origin: str) -> Signed:
+    """The same tree, signed by another key: after a rotation."""
+    note = sign_checkpoint(Checkpoint(origin, signed.size, signed.root), key)
+    return replace(signed, note=note.encode().decode())

@@ -1,0 +1,88 @@
+"""How far others vouch for the log: by the policy of this process, from what is stored and what its askers met with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel
+
+from ledger.store.events import AsyncConnection
+from ledger.tlog.endorse.endorsers import Asked, Progress
+from ledger.tlog.quorum import LATEST, STANDING, Latest, Standing
+from ledger.tlog.sign.signer_thread import SealerThread
+
+
+class WitnessState(BaseModel):
+    """One witness: the size that it cosigned last, and what went wrong the last time; null is not known here."""
+
+    name: str
+    size: int | None
+    trouble: str | None
+
+
+class WitnessedState(BaseModel):
+    """The newest checkpoint that has the cosignatures `needed`; null where none of the last weeks has."""
+
+    needed: int
+    size: int | None
+    age_s: float | None
+    witnesses: list[WitnessState]
+
+
+class TimestampState(BaseModel):
+    """The newest timestamp by one authority, and what went wrong the last time."""
+
+    authority: str
+    size: int | None
+    age_s: float | None
+    trouble: str | None
+
+
+class Vouched(BaseModel):
+    """`witnessed` is null where no witness is configured."""
+
+    witnessed: WitnessedState | None = None
+    timestamps: list[TimestampState] = []
+
+
+async def look(conn: AsyncConnection, asked: Asked, sealer: SealerThread | None) -> Vouched:
+    """As it stands. Only the process that leads the sealing knows of troubles: it is the one that asks."""
+    if not asked.policy.witnesses and not asked.authorities:
+        return Vouched()
+    cursor = await conn.execute(STANDING, asked.policy.parameters, prepare=True)
+    row = await cursor.fetchone()
+    rows = await (await conn.execute(LATEST, prepare=True)).fetchall()
+    leads = sealer is not None and sealer.status.state == "leads"
+    asking = sealer.outside.progress() if sealer is not None and leads else []
+    return _vouched(asked, None if row is None else Standing(*row), [Latest(*row) for row in rows], asking)
+
+
+def _vouched(asked: Asked, found: Standing | None, latest: Sequence[Latest], asking: Sequence[Progress]) -> Vouched:
+    stored = {(one.kind, one.name): one for one in latest}
+    told = {one.name: one for one in asking}
+    witnesses, timestamps = [], []
+    for configured in asked.policy.witnesses:
+        name = configured.witness
+        last, now = stored.get(("witness", name)), told.get(name)
+        # Of one that has been away for long its asker still knows.
+        size = last.size if last else now.size or None if now else None
+        witnesses.append(WitnessState(name=name, size=size, trouble=now and now.trouble))
+    for authority in asked.authorities:
+        last, now = stored.get(("authority", authority.url)), told.get(authority.url)
+        timestamps.append(
+            TimestampState(
+                authority=authority.url,
+                size=last and last.size,
+                age_s=last and last.age_s,
+                trouble=now and now.trouble,
+            )
+        )
+    if not witnesses:
+        return Vouched(timestamps=timestamps)
+    witnessed = WitnessedState(
+        needed=asked.policy.quorum,
+        size=found and found.witnessed,
+        age_s=found and found.witnessed_age_s,
+        witnesses=witnesses,
+    )
+    return Vouched(witnessed=witnessed, timestamps=timestamps)

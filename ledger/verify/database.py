@@ -1,0 +1,148 @@
+"""Checks the chain in a database: every row through one COPY, recomputed here (docs/formats/event.md, section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+
+from ledger.proof.chain.checkpoints import Held, Note, Roots
+from ledger.proof.chain.stream_versions import OddVersion
+from ledger.proof.chain.verifier import ChainVerifier
+from ledger.proof.findings import ChainReport, Head, Row
+from ledger.proof.tlog.key_rotation import Handovers
+from ledger.proof.tlog.note import VerifierKey
+from ledger.store.copy import Connection, columns, copy_rows, event, number, stream_end, text
+from ledger.tlog.sign.recorded_rotations import recorded
+
+HERE = Path(__file__).parent
+EVENTS, STREAMS, ODD_VERSIONS, STRAYS, HEAD, SESSION = (
+    (HERE / f"{name}.sql").read_bytes() for name in ("events", "streams", "odd_versions", "strays", "head", "session")
+)
+NUMBERS = "SELECT category, last FROM stream_numbers ORDER BY category LIMIT 10000"
+# The newest checkpoint; and of the newest thousand the newest that so many witnesses cosigned, with what they signed.
+NEWEST = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1"
+COSIGNED = """
+    SELECT c.note || string_agg(s.line, '' ORDER BY s.witness)
+    FROM (SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1000) c
+    JOIN cosignatures s ON s.size = c.size
+    GROUP BY c.size, c.note
+    HAVING count(*) >= %s
+    ORDER BY c.size DESC LIMIT 1
+"""
+SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+BY_INDEX = {"by_index": "on", "by_table": "off"}
+BY_TABLE = {"by_index": "off", "by_table": "on"}
+
+# Rows between two calls of on_progress.
+STRIDE = 10_000
+
+CLIENT_MEMBER = b'"client_id":'
+
+
+def verify_chain(
+    conn: Connection, *, on_progress: Callable[[int, int], None] | None = None, held: Held | None = None
+) -> ChainReport:
+    """Checks the whole ledger on the search_path of `conn`, in one snapshot and in flat memory.
+
+    `conn` is not in a transaction, and may read what ledger_verifier may. `on_progress` is told how many events are
+    checked and how many there are. With `held`, also against these checkpoints and the ledger's own (step 10). What is
+    wrong is in the report. Raises psycopg.Error: the ledger cannot be read.
+    """
+    with conn.transaction():
+        conn.execute(SNAPSHOT)
+        conn.execute(SESSION, BY_INDEX)
+        head = read_head(conn)
+        total = 0 if head is None else head.position
+
+        def tell(done: int) -> None:
+            if on_progress is not None:
+                on_progress(done, max(done, total))
+
+        if held is not None:
+            if head is not None:
+                held.follow(handovers(conn, head.origin, held.trusted.log))
+            _add_published(conn, held)
+        roots = Roots(()) if held is None else held.roots()
+        verifier = ChainVerifier(head)
+        verifier.feed(_events(conn, verifier, roots, tell))
+        finish(conn, verifier)
+    report = verifier.report()
+    if held is not None:
+        covered = held.compare(roots, report.origin, report.last_position, verifier.findings)
+        report = replace(verifier.report(), covered=covered)
+    tell(report.events)
+    return report
+
+
+def finish(conn: Connection, verifier: ChainVerifier) -> None:
+    """Steps 6, 8 and 9, once all events were fed; in the same snapshot, with the settings of BY_INDEX."""
+    verifier.finish()
+    numbers = {str(category): int(last) for category, last in conn.execute(NUMBERS)}
+    contiguous = verifier.check_streams(map(stream_end, copy_rows(conn, STREAMS)), numbers)
+    verifier.check_strays(number(*columns(row)) for row in copy_rows(conn, STRAYS))
+    if not contiguous:
+        conn.execute(SESSION, BY_TABLE)
+        verifier.report_versions(_odd_versions(conn))
+
+
+def handovers(conn: Connection, origin: str, given: Sequence[VerifierKey]) -> Handovers:
+    """Which keys the rotations on record connect with those that were given. Raises psycopg.Error."""
+    return Handovers(given, [(one.position, one.rotation) for one in recorded(conn, origin)] if given else [])
+
+
+def read_head(conn: Connection) -> Head | None:
+    """The head, if there is exactly one and it says everything."""
+    rows = conn.execute(HEAD).fetchall()
+    return Head(*rows[0]) if len(rows) == 1 and None not in rows[0] else None
+
+
+def _add_published(conn: Connection, held: Held) -> None:
+    """The checkpoints that the database has: the newest that enough witnesses may have cosigned, and the newest."""
+    needed = held.trusted.needed
+    cosigned = conn.execute(COSIGNED, [max(1, needed)]).fetchone() or ("",)
+    if cosigned[0]:
+        held.add(Note("the newest cosigned checkpoint of the database", cosigned[0].encode(), False, needed))
+    elif needed:
+        held.lacks_witnesses()
+    for (note,) in conn.execute(NEWEST).fetchall():
+        if not cosigned[0].startswith(note):
+            held.add(Note("the newest checkpoint of the database", note.encode(), held=False))
+
+
+def _events(conn: Connection, verifier: ChainVerifier, roots: Roots, tell: Callable[[int], None]) -> Iterator[Row]:
+    """The events for the verifier and for the tree."""
+    for done, row in enumerate(checked_clients(verifier, copy_rows(conn, EVENTS))):
+        if done % STRIDE == 0:
+            tell(done)
+        roots.add(row[0], row[7])
+        yield row
+
+
+def checked_clients(verifier: ChainVerifier, rows: Iterable[bytes]) -> Iterator[Row]:
+    """Rows of verify_events.sql; and once the verifier took one, whether the index of clients has its client_id."""
+    for data in rows:
+        row, client = event(data)
+        yield row
+        fields = row[10]
+        if fields is not None and CLIENT_MEMBER in fields and not _same_client(fields, client):
+            verifier.check_client(row[0], row[2], known=client is not None)
+
+
+def _same_client(fields: bytes, client: bytes | None) -> bool:
+    """Whether the sealed client_id, if there is one, is `client`."""
+    if client is not None and fields == b'{"client_id":"%b"}' % client:
+        return True
+    try:
+        sealed = orjson.loads(fields)["client_id"]
+    except (ValueError, LookupError, TypeError):  # Step 7 says what is wrong with them.
+        return True
+    return client is not None and sealed == text(client)
+
+
+def _odd_versions(conn: Connection) -> Iterator[OddVersion]:
+    for row in copy_rows(conn, ODD_VERSIONS):
+        position, stream, version, before, at = columns(row)
+        yield number(position), text(stream), number(version), number(before), number(at)

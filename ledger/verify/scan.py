@@ -1,0 +1,234 @@
+"""One round through the chain in pieces, each in a snapshot of its own: chain, commitments, tiles and signed roots.
+
+A round that has reached the head goes on with what is appended. What it has seen it does not see again: so a later
+round is told which root an earlier one found, and a suffix that was rewritten in between does not pass, whether or not
+a checkpoint covers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from ledger.proof.chain.verifier import ChainVerifier
+from ledger.proof.findings import Finding, Head, Kind, Row
+from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
+from ledger.proof.tlog.merkle import HASH_BYTES, LogError, leaf_hashes
+from ledger.proof.tlog.note import NoteError, NoteFlaw, VerifierKey, parse
+from ledger.proof.tlog.tiles import HEIGHT, WIDTH, Tile, grow
+from ledger.store.copy import copy_rows
+from ledger.tlog.sign.state_file import edge_after
+from ledger.verify.database import BY_INDEX, SESSION, SNAPSHOT, checked_clients, finish, handovers, read_head
+
+SLICE = (Path(__file__).with_name("slice.sql")).read_text("utf-8")
+NEWEST = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1"
+# Full tiles that are there and differ; or that are not there, although a checkpoint covers them.
+OTHER_TILES = """
+    SELECT made.level, made.number
+    FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)b::bytea[]) AS made (level, number, hashes)
+    LEFT JOIN tiles t ON t.level = made.level AND t.number = made.number
+    WHERE t.hashes IS DISTINCT FROM made.hashes
+      AND (t.hashes IS NOT NULL OR (made.number + 1) << (8 * (made.level + 1)) <= %(signed)s)
+    ORDER BY made.level, made.number
+    LIMIT 1
+"""
+# Tiles of the newest checkpoint's edge that are not what readers are given: a prefix of a stored tile (reads.py), as
+# the sealer may have taken in more.
+OTHER_EDGE = """
+    SELECT made.level, made.number
+    FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)b::bytea[]) AS made (level, number, hashes)
+    WHERE made.hashes IS DISTINCT FROM substring(coalesce(
+        (SELECT t.hashes FROM tiles t WHERE t.level = made.level AND t.number = made.number),
+        (SELECT p.hashes FROM partial_tiles p WHERE p.level = made.level AND p.number = made.number)
+    ) FROM 1 FOR octet_length(made.hashes))
+    ORDER BY made.level
+    LIMIT 1
+"""
+# What no step of the chain's verifier is about: a stored tile is not what the events make.
+PROOF_MISMATCH = "proof-mismatch"
+
+Connection = psycopg.Connection[Any]
+
+
+class Bad(Exception):
+    """Something does not hold: the name of it, and the first position in doubt."""
+
+    def __init__(self, kind: str, position: int, message: str) -> None:
+        super().__init__(f"{kind} at position {position}: {message}")
+        self.kind = kind
+        self.position = position
+
+    @classmethod
+    def of(cls, finding: Finding) -> Bad:
+        """What a verifier found."""
+        return cls(finding.kind.value, finding.position, finding.message)
+
+
+@dataclass(frozen=True)
+class Root:
+    """A tree of `size` events has this root; `whose` says who says so."""
+
+    size: int
+    root: bytes
+    whose: str
+
+
+class Round:
+    """From position 1 on. `keys` are the log's, none where they are not known; `earlier`: what another round found."""
+
+    def __init__(self, keys: Sequence[VerifierKey] = (), earlier: Root | None = None) -> None:
+        self.started_s = monotonic()
+        self.size = 0
+        self.root = b""
+        # Of the newest checkpoint that was found to be of these events.
+        self.checkpoint_size = 0
+        self._keys = keys
+        self._earlier = earlier
+        self._edge: dict[int, bytes] = {}
+        self._verifier: ChainVerifier | None = None
+
+    def take(self, conn: Connection, most: int) -> int:
+        """Checks at most `most` events, in one snapshot; how many there were. Raises Bad and psycopg.Error."""
+        with conn.transaction():
+            conn.execute(SNAPSHOT)
+            head, verifier = self._look(conn)
+            signed = self._newest(conn, head)
+            before = self.size
+            roots = [root for root in (signed, self._earlier) if root is not None]
+            for root in roots:
+                self._compare(conn, root)
+            while self.size < head.position and self.size - before < most:
+                upto = min(head.position, before + most)
+                upto = min([upto, *(root.size for root in roots if root.size > self.size)])
+                self._feed(conn, verifier, upto, 0 if signed is None else signed.size)
+                for root in roots:
+                    self._compare(conn, root)
+            if self.size == head.position and verifier.link != head.hash:
+                raise Bad(Kind.FORKED, self.size, "the event that was here before is another one now")
+            return self.size - before
+
+    def end(self, conn: Connection) -> None:
+        """Steps 6 to 9, in one snapshot with what is new since. Raises Bad and psycopg.Error.
+
+        The round cannot be ended twice; it may go on.
+        """
+        with conn.transaction():
+            conn.execute(SNAPSHOT)
+            head, verifier = self._look(conn)
+            if head.position > self.size:
+                self._feed(conn, verifier, head.position, 0)
+            conn.execute(SESSION, BY_INDEX)
+            finish(conn, verifier)
+        _raise_first(verifier)
+
+    def _look(self, conn: Connection) -> tuple[Head, ChainVerifier]:
+        """The head, which has not gone back."""
+        head = read_head(conn)
+        if head is None:
+            raise Bad(Kind.HEAD_MISMATCH, 0, "the head row is missing, or there are several")
+        known = self.size if self._earlier is None else max(self.size, self._earlier.size)
+        if head.position < known:
+            raise Bad(Kind.ROLLED_BACK, head.position + 1, f"there were {known} events before")
+        if self._verifier is None:
+            self._verifier = ChainVerifier(head)
+        self._verifier.move_head(head)
+        return head, self._verifier
+
+    def _newest(self, conn: Connection, head: Head) -> Root | None:
+        """The newest checkpoint, once it is found to be signed and not beyond the head."""
+        row = conn.execute(NEWEST).fetchone()
+        if row is None:
+            return None
+        try:
+            found = self._opened(conn, row[0].encode(), head)
+        except LogError as error:
+            raise Bad(Kind.BAD_SIGNATURE, 0, f"the newest checkpoint: {error}") from None
+        if found.origin != head.origin:
+            raise Bad(Kind.OTHER_LEDGER, 0, f"the newest checkpoint is of {found.origin!a}")
+        if found.size > head.position:
+            raise Bad(Kind.TRUNCATED, head.position + 1, f"a checkpoint covers {found.size} events")
+        return Root(found.size, found.root, "the newest checkpoint")
+
+    def _opened(self, conn: Connection, note: bytes, head: Head) -> Checkpoint:
+        """Signed by a key that was given; or by one that rotations connect with such a key. Raises LogError."""
+        if not self._keys:
+            return parse_checkpoint(parse(note).text)
+        try:
+            return open_checkpoint(note, head.origin, self._keys).checkpoint
+        except NoteError as error:
+            if error.flaw is not NoteFlaw.UNSIGNED:
+                raise
+        connected = handovers(conn, head.origin, self._keys)
+        opened = open_checkpoint(note, head.origin, connected.keys)
+        signers = [f"{one.name}+{one.key_id:08x}" for one in opened.log]
+        limits = [connected.until(signer) for signer in signers]
+        if all(until is not None and opened.checkpoint.size >= until for until in limits):
+            raise NoteError(NoteFlaw.UNSIGNED, f"{', '.join(signers)} gave way before")
+        return opened.checkpoint
+
+    def _feed(self, conn: Connection, verifier: ChainVerifier, upto: int, signed: int) -> None:
+        """The events up to a position: chain, commitments, tiles."""
+        part = sql.SQL(SLICE).format(after=sql.Literal(self.size), upto=sql.Literal(upto))
+        rows: list[Row] = []
+
+        def kept() -> Iterator[Row]:
+            for row in checked_clients(verifier, copy_rows(conn, part.as_bytes(conn))):
+                rows.append(row)
+                yield row
+
+        verifier.feed(kept())
+        _raise_first(verifier)
+        if verifier.position != upto or len(rows) != upto - self.size:
+            raise Bad(Kind.DELETED, verifier.position + 1, f"there is no event up to position {upto}")
+        grown = grow(self.size, self._edge, leaf_hashes([row[7] for row in rows]))
+        self._edge = edge_after(self._edge, grown)
+        self.size, self.root = grown.size, grown.root
+        self._check_tiles(conn, [(tile, content) for tile, content in grown.tiles if tile.width == WIDTH], signed)
+
+    def _check_tiles(self, conn: Connection, full: Sequence[tuple[Tile, bytes]], signed: int) -> None:
+        given = {
+            "levels": [tile.level for tile, _ in full],
+            "numbers": [tile.index for tile, _ in full],
+            "hashes": [content for _, content in full],
+            "signed": signed,
+        }
+        other = conn.execute(OTHER_TILES, given, binary=True).fetchone() if full else None
+        if other is not None:
+            raise _other_tile(Tile(int(other[0]), int(other[1])))
+
+    def _compare(self, conn: Connection, expected: Root) -> None:
+        if expected.size != self.size:
+            return
+        if expected.root != self.root:
+            known = 0 if self.checkpoint_size == self.size else self.checkpoint_size
+            raise Bad(Kind.FORKED, known + 1, f"{expected.whose} is of other events, {expected.size} of them")
+        if expected is not self._earlier:
+            self.checkpoint_size = expected.size
+            self._check_edge(conn)
+
+    def _check_edge(self, conn: Connection) -> None:
+        """What is stored of the newest checkpoint's edge, once this is where the round is. Level 0 is not stored."""
+        levels = [level for level in sorted(self._edge) if level]
+        numbers = [self.size >> (HEIGHT * (level + 1)) for level in levels]
+        given = {"levels": levels, "numbers": numbers, "hashes": [self._edge[level] for level in levels]}
+        other = conn.execute(OTHER_EDGE, given, binary=True).fetchone() if levels else None
+        if other is not None:
+            raise _other_tile(Tile(int(other[0]), int(other[1]), len(self._edge[other[0]]) // HASH_BYTES))
+
+
+def _other_tile(tile: Tile) -> Bad:
+    """A stored tile is another one; the first position is that of the first event below it."""
+    first = (tile.index << (HEIGHT * (tile.level + 1))) + 1
+    return Bad(PROOF_MISMATCH, first, f"{tile.path} is not what the events make")
+
+
+def _raise_first(verifier: ChainVerifier) -> None:
+    found = verifier.findings.in_order()
+    if found:
+        raise Bad.of(found[0])

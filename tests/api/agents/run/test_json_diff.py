@@ -1,0 +1,68 @@
+"""Where two JSON values differ: exactly where their canonical forms do, named by path, and no longer than a screen."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.agents.run.json_diff import MOST_PATH, MOST_SHOWN, Difference, differences
+from ledger.proof.format.canonical import canonical
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.0, 1.0, 1.5]) | TEXT
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3), max_leaves=8
+)
+
+
+def found(recorded: Any, replayed: Any) -> list[Difference]:
+    """All of them, below `x`."""
+    return list(differences(recorded, replayed, "x"))
+
+
+@given(VALUES, VALUES)
+def test_there_are_none_exactly_where_the_bytes_are_the_same(one: Any, other: Any) -> None:
+    """1 and 1.0 are the same text; 1 and true, or two texts that are the same JSON, are not."""
+    for before, after in ((one, other), (json.dumps({"a": one}), json.dumps({"a": other}, indent=1))):
+        assert bool(found(before, after)) == (canonical(before) != canonical(after))
+        assert found(before, before) == []
+
+
+def test_each_place_has_its_path() -> None:
+    """Members, items, and what is there on one side alone."""
+    assert found({"a": [1, {"b": "c"}], "d": None}, {"a": [1, {"b": "e"}, 7]}) == [
+        Difference("x.a[1].b", '"c"', '"e"'),
+        Difference("x.a[2]", None, "7"),
+        Difference("x.d", "null", None),
+    ]
+    assert found([1], [True]) == [Difference("x[0]", "1", "true")]
+
+
+def test_paths_lead_into_text_that_is_json() -> None:
+    """Messages hold JSON as text: the member that differs is named, and other text is shown as it is."""
+    assert found('{"a":{"b":1}}', '{"a":{"b":2}}') == [Difference("x.a.b", "1", "2")]
+    assert found('{"a":1}', '{"a": 1}') == [Difference("x", r'"{\"a\":1}"', r'"{\"a\": 1}"')]
+
+
+def test_long_values_are_shown_around_the_first_difference() -> None:
+    """Whatever the length, each side is a short quotation that has the place in it."""
+    one = "a" * 1_000_000 + "one" + "b" * 1_000_000
+    [only] = found(one, one.replace("one", "two"))
+    for shown, word in ((only.recorded, "aone"), (only.replayed, "atwo")):
+        assert shown is not None
+        assert word in shown
+        assert len(shown) <= MOST_SHOWN + 4
+        assert json.loads(shown).startswith("…a")
+    [only] = found({"k" * 5000: [0] * 5000}, {"k" * 5000: "x"})
+    assert len(only.path) == MOST_PATH
+    assert only.recorded is not None
+    assert len(only.recorded) == MOST_SHOWN + 1
+
+
+def test_depth_is_bounded() -> None:
+    """Text may hold JSON of any depth; where it is too deep to look into, the texts are shown."""
+    deep, deeper = ('{"a":' + "[" * depth + "]" * depth + "}" for depth in (900, 901))
+    assert len(found(deep, deeper)) == 1

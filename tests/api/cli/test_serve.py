@@ -1,0 +1,321 @@
+"""serve, as a process: from nothing to an answered request, sharing, crashes, signals, and when it refuses to start."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from api.http.auth.tokens import ROLES
+from api.postgres.embedded import EmbeddedPostgres
+from ledger.domain import policy
+from schema.migrate import migrate
+from tests.api.agents import openai_server
+from tests.api.program import Serving, cli, serving
+from tests.support import append, connect, login_role, new, requested, scratch_database
+
+ASKED = {"client_id": "client-1", "risk_profile": "balanced", "amount_usd": 250000}
+PATIENCE_S = 30
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - refused, or listened on for a second
+
+
+@pytest.fixture(scope="module")
+def data_dir() -> Iterator[Path]:
+    """A folder for an embedded database, outside pytest's own, which as root shut out the server's account."""
+    with tempfile.TemporaryDirectory(prefix="advice-ledger-") as name:
+        yield Path(name) / "data"
+
+
+@pytest.fixture(scope="module")
+def embedded(data_dir: Path) -> Iterator[Serving]:
+    """A server on a data folder of its own, made by itself; after SIGTERM it leaves nothing running."""
+    with serving("--data-dir", data_dir) as server:
+        yield server
+        assert server.stop() == 0
+        assert server.err.endswith("stopped\n")
+        assert not EmbeddedPostgres(data_dir).is_running()
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header that carries a token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def until(look: Callable[[], Any]) -> Any:
+    """What `look` returns as soon as it is true; connections that fail meanwhile are tried again."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            if found := look():
+                return found
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def ask(server: Serving, token: str) -> httpx.Response:
+    """Posts a request for a recommendation."""
+    return httpx.post(f"{server.base}/portfolio/recommendations", json=ASKED, headers=bearer(token))
+
+
+def recommended(server: Serving, token: str, location: str) -> dict[str, Any]:
+    """The request once the worker has answered it."""
+
+    def look() -> dict[str, Any] | None:
+        found: dict[str, Any] = httpx.get(server.base + location, headers=bearer(token)).raise_for_status().json()
+        return found if found["status"] == "recommended" else None
+
+    answered: dict[str, Any] = until(look)
+    return answered
+
+
+def test_the_first_start_shows_a_token_for_each_role_once(embedded: Serving) -> None:
+    """All five on stdout, none on stderr where the log is, and each of them lets its bearer read."""
+    tokens = embedded.tokens()
+    assert tuple(tokens) == ROLES
+    assert "alt_" not in embedded.err
+    for token in tokens.values():
+        httpx.get(f"{embedded.base}/portfolio/requests", headers=bearer(token)).raise_for_status()
+
+
+def test_the_printed_commands_can_be_pasted(embedded: Serving) -> None:
+    """The first curl is answered 202 with the address that the second one asks, which shows a recommendation."""
+    first, second = embedded.out[embedded.out.index("curl ") :].strip().split("\n\n")
+    answer = subprocess.run(first, shell=True, capture_output=True, text=True, check=True).stdout  # noqa: S602
+    assert answer.startswith("HTTP/1.1 202 ")
+    location = re.search(r"(?mi)^location: (\S+)", answer)
+    assert location is not None
+    assert shlex.split(second)[1] == embedded.base + location[1]
+    recommended(embedded, embedded.tokens()["advisor"], location[1])
+    shown = subprocess.run(second, shell=True, capture_output=True, text=True, check=True).stdout  # noqa: S602
+    assert '"status":"recommended"' in shown
+
+
+@pytest.mark.slow
+def test_commands_share_the_running_database(embedded: Serving, data_dir: Path) -> None:
+    """Others work on the same folder meanwhile, and what they do counts at once; the server's database stays up."""
+    ran = cli("tokens", "create", "bob", "--role", "advisor", "--data-dir", data_dir)
+    assert ran.code == 0
+    token = ran.out.strip()
+    location = ask(embedded, token).raise_for_status().headers["location"]
+    assert recommended(embedded, token, location)["requested_by"] == "bob"
+    assert cli("status", "--data-dir", data_dir).code == 0
+    assert cli("verify", "--projections", "--data-dir", data_dir).code == 0
+    assert cli("rebuild", "--data-dir", data_dir).code == 0
+    assert cli("tokens", "revoke", "bob", "--data-dir", data_dir).code == 0
+    until(lambda: ask(embedded, token).status_code == 401)
+
+
+@pytest.mark.slow
+def test_a_killed_postgres_comes_back(embedded: Serving, data_dir: Path) -> None:
+    """After kill -9 of PostgreSQL the same server process records and answers again, and nothing is lost."""
+    token = embedded.tokens()["advisor"]
+    before = ask(embedded, token).raise_for_status().headers["location"]
+    os.kill(int((data_dir / "postgres" / "postmaster.pid").read_text().split("\n")[0]), signal.SIGKILL)
+    after = until(lambda: (answer := ask(embedded, token)).is_success and answer).headers["location"]
+    for location in (before, after):
+        recommended(embedded, token, location)
+    assert embedded.process.poll() is None
+    assert cli("verify", "--data-dir", data_dir).code == 0
+
+
+def test_a_second_server_on_the_same_port_is_refused(embedded: Serving, data_dir: Path) -> None:
+    """Port and advice in one line, exit 2; the first one goes on, and so does its database."""
+    ran = cli("serve", "--port", embedded.port, "--data-dir", data_dir)
+    assert ran.failed_with(f"port {embedded.port} of 127.0.0.1 is in use", "--port")
+    assert httpx.get(f"{embedded.base}/healthz").status_code == 200
+    assert EmbeddedPostgres(data_dir).is_running()
+
+
+def test_a_second_server_on_the_same_folder_shares_it(embedded: Serving, data_dir: Path) -> None:
+    """On another port it serves the same ledger and shows no tokens; Ctrl-C leaves the database to the first."""
+    with serving("--data-dir", data_dir, "--no-worker") as other:
+        assert other.out == ""
+        location = ask(other, embedded.tokens()["advisor"]).raise_for_status().headers["location"]
+        recommended(embedded, embedded.tokens()["advisor"], location)
+        assert other.stop(signal.SIGINT) == 0
+    assert EmbeddedPostgres(data_dir).is_running()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_it_cleanly(database_url: str, how: signal.Signals) -> None:
+    """SIGTERM and a closed terminal: exit 0, after the application has shut down, without a traceback."""
+    with serving("--database-url", database_url) as server:
+        assert server.stop(how) == 0
+        assert "Application shutdown complete" in server.err
+        assert "Traceback" not in server.err
+        assert server.err.endswith("stopped\n")
+
+
+def test_it_makes_the_ledger(server_url: str) -> None:
+    """On an empty database it migrates, builds the read models, and is ready; on the next start it need do nothing."""
+    with scratch_database(server_url) as url:
+        with serving(env={"ADVICE_LEDGER_DATABASE_URL": url}) as server:
+            assert "applied 0001_events" in server.err
+            assert "built portfolio_requests" in server.err
+            ready = until(lambda: (answer := httpx.get(f"{server.base}/readyz")).is_success and answer)
+            assert ready.json()["position"] == 0
+        with serving("--database-url", url) as server:
+            assert (server.out, "applied" in server.err, "built portfolio" in server.err) == ("", False, False)
+
+
+@pytest.mark.slow
+def test_without_a_worker_requests_stay_queued(database_url: str) -> None:
+    """--no-worker records requests and answers none; the printed example knows how many there are."""
+    with connect(database_url, "writer") as conn:
+        append(conn, new("request-", requested()))
+    with serving("--database-url", database_url, "--no-worker") as server:
+        assert f"curl {server.base}/portfolio/requests/2 -H" in server.out
+        location = ask(server, server.tokens()["advisor"]).raise_for_status().headers["location"]
+        time.sleep(1)
+        found = httpx.get(server.base + location, headers=bearer(server.tokens()["advisor"])).json()
+    assert (location, found["status"]) == ("/portfolio/requests/2", "queued")
+
+
+@pytest.mark.slow
+def test_addresses_that_others_reach_need_tokens(database_url: str) -> None:
+    """Exit 2 with the command that makes one, and none is made; with one it serves, and shows nothing."""
+    ran = cli("serve", "--host", EVERYWHERE, "--port", "0", "--database-url", database_url)
+    assert ran.failed_with("nobody has a token", "advice-ledger tokens create NAME --role ROLE")
+    assert cli("tokens", "list", "--json", "--database-url", database_url).json() == []
+    assert cli("tokens", "create", "ann", "--role", "admin", "--database-url", database_url).code == 0
+    with serving("--host", EVERYWHERE, "--database-url", database_url) as server:
+        assert server.out == ""
+        assert httpx.get(f"{server.base}/healthz").status_code == 200
+    assert cli("tokens", "revoke", "ann", "--database-url", database_url).code == 0
+    ran = cli("serve", "--host", EVERYWHERE, "--port", "0", "--database-url", database_url)
+    assert ran.failed_with("nobody has a token")
+
+
+def test_an_address_of_another_machine(database_url: str) -> None:
+    """An address that is not ours, and a name that does not exist: one line, exit 2."""
+    assert cli("serve", "--host", "192.0.2.1", "--database-url", database_url).failed_with("cannot listen on 192.0.2.1")
+    assert cli("serve", "--host", "no.such.invalid", "--database-url", database_url).failed_with("no.such.invalid")
+
+
+def test_the_log_has_no_personal_data(database_url: str) -> None:
+    """Nothing of a request is logged; with --access-log its path, without the query, which may name a client."""
+    with serving("--database-url", database_url, "--access-log") as server:
+        headers = bearer(server.tokens()["advisor"])
+        asked = httpx.get(f"{server.base}/portfolio/requests", params={"client_id": "s3cret"}, headers=headers)
+        assert asked.status_code == 200
+        until(lambda: '"GET /portfolio/requests HTTP/1.1" 200' in server.err)
+        assert "s3cret" not in server.err
+        assert "alt_" not in server.err
+
+
+@pytest.mark.slow
+def test_a_login_that_may_not_migrate_serves_what_is_ready(database_url: str) -> None:
+    """It starts on a ledger that is up to date; otherwise it says what to run, and that another login must do it."""
+    with login_role(database_url, "PASSWORD 'test'", member_of="ledger_reader") as login:
+        with connect(database_url) as conn:
+            migrate(conn)
+            conn.execute(sql.SQL("GRANT ledger_writer, ledger_projector TO {}").format(sql.Identifier(login)))
+            conn.execute("GRANT SELECT ON ledger.schema_migrations TO ledger_reader")
+        url = make_conninfo(database_url, user=login, password="test")
+        with serving("--database-url", url) as server:
+            assert "this login may not see the tokens" in server.err
+            assert httpx.get(f"{server.base}/healthz").status_code == 200
+        with connect(database_url, "owner") as conn:
+            conn.execute("UPDATE projections SET digest = 'old' WHERE name = 'ai_recommendations'")
+        ran = cli("serve", "--port", "0", "--database-url", url)
+        assert ran.failed_with("read models ai_recommendations are missing, outdated or stopped", "rebuild")
+        with connect(database_url, "owner") as conn:
+            conn.execute("DELETE FROM schema_migrations WHERE name = '0002_tokens'")
+        ran = cli("serve", "--port", "0", "--database-url", url)
+        assert ran.failed_with("the ledger lacks 0002_tokens", "run advice-ledger migrate")
+
+
+@pytest.mark.slow
+def test_another_agent_by_the_environment(database_url: str) -> None:
+    """Each option has a variable; the key reaches the model's server, and neither output nor the ledger."""
+    key = "sk-test-0123456789-secret"
+    shares = [{"asset_class": "cash", "weight": "1", "rationale": "safe"}]
+    with openai_server.serving() as model:
+        model.says(json.dumps({"summary": "A proposal.", "allocations": shares}))
+        settings = {
+            "ADVICE_LEDGER_AGENT": "openai",
+            "ADVICE_LEDGER_AGENT_URL": model.url,
+            "ADVICE_LEDGER_AGENT_MODEL": "test-model",
+            "ADVICE_LEDGER_AGENT_API_KEY": key,
+            "ADVICE_LEDGER_FOUR_EYES_POLICY": str(policy.HOME / "four-eyes.json"),
+            "ADVICE_LEDGER_REASON_CODES": str(policy.HOME / "reason-codes.json"),
+            "ADVICE_LEDGER_ORPHAN_AFTER": "7",
+        }
+        with serving("--database-url", database_url, env=settings) as server:
+            assert "requests are answered by openai-compatible 1.0.0+prompt.1.0.0.model.test-model\n" in server.err
+            token = server.tokens()["advisor"]
+            location = ask(server, token).raise_for_status().headers["location"]
+            found = recommended(server, token, location)
+            assert "and have not ended for 7 s" in httpx.get(f"{server.base}/metrics").text
+            path = f"{server.base}/recommendations/{found['recommendation_id']}"
+            assert httpx.get(path, headers=bearer(token)).json()["model_name"] == "test-model"
+            assert key not in server.out + server.err
+        [received] = model.received
+    assert received.headers["authorization"] == f"Bearer {key}"
+    with connect(database_url) as conn:
+        rows = conn.execute("SELECT body, fields::text FROM events LEFT JOIN sealed_fields USING (position)").fetchall()
+    assert key not in str(rows)
+
+
+@pytest.mark.slow
+def test_the_optimiser_serves(database_url: str) -> None:
+    """On the prices known on the day given: its version says which."""
+    options = ("--agent", "optimiser", "--agent-until", "2015-12-31")
+    with serving("--database-url", database_url, *options) as server:
+        assert re.search(r"answered by skfolio-optimiser \S+\.until\.2015-12-31\n", server.err)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--agent", "openai"), ("needs --agent-url and --agent-model",)),
+        (("--agent", "openai", "--agent-url", "http://x/v1?key=1", "--agent-model", "m"), ("password or a query",)),
+        (("--agent-url", "http://x/v1"), ("--agent-url is no option of the agent builtin",)),
+        (("--agent", "optimiser", "--agent-until", "1980-01-01"), ("the agent optimiser cannot be used",)),
+        (("--four-eyes-policy", "/nonexistent"), ("four-eyes", "/nonexistent", "No such file")),
+        (("--reason-codes", str(policy.HOME / "four-eyes.json")), ("reason-codes", "four-eyes.json")),
+    ],
+    ids=lambda found: found[-1][-20:],
+)
+def test_options_that_cannot_be_used(options: tuple[str, ...], words: tuple[str, ...], tmp_path: Path) -> None:
+    """One line, exit 2, before anything is made in the folder."""
+    assert cli("serve", "--port", "0", "--data-dir", tmp_path, *options).failed_with(*words)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        ("pydantic_ai", ("--agent", "openai", "--agent-url", "http://x/v1", "--agent-model", "m")),
+        ("skfolio", ("--agent", "optimiser")),
+    ],
+)
+def test_a_missing_extra_is_named(module: str, options: tuple[str, ...], tmp_path: Path) -> None:
+    """The pip command, before anything is opened."""
+    before = f"import sys; sys.modules[{module!r}] = None"
+    ran = cli("serve", "--port", "0", "--data-dir", tmp_path, *options, before=before)
+    assert ran.failed_with("pip install 'advice-ledger[")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_application_that_does_not_start(database_url: str) -> None:
+    """A failure while the application starts ends with exit 2 and a last line that says where to look."""
+    broken = "import api.app\nasync def fail(*_): raise OSError('no')\napi.app._open = fail"
+    ran = cli("serve", "--port", "0", "--database-url", database_url, before=broken)
+    assert ran.code == 2
+    assert ran.err.endswith("error: the application did not start: the reason is above\n")

@@ -1,0 +1,58 @@
+"""What `advice-ledger status` says of the log: what is signed, who vouched for it, and a rotation not yet ended."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ledger.proof.tlog.cosignature import WitnessSigningKey
+from ledger.tlog.sign import keys
+from ledger.tlog.sign.rotate import beside
+from tests.api.program import cli
+from tests.ledger.tlog.logs import fill, key_for, seal
+from tests.support import connect
+
+COSIGN = "INSERT INTO cosignatures (size, witness, line) VALUES (%s, %s, 'line')"
+STAMP = "INSERT INTO checkpoint_timestamps (size, authority, token) VALUES (2, 'https://tsa.example', '')"
+
+
+def test_the_log_in_status(database_url: str, tmp_path: Path) -> None:
+    """Sizes, ages and events not covered; stored cosignatures by the quorum that is asked for; 1 within a rotation."""
+    path = tmp_path / "log.key"
+    options = ("status", "--database-url", database_url)
+    fill(database_url, 2)
+    before = cli(*options, "--json")
+    assert (before.code, before.json()["log"]["size"], before.json()["log"]["not_covered"]) == (0, None, 2)
+    assert before.json()["log"]["rotation_pending"] is None
+    key = keys.generate(key_for(database_url).verifier.name, path)
+    witnesses = [WitnessSigningKey.generate(f"witness.example/{nth}").verifier for nth in (1, 2)]
+    names = [f"{one.name}+{one.key_id:08x}" for one in witnesses]
+    seal(database_url, key, beside(path, "last"))
+    fill(database_url, 2)
+    seal(database_url, key, beside(path, "last"))
+    fill(database_url, 3)
+    with connect(database_url, "sealer") as conn:
+        for size, name in ((2, names[0]), (2, names[1]), (4, names[1])):
+            conn.execute(COSIGN, [size, name])
+        conn.execute(STAMP)
+    asked = [text for one in witnesses for text in ("--witness", f"http://w.example={one.text}")]
+    found = cli(*options, "--key", path, *asked, "--witness-quorum", "2", "--json").json()["log"]
+    assert (found["size"], found["not_covered"], found["cosignatures"]) == (4, 3, 1)
+    assert (found["witnesses_needed"], found["witnessed_size"], found["rotation_pending"]) == (2, 2, False)
+    assert 0 <= found["age_s"] <= found["witnessed_age_s"] < 60
+    assert [(one["kind"], one["name"], one["size"]) for one in found["vouched"]] == [
+        ("authority", "https://tsa.example", 2),
+        ("witness", names[0], 2),
+        ("witness", names[1], 4),
+    ]
+    keys.generate(key.verifier.name, beside(path, "new"))
+    shown = cli(*options, "--key", path, *asked, "--witness-quorum", "2")
+    assert shown.code == 1
+    for line in (
+        r"signed   checkpoint over 4 events, \d+ s old; 3 events not covered\n",
+        r"cosigned 1 on that one; newest with the 2 needed: over 2 events, \d+ s old\n",
+        rf"witness  {re.escape(names[1])} up to 4\n",
+        r"stamped  https://tsa\.example up to 2, \d+ s old\n",
+        r"rotation begun and not ended, so nothing signs: run advice-ledger keys rotate again\n",
+    ):
+        assert re.search(line, shown.out), shown.out

@@ -1,0 +1,230 @@
+"""The demo: what it says it did is what the ledger holds, its rules keep what they promise, and it leaves nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.demo import rules
+from api.demo.clients import clients
+from api.demo.market import Quarter, quarters
+from api.postgres.connect import open_database
+from ledger.domain import four_eyes
+from ledger.domain.answer_schemas import ALLOCATIONS, check
+from ledger.proof.tlog.checkpoint import open_checkpoint
+from ledger.proof.tlog.note import VerifierKey
+from tests.api.program import PROGRAM, Ran, cli, environment
+from tests.support import check_chain, connect
+
+OUTCOMES = "SELECT body::jsonb->'data'->>'outcome' FROM events WHERE type = 'recommendation.decided'"
+CURL = re.compile(r"^curl '(\S+)' -H 'Authorization: Bearer (\S+)'$", re.MULTILINE)
+CLIENTS, YEARS = 3, 1
+REVIEWS = CLIENTS * 4 * YEARS
+AMOUNT = Decimal("1000000.00")
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """Where the demo's ledger stays. Not in pytest's folder, which the account of the server may not enter."""
+    name = Path(tempfile.mkdtemp(prefix="advice-ledger-test-"))
+    yield name / "demo"
+    shutil.rmtree(name)
+
+
+@pytest.fixture(scope="module")
+def ran(folder: Path) -> Ran:
+    """A tiny demo: three clients and four quarters."""
+    return cli("demo", "--clients", CLIENTS, "--years", YEARS, "--data-dir", folder, "--json")
+
+
+@pytest.mark.slow
+def test_what_it_says_is_what_the_ledger_holds(ran: Ran, folder: Path) -> None:
+    """Each number of the summary is the number of such events in the chain, which verifies."""
+    assert ran.code == 0, ran.err
+    found = ran.json()
+    done, answers = found["done"], found["answers"]
+    with open_database(None, folder) as url, connect(url) as conn:
+        events = check_chain(conn)
+        types = Counter(kind for (kind,) in conn.execute("SELECT type FROM events"))
+        outcomes = Counter(outcome for (outcome,) in conn.execute(OUTCOMES))
+    assert types["portfolio.requested"] == done["requests"] == REVIEWS + CLIENTS
+    assert types["request.failed"] == done["failed"] == 1
+    assert types["model-call.completed"] == types["recommendation.recorded"] == done["recommendations"]
+    assert done["calls_completed"] == done["recommendations"]
+    assert types["model-call.failed"] == done["calls_failed"] == sum(done["refused"].values())
+    assert types["recommendation.opened"] == done["opened"]
+    assert types["recommendation.communicated"] == done["communicated"]
+    assert types["recommendation.confirmed"] == done["confirmed"] + done["declined"]
+    assert {name: times for name, times in done["decisions"].items() if times} == outcomes
+    assert done["needs_second"] - done["confirmed"] - done["declined"] == len(answers["waiting"])
+    assert types["recommendation.replayed"] == 1
+    assert len(events) == answers["verification"]["events"] == sum(types.values())
+
+
+@pytest.mark.slow
+def test_what_the_users_are_told(ran: Ran) -> None:
+    """Nothing is open, the replay is the same bit for bit, the chain and the read models verify."""
+    answers = ran.json()["answers"]
+    assert answers["orphans"] == 0
+    assert answers["replay"]["outcome"] == "identical"
+    assert answers["verification"]["ok"] is True
+    assert len(answers["proposed"]) == CLIENTS - 1
+    evidence = answers["evidence"]
+    assert (evidence["audit"]["ok"], evidence["audit"]["trusted"]) == (True, True)
+    assert evidence["audit"]["events"] == evidence["case"]["events"] > 0
+    key = VerifierKey.parse(evidence["key"])
+    assert open_checkpoint(evidence["checkpoint"].encode(), key.name, [key]).checkpoint.size > 0
+    assert [row["id"] for row in answers["then"]] == [min(row["id"] for row in answers["now"])]
+
+
+@pytest.mark.usefixtures("ran")
+@pytest.mark.slow
+def test_it_wants_a_ledger_of_its_own(folder: Path) -> None:
+    """A folder that has a ledger is left alone."""
+    assert cli("demo", "--data-dir", folder).failed_with("has a ledger already", "another folder")
+
+
+def test_the_extra_is_named_where_it_is_missing() -> None:
+    """Without skfolio there is no demo, and the message says what to install."""
+    missing = "import sys; sys.modules['skfolio.datasets'] = None"
+    assert cli("demo", before=missing).failed_with("advice-ledger[optimise]")
+
+
+def test_keep_and_json_exclude_each_other() -> None:
+    """One of them is for people who look around, the other for programs that go on."""
+    assert cli("demo", "--keep", "--json").failed_with("--keep and --json")
+
+
+@pytest.mark.slow
+def test_an_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
+    """Ctrl-C in the midst: exit code 2, and neither a process nor a folder stays behind."""
+    temporary = Path(tempfile.mkdtemp(prefix="advice-ledger-test-"))
+    temporary.chmod(0o711)
+    command = [sys.executable, "-c", PROGRAM, "demo", "--clients", "3"]
+    with (tmp_path / "err").open("wb") as err:
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=err, env=environment(TMPDIR=str(temporary))
+        )
+        try:
+            until(lambda: b"reviews" in (tmp_path / "err").read_bytes())
+            assert [path.name.startswith("advice-ledger-demo-") for path in temporary.iterdir()] == [True]
+        finally:
+            process.send_signal(signal.SIGINT)
+            code = process.wait(60)
+    assert code == 2, (tmp_path / "err").read_text()
+    assert list(temporary.iterdir()) == []
+    assert [found for found in command_lines() if str(temporary) in found] == []
+    temporary.rmdir()
+
+
+@pytest.mark.slow
+def test_a_demo_that_is_kept_answers_until_it_is_ended(tmp_path: Path) -> None:
+    """--keep: the address and the tokens that it shows work, and Ctrl-C is its good end."""
+    command = [sys.executable, "-c", PROGRAM, "demo", "--clients", "1", "--years", "1", "--keep"]
+    shown = tmp_path / "out"
+    with shown.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL, env=environment())
+        try:
+            until(lambda: b"\ncurl " in shown.read_bytes())
+            [(url, token)] = re.findall(
+                r"^curl '(\S+)' -H 'Authorization: Bearer (\S+)'$", shown.read_text(), re.MULTILINE
+            )
+            answer = httpx.get(url, headers={"Authorization": f"Bearer {token}"})
+        finally:
+            process.send_signal(signal.SIGINT)
+            code = process.wait(60)
+    assert (answer.status_code, code) == (200, 0)
+
+
+def test_the_quarters_are_those_of_the_prices() -> None:
+    """Each quarter's prices end before it begins, and the known falls are found."""
+    found = quarters(36)
+    assert (found[0].name, found[-1].name) == ("2014 Q1", "2022 Q4")
+    assert all(one.known < one.last for one in found)
+    assert [one.known for one in found[1:]] == [one.last for one in found[:-1]]
+    deepest = max(found, key=lambda one: one.fall)
+    assert (deepest.name, deepest.fell) == ("2020 Q1", True)
+    assert 0.3 < deepest.fall < 0.35
+
+
+shares = st.lists(st.integers(0, 10_000), min_size=2, max_size=20).filter(any)
+
+
+@given(parts=shares, amount=st.integers(1, 10**11))
+def test_edits_are_whole_and_keep_to_the_limit(parts: list[int], amount: int) -> None:
+    """Whatever the answer is, an edited one sums to the whole, and no stock is above the limit."""
+    amount_usd = Decimal(amount).scaleb(-2)
+    answer = answer_of(parts)
+    limited = rules.house_limit(answer, amount_usd)
+    for edited in filter(None, (limited, rules.more_cash(answer, amount_usd))):
+        check(ALLOCATIONS, edited, amount_usd)
+    kept = four_eyes.parts(limited or answer) or {}
+    assert all(weight <= rules.HOUSE_LIMIT for name, weight in kept.items() if name != "cash")
+
+
+def test_decisions_are_the_same_at_every_run() -> None:
+    """The same client in the same quarter is judged the same, whatever was judged before."""
+    quarter = Quarter("2020 Q1", quarters(1)[0].known, quarters(1)[0].last, 0.32)
+    one = clients(2, "seed")[1]
+    answer = answer_of([1] * 12)
+    judged = [rules.judge(one, quarter, AMOUNT, answer, rules.chance_of("seed", one, quarter)) for _ in range(2)]
+    assert judged[0] == judged[1]
+    assert clients(5, "seed")[:2] == clients(2, "seed")
+
+
+def test_a_deep_fall_is_a_reason_to_reject() -> None:
+    """Most answers of a quarter with a deep fall are rejected as a market event, and none of a calm one."""
+    one = clients(2, "seed")[1]
+    calm, deep = (Quarter("Q", quarters(1)[0].known, quarters(1)[0].last, fall) for fall in (0.05, 0.4))
+    codes = {
+        quarter.fall: Counter(
+            rules.judge(one, quarter, AMOUNT, answer_of([1] * 12), Random(chance)).members.get("reason_code")
+            for chance in range(100)
+        )
+        for quarter in (calm, deep)
+    }
+    assert codes[0.05]["market-event"] == 0
+    assert codes[0.4]["market-event"] > 50
+
+
+def answer_of(parts: list[int]) -> dict[str, Any]:
+    """An answer like the optimiser's, with the parts as shares; the last is cash."""
+    from api.agents.limits import WEIGHT_UNIT, apportion
+
+    names = [f"S{number}" for number in range(len(parts) - 1)] + ["cash"]
+    split = apportion(Decimal(1), dict(zip(names, map(Decimal, parts), strict=True)), WEIGHT_UNIT)
+    return {
+        "kind": "optimised-portfolio",
+        "allocations": [{"asset": name, "weight": f"{weight:.4f}"} for name, weight in split.items()],
+    }
+
+
+def until(holds: Any, seconds: float = 60) -> None:
+    """Waits until something holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.05)
+
+
+def command_lines() -> list[str]:
+    """Of all processes that we may see."""
+    import psutil
+
+    return [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]

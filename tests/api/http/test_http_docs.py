@@ -1,0 +1,213 @@
+"""docs/use/http.md and http-decisions.md say what the application does: routes, roles, parameters, members, problems.
+
+No fewer and no others; and their examples, pasted in order on a fresh ledger, answer as printed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+
+from api.app import MAX_REQUEST_BYTES, create_app
+from api.http.auth.permissions import MAY, Permission
+from api.http.auth.tokens import ROLES
+from api.http.problems import PROBLEMS, Problem
+from api.settings import AppSettings
+from ledger.domain.answer_schemas import SCHEMAS
+from schema.events import (
+    AgentRegistered,
+    AgentResumed,
+    AgentSuspended,
+    Event,
+    ModelCallCompleted,
+    ModelCallFailed,
+    ModelCallStarted,
+    PortfolioRequested,
+    RecommendationCommunicated,
+    RecommendationConfirmed,
+    RecommendationDecided,
+    RecommendationOpened,
+    RecommendationRecorded,
+    RequestFailed,
+)
+from schema.fields import Constraints
+from tests.api.http.test_routes import routes
+from tests.api.pasted import CURL, Pasted, check
+from tests.api.served import Api
+from tests.paths import DOCS
+
+GENERAL = (DOCS / "use/http.md").read_text("utf-8")
+DECISIONS = (DOCS / "use/http-decisions.md").read_text("utf-8")
+TEXT = GENERAL + DECISIONS
+READ_MODELS = (DOCS / "use/read-models.md").read_text("utf-8")
+APP = create_app(AppSettings("postgresql://nowhere"))
+DOCUMENT = APP.openapi()
+SCHEMAS_OF = DOCUMENT["components"]["schemas"]
+
+# The event that each write records.
+RECORDED: dict[str, type[Event]] = {
+    "/portfolio/recommendations": PortfolioRequested,
+    "/portfolio/requests/{request_id}/model-calls": ModelCallStarted,
+    "/portfolio/requests/{request_id}/recommendations": RecommendationRecorded,
+    "/portfolio/requests/{request_id}/failures": RequestFailed,
+    "/model-calls/{model_call_id}/completion": ModelCallCompleted,
+    "/model-calls/{model_call_id}/failure": ModelCallFailed,
+    "/recommendations/{recommendation_id}/openings": RecommendationOpened,
+    "/recommendations/{recommendation_id}/decisions": RecommendationDecided,
+    "/recommendations/{recommendation_id}/approvals": RecommendationConfirmed,
+    "/recommendations/{recommendation_id}/communications": RecommendationCommunicated,
+    "/agents/{name}/registrations": AgentRegistered,
+    "/agents/{name}/suspensions": AgentSuspended,
+    "/agents/{name}/resumptions": AgentResumed,
+}
+# The read model, and its section in docs/use/read-models.md, of each kind of row.
+ROWS = {
+    "PortfolioRequest": "portfolio_requests",
+    "Recommendation": "ai_recommendations",
+    "Decision": "decisions",
+    "ModelCall": "model_calls",
+    "AgentState": "agents",
+}
+STATUSES = {
+    GENERAL: [202, 200, 201, 201, 201, 201, 409, 201, 200, 200, 200, 200, 200],
+    DECISIONS: [200, 201, 409, 201, 200, 409, 201, 201, 200, 200, 200],
+}
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Method, path and OpenAPI operation of each route."""
+    for path, methods in DOCUMENT["paths"].items():
+        for method, operation in methods.items():
+            yield method.upper(), path, operation
+
+
+def table(header: str) -> list[list[str]]:
+    """The cells of the table with this header, without its first two lines."""
+    lines = GENERAL.partition(f"\n{header}")[2].partition("\n\n")[0].splitlines()
+    assert len(lines) > 2
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def coded(cell: str) -> list[str]:
+    """What stands in code."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def section(route: str) -> str:
+    """The text below the heading that names this route."""
+    [found] = [part for part in re.split(r"^### ", TEXT, flags=re.MULTILINE) if f"`{route}`" in part.partition("\n")[0]]
+    return re.split(r"^## ", found, flags=re.MULTILINE)[0]
+
+
+def test_every_problem_is_documented() -> None:
+    """The table of problems is the table in api/http/problems.py; each member of a problem is named."""
+    rows = [(cells[0], int(cells[1])) for cells in table("| type | status |") if cells[2]]
+    assert rows == [(f"`/problems/{slug}`", status) for slug, (status, _) in PROBLEMS.items()]
+    part = TEXT.partition("## Problems")[2]
+    assert [name for name in Problem.model_fields if f'"{name}"' not in part and f"`{name}`" not in part] == []
+
+
+def test_every_route_is_documented() -> None:
+    """Each operation of the OpenAPI document stands in the text, by method and path."""
+    assert [f"{method} {path}" for method, path, _ in operations() if f"`{method} {path}`" not in TEXT] == []
+
+
+def test_who_may_what() -> None:
+    """Each route that needs a token stands once in the table, with the roles that api/http/auth/permissions.py lets through."""
+    documented: dict[str, set[str]] = {}
+    header = "| route | advisor | compliance | auditor | agent | admin |"
+    roles = [name.strip() for name in header.strip("|").split("|")][1:]
+    for cells in table(header):
+        for route in coded(cells[0]):
+            assert route not in documented
+            documented[route] = {role for role, cell in zip(roles, cells[1:], strict=True) if cell == "yes"}
+    assert set(roles) == set(ROLES)
+    assert documented == {route: set(MAY[action]) for route, action in permissions()}
+
+
+def permissions() -> Iterator[tuple[str, str]]:
+    """Each route that needs a token, and what is asked of its caller."""
+    for route in routes(APP.routes):
+        if isinstance(route, APIRoute):
+            for needed in route.dependant.dependencies:
+                if isinstance(needed.call, Permission):
+                    yield from ((f"{method} {route.path}", needed.call.action) for method in route.methods or ())
+
+
+def test_every_parameter_is_documented() -> None:
+    """Each query parameter stands in the table with the routes that take it, and the table has no others."""
+    actual: dict[str, set[str]] = {}
+    for _, path, operation in operations():
+        for parameter in operation.get("parameters", []):
+            if parameter["in"] == "query":
+                actual.setdefault(parameter["name"], set()).add(path)
+    groups = {"lists": actual["cursor"], "rows": actual["consistency"] - actual["cursor"]}
+    documented: dict[str, set[str]] = {}
+    for names, where, meaning in table("| parameter | on |"):
+        assert meaning
+        paths = set(coded(where)).union(*(paths for group, paths in groups.items() if group in where))
+        documented |= dict.fromkeys(coded(names), paths)
+    assert documented == actual
+
+
+@pytest.mark.parametrize("path", RECORDED)
+def test_every_member_is_documented(path: str) -> None:
+    """The members that may be sent are those of the route's table, sealed where the event has them sealed."""
+    kind = RECORDED[path]
+    documented: dict[str, bool] = {}
+    for line in re.findall(r"^\| `.*$", section(f"POST {path}"), re.MULTILINE):
+        names = coded(line.split("|")[1])
+        documented |= dict.fromkeys(names, line.endswith("; sealed |"))
+    content = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    members = SCHEMAS_OF[content["$ref"].rpartition("/")[2]]["properties"]
+    assert documented == {name: name in kind.sealed for name in members}
+
+
+def test_every_write_is_looked_at() -> None:
+    """Each POST but that of spans is among those whose members are compared; so are members of members."""
+    assert {path for method, path, _ in operations() if method == "POST"} - {"/v1/traces"} == RECORDED.keys()
+    assert all(f"`{name}`" in TEXT for name in Constraints.model_fields)
+    assert all(f"`{name}`" in section("POST /agents/{name}/registrations") for name in SCHEMAS)
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_every_column_is_documented(kind: str) -> None:
+    """Each member of a row stands where the row is described, or where its read model is, or all of them are."""
+    [row] = re.findall(rf"^A row of `{ROWS[kind]}`(?:.+\n)+", TEXT, re.MULTILINE)
+    first, *parts = re.split(r"^## ", READ_MODELS, flags=re.MULTILINE)
+    [found] = [part for part in parts if part.startswith(f"{ROWS[kind]}\n")]
+    assert [name for name in SCHEMAS_OF[kind]["properties"] if f"`{name}`" not in row + first + found] == []
+
+
+def test_every_other_member_of_an_answer_is_documented() -> None:
+    """Each member of what is answered to a write, of the context, of the catalogue and of readiness is named."""
+    pages = {name for name in SCHEMAS_OF if name.startswith("Page_")}
+    other = {"FieldError", "HTTPValidationError", "ValidationError", "Problem", "Alive", *ROWS, *pages}
+    for name in SCHEMAS_OF.keys() - other:
+        members = SCHEMAS_OF[name].get("properties", {})
+        in_rows = SCHEMAS_OF["ModelCall"]["properties"] if name == "ModelCallInFull" else {}
+        quoted = [one for one in members.keys() - in_rows if f"`{one}`" not in TEXT and f'"{one}"' not in TEXT]
+        assert quoted == [], name
+
+
+def test_the_examples_work(fresh_api: Api, tmp_path: Path) -> None:
+    """Each curl, in its order on a fresh ledger, answers with the status listed here and the text that follows it."""
+    tokens = {f"<the {role} token>": token for role, token in fresh_api.tokens.items()}
+    pasted = Pasted(fresh_api.base, tokens, CURL).add(GENERAL).add(DECISIONS)
+    blocks = pasted.run(tmp_path)
+    statuses = [int(line) for line in (tmp_path / "statuses").read_text().split()]
+    assert statuses == STATUSES[GENERAL] + STATUSES[DECISIONS]
+    for printed, expected in blocks:
+        if expected is not None:
+            check(printed, expected)
+
+
+def test_limits_are_the_ones_documented() -> None:
+    """The largest body is as large as the text says."""
+    assert MAX_REQUEST_BYTES == 20 * 1024 * 1024
+    assert "20 MiB" in TEXT

@@ -1,0 +1,173 @@
+"""What operators look at: /healthz, /readyz, /metrics, the documents; and the catalogue of events."""
+
+from __future__ import annotations
+
+import re
+
+import psycopg
+import pytest
+from jsonschema_rs import Draft202012Validator
+from prometheus_client.parser import text_string_to_metric_families
+
+from api.http.problems import PROBLEMS
+from projections.engine import PROJECTIONS
+from schema.events import CATALOGUE
+from schema.migrate import migrate
+from tests.api.served import Api, make_tokens, problem, served, wait_for
+from tests.support import connect, scratch_database
+
+
+def test_alive(api: Api) -> None:
+    """/healthz says that the process answers, to anybody."""
+    response = api.get("/healthz", None)
+    assert (response.status_code, response.json()) == (200, {"status": "alive"})
+
+
+def test_ready(api: Api) -> None:
+    """/readyz names the ledger, its head, and where each read model stands."""
+    api.asked()
+    position, head_hash = api.head()
+
+    def caught_up() -> bool:
+        found = api.get("/readyz", None).json()
+        assert (found["status"], found["reasons"]) == ("ready", [])
+        assert (found["position"], found["hash"]) == (position, head_hash)
+        assert {state["name"] for state in found["projections"]} == {found.name for found in PROJECTIONS}
+        return all(state["lag"] == 0 and state["error"] is None for state in found["projections"])
+
+    wait_for("the read models", caught_up)
+
+
+def test_not_ready_when_a_read_model_stands_still(fresh_api: Api) -> None:
+    """A broken read model makes /readyz a 503 with its name and error, and strong reads of it a 503; writes go on."""
+    with connect(fresh_api.url) as conn:
+        conn.execute("ALTER TABLE portfolio_requests ADD CHECK (amount_usd < 10)")
+    assert fresh_api.ask(amount_usd=11).status_code == 202
+    response = wait_for("a reason", lambda: (found := fresh_api.get("/readyz", None)).status_code == 503 and found)
+    assert "portfolio_requests" in response.json()["reasons"][0]
+    broken = {state["name"]: state["error"] for state in response.json()["projections"]}
+    assert "23514" in broken["portfolio_requests"]
+    assert broken["ai_recommendations"] is None
+    found = problem(fresh_api.get("/portfolio/requests"), 503, "unavailable")
+    assert "portfolio_requests" in found["detail"]
+    assert fresh_api.get("/portfolio/requests", consistency="eventual").json()["items"] == []
+    assert fresh_api.get("/recommendations").status_code == 200
+    assert fresh_api.ask(amount_usd=12).status_code == 202
+    with connect(fresh_api.url) as conn:
+        conn.execute("ALTER TABLE portfolio_requests DROP CONSTRAINT portfolio_requests_amount_usd_check")
+        conn.execute("UPDATE projections SET error = NULL")
+    wait_for("recovery", lambda: fresh_api.get("/readyz", None).status_code == 200)
+    assert len(fresh_api.items("/portfolio/requests")) == 2
+
+
+@pytest.mark.usefixtures("template_database")  # a ledger on the same server: the roles are there, the tables are not
+def test_a_database_without_a_ledger(server_url: str) -> None:
+    """Before `migrate`, everything that needs the database is a 503 that says so, and nothing is a 500."""
+    with scratch_database(server_url) as url, served(url, tokens=dict.fromkeys(("advisor", "auditor"), "x")) as api:
+        response = api.get("/readyz", None)
+        assert response.status_code == 503
+        assert "migrate" in response.json()["reasons"][0]
+        assert "migrate" in problem(api.ask(), 503, "unavailable")["detail"]
+        assert api.get("/healthz", None).status_code == 200
+
+
+def test_a_ledger_without_read_models(server_url: str) -> None:
+    """After `migrate` alone, /readyz and reads say what is missing, and requests are recorded."""
+    with scratch_database(server_url) as url:
+        with connect(url) as conn:
+            migrate(conn)
+        with served(url, tokens=make_tokens(url), patience_s=0.3) as api:
+            assert "rebuild" in api.get("/readyz", None).json()["reasons"][0]
+            problem(api.get("/portfolio/requests"), 503, "unavailable")
+            assert api.ask().status_code == 202
+
+
+def test_metrics(api: Api) -> None:
+    """/metrics counts responses by method, route and status in the text format, and names nobody."""
+    api.ask(client_id="somebody")
+    api.get("/portfolio/requests/1", client_id="somebody")
+    api.call("GET", "/somebody")
+    api.call("BREW", "/portfolio/requests")
+    response = api.get("/metrics", None)
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/plain")
+    families = {family.name: family for family in text_string_to_metric_families(response.text)}
+    samples = families["advice_ledger_http_responses"].samples
+    counted = {(s.labels["method"], s.labels["route"], s.labels["status"]) for s in samples}
+    assert ("POST", "/portfolio/recommendations", "202") in counted
+    assert ("GET", "/portfolio/requests/{request_id}", "422") in counted
+    assert ("GET", "none", "404") in counted
+    assert "somebody" not in response.text
+
+
+def test_metrics_has_no_label_of_the_callers_choice(api: Api) -> None:
+    """Labels come from our own routes and a fixed set of methods."""
+    for family in text_string_to_metric_families(api.get("/metrics", None).text):
+        for sample in family.samples:
+            assert re.fullmatch(r"[A-Z]{3,7}|other", sample.labels.get("method", "GET"))
+
+
+def test_documents(api: Api) -> None:
+    """/docs is a page about /openapi.json, which names every problem's status on every route."""
+    page = api.get("/docs", None)
+    assert page.headers["content-type"].startswith("text/html")
+    assert "/openapi.json" in page.text
+    assert api.get("/openapi.json", None).json()["info"]["title"] == "advice-ledger"
+
+
+KEPT = ("/portfolio", "/recommendations", "/decisions", "/model-calls", "/agents", "/reports", "/proofs")
+
+
+def test_the_document_has_permissions_and_problems(api: Api) -> None:
+    """Each route that takes a token documents it with 401, 403, 422 and 503; each write also 400, 409, 413 and 415."""
+    document = api.get("/openapi.json", None).json()
+    [(scheme, kind)] = document["components"]["securitySchemes"].items()
+    assert (kind["type"], kind["scheme"]) == ("http", "bearer")
+    statuses = {str(status) for status, _ in PROBLEMS.values()}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            problems = operation["responses"].keys() & statuses
+            if path == "/v1/traces":
+                assert operation["security"] == [{scheme: []}]  # its errors are OTLP's: docs/use/model-calls.md
+            elif path.startswith(KEPT):
+                assert operation["security"] == [{scheme: []}]
+                assert problems >= {"401", "403", "422", "503"}
+                assert method != "post" or problems >= {"400", "409", "413", "415"}
+                assert "{" not in path or path.startswith("/reports") or "404" in problems
+                for status in problems:
+                    assert operation["responses"][status]["content"].keys() == {"application/problem+json"}
+            else:
+                assert "security" not in operation
+    assert "Problem" in document["components"]["schemas"]
+
+
+def test_the_catalogue(api: Api) -> None:
+    """/schemas has each event type with a JSON Schema that what is recorded of it keeps to."""
+    found = {item["type"]: item for item in api.get("/schemas", None).json()}
+    assert found.keys() == CATALOGUE.keys()
+    request_id = api.asked(objectives=["a"], constraints={"max_equity": 0.5}, horizon_years=3)
+    api.answered(request_id)
+    with connect(api.url) as conn:
+        rows = conn.execute("SELECT type, body::json->'data', fields FROM events JOIN sealed_fields USING (position)")
+        for name, data, sealed in rows.fetchall():
+            item = found[name]
+            assert api.get(f"/schemas/{name}", None).json() == item
+            assert set(item["sealed"]) == CATALOGUE[name].sealed >= sealed.keys()
+            Draft202012Validator(item["json_schema"]).validate({**data, **sealed})
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/schemas", "/openapi.json"])
+def test_public_routes_answer_without_a_token(api: Api, path: str) -> None:
+    """What names no client is for everybody."""
+    assert api.get(path, None).status_code == 200
+
+
+def test_the_reader_cannot_write(module_ledger: str) -> None:
+    """The connections that answer reads may change nothing, whatever a bug would have them run."""
+    from ledger.database import conninfo
+
+    with psycopg.connect(conninfo(module_ledger, "reader"), autocommit=True) as conn:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            conn.execute("SELECT append('')")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            conn.execute("DELETE FROM portfolio_requests")

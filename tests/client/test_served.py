@@ -1,0 +1,194 @@
+"""The client against the running application: a request's whole life, lost answers, and a server that goes away."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from advice_ledger_client import LedgerClient, LedgerProblem, NotRecorded, Unreachable, flow
+
+from tests.api.served import Api
+from tests.client.losing import relaying
+
+ASK: dict[str, Any] = {"client_id": "client-1", "risk_profile": "balanced", "amount_usd": Decimal("250000.50")}
+ANSWER: dict[str, Any] = {"recommendation": {"weights": {"cash": "1.0000"}}, "model_name": "model-a"}
+CALL: dict[str, Any] = {"provider_name": "test", "request_model": "model-a", "input_messages": [{"role": "user"}]}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses that double from a millisecond instead of a tenth of a second."""
+    monkeypatch.setattr(flow, "FIRST_PAUSE_S", 0.001)
+
+
+def client(api: Api, role: str, base: str | None = None, **how: Any) -> LedgerClient:
+    """A client in this role."""
+    return LedgerClient(base or api.base, api.tokens[role], **how)
+
+
+def test_a_request_lives_through_the_client(fresh_api: Api) -> None:
+    """Asked, called, answered, opened, decided with a second person, communicated; each receipt is the chain's own."""
+    api = fresh_api
+    with client(api, "advisor") as advisor, client(api, "agent") as agent, client(api, "compliance") as second:
+        first = advisor.request_recommendation(**ASK)
+        earlier = agent.record_recommendation(first.request_id, **ANSWER)
+        asked = advisor.request_recommendation(**ASK, objectives=["income"])
+        context = agent.context(asked.request_id)
+        assert [one["id"] for one in context.earlier] == [earlier.recommendation_id]
+        with agent.model_call(asked.request_id, **CALL, shown=context.shown, as_of=context.as_of) as call:
+            call.complete([{"role": "assistant"}], finish_reasons=["stop"])
+        made = agent.record_recommendation(asked.request_id, **ANSWER, model_call_id=call.model_call_id)
+        found = advisor.wait_for_recommendation(asked.request_id)
+        assert (found["id"], found["model_call_id"]) == (made.recommendation_id, call.model_call_id)
+        opened = advisor.open(found["id"], found["digest"])
+        assert (opened.state, opened.digest) == ("proposed", found["digest"])
+        decided = advisor.decide(
+            found["id"],
+            digest=found["digest"],
+            outcome="edit",
+            reason_code="client-circumstances",
+            rationale="needs cash",
+            replacement={"weights": {"bonds": "0.1000", "cash": "0.9000"}},
+        )
+        digest = decided.digest
+        if decided.needs_second:
+            with pytest.raises(LedgerProblem, match="same-person"):
+                advisor.confirm(found["id"], decision_id=decided.decision_id, digest=digest, outcome="approve")
+            digest = second.confirm(
+                found["id"], decision_id=decided.decision_id, digest=digest, outcome="approve"
+            ).digest
+        told = advisor.communicate(found["id"], digest=digest, channel="phone", message="told them")
+        assert (told.state, told.receipt.location) == ("communicated", f"/recommendations/{found['id']}")
+        assert (told.receipt.position, told.receipt.hash) == api.head()
+        listed = [row["id"] for row in advisor.recommendations(client_id="client-1")]
+        assert listed == [made.recommendation_id, earlier.recommendation_id]
+        assert advisor.recommendation(found["id"], as_of=made.receipt.position)["state"] == "proposed"
+
+
+def test_a_stale_decision_names_what_is_current(api: Api) -> None:
+    """A decision on another digest is refused with the one that stands."""
+    with client(api, "advisor") as advisor, client(api, "agent") as agent:
+        made = agent.record_recommendation(advisor.request_recommendation(**ASK).request_id, **ANSWER)
+        current = advisor.recommendation(made.recommendation_id)["digest"]
+        with pytest.raises(LedgerProblem) as caught:
+            advisor.decide(made.recommendation_id, digest="0" * 64, outcome="approve")
+        assert (caught.value.slug, caught.value.current_digest) == ("digest-mismatch", current)
+
+
+def test_messages_come_back_exactly(api: Api) -> None:
+    """Whatever JSON is said, nulls, empty things and scripts of all kinds included, is recorded as it was said."""
+    said: list[Any] = [
+        {"content": None, "parts": [], "text": "\u202e\u0001 日本 👩\u200d👩", "n": {"x": [None, 1.5, True, ""]}}
+    ]
+    with client(api, "advisor") as advisor, client(api, "agent") as agent:
+        request_id = advisor.request_recommendation(**ASK).request_id
+        with agent.model_call(request_id, **{**CALL, "input_messages": said}, system_instructions=said) as call:
+            call.complete(said)
+    found = api.get(f"/model-calls/{call.model_call_id}").json()
+    assert found["started"] == {"input_messages": said, "system_instructions": said}
+    assert found["ended"] == {"output_messages": said}
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_a_lost_answer_is_recorded_once(api: Api, lost: int) -> None:
+    """The server has recorded it and its answer never arrives: sent again, it is the same event."""
+    before, _ = api.head()
+    with relaying(api.base) as relay, client(api, "advisor", relay.base) as advisor:
+        relay.answers_to_lose = lost
+        asked = advisor.request_recommendation(**ASK)
+    assert relay.lost == [202] * lost
+    assert len({(key, body) for _, key, body in relay.seen}) == 1
+    assert (asked.receipt.position, asked.receipt.hash) == (before + 1, api.head()[1])
+    assert api.head()[0] == before + 1
+
+
+def test_lost_answers_around_a_call_are_recorded_once(api: Api) -> None:
+    """Start and completion are each one event however often they were sent."""
+    request_id = api.asked()
+    before, _ = api.head()
+    with relaying(api.base) as relay, client(api, "agent", relay.base) as agent:
+        relay.answers_to_lose = 2
+        with agent.model_call(request_id, **CALL) as call:
+            relay.answers_to_lose = 2
+            call.complete("out")
+    assert relay.lost == [201] * 4
+    assert call.receipt is not None
+    assert call.receipt.ended is not None
+    assert (call.receipt.started.position, call.receipt.ended.position) == (before + 1, before + 2)
+    assert api.head() == (before + 2, call.receipt.ended.hash)
+
+
+def test_no_answer_at_all_leaves_the_outcome_open(api: Api) -> None:
+    """Given up, the caller is told so; the same key later finds out, and records nothing twice."""
+    before, _ = api.head()
+    with relaying(api.base) as relay, client(api, "advisor", relay.base, retries=1) as advisor:
+        relay.answers_to_lose = 2
+        with pytest.raises(Unreachable):
+            advisor.request_recommendation(**ASK, idempotency_key="the-key")
+        asked = advisor.request_recommendation(**ASK, idempotency_key="the-key")
+    assert asked.receipt.position == before + 1 == api.head()[0]
+
+
+def test_an_end_that_is_lost_for_good_is_an_orphan(api: Api) -> None:
+    """The server goes away within a call: the caller keeps the answer, the ledger reports the call as open."""
+    request_id = api.asked()
+    with relaying(api.base) as relay, client(api, "agent", relay.base, retries=1) as agent:
+        call = agent.model_call(request_id, **CALL)
+        call.__enter__()
+        relay.target = "http://127.0.0.1:9"  # where nobody listens
+        call.complete("out")
+        with pytest.raises(NotRecorded):
+            call.__exit__(None, None, None)
+    assert call.result is not None
+    listed = api.items("/model-calls", state="open", request_id=request_id)
+    assert [row["id"] for row in listed] == [call.model_call_id]
+
+
+def test_a_suspended_agent_calls_no_model(fresh_api: Api) -> None:
+    """The stop button keeps the block from running, fail_closed or not; a call under way may still say how it ended."""
+    api = fresh_api
+    request_id = api.asked()
+    ran: list[str] = []
+    with client(api, "agent") as agent:
+        with agent.model_call(request_id, **CALL) as call:
+            stop = api.call("POST", "/agents/agent/suspensions", "compliance", json={"reason": "wrong numbers"})
+            assert stop.status_code == 201, stop.text
+            call.complete("out")
+        again = agent.model_call(request_id, **CALL, fail_closed=False)
+        with pytest.raises(NotRecorded, match="agent-suspended"), again:
+            ran.append("the model")
+    assert ran == []
+
+
+def test_a_large_answer_is_recorded(api: Api) -> None:
+    """5 MB of prompt and as much of an answer."""
+    text = "日本 \u0007" * 500_000
+    request_id = api.asked()
+    with client(api, "agent", timeout_s=120) as agent:
+        call = agent.model_call(request_id, **{**CALL, "input_messages": text})
+        with call:
+            call.complete(text)
+    found = api.get(f"/model-calls/{call.model_call_id}").json()
+    assert len(json.dumps(text, ensure_ascii=False).encode()) > 5_000_000
+    assert (found["started"]["input_messages"], found["ended"]["output_messages"]) == (text, text)
+
+
+def test_an_agent_may_fail_a_request(fresh_api: Api) -> None:
+    """A request that an agent fails has its reason, in clear, and its words, sealed; no answer can follow."""
+    api = fresh_api
+    with client(api, "advisor") as advisor, client(api, "agent") as agent:
+        asked = advisor.request_recommendation(**ASK)
+        failed = agent.fail_request(asked.request_id, reason="not-suitable", detail="nothing suits")
+        assert (failed.request_id, failed.status) == (asked.request_id, "failed")
+        row = advisor.get_request(asked.request_id)
+        assert (row["status"], row["failure_reason"], row["failure_detail"]) == (
+            "failed",
+            "not-suitable",
+            "nothing suits",
+        )
+        with pytest.raises(LedgerProblem, match="request-failed"):
+            agent.record_recommendation(asked.request_id, **ANSWER)
+        with pytest.raises(LedgerProblem, match="wrong-role"):
+            advisor.fail_request(asked.request_id, reason="not-suitable")

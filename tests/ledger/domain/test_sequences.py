@@ -1,0 +1,188 @@
+"""Any sequence of commands by anybody keeps what the machine promises; those that are refused change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ledger.domain import recommendation as people
+from ledger.domain import request as requests
+from ledger.domain.agent import Agent
+from ledger.domain.case import Case, Recommendation
+from ledger.domain.history import Past
+from ledger.domain.reasons import ReasonCodes
+from ledger.domain.recommendation import Edited, Verdict
+from ledger.errors import InvalidEvent, Refused
+from schema.events import (
+    ModelCallCompleted,
+    ModelCallFailed,
+    ModelCallStarted,
+    RecommendationCommunicated,
+    RecommendationConfirmed,
+    RecommendationRecorded,
+    RequestFailed,
+)
+from tests.ledger.domain.stories import ANSWER, ELSEWHERE, REPLACEMENT, Story, four_eyes
+
+REASONS = ReasonCodes.load()
+# Which decisions wait depends on the reason, so that both kinds come up.
+RULE = {"name": "sensitive", "outcomes": ["edit", "reject"], "reason_codes": ["other"]}
+FOUR_EYES = four_eyes(rules=[RULE])
+EDITED = Edited(ANSWER, "any/v1")
+FINAL = {"rejected", "communicated", "superseded"}
+
+
+class Teller:
+    """Draws a command, mostly about what is there, and carries it out on the story."""
+
+    def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any]) -> None:
+        self.draw = draw
+        self.story = Story()
+        self.story.ask()
+
+    def one_of(self, *values: Any) -> Any:
+        return self.draw(st.sampled_from(values))
+
+    def recommendation(self) -> int:
+        """The current one's id, at times another."""
+        case = self.story.case
+        now = [] if case.recommendation is None else [case.recommendation.id] * 6
+        return int(self.one_of(*now, *sorted(case.superseded), 999))
+
+    def digest(self) -> str:
+        """Of the answer, of what stands, or of what waits; at times of nothing."""
+        current = self.story.case.recommendation
+        if current is None:
+            return ELSEWHERE
+        waiting = [current.decision.result] * 4 if current.decision else []
+        return str(self.one_of(*[current.digest] * 4, *[current.standing] * 4, *waiting, ELSEWHERE))
+
+    def tell(self) -> None:
+        """One command. Raises Refused or InvalidEvent, having recorded nothing."""
+        by = self.one_of("ann", "bob")
+        robot = self.one_of("robot", "robot-2")
+        agent = Agent(suspended=self.draw(st.integers(0, 9)) == 0)
+        # Failing ends it all, so it comes up seldom.
+        often = ["answer", "answer", "call", "end", "open_", *["decide", "confirm", "say"] * 3]
+        getattr(self, self.one_of(*often, *often, "fail"))(by, robot, agent)
+
+    def answer(self, _by: str, robot: str, agent: Agent) -> None:
+        current = self.story.case.recommendation
+        said = RecommendationRecorded(
+            recommendation=ANSWER,
+            model_name="m",
+            supersedes=self.one_of(None, None if current is None else current.id, 999),
+            model_call_id=self.one_of(None, *self.story.case.calls),
+        )
+        self.story.add(requests.answer(self.story.case, agent, said, robot), robot)
+
+    def call(self, _by: str, robot: str, agent: Agent) -> None:
+        requests.check_start(self.story.case, agent)
+        self.story.add(ModelCallStarted(provider_name="p", request_model="m"), robot)
+
+    def end(self, _by: str, robot: str, _agent: Agent) -> None:
+        call = requests.check_end(self.story.case, self.one_of(999, *self.story.case.calls), robot)
+        self.story.add(self.one_of(ModelCallCompleted(), ModelCallFailed(error_type="x")), robot, call.event)
+
+    def fail(self, _by: str, robot: str, agent: Agent) -> None:
+        requests.check_failure(self.story.case, agent)
+        self.story.add(RequestFailed(reason="no-answer"), robot)
+
+    def open_(self, by: str, _robot: str, _agent: Agent) -> None:
+        self.story.add(people.open_(self.story.case, self.recommendation(), self.digest()), by)
+
+    def decide(self, by: str, _robot: str, _agent: Agent) -> None:
+        outcome = self.one_of("approve", "edit", "reject", "respond")
+        given_: dict[str, Any] = {
+            "approve": {},
+            "edit": {"replacement": REPLACEMENT, "rationale": "why", "reason_code": self.one_of("other", "house-view")},
+            "reject": {"rationale": "why", "reason_code": self.one_of("other", "house-view")},
+            "respond": {"response": "look again"},
+        }[outcome]
+        verdict = Verdict(self.digest(), outcome, **given_)
+        case = self.story.case
+        self.story.add(people.decide(case, self.recommendation(), verdict, EDITED, FOUR_EYES, REASONS), by)
+
+    def confirm(self, by: str, _robot: str, _agent: Agent) -> None:
+        current = self.story.case.recommendation
+        waiting = current.decision.id if current and current.decision else 999
+        said = RecommendationConfirmed(
+            recommendation_id=self.recommendation(),
+            decision_id=self.one_of(waiting, waiting, 999),
+            digest=self.digest(),
+            outcome=self.one_of("approve", "approve", "decline"),
+        )
+        case = self.story.case
+        self.story.add(people.confirm(case, said.recommendation_id, said, by, "advisor", FOUR_EYES), by)
+
+    def say(self, by: str, _robot: str, _agent: Agent) -> None:
+        said = RecommendationCommunicated(
+            recommendation_id=self.recommendation(), digest=self.digest(), channel="letter"
+        )
+        self.story.add(people.communicate(self.story.case, said.recommendation_id, said), by)
+
+
+def check_step(before: Case, after: Case, new: Past) -> None:
+    """What holds of each event that was recorded."""
+    assert after.version == before.version + 1
+    assert before.superseded <= after.superseded
+    assert before.status != "failed" or after.status == "failed"
+    old, now = before.recommendation, after.recommendation
+    if old is not None:
+        assert now is not None
+        if old.id != now.id:
+            assert after.superseded - before.superseded == {old.id}
+            assert new.data["supersedes"] == old.id
+            assert old.state in {"rejected", "returned", "communicated"}
+        elif old.state in FINAL:
+            assert now == old
+    assert now is None or now.id not in after.superseded
+
+
+def check_digest(current: Recommendation, past: list[Past]) -> None:
+    """What stands is what was approved; what was told is what stood; another person than who decided said so."""
+    about = [one for one in past if one.data.get("recommendation_id") == current.id]
+    decided = {one.position: one for one in about if one.type == "recommendation.decided"}
+    confirmed = [one for one in about if one.type == "recommendation.confirmed"]
+    assert all(one.by != decided[one.data["decision_id"]].by for one in confirmed)
+    if current.state not in {"approved", "edited", "communicated"}:
+        assert current.standing == current.digest
+        return
+    assert current.decision is not None
+    last = decided[current.decision.id]
+    assert current.standing == (
+        last.commitment("replacement") if last.data["outcome"] == "edit" else last.data["digest"]
+    )
+    assert last.data["digest"] == current.digest
+    approvals = [one for one in confirmed if one.data["decision_id"] == last.position]
+    if last.data["needs_second"]:
+        assert [(one.data["outcome"], one.data["digest"]) for one in approvals] == [("approve", current.standing)]
+    else:
+        assert approvals == []
+    told = [one.data["digest"] for one in about if one.type == "recommendation.communicated"]
+    assert told == ([current.standing] if current.state == "communicated" else [])
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_any_sequence_keeps_the_promises(data: st.DataObject) -> None:
+    """At most one recommendation is current; final ones stay; superseded ones only grow; what stands was approved."""
+    teller = Teller(data.draw)
+    story = teller.story
+    for _ in range(data.draw(st.integers(1, 25))):
+        before, length = story.case, len(story.pasts)
+        try:
+            teller.tell()
+        except (Refused, InvalidEvent):
+            assert len(story.pasts) == length
+            continue
+        after = story.case
+        check_step(before, after, story.pasts[-1])
+        if after.recommendation is not None:
+            check_digest(after.recommendation, story.pasts)
+    recorded = [past.position for past in story.pasts if past.type == "recommendation.recorded"]
+    case = story.case
+    assert recorded == sorted(case.superseded) + ([case.recommendation.id] if case.recommendation else [])

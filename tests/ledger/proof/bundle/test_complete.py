@@ -1,0 +1,103 @@
+"""A bundle is of what it says to be of, and promises nothing that the checkpoint does not cover: step 10."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+
+import orjson
+import pytest
+
+from ledger.proof.auditor.audit import Audit, audit_bundle
+from ledger.proof.auditor.cli import _outcomes
+from ledger.proof.bundle import manifest as bundle
+from ledger.proof.bundle.complete import Completeness
+from ledger.proof.bundle.findings import MOST_FINDINGS, Problems, Wrong
+from ledger.proof.bundle.lines import Line
+from ledger.proof.bundle.manifest import Selection
+from ledger.proof.tlog.note import SigningKey
+from ledger.proof.tlog.trust import Trust
+from tests.bundle_vectors_asked import Made, asked_vectors, further, hidden, of
+from tests.ledger.proof.bundle.bundles import Case, make_bundle
+from tests.ledger.proof.chains import ORIGIN, chain_of
+
+KEY = SigningKey.generate(ORIGIN)
+MADE = [*asked_vectors(KEY), *further(KEY)]
+SIZE = 3
+
+
+def audit(data: bytes) -> Audit:
+    """What is found in a bundle by somebody who trusts KEY."""
+    return audit_bundle(io.BytesIO(data), Trust(log=(KEY.verifier,)))
+
+
+@pytest.mark.parametrize("made", MADE, ids=[name for name, *_ in MADE])
+def test_it_is_what_it_says(made: Made) -> None:
+    """What is wrong is named where it begins, and nothing that follows from it."""
+    _, data, wrong, position = made
+    found = audit(data).findings
+    assert {one.wrong for one in found} == (set() if wrong is None else {wrong})
+    assert [one.position for one in found[:1]] == ([] if wrong is None else [position])
+
+
+def step_10(found: Audit) -> str:
+    """Its outcome as the program prints it."""
+    return next(outcome for number, _, outcome in _outcomes(found) if number == 10)
+
+
+def test_streams_of_a_client_that_is_not_named() -> None:
+    """Two clients whose ids are withheld pass for one, and so step 10 does not claim to hold and be done."""
+    found = audit(make_bundle(SIZE, Selection("client"), KEY, of(2, 3), hidden))
+    assert found.ok
+    assert step_10(found) == "holds, but that these streams are of one client is not shown"
+    assert "that these streams are of one client" in found.not_proven
+    assert step_10(audit(make_bundle(SIZE, Selection("client", client="client-2"), KEY, of(2)))) == "holds"
+
+
+def test_a_client_id_within_another_value() -> None:
+    """A member of a sealed value is not the sealed client_id: it neither shows the client nor contradicts it."""
+    problems = Problems()
+    manifest = Case.read(make_bundle(SIZE, Selection("client", client="client-2"), KEY, of(2))).manifest
+    complete = Completeness(manifest, problems)
+    complete.event(2, "request-2", 1, "note", b'{"note":{"client_id":"client-9"}}')
+    assert not tuple(problems)
+    complete.event(3, "request-2", 2, "note", b'{"client_id":"client-2"}')
+    complete.event(4, "request-3", 1, "note", b'{"note":{"client_id":"client-2"}}')
+    complete.finish()
+    assert [(one.wrong, one.position) for one in problems] == [(Wrong.CLIENT_MISMATCH, 4)]
+
+
+def test_what_is_covered_is_told() -> None:
+    """The end that the checkpoint covers is printed, not the one that was asked for."""
+    data = next(data for name, data, *_ in MADE if name == "a range that the checkpoint covers in part")
+    assert audit(data).done[10][:2] == ["asked for: positions 3 to 9", "every position from 3 to 3"]
+
+
+def test_the_words_are_of_the_selection() -> None:
+    """What was asked for is not told in words of the maker's: there is no member for them."""
+    case = Case.read(make_bundle(SIZE, Selection("request", request=2), KEY, of(2)))
+    assert b"request 2</td>" in case.files[bundle.PAGE]
+    assert audit(case.write()).done[10][0] == "asked for: request 2"
+    manifest = json.loads(case.files[bundle.MANIFEST])
+    manifest["selection"]["asked"] = "everything of client-7"
+    case.files[bundle.MANIFEST] = orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)
+    assert [one.wrong for one in audit(case.write(careful=False)).findings] == [Wrong.DAMAGED]
+
+
+def test_replaced_events_take_no_longer_the_more_there_are() -> None:
+    """Of one stream, many replaced and as many unsound after them: a line costs the same however many were before."""
+    (first,) = chain_of(1)
+    manifest = Case.read(make_bundle(1, Selection("client", client="client-1"), KEY)).manifest
+    problems = Problems()
+    complete = Completeness(manifest, problems)
+    count = 20_000
+    line = Line(1, 1, 1, b"", b"", first.body, b"", b"", ())
+    began_s = time.process_time()
+    for version in range(1, count + 1):
+        key = problems.add(Wrong.EDITED, version, "")
+        complete.replaced(version, line._replace(version=version), key)
+    for position in range(count + 1, 2 * count + 1):
+        complete.unsound(position, line._replace(version=1 << 40))
+    assert time.process_time() - began_s < 5
+    assert (len(tuple(problems)), problems.more) == (MOST_FINDINGS, count - MOST_FINDINGS)

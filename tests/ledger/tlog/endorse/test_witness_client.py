@@ -1,0 +1,398 @@
+"""A log and its witnesses, as processes: each cosigns at its own pace, and none that lies or hangs delays another."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.database import conninfo
+from ledger.proof.tlog.checkpoint import open_checkpoint
+from ledger.proof.tlog.cosignature import WitnessKey, WitnessSigningKey, parse_request
+from ledger.proof.tlog.merkle import check_consistency
+from ledger.proof.tlog.note import SigningKey, parse
+from ledger.tlog.endorse.endorsers import Asked, Outside
+from ledger.tlog.endorse.poller import Pace
+from ledger.tlog.endorse.witness_client import Chosen, proof_between
+from ledger.tlog.quorum import BadWitness, Configured, Policy, standing
+from ledger.tlog.sign.signer import Sealer
+from ledger.tlog.sign.state_file import StateFile
+from tests.api.served import wait_for
+from tests.api.witness.processes import keygen, witnessing
+from tests.ledger.tlog.endorse.servers import Behave, answering, closing, dripping, endless, hanging, saying, smtp
+from tests.support import append, connect, new
+
+PACE = Pace(timeout_s=1.0, first_s=0.05, most_s=0.2)
+LIAR = WitnessSigningKey.generate("witness.example/liar")
+
+
+class Log:
+    """A ledger that is sealed on demand."""
+
+    def __init__(self, url: str, key: SigningKey, sealer: Sealer) -> None:
+        self.url = url
+        self.key = key
+        self.sealer = sealer
+
+    def grow(self, count: int = 1) -> int:
+        """Appends so many events and seals; the size."""
+        with connect(self.url) as conn:
+            append(conn, *(new("s") for _ in range(count)))
+        signed = self.sealer.step()
+        assert signed is not None
+        return signed.size
+
+    def rows(self, query: str) -> list[Any]:
+        """What the database has."""
+        with connect(self.url) as conn:
+            return conn.execute(query.encode()).fetchall()
+
+    def cosigned(self, key: WitnessKey, size: int) -> bool:
+        """Whether this witness's cosignature on the checkpoint is stored; if so it is verified."""
+        witness = f"{key.name}+{key.key_id:08x}"
+        with connect(self.url, "reader") as conn:
+            row = conn.execute(
+                "SELECT c.note || s.line FROM checkpoints c JOIN cosignatures s USING (size)"
+                " WHERE c.size = %s AND s.witness = %s",
+                [size, witness],
+            ).fetchone()
+        if row is None:
+            return False
+        found = open_checkpoint(row[0].encode(), self.key.verifier.name, [self.key.verifier], [key])
+        return len(found.witnesses) == 1
+
+    @contextlib.contextmanager
+    def asking(self, *witnesses: tuple[str, WitnessKey], pace: Pace = PACE) -> Iterator[Outside]:
+        """Asks these witnesses."""
+        policy = Policy(tuple(Configured(url, key) for url, key in witnesses), len(witnesses))
+        outside = Outside(conninfo(self.url, "sealer"), Asked(policy, pace=pace))
+        with outside.running():
+            yield outside
+
+
+@pytest.fixture
+def log(database_url: str, tmp_path: Path) -> Iterator[Log]:
+    """A ledger with a sealer."""
+    with connect(database_url) as conn:
+        key = SigningKey.generate(conn.execute("SELECT origin FROM head").fetchall()[0][0])
+    state = StateFile(tmp_path / "last", key.verifier.name, [key.verifier])
+    with connect(database_url, "sealer") as conn, state.held() as file:
+        yield Log(database_url, key, Sealer(conn, key, file))
+
+
+def witness_key(key: WitnessSigningKey) -> WitnessKey:
+    """The public part of a witness's key."""
+    return WitnessKey.parse(key.verifier.text)
+
+
+def folder(path: Path) -> Path:
+    """A new folder."""
+    path.mkdir()
+    return path
+
+
+@pytest.mark.slow
+def test_two_witnesses(log: Log, tmp_path: Path) -> None:
+    """Each checkpoint gets both cosignatures; a killed witness delays only its own, and catches up once it is back."""
+    one, two = folder(tmp_path / "1"), folder(tmp_path / "2")
+    first, second = keygen(one, "witness.example/1"), keygen(two, "witness.example/2")
+    with witnessing(one, log.key.verifier.text) as (here, _), contextlib.ExitStack() as stack:
+        there, process = stack.enter_context(witnessing(two, log.key.verifier.text))
+        with log.asking((here, first), (there, second)) as outside:
+            for count in (1, 300, 7):
+                size = log.grow(count)
+                outside.sealed()
+                wait_for("both cosign", lambda size=size: log.cosigned(first, size) and log.cosigned(second, size))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            for count in (100, 200, 3):
+                size = log.grow(count)
+                outside.sealed()
+                wait_for("the other one goes on", lambda size=size: log.cosigned(first, size))
+            size = log.grow(1)
+            outside.sealed()
+            wait_for("the other one goes on", lambda: log.cosigned(first, size))
+            troubles = wait_for("it is named", lambda: [one for one in outside.progress() if one.trouble])
+            assert [one.name.partition("+")[0] for one in troubles] == [second.name]
+            assert not log.cosigned(second, size)
+            port = int(there.rpartition(":")[2])
+            stack.enter_context(witnessing(two, log.key.verifier.text, port=port))
+            wait_for("it catches up", lambda: log.cosigned(second, size))
+            assert wait_for("nothing is wrong", lambda: all(one.trouble is None for one in outside.progress()))
+
+
+def test_a_new_start(log: Log, tmp_path: Path) -> None:
+    """What was sealed while nobody asked is cosigned after a start, without a new checkpoint."""
+    key = keygen(tmp_path)
+    with witnessing(tmp_path, log.key.verifier.text) as (here, _):
+        with log.asking((here, key)) as outside:
+            outside.sealed()  # before there is any checkpoint
+            size = log.grow(5)
+            outside.sealed()
+            wait_for("cosigned", lambda: log.cosigned(key, size))
+        size = log.grow(600)
+        with log.asking((here, key)):
+            wait_for("cosigned", lambda: log.cosigned(key, size))
+        # A cosignature that was given and lost on the way is asked for again.
+        with connect(log.url) as conn:
+            conn.execute("ALTER TABLE cosignatures DISABLE TRIGGER ALL")
+            conn.execute("DELETE FROM cosignatures")
+        with log.asking((here, key)):
+            wait_for("cosigned", lambda: log.cosigned(key, size))
+
+
+def cosigning(key: WitnessSigningKey, at_s: float, text: str | None = None) -> Behave:
+    """Cosigns with this key, at this time, this text, or the checkpoint that it is asked about."""
+
+    def behave(body: bytes, send: Any) -> None:
+        asked = parse(parse_request(body).checkpoint).text
+        line = key.cosign(text or asked, int(at_s)).line
+        saying(200, line.encode())(body, send)
+
+    return behave
+
+
+LIES: list[tuple[Behave, str]] = [
+    (hanging, "no answer within 1 s"),
+    (dripping, "no answer within 1 s"),
+    (endless, "more than 65536 bytes"),
+    (saying(200, b"garbage"), "no signature line"),
+    (saying(200, b""), "no signature line"),
+    (saying(200, b"\xff\xfe"), "no signature line"),
+    (saying(302, b"", "Location: http://127.0.0.1:1/"), "answered 302"),
+    (saying(403, b"no\n"), "answered 403"),
+    (saying(500, b"oops"), "answered 500"),
+    (saying(422, b"no\n"), "does not accept"),
+    (saying(409, b"garbage\n"), "409 without a size"),
+    (saying(409, b"-1\n"), "409 without a size"),
+    (saying(409, b"99999\n"), "has seen a tree of 99999"),
+    (saying(409, b"0\n"), "409 with the size 0"),
+    (smtp, "no answer that can be used"),
+    (closing, "not reachable"),
+]
+
+
+@pytest.mark.parametrize(("behave", "trouble"), LIES, ids=[f"{nth} {trouble}" for nth, (_, trouble) in enumerate(LIES)])
+def test_liars(log: Log, behave: Behave, trouble: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing of a witness that does not answer as it should is stored; it is named, once; the other is not delayed."""
+    caplog.set_level(logging.INFO)
+    honest = WitnessSigningKey.generate("witness.example/honest")
+    key = witness_key(honest)
+    with answering(cosigning(honest, time.time())) as here, answering(behave) as there:
+        with log.asking((there, witness_key(LIAR)), (here, key)) as outside:
+            for _ in range(2):
+                size = log.grow()
+                begun = time.monotonic()
+                outside.sealed()
+                assert time.monotonic() - begun < 0.1
+                wait_for("the honest one cosigns", lambda size=size: log.cosigned(key, size), within_s=5)
+            wait_for("it is named", lambda: trouble in (outside.progress()[0].trouble or ""))
+            time.sleep(0.5)
+            begun = time.monotonic()
+        assert time.monotonic() - begun < 2
+    assert log.rows("SELECT DISTINCT witness FROM cosignatures") == [(f"{key.name}+{key.key_id:08x}",)]
+    said = [one.message for one in caplog.records if LIAR.verifier.name in one.message]
+    assert len(said) == len(set(said))
+    assert not [one for one in said if "garbage" in one or "oops" in one]
+
+
+def impostor() -> WitnessSigningKey:
+    """A key whose lines carry the name and the key id of the liar's."""
+    other = WitnessSigningKey.generate(LIAR.verifier.name)
+    other.verifier = LIAR.verifier
+    return other
+
+
+@pytest.mark.parametrize(
+    ("behave", "trouble"),
+    [
+        (cosigning(WitnessSigningKey.generate(LIAR.verifier.name), time.time()), "by other keys"),
+        (cosigning(impostor(), time.time()), "does not verify"),
+        (cosigning(LIAR, time.time(), "another/log\n1\n" + "A" * 43 + "=\n"), "does not verify"),
+        (cosigning(LIAR, time.time() + 86_400), "ahead of ours"),
+        (cosigning(LIAR, 1_000_000_000), "behind ours"),
+    ],
+    ids=["another key", "a forged line", "another text", "tomorrow", "2001"],
+)
+def test_cosignatures_that_do_not_hold(log: Log, behave: Behave, trouble: str) -> None:
+    """A cosignature is stored only when the configured key made it on this checkpoint, about now."""
+    with answering(behave) as there, log.asking((there, witness_key(LIAR))) as outside:
+        log.grow()
+        outside.sealed()
+        wait_for("it is refused", lambda: trouble in (outside.progress()[0].trouble or ""))
+    assert log.rows("SELECT * FROM cosignatures") == []
+
+
+@pytest.mark.slow
+def test_two_histories_are_seen_by_the_witness(log: Log, tmp_path: Path) -> None:
+    """The owner of key and database who signs another history gets no cosignature for it; the log says why."""
+    key = keygen(tmp_path)
+    with witnessing(tmp_path, log.key.verifier.text) as (here, _):
+        with log.asking((here, key)) as outside:
+            size = log.grow(10)
+            outside.sealed()
+            wait_for("cosigned", lambda: log.cosigned(key, size))
+        from tests.api.witness.logs import Log as Made
+
+        other = Made(log.key, 40)
+        with connect(log.url) as conn:
+            conn.execute("ALTER TABLE checkpoints DISABLE TRIGGER ALL")
+            conn.execute("ALTER TABLE cosignatures DISABLE TRIGGER ALL")
+            conn.execute("DELETE FROM cosignatures")
+            conn.execute("UPDATE checkpoints SET note = %s", [other.note(10).decode()])
+        with log.asking((here, key)) as outside:
+            wait_for("refused", lambda: "another tree of 10" in (outside.progress()[0].trouble or ""))
+        with connect(log.url) as conn:
+            conn.execute("UPDATE checkpoints SET size = 7, note = %s", [other.note(7).decode()])
+        with log.asking((here, key)) as outside:
+            wait_for("refused", lambda: "an older copy" in (outside.progress()[0].trouble or ""))
+    assert log.rows("SELECT * FROM cosignatures") == []
+
+
+def test_sealing_never_waits(log: Log) -> None:
+    """With a witness that hangs, telling it of checkpoints takes no time; later only the newest is asked for."""
+    asked = []
+    released = threading.Event()
+
+    def slow(body: bytes, send: Any) -> None:
+        asked.append(int(parse(parse_request(body).checkpoint).text.split("\n")[1]))
+        released.wait(20)
+        cosigning(LIAR, time.time())(body, send)
+
+    pace = Pace(timeout_s=30, first_s=0.05)
+    with answering(slow) as there, log.asking((there, witness_key(LIAR)), pace=pace) as outside:
+        log.grow()
+        outside.sealed()
+        wait_for("it is asked", lambda: asked)
+        begun = time.monotonic()
+        for _ in range(1000):
+            outside.sealed()
+        assert time.monotonic() - begun < 0.5
+        log.grow()
+        outside.sealed()
+        size = log.grow()
+        outside.sealed()
+        released.set()
+        wait_for("the newest is cosigned", lambda: log.cosigned(witness_key(LIAR), size))
+    assert asked == [1, size]
+
+
+@pytest.mark.parametrize(
+    "sizes", [(1, 2, 255, 256, 257, 300), (511, 512, 513, 700), pytest.param((1, 66_000), marks=pytest.mark.slow)]
+)
+def test_proofs_from_the_database(log: Log, sizes: tuple[int, ...]) -> None:
+    """Between any two checkpoints the proof holds, also to one that is not the newest any more."""
+    roots: dict[int, bytes] = {}
+    at = 0
+    for size in sizes:
+        while at < size:
+            with connect(log.url) as conn:
+                append(conn, *(new("s") for _ in range(min(2000, size - at))))
+            at += min(2000, size - at)
+        signed = log.sealer.step()
+        assert signed is not None
+        roots[size] = signed.root
+    with connect(log.url, "sealer") as conn:
+        for old in sizes:
+            for larger in sizes:
+                if old <= larger:
+                    check_consistency(old, larger, roots[old], roots[larger], proof_between(conn, old, larger))
+        assert proof_between(conn, 0, sizes[-1]) == []
+
+
+def test_the_standing(log: Log) -> None:
+    """The policy is satisfied at the newest checkpoint that enough of the configured witnesses have cosigned."""
+    keys = [WitnessSigningKey.generate(f"w{nth}") for nth in range(3)]
+    configured = tuple(Configured("http://127.0.0.1:1", witness_key(key)) for key in keys)
+    with connect(log.url, "reader") as conn:
+        assert standing(conn, Policy(configured, 2)) is None
+        for _ in range(4):
+            log.grow()
+        with connect(log.url, "sealer") as writer:
+            for size, nth in [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (3, 1)]:
+                writer.execute("INSERT INTO cosignatures VALUES (%s, %s, 'line')", [size, configured[nth].witness])
+            writer.execute("INSERT INTO cosignatures VALUES (3, 'somebody else', 'line')")
+
+        def witnessed(quorum: int) -> int | None:
+            found = standing(conn, Policy(configured, quorum))
+            assert found is not None
+            assert found.size == 4
+            return found.witnessed
+
+        assert [witnessed(quorum) for quorum in (0, 1, 2, 3)] == [4, 3, 2, 1]
+        found = standing(conn, Policy(configured[2:], 1))
+        assert found is not None
+        assert found.witnessed == 1
+
+
+def test_they_meet() -> None:
+    """Askers that take turns at different times come to the same sizes; nobody goes back or waits for another."""
+    chosen = Chosen()
+    assert chosen.take("a", 1, 0) == 1
+    assert chosen.take("b", 2, 0) == 1  # a is at it
+    assert chosen.take("a", 4, 1) == 4
+    assert chosen.take("b", 5, 1) == 4
+    assert chosen.take("a", 6, 4) == 6
+    assert chosen.take("a", 7, 6) == 7
+    assert chosen.take("a", 7, 7) == 7  # b, which hangs at 4, is not looked back to
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "http://w.example",
+        "ftp://w.example={key}",
+        "http://={key}",
+        "http://user:hunter2@w.example={key}",
+        "http://w.example/?a={key}",
+        "http://w.example:99999={key}",
+        "http://w.example/\n={key}",
+        "http://w.example=nonsense",
+        "http://w.example={log}",
+    ],
+)
+def test_how_a_witness_is_written(text: str) -> None:
+    """URL=VERIFIER_KEY, the key a witness's; what is not so is refused, and a password is not repeated."""
+    key, log = LIAR.verifier.text, SigningKey.generate("l").verifier.text
+    with pytest.raises(BadWitness) as caught:
+        Configured.parse(text.format(key=key, log=log))
+    assert "hunter2" not in str(caught.value)
+    found = Configured.parse(f" https://w.example/path/={key}")
+    assert (found.url, found.key.text) == ("https://w.example/path", key)
+
+
+def test_how_many_are_needed() -> None:
+    """A majority unless it is said; never more than there are; and one key counts once, under whatever address."""
+    texts = [f"http://w.example={WitnessSigningKey.generate(f'w{nth}').verifier.text}" for nth in range(4)]
+    assert [Policy.of(texts[:nth]).quorum for nth in range(5)] == [0, 1, 2, 2, 3]
+    assert Policy.of(texts, 0).quorum == 0
+    for wrong in ((texts, 5), (texts, -1), ([], 1), ([texts[0], texts[0].replace("w.ex", "v.ex")], 1)):
+        with pytest.raises(BadWitness):
+            Policy.of(*wrong)
+
+
+def test_the_options(tmp_path: Path) -> None:
+    """What serve is given becomes whom it asks; what does not go together is one line that says so."""
+    from api.cli.options_endorsers import asked
+    from api.cli.shared import CannotRun
+
+    witness = f"http://w.example={LIAR.verifier.text}"
+    assert asked(None, None, None, None).policy == Policy()
+    assert asked([witness], None, None, None).policy.quorum == 1
+    for wrong in (
+        ([witness], 2, None, None),
+        (["nonsense"], None, None, None),
+        (None, None, "http://tsa.example", None),
+        (None, None, None, tmp_path),
+        (None, None, "http://tsa.example", tmp_path),
+    ):
+        with pytest.raises(CannotRun):
+            asked(*wrong)

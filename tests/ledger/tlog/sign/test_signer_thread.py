@@ -1,0 +1,203 @@
+"""The sealer in a server: one leads, the cadence holds, a broken connection is no end, and a refusal is one."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+import psycopg
+import pytest
+
+from ledger.proof.tlog.note import SigningKey
+from ledger.tlog.sign import signer_thread as thread_module
+from ledger.tlog.sign.signer import Sealer
+from ledger.tlog.sign.signer_thread import SealerThread, Signing
+from tests.api.served import served, wait_for
+from tests.ledger.tlog.logs import fill, key_for, seal
+from tests.ledger.verify.watched import tamper
+from tests.support import connect
+
+
+@pytest.fixture
+def key(database_url: str) -> SigningKey:
+    """A key for the test's ledger."""
+    return key_for(database_url)
+
+
+@contextlib.contextmanager
+def running(url: str, key: SigningKey, path: Path, **cadence: Any) -> Iterator[SealerThread]:
+    """A thread that seals, every 20 ms unless it is said otherwise."""
+    thread = SealerThread(url, Signing(key, path, **{"every_s": 0.02, **cadence}))
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.stop()
+        assert not thread.is_alive()
+
+
+def sizes(url: str) -> list[int]:
+    """Of all checkpoints."""
+    with connect(url) as conn:
+        return [row[0] for row in conn.execute("SELECT size FROM checkpoints ORDER BY size").fetchall()]
+
+
+def test_it_follows_the_head(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+    """What is recorded is signed soon after; nothing is signed twice."""
+    with running(database_url, key, tmp_path / "last") as thread:
+        for size in (1, 2, 3):
+            fill(database_url, 1)
+            wait_for("a checkpoint", lambda size=size: sizes(database_url)[-1:] == [size])
+        assert thread.status.state == "leads"
+        sleep(0.2)
+    assert sizes(database_url) == [1, 2, 3]
+    assert vars(thread.status)["state"] == "stopped"
+
+
+def test_cadence(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+    """With an hour between checkpoints the first comes at once, the next when so many events wait, and not before."""
+    with running(database_url, key, tmp_path / "last", every_s=3600, events=5):
+        fill(database_url, 1)
+        wait_for("the first", lambda: sizes(database_url) == [1])
+        fill(database_url, 4)
+        sleep(0.5)
+        assert sizes(database_url) == [1]
+        fill(database_url, 1)
+        wait_for("the second", lambda: sizes(database_url) == [1, 6])
+
+
+def test_a_follower_takes_over(
+    database_url: str, key: SigningKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two threads with one file one leads; the other follows, and goes on where the first one ended."""
+    monkeypatch.setattr(thread_module, "FOLLOW_S", 0.05)
+    path = tmp_path / "last"
+    with running(database_url, key, path) as first:
+        wait_for("a leader", lambda: first.status.state == "leads")
+        with running(database_url, key, path) as second:
+            wait_for("a follower", lambda: second.status.state == "follows")
+            fill(database_url, 1)
+            wait_for("a checkpoint", lambda: sizes(database_url) == [1])
+            first.stop()
+            wait_for("another leader", lambda: second.status.state == "leads")
+            fill(database_url, 1)
+            wait_for("a checkpoint", lambda: sizes(database_url) == [1, 2])
+
+
+def test_it_connects_again(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+    """Each time its connection is cut, it comes back and goes on."""
+    with running(database_url, key, tmp_path / "last"), connect(database_url) as conn:
+        for size in (1, 2, 3):
+            fill(database_url, 1)
+            wait_for("a checkpoint", lambda size=size: sizes(database_url)[-1:] == [size])
+            conn.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'advice-ledger sealer'"
+            )
+        fill(database_url, 1)
+        wait_for("a checkpoint", lambda: sizes(database_url) == [1, 2, 3, 4])
+
+
+def test_a_refusal_ends_it(
+    database_url: str, key: SigningKey, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What must not be signed is logged once, with what to do, and the thread is over; events are still recorded."""
+    path = tmp_path / "last"
+    fill(database_url, 3)
+    seal(database_url, key, path)
+    path.unlink()
+    fill(database_url, 1)
+    with caplog.at_level(logging.INFO, "ledger.tlog.sign.signer_thread"), running(database_url, key, path) as thread:
+        thread.join(10)
+        assert thread.status.state == "refused"
+        assert "docs/operate/tlog.md" in (thread.status.error or "")
+        fill(database_url, 1)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "PRIVATE" not in caplog.text
+    assert thread.status.state == "refused"
+    assert sizes(database_url) == [3]
+
+
+NULL_HASH = "ALTER TABLE events ALTER hash DROP NOT NULL"
+NO_CHECK = "ALTER TABLE events DROP CONSTRAINT events_hash_check"
+DAMAGE = {
+    "no head": ("head is gone", "DELETE FROM head"),
+    "no hash where it was signed": ("position 3", NULL_HASH, "UPDATE events SET hash = NULL WHERE position = 3"),
+    "no hash in what is new": ("0 events", NULL_HASH, "UPDATE events SET hash = NULL WHERE position > 3"),
+    "a short hash where it was signed": ("position 3", NO_CHECK, "UPDATE events SET hash = '\\x00' WHERE position = 3"),
+    "a short hash in what is new": ("1 events", NO_CHECK, "UPDATE events SET hash = '\\x00' WHERE position = 5"),
+}
+
+
+@pytest.mark.tampers
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_what_is_gone_is_a_refusal(
+    database_url: str, key: SigningKey, tmp_path: Path, damage: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a head, or with no whole hash where there has to be one, it is refused by name, and no program error."""
+    message, *statements = damage
+    fill(database_url, 3)
+    seal(database_url, key, tmp_path / "last")
+    fill(database_url, 2)
+    tamper(database_url, *statements)
+    with running(database_url, key, tmp_path / "last") as thread:
+        thread.join(10)
+        assert thread.status.state == "refused"
+        assert message in (thread.status.error or "")
+    assert [record.exc_info for record in caplog.records if record.name == "ledger.tlog.sign.signer_thread"] == [None]
+
+
+@pytest.mark.tampers
+def test_a_lost_head_shows(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+    """The reasons of /readyz have what the sealer found, also where there is no row to answer from."""
+    fill(database_url, 3)
+    with served(database_url, signing=Signing(key, tmp_path / "last", every_s=0.02)) as api:
+        wait_for("a checkpoint", lambda: sizes(database_url) == [3])
+        tamper(database_url, "DELETE FROM head")
+        wait_for("the reason", lambda: "the ledger's head is gone" in str(api.get("/readyz", None).json()["reasons"]))
+
+
+def test_what_nobody_foresaw_is_said(
+    database_url: str, key: SigningKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the program ends the thread as a refusal does, in its status: it never says that it leads."""
+
+    def fails(*_: Any) -> None:
+        raise ZeroDivisionError("of all things")
+
+    monkeypatch.setattr(Sealer, "_published", fails)
+    with running(database_url, key, tmp_path / "last") as thread:
+        thread.join(10)
+        assert thread.status.state == "refused"
+        assert "ZeroDivisionError: of all things" in (thread.status.error or "")
+
+
+def test_a_file_that_cannot_be_written(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+    """A folder that is a file is a trouble with a name, not an end: it is tried again until it works."""
+    blocked = tmp_path / "folder"
+    blocked.write_text("")
+    fill(database_url, 1)
+    with running(database_url, key, blocked / "last") as thread:
+        wait_for("trouble", lambda: thread.status.state == "troubled")
+        assert str(blocked) in (thread.status.error or "")
+        blocked.unlink()
+        wait_for("a checkpoint", lambda: sizes(database_url) == [1])
+
+
+def test_a_database_without_the_role(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+    """A database that does not serve the sealer is complained of, and the thread stops when it is told to."""
+    nowhere = psycopg.conninfo.make_conninfo(database_url, dbname="nowhere")
+    with running(nowhere, key, tmp_path / "last") as thread:
+        wait_for("trouble", lambda: thread.status.state == "troubled")
+        assert "nowhere" in (thread.status.error or "")
+
+
+def test_the_key_is_in_no_representation(key: SigningKey, tmp_path: Path) -> None:
+    """What is printed of the settings shows nothing of the key."""
+    secret = key.reveal().split("+", 4)[4]
+    signing = Signing(key, tmp_path)
+    assert secret not in repr(signing) + str(signing) + repr(key)

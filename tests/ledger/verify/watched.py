@@ -1,0 +1,97 @@
+"""What the tests of the watch share: a ledger to look at, ways to harm it, and a running thread to wait for."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from psycopg import sql
+
+from ledger.proof.tlog.note import SigningKey
+from ledger.tlog.sign.signer import Sealer
+from ledger.tlog.sign.state_file import StateFile
+from ledger.verify.continuous import Watch, Watched, Watching
+from tests.support import append, connect, new, requested
+
+EDIT = "UPDATE events SET body = replace(body, '1000.00', '9000.00') WHERE position = 9"
+REPAIR = "UPDATE events SET body = replace(body, '9000.00', '1000.00') WHERE position = 9"
+FAST = Watching(rate=1_000_000, rest_s=0.05, settle_s=0)
+TABLES = ("events", "head", "sealed_fields", "stream_clients", "stream_numbers", "tiles", "checkpoints")
+
+
+def fill(url: str, count: int) -> None:
+    """Appends so many requests, with sealed values."""
+    with connect(url) as conn:
+        append(conn, *(new("request-", requested(f"client-{number}")) for number in range(count)))
+
+
+def seal(url: str, key: SigningKey, path: Path) -> None:
+    """Signs all there is."""
+    file = StateFile(path, key.verifier.name, [key.verifier])
+    with connect(url, "sealer") as conn, file.held():
+        while Sealer(conn, key, file).step() is not None:
+            pass
+
+
+def tamper(url: str, *statements: str) -> None:
+    """As a superuser with triggers disabled."""
+    with connect(url) as conn:
+        for table in TABLES:
+            conn.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER ALL").format(sql.Identifier(table)))
+        for statement in statements:
+            conn.execute(statement.encode())
+
+
+@contextlib.contextmanager
+def watching(url: str, settings: Watching = FAST) -> Iterator[Watch]:
+    """A running thread."""
+    watch = Watch(url, settings)
+    watch.start()
+    try:
+        yield watch
+    finally:
+        watch.stop()
+    assert not watch.is_alive()
+
+
+def until(watch: Watch, wanted: Callable[[Watched], Any], within_s: float = 20) -> Watched:
+    """Waits for a state of the thread."""
+    deadline = monotonic() + within_s
+    while not wanted(watch.status):
+        assert watch.is_alive()
+        assert monotonic() < deadline, watch.status
+        sleep(0.02)
+    return watch.status
+
+
+def head_of(url: str) -> int:
+    """The position of the newest event."""
+    with connect(url) as conn:
+        return int(conn.execute("SELECT position FROM head").fetchall()[0][0])
+
+
+def recorded(url: str) -> list[dict[str, Any]]:
+    """What is on record of verifications."""
+    with connect(url) as conn:
+        found = conn.execute(
+            "SELECT body FROM events WHERE type = 'verification.recorded' ORDER BY position"
+        ).fetchall()
+    return [json.loads(body) for (body,) in found]
+
+
+def on_record(url: str, count: int, within_s: float = 20) -> list[dict[str, Any]]:
+    """Waits until so many are on record."""
+    deadline = monotonic() + within_s
+    while len(found := recorded(url)) < count:
+        assert monotonic() < deadline, found
+        sleep(0.05)
+    return found
+
+
+def results(url: str) -> list[str]:
+    """Of each verification on record."""
+    return [body["data"]["result"] for body in recorded(url)]

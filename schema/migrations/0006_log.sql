@@ -1,4 +1,4 @@
--- The Merkle log over the events (docs/formats/tlog.md). All of it follows from the events and from the signing key, which
+-- The Merkle log over the events (docs/format-log.md). All of it follows from the events and from the signing key, which
 -- is not here; it is kept because it was signed, or because making it again for each reader would take long.
 
 CREATE TABLE tiles (

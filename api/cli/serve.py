@@ -20,7 +20,7 @@ from api.cli.serving import GRACE_S, base_url, bound, cannot_listen, is_loopback
 from api.cli.shared import CannotRun, DatabaseUrl, DataDir, note, opened, progress, say
 from api.cli.sign import SealEvents, SealEvery
 from api.http.auth import tokens
-from api.postgres.connect import Connection, RoleDenied, connect
+from api.postgres.connect import RoleDenied, connect
 from ledger.domain.policy import BadPolicy
 from ledger.proof.tlog.note import SigningKey
 from ledger.service.policies import Policies
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from api.settings import AppSettings
 
 ANY_CHECKPOINT = "SELECT EXISTS (SELECT FROM checkpoints)"
-NEXT_REQUEST = "SELECT coalesce(max(last), 0) + 1 FROM stream_numbers WHERE category = 'request-'"
 
 Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Listen here; 0.0.0.0 or :: is every address.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, metavar="NUMBER", help="Listen here; 0 takes a free port.")]
@@ -86,12 +85,20 @@ VerifyRate = Annotated[
     ),
 ]
 
-CURL = """\
+INTRODUCTION = """\
+A token for each role. They are shown only now; "advice-ledger tokens" makes and revokes more.
+Paste these lines into the terminal that you want to work in:
+
+{exports}
+
+Then request a recommendation, and read the newest request:
+
 curl -i {base}/portfolio/recommendations \\
-  -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \\
+  -H "Authorization: Bearer $ADVISOR" -H 'Content-Type: application/json' \\
   -d '{{"client_id": "client-1", "risk_profile": "balanced", "amount_usd": "250000.00"}}'
 
-curl {base}/portfolio/requests/{number} -H 'Authorization: Bearer {token}'"""
+curl '{base}/portfolio/requests?limit=1' -H "Authorization: Bearer $ADVISOR"
+"""
 
 
 class PathOnly(logging.Filter):
@@ -225,7 +232,7 @@ def welcome(url: str, base: str, *, local: bool) -> None:
     with conn:
         made = tokens.create_first(conn) if local else {}
         if made:
-            say(_introduction(made, base, _next_request(conn)))
+            say(_introduction(made, base))
         elif tokens.counts(conn).active == 0:
             advice = "make one first: advice-ledger tokens create NAME --role ROLE, with the same database options"
             if not local:
@@ -255,16 +262,6 @@ def run(settings: AppSettings, listener: socket.socket, *, access_log: bool, on_
         raise cannot_listen(host, port, error) from error
 
 
-def _introduction(made: Mapping[str, str], base: str, number: int) -> str:
-    shown = "\n".join(f"  {role:<10}  {token}" for role, token in made.items())
-    example = CURL.format(base=base, token=made["advisor"], number=number)
-    return (
-        f"A token for each role, shown this once; advice-ledger tokens makes and revokes more.\n\n{shown}\n\n"
-        f"Ask for a recommendation, and see what became of it:\n\n{example}\n"
-    )
-
-
-def _next_request(conn: Connection) -> int:
-    row = conn.execute(NEXT_REQUEST).fetchone()
-    assert row is not None
-    return int(row[0])
+def _introduction(made: Mapping[str, str], base: str) -> str:
+    exports = "\n".join(f"export {role.upper()}={token}" for role, token in made.items())
+    return INTRODUCTION.format(exports=exports, base=base)

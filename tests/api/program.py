@@ -83,8 +83,9 @@ class Serving:
         return int(self.base.rpartition(":")[2])
 
     def tokens(self) -> dict[str, str]:
-        """The tokens that it showed, by role."""
-        return dict(re.findall(r"^  (\w+) +(alt_\S+)$", self.out, re.MULTILINE))
+        """Return the tokens that the server printed, by role."""
+        printed = re.findall(r"^export ([A-Z]+)=(alt_\S+)$", self.out, re.MULTILINE)
+        return {role.lower(): token for role, token in printed}
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Ends it, and returns its exit code."""

@@ -135,7 +135,7 @@ def test_every_refusal_is_named() -> None:
     """Each conflict of a command, and each problem that one may raise, stands in docs/formats/events.md."""
     general = {"idempotency-key-reused", "client-conflict", "busy"}
     refusals = {slug for slug, (status, _) in PROBLEMS.items() if status == 409} - general
-    code = "".join(path.read_text("utf-8") for path in (DOCS.parent / "ledger" / "commands").glob("*.py"))
+    code = "".join(path.read_text("utf-8") for path in (DOCS.parent / "ledger" / "domain").glob("*.py"))
     raised = set(re.findall(r'(?:Refused|NotFound)\(\s*"([a-z-]+)"', code))
     assert raised >= refusals
     assert [name for name in sorted(raised) if f"`{name}`" not in EVENTS] == []

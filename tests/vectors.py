@@ -396,17 +396,17 @@ def _proof(name: str, flaw: str | None, data: bytes, entry: bytes = ENTRIES[5]) 
 
 
 MAKERS: dict[str, tuple[str, Callable[[], Iterator[Vector]]]] = {
-    "canonical": ("format.md section 2", canonical_vectors),
-    "commitments": ("format.md section 3", commitment_vectors),
-    "chains": ("format.md sections 4 and 5", chain_vectors),
-    "roots": ("format-log.md section 2", root_vectors),
-    "inclusion": ("format-log.md section 2", inclusion_vectors),
-    "consistency": ("format-log.md section 2", consistency_vectors),
-    "tiles": ("format-log.md section 3", tile_vectors),
-    "checkpoints": ("format-log.md sections 4 and 5", checkpoint_vectors),
-    "cosignatures": ("format-log.md section 6", cosignature_vectors),
-    "requests": ("format-log.md section 7", request_vectors),
-    "tlog-proofs": ("format-log.md section 8", proof_vectors),
+    "canonical": ("formats/event.md section 2", canonical_vectors),
+    "commitments": ("formats/event.md section 3", commitment_vectors),
+    "chains": ("formats/event.md sections 4 and 5", chain_vectors),
+    "roots": ("formats/tlog.md section 2", root_vectors),
+    "inclusion": ("formats/tlog.md section 2", inclusion_vectors),
+    "consistency": ("formats/tlog.md section 2", consistency_vectors),
+    "tiles": ("formats/tlog.md section 3", tile_vectors),
+    "checkpoints": ("formats/tlog.md sections 4 and 5", checkpoint_vectors),
+    "cosignatures": ("formats/tlog.md section 6", cosignature_vectors),
+    "requests": ("formats/tlog.md section 7", request_vectors),
+    "tlog-proofs": ("formats/tlog.md section 8", proof_vectors),
     "bundles": ("formats/bundle.md", bundle_vectors),
 }
 

@@ -64,9 +64,9 @@ def test_the_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     """Without the extra, the message is the command that adds it."""
     monkeypatch.setitem(sys.modules, "pydantic_ai", None)
     monkeypatch.delitem(sys.modules, "api.agents.openai.http", raising=False)
-    import api.agents
+    import api.agents.openai
 
-    monkeypatch.delattr(api.agents, "openai_wire", raising=False)
+    monkeypatch.delattr(api.agents.openai, "http", raising=False)
     with pytest.raises(MissingExtra, match=r"pip install 'advice-ledger\[agents\]'"):
         make_agent("openai", **OPTIONS["openai"])
 

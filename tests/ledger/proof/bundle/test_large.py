@@ -70,7 +70,7 @@ def test_a_body_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch) 
         seen.append(len(text))
         return real(text)
 
-    for module in ("bundle_blocks", "bundle_lines"):
+    for module in ("bundle.blocks", "bundle.lines"):
         monkeypatch.setattr(f"ledger.proof.{module}._loads", loads)
     monkeypatch.setattr("ledger.proof.bundle.page.orjson.loads", loads)
     found = audit_bundle(io.BytesIO(data), Trust((key.verifier,)))

@@ -30,7 +30,7 @@ from ledger.database import conninfo
 if TYPE_CHECKING:
     from api.agents.run.replay import Report
     from ledger.service.ledger import Ledger
-    from ledger.store.events import Recorded
+    from ledger.store.events import Receipt
 
 PATIENCE_S = 3.0
 EXIT = {"identical": 0, "different": FOUND_WRONG, "failed": COULD_NOT_RUN}
@@ -97,13 +97,13 @@ def _check_rights(url: str) -> None:
         raise CannotRun(f"every replay is recorded, and {error}") from error
 
 
-def _replayed(url: str, request: int, recommendation: int | None, server: dict[str, Any]) -> tuple[Report, Recorded]:
+def _replayed(url: str, request: int, recommendation: int | None, server: dict[str, Any]) -> tuple[Report, Receipt]:
     from api.agents.run import replay as replaying  # noqa: PLC0415 - the other commands need none of this
     from ledger.store.envelope import Actor  # noqa: PLC0415
 
     actor = Actor(id=operator(), kind="human", role="operator")
 
-    async def work() -> tuple[Report, Recorded]:
+    async def work() -> tuple[Report, Receipt]:
         async with _ledger(url) as ledger:
             return await replaying.replay(ledger, actor, request, recommendation, server)
 
@@ -132,7 +132,7 @@ async def _ledger(url: str) -> AsyncIterator[Ledger]:
         await readers.close()
 
 
-def _show(report: Report, at: Recorded) -> None:
+def _show(report: Report, at: Receipt) -> None:
     say(f"request         {report.request_id}")
     say(f"recommendation  {report.recommendation_id}")
     say(printable(f"agent           {report.agent} {report.agent_version}"))

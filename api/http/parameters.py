@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from api.http.problems import ApiError, documented
 from ledger.errors import InvalidEvent
 from ledger.store.envelope import Actor, idempotent_id
-from ledger.store.events import Recorded
+from ledger.store.events import Receipt
 
 Row = TypeVar("Row")
 
@@ -121,7 +121,7 @@ def event_id(actor: Actor, key: str | None) -> UUID | None:
     return None if key is None else idempotent_id(actor.id, key)
 
 
-def recorded(status: int, content: object, at: Recorded, location: str) -> Response:
+def recorded(status: int, content: object, at: Receipt, location: str) -> Response:
     """The answer to a write: what was made, and where it stands in the chain."""
     return Response(
         orjson.dumps(content),

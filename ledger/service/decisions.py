@@ -16,7 +16,7 @@ from ledger.service.execute import Core
 from ledger.service.policies import InForce
 from ledger.store import events
 from ledger.store.envelope import Actor, NewEvent, uuid7
-from ledger.store.events import Recorded
+from ledger.store.events import Receipt
 from schema.events import (
     RecommendationCommunicated,
     RecommendationConfirmed,
@@ -32,7 +32,7 @@ DERIVED = frozenset({"reason_group", "reason_codes_version", "needs_second", "se
 class Deciding(Core):
     """Commands about recommendations."""
 
-    async def open(self, actor: Actor, recommendation_id: int, digest: str, event_id: UUID | None = None) -> Recorded:
+    async def open(self, actor: Actor, recommendation_id: int, digest: str, event_id: UUID | None = None) -> Receipt:
         """Records that a person has the recommendation before them."""
 
         def decide(case: Case, new_id: UUID) -> list[NewEvent]:
@@ -46,7 +46,7 @@ class Deciding(Core):
 
     async def decide(
         self, actor: Actor, recommendation_id: int, verdict: Verdict, event_id: UUID | None = None
-    ) -> Recorded:
+    ) -> Receipt:
         """Records a decision, and before it the policies that it is made under, where they are not on record yet."""
         stream = await self._stream_of_recommendation(recommendation_id)
         members = {name: value for name, value in asdict(verdict).items() if value is not None}
@@ -62,21 +62,25 @@ class Deciding(Core):
             case, policies, edited = seen
             four_eyes, reasons = self.policies.four_eyes, self.policies.reasons
             event = decisions.decide(case, recommendation_id, verdict, edited, four_eyes, reasons)
-            new = NewEvent(new_id, stream, event, actor, case.version, _answered(case), guards=policies.guards)
+            new = NewEvent(
+                new_id, stream, event, actor, case.version, _answered(case), preconditions=policies.preconditions
+            )
             return [*policies.adoptions, new]
 
         return await self.carry_out(said, look, settle)
 
     async def confirm(
         self, actor: Actor, recommendation_id: int, event: RecommendationConfirmed, event_id: UUID | None = None
-    ) -> Recorded:
+    ) -> Receipt:
         """Records what the second person says to a decision; the policy in force says who that may be."""
 
         def settle(seen: tuple[Case, InForce], new_id: UUID) -> list[NewEvent]:
             case, policies = seen
             four_eyes = self.policies.four_eyes
             confirmed = decisions.confirm(case, recommendation_id, event, actor.id, actor.role, four_eyes)
-            new = NewEvent(new_id, stream, confirmed, actor, case.version, _answered(case), guards=policies.guards)
+            new = NewEvent(
+                new_id, stream, confirmed, actor, case.version, _answered(case), preconditions=policies.preconditions
+            )
             return [*policies.adoptions, new]
 
         stream = await self._stream_of_recommendation(recommendation_id)
@@ -85,7 +89,7 @@ class Deciding(Core):
 
     async def communicate(
         self, actor: Actor, recommendation_id: int, event: RecommendationCommunicated, event_id: UUID | None = None
-    ) -> Recorded:
+    ) -> Receipt:
         """Records what the client was told."""
 
         def decide(case: Case, new_id: UUID) -> list[NewEvent]:
@@ -95,18 +99,18 @@ class Deciding(Core):
         stream = await self._stream_of_recommendation(recommendation_id)
         return await self._deciding(Said.event(actor, stream, event, event_id), decide)
 
-    async def replayed(self, actor: Actor, stream: str, event: RecommendationReplayed) -> Recorded:
+    async def replayed(self, actor: Actor, stream: str, event: RecommendationReplayed) -> Receipt:
         """Records that a recommendation was replayed."""
         return (await self.writer.append([NewEvent(uuid7(), stream, event, actor, "stream_exists")]))[0]
 
-    async def standing_after(self, at: Recorded) -> Recommendation:
+    async def standing_after(self, at: Receipt) -> Recommendation:
         """The recommendation as it stood right after one of these commands, also when that is repeated later."""
         [history] = await self.readers.streams(at.stream)
         found = cases.fold(history[: at.version]).recommendation
         assert found is not None, "each of these commands is about a recommendation"
         return found
 
-    async def _deciding(self, said: Said, decide: Callable[[Case, UUID], list[NewEvent]]) -> Recorded:
+    async def _deciding(self, said: Said, decide: Callable[[Case, UUID], list[NewEvent]]) -> Receipt:
         async def look() -> Case:
             [history] = await self.readers.streams(said.stream)
             return cases.fold(history)

@@ -13,7 +13,7 @@ from ledger.service.command import Said
 from ledger.service.policies import Policies
 from ledger.store import events as store
 from ledger.store.envelope import NewEvent, encode, uuid7
-from ledger.store.events import Found, Recorded
+from ledger.store.events import Found, Receipt
 from ledger.store.readers import Readers
 from ledger.store.writer import Writer
 
@@ -35,7 +35,7 @@ class Core:
 
     async def carry_out(
         self, said: Said, look: Callable[[], Awaitable[T]], decide: Callable[[T, UUID], list[NewEvent]]
-    ) -> Recorded:
+    ) -> Receipt:
         """Appends what `decide` makes of the state; the last of the events is the one that was asked for."""
         new_id = said.event_id or uuid7()
         for _ in range(TRIES):

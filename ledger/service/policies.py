@@ -38,21 +38,21 @@ class Policies:
     def in_force(self, histories: Sequence[Sequence[Past]], actor: Actor) -> InForce:
         """What a decision under these policies needs, given the histories of their streams."""
         adoptions: list[NewEvent] = []
-        guards: dict[str, int] = {}
+        preconditions: dict[str, int] = {}
         for one, history in zip(self.all, histories, strict=True):
             event = one.adoption(history)
             if event is not None:
                 adoptions.append(NewEvent(uuid7(), one.stream, event, actor, len(history)))
-            guards[one.stream] = len(history) + (event is not None)
-        return InForce(adoptions, guards)
+            preconditions[one.stream] = len(history) + (event is not None)
+        return InForce(adoptions, preconditions)
 
 
 @dataclass(frozen=True)
 class InForce:
     """The texts to record before a decision, where they are not on record yet, and the versions to find after that.
 
-    The guards keep a server with another policy from getting its own in between.
+    The preconditions keep a server with another policy from getting its own in between.
     """
 
     adoptions: list[NewEvent]
-    guards: dict[str, int]
+    preconditions: dict[str, int]

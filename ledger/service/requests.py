@@ -17,7 +17,7 @@ from ledger.errors import LedgerError, NotFound
 from ledger.service.command import CallEvents, Said
 from ledger.service.execute import Core
 from ledger.store.envelope import Actor, NewEvent, uuid7
-from ledger.store.events import Recorded
+from ledger.store.events import Receipt
 from schema.events import (
     AgentRegistered,
     AgentResumed,
@@ -38,9 +38,7 @@ Ended = ModelCallCompleted | ModelCallFailed
 class Answering(Core):
     """Commands of agents and about agents."""
 
-    async def request_portfolio(
-        self, actor: Actor, event: PortfolioRequested, event_id: UUID | None = None
-    ) -> Recorded:
+    async def request_portfolio(self, actor: Actor, event: PortfolioRequested, event_id: UUID | None = None) -> Receipt:
         """Opens a new request; its number is in the recorded stream's name."""
         new = NewEvent(event_id or uuid7(), cases.CATEGORY, event, actor, "no_stream")
         return (await self.writer.append([new]))[0]
@@ -53,19 +51,27 @@ class Answering(Core):
         event_id: UUID | None = None,
         *,
         answer_schema: str | None = None,
-    ) -> Recorded:
+    ) -> Receipt:
         """Records that a model is about to be called; registers the agent's answer schema where none is registered."""
 
         def decide(case: Case, agent: Agent, new_id: UUID) -> list[NewEvent]:
             requests.check_start(case, agent)
             first, version = _registration(actor, agent, answer_schema)
-            new = NewEvent(new_id, said.stream, event, actor, case.version, _asked(case), guards=_guard(actor, version))
+            new = NewEvent(
+                new_id,
+                said.stream,
+                event,
+                actor,
+                case.version,
+                _asked(case),
+                preconditions=_precondition(actor, version),
+            )
             return [*first, new]
 
         said = Said.event(actor, cases.stream_of(request_id), event, event_id)
         return await self._answering(said, decide)
 
-    async def end_call(self, actor: Actor, call_id: int, event: Ended, event_id: UUID | None = None) -> Recorded:
+    async def end_call(self, actor: Actor, call_id: int, event: Ended, event_id: UUID | None = None) -> Receipt:
         """Records what came back of a call, or that nothing did. A suspended agent may still say so."""
 
         def decide(case: Case, _agent: Agent, new_id: UUID) -> list[NewEvent]:
@@ -84,14 +90,14 @@ class Answering(Core):
         event_id: UUID | None = None,
         *,
         ended: tuple[int, Ended] | None = None,
-    ) -> Recorded:
+    ) -> Receipt:
         """Records an answer, or that there will be none; with `ended`, how the agent's call of that id ended before it.
 
         All or nothing. Raises NotFound, Refused or InvalidEvent; a replay returns the original.
         """
 
         def decide(case: Case, agent: Agent, new_id: UUID) -> list[NewEvent]:
-            new = NewEvent(new_id, said.stream, event, actor, guards=_guard(actor, agent.version))
+            new = NewEvent(new_id, said.stream, event, actor, preconditions=_precondition(actor, agent.version))
             before, case = _end(case, actor, said.stream, ended)
             if isinstance(event, RequestFailed):
                 requests.check_failure(case, agent)
@@ -140,7 +146,7 @@ class Answering(Core):
         name: str,
         event: AgentRegistered | AgentSuspended | AgentResumed,
         event_id: UUID | None = None,
-    ) -> Recorded:
+    ) -> Receipt:
         """Registers, suspends or resumes an agent. Raises NotFound `agent-unknown`, Refused or InvalidEvent."""
 
         def decide(agent: Agent, new_id: UUID) -> list[NewEvent]:
@@ -167,7 +173,7 @@ class Answering(Core):
         [history] = await self.readers.streams(agents.stream_of(name))
         return agents.fold(history).suspended
 
-    async def _answering(self, said: Said, decide: Callable[[Case, Agent, UUID], list[NewEvent]]) -> Recorded:
+    async def _answering(self, said: Said, decide: Callable[[Case, Agent, UUID], list[NewEvent]]) -> Receipt:
         async def look() -> tuple[Case, Agent]:
             case, agent = await self.readers.streams(said.stream, agents.stream_of(said.actor.id))
             return cases.fold(case), agents.fold(agent)
@@ -175,7 +181,7 @@ class Answering(Core):
         return await self.carry_out(said, look, lambda seen, new_id: decide(*seen, new_id))
 
 
-def _guard(actor: Actor, version: int) -> dict[str, int]:
+def _precondition(actor: Actor, version: int) -> dict[str, int]:
     """The agent's own stream has to be as it was looked at: the stop button."""
     return {agents.stream_of(actor.id): version}
 

@@ -24,11 +24,12 @@ Expected = Literal["any", "no_stream", "stream_exists"] | int
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts, from the caller's credentials and never from a payload."""
+    """Who causes an event. Made from the caller's credentials and never from a payload."""
 
     id: str
     kind: Literal["human", "agent", "service"]
     role: str
+    # Part of the format (docs/formats/event.md, section 2); no command of this program sets it yet.
     on_behalf_of: str | None = None
 
     def as_json(self) -> dict[str, JSON]:
@@ -49,9 +50,10 @@ class NewEvent:
     actor: Actor
     expected: Expected = "any"
     causation: UUID | None = None
+    # Part of the format (docs/formats/event.md, section 2); no command of this program sets it yet.
     correlation: UUID | None = None
-    # Versions that other streams still have when this is recorded, or it is not: {stream: version}, 0 for none.
-    guards: Mapping[str, int] = field(default_factory=dict)
+    # Versions that other streams must have when this is recorded: {stream: version}, 0 for a stream without events.
+    preconditions: Mapping[str, int] = field(default_factory=dict)
 
 
 def uuid7() -> UUID:
@@ -82,8 +84,8 @@ def encode(new: NewEvent) -> bytes:
         salts.append(f'"{name}":"{salt.hex()}"'.encode())
         fields.append(b'"%b":%b' % (name.encode(), value))
     line = b'{"body":%b,"expected":"%b"' % (_canonical_body(new, content, sealed), str(new.expected).encode())
-    if new.guards:
-        line += b',"guards":' + canonical(dict(new.guards))
+    if new.preconditions:
+        line += b',"preconditions":' + canonical(dict(new.preconditions))
     if sealed:
         line += b',"fields":{%b},"salts":{%b}' % (b",".join(fields), b",".join(salts))
     return line + b"}"

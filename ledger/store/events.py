@@ -30,7 +30,7 @@ AsyncConnection = psycopg.AsyncConnection[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class Receipt:
     """Where an event stands in the chain. `replayed`: it stood there before this call."""
 
     position: int
@@ -46,7 +46,7 @@ class Recorded:
 class Found:
     """A recorded event with its sealed values, those that were not erased."""
 
-    at: Recorded
+    at: Receipt
     type: str
     body: dict[str, Any]
     fields: dict[str, Any]
@@ -56,7 +56,7 @@ class StoreFailed(LedgerError):
     """The database refused for a reason that is none of the ledger's own: a fault of ours, with its SQLSTATE."""
 
 
-async def append(conn: AsyncConnection, lines: Sequence[bytes]) -> list[Recorded]:
+async def append(conn: AsyncConnection, lines: Sequence[bytes]) -> list[Receipt]:
     """Records all lines (from envelope.encode) or none; a result for each, in order. `conn` is in autocommit mode.
 
     Raises the errors of ledger.errors; after Unavailable the outcome is not known.
@@ -64,7 +64,7 @@ async def append(conn: AsyncConnection, lines: Sequence[bytes]) -> list[Recorded
     try:
         async with conn.cursor(binary=True) as cursor:
             await cursor.execute(APPEND, [b"\n".join(lines).decode("utf-8")], prepare=True)
-            return [Recorded(*row) for row in await cursor.fetchall()]
+            return [Receipt(*row) for row in await cursor.fetchall()]
     except psycopg.Error as error:
         raise _named(error) from error
 
@@ -90,7 +90,7 @@ async def find(conn: AsyncConnection, event_id: UUID) -> Found | None:
     if row is None:
         return None
     position, found_id, stream, version, recorded_at, hash_, kind, body, fields = row
-    at = Recorded(position, found_id, stream, version, recorded_at, hash_, replayed=True)
+    at = Receipt(position, found_id, stream, version, recorded_at, hash_, replayed=True)
     return Found(at, kind, orjson.loads(body), orjson.loads(fields or "{}"))
 
 

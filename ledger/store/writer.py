@@ -23,7 +23,7 @@ import psycopg
 from ledger.errors import LedgerError, Overloaded, Unavailable
 from ledger.store import events as store
 from ledger.store.envelope import NewEvent, encode
-from ledger.store.events import AsyncConnection, Recorded
+from ledger.store.events import AsyncConnection, Receipt
 
 MAX_GROUP_EVENTS = 1000
 MAX_GROUP_BYTES = 16 * 1024 * 1024
@@ -39,7 +39,7 @@ class _Member:
     """One caller's events: recorded together or not at all."""
 
     lines: list[bytes]
-    done: asyncio.Future[list[Recorded]]
+    done: asyncio.Future[list[Receipt]]
     since_s: float = field(default_factory=monotonic)
 
     @property
@@ -75,11 +75,11 @@ class Writer:
                 self._task.result()  # should it have ended by a fault of ours, that is not hidden
         await self._disconnect()
 
-    async def append(self, events: Sequence[NewEvent]) -> list[Recorded]:
+    async def append(self, events: Sequence[NewEvent]) -> list[Receipt]:
         """Records the events, all or none, and says where they stand. Raises the errors of ledger.errors."""
         return await self.append_lines([encode(event) for event in events])
 
-    async def append_lines(self, lines: list[bytes]) -> list[Recorded]:
+    async def append_lines(self, lines: list[bytes]) -> list[Receipt]:
         """As append(), for lines from envelope.encode: a retry that must be byte for byte the same."""
         if self._closing:
             raise Unavailable("the server is stopping")
@@ -140,7 +140,7 @@ class Writer:
                     _deliver(member, [next(recorded) for _ in member.lines])
                 return
 
-    async def _append(self, group: list[_Member]) -> list[Recorded]:
+    async def _append(self, group: list[_Member]) -> list[Receipt]:
         self._watch(group, self._patience_s + LOOK_S)
         try:
             return await store.append(await self._connected(), [line for m in group for line in m.lines])
@@ -185,7 +185,7 @@ class Writer:
                 await conn.close()
 
 
-def _deliver(member: _Member, recorded: list[Recorded]) -> None:
+def _deliver(member: _Member, recorded: list[Receipt]) -> None:
     if not member.done.done():  # a caller may have gone away; what it sent is recorded all the same
         member.done.set_result(recorded)
 

@@ -3,14 +3,15 @@
 -- batch: one JSON object a line,
 --   {"body": canonical JSON, "expected": "any" | "no_stream" | "stream_exists" | version,
 --    "salts": {field: hex}, "fields": {field: value},            where the body has "sealed"
---    "guards": {stream: version}}                                versions that other streams have to be at still; optional
+--    "preconditions": {stream: version}}                         versions that other streams must have; optional
 -- A stream whose name ends in "-" is a new one: it gets the next number of its category, in the body too.
 --
 -- Returns a row for each line, in their order. An id that is recorded already, with the same content, is a replay:
 -- its original row comes back and nothing is written. All lines are recorded or none.
 --
 -- Raises, with DETAIL {"line", "id", "stream", …} as JSON:
---   AL001 malformed line   AL002 id recorded with other content   AL003 stream, or a guard, is not at the expected version
+--   AL001 malformed line   AL002 id recorded with other content
+--   AL003 the stream, or the stream of a precondition, is not at the expected version
 --   AL004 commitment does not open   AL005 stream belongs to another client
 --
 -- Lock: the row of head, from the first statement to the end of the caller's transaction. Positions are given out and
@@ -109,8 +110,8 @@ BEGIN
                                   entry.line, entry.id, entry.stream, entry.expected, current);
         END IF;
 
-        IF entry.guards IS NOT NULL THEN
-            PERFORM check_guards(entry.guards, streams, entry.line, entry.id, entry.stream);
+        IF entry.preconditions IS NOT NULL THEN
+            PERFORM check_preconditions(entry.preconditions, streams, entry.line, entry.id, entry.stream);
         END IF;
 
         n := n + 1;

@@ -2,10 +2,10 @@
 -- Inlined into append(); it reads no table. (The check of the commitments stands here rather than in a call of
 -- commitments_open(), which cannot be inlined and costs four times as much.)
 CREATE OR REPLACE FUNCTION parse_batch(batch text)
-RETURNS TABLE (line bigint, body text, expected text, salts json, fields json, guards json, id uuid, stream text, type text, fault text, opens boolean)
+RETURNS TABLE (line bigint, body text, expected text, salts json, fields json, preconditions json, id uuid, stream text, type text, fault text, opens boolean)
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT l.line, e.body::text, e.expected, e.salts, e.fields, e.guards,
+    SELECT l.line, e.body::text, e.expected, e.salts, e.fields, e.preconditions,
            b.id, b.stream, b.type,
            CASE
                WHEN b.id IS NULL OR b.stream IS NULL OR b.type IS NULL OR e.expected IS NULL
@@ -19,6 +19,6 @@ AS $$
                FROM json_each(e.fields) f
            )
     FROM string_to_table(batch, E'\n') WITH ORDINALITY AS l (text, line),
-         json_to_record(l.text::json) AS e (body json, expected text, salts json, fields json, guards json),
+         json_to_record(l.text::json) AS e (body json, expected text, salts json, fields json, preconditions json),
          json_to_record(e.body) AS b (id uuid, stream text, type text, sealed json)
 $$;

@@ -14,7 +14,7 @@ from psycopg import sql
 from ledger import database
 from ledger.errors import Unavailable, VersionConflict, from_database
 from ledger.store.envelope import NewEvent, encode
-from ledger.store.events import Recorded
+from ledger.store.events import Receipt
 from ledger.store.writer import Writer
 from tests.faults.proxy import Proxy, running
 from tests.support import check_chain, connect, new, requested
@@ -45,7 +45,7 @@ def test_a_lost_answer_is_asked_for_again(database_url: str) -> None:
     """When the commit happened and only its answer got lost, the retry is a replay: recorded once, and acknowledged."""
     events = [new("lost-", requested("ann")), new("plain"), new("plain", expected="stream_exists")]
 
-    async def main() -> list[Recorded]:
+    async def main() -> list[Receipt]:
         async with through_proxy(database_url) as (writer, proxy):
             proxy.answers_to_lose = 2
             rows = await writer.append(events)
@@ -64,7 +64,7 @@ def test_a_lost_answer_is_asked_for_again(database_url: str) -> None:
 def test_a_lost_request_is_sent_again(database_url: str) -> None:
     """When a request never reached the database, it is sent again and recorded, as if nothing had happened."""
 
-    async def main() -> list[Recorded]:
+    async def main() -> list[Receipt]:
         async with through_proxy(database_url) as (writer, proxy):
             proxy.requests_to_lose = 2
             return await writer.append([new("sent", expected="no_stream"), new("sent-")])
@@ -77,7 +77,7 @@ def test_a_lost_request_is_sent_again(database_url: str) -> None:
 def test_a_conflict_is_still_one_after_a_lost_answer(database_url: str) -> None:
     """A group whose answer got lost, and in which one was refused, is settled member by member all the same."""
 
-    async def main() -> list[list[Recorded] | BaseException]:
+    async def main() -> list[list[Receipt] | BaseException]:
         async with through_proxy(database_url) as (writer, proxy):
             await writer.append([new("first")])
             proxy.requests_to_lose, proxy.answers_to_lose = 1, 3
@@ -92,7 +92,7 @@ def test_a_conflict_is_still_one_after_a_lost_answer(database_url: str) -> None:
 def test_a_database_that_is_down_is_unavailable_soon(database_url: str) -> None:
     """Callers are told within their patience, nothing is half done, and the same writer goes on afterwards."""
 
-    async def main() -> tuple[NewEvent, list[Recorded]]:
+    async def main() -> tuple[NewEvent, list[Receipt]]:
         async with through_proxy(database_url, PATIENCE_S) as (writer, proxy):
             await writer.append([new("up")])
             await proxy.cut()
@@ -111,7 +111,7 @@ def test_a_database_that_is_down_is_unavailable_soon(database_url: str) -> None:
 def test_a_short_outage_is_not_noticed(database_url: str) -> None:
     """A database that is back within the callers' patience records everything, and no caller sees an error."""
 
-    async def main() -> list[list[Recorded]]:
+    async def main() -> list[list[Receipt]]:
         async with through_proxy(database_url) as (writer, proxy):
             await writer.append([new("up")])
             await proxy.cut()
@@ -128,7 +128,7 @@ def test_a_short_outage_is_not_noticed(database_url: str) -> None:
 def test_a_writer_starts_before_its_database(database_url: str) -> None:
     """start() while the database is down is no error, and the first append waits for it."""
 
-    async def main() -> list[Recorded]:
+    async def main() -> list[Receipt]:
         async with running(database_url) as proxy:
             await proxy.cut()
             writer = Writer(database.conninfo(proxy.url, "writer"), patience_s=10)
@@ -170,7 +170,7 @@ def test_a_database_that_hangs_is_unavailable_soon(database_url: str, cause: str
     """
     flying, behind = new("hangs-", requested("ann")), [new("hangs-", requested("bob")) for _ in range(5)]
 
-    async def main() -> list[list[Recorded]]:
+    async def main() -> list[list[Receipt]]:
         async with through_proxy(database_url, PATIENCE_S) as (writer, proxy):
             await writer.append([new("up")])
             async with hanging(database_url, proxy, cause):
@@ -220,7 +220,7 @@ async def hanging(url: str, proxy: Proxy, cause: str) -> AsyncIterator[None]:
             yield
 
 
-async def hammer(writer: Writer, stop: asyncio.Event, acknowledged: list[Recorded], sent: set[str]) -> None:
+async def hammer(writer: Writer, stop: asyncio.Event, acknowledged: list[Receipt], sent: set[str]) -> None:
     """Append one event after the other until told to stop; sends an event again, as clients do, until it is in."""
     while not stop.is_set():
         event = new("load-", requested("ann")) if len(sent) % 3 else new("load")
@@ -236,7 +236,7 @@ async def hammer(writer: Writer, stop: asyncio.Event, acknowledged: list[Recorde
 
 def test_killed_connections_lose_and_double_nothing(database_url: str) -> None:
     """With the backend ended again and again under load, each acknowledged event is there, and each sent one once."""
-    acknowledged: list[Recorded] = []
+    acknowledged: list[Receipt] = []
     sent: set[str] = set()
 
     async def main() -> int:
@@ -268,7 +268,7 @@ def test_killed_connections_lose_and_double_nothing(database_url: str) -> None:
 
 def test_lost_answers_under_load_lose_and_double_nothing(database_url: str) -> None:
     """With every other answer lost on its way, all that clients sent is there once, and acknowledged once."""
-    acknowledged: list[Recorded] = []
+    acknowledged: list[Receipt] = []
     sent: set[str] = set()
 
     async def main() -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from ledger.store.envelope import Actor, NewEvent, encode, uuid7
-from ledger.store.events import Recorded
+from ledger.store.events import Receipt
 from schema.events import (
     AgentRegistered,
     AgentResumed,
@@ -233,7 +233,7 @@ KINDS: tuple[Callable[[Past, str], st.SearchStrategy[Event]], ...] = (
 )
 
 
-def entry(new: NewEvent, at: Recorded, line: bytes) -> Entry:
+def entry(new: NewEvent, at: Receipt, line: bytes) -> Entry:
     """An event as it was appended, by the line that append() took."""
     return Entry(new, at, json.loads(line)["body"].get("sealed", {}))
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from ledger.store.envelope import NewEvent
-from ledger.store.events import Recorded
+from ledger.store.events import Receipt
 from schema.events import (
     Event,
     PortfolioRequested,
@@ -29,7 +29,7 @@ class Entry:
     """What was given to append(), where it put it, and the commitments to its sealed values."""
 
     new: NewEvent
-    at: Recorded
+    at: Receipt
     commitments: dict[str, str]
 
     @property
@@ -81,7 +81,7 @@ def _asked(number: int, event: PortfolioRequested, entry: Entry) -> Row:
     } | _status("queued", entry.at)
 
 
-def _told(event: Event, at: Recorded, current: int | None) -> Row:
+def _told(event: Event, at: Receipt, current: int | None) -> Row:
     """What an event after the first changes of its request's row."""
     match event:
         case RecommendationRecorded():
@@ -93,7 +93,7 @@ def _told(event: Event, at: Recorded, current: int | None) -> Row:
     return {}
 
 
-def _status(status: str, at: Recorded) -> Row:
+def _status(status: str, at: Receipt) -> Row:
     return {"status": status, "failure_reason": None, "failure_detail": None, "updated_at": at.recorded_at}
 
 
@@ -142,7 +142,7 @@ class Case:
                     if named and found.event.needs_second and found.second is None:
                         found.second, found.confirmed = entry, entry.event
 
-    def last_opened(self, who: str, after: int, before: Recorded) -> datetime | None:
+    def last_opened(self, who: str, after: int, before: Receipt) -> datetime | None:
         """When this person last opened it between the two positions."""
         mine = [entry.at for entry in self.openings if entry.by == who]
         found = [at.recorded_at for at in mine if after < at.position < before.position]

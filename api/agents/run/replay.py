@@ -24,7 +24,7 @@ from ledger.proof.format.canonical import NotCanonical
 from ledger.service.ledger import Ledger
 from ledger.store import events
 from ledger.store.envelope import Actor
-from ledger.store.events import AsyncConnection, Recorded
+from ledger.store.events import AsyncConnection, Receipt
 from ledger.store.recorded import Entry, Unreadable, read_entries
 from schema.events import Event, RecommendationReplayed, RequestFailed
 
@@ -99,7 +99,7 @@ class Subject:
 
 async def replay(
     ledger: Ledger, actor: Actor, request_id: int, recommendation_id: int | None, server: Mapping[str, Any]
-) -> tuple[Report, Recorded]:
+) -> tuple[Report, Receipt]:
     """Replays a request's recommendation, the current one unless given, and records that `actor` did.
 
     `server` are options of the agent that asks a language model: base_url, api_key, and model where it is to be another

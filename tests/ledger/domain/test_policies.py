@@ -206,12 +206,12 @@ def test_adoptions_are_expected_where_the_streams_stand() -> None:
     both = first.adoptions
     assert [(new.stream, new.expected) for new in both] == [("policy-four-eyes", 0), ("policy-reason-codes", 0)]
     # A decision finds the streams as they are after that, or is not recorded.
-    assert first.guards == {"policy-four-eyes": 1, "policy-reason-codes": 1}
+    assert first.preconditions == {"policy-four-eyes": 1, "policy-reason-codes": 1}
     histories = [[past_of(new.event, 10 + at, 1, "ann")] for at, new in enumerate(both)]
     assert policies.in_force(histories, actor).adoptions == []
-    assert policies.in_force(histories, actor).guards == first.guards
+    assert policies.in_force(histories, actor).preconditions == first.preconditions
     other = policies.in_force([histories[0], histories[0]], actor)
     [second] = other.adoptions
     assert (second.stream, second.expected) == ("policy-reason-codes", 1)
-    assert other.guards == {"policy-four-eyes": 1, "policy-reason-codes": 2}
+    assert other.preconditions == {"policy-four-eyes": 1, "policy-reason-codes": 2}
     assert encode(second)

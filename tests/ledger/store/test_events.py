@@ -26,7 +26,7 @@ from ledger.errors import (
 )
 from ledger.store import events as store
 from ledger.store.envelope import encode
-from ledger.store.events import AsyncConnection, Recorded, StoreFailed
+from ledger.store.events import AsyncConnection, Receipt, StoreFailed
 from tests.support import CLERK, check_chain, connect, edited, failed, fresh_ledger, new, requested
 
 COLUMNS = ("position", "id", "stream", "version", "recorded_at", "hash")
@@ -46,11 +46,11 @@ async def opened(url: str, role: str = "writer") -> AsyncIterator[AsyncConnectio
         yield conn
 
 
-def run(url: str, *batches: list[bytes], role: str = "writer") -> list[Recorded]:
+def run(url: str, *batches: list[bytes], role: str = "writer") -> list[Receipt]:
     """What the last of these batches gives, all appended through one connection."""
 
-    async def main() -> list[Recorded]:
-        found: list[Recorded] = []
+    async def main() -> list[Receipt]:
+        found: list[Receipt] = []
         async with opened(url, role) as conn:
             for batch in batches:
                 found = await store.append(conn, batch)
@@ -71,7 +71,7 @@ def test_recorded_is_what_the_table_has(ledger: str) -> None:
     with connect(ledger) as conn:
         rows = check_chain(conn, first[0].position - 1)
     for found, row in zip(first, rows, strict=True):
-        assert found == Recorded(
+        assert found == Receipt(
             row.position, row.id, row.stream, row.version, row.recorded_at, row.hash, replayed=False
         )
     assert [(row.position, row.replayed) for row in run(ledger, lines)] == [(row.position, True) for row in first]

@@ -14,7 +14,7 @@ from ledger import database
 from ledger.errors import ClientConflict, IdConflict, InvalidEvent, Overloaded, Unavailable, VersionConflict
 from ledger.store import writer
 from ledger.store.envelope import NewEvent
-from ledger.store.events import Recorded
+from ledger.store.events import Receipt
 from ledger.store.writer import Writer
 from schema.events import RecommendationRecorded
 from tests.support import check_chain, connect, failed, fresh_ledger, new, requested
@@ -66,7 +66,7 @@ def stalled(url: str) -> Iterator[None]:
         yield
 
 
-async def queued(found: Writer, *groups: list[NewEvent]) -> list[asyncio.Task[list[Recorded]]]:
+async def queued(found: Writer, *groups: list[NewEvent]) -> list[asyncio.Task[list[Receipt]]]:
     """A task for each group, waiting in the writer in this order."""
     tasks = [asyncio.create_task(found.append(group)) for group in groups]
     await asyncio.sleep(0.05)
@@ -77,7 +77,7 @@ def test_concurrent_appends_share_commits(ledger: str) -> None:
     """Many appends at once take far fewer commits than there are events, and every caller gets its own row."""
     events = [new(f"group-a{number}", requested(f"client-{number}")) for number in range(400)]
 
-    async def use(found: Writer) -> list[list[Recorded]]:
+    async def use(found: Writer) -> list[list[Receipt]]:
         return await asyncio.gather(*(found.append([event]) for event in events))
 
     rows = with_writer(ledger, use)
@@ -114,7 +114,7 @@ def test_a_conflict_fails_alone(ledger: str) -> None:
         InvalidEvent: [new("x" * 201)],
     }
 
-    async def use(found: Writer) -> list[list[Recorded] | BaseException]:
+    async def use(found: Writer) -> list[list[Receipt] | BaseException]:
         await found.append([old])
         with stalled(ledger):
             await queued(found, [new("alone-first")])
@@ -130,7 +130,7 @@ def test_a_conflict_fails_alone(ledger: str) -> None:
 def test_a_callers_events_stay_together(ledger: str) -> None:
     """When one of a caller's events is refused, none of that caller's is recorded, though its neighbours are."""
 
-    async def use(found: Writer) -> list[list[Recorded] | BaseException]:
+    async def use(found: Writer) -> list[list[Receipt] | BaseException]:
         with stalled(ledger):
             await queued(found, [new("together-first")])
             tasks = await queued(
@@ -150,7 +150,7 @@ def test_a_callers_events_stay_together(ledger: str) -> None:
 def test_one_of_many_opens_a_stream(ledger: str) -> None:
     """Of many callers who all expect no stream, one wins and each of the others gets VersionConflict."""
 
-    async def use(found: Writer) -> list[list[Recorded] | BaseException]:
+    async def use(found: Writer) -> list[list[Receipt] | BaseException]:
         appends = [found.append([new("race", expected="no_stream")]) for _ in range(30)]
         return await asyncio.gather(*appends, return_exceptions=True)
 
@@ -162,7 +162,7 @@ def test_the_same_event_twice_at_once_is_recorded_once(ledger: str) -> None:
     """A retry that overtakes its first attempt, even in the same group, gets the same row."""
     event = new("twin-", requested("twin"))
 
-    async def use(found: Writer) -> list[list[Recorded]]:
+    async def use(found: Writer) -> list[list[Receipt]]:
         with stalled(ledger):
             await queued(found, [new("twin-first")])
             tasks = await queued(found, [event], [event], [event])
@@ -177,7 +177,7 @@ def test_the_same_event_twice_at_once_is_recorded_once(ledger: str) -> None:
 def test_appends_are_recorded_as_they_arrive(ledger: str) -> None:
     """Who appended first stands first in the chain."""
 
-    async def use(found: Writer) -> list[list[Recorded]]:
+    async def use(found: Writer) -> list[list[Receipt]]:
         return await asyncio.gather(*(found.append([new("arrival"), new("arrival")]) for _ in range(50)))
 
     versions = [row.version for rows in with_writer(ledger, use) for row in rows]
@@ -187,7 +187,7 @@ def test_appends_are_recorded_as_they_arrive(ledger: str) -> None:
 def test_no_events_are_no_append(ledger: str) -> None:
     """An empty list is answered with one, alone and beside others."""
 
-    async def use(found: Writer) -> list[list[Recorded]]:
+    async def use(found: Writer) -> list[list[Receipt]]:
         return await asyncio.gather(*map(found.append, ([], [new("beside")], [])))
 
     assert [len(rows) for rows in with_writer(ledger, use)] == [0, 1, 0]
@@ -276,14 +276,14 @@ def test_too_much_is_refused_and_the_rest_recorded(ledger: str, monkeypatch: pyt
 def test_all_that_was_acknowledged_is_in_the_chain(ledger: str) -> None:
     """Under a mix of groups and conflicts, the rows that callers got are the rows that are there."""
 
-    async def one(found: Writer, number: int) -> list[Recorded]:
+    async def one(found: Writer, number: int) -> list[Receipt]:
         events = [new(f"mix-{number % 7}", expected="any" if number % 3 else number) for _ in range(number % 4 + 1)]
         try:
             return await found.append(events)
         except VersionConflict:
             return []
 
-    async def use(found: Writer) -> list[list[Recorded]]:
+    async def use(found: Writer) -> list[list[Receipt]]:
         return await asyncio.gather(*(one(found, number) for number in range(300)))
 
     rows = [row for group in with_writer(ledger, use) for row in group]

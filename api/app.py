@@ -34,7 +34,7 @@ from ledger.store.readers import STATEMENT_TIMEOUT_S, Readers
 from ledger.store.writer import Writer
 from ledger.tlog.serve.proof_cache import Proofs
 from ledger.tlog.serve.published import Serving
-from ledger.tlog.sign.signer_thread import SealerThread
+from ledger.tlog.sign.signer_thread import SignerThread
 from ledger.verify.continuous import Watch
 from projections.projector import Projector
 
@@ -131,11 +131,11 @@ async def _open(app: FastAPI, settings: AppSettings, stack: AsyncExitStack) -> N
     app.state.serving = Serving(settings.vouching.policy)
     app.state.coverage = prefer_wait.Coverage(readers)
     stack.push_async_callback(app.state.coverage.close)
-    app.state.sealer = None
+    app.state.signer = None
     if settings.signing is not None:
-        app.state.sealer = SealerThread(settings.database_url, settings.signing, schema=settings.schema_name)
-        app.state.sealer.start()
-        stack.push_async_callback(asyncio.to_thread, app.state.sealer.stop)
+        app.state.signer = SignerThread(settings.database_url, settings.signing, schema=settings.schema_name)
+        app.state.signer.start()
+        stack.push_async_callback(asyncio.to_thread, app.state.signer.stop)
     app.state.watch = None
     if settings.watching is not None:
         app.state.watch = Watch(settings.database_url, settings.watching, schema=settings.schema_name)

@@ -17,7 +17,9 @@ import psycopg
 from psycopg import sql
 
 HERE = Path(__file__).parent
-ROLES = ("writer", "reader", "projector", "verifier", "sealer")
+ROLES = ("writer", "reader", "projector", "verifier", "signer")
+# Former names of roles. A ledger that an earlier version migrated keeps its logins: the role is renamed.
+RENAMED_ROLES = {"sealer": "signer"}
 OLDEST_SERVER = 140000
 # Any constant will do; it must differ from the other advisory lock (projections/rebuild.py).
 LOCK = 0x41_4C_0001
@@ -135,9 +137,10 @@ def _check_server(conn: psycopg.Connection) -> None:
 def _create_roles(conn: psycopg.Connection, schema: str) -> None:
     owner = sql.Identifier(role_name(schema, "owner"))
     superuser = conn.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (True,)
+    _rename_roles(conn, schema)
     for role in ("owner", *ROLES):
         name = role_name(schema, role)
-        if conn.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone() is None:
+        if not _has_role(conn, name):
             # Another database on this server may be migrating at the same moment: then the role is there now.
             with contextlib.suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
                 conn.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(name)))
@@ -145,6 +148,20 @@ def _create_roles(conn: psycopg.Connection, schema: str) -> None:
             conn.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(name)))
     database = sql.Identifier(conn.info.dbname)
     conn.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, owner))
+
+
+def _rename_roles(conn: psycopg.Connection, schema: str) -> None:
+    """Rename roles that an earlier version named otherwise. Grants and memberships follow the role."""
+    for former, role in RENAMED_ROLES.items():
+        old, new = role_name(schema, former), role_name(schema, role)
+        if _has_role(conn, old) and not _has_role(conn, new):
+            # Another database on this server may rename it at the same moment.
+            with contextlib.suppress(psycopg.errors.DuplicateObject, psycopg.errors.UndefinedObject):
+                conn.execute(sql.SQL("ALTER ROLE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new)))
+
+
+def _has_role(conn: psycopg.Connection, name: str) -> bool:
+    return conn.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone() is not None
 
 
 def _create_schema(conn: psycopg.Connection, schema: str) -> None:

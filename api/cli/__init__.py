@@ -10,7 +10,7 @@ Each command is a function whose signature and docstring are its interface and i
     replay     ask the recorded agent again         cli/replay.py
     verify     recompute the chain                  cli/verify.py
     tokens     who may call                         cli/tokens.py
-    seal       sign what is recorded                cli/seal.py
+    sign       sign what is recorded                cli/sign.py
     keys       what the log is signed with          cli/keys.py
     export     evidence for others                  cli/export.py
     witness    cosign the logs of others            cli/witness.py
@@ -43,7 +43,7 @@ for _command in (
     orphans.orphans,
     replay.replay,
     verify.verify,
-    sign.seal,
+    sign.sign,
     export.export,
     demo.demo,
 ):

@@ -238,7 +238,7 @@ def _write(
 def _show(manifest: Manifest, output: Path, *, as_json: bool) -> None:
     if manifest.excluded:
         left_out = f"{manifest.excluded} events from position {manifest.excluded_from} on"
-        note(f"left out: {left_out}, which no checkpoint covers yet (advice-ledger seal --once signs one)")
+        note(f"left out: {left_out}, which no checkpoint covers yet (advice-ledger sign --once signs one)")
     if as_json:
         found = {"file": str(output), "events": manifest.count, "checkpoint_size": manifest.checkpoint_size}
         places = {"first_position": manifest.first_position, "last_position": manifest.last_position}

@@ -122,7 +122,7 @@ def rotate(
 ) -> None:
     """Sign with a new key from here on. Records, signed by both keys, that it takes the old one's place.
 
-    Nobody may be sealing meanwhile. Run again after a crash, it ends what was begun.
+    Nobody may be signing meanwhile. Run again after a crash, it ends what was begun.
     """
     found = place(ctx, key, key_state, database_url, data_dir)
     if found is None or found.path is None:
@@ -176,14 +176,14 @@ def _file(ctx: typer.Context, key: Path | None, database_url: str | None, data_d
 def _rotated(url: str, path: Path, state: Path) -> VerifierKey:
     """The steps of ledger/tlog/sign/rotate.py, from wherever an earlier try ended."""
     old = keys.read(path)
-    with connect(url, "sealer") as conn:
+    with connect(url, "signer") as conn:
         if rotation.finish(conn, old, state):
             return old.verifier
-        with rotation.leading(conn, old, state) as sealer:
-            if sealer is None:
-                raise CannotRun("somebody is sealing: stop advice-ledger serve and advice-ledger seal for the rotation")
+        with rotation.leading(conn, old, state) as signer:
+            if signer is None:
+                raise CannotRun("somebody is signing: stop advice-ledger serve and advice-ledger sign for the rotation")
             if not rotation.successors(conn, old.verifier):
-                while sealer.step() is not None:
+                while signer.step() is not None:
                     pass  # what was recorded under the old key is signed by it, and only where the log is in order
             new, recorded = rotation.prepare(conn, old.verifier, path)
             if not recorded:

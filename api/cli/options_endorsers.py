@@ -1,4 +1,4 @@
-"""The options that say whom `serve` and `seal` ask about checkpoints: witnesses, and a timestamp authority."""
+"""The options that say whom `serve` and `sign` ask about checkpoints: witnesses, and a timestamp authority."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from api.cli.orphans import AFTER_S, MOST_S
 from api.cli.schema import bring_up, check_ready
 from api.cli.serving import GRACE_S, base_url, bound, cannot_listen, is_loopback, log_to_stderr, run_server
 from api.cli.shared import CannotRun, DatabaseUrl, DataDir, note, opened, progress, say
-from api.cli.sign import SealEvents, SealEvery
+from api.cli.sign import SignEvents, SignEvery
 from api.http.auth import tokens
 from api.postgres.connect import RoleDenied, connect
 from ledger.domain.policy import BadPolicy
@@ -126,8 +126,8 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     orphan_after: OrphanAfter = AFTER_S,
     key: KeyFile = None,
     key_state: KeyState = None,
-    seal_every: SealEvery = EVERY_S,
-    seal_events: SealEvents = EVENTS,
+    sign_every: SignEvery = EVERY_S,
+    sign_events: SignEvents = EVENTS,
     witness: options_endorsers.Witnesses = None,
     witness_quorum: options_endorsers.Quorum = None,
     timestamp_authority: options_endorsers.TimestampAuthority = None,
@@ -160,7 +160,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     with bound(host, port) as listener, opened(ctx, database_url, data_dir, make=True, supervise=True) as url:
         base = base_url(host, listener)
         prepare(url)
-        make = partial(Signing, every_s=seal_every, events=seal_events, asked=vouching)
+        make = partial(Signing, every_s=sign_every, events=sign_events, asked=vouching)
         signing = signing_with(where, url, make, own=key is None)
         with options_witness.opened(offer, url) as mine:
             welcome(url, base, local=is_loopback(listener))

@@ -22,7 +22,7 @@ from api.postgres.connect import DatabaseError, open_database
 from api.postgres.embedded import EmbeddedError
 from ledger.database import one_line
 from ledger.errors import LedgerError
-from ledger.tlog.sign.errors import KeyUnusable, SealRefused
+from ledger.tlog.sign.errors import KeyUnusable, SigningRefused
 from projections.engine import UnknownProjection
 from projections.rebuild import RebuildFailed
 from schema.migrate import MigrationError
@@ -70,7 +70,7 @@ EXPECTED = (
     LedgerError,
     MigrationError,
     RebuildFailed,
-    SealRefused,
+    SigningRefused,
     TokenError,
 )
 

@@ -1,4 +1,4 @@
-"""advice-ledger seal: the sealer by itself, where the key is kept on another machine than the API."""
+"""advice-ledger sign: the signer by itself, where the key is kept on another machine than the API."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ from ledger.proof.tlog.note import MAX_NOTE_BYTES, SigningKey
 from ledger.tlog.endorse.endorsers import Outside, Progress
 from ledger.tlog.endorse.timestamp_client import EVERY_S as EVERY_STAMP_S
 from ledger.tlog.sign import rotate
-from ledger.tlog.sign.errors import SealRefused
-from ledger.tlog.sign.signer import Sealer
-from ledger.tlog.sign.signer_thread import EVENTS, EVERY_S, SealerThread, Signing, head
+from ledger.tlog.sign.errors import SigningRefused
+from ledger.tlog.sign.signer import Signer
+from ledger.tlog.sign.signer_thread import EVENTS, EVERY_S, SignerThread, Signing, head
 from ledger.tlog.sign.state_file import Signed
 
 LAST = "SELECT coalesce(max(size), 0) FROM checkpoints"
 
-SealEvery = Annotated[
+SignEvery = Annotated[
     float,
     typer.Option(
-        "--seal-every",
-        envvar="ADVICE_LEDGER_SEAL_EVERY",
+        "--sign-every",
+        envvar="ADVICE_LEDGER_SIGN_EVERY",
         min=0.01,
         max=86_400,
         metavar="SECONDS",
         help="Sign a checkpoint so often, while events come.",
     ),
 ]
-SealEvents = Annotated[
+SignEvents = Annotated[
     int,
     typer.Option(
-        "--seal-events",
-        envvar="ADVICE_LEDGER_SEAL_EVENTS",
+        "--sign-events",
+        envvar="ADVICE_LEDGER_SIGN_EVENTS",
         min=1,
         metavar="NUMBER",
         help="Sign sooner where so many events wait for it.",
@@ -91,14 +91,14 @@ ReplaceDamaged = Annotated[
 ]
 
 
-def seal(  # noqa: PLR0913, PLR0917 - each option is an argument
+def sign(  # noqa: PLR0913, PLR0917 - each option is an argument
     ctx: typer.Context,
     once: Once = False,
     adopt: Adopt = None,
     give_up: GiveUp = None,
     replace_damaged: ReplaceDamaged = False,
-    seal_every: SealEvery = EVERY_S,
-    seal_events: SealEvents = EVENTS,
+    sign_every: SignEvery = EVERY_S,
+    sign_events: SignEvents = EVENTS,
     key: KeyFile = None,
     key_state: KeyState = None,
     witness: options_endorsers.Witnesses = None,
@@ -120,13 +120,13 @@ def seal(  # noqa: PLR0913, PLR0917 - each option is an argument
     if adopt is None and (give_up is not None or replace_damaged):
         raise CannotRun("--give-up and --replace-damaged are options of --adopt")
     asked = options_endorsers.asked(witness, witness_quorum, timestamp_authority, timestamp_ca, timestamp_every)
-    signing = Signing(found.key(), found.state, seal_every, seal_events, asked)
+    signing = Signing(found.key(), found.state, sign_every, sign_events, asked)
     checkpoint = None if adopt is None else read_checkpoint(adopt, signing.key)
     with opened(ctx, database_url, data_dir) as url:
         if once or checkpoint is not None:
-            with connect(url, "sealer") as conn, progress() as on_progress:
+            with connect(url, "signer") as conn, progress() as on_progress:
                 signed = _once(conn, signing, checkpoint, give_up, on_progress, replace_damaged=replace_damaged)
-            vouched = [] if checkpoint is not None else Outside(conninfo(url, "sealer"), asked).once()
+            vouched = [] if checkpoint is not None else Outside(conninfo(url, "signer"), asked).once()
             _show(signed, vouched, as_json=as_json)
         else:
             _follow(url, signing)
@@ -155,32 +155,32 @@ def _once(
 ) -> Signed | None:
     """What was signed, or adopted; None where there was nothing new."""
     try:
-        with rotate.leading(conn, signing.key, signing.state) as sealer:
-            if sealer is None:
-                raise CannotRun(f"somebody else is sealing, or has {signing.state}")
+        with rotate.leading(conn, signing.key, signing.state) as signer:
+            if signer is None:
+                raise CannotRun(f"somebody else is signing, or has {signing.state}")
             if checkpoint is not None:
-                return sealer.adopt(
+                return signer.adopt(
                     checkpoint,
                     give_up,
                     lambda done, in_all: on_progress("adopting", done, in_all),
                     replace_damaged=replace_damaged,
                 )
-            return _seal_all(conn, sealer, on_progress)
-    except SealRefused as error:
+            return _sign_all(conn, signer, on_progress)
+    except SigningRefused as error:
         note(f"refused: {error}")
         raise typer.Exit(FOUND_WRONG) from error
     except OSError as error:
         raise CannotRun(f"{signing.state}: {error.strerror}") from error
 
 
-def _seal_all(conn: Connection, sealer: Sealer, on_progress: OnProgress) -> Signed | None:
+def _sign_all(conn: Connection, signer: Signer, on_progress: OnProgress) -> Signed | None:
     """All there was when it began, in as many checkpoints as it takes."""
     position, last = head(conn), None
     row = conn.execute(LAST).fetchone()
     first = int(row[0]) if row else 0
-    while (signed := sealer.step()) is not None:
+    while (signed := signer.step()) is not None:
         last = signed
-        on_progress("sealing", min(signed.size, position) - first, position - first)
+        on_progress("signing", min(signed.size, position) - first, position - first)
         if signed.size >= position:
             break
     return last
@@ -188,9 +188,9 @@ def _seal_all(conn: Connection, sealer: Sealer, on_progress: OnProgress) -> Sign
 
 def _follow(url: str, signing: Signing) -> None:
     log_to_stderr()
-    thread = SealerThread(url, signing)
+    thread = SignerThread(url, signing)
     thread.start()
-    note(f"sealing with {signing.key.verifier.text}")
+    note(f"signing with {signing.key.verifier.text}")
     try:
         thread.join()
     except KeyboardInterrupt:

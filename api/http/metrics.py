@@ -11,7 +11,7 @@ from ledger.errors import Unavailable
 from ledger.service.ledger import Ledger
 from ledger.tlog import status
 from ledger.tlog.endorse.endorsers import Asked
-from ledger.tlog.sign.signer_thread import SealerThread
+from ledger.tlog.sign.signer_thread import SignerThread
 from ledger.verify.continuous import Watch, Watched
 
 ORPHANS = """
@@ -54,13 +54,13 @@ class Checkpoints:
         self._age = Gauge(f"{name}_age_seconds", "Age of the newest checkpoint", registry=registry)
         self._waiting = Gauge(f"{name}_events_not_covered", "Events that no checkpoint covers", registry=registry)
         self._refused = Gauge(
-            "advice_ledger_sealing_refused", "1 once this process refused to sign; /readyz says why", registry=registry
+            "advice_ledger_signing_refused", "1 once this process refused to sign; /readyz says why", registry=registry
         )
 
-    async def look(self, ledger: Ledger, sealer: SealerThread | None) -> None:
+    async def look(self, ledger: Ledger, signer: SignerThread | None) -> None:
         """As Orphans.look()."""
         await _set(ledger, (self._size, self._age, self._waiting), CHECKPOINT)
-        self._refused.set(sealer is not None and sealer.status.state == "refused")
+        self._refused.set(signer is not None and signer.status.state == "refused")
 
 
 class Verification:
@@ -99,18 +99,18 @@ class Vouchers:
         self._stamped = Gauge(f"{name}_age_seconds", "Age of its last timestamp", other, registry=registry)
         self._refused = Gauge(f"{name}_troubled", "1 while it gives none", other, registry=registry)
 
-    async def look(self, ledger: Ledger, sealer: SealerThread | None) -> None:
-        """As Orphans.look(). Troubles are known where this process leads the sealing."""
+    async def look(self, ledger: Ledger, signer: SignerThread | None) -> None:
+        """As Orphans.look(). Troubles are known where this process leads the signing."""
         asked = self._asked
         if not asked.policy.witnesses and not asked.authorities:
             self._size.set(nan)
             self._age.set(nan)
             return
         try:
-            found = await ledger.readers.run(lambda conn: status.look(conn, asked, sealer), within_s=ledger.patience_s)
+            found = await ledger.readers.run(lambda conn: status.look(conn, asked, signer), within_s=ledger.patience_s)
         except Unavailable:
             found = status.Vouched()
-        leads = sealer is not None and sealer.status.state == "leads"
+        leads = signer is not None and signer.status.state == "leads"
         witnessed = found.witnessed
         self._size.set(_number(None if witnessed is None else witnessed.size))
         self._age.set(_number(None if witnessed is None else witnessed.age_s))

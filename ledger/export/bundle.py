@@ -129,14 +129,14 @@ def _extent(conn: Connection, selection: Selection, which: sql.Composed, least: 
     found = conn.execute(CHECKPOINT, {"last": max(last, least)}).fetchone()
     if found is None:
         raise CannotExport(
-            "no checkpoint covers these events yet: sign one with advice-ledger seal --once, or run serve with a key"
+            "no checkpoint covers these events yet: sign one with advice-ledger sign --once, or run serve with a key"
         )
     size, note = int(found[0]), str(found[1])
     count, first, covered, excluded, excluded_from = _counts(conn, which, size)
     if not count:
         raise CannotExport(
             f"the newest checkpoint covers positions 1 to {size}, and these events begin at {first_beyond}: sign one"
-            " that covers them with advice-ledger seal --once, or wait for serve to do it"
+            " that covers them with advice-ledger sign --once, or wait for serve to do it"
         )
     if selection.kind == "positions":
         # A range ends where the log does: of positions that no event has, none is left out.

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from ledger.store.events import AsyncConnection
 from ledger.tlog.endorse.endorsers import Asked, Progress
 from ledger.tlog.quorum import LATEST, STANDING, Latest, Standing
-from ledger.tlog.sign.signer_thread import SealerThread
+from ledger.tlog.sign.signer_thread import SignerThread
 
 
 class WitnessState(BaseModel):
@@ -45,15 +45,15 @@ class Vouched(BaseModel):
     timestamps: list[TimestampState] = []
 
 
-async def look(conn: AsyncConnection, asked: Asked, sealer: SealerThread | None) -> Vouched:
-    """As it stands. Only the process that leads the sealing knows of troubles: it is the one that asks."""
+async def look(conn: AsyncConnection, asked: Asked, signer: SignerThread | None) -> Vouched:
+    """As it stands. Only the process that leads the signing knows of troubles: it is the one that asks."""
     if not asked.policy.witnesses and not asked.authorities:
         return Vouched()
     cursor = await conn.execute(STANDING, asked.policy.parameters, prepare=True)
     row = await cursor.fetchone()
     rows = await (await conn.execute(LATEST, prepare=True)).fetchall()
-    leads = sealer is not None and sealer.status.state == "leads"
-    asking = sealer.outside.progress() if sealer is not None and leads else []
+    leads = signer is not None and signer.status.state == "leads"
+    asking = signer.outside.progress() if signer is not None and leads else []
     return _vouched(asked, None if row is None else Standing(*row), [Latest(*row) for row in rows], asking)
 
 

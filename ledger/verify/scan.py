@@ -39,7 +39,7 @@ OTHER_TILES = """
     LIMIT 1
 """
 # Tiles of the newest checkpoint's edge that are not what readers are given: a prefix of a stored tile (reads.py), as
-# the sealer may have taken in more.
+# the signer may have taken in more.
 OTHER_EDGE = """
     SELECT made.level, made.number
     FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)b::bytea[]) AS made (level, number, hashes)

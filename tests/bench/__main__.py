@@ -23,7 +23,7 @@ from tests.bench import (
     machine,
     pipeline,
     rebuild,
-    sealing,
+    signing,
     single,
     verify,
     workload,
@@ -38,7 +38,7 @@ SEPARATE: dict[int, Callable[[Bench], list[Figure]]] = {
     2: single.measure,
     3: http.measure,
     8: pipeline.measure,
-    10: sealing.measure,
+    10: signing.measure,
 }
 SHARED: dict[int, Callable[[Bench, str], list[Figure]]] = {
     4: rebuild.measure,

@@ -19,7 +19,7 @@ from ledger.proof.tlog.merkle import leaf_hashes
 from ledger.proof.tlog.note import SigningKey
 from ledger.proof.tlog.tiles import grow
 from ledger.proof.tlog.trust import Trust
-from ledger.tlog.sign.signer import Sealer
+from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import StateFile, edge_after
 from tests.bench.bench import Bench, connect, in_child
 from tests.bench.figures import Figure, Target, quantile
@@ -35,7 +35,7 @@ PATHS = ("/proofs/inclusion/{}", "/proofs/inclusion/{}.tlog-proof", "/checkpoint
 
 
 def measure(bench: Bench, url: str) -> list[Figure]:
-    """The ledger at `url`, which was not sealed before."""
+    """The ledger at `url`, which was not signed before."""
     bench.say("row 9: tree")
     with connect(url) as conn:
         row = conn.execute("SELECT origin, position FROM head").fetchone()
@@ -44,7 +44,7 @@ def measure(bench: Bench, url: str) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="advice-ledger-bench-") as folder:
         key = SigningKey.generate(origin)
         built = in_child(build, events)
-        sealed = in_child(seal, url, key.reveal(), Path(folder) / "last")
+        signed = in_child(sign, url, key.reveal(), Path(folder) / "last")
         bench.say("row 9: inclusion proofs over HTTP")
         as_json, as_file, note = proofs(url, min(PROOFS, max(20, events // 10)), events)
         bench.say("row 9: a bundle of all events")
@@ -57,7 +57,7 @@ def measure(bench: Bench, url: str) -> list[Figure]:
     detail = {"events": events, "bundle_bytes": size}
     return [
         Figure(9, "tree and tiles of event hashes, in memory", built, "events/s", target=TREE, detail=detail),
-        Figure(9, "sealing a chain that never was, to its checkpoints", sealed, "events/s", target=TREE, detail=detail),
+        Figure(9, "signing a chain that never was, to its checkpoints", signed, "events/s", target=TREE, detail=detail),
         _latency("inclusion proof of a random event over HTTP, p99", as_json, PROOF),
         _latency("the same as a tlog-proof file, p99", as_file, PROOF),
         _latency("the newest checkpoint over HTTP, p99", note, None),
@@ -84,15 +84,15 @@ def build(events: int) -> float:
     return events / (perf_counter() - started)
 
 
-def seal(url: str, key: str, path: Path) -> float:
-    """Events a second through the sealer: read, hashed, stored as tiles, signed."""
+def sign(url: str, key: str, path: Path) -> float:
+    """Events a second through the signer: read, hashed, stored as tiles, signed."""
     signing = SigningKey.parse(key)
     file = StateFile(path, signing.verifier.name, [signing.verifier])
     size = 0
-    with connect(url, "sealer") as conn, file.held():
-        sealer = Sealer(conn, signing, file)
+    with connect(url, "signer") as conn, file.held():
+        signer = Signer(conn, signing, file)
         started = perf_counter()
-        while (signed := sealer.step(STEP)) is not None:
+        while (signed := signer.step(STEP)) is not None:
             size = signed.size
         return size / (perf_counter() - started)
 

@@ -21,7 +21,7 @@ from ledger.proof.tlog.trust import Trust
 from ledger.store.envelope import NewEvent
 from ledger.verify.database import verify_chain
 from tests.conftest import Template, ledger_copy
-from tests.ledger.tlog.logs import seal
+from tests.ledger.tlog.logs import sign
 from tests.support import Connection, append, connect, failed, new, requested
 
 TABLES = (
@@ -64,7 +64,7 @@ CUT = """
     DELETE FROM events WHERE position > 15;
     UPDATE stream_numbers SET last = (SELECT max(split_part(stream, '-', 2)::bigint) FROM events)
 """
-UNSEAL = """
+UNSIGN = """
     DELETE FROM cosignatures;
     DELETE FROM checkpoint_timestamps;
     DELETE FROM checkpoints;
@@ -77,7 +77,7 @@ REWRITE = "UPDATE events SET body = replace(body, '1000.00', '9000.00') WHERE po
 
 @dataclass
 class Log:
-    """A ledger, the key that signs it, and the sealer's file."""
+    """A ledger, the key that signs it, and the signer's file."""
 
     url: str
     key: SigningKey
@@ -88,9 +88,9 @@ class Log:
         with connect(self.url) as conn:
             append(conn, *(new("request-", requested(f"client-{number}")) for number in range(count)))
 
-    def seal(self) -> bytes:
+    def sign(self) -> bytes:
         """Signs what there is; the newest checkpoint, as an auditor would keep it."""
-        seal(self.url, self.key, self.path)
+        sign(self.url, self.key, self.path)
         return self.newest()
 
     def newest(self) -> bytes:
@@ -100,11 +100,11 @@ class Log:
         assert row is not None
         return bytes(row[0], "utf-8")
 
-    def seal_anew(self) -> bytes:
+    def sign_anew(self) -> bytes:
         """Signs all there is as if nothing had been signed before: what only who has the key can do."""
-        self.tamper(UNSEAL)
+        self.tamper(UNSIGN)
         self.path.unlink()
-        return self.seal()
+        return self.sign()
 
     def bundle(self, selection: Selection, since: bytes | None = None) -> bytes:
         """What `advice-ledger export` writes of the database as it is, everything disclosed."""

@@ -59,9 +59,9 @@ def log(database_url: str, tmp_path: Path) -> Log:
 def test_a_clean_ledger_passes(log: Log) -> None:
     """With checkpoints of any age; the report says how far somebody else's reaches, and what is beyond it."""
     log.record(10)
-    first = log.seal()
+    first = log.sign()
     log.record(10)
-    second = log.seal()
+    second = log.sign()
     log.record(5)
     report = log.audit(first)
     assert report.ok
@@ -71,16 +71,16 @@ def test_a_clean_ledger_passes(log: Log) -> None:
     report = log.audit(first, second)
     assert report.covered is not None
     assert report.covered.held == 20
-    last = log.seal()
+    last = log.sign()
     assert "witnesses" in log.audit(last).not_proven
 
 
 def test_a_rewritten_suffix_with_correct_hashes_is_forked(log: Log) -> None:
     """The chain fits, and the kept checkpoint is of other events; a smaller one that holds says where from."""
     log.record(10)
-    first = log.seal()
+    first = log.sign()
     log.record(10)
-    second = log.seal()
+    second = log.sign()
     log.tamper(REWRITE, REHASH.format(at=13), SET_HEAD)
     with connect(log.url, "verifier") as conn:
         assert verify_chain(conn).ok, "the chain alone does not show it"
@@ -99,7 +99,7 @@ def test_a_rewritten_suffix_with_correct_hashes_is_forked(log: Log) -> None:
 def test_a_tail_cut_after_a_checkpoint_is_truncated(log: Log) -> None:
     """Events are gone that the database's own checkpoints know of."""
     log.record(20)
-    kept = log.seal()
+    kept = log.sign()
     log.tamper(CUT, SET_HEAD)
     with connect(log.url, "verifier") as conn:
         assert verify_chain(conn).ok, "the chain alone does not show it"
@@ -114,16 +114,16 @@ def test_a_tail_cut_after_a_checkpoint_is_truncated(log: Log) -> None:
 def test_a_database_of_yesterday_is_rolled_back(log: Log, server_url: str, template_database: Template) -> None:
     """A backup in place of the ledger lacks what was signed since; written on until it is as long, it is forked."""
     log.record(10)
-    log.seal()
+    log.sign()
     with restored(server_url, template_database, log) as yesterday:
         early = yesterday.newest()
         log.record(10)
-        today = log.seal()
+        today = log.sign()
         assert found(yesterday.audit(today)) == [("rolled-back", 11, 20)]
         yesterday.record(15)
         assert found(yesterday.audit(early, today)) == [("forked", 11, 20)]
         # What it signs from then on is of its own history, and narrows nothing.
-        yesterday.seal()
+        yesterday.sign()
         assert found(yesterday.audit(early, today)) == [("forked", 11, 20)]
         assert found(yesterday.audit(today)) == [("forked", 1, 20)]
 
@@ -133,7 +133,7 @@ def test_another_ledger_is_another_ledger(
 ) -> None:
     """A genuine chain of another origin; with the origin renamed; and with that and every hash made to fit."""
     log.record(20)
-    kept = log.seal()
+    kept = log.sign()
     with ledger_copy(server_url, template_database, verify=False) as url:
         other = Log(url, log.key, tmp_path / "other")
         other.tamper("UPDATE head SET origin = 'another.example/log', hash = genesis_hash('another.example/log')")
@@ -157,11 +157,11 @@ def test_two_histories_are_caught_by_a_witness(
     state = FileState(tmp_path / "witness", witness_key.verifier.text)
     witness = Witness(witness_key, [log.key.verifier], state)
     log.record(10)
-    log.seal()
+    log.sign()
     with contextlib.closing(state), restored(server_url, template_database, log) as shown_to_other:
         for history in (log, shown_to_other):
             history.record(10)
-        mine, theirs = log.seal(), shown_to_other.seal()
+        mine, theirs = log.sign(), shown_to_other.sign()
         answers = [witness.add_checkpoint(AddCheckpoint(0, (), note).encode()) for note in (mine, theirs)]
         assert [answer.status for answer in answers] == [200, 409]
         cosign(log, answers[0].body)
@@ -185,7 +185,7 @@ def test_two_histories_are_caught_by_a_witness(
 def test_a_checkpoint_by_another_key_is_named(log: Log) -> None:
     """Signed anew by a key of the same name, and under the name and number of the trusted key."""
     log.record(20)
-    kept = log.seal()
+    kept = log.sign()
     log.tamper(REWRITE, REHASH.format(at=13), SET_HEAD)
     mine = open_checkpoint(kept, log.key.verifier.name, [log.key.verifier]).checkpoint
     forger = SigningKey.generate(log.key.verifier.name)
@@ -206,7 +206,7 @@ def test_a_checkpoint_by_another_key_is_named(log: Log) -> None:
 def test_what_the_chain_names_is_not_said_again(log: Log) -> None:
     """An edit that breaks the chain is that edit, and no second finding because of the root it changes."""
     log.record(20)
-    kept = log.seal()
+    kept = log.sign()
     log.tamper(REWRITE)
     assert found(log.audit(kept)) == [("edited", 13, 13)]
     log.tamper("DELETE FROM events WHERE position = 5")
@@ -219,7 +219,7 @@ def test_what_the_chain_names_is_not_said_again(log: Log) -> None:
 def test_erased_values_change_no_root(log: Log) -> None:
     """All sealed values of clients erased, one after the other: each time the ledger passes, covered as before."""
     log.record(20)
-    kept = log.seal()
+    kept = log.sign()
     for position in range(1, 21):
         log.tamper(
             sql.SQL("DELETE FROM sealed_fields WHERE position = {}").format(position).as_string(None),
@@ -240,7 +240,7 @@ def test_a_hundred_thousand_events_pass(log: Log, tmp_path: Path) -> None:
         for batch in range(100):
             append(conn, *(small(batch, number) for number in range(1000)))
             if batch in {36, 99}:
-                kept.append(log.seal())
+                kept.append(log.sign())
     report = log.audit(*kept)
     assert report.ok
     assert report.covered is not None
@@ -264,7 +264,7 @@ def test_rotations_on_record_are_followed(log: Log) -> None:
     An earlier key counts for what it signed before it gave way, and not for what a thief signs with it later.
     """
     log.record(10)
-    kept = log.seal()
+    kept = log.sign()
     first, second = log.key, SigningKey.generate(log.key.verifier.name)
     at = rotate(log, rotated(first, second))
     assert log.audit(kept).ok, "the newest checkpoint is still by the old key"
@@ -275,7 +275,7 @@ def test_rotations_on_record_are_followed(log: Log) -> None:
         with connect(log.url, "verifier") as conn:
             assert Round([key.verifier]).take(conn, 100) == 11
     log.record(10)
-    log.seal()
+    log.sign()
     for key in (first, second):
         assert audited(log, key, kept) == ([], 21)
     # The old key is stolen, and signs the log as it is: with a tree over the rotation, and so too late.
@@ -303,7 +303,7 @@ def audited(log: Log, key: SigningKey, *held: bytes) -> tuple[list[tuple[str, in
 def test_rotations_that_lead_nowhere(log: Log) -> None:
     """By one key alone, of another log, or from a key that nobody trusts: what the new key signs is untrusted."""
     log.record(10)
-    kept = log.seal()
+    kept = log.sign()
     mine, thief, other = log.key, *(SigningKey.generate(log.key.verifier.name) for _ in range(2))
     claimed, genuine = rotated(mine, thief), rotated(other, thief)
     elsewhere = rotated(*(SigningKey.generate("elsewhere.example/log") for _ in range(2)))
@@ -316,7 +316,7 @@ def test_rotations_that_lead_nowhere(log: Log) -> None:
     ):
         rotate(log, event)
     log.key = thief
-    log.seal_anew()
+    log.sign_anew()
     assert audited(log, mine) == ([("untrusted-key", 0)], 0)
     assert audited(log, mine, kept) == ([("untrusted-key", 0)], 10)
     with connect(log.url, "verifier") as conn, pytest.raises(Bad, match="not signed by a known key"):
@@ -327,7 +327,7 @@ def test_rotations_that_lead_nowhere(log: Log) -> None:
 def test_the_command_says_so(log: Log, tmp_path: Path) -> None:
     """`verify` with --since and --key: exit 0 and how far it reaches; exit 1, name and place; exit 2 without a key."""
     log.record(20)
-    (tmp_path / "kept").write_bytes(log.seal())
+    (tmp_path / "kept").write_bytes(log.sign())
     log.record(5)
     asked = ("verify", "--since", str(tmp_path / "kept"), "--key", log.key.verifier.text, "--database-url", log.url)
     ran = cli(*asked)

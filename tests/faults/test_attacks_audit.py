@@ -51,9 +51,9 @@ def log(database_url: str, tmp_path: Path) -> Log:
 def two_checkpoints(log: Log) -> bytes:
     """300 events, so that one tile is full; the checkpoint of ten, which the auditor keeps."""
     log.record(10)
-    kept = log.seal()
+    kept = log.sign()
     log.record(290)
-    log.seal()
+    log.sign()
     return kept
 
 
@@ -100,7 +100,7 @@ def test_a_rewritten_suffix(log: Log, auditor: Auditor) -> None:
     ran = auditor.check(log)
     assert ("edited", 13) in ran.found
     assert ran.json["first_bad_position"] == 13
-    log.seal_anew()
+    log.sign_anew()
     assert auditor.check(log).found == [("forked", 0)]
 
 
@@ -110,20 +110,20 @@ def test_a_cut_tail(log: Log, auditor: Auditor) -> None:
     log.tamper(CUT, SET_HEAD)
     with pytest.raises(CannotExport, match="the log lacks"):
         auditor.check(log)
-    log.seal_anew()
+    log.sign_anew()
     assert auditor.check(log, positions(1, 15), proof=False).found == [("rolled-back", 16)]
 
 
 def test_a_database_of_yesterday(log: Log, server_url: str, template_database: Template, tmp_path: Path) -> None:
     """Restored, it has fewer events than were signed; written on and signed, another history."""
     log.record(10)
-    log.seal()
+    log.sign()
     with restored(server_url, template_database, log) as yesterday:
         log.record(10)
-        auditor = Auditor(tmp_path, log, log.seal())
+        auditor = Auditor(tmp_path, log, log.sign())
         assert auditor.check(yesterday, positions(1, 10), proof=False).found == [("rolled-back", 11)]
         yesterday.record(15)
-        yesterday.seal()
+        yesterday.sign()
         assert auditor.check(yesterday).found == [("forked", 0)]
 
 
@@ -137,12 +137,12 @@ def test_another_ledger(
         other.tamper(sql.SQL(rename).format("another.example/log").as_string(None))
         other = log_at(url, tmp_path / "other")
         other.record(20)
-        other.seal()
+        other.sign()
         assert ("other-ledger", 0) in auditor.check(other, proof=False).found
         other.tamper(sql.SQL("UPDATE head SET origin = {}").format(log.key.verifier.name).as_string(None))
         other.tamper(REHASH.format(at=1), SET_HEAD)
         other.key = log.key
-        other.seal_anew()
+        other.sign_anew()
         assert auditor.check(other).found == [("forked", 0)]
 
 
@@ -156,7 +156,7 @@ def test_two_histories(log: Log, auditor: Auditor, server_url: str, template_dat
     wanted = ("--witness", key.verifier.text)
     with contextlib.closing(state), restored(server_url, template_database, log) as theirs:
         theirs.tamper(REWRITE, REHASH.format(at=13), SET_HEAD)
-        theirs.seal_anew()
+        theirs.sign_anew()
         replies = [witness.add_checkpoint(AddCheckpoint(0, (), one.newest()).encode()) for one in (log, theirs)]
         assert [reply.status for reply in replies] == [200, 409]
         cosign(log, replies[0].body)
@@ -181,7 +181,7 @@ def test_another_key(log: Log, auditor: Auditor) -> None:
 def test_a_proof_for_another_position(log: Log, auditor: Auditor) -> None:
     """Tiles of the log changed places: what leads to the root is not what stands for these events."""
     log.record(600)
-    log.seal()
+    log.sign()
     assert auditor.check(log, positions(300, 310)).found == []
     log.tamper(
         "UPDATE tiles SET number = number + 1000 WHERE number < 2",

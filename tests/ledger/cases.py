@@ -1,4 +1,4 @@
-"""A real ledger with a few clients, sealed, and bundles exported from it."""
+"""A real ledger with a few clients, signed, and bundles exported from it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from ledger.export.bundle import Disclosure, export
 from ledger.proof.bundle.manifest import Manifest, Selection
 from ledger.proof.tlog.note import SigningKey
-from tests.ledger.tlog.logs import fill, key_for, seal
+from tests.ledger.tlog.logs import fill, key_for, sign
 from tests.support import append, connect, failed, new, requested, scratch_database
 
 ALL = Disclosure(everything=True)
@@ -26,15 +26,15 @@ def positions(first: int, last: int) -> Selection:
 
 @dataclass(frozen=True)
 class Ledger:
-    """A sealed ledger: where it is, its key, and the file of its sealer."""
+    """A signed ledger: where it is, its key, and the file of its signer."""
 
     url: str
     key: SigningKey
     state: Path
 
-    def seal(self) -> int:
+    def sign(self) -> int:
         """Signs all there is; the size."""
-        return seal(self.url, self.key, self.state)
+        return sign(self.url, self.key, self.state)
 
     def fill(self, count: int) -> None:
         """Events of a stream of their own."""
@@ -68,8 +68,8 @@ def ask(url: str, clients: int) -> None:
 
 
 @contextlib.contextmanager
-def sealed_ledger(server_url: str, folder: Path) -> Iterator[Ledger]:
-    """A ledger of 648 events: six requests of three clients, and many of nobody; sealed in two steps."""
+def signed_ledger(server_url: str, folder: Path) -> Iterator[Ledger]:
+    """A ledger of 648 events: six requests of three clients, and many of nobody; signed in two steps."""
     from projections.rebuild import ensure
     from schema.migrate import migrate
 
@@ -80,8 +80,8 @@ def sealed_ledger(server_url: str, folder: Path) -> Iterator[Ledger]:
         ledger = Ledger(url, key_for(url), folder / "last")
         ask(url, 3)
         ledger.fill(300)
-        ledger.seal()
+        ledger.sign()
         ask(url, 3)
         ledger.fill(324)
-        ledger.seal()
+        ledger.sign()
         yield ledger

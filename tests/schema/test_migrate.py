@@ -22,9 +22,11 @@ from tests.support import (
     append,
     check_chain,
     connect,
+    login_role,
     new,
     refused,
     scratch_database,
+    session_of,
 )
 
 MIGRATIONS = [file.stem for file in sorted((runner.HERE / "migrations").glob("*.sql"))]
@@ -216,6 +218,24 @@ def test_a_role_that_another_makes_meanwhile_is_used(server_url: str, other_sche
                 time.sleep(0.01)
             assert not running.done()
         assert running.result(30)[0].applied == tuple(MIGRATIONS)
+
+
+def test_a_former_role_name_is_replaced(server_url: str, other_schema: str) -> None:
+    """A ledger whose signing role has its former name migrates: the role is renamed, its grants and members stay."""
+    former, name = (sql.Identifier(f"{other_schema}_{role}") for role in ("sealer", "signer"))
+    roles = "SELECT rolname FROM pg_roles WHERE rolname IN (%s, %s)"
+    with scratch_database(server_url) as url, login_role(url) as login:
+        with psycopg.connect(url, autocommit=True) as conn:
+            migrate(conn, schema=other_schema)
+            conn.execute(sql.SQL("ALTER ROLE {} RENAME TO {}").format(name, former))
+            conn.execute(sql.SQL("GRANT {} TO {}").format(former, sql.Identifier(login)))
+            assert migrate(conn, schema=other_schema).applied == ()
+            assert conn.execute(roles, [f"{other_schema}_sealer", f"{other_schema}_signer"]).fetchall() == [
+                (f"{other_schema}_signer",)
+            ]
+        with session_of(url, login) as conn:
+            conn.execute(sql.SQL("SET ROLE {}").format(name))
+            conn.execute(sql.SQL("SELECT * FROM {}.checkpoints").format(sql.Identifier(other_schema)))
 
 
 def test_two_ledgers_in_one_database(server_url: str, other_schema: str) -> None:

@@ -58,7 +58,7 @@ RIGHTS: dict[str | None, set[str]] = {
         "execute stream_number(text,text)",
         "usage schema",
     },
-    "sealer": {
+    "signer": {
         "select head",
         "select events",
         *READ_LOG,

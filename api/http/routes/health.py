@@ -14,7 +14,7 @@ from ledger.errors import Unavailable
 from ledger.service.ledger import Ledger
 from ledger.store.events import AsyncConnection
 from ledger.tlog import status as vouched
-from ledger.tlog.sign.signer_thread import SealerThread, Status
+from ledger.tlog.sign.signer_thread import SignerThread, Status
 from ledger.verify.continuous import Watch, Watched
 from ledger.verify.scan import PROOF_MISMATCH
 
@@ -104,19 +104,19 @@ async def healthz() -> Response:
 async def readyz(request: Request) -> Response:
     """Whether the database answers and every read model follows."""
     ledger: Ledger = request.app.state.ledger
-    sealer: SealerThread | None = request.app.state.sealer
+    signer: SignerThread | None = request.app.state.signer
 
     async def work(conn: AsyncConnection) -> tuple[list[tuple[Any, ...]], vouched.Vouched]:
         rows = await (await conn.execute(STATE, prepare=True)).fetchall()
-        return rows, await vouched.look(conn, request.app.state.asked, sealer)
+        return rows, await vouched.look(conn, request.app.state.asked, signer)
 
     try:
         rows, others = await ledger.readers.run(work, within_s=ledger.patience_s)
-        state = _readiness(rows, _signed(rows, sealer, others), _checked(request.app.state.watch))
+        state = _readiness(rows, _signed(rows, signer, others), _checked(request.app.state.watch))
     except Unavailable as error:
         state = Readiness(
             status="not ready",
-            reasons=[str(error), *_refusal(None if sealer is None else sealer.status)],
+            reasons=[str(error), *_refusal(None if signer is None else signer.status)],
             origin=None,
             position=None,
             hash=None,
@@ -136,14 +136,14 @@ async def metrics(request: Request) -> Response:
     """Counters in the Prometheus text format. No personal data is in them."""
     ledger: Ledger = request.app.state.ledger
     await request.app.state.orphans.look(ledger)
-    await request.app.state.checkpoints.look(ledger, request.app.state.sealer)
-    await request.app.state.vouchers.look(ledger, request.app.state.sealer)
+    await request.app.state.checkpoints.look(ledger, request.app.state.signer)
+    await request.app.state.vouchers.look(ledger, request.app.state.signer)
     request.app.state.verification.look(request.app.state.watch)
     return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _signed(rows: list[tuple[Any, ...]], sealer: SealerThread | None, others: vouched.Vouched) -> CheckpointState:
-    status = Status("none", NOT_SIGNING) if sealer is None else sealer.status
+def _signed(rows: list[tuple[Any, ...]], signer: SignerThread | None, others: vouched.Vouched) -> CheckpointState:
+    status = Status("none", NOT_SIGNING) if signer is None else signer.status
     size, age_s = rows[0][3:5] if rows else (None, None)
     return CheckpointState(
         size=size or 0,
@@ -156,7 +156,7 @@ def _signed(rows: list[tuple[Any, ...]], sealer: SealerThread | None, others: vo
 
 
 def _refusal(status: Status | None) -> list[str]:
-    """The reason that a sealer which gave up is; said also where the database has nothing to say, as without a head."""
+    """The reason that a signer which gave up is; said also where the database has nothing to say, as without a head."""
     return [f"nothing is signed any more: {status.error}"] if status and status.state == "refused" else []
 
 

@@ -1,6 +1,6 @@
 """Everybody outside whom a log asks about its checkpoints: witnesses and timestamp authorities.
 
-Run by the process that seals. None of its methods waits for anybody but once(), and running() at its end, for a moment.
+Run by the process that signs. None of its methods waits for anybody but once(), and running() at its end, for a moment.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Asked:
 
 
 class Outside:
-    """`conninfo` connects with the role sealer."""
+    """`conninfo` connects with the role signer."""
 
     def __init__(self, conninfo: str, asked: Asked) -> None:
         self._conninfo = conninfo
@@ -63,7 +63,7 @@ class Outside:
     def once(self) -> list[Progress]:
         """Asks everybody once, at the same time, about the newest checkpoint; waits no longer than an answer may take.
 
-        For a program that seals and ends. Who has not answered by then has its trouble said.
+        For a program that signs and ends. Who has not answered by then has its trouble said.
         """
         until_s = monotonic() + self._asked.pace.timeout_s + SPARE_S
         with self.running():
@@ -72,7 +72,7 @@ class Outside:
         names = {one.name for one in late}
         return [one._replace(trouble=one.trouble or LATE) if one.name in names else one for one in found]
 
-    def sealed(self) -> None:
+    def checkpoint_signed(self) -> None:
         """There is a new checkpoint in the database."""
         for errand in self._errands:
             errand.wake()

@@ -1,4 +1,4 @@
-"""A thread for one outside party, so that whoever is slow or gone delays nobody else, the sealer least of all."""
+"""A thread for one outside party, so that whoever is slow or gone delays nobody else, the signer least of all."""
 
 from __future__ import annotations
 

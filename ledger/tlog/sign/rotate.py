@@ -5,10 +5,10 @@ What both keys sign, and how it is checked: ledger/proof/tlog/key_rotation.py.
 Order of the steps; after a crash between any two, `advice-ledger keys rotate` goes on where it ended:
 
     1. FILE.new             the new key; while it is there nothing starts to sign with FILE
-    2. the event            both keys have said so, on record; from here on a sealer refuses the old one (KeyReplaced)
+    2. the event            both keys have said so, on record; from here on a signer refuses the old one (KeyReplaced)
     3. FILE.old-KEYID       the old verifier key: its private part goes with the next step
     4. FILE.new to FILE     from here on the new key signs
-    5. FILE.last            signed again by the new key; a sealer that finds this undone does it itself
+    5. FILE.last            signed again by the new key; a signer that finds this undone does it itself
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ledger.proof.tlog.note import Signature, SigningKey, VerifierKey, parse
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.errors import KeyUnusable, NoKey, StateDamaged, StateTaken
 from ledger.tlog.sign.recorded_rotations import recorded, rotation_of
-from ledger.tlog.sign.signer import Sealer
+from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import StateFile, resigned
 from schema.events import LogKeyRotated
 
@@ -60,16 +60,16 @@ def rotations(conn: Connection, origin: str) -> list[tuple[VerifierKey, Verifier
 
 
 @contextlib.contextmanager
-def leading(conn: Connection, key: SigningKey, path: Path) -> Iterator[Sealer | None]:
-    """A sealer that leads while the block runs, with step 5 done; None where another one leads, or has the file."""
+def leading(conn: Connection, key: SigningKey, path: Path) -> Iterator[Signer | None]:
+    """A signer that leads while the block runs, with step 5 done; None where another one leads, or has the file."""
     file = StateFile(path, key.verifier.name, [key.verifier])
-    sealer = Sealer(conn, key, file)
+    signer = Signer(conn, key, file)
     with contextlib.ExitStack() as stack:
         found = None
-        if sealer.lead():
+        if signer.lead():
             with contextlib.suppress(StateTaken):
                 stack.enter_context(file.held())
-                found = sealer
+                found = signer
         if found is not None:
             finish(conn, key, path)
         yield found

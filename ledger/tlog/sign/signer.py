@@ -92,8 +92,8 @@ ADD_CHECKPOINT = "INSERT INTO checkpoints (size, note) VALUES (%s, %s) ON CONFLI
 Connection = psycopg.Connection[Any]
 
 
-class Sealer:
-    """Signs for one ledger. `conn` is in autocommit mode, with the role sealer; `file` is held by this process."""
+class Signer:
+    """Signs for one ledger. `conn` is in autocommit mode, with the role signer; `file` is held by this process."""
 
     def __init__(self, conn: Connection, key: SigningKey, file: StateFile) -> None:
         self._conn = conn
@@ -103,13 +103,13 @@ class Sealer:
         self._key_events: int | None = None
 
     def lead(self) -> bool:
-        """Whether this connection seals from now on, and no other does."""
+        """Whether this connection signs from now on, and no other does."""
         self._conn.execute(DURABLE)
         row = self._conn.execute("SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))", [LOCK]).fetchone()
         return row == (True,)
 
     def step(self, most: int = MOST_EVENTS) -> Signed | None:
-        """Takes in at most `most` new events and signs; None where there is nothing new. Raises SealRefused."""
+        """Takes in at most `most` new events and signs; None where there is nothing new. Raises SigningRefused."""
         signed, position = self._last()
         if position <= signed.size:
             return None
@@ -135,7 +135,7 @@ class Sealer:
 
         `give_up`: the size of a signed checkpoint that is in the file, and that the database cannot go on from.
         `replace_damaged`: the file is damaged, and what it knew of is given up. Writes the file last, and missing tiles
-        before. Raises SealRefused.
+        before. Raises SigningRefused.
         """
         origin, position = head_of(self._conn)
         if origin != self._key.verifier.name or origin != checkpoint.origin:
@@ -195,7 +195,7 @@ class Sealer:
     def _last(self) -> tuple[Signed, int]:
         """What was signed last, once it is known that the database goes on from there; and how far it goes.
 
-        Raises SealRefused.
+        Raises SigningRefused.
         """
         origin, position = head_of(self._conn)
         if origin != self._key.verifier.name:

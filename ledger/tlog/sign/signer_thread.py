@@ -1,6 +1,6 @@
-"""Seals while a server runs: a thread with a connection of its own, one leader among all processes of a ledger.
+"""Signs while a server runs: a thread with a connection of its own, one leader among all processes of a ledger.
 
-A SealRefused ends it: a person has to look, and nothing is signed until the program is started again. So does an
+A SigningRefused ends it: a person has to look, and nothing is signed until the program is started again. So does an
 error that nobody foresaw: the status says so, as nobody sees a thread die. Appends never wait for any of this.
 """
 
@@ -20,28 +20,28 @@ from ledger.proof.tlog.merkle import LogError
 from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.endorse.endorsers import Asked, Outside
 from ledger.tlog.sign import rotate
-from ledger.tlog.sign.errors import SealRefused
-from ledger.tlog.sign.signer import Sealer, head_of
+from ledger.tlog.sign.errors import SigningRefused
+from ledger.tlog.sign.signer import Signer, head_of
 from ledger.tlog.sign.state_file import Signed
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 EVENTS = 10_000
-# How often the leader looks for new events; less where it is to seal more often.
+# How often the leader looks for new events; less where it is to sign more often.
 LOOK_S = 0.1
 # How often a follower tries to lead, and how long the thread waits after a failure.
 FOLLOW_S = 1.0
 RETRY_S = 0.25
 
-# "none" is said of a process that has no sealer.
+# "none" is said of a process that has no signer.
 State = Literal["none", "starting", "leads", "follows", "troubled", "refused", "stopped"]
 Connection = psycopg.Connection[Any]
 
 
 @dataclass(frozen=True)
 class Signing:
-    """What a sealer needs. `state` is the file beside the key; it seals after `every_s` or `events`."""
+    """What a signer needs. `state` is the file beside the key; it signs after `every_s` or `events`."""
 
     key: SigningKey = field(repr=False)
     state: Path
@@ -59,12 +59,12 @@ class Status:
     error: str | None = None
 
 
-class SealerThread(threading.Thread):
-    """Seals until stop(). `url` is for a login that may act as the ledger's sealer."""
+class SignerThread(threading.Thread):
+    """Signs until stop(). `url` is for a login that may act as the ledger's signer."""
 
     def __init__(self, url: str, signing: Signing, *, schema: str = "ledger") -> None:
-        super().__init__(name="sealer", daemon=True)
-        self._conninfo = conninfo(url, "sealer", schema=schema, application="advice-ledger sealer")
+        super().__init__(name="signer", daemon=True)
+        self._conninfo = conninfo(url, "signer", schema=schema, application="advice-ledger signer")
         self._signing = signing
         self.outside = Outside(self._conninfo, signing.asked)
         self._stopping = threading.Event()
@@ -81,51 +81,51 @@ class SealerThread(threading.Thread):
             try:
                 with psycopg.connect(self._conninfo, autocommit=True) as conn:
                     self._follow(conn)
-            except (SealRefused, LogError) as error:
+            except (SigningRefused, LogError) as error:
                 self.status = Status("refused", str(error))
                 log.error("nothing is signed any more: %s", error)  # noqa: TRY400 - the message says it all
                 return
             except psycopg.Error as error:
-                self._complain(f"the database does not serve the sealer: {one_line(error)}")
+                self._complain(f"the database does not serve the signer: {one_line(error)}")
             except OSError as error:
                 self._complain(f"{self._signing.state} cannot be used: {error.strerror}")
-            except Exception as error:  # a thread that died unseen would be taken for one that seals
-                self.status = Status("refused", f"the sealer failed, {type(error).__name__}: {error}")
-                log.exception("nothing is signed any more: the sealer failed")
+            except Exception as error:  # a thread that died unseen would be taken for one that signs
+                self.status = Status("refused", f"the signer failed, {type(error).__name__}: {error}")
+                log.exception("nothing is signed any more: the signer failed")
                 return
         self.status = Status("stopped")
 
     def _follow(self, conn: Connection) -> None:
         """Waits for its turn, then leads."""
         while not self._stopping.is_set():
-            with rotate.leading(conn, self._signing.key, self._signing.state) as sealer:
-                if sealer is not None:
+            with rotate.leading(conn, self._signing.key, self._signing.state) as signer:
+                if signer is not None:
                     with self.outside.running():
-                        self._lead(conn, sealer)
+                        self._lead(conn, signer)
                     continue
             self.status = Status("follows")
             self._stopping.wait(FOLLOW_S)
 
-    def _lead(self, conn: Connection, sealer: Sealer) -> None:
+    def _lead(self, conn: Connection, signer: Signer) -> None:
         signing = self._signing
         size, due_s = -1, monotonic()  # the first look checks what was signed, also where there is nothing new
         while not self._stopping.is_set():
             position = head(conn)
             if position >= size + signing.events or (position != size and monotonic() >= due_s):
-                signed = self._seal(sealer, position)
+                signed = self._sign(signer, position)
                 size = position if signed is None else signed.size
                 due_s = due_s if signed is None else monotonic() + signing.every_s
             self.status = Status("leads")
             self._stopping.wait(min(LOOK_S, signing.every_s))
 
-    def _seal(self, sealer: Sealer, position: int) -> Signed | None:
+    def _sign(self, signer: Signer, position: int) -> Signed | None:
         """Signs all there was, in as many steps as it takes; what was signed last, None where there was nothing new."""
         last = None
         while not self._stopping.is_set():
-            signed = sealer.step()
+            signed = signer.step()
             last = signed or last
             if signed is not None:
-                self.outside.sealed()
+                self.outside.checkpoint_signed()
             if signed is None or signed.size >= position:
                 break
         return last

@@ -56,9 +56,9 @@ class Signed:
             checkpoint = open_checkpoint(note.encode(), origin, keys).checkpoint
             _check_edge(checkpoint, edge)
         except (orjson.JSONDecodeError, binascii.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise StateDamaged(f"the sealer's file is damaged ({type(error).__name__})") from error
+            raise StateDamaged(f"the signer's file is damaged ({type(error).__name__})") from error
         except LogError as error:
-            raise StateDamaged(f"the sealer's file is damaged: {error}") from error
+            raise StateDamaged(f"the signer's file is damaged: {error}") from error
         return cls(checkpoint.size, checkpoint.root, event, note, edge)
 
 

@@ -1,4 +1,4 @@
-"""advice-ledger keys and advice-ledger seal, and the key that serve signs with: as processes, on embedded databases."""
+"""advice-ledger keys and advice-ledger sign, and the key that serve signs with: as processes, on embedded databases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ledger.tlog.sign.state_file import Signed
 from tests.api.program import PROGRAM, cli, environment, serving
 from tests.api.served import ledger_copy, wait_for
 from tests.conftest import Template
-from tests.ledger.tlog.logs import fill, key_for, seal
+from tests.ledger.tlog.logs import fill, key_for, sign
 from tests.support import connect
 
 
@@ -102,8 +102,8 @@ def test_a_key_that_cannot_be_used(tmp_path: Path) -> None:
     assert "secret" not in bad.err
     both = cli("keys", "show", env={SIGNING_KEY: secret, "ADVICE_LEDGER_KEY_FILE": str(path)})
     assert both.failed_with("exclude each other")
-    assert cli("seal", "--once", env={SIGNING_KEY: secret}).failed_with("--key-state")
-    elsewhere = cli("seal", "--once", "--database-url", "postgresql://127.0.0.1:1/x")
+    assert cli("sign", "--once", env={SIGNING_KEY: secret}).failed_with("--key-state")
+    elsewhere = cli("sign", "--once", "--database-url", "postgresql://127.0.0.1:1/x")
     assert elsewhere.failed_with("--key")
 
 
@@ -115,7 +115,7 @@ def test_rotate(url: str, key: Path) -> None:
     new = keys.read(key)
     assert done.json()["verifier_key"] == new.verifier.text != old.verifier.text
     assert newest(url)[0] == 3
-    assert cli("seal", "--once", "--key", key, "--database-url", url, "--json").json()["size"] == 4
+    assert cli("sign", "--once", "--key", key, "--database-url", url, "--json").json()["size"] == 4
     open_checkpoint(newest(url)[1].encode(), new.verifier.name, [new.verifier])
     assert not any(secret_of(each) in text for each in (old, new) for text in (done.out, done.err))
     from_environment = {SIGNING_KEY: new.reveal(), "ADVICE_LEDGER_KEY_STATE": str(key)}
@@ -124,23 +124,23 @@ def test_rotate(url: str, key: Path) -> None:
 
 @pytest.mark.slow
 def test_nothing_signs_within_a_rotation(url: str, key: Path) -> None:
-    """A rotation that did not end is said, by seal and by serve, and rotate ends it."""
+    """A rotation that did not end is said, by sign and by serve, and rotate ends it."""
     fill(url, 1)
     keys.generate(keys.read(key).verifier.name, beside(key, "new"))
     options = ("--key", key, "--database-url", url)
-    assert cli("seal", "--once", *options).failed_with("keys rotate")
+    assert cli("sign", "--once", *options).failed_with("keys rotate")
     assert "keys rotate" in cli("serve", "--port", "0", *options).err
     assert cli("keys", "rotate", *options).code == 0
-    assert cli("seal", "--once", *options).code == 0
+    assert cli("sign", "--once", *options).code == 0
 
 
-# --- seal -------------------------------------------------------------------------------------------------------------
+# --- sign -------------------------------------------------------------------------------------------------------------
 
 
-def test_seal_once(url: str, key: Path) -> None:
+def test_sign_once(url: str, key: Path) -> None:
     """Signs what there is, says what, and a second time that there is nothing new."""
     fill(url, 300)
-    options = ("seal", "--once", "--key", key, "--database-url", url)
+    options = ("sign", "--once", "--key", key, "--database-url", url)
     done = cli(*options, "--json").json()
     assert (done["size"], done["note"]) == newest(url) == (300, done["note"])
     assert "nothing new" in cli(*options).out
@@ -152,32 +152,32 @@ def test_seal_once(url: str, key: Path) -> None:
 def test_a_refusal_is_exit_1(url: str, key: Path) -> None:
     """With the file gone nothing is signed: 1, with what to do on stderr."""
     fill(url, 3)
-    seal(url, keys.read(key), beside(key, "last"))
+    sign(url, keys.read(key), beside(key, "last"))
     beside(key, "last").unlink()
     fill(url, 1)
-    done = cli("seal", "--once", "--key", key, "--database-url", url)
+    done = cli("sign", "--once", "--key", key, "--database-url", url)
     assert (done.code, done.out) == (1, "")
     assert "docs/operate/tlog.md" in done.err
-    followed = cli("seal", "--key", key, "--database-url", url)
+    followed = cli("sign", "--key", key, "--database-url", url)
     assert followed.code == 1
     assert "docs/operate/tlog.md" in followed.err
     assert newest(url)[0] == 3
 
 
 def test_adopting_where_the_file_is_damaged(url: str, key: Path, tmp_path: Path) -> None:
-    """The newest published checkpoint is adopted once the events have its root; then sealing goes on."""
+    """The newest published checkpoint is adopted once the events have its root; then signing goes on."""
     fill(url, 700)
-    seal(url, keys.read(key), beside(key, "last"))
+    sign(url, keys.read(key), beside(key, "last"))
     note = tmp_path / "newest"
     note.write_text(newest(url)[1])
     kept = beside(key, "last").read_bytes()
     beside(key, "last").write_text("{}")
     fill(url, 1)
     options = ("--key", key, "--database-url", url)
-    assert cli("seal", "--adopt", note, "--replace-damaged", *options, "--json").json()["size"] == 700
+    assert cli("sign", "--adopt", note, "--replace-damaged", *options, "--json").json()["size"] == 700
     assert beside(key, "last.damaged").read_text() == "{}"
     assert beside(key, "last").read_bytes() == kept
-    assert cli("seal", "--once", *options, "--json").json()["size"] == 701
+    assert cli("sign", "--once", *options, "--json").json()["size"] == 701
 
 
 @pytest.mark.slow
@@ -185,23 +185,23 @@ def test_what_is_not_adopted(url: str, key: Path, tmp_path: Path) -> None:
     """A changed, a missing note, no note; one over fewer events than were published, or over more than there are."""
     fill(url, 3)
     mine, last = keys.read(key), beside(key, "last")
-    seal(url, mine, last)
+    sign(url, mine, last)
     three = newest(url)[1]
     fill(url, 1)
-    seal(url, mine, last)
+    sign(url, mine, last)
     options = ("--key", key, "--database-url", url)
     note = tmp_path / "note"
-    assert cli("seal", "--adopt", note, *options).failed_with(str(note))
+    assert cli("sign", "--adopt", note, *options).failed_with(str(note))
     note.write_text(three.replace("\n3\n", "\n4\n"))
-    assert cli("seal", "--adopt", note, *options).failed_with("bad signature")
+    assert cli("sign", "--adopt", note, *options).failed_with("bad signature")
     note.write_text("no note")
-    assert cli("seal", "--adopt", note, *options).failed_with("no checkpoint")
+    assert cli("sign", "--adopt", note, *options).failed_with("no checkpoint")
     last.unlink()
     note.write_text(three)
-    too_old = cli("seal", "--adopt", note, *options)
+    too_old = cli("sign", "--adopt", note, *options)
     assert (too_old.code, last.exists()) == (1, False)
     assert "over 4 at least" in too_old.err
-    assert cli("seal", "--give-up", "3", *options).failed_with("--adopt")
+    assert cli("sign", "--give-up", "3", *options).failed_with("--adopt")
 
 
 def test_another_root_is_not_adopted(url: str, key: Path, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_another_root_is_not_adopted(url: str, key: Path, tmp_path: Path) -> Non
     fill(url, 300)
     note = tmp_path / "note"
     note.write_bytes(sign_checkpoint(Checkpoint(mine.verifier.name, 300, bytes(32)), mine).encode())
-    done = cli("seal", "--adopt", note, "--key", key, "--database-url", url)
+    done = cli("sign", "--adopt", note, "--key", key, "--database-url", url)
     assert (done.code, beside(key, "last").exists()) == (1, False)
     with connect(url) as conn:
         counts = "SELECT (SELECT count(*) FROM tiles) + (SELECT count(*) FROM partial_tiles)"
@@ -219,11 +219,11 @@ def test_another_root_is_not_adopted(url: str, key: Path, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_a_restored_database(url: str, key: Path, tmp_path: Path) -> None:
-    """Without the newest signed events nothing is sealed until somebody names what is given up; and that is kept."""
+    """Without the newest signed events nothing is signed until somebody names what is given up; and that is kept."""
     options = ("--key", key, "--database-url", url)
     fill(url, 3)
     mine, last = keys.read(key), beside(key, "last")
-    seal(url, mine, last)
+    sign(url, mine, last)
     note = tmp_path / "note"
     note.write_text(newest(url)[1])
     # As after the loss of two events: a file of our key that says that five were signed.
@@ -232,25 +232,25 @@ def test_a_restored_database(url: str, key: Path, tmp_path: Path) -> None:
     ahead = Signed(5, root_of(leaves), b"x" * 32, lost, {0: b"".join(leaves)}).encode()
     last.write_bytes(ahead)
     for arguments in (("--once",), ("--adopt", note), ("--adopt", note, "--give-up", "4")):
-        refused = cli("seal", *arguments, *options)
+        refused = cli("sign", *arguments, *options)
         assert (refused.code, last.read_bytes()) == (1, ahead)
         assert "--once" in arguments or "--give-up 5" in refused.err
-    assert cli("seal", "--adopt", note, "--give-up", "5", *options).code == 0
+    assert cli("sign", "--adopt", note, "--give-up", "5", *options).code == 0
     assert beside(last, "given-up-5").read_bytes() == ahead
     fill(url, 1)
-    assert cli("seal", "--once", *options, "--json").json()["size"] == 4
+    assert cli("sign", "--once", *options, "--json").json()["size"] == 4
 
 
 @pytest.mark.slow
-def test_seal_follows(url: str, key: Path) -> None:
-    """Without --once it goes on; somebody else who would seal meanwhile could not run; SIGTERM ends it with 0."""
-    command = [sys.executable, "-c", PROGRAM, "seal", "--seal-every", "0.05", "--key", str(key), "--database-url", url]
+def test_sign_follows(url: str, key: Path) -> None:
+    """Without --once it goes on; somebody else who would sign meanwhile could not run; SIGTERM ends it with 0."""
+    command = [sys.executable, "-c", PROGRAM, "sign", "--sign-every", "0.05", "--key", str(key), "--database-url", url]
     process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
     try:
         for size in (1, 2):
             fill(url, 1)
-            wait_for("a checkpoint", lambda size=size: sealed(url) == size)
-        assert cli("seal", "--once", "--key", key, "--database-url", url).failed_with("somebody else")
+            wait_for("a checkpoint", lambda size=size: signed_size(url) == size)
+        assert cli("sign", "--once", "--key", key, "--database-url", url).failed_with("somebody else")
         assert cli("keys", "rotate", "--key", key, "--database-url", url).failed_with("stop advice-ledger")
     finally:
         process.terminate()
@@ -260,7 +260,7 @@ def test_seal_follows(url: str, key: Path) -> None:
     assert secret_of(keys.read(key)) not in err
 
 
-def sealed(url: str) -> int:
+def signed_size(url: str) -> int:
     """The size of the newest checkpoint; 0 before the first."""
     with connect(url) as conn:
         [(size,)] = conn.execute("SELECT coalesce(max(size), 0) FROM checkpoints").fetchall()
@@ -310,7 +310,7 @@ def test_serve_with_a_server_of_the_users(url: str, key: Path) -> None:
         assert "nothing is signed" in server.err
         assert "docs/operate/tlog.md" in server.err
     environment_key = {SIGNING_KEY: keys.read(key).reveal(), "ADVICE_LEDGER_KEY_STATE": str(key.with_name("state"))}
-    with serving("--database-url", url, "--no-worker", "--seal-every", "0.1", env=environment_key) as server:
+    with serving("--database-url", url, "--no-worker", "--sign-every", "0.1", env=environment_key) as server:
         assert "nothing is signed" not in server.err
         assert asked(server.base, tokens["advisor"]).headers["ledger-checkpoint-size"] == "1"
         assert key.with_name("state").exists()

@@ -9,7 +9,7 @@ from ledger.proof.tlog.cosignature import WitnessSigningKey
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.rotate import beside
 from tests.api.program import cli
-from tests.ledger.tlog.logs import fill, key_for, seal
+from tests.ledger.tlog.logs import fill, key_for, sign
 from tests.support import connect
 
 COSIGN = "INSERT INTO cosignatures (size, witness, line) VALUES (%s, %s, 'line')"
@@ -27,11 +27,11 @@ def test_the_log_in_status(database_url: str, tmp_path: Path) -> None:
     key = keys.generate(key_for(database_url).verifier.name, path)
     witnesses = [WitnessSigningKey.generate(f"witness.example/{nth}").verifier for nth in (1, 2)]
     names = [f"{one.name}+{one.key_id:08x}" for one in witnesses]
-    seal(database_url, key, beside(path, "last"))
+    sign(database_url, key, beside(path, "last"))
     fill(database_url, 2)
-    seal(database_url, key, beside(path, "last"))
+    sign(database_url, key, beside(path, "last"))
     fill(database_url, 3)
-    with connect(database_url, "sealer") as conn:
+    with connect(database_url, "signer") as conn:
         for size, name in ((2, names[0]), (2, names[1]), (4, names[1])):
             conn.execute(COSIGN, [size, name])
         conn.execute(STAMP)

@@ -29,7 +29,7 @@ from ledger.tlog.sign.signer_thread import Signing
 from ledger.verify.continuous import Watching
 from tests.api.served import Api, ledger_copy, problem, served, wait_for
 from tests.conftest import Template
-from tests.ledger.tlog.logs import all_tiles, fill, hashes, key_for, seal
+from tests.ledger.tlog.logs import all_tiles, fill, hashes, key_for, sign
 from tests.support import connect
 
 SIZE = 700
@@ -38,7 +38,7 @@ HEX_32 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass
 class Log:
-    """A running application on a ledger that is sealed up to SIZE, with 3 events more, and signs nothing itself."""
+    """A running application on a ledger that is signed up to SIZE, with 3 events more, and signs nothing itself."""
 
     api: Api
     key: SigningKey
@@ -56,9 +56,9 @@ def log(server_url: str, template_database: Template, tmp_path_factory: Any) -> 
     with ledger_copy(server_url, template_database) as url:
         key = key_for(url)
         fill(url, 300)
-        seal(url, key, path)
+        sign(url, key, path)
         fill(url, SIZE - 300)
-        assert seal(url, key, path) == SIZE
+        assert sign(url, key, path) == SIZE
         fill(url, 3)
         with served(url) as api, connect(url) as conn:
             yield Log(api, key, hashes(conn))
@@ -248,7 +248,7 @@ def test_proofs_take_a_token(log: Log, path: str) -> None:
         assert log.api.call("GET", path, role).status_code == 200
 
 
-# --- sealing while it serves, and waiting for it ----------------------------------------------------------------------
+# --- signing while it serves, and waiting for it ----------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ def test_a_write_that_waits(signing: Api) -> None:
     assert found["advice_ledger_checkpoint_size"] == 3
     assert found["advice_ledger_checkpoint_events_not_covered"] == 0
     assert found["advice_ledger_checkpoint_age_seconds"] < 60
-    assert found["advice_ledger_sealing_refused"] == 0
+    assert found["advice_ledger_signing_refused"] == 0
 
 
 def test_many_wait_together(signing: Api) -> None:
@@ -350,7 +350,7 @@ def test_a_refusal_shows(server_url: str, template_database: Template, tmp_path:
     with ledger_copy(server_url, template_database) as url:
         key = key_for(url)
         fill(url, 5)
-        seal(url, key, path)
+        sign(url, key, path)
         path.unlink()
         with served(url, signing=Signing(key, path, every_s=0.05)) as api:
             response = wait_for("a refusal", lambda: (r := api.get("/readyz", None)).status_code == 503 and r)
@@ -360,7 +360,7 @@ def test_a_refusal_shows(server_url: str, template_database: Template, tmp_path:
             assert api.ask().status_code == 202
             assert api.get("/checkpoint", None).status_code == 200
             found = metrics(api)
-            assert found["advice_ledger_sealing_refused"] == 1
+            assert found["advice_ledger_signing_refused"] == 1
             assert found["advice_ledger_checkpoint_events_not_covered"] == 1
 
 
@@ -406,7 +406,7 @@ def test_a_damaged_log_is_not_served(server_url: str, template_database: Templat
     """Where a stored tile is not the one that was signed, no proof is made of it: a 503 that names it, each time."""
     with ledger_copy(server_url, template_database) as url:
         fill(url, 300)
-        seal(url, key_for(url), tmp_path / "last")
+        sign(url, key_for(url), tmp_path / "last")
         with connect(url) as conn:
             conn.execute("ALTER TABLE tiles DISABLE TRIGGER ALL")
             conn.execute("UPDATE tiles SET hashes = set_byte(hashes, 40, 1 + get_byte(hashes, 40) % 200)")

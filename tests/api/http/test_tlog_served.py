@@ -22,7 +22,7 @@ from tests.api.program import Serving, cli, serving
 from tests.api.served import ASK, ASKS, ledger_copy, wait_for
 from tests.api.witness.processes import keygen, witnessing
 from tests.conftest import Template
-from tests.ledger.tlog.logs import fill, hashes, key_for, seal
+from tests.ledger.tlog.logs import fill, hashes, key_for, sign
 from tests.support import connect
 
 
@@ -41,8 +41,8 @@ def path(url: str, tmp_path: Path) -> Path:
 
 
 def options(url: str, path: Path, *more: object) -> tuple[object, ...]:
-    """Of a server that seals quickly."""
-    return ("--database-url", url, "--no-worker", "--key", path, "--seal-every", "0.1", *more)
+    """Of a server that signs quickly."""
+    return ("--database-url", url, "--no-worker", "--key", path, "--sign-every", "0.1", *more)
 
 
 def write(server: Serving, token: str) -> int:
@@ -159,10 +159,10 @@ def test_yesterdays_database(url: str, path: Path, server_url: str) -> None:
     """On an older copy the server records and answers, signs nothing, and says why: in its log and, 503, in /readyz."""
     key = keys.read(path)
     fill(url, 3)
-    seal(url, key, beside(path, "last"))
+    sign(url, key, beside(path, "last"))
     with ledger_copy(server_url, Template(str(conninfo_to_dict(url)["dbname"]), "")) as yesterday:
         fill(url, 2)
-        assert seal(url, key, beside(path, "last")) == 5
+        assert sign(url, key, beside(path, "last")) == 5
         before = beside(path, "last").read_bytes()
         with serving(*options(yesterday, path)) as server:
             answer = wait_for("a refusal", lambda: (r := httpx.get(f"{server.base}/readyz")).status_code == 503 and r)

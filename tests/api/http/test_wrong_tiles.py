@@ -12,7 +12,7 @@ from ledger.tlog.sign.rotate import beside
 from ledger.verify.continuous import Watching
 from tests.api.program import cli
 from tests.api.served import Api, served, wait_for
-from tests.ledger.tlog.logs import fill, key_for, seal
+from tests.ledger.tlog.logs import fill, key_for, sign
 from tests.paths import DOCS
 from tests.support import connect
 
@@ -45,7 +45,7 @@ def test_the_remedy_for_wrong_tiles(database_url: str, tmp_path: Path) -> None:
     keys.generate(key_for(database_url).verifier.name, path)
     key = keys.read(path)
     fill(database_url, 700)
-    seal(database_url, key, beside(path, "last"))
+    sign(database_url, key, beside(path, "last"))
     newest = tmp_path / "newest"
     with connect(database_url) as conn:
         before = conn.execute(TILES).fetchall()
@@ -59,12 +59,12 @@ def test_the_remedy_for_wrong_tiles(database_url: str, tmp_path: Path) -> None:
     assert not [one for one in told if "verify" in one]
     options = ("--database-url", database_url)
     assert cli("verify", "--since", newest, "--key", key.verifier.text, *options).code == 0
-    refused = cli("seal", "--adopt", newest, "--key", path, *options)
+    refused = cli("sign", "--adopt", newest, "--key", path, *options)
     assert (refused.code, "holds another tile/0/001 than" in refused.err) == (1, True)
     [remedy] = re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
     with connect(database_url) as conn:
         conn.execute(remedy)
-    assert cli("seal", "--adopt", newest, "--key", path, *options).code == 0
+    assert cli("sign", "--adopt", newest, "--key", path, *options).code == 0
     with connect(database_url) as conn:
         assert conn.execute(TILES).fetchall() == before
         assert conn.execute(ALWAYS).fetchall() == [("A",)]

@@ -1,4 +1,4 @@
-"""`advice-ledger seal` asks witnesses as serve does; with --once it asks each of them once, and ends."""
+"""`advice-ledger sign` asks witnesses as serve does; with --once it asks each of them once, and ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ledger.tlog.sign.rotate import beside
 from tests.api.program import PROGRAM, cli, environment
 from tests.api.served import wait_for
 from tests.api.witness.processes import keygen, witnessing
-from tests.ledger.tlog.logs import fill, key_for, seal
+from tests.ledger.tlog.logs import fill, key_for, sign
 from tests.support import connect
 
 NOTE = "SELECT c.size, c.note || s.line FROM checkpoints c JOIN cosignatures s USING (size) ORDER BY size DESC LIMIT 1"
@@ -29,10 +29,10 @@ def path(database_url: str, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_seal_asks_witnesses(database_url: str, path: Path, tmp_path: Path) -> None:
-    """One that answers has cosigned when --once ends, also what was sealed before; one that is gone is named."""
+def test_sign_asks_witnesses(database_url: str, path: Path, tmp_path: Path) -> None:
+    """One that answers has cosigned when --once ends, also what was signed before; one that is gone is named."""
     fill(database_url, 3)
-    seal(database_url, keys.read(path), beside(path, "last"))
+    sign(database_url, keys.read(path), beside(path, "last"))
     log = keys.read(path).verifier
     witness = keygen(tmp_path)
     gone = WitnessSigningKey.generate("witness.example/gone").verifier.text
@@ -48,13 +48,13 @@ def test_seal_asks_witnesses(database_url: str, path: Path, tmp_path: Path) -> N
 
     with witnessing(tmp_path, log.text) as (base, _):
         common += ["--witness", f"{base}={witness.text}"]
-        done = cli("seal", "--once", *common, "--witness", f"http://127.0.0.1:1={gone}", "--json")
+        done = cli("sign", "--once", *common, "--witness", f"http://127.0.0.1:1={gone}", "--json")
         assert (done.code, done.json()["size"], cosigned()) == (0, None, 3)
         answered, silent = done.json()["vouched"]
         assert (answered["name"].partition("+")[0], answered["size"], answered["trouble"]) == (witness.name, 3, None)
         assert (silent["size"], silent["trouble"] in done.err) == (0, True)
         assert "witness.example/gone" in done.err
-        command = [sys.executable, "-c", PROGRAM, "seal", "--seal-every", "0.05", *common]
+        command = [sys.executable, "-c", PROGRAM, "sign", "--sign-every", "0.05", *common]
         process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE)
         try:
             fill(database_url, 1)

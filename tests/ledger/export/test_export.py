@@ -14,7 +14,7 @@ from ledger.proof.bundle.manifest import CHECKPOINT, EVENTS, PAGE, Selection
 from ledger.proof.tlog.cosignature import WitnessSigningKey
 from ledger.proof.tlog.note import parse
 from tests.api.program import cli
-from tests.ledger.cases import CLIENT, REQUEST, Ledger, ask, positions, sealed_ledger
+from tests.ledger.cases import CLIENT, REQUEST, Ledger, ask, positions, signed_ledger
 from tests.ledger.proof.bundle.bundles import Case, Ran, program
 from tests.support import connect
 
@@ -22,7 +22,7 @@ from tests.support import connect
 @pytest.fixture(scope="module")
 def ledger(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     """One ledger for all tests that add nothing to it."""
-    with sealed_ledger(server_url, tmp_path_factory.mktemp("key")) as found:
+    with signed_ledger(server_url, tmp_path_factory.mktemp("key")) as found:
         yield found
 
 
@@ -117,8 +117,8 @@ def test_without_a_key_it_says_so(ledger: Ledger, tmp_path: Path) -> None:
 
 
 def test_what_no_checkpoint_covers_is_left_out(server_url: str, tmp_path: Path) -> None:
-    """Events past the newest checkpoint are left out and counted; where none is covered it says how to seal."""
-    with sealed_ledger(server_url, tmp_path) as ledger:
+    """Events past the newest checkpoint are left out and counted; where none is covered it says how to sign."""
+    with signed_ledger(server_url, tmp_path) as ledger:
         ask(ledger.url, 1)
         data, manifest = ledger.bundle()
         assert (manifest.count, manifest.excluded, manifest.excluded_from) == (8, 4, 649)
@@ -128,7 +128,7 @@ def test_what_no_checkpoint_covers_is_left_out(server_url: str, tmp_path: Path) 
         data, manifest = ledger.bundle(positions(640, 5000))
         assert (manifest.selection, manifest.excluded, manifest.excluded_from) == (positions(640, 652), 4, 649)
         assert "every position from 640 to 648" in checked(tmp_path, data).json["steps"][9]["about"]
-        with pytest.raises(CannotExport, match="advice-ledger seal --once"):
+        with pytest.raises(CannotExport, match="advice-ledger sign --once"):
             ledger.bundle(positions(649, 652))
         with pytest.raises(CannotExport, match="no event"):
             ledger.bundle(Selection("client", client="x"))
@@ -136,7 +136,7 @@ def test_what_no_checkpoint_covers_is_left_out(server_url: str, tmp_path: Path) 
 
 def test_erased_values_are_listed(server_url: str, tmp_path: Path) -> None:
     """What was erased is erased in the bundle, and the bundle holds."""
-    with sealed_ledger(server_url, tmp_path) as ledger:
+    with signed_ledger(server_url, tmp_path) as ledger:
         with connect(ledger.url) as conn:
             conn.execute("ALTER TABLE sealed_fields DISABLE TRIGGER ALL")
             conn.execute("DELETE FROM sealed_fields WHERE position = 1")
@@ -180,11 +180,11 @@ def test_witnesses(ledger: Ledger, tmp_path: Path) -> None:
 
 def test_an_older_checkpoint(server_url: str, tmp_path: Path) -> None:
     """With the proof in the bundle it is shown to extend the auditor's; without, the program cannot say and exits 2."""
-    with sealed_ledger(server_url, tmp_path) as ledger:
+    with signed_ledger(server_url, tmp_path) as ledger:
         kept = ledger.note()
         (tmp_path / "old.txt").write_bytes(kept)
         ledger.fill(100)
-        ledger.seal()
+        ledger.sign()
         arguments = ("--key", ledger.key.verifier.text, "--since", tmp_path / "old.txt")
         ran = checked(tmp_path, ledger.bundle(since=kept)[0], *arguments)
         assert ran.code == 0, ran.out

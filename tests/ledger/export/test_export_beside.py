@@ -20,7 +20,7 @@ from ledger.proof.tlog.note import Note, SigningKey, parse
 from ledger.tlog.sign.recorded_rotations import STREAM
 from ledger.tlog.sign.rotate import rotated
 from schema.events import LogKeyRotated
-from tests.ledger.cases import Ledger, sealed_ledger
+from tests.ledger.cases import Ledger, signed_ledger
 from tests.ledger.proof.bundle.bundles import Case, Ran, program
 from tests.ledger.tlog.endorse.test_timestamp_client import Signer, make_signer, openssl
 from tests.support import append, connect, new
@@ -29,14 +29,14 @@ from tests.support import append, connect, new
 @pytest.fixture(scope="module")
 def ledger(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SigningKey, Ledger]]:
     """One ledger whose key was rotated twice, with events after each; and the key that it had first."""
-    with sealed_ledger(server_url, tmp_path_factory.mktemp("key")) as found:
+    with signed_ledger(server_url, tmp_path_factory.mktemp("key")) as found:
         first = found.key
         for _ in range(2):
             later = SigningKey.generate(first.verifier.name)
             record(found, rotated(found.key, later))
             found = replace(found, key=later)  # noqa: PLW2901 - the same ledger with another key
             found.fill(20)
-            found.seal()
+            found.sign()
         yield first, found
 
 
@@ -132,13 +132,13 @@ def test_forged_rotations(ledger: tuple[SigningKey, Ledger], tmp_path: Path) -> 
 
 def test_what_anybody_recorded_is_not_exported(server_url: str, tmp_path: Path) -> None:
     """An event that claims a rotation, and that both keys did not sign, spoils no bundle."""
-    with sealed_ledger(server_url, tmp_path) as ledger:
+    with signed_ledger(server_url, tmp_path) as ledger:
         later, thief = (SigningKey.generate(ledger.key.verifier.name) for _ in range(2))
         good, other = rotated(ledger.key, later), rotated(thief, later)
         record(ledger, good.model_copy(update={"old_signature": other.old_signature}))
         record(ledger, good)
         new_ledger = replace(ledger, key=later)
-        new_ledger.seal()
+        new_ledger.sign()
         data, _ = new_ledger.bundle()
     assert Case.read(data).files[bundle.ROTATIONS] == encode_rotations([sign_rotation(ledger.key, later)])
     assert check_rotation(Case.read(data).files[bundle.ROTATIONS], later.verifier.name).new == later.verifier
@@ -154,7 +154,7 @@ def signer(tmp_path_factory: pytest.TempPathFactory) -> Signer:
 
 
 def token(signer: Signer, note: bytes) -> bytes:
-    """The token over a note, as the sealer stores it."""
+    """The token over a note, as the signer stores it."""
     query, reply, out = (signer.folder / name for name in ("asked", "answered", "token"))
     openssl("ts", "-query", "-digest", sha256(note).hexdigest(), "-sha256", "-cert", "-out", query)
     reply.write_bytes(signer.stamp(query.read_bytes()))
@@ -167,16 +167,16 @@ def test_timestamps(server_url: str, tmp_path: Path, signer: Signer) -> None:
 
     The program does not claim to have done so, and finds a token of another checkpoint, or none where one is named.
     """
-    with sealed_ledger(server_url, tmp_path) as ledger:
+    with signed_ledger(server_url, tmp_path) as ledger:
         note = ledger.note()
-        with connect(ledger.url, "sealer") as conn:
+        with connect(ledger.url, "signer") as conn:
             store = "INSERT INTO checkpoint_timestamps (size, authority, token) VALUES (648, %s, %s)"
             conn.execute(store, ["http://tsa.example/<b>", token(signer, note)])
             # Not under the timestamp, although it is in the bundle's checkpoint.
             line = WitnessSigningKey.generate("witness.example/w").cosign(parse(note).text, 1_700_000_000).line
             conn.execute("INSERT INTO cosignatures (size, witness, line) VALUES (648, 'w', %s)", [line])
         ledger.fill(50)
-        ledger.seal()
+        ledger.sign()
         data, manifest = ledger.bundle()
     assert Case.read(data).files[bundle.CHECKPOINT] == note + line.encode()
     assert (manifest.checkpoint_size, manifest.timestamps) == (648, ("http://tsa.example/<b>",))

@@ -1,4 +1,4 @@
-"""What the tests of the log share: events, a key for the ledger, a sealer, and the tiles of a tree computed anew."""
+"""What the tests of the log share: events, a key for the ledger, a signer, and the tiles of a tree computed anew."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from ledger.proof.tlog.merkle import leaf_hashes, root_of
 from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign import rotate
-from ledger.tlog.sign.signer import Sealer
+from ledger.tlog.sign.signer import Signer
 from tests.support import Connection, append, connect, new
 
 
@@ -27,17 +27,17 @@ def fill(url: str, count: int) -> None:
 
 
 @contextlib.contextmanager
-def sealing(url: str, key: SigningKey, path: Path) -> Iterator[Sealer]:
-    """A sealer that leads, while the block runs."""
-    with connect(url, "sealer") as conn, rotate.leading(conn, key, path) as sealer:
-        assert sealer is not None
-        yield sealer
+def signing(url: str, key: SigningKey, path: Path) -> Iterator[Signer]:
+    """A signer that leads, while the block runs."""
+    with connect(url, "signer") as conn, rotate.leading(conn, key, path) as signer:
+        assert signer is not None
+        yield signer
 
 
-def seal(url: str, key: SigningKey, path: Path) -> int:
+def sign(url: str, key: SigningKey, path: Path) -> int:
     """Signs all there is; the size."""
-    with sealing(url, key, path) as sealer:
-        while sealer.step() is not None:
+    with signing(url, key, path) as signer:
+        while signer.step() is not None:
             pass
     with connect(url) as conn:
         [(size,)] = conn.execute("SELECT max(size) FROM checkpoints").fetchall()

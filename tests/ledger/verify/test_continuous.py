@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from ledger.proof.tlog.note import SigningKey
-from ledger.tlog.sign.signer import Sealer
+from ledger.tlog.sign.signer import Signer
 from ledger.verify.continuous import Watching
 from ledger.verify.database import verify_chain
 from ledger.verify.scan import Bad, Root, Round
@@ -23,7 +23,7 @@ from tests.ledger.verify.watched import (
     on_record,
     recorded,
     results,
-    seal,
+    sign,
     tamper,
     until,
     watching,
@@ -48,7 +48,7 @@ def key(database_url: str) -> SigningKey:
 def test_a_good_chain_is_recorded_once_a_day(database_url: str, key: SigningKey, tmp_path: Path) -> None:
     """However many rounds there are, and after a restart; new events are followed, and new checkpoints compared."""
     fill(database_url, 700)
-    seal(database_url, key, tmp_path / "last")
+    sign(database_url, key, tmp_path / "last")
     for _ in range(2):
         with watching(database_url, Watching(rate=1_000_000, rest_s=0.05, settle_s=0, keys=(key.verifier,))) as watch:
             until(watch, lambda now: now.passed_s is not None)
@@ -128,7 +128,7 @@ def test_what_is_wrong_is_recorded_once(
 ) -> None:
     """By its name and place, one event however often it is seen; and it stays in the status."""
     fill(database_url, 700)
-    seal(database_url, key, tmp_path / "last")
+    sign(database_url, key, tmp_path / "last")
     tamper(database_url, *statements)
     with watching(database_url, Watching(rate=1_000_000, rest_s=0.05, settle_s=0, keys=(key.verifier,))) as watch:
         status = until(watch, lambda now: now.finding)
@@ -187,7 +187,7 @@ def test_each_change_of_the_result_is_recorded(database_url: str) -> None:
 def test_rounds_in_any_pieces_are_the_same(database_url: str, key: SigningKey, tmp_path: Path) -> None:
     """Piece by piece of any size, a round comes to the root of all its events, and meets each known root on the way."""
     fill(database_url, 600)
-    seal(database_url, key, tmp_path / "last")
+    sign(database_url, key, tmp_path / "last")
     with connect(database_url, "verifier") as conn:
         root = through(conn, Round([key.verifier]), 1)
         for most in (255, 256, 257, 10_000):
@@ -201,16 +201,16 @@ def test_rounds_in_any_pieces_are_the_same(database_url: str, key: SigningKey, t
         assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
-def test_a_sealer_that_is_ahead_is_no_fault(
+def test_a_signer_that_is_ahead_is_no_fault(
     database_url: str, key: SigningKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tiles are stored before the checkpoint over them: the edge of the newest one is a beginning of what is there."""
     fill(database_url, 600)
-    seal(database_url, key, tmp_path / "last")
+    sign(database_url, key, tmp_path / "last")
     fill(database_url, 300)
     with monkeypatch.context() as patch:
-        patch.setattr(Sealer, "_publish", lambda *_: None)
-        seal(database_url, key, tmp_path / "last")
+        patch.setattr(Signer, "_publish", lambda *_: None)
+        sign(database_url, key, tmp_path / "last")
     with connect(database_url, "verifier") as conn:
         assert conn.execute("SELECT octet_length(hashes) FROM partial_tiles WHERE level = 1").fetchall() == [(96,)]
         one = Round([key.verifier])

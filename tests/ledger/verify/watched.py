@@ -12,7 +12,7 @@ from typing import Any
 from psycopg import sql
 
 from ledger.proof.tlog.note import SigningKey
-from ledger.tlog.sign.signer import Sealer
+from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import StateFile
 from ledger.verify.continuous import Watch, Watched, Watching
 from tests.support import append, connect, new, requested
@@ -29,11 +29,11 @@ def fill(url: str, count: int) -> None:
         append(conn, *(new("request-", requested(f"client-{number}")) for number in range(count)))
 
 
-def seal(url: str, key: SigningKey, path: Path) -> None:
+def sign(url: str, key: SigningKey, path: Path) -> None:
     """Signs all there is."""
     file = StateFile(path, key.verifier.name, [key.verifier])
-    with connect(url, "sealer") as conn, file.held():
-        while Sealer(conn, key, file).step() is not None:
+    with connect(url, "signer") as conn, file.held():
+        while Signer(conn, key, file).step() is not None:
             pass
 
 

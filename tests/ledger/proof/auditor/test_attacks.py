@@ -18,7 +18,7 @@ from ledger.proof.bundle.tiles import INDEX, RECORD_BYTES
 from ledger.proof.tlog.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from ledger.proof.tlog.merkle import leaf_hash, root_of
 from ledger.proof.tlog.note import SigningKey, parse
-from tests.ledger.cases import CLIENT, Ledger, positions, sealed_ledger
+from tests.ledger.cases import CLIENT, Ledger, positions, signed_ledger
 from tests.ledger.proof.bundle.bundles import Case, Ran, program, rehashed
 
 Lines = list[dict[str, Any]]
@@ -28,7 +28,7 @@ RANGE = positions(201, 300)
 @pytest.fixture(scope="module")
 def ledger(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     """One ledger; nothing is done to it."""
-    with sealed_ledger(server_url, tmp_path_factory.mktemp("key")) as found:
+    with signed_ledger(server_url, tmp_path_factory.mktemp("key")) as found:
         yield found
 
 
@@ -284,7 +284,7 @@ def test_tiles_of_another_position(ledger: Ledger, range_bundle: bytes, tmp_path
 
 def test_another_ledgers_bundle(server_url: str, ledger: Ledger, client_bundle: bytes, tmp_path: Path) -> None:
     """A good bundle of another ledger is named so; its events under our checkpoint are not in the log."""
-    with sealed_ledger(server_url, tmp_path) as other:
+    with signed_ledger(server_url, tmp_path) as other:
         theirs = other.bundle(CLIENT)[0]
     assert ("other-ledger", 0) in verified(tmp_path, ledger, theirs).found
     case = Case.read(client_bundle)

@@ -121,7 +121,7 @@ def ledger(database_url: str) -> str:
 
 def checkpoint(url: str, size: int) -> None:
     """Another checkpoint."""
-    with connect(url, "sealer") as conn:
+    with connect(url, "signer") as conn:
         conn.execute("INSERT INTO checkpoints (size, note) VALUES (%s, %s)", [size, f"{NOTE}{size}\n"])
 
 
@@ -133,7 +133,7 @@ def tokens(url: str) -> list[Any]:
 
 def outside(url: str, authority: Authority) -> Outside:
     """Asks this authority."""
-    return Outside(conninfo(url, "sealer"), Asked(authorities=[authority], pace=PACE))
+    return Outside(conninfo(url, "signer"), Asked(authorities=[authority], pace=PACE))
 
 
 def test_a_token_is_stored(ledger: str, signer: Signer, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_as_often_as_configured(ledger: str, signer: Signer) -> None:
             wait_for("the first token", lambda: len(tokens(ledger)) == 1)
             for size in (2, 3):
                 checkpoint(ledger, size)
-                asking.sealed()
+                asking.checkpoint_signed()
             wait_for("the second token", lambda: len(tokens(ledger)) == 2)
             time.sleep(2)
     assert [size for size, *_ in tokens(ledger)] == [1, 3]

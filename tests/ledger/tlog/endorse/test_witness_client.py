@@ -22,7 +22,7 @@ from ledger.tlog.endorse.endorsers import Asked, Outside
 from ledger.tlog.endorse.poller import Pace
 from ledger.tlog.endorse.witness_client import Chosen, proof_between
 from ledger.tlog.quorum import BadWitness, Configured, Policy, standing
-from ledger.tlog.sign.signer import Sealer
+from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import StateFile
 from tests.api.served import wait_for
 from tests.api.witness.processes import keygen, witnessing
@@ -34,18 +34,18 @@ LIAR = WitnessSigningKey.generate("witness.example/liar")
 
 
 class Log:
-    """A ledger that is sealed on demand."""
+    """A ledger that is signed on demand."""
 
-    def __init__(self, url: str, key: SigningKey, sealer: Sealer) -> None:
+    def __init__(self, url: str, key: SigningKey, signer: Signer) -> None:
         self.url = url
         self.key = key
-        self.sealer = sealer
+        self.signer = signer
 
     def grow(self, count: int = 1) -> int:
-        """Appends so many events and seals; the size."""
+        """Appends so many events and signs; the size."""
         with connect(self.url) as conn:
             append(conn, *(new("s") for _ in range(count)))
-        signed = self.sealer.step()
+        signed = self.signer.step()
         assert signed is not None
         return signed.size
 
@@ -72,19 +72,19 @@ class Log:
     def asking(self, *witnesses: tuple[str, WitnessKey], pace: Pace = PACE) -> Iterator[Outside]:
         """Asks these witnesses."""
         policy = Policy(tuple(Configured(url, key) for url, key in witnesses), len(witnesses))
-        outside = Outside(conninfo(self.url, "sealer"), Asked(policy, pace=pace))
+        outside = Outside(conninfo(self.url, "signer"), Asked(policy, pace=pace))
         with outside.running():
             yield outside
 
 
 @pytest.fixture
 def log(database_url: str, tmp_path: Path) -> Iterator[Log]:
-    """A ledger with a sealer."""
+    """A ledger with a signer."""
     with connect(database_url) as conn:
         key = SigningKey.generate(conn.execute("SELECT origin FROM head").fetchall()[0][0])
     state = StateFile(tmp_path / "last", key.verifier.name, [key.verifier])
-    with connect(database_url, "sealer") as conn, state.held() as file:
-        yield Log(database_url, key, Sealer(conn, key, file))
+    with connect(database_url, "signer") as conn, state.held() as file:
+        yield Log(database_url, key, Signer(conn, key, file))
 
 
 def witness_key(key: WitnessSigningKey) -> WitnessKey:
@@ -108,16 +108,16 @@ def test_two_witnesses(log: Log, tmp_path: Path) -> None:
         with log.asking((here, first), (there, second)) as outside:
             for count in (1, 300, 7):
                 size = log.grow(count)
-                outside.sealed()
+                outside.checkpoint_signed()
                 wait_for("both cosign", lambda size=size: log.cosigned(first, size) and log.cosigned(second, size))
             process.send_signal(signal.SIGKILL)
             process.wait()
             for count in (100, 200, 3):
                 size = log.grow(count)
-                outside.sealed()
+                outside.checkpoint_signed()
                 wait_for("the other one goes on", lambda size=size: log.cosigned(first, size))
             size = log.grow(1)
-            outside.sealed()
+            outside.checkpoint_signed()
             wait_for("the other one goes on", lambda: log.cosigned(first, size))
             troubles = wait_for("it is named", lambda: [one for one in outside.progress() if one.trouble])
             assert [one.name.partition("+")[0] for one in troubles] == [second.name]
@@ -129,13 +129,13 @@ def test_two_witnesses(log: Log, tmp_path: Path) -> None:
 
 
 def test_a_new_start(log: Log, tmp_path: Path) -> None:
-    """What was sealed while nobody asked is cosigned after a start, without a new checkpoint."""
+    """What was signed while nobody asked is cosigned after a start, without a new checkpoint."""
     key = keygen(tmp_path)
     with witnessing(tmp_path, log.key.verifier.text) as (here, _):
         with log.asking((here, key)) as outside:
-            outside.sealed()  # before there is any checkpoint
+            outside.checkpoint_signed()  # before there is any checkpoint
             size = log.grow(5)
-            outside.sealed()
+            outside.checkpoint_signed()
             wait_for("cosigned", lambda: log.cosigned(key, size))
         size = log.grow(600)
         with log.asking((here, key)):
@@ -190,7 +190,7 @@ def test_liars(log: Log, behave: Behave, trouble: str, caplog: pytest.LogCapture
             for _ in range(2):
                 size = log.grow()
                 begun = time.monotonic()
-                outside.sealed()
+                outside.checkpoint_signed()
                 assert time.monotonic() - begun < 0.1
                 wait_for("the honest one cosigns", lambda size=size: log.cosigned(key, size), within_s=5)
             wait_for("it is named", lambda: trouble in (outside.progress()[0].trouble or ""))
@@ -225,7 +225,7 @@ def test_cosignatures_that_do_not_hold(log: Log, behave: Behave, trouble: str) -
     """A cosignature is stored only when the configured key made it on this checkpoint, about now."""
     with answering(behave) as there, log.asking((there, witness_key(LIAR))) as outside:
         log.grow()
-        outside.sealed()
+        outside.checkpoint_signed()
         wait_for("it is refused", lambda: trouble in (outside.progress()[0].trouble or ""))
     assert log.rows("SELECT * FROM cosignatures") == []
 
@@ -237,7 +237,7 @@ def test_two_histories_are_seen_by_the_witness(log: Log, tmp_path: Path) -> None
     with witnessing(tmp_path, log.key.verifier.text) as (here, _):
         with log.asking((here, key)) as outside:
             size = log.grow(10)
-            outside.sealed()
+            outside.checkpoint_signed()
             wait_for("cosigned", lambda: log.cosigned(key, size))
         from tests.api.witness.logs import Log as Made
 
@@ -256,7 +256,7 @@ def test_two_histories_are_seen_by_the_witness(log: Log, tmp_path: Path) -> None
     assert log.rows("SELECT * FROM cosignatures") == []
 
 
-def test_sealing_never_waits(log: Log) -> None:
+def test_signing_never_waits(log: Log) -> None:
     """With a witness that hangs, telling it of checkpoints takes no time; later only the newest is asked for."""
     asked = []
     released = threading.Event()
@@ -269,16 +269,16 @@ def test_sealing_never_waits(log: Log) -> None:
     pace = Pace(timeout_s=30, first_s=0.05)
     with answering(slow) as there, log.asking((there, witness_key(LIAR)), pace=pace) as outside:
         log.grow()
-        outside.sealed()
+        outside.checkpoint_signed()
         wait_for("it is asked", lambda: asked)
         begun = time.monotonic()
         for _ in range(1000):
-            outside.sealed()
+            outside.checkpoint_signed()
         assert time.monotonic() - begun < 0.5
         log.grow()
-        outside.sealed()
+        outside.checkpoint_signed()
         size = log.grow()
-        outside.sealed()
+        outside.checkpoint_signed()
         released.set()
         wait_for("the newest is cosigned", lambda: log.cosigned(witness_key(LIAR), size))
     assert asked == [1, size]
@@ -296,10 +296,10 @@ def test_proofs_from_the_database(log: Log, sizes: tuple[int, ...]) -> None:
             with connect(log.url) as conn:
                 append(conn, *(new("s") for _ in range(min(2000, size - at))))
             at += min(2000, size - at)
-        signed = log.sealer.step()
+        signed = log.signer.step()
         assert signed is not None
         roots[size] = signed.root
-    with connect(log.url, "sealer") as conn:
+    with connect(log.url, "signer") as conn:
         for old in sizes:
             for larger in sizes:
                 if old <= larger:
@@ -315,7 +315,7 @@ def test_the_standing(log: Log) -> None:
         assert standing(conn, Policy(configured, 2)) is None
         for _ in range(4):
             log.grow()
-        with connect(log.url, "sealer") as writer:
+        with connect(log.url, "signer") as writer:
             for size, nth in [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (3, 1)]:
                 writer.execute("INSERT INTO cosignatures VALUES (%s, %s, 'line')", [size, configured[nth].witness])
             writer.execute("INSERT INTO cosignatures VALUES (3, 'somebody else', 'line')")

@@ -17,7 +17,7 @@ from ledger.proof.tlog.tiles import Tile
 from ledger.tlog.serve import tiles as reads
 from ledger.tlog.serve.proof_cache import Proofs
 from tests.conftest import Template, ledger_copy
-from tests.ledger.tlog.logs import fill, hashes, key_for, seal
+from tests.ledger.tlog.logs import fill, hashes, key_for, sign
 from tests.support import connect
 
 T = TypeVar("T")
@@ -25,12 +25,12 @@ SIZE = 700
 
 
 @pytest.fixture(scope="module")
-def sealed(server_url: str, template_database: Template, tmp_path_factory: Any) -> Iterator[str]:
-    """A ledger that is sealed up to SIZE, with 5 events more."""
+def signed_ledger(server_url: str, template_database: Template, tmp_path_factory: Any) -> Iterator[str]:
+    """A ledger that is signed up to SIZE, with 5 events more."""
     path: Path = tmp_path_factory.mktemp("log") / "last"
     with ledger_copy(server_url, template_database) as url:
         fill(url, SIZE)
-        assert seal(url, key_for(url), path) == SIZE
+        assert sign(url, key_for(url), path) == SIZE
         fill(url, 5)
         yield url
 
@@ -76,19 +76,19 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[list[Tile]]:
 
 
 @pytest.mark.parametrize("most", [1, 512])
-def test_any_position(sealed: str, most: int) -> None:
+def test_any_position(signed_ledger: str, most: int) -> None:
     """An event's proof holds wherever it is, however few tiles are kept."""
     proofs = Proofs(most)
-    check(sealed, proofs, SIZE, [*range(1, SIZE, 7), 255, 256, 257, 511, 512, 513, SIZE])
+    check(signed_ledger, proofs, SIZE, [*range(1, SIZE, 7), 255, 256, 257, 511, 512, 513, SIZE])
     assert len(proofs._kept) <= most
 
 
-def test_one_query_for_most_proofs(sealed: str, fetched: list[list[Tile]]) -> None:
+def test_one_query_for_most_proofs(signed_ledger: str, fetched: list[list[Tile]]) -> None:
     """Once the tiles above are known, the event's own comes with the checkpoint, and nothing else is asked for."""
     proofs = Proofs()
-    check(sealed, proofs, SIZE, [1])
+    check(signed_ledger, proofs, SIZE, [1])
     assert fetched == [[Tile(1, 0, 2), Tile(0, 2, 188)]]
-    check(sealed, proofs, SIZE, [300, 2, 700, 512])
+    check(signed_ledger, proofs, SIZE, [300, 2, 700, 512])
     assert len(fetched) == 1
 
 
@@ -103,27 +103,27 @@ def test_a_log_that_grows(
         for size in (1, 255, 256, 257, 513):
             fill(url, size - before)
             before = size
-            assert seal(url, key, tmp_path / "last") == size
+            assert sign(url, key, tmp_path / "last") == size
             fetched.clear()
             check(url, proofs, size, sorted({1, -(-size // 2), size}))
             assert Tile(0, 0) not in [tile for tiles in fetched for tile in tiles]
 
 
-def test_another_history(sealed: str, server_url: str, template_database: Template, tmp_path: Path) -> None:
+def test_another_history(signed_ledger: str, server_url: str, template_database: Template, tmp_path: Path) -> None:
     """Tiles kept of a history that is not there any more make no proof, also where all sizes are the same."""
     proofs = Proofs()
-    check(sealed, proofs, SIZE, [1, 300, SIZE])
+    check(signed_ledger, proofs, SIZE, [1, 300, SIZE])
     with ledger_copy(server_url, template_database) as url:
         fill(url, SIZE)
-        assert seal(url, key_for(url), tmp_path / "last") == SIZE
+        assert sign(url, key_for(url), tmp_path / "last") == SIZE
         check(url, proofs, SIZE, [1, 2, 300, SIZE])
 
 
-def test_what_is_not_covered(sealed: str, database_url: str) -> None:
+def test_what_is_not_covered(signed_ledger: str, database_url: str) -> None:
     """No proof of an event beyond the checkpoint, of one that is not there, or before the first checkpoint."""
     proofs = Proofs()
-    check(sealed, proofs, SIZE, [SIZE])
+    check(signed_ledger, proofs, SIZE, [SIZE])
     for position in (SIZE + 1, SIZE + 1000):
-        published, proof = asked(sealed, partial(proofs.inclusion, position=position))
+        published, proof = asked(signed_ledger, partial(proofs.inclusion, position=position))
         assert (published is not None and published.size, proof) == (SIZE, [])
     assert asked(database_url, lambda conn: Proofs().inclusion(conn, 1)) == (None, [])

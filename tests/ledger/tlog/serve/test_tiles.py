@@ -19,7 +19,7 @@ from ledger.proof.tlog.tiles import EntryBundle, Tile, decode_entries
 from ledger.tlog.serve import tiles as reads
 from ledger.tlog.serve.tiles import needs
 from tests.conftest import Template, ledger_copy
-from tests.ledger.tlog.logs import all_tiles, fill, hashes, key_for, seal
+from tests.ledger.tlog.logs import all_tiles, fill, hashes, key_for, sign
 from tests.support import connect
 
 T = TypeVar("T")
@@ -27,14 +27,16 @@ SIZES = [1, 255, 256, 257, 700, 1000]
 
 
 @pytest.fixture(scope="module")
-def sealed(server_url: str, template_database: Template, tmp_path_factory: Any) -> Iterator[tuple[str, list[bytes]]]:
-    """A ledger that was sealed at each of SIZES, with 5 events after the last; and the hashes of its events."""
+def signed_ledger(
+    server_url: str, template_database: Template, tmp_path_factory: Any
+) -> Iterator[tuple[str, list[bytes]]]:
+    """A ledger that was signed at each of SIZES, with 5 events after the last; and the hashes of its events."""
     path: Path = tmp_path_factory.mktemp("log") / "last"
     with ledger_copy(server_url, template_database) as url:
         key = key_for(url)
         for before, size in zip([0, *SIZES], SIZES, strict=False):
             fill(url, size - before)
-            assert seal(url, key, path) == size
+            assert sign(url, key, path) == size
         fill(url, 5)
         with connect(url) as conn:
             yield url, hashes(conn)
@@ -50,9 +52,9 @@ def asked(url: str, work: Callable[[Any], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
-def test_every_tile_at_every_width(sealed: tuple[str, list[bytes]]) -> None:
+def test_every_tile_at_every_width(signed_ledger: tuple[str, list[bytes]]) -> None:
     """Each tile, as wide as the newest tree has it and at each smaller width, is what the events make."""
-    url, entries = sealed
+    url, entries = signed_ledger
     wanted = {
         Tile(level, number, width): content[: 32 * width]
         for (level, number), content in all_tiles(entries[: SIZES[-1]]).items()
@@ -65,9 +67,9 @@ def test_every_tile_at_every_width(sealed: tuple[str, list[bytes]]) -> None:
 
 
 @pytest.mark.parametrize(("number", "width"), [(0, 256), (0, 1), (3, 232), (3, 7)])
-def test_entries(sealed: tuple[str, list[bytes]], number: int, width: int) -> None:
+def test_entries(signed_ledger: tuple[str, list[bytes]], number: int, width: int) -> None:
     """A bundle has the hashes of the events at its positions, as entries."""
-    url, entries = sealed
+    url, entries = signed_ledger
     bundle = EntryBundle(number, width)
     found = decode_entries(bundle, asked(url, lambda conn: reads.entries(conn, bundle)))
     assert found == entries[256 * number : 256 * number + width]
@@ -75,9 +77,9 @@ def test_entries(sealed: tuple[str, list[bytes]], number: int, width: int) -> No
 
 @settings(max_examples=60)
 @given(st.data())
-def test_proofs_of_any_two_sizes(sealed: tuple[str, list[bytes]], data: st.DataObject) -> None:
+def test_proofs_of_any_two_sizes(signed_ledger: tuple[str, list[bytes]], data: st.DataObject) -> None:
     """Inclusion at any position in any tree up to the newest one, and consistency of any two, are shown."""
-    url, entries = sealed
+    url, entries = signed_ledger
     size = data.draw(st.integers(1, SIZES[-1]))
     position = data.draw(st.integers(1, size))
     leaves = leaf_hashes(entries)
@@ -87,7 +89,7 @@ def test_proofs_of_any_two_sizes(sealed: tuple[str, list[bytes]], data: st.DataO
     check_consistency(position, size, old, root, asked(url, lambda conn: reads.consistency(conn, position, size)))
 
 
-def test_one_query_for_a_proof(sealed: tuple[str, list[bytes]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_query_for_a_proof(signed_ledger: tuple[str, list[bytes]], monkeypatch: pytest.MonkeyPatch) -> None:
     """However many tiles a proof needs, they are fetched together, each once."""
     fetched: list[list[Tile]] = []
     original = reads.contents
@@ -97,14 +99,14 @@ def test_one_query_for_a_proof(sealed: tuple[str, list[bytes]], monkeypatch: pyt
         return await original(conn, tiles)
 
     monkeypatch.setattr(reads, "contents", counted)
-    asked(sealed[0], lambda conn: reads.inclusion(conn, 300, 1000))
+    asked(signed_ledger[0], lambda conn: reads.inclusion(conn, 300, 1000))
     assert len(fetched) == 1
     assert len(fetched[0]) == len(set(fetched[0])) > 1
 
 
-def test_the_newest_checkpoint_has_its_cosignatures(sealed: tuple[str, list[bytes]]) -> None:
+def test_the_newest_checkpoint_has_its_cosignatures(signed_ledger: tuple[str, list[bytes]]) -> None:
     """The note is the one that was signed last, with the lines of cosignatures of that size alone behind it."""
-    url, entries = sealed
+    url, entries = signed_ledger
     with connect(url) as conn:
         [(note,)] = conn.execute("SELECT note FROM checkpoints WHERE size = 1000").fetchall()
         add = "INSERT INTO cosignatures (size, witness, line) VALUES (%s, %s, %s)"

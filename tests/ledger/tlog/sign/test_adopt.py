@@ -13,7 +13,7 @@ from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign.errors import RolledBack
 from ledger.tlog.sign.rotate import beside
 from ledger.tlog.sign.signer_thread import Signing
-from tests.ledger.tlog.logs import fill, key_for, seal, sealing
+from tests.ledger.tlog.logs import fill, key_for, sign, signing
 from tests.ledger.verify.watched import tamper
 from tests.support import connect
 
@@ -27,7 +27,7 @@ def checkpoint_of(url: str, key: SigningKey) -> Checkpoint:
 
 def adopt(url: str, key: SigningKey, path: Path, checkpoint: Checkpoint, *, replace_damaged: bool) -> int:
     """As the command does; the size."""
-    with connect(url, "sealer") as conn:
+    with connect(url, "signer") as conn:
         signed = command._once(
             conn, Signing(key, path), checkpoint, None, lambda *_: None, replace_damaged=replace_damaged
         )
@@ -39,13 +39,13 @@ def test_a_lost_file(database_url: str, tmp_path: Path) -> None:
     """Where nothing is beside the key the newest published checkpoint is adopted, and the file is what it was."""
     key, path = key_for(database_url), tmp_path / "last"
     fill(database_url, 300)
-    seal(database_url, key, path)
+    sign(database_url, key, path)
     newest, kept = checkpoint_of(database_url, key), path.read_bytes()
     path.unlink()
     fill(database_url, 1)
     assert adopt(database_url, key, path, newest, replace_damaged=False) == 300
     assert path.read_bytes() == kept
-    assert seal(database_url, key, path) == 301
+    assert sign(database_url, key, path) == 301
 
 
 @pytest.mark.tampers
@@ -55,18 +55,18 @@ def test_a_damaged_file_is_given_up_by_name(
     """With a byte changed in the file that knows of 20, a database of 10 is adopted only where that is asked for."""
     key, path = key_for(database_url), tmp_path / "last"
     fill(database_url, 10)
-    seal(database_url, key, path)
+    sign(database_url, key, path)
     ten = checkpoint_of(database_url, key)
     fill(database_url, 10)
-    seal(database_url, key, path)
+    sign(database_url, key, path)
     tamper(
         database_url,
         "DELETE FROM checkpoints WHERE size > 10",
         "DELETE FROM events WHERE position > 10",
         "UPDATE head SET position = 10, hash = (SELECT hash FROM events WHERE position = 10)",
     )
-    with sealing(database_url, key, path) as sealer, pytest.raises(RolledBack, match="--give-up 20"):
-        sealer.adopt(ten, None, lambda *_: None, replace_damaged=True)  # this file is not damaged
+    with signing(database_url, key, path) as signer, pytest.raises(RolledBack, match="--give-up 20"):
+        signer.adopt(ten, None, lambda *_: None, replace_damaged=True)  # this file is not damaged
     damaged = path.read_bytes().replace(b'"event"', b'"Event"')
     path.write_bytes(damaged)
     with pytest.raises(typer.Exit):
@@ -76,4 +76,4 @@ def test_a_damaged_file_is_given_up_by_name(
     assert adopt(database_url, key, path, ten, replace_damaged=True) == 10
     assert beside(path, "damaged").read_bytes() == damaged
     fill(database_url, 1)
-    assert seal(database_url, key, path) == 11
+    assert sign(database_url, key, path) == 11

@@ -25,7 +25,7 @@ from ledger.tlog.sign.rotate import beside, check, rotated
 from ledger.tlog.sign.state_file import StateFile
 from ledger.verify.database import verify_chain
 from schema.events import LogKeyRotated
-from tests.ledger.tlog.logs import fill, key_for, seal, sealing
+from tests.ledger.tlog.logs import fill, key_for, sign, signing
 from tests.support import connect
 
 OLD, NEW, OTHER = (SigningKey.generate("ledger.example/a") for _ in range(3))
@@ -89,7 +89,7 @@ def place(database_url: str, tmp_path: Path) -> Path:
     path = tmp_path / "log.key"
     keys.generate(key_for(database_url).verifier.name, path)
     fill(database_url, 300)
-    seal(database_url, keys.read(path), beside(path, "last"))
+    sign(database_url, keys.read(path), beside(path, "last"))
     return path
 
 
@@ -110,7 +110,7 @@ def check_rotated(url: str, path: Path, old: SigningKey) -> None:
     with connect(url) as conn:
         assert rotation.rotations(conn, old.verifier.name) == [(old.verifier, new.verifier)]
     fill(url, 1)
-    seal(url, new, beside(path, "last"))
+    sign(url, new, beside(path, "last"))
     *_, (size, note) = notes(url)
     assert open_checkpoint(note.encode(), new.verifier.name, [new.verifier]).checkpoint.size == size == 302
     with pytest.raises(LogError):
@@ -213,31 +213,31 @@ def test_the_old_key_does_not_sign_its_rotation(database_url: str, place: Path, 
     """From the record on the old key is refused, wherever it comes from; the new key signs what is waiting."""
     old, new = keys.read(place), keys.read(recorded)
     fill(database_url, 1)
-    with sealing(database_url, old, beside(place, "last")) as sealer:
+    with signing(database_url, old, beside(place, "last")) as signer:
         with pytest.raises(KeyReplaced, match="position 301"):
-            sealer.step()
+            signer.step()
         checkpoint = open_checkpoint(notes(database_url)[-1][1].encode(), old.verifier.name, [old.verifier]).checkpoint
         with pytest.raises(KeyReplaced):
-            sealer.adopt(checkpoint, None, lambda *_: None)
+            signer.adopt(checkpoint, None, lambda *_: None)
     rotate(database_url, place)
     assert [size for size, _ in notes(database_url)] == [300]
-    assert seal(database_url, new, beside(place, "last")) == 302
+    assert sign(database_url, new, beside(place, "last")) == 302
     with connect(database_url) as conn:
         assert all(verify_chain(conn, held=Held(Trust((key.verifier,)))).ok for key in (old, new))
 
 
 def test_a_leader_notices_a_rotation(database_url: str, place: Path) -> None:
-    """A sealer that leads already goes on after another key's rotation, and not after one of its own key."""
+    """A signer that leads already goes on after another key's rotation, and not after one of its own key."""
     old, new = keys.read(place), key_for(database_url)
-    with sealing(database_url, old, beside(place, "last")) as sealer:
-        assert sealer.step() is None
+    with signing(database_url, old, beside(place, "last")) as signer:
+        assert signer.step() is None
         asyncio.run(command._record(database_url, new, key_for(database_url)))  # another key's
-        signed = sealer.step()
+        signed = signer.step()
         assert signed is not None
         assert signed.size == 301
         asyncio.run(command._record(database_url, old, new))
         with pytest.raises(KeyReplaced):
-            sealer.step()
+            signer.step()
     assert [size for size, _ in notes(database_url)] == [300, 301]
 
 
@@ -273,7 +273,7 @@ def test_a_new_key_that_others_can_read_stays(database_url: str, place: Path) ->
     assert beside(place, "new").read_text() == made.reveal() + "\n"
 
 
-def test_a_sealer_ends_the_last_step(database_url: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signer_ends_the_last_step(database_url: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that the key before this one signed is taken where that rotation is on record, and signed anew."""
     old = keys.read(place)
     with monkeypatch.context() as patch:
@@ -289,16 +289,16 @@ def test_a_sealer_ends_the_last_step(database_url: str, place: Path, monkeypatch
 def test_a_file_of_a_stranger_is_refused(database_url: str, place: Path) -> None:
     """Without a rotation on record that both keys signed, a file that another key signed is damaged."""
     stranger = key_for(database_url)
-    with sealing(database_url, stranger, beside(place, "last")) as sealer, pytest.raises(StateDamaged):
-        sealer.step()
+    with signing(database_url, stranger, beside(place, "last")) as signer, pytest.raises(StateDamaged):
+        signer.step()
 
 
 def test_nobody_seals_meanwhile(database_url: str, place: Path) -> None:
     """While somebody leads, a rotation is refused before anything is done."""
     before = sorted(found.name for found in place.parent.iterdir())
     with (
-        sealing(database_url, keys.read(place), beside(place, "last")),
-        pytest.raises(CannotRun, match="sealing"),
+        signing(database_url, keys.read(place), beside(place, "last")),
+        pytest.raises(CannotRun, match="signing"),
     ):
         rotate(database_url, place)
     assert sorted(found.name for found in place.parent.iterdir()) == before

@@ -20,13 +20,13 @@ from ledger.tlog.sign.errors import (
     OtherLedger,
     Rewritten,
     RolledBack,
-    SealRefused,
+    SigningRefused,
     StateDamaged,
     StateMissing,
     StateTaken,
     TileDiffers,
 )
-from ledger.tlog.sign.signer import Sealer
+from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import Signed, StateFile
 from tests.support import Connection, append, connect, new
 
@@ -50,10 +50,10 @@ def key(ledger: str) -> SigningKey:
 
 
 @contextlib.contextmanager
-def sealing(url: str, key: SigningKey, path: Path) -> Iterator[Sealer]:
-    """A sealer, while the block runs."""
-    with connect(url, "sealer") as conn, StateFile(path, key.verifier.name, [key.verifier]).held() as file:
-        yield Sealer(conn, key, file)
+def signing(url: str, key: SigningKey, path: Path) -> Iterator[Signer]:
+    """A signer, while the block runs."""
+    with connect(url, "signer") as conn, StateFile(path, key.verifier.name, [key.verifier]).held() as file:
+        yield Signer(conn, key, file)
 
 
 def fill(conn: Connection, count: int) -> None:
@@ -94,23 +94,23 @@ def check_tiles(conn: Connection, size: int) -> None:
 
 def test_it_signs_what_is_there(ledger: str, key: SigningKey, tmp_path: Path) -> None:
     """An empty ledger has nothing to sign; then each step signs what is new, and no more than that."""
-    with connect(ledger) as conn, sealing(ledger, key, tmp_path / "last") as sealer:
-        assert sealer.step() is None
+    with connect(ledger) as conn, signing(ledger, key, tmp_path / "last") as signer:
+        assert signer.step() is None
         fill(conn, 3)
-        signed = sealer.step()
+        signed = signer.step()
         assert signed is not None
         assert signed.size == 3
-        assert sealer.step() is None
+        assert signer.step() is None
         fill(conn, 700)
         sizes = []
-        while (found := sealer.step(most=300)) is not None:
+        while (found := signer.step(most=300)) is not None:
             sizes.append(found.size)
         assert sizes == [303, 603, 703]
     check_log(ledger, key)
 
 
 def test_any_growth(server_url: str, template_database: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """However the chain grows and in whatever steps it is sealed, by whom, the log is that of its events."""
+    """However the chain grows and in whatever steps it is signed, by whom, the log is that of its events."""
     from tests.conftest import ledger_copy
 
     @settings(max_examples=12, suppress_health_check=list(HealthCheck), deadline=None)
@@ -122,8 +122,8 @@ def test_any_growth(server_url: str, template_database: Any, tmp_path_factory: p
             mine = SigningKey.generate(origin)
             for count, most, all_of_it in growth:
                 fill(conn, count)
-                with sealing(url, mine, path) as sealer:
-                    while sealer.step(most) is not None and all_of_it:
+                with signing(url, mine, path) as signer:
+                    while signer.step(most) is not None and all_of_it:
                         pass
             check_log(url, mine)
 
@@ -135,12 +135,12 @@ def test_any_growth(server_url: str, template_database: Any, tmp_path_factory: p
 def test_a_crash_at_any_step(
     ledger: str, key: SigningKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, late: bool
 ) -> None:
-    """Dying before or after any step, a sealer leaves what the next one goes on from; nothing is signed twice."""
+    """Dying before or after any step, a signer leaves what the next one goes on from; nothing is signed twice."""
 
     class Died(Exception):
         pass
 
-    owner = StateFile if step == "write" else Sealer
+    owner = StateFile if step == "write" else Signer
     original = getattr(owner, step)
 
     def dies(*args: Any) -> None:
@@ -151,16 +151,16 @@ def test_a_crash_at_any_step(
     path = tmp_path / "last"
     with connect(ledger) as conn:
         fill(conn, 300)
-        with sealing(ledger, key, path) as sealer:
-            sealer.step()
+        with signing(ledger, key, path) as signer:
+            signer.step()
         fill(conn, 300)
-        with monkeypatch.context() as patch, sealing(ledger, key, path) as sealer:
+        with monkeypatch.context() as patch, signing(ledger, key, path) as signer:
             patch.setattr(owner, step, dies)
             with pytest.raises(Died):
-                sealer.step()
+                signer.step()
         fill(conn, 10)
-        with sealing(ledger, key, path) as sealer:
-            while sealer.step() is not None:
+        with signing(ledger, key, path) as signer:
+            while signer.step() is not None:
                 pass
         sizes = [row[0] for row in conn.execute("SELECT size FROM checkpoints ORDER BY size")]
     signed_before_dying = (step, late) in {("write", True), ("_publish", False), ("_publish", True)}
@@ -169,22 +169,22 @@ def test_a_crash_at_any_step(
 
 
 @pytest.fixture
-def sealed(ledger: str, key: SigningKey, tmp_path: Path) -> Path:
-    """A ledger of 20 events, sealed; where the sealer's file is."""
+def state_file(ledger: str, key: SigningKey, tmp_path: Path) -> Path:
+    """A ledger of 20 events, signed; where the signer's file is."""
     path = tmp_path / "last"
-    with connect(ledger) as conn, sealing(ledger, key, path) as sealer:
+    with connect(ledger) as conn, signing(ledger, key, path) as signer:
         fill(conn, 20)
-        sealer.step()
+        signer.step()
     return path
 
 
-def refused(url: str, key: SigningKey, path: Path, kind: type[SealRefused]) -> str:
-    """The message with which sealing is refused; nothing is signed, and the file stays."""
+def refused(url: str, key: SigningKey, path: Path, kind: type[SigningRefused]) -> str:
+    """The message with which signing is refused; nothing is signed, and the file stays."""
     before = path.read_bytes() if path.exists() else None
     with connect(url) as conn:
         count = conn.execute("SELECT count(*) FROM checkpoints").fetchall()
-        with sealing(url, key, path) as sealer, pytest.raises(kind) as caught:
-            sealer.step()
+        with signing(url, key, path) as signer, pytest.raises(kind) as caught:
+            signer.step()
         assert conn.execute("SELECT count(*) FROM checkpoints").fetchall() == count
     assert (path.read_bytes() if path.exists() else None) == before
     return str(caught.value)
@@ -200,58 +200,58 @@ def tamper(url: str, *statements: str) -> None:
 
 
 @pytest.mark.tampers
-def test_an_older_copy_is_refused(ledger: str, key: SigningKey, sealed: Path) -> None:
+def test_an_older_copy_is_refused(ledger: str, key: SigningKey, state_file: Path) -> None:
     """With fewer events than were signed nothing is signed, and the message names both numbers."""
     tamper(
         ledger,
         "DELETE FROM events WHERE position > 15",
         "UPDATE head SET position = 15, hash = (SELECT hash FROM events WHERE position = 15)",
     )
-    message = refused(ledger, key, sealed, RolledBack)
+    message = refused(ledger, key, state_file, RolledBack)
     assert "15 events" in message
     assert "20" in message
     # Written on until it is as long as before: the event at the seam gives it away.
     with connect(ledger) as conn:
         fill(conn, 10)
-    assert "position 20" in refused(ledger, key, sealed, Rewritten)
+    assert "position 20" in refused(ledger, key, state_file, Rewritten)
 
 
 @pytest.mark.tampers
-def test_events_that_do_not_link_are_refused(ledger: str, key: SigningKey, sealed: Path) -> None:
+def test_events_that_do_not_link_are_refused(ledger: str, key: SigningKey, state_file: Path) -> None:
     """A new event that does not follow the signed one, or the one before it, is not signed over."""
     with connect(ledger) as conn:
         fill(conn, 5)
     tamper(ledger, "UPDATE events SET prev_hash = sha256('x') WHERE position = 23")
-    assert "position 23" in refused(ledger, key, sealed, Rewritten)
+    assert "position 23" in refused(ledger, key, state_file, Rewritten)
     tamper(ledger, "DELETE FROM events WHERE position = 22")
-    refused(ledger, key, sealed, Rewritten)
+    refused(ledger, key, state_file, Rewritten)
 
 
 @pytest.mark.tampers
-def test_another_tile_is_refused(ledger: str, key: SigningKey, sealed: Path) -> None:
+def test_another_tile_is_refused(ledger: str, key: SigningKey, state_file: Path) -> None:
     """A stored tile that is not what the events make is named, and not written over."""
     tamper(ledger, "INSERT INTO tiles VALUES (0, 0, repeat('x', 8192)::bytea)")
     with connect(ledger) as conn:
         fill(conn, 300)
-    assert "tile/0/000" in refused(ledger, key, sealed, TileDiffers)
+    assert "tile/0/000" in refused(ledger, key, state_file, TileDiffers)
 
 
-def test_the_file_is_needed(ledger: str, key: SigningKey, sealed: Path) -> None:
+def test_the_file_is_needed(ledger: str, key: SigningKey, state_file: Path) -> None:
     """Without the file, or with an older one, nothing is signed: the database alone is not believed."""
     with connect(ledger) as conn:
         fill(conn, 5)
-    newest = sealed.read_bytes()
-    with sealing(ledger, key, sealed) as sealer:
-        sealer.step()
-    kept = sealed.read_bytes()
-    sealed.unlink()
-    refused(ledger, key, sealed, StateMissing)
-    sealed.write_bytes(newest)
-    refused(ledger, key, sealed, StateMissing)
-    sealed.write_bytes(kept)
-    with connect(ledger) as conn, sealing(ledger, key, sealed) as sealer:
+    newest = state_file.read_bytes()
+    with signing(ledger, key, state_file) as signer:
+        signer.step()
+    kept = state_file.read_bytes()
+    state_file.unlink()
+    refused(ledger, key, state_file, StateMissing)
+    state_file.write_bytes(newest)
+    refused(ledger, key, state_file, StateMissing)
+    state_file.write_bytes(kept)
+    with connect(ledger) as conn, signing(ledger, key, state_file) as signer:
         fill(conn, 1)
-        assert sealer.step() is not None
+        assert signer.step() is not None
 
 
 @given(st.data())
@@ -273,33 +273,33 @@ def test_a_damaged_file_is_refused(data: st.DataObject) -> None:
         assert (found.size, found.root, found.edge) == (good.size, good.root, good.edge)
 
 
-def test_another_key_is_refused(ledger: str, sealed: Path) -> None:
+def test_another_key_is_refused(ledger: str, state_file: Path) -> None:
     """A key of another origin signs nothing here; one of the same name finds a file that it did not sign."""
     other = SigningKey.generate("somewhere.else")
-    assert "somewhere.else" in refused(ledger, other, sealed.with_name("other"), OtherLedger)
+    assert "somewhere.else" in refused(ledger, other, state_file.with_name("other"), OtherLedger)
     with connect(ledger) as conn:
         origin = conn.execute("SELECT origin FROM head").fetchall()[0][0]
-    refused(ledger, SigningKey.generate(origin), sealed, StateDamaged)
+    refused(ledger, SigningKey.generate(origin), state_file, StateDamaged)
 
 
-def test_one_process_at_a_time(ledger: str, key: SigningKey, sealed: Path) -> None:
+def test_one_process_at_a_time(ledger: str, key: SigningKey, state_file: Path) -> None:
     """The file has one holder, and the database one leader; a file that changed under a holder is not written over."""
-    with sealing(ledger, key, sealed) as sealer:
-        assert sealer.lead()
-        with pytest.raises(StateTaken), sealing(ledger, key, sealed):
+    with signing(ledger, key, state_file) as signer:
+        assert signer.lead()
+        with pytest.raises(StateTaken), signing(ledger, key, state_file):
             pass
-        with sealing(ledger, key, sealed.with_name("copy")) as second:
+        with signing(ledger, key, state_file.with_name("copy")) as second:
             assert not second.lead()
-        assert sealer.step() is None
-        sealed.write_bytes(sealed.read_bytes() + b"\n")
+        assert signer.step() is None
+        state_file.write_bytes(state_file.read_bytes() + b"\n")
         with connect(ledger) as conn:
             fill(conn, 1)
         with pytest.raises(StateTaken):
-            sealer.step()
+            signer.step()
 
 
 @pytest.mark.tampers
-def test_a_refused_checkpoint_is_not_published(ledger: str, key: SigningKey, sealed: Path) -> None:
+def test_a_refused_checkpoint_is_not_published(ledger: str, key: SigningKey, state_file: Path) -> None:
     """What the file alone knows of is published only where the database has its events, not in an older copy."""
     tamper(
         ledger,
@@ -307,6 +307,6 @@ def test_a_refused_checkpoint_is_not_published(ledger: str, key: SigningKey, sea
         "UPDATE head SET position = 15, hash = (SELECT hash FROM events WHERE position = 15)",
         "DELETE FROM checkpoints",
     )
-    refused(ledger, key, sealed, RolledBack)
+    refused(ledger, key, state_file, RolledBack)
     with connect(ledger) as conn:
         assert conn.execute("SELECT count(*) FROM checkpoints").fetchone() == (0,)

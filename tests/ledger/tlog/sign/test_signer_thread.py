@@ -1,4 +1,4 @@
-"""The sealer in a server: one leads, the cadence holds, a broken connection is no end, and a refusal is one."""
+"""The signer in a server: one leads, the cadence holds, a broken connection is no end, and a refusal is one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 
 from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign import signer_thread as thread_module
-from ledger.tlog.sign.signer import Sealer
-from ledger.tlog.sign.signer_thread import SealerThread, Signing
+from ledger.tlog.sign.signer import Signer
+from ledger.tlog.sign.signer_thread import SignerThread, Signing
 from tests.api.served import served, wait_for
-from tests.ledger.tlog.logs import fill, key_for, seal
+from tests.ledger.tlog.logs import fill, key_for, sign
 from tests.ledger.verify.watched import tamper
 from tests.support import connect
 
@@ -29,9 +29,9 @@ def key(database_url: str) -> SigningKey:
 
 
 @contextlib.contextmanager
-def running(url: str, key: SigningKey, path: Path, **cadence: Any) -> Iterator[SealerThread]:
-    """A thread that seals, every 20 ms unless it is said otherwise."""
-    thread = SealerThread(url, Signing(key, path, **{"every_s": 0.02, **cadence}))
+def running(url: str, key: SigningKey, path: Path, **cadence: Any) -> Iterator[SignerThread]:
+    """A thread that signs, every 20 ms unless it is said otherwise."""
+    thread = SignerThread(url, Signing(key, path, **{"every_s": 0.02, **cadence}))
     thread.start()
     try:
         yield thread
@@ -96,7 +96,7 @@ def test_it_connects_again(database_url: str, key: SigningKey, tmp_path: Path) -
             wait_for("a checkpoint", lambda size=size: sizes(database_url)[-1:] == [size])
             conn.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND application_name = 'advice-ledger sealer'"
+                " WHERE datname = current_database() AND application_name = 'advice-ledger signer'"
             )
         fill(database_url, 1)
         wait_for("a checkpoint", lambda: sizes(database_url) == [1, 2, 3, 4])
@@ -108,7 +108,7 @@ def test_a_refusal_ends_it(
     """What must not be signed is logged once, with what to do, and the thread is over; events are still recorded."""
     path = tmp_path / "last"
     fill(database_url, 3)
-    seal(database_url, key, path)
+    sign(database_url, key, path)
     path.unlink()
     fill(database_url, 1)
     with caplog.at_level(logging.INFO, "ledger.tlog.sign.signer_thread"), running(database_url, key, path) as thread:
@@ -141,7 +141,7 @@ def test_what_is_gone_is_a_refusal(
     """Without a head, or with no whole hash where there has to be one, it is refused by name, and no program error."""
     message, *statements = damage
     fill(database_url, 3)
-    seal(database_url, key, tmp_path / "last")
+    sign(database_url, key, tmp_path / "last")
     fill(database_url, 2)
     tamper(database_url, *statements)
     with running(database_url, key, tmp_path / "last") as thread:
@@ -153,7 +153,7 @@ def test_what_is_gone_is_a_refusal(
 
 @pytest.mark.tampers
 def test_a_lost_head_shows(database_url: str, key: SigningKey, tmp_path: Path) -> None:
-    """The reasons of /readyz have what the sealer found, also where there is no row to answer from."""
+    """The reasons of /readyz have what the signer found, also where there is no row to answer from."""
     fill(database_url, 3)
     with served(database_url, signing=Signing(key, tmp_path / "last", every_s=0.02)) as api:
         wait_for("a checkpoint", lambda: sizes(database_url) == [3])
@@ -169,7 +169,7 @@ def test_what_nobody_foresaw_is_said(
     def fails(*_: Any) -> None:
         raise ZeroDivisionError("of all things")
 
-    monkeypatch.setattr(Sealer, "_published", fails)
+    monkeypatch.setattr(Signer, "_published", fails)
     with running(database_url, key, tmp_path / "last") as thread:
         thread.join(10)
         assert thread.status.state == "refused"
@@ -189,7 +189,7 @@ def test_a_file_that_cannot_be_written(database_url: str, key: SigningKey, tmp_p
 
 
 def test_a_database_without_the_role(database_url: str, key: SigningKey, tmp_path: Path) -> None:
-    """A database that does not serve the sealer is complained of, and the thread stops when it is told to."""
+    """A database that does not serve the signer is complained of, and the thread stops when it is told to."""
     nowhere = psycopg.conninfo.make_conninfo(database_url, dbname="nowhere")
     with running(nowhere, key, tmp_path / "last") as thread:
         wait_for("trouble", lambda: thread.status.state == "troubled")

@@ -1,4 +1,4 @@
-"""Row 10: what sealing costs those who append, in two ways: rounds by turns, and batches beside their neighbours."""
+"""Row 10: what signing costs those who append, in two ways: rounds by turns, and batches beside their neighbours."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ledger.database import conninfo
 from ledger.proof.tlog.note import SigningKey
 from ledger.store import events
 from ledger.store.envelope import encode
-from ledger.tlog.sign.signer import Sealer
-from ledger.tlog.sign.signer_thread import SealerThread, Signing
+from ledger.tlog.sign.signer import Signer
+from ledger.tlog.sign.signer_thread import SignerThread, Signing
 from ledger.tlog.sign.state_file import Signed
 from tests.bench.bench import Bench, connect
 from tests.bench.figures import Figure, Target, beside
 from tests.bench.workload import BATCH, noted
 
-SEALED = Target("at least", 0.95)
+WHILE_SIGNED = Target("at least", 0.95)
 
 # Many short turns: whatever else the machine does changes within seconds, and both sides are to see the same of it.
 TURNS_A_ROUND = 4
@@ -36,31 +36,31 @@ CATCH_UP_S = 60.0
 Span = tuple[float, float]
 
 
-class Timed(SealerThread):
-    """A sealer that notes when it was at work."""
+class Timed(SignerThread):
+    """A signer that notes when it was at work."""
 
     def __init__(self, url: str, signing: Signing) -> None:
         super().__init__(url, signing)
         self.steps: list[Span] = []
 
-    def _seal(self, sealer: Sealer, position: int) -> Signed | None:
+    def _sign(self, signer: Signer, position: int) -> Signed | None:
         started = perf_counter()
-        signed = super()._seal(sealer, position)
+        signed = super()._sign(signer, position)
         if signed is not None:
             self.steps.append((started, perf_counter()))
         return signed
 
 
 def measure(bench: Bench) -> list[Figure]:
-    """The same appends in turn, with a sealer at work in the same process and without."""
-    bench.say("row 10: appends while the log is sealed")
+    """The same appends in turn, with a signer at work in the same process and without."""
+    bench.say("row 10: appends while the log is signed")
     return uvloop.run(_measure(bench))
 
 
 async def _measure(bench: Bench) -> list[Figure]:
     options = bench.options
     turn_s = TURN_SHARE * options.seconds
-    sealed: list[float] = []
+    signed: list[float] = []
     plain: list[float] = []
     shares: list[float] = []
     done = 0
@@ -72,32 +72,32 @@ async def _measure(bench: Bench) -> list[Figure]:
         async with await psycopg.AsyncConnection.connect(conninfo(url, "writer"), autocommit=True) as writer:
             for number in range(-1, TURNS_A_ROUND * options.rounds):
                 # Each goes first in turn.
-                for with_sealer in (True, False) if number % 2 else (False, True):
-                    if with_sealer:
-                        with sealing(url, signing) as thread:
+                for with_signer in (True, False) if number % 2 else (False, True):
+                    if with_signer:
+                        with signer(url, signing) as thread:
                             spans = await _append(writer, done, turn_s)
                         shares += [] if number < 0 else shares_of(spans, thread.steps)
                     else:
                         spans = await _append(writer, done, turn_s)
                     done += BATCH * len(spans)
                     if number >= 0:
-                        (sealed if with_sealer else plain).append(rate(spans))
+                        (signed if with_signer else plain).append(rate(spans))
     found = beside(
-        10, "bulk append while sealed each second", "events/s", sealed, "the same without a sealer", plain, SEALED
+        10, "bulk append while signed each second", "events/s", signed, "the same without a signer", plain, WHILE_SIGNED
     )
     return [found, *_near(shares)]
 
 
 def _near(shares: Sequence[float]) -> list[Figure]:
-    """What the batches say that were under way while a tree was sealed; nothing where there were too few.
+    """What the batches say that were under way while a tree was signed; nothing where there were too few.
 
     No target: what a step costs the batches around it is not in it.
     """
     if not shares:
         return []
     kept = statistics.median(shares)
-    what, peer = "batches while a tree is sealed, beside those around them", "the batches before and after"
-    return [Figure(10, what, kept, "x", peer, 1.0, kept, None, {"seals": len(shares), "shares": list(shares)})]
+    what, peer = "batches while a tree is signed, beside those around them", "the batches before and after"
+    return [Figure(10, what, kept, "x", peer, 1.0, kept, None, {"signs": len(shares), "shares": list(shares)})]
 
 
 async def _append(writer: events.AsyncConnection, first: int, turn_s: float) -> list[Span]:
@@ -136,8 +136,8 @@ def shares_of(spans: Sequence[Span], steps: Sequence[Span]) -> list[float]:
 
 
 @contextmanager
-def sealing(url: str, signing: Signing) -> Iterator[Timed]:
-    """A sealer that has caught up and goes on sealing."""
+def signer(url: str, signing: Signing) -> Iterator[Timed]:
+    """A signer that has caught up and goes on signing."""
     thread = Timed(url, signing)
     thread.start()
     try:

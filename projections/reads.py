@@ -83,7 +83,7 @@ HISTORY = sql.SQL(
     """
     SELECT * FROM (
         SELECT id, request_id, client_id, recommendation, model_name, model_version, state, digest, supersedes,
-               superseded_by, decision_id, decision, decided_by, decided_at, reason_code, reason_group, rationale,
+               superseded_by, decision_id, outcome, decided_by, decided_at, reason_code, reason_group, rationale,
                replacement, response, communicated_at, created_at, updated_at,
                row_number() OVER (PARTITION BY client_id ORDER BY id DESC) AS nth
         FROM ({}) folded

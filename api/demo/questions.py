@@ -21,9 +21,9 @@ Rows = list[dict[str, Any]]
 OnProgress = Callable[[str, int, int], None]
 
 MOST_ROWS = 1000
-DESK = ("id", "request_id", "client_id", "state", "decision", "decided_by", "model_name")
+DESK = ("id", "request_id", "client_id", "state", "outcome", "decided_by", "model_name")
 STEPS = (
-    "id", "request_id", "state", "decision", "reason_code", "decided_by", "confirmed_by", "channel", "model_version",
+    "id", "request_id", "state", "outcome", "reason_code", "decided_by", "confirmed_by", "channel", "model_version",
 )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ SELECT
     opened.recorded_at AS opened_at,
     opened.actor_id AS opened_by,
     decision.position AS decision_id,
-    decision.data->>'outcome' AS decision,
+    decision.data->>'outcome' AS outcome,
     decision.actor_id AS decided_by,
     decision.recorded_at AS decided_at,
     decision.data->>'reason_code' AS reason_code,
@@ -65,7 +65,7 @@ SELECT
     told.data->>'channel' AS channel,
     told.sealed->>'message' AS message,
     told.data->>'digest' AS communicated_digest,
-    answer.actor->>'id' AS recorded_by,
+    answer.actor->>'id' AS agent,
     answer.recorded_at AS created_at,
     greatest(answer.recorded_at, opened.recorded_at, lately.decided_at, lately.confirmed_at, told.recorded_at,
              next.recorded_at) AS updated_at

@@ -24,7 +24,7 @@ CREATE TABLE ai_recommendations (
     opened_by           text,
     -- From here to confirmed_at: the last decision that no second person declined.
     decision_id         bigint,
-    decision            text,
+    outcome             text,
     decided_by          text,
     decided_at          timestamptz,
     reason_code         text,
@@ -43,7 +43,7 @@ CREATE TABLE ai_recommendations (
     -- What the client was told, in words, and of which content.
     message             text,
     communicated_digest text,
-    recorded_by         text        NOT NULL,
+    agent               text        NOT NULL,
     created_at          timestamptz NOT NULL,
     updated_at          timestamptz NOT NULL
 );

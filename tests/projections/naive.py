@@ -211,7 +211,7 @@ def _recommendation(case: Case, clients: dict[str, str]) -> Row:
         "channel": told and told[1].channel,
         "message": told and told[1].message,
         "communicated_digest": told and told[1].digest,
-        "recorded_by": entry.by,
+        "agent": entry.by,
         "created_at": entry.at.recorded_at,
         "updated_at": max(case.times),
     }
@@ -232,7 +232,7 @@ def _decision_of(found: Decision | None) -> Row:
     event = found.event if found else None
     return {
         "decision_id": found and found.entry.at.position,
-        "decision": event and event.outcome,
+        "outcome": event and event.outcome,
         "decided_by": found and found.entry.by,
         "decided_at": found and found.entry.at.recorded_at,
         "reason_code": event and event.reason_code,

@@ -60,4 +60,4 @@ def _context(row: dict[str, Any], earlier: Sequence[dict[str, Any]], as_of: int)
 
 
 def _earlier(row: dict[str, Any]) -> Earlier:
-    return Earlier(**{name: row[name] for name in EARLIER if name != "outcome"}, outcome=row["decision"])
+    return Earlier(**{name: row[name] for name in EARLIER})

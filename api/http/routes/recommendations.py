@@ -34,7 +34,7 @@ class Recommendation(BaseModel):
     model_version: str | None
     parameters: dict[str, JsonValue] | None
     prompt: str | None
-    recorded_by: str
+    agent: str
     created_at: datetime
     state: State
     digest: Digest
@@ -44,7 +44,7 @@ class Recommendation(BaseModel):
     opened_at: datetime | None
     opened_by: str | None
     decision_id: int | None
-    decision: Outcome | None
+    outcome: Outcome | None
     decided_by: str | None
     decided_at: datetime | None
     reason_code: str | None

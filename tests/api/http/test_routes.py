@@ -129,7 +129,7 @@ def test_a_request_from_the_first_to_its_recommendation(fresh_api: Api) -> None:
         "model_version": "7",
         "parameters": {"temperature": 0.5},
         "prompt": "What now?",
-        "recorded_by": "agent",
+        "agent": "agent",
     }
     after = fresh_api.get(location).json()
     assert (after["status"], after["recommendation_id"]) == ("recommended", 2)

@@ -6,57 +6,66 @@ DEMO ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
-CODE := schema ledger projections api tests
-# pip-tools writes the lock and is no dependency of anything in it.
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# pip-tools writes the locks and is no dependency of anything in them.
 PIP_TOOLS := pip-tools==7.6.2
+COMPILE = CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/python -m piptools compile --quiet --all-build-deps \
+	--strip-extras --generate-hashes --allow-unsafe --resolver=backtracking \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+# Each target installs what it needs, once: `run` the server and PostgreSQL, the others everything. A stamp says so.
+SERVER := $(VENV)/.server-installed
+EVERYTHING := $(VENV)/.everything-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock run demo test check format bench vectors
+.PHONY: help run test demo check format bench vectors install lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-
-install: $(STAMP) ## virtual environment with everything in requirements.lock
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "advice-ledger needs Python 3.11 or newer; try: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # Order-only on the interpreter: pip touches $(BIN), which must not make the stamp look old.
-$(STAMP): pyproject.toml requirements.lock | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+$(SERVER): pyproject.toml requirements.lock | $(BIN)/python
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-lock: | $(BIN)/python ## pin every dependency, with hashes, in requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(PIP_TOOLS)'
-	CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/python -m piptools compile --quiet --all-extras --all-build-deps \
-		--strip-extras --generate-hashes --allow-unsafe --resolver=backtracking \
-		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
-		--output-file requirements.lock pyproject.toml
+# After the server and not beside it: two pips must not write to one environment at the same time.
+$(EVERYTHING): requirements-dev.lock $(SERVER)
+	$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
 
-run: install ## the API on 127.0.0.1:8000 with an embedded PostgreSQL and a worker
+run: $(SERVER) ## the API on 127.0.0.1:8000 with an embedded PostgreSQL and a worker
 	$(BIN)/advice-ledger serve
 
-demo: install ## years of reviews on real prices, and what can be asked of them; options in DEMO="..."
+demo: $(EVERYTHING) ## years of reviews on real prices, and what can be asked of them; options in DEMO="..."
 	$(BIN)/advice-ledger demo $(DEMO)
 
-test: install ## the suite, without the slow tests
+test: $(EVERYTHING) ## the suite, without the slow tests
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-check: install ## lint, formatting, types, import rules
+check: $(EVERYTHING) ## lint, formatting, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: install ## rewrite what `make check` would complain about, where that is safe
+format: $(EVERYTHING) ## rewrite what `make check` would complain about, where that is safe
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## measure beside peers and limits; options in BENCH="..."
+bench: $(EVERYTHING) ## measure beside peers and limits; options in BENCH="..."
 	$(BIN)/python -m tests.bench $(BENCH)
 
-vectors: install ## write docs/vectors again: examples of every format, good and broken
+vectors: $(EVERYTHING) ## write docs/vectors again: examples of every format, good and broken
 	$(BIN)/python -m tests.vectors
+
+install: $(EVERYTHING) ## what the targets above need, without running one of them
+
+# Everything first: the server's lock is a part of it, with the same versions.
+lock: | $(BIN)/python ## pin dependencies with hashes: the server's in requirements.lock, all in requirements-dev.lock
+	$(PIP) '$(PIP_TOOLS)'
+	$(COMPILE) --all-extras --output-file requirements-dev.lock pyproject.toml
+	$(COMPILE) --extra embedded --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml

@@ -131,12 +131,26 @@ def test_no_file_names_a_registry_or_a_machine() -> None:
     assert lines_with(MACHINE_PATHS, TEXT_SUFFIXES) == []
 
 
-def test_the_lock_pins_everything_and_names_no_index() -> None:
-    """Each requirement in requirements.lock is one version with hashes, and no line is an option."""
-    blocks = re.split(r"\n(?=\S)", re.sub(r"(?m)^\s*#.*\n", "", read(Path("requirements.lock"))).strip())
-    assert [
-        block for block in blocks if not re.match(r"[\w.-]+==\S+(?: ; .*)? \\\n +--hash=sha256:\w{64}", block)
-    ] == []
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+
+
+def pinned(lock: str) -> set[str]:
+    """Return the requirements of a lock file, each with its version and hashes, without comments."""
+    text = re.sub(r"(?m)^\s*#.*\n?", "", read(Path(lock)))
+    return set(re.split(r"\n(?=\S)", text.strip()))
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_pins_everything_and_names_no_index(lock: str) -> None:
+    """Each requirement of a lock file is one version with hashes, and no line is an option."""
+    pin = re.compile(r"[\w.-]+==\S+(?: ; .*)? \\\n +--hash=sha256:\w{64}")
+    assert [requirement for requirement in pinned(lock) if not pin.match(requirement)] == []
+
+
+def test_the_lock_of_the_server_is_a_part_of_the_lock_of_everything() -> None:
+    """`make run` and `make test` use the same versions, down to the hashes."""
+    server, everything = map(pinned, LOCKS)
+    assert server < everything
 
 
 def test_no_query_is_put_together_from_text() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from projections.engine import ALL_STREAMS, TOUCHED_STREAMS, UP_TO, Connection, Projection
+from projections.engine import ALL_STREAMS, TOUCHED_STREAMS, UP_TO, Connection, ReadModel
 from projections.swap import Place, exists
 
 # *= compares the bytes of all columns, which is far quicker than their types' own comparisons, and as good: both sides
@@ -40,7 +40,7 @@ class RowDifference:
 
 
 @dataclass(frozen=True)
-class ProjectionCheck:
+class ReadModelCheck:
     """What came out for one read model, at the position it had reached."""
 
     name: str
@@ -51,7 +51,7 @@ class ProjectionCheck:
     truncated: bool
 
 
-def check(conn: Connection, read_model: Projection, *, most: int = 1000) -> ProjectionCheck:
+def check(conn: Connection, read_model: ReadModel, *, most: int = 1000) -> ReadModelCheck:
     """Folds the chain again up to the read model's position and compares, in one snapshot; up to `most` differences."""
     try:
         with conn.transaction():
@@ -66,7 +66,7 @@ def check(conn: Connection, read_model: Projection, *, most: int = 1000) -> Proj
         return _unchecked(read_model, f"its columns are not those of its fold: {REBUILD}")
 
 
-def _check(conn: Connection, read_model: Projection, most: int) -> ProjectionCheck:
+def _check(conn: Connection, read_model: ReadModel, most: int) -> ReadModelCheck:
     table = sql.SQL("SELECT * FROM {}").format(sql.Identifier(read_model.name))
     count = sql.SQL(
         "SELECT p.position, p.digest, p.error, (SELECT count(*) FROM ({}) t), h.position"
@@ -81,14 +81,14 @@ def _check(conn: Connection, read_model: Projection, most: int) -> ProjectionChe
     query = DIFFERENCES.format(expected=read_model.rows(UP_TO), actual=table)
     found = conn.execute(query + sql.SQL("LIMIT %(limit)s"), {"upto": position, "limit": most + 1}).fetchall()
     wrong = tuple(RowDifference(read_model.name, row_id, kind) for row_id, kind, _ in found[:most])
-    return ProjectionCheck(read_model.name, position, rows, error, wrong, len(found) > most)
+    return ReadModelCheck(read_model.name, position, rows, error, wrong, len(found) > most)
 
 
-def _unchecked(read_model: Projection, error: str) -> ProjectionCheck:
-    return ProjectionCheck(read_model.name, 0, 0, error, (), False)
+def _unchecked(read_model: ReadModel, error: str) -> ReadModelCheck:
+    return ReadModelCheck(read_model.name, 0, 0, error, (), False)
 
 
-def disagreeing(conn: Connection, place: Place, read_model: Projection, built_upto: int) -> int | None:
+def count_differences(conn: Connection, place: Place, read_model: ReadModel, built_upto: int) -> int | None:
     """How many rows the table in use had wrong, by the new one, which is at `built_upto`.
 
     Streams that moved between the positions of the two are left out. None where there is nothing to compare with: no
@@ -106,7 +106,7 @@ def disagreeing(conn: Connection, place: Place, read_model: Projection, built_up
     return found
 
 
-def _disagreeing(conn: Connection, place: Place, read_model: Projection, built_upto: int) -> int | None:
+def _disagreeing(conn: Connection, place: Place, read_model: ReadModel, built_upto: int) -> int | None:
     digest = "SELECT position FROM projections WHERE name = %s AND digest = %s"
     row: tuple[Any, ...] | None = conn.execute(digest, [read_model.name, read_model.digest]).fetchone()
     if row is None:

@@ -73,15 +73,15 @@ ADVANCE = "UPDATE projections SET position = %s, updated_at = clock_timestamp() 
 class StepFailed(Exception):
     """The events in (after, upto] could not be applied. The message names position and SQLSTATE, and no values."""
 
-    def __init__(self, read_model: Projection, after: int, upto: int, cause: psycopg.Error) -> None:
-        super().__init__(f"{read_model.name} at position {after + 1}: {described(cause)}")
+    def __init__(self, read_model: ReadModel, after: int, upto: int, cause: psycopg.Error) -> None:
+        super().__init__(f"{read_model.name} at position {after + 1}: {describe_error(cause)}")
         self.after = after
         self.upto = upto
         self.cause = cause
 
 
 @dataclass(frozen=True)
-class Projection:
+class ReadModel:
     """A read model: its name, which is its table's, and the folder that its own folder is in."""
 
     name: str
@@ -135,42 +135,42 @@ class Projection:
         return delete.as_string(None), insert.as_string(None)
 
 
-PROJECTIONS = (
-    Projection("portfolio_requests"),
-    Projection("ai_recommendations"),
-    Projection("decisions", made_by=("recommendation.decided", "recommendation.confirmed")),
-    Projection("model_calls"),
-    Projection("agents"),
+READ_MODELS = (
+    ReadModel("portfolio_requests"),
+    ReadModel("ai_recommendations"),
+    ReadModel("decisions", made_by=("recommendation.decided", "recommendation.confirmed")),
+    ReadModel("model_calls"),
+    ReadModel("agents"),
 )
 
 
-class UnknownProjection(KeyError):
+class UnknownReadModel(KeyError):
     """No read model, or view on one, has this name."""
 
 
-def projection(name: str) -> Projection:
-    """The read model of this name. Raises UnknownProjection, saying which there are."""
-    for found in PROJECTIONS:
+def get_read_model(name: str) -> ReadModel:
+    """The read model of this name. Raises UnknownReadModel, saying which there are."""
+    for found in READ_MODELS:
         if found.name == name:
             return found
-    raise UnknownProjection(f"no read model {name!r}; there are {', '.join(p.name for p in PROJECTIONS)}")
+    raise UnknownReadModel(f"no read model {name!r}; there are {', '.join(p.name for p in READ_MODELS)}")
 
 
-def base_of(view: str) -> Projection:
-    """The read model that this view is on. Raises UnknownProjection, saying which views there are."""
-    for found in PROJECTIONS:
+def base_of(view: str) -> ReadModel:
+    """The read model that this view is on. Raises UnknownReadModel, saying which views there are."""
+    for found in READ_MODELS:
         if view in found.views:
             return found
-    names = [name for found in PROJECTIONS for name in found.views]
-    raise UnknownProjection(f"no view {view!r}; there are {', '.join(names)}")
+    names = [name for found in READ_MODELS for name in found.views]
+    raise UnknownReadModel(f"no view {view!r}; there are {', '.join(names)}")
 
 
-def described(error: psycopg.Error) -> str:
+def describe_error(error: psycopg.Error) -> str:
     """What happened, without PostgreSQL's own message: that may quote the value that it could not convert."""
     return f"{type(error).__name__} (SQLSTATE {error.sqlstate})"
 
 
-def apply(conn: Connection, read_model: Projection, after: int, upto: int) -> None:
+def apply(conn: Connection, read_model: ReadModel, after: int, upto: int) -> None:
     """Brings the table from `after` to `upto`, in the caller's transaction: folds the touched streams anew."""
     conn.execute(STEP_AFTER_STEP, prepare=False)
     streams = [row[0] for row in conn.execute(TOUCHED_BY, [after, upto, read_model.types, OWNING], prepare=True)]
@@ -181,7 +181,7 @@ def apply(conn: Connection, read_model: Projection, after: int, upto: int) -> No
         conn.execute(statement, given, prepare=True)
 
 
-def step(conn: Connection, read_model: Projection, most: int = STEP_EVENTS) -> int | None:
+def step(conn: Connection, read_model: ReadModel, most: int = STEP_EVENTS) -> int | None:
     """One live step of at most `most` events, exactly once whoever else tries: returns the new position.
 
     None when there is nothing to do, another process is at it, the table was built by other SQL than this program's, or
@@ -197,7 +197,7 @@ def step(conn: Connection, read_model: Projection, most: int = STEP_EVENTS) -> i
         try:
             apply(conn, read_model, after, upto)
         except psycopg.Error as error:
-            if passing(error):
+            if is_transient(error):
                 raise
             raise StepFailed(read_model, after, upto, error) from None
         moved = conn.execute(ADVANCE, [upto, read_model.name, after], prepare=True)
@@ -205,7 +205,7 @@ def step(conn: Connection, read_model: Projection, most: int = STEP_EVENTS) -> i
         return upto
 
 
-def passing(error: psycopg.Error) -> bool:
+def is_transient(error: psycopg.Error) -> bool:
     """Whether the same may go well later: the server stops, is out of space, chose this one of a deadlock, …
 
     Not so for what the program's limits refuse (class 54), such as a value too long for an index.

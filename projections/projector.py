@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from ledger.database import conninfo
-from projections.engine import PROJECTIONS, STEP_EVENTS, Connection, Projection, StepFailed, described, step
+from projections.engine import READ_MODELS, STEP_EVENTS, Connection, ReadModel, StepFailed, describe_error, step
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Projector(threading.Thread):
         self._stopping = threading.Event()
         self._troubled = False
         # How many events a read model's next step may have: fewer after a failure, to find the one that it is about.
-        self._most = dict.fromkeys((found.name for found in PROJECTIONS), STEP_EVENTS)
+        self._most = dict.fromkeys((found.name for found in READ_MODELS), STEP_EVENTS)
 
     def stop(self) -> None:
         """Ends after the step in hand."""
@@ -65,7 +65,7 @@ class Projector(threading.Thread):
         while not self._stopping.is_set():
             # Old news first; what is notified from here on wakes the wait below, so no wake-up is lost.
             _drain(conn, timeout_s=0)
-            moved = [self._advance(conn, read_model) for read_model in PROJECTIONS]
+            moved = [self._advance(conn, read_model) for read_model in READ_MODELS]
             if any(moved):
                 self._stopping.wait(PACE_S)
             else:
@@ -79,7 +79,7 @@ class Projector(threading.Thread):
                 return
             left_s -= STOP_S
 
-    def _advance(self, conn: Connection, read_model: Projection) -> bool:
+    def _advance(self, conn: Connection, read_model: ReadModel) -> bool:
         """Whether to look again at once: the read model moved, or is to be tried with fewer events."""
         name = read_model.name
         try:
@@ -88,7 +88,7 @@ class Projector(threading.Thread):
             if failed.upto > failed.after + 1:
                 self._most[name] = (failed.upto - failed.after) // 2
                 return True
-            stand_still(conn, read_model, failed)
+            mark_failed(conn, read_model, failed)
             return False
         except psycopg.OperationalError as error:
             if conn.broken:
@@ -102,7 +102,7 @@ class Projector(threading.Thread):
     def _complain(self, what: str, error: psycopg.Error) -> None:
         """Once, not four times a second for as long as the trouble lasts; and waits before the next try."""
         if not self._troubled:
-            log.warning("%s: %s; trying again until it works", what, described(error))
+            log.warning("%s: %s; trying again until it works", what, describe_error(error))
         self._troubled = True
         self._stopping.wait(RECONNECT_PAUSE_S)
 
@@ -112,9 +112,9 @@ def _drain(conn: Connection, *, timeout_s: float, most: int | None = None) -> in
     return sum(1 for _ in conn.notifies(timeout=timeout_s, stop_after=most))
 
 
-def stand_still(conn: Connection, read_model: Projection, failed: StepFailed) -> None:
+def mark_failed(conn: Connection, read_model: ReadModel, failed: StepFailed) -> None:
     """Records why the read model stopped, unless it was rebuilt meanwhile; it goes on after a rebuild."""
-    reason = f"the fold fails at position {failed.upto}: {described(failed.cause)}"
+    reason = f"the fold fails at position {failed.upto}: {describe_error(failed.cause)}"
     log.error("projection %s stands still: %s", read_model.name, reason)
     conn.execute(
         "UPDATE projections SET error = %s, updated_at = clock_timestamp()"

@@ -27,9 +27,9 @@ from projections.engine import (
     ONE_CLIENT,
     ONE_STREAM,
     TOUCHED,
-    Projection,
+    ReadModel,
     base_of,
-    projection,
+    get_read_model,
 )
 
 AsyncConnection = psycopg.AsyncConnection[Any]
@@ -102,15 +102,15 @@ POLL_S = (0.001, 0.02)
 
 
 @dataclass(frozen=True)
-class Moment:
+class AsOf:
     """Which state is read: `position` None is the current one."""
 
     position: int | None = None
     stream: str | None = None
 
 
-async def caught_up(
-    conn: AsyncConnection, read_model: Projection, *, patience_s: float, upto: int | None = None
+async def wait_until_caught_up(
+    conn: AsyncConnection, read_model: ReadModel, *, patience_s: float, upto: int | None = None
 ) -> int:
     """Waits until the read model has all that was recorded when this was called, or all up to a position.
 
@@ -163,12 +163,12 @@ class _AsItIs(Loader):
         return orjson.Fragment(bytes(data))
 
 
-async def rows(
+async def read_rows(
     conn: AsyncConnection,
-    read_model: Projection,
+    read_model: ReadModel,
     filters: Mapping[str, object],
     *,
-    moment: Moment,
+    as_of: AsOf,
     limit: int,
     parsed: bool = False,
 ) -> list[dict[str, Any]]:
@@ -176,23 +176,23 @@ async def rows(
 
     JSON columns are orjson.Fragments, or with `parsed` the values.
     """
-    found = await _rows(_Reader(conn, read_model, parsed), filters, moment, limit)
+    found = await _rows(_Reader(conn, read_model, parsed), filters, as_of, limit)
     for row in found:
         del row["stream"]
     return found
 
 
-async def _rows(reader: _Reader, filters: Mapping[str, object], moment: Moment, limit: int) -> list[dict[str, Any]]:
-    given = {**filters, "upto": moment.position, "stream": moment.stream}
-    if moment.position is None:
+async def _rows(reader: _Reader, filters: Mapping[str, object], as_of: AsOf, limit: int) -> list[dict[str, Any]]:
+    given = {**filters, "upto": as_of.position, "stream": as_of.stream}
+    if as_of.position is None:
         return await reader.select(reader.table, filters, given, limit)
     async with reader.conn.transaction():
         await reader.conn.execute(FEW_STREAMS, prepare=False)
-        if moment.stream is not None:
+        if as_of.stream is not None:
             return await reader.select(reader.fold(ONE_STREAM), filters, given, limit)
         if "client_id" in filters:
             return await reader.select(reader.fold(ONE_CLIENT), filters, given, limit)
-        return await _windows(reader, filters, moment.position, limit)
+        return await _windows(reader, filters, as_of.position, limit)
 
 
 async def _windows(reader: _Reader, filters: Mapping[str, object], upto: int, limit: int) -> list[dict[str, Any]]:
@@ -224,7 +224,7 @@ class _Reader:
     """A connection, what is read from it, and whether JSON comes as values."""
 
     conn: AsyncConnection
-    read_model: Projection
+    read_model: ReadModel
     parsed: bool
 
     @property
@@ -233,7 +233,7 @@ class _Reader:
         return sql.SQL("SELECT * FROM {}").format(sql.Identifier(self.read_model.name))
 
     def fold(self, scope: sql.SQL) -> sql.Composed:
-        """As of some moment."""
+        """As of some as_of."""
         return self.read_model.rows(scope)
 
     async def select(
@@ -268,13 +268,13 @@ async def history(
 ) -> dict[str, list[dict[str, Any]]]:
     """Of each of these clients, the newest `most` recommendations as of position `upto`, the newest first.
 
-    The table says which streams those are in, so it has to have everything up to `upto` (`caught_up`).
+    The table says which streams those are in, so it has to have everything up to `upto` (`wait_until_caught_up`).
 
     Rows of ai_recommendations without `prompt`, `parameters` and what is seldom asked for; JSON is parsed here, unless
     told otherwise. A client without any has an empty list.
     """
     found: dict[str, list[dict[str, Any]]] = {client_id: [] for client_id in client_ids}
-    query = HISTORY.format(projection("ai_recommendations").rows(TOUCHED))
+    query = HISTORY.format(get_read_model("ai_recommendations").rows(TOUCHED))
     given: dict[str, Any] = {"client_ids": list(found), "upto": upto, "most": most}
     async with conn.transaction():
         await conn.execute(FEW_STREAMS, prepare=False)
@@ -287,7 +287,7 @@ async def history(
     return found
 
 
-async def sealed_of(conn: AsyncConnection, positions: Sequence[int]) -> dict[int, dict[str, str]]:
+async def sealed_values(conn: AsyncConnection, positions: Sequence[int]) -> dict[int, dict[str, str]]:
     """The sealed values of the events at these positions: the JSON text of each field, byte for byte as recorded.
 
     An event that has none, or whose values were erased, has an empty dict.
@@ -299,8 +299,8 @@ async def sealed_of(conn: AsyncConnection, positions: Sequence[int]) -> dict[int
     return found
 
 
-async def view(conn: AsyncConnection, name: str, *, limit: int) -> list[dict[str, Any]]:
-    """The first `limit` rows of a view, in its own order, as it is now. Raises UnknownProjection.
+async def read_view(conn: AsyncConnection, name: str, *, limit: int) -> list[dict[str, Any]]:
+    """The first `limit` rows of a view, in its own order, as it is now. Raises UnknownReadModel.
 
     It is on `base_of(name)`, for who waits until that is caught up.
     """

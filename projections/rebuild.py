@@ -21,11 +21,11 @@ from psycopg import sql
 
 from ledger.database import conninfo
 from projections import swap
-from projections.compare import disagreeing
-from projections.engine import PART, PROJECTIONS, UP_TO, Connection, Projection, described, passing
+from projections.compare import count_differences
+from projections.engine import PART, READ_MODELS, UP_TO, Connection, ReadModel, describe_error, is_transient
 from projections.swap import Place
 
-LOCK = 0x41_4C_0002
+REBUILD_LOCK = 0x41_4C_0002
 # A connection keeps one core of the server busy. Nobody says how many it has: as many as here, we suppose.
 CORES = min(os.cpu_count() or 2, 8)
 # After the parts: indexed, compared, swapped.
@@ -61,7 +61,7 @@ class RebuildReport:
     differing: int | None
 
 
-def outdated(conn: Connection) -> list[Projection]:
+def outdated_read_models(conn: Connection) -> list[ReadModel]:
     """Those that are missing, lack a view, stand still on an error, or were built by other SQL than today's."""
     built = {
         str(name): str(digest)
@@ -69,22 +69,22 @@ def outdated(conn: Connection) -> list[Projection]:
             "SELECT name, digest FROM projections WHERE error IS NULL AND to_regclass(quote_ident(name)) IS NOT NULL"
         )
     }
-    names = [name for found in PROJECTIONS for name in found.views]
+    names = [name for found in READ_MODELS for name in found.views]
     there = "SELECT name FROM unnest(%s::text[]) v (name) WHERE to_regclass(quote_ident(name)) IS NOT NULL"
     views = {str(name) for (name,) in conn.execute(there, [names])}
-    return [found for found in PROJECTIONS if built.get(found.name) != found.digest or found.views.keys() - views]
+    return [found for found in READ_MODELS if built.get(found.name) != found.digest or found.views.keys() - views]
 
 
-def ensure(url: str, *, schema: str = "ledger", on_progress: Progress | None = None) -> list[RebuildReport]:
+def rebuild_outdated(url: str, *, schema: str = "ledger", on_progress: Progress | None = None) -> list[RebuildReport]:
     """Rebuilds what is outdated, nothing else. Quick when all is well.
 
     One that cannot be rebuilt keeps nobody from starting: it stands still, with the reason recorded and logged.
     """
     with _connected(url, schema) as conn:
-        if not outdated(conn):
+        if not outdated_read_models(conn):
             return []
-        with _alone(conn, schema):
-            todo = outdated(conn)  # again: another server that was starting may have done it meanwhile
+        with _rebuild_lock(conn, schema):
+            todo = outdated_read_models(conn)  # again: another server that was starting may have done it meanwhile
             reports, failed = _rebuild_all(url, todo, schema, on_progress)
     for failure in failed:
         log.error("read model %s", failure)
@@ -92,13 +92,13 @@ def ensure(url: str, *, schema: str = "ledger", on_progress: Progress | None = N
 
 
 def rebuild(
-    url: str, read_models: list[Projection], *, schema: str = "ledger", on_progress: Progress | None = None
+    url: str, read_models: list[ReadModel], *, schema: str = "ledger", on_progress: Progress | None = None
 ) -> list[RebuildReport]:
     """Rebuilds these read models. `on_progress(name, stages done, stages in all)` is called by one thread at a time.
 
     Raises RebuildFailed when one cannot be rebuilt; the others are rebuilt all the same. Raises psycopg.Error.
     """
-    with _connected(url, schema) as conn, _alone(conn, schema):
+    with _connected(url, schema) as conn, _rebuild_lock(conn, schema):
         reports, failed = _rebuild_all(url, read_models, schema, on_progress)
     if failed:
         raise RebuildFailed("; ".join(str(failure) for failure in failed))
@@ -106,14 +106,14 @@ def rebuild(
 
 
 def _rebuild_all(
-    url: str, read_models: list[Projection], schema: str, on_progress: Progress | None
+    url: str, read_models: list[ReadModel], schema: str, on_progress: Progress | None
 ) -> tuple[list[RebuildReport], list[RebuildFailed]]:
     """Side by side. Ends early, leaving things as they were, when the caller is interrupted."""
     reports: list[RebuildReport] = []
     failed: list[RebuildFailed] = []
     lock = threading.Lock()
     parts = max(1, CORES // max(1, len(read_models)))
-    builds = [_Rebuild(url, found, schema, parts, _in_turn(on_progress, lock)) for found in read_models]
+    builds = [_Rebuild(url, found, schema, parts, _serialised(on_progress, lock)) for found in read_models]
     with ThreadPoolExecutor(max(1, len(builds))) as pool:
         running = [pool.submit(build.run) for build in builds]
         with ExitStack() as unless_done:
@@ -128,7 +128,7 @@ def _rebuild_all(
     return reports, failed
 
 
-def _in_turn(on_progress: Progress | None, lock: threading.Lock) -> Progress:
+def _serialised(on_progress: Progress | None, lock: threading.Lock) -> Progress:
     def report(name: str, done: int, in_all: int) -> None:
         if on_progress is not None:
             with lock:
@@ -145,21 +145,21 @@ def _connected(url: str, schema: str, **settings: str) -> Iterator[Connection]:
 
 
 @contextmanager
-def _alone(conn: Connection, schema: str) -> Iterator[None]:
+def _rebuild_lock(conn: Connection, schema: str) -> Iterator[None]:
     """Waits for other rebuilds of this ledger, and keeps them out while the block runs."""
-    conn.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [LOCK, schema])
+    conn.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [REBUILD_LOCK, schema])
     try:
-        swap.make_staging(conn, schema)
+        swap.create_staging_schema(conn, schema)
         yield
     finally:
         if not conn.broken:
-            conn.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", [LOCK, schema])
+            conn.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", [REBUILD_LOCK, schema])
 
 
 class _Rebuild:
     """One read model on its way from the chain to its place."""
 
-    def __init__(self, url: str, read_model: Projection, schema: str, parts: int, on_progress: Progress) -> None:
+    def __init__(self, url: str, read_model: ReadModel, schema: str, parts: int, on_progress: Progress) -> None:
         self._url = url
         self._read_model = read_model
         self._place = Place(schema, read_model.name)
@@ -182,9 +182,9 @@ class _Rebuild:
             try:
                 return self._run(conn)
             except (swap.TableBusy, psycopg.Error) as error:
-                if isinstance(error, psycopg.Error) and (passing(error) or isinstance(error, NOT_OURS)):
+                if isinstance(error, psycopg.Error) and (is_transient(error) or isinstance(error, NOT_OURS)):
                     raise
-                reason = f"the rebuild failed: {_why(error)}"
+                reason = f"the rebuild failed: {_reason(error)}"
                 _record(conn, self._read_model, reason)
                 raise RebuildFailed(f"{self._read_model.name}: {reason}") from None
             finally:
@@ -206,7 +206,7 @@ class _Rebuild:
         conn.execute(sql.SQL("ANALYZE {}").format(self._place.staged))
         self._report()
         upto = swap.catch_up(conn, self._place, self._read_model, upto)
-        differing = disagreeing(conn, self._place, self._read_model, upto)
+        differing = count_differences(conn, self._place, self._read_model, upto)
         self._report()
         swap.swap(conn, self._place, self._read_model, upto)
         self._report()
@@ -240,7 +240,7 @@ class _Rebuild:
         return RebuildReport(self._read_model.name, row[0], row[1], differing)
 
 
-def _why(error: swap.TableBusy | psycopg.Error) -> str:
+def _reason(error: swap.TableBusy | psycopg.Error) -> str:
     match error:
         case swap.TableBusy():
             return "long reads kept its table busy; try again"
@@ -248,10 +248,10 @@ def _why(error: swap.TableBusy | psycopg.Error) -> str:
             return "a view or a key depends on its table, or on a view of ours on it; drop that first"
         case psycopg.errors.DuplicateTable():
             return "something else has the name of one of its views; rename that first"
-    return described(error)
+    return describe_error(error)
 
 
-def _record(conn: Connection, read_model: Projection, reason: str) -> None:
+def _record(conn: Connection, read_model: ReadModel, reason: str) -> None:
     """Writes down why there is no table of today's SQL. One that is there, and follows the chain, is let be."""
     conn.execute(
         "INSERT INTO projections (name, position, digest, error) VALUES (%s, 0, %s, %s) ON CONFLICT (name)"

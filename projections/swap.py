@@ -24,7 +24,7 @@ from time import sleep
 import psycopg
 from psycopg import sql
 
-from projections.engine import Connection, Projection, apply
+from projections.engine import Connection, ReadModel, apply
 
 # From one millisecond, doubled each time, up to so many; and pauses between, up to a second: ten minutes in all.
 MOST_PATIENCE_MS = 50
@@ -80,7 +80,7 @@ def exists(conn: Connection, name: sql.Identifier) -> bool:
     return row == (True,)
 
 
-def make_staging(conn: Connection, schema: str) -> None:
+def create_staging_schema(conn: Connection, schema: str) -> None:
     """Makes the schema for new tables, unless it is there."""
     name = Place(schema, "").staging
     if conn.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [name]).fetchone() is None:
@@ -90,18 +90,18 @@ def make_staging(conn: Connection, schema: str) -> None:
 def stage(conn: Connection, place: Place, *statements: sql.SQL) -> None:
     """Runs statements that name the read model so that they mean the new table."""
     with conn.transaction():
-        _mean_staged(conn, place)
+        _use_staging_schema(conn, place)
         for statement in statements:
             conn.execute(statement, prepare=False)
 
 
-def catch_up(conn: Connection, place: Place, read_model: Projection, after: int) -> int:
+def catch_up(conn: Connection, place: Place, read_model: ReadModel, after: int) -> int:
     """Applies to the new table what was recorded after `after`. Returns how far it is then."""
     with conn.transaction():
         return _catch_up(conn, place, read_model, after)
 
 
-def swap(conn: Connection, place: Place, read_model: Projection, built_upto: int) -> None:
+def swap(conn: Connection, place: Place, read_model: ReadModel, built_upto: int) -> None:
     """Catches up and puts the new table in the old one's place. Raises TableBusy."""
     for attempt in range(TRIES):
         built_upto = catch_up(conn, place, read_model, built_upto)
@@ -115,7 +115,7 @@ def swap(conn: Connection, place: Place, read_model: Projection, built_upto: int
     raise TableBusy
 
 
-def _swap(conn: Connection, place: Place, read_model: Projection, built_upto: int, *, patience_ms: int) -> None:
+def _swap(conn: Connection, place: Place, read_model: ReadModel, built_upto: int, *, patience_ms: int) -> None:
     replaces = exists(conn, place.used)
     if replaces:
         conn.execute(sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE").format(place.used))
@@ -137,13 +137,13 @@ def _swap(conn: Connection, place: Place, read_model: Projection, built_upto: in
     )
 
 
-def _mean_staged(conn: Connection, place: Place) -> None:
+def _use_staging_schema(conn: Connection, place: Place) -> None:
     path = sql.SQL("SET LOCAL search_path = {}, {}, pg_temp")
     conn.execute(path.format(sql.Identifier(place.staging), sql.Identifier(place.schema)))
 
 
-def _catch_up(conn: Connection, place: Place, read_model: Projection, after: int) -> int:
-    _mean_staged(conn, place)
+def _catch_up(conn: Connection, place: Place, read_model: ReadModel, after: int) -> int:
+    _use_staging_schema(conn, place)
     newest = head(conn)
     if newest > after:
         apply(conn, read_model, after, newest)
@@ -156,7 +156,7 @@ def _drop_views(conn: Connection, place: Place) -> None:
         conn.execute(sql.SQL("DROP VIEW {}").format(sql.Identifier(place.schema, name)))
 
 
-def _make_views(conn: Connection, place: Place, read_model: Projection) -> None:
+def _make_views(conn: Connection, place: Place, read_model: ReadModel) -> None:
     """On the table as it stands now. Fails where somebody's table or view has the name."""
     for name, query in read_model.views.items():
         view = sql.Identifier(place.schema, name)

@@ -81,7 +81,7 @@ def roomy() -> Path | None:
 @pytest.fixture(scope="session")
 def template_database(server_url: str) -> Iterator[Template]:
     """A migrated, empty ledger, made once; nobody may be connected to it while it is copied."""
-    from projections.rebuild import ensure
+    from projections.rebuild import rebuild_outdated
     from schema.migrate import migrate
 
     name = f"test_{uuid.uuid4().hex}_template"
@@ -90,7 +90,7 @@ def template_database(server_url: str) -> Iterator[Template]:
         try:
             with psycopg.connect(make_conninfo(server_url, dbname=name), autocommit=True) as conn:
                 migrate(conn)
-            ensure(make_conninfo(server_url, dbname=name))
+            rebuild_outdated(make_conninfo(server_url, dbname=name))
             with psycopg.connect(make_conninfo(server_url, dbname=name)) as conn:
                 row = conn.execute("SELECT current_setting('search_path')").fetchone()
             assert row is not None

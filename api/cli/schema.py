@@ -23,7 +23,7 @@ from api.cli.shared import (
 from api.postgres.connect import RoleDenied, connect
 from ledger.database import one_line
 from projections import rebuild as rebuilding
-from projections.engine import PROJECTIONS, projection
+from projections.engine import READ_MODELS, get_read_model
 from projections.rebuild import RebuildReport
 from schema.migrate import MigrationReport, pending
 from schema.migrate import migrate as run_migrations
@@ -87,7 +87,7 @@ def rebuild(
     Readers and writers go on meanwhile. Each new one is compared with the one it replaces. Exit code 1 when rows
     differed: the old table did not hold what the chain says, and the new one does.
     """
-    read_models = [projection(name) for name in dict.fromkeys(names or [])] or list(PROJECTIONS)
+    read_models = [get_read_model(name) for name in dict.fromkeys(names or [])] or list(READ_MODELS)
     with opened(ctx, database_url, data_dir) as url, progress() as on_progress:
         connect(url, "owner").close()  # for its clear refusals
         try:
@@ -107,7 +107,7 @@ def bring_up(url: str, origin: str | None, on_progress: OnProgress) -> Prepared:
     """Migrates, then builds what is missing or outdated. Raises NotPermitted, and what connect() and rebuild raise."""
     with connect(url, None) as conn:
         report = _migrate(conn, origin)
-    rebuilt = rebuilding.ensure(url, on_progress=on_progress)
+    rebuilt = rebuilding.rebuild_outdated(url, on_progress=on_progress)
     return Prepared(report.schema, report.origin, report.applied, tuple(rebuilt))
 
 
@@ -130,7 +130,7 @@ def check_ready(url: str) -> None:
                 f"the ledger lacks {', '.join(lacking)}, and this login may not migrate: run advice-ledger migrate "
                 "with one that may"
             )
-        if stale := rebuilding.outdated(conn):
+        if stale := rebuilding.outdated_read_models(conn):
             raise CannotRun(
                 f"the read models {', '.join(found.name for found in stale)} are missing, outdated or stopped, and "
                 "this login may not build them: run advice-ledger rebuild with one that may"

@@ -23,7 +23,7 @@ from api.postgres.embedded import EmbeddedError
 from ledger.database import one_line
 from ledger.errors import LedgerError
 from ledger.tlog.sign.errors import KeyUnusable, SigningRefused
-from projections.engine import UnknownProjection
+from projections.engine import UnknownReadModel
 from projections.rebuild import RebuildFailed
 from schema.migrate import MigrationError
 
@@ -84,7 +84,7 @@ class Commands(typer.core.TyperGroup):
             return super().invoke(ctx)
         except EXPECTED as error:
             reason = str(error)
-        except UnknownProjection as error:
+        except UnknownReadModel as error:
             reason = str(error.args[0])
         except psycopg.Error as error:
             reason = f"the database failed: {one_line(error)}"

@@ -17,8 +17,8 @@ from api.cli.status_tlog import LogState
 from api.http.auth import tokens
 from api.postgres.connect import Connection, RoleDenied, connect
 from ledger.tlog.quorum import Policy
-from projections.engine import PROJECTIONS
-from projections.rebuild import outdated
+from projections.engine import READ_MODELS
+from projections.rebuild import outdated_read_models
 from schema.migrate import pending
 
 # The owner sees all; the others see what is recorded and derived.
@@ -91,8 +91,8 @@ def look(conn: Connection, policy: Policy, key: Place | None) -> Status:
     if head is None:
         raise CannotRun("this ledger has no head row: run advice-ledger migrate")
     origin, position, head_hash, recorded_at = head
-    stale = {read_model.name for read_model in outdated(conn)}
-    read_models = [_read_model(conn, found.name, found.name in stale) for found in PROJECTIONS]
+    stale = {read_model.name for read_model in outdated_read_models(conn)}
+    read_models = [_read_model(conn, found.name, found.name in stale) for found in READ_MODELS]
     lacking = _pending(conn)
     log = status_tlog.look(conn, policy, key)
     rotating = log is not None and bool(log.rotation_pending)

@@ -24,8 +24,8 @@ from api.postgres.connect import Connection, connect
 from ledger.proof.chain.checkpoints import Held, Note
 from ledger.proof.findings import MOST_FINDINGS, STEPS, ChainReport, Finding
 from ledger.proof.tlog.trust import Unusable, read_note, trust
-from projections.compare import ProjectionCheck, check
-from projections.engine import PROJECTIONS
+from projections.compare import ReadModelCheck, check
+from projections.engine import READ_MODELS
 
 # Follows the steps of the chain, which have the numbers of docs/formats/event.md, section 5.
 PROJECTIONS_STEP = len(STEPS) + 1
@@ -82,7 +82,7 @@ class Result:
     """What was checked and found. `read_models` is empty unless they were asked for."""
 
     chain: ChainReport
-    read_models: tuple[ProjectionCheck, ...]
+    read_models: tuple[ReadModelCheck, ...]
     # Verifier keys that nobody gave, and that rotations on record connect with one that somebody did.
     followed: tuple[str, ...] = ()
 
@@ -122,7 +122,7 @@ def verify(  # noqa: PLR0913, PLR0917 - each option is an argument
         raise typer.Exit(FOUND_WRONG)
 
 
-def holds(found: ProjectionCheck) -> bool:
+def holds(found: ReadModelCheck) -> bool:
     """Whether a read model follows the chain and says what the chain says."""
     return found.error is None and not found.differences
 
@@ -144,9 +144,9 @@ def _check(conn: Connection, on_progress: OnProgress, held: Held | None, *, proj
     from ledger.verify.database import verify_chain  # noqa: PLC0415 - the other commands need none of the proof code
 
     chain = verify_chain(conn, on_progress=lambda done, in_all: on_progress("events", done, in_all), held=held)
-    checked: list[ProjectionCheck] = []
-    for read_model in PROJECTIONS if projections else ():
-        on_progress("read models", len(checked), len(PROJECTIONS))
+    checked: list[ReadModelCheck] = []
+    for read_model in READ_MODELS if projections else ():
+        on_progress("read models", len(checked), len(READ_MODELS))
         checked.append(check(conn, read_model, most=most))
     return Result(chain, tuple(checked), () if held is None else tuple(key.text for key in held.followed))
 
@@ -221,7 +221,7 @@ def _finding(found: Finding) -> str:
     return f"{found.kind} {place}: {found.message}"
 
 
-def _show_read_models(checked: tuple[ProjectionCheck, ...]) -> None:
+def _show_read_models(checked: tuple[ReadModelCheck, ...]) -> None:
     wrong = sum(not holds(found) for found in checked)
     say(f"{PROJECTIONS_STEP:>3}. {PROJECTIONS_HOLD}: {_verdict(wrong)}")
     for found in checked:

@@ -110,7 +110,7 @@ def _tokens(url: str) -> dict[str, str]:
         if conn.execute(HAS_LEDGER).fetchone() == (True,):
             raise DemoFailed("this folder has a ledger already, and the demo wants one of its own: name another folder")
         migrate(conn, origin=ORIGIN)
-    rebuild.ensure(url)
+    rebuild.rebuild_outdated(url)
     with connect(url, "owner") as conn:
         return {name: tokens.create(conn, name, role) for name, role in ROLES.items()}
 

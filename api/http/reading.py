@@ -16,7 +16,7 @@ from ledger.domain.case import stream_of
 from ledger.service.ledger import Ledger
 from ledger.store.events import AsyncConnection
 from projections import reads
-from projections.engine import base_of, projection
+from projections.engine import base_of, get_read_model
 
 
 async def read_page(ledger: Ledger, name: str, asked: ReadList) -> Response:
@@ -30,9 +30,9 @@ async def read_page(ledger: Ledger, name: str, asked: ReadList) -> Response:
     async def work(conn: AsyncConnection) -> tuple[list[dict[str, Any]], int | None]:
         # A client's streams are known without the table; a list of everybody's is looked up in it.
         strong = asked.consistency == "strong" and (as_of is None or "client_id" not in filters)
-        moment = await _moment(ledger, conn, name, as_of, strong=strong)
-        found = await reads.rows(conn, projection(name), filters, moment=moment, limit=asked.limit + 1)
-        return found, moment.position
+        state = await _resolved(ledger, conn, name, as_of, strong=strong)
+        found = await reads.read_rows(conn, get_read_model(name), filters, as_of=state, limit=asked.limit + 1)
+        return found, state.position
 
     items, position = await ledger.readers.run(work)
     return page(items, asked.limit, position)
@@ -48,13 +48,13 @@ async def read_one(
 
     async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
         strong = asked.consistency == "strong" and asked.as_of is None
-        moment = await _moment(ledger, conn, name, asked.as_of, strong=strong)
-        if moment.position is not None:
+        state = await _resolved(ledger, conn, name, asked.as_of, strong=strong)
+        if state.position is not None:
             within = stream or await reads.stream_at(conn, row_id)
             if within is None:
                 return []
-            moment = reads.Moment(moment.position, within)
-        return await reads.rows(conn, projection(name), {"id": row_id}, moment=moment, limit=1)
+            state = reads.AsOf(state.position, within)
+        return await reads.read_rows(conn, get_read_model(name), {"id": row_id}, as_of=state, limit=1)
 
     found = await ledger.readers.run(work)
     if not found:
@@ -62,18 +62,18 @@ async def read_one(
     return found[0]
 
 
-async def _moment(
+async def _resolved(
     ledger: Ledger, conn: AsyncConnection, name: str, as_of: int | datetime | None, *, strong: bool
-) -> reads.Moment:
+) -> reads.AsOf:
     position = None if as_of is None else await reads.resolve(conn, as_of)
     if strong:
-        await reads.caught_up(conn, projection(name), patience_s=ledger.patience_s)
-    return reads.Moment(position)
+        await reads.wait_until_caught_up(conn, get_read_model(name), patience_s=ledger.patience_s)
+    return reads.AsOf(position)
 
 
 async def read_sealed(ledger: Ledger, positions: list[int]) -> dict[int, dict[str, orjson.Fragment]]:
     """The sealed values of events, as their JSON was recorded, byte for byte."""
-    found = await ledger.readers.run(lambda conn: reads.sealed_of(conn, positions))
+    found = await ledger.readers.run(lambda conn: reads.sealed_values(conn, positions))
     return {at: {name: orjson.Fragment(text) for name, text in fields.items()} for at, fields in found.items()}
 
 
@@ -81,8 +81,8 @@ async def read_report(ledger: Ledger, name: str, limit: int) -> list[dict[str, A
     """The first rows of a view, with everything acknowledged before."""
 
     async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
-        await reads.caught_up(conn, base_of(name), patience_s=ledger.patience_s)
-        return await reads.view(conn, name, limit=limit)
+        await reads.wait_until_caught_up(conn, base_of(name), patience_s=ledger.patience_s)
+        return await reads.read_view(conn, name, limit=limit)
 
     return await ledger.readers.run(work)
 
@@ -92,11 +92,11 @@ async def read_context(ledger: Ledger, request_id: int, as_of: int | None) -> di
 
     async def work(conn: AsyncConnection) -> list[AgentRequest]:
         upto = None if as_of is None else await reads.resolve(conn, as_of)
-        requests = projection("portfolio_requests")
-        await reads.caught_up(conn, requests, patience_s=ledger.patience_s)
+        requests = get_read_model("portfolio_requests")
+        await reads.wait_until_caught_up(conn, requests, patience_s=ledger.patience_s)
         if upto is not None:
-            moment = reads.Moment(upto, stream_of(request_id))
-            if not await reads.rows(conn, requests, {"id": request_id}, moment=moment, limit=1):
+            state = reads.AsOf(upto, stream_of(request_id))
+            if not await reads.read_rows(conn, requests, {"id": request_id}, as_of=state, limit=1):
                 return []
         return await contexts(conn, [request_id], upto)
 

@@ -25,7 +25,7 @@ from api.http.auth.tokens import ROLES
 from api.settings import AppSettings
 from ledger.verify.database import verify_chain
 from projections import compare
-from projections.engine import PROJECTIONS
+from projections.engine import READ_MODELS
 from tests.conftest import Template, copy_database
 from tests.support import check_chain, connect
 
@@ -54,7 +54,7 @@ def check_ledger(url: str) -> list[Any]:
     with connect(url, "verifier") as conn:
         report = verify_chain(conn)
         assert report.ok, report
-        for read_model in PROJECTIONS:
+        for read_model in READ_MODELS:
             found = compare.check(conn, read_model)
             assert (found.error, found.differences) == (None, ())
     with connect(url) as conn:

@@ -13,7 +13,7 @@ import psutil
 import psycopg
 
 from api.http.auth import tokens
-from projections.rebuild import ensure
+from projections.rebuild import rebuild_outdated
 from tests.bench import load
 from tests.bench.bench import SPAWN, Bench, connect
 from tests.bench.figures import Figure, Target, beside, quantile
@@ -79,7 +79,7 @@ def measure(bench: Bench) -> list[Figure]:
 
 def _prepare(url: str, plain_url: str) -> str:
     """Read models for our projector to keep, a table for the plain server, and a token."""
-    ensure(url)
+    rebuild_outdated(url)
     with psycopg.connect(plain_url, autocommit=True) as conn:
         conn.execute(PLAIN_TABLE)
     with connect(url, "owner") as conn:

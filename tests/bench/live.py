@@ -13,7 +13,7 @@ import uvloop
 from ledger.database import conninfo
 from ledger.store.envelope import encode
 from ledger.store.writer import Writer
-from projections.engine import PROJECTIONS, step
+from projections.engine import READ_MODELS, step
 from projections.projector import Projector
 from tests.bench import workload
 from tests.bench.bench import SPAWN, Bench, Connection, connect
@@ -64,8 +64,8 @@ def _sustained(bench: Bench, url: str) -> tuple[int, float]:
     with connect(url, "projector", synchronous_commit="off") as conn:  # as the projector has it
         started = perf_counter()
         while True:
-            moved = [step(conn, read_model) for read_model in PROJECTIONS]
-            if moved == [None] * len(PROJECTIONS):
+            moved = [step(conn, read_model) for read_model in READ_MODELS]
+            if moved == [None] * len(READ_MODELS):
                 break
         took_s = perf_counter() - started
         assert _reached(conn) == _head(url)

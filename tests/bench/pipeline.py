@@ -8,7 +8,7 @@ from time import monotonic, perf_counter, sleep
 import orjson
 
 from api.http.auth import tokens
-from projections.rebuild import ensure
+from projections.rebuild import rebuild_outdated
 from tests.bench import load
 from tests.bench.bench import SPAWN, Bench, connect
 from tests.bench.figures import Figure, Target
@@ -27,7 +27,7 @@ def measure(bench: Bench) -> list[Figure]:
     requests = min(REQUESTS, bench.options.events)
     bench.say(f"row 8: {requests} requests through worker and built-in agent")
     with bench.ledger() as url:
-        ensure(url)
+        rebuild_outdated(url)
         with connect(url, "owner") as conn:
             headers = {"Authorization": f"Bearer {tokens.create(conn, 'bench', 'advisor')}"}
         with running("answering", url) as (port, _), ProcessPoolExecutor(1, mp_context=SPAWN) as generator:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter
 
-from projections.engine import PROJECTIONS, Projection
+from projections.engine import READ_MODELS, ReadModel
 from projections.rebuild import RebuildReport
 from projections.rebuild import rebuild as rebuild_all
 from tests.bench import es_peer
@@ -18,7 +18,7 @@ from tests.bench.figures import Figure, Target
 # The package's speed does not depend on the length of the log, and a million events would take it a good while.
 MOST_PEER_EVENTS = 20_000
 # Requests and recommendations: what the budget is about.
-BOTH = PROJECTIONS[:2]
+BOTH = READ_MODELS[:2]
 PEER = "eventsourcing projection"
 SPEED = Target("at least", 100_000, of="figure")
 LEAD = Target("at least", 50)
@@ -31,7 +31,7 @@ def measure(bench: Bench, url: str) -> list[Figure]:
     again_s, again = _rebuild(url, BOTH)[1:]
     assert {report.differing for report in again} == {0}
     bench.say("row 4: rebuild of all read models")
-    all_s = _rebuild(url, PROJECTIONS)[1]
+    all_s = _rebuild(url, READ_MODELS)[1]
     peer_events = min(events, MOST_PEER_EVENTS)
     bench.say(f"row 4: {PEER} over {peer_events:,} events")
     with bench.database() as peer_url:
@@ -40,7 +40,7 @@ def measure(bench: Bench, url: str) -> list[Figure]:
     return [
         *_figures("rebuild of both read models", events / first_s, peer, detail),
         *_figures("rebuild of both, compared with the old ones", events / again_s, peer, detail),
-        _beside(f"rebuild of all {len(PROJECTIONS)} read models", events / all_s, peer, detail),
+        _beside(f"rebuild of all {len(READ_MODELS)} read models", events / all_s, peer, detail),
     ]
 
 
@@ -55,7 +55,7 @@ def _beside(what: str, rate: float, peer: float, detail: dict[str, object]) -> F
     return Figure(4, what, rate, "events/s", PEER, peer, rate / peer, LEAD, detail)
 
 
-def _rebuild(url: str, read_models: Sequence[Projection]) -> tuple[int, float, list[RebuildReport]]:
+def _rebuild(url: str, read_models: Sequence[ReadModel]) -> tuple[int, float, list[RebuildReport]]:
     """(events in the chain, seconds for all of these, reports)."""
     with connect(url) as conn:
         conn.execute("CHECKPOINT")

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from api.postgres.embedded import EmbeddedPostgres
-from projections.rebuild import ensure
+from projections.rebuild import rebuild_outdated
 from schema.migrate import migrate
 from tests.api.program import serving
 from tests.api.served import ledger_copy, make_tokens, served, wait_for
@@ -82,7 +82,7 @@ def kill_postgres_under_load(folder: Path, kills: int) -> None:
     with EmbeddedPostgres(folder) as server:
         with psycopg.connect(server.url, autocommit=True) as conn:
             migrate(conn)
-        ensure(server.url)
+        rebuild_outdated(server.url)
         with served(server.url, patience_s=1.0) as api:
             callers = Callers(api.base, api.tokens["advisor"])
             with callers.calling():

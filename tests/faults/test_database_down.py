@@ -21,7 +21,7 @@ from psycopg.conninfo import make_conninfo
 
 from api.agents.protocol import AgentAnswer, AgentRequest
 from api.postgres.embedded import EmbeddedPostgres
-from projections.rebuild import ensure
+from projections.rebuild import rebuild_outdated
 from schema.migrate import migrate
 from tests.api.served import Api, check_ledger, make_tokens, problem, served, wait_for
 from tests.conftest import copy_database
@@ -41,7 +41,7 @@ def server() -> Iterator[EmbeddedPostgres]:
         with EmbeddedPostgres(folder, settings={"fsync": "off"}) as found:
             with psycopg.connect(found.url, autocommit=True) as conn:
                 migrate(conn)
-            ensure(found.url)
+            rebuild_outdated(found.url)
             yield found
     finally:
         shutil.rmtree(folder)

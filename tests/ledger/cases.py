@@ -70,13 +70,13 @@ def ask(url: str, clients: int) -> None:
 @contextlib.contextmanager
 def signed_ledger(server_url: str, folder: Path) -> Iterator[Ledger]:
     """A ledger of 648 events: six requests of three clients, and many of nobody; signed in two steps."""
-    from projections.rebuild import ensure
+    from projections.rebuild import rebuild_outdated
     from schema.migrate import migrate
 
     with scratch_database(server_url) as url:
         with connect(url) as conn:
             migrate(conn)
-        ensure(url)
+        rebuild_outdated(url)
         ledger = Ledger(url, key_for(url), folder / "last")
         ask(url, 3)
         ledger.fill(300)

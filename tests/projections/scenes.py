@@ -16,7 +16,7 @@ from psycopg import sql
 
 from ledger.store.envelope import NewEvent, uuid7
 from projections import compare, engine, swap
-from projections.engine import PROJECTIONS, Projection, step
+from projections.engine import READ_MODELS, ReadModel, step
 from projections.projector import Projector
 from projections.rebuild import rebuild
 from schema.events import (
@@ -33,7 +33,7 @@ from tests.support import CLERK, Connection, append, connect, failed, new, reque
 
 T = TypeVar("T")
 
-REQUESTS, ANSWERS, DECISIONS, CALLS, AGENTS = PROJECTIONS
+REQUESTS, ANSWERS, DECISIONS, CALLS, AGENTS = READ_MODELS
 SECRET = "0000-secret-0000"
 DIGEST = "5" * 64
 
@@ -95,7 +95,7 @@ def chat(url: str, stopping: Callable[[], bool]) -> None:
 
 def catch_up(conn: Connection) -> None:
     """Steps of all read models until there is nothing to do."""
-    for read_model in PROJECTIONS:
+    for read_model in READ_MODELS:
         while step(conn, read_model) is not None:
             pass
 
@@ -105,13 +105,13 @@ def head(conn: Connection) -> int:
     return int(conn.execute("SELECT position FROM head").fetchall()[0][0])
 
 
-def standing(conn: Connection, read_model: Projection) -> tuple[int, str | None]:
+def standing(conn: Connection, read_model: ReadModel) -> tuple[int, str | None]:
     """(position, error) of a read model."""
     found = conn.execute("SELECT position, error FROM projections WHERE name = %s", [read_model.name]).fetchall()
     return int(found[0][0]), found[0][1]
 
 
-def table(conn: Connection, read_model: Projection) -> list[Any]:
+def table(conn: Connection, read_model: ReadModel) -> list[Any]:
     """The rows of the table in use, in order of id."""
     query = sql.SQL("SELECT * FROM {} ORDER BY id").format(sql.Identifier(read_model.name))
     return conn.execute(query).fetchall()
@@ -120,7 +120,7 @@ def table(conn: Connection, read_model: Projection) -> list[Any]:
 def assert_true_to_the_chain(url: str) -> None:
     """All read models stand at the head, and hold what folding the chain gives."""
     with connect(url) as conn, connect(url, "verifier") as verifier:
-        for read_model in PROJECTIONS:
+        for read_model in READ_MODELS:
             assert standing(conn, read_model) == (head(conn), None)
             found = compare.check(verifier, read_model)
             assert (found.error, found.differences) == (None, ())
@@ -181,7 +181,7 @@ def waits_for_a_lock(conn: Connection) -> bool:
 _copies = itertools.count()
 
 
-def edited_copy(read_model: Projection, folder: Path, file: str, old: str, new_text: str) -> Projection:
+def edited_copy(read_model: ReadModel, folder: Path, file: str, old: str, new_text: str) -> ReadModel:
     """The read model with one of its .sql files edited."""
     home = folder / f"copy-{next(_copies)}"
     copytree(engine.HERE / read_model.name, home / read_model.name)
@@ -189,4 +189,4 @@ def edited_copy(read_model: Projection, folder: Path, file: str, old: str, new_t
     text = path.read_text("utf-8")
     assert old in text
     path.write_text(text.replace(old, new_text), "utf-8")
-    return Projection(read_model.name, home)
+    return ReadModel(read_model.name, home)

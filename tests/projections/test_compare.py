@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from projections.compare import ProjectionCheck, RowDifference, check
-from projections.engine import PROJECTIONS, Projection
+from projections.compare import ReadModelCheck, RowDifference, check
+from projections.engine import READ_MODELS, ReadModel
 from projections.rebuild import rebuild
 from tests.projections.scenes import ANSWERS, REQUESTS, answer, ask, catch_up, swap_in_hand, wait_for, waits_for_a_lock
 from tests.support import Connection, connect
@@ -18,7 +18,7 @@ COPY = (
 )
 
 
-def checked(url: str, read_model: Projection, most: int = 1000) -> ProjectionCheck:
+def checked(url: str, read_model: ReadModel, most: int = 1000) -> ReadModelCheck:
     """As the verifier sees it."""
     with connect(url, "verifier") as conn:
         return check(conn, read_model, most=most)
@@ -36,8 +36,8 @@ def test_a_true_one_passes(database_url: str) -> None:
     with connect(database_url) as conn:
         history(conn)
         ask(conn, 2)
-    assert checked(database_url, REQUESTS) == ProjectionCheck("portfolio_requests", 10, 6, None, (), False)
-    assert checked(database_url, ANSWERS) == ProjectionCheck("ai_recommendations", 10, 2, None, (), False)
+    assert checked(database_url, REQUESTS) == ReadModelCheck("portfolio_requests", 10, 6, None, (), False)
+    assert checked(database_url, ANSWERS) == ReadModelCheck("ai_recommendations", 10, 2, None, (), False)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_standstill_is_told(database_url: str) -> None:
 
 def test_a_check_that_begins_during_a_swap_is_not_misled(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes its snapshot when it has the new table: so position and rows belong together, and all are seen."""
-    found: list[ProjectionCheck] = []
+    found: list[ReadModelCheck] = []
     thread = threading.Thread(target=lambda: found.append(checked(database_url, REQUESTS)))
     with connect(database_url) as conn:
         history(conn)
@@ -124,18 +124,18 @@ def test_a_check_that_begins_during_a_swap_is_not_misled(database_url: str, monk
             thread.start()
             wait_for(lambda: waits_for_a_lock(conn))
         thread.join(20)
-    assert found == [ProjectionCheck("portfolio_requests", 12, 8, None, (), False)]
+    assert found == [ReadModelCheck("portfolio_requests", 12, 8, None, (), False)]
 
 
 def test_rebuilds_meanwhile_do_not_mislead_it(database_url: str) -> None:
     """Checks that run while tables are swapped over and over find nothing wrong."""
     stopping = threading.Event()
-    found: list[ProjectionCheck] = []
+    found: list[ReadModelCheck] = []
 
     def check_on() -> None:
         with connect(database_url, "verifier") as verifier:
             while not stopping.is_set():
-                found.extend(check(verifier, read_model) for read_model in PROJECTIONS)
+                found.extend(check(verifier, read_model) for read_model in READ_MODELS)
 
     with connect(database_url) as conn:
         history(conn)
@@ -143,7 +143,7 @@ def test_rebuilds_meanwhile_do_not_mislead_it(database_url: str) -> None:
     thread.start()
     try:
         for _ in range(5):
-            rebuild(database_url, list(PROJECTIONS))
+            rebuild(database_url, list(READ_MODELS))
     finally:
         stopping.set()
         thread.join(20)

@@ -11,18 +11,18 @@ from projections.engine import (
     FEW_STREAMS,
     ONE_CLIENT,
     ONE_STREAM,
-    PROJECTIONS,
+    READ_MODELS,
     STEP_AFTER_STEP,
     TOUCHED_BY,
     UP_TO,
-    Projection,
+    ReadModel,
     step,
 )
 from projections.reads import HISTORY
 from tests.projections.scenes import ANSWERS, assert_true_to_the_chain, catch_up, tell_everything
 from tests.support import Connection, connect
 
-each_read_model = pytest.mark.parametrize("read_model", PROJECTIONS, ids=lambda found: found.name)
+each_read_model = pytest.mark.parametrize("read_model", READ_MODELS, ids=lambda found: found.name)
 
 CONSTANTS = {
     "upto": sql.SQL("5"),
@@ -46,7 +46,7 @@ def plan(conn: Connection, query: sql.Composable) -> str:
 
 @each_read_model
 @pytest.mark.parametrize("scope", [ONE_STREAM, ONE_CLIENT], ids=["stream", "client"])
-def test_few_streams_are_read_through_indexes(database_url: str, read_model: Projection, scope: sql.SQL) -> None:
+def test_few_streams_are_read_through_indexes(database_url: str, read_model: ReadModel, scope: sql.SQL) -> None:
     """As of a position, for one stream or client: no table is scanned, and nothing loops over anything."""
     with connect(database_url) as conn, conn.transaction():
         conn.execute(FEW_STREAMS)
@@ -57,7 +57,7 @@ def test_few_streams_are_read_through_indexes(database_url: str, read_model: Pro
 
 
 @each_read_model
-def test_a_live_step_goes_through_indexes(database_url: str, read_model: Projection) -> None:
+def test_a_live_step_goes_through_indexes(database_url: str, read_model: ReadModel) -> None:
     """What a step runs, whose plan lasts as long as the connection, scans nothing and loops over nothing."""
     with connect(database_url) as conn, conn.transaction():
         conn.execute(STEP_AFTER_STEP)
@@ -68,7 +68,7 @@ def test_a_live_step_goes_through_indexes(database_url: str, read_model: Project
 
 
 @each_read_model
-def test_a_fold_of_everything_never_loops(database_url: str, read_model: Projection) -> None:
+def test_a_fold_of_everything_never_loops(database_url: str, read_model: ReadModel) -> None:
     """Where rows are guessed to be few and are many, only a loop over both sides would be a disaster."""
     with connect(database_url) as conn, conn.transaction():
         conn.execute(ALL_STREAMS)
@@ -88,7 +88,7 @@ def test_each_event_is_read_once_or_a_few_times(database_url: str) -> None:
     """A fold goes over the events of its streams as often as it names `slice`, and of sealed values only by key."""
     with connect(database_url) as conn, conn.transaction():
         conn.execute(ALL_STREAMS)
-        plans = {found.name: plan(conn, found.rows(UP_TO)) for found in PROJECTIONS}
+        plans = {found.name: plan(conn, found.rows(UP_TO)) for found in READ_MODELS}
     # Of some passes the plan says Index Scan, as the tables are empty.
     passes = {name: found.count(" on events e") for name, found in plans.items()}
     assert passes == {"portfolio_requests": 4, "ai_recommendations": 3, "decisions": 2, "model_calls": 1, "agents": 1}
@@ -100,9 +100,9 @@ def test_a_step_keeps_its_one_plan(database_url: str) -> None:
         for _ in range(12):
             tell_everything(conn)
             catch_up(live)
-            assert step(live, PROJECTIONS[0]) is None
+            assert step(live, READ_MODELS[0]) is None
         plans = "SELECT statement, generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE %s"
         found = live.execute(plans, ["%INSERT INTO%"]).fetchall()
-        assert len(found) == len(PROJECTIONS)
+        assert len(found) == len(READ_MODELS)
         assert all(generic >= 12 and custom == 0 for _, generic, custom in found)
     assert_true_to_the_chain(database_url)

@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from projections import engine, projector, rebuild
-from projections.engine import PROJECTIONS
+from projections.engine import READ_MODELS
 from schema.migrate import migrate
 from tests.projections.scenes import (
     ANSWERS,
@@ -39,7 +39,7 @@ MENDED_CAST = (
 
 def at_head(conn: Connection) -> bool:
     """Whether both read models have everything."""
-    return all(standing(conn, read_model)[0] == head(conn) for read_model in PROJECTIONS)
+    return all(standing(conn, read_model)[0] == head(conn) for read_model in READ_MODELS)
 
 
 def asleep(conn: Connection) -> bool:
@@ -110,7 +110,7 @@ def test_it_waits_for_a_ledger(server_url: str, caplog: pytest.LogCaptureFixture
             wait_for(lambda: caplog.records)
             sleep(2 * projector.RECONNECT_PAUSE_S)
             migrate(conn)
-            rebuild.ensure(url)
+            rebuild.rebuild_outdated(url)
             ask(conn)
             wait_for(lambda: at_head(conn))
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
@@ -149,13 +149,13 @@ def test_a_mended_fold_recovers(
         with following(database_url):
             bad = break_it(conn)
             wait_for(lambda: standing(conn, REQUESTS)[1])
-        assert rebuild.ensure(database_url) == []
+        assert rebuild.rebuild_outdated(database_url) == []
         assert "22P02" in caplog.text
         assert standing(conn, REQUESTS)[0] == bad - 1
-        mended = (edited_copy(REQUESTS, tmp_path, "fold.sql", CAST, MENDED_CAST), *PROJECTIONS[1:])
-        monkeypatch.setattr(rebuild, "PROJECTIONS", mended)
-        monkeypatch.setattr(projector, "PROJECTIONS", mended)
-        (report,) = rebuild.ensure(database_url)
+        mended = (edited_copy(REQUESTS, tmp_path, "fold.sql", CAST, MENDED_CAST), *READ_MODELS[1:])
+        monkeypatch.setattr(rebuild, "READ_MODELS", mended)
+        monkeypatch.setattr(projector, "READ_MODELS", mended)
+        (report,) = rebuild.rebuild_outdated(database_url)
         assert (report.name, report.position, report.rows) == ("portfolio_requests", head(conn), 9)
         with following(database_url):
             ask(conn)
@@ -173,7 +173,7 @@ def test_a_mended_event_recovers(database_url: str) -> None:
             wait_for(lambda: standing(conn, REQUESTS)[1])
         conn.execute("ALTER TABLE events DISABLE TRIGGER ALL")
         conn.execute("UPDATE events SET body = replace(body, %s, '7.00') WHERE position = %s", [SECRET, bad])
-        (report,) = rebuild.ensure(database_url)
+        (report,) = rebuild.rebuild_outdated(database_url)
         assert (report.position, report.rows) == (head(conn), 9)
         with following(database_url):
             ask(conn)
@@ -189,5 +189,5 @@ def test_a_rebuild_in_between_is_not_marked_broken(database_url: str) -> None:
         with pytest.raises(engine.StepFailed) as caught:
             engine.step(conn, REQUESTS)
         engine.step(conn, REQUESTS, 1)
-        projector.stand_still(conn, REQUESTS, caught.value)
+        projector.mark_failed(conn, REQUESTS, caught.value)
         assert standing(conn, REQUESTS) == (1, None)

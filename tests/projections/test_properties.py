@@ -19,7 +19,7 @@ from ledger.database import conninfo
 from ledger.store import events as store
 from ledger.store.envelope import NewEvent, uuid7
 from projections.compare import check
-from projections.engine import ONE_CLIENT, ONE_STREAM, PROJECTIONS, UP_TO, Projection, projection, step
+from projections.engine import ONE_CLIENT, ONE_STREAM, READ_MODELS, UP_TO, ReadModel, get_read_model, step
 from projections.rebuild import rebuild
 from schema.events import PortfolioRequested, RecommendationCommunicated, RecommendationDecided, RecommendationRecorded
 from tests.projections.histories import CLIENTS, DIGEST, Past, batches, entry, lines
@@ -43,12 +43,12 @@ def rows(conn: Connection, source: sql.Composable, given_: dict[str, Any]) -> li
         return cursor.execute(sql.SQL("SELECT * FROM ({}) m ORDER BY id").format(source), given_).fetchall()
 
 
-def table(read_model: Projection) -> sql.Composed:
+def table(read_model: ReadModel) -> sql.Composed:
     """The read model as it stands."""
     return sql.SQL("SELECT * FROM {}").format(sql.Identifier(read_model.name))
 
 
-def naive(read_model: Projection, history: list[Entry], everything: list[Entry]) -> list[Row]:
+def naive(read_model: ReadModel, history: list[Entry], everything: list[Entry]) -> list[Row]:
     """What the rows should be after `history`; a stream's client may be known only from `everything`."""
     owners = {
         found.at.stream: found.event.client_id for found in everything if isinstance(found.event, PortfolioRequested)
@@ -74,23 +74,23 @@ def check_example(url: str, history: list[Entry], numbers: Iterator[int], data: 
         for _ in range(data.draw(st.integers(1, 6))):
             history += asyncio.run(append(url, data.draw(batches(past))))
             for _ in range(data.draw(st.integers(0, 2))):
-                for read_model in PROJECTIONS:
+                for read_model in READ_MODELS:
                     step(live, read_model, data.draw(st.integers(1, 10)))
-        for read_model in PROJECTIONS:
+        for read_model in READ_MODELS:
             while step(live, read_model):
                 pass
         head = history[-1].at.position
         upto = max(0, head - data.draw(st.integers(0, 30)))
-        for read_model in PROJECTIONS:
+        for read_model in READ_MODELS:
             check_read_model(conn, read_model, history, upto, f"request-{past.number}1")
         if data.draw(st.booleans()):
-            for report in rebuild(url, list(PROJECTIONS)):
+            for report in rebuild(url, list(READ_MODELS)):
                 assert (report.position, report.differing) == (head, 0)
-            for read_model in PROJECTIONS:
+            for read_model in READ_MODELS:
                 assert rows(conn, table(read_model), {}) == naive(read_model, history, history)
 
 
-def check_read_model(conn: Connection, read_model: Projection, history: list[Entry], upto: int, stream: str) -> None:
+def check_read_model(conn: Connection, read_model: ReadModel, history: list[Entry], upto: int, stream: str) -> None:
     """The table is the naive fold; so are, up to `upto`, the folds of all events, of a stream and of a client."""
     expected = naive(read_model, history, history)
     assert rows(conn, table(read_model), {}) == expected
@@ -110,8 +110,8 @@ def test_live_is_rebuild_is_as_of_is_naive(database_url: str) -> None:
     check_example(database_url, [], itertools.count(100))
 
 
-@pytest.mark.parametrize("read_model", PROJECTIONS, ids=lambda found: found.name)
-def test_columns_of_fold_and_table_agree(database_url: str, read_model: Projection) -> None:
+@pytest.mark.parametrize("read_model", READ_MODELS, ids=lambda found: found.name)
+def test_columns_of_fold_and_table_agree(database_url: str, read_model: ReadModel) -> None:
     """INSERT … SELECT goes by position: the fold's columns are the table's, in name, order and type."""
     with connect(database_url) as conn:
         made = conn.execute(sql.SQL("{} LIMIT 0").format(table(read_model))).description
@@ -141,7 +141,7 @@ def test_erased_values_are_null(database_url: str) -> None:
     with connect(database_url) as conn:
         conn.execute("ALTER TABLE sealed_fields DISABLE TRIGGER ALL; ALTER TABLE stream_clients DISABLE TRIGGER ALL")
         conn.execute("DELETE FROM sealed_fields; DELETE FROM stream_clients")
-        rebuild(database_url, list(PROJECTIONS))
+        rebuild(database_url, list(READ_MODELS))
         request, recommendation, decision = itertools.chain(
             *(rows(conn, table(found), {}) for found in (REQUESTS, ANSWERS, DECISIONS))
         )
@@ -158,4 +158,4 @@ def test_erased_values_are_null(database_url: str) -> None:
 def test_unknown_names_are_refused() -> None:
     """A read model that is not there is named, with those that are."""
     with pytest.raises(KeyError, match=r"portfolio_requests, ai_recommendations"):
-        projection("portfolios")
+        get_read_model("portfolios")

@@ -18,8 +18,8 @@ from psycopg.rows import dict_row
 from ledger.database import conninfo
 from ledger.proof.format.hashes import SALT_BYTES, commitment
 from projections import reads
-from projections.engine import PROJECTIONS, UP_TO, Projection, UnknownProjection
-from projections.reads import AsyncConnection, Moment
+from projections.engine import READ_MODELS, UP_TO, ReadModel, UnknownReadModel
+from projections.reads import AsOf, AsyncConnection
 from schema.events import AgentSuspended, ModelCallStarted, RecommendationConfirmed, RecommendationRecorded
 from tests.projections.scenes import (
     AGENTS,
@@ -98,28 +98,28 @@ def run(url: str, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
 
 
 def read(
-    url: str, read_model: Projection, filters: dict[str, Any], upto: int | None, limit: int
+    url: str, read_model: ReadModel, filters: dict[str, Any], upto: int | None, limit: int
 ) -> list[dict[str, Any]]:
     """Rows, with their JSON as values."""
-    moment = Moment(upto)
-    return run(url, lambda conn: reads.rows(conn, read_model, filters, moment=moment, limit=limit, parsed=True))
+    as_of = AsOf(upto)
+    return run(url, lambda conn: reads.read_rows(conn, read_model, filters, as_of=as_of, limit=limit, parsed=True))
 
 
 def read_all(
-    url: str, read_model: Projection, filters: dict[str, Any], asked: list[tuple[int | None, int]]
+    url: str, read_model: ReadModel, filters: dict[str, Any], asked: list[tuple[int | None, int]]
 ) -> list[list[dict[str, Any]]]:
     """As read(), for each position and limit, on one connection."""
 
     async def work(conn: AsyncConnection) -> list[list[dict[str, Any]]]:
         return [
-            await reads.rows(conn, read_model, filters, moment=Moment(upto), limit=limit, parsed=True)
+            await reads.read_rows(conn, read_model, filters, as_of=AsOf(upto), limit=limit, parsed=True)
             for upto, limit in asked
         ]
 
     return run(url, work)
 
 
-def folded(conn: Connection, read_model: Projection, filters: dict[str, Any], upto: int) -> list[dict[str, Any]]:
+def folded(conn: Connection, read_model: ReadModel, filters: dict[str, Any], upto: int) -> list[dict[str, Any]]:
     """The same from the fold of everything, filtered here."""
     with conn.cursor(row_factory=dict_row) as cursor:
         query = sql.SQL("SELECT * FROM ({}) m ORDER BY id DESC").format(read_model.rows(UP_TO))
@@ -144,7 +144,7 @@ def test_as_of_is_the_fold_of_the_prefix(database_url: str, monkeypatch: pytest.
         answer(conn, ask(conn, 7)[:5])
         catch_up(conn)
         last = head(conn)
-        for read_model in PROJECTIONS:
+        for read_model in READ_MODELS:
             everybodys = [found for found in FILTERS if "client_id" not in found]
             for filters in [*(everybodys if read_model is AGENTS else FILTERS), *OWN[read_model.name]]:
                 asked = [(upto, limit) for upto in (0, 3, 11, 17, 33, last - 1, last, None) for limit in (100, 2)]
@@ -153,8 +153,8 @@ def test_as_of_is_the_fold_of_the_prefix(database_url: str, monkeypatch: pytest.
                     assert found == expected[:limit]
 
 
-@pytest.mark.parametrize("read_model", PROJECTIONS, ids=lambda found: found.name)
-def test_every_filter_finds_something(database_url: str, read_model: Projection) -> None:
+@pytest.mark.parametrize("read_model", READ_MODELS, ids=lambda found: found.name)
+def test_every_filter_finds_something(database_url: str, read_model: ReadModel) -> None:
     """Of those above, so that they are no idle test; but for those that are meant to miss."""
     with connect(database_url) as conn:
         several_lives(conn)
@@ -201,11 +201,11 @@ def test_json_comes_back_as_it_was_recorded(database_url: str) -> None:
         catch_up(conn)
     exact = partial(json.loads, parse_int=Decimal, parse_float=Decimal)
     for upto in (None, 1):
-        (row,) = run(database_url, partial(reads.rows, read_model=ANSWERS, filters={}, moment=Moment(upto), limit=1))
+        (row,) = run(database_url, partial(reads.read_rows, read_model=ANSWERS, filters={}, as_of=AsOf(upto), limit=1))
         assert exact(orjson.dumps(row, default=str))["recommendation"] == exact(numbers)
         (parsed,) = read(database_url, ANSWERS, {}, upto, 1)
         assert parsed["recommendation"].keys() == exact(numbers).keys()
-    assert run(database_url, lambda conn: reads.sealed_of(conn, [1, 2])) == {1: {"recommendation": numbers}, 2: {}}
+    assert run(database_url, lambda conn: reads.sealed_values(conn, [1, 2])) == {1: {"recommendation": numbers}, 2: {}}
 
 
 def test_sealed_values_come_byte_for_byte(database_url: str) -> None:
@@ -216,7 +216,7 @@ def test_sealed_values_come_byte_for_byte(database_url: str) -> None:
         append(conn, new("request-1", call))
         ((body,),) = conn.execute("SELECT body FROM events").fetchall()
         ((salts,),) = conn.execute("SELECT salts FROM sealed_fields").fetchall()
-    found = run(database_url, lambda conn: reads.sealed_of(conn, [1]))[1]
+    found = run(database_url, lambda conn: reads.sealed_values(conn, [1]))[1]
     assert found.keys() == {"input_messages", "system_instructions"}
     for name, value in found.items():
         assert commitment(name, bytes.fromhex(salts[name]), value.encode()) == json.loads(body)["sealed"][name]
@@ -225,5 +225,5 @@ def test_sealed_values_come_byte_for_byte(database_url: str) -> None:
 def test_unknown_views_are_refused(database_url: str) -> None:
     """A table is no view, and a view that is not there is named with those that are."""
     for name in ("decisions", "tokens", "nothing"):
-        with pytest.raises(UnknownProjection, match="override_rates"):
-            run(database_url, partial(reads.view, name=name, limit=1))
+        with pytest.raises(UnknownReadModel, match="override_rates"):
+            run(database_url, partial(reads.read_view, name=name, limit=1))

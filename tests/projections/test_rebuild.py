@@ -15,8 +15,8 @@ from psycopg import sql
 
 from projections import rebuild as rebuilding
 from projections import swap
-from projections.engine import PROJECTIONS, Projection, step
-from projections.rebuild import RebuildFailed, ensure, outdated, rebuild
+from projections.engine import READ_MODELS, ReadModel, step
+from projections.rebuild import RebuildFailed, outdated_read_models, rebuild, rebuild_outdated
 from tests.projections.scenes import (
     ANSWERS,
     REQUESTS,
@@ -71,7 +71,7 @@ class Together:
 
 
 def reader(
-    url: str, read_model: Projection, waits: list[float], *, prepare: bool
+    url: str, read_model: ReadModel, waits: list[float], *, prepare: bool
 ) -> Callable[[Callable[[], bool]], None]:
     """Reads the whole table over and over: it has every row, in one piece, at any time."""
     query = sql.SQL("SELECT count(*), count(DISTINCT id), bool_and(created_at IS NOT NULL) FROM {}")
@@ -116,7 +116,7 @@ def test_readers_and_writers_go_on(database_url: str) -> None:
                 for report in rebuild(database_url, BOTH):
                     assert report.differing == 0
         with connect(database_url) as conn:
-            wait_for(lambda: all(standing(conn, found) == (head(conn), None) for found in PROJECTIONS))
+            wait_for(lambda: all(standing(conn, found) == (head(conn), None) for found in READ_MODELS))
     assert len(waits) > 20
     assert sorted(waits)[len(waits) * 99 // 100] < 1
     assert_true_to_the_chain(database_url)
@@ -272,7 +272,7 @@ def test_a_crash_on_the_way_leaves_the_old_table(database_url: str, stage: int) 
         with pytest.raises(psycopg.OperationalError):
             rebuild(database_url, BOTH, on_progress=crash)
         assert [table(conn, read_model) for read_model in BOTH] == before
-        assert outdated(conn) == []
+        assert outdated_read_models(conn) == []
         ask(conn)
         catch_up(conn)
         assert [report.differing for report in rebuild(database_url, BOTH)] == [0, 0]
@@ -313,12 +313,12 @@ def test_edited_sql_is_noticed(
     with connect(database_url) as conn:
         ask(conn)
         catch_up(conn)
-        assert ensure(database_url) == []
-        monkeypatch.setattr(rebuilding, "PROJECTIONS", (edited, *PROJECTIONS[1:]))
-        assert outdated(conn) == [edited]
-        (report,) = ensure(database_url)
+        assert rebuild_outdated(database_url) == []
+        monkeypatch.setattr(rebuilding, "READ_MODELS", (edited, *READ_MODELS[1:]))
+        assert outdated_read_models(conn) == [edited]
+        (report,) = rebuild_outdated(database_url)
         assert (report.name, report.position, report.rows, report.differing) == ("portfolio_requests", 1, 1, None)
-        assert ensure(database_url) == []
+        assert rebuild_outdated(database_url) == []
         profile = "BALANCED" if file == "fold.sql" else "balanced"
         assert conn.execute("SELECT risk_profile FROM portfolio_requests").fetchall() == [(profile,)]
 
@@ -333,8 +333,8 @@ def test_what_is_missing_or_stopped_is_noticed(database_url: str, harm: str) -> 
         ask(conn)
         catch_up(conn)
         conn.execute(harm.encode())
-        assert REQUESTS in outdated(conn)
-        assert "portfolio_requests" in [report.name for report in ensure(database_url)]
+        assert REQUESTS in outdated_read_models(conn)
+        assert "portfolio_requests" in [report.name for report in rebuild_outdated(database_url)]
     assert_true_to_the_chain(database_url)
 
 
@@ -387,12 +387,12 @@ def test_one_that_was_never_built_and_cannot_be_says_so(database_url: str, caplo
         append(conn, new("request-", Unfoldable(client_id="c")))
         conn.execute("DROP TABLE portfolio_requests, ai_recommendations")
         conn.execute("DELETE FROM projections WHERE name IN ('portfolio_requests', 'ai_recommendations')")
-        assert [report.name for report in ensure(database_url)] == ["ai_recommendations"]
+        assert [report.name for report in rebuild_outdated(database_url)] == ["ai_recommendations"]
         position, error = standing(conn, REQUESTS)
         assert position == 0
         assert error is not None
         assert "22P02" in error
-        assert outdated(conn) == [REQUESTS]
+        assert outdated_read_models(conn) == [REQUESTS]
     assert "portfolio_requests" in caplog.text
     assert SECRET not in caplog.text + error
 
@@ -458,8 +458,8 @@ def test_another_ledger_in_the_same_database_is_left_alone(database_url: str) ->
         ask(conn)
         catch_up(conn)
         migrate(conn, schema="second")
-        assert [report.rows for report in ensure(database_url, schema="second")] == [0] * len(PROJECTIONS)
-        assert ensure(database_url, schema="second") == []
+        assert [report.rows for report in rebuild_outdated(database_url, schema="second")] == [0] * len(READ_MODELS)
+        assert rebuild_outdated(database_url, schema="second") == []
         assert len(table(conn, REQUESTS)) == 1
         assert conn.execute("SELECT count(*) FROM second.portfolio_requests").fetchone() == (0,)
     assert_true_to_the_chain(database_url)

@@ -9,7 +9,7 @@ from time import sleep
 import psycopg
 import pytest
 
-from projections.engine import PROJECTIONS, StepFailed, step
+from projections.engine import READ_MODELS, StepFailed, step
 from tests.projections.scenes import (
     ANSWERS,
     REQUESTS,
@@ -45,8 +45,8 @@ WRITE_DOWN_STEPS = """
 def race(url: str, until: int) -> None:
     """Small steps of both read models until they are at `until`."""
     with connect(url, "projector") as conn:
-        while any(standing(conn, read_model)[0] < until for read_model in PROJECTIONS):
-            for read_model in PROJECTIONS:
+        while any(standing(conn, read_model)[0] < until for read_model in READ_MODELS):
+            for read_model in READ_MODELS:
                 step(conn, read_model, 7)
             sleep(0.001)
 
@@ -70,7 +70,7 @@ def test_every_event_is_applied_exactly_once_whoever_races(database_url: str) ->
         for process in processes:
             process.join(60)
         assert [process.exitcode for process in processes] == [0, 0]
-        for read_model in PROJECTIONS:
+        for read_model in READ_MODELS:
             steps = conn.execute("SELECT after, upto FROM steps WHERE name = %s ORDER BY after", [read_model.name])
             reached = 0
             for after, upto in steps:

@@ -16,8 +16,8 @@ from psycopg import sql
 from ledger.database import conninfo
 from projections import reads, swap
 from projections import rebuild as rebuilding
-from projections.engine import PROJECTIONS
-from projections.rebuild import RebuildFailed, ensure, outdated, rebuild
+from projections.engine import READ_MODELS
+from projections.rebuild import RebuildFailed, outdated_read_models, rebuild, rebuild_outdated
 from tests.projections.naive_views import NAIVE, Row
 from tests.projections.scenes import (
     DECISIONS,
@@ -102,7 +102,7 @@ def read(url: str, view: str, limit: int = 10_000) -> list[Row]:
 
     async def rows() -> list[Row]:
         async with await psycopg.AsyncConnection.connect(conninfo(url, "reader"), autocommit=True) as conn:
-            return await reads.view(conn, view, limit=limit)
+            return await reads.read_view(conn, view, limit=limit)
 
     return asyncio.run(rows())
 
@@ -209,9 +209,9 @@ def test_a_missing_view_is_noticed(database_url: str) -> None:
     """ensure() makes it anew, with its table, once."""
     with connect(database_url) as conn:
         conn.execute("DROP VIEW rubber_stamps")
-        assert outdated(conn) == [DECISIONS]
-        assert [report.name for report in ensure(database_url)] == ["decisions"]
-        assert ensure(database_url) == []
+        assert outdated_read_models(conn) == [DECISIONS]
+        assert [report.name for report in rebuild_outdated(database_url)] == ["decisions"]
+        assert rebuild_outdated(database_url) == []
     assert read(database_url, "rubber_stamps") == []
 
 
@@ -220,9 +220,9 @@ def test_an_edited_view_is_noticed(database_url: str, tmp_path: Path, monkeypatc
     edited = edited_copy(DECISIONS, tmp_path, "views/rubber_stamps.sql", "<= 10", "<= 20")
     (edited.home / "decisions" / "views" / "decision_times.sql").unlink()
     with connect(database_url) as conn:
-        monkeypatch.setattr(rebuilding, "PROJECTIONS", (*PROJECTIONS[:2], edited, *PROJECTIONS[3:]))
-        assert outdated(conn) == [edited]
-        ensure(database_url)
+        monkeypatch.setattr(rebuilding, "READ_MODELS", (*READ_MODELS[:2], edited, *READ_MODELS[3:]))
+        assert outdated_read_models(conn) == [edited]
+        rebuild_outdated(database_url)
         ((there, gone),) = conn.execute("SELECT to_regclass('rubber_stamps'), to_regclass('decision_times')").fetchall()
         assert (there, gone) == ("rubber_stamps", None)
         ((text,),) = conn.execute("SELECT pg_get_viewdef('rubber_stamps'::regclass)").fetchall()

@@ -12,7 +12,7 @@ from typing import Any
 from api.agents.protocol import AgentRequest, Earlier
 from ledger.store.events import AsyncConnection
 from projections import reads
-from projections.engine import projection
+from projections.engine import get_read_model
 
 # So many earlier recommendations, the newest, are shown to an agent.
 MOST_EARLIER = 20
@@ -24,13 +24,13 @@ EARLIER = tuple(Earlier.__dataclass_fields__)
 
 async def contexts(conn: AsyncConnection, request_ids: Sequence[int], upto: int | None = None) -> list[AgentRequest]:
     """A context for each of the requests that there are, all of them as of one position: the newest, or `upto`."""
-    history_of = projection("ai_recommendations")
-    as_of = await reads.caught_up(conn, history_of, patience_s=PATIENCE_S, upto=upto)
-    found = await reads.rows(
+    history_of = get_read_model("ai_recommendations")
+    as_of = await reads.wait_until_caught_up(conn, history_of, patience_s=PATIENCE_S, upto=upto)
+    found = await reads.read_rows(
         conn,
-        projection("portfolio_requests"),
+        get_read_model("portfolio_requests"),
         {"ids": list(request_ids)},
-        moment=reads.Moment(),
+        as_of=reads.AsOf(),
         limit=len(request_ids),
         parsed=True,
     )

@@ -9,13 +9,13 @@ from psycopg.conninfo import make_conninfo
 from api.http.auth import tokens
 from ledger.proof.findings import STEPS
 from ledger.store.envelope import NewEvent, uuid7
-from projections.engine import PROJECTIONS, step
+from projections.engine import READ_MODELS, step
 from schema.events import ModelCallFailed, ModelCallStarted
 from schema.migrate import migrate
 from tests.api.program import Ran, cli
 from tests.support import CLERK, append, connect, login_role, new, requested, scratch_database
 
-NAMES = [read_model.name for read_model in PROJECTIONS]
+NAMES = [read_model.name for read_model in READ_MODELS]
 
 
 def on(url: str, *arguments: str) -> Ran:
@@ -31,7 +31,7 @@ def ledger(database_url: str) -> str:
     with connect(database_url, "writer") as conn:
         append(conn, *(new("request-", requested(notes=f"note {number}")) for number in range(3)))
     with connect(database_url, "owner") as conn:
-        for read_model in PROJECTIONS:
+        for read_model in READ_MODELS:
             step(conn, read_model)
     return database_url
 
@@ -134,7 +134,7 @@ def test_orphans_are_calls_without_an_end(ledger: str) -> None:
         append(conn, over, new("trace-0123456789abcdef0123456789abcdef", started))
     assert "is 4 events behind" in on(ledger, "orphans").err
     with connect(ledger, "owner") as conn:
-        for read_model in PROJECTIONS:
+        for read_model in READ_MODELS:
             step(conn, read_model)
     ran = on(ledger, "orphans")
     assert (ran.code, ran.out, ran.err) == (0, "no model call has been open for 300 s\n", "")

@@ -10,7 +10,7 @@ from jsonschema_rs import Draft202012Validator
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.http.problems import PROBLEMS
-from projections.engine import PROJECTIONS
+from projections.engine import READ_MODELS
 from schema.events import CATALOGUE
 from schema.migrate import migrate
 from tests.api.served import Api, make_tokens, problem, served, wait_for
@@ -32,7 +32,7 @@ def test_ready(api: Api) -> None:
         found = api.get("/readyz", None).json()
         assert (found["status"], found["reasons"]) == ("ready", [])
         assert (found["position"], found["hash"]) == (position, head_hash)
-        assert {state["name"] for state in found["projections"]} == {found.name for found in PROJECTIONS}
+        assert {state["name"] for state in found["projections"]} == {found.name for found in READ_MODELS}
         return all(state["lag"] == 0 and state["error"] is None for state in found["projections"])
 
     wait_for("the read models", caught_up)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from time import monotonic, sleep
+from typing import Any, Literal, TypeVar, cast
 from uuid import UUID
 
 import psycopg
@@ -28,6 +29,33 @@ CLERK = Actor(id="clerk", kind="human", role="advisor")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Connection = psycopg.Connection[Any]
+T = TypeVar("T")
+
+
+def eventually(
+    what: str,
+    condition: Callable[..., T | Literal[False] | None],
+    *,
+    within_s: float = 30.0,
+    every_s: float = 0.02,
+    despite: tuple[type[Exception], ...] = (),
+) -> T:
+    """Return the first true result of `condition`, called every `every_s` seconds.
+
+    Fails after `within_s` seconds, with `what` and the last result. An exception of a type in `despite` counts as a
+    false result. This is the only place in the tests that sleeps: they wait for conditions, not for time to pass.
+    """
+    deadline_s = monotonic() + within_s
+    while True:
+        last: object
+        try:
+            if result := condition():
+                return result
+            last = result
+        except despite as error:
+            last = error
+        assert monotonic() < deadline_s, f"not within {within_s:g} s: {what}; the last result was {last!r}"
+        sleep(every_s)
 
 
 def connect(url: str, role: str | None = None, **settings: str) -> Connection:

@@ -10,13 +10,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.paths import ROOT
+from tests.support import eventually
 
 START_S = 60
 STOP_S = 30
@@ -102,18 +102,19 @@ def serving(*arguments: object, env: Mapping[str, str] | None = None) -> Iterato
         with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
             process = subprocess.Popen(command, stdout=out, stderr=err, env=environment(**(env or {})))
         try:
-            yield Serving(process, _address(process, folder / "err"), folder)
+            yield Serving(process, address_of(process, folder / "err"), folder)
         finally:
             if process.poll() is None:
                 process.terminate()
             process.wait(STOP_S)
 
 
-def _address(process: subprocess.Popen[bytes], err: Path) -> str:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and process.poll() is None:
-        found = re.search(r"^serving on (\S+)$", err.read_text(), re.MULTILINE)
-        if found:
-            return found[1]
-        time.sleep(0.05)
-    raise AssertionError(f"the server did not start: {err.read_text()}")
+def address_of(process: subprocess.Popen[bytes], err: Path) -> str:
+    """Return the address that a started program prints to stderr, once it does."""
+
+    def address() -> str | None:
+        printed = re.search(r"^serving on (\S+)$", err.read_text(), re.MULTILINE)
+        assert printed is not None or process.poll() is None, f"the program did not start: {err.read_text()}"
+        return printed and printed[1]
+
+    return eventually("the program serves", address, within_s=START_S)

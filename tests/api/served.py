@@ -8,7 +8,6 @@ import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from time import monotonic, sleep
 from typing import Any
 
 import httpx
@@ -27,7 +26,7 @@ from ledger.verify.database import verify_chain
 from projections import compare
 from projections.engine import READ_MODELS
 from tests.conftest import Template, copy_database
-from tests.support import check_chain, connect
+from tests.support import check_chain, connect, eventually
 
 START_S = 30.0
 PROBLEM_JSON = "application/problem+json"
@@ -177,24 +176,10 @@ def listening(app: Starlette) -> Iterator[str]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
-            deadline = monotonic() + START_S
-            while not server.started:
-                assert thread.is_alive(), "the application did not start"
-                assert monotonic() < deadline, "the application is too slow to start"
-                sleep(0.01)
+            eventually("the application starts", lambda: server.started or not thread.is_alive(), within_s=START_S)
+            assert server.started, "the application did not start"
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join(START_S)
             assert not thread.is_alive(), "the application did not stop"
-
-
-def wait_for(what: str, check: Any, within_s: float = 30.0) -> Any:
-    """The first true result of `check`, asked again and again."""
-    deadline = monotonic() + within_s
-    while True:
-        found = check()
-        if found:
-            return found
-        assert monotonic() < deadline, f"not within {within_s} s: {what}"
-        sleep(0.02)

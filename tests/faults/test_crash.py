@@ -17,10 +17,10 @@ from api.postgres.embedded import EmbeddedPostgres
 from projections.rebuild import rebuild_outdated
 from schema.migrate import migrate
 from tests.api.program import serving
-from tests.api.served import ledger_copy, make_tokens, served, wait_for
+from tests.api.served import ledger_copy, make_tokens, served
 from tests.conftest import Template
 from tests.faults.callers import Callers
-from tests.support import connect
+from tests.support import connect, eventually
 
 LOAD_S = 0.6
 
@@ -55,7 +55,7 @@ def kill_server_under_load(url: str, kills: int) -> None:
             for left in reversed(range(kills + 1)):
                 server = last.enter_context(serving("--database-url", url))
                 callers.base, before = server.base, head(url)
-                wait_for("load", lambda before=before: head(url) > before + 20)
+                eventually("load", lambda before=before: head(url) > before + 20)
                 sleep(LOAD_S)
                 if left:
                     server.process.kill()
@@ -63,7 +63,7 @@ def kill_server_under_load(url: str, kills: int) -> None:
         assert callers.broken > 0
         assert callers.statuses == {202}
         # Nobody writes any more but the workers, of which some were killed after claiming.
-        wait_for("the read models", lambda: caught_up(url))
+        eventually("the read models", lambda: caught_up(url))
         callers.check(url)
 
 
@@ -88,13 +88,13 @@ def kill_postgres_under_load(folder: Path, kills: int) -> None:
             with callers.calling():
                 for _ in range(kills):
                     before = head(server.url)
-                    wait_for("load", lambda before=before: head(server.url) > before + 20)
+                    eventually("load", lambda before=before: head(server.url) > before + 20)
                     sleep(LOAD_S)
                     kill_postgres(server)
                     sleep(LOAD_S)
                     server.ensure_running()
                 before = head(server.url)
-                wait_for("load", lambda: head(server.url) > before + 20)
+                eventually("load", lambda: head(server.url) > before + 20)
             assert callers.statuses == {202, 503}
             assert callers.broken == 0
             assert api.get("/portfolio/requests").status_code == 200

@@ -23,11 +23,11 @@ from api.agents.protocol import AgentAnswer, AgentRequest
 from api.postgres.embedded import EmbeddedPostgres
 from projections.rebuild import rebuild_outdated
 from schema.migrate import migrate
-from tests.api.served import Api, check_ledger, make_tokens, problem, served, wait_for
+from tests.api.served import Api, check_ledger, make_tokens, problem, served
 from tests.conftest import copy_database
 from tests.faults.callers import Callers
 from tests.faults.workers import Does, fine, working
-from tests.support import connect
+from tests.support import connect, eventually
 
 PATIENCE_S = 0.7
 SLACK_S = 4.0  # what a busy machine may add
@@ -99,12 +99,12 @@ def test_the_database_is_stopped_and_started(server: EmbeddedPostgres, api: Api)
     assert api.get("/metrics", None).status_code == 200
 
     server.ensure_running()
-    assert wait_for("a write", lambda: (found := api.ask(key="down")).status_code == 202 and found).json() == {
+    assert eventually("a write", lambda: (found := api.ask(key="down")).status_code == 202 and found).json() == {
         "request_id": first + 1,
         "status": "queued",
     }
-    assert wait_for("a read", lambda: api.get(f"/portfolio/requests/{first + 1}").status_code == 200)
-    wait_for("readiness", lambda: api.get("/readyz", None).status_code == 200)
+    assert eventually("a read", lambda: api.get(f"/portfolio/requests/{first + 1}").status_code == 200)
+    eventually("readiness", lambda: api.get("/readyz", None).status_code == 200)
     assert api.answer(first).status_code == 201
     assert len(check_ledger(api.url)) == 3
 
@@ -122,7 +122,7 @@ def test_a_restart_under_load_loses_nothing(server: EmbeddedPostgres, api: Api) 
         sleep(0.7)
     assert callers.statuses <= {202, 503}
     assert callers.broken == 0
-    wait_for("the read models", lambda: api.get("/portfolio/requests").status_code == 200)
+    eventually("the read models", lambda: api.get("/portfolio/requests").status_code == 200)
     callers.check(api.url)
 
 
@@ -137,13 +137,15 @@ def test_an_application_that_starts_first(server: EmbeddedPostgres, ledger: str)
         unavailable(api.ask())
         sleep(2 * PATIENCE_S)  # longer than any of its attempts to connect lasts
         server.ensure_running()
-        request_id = wait_for("a write", lambda: (found := api.ask()).status_code == 202 and found.json()["request_id"])
-        row = wait_for(
+        request_id = eventually(
+            "a write", lambda: (found := api.ask()).status_code == 202 and found.json()["request_id"]
+        )
+        row = eventually(
             "the worker",
             lambda: (row := api.get(f"/portfolio/requests/{request_id}").json())["status"] == "recommended" and row,
         )
         assert row["recommendation_id"] == 5  # after the request, the agent's schema, and the call
-        wait_for("readiness", lambda: api.get("/readyz", None).status_code == 200)
+        eventually("readiness", lambda: api.get("/readyz", None).status_code == 200)
 
 
 @contextlib.contextmanager
@@ -216,11 +218,11 @@ def test_a_database_that_hangs(server: EmbeddedPostgres, api: Api) -> None:
         assert api.get("/readyz", None).status_code == 503
         assert monotonic() - began < PATIENCE_S + SLACK_S
         assert api.get("/healthz", None).status_code == 200
-    assert wait_for("a write", lambda: (found := api.ask(key="frozen")).status_code == 202 and found).json() == {
+    assert eventually("a write", lambda: (found := api.ask(key="frozen")).status_code == 202 and found).json() == {
         "request_id": 2,
         "status": "queued",
     }
-    wait_for("a read", lambda: len(api.items("/portfolio/requests")) == 2)
+    eventually("a read", lambda: len(api.items("/portfolio/requests")) == 2)
 
 
 @pytest.mark.slow
@@ -246,4 +248,4 @@ def test_a_worker_lives_through_an_outage(server: EmbeddedPostgres, api: Api) ->
             rows = [api.get(f"/portfolio/requests/{row_id}") for row_id in ids]
             return all(row.status_code == 200 and row.json()["status"] == "recommended" for row in rows)
 
-        wait_for("the answers", answered)
+        eventually("the answers", answered)

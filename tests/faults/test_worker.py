@@ -14,9 +14,9 @@ from api.agents.builtin.agent import BuiltinAgent
 from api.agents.protocol import AgentAnswer, AgentRequest, AgentUnavailable
 from api.agents.run.worker import MAX_ATTEMPTS, MAX_CLAIMS
 from api.http.auth import tokens
-from tests.api.served import Api, wait_for
+from tests.api.served import Api
 from tests.faults.workers import Does, fine, process, refuses, working
-from tests.support import connect
+from tests.support import connect, eventually
 
 # Far below what a worker does alone on a machine, so that a busy one passes: 300 a second is what we aim at.
 LEAST_RATE = 40
@@ -41,7 +41,7 @@ def settled(api: Api, *ids: int) -> list[dict[str, Any]]:
         found = [api.get(f"/portfolio/requests/{row_id}").json() for row_id in ids]
         return None if any(row["status"] == "queued" for row in found) else found
 
-    found: list[dict[str, Any]] = wait_for("answers", rows)
+    found: list[dict[str, Any]] = eventually("answers", rows)
     return found
 
 
@@ -68,7 +68,7 @@ def test_a_killed_workers_claims_expire(fresh_api: Api, step: str, orphans: int)
         assert dying.stdout is not None
         assert dying.stdout.readline().startswith("asked ")
         claimed = time.monotonic()
-        wait_for("the calls to be on record", lambda: len(calls(fresh_api)) == orphans)
+        eventually("the calls to be on record", lambda: len(calls(fresh_api)) == orphans)
         dying.kill()
         with working(fresh_api.url, BuiltinAgent()):
             rows = settled(fresh_api, *ids)
@@ -92,7 +92,7 @@ def test_an_answer_that_comes_too_late_is_not_recorded(fresh_api: Api) -> None:
     slow = Does(late)
     row_id = fresh_api.asked()
     with working(fresh_api.url, slow, batch=1):
-        wait_for("the slow worker", lambda: slow.asked)
+        eventually("the slow worker", lambda: slow.asked)
         with connect(fresh_api.url) as conn:
             conn.execute("UPDATE request_claims SET expires_at = now()")
         with working(fresh_api.url, Does(fine)):
@@ -169,7 +169,7 @@ def test_a_claim_is_renewed_while_its_request_is_in_hand(fresh_api: Api) -> None
     slow, other = Does(slowly), Does(fine)
     row_id = fresh_api.asked()
     with working(fresh_api.url, slow, lease_s=0.5):
-        wait_for("the slow worker", lambda: slow.asked)
+        eventually("the slow worker", lambda: slow.asked)
         with working(fresh_api.url, other):
             settled(fresh_api, row_id)
     assert (slow.asked, other.asked) == ([row_id], [])
@@ -305,7 +305,7 @@ def test_a_worker_that_is_stopped_finishes_what_it_has(fresh_api: Api) -> None:
     agent = Does(slowly)
     row_id = fresh_api.asked()
     with working(fresh_api.url, agent):
-        wait_for("the agent", lambda: agent.asked)
+        eventually("the agent", lambda: agent.asked)
     assert fresh_api.get(f"/portfolio/requests/{row_id}").json()["status"] == "recommended"
 
 
@@ -318,7 +318,9 @@ def test_a_thousand_queued_requests(fresh_api: Api, record_property: Callable[[s
         ids = list(pool.map(lambda number: fresh_api.asked(client_id=f"client-{number}"), range(1000)))
     began = time.monotonic()
     with working(fresh_api.url, BuiltinAgent()):
-        wait_for("the last answer", lambda: fresh_api.items("/portfolio/requests", status="queued") == [], 60)
+        eventually(
+            "the last answer", lambda: fresh_api.items("/portfolio/requests", status="queued") == [], within_s=60
+        )
     rate = len(ids) / (time.monotonic() - began)
     record_property("answers_per_s", round(rate))
     assert len(answers(fresh_api)) == 1000

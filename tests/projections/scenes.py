@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copytree
-from time import monotonic, sleep
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import pytest
 from psycopg import sql
@@ -30,8 +29,6 @@ from schema.events import (
 )
 from schema.fields import Sealed
 from tests.support import CLERK, Connection, append, connect, failed, new, requested
-
-T = TypeVar("T")
 
 REQUESTS, ANSWERS, DECISIONS, CALLS, AGENTS = READ_MODELS
 SECRET = "0000-secret-0000"
@@ -125,15 +122,6 @@ def assert_true_to_the_chain(url: str) -> None:
             found = compare.check(verifier, read_model)
             assert (found.error, found.differences) == (None, ())
             assert found.rows == len(table(conn, read_model))
-
-
-def wait_for(condition: Callable[[], T], *, within_s: float = 20.0) -> T:
-    """The first true result; fails when there is none in time."""
-    deadline = monotonic() + within_s
-    while not (found := condition()):
-        assert monotonic() < deadline, "not in time"
-        sleep(0.005)
-    return found
 
 
 @contextmanager

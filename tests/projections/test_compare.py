@@ -9,8 +9,8 @@ import pytest
 from projections.compare import ReadModelCheck, RowDifference, check
 from projections.engine import READ_MODELS, ReadModel
 from projections.rebuild import rebuild
-from tests.projections.scenes import ANSWERS, REQUESTS, answer, ask, catch_up, swap_in_hand, wait_for, waits_for_a_lock
-from tests.support import Connection, connect
+from tests.projections.scenes import ANSWERS, REQUESTS, answer, ask, catch_up, swap_in_hand, waits_for_a_lock
+from tests.support import Connection, connect, eventually
 
 COPY = (
     "INSERT INTO portfolio_requests SELECT (jsonb_populate_record(r, '{\"id\": 99}')).* FROM portfolio_requests r"
@@ -122,7 +122,7 @@ def test_a_check_that_begins_during_a_swap_is_not_misled(database_url: str, monk
         ask(conn, 2)  # the new table has these, the position before the swap had not
         with swap_in_hand(database_url, monkeypatch):
             thread.start()
-            wait_for(lambda: waits_for_a_lock(conn))
+            eventually("a session waits for a lock", lambda: waits_for_a_lock(conn))
         thread.join(20)
     assert found == [ReadModelCheck("portfolio_requests", 12, 8, None, (), False)]
 

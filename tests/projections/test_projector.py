@@ -25,9 +25,8 @@ from tests.projections.scenes import (
     head,
     standing,
     table,
-    wait_for,
 )
-from tests.support import Connection, append, connect, new, scratch_database
+from tests.support import Connection, append, connect, eventually, new, scratch_database
 
 BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '%projector'"
 # The amount becomes a number where it is one, and nothing is stored where it is not.
@@ -59,10 +58,10 @@ def test_news_wakes_it(database_url: str, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(projector, "IDLE_S", 60.0)
     with following(database_url), connect(database_url) as conn:
         for _ in range(3):
-            wait_for(lambda: asleep(conn))
+            eventually("the projector waits for news", lambda: asleep(conn))
             ask(conn, 2)
             appended = monotonic()
-            wait_for(lambda: at_head(conn), within_s=5)
+            eventually("all read models are at the head", lambda: at_head(conn), within_s=5)
             assert monotonic() - appended < 1
     assert_true_to_the_chain(database_url)
 
@@ -74,16 +73,16 @@ def test_without_news_it_looks_by_itself(database_url: str, monkeypatch: pytest.
         with other.transaction(force_rollback=True):
             other.execute("SELECT FROM projections FOR UPDATE")
             ask(conn)
-            wait_for(lambda: asleep(conn))
+            eventually("the projector waits for news", lambda: asleep(conn))
             assert not at_head(conn)
-        wait_for(lambda: at_head(conn), within_s=5)
+        eventually("all read models are at the head", lambda: at_head(conn), within_s=5)
 
 
 def test_it_stops_at_once(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """stop() does not wait for the next look."""
     monkeypatch.setattr(projector, "IDLE_S", 60.0)
     with connect(database_url) as conn, following(database_url) as follower:
-        wait_for(lambda: asleep(conn))
+        eventually("the projector waits for news", lambda: asleep(conn))
         asked = monotonic()
         follower.stop()
         assert monotonic() - asked < 1.5
@@ -93,11 +92,11 @@ def test_it_outlives_its_connection(database_url: str) -> None:
     """When its backend is terminated it connects again, and goes on where the last step ended."""
     with connect(database_url) as conn, following(database_url):
         ask(conn, 3)
-        wait_for(lambda: at_head(conn))
+        eventually("all read models are at the head", lambda: at_head(conn))
         ((pid,),) = conn.execute(BACKENDS).fetchall()
         conn.execute("SELECT pg_terminate_backend(%s)", [pid])
         ask(conn, 3)
-        wait_for(lambda: at_head(conn))
+        eventually("all read models are at the head", lambda: at_head(conn))
     assert_true_to_the_chain(database_url)
 
 
@@ -107,12 +106,12 @@ def test_it_waits_for_a_ledger(server_url: str, caplog: pytest.LogCaptureFixture
         migrate(conn)  # makes the roles; then the ledger goes again
         conn.execute("DROP SCHEMA ledger CASCADE")
         with following(url):
-            wait_for(lambda: caplog.records)
+            eventually("the projector logs a warning", lambda: caplog.records)
             sleep(2 * projector.RECONNECT_PAUSE_S)
             migrate(conn)
             rebuild.rebuild_outdated(url)
             ask(conn)
-            wait_for(lambda: at_head(conn))
+            eventually("all read models are at the head", lambda: at_head(conn))
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
@@ -128,13 +127,13 @@ def test_a_broken_read_model_stands_still_alone(database_url: str, caplog: pytes
     """It stops just before the event that it fails on, says which and why, but no value of it; the rest goes on."""
     with connect(database_url) as conn, following(database_url):
         bad = break_it(conn)
-        error = wait_for(lambda: standing(conn, REQUESTS)[1])
-        wait_for(lambda: standing(conn, ANSWERS)[0] == head(conn))
+        error = eventually("the read model has an error", lambda: standing(conn, REQUESTS)[1])
+        eventually("the other read model is at the head", lambda: standing(conn, ANSWERS)[0] == head(conn))
         assert error == f"the fold fails at position {bad}: InvalidTextRepresentation (SQLSTATE 22P02)"
         assert standing(conn, REQUESTS)[0] == bad - 1
         assert len(table(conn, REQUESTS)) == 4
         answer(conn, ask(conn, 2))
-        wait_for(lambda: standing(conn, ANSWERS) == (head(conn), None))
+        eventually("the other read model is at the head", lambda: standing(conn, ANSWERS) == (head(conn), None))
         assert standing(conn, REQUESTS)[0] == bad - 1
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert str(bad) in caplog.text
@@ -148,7 +147,7 @@ def test_a_mended_fold_recovers(
     with connect(database_url) as conn:
         with following(database_url):
             bad = break_it(conn)
-            wait_for(lambda: standing(conn, REQUESTS)[1])
+            eventually("the read model has an error", lambda: standing(conn, REQUESTS)[1])
         assert rebuild.rebuild_outdated(database_url) == []
         assert "22P02" in caplog.text
         assert standing(conn, REQUESTS)[0] == bad - 1
@@ -159,7 +158,7 @@ def test_a_mended_fold_recovers(
         assert (report.name, report.position, report.rows) == ("portfolio_requests", head(conn), 9)
         with following(database_url):
             ask(conn)
-            wait_for(lambda: at_head(conn))
+            eventually("all read models are at the head", lambda: at_head(conn))
         assert len(table(conn, REQUESTS)) == 10
     assert SECRET not in caplog.text
 
@@ -170,14 +169,14 @@ def test_a_mended_event_recovers(database_url: str) -> None:
     with connect(database_url) as conn:
         with following(database_url):
             bad = break_it(conn)
-            wait_for(lambda: standing(conn, REQUESTS)[1])
+            eventually("the read model has an error", lambda: standing(conn, REQUESTS)[1])
         conn.execute("ALTER TABLE events DISABLE TRIGGER ALL")
         conn.execute("UPDATE events SET body = replace(body, %s, '7.00') WHERE position = %s", [SECRET, bad])
         (report,) = rebuild.rebuild_outdated(database_url)
         assert (report.position, report.rows) == (head(conn), 9)
         with following(database_url):
             ask(conn)
-            wait_for(lambda: at_head(conn))
+            eventually("all read models are at the head", lambda: at_head(conn))
     assert_true_to_the_chain(database_url)
 
 

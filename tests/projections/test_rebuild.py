@@ -33,10 +33,9 @@ from tests.projections.scenes import (
     standing,
     swap_in_hand,
     table,
-    wait_for,
     waits_for_a_lock,
 )
-from tests.support import Connection, append, connect, new
+from tests.support import Connection, append, connect, eventually, new
 
 BOTH = [REQUESTS, ANSWERS]
 STAGED = (
@@ -116,7 +115,10 @@ def test_readers_and_writers_go_on(database_url: str) -> None:
                 for report in rebuild(database_url, BOTH):
                     assert report.differing == 0
         with connect(database_url) as conn:
-            wait_for(lambda: all(standing(conn, found) == (head(conn), None) for found in READ_MODELS))
+            eventually(
+                "all read models are at the head",
+                lambda: all(standing(conn, found) == (head(conn), None) for found in READ_MODELS),
+            )
     assert len(waits) > 20
     assert sorted(waits)[len(waits) * 99 // 100] < 1
     assert_true_to_the_chain(database_url)
@@ -136,7 +138,7 @@ def test_a_read_that_meets_the_swap_gets_the_new_table(
         thread = threading.Thread(target=lambda: counts.extend(*other.execute(query, prepare=prepare).fetchall()))
         with swap_in_hand(database_url, monkeypatch):
             thread.start()
-            wait_for(lambda: waits_for_a_lock(conn))
+            eventually("a session waits for a lock", lambda: waits_for_a_lock(conn))
         thread.join(20)
     assert counts == [4]
 
@@ -166,7 +168,7 @@ def test_a_transaction_that_locks_first_reads_the_table_that_it_locked(database_
             before = table(other, REQUESTS)
             thread = threading.Thread(target=rebuild, args=(database_url, [REQUESTS]))
             thread.start()
-            wait_for(lambda: conn.execute(STAGED).fetchone() != (0,))
+            eventually("a staging table exists", lambda: conn.execute(STAGED).fetchone() != (0,))
             sleep(0.3)
             assert table(other, REQUESTS) == before
         thread.join(20)
@@ -179,16 +181,16 @@ def test_a_long_read_holds_up_the_swap_and_nobody_else(database_url: str) -> Non
     waits: list[float] = []
     with connect(database_url) as conn, connect(database_url) as slow, following(database_url):
         ask(conn, 5)
-        wait_for(lambda: len(table(conn, REQUESTS)) == 5)
+        eventually("the read model has all requests", lambda: len(table(conn, REQUESTS)) == 5)
         with slow.transaction():
             before = table(slow, REQUESTS)
             thread = threading.Thread(target=rebuild, args=(database_url, [REQUESTS]))
             thread.start()
-            wait_for(lambda: conn.execute(STAGED).fetchone() != (0,))
+            eventually("a staging table exists", lambda: conn.execute(STAGED).fetchone() != (0,))
             with Together(reader(database_url, REQUESTS, waits, prepare=True)):
                 sleep(1)
                 ask(conn)
-                wait_for(lambda: len(table(conn, REQUESTS)) == 6, within_s=5)
+                eventually("the read model has all requests", lambda: len(table(conn, REQUESTS)) == 6, within_s=5)
             assert thread.is_alive()
             assert table(slow, REQUESTS)[:5] == before
         thread.join(20)
@@ -247,8 +249,8 @@ def test_a_crash_in_the_middle_leaves_the_old_table(database_url: str, held: str
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND wait_event_type = 'Lock'"
             )
-            wait_for(lambda: conn.execute(waiting).fetchall())
-            wait_for(lambda: conn.execute(waiting).fetchall() == [])
+            eventually("the advisory lock is taken", lambda: conn.execute(waiting).fetchall())
+            eventually("the advisory lock is released", lambda: conn.execute(waiting).fetchall() == [])
         thread.join(20)
         assert not thread.is_alive()
         assert len(errors) == 1

@@ -22,9 +22,8 @@ from tests.projections.scenes import (
     head,
     standing,
     table,
-    wait_for,
 )
-from tests.support import append, connect, new, requested
+from tests.support import append, connect, eventually, new, requested
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -158,7 +157,7 @@ def test_a_crash_between_rows_and_commit_changes_nothing(database_url: str) -> N
             waiting = (
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
             )
-            wait_for(lambda: conn.execute(waiting, [doomed.info.backend_pid]).fetchone())
+            eventually("the step waits", lambda: conn.execute(waiting, [doomed.info.backend_pid]).fetchone())
             thread.join(10)
         assert len(failures) == 1
         assert (standing(conn, REQUESTS), table(conn, REQUESTS)) == ((0, None), [])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,6 +21,7 @@ from tests.support import (
     append,
     check_chain,
     connect,
+    eventually,
     login_role,
     new,
     refused,
@@ -214,8 +214,7 @@ def test_a_role_that_another_makes_meanwhile_is_used(server_url: str, other_sche
             waiting = (
                 "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
             )
-            while other.execute(waiting).fetchone() == (0,):
-                time.sleep(0.01)
+            eventually("the migration waits", lambda: other.execute(waiting).fetchone() != (0,))
             assert not running.done()
         assert running.result(30)[0].applied == tuple(MIGRATIONS)
 

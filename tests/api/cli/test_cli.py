@@ -6,7 +6,6 @@ import os
 import pty
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from typer.main import get_command
 from api.cli import app
 from schema.migrate import migrate
 from tests.api.program import PROGRAM, Ran, cli, environment
-from tests.support import connect, scratch_database
+from tests.support import connect, eventually, scratch_database
 
 SOME = (("serve", "--port", "0"), ("tokens", "revoke", "ann"))
 # A port that nothing listens on, as it needs root and has no service.
@@ -162,9 +161,7 @@ def test_a_command_is_ended_in_the_middle(database_url: str, how: str) -> None:
     with connect(database_url, "owner") as conn, connect(database_url) as admin, conn.transaction():
         conn.execute("LOCK TABLE tokens")
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as process:
-            while (waiting := admin.execute(WAITING).fetchone()) is None:
-                assert process.poll() is None
-                time.sleep(0.02)
+            waiting = eventually("the command waits for the lock", lambda: admin.execute(WAITING).fetchone())
             if how == "SIGTERM":
                 process.terminate()
             else:

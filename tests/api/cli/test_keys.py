@@ -19,10 +19,10 @@ from ledger.tlog.sign import keys
 from ledger.tlog.sign.rotate import beside
 from ledger.tlog.sign.state_file import Signed
 from tests.api.program import PROGRAM, cli, environment, serving
-from tests.api.served import ledger_copy, wait_for
+from tests.api.served import ledger_copy
 from tests.conftest import Template
 from tests.ledger.tlog.logs import fill, key_for, sign
-from tests.support import connect
+from tests.support import connect, eventually
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ def test_sign_follows(url: str, key: Path) -> None:
     try:
         for size in (1, 2):
             fill(url, 1)
-            wait_for("a checkpoint", lambda size=size: signed_size(url) == size)
+            eventually("a checkpoint", lambda size=size: signed_size(url) == size)
         assert cli("sign", "--once", "--key", key, "--database-url", url).failed_with("somebody else")
         assert cli("keys", "rotate", "--key", key, "--database-url", url).failed_with("stop advice-ledger")
     finally:

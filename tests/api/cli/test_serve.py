@@ -24,7 +24,7 @@ from ledger.domain import policy
 from schema.migrate import migrate
 from tests.api.agents import openai_server
 from tests.api.program import Serving, cli, serving
-from tests.support import connect, login_role, scratch_database
+from tests.support import connect, eventually, login_role, scratch_database
 
 ASKED = {"client_id": "client-1", "risk_profile": "balanced", "amount_usd": 250000}
 PATIENCE_S = 30
@@ -53,17 +53,9 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def until(look: Callable[[], Any]) -> Any:
-    """What `look` returns as soon as it is true; connections that fail meanwhile are tried again."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            if found := look():
-                return found
-        except httpx.TransportError:
-            pass
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def eventually_answers(look: Callable[[], Any]) -> Any:
+    """Return the first true result of `look`, despite connections that fail meanwhile."""
+    return eventually("the server answers", look, within_s=PATIENCE_S, despite=(httpx.TransportError,))
 
 
 def ask(server: Serving, token: str) -> httpx.Response:
@@ -78,7 +70,7 @@ def recommended(server: Serving, token: str, location: str) -> dict[str, Any]:
         found: dict[str, Any] = httpx.get(server.base + location, headers=bearer(token)).raise_for_status().json()
         return found if found["status"] == "recommended" else None
 
-    answered: dict[str, Any] = until(look)
+    answered: dict[str, Any] = eventually_answers(look)
     return answered
 
 
@@ -121,7 +113,7 @@ def test_commands_share_the_running_database(embedded: Serving, data_dir: Path) 
     assert cli("verify", "--projections", "--data-dir", data_dir).code == 0
     assert cli("rebuild", "--data-dir", data_dir).code == 0
     assert cli("tokens", "revoke", "bob", "--data-dir", data_dir).code == 0
-    until(lambda: ask(embedded, token).status_code == 401)
+    eventually_answers(lambda: ask(embedded, token).status_code == 401)
 
 
 @pytest.mark.slow
@@ -130,7 +122,7 @@ def test_a_killed_postgres_comes_back(embedded: Serving, data_dir: Path) -> None
     token = embedded.tokens()["advisor"]
     before = ask(embedded, token).raise_for_status().headers["location"]
     os.kill(int((data_dir / "postgres" / "postmaster.pid").read_text().split("\n")[0]), signal.SIGKILL)
-    after = until(lambda: (answer := ask(embedded, token)).is_success and answer).headers["location"]
+    after = eventually_answers(lambda: (answer := ask(embedded, token)).is_success and answer).headers["location"]
     for location in (before, after):
         recommended(embedded, token, location)
     assert embedded.process.poll() is None
@@ -171,7 +163,7 @@ def test_it_makes_the_ledger(server_url: str) -> None:
         with serving(env={"ADVICE_LEDGER_DATABASE_URL": url}) as server:
             assert "applied 0001_events" in server.err
             assert "built portfolio_requests" in server.err
-            ready = until(lambda: (answer := httpx.get(f"{server.base}/readyz")).is_success and answer)
+            ready = eventually_answers(lambda: (answer := httpx.get(f"{server.base}/readyz")).is_success and answer)
             assert ready.json()["position"] == 0
         with serving("--database-url", url) as server:
             assert (server.out, "applied" in server.err, "built portfolio" in server.err) == ("", False, False)
@@ -214,7 +206,7 @@ def test_the_log_has_no_personal_data(database_url: str) -> None:
         headers = bearer(server.tokens()["advisor"])
         asked = httpx.get(f"{server.base}/portfolio/requests", params={"client_id": "s3cret"}, headers=headers)
         assert asked.status_code == 200
-        until(lambda: '"GET /portfolio/requests HTTP/1.1" 200' in server.err)
+        eventually_answers(lambda: '"GET /portfolio/requests HTTP/1.1" 200' in server.err)
         assert "s3cret" not in server.err
         assert "alt_" not in server.err
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
@@ -30,7 +29,7 @@ from ledger.domain.answer_schemas import ALLOCATIONS, check
 from ledger.proof.tlog.checkpoint import open_checkpoint
 from ledger.proof.tlog.note import VerifierKey
 from tests.api.program import PROGRAM, Ran, cli, environment
-from tests.support import check_chain, connect
+from tests.support import check_chain, connect, eventually
 
 OUTCOMES = "SELECT body::jsonb->'data'->>'outcome' FROM events WHERE type = 'recommendation.decided'"
 CURL = re.compile(r"^curl '(\S+)' -H 'Authorization: Bearer (\S+)'$", re.MULTILINE)
@@ -122,7 +121,7 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
             command, stdout=subprocess.DEVNULL, stderr=err, env=environment(TMPDIR=str(temporary))
         )
         try:
-            until(lambda: b"reviews" in (tmp_path / "err").read_bytes())
+            eventually("the demo has begun", lambda: b"reviews" in (tmp_path / "err").read_bytes(), within_s=60)
             assert [path.name.startswith("advice-ledger-demo-") for path in temporary.iterdir()] == [True]
         finally:
             process.send_signal(signal.SIGINT)
@@ -141,7 +140,7 @@ def test_a_demo_that_is_kept_answers_until_it_is_ended(tmp_path: Path) -> None:
     with shown.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL, env=environment())
         try:
-            until(lambda: b"\ncurl " in shown.read_bytes())
+            eventually("the demo shows its commands", lambda: b"\ncurl " in shown.read_bytes(), within_s=60)
             [(url, token)] = re.findall(
                 r"^curl '(\S+)' -H 'Authorization: Bearer (\S+)'$", shown.read_text(), re.MULTILINE
             )
@@ -213,14 +212,6 @@ def answer_of(parts: list[int]) -> dict[str, Any]:
         "kind": "optimised-portfolio",
         "allocations": [{"asset": name, "weight": f"{weight:.4f}"} for name, weight in split.items()],
     }
-
-
-def until(holds: Any, seconds: float = 60) -> None:
-    """Waits until something holds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.05)
 
 
 def command_lines() -> list[str]:

@@ -13,8 +13,8 @@ from api.http.problems import PROBLEMS
 from projections.engine import READ_MODELS
 from schema.events import CATALOGUE
 from schema.migrate import migrate
-from tests.api.served import Api, make_tokens, problem, served, wait_for
-from tests.support import connect, scratch_database
+from tests.api.served import Api, make_tokens, problem, served
+from tests.support import connect, eventually, scratch_database
 
 
 def test_alive(api: Api) -> None:
@@ -35,7 +35,7 @@ def test_ready(api: Api) -> None:
         assert {state["name"] for state in found["projections"]} == {found.name for found in READ_MODELS}
         return all(state["lag"] == 0 and state["error"] is None for state in found["projections"])
 
-    wait_for("the read models", caught_up)
+    eventually("the read models", caught_up)
 
 
 def test_not_ready_when_a_read_model_stands_still(fresh_api: Api) -> None:
@@ -43,7 +43,7 @@ def test_not_ready_when_a_read_model_stands_still(fresh_api: Api) -> None:
     with connect(fresh_api.url) as conn:
         conn.execute("ALTER TABLE portfolio_requests ADD CHECK (amount_usd < 10)")
     assert fresh_api.ask(amount_usd=11).status_code == 202
-    response = wait_for("a reason", lambda: (found := fresh_api.get("/readyz", None)).status_code == 503 and found)
+    response = eventually("a reason", lambda: (found := fresh_api.get("/readyz", None)).status_code == 503 and found)
     assert "portfolio_requests" in response.json()["reasons"][0]
     broken = {state["name"]: state["error"] for state in response.json()["projections"]}
     assert "23514" in broken["portfolio_requests"]
@@ -56,7 +56,7 @@ def test_not_ready_when_a_read_model_stands_still(fresh_api: Api) -> None:
     with connect(fresh_api.url) as conn:
         conn.execute("ALTER TABLE portfolio_requests DROP CONSTRAINT portfolio_requests_amount_usd_check")
         conn.execute("UPDATE projections SET error = NULL")
-    wait_for("recovery", lambda: fresh_api.get("/readyz", None).status_code == 200)
+    eventually("recovery", lambda: fresh_api.get("/readyz", None).status_code == 200)
     assert len(fresh_api.items("/portfolio/requests")) == 2
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from api.http.parameters import encode_cursor
-from tests.api.served import Api, fields, problem, wait_for
+from tests.api.served import Api, fields, problem
+from tests.support import eventually
 
 PAGE = 7
 LISTS = ("/portfolio/requests", "/recommendations")
@@ -232,7 +233,7 @@ def test_eventual_reads_do_not_wait(api: Api) -> None:
     """With consistency=eventual a row comes sooner or later, and the answer is never an error."""
     request_id = api.asked(client_id="eventual")
     path = f"/portfolio/requests/{request_id}"
-    assert wait_for("the row", lambda: api.get(path, consistency="eventual").status_code == 200)
+    assert eventually("the row", lambda: api.get(path, consistency="eventual").status_code == 200)
     assert ids(api.items("/portfolio/requests", client_id="eventual", consistency="eventual")) == [request_id]
 
 

@@ -27,10 +27,10 @@ from ledger.proof.tlog.tiles import EntryBundle, Tile, decode_entries
 from ledger.proof.tlog.tlog_proof import parse_proof, verify_proof
 from ledger.tlog.sign.signer_thread import Signing
 from ledger.verify.continuous import Watching
-from tests.api.served import Api, ledger_copy, problem, served, wait_for
+from tests.api.served import Api, ledger_copy, problem, served
 from tests.conftest import Template
 from tests.ledger.tlog.logs import all_tiles, fill, hashes, key_for, sign
-from tests.support import connect
+from tests.support import connect, eventually
 
 SIZE = 700
 HEX_32 = re.compile(r"[0-9a-f]{64}")
@@ -128,7 +128,7 @@ def test_before_the_first_checkpoint(fresh_api: Api) -> None:
         assert problem(fresh_api.get(path, None), 404, "not-covered")["size"] == 0
     problem(fresh_api.get("/proofs/inclusion/1"), 404, "not-covered")
     problem(fresh_api.call("GET", "/proofs/consistency?from=1", "auditor"), 404, "not-covered")
-    found = wait_for("readiness", lambda: (r := fresh_api.get("/readyz", None)).status_code == 200 and r.json())
+    found = eventually("readiness", lambda: (r := fresh_api.get("/readyz", None)).status_code == 200 and r.json())
     state = found["checkpoint"]
     assert (state["size"], state["age_s"], state["signer"]) == (0, None, "none")
     assert "docs/operate/tlog.md" in state["error"]
@@ -281,7 +281,7 @@ def test_a_write_that_waits(signing: Api) -> None:
         assert response.headers["preference-applied"] == "wait"
         assert int(response.headers["ledger-checkpoint-size"]) >= position
         assert signing.get(f"/proofs/inclusion/{position}").status_code == 200
-    assert wait_for("leading", lambda: signing.get("/readyz", None).json()["checkpoint"]["signer"] == "leads")
+    assert eventually("leading", lambda: signing.get("/readyz", None).json()["checkpoint"]["signer"] == "leads")
     found = metrics(signing)
     assert found["advice_ledger_checkpoint_size"] == 3
     assert found["advice_ledger_checkpoint_events_not_covered"] == 0
@@ -353,7 +353,7 @@ def test_a_refusal_shows(server_url: str, template_database: Template, tmp_path:
         sign(url, key, path)
         path.unlink()
         with served(url, signing=Signing(key, path, every_s=0.05)) as api:
-            response = wait_for("a refusal", lambda: (r := api.get("/readyz", None)).status_code == 503 and r)
+            response = eventually("a refusal", lambda: (r := api.get("/readyz", None)).status_code == 503 and r)
             assert any("docs/operate/tlog.md" in reason for reason in response.json()["reasons"])
             state = response.json()["checkpoint"]
             assert (state["size"], state["signer"]) == (5, "refused")
@@ -374,9 +374,9 @@ def test_the_verification_shows(database_url: str) -> None:
             found: dict[str, Any] = api.get("/readyz", None).json()["verification"]
             return found
 
-        wait_for("a round", lambda: checked()["passed_age_s"] is not None)
+        eventually("a round", lambda: checked()["passed_age_s"] is not None)
         fill(database_url, 2)
-        found = wait_for("what is new", lambda: (state := checked())["position"] == 7 and state)
+        found = eventually("what is new", lambda: (state := checked())["position"] == 7 and state)
         assert (found["state"], found["finding"], found["error"]) == ("leads", None, None)
         assert 0 <= found["age_s"] < 30
         told = metrics(api)
@@ -385,7 +385,7 @@ def test_the_verification_shows(database_url: str) -> None:
         with connect(database_url) as conn:
             conn.execute("ALTER TABLE events DISABLE TRIGGER ALL")
             conn.execute("UPDATE events SET body = replace(body, 'no-answer', 'no-ANSWER') WHERE position = 3")
-        answer = wait_for("a finding", lambda: (r := api.get("/readyz", None)).status_code == 503 and r).json()
+        answer = eventually("a finding", lambda: (r := api.get("/readyz", None)).status_code == 503 and r).json()
         assert (answer["verification"]["finding"], answer["verification"]["first_bad_position"]) == ("edited", 3)
         assert answer["verification"]["position"] < 3
         assert any("at position 3: edited" in reason for reason in answer["reasons"])

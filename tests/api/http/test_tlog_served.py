@@ -19,11 +19,11 @@ from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.rotate import beside
 from tests.api.program import Serving, cli, serving
-from tests.api.served import ASK, ASKS, ledger_copy, wait_for
+from tests.api.served import ASK, ASKS, ledger_copy
 from tests.api.witness.processes import keygen, witnessing
 from tests.conftest import Template
 from tests.ledger.tlog.logs import fill, hashes, key_for, sign
-from tests.support import connect
+from tests.support import connect, eventually
 
 
 @pytest.fixture
@@ -84,14 +84,14 @@ def test_a_witness_that_goes_and_comes_back(url: str, path: Path, tmp_path: Path
         server = stack.enter_context(serving(*options(url, path, *asked)))
         token = server.tokens()["advisor"]
         both = write(server, token)
-        wait_for("both", lambda: cosigners(server, key, witnesses) == (both, 2))
+        eventually("both", lambda: cosigners(server, key, witnesses) == (both, 2))
         base, process = processes[1]
         process.kill()
         process.wait()
         alone = write(server, token)
-        wait_for("one", lambda: checkpoint(server)["witnessed"]["witnesses"][0]["size"] == alone)
+        eventually("one", lambda: checkpoint(server)["witnessed"]["witnesses"][0]["size"] == alone)
         assert cosigners(server, key, witnesses) == (both, 2), "for a minute readers are shown what has its quorum"
-        found = wait_for("its name", lambda: (c := checkpoint(server))["witnessed"]["witnesses"][1]["trouble"] and c)
+        found = eventually("its name", lambda: (c := checkpoint(server))["witnessed"]["witnesses"][1]["trouble"] and c)
         assert (found["size"], found["witnessed"]["size"], found["witnessed"]["needed"]) == (alone, both, 2)
         names = [f"{one.name}+{one.key_id:08x}" for one in witnesses]
         assert [(one["name"], one["size"]) for one in found["witnessed"]["witnesses"]] == [
@@ -107,10 +107,10 @@ def test_a_witness_that_goes_and_comes_back(url: str, path: Path, tmp_path: Path
         assert (status["size"], status["cosignatures"], status["not_covered"]) == (alone, 1, 0)
         assert (status["witnesses_needed"], status["witnessed_size"]) == (2, both)
         stack.enter_context(witnessing(folders[1], key.verifier.text, port=int(base.rpartition(":")[2])))
-        wait_for("both again", lambda: cosigners(server, key, witnesses) == (alone, 2))
+        eventually("both again", lambda: cosigners(server, key, witnesses) == (alone, 2))
         last = write(server, token)
-        wait_for("both", lambda: cosigners(server, key, witnesses) == (last, 2))
-        found = wait_for("a quorum", lambda: (c := checkpoint(server))["witnessed"]["size"] == last and c)
+        eventually("both", lambda: cosigners(server, key, witnesses) == (last, 2))
+        found = eventually("a quorum", lambda: (c := checkpoint(server))["witnessed"]["size"] == last and c)
         assert [one["trouble"] for one in found["witnessed"]["witnesses"]] == [None, None]
 
 
@@ -132,7 +132,7 @@ def test_the_leader_is_killed(url: str, path: Path) -> None:
     with serving(*options(url, path)) as first:
         token = first.tokens()["advisor"]
         with serving(*options(url, path)) as second:
-            wait_for("one leads", lambda: signers(first, second) == ["leads", "follows"])
+            eventually("one leads", lambda: signers(first, second) == ["leads", "follows"])
             for server in (first, second) * 3:
                 write(server, token)
                 look(first, second)
@@ -143,7 +143,7 @@ def test_the_leader_is_killed(url: str, path: Path) -> None:
                 look(second)
             assert signers(second) == ["leads"]
             with serving(*options(url, path)) as third:
-                wait_for("it follows", lambda: signers(second, third) == ["leads", "follows"])
+                eventually("it follows", lambda: signers(second, third) == ["leads", "follows"])
     with connect(url) as conn:
         notes = dict(conn.execute("SELECT size, note FROM checkpoints").fetchall())
         leaves = leaf_hashes(hashes(conn))
@@ -165,7 +165,7 @@ def test_yesterdays_database(url: str, path: Path, server_url: str) -> None:
         assert sign(url, key, beside(path, "last")) == 5
         before = beside(path, "last").read_bytes()
         with serving(*options(yesterday, path)) as server:
-            answer = wait_for("a refusal", lambda: (r := httpx.get(f"{server.base}/readyz")).status_code == 503 and r)
+            answer = eventually("a refusal", lambda: (r := httpx.get(f"{server.base}/readyz")).status_code == 503 and r)
             found = answer.json()
             said = "the database has 3 events, and a checkpoint over 5 was signed: an older copy was restored"
             assert [reason for reason in found["reasons"] if said in reason and "docs/operate/tlog.md" in reason]

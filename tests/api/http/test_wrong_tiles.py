@@ -11,10 +11,10 @@ from ledger.tlog.sign import keys
 from ledger.tlog.sign.rotate import beside
 from ledger.verify.continuous import Watching
 from tests.api.program import cli
-from tests.api.served import Api, served, wait_for
+from tests.api.served import Api, served
 from tests.ledger.tlog.logs import fill, key_for, sign
 from tests.paths import DOCS
-from tests.support import connect
+from tests.support import connect, eventually
 
 DOCUMENT = DOCS / "operate/continuous-verification.md"
 FAST = Watching(rate=1_000_000, rest_s=0.05, settle_s=3600)
@@ -52,7 +52,7 @@ def test_the_remedy_for_wrong_tiles(database_url: str, tmp_path: Path) -> None:
         newest.write_text(conn.execute("SELECT note FROM checkpoints").fetchall()[0][0])
         conn.execute(SPOIL)
     with served(database_url, watching=FAST) as api:
-        told = wait_for("a round", lambda: reasons(api))
+        told = eventually("a round", lambda: reasons(api))
     assert [
         one for one in told if "stored tiles of the log" in one and "docs/operate/continuous-verification.md" in one
     ]
@@ -69,4 +69,4 @@ def test_the_remedy_for_wrong_tiles(database_url: str, tmp_path: Path) -> None:
         assert conn.execute(TILES).fetchall() == before
         assert conn.execute(ALWAYS).fetchall() == [("A",)]
     with served(database_url, tokens={}, watching=FAST) as api:
-        assert wait_for("a round", lambda: reasons(api)) == ["none"]
+        assert eventually("a round", lambda: reasons(api)) == ["none"]

@@ -6,9 +6,7 @@ import os
 import signal
 import socket
 import tempfile
-import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -27,7 +25,7 @@ from api.postgres.connect import (
 )
 from api.postgres.embedded import EmbeddedPostgres
 from ledger.database import one_line
-from tests.support import connect, login_role, scratch_database
+from tests.support import connect, eventually, login_role, scratch_database
 
 
 @pytest.mark.parametrize(
@@ -137,7 +135,7 @@ def test_the_supervisor_starts_a_killed_server_again() -> None:
             for _ in range(2):
                 killed = postmaster(folder)
                 os.kill(killed, signal.SIGKILL)
-                wait_for(lambda: server.is_running() and postmaster(folder) != killed)  # noqa: B023 - called at once
+                eventually("the server runs again", lambda: server.is_running() and postmaster(folder) != killed)  # noqa: B023 - called at once
                 with psycopg.connect(url) as conn:
                     assert conn.execute("SELECT count(*) FROM kept").fetchone() == (0,)
         assert not server.is_running()
@@ -149,14 +147,6 @@ def postmaster(folder: Path) -> int:
         return int((folder / "postgres" / "postmaster.pid").read_text().split("\n")[0])
     except FileNotFoundError:
         return 0
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Returns once the condition holds; fails after a while."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_one_line_has_no_values_of_rows(database_url: str) -> None:

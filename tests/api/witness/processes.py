@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from ledger.proof.tlog.cosignature import WitnessKey
-from tests.api.program import PROGRAM, START_S, STOP_S, cli, environment
+from tests.api.program import PROGRAM, STOP_S, address_of, cli, environment
 
 
 def keygen(folder: Path, name: str = "witness.example/w1") -> WitnessKey:
@@ -31,18 +29,8 @@ def witnessing(folder: Path, *logs: str, port: int = 0) -> Iterator[tuple[str, s
     with (folder / "err").open("wb") as err:
         process = subprocess.Popen(command, stderr=err, env=environment())
     try:
-        yield _address(process, folder / "err"), process
+        yield address_of(process, folder / "err"), process
     finally:
         if process.poll() is None:
             process.terminate()
         process.wait(STOP_S)
-
-
-def _address(process: subprocess.Popen[bytes], err: Path) -> str:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and process.poll() is None:
-        found = re.search(r"^serving on (\S+)$", err.read_text(), re.MULTILINE)
-        if found:
-            return found[1]
-        time.sleep(0.05)
-    raise AssertionError(f"the witness did not start: {err.read_text()}")

@@ -19,7 +19,7 @@ from api.witness.state import FileState, make_file
 from api.witness.witness import Witness
 from ledger.proof.tlog.cosignature import WitnessSigningKey
 from ledger.proof.tlog.note import SigningKey
-from tests.api.served import wait_for
+from tests.support import eventually
 
 ASK = b"GET /healthz HTTP/1.1\r\nHost: w\r\n\r\n"
 POST = b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: 9\r\n"
@@ -44,7 +44,7 @@ def port(request: pytest.FixtureRequest, tmp_path: Path, log_key: SigningKey) ->
         server = uvicorn.Server(make_config(app, grace_s=1, http=request.param, most_at_once=MOST))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
-        wait_for("the server", lambda: server.started)
+        eventually("the server", lambda: server.started)
         yield listener.getsockname()[1]
         server.should_exit = True
         thread.join(10)

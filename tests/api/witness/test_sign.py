@@ -13,10 +13,9 @@ from ledger.proof.tlog.cosignature import WitnessSigningKey
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.rotate import beside
 from tests.api.program import PROGRAM, cli, environment
-from tests.api.served import wait_for
 from tests.api.witness.processes import keygen, witnessing
 from tests.ledger.tlog.logs import fill, key_for, sign
-from tests.support import connect
+from tests.support import connect, eventually
 
 NOTE = "SELECT c.size, c.note || s.line FROM checkpoints c JOIN cosignatures s USING (size) ORDER BY size DESC LIMIT 1"
 
@@ -58,7 +57,7 @@ def test_sign_asks_witnesses(database_url: str, path: Path, tmp_path: Path) -> N
         process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE)
         try:
             fill(database_url, 1)
-            wait_for("a cosignature", lambda: cosigned() == 4)
+            eventually("a cosignature", lambda: cosigned() == 4)
         finally:
             process.terminate()
             process.communicate(timeout=30)

@@ -6,7 +6,6 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 
 from psycopg import sql
@@ -15,7 +14,7 @@ from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import StateFile
 from ledger.verify.continuous import Watch, Watched, Watching
-from tests.support import append, connect, new, requested
+from tests.support import append, connect, eventually, new, requested
 
 EDIT = "UPDATE events SET body = replace(body, '1000.00', '9000.00') WHERE position = 9"
 REPAIR = "UPDATE events SET body = replace(body, '9000.00', '1000.00') WHERE position = 9"
@@ -60,12 +59,13 @@ def watching(url: str, settings: Watching = FAST) -> Iterator[Watch]:
 
 def until(watch: Watch, wanted: Callable[[Watched], Any], within_s: float = 20) -> Watched:
     """Waits for a state of the thread."""
-    deadline = monotonic() + within_s
-    while not wanted(watch.status):
+
+    def status() -> Watched | None:
         assert watch.is_alive()
-        assert monotonic() < deadline, watch.status
-        sleep(0.02)
-    return watch.status
+        current = watch.status
+        return current if wanted(current) else None
+
+    return eventually("the thread has the wanted status", status, within_s=within_s)
 
 
 def head_of(url: str) -> int:
@@ -85,11 +85,8 @@ def recorded(url: str) -> list[dict[str, Any]]:
 
 def on_record(url: str, count: int, within_s: float = 20) -> list[dict[str, Any]]:
     """Waits until so many are on record."""
-    deadline = monotonic() + within_s
-    while len(found := recorded(url)) < count:
-        assert monotonic() < deadline, found
-        sleep(0.05)
-    return found
+    eventually(f"{count} verifications on record", lambda: len(recorded(url)) >= count, within_s=within_s)
+    return recorded(url)
 
 
 def results(url: str) -> list[str]:

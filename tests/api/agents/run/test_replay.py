@@ -25,8 +25,8 @@ from api.cli.options_agents import API_KEY
 from api.cli.replay import operator
 from tests.api.agents.openai_server import Server, serving
 from tests.api.program import Ran
-from tests.api.served import Api, served, wait_for
-from tests.support import connect, login_role
+from tests.api.served import Api, served
+from tests.support import connect, eventually, login_role
 
 KEY = "sk-test-0123456789-secret"
 EVENTS = "SELECT position, body::json FROM events WHERE position > %s ORDER BY position"
@@ -71,7 +71,7 @@ def answered(api: Api, request_id: int, after: int | None = None) -> int:
         number: int | None = row["recommendation_id"]
         return number if row["status"] == "recommended" and number != after else None
 
-    found: int = wait_for("an answer", look)
+    found: int = eventually("an answer", look)
     return found
 
 
@@ -156,7 +156,9 @@ def test_an_answer_that_was_superseded(working: Api) -> None:
     """The current one is replayed with the remark that it took into account, the first one without."""
     request_id = working.asked()
     first = answered(working, request_id)
-    wait_for("the worker to let go of it", lambda: claims(working) == 0)  # or it would be asked when the lease is over
+    eventually(
+        "the worker to let go of it", lambda: claims(working) == 0
+    )  # or it would be asked when the lease is over
     decide(working, first, "respond", response="less equity, please")
     second = answered(working, request_id, after=first)
     for more, expected in (((), second), (("--recommendation", first), first)):

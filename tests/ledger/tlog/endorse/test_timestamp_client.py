@@ -17,10 +17,10 @@ from ledger.tlog.endorse.endorsers import Asked, Outside
 from ledger.tlog.endorse.poller import Pace
 from ledger.tlog.endorse.timestamp_client import Authority, BadAuthority, TokenRefused, checked_token
 from ledger.tlog.sign.signer_thread import Signing
-from tests.api.served import served, wait_for
+from tests.api.served import served
 from tests.ledger.tlog.endorse.servers import Behave, answering, endless, hanging, saying
 from tests.ledger.tlog.logs import key_for
-from tests.support import connect
+from tests.support import connect, eventually
 
 pytest.importorskip("rfc3161_client", reason="the extra `timestamps` is not installed")
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to run an authority with")
@@ -139,7 +139,7 @@ def outside(url: str, authority: Authority) -> Outside:
 def test_a_token_is_stored(ledger: str, signer: Signer, tmp_path: Path) -> None:
     """The newest checkpoint is stamped, and openssl finds the stored token good for the note, and for no other."""
     with answering(stamping(signer)) as there, outside(ledger, Authority.of(there, signer.root)).running():
-        wait_for("a token", lambda: tokens(ledger))
+        eventually("a token", lambda: tokens(ledger))
     ((size, authority, token),) = tokens(ledger)
     assert (size, authority) == (1, there)
     (tmp_path / "token.der").write_bytes(token)
@@ -163,11 +163,11 @@ def test_as_often_as_configured(ledger: str, signer: Signer) -> None:
     with answering(counting) as there:
         asking = outside(ledger, Authority.of(there, signer.root, every_s=1.5))
         with asking.running():
-            wait_for("the first token", lambda: len(tokens(ledger)) == 1)
+            eventually("the first token", lambda: len(tokens(ledger)) == 1)
             for size in (2, 3):
                 checkpoint(ledger, size)
                 asking.checkpoint_signed()
-            wait_for("the second token", lambda: len(tokens(ledger)) == 2)
+            eventually("the second token", lambda: len(tokens(ledger)) == 2)
             time.sleep(2)
     assert [size for size, *_ in tokens(ledger)] == [1, 3]
     assert len(asked) == 2
@@ -230,7 +230,7 @@ def test_what_is_refused(ledger: str, signer: Signer, stranger: Signer, kind: st
     with answering(behave) as there:
         asking = outside(ledger, Authority.of(there, signer.root))
         with asking.running():
-            found = wait_for("it is named", lambda: asking.progress()[0].trouble)
+            found = eventually("it is named", lambda: asking.progress()[0].trouble)
     assert trouble in found or kind == "flipped", found
     assert tokens(ledger) == []
 
@@ -308,7 +308,7 @@ def test_the_server_says_how_it_stands(database_url: str, signer: Signer, strang
                 found: list[dict[str, Any]] = api.get("/readyz", None).json()["checkpoint"]["timestamps"]
                 return found
 
-            wait_for("a token", lambda: standing()[0]["size"] == 1 and standing()[1]["trouble"])
+            eventually("a token", lambda: standing()[0]["size"] == 1 and standing()[1]["trouble"])
             trusted, other = standing()
             assert (trusted["authority"], trusted["trouble"]) == (good, None)
             assert 0 <= trusted["age_s"] < 60

@@ -24,10 +24,9 @@ from ledger.tlog.endorse.witness_client import Chosen, proof_between
 from ledger.tlog.quorum import BadWitness, Configured, Policy, standing
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import StateFile
-from tests.api.served import wait_for
 from tests.api.witness.processes import keygen, witnessing
 from tests.ledger.tlog.endorse.servers import Behave, answering, closing, dripping, endless, hanging, saying, smtp
-from tests.support import append, connect, new
+from tests.support import append, connect, eventually, new
 
 PACE = Pace(timeout_s=1.0, first_s=0.05, most_s=0.2)
 LIAR = WitnessSigningKey.generate("witness.example/liar")
@@ -109,23 +108,23 @@ def test_two_witnesses(log: Log, tmp_path: Path) -> None:
             for count in (1, 300, 7):
                 size = log.grow(count)
                 outside.checkpoint_signed()
-                wait_for("both cosign", lambda size=size: log.cosigned(first, size) and log.cosigned(second, size))
+                eventually("both cosign", lambda size=size: log.cosigned(first, size) and log.cosigned(second, size))
             process.send_signal(signal.SIGKILL)
             process.wait()
             for count in (100, 200, 3):
                 size = log.grow(count)
                 outside.checkpoint_signed()
-                wait_for("the other one goes on", lambda size=size: log.cosigned(first, size))
+                eventually("the other one goes on", lambda size=size: log.cosigned(first, size))
             size = log.grow(1)
             outside.checkpoint_signed()
-            wait_for("the other one goes on", lambda: log.cosigned(first, size))
-            troubles = wait_for("it is named", lambda: [one for one in outside.progress() if one.trouble])
+            eventually("the other one goes on", lambda: log.cosigned(first, size))
+            troubles = eventually("it is named", lambda: [one for one in outside.progress() if one.trouble])
             assert [one.name.partition("+")[0] for one in troubles] == [second.name]
             assert not log.cosigned(second, size)
             port = int(there.rpartition(":")[2])
             stack.enter_context(witnessing(two, log.key.verifier.text, port=port))
-            wait_for("it catches up", lambda: log.cosigned(second, size))
-            assert wait_for("nothing is wrong", lambda: all(one.trouble is None for one in outside.progress()))
+            eventually("it catches up", lambda: log.cosigned(second, size))
+            assert eventually("nothing is wrong", lambda: all(one.trouble is None for one in outside.progress()))
 
 
 def test_a_new_start(log: Log, tmp_path: Path) -> None:
@@ -136,16 +135,16 @@ def test_a_new_start(log: Log, tmp_path: Path) -> None:
             outside.checkpoint_signed()  # before there is any checkpoint
             size = log.grow(5)
             outside.checkpoint_signed()
-            wait_for("cosigned", lambda: log.cosigned(key, size))
+            eventually("cosigned", lambda: log.cosigned(key, size))
         size = log.grow(600)
         with log.asking((here, key)):
-            wait_for("cosigned", lambda: log.cosigned(key, size))
+            eventually("cosigned", lambda: log.cosigned(key, size))
         # A cosignature that was given and lost on the way is asked for again.
         with connect(log.url) as conn:
             conn.execute("ALTER TABLE cosignatures DISABLE TRIGGER ALL")
             conn.execute("DELETE FROM cosignatures")
         with log.asking((here, key)):
-            wait_for("cosigned", lambda: log.cosigned(key, size))
+            eventually("cosigned", lambda: log.cosigned(key, size))
 
 
 def cosigning(key: WitnessSigningKey, at_s: float, text: str | None = None) -> Behave:
@@ -192,8 +191,8 @@ def test_liars(log: Log, behave: Behave, trouble: str, caplog: pytest.LogCapture
                 begun = time.monotonic()
                 outside.checkpoint_signed()
                 assert time.monotonic() - begun < 0.1
-                wait_for("the honest one cosigns", lambda size=size: log.cosigned(key, size), within_s=5)
-            wait_for("it is named", lambda: trouble in (outside.progress()[0].trouble or ""))
+                eventually("the honest one cosigns", lambda size=size: log.cosigned(key, size), within_s=5)
+            eventually("it is named", lambda: trouble in (outside.progress()[0].trouble or ""))
             time.sleep(0.5)
             begun = time.monotonic()
         assert time.monotonic() - begun < 2
@@ -226,7 +225,7 @@ def test_cosignatures_that_do_not_hold(log: Log, behave: Behave, trouble: str) -
     with answering(behave) as there, log.asking((there, witness_key(LIAR))) as outside:
         log.grow()
         outside.checkpoint_signed()
-        wait_for("it is refused", lambda: trouble in (outside.progress()[0].trouble or ""))
+        eventually("it is refused", lambda: trouble in (outside.progress()[0].trouble or ""))
     assert log.rows("SELECT * FROM cosignatures") == []
 
 
@@ -238,7 +237,7 @@ def test_two_histories_are_seen_by_the_witness(log: Log, tmp_path: Path) -> None
         with log.asking((here, key)) as outside:
             size = log.grow(10)
             outside.checkpoint_signed()
-            wait_for("cosigned", lambda: log.cosigned(key, size))
+            eventually("cosigned", lambda: log.cosigned(key, size))
         from tests.api.witness.logs import Log as Made
 
         other = Made(log.key, 40)
@@ -248,11 +247,11 @@ def test_two_histories_are_seen_by_the_witness(log: Log, tmp_path: Path) -> None
             conn.execute("DELETE FROM cosignatures")
             conn.execute("UPDATE checkpoints SET note = %s", [other.note(10).decode()])
         with log.asking((here, key)) as outside:
-            wait_for("refused", lambda: "another tree of 10" in (outside.progress()[0].trouble or ""))
+            eventually("refused", lambda: "another tree of 10" in (outside.progress()[0].trouble or ""))
         with connect(log.url) as conn:
             conn.execute("UPDATE checkpoints SET size = 7, note = %s", [other.note(7).decode()])
         with log.asking((here, key)) as outside:
-            wait_for("refused", lambda: "an older copy" in (outside.progress()[0].trouble or ""))
+            eventually("refused", lambda: "an older copy" in (outside.progress()[0].trouble or ""))
     assert log.rows("SELECT * FROM cosignatures") == []
 
 
@@ -270,7 +269,7 @@ def test_signing_never_waits(log: Log) -> None:
     with answering(slow) as there, log.asking((there, witness_key(LIAR)), pace=pace) as outside:
         log.grow()
         outside.checkpoint_signed()
-        wait_for("it is asked", lambda: asked)
+        eventually("it is asked", lambda: asked)
         begun = time.monotonic()
         for _ in range(1000):
             outside.checkpoint_signed()
@@ -280,7 +279,7 @@ def test_signing_never_waits(log: Log) -> None:
         size = log.grow()
         outside.checkpoint_signed()
         released.set()
-        wait_for("the newest is cosigned", lambda: log.cosigned(witness_key(LIAR), size))
+        eventually("the newest is cosigned", lambda: log.cosigned(witness_key(LIAR), size))
     assert asked == [1, size]
 
 

@@ -16,10 +16,10 @@ from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign import signer_thread as thread_module
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.signer_thread import SignerThread, Signing
-from tests.api.served import served, wait_for
+from tests.api.served import served
 from tests.ledger.tlog.logs import fill, key_for, sign
 from tests.ledger.verify.watched import tamper
-from tests.support import connect
+from tests.support import connect, eventually
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_it_follows_the_head(database_url: str, key: SigningKey, tmp_path: Path)
     with running(database_url, key, tmp_path / "last") as thread:
         for size in (1, 2, 3):
             fill(database_url, 1)
-            wait_for("a checkpoint", lambda size=size: sizes(database_url)[-1:] == [size])
+            eventually("a checkpoint", lambda size=size: sizes(database_url)[-1:] == [size])
         assert thread.status.state == "leads"
         sleep(0.2)
     assert sizes(database_url) == [1, 2, 3]
@@ -62,12 +62,12 @@ def test_cadence(database_url: str, key: SigningKey, tmp_path: Path) -> None:
     """With an hour between checkpoints the first comes at once, the next when so many events wait, and not before."""
     with running(database_url, key, tmp_path / "last", every_s=3600, events=5):
         fill(database_url, 1)
-        wait_for("the first", lambda: sizes(database_url) == [1])
+        eventually("the first", lambda: sizes(database_url) == [1])
         fill(database_url, 4)
         sleep(0.5)
         assert sizes(database_url) == [1]
         fill(database_url, 1)
-        wait_for("the second", lambda: sizes(database_url) == [1, 6])
+        eventually("the second", lambda: sizes(database_url) == [1, 6])
 
 
 def test_a_follower_takes_over(
@@ -77,15 +77,15 @@ def test_a_follower_takes_over(
     monkeypatch.setattr(thread_module, "FOLLOW_S", 0.05)
     path = tmp_path / "last"
     with running(database_url, key, path) as first:
-        wait_for("a leader", lambda: first.status.state == "leads")
+        eventually("a leader", lambda: first.status.state == "leads")
         with running(database_url, key, path) as second:
-            wait_for("a follower", lambda: second.status.state == "follows")
+            eventually("a follower", lambda: second.status.state == "follows")
             fill(database_url, 1)
-            wait_for("a checkpoint", lambda: sizes(database_url) == [1])
+            eventually("a checkpoint", lambda: sizes(database_url) == [1])
             first.stop()
-            wait_for("another leader", lambda: second.status.state == "leads")
+            eventually("another leader", lambda: second.status.state == "leads")
             fill(database_url, 1)
-            wait_for("a checkpoint", lambda: sizes(database_url) == [1, 2])
+            eventually("a checkpoint", lambda: sizes(database_url) == [1, 2])
 
 
 def test_it_connects_again(database_url: str, key: SigningKey, tmp_path: Path) -> None:
@@ -93,13 +93,13 @@ def test_it_connects_again(database_url: str, key: SigningKey, tmp_path: Path) -
     with running(database_url, key, tmp_path / "last"), connect(database_url) as conn:
         for size in (1, 2, 3):
             fill(database_url, 1)
-            wait_for("a checkpoint", lambda size=size: sizes(database_url)[-1:] == [size])
+            eventually("a checkpoint", lambda size=size: sizes(database_url)[-1:] == [size])
             conn.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND application_name = 'advice-ledger signer'"
             )
         fill(database_url, 1)
-        wait_for("a checkpoint", lambda: sizes(database_url) == [1, 2, 3, 4])
+        eventually("a checkpoint", lambda: sizes(database_url) == [1, 2, 3, 4])
 
 
 def test_a_refusal_ends_it(
@@ -156,9 +156,9 @@ def test_a_lost_head_shows(database_url: str, key: SigningKey, tmp_path: Path) -
     """The reasons of /readyz have what the signer found, also where there is no row to answer from."""
     fill(database_url, 3)
     with served(database_url, signing=Signing(key, tmp_path / "last", every_s=0.02)) as api:
-        wait_for("a checkpoint", lambda: sizes(database_url) == [3])
+        eventually("a checkpoint", lambda: sizes(database_url) == [3])
         tamper(database_url, "DELETE FROM head")
-        wait_for("the reason", lambda: "the ledger's head is gone" in str(api.get("/readyz", None).json()["reasons"]))
+        eventually("the reason", lambda: "the ledger's head is gone" in str(api.get("/readyz", None).json()["reasons"]))
 
 
 def test_what_nobody_foresaw_is_said(
@@ -182,17 +182,17 @@ def test_a_file_that_cannot_be_written(database_url: str, key: SigningKey, tmp_p
     blocked.write_text("")
     fill(database_url, 1)
     with running(database_url, key, blocked / "last") as thread:
-        wait_for("trouble", lambda: thread.status.state == "troubled")
+        eventually("trouble", lambda: thread.status.state == "troubled")
         assert str(blocked) in (thread.status.error or "")
         blocked.unlink()
-        wait_for("a checkpoint", lambda: sizes(database_url) == [1])
+        eventually("a checkpoint", lambda: sizes(database_url) == [1])
 
 
 def test_a_database_without_the_role(database_url: str, key: SigningKey, tmp_path: Path) -> None:
     """A database that does not serve the signer is complained of, and the thread stops when it is told to."""
     nowhere = psycopg.conninfo.make_conninfo(database_url, dbname="nowhere")
     with running(nowhere, key, tmp_path / "last") as thread:
-        wait_for("trouble", lambda: thread.status.state == "troubled")
+        eventually("trouble", lambda: thread.status.state == "troubled")
         assert "nowhere" in (thread.status.error or "")
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import getpass
 import os
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,14 +23,11 @@ from api.cli.shared import (
     say_json,
 )
 from api.postgres.connect import RoleDenied, connect
-from ledger.database import conninfo
 
 if TYPE_CHECKING:
     from api.agents.run.replay import Report
-    from ledger.service.ledger import Ledger
     from ledger.store.events import Receipt
 
-PATIENCE_S = 3.0
 EXIT = {"identical": 0, "different": FOUND_WRONG, "failed": COULD_NOT_RUN}
 EXPECTED = "as is to be expected: this agent asks a language model, and the same question may get another answer"
 UNEXPECTED = (
@@ -99,37 +94,20 @@ def _check_rights(url: str) -> None:
 
 def _replayed(url: str, request: int, recommendation: int | None, server: dict[str, Any]) -> tuple[Report, Receipt]:
     from api.agents.run import replay as replaying  # noqa: PLC0415 - the other commands need none of this
+    from api.services import Parts, open_services  # noqa: PLC0415
     from ledger.store.envelope import Actor  # noqa: PLC0415
 
     actor = Actor(id=operator(), kind="human", role="operator")
+    parts = Parts(url, readers=2, run_projector=False, run_worker=False)
 
     async def work() -> tuple[Report, Receipt]:
-        async with _ledger(url) as ledger:
-            return await replaying.replay(ledger, actor, request, recommendation, server)
+        async with open_services(parts) as services:
+            return await replaying.replay(services.ledger, actor, request, recommendation, server)
 
     try:
         return asyncio.run(work())
     except replaying.CannotReplay as error:
         raise CannotRun(str(error)) from error
-
-
-@contextlib.asynccontextmanager
-async def _ledger(url: str) -> AsyncIterator[Ledger]:
-    """The ledger as the application has it, without projector and worker."""
-    from ledger.service.ledger import Ledger  # noqa: PLC0415
-    from ledger.store.readers import STATEMENT_TIMEOUT_S, Readers  # noqa: PLC0415
-    from ledger.store.writer import Writer  # noqa: PLC0415
-
-    limit = f"{STATEMENT_TIMEOUT_S}s"
-    readers = Readers(conninfo(url, "reader", statement_timeout=limit), most=2, patience_s=PATIENCE_S)
-    writer = Writer(conninfo(url, "writer", statement_timeout=limit, lock_timeout="3s"), patience_s=PATIENCE_S)
-    await readers.open()
-    await writer.start()
-    try:
-        yield Ledger(writer, readers, PATIENCE_S)
-    finally:
-        await writer.close()
-        await readers.close()
 
 
 def _show(report: Report, at: Receipt) -> None:

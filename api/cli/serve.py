@@ -31,7 +31,7 @@ from ledger.verify.continuous import RATE, Watching
 from schema.migrate import NotPermitted
 
 if TYPE_CHECKING:
-    from api.settings import AppSettings
+    from api.services import Parts
 
 ANY_CHECKPOINT = "SELECT EXISTS (SELECT FROM checkpoints)"
 
@@ -146,12 +146,12 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     Makes or upgrades the ledger first. On a loopback address, a ledger without tokens gets one for each role, shown
     once; on any other address it must have tokens already.
     """
-    from api.settings import AppSettings  # noqa: PLC0415 - the other commands need not wait for it
+    from api.services import Parts  # noqa: PLC0415 - the other commands need not wait for it
 
     log_to_stderr()
     policies = read_policies(four_eyes_policy, reason_codes)
     vouching = options_endorsers.asked(witness, witness_quorum, timestamp_authority, timestamp_ca, timestamp_every)
-    settings = partial(AppSettings, run_worker=worker, policies=policies, orphan_after_s=orphan_after, asked=vouching)
+    settings = partial(Parts, run_worker=worker, policies=policies, orphan_after_s=orphan_after, asked=vouching)
     asked = options_agents.make(agent, agent_url, agent_model, agent_until) if worker else None
     if asked is not None:
         settings = partial(settings, make_agent=lambda: asked)
@@ -240,13 +240,13 @@ def welcome(url: str, base: str, *, local: bool) -> None:
             note(f"every token is revoked, so nobody can call; {advice}")
 
 
-def run(settings: AppSettings, listener: socket.socket, *, access_log: bool, on_start: Callable[[], None]) -> None:
+def run(parts: Parts, listener: socket.socket, *, access_log: bool, on_start: Callable[[], None]) -> None:
     """Serves until a signal ends it. Raises CannotRun when it does not come up."""
     import uvicorn  # noqa: PLC0415 - the other commands need not wait for the web framework
 
     from api.app import create_app  # noqa: PLC0415
 
-    app = create_app(settings)
+    app = create_app(parts)
     log = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     log["handlers"]["access"]["stream"] = "ext://sys.stderr"  # stdout is for what people paste
     config = uvicorn.Config(

@@ -1,136 +1,195 @@
-"""What `/metrics` says beside counts of responses, looked up when somebody asks; what is not known is no number."""
+"""`/metrics`: count responses as they leave, and read gauges from the services when Prometheus asks.
+
+Labels are routes, methods, statuses and configured names: never an id, a client's name or anything a caller sent. A
+gauge whose value is not known is NaN.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import nan
 
-from prometheus_client import CollectorRegistry, Gauge
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.services import InjectedServices, Services
 from ledger.errors import Unavailable
-from ledger.service.ledger import Ledger
 from ledger.tlog import status
-from ledger.tlog.endorse.endorsers import Asked
-from ledger.tlog.sign.signer_thread import SignerThread
-from ledger.verify.continuous import Watch, Watched
+from ledger.verify.continuous import Watched
 
-ORPHANS = """
+# Callers may invent any number of other methods; those are counted as "other".
+METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+
+MODEL_CALLS = """
     SELECT count(*) FILTER (WHERE created_at <= clock_timestamp() - %s * interval '1 second'),
            count(*),
            coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)
     FROM model_calls WHERE state = 'open'
 """
-
-
-class Orphans:
-    """Model calls that were started and not ended, counted when somebody asks for the metrics."""
-
-    def __init__(self, registry: CollectorRegistry, after_s: float) -> None:
-        self._after_s = after_s
-        what = "Model calls that were started and have not ended"
-        self._orphans = Gauge("advice_ledger_model_calls_orphaned", f"{what} for {after_s:g} s", registry=registry)
-        self._open = Gauge("advice_ledger_model_calls_open", what, registry=registry)
-        self._oldest = Gauge(
-            "advice_ledger_model_call_oldest_open_seconds", "Age of the oldest of them", registry=registry
-        )
-
-    async def look(self, ledger: Ledger) -> None:
-        """Counts; what cannot be counted, because the database does not answer, is not a number."""
-        await _set(ledger, (self._orphans, self._open, self._oldest), ORPHANS, self._after_s)
-
-
 CHECKPOINT = """
     SELECT coalesce(c.size, 0), extract(epoch FROM clock_timestamp() - c.created_at), h.position - coalesce(c.size, 0)
     FROM head h LEFT JOIN (SELECT size, created_at FROM checkpoints ORDER BY size DESC LIMIT 1) c ON true
 """
 
 
-class Checkpoints:
-    """What is signed, looked up when somebody asks for the metrics."""
+class CountResponses:
+    """ASGI middleware. Counts each response by method, route and status."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        name = "advice_ledger_checkpoint"
-        self._size = Gauge(f"{name}_size", "Events that the newest checkpoint covers", registry=registry)
-        self._age = Gauge(f"{name}_age_seconds", "Age of the newest checkpoint", registry=registry)
-        self._waiting = Gauge(f"{name}_events_not_covered", "Events that no checkpoint covers", registry=registry)
-        self._refused = Gauge(
-            "advice_ledger_signing_refused", "1 once this process refused to sign; /readyz says why", registry=registry
-        )
+    def __init__(self, app: ASGIApp, counter: Counter) -> None:
+        self._app = app
+        self._counter = counter
 
-    async def look(self, ledger: Ledger, signer: SignerThread | None) -> None:
-        """As Orphans.look()."""
-        await _set(ledger, (self._size, self._age, self._waiting), CHECKPOINT)
-        self._refused.set(signer is not None and signer.status.state == "refused")
-
-
-class Verification:
-    """How far the chain is checked in the background, looked up when somebody asks for the metrics."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        name = "advice_ledger_verification"
-        self._position = Gauge(f"{name}_position", "All events up to here were checked", registry=registry)
-        self._age = Gauge(f"{name}_age_seconds", "Since when nothing newer was checked", registry=registry)
-        self._passed = Gauge(f"{name}_passed_age_seconds", "Since the whole chain was last through", registry=registry)
-        self._failed = Gauge(f"{name}_failed", "1 while something does not hold; /readyz says what", registry=registry)
-
-    def look(self, watch: Watch | None) -> None:
-        """Not a number where this process does not check, or another one does."""
-        found = Watched("none") if watch is None else watch.status
-        self._position.set(nan if found.age_s is None else found.position)
-        self._age.set(_number(found.age_s))
-        self._passed.set(_number(found.passed_age_s))
-        self._failed.set(found.finding is not None)
-
-
-class Vouchers:
-    """Witnesses and timestamp authorities, by the name that the configuration gives them."""
-
-    def __init__(self, registry: CollectorRegistry, asked: Asked) -> None:
-        self._asked = asked
-        one, other = ["witness"], ["authority"]
-        witnessed = "advice_ledger_checkpoint_witnessed"
-        quorum = "the newest checkpoint that enough witnesses cosigned"
-        self._size = Gauge(f"{witnessed}_size", f"Events covered by {quorum}", registry=registry)
-        self._age = Gauge(f"{witnessed}_age_seconds", f"Age of {quorum}", registry=registry)
-        name = "advice_ledger_witness"
-        self._cosigned = Gauge(f"{name}_size", "Events covered by its last cosignature", one, registry=registry)
-        self._silent = Gauge(f"{name}_troubled", "1 while it does not cosign", one, registry=registry)
-        name = "advice_ledger_timestamp"
-        self._stamped = Gauge(f"{name}_age_seconds", "Age of its last timestamp", other, registry=registry)
-        self._refused = Gauge(f"{name}_troubled", "1 while it gives none", other, registry=registry)
-
-    async def look(self, ledger: Ledger, signer: SignerThread | None) -> None:
-        """As Orphans.look(). Troubles are known where this process leads the signing."""
-        asked = self._asked
-        if not asked.policy.witnesses and not asked.authorities:
-            self._size.set(nan)
-            self._age.set(nan)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and count the start of its response."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
             return
-        try:
-            found = await ledger.readers.run(lambda conn: status.look(conn, asked, signer), within_s=ledger.patience_s)
-        except Unavailable:
-            found = status.Vouched()
-        leads = signer is not None and signer.status.state == "leads"
-        witnessed = found.witnessed
-        self._size.set(_number(None if witnessed is None else witnessed.size))
-        self._age.set(_number(None if witnessed is None else witnessed.age_s))
-        for witness in witnessed.witnesses if witnessed else ():
-            self._cosigned.labels(witness.name).set(_number(witness.size))
-            self._silent.labels(witness.name).set(witness.trouble is not None if leads else nan)
-        for one in found.timestamps:
-            self._stamped.labels(one.authority).set(_number(one.age_s))
-            self._refused.labels(one.authority).set(one.trouble is not None if leads else nan)
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "none")
+                method = scope["method"] if scope["method"] in METHODS else "other"
+                self._counter.labels(method, route, message["status"]).inc()
+            await send(message)
+
+        await self._app(scope, receive, counted)
 
 
-async def _set(ledger: Ledger, gauges: Sequence[Gauge], query: str, *parameters: object) -> None:
-    """To the columns of the query's row; none of them is a number where the database does not answer."""
+class Collected(Collector):
+    """Gauges that were read already, in the form that `generate_latest()` takes."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = list(metrics)
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the gauges."""
+        yield from self._metrics
+
+
+def install(app: FastAPI) -> None:
+    """Count responses, and add the route `/metrics`. Call it last: the counter must be the outermost middleware."""
+    registry = CollectorRegistry()
+    counter = Counter(
+        "advice_ledger_http_responses", "HTTP responses.", ("method", "route", "status"), registry=registry
+    )
+    app.add_middleware(CountResponses, counter=counter)
+    router = APIRouter(tags=["operation"])
+
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    async def metrics(services: InjectedServices) -> Response:
+        """Counters and gauges in the Prometheus text format. They hold no personal data."""
+        gauges = CollectorRegistry()
+        gauges.register(Collected(await collect(services)))
+        return Response(generate_latest(registry) + generate_latest(gauges), media_type=CONTENT_TYPE_LATEST)
+
+    app.include_router(router)
+
+
+async def collect(services: Services) -> list[Metric]:
+    """Read all gauges."""
+    return [
+        *await _model_calls(services),
+        *await _checkpoint(services),
+        *await _endorsements(services),
+        *_verification(services),
+    ]
+
+
+async def _model_calls(services: Services) -> list[Metric]:
+    orphaned, opened, oldest_s = await _row(services, 3, MODEL_CALLS, services.orphan_after_s)
+    unended = "Model calls that were started and have not ended"
+    return [
+        _gauge("model_calls_orphaned", f"{unended} for {services.orphan_after_s:g} s", orphaned),
+        _gauge("model_calls_open", unended, opened),
+        _gauge("model_call_oldest_open_seconds", "Age of the oldest of them", oldest_s),
+    ]
+
+
+async def _checkpoint(services: Services) -> list[Metric]:
+    size, age_s, not_covered = await _row(services, 3, CHECKPOINT)
+    refused = services.signer is not None and services.signer.status.state == "refused"
+    return [
+        _gauge("checkpoint_size", "Events that the newest checkpoint covers", size),
+        _gauge("checkpoint_age_seconds", "Age of the newest checkpoint", age_s),
+        _gauge("checkpoint_events_not_covered", "Events that no checkpoint covers", not_covered),
+        _gauge("signing_refused", "1 once this process refused to sign; /readyz says why", float(refused)),
+    ]
+
+
+async def _endorsements(services: Services) -> list[Metric]:
+    """Read what witnesses and timestamp authorities did. Only the process that leads the signing knows of troubles."""
+    endorsed = await _endorsed(services)
+    leads = services.signer is not None and services.signer.status.state == "leads"
+    witnessed = endorsed.witnessed
+    quorum = "the newest checkpoint that enough witnesses cosigned"
+    cosigned = _gauge_by("witness_size", "Events covered by its last cosignature", "witness")
+    silent = _gauge_by("witness_troubled", "1 while it does not cosign", "witness")
+    for witness in witnessed.witnesses if witnessed else ():
+        cosigned.add_metric([witness.name], _number(witness.size))
+        silent.add_metric([witness.name], float(witness.trouble is not None) if leads else nan)
+    stamped = _gauge_by("timestamp_age_seconds", "Age of its last timestamp", "authority")
+    refused = _gauge_by("timestamp_troubled", "1 while it gives none", "authority")
+    for timestamp in endorsed.timestamps:
+        stamped.add_metric([timestamp.authority], _number(timestamp.age_s))
+        refused.add_metric([timestamp.authority], float(timestamp.trouble is not None) if leads else nan)
+    return [
+        _gauge(
+            "checkpoint_witnessed_size", f"Events covered by {quorum}", None if witnessed is None else witnessed.size
+        ),
+        _gauge("checkpoint_witnessed_age_seconds", f"Age of {quorum}", None if witnessed is None else witnessed.age_s),
+        *(cosigned, silent, stamped, refused),
+    ]
+
+
+async def _endorsed(services: Services) -> status.Vouched:
+    ledger, endorsers = services.ledger, services.endorsers
+    if not endorsers.policy.witnesses and not endorsers.authorities:
+        return status.Vouched()
     try:
-        row = await ledger.readers.fetch_one(query, parameters)
+        return await ledger.readers.run(
+            lambda conn: status.look(conn, endorsers, services.signer), within_s=ledger.patience_s
+        )
+    except Unavailable:
+        return status.Vouched()
+
+
+def _verification(services: Services) -> list[Metric]:
+    """Read how far this process has verified the chain; NaN if it does not verify, or another process does."""
+    verification = services.continuous_verification
+    state = Watched("none") if verification is None else verification.status
+    position = None if state.age_s is None else state.position
+    return [
+        _gauge("verification_position", "All events up to here were checked", position),
+        _gauge("verification_age_seconds", "Since when nothing newer was checked", state.age_s),
+        _gauge("verification_passed_age_seconds", "Since the whole chain was last through", state.passed_age_s),
+        _gauge("verification_failed", "1 while something does not hold; /readyz says what", float(bool(state.finding))),
+    ]
+
+
+async def _row(services: Services, columns: int, query: str, *parameters: object) -> Sequence[float | None]:
+    """Return the query's row; its values are None if the database does not answer."""
+    try:
+        row = await services.ledger.readers.fetch_one(query, parameters)
     except Unavailable:
         row = None
-    for gauge, value in zip(gauges, row or (None,) * len(gauges), strict=True):
-        gauge.set(_number(value))
+    return row or (None,) * columns
+
+
+def _gauge(name: str, documentation: str, value: float | None) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"advice_ledger_{name}", documentation, value=_number(value))
+
+
+def _gauge_by(name: str, documentation: str, label: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"advice_ledger_{name}", documentation, labels=[label])
 
 
 def _number(value: float | None) -> float:
-    return nan if value is None else value
+    return nan if value is None else float(value)

@@ -14,6 +14,7 @@ from api.http.auth.permissions import Answerer
 from api.http.problems import HEADERS, MEDIA_TYPE, PROBLEMS, ApiError, problem
 from api.otlp import encoding as wire
 from api.otlp.mapper import Mapped, map_request
+from api.services import InjectedServices
 from ledger.errors import LedgerError, Unavailable
 from ledger.service.command import CallEvents
 from ledger.service.ledger import Ledger
@@ -96,7 +97,7 @@ router = APIRouter(tags=["model calls"], route_class=OtlpRoute)
         }
     },
 )
-async def export_traces(request: Request, caller: Answerer) -> Response:
+async def export_traces(services: InjectedServices, request: Request, caller: Answerer) -> Response:
     """Record the model calls among the spans (OTLP/HTTP). Role: agent."""
     encoding = encoding_of(request)
     if encoding is None:
@@ -107,7 +108,7 @@ async def export_traces(request: Request, caller: Answerer) -> Response:
     body = await request.body()
     # Taking apart 20 MiB takes a second or more.
     mapped = await asyncio.to_thread(_mapped, body, packed, encoding, caller)
-    reasons = mapped.refusals + await _record(request.app.state.ledger, mapped)
+    reasons = mapped.refusals + await _record(services.ledger, mapped)
     more = [f"and {len(reasons) - MAX_REASONS} more"] if len(reasons) > MAX_REASONS else []
     message = "; ".join(reasons[:MAX_REASONS] + more)
     return Response(wire.success(encoding, len(reasons), message), media_type=encoding)

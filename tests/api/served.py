@@ -21,7 +21,7 @@ from starlette.applications import Starlette
 from api.app import create_app
 from api.http.auth import tokens
 from api.http.auth.tokens import ROLES
-from api.settings import AppSettings
+from api.services import Parts
 from ledger.verify.database import verify_chain
 from projections import compare
 from projections.engine import READ_MODELS
@@ -160,7 +160,7 @@ def fields(found: dict[str, Any]) -> list[str]:
 @contextlib.contextmanager
 def served(url: str, *, tokens: dict[str, str] | None = None, **settings: Any) -> Iterator[Api]:
     """The application, from when it takes requests; without a worker unless `run_worker` says so."""
-    app = create_app(AppSettings(url, **{"run_worker": False, **settings}))
+    app = create_app(Parts(url, **{"run_worker": False, **settings}))
     with listening(app) as base:
         api = Api(url, base, make_tokens(url) if tokens is None else tokens, app)
         with api.client:

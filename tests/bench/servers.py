@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from psycopg.types.json import Jsonb
 
 from api.app import create_app
-from api.settings import AppSettings
+from api.services import Parts
 from schema.events import PortfolioRequested
 from tests.bench.bench import SPAWN
 
@@ -40,12 +40,12 @@ Kind = Literal["ledger", "answering", "plain", "echo"]
 
 def ledger_app(url: str) -> FastAPI:
     """The product as it is served, projector included; without the worker, which would write on its own account."""
-    return create_app(AppSettings(database_url=url, run_worker=False))
+    return create_app(Parts(database_url=url, run_worker=False))
 
 
 def answering_app(url: str) -> FastAPI:
     """The product as it is served, with the worker and its built-in agent."""
-    return create_app(AppSettings(database_url=url))
+    return create_app(Parts(database_url=url))
 
 
 def plain_app(url: str) -> FastAPI:

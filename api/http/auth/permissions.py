@@ -1,29 +1,19 @@
-"""Who is calling: bearer tokens, looked up by their SHA-256; a permission is a type in a route's signature."""
+"""Permissions: what each role may do. A permission is a type in a route's signature."""
 
 from __future__ import annotations
 
-from hashlib import sha256
-from time import monotonic
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from api.http.auth.tokens import ROLES
 from api.http.problems import ApiError
+from api.services import services_of
 from ledger.store.envelope import Actor
-from ledger.store.readers import Readers
-
-# A revoked token works for at most this long after.
-CACHE_S = 1.0
-CACHE_TOKENS = 10_000
 
 # Where the caller stands in a request's scope, once known.
 SCOPE_KEY = "advice_ledger.caller"
-
-LOOK_UP = "SELECT name, role FROM authenticate(%s)"
-
-KINDS: dict[str, Literal["human", "agent", "service"]] = {"agent": "agent"}
 
 # What each role may do. Of second persons the four-eyes policy has the last word (ledger/domain/four_eyes.py).
 MAY: dict[str, frozenset[str]] = {
@@ -38,32 +28,6 @@ MAY: dict[str, frozenset[str]] = {
     "resume agents": frozenset({"compliance", "admin"}),
     "read": frozenset(ROLES),
 }
-
-
-class Tokens:
-    """Callers by token, asked of the database at most once a second each."""
-
-    def __init__(self, readers: Readers) -> None:
-        self._readers = readers
-        self._known: dict[bytes, tuple[float, Actor]] = {}
-
-    async def actor(self, token: str) -> Actor | None:
-        """Who holds this token; None when nobody does."""
-        digest = sha256(token.encode("utf-8", "surrogateescape")).digest()
-        now = monotonic()
-        known = self._known.get(digest)
-        if known is not None and known[0] > now:
-            return known[1]
-        found = await self._readers.fetch_one(LOOK_UP, [digest])
-        if found is None:
-            self._known.pop(digest, None)
-            return None
-        name, role = found
-        actor = Actor(id=name, kind=KINDS.get(role, "human"), role=role)
-        if len(self._known) >= CACHE_TOKENS:
-            self._known.clear()
-        self._known[digest] = (now + CACHE_S, actor)
-        return actor
 
 
 class Permission(HTTPBearer):
@@ -91,8 +55,7 @@ class Permission(HTTPBearer):
                 "send a token: Authorization: Bearer …; make one with `advice-ledger tokens create`",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        tokens: Tokens = request.app.state.tokens
-        actor = await tokens.actor(token.strip())
+        actor = await services_of(request.app).callers.find(token.strip())
         if actor is None:
             raise ApiError(
                 "unknown-token",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 from pydantic import BaseModel
 
@@ -14,6 +14,7 @@ from api.http.json_body import JsonRoute
 from api.http.parameters import WRITTEN, IdempotencyKey, Page, ReadList, event_id, recorded
 from api.http.problems import documented
 from api.http.reading import read_page
+from api.services import InjectedServices
 from ledger.service.ledger import Ledger
 from ledger.store.envelope import Actor
 from schema.events import AgentRegistered, AgentResumed, AgentSuspended
@@ -54,42 +55,53 @@ class ReadAgents(ReadList):
 
 
 @router.get("", response_model=Page[AgentState], responses=documented(401, 403, 422, 503))
-async def list_agents(request: Request, caller: Reader, asked: Annotated[ReadAgents, Query()]) -> Response:
+async def list_agents(services: InjectedServices, caller: Reader, asked: Annotated[ReadAgents, Query()]) -> Response:
     """Agents that were registered or suspended at some time. Any role."""
-    return await read_page(request.app.state.ledger, "agents", asked)
+    return await read_page(services.ledger, "agents", asked)
 
 
 @router.post("/{name}/registrations", status_code=201, response_model=AgentCommanded, responses=WRITTEN)
 async def register(
-    request: Request, caller: Registrar, name: AgentName, body: AgentRegistered, idempotency_key: IdempotencyKey = None
+    services: InjectedServices,
+    caller: Registrar,
+    name: AgentName,
+    body: AgentRegistered,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Say what this agent's answers have to look like: any/v1 or allocations/v1. Role: admin."""
-    return await _command(request, caller, name, body, idempotency_key)
+    return await _command(services.ledger, caller, name, body, idempotency_key)
 
 
 @router.post("/{name}/suspensions", status_code=201, response_model=AgentCommanded, responses=WRITTEN)
 async def suspend(
-    request: Request, caller: Stopper, name: AgentName, body: AgentSuspended, idempotency_key: IdempotencyKey = None
+    services: InjectedServices,
+    caller: Stopper,
+    name: AgentName,
+    body: AgentSuspended,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Stop taking calls and answers from this agent. Role: advisor, compliance or admin."""
-    return await _command(request, caller, name, body, idempotency_key)
+    return await _command(services.ledger, caller, name, body, idempotency_key)
 
 
 @router.post("/{name}/resumptions", status_code=201, response_model=AgentCommanded, responses=WRITTEN)
 async def resume(
-    request: Request, caller: Resumer, name: AgentName, body: AgentResumed, idempotency_key: IdempotencyKey = None
+    services: InjectedServices,
+    caller: Resumer,
+    name: AgentName,
+    body: AgentResumed,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Take calls and answers from this agent again. Role: compliance or admin."""
-    return await _command(request, caller, name, body, idempotency_key)
+    return await _command(services.ledger, caller, name, body, idempotency_key)
 
 
 async def _command(
-    request: Request,
+    ledger: Ledger,
     caller: Actor,
     name: str,
     event: AgentRegistered | AgentSuspended | AgentResumed,
     key: str | None,
 ) -> Response:
-    ledger: Ledger = request.app.state.ledger
     at = await ledger.command_agent(caller, name, event, event_id(caller, key))
     return recorded(201, {"agent": name, "event": event.type}, at, "/agents")

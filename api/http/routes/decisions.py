@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -27,9 +27,9 @@ from api.http.parameters import (
 )
 from api.http.problems import documented
 from api.http.reading import read_one, read_page
+from api.services import InjectedServices
 from ledger.domain.case import Recommendation
 from ledger.domain.recommendation import Outcome, Verdict
-from ledger.service.ledger import Ledger
 from schema.events import RecommendationCommunicated, RecommendationConfirmed
 from schema.fields import Code, Digest, FreeText, JsonObject, Position, Rationale
 
@@ -154,23 +154,31 @@ ONE = "/recommendations/{recommendation_id}"
 
 @router.post(f"{ONE}/openings", status_code=201, response_model=Standing, responses=WRITTEN)
 async def open_recommendation(
-    request: Request, caller: Opener, recommendation_id: PathId, body: Opening, idempotency_key: IdempotencyKey = None
+    services: InjectedServices,
+    caller: Opener,
+    recommendation_id: PathId,
+    body: Opening,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record that you have the recommendation before you. Role: advisor or compliance."""
-    ledger: Ledger = request.app.state.ledger
-    at = await ledger.open(caller, recommendation_id, body.digest, event_id(caller, idempotency_key))
-    return recorded(201, _standing(await ledger.standing_after(at)), at, f"/recommendations/{recommendation_id}")
+    at = await services.ledger.open(caller, recommendation_id, body.digest, event_id(caller, idempotency_key))
+    return recorded(
+        201, _standing(await services.ledger.standing_after(at)), at, f"/recommendations/{recommendation_id}"
+    )
 
 
 @router.post(f"{ONE}/decisions", status_code=201, response_model=Decided, responses=WRITTEN)
 async def decide(
-    request: Request, caller: Decider, recommendation_id: PathId, body: Deciding, idempotency_key: IdempotencyKey = None
+    services: InjectedServices,
+    caller: Decider,
+    recommendation_id: PathId,
+    body: Deciding,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Approve, edit, reject, or respond to the agent with a remark. Role: advisor."""
-    ledger: Ledger = request.app.state.ledger
     verdict = Verdict(**dict(body))
-    at = await ledger.decide(caller, recommendation_id, verdict, event_id(caller, idempotency_key))
-    current = await ledger.standing_after(at)
+    at = await services.ledger.decide(caller, recommendation_id, verdict, event_id(caller, idempotency_key))
+    current = await services.ledger.standing_after(at)
     rules = list(current.decision.second_rules) if current.decision else []
     found = {**_standing(current), "decision_id": at.position, "needs_second": bool(rules), "second_rules": rules}
     return recorded(201, found, at, f"/decisions/{at.position}")
@@ -178,47 +186,49 @@ async def decide(
 
 @router.post(f"{ONE}/approvals", status_code=201, response_model=Confirmed, responses=WRITTEN)
 async def confirm(
-    request: Request,
+    services: InjectedServices,
     caller: Confirmer,
     recommendation_id: PathId,
     body: Confirming,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Approve or decline, as the second person, a decision that waits for one. Role: as the four-eyes policy says."""
-    ledger: Ledger = request.app.state.ledger
     event = RecommendationConfirmed(recommendation_id=recommendation_id, **dict(body))
-    at = await ledger.confirm(caller, recommendation_id, event, event_id(caller, idempotency_key))
-    found = {**_standing(await ledger.standing_after(at)), "decision_id": body.decision_id}
+    at = await services.ledger.confirm(caller, recommendation_id, event, event_id(caller, idempotency_key))
+    found = {**_standing(await services.ledger.standing_after(at)), "decision_id": body.decision_id}
     return recorded(201, found, at, f"/decisions/{body.decision_id}")
 
 
 @router.post(f"{ONE}/communications", status_code=201, response_model=Standing, responses=WRITTEN)
 async def communicate(
-    request: Request,
+    services: InjectedServices,
     caller: Communicator,
     recommendation_id: PathId,
     body: Communicating,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record that the client was told. Nothing but a superseding recommendation can follow. Role: advisor."""
-    ledger: Ledger = request.app.state.ledger
     event = RecommendationCommunicated(recommendation_id=recommendation_id, **dict(body))
-    at = await ledger.communicate(caller, recommendation_id, event, event_id(caller, idempotency_key))
-    return recorded(201, _standing(await ledger.standing_after(at)), at, f"/recommendations/{recommendation_id}")
+    at = await services.ledger.communicate(caller, recommendation_id, event, event_id(caller, idempotency_key))
+    return recorded(
+        201, _standing(await services.ledger.standing_after(at)), at, f"/recommendations/{recommendation_id}"
+    )
 
 
 @router.get("/decisions", response_model=Page[Decision], responses=documented(401, 403, 422, 503))
-async def list_decisions(request: Request, caller: Reader, asked: Annotated[ReadDecisions, Query()]) -> Response:
+async def list_decisions(
+    services: InjectedServices, caller: Reader, asked: Annotated[ReadDecisions, Query()]
+) -> Response:
     """Decisions, the newest first. Any role."""
-    return await read_page(request.app.state.ledger, "decisions", asked)
+    return await read_page(services.ledger, "decisions", asked)
 
 
 @router.get("/decisions/{decision_id}", response_model=Decision, responses=documented(401, 403, 404, 422, 503))
 async def get_decision(
-    request: Request, caller: Reader, decision_id: PathId, asked: Annotated[ReadOne, Query()]
+    services: InjectedServices, caller: Reader, decision_id: PathId, asked: Annotated[ReadOne, Query()]
 ) -> Response:
     """One decision. Any role."""
-    row = await read_one(request.app.state.ledger, "decisions", decision_id, asked, "decision")
+    row = await read_one(services.ledger, "decisions", decision_id, asked, "decision")
     return as_json(row)
 
 

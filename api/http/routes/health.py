@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
+from api.services import InjectedServices
 from ledger.errors import Unavailable
-from ledger.service.ledger import Ledger
 from ledger.store.events import AsyncConnection
 from ledger.tlog import status as vouched
 from ledger.tlog.sign.signer_thread import SignerThread, Status
@@ -101,18 +100,18 @@ async def healthz() -> Response:
 @router.get(
     "/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Not ready; see reasons."}}
 )
-async def readyz(request: Request) -> Response:
+async def readyz(services: InjectedServices) -> Response:
     """Whether the database answers and every read model follows."""
-    ledger: Ledger = request.app.state.ledger
-    signer: SignerThread | None = request.app.state.signer
+    ledger, signer = services.ledger, services.signer
+    verification = _checked(services.continuous_verification)
 
     async def work(conn: AsyncConnection) -> tuple[list[tuple[Any, ...]], vouched.Vouched]:
         rows = await (await conn.execute(STATE, prepare=True)).fetchall()
-        return rows, await vouched.look(conn, request.app.state.asked, signer)
+        return rows, await vouched.look(conn, services.endorsers, signer)
 
     try:
         rows, others = await ledger.readers.run(work, within_s=ledger.patience_s)
-        state = _readiness(rows, _signed(rows, signer, others), _checked(request.app.state.watch))
+        state = _readiness(rows, _signed(rows, signer, others), verification)
     except Unavailable as error:
         state = Readiness(
             status="not ready",
@@ -122,24 +121,11 @@ async def readyz(request: Request) -> Response:
             hash=None,
             projections=[],
             checkpoint=None,
-            verification=_checked(request.app.state.watch),
+            verification=verification,
         )
     return Response(
         orjson.dumps(state.model_dump()), 200 if state.status == "ready" else 503, media_type="application/json"
     )
-
-
-@router.get(
-    "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
-)
-async def metrics(request: Request) -> Response:
-    """Counters in the Prometheus text format. No personal data is in them."""
-    ledger: Ledger = request.app.state.ledger
-    await request.app.state.orphans.look(ledger)
-    await request.app.state.checkpoints.look(ledger, request.app.state.signer)
-    await request.app.state.vouchers.look(ledger, request.app.state.signer)
-    request.app.state.verification.look(request.app.state.watch)
-    return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def _signed(rows: list[tuple[Any, ...]], signer: SignerThread | None, others: vouched.Vouched) -> CheckpointState:

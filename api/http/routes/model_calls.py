@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue
 
@@ -27,7 +27,7 @@ from api.http.parameters import (
 )
 from api.http.problems import documented
 from api.http.reading import read_one, read_page, read_sealed
-from ledger.service.ledger import Ledger
+from api.services import InjectedServices
 from schema.events import CallFault, CallResult, ModelCallCompleted, ModelCallFailed, Shown
 from schema.fields import Digest
 
@@ -108,47 +108,50 @@ class ReadModelCalls(ReadPage):
 
 @router.post("/{model_call_id}/completion", status_code=201, response_model=CallEnded, responses=WRITTEN)
 async def complete_model_call(
-    request: Request,
+    services: InjectedServices,
     caller: Answerer,
     model_call_id: PathId,
     result: CallResult,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record what a model gave back. Role: agent, the one that started the call."""
-    ledger: Ledger = request.app.state.ledger
     event = ModelCallCompleted(**dict(result))
-    at = await ledger.end_call(caller, model_call_id, event, event_id(caller, idempotency_key))
+    at = await services.ledger.end_call(caller, model_call_id, event, event_id(caller, idempotency_key))
     ended = {"model_call_id": model_call_id, "state": "completed"}
     return recorded(201, ended, at, f"/model-calls/{model_call_id}")
 
 
 @router.post("/{model_call_id}/failure", status_code=201, response_model=CallEnded, responses=WRITTEN)
 async def fail_model_call(
-    request: Request, caller: Answerer, model_call_id: PathId, fault: CallFault, idempotency_key: IdempotencyKey = None
+    services: InjectedServices,
+    caller: Answerer,
+    model_call_id: PathId,
+    fault: CallFault,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record that a model gave nothing usable. Role: agent, the one that started the call."""
-    ledger: Ledger = request.app.state.ledger
     event = ModelCallFailed(**dict(fault))
-    at = await ledger.end_call(caller, model_call_id, event, event_id(caller, idempotency_key))
+    at = await services.ledger.end_call(caller, model_call_id, event, event_id(caller, idempotency_key))
     ended = {"model_call_id": model_call_id, "state": "failed"}
     return recorded(201, ended, at, f"/model-calls/{model_call_id}")
 
 
 @router.get("", response_model=Page[ModelCall], responses=documented(401, 403, 422, 503))
-async def list_model_calls(request: Request, caller: Reader, asked: Annotated[ReadModelCalls, Query()]) -> Response:
+async def list_model_calls(
+    services: InjectedServices, caller: Reader, asked: Annotated[ReadModelCalls, Query()]
+) -> Response:
     """Model calls, the newest first. Any role."""
-    return await read_page(request.app.state.ledger, "model_calls", asked)
+    return await read_page(services.ledger, "model_calls", asked)
 
 
 @router.get("/{model_call_id}", response_model=ModelCallInFull, responses=documented(401, 403, 404, 422, 503))
 async def get_model_call(
-    request: Request, caller: Reader, model_call_id: PathId, asked: Annotated[ReadOne, Query()]
+    services: InjectedServices, caller: Reader, model_call_id: PathId, asked: Annotated[ReadOne, Query()]
 ) -> Response:
     """One model call, with what was said. Any role."""
-    ledger: Ledger = request.app.state.ledger
-    row = await read_one(ledger, "model_calls", model_call_id, asked, "model-call")
+    row = await read_one(services.ledger, "model_calls", model_call_id, asked, "model-call")
     ended_at = row["ended_position"]
-    said = await read_sealed(ledger, [model_call_id] if ended_at is None else [model_call_id, ended_at])
+    said = await read_sealed(services.ledger, [model_call_id] if ended_at is None else [model_call_id, ended_at])
     return as_json(
         {**row, "started": said.get(model_call_id, {}), "ended": said.get(ended_at, {}) if ended_at else None}
     )

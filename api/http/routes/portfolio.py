@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -28,8 +28,8 @@ from api.http.parameters import (
 )
 from api.http.problems import documented
 from api.http.reading import read_context, read_one, read_page
+from api.services import InjectedServices
 from ledger.domain.case import CATEGORY, stream_of
-from ledger.service.ledger import Ledger
 from schema.events import CallStart, ModelCallStarted, PortfolioRequested, RecommendationRecorded, RequestFailed
 from schema.fields import Constraints, RiskProfile
 
@@ -145,11 +145,10 @@ class ReadRequests(ReadPage):
     responses={202: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 409, 413, 415, 422, 503)},
 )
 async def request_recommendation(
-    request: Request, caller: Requester, asked: PortfolioRequested, idempotency_key: IdempotencyKey = None
+    services: InjectedServices, caller: Requester, asked: PortfolioRequested, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Ask for a recommendation for a client's money. Role: advisor."""
-    ledger: Ledger = request.app.state.ledger
-    at = await ledger.request_portfolio(caller, asked, event_id(caller, idempotency_key))
+    at = await services.ledger.request_portfolio(caller, asked, event_id(caller, idempotency_key))
     request_id = int(at.stream.removeprefix(CATEGORY))
     return recorded(202, {"request_id": request_id, "status": "queued"}, at, f"/portfolio/requests/{request_id}")
 
@@ -161,15 +160,14 @@ async def request_recommendation(
     responses=WRITTEN,
 )
 async def record_recommendation(
-    request: Request,
+    services: InjectedServices,
     caller: Answerer,
     request_id: PathId,
     answer: RecommendationRecorded,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record an agent's answer to a queued request. Role: agent."""
-    ledger: Ledger = request.app.state.ledger
-    at = await ledger.answer_request(caller, request_id, answer, event_id(caller, idempotency_key))
+    at = await services.ledger.answer_request(caller, request_id, answer, event_id(caller, idempotency_key))
     made = {"recommendation_id": at.position, "request_id": request_id}
     return recorded(201, made, at, f"/recommendations/{at.position}")
 
@@ -181,28 +179,26 @@ async def record_recommendation(
     responses=WRITTEN,
 )
 async def record_failure(
-    request: Request,
+    services: InjectedServices,
     caller: Answerer,
     request_id: PathId,
     failure: RequestFailed,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record that a queued request gets no recommendation, and why. Nothing can follow. Role: agent."""
-    ledger: Ledger = request.app.state.ledger
-    at = await ledger.answer_request(caller, request_id, failure, event_id(caller, idempotency_key))
+    at = await services.ledger.answer_request(caller, request_id, failure, event_id(caller, idempotency_key))
     return recorded(201, {"request_id": request_id, "status": "failed"}, at, f"/portfolio/requests/{request_id}")
 
 
 @router.get("/requests/{request_id}/context", response_model=Context, responses=documented(401, 403, 404, 422, 503))
 async def get_context(
-    request: Request, caller: Reader, request_id: PathId, asked: Annotated[ReadContext, Query()]
+    services: InjectedServices, caller: Reader, request_id: PathId, asked: Annotated[ReadContext, Query()]
 ) -> Response:
     """What an agent needs to answer: the request, and what the client was recommended before. Any role.
 
     Record `as_of` and the ids of what your model is shown with the model call.
     """
-    ledger: Ledger = request.app.state.ledger
-    found = await read_context(ledger, request_id, asked.as_of)
+    found = await read_context(services.ledger, request_id, asked.as_of)
     if found is None:
         raise not_found("request")
     return as_json(found)
@@ -215,28 +211,31 @@ async def get_context(
     responses=WRITTEN,
 )
 async def start_model_call(
-    request: Request, caller: Answerer, request_id: PathId, call: CallStart, idempotency_key: IdempotencyKey = None
+    services: InjectedServices,
+    caller: Answerer,
+    request_id: PathId,
+    call: CallStart,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record that a model is about to be called for a request, and with what. Role: agent."""
-    ledger: Ledger = request.app.state.ledger
     event = ModelCallStarted(**dict(call))
-    at = await ledger.start_call(caller, request_id, event, event_id(caller, idempotency_key))
+    at = await services.ledger.start_call(caller, request_id, event, event_id(caller, idempotency_key))
     started = {"model_call_id": at.position, "request_id": request_id}
     return recorded(201, started, at, f"/model-calls/{at.position}")
 
 
 @router.get("/requests", response_model=Page[PortfolioRequest], responses=documented(401, 403, 422, 503))
-async def list_requests(request: Request, caller: Reader, asked: Annotated[ReadRequests, Query()]) -> Response:
+async def list_requests(
+    services: InjectedServices, caller: Reader, asked: Annotated[ReadRequests, Query()]
+) -> Response:
     """Requests, the newest first. Any role."""
-    return await read_page(request.app.state.ledger, "portfolio_requests", asked)
+    return await read_page(services.ledger, "portfolio_requests", asked)
 
 
 @router.get("/requests/{request_id}", response_model=PortfolioRequest, responses=documented(401, 403, 404, 422, 503))
 async def get_request(
-    request: Request, caller: Reader, request_id: PathId, asked: Annotated[ReadOne, Query()]
+    services: InjectedServices, caller: Reader, request_id: PathId, asked: Annotated[ReadOne, Query()]
 ) -> Response:
     """One request. Any role."""
-    row = await read_one(
-        request.app.state.ledger, "portfolio_requests", request_id, asked, "request", stream_of(request_id)
-    )
+    row = await read_one(services.ledger, "portfolio_requests", request_id, asked, "request", stream_of(request_id))
     return as_json(row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, JsonValue
 
@@ -14,6 +14,7 @@ from api.http.parameters import FilterText, Page, PathId, ReadOne, ReadPage, Row
 from api.http.problems import documented
 from api.http.reading import read_one, read_page
 from api.http.routes.decisions import State
+from api.services import InjectedServices
 from ledger.domain.recommendation import Outcome
 from schema.fields import Digest
 
@@ -74,16 +75,16 @@ class ReadRecommendations(ReadPage):
 
 @router.get("", response_model=Page[Recommendation], responses=documented(401, 403, 422, 503))
 async def list_recommendations(
-    request: Request, caller: Reader, asked: Annotated[ReadRecommendations, Query()]
+    services: InjectedServices, caller: Reader, asked: Annotated[ReadRecommendations, Query()]
 ) -> Response:
     """Recommendations, the newest first. Any role."""
-    return await read_page(request.app.state.ledger, "ai_recommendations", asked)
+    return await read_page(services.ledger, "ai_recommendations", asked)
 
 
 @router.get("/{recommendation_id}", response_model=Recommendation, responses=documented(401, 403, 404, 422, 503))
 async def get_recommendation(
-    request: Request, caller: Reader, recommendation_id: PathId, asked: Annotated[ReadOne, Query()]
+    services: InjectedServices, caller: Reader, recommendation_id: PathId, asked: Annotated[ReadOne, Query()]
 ) -> Response:
     """One recommendation. Any role."""
-    row = await read_one(request.app.state.ledger, "ai_recommendations", recommendation_id, asked, "recommendation")
+    row = await read_one(services.ledger, "ai_recommendations", recommendation_id, asked, "recommendation")
     return as_json(row)

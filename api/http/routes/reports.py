@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -12,6 +12,7 @@ from api.http.auth.permissions import Reader
 from api.http.parameters import as_json, plain_id
 from api.http.problems import documented
 from api.http.reading import read_report
+from api.services import InjectedServices
 
 router = APIRouter(prefix="/reports", tags=["reports"])
 
@@ -34,8 +35,8 @@ class ReadReport(BaseModel):
 
 @router.get("/{report}", response_model=Rows, responses=documented(401, 403, 422, 503))
 async def get_report(
-    request: Request, caller: Reader, report: Report, asked: Annotated[ReadReport, Query()]
+    services: InjectedServices, caller: Reader, report: Report, asked: Annotated[ReadReport, Query()]
 ) -> Response:
     """Overrides and their reasons per model version, advisor and month; times to decide; rubber stamps. Any role."""
-    rows = await read_report(request.app.state.ledger, report.replace("-", "_"), asked.limit)
+    rows = await read_report(services.ledger, report.replace("-", "_"), asked.limit)
     return as_json({"items": rows})

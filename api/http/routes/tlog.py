@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.http.auth.permissions import Reader
 from api.http.parameters import PathId, RowId, as_json
 from api.http.problems import ApiError, FieldError, documented, problem
+from api.services import InjectedServices, Services
 from ledger.errors import NotFound
 from ledger.proof.tlog.merkle import leaf_hash
 from ledger.proof.tlog.tiles import EntryBundle, Tile, TileError, TileFlaw, parse_path
@@ -23,8 +24,6 @@ from ledger.proof.tlog.tlog_proof import TlogProof
 from ledger.service.ledger import Ledger
 from ledger.store.events import AsyncConnection
 from ledger.tlog.serve import tiles
-from ledger.tlog.serve.proof_cache import Proofs
-from ledger.tlog.serve.published import Serving
 
 T = TypeVar("T")
 
@@ -76,26 +75,23 @@ class Sizes(BaseModel):
 
 
 @router.get("/checkpoint", response_class=Response, responses={**TEXT, **documented(404, 503)})
-async def checkpoint(request: Request) -> Response:
+async def checkpoint(services: InjectedServices) -> Response:
     """The newest checkpoint, a signed note; where witnesses are asked, the newest that enough of them cosigned."""
-    ledger: Ledger = request.app.state.ledger
-    serving: Serving = request.app.state.serving
 
     async def work(conn: AsyncConnection) -> tiles.Published:
-        size = await serving.size(conn)
+        size = await services.published.size(conn)
         return _signed(await tiles.published(conn, size) or await tiles.published(conn))
 
     try:
-        found = await ledger.readers.run(work, within_s=ledger.patience_s)
+        found = await services.ledger.readers.run(work, within_s=services.ledger.patience_s)
     except NotFound as error:
         return _not_yet(error)
     return Response(found.note, headers=BRIEFLY, media_type=NOTE_TYPE)
 
 
 @router.get("/tile/{path:path}", response_class=Response, responses={**BYTES, **documented(404, 503)})
-async def tile(request: Request, path: str) -> Response:
+async def tile(services: InjectedServices, request: Request, path: str) -> Response:
     """A tile of hashes (`<L>/<N>[.p/<W>]`) or a bundle of entries (`entries/<N>[.p/<W>]`)."""
-    ledger: Ledger = request.app.state.ledger
     asked = f"tile/{path}"
     if not request.scope["path"].endswith(asked):  # the router drops a newline at the end
         asked = ""
@@ -111,7 +107,7 @@ async def tile(request: Request, path: str) -> Response:
         return await _tile(conn, wanted)
 
     try:
-        content = await _read(ledger, work)
+        content = await _read(services.ledger, work)
     except NotFound as error:
         return _not_yet(error)
     return Response(content, headers=FOREVER, media_type=BINARY)
@@ -122,16 +118,16 @@ async def tile(request: Request, path: str) -> Response:
     response_class=Response,
     responses={**BYTES, **documented(401, 403, 404, 422, 503)},
 )
-async def tlog_proof(request: Request, caller: Reader, position: PathId) -> Response:
+async def tlog_proof(services: InjectedServices, caller: Reader, position: PathId) -> Response:
     """The proof that the log has an event, as a file that is verified offline. Any role."""
-    published, proof = await _inclusion(request, position)
+    published, proof = await _inclusion(services, position)
     return _file(position, published, proof)
 
 
 @router.get("/proofs/inclusion/{position}", response_model=Inclusion, responses=documented(401, 403, 404, 422, 503))
-async def inclusion(request: Request, caller: Reader, position: PathId) -> Response:
+async def inclusion(services: InjectedServices, request: Request, caller: Reader, position: PathId) -> Response:
     """The proof that the log has an event; with `Accept: application/octet-stream` as a tlog-proof file. Any role."""
-    published, proof = await _inclusion(request, position)
+    published, proof = await _inclusion(services, position)
     if request.headers.get("accept", "").partition(";")[0].strip().lower() == BINARY:
         return _file(position, published, proof)
     assert published.event is not None
@@ -147,14 +143,12 @@ async def inclusion(request: Request, caller: Reader, position: PathId) -> Respo
 
 
 @router.get("/proofs/consistency", response_model=Consistency, responses=documented(401, 403, 404, 422, 503))
-async def consistency(request: Request, caller: Reader, asked: Annotated[Sizes, Query()]) -> Response:
+async def consistency(services: InjectedServices, caller: Reader, asked: Annotated[Sizes, Query()]) -> Response:
     """The proof that one tree begins with another. Any role."""
-    ledger: Ledger = request.app.state.ledger
-    serving: Serving = request.app.state.serving
 
     async def work(conn: AsyncConnection) -> dict[str, object]:
         size = await tiles.covered(conn)
-        new = asked.new or await serving.size(conn) or size
+        new = asked.new or await services.published.size(conn) or size
         _check_covered(max(asked.old, new), size)
         if asked.old > new:
             reason = "Input should be at most to"
@@ -164,7 +158,7 @@ async def consistency(request: Request, caller: Reader, asked: Annotated[Sizes, 
         note = None if of_new is None else of_new.note
         return {"from": asked.old, "to": new, "proof": [each.hex() for each in proof], "checkpoint": note}
 
-    return as_json(await _read(ledger, work))
+    return as_json(await _read(services.ledger, work))
 
 
 async def _read(ledger: Ledger, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
@@ -190,20 +184,19 @@ async def _tile(conn: AsyncConnection, wanted: Tile) -> bytes:
     return content
 
 
-async def _inclusion(request: Request, position: int) -> tuple[tiles.Published, list[bytes]]:
-    ledger: Ledger = request.app.state.ledger
-    proofs: Proofs = request.app.state.proofs
-    serving: Serving = request.app.state.serving
+async def _inclusion(services: Services, position: int) -> tuple[tiles.Published, list[bytes]]:
 
     async def work(conn: AsyncConnection) -> tuple[tiles.Published, list[bytes]]:
-        size = await serving.size(conn)
+        size = await services.published.size(conn)
         # What the checkpoint that is shown does not cover yet may be covered by the newest.
-        published, proof = await proofs.inclusion(conn, position, size if size and size >= position else None)
+        published, proof = await services.proof_cache.inclusion(
+            conn, position, size if size and size >= position else None
+        )
         found = _signed(published)
         _check_covered(position, found.size)
         return found, proof
 
-    return await _read(ledger, work)
+    return await _read(services.ledger, work)
 
 
 def _file(position: int, published: tiles.Published, proof: list[bytes]) -> Response:

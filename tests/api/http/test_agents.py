@@ -13,6 +13,7 @@ import pytest
 
 from api.http.auth import tokens
 from api.http.auth.tokens import ROLES
+from api.services import services_of
 from tests.api.acting import RESPOND, Acting, answer_of
 from tests.api.served import Api, fields, problem
 from tests.support import connect
@@ -239,7 +240,7 @@ def test_a_suspension_between_the_look_and_the_append_refuses_the_answer(
     api: Api, act: Acting, robot: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The service has looked and found the agent running; it is suspended before the append; the answer is refused."""
-    writer = api.app.state.ledger.writer
+    writer = services_of(api.app).ledger.writer
     append_lines = writer.append_lines
     request_id = api.asked()
     tried: list[int] = []

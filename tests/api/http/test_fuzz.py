@@ -15,7 +15,7 @@ from schemathesis.checks import negative_data_rejection, positive_data_acceptanc
 
 from api.app import create_app
 from api.http.auth.tokens import ROLES
-from api.settings import AppSettings
+from api.services import Parts
 from tests.api.served import Api
 
 # The explicit phase sends examples and boundary values, made from the document, before the random ones.
@@ -44,7 +44,7 @@ FRESH: dict[str, Callable[[Api], int]] = {
     "model_call_id": started,
 }
 
-schema = schemathesis.openapi.from_dict(create_app(AppSettings("postgresql://nowhere")).openapi())
+schema = schemathesis.openapi.from_dict(create_app(Parts("postgresql://nowhere")).openapi())
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 
-from api.app import MAX_REQUEST_BYTES, create_app
+from api.app import create_app
 from api.http.auth.permissions import MAY, Permission
 from api.http.auth.tokens import ROLES
+from api.http.body_limit import MAX_REQUEST_BYTES
 from api.http.problems import PROBLEMS, Problem
-from api.settings import AppSettings
+from api.services import Parts
 from ledger.domain.answer_schemas import SCHEMAS
 from schema.events import (
     AgentRegistered,
@@ -45,7 +46,7 @@ GENERAL = (DOCS / "use/http.md").read_text("utf-8")
 DECISIONS = (DOCS / "use/http-decisions.md").read_text("utf-8")
 TEXT = GENERAL + DECISIONS
 READ_MODELS = (DOCS / "use/read-models.md").read_text("utf-8")
-APP = create_app(AppSettings("postgresql://nowhere"))
+APP = create_app(Parts("postgresql://nowhere"))
 DOCUMENT = APP.openapi()
 SCHEMAS_OF = DOCUMENT["components"]["schemas"]
 

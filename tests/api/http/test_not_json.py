@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from api.app import MAX_REQUEST_BYTES
+from api.http.body_limit import MAX_REQUEST_BYTES
 from tests.api.served import ASK, ASKS, Api, fields, problem, send
 
 

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from api.app import create_app
 from api.http.auth.permissions import Permission
 from api.http.auth.tokens import ROLES
-from api.settings import AppSettings
+from api.services import Parts
 from tests.api.served import ANSWER, ASK, Api, fields, problem
 from tests.support import connect
 
@@ -43,7 +43,7 @@ def routes(found: list[BaseRoute]) -> Iterator[BaseRoute]:
 
 def test_every_route_but_the_public_ones_has_a_permission() -> None:
     """Walks the application: a route is on the public list, or a Permission stands in its signature."""
-    app = create_app(AppSettings("postgresql://nowhere"))
+    app = create_app(Parts("postgresql://nowhere"))
     found = {path: route for route in routes(app.routes) if (path := getattr(route, "path", None))}
     assert found.keys() >= PUBLIC | {"/portfolio/requests", "/recommendations/{recommendation_id}"}
     for path, route in found.items():
@@ -202,8 +202,8 @@ def test_a_revoked_token_ends_within_a_second(fresh_api: Api) -> None:
     """A token that worked gets 401 soon after it is revoked, and a token of another role keeps working."""
     from time import sleep
 
+    from api.callers import CACHE_S
     from api.http.auth import tokens
-    from api.http.auth.permissions import CACHE_S
 
     assert fresh_api.ask().status_code == 202
     with connect(fresh_api.url, "owner") as conn:

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from api.app import create_app
-from api.settings import AppSettings
+from api.services import Parts
 from api.witness.state import FileState, make_file
 from api.witness.witness import Witness
 from ledger.proof.tlog.cosignature import MAX_REQUEST_BYTES, WitnessSigningKey
@@ -22,7 +22,7 @@ def test_the_ledger_is_a_witness(database_url: str, tmp_path: Path, log_key: Sig
     log = Log(log_key)
     with contextlib.closing(FileState(tmp_path / "state", key.verifier.text)) as state:
         witness = Witness(key, [log_key.verifier], state)
-        app = create_app(AppSettings(database_url, run_worker=False, witness=witness))
+        app = create_app(Parts(database_url, run_worker=False, witness=witness))
         with listening(app) as base:
             api = Api(database_url, base, make_tokens(database_url), app)
             with api.client, api.records_nothing():

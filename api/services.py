@@ -1,0 +1,174 @@
+"""The parts of one open ledger, and the one function that opens them: for HTTP, the worker, jobs and commands.
+
+`create_app()` stores the opened `Services` in `app.state`; `services_of()` is the only code that reads it. Routes
+declare a parameter of type `InjectedServices`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.applications import Starlette
+
+from api.agents.builtin.agent import BuiltinAgent
+from api.agents.protocol import Agent
+from api.agents.run.worker import Worker
+from api.callers import Callers
+from api.witness.witness import Witness
+from ledger.database import conninfo
+from ledger.service.ledger import Ledger
+from ledger.service.policies import Policies
+from ledger.store.readers import STATEMENT_TIMEOUT_S, Readers
+from ledger.store.writer import Writer
+from ledger.tlog.endorse.endorsers import Asked
+from ledger.tlog.serve.coverage import Coverage
+from ledger.tlog.serve.proof_cache import Proofs
+from ledger.tlog.serve.published import Serving
+from ledger.tlog.sign.signer_thread import SignerThread, Signing
+from ledger.verify.continuous import Watch, Watching
+from projections.projector import Projector
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What `open_services()` opens: plain settings that were already checked and turned into objects."""
+
+    # A migrated ledger, by a login that may act in its roles.
+    database_url: str
+    schema_name: str = "ledger"
+    run_projector: bool = True
+    run_worker: bool = True
+    # Makes the agent that the worker asks.
+    make_agent: Callable[[], Agent] = BuiltinAgent
+    policies: Policies = field(default_factory=Policies.packaged)
+    # A model call that has been open for longer is counted as an orphan.
+    orphan_after_s: float = 300.0
+    # The key and schedule to sign with; None if another process signs, or none.
+    signing: Signing | None = None
+    # The endorsers of checkpoints, in a process that does not sign. A process that signs uses those in `signing`.
+    asked: Asked = field(default_factory=Asked)
+    # For the logs of others; None if this process is no witness.
+    witness: Witness | None = None
+    # The rate and keys of continuous verification; None if this process does not verify.
+    watching: Watching | None = None
+    # Connections for reads.
+    readers: int = 8
+    # How long a read waits for its projection, and a write for the database.
+    patience_s: float = 3.0
+
+    @property
+    def endorsers(self) -> Asked:
+        """The endorsers that the signing process asks, and how many of them must have answered."""
+        return self.asked if self.signing is None else self.signing.asked
+
+
+@dataclass(frozen=True)
+class Services:
+    """One open ledger. The members live as long as `open_services()` runs; none is replaced meanwhile."""
+
+    ledger: Ledger
+    callers: Callers
+    # Which checkpoint readers are shown.
+    published: Serving
+    proof_cache: Proofs
+    coverage: Coverage
+    # None if this process does not sign.
+    signer: SignerThread | None
+    # None if this process does not verify in the background.
+    continuous_verification: Watch | None
+    endorsers: Asked
+    orphan_after_s: float
+
+
+@asynccontextmanager
+async def open_services(parts: Parts) -> AsyncIterator[Services]:
+    """Open connections and start background workers; stop them in the opposite order when the block ends.
+
+    The database need not answer yet: each part connects on its own, again and again.
+    """
+    async with AsyncExitStack() as stack:
+        ledger = await _open_ledger(parts, stack)
+        if parts.run_projector:
+            projector = Projector(parts.database_url, schema=parts.schema_name)
+            projector.start()
+            stack.push_async_callback(asyncio.to_thread, projector.stop)
+        coverage = Coverage(ledger.readers)
+        stack.push_async_callback(coverage.close)
+        signer = _start_signer(parts, stack)
+        verification = _start_verification(parts, stack)
+        if parts.run_worker:
+            worker = Worker(ledger, parts.make_agent(), _conninfo(parts, "writer", "worker"))
+            worker.start()
+            stack.push_async_callback(worker.stop)
+        yield Services(
+            ledger=ledger,
+            callers=Callers(ledger.readers),
+            published=Serving(parts.endorsers.policy),
+            proof_cache=Proofs(),
+            coverage=coverage,
+            signer=signer,
+            continuous_verification=verification,
+            endorsers=parts.endorsers,
+            orphan_after_s=parts.orphan_after_s,
+        )
+
+
+def services_of(app: Starlette) -> Services:
+    """Return the services of a running application."""
+    services: Services = app.state.services
+    return services
+
+
+async def _services(request: Request) -> Services:
+    return services_of(request.app)
+
+
+InjectedServices = Annotated[Services, Depends(_services)]
+
+
+async def _open_ledger(parts: Parts, stack: AsyncExitStack) -> Ledger:
+    readers = Readers(_conninfo(parts, "reader", "reader"), most=parts.readers, patience_s=parts.patience_s)
+    await readers.open()
+    stack.push_async_callback(readers.close)
+    # The lock timeout bounds how long an append waits for the row of `head`. An append that is given up there is
+    # certainly not recorded.
+    writer = Writer(
+        _conninfo(parts, "writer", "writer", lock_timeout=f"{parts.patience_s}s"), patience_s=parts.patience_s
+    )
+    await writer.start()
+    stack.push_async_callback(writer.close)
+    return Ledger(writer, readers, parts.patience_s, parts.policies)
+
+
+def _start_signer(parts: Parts, stack: AsyncExitStack) -> SignerThread | None:
+    if parts.signing is None:
+        return None
+    signer = SignerThread(parts.database_url, parts.signing, schema=parts.schema_name)
+    signer.start()
+    stack.push_async_callback(asyncio.to_thread, signer.stop)
+    return signer
+
+
+def _start_verification(parts: Parts, stack: AsyncExitStack) -> Watch | None:
+    if parts.watching is None:
+        return None
+    verification = Watch(parts.database_url, parts.watching, schema=parts.schema_name)
+    verification.start()
+    stack.push_async_callback(asyncio.to_thread, verification.stop)
+    return verification
+
+
+def _conninfo(parts: Parts, role: str, name: str, **options: str) -> str:
+    return conninfo(
+        parts.database_url,
+        role,
+        schema=parts.schema_name,
+        application=f"advice-ledger {name}",
+        statement_timeout=f"{STATEMENT_TIMEOUT_S}s",
+        **options,
+    )

@@ -1,4 +1,4 @@
-"""Commands of the documents, pasted in order into a bash with curl; and whether they print what is printed there."""
+"""Paste the commands of a page, in order, into a bash with curl, and compare what they print with what the page shows."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from tests.api.program import environment
 
-# What is set apart by a fence: commands, files of Python, and what the commands before it print.
+# Fenced blocks: commands, Python files, and the text that the commands before it print.
 FENCED = re.compile(r"^```(sh|python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 END = "---end of a block---"
 ADDRESS = "http://127.0.0.1:8000"
 TIMEOUT_S = 120
 
-# As curl; notes the status of each response in a file, and ends what it prints with a new line.
+# curl that appends the status of each response to a file, and ends its output with a newline.
 CURL = """\
 curl() {
   command curl -sS -D headers "$@" || return
@@ -29,9 +29,9 @@ curl() {
 
 @dataclass
 class Pasted:
-    """A page as a script for this server, and what each of its blocks of shell should print ("" where no text follows).
+    """Pages as one script for a server, and the text that each block of shell should print (None: no text follows).
 
-    `instead` are the words that a reader replaces: tokens.
+    `instead` maps words of the page to the words that replace them, such as tokens.
     """
 
     base: str
@@ -40,7 +40,7 @@ class Pasted:
     expected: list[str | None] = field(default_factory=list)
 
     def add(self, page: str) -> Pasted:
-        """Its blocks, in their order. A block of Python becomes the file that the text before it names."""
+        """Append the blocks of a page. A block of Python becomes the file that the text before it names."""
         end = 0
         for block in FENCED.finditer(page):
             kind, content = block.groups()
@@ -63,7 +63,7 @@ class Pasted:
         return text.replace(ADDRESS, self.base).replace(".venv/bin/", f"{Path(sys.executable).parent}/")
 
     def run(self, folder: Path, **variables: str) -> list[tuple[str, str | None]]:
-        """What each block printed, and what it should print."""
+        """Run the script in a folder. Return for each block of shell what it printed and what it should print."""
         done = subprocess.run(
             ["bash", "-c", self.script],
             cwd=folder,
@@ -77,9 +77,16 @@ class Pasted:
         return list(zip(printed, self.expected, strict=True))
 
 
-def check(printed: str, expected: str) -> None:
-    """In what is expected "…" stands for a part of a line; alone on a line, for lines."""
+def check(printed: str, expected: str, *, any_number: bool = False) -> None:
+    """Assert that the output is as expected.
+
+    In `expected`, "…" stands for a part of a line, and alone on a line for one or more lines. With `any_number`, each
+    integer stands for any integer.
+    """
     lines = [
         "(?:.*\n)+" if line == "…" else re.escape(line).replace("…", ".+") + "\n" for line in expected.splitlines()
     ]
-    assert re.fullmatch("".join(lines), printed), f"printed:\n{printed}\nexpected:\n{expected}"
+    pattern = "".join(lines)
+    if any_number:
+        pattern = re.sub(r"\d+", r"\\d+", pattern)
+    assert re.fullmatch(pattern, printed), f"printed:\n{printed}\nexpected:\n{expected}"

@@ -1,21 +1,25 @@
-"""README.md tells one request's story: its commands, pasted in order on a fresh ledger, print what is printed there."""
+"""The commands of README.md and of the tutorial, pasted in order, print what the pages show."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from ledger.verify.database import verify_chain
 from tests.api.pasted import FENCED, Pasted, check
-from tests.api.program import cli, serving
+from tests.api.program import Serving, cli, serving
 from tests.paths import DOCS, ROOT
 from tests.support import connect, scratch_database
 
 README = (ROOT / "README.md").read_text("utf-8")
+TUTORIAL = (DOCS / "use/tutorial.md").read_text("utf-8")
+
+# The parts of the story that a reader of the tutorial has to meet, in shell and in Python.
 SHELL = (
     "curl ",
     "/portfolio/recommendations",
@@ -44,49 +48,100 @@ PYTHON = (
     ".communicate(",
 )
 
-
-# The auditor's own environment, which takes the package registry; and what stands for it where that is not to be asked.
+# The auditor's environment needs the package registry. OURS replaces it by the environment that runs the tests.
 INSTALL = "python3 -m venv auditor/venv && auditor/venv/bin/pip install -q cryptography orjson rfc8785"
 OURS = {INSTALL: "true", "venv/bin/python -m ledger.proof": '"$OURS" -m ledger.proof'}
 
 
-@pytest.mark.parametrize("instead", [OURS, pytest.param({}, marks=pytest.mark.slow)], ids=["ours", "as-printed"])
-def test_the_commands_print_what_is_printed(server_url: str, tmp_path: Path, instead: Mapping[str, str]) -> None:
-    """Each block of shell, with the program and curl as they are, prints the text that follows it, or nothing."""
-    assert INSTALL in README
-    (tmp_path / "ledger").symlink_to(ROOT / "ledger")
+@contextlib.contextmanager
+def fresh_ledger(server_url: str, folder: Path) -> Iterator[tuple[Serving, dict[str, str]]]:
+    """Serve a new ledger with a signing key. Yield the server and the environment of a reader who pasted its exports.
+
+    The chain verifies afterwards.
+    """
+    (folder / "ledger").symlink_to(ROOT / "ledger")
     with scratch_database(server_url) as url:
-        where = {"ADVICE_LEDGER_DATABASE_URL": url, "ADVICE_LEDGER_KEY_FILE": str(tmp_path / "log.key")}
+        where = {"ADVICE_LEDGER_DATABASE_URL": url, "ADVICE_LEDGER_KEY_FILE": str(folder / "log.key")}
         assert cli("migrate", env=where).code == cli("keys", "generate", env=where).code == 0
         with serving(env=where) as server:
-            tokens = {f"{role.upper()}=…": f"{role.upper()}={token}" for role, token in server.tokens().items()}
-            pasted = Pasted(server.base, {**tokens, **instead}).add(README)
-            assert "=…" not in pasted.script
-            for printed, expected in pasted.run(tmp_path, OURS=sys.executable, **where):
-                check(printed, expected or "")
+            exports = {role.upper(): token for role, token in server.tokens().items()}
+            yield server, {**where, **exports, "OURS": sys.executable}
         with connect(url, "verifier") as conn:
             assert verify_chain(conn).ok
 
 
-def test_it_tells_the_whole_story() -> None:
+@pytest.mark.parametrize("instead", [OURS, pytest.param({}, marks=pytest.mark.slow)], ids=["ours", "as-printed"])
+def test_the_tutorial_prints_what_it_shows(server_url: str, tmp_path: Path, instead: Mapping[str, str]) -> None:
+    """On a fresh ledger each block prints exactly the text below it."""
+    assert INSTALL in TUTORIAL
+    with fresh_ledger(server_url, tmp_path) as (server, environment):
+        for printed, expected in Pasted(server.base, instead).add(TUTORIAL).run(tmp_path, **environment):
+            check(printed, expected or "")
+
+
+def test_the_first_screen_names_the_forged_byte(server_url: str, tmp_path: Path) -> None:
+    """README works on a fresh ledger; the tutorial after it, where all its ids are others."""
+    with fresh_ledger(server_url, tmp_path) as (server, environment):
+        pasted = Pasted(server.base, OURS).add(README)
+        first_screen = len(pasted.expected)
+        for number, (printed, expected) in enumerate(pasted.add(TUTORIAL).run(tmp_path, **environment)):
+            check(printed, expected or "", any_number=number >= first_screen)
+
+
+def test_the_first_screen_is_short() -> None:
+    """The forgery comes first: twelve lines of at most 100 columns, below the first heading."""
+    kind, content = FENCED.findall(README)[0]
+    lines = content.splitlines()
+    assert (kind, len(lines) <= 12, max(map(len, lines)) <= 100) == ("sh", True, True)
+    assert README.count("\n## ", 0, README.index("```sh")) == 1
+
+
+def test_the_tutorial_tells_the_whole_story() -> None:
     """From request to communicated, by curl and by the client: opened, edited, refused, confirmed, checked."""
-    fenced = FENCED.findall(README)
+    fenced = FENCED.findall(TUTORIAL)
     shell = "".join(content for kind, content in fenced if kind == "sh")
     python = "".join(content for kind, content in fenced if kind == "python")
-    assert [what for what in SHELL if what not in shell] == []
-    assert [what for what in PYTHON if what not in python] == []
+    assert [part for part in SHELL if part not in shell] == []
+    assert [part for part in PYTHON if part not in python] == []
+
+
+def test_the_map_names_each_folder() -> None:
+    """Each folder of README's map exists, and each folder of the repository and of ledger/ that has code is there."""
+    section = README.partition("## Map\n")[2].partition("\n## ")[0]
+    entries = re.findall(r"^( {4,6})(\w+)/ ", section, re.MULTILINE)
+    top = {name for indent, name in entries if len(indent) == 4}
+    below = {name for indent, name in entries if len(indent) == 6}
+    assert {*top, *(f"ledger/{name}" for name in below)} == {
+        *(path.name for path in ROOT.iterdir() if path.is_dir() and path.name in top | packages(ROOT)),
+        *(f"ledger/{name}" for name in packages(ROOT / "ledger")),
+    }
+
+
+def packages(folder: Path) -> set[str]:
+    """The names of the Python packages in a folder."""
+    return {path.parent.name for path in folder.glob("*/__init__.py")}
 
 
 def test_the_promised_targets_exist() -> None:
-    """Each `make TARGET` of the text is a target, and `make run` serves."""
+    """Each `make TARGET` of README is a target, and `make run` serves."""
     makefile = (ROOT / "Makefile").read_text("utf-8")
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     assert set(re.findall(r"(?:`|^ {4})make ([a-z]+)", README, re.MULTILINE)) <= targets
-    assert re.search(r"^run: install.*\n\t\S*advice-ledger serve$", makefile, re.MULTILINE)
+    assert re.search(r"^run:.*\n(?:\t.*\n)*\t\S*advice-ledger serve$", makefile, re.MULTILINE)
 
 
 def test_links_lead_somewhere() -> None:
-    """Each relative link of the README and of docs/ is a file or folder."""
-    for page in (ROOT / "README.md", *(DOCS).rglob("*.md")):
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+    """Each relative link of a page is a file or folder, and each #anchor is a heading there."""
+    broken = []
+    for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")):
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text("utf-8")):
+            linked = page.parent / target if target else page
+            if not linked.exists() or (anchor and anchor not in anchors(linked.read_text("utf-8"))):
+                broken.append(f"{page.relative_to(ROOT)}: {target}#{anchor}")
+    assert broken == []
+
+
+def anchors(page: str) -> set[str]:
+    """The anchors that a Markdown page has: its headings in lower case, blanks as hyphens, punctuation removed."""
+    headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}

@@ -18,6 +18,7 @@ from tests.support import connect, scratch_database
 
 README = (ROOT / "README.md").read_text("utf-8")
 TUTORIAL = (DOCS / "use/tutorial.md").read_text("utf-8")
+PEOPLE = tuple((DOCS / "use" / name).read_text("utf-8") for name in ("advisor.md", "reviewer.md"))
 
 # The parts of the story that a reader of the tutorial has to meet, in shell and in Python.
 SHELL = (
@@ -79,13 +80,15 @@ def test_the_tutorial_prints_what_it_shows(server_url: str, tmp_path: Path, inst
             check(printed, expected or "")
 
 
-def test_the_first_screen_names_the_forged_byte(server_url: str, tmp_path: Path) -> None:
-    """README works on a fresh ledger; the tutorial after it, where all its ids are others."""
+def test_the_pages_work_one_after_the_other(server_url: str, tmp_path: Path) -> None:
+    """README works on a fresh ledger; the pages for advisors and reviewers, and the tutorial, on what README left."""
     with fresh_ledger(server_url, tmp_path) as (server, environment):
         pasted = Pasted(server.base, OURS).add(README)
-        first_screen = len(pasted.expected)
-        for number, (printed, expected) in enumerate(pasted.add(TUTORIAL).run(tmp_path, **environment)):
-            check(printed, expected or "", any_number=number >= first_screen)
+        first = len(pasted.expected)
+        for page in (*PEOPLE, TUTORIAL):
+            pasted.add(page)
+        for number, (printed, expected) in enumerate(pasted.run(tmp_path, **environment)):
+            check(printed, expected or "", any_number=number >= first)
 
 
 def test_the_first_screen_is_short() -> None:

@@ -13,6 +13,19 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from schema.calls import CallFault, CallResult, CallStart, ModelCallCompleted, ModelCallFailed, ModelCallStarted, Shown
+from schema.decisions import (
+    Channel,
+    Communicate,
+    Confirm,
+    ConfirmationOutcome,
+    Decide,
+    Open,
+    Outcome,
+    RecommendationCommunicated,
+    RecommendationConfirmed,
+    RecommendationDecided,
+    RecommendationOpened,
+)
 from schema.event import Event
 from schema.fields import (
     ClientId,
@@ -33,7 +46,7 @@ from schema.fields import (
     VerifierKeyText,
 )
 
-# Whoever needs an event takes it from here; where it is written down is this package's business.
+# Other packages import events from this module alone; which module of this package defines them may change.
 __all__ = [
     "CATALOGUE",
     "AgentRegistered",
@@ -42,11 +55,18 @@ __all__ = [
     "CallFault",
     "CallResult",
     "CallStart",
+    "Channel",
+    "Communicate",
+    "Confirm",
+    "ConfirmationOutcome",
+    "Decide",
     "Event",
     "LogKeyRotated",
     "ModelCallCompleted",
     "ModelCallFailed",
     "ModelCallStarted",
+    "Open",
+    "Outcome",
     "PolicyAdopted",
     "PortfolioRequested",
     "RecommendationCommunicated",
@@ -57,6 +77,7 @@ __all__ = [
     "RecommendationReplayed",
     "RequestFailed",
     "Shown",
+    "VerificationRecorded",
 ]
 
 # --- in the stream of a request: what was asked, and what an agent answered ------------------------------------------
@@ -102,74 +123,6 @@ class RequestFailed(Event):
 
     reason: Code
     detail: Annotated[FreeText | None, Sealed()] = None
-
-
-# --- in the stream of a request: what people made of the answer -------------------------------------------------------
-# `digest` is the commitment of the content that is meant: `sealed.recommendation` of a recommendation, or
-# `sealed.replacement` of the decision that edited it.
-
-
-class RecommendationOpened(Event):
-    """A person has the recommendation before them."""
-
-    type = "recommendation.opened"
-    schema_version = 1
-
-    recommendation_id: Position
-    digest: Digest
-
-
-class RecommendationDecided(Event):
-    """A person approves, edits, rejects, or responds with a remark that the agent is asked to take into account.
-
-    `digest` is of the recommendation as the agent made it. Where `needs_second` the decision waits for another person.
-    Its ledger position is the decision's id.
-    """
-
-    type = "recommendation.decided"
-    schema_version = 1
-
-    recommendation_id: Position
-    digest: Digest
-    outcome: Literal["approve", "edit", "reject", "respond"]
-    reason_code: Code | None = None
-    # Of the code, in the list that was in force: whether the model was wrong, or could not know.
-    reason_group: Code | None = None
-    reason_codes_version: Name | None = None
-    rationale: Annotated[Rationale | None, Sealed()] = None
-    replacement: Annotated[JsonObject | None, Sealed()] = None
-    response: Annotated[Rationale | None, Sealed()] = None
-    needs_second: bool
-    # Rules of the policy that ask for a second person.
-    second_rules: Annotated[list[Code], Field(max_length=100)]
-    four_eyes_version: Name
-
-
-class RecommendationConfirmed(Event):
-    """A second person approves or declines a decision. `digest` is of what stands once it is approved."""
-
-    type = "recommendation.confirmed"
-    schema_version = 1
-
-    recommendation_id: Position
-    decision_id: Position
-    digest: Digest
-    outcome: Literal["approve", "decline"]
-    rationale: Annotated[Rationale | None, Sealed()] = None
-    # Of the policy that says who may be the second person; set when it is recorded.
-    four_eyes_version: Name | None = None
-
-
-class RecommendationCommunicated(Event):
-    """The client was told. `digest` is of what they were told."""
-
-    type = "recommendation.communicated"
-    schema_version = 1
-
-    recommendation_id: Position
-    digest: Digest
-    channel: Literal["meeting", "phone", "video", "letter", "email", "portal", "other"]
-    message: Annotated[FreeText | None, Sealed()] = None
 
 
 class RecommendationReplayed(Event):

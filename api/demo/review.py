@@ -166,8 +166,7 @@ class Review:
         second.open(found["id"], found["digest"])
         self._did("opened")
         said = second.confirm(
-            found["id"],
-            decision_id=decided.decision_id,
+            decided.decision_id,
             digest=decided.digest,
             outcome="decline" if declined else "approve",
             rationale="Not without a talk with the client first." if declined else None,

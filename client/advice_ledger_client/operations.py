@@ -218,18 +218,17 @@ def decide(  # noqa: PLR0913 (members of the event, by name)
 
 
 def confirm(
-    recommendation_id: int,
-    *,
     decision_id: int,
+    *,
     digest: str,
     outcome: Literal["approve", "decline"],
     rationale: str | None = None,
     idempotency_key: str | None = None,
 ) -> Flow[Confirmed]:
-    """Approve or decline another person's decision that waits for a second. Roles: advisor, compliance."""
-    said = {"decision_id": decision_id, "digest": digest, "outcome": outcome, "rationale": rationale}
-    path = f"/recommendations/{recommendation_id}/approvals"
-    return written(Confirmed, (yield from sent(path, said, idempotency_key)))
+    """Approve or decline another person's decision that waits for a confirmation. Roles: advisor, compliance."""
+    confirmation = {"digest": digest, "outcome": outcome, "rationale": rationale}
+    path = f"/decisions/{decision_id}/confirmations"
+    return written(Confirmed, (yield from sent(path, confirmation, idempotency_key)))
 
 
 def communicate(

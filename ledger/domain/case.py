@@ -89,6 +89,8 @@ class Case:
     amount_usd: Decimal = Decimal(0)
     recommendation: Recommendation | None = None
     superseded: frozenset[int] = frozenset()
+    # The recommendation that each decision is about, by the decision's id.
+    decisions: dict[int, int] = field(default_factory=dict)
     calls: dict[int, Call] = field(default_factory=dict)
 
 
@@ -150,7 +152,8 @@ def _decided(case: Case, past: Past) -> Case:
     decision = Decision(past.position, past.by, outcome, result, rules)
     state = "waiting" if needs_second else AFTER[outcome]
     status = "queued" if state == "returned" else case.status
-    return replace(case, status=status, recommendation=replace(current, state=state, decision=decision))
+    current = replace(current, state=state, decision=decision)
+    return replace(case, status=status, recommendation=current, decisions={**case.decisions, decision.id: current.id})
 
 
 def _confirmed(case: Case, past: Past) -> Case:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from typing import Any
 from uuid import UUID
 
 from ledger.domain import agent as agents
 from ledger.domain import case as cases
 from ledger.domain import recommendation as decisions
 from ledger.domain.case import Case, Recommendation
-from ledger.domain.recommendation import Edited, Verdict
+from ledger.domain.recommendation import Edited
 from ledger.service.command import Said
 from ledger.service.execute import Core
 from ledger.service.policies import InForce
@@ -18,6 +18,10 @@ from ledger.store import events
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
 from schema.events import (
+    Communicate,
+    Confirm,
+    Decide,
+    Open,
     RecommendationCommunicated,
     RecommendationConfirmed,
     RecommendationDecided,
@@ -32,36 +36,31 @@ DERIVED = frozenset({"reason_group", "reason_codes_version", "needs_second", "se
 class Deciding(Core):
     """Commands about recommendations."""
 
-    async def open(self, actor: Actor, recommendation_id: int, digest: str, event_id: UUID | None = None) -> Receipt:
+    async def open(self, actor: Actor, recommendation_id: int, body: Open, event_id: UUID | None = None) -> Receipt:
         """Records that a person has the recommendation before them."""
 
         def decide(case: Case, new_id: UUID) -> list[NewEvent]:
-            event = decisions.open_(case, recommendation_id, digest)
+            event = decisions.open_(case, recommendation_id, body)
             return [NewEvent(new_id, stream, event, actor, case.version, _answered(case))]
 
         stream = await self._stream_of_recommendation(recommendation_id)
-        members = {"recommendation_id": recommendation_id, "digest": digest}
-        said = Said(actor, stream, RecommendationOpened, members, event_id)
+        said = Said(actor, stream, RecommendationOpened, _members(body, recommendation_id), event_id)
         return await self._deciding(said, decide)
 
-    async def decide(
-        self, actor: Actor, recommendation_id: int, verdict: Verdict, event_id: UUID | None = None
-    ) -> Receipt:
+    async def decide(self, actor: Actor, recommendation_id: int, body: Decide, event_id: UUID | None = None) -> Receipt:
         """Records a decision, and before it the policies that it is made under, where they are not on record yet."""
         stream = await self._stream_of_recommendation(recommendation_id)
-        members = {name: value for name, value in asdict(verdict).items() if value is not None}
-        members["recommendation_id"] = recommendation_id
-        said = Said(actor, stream, RecommendationDecided, members, event_id, DERIVED)
+        said = Said(actor, stream, RecommendationDecided, _members(body, recommendation_id), event_id, DERIVED)
 
         async def look() -> tuple[Case, InForce, Edited | None]:
             case, policies = await self._with_policies(stream, actor)
             # Only an edit is measured against what it edits.
-            return case, policies, await self._edited(case) if verdict.outcome == "edit" else None
+            return case, policies, await self._edited(case) if body.outcome == "edit" else None
 
         def settle(seen: tuple[Case, InForce, Edited | None], new_id: UUID) -> list[NewEvent]:
             case, policies, edited = seen
             four_eyes, reasons = self.policies.four_eyes, self.policies.reasons
-            event = decisions.decide(case, recommendation_id, verdict, edited, four_eyes, reasons)
+            event = decisions.decide(case, recommendation_id, body, edited, four_eyes, reasons)
             new = NewEvent(
                 new_id, stream, event, actor, case.version, _answered(case), preconditions=policies.preconditions
             )
@@ -69,35 +68,36 @@ class Deciding(Core):
 
         return await self.carry_out(said, look, settle)
 
-    async def confirm(
-        self, actor: Actor, recommendation_id: int, event: RecommendationConfirmed, event_id: UUID | None = None
-    ) -> Receipt:
-        """Records what the second person says to a decision; the policy in force says who that may be."""
+    async def confirm(self, actor: Actor, decision_id: int, body: Confirm, event_id: UUID | None = None) -> Receipt:
+        """Record a confirmation. The four-eyes policy in force decides who may confirm."""
 
         def settle(seen: tuple[Case, InForce], new_id: UUID) -> list[NewEvent]:
             case, policies = seen
             four_eyes = self.policies.four_eyes
-            confirmed = decisions.confirm(case, recommendation_id, event, actor.id, actor.role, four_eyes)
+            confirmed = decisions.confirm(case, decision_id, body, actor.id, actor.role, four_eyes)
             new = NewEvent(
                 new_id, stream, confirmed, actor, case.version, _answered(case), preconditions=policies.preconditions
             )
             return [*policies.adoptions, new]
 
-        stream = await self._stream_of_recommendation(recommendation_id)
-        said = Said.event(actor, stream, event, event_id, "four_eyes_version")
+        stream, _ = await self.locate(decision_id, "recommendation.decided", "decision-unknown")
+        members = {**body.model_dump(exclude_none=True), "decision_id": decision_id}
+        derived = frozenset({"recommendation_id", "four_eyes_version"})
+        said = Said(actor, stream, RecommendationConfirmed, members, event_id, derived)
         return await self.carry_out(said, lambda: self._with_policies(stream, actor), settle)
 
     async def communicate(
-        self, actor: Actor, recommendation_id: int, event: RecommendationCommunicated, event_id: UUID | None = None
+        self, actor: Actor, recommendation_id: int, body: Communicate, event_id: UUID | None = None
     ) -> Receipt:
         """Records what the client was told."""
 
         def decide(case: Case, new_id: UUID) -> list[NewEvent]:
-            told = decisions.communicate(case, recommendation_id, event)
+            told = decisions.communicate(case, recommendation_id, body)
             return [NewEvent(new_id, stream, told, actor, case.version, _answered(case))]
 
         stream = await self._stream_of_recommendation(recommendation_id)
-        return await self._deciding(Said.event(actor, stream, event, event_id), decide)
+        said = Said(actor, stream, RecommendationCommunicated, _members(body, recommendation_id), event_id)
+        return await self._deciding(said, decide)
 
     async def replayed(self, actor: Actor, stream: str, event: RecommendationReplayed) -> Receipt:
         """Records that a recommendation was replayed."""
@@ -133,6 +133,10 @@ class Deciding(Core):
     async def _stream_of_recommendation(self, recommendation_id: int) -> str:
         stream, _ = await self.locate(recommendation_id, "recommendation.recorded", "recommendation-unknown")
         return stream
+
+
+def _members(body: Open | Decide | Communicate, recommendation_id: int) -> dict[str, Any]:
+    return {**body.model_dump(exclude_none=True), "recommendation_id": recommendation_id}
 
 
 def _answered(case: Case) -> UUID | None:

@@ -72,9 +72,9 @@ class Acting:
     def confirm(
         self, decided: dict[str, Any], role: str | None = "advisor2", key: str | None = None, **how: Any
     ) -> httpx.Response:
-        """The second person's approval, or what is given instead."""
-        body = {"decision_id": decided["decision_id"], "digest": decided["digest"], "outcome": "approve", **how}
-        return self.post(f"/recommendations/{decided['recommendation_id']}/approvals", role, body, key)
+        """A confirmation that approves, or as `how` says."""
+        body = {"digest": decided["digest"], "outcome": "approve", **how}
+        return self.post(f"/decisions/{decided['decision_id']}/confirmations", role, body, key)
 
     def tell(self, at: int, role: str | None = "advisor", key: str | None = None, **how: Any) -> httpx.Response:
         """The client is told."""

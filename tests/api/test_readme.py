@@ -27,7 +27,7 @@ SHELL = (
     "/openings",
     "/decisions",
     '"outcome": "edit"',
-    "/approvals",
+    "/confirmations",
     "/communications",
     "as_of=",
     "/suspensions",

@@ -55,10 +55,8 @@ def test_a_request_lives_through_the_client(fresh_api: Api) -> None:
         digest = decided.digest
         if decided.needs_second:
             with pytest.raises(LedgerProblem, match="same-person"):
-                advisor.confirm(found["id"], decision_id=decided.decision_id, digest=digest, outcome="approve")
-            digest = second.confirm(
-                found["id"], decision_id=decided.decision_id, digest=digest, outcome="approve"
-            ).digest
+                advisor.confirm(decided.decision_id, digest=digest, outcome="approve")
+            digest = second.confirm(decided.decision_id, digest=digest, outcome="approve").digest
         told = advisor.communicate(found["id"], digest=digest, channel="phone", message="told them")
         assert (told.state, told.receipt.location) == ("communicated", f"/recommendations/{found['id']}")
         assert (told.receipt.position, told.receipt.hash) == api.head()

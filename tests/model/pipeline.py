@@ -66,7 +66,7 @@ class Command:
             "fault": f"/model-calls/{self.about}/failure",
             "open": f"/recommendations/{self.about}/openings",
             "decide": f"/recommendations/{self.about}/decisions",
-            "confirm": f"/recommendations/{self.about}/approvals",
+            "confirm": f"/decisions/{self.about}/confirmations",
             "communicate": f"/recommendations/{self.about}/communications",
             "register": f"/agents/{self.about}/registrations",
             "suspend": f"/agents/{self.about}/suspensions",
@@ -187,8 +187,10 @@ class World:
     def _check_path(self, command: Command) -> None:
         if command.kind in {"complete", "fault"} and command.about not in self.calls:
             raise Say(404, "model-call-unknown")
-        if command.kind in {"open", "decide", "confirm", "communicate"} and command.about not in self.recommendations:
+        if command.kind in {"open", "decide", "communicate"} and command.about not in self.recommendations:
             raise Say(404, "recommendation-unknown")
+        if command.kind == "confirm" and command.about not in self.decisions:
+            raise Say(404, "decision-unknown")
 
     # What agents do
 
@@ -301,14 +303,14 @@ class World:
 
     # What people do
 
-    def _current(self, command: Command) -> Recommendation:
-        found = self.recommendations[int(command.about)]
+    def _current(self, recommendation_id: int | str) -> Recommendation:
+        found = self.recommendations[int(recommendation_id)]
         if found.state == "superseded":
             raise Say(409, "recommendation-superseded")
         return found
 
     def _open(self, command: Command, _learned: Learned) -> dict[str, Any]:
-        current = self._current(command)
+        current = self._current(command.about)
         waits = current.decision.result if current.state == "waiting" and current.decision else None
         if command.body["digest"] not in {current.stands, waits}:
             raise Say(409, "digest-mismatch")
@@ -321,7 +323,7 @@ class World:
         needed, allowed = NEEDS[said["outcome"]]
         if needed - given or given - needed - allowed or said.get("reason_code") == "nonsense":
             raise Say(422, "invalid")
-        current = self._current(command)
+        current = self._current(command.about)
         if current.state != "proposed":
             raise Say(409, "recommendation-waiting" if current.state == "waiting" else "recommendation-decided")
         if said["digest"] != current.digest:
@@ -353,9 +355,9 @@ class World:
         return found
 
     def _confirm(self, command: Command, _learned: Learned) -> dict[str, Any]:
-        current = self._current(command)
+        current = self._current(self.decisions[int(command.about)].recommendation_id)
         waiting = current.decision
-        if current.state != "waiting" or waiting is None or waiting.id != command.body["decision_id"]:
+        if current.state != "waiting" or waiting is None or waiting.id != command.about:
             raise Say(409, "nothing-waits")
         if waiting.by == command.by:
             raise Say(409, "same-person")
@@ -369,7 +371,7 @@ class World:
         return {**self.facts(current), "decision_id": waiting.id}
 
     def _communicate(self, command: Command, _learned: Learned) -> dict[str, Any]:
-        current = self._current(command)
+        current = self._current(command.about)
         if current.state == "communicated":
             raise Say(409, "recommendation-communicated")
         if current.state not in {"approved", "edited"}:

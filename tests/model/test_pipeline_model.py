@@ -161,12 +161,9 @@ class Pipeline(RuleBasedStateMachine):
         about = self.in_state(dice, "waiting")
         found = self.world.recommendations.get(about)
         decision = found.decision.id if found and found.decision else UNKNOWN
-        body = {
-            "decision_id": dice.choice([decision, decision, decision, UNKNOWN]),
-            "digest": self.digest(dice, about),
-            "outcome": dice.choice(["approve", "approve", "decline"]),
-        }
-        return self.command(dice, "confirm", ["abe", "ann", "cara", "carl"], about, body)
+        decision_id = dice.choice([decision, decision, decision, self.mostly(dice, list(self.world.decisions))])
+        body = {"digest": self.digest(dice, about), "outcome": dice.choice(["approve", "approve", "decline"])}
+        return self.command(dice, "confirm", ["abe", "ann", "cara", "carl"], decision_id, body)
 
     def draw_communicate(self, dice: Random) -> Command:
         """The client is told."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, JsonValue
 
 from api.http.auth.permissions import Communicator, Confirmer, Decider, Opener, Reader
 from api.http.json_body import JsonRoute
@@ -29,54 +29,12 @@ from api.http.problems import documented
 from api.http.reading import read_one, read_page
 from api.services import InjectedServices
 from ledger.domain.case import Recommendation
-from ledger.domain.recommendation import Outcome, Verdict
-from schema.events import RecommendationCommunicated, RecommendationConfirmed
-from schema.fields import Code, Digest, FreeText, JsonObject, Position, Rationale
+from schema.events import Communicate, Confirm, ConfirmationOutcome, Decide, Open, Outcome
+from schema.fields import Digest
 
 router = APIRouter(tags=["decisions"], route_class=JsonRoute)
 
-Channel = Literal["meeting", "phone", "video", "letter", "email", "portal", "other"]
 State = Literal["proposed", "waiting", "approved", "edited", "rejected", "returned", "communicated", "superseded"]
-
-
-class Body(BaseModel):
-    """Base of what is sent."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Opening(Body):
-    """Which content was opened."""
-
-    digest: Digest
-
-
-class Deciding(Body):
-    """A decision on exactly this content."""
-
-    digest: Digest
-    outcome: Outcome
-    reason_code: Code | None = None
-    rationale: Rationale | None = None
-    replacement: JsonObject | None = None
-    response: Rationale | None = None
-
-
-class Confirming(Body):
-    """What the second person says to a decision; `digest` is of what stands once it is approved."""
-
-    decision_id: Position
-    digest: Digest
-    outcome: Literal["approve", "decline"]
-    rationale: Rationale | None = None
-
-
-class Communicating(Body):
-    """What the client was told, and how; `digest` is of what stands."""
-
-    digest: Digest
-    channel: Channel
-    message: FreeText | None = None
 
 
 class Standing(BaseModel):
@@ -124,7 +82,7 @@ class Decision(BaseModel):
     seconds_to_decide: Decimal
     needs_second: bool
     second_rules: list[str]
-    confirmation: Literal["approve", "decline"] | None
+    confirmation: ConfirmationOutcome | None
     confirmed_by: str | None
     confirmed_role: str | None
     second_opened_at: datetime | None
@@ -157,11 +115,11 @@ async def open_recommendation(
     services: InjectedServices,
     caller: Opener,
     recommendation_id: PathId,
-    body: Opening,
+    body: Open,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record that you have the recommendation before you. Role: advisor or compliance."""
-    at = await services.ledger.open(caller, recommendation_id, body.digest, event_id(caller, idempotency_key))
+    at = await services.ledger.open(caller, recommendation_id, body, event_id(caller, idempotency_key))
     return recorded(
         201, _standing(await services.ledger.standing_after(at)), at, f"/recommendations/{recommendation_id}"
     )
@@ -172,31 +130,29 @@ async def decide(
     services: InjectedServices,
     caller: Decider,
     recommendation_id: PathId,
-    body: Deciding,
+    body: Decide,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Approve, edit, reject, or respond to the agent with a remark. Role: advisor."""
-    verdict = Verdict(**dict(body))
-    at = await services.ledger.decide(caller, recommendation_id, verdict, event_id(caller, idempotency_key))
+    at = await services.ledger.decide(caller, recommendation_id, body, event_id(caller, idempotency_key))
     current = await services.ledger.standing_after(at)
     rules = list(current.decision.second_rules) if current.decision else []
     found = {**_standing(current), "decision_id": at.position, "needs_second": bool(rules), "second_rules": rules}
     return recorded(201, found, at, f"/decisions/{at.position}")
 
 
-@router.post(f"{ONE}/approvals", status_code=201, response_model=Confirmed, responses=WRITTEN)
+@router.post("/decisions/{decision_id}/confirmations", status_code=201, response_model=Confirmed, responses=WRITTEN)
 async def confirm(
     services: InjectedServices,
     caller: Confirmer,
-    recommendation_id: PathId,
-    body: Confirming,
+    decision_id: PathId,
+    body: Confirm,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Approve or decline, as the second person, a decision that waits for one. Role: as the four-eyes policy says."""
-    event = RecommendationConfirmed(recommendation_id=recommendation_id, **dict(body))
-    at = await services.ledger.confirm(caller, recommendation_id, event, event_id(caller, idempotency_key))
-    found = {**_standing(await services.ledger.standing_after(at)), "decision_id": body.decision_id}
-    return recorded(201, found, at, f"/decisions/{body.decision_id}")
+    """Approve or decline another person's decision that waits for a confirmation. Role: by the four-eyes policy."""
+    at = await services.ledger.confirm(caller, decision_id, body, event_id(caller, idempotency_key))
+    found = {**_standing(await services.ledger.standing_after(at)), "decision_id": decision_id}
+    return recorded(201, found, at, f"/decisions/{decision_id}")
 
 
 @router.post(f"{ONE}/communications", status_code=201, response_model=Standing, responses=WRITTEN)
@@ -204,12 +160,11 @@ async def communicate(
     services: InjectedServices,
     caller: Communicator,
     recommendation_id: PathId,
-    body: Communicating,
+    body: Communicate,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record that the client was told. Nothing but a superseding recommendation can follow. Role: advisor."""
-    event = RecommendationCommunicated(recommendation_id=recommendation_id, **dict(body))
-    at = await services.ledger.communicate(caller, recommendation_id, event, event_id(caller, idempotency_key))
+    at = await services.ledger.communicate(caller, recommendation_id, body, event_id(caller, idempotency_key))
     return recorded(
         201, _standing(await services.ledger.standing_after(at)), at, f"/recommendations/{recommendation_id}"
     )

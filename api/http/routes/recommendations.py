@@ -15,7 +15,7 @@ from api.http.problems import documented
 from api.http.reading import read_one, read_page
 from api.http.routes.decisions import State
 from api.services import InjectedServices
-from ledger.domain.recommendation import Outcome
+from schema.events import Outcome
 from schema.fields import Digest
 
 router = APIRouter(prefix="/recommendations", tags=["recommendations"])

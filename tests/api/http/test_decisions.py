@@ -19,13 +19,23 @@ from tests.support import connect
 UNKNOWN = 2**53 - 1
 ELSEWHERE = "e" * 64
 ADOPTED = "SELECT body::json->'data'->>'version' FROM events WHERE stream = 'policy-four-eyes' ORDER BY version"
-# What is sent to /recommendations/ID/…, and who may.
+# The members of each command, and the roles that may send it.
 WRITES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "openings": ({"digest": ELSEWHERE}, {"advisor", "compliance"}),
     "decisions": ({"digest": ELSEWHERE, "outcome": "approve"}, {"advisor"}),
-    "approvals": ({"decision_id": 1, "digest": ELSEWHERE, "outcome": "approve"}, {"advisor", "compliance"}),
+    "confirmations": ({"digest": ELSEWHERE, "outcome": "approve"}, {"advisor", "compliance"}),
     "communications": ({"digest": ELSEWHERE, "channel": "letter"}, {"advisor"}),
 }
+
+
+def path_of(write: str, about: int) -> str:
+    """The path of a command about this decision, if it is a confirmation, or else about this recommendation."""
+    return f"/{'decisions' if write == 'confirmations' else 'recommendations'}/{about}/{write}"
+
+
+def unknown(write: str) -> str:
+    """The name of the refusal of an id that nothing has."""
+    return "decision-unknown" if write == "confirmations" else "recommendation-unknown"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +54,7 @@ def act(api: Api) -> Acting:
 def test_who_may(api: Api, act: Acting, write: str) -> None:
     """No or an unknown token: 401; another role: 403 that names those that may, whatever the id and body."""
     body, roles = WRITES[write]
-    path = f"/recommendations/{UNKNOWN}/{write}"
+    path = path_of(write, UNKNOWN)
     with api.records_nothing():
         problem(act.post(path, None, body), 401, "no-token")
         problem(api.call("POST", path, None, json=body, headers={"Authorization": "Bearer x"}), 401, "unknown-token")
@@ -52,18 +62,19 @@ def test_who_may(api: Api, act: Acting, write: str) -> None:
             found = problem(act.post(path, role, {"not": "good"}), 403, "wrong-role")
             assert all(name in found["detail"] for name in {role, *roles})
         for role in roles:
-            problem(act.post(path, role, body), 404, "recommendation-unknown")
+            problem(act.post(path, role, body), 404, unknown(write))
 
 
 @pytest.mark.parametrize("write", WRITES)
 def test_ids_of_other_things_are_unknown(api: Api, act: Acting, write: str) -> None:
-    """The position of a request or a decision is no recommendation's id."""
+    """The position of a request is no id here, nor a decision's that of a recommendation, nor the other way round."""
     body, _ = WRITES[write]
-    decision = act.decided(act.proposed())["decision_id"]
+    recommendation = act.proposed()
+    other = recommendation if write == "confirmations" else act.decided(recommendation)["decision_id"]
     with api.records_nothing():
-        for at in (1, decision):
-            problem(act.post(f"/recommendations/{at}/{write}", "advisor", body), 404, "recommendation-unknown")
-        problem(act.post(f"/recommendations/0/{write}", "advisor", body), 422, "invalid")
+        for position in (1, other):
+            problem(act.post(path_of(write, position), "advisor", body), 404, unknown(write))
+        problem(act.post(path_of(write, 0), "advisor", body), 422, "invalid")
 
 
 BAD: list[tuple[str, dict[str, Any], str]] = [
@@ -81,9 +92,8 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("decisions", {**EDIT, "reason_code": "client-withdrew"}, "reason_code"),
     ("decisions", {**EDIT, "rationale": None}, "rationale"),
     ("decisions", {**EDIT, "replacement": None}, "replacement"),
-    ("approvals", {"outcome": "reject"}, "outcome"),
-    ("approvals", {"decision_id": "1"}, "decision_id"),
-    ("approvals", {"decision_id": 2**53}, "decision_id"),
+    ("confirmations", {"outcome": "reject"}, "outcome"),
+    ("confirmations", {"rationale": ""}, "rationale"),
     ("communications", {"channel": "pigeon"}, "channel"),
     ("communications", {"message": "x" * 20_001}, "message"),
 ]
@@ -95,9 +105,10 @@ def test_what_is_malformed_is_422_by_field(
 ) -> None:
     """Each field out of bounds, unknown, or not going with the outcome is refused by its name."""
     body, _ = WRITES[write]
-    at = act.proposed()
+    recommendation = act.proposed()
+    about = act.decided(recommendation)["decision_id"] if write == "confirmations" else recommendation
     with api.records_nothing():
-        found = problem(act.post(f"/recommendations/{at}/{write}", "advisor", {**body, **change}), 422, "invalid")
+        found = problem(act.post(path_of(write, about), "advisor", {**body, **change}), 422, "invalid")
     assert fields(found) == [field]
 
 
@@ -113,11 +124,11 @@ def test_what_is_not_current_is_refused_with_what_is(api: Api, act: Acting) -> N
         for found in (act.decide(at, digest=ELSEWHERE), act.open(at, digest=ELSEWHERE)):
             facts = problem(found, 409, "digest-mismatch")
             assert (facts["current_recommendation_id"], facts["current_digest"]) == (at, now)
-    act.decided(at, **REJECT)
+    decision = act.decided(at, **REJECT)["decision_id"]
     new = api.answered(request_id, supersedes=at)
     with api.records_nothing():
         for write, (body, _) in WRITES.items():
-            path = f"/recommendations/{at}/{write}"
+            path = path_of(write, decision if write == "confirmations" else at)
             facts = problem(act.post(path, "advisor", {**body, "digest": now}), 409, "recommendation-superseded")
             assert (facts["current_recommendation_id"], facts["current_digest"]) == (new, act.digest(new))
             assert facts["state"] == "proposed"
@@ -204,7 +215,7 @@ def test_an_edit_under_four_eyes_from_request_to_communicated(api: Api, act: Act
         problem(act.confirm(found, "advisor"), 409, "same-person")
         refused = problem(act.confirm(found, digest=original["digest"]), 409, "digest-mismatch")
         assert refused["current_digest"] == found["digest"]
-        problem(act.confirm(found, decision_id=at), 409, "nothing-waits")
+        problem(act.confirm({**found, "decision_id": at}), 404, "decision-unknown")
     confirmed = act.confirm(found, "compliance", rationale="agreed")
     standing = {"recommendation_id": at, "digest": found["digest"]}
     assert confirmed.status_code == 201

@@ -60,7 +60,7 @@ RECORDED: dict[str, type[Event]] = {
     "/model-calls/{model_call_id}/failure": ModelCallFailed,
     "/recommendations/{recommendation_id}/openings": RecommendationOpened,
     "/recommendations/{recommendation_id}/decisions": RecommendationDecided,
-    "/recommendations/{recommendation_id}/approvals": RecommendationConfirmed,
+    "/decisions/{decision_id}/confirmations": RecommendationConfirmed,
     "/recommendations/{recommendation_id}/communications": RecommendationCommunicated,
     "/agents/{name}/registrations": AgentRegistered,
     "/agents/{name}/suspensions": AgentSuspended,

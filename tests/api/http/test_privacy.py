@@ -47,11 +47,14 @@ DECISIONS: list[dict[str, Any]] = [
     {"digest": DIGEST, "outcome": "approve", "rationale": MARK},
     {"digest": DIGEST, "channel": "phone", "message": MARK},
     {"digest": DIGEST, "channel": MARK},
-    {"decision_id": 1, "digest": DIGEST, "outcome": "approve", "rationale": MARK},
-    {"decision_id": MARK, "digest": DIGEST, "outcome": "approve"},
+    {"digest": DIGEST, "outcome": "approve", "rationale": MARK, "decision_id": MARK},
     {"reason": [MARK]},
 ]
-DECIDED = [f"/recommendations/{one}/{what}" for one in (1, 2) for what in ("decisions", "approvals", "communications")]
+DECIDED = [
+    f"{path.format(one)}"
+    for one in (1, 2)
+    for path in ("/recommendations/{}/decisions", "/decisions/{}/confirmations", "/recommendations/{}/communications")
+]
 QUERIES = ["client_id=%s%%00", "cursor=%s", "as_of=%s", "from=%s", "status=%s", "limit=%s", "consistency=%s"]
 
 

@@ -15,13 +15,17 @@ from ledger.domain.agent import Agent
 from ledger.domain.case import AFTER, APPLY, Case, Recommendation, stream_of
 from ledger.domain.four_eyes import FourEyes
 from ledger.domain.reasons import ReasonCodes
-from ledger.domain.recommendation import MEMBERS, Edited, Verdict
+from ledger.domain.recommendation import MEMBERS, Edited
 from ledger.errors import InvalidEvent, NotFound, Refused
 from schema.events import (
     CATALOGUE,
+    Communicate,
+    Confirm,
+    Decide,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallStarted,
+    Open,
     RecommendationCommunicated,
     RecommendationConfirmed,
     RecommendationDecided,
@@ -88,16 +92,16 @@ def current(case: Case) -> tuple[int, str]:
     return (NOBODY, ELSEWHERE) if found is None else (found.id, found.standing)
 
 
-def verdict(case: Case, outcome: str) -> Verdict:
+def decision_of(case: Case, outcome: str) -> Decide:
     """A valid decision of this outcome, on the recommendation as the agent gave it."""
     digest = ELSEWHERE if case.recommendation is None else case.recommendation.digest
-    said = {
-        "approve": Verdict(digest, "approve"),
-        "edit": Verdict(digest, "edit", "house-view", "why", REPLACEMENT),
-        "reject": Verdict(digest, "reject", "house-view", "why"),
-        "respond": Verdict(digest, "respond", response="look again"),
+    members: dict[str, dict[str, Any]] = {
+        "approve": {},
+        "edit": {"reason_code": "house-view", "rationale": "why", "replacement": REPLACEMENT},
+        "reject": {"reason_code": "house-view", "rationale": "why"},
+        "respond": {"response": "look again"},
     }
-    return said[outcome]
+    return Decide.model_validate({"digest": digest, "outcome": outcome, **members[outcome]})
 
 
 def start(found: Story) -> None:
@@ -127,7 +131,7 @@ def fail(found: Story) -> None:
 def open_(found: Story) -> None:
     """A person looks at what stands."""
     at, digest = current(found.case)
-    event = people.open_(found.case, at, digest)
+    event = people.open_(found.case, at, Open(digest=digest))
     assert (event.recommendation_id, event.digest) == (at, digest)
     found.add(event)
 
@@ -135,30 +139,28 @@ def open_(found: Story) -> None:
 def decide(found: Story, outcome: str, policy: FourEyes) -> None:
     """A person decides, under this policy."""
     case = found.case
-    event = people.decide(case, current(case)[0], verdict(case, outcome), EDITED, policy, REASONS)
+    event = people.decide(case, current(case)[0], decision_of(case, outcome), EDITED, policy, REASONS)
     assert event.needs_second == bool(event.second_rules) == (policy is TOGETHER and outcome != "respond")
     assert (event.recommendation_id, event.outcome, event.four_eyes_version) == (current(case)[0], outcome, "1")
     found.add(event)
 
 
 def confirm(found: Story, outcome: str) -> None:
-    """Another person says something to the decision that waits."""
+    """Another person confirms the last decision."""
     case = found.case
-    waiting = case.recommendation.decision if case.recommendation else None
-    at, digest = (NOBODY, ELSEWHERE) if waiting is None else (waiting.id, waiting.result)
-    said = RecommendationConfirmed.model_validate(
-        {"recommendation_id": current(case)[0], "decision_id": at, "digest": digest, "outcome": outcome}
-    )
-    event = people.confirm(case, said.recommendation_id, said, "bob", "advisor", TOGETHER)
-    assert event == said.model_copy(update={"four_eyes_version": TOGETHER.version})
+    last = case.recommendation.decision if case.recommendation else None
+    decision_id, digest = (NOBODY, ELSEWHERE) if last is None else (last.id, last.result)
+    command = Confirm.model_validate({"digest": digest, "outcome": outcome})
+    event = people.confirm(case, decision_id, command, "bob", "advisor", TOGETHER)
+    added = {"recommendation_id": current(case)[0], "decision_id": decision_id, "four_eyes_version": TOGETHER.version}
+    assert event.model_dump() == {**command.model_dump(), **added}
     found.add(event, "bob")
 
 
 def communicate(found: Story) -> None:
     """The client is told what stands."""
     at, digest = current(found.case)
-    said = RecommendationCommunicated(recommendation_id=at, digest=digest, channel="phone")
-    found.add(people.communicate(found.case, at, said))
+    found.add(people.communicate(found.case, at, Communicate(digest=digest, channel="phone")))
 
 
 COMMANDS: dict[str, Callable[[Story], None]] = {
@@ -182,7 +184,7 @@ COMMANDS: dict[str, Callable[[Story], None]] = {
 
 UNKNOWN, FINISHED, FAILED = "recommendation-unknown", "request-finished", "request-failed"
 DECIDED, WAITING, TOLD = "recommendation-decided", "recommendation-waiting", "recommendation-communicated"
-NOTHING, UNAPPROVED = "nothing-waits", "not-approved"
+NO_DECISION, NOTHING, UNAPPROVED = "decision-unknown", "nothing-waits", "not-approved"
 FIRST = ("nothing", "queued", "failed", "proposed", "waiting", "approved", "edited")
 HEADER = (*FIRST, "rejected", "returned", "returned, failed", "communicated")
 
@@ -213,14 +215,14 @@ TABLE: dict[str, dict[str, str]] = {
     "edit, second": decision("waiting"),
     "reject, second": decision("waiting"),
     "respond, second": decision("returned"),
-    "approve of it": row(UNKNOWN, UNKNOWN, UNKNOWN, NOTHING, "edited", *[NOTHING] * 6),
-    "decline": row(UNKNOWN, UNKNOWN, UNKNOWN, NOTHING, "proposed", *[NOTHING] * 6),
+    "approve of it": row(*[NO_DECISION] * 4, "edited", *[NOTHING] * 6),
+    "decline": row(*[NO_DECISION] * 4, "proposed", *[NOTHING] * 6),
     "communicate": row(
         UNKNOWN, UNKNOWN, UNKNOWN, UNAPPROVED, UNAPPROVED, "communicated", "communicated", *[UNAPPROVED] * 3, TOLD
     ),
 }
 REFUSALS = {
-    *("request-unknown", UNKNOWN, FINISHED, FAILED, DECIDED, WAITING, NOTHING, UNAPPROVED, TOLD),
+    *("request-unknown", UNKNOWN, FINISHED, FAILED, DECIDED, WAITING, NO_DECISION, NOTHING, UNAPPROVED, TOLD),
     "invalid",  # no Refused but InvalidEvent: there is nothing whose place could be taken
 }
 
@@ -274,18 +276,17 @@ def test_a_confirmed_decision_is_what_it_would_have_been(outcome: str, confirmat
     assert (found.case.recommendation.decision is None) == (expected == "proposed")
 
 
-def on_the_old(case: Case, old: Recommendation, command: str, decision: Verdict | None) -> None:
+def on_the_old(case: Case, old: Recommendation, command: str, decision: Decide | None) -> None:
     """A command about a recommendation that is not the current one any more."""
-    about: dict[str, Any] = {"recommendation_id": old.id, "digest": old.digest}
     if decision is not None:
         people.decide(case, old.id, decision, EDITED, ALONE, REASONS)
     elif command == "open":
-        people.open_(case, old.id, old.digest)
+        people.open_(case, old.id, Open(digest=old.digest))
     elif command == "communicate":
-        people.communicate(case, old.id, RecommendationCommunicated(**about, channel="phone"))
+        people.communicate(case, old.id, Communicate(digest=old.digest, channel="phone"))
     else:
-        said = RecommendationConfirmed(**about, decision_id=1, outcome="approve")
-        people.confirm(case, old.id, said, "bob", "advisor", ALONE)
+        assert old.decision is not None
+        people.confirm(case, old.decision.id, Confirm(digest=old.digest, outcome="approve"), "bob", "advisor", ALONE)
 
 
 @pytest.mark.parametrize("command", ["open", "approve", "edit", "reject", "respond", "approve of it", "communicate"])
@@ -300,7 +301,7 @@ def test_what_was_superseded_takes_nothing(command: str, after: str) -> None:
     case = found.case
     assert case.superseded == {old.id}
     with pytest.raises(Refused) as caught:
-        on_the_old(case, old, command, verdict(stale, command) if command in MEMBERS else None)
+        on_the_old(case, old, command, decision_of(stale, command) if command in MEMBERS else None)
     assert caught.value.code == "recommendation-superseded"
     assert caught.value.facts == {
         "current_recommendation_id": new.position,

@@ -14,15 +14,18 @@ from ledger.domain import request as requests
 from ledger.domain.agent import Agent
 from ledger.domain.four_eyes import FourEyes
 from ledger.domain.reasons import ReasonCodes
-from ledger.domain.recommendation import Edited, Verdict
+from ledger.domain.recommendation import Edited
 from ledger.errors import InvalidEvent, NotFound, Refused
 from schema.events import (
     AgentRegistered,
     AgentResumed,
     AgentSuspended,
+    Communicate,
+    Confirm,
+    Decide,
     ModelCallCompleted,
     ModelCallFailed,
-    RecommendationCommunicated,
+    Open,
     RecommendationConfirmed,
     RecommendationDecided,
     RecommendationRecorded,
@@ -58,18 +61,25 @@ def decided(story: Story, schema: str = "any/v1", **how: Any) -> RecommendationD
     """What is recorded of an approval, or of what is given instead; the agent's answers follow this schema."""
     current = story.case.recommendation
     assert current is not None
-    verdict = Verdict(**{"digest": current.digest, "outcome": "approve", **how})
-    return people.decide(story.case, current.id, verdict, Edited(ANSWER, schema), FOUR_EYES, REASONS)
+    command = Decide.model_validate({"digest": current.digest, "outcome": "approve", **how})
+    return people.decide(story.case, current.id, command, Edited(ANSWER, schema), FOUR_EYES, REASONS)
 
 
-def confirmed(story: Story, by: str = "bob", role: str = "advisor", **how: Any) -> RecommendationConfirmed:
-    """What is recorded of a confirmation."""
+def confirmed(
+    story: Story,
+    by: str = "bob",
+    role: str = "advisor",
+    *,
+    decision_id: int | None = None,
+    policy: FourEyes = FOUR_EYES,
+    **how: Any,
+) -> RecommendationConfirmed:
+    """The event of a confirmation of the current decision, or of the one with `decision_id`."""
     current = story.case.recommendation
     assert current is not None
     assert current.decision is not None
-    said = {"recommendation_id": current.id, "decision_id": current.decision.id, "outcome": "approve"}
-    event = RecommendationConfirmed.model_validate({**said, "digest": current.decision.result, **how})
-    return people.confirm(story.case, current.id, event, by, role, FOUR_EYES)
+    command = Confirm.model_validate({"digest": current.decision.result, "outcome": "approve", **how})
+    return people.confirm(story.case, decision_id or current.decision.id, command, by, role, policy)
 
 
 # Agents
@@ -270,10 +280,10 @@ def test_a_decision_names_what_it_is_about() -> None:
     assert code(caught) == "digest-mismatch"
     assert caught.value.facts == {"current_recommendation_id": current.id, "current_digest": current.digest}
     with pytest.raises(Refused) as caught:
-        people.open_(story.case, current.id, ELSEWHERE)
+        people.open_(story.case, current.id, Open(digest=ELSEWHERE))
     assert code(caught) == "digest-mismatch"
     with pytest.raises(NotFound) as caught:
-        people.open_(story.case, current.id + 1, current.digest)
+        people.open_(story.case, current.id + 1, Open(digest=current.digest))
     assert code(caught) == "recommendation-unknown"
 
 
@@ -286,11 +296,11 @@ def test_after_an_edit_the_digest_is_of_the_replacement() -> None:
     assert before is not None
     assert current is not None
     assert current.standing == story.pasts[-1].commitment("replacement") != before.standing == current.digest
-    people.open_(story.case, current.id, current.standing)
-    told = RecommendationCommunicated(recommendation_id=current.id, digest=before.digest, channel="phone")
+    people.open_(story.case, current.id, Open(digest=current.standing))
+    told = Communicate(digest=before.digest, channel="phone")
     for refused in (
         lambda: people.communicate(story.case, current.id, told),
-        lambda: people.open_(story.case, current.id, before.digest),
+        lambda: people.open_(story.case, current.id, Open(digest=before.digest)),
     ):
         with pytest.raises(Refused) as caught:
             refused()
@@ -334,26 +344,22 @@ def test_the_second_person_has_a_role_of_the_policy() -> None:
     story = proposed()
     story.decide("approve", second=True)
     strict = four_eyes(second_roles=["compliance"])
-    current = story.case.recommendation
-    assert current is not None
-    said = confirmed(story)
-    people.confirm(story.case, current.id, said, "bob", "compliance", strict)
+    confirmed(story, role="compliance", policy=strict)
     with pytest.raises(Refused, match="compliance") as caught:
-        people.confirm(story.case, current.id, said, "bob", "advisor", strict)
+        confirmed(story, role="advisor", policy=strict)
     assert code(caught) == "wrong-role"
 
 
 def test_the_second_person_confirms_what_waits() -> None:
-    """Another decision's id, or the digest of the original where an edit waits, is refused by its name."""
+    """An unknown decision, or the digest of the original where an edit waits, is refused by its name."""
     story = proposed()
     edit = story.decide("edit", second=True)
     current = story.case.recommendation
     assert current is not None
     for wrong in (current.id, edit.position + 1):
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(NotFound) as unknown:
             confirmed(story, decision_id=wrong)
-        assert code(caught) == "nothing-waits"
-        assert caught.value.facts["state"] == "waiting"
+        assert code(unknown) == "decision-unknown"
     with pytest.raises(Refused) as caught:
         confirmed(story, digest=current.digest)
     assert code(caught) == "digest-mismatch"
@@ -369,6 +375,7 @@ def test_a_declined_decision_is_over() -> None:
     with pytest.raises(Refused) as caught:
         confirmed(story, "ann", decision_id=first.position)
     assert code(caught) == "nothing-waits"
+    assert caught.value.facts["state"] == "waiting"
     assert confirmed(story, "ann").decision_id == second.position
 
 

@@ -14,14 +14,16 @@ from ledger.domain.agent import Agent
 from ledger.domain.case import Case, Recommendation
 from ledger.domain.history import Past
 from ledger.domain.reasons import ReasonCodes
-from ledger.domain.recommendation import Edited, Verdict
+from ledger.domain.recommendation import Edited
 from ledger.errors import InvalidEvent, Refused
 from schema.events import (
+    Communicate,
+    Confirm,
+    Decide,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallStarted,
-    RecommendationCommunicated,
-    RecommendationConfirmed,
+    Open,
     RecommendationRecorded,
     RequestFailed,
 )
@@ -92,7 +94,7 @@ class Teller:
         self.story.add(RequestFailed(reason="no-answer"), robot)
 
     def open_(self, by: str, _robot: str, _agent: Agent) -> None:
-        self.story.add(people.open_(self.story.case, self.recommendation(), self.digest()), by)
+        self.story.add(people.open_(self.story.case, self.recommendation(), Open(digest=self.digest())), by)
 
     def decide(self, by: str, _robot: str, _agent: Agent) -> None:
         outcome = self.one_of("approve", "edit", "reject", "respond")
@@ -102,27 +104,21 @@ class Teller:
             "reject": {"rationale": "why", "reason_code": self.one_of("other", "house-view")},
             "respond": {"response": "look again"},
         }[outcome]
-        verdict = Verdict(self.digest(), outcome, **given_)
+        command = Decide.model_validate({"digest": self.digest(), "outcome": outcome, **given_})
         case = self.story.case
-        self.story.add(people.decide(case, self.recommendation(), verdict, EDITED, FOUR_EYES, REASONS), by)
+        self.story.add(people.decide(case, self.recommendation(), command, EDITED, FOUR_EYES, REASONS), by)
 
     def confirm(self, by: str, _robot: str, _agent: Agent) -> None:
         current = self.story.case.recommendation
         waiting = current.decision.id if current and current.decision else 999
-        said = RecommendationConfirmed(
-            recommendation_id=self.recommendation(),
-            decision_id=self.one_of(waiting, waiting, 999),
-            digest=self.digest(),
-            outcome=self.one_of("approve", "approve", "decline"),
-        )
         case = self.story.case
-        self.story.add(people.confirm(case, said.recommendation_id, said, by, "advisor", FOUR_EYES), by)
+        decision_id = self.one_of(waiting, waiting, *case.decisions, 999)
+        command = Confirm(digest=self.digest(), outcome=self.one_of("approve", "approve", "decline"))
+        self.story.add(people.confirm(case, decision_id, command, by, "advisor", FOUR_EYES), by)
 
     def say(self, by: str, _robot: str, _agent: Agent) -> None:
-        said = RecommendationCommunicated(
-            recommendation_id=self.recommendation(), digest=self.digest(), channel="letter"
-        )
-        self.story.add(people.communicate(self.story.case, said.recommendation_id, said), by)
+        command = Communicate(digest=self.digest(), channel="letter")
+        self.story.add(people.communicate(self.story.case, self.recommendation(), command), by)
 
 
 def check_step(before: Case, after: Case, new: Past) -> None:

@@ -25,12 +25,12 @@ from ledger.service.ledger import Ledger
 from ledger.service.policies import Policies
 from ledger.store.readers import STATEMENT_TIMEOUT_S, Readers
 from ledger.store.writer import Writer
-from ledger.tlog.endorse.endorsers import Asked
+from ledger.tlog.endorse.endorsers import EndorserConfig
 from ledger.tlog.serve.coverage import Coverage
-from ledger.tlog.serve.proof_cache import Proofs
-from ledger.tlog.serve.published import Serving
-from ledger.tlog.sign.signer_thread import SignerThread, Signing
-from ledger.verify.continuous import Watch, Watching
+from ledger.tlog.serve.proof_cache import ProofCache
+from ledger.tlog.serve.published import CheckpointSelector
+from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig
+from ledger.verify.continuous import ContinuousVerification, VerificationConfig
 from projections.projector import Projector
 
 
@@ -49,22 +49,17 @@ class Parts:
     # A model call that has been open for longer is counted as an orphan.
     orphan_after_s: float = 300.0
     # The key and schedule to sign with; None if another process signs, or none.
-    signing: Signing | None = None
-    # The endorsers of checkpoints, in a process that does not sign. A process that signs uses those in `signing`.
-    asked: Asked = field(default_factory=Asked)
+    signing: SigningConfig | None = None
+    # The witnesses and timestamp authorities that the signing process asks; other processes report what is stored.
+    endorsers: EndorserConfig = field(default_factory=EndorserConfig)
     # For the logs of others; None if this process is no witness.
     witness: Witness | None = None
     # The rate and keys of continuous verification; None if this process does not verify.
-    watching: Watching | None = None
+    verification: VerificationConfig | None = None
     # Connections for reads.
     readers: int = 8
     # How long a read waits for its projection, and a write for the database.
     patience_s: float = 3.0
-
-    @property
-    def endorsers(self) -> Asked:
-        """The endorsers that the signing process asks, and how many of them must have answered."""
-        return self.asked if self.signing is None else self.signing.asked
 
 
 @dataclass(frozen=True)
@@ -74,14 +69,14 @@ class Services:
     ledger: Ledger
     callers: Callers
     # Which checkpoint readers are shown.
-    published: Serving
-    proof_cache: Proofs
+    published: CheckpointSelector
+    proof_cache: ProofCache
     coverage: Coverage
     # None if this process does not sign.
     signer: SignerThread | None
     # None if this process does not verify in the background.
-    continuous_verification: Watch | None
-    endorsers: Asked
+    continuous_verification: ContinuousVerification | None
+    endorsers: EndorserConfig
     orphan_after_s: float
 
 
@@ -108,8 +103,8 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
         yield Services(
             ledger=ledger,
             callers=Callers(ledger.readers),
-            published=Serving(parts.endorsers.policy),
-            proof_cache=Proofs(),
+            published=CheckpointSelector(parts.endorsers.policy),
+            proof_cache=ProofCache(),
             coverage=coverage,
             signer=signer,
             continuous_verification=verification,
@@ -148,16 +143,16 @@ async def _open_ledger(parts: Parts, stack: AsyncExitStack) -> Ledger:
 def _start_signer(parts: Parts, stack: AsyncExitStack) -> SignerThread | None:
     if parts.signing is None:
         return None
-    signer = SignerThread(parts.database_url, parts.signing, schema=parts.schema_name)
+    signer = SignerThread(parts.database_url, parts.signing, parts.endorsers, schema=parts.schema_name)
     signer.start()
     stack.push_async_callback(asyncio.to_thread, signer.stop)
     return signer
 
 
-def _start_verification(parts: Parts, stack: AsyncExitStack) -> Watch | None:
-    if parts.watching is None:
+def _start_verification(parts: Parts, stack: AsyncExitStack) -> ContinuousVerification | None:
+    if parts.verification is None:
         return None
-    verification = Watch(parts.database_url, parts.watching, schema=parts.schema_name)
+    verification = ContinuousVerification(parts.database_url, parts.verification, schema=parts.schema_name)
     verification.start()
     stack.push_async_callback(asyncio.to_thread, verification.stop)
     return verification

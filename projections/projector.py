@@ -42,7 +42,7 @@ class Projector(threading.Thread):
         )
         self._channel = schema
         self._stopping = threading.Event()
-        self._troubled = False
+        self._failing = False
         # How many events a read model's next step may have: fewer after a failure, to find the one that it is about.
         self._most = dict.fromkeys((found.name for found in READ_MODELS), STEP_EVENTS)
 
@@ -95,15 +95,15 @@ class Projector(threading.Thread):
                 raise
             self._complain(f"projection {name}", error)
             return False
-        self._troubled = False
+        self._failing = False
         self._most[name] = min(STEP_EVENTS, self._most[name] * 2)
         return moved is not None
 
     def _complain(self, what: str, error: psycopg.Error) -> None:
         """Once, not four times a second for as long as the trouble lasts; and waits before the next try."""
-        if not self._troubled:
+        if not self._failing:
             log.warning("%s: %s; trying again until it works", what, describe_error(error))
-        self._troubled = True
+        self._failing = True
         self._stopping.wait(RECONNECT_PAUSE_S)
 
 

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from api.cli.shared import CannotRun
-from ledger.tlog.endorse.endorsers import Asked
+from ledger.tlog.endorse.endorsers import EndorserConfig
 from ledger.tlog.endorse.timestamp_client import EVERY_S, Authority, BadAuthority
-from ledger.tlog.quorum import BadWitness, Policy
+from ledger.tlog.quorum import BadWitness, WitnessPolicy
 
 Witnesses = Annotated[
     list[str] | None,
@@ -64,20 +64,20 @@ TimestampEvery = Annotated[
 ]
 
 
-def asked(
+def endorsers(
     witnesses: list[str] | None,
     quorum: int | None,
     authority: str | None,
     certificates: Path | None,
     every_s: float = EVERY_S,
-) -> Asked:
+) -> EndorserConfig:
     """Whom to ask. Raises CannotRun."""
     if (authority is None) != (certificates is None):
         raise CannotRun("--timestamp-authority and --timestamp-ca go together")
     try:
-        policy = Policy.of(witnesses or (), quorum)
+        policy = WitnessPolicy.of(witnesses or (), quorum)
         if authority is None or certificates is None:
-            return Asked(policy)
-        return Asked(policy, (Authority.of(authority, certificates, every_s),))
+            return EndorserConfig(policy)
+        return EndorserConfig(policy, (Authority.of(authority, certificates, every_s),))
     except (BadWitness, BadAuthority) as error:
         raise CannotRun(str(error)) from error

@@ -26,8 +26,8 @@ from ledger.proof.tlog.note import SigningKey
 from ledger.service.policies import Policies
 from ledger.tlog.endorse.timestamp_client import EVERY_S as EVERY_STAMP_S
 from ledger.tlog.sign import keys
-from ledger.tlog.sign.signer_thread import EVENTS, EVERY_S, Signing
-from ledger.verify.continuous import RATE, Watching
+from ledger.tlog.sign.signer_thread import EVENTS, EVERY_S, SigningConfig
+from ledger.verify.continuous import RATE, VerificationConfig
 from schema.migrate import NotPermitted
 
 if TYPE_CHECKING:
@@ -150,8 +150,8 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
 
     log_to_stderr()
     policies = read_policies(four_eyes_policy, reason_codes)
-    vouching = options_endorsers.asked(witness, witness_quorum, timestamp_authority, timestamp_ca, timestamp_every)
-    settings = partial(Parts, run_worker=worker, policies=policies, orphan_after_s=orphan_after, asked=vouching)
+    endorsers = options_endorsers.endorsers(witness, witness_quorum, timestamp_authority, timestamp_ca, timestamp_every)
+    settings = partial(Parts, run_worker=worker, policies=policies, orphan_after_s=orphan_after, endorsers=endorsers)
     asked = options_agents.make(agent, agent_url, agent_model, agent_until) if worker else None
     if asked is not None:
         settings = partial(settings, make_agent=lambda: asked)
@@ -160,7 +160,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     with bound(host, port) as listener, opened(ctx, database_url, data_dir, make=True, supervise=True) as url:
         base = base_url(host, listener)
         prepare(url)
-        make = partial(Signing, every_s=sign_every, events=sign_events, asked=vouching)
+        make = partial(SigningConfig, every_s=sign_every, events=sign_events)
         signing = signing_with(where, url, make, own=key is None)
         with options_witness.opened(offer, url) as mine:
             welcome(url, base, local=is_loopback(listener))
@@ -168,22 +168,22 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
                 note(NOTHING_SIGNED)
             if asked is not None:
                 note(f"requests are answered by {asked.name} {asked.version}")
-            watching = watching_with(signing, verify_rate)
-            made = settings(url, signing=signing, watching=watching, witness=mine)
+            verification = verification_with(signing, verify_rate)
+            made = settings(url, signing=signing, verification=verification, witness=mine)
             run(made, listener, access_log=access_log, on_start=lambda: note(f"serving on {base}"))
     note("stopped")
 
 
-def watching_with(signing: Signing | None, rate: int) -> Watching | None:
+def verification_with(signing: SigningConfig | None, rate: int) -> VerificationConfig | None:
     """How to check the chain in the background; with our own key, where there is one, also what was signed."""
     if not rate:
         return None
-    return Watching(rate=rate, keys=(signing.key.verifier,) if signing is not None else ())
+    return VerificationConfig(rate=rate, keys=(signing.key.verifier,) if signing is not None else ())
 
 
 def signing_with(
-    where: Place | None, url: str, make: Callable[[SigningKey, Path], Signing], *, own: bool
-) -> Signing | None:
+    where: Place | None, url: str, make: Callable[[SigningKey, Path], SigningConfig], *, own: bool
+) -> SigningConfig | None:
     """What to sign with; None where there is no key. Beside our `own` database one is made, unless it had one before.
 
     Raises KeyUnusable for a key that was given and cannot be used.

@@ -29,12 +29,12 @@ from ledger.database import conninfo
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.proof.tlog.merkle import LogError
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, SigningKey
-from ledger.tlog.endorse.endorsers import Outside, Progress
+from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers, EndorserStatus
 from ledger.tlog.endorse.timestamp_client import EVERY_S as EVERY_STAMP_S
 from ledger.tlog.sign import rotate
 from ledger.tlog.sign.errors import SigningRefused
 from ledger.tlog.sign.signer import Signer
-from ledger.tlog.sign.signer_thread import EVENTS, EVERY_S, SignerThread, Signing, head
+from ledger.tlog.sign.signer_thread import EVENTS, EVERY_S, SignerThread, SigningConfig, head
 from ledger.tlog.sign.state_file import Signed
 
 LAST = "SELECT coalesce(max(size), 0) FROM checkpoints"
@@ -119,17 +119,17 @@ def sign(  # noqa: PLR0913, PLR0917 - each option is an argument
         raise CannotRun(f"which key: give --key, or set {SIGNING_KEY}")
     if adopt is None and (give_up is not None or replace_damaged):
         raise CannotRun("--give-up and --replace-damaged are options of --adopt")
-    asked = options_endorsers.asked(witness, witness_quorum, timestamp_authority, timestamp_ca, timestamp_every)
-    signing = Signing(found.key(), found.state, sign_every, sign_events, asked)
+    endorsers = options_endorsers.endorsers(witness, witness_quorum, timestamp_authority, timestamp_ca, timestamp_every)
+    signing = SigningConfig(found.key(), found.state, sign_every, sign_events)
     checkpoint = None if adopt is None else read_checkpoint(adopt, signing.key)
     with opened(ctx, database_url, data_dir) as url:
         if once or checkpoint is not None:
             with connect(url, "signer") as conn, progress() as on_progress:
                 signed = _once(conn, signing, checkpoint, give_up, on_progress, replace_damaged=replace_damaged)
-            vouched = [] if checkpoint is not None else Outside(conninfo(url, "signer"), asked).once()
-            _show(signed, vouched, as_json=as_json)
+            endorsements = [] if checkpoint is not None else Endorsers(conninfo(url, "signer"), endorsers).once()
+            _show(signed, endorsements, as_json=as_json)
         else:
-            _follow(url, signing)
+            _follow(url, signing, endorsers)
 
 
 def read_checkpoint(path: Path, key: SigningKey) -> Checkpoint:
@@ -146,7 +146,7 @@ def read_checkpoint(path: Path, key: SigningKey) -> Checkpoint:
 
 def _once(
     conn: Connection,
-    signing: Signing,
+    signing: SigningConfig,
     checkpoint: Checkpoint | None,
     give_up: int | None,
     on_progress: OnProgress,
@@ -186,9 +186,9 @@ def _sign_all(conn: Connection, signer: Signer, on_progress: OnProgress) -> Sign
     return last
 
 
-def _follow(url: str, signing: Signing) -> None:
+def _follow(url: str, signing: SigningConfig, endorsers: EndorserConfig) -> None:
     log_to_stderr()
-    thread = SignerThread(url, signing)
+    thread = SignerThread(url, signing, endorsers)
     thread.start()
     note(f"signing with {signing.key.verifier.text}")
     try:
@@ -200,15 +200,15 @@ def _follow(url: str, signing: Signing) -> None:
         raise typer.Exit(FOUND_WRONG)
 
 
-def _show(signed: Signed | None, vouched: Sequence[Progress], *, as_json: bool) -> None:
-    for one in vouched:
-        if one.trouble is not None:
-            note(f"{one.name}: {one.trouble}")
+def _show(signed: Signed | None, endorsements: Sequence[EndorserStatus], *, as_json: bool) -> None:
+    for one in endorsements:
+        if one.error is not None:
+            note(f"{one.name}: {one.error}")
     if as_json:
         found = {"size": signed.size, "root": signed.root.hex(), "note": signed.note} if signed else {"size": None}
-        say_json({**found, "vouched": [one._asdict() for one in vouched]})
+        say_json({**found, "endorsements": [one._asdict() for one in endorsements]})
         return
     say(f"signed a checkpoint over {signed.size} events\n\n{signed.note}" if signed else "nothing new to sign")
-    for one in vouched:
-        if one.trouble is None:
-            say(f"vouched for by {one.name} up to {one.size} events")
+    for one in endorsements:
+        if one.error is None:
+            say(f"endorsed by {one.name} up to {one.size} events")

@@ -16,7 +16,7 @@ from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, DatabaseUrl, DataDir,
 from api.cli.status_tlog import LogState
 from api.http.auth import tokens
 from api.postgres.connect import Connection, RoleDenied, connect
-from ledger.tlog.quorum import Policy
+from ledger.tlog.quorum import WitnessPolicy
 from projections.engine import READ_MODELS
 from projections.rebuild import outdated_read_models
 from schema.migrate import pending
@@ -72,7 +72,7 @@ def status(
     Also the queue, model calls that never ended, the tokens, and the migrations that wait to be applied. Exit code 1
     when a read model is stopped, missing or outdated, a migration is pending, or the key's rotation was not ended.
     """
-    policy = options_endorsers.asked(witness, witness_quorum, None, None).policy
+    policy = options_endorsers.endorsers(witness, witness_quorum, None, None).policy
     # Of the key only its place counts, so that one in the environment need not come with its state.
     where = place(ctx, key, Path(), database_url, data_dir)
     with opened(ctx, database_url, data_dir) as url, _connected(url) as conn:
@@ -85,7 +85,7 @@ def status(
         raise typer.Exit(FOUND_WRONG)
 
 
-def look(conn: Connection, policy: Policy, key: Place | None) -> Status:
+def look(conn: Connection, policy: WitnessPolicy, key: Place | None) -> Status:
     """The state of a ledger, as far as the connection's role may see it; see status_log.look for the log."""
     head = conn.execute(HEAD).fetchone()
     if head is None:

@@ -1,4 +1,4 @@
-"""The part of `advice-ledger status` that is about the log: what is signed, and by whom it is vouched for."""
+"""The part of `advice-ledger status` that is about the log: what is signed, and by whom it is endorsed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from api.cli.keys import Place
 from api.postgres.connect import Connection
-from ledger.tlog.quorum import LATEST, Latest, Policy, standing
+from ledger.tlog.quorum import LATEST_ENDORSEMENTS, LatestEndorsement, WitnessPolicy, quorum_state
 from ledger.tlog.sign import rotate
 
 HAS_LOG = "SELECT to_regclass('checkpoints') IS NOT NULL"
@@ -35,18 +35,18 @@ class LogState:
     witnesses_needed: int | None
     witnessed_size: int | None
     witnessed_age_s: float | None
-    vouched: list[dict[str, Any]]
+    endorsements: list[dict[str, Any]]
     rotation_pending: bool | None
 
 
-def look(conn: Connection, policy: Policy, key: Place | None) -> LogState | None:
+def look(conn: Connection, policy: WitnessPolicy, key: Place | None) -> LogState | None:
     """The state of the log; None for a ledger that has none yet, as it waits for a migration."""
     if conn.execute(HAS_LOG).fetchone() != (True,):
         return None
     row = conn.execute(NEWEST).fetchone()
     assert row is not None, "a ledger has a head"
     size, age_s, not_covered, cosignatures = row
-    found = standing(conn, policy) if policy.witnesses else None
+    found = quorum_state(conn, policy) if policy.witnesses else None
     return LogState(
         size=size,
         age_s=age_s,
@@ -55,7 +55,7 @@ def look(conn: Connection, policy: Policy, key: Place | None) -> LogState | None
         witnesses_needed=policy.quorum if policy.witnesses else None,
         witnessed_size=found and found.witnessed,
         witnessed_age_s=found and found.witnessed_age_s,
-        vouched=[Latest(*one)._asdict() for one in conn.execute(LATEST).fetchall()],
+        endorsements=[LatestEndorsement(*one)._asdict() for one in conn.execute(LATEST_ENDORSEMENTS).fetchall()],
         rotation_pending=_rotating(None if key is None else key.path),
     )
 
@@ -70,7 +70,7 @@ def lines(found: LogState | None) -> Iterator[str]:
     else:
         yield f"signed   checkpoint over {found.size} events, {aged(found.age_s)}; {waiting}"
         yield f"cosigned {found.cosignatures} on that one{_quorum(found)}"
-    for one in found.vouched:
+    for one in found.endorsements:
         when = "" if one["age_s"] is None else f", {aged(one['age_s'])}"
         yield f"{'stamped ' if one['kind'] == 'authority' else 'witness '} {one['name']} up to {one['size']}{when}"
     if found.rotation_pending:

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.services import InjectedServices, Services
 from ledger.errors import Unavailable
 from ledger.tlog import status
-from ledger.verify.continuous import Watched
+from ledger.verify.continuous import VerificationStatus
 
 # Callers may invent any number of other methods; those are counted as "other".
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
@@ -131,15 +131,15 @@ async def _endorsements(services: Services) -> list[Metric]:
     witnessed = endorsed.witnessed
     quorum = "the newest checkpoint that enough witnesses cosigned"
     cosigned = _gauge_by("witness_size", "Events covered by its last cosignature", "witness")
-    silent = _gauge_by("witness_troubled", "1 while it does not cosign", "witness")
+    silent = _gauge_by("witness_failing", "1 while it does not cosign", "witness")
     for witness in witnessed.witnesses if witnessed else ():
         cosigned.add_metric([witness.name], _number(witness.size))
-        silent.add_metric([witness.name], float(witness.trouble is not None) if leads else nan)
+        silent.add_metric([witness.name], float(witness.error is not None) if leads else nan)
     stamped = _gauge_by("timestamp_age_seconds", "Age of its last timestamp", "authority")
-    refused = _gauge_by("timestamp_troubled", "1 while it gives none", "authority")
+    refused = _gauge_by("timestamp_failing", "1 while it gives none", "authority")
     for timestamp in endorsed.timestamps:
         stamped.add_metric([timestamp.authority], _number(timestamp.age_s))
-        refused.add_metric([timestamp.authority], float(timestamp.trouble is not None) if leads else nan)
+        refused.add_metric([timestamp.authority], float(timestamp.error is not None) if leads else nan)
     return [
         _gauge(
             "checkpoint_witnessed_size", f"Events covered by {quorum}", None if witnessed is None else witnessed.size
@@ -149,22 +149,22 @@ async def _endorsements(services: Services) -> list[Metric]:
     ]
 
 
-async def _endorsed(services: Services) -> status.Vouched:
+async def _endorsed(services: Services) -> status.EndorsementStatus:
     ledger, endorsers = services.ledger, services.endorsers
     if not endorsers.policy.witnesses and not endorsers.authorities:
-        return status.Vouched()
+        return status.EndorsementStatus()
     try:
         return await ledger.readers.run(
-            lambda conn: status.look(conn, endorsers, services.signer), within_s=ledger.patience_s
+            lambda conn: status.endorsement_status(conn, endorsers, services.signer), within_s=ledger.patience_s
         )
     except Unavailable:
-        return status.Vouched()
+        return status.EndorsementStatus()
 
 
 def _verification(services: Services) -> list[Metric]:
     """Read how far this process has verified the chain; NaN if it does not verify, or another process does."""
     verification = services.continuous_verification
-    state = Watched("none") if verification is None else verification.status
+    state = VerificationStatus("none") if verification is None else verification.status
     position = None if state.age_s is None else state.position
     return [
         _gauge("verification_position", "All events up to here were checked", position),

@@ -15,7 +15,7 @@ from ledger.proof.tlog.merkle import HASH_BYTES, LogError, consistency_proof, le
 from ledger.proof.tlog.note import parse as parse_note
 from ledger.proof.tlog.tiles import HEIGHT, WIDTH, Tile, reader
 from ledger.store.copy import Connection
-from ledger.tlog.sign.recorded_rotations import Recorded, recorded
+from ledger.tlog.sign.recorded_rotations import RecordedRotation, recorded_rotations
 
 ORIGIN = "SELECT origin FROM head"
 TIMESTAMPS = "SELECT authority, token FROM checkpoint_timestamps WHERE size = %s ORDER BY authority LIMIT %s"
@@ -39,14 +39,18 @@ def checkpoint_of(note: bytes, what: str) -> Checkpoint:
         raise CannotExport(f"the {what} checkpoint is none: {error}") from error
 
 
-def rotations_of(conn: Connection) -> list[Recorded]:
+def rotations_of(conn: Connection) -> list[RecordedRotation]:
     """Rotations of the log's key, the newest where there are many."""
     row = conn.execute(ORIGIN).fetchone()
-    return recorded(conn, "" if row is None else str(row[0]))[-MAX_ROTATIONS:]
+    return recorded_rotations(conn, "" if row is None else str(row[0]))[-MAX_ROTATIONS:]
 
 
 def add_beside(
-    conn: Connection, manifest: Manifest, keys: Sequence[str], rotations: Sequence[Recorded], writer: BundleWriter
+    conn: Connection,
+    manifest: Manifest,
+    keys: Sequence[str],
+    rotations: Sequence[RecordedRotation],
+    writer: BundleWriter,
 ) -> None:
     """What vouches for the checkpoint: keys, those of the rotations as well, these themselves, and timestamps."""
     known = dict.fromkeys((*keys, *(key.text for one in rotations for key in (one.rotation.old, one.rotation.new))))

@@ -18,7 +18,7 @@ Connection = psycopg.Connection[Any]
 MOST_LOOKED_AT = 50_000
 
 # The newest checkpoint, the newest that as many of these witnesses as are needed have cosigned, and their ages.
-STANDING = """
+QUORUM_STATE = """
     SELECT n.size, q.size, extract(epoch FROM clock_timestamp() - q.created_at)::float8
     FROM (SELECT size FROM checkpoints ORDER BY size DESC LIMIT 1) n
     LEFT JOIN LATERAL (
@@ -32,7 +32,7 @@ STANDING = """
     ) q ON true
 """
 # What each one vouched for last, as far as that is among the newest: witnesses, then authorities.
-LATEST = """
+LATEST_ENDORSEMENTS = """
     SELECT 'witness', s.witness, max(s.size), NULL::float8
     FROM (SELECT size, witness FROM cosignatures ORDER BY size DESC LIMIT 10000) s GROUP BY s.witness
     UNION ALL
@@ -49,14 +49,14 @@ class BadWitness(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Configured:
+class WitnessConfig:
     """A witness to ask: where, and the key that its cosignatures must be by."""
 
     url: str
     key: WitnessKey
 
     @classmethod
-    def parse(cls, text: str) -> Configured:
+    def parse(cls, text: str) -> WitnessConfig:
         """Reads URL=VERIFIER_KEY. The URL is the prefix before /add-checkpoint. Raises BadWitness."""
         url, separator, key = text.strip().partition("=")
         if not separator:
@@ -77,10 +77,10 @@ class Configured:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class WitnessPolicy:
     """Which witnesses are asked, and how many must have cosigned a checkpoint for it to count as witnessed."""
 
-    witnesses: tuple[Configured, ...] = ()
+    witnesses: tuple[WitnessConfig, ...] = ()
     quorum: int = 0
 
     def __post_init__(self) -> None:
@@ -91,9 +91,9 @@ class Policy:
             raise BadWitness(f"{self.quorum} cosignatures are needed, and {len(names)} witnesses are configured")
 
     @classmethod
-    def of(cls, texts: Sequence[str], quorum: int | None = None) -> Policy:
+    def of(cls, texts: Sequence[str], quorum: int | None = None) -> WitnessPolicy:
         """From the configuration. Without a quorum, a majority. Raises BadWitness."""
-        witnesses = tuple(Configured.parse(text) for text in texts)
+        witnesses = tuple(WitnessConfig.parse(text) for text in texts)
         return cls(witnesses, len(witnesses) // 2 + 1 if quorum is None and witnesses else quorum or 0)
 
     @property
@@ -103,7 +103,7 @@ class Policy:
         return {"witnesses": names, "quorum": self.quorum, "most": MOST_LOOKED_AT}
 
 
-class Standing(NamedTuple):
+class QuorumState(NamedTuple):
     """A row of STANDING: the newest size, and the newest that satisfies the policy, with its age in seconds."""
 
     size: int
@@ -111,7 +111,7 @@ class Standing(NamedTuple):
     witnessed_age_s: float | None
 
 
-class Latest(NamedTuple):
+class LatestEndorsement(NamedTuple):
     """A row of LATEST: the size that a witness or an authority vouched for last; the age is a timestamp's."""
 
     kind: str
@@ -120,7 +120,7 @@ class Latest(NamedTuple):
     age_s: float | None
 
 
-def standing(conn: Connection, policy: Policy) -> Standing | None:
+def quorum_state(conn: Connection, policy: WitnessPolicy) -> QuorumState | None:
     """How far the log is witnessed; None before the first checkpoint. Any role that reads the log may ask."""
-    row = conn.execute(STANDING, policy.parameters).fetchone()
-    return None if row is None else Standing(*row)
+    row = conn.execute(QUORUM_STATE, policy.parameters).fetchone()
+    return None if row is None else QuorumState(*row)

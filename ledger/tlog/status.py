@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from ledger.store.events import AsyncConnection
-from ledger.tlog.endorse.endorsers import Asked, Progress
-from ledger.tlog.quorum import LATEST, STANDING, Latest, Standing
+from ledger.tlog.endorse.endorsers import EndorserConfig, EndorserStatus
+from ledger.tlog.quorum import LATEST_ENDORSEMENTS, QUORUM_STATE, LatestEndorsement, QuorumState
 from ledger.tlog.sign.signer_thread import SignerThread
 
 
@@ -17,7 +17,7 @@ class WitnessState(BaseModel):
 
     name: str
     size: int | None
-    trouble: str | None
+    error: str | None
 
 
 class WitnessedState(BaseModel):
@@ -35,54 +35,63 @@ class TimestampState(BaseModel):
     authority: str
     size: int | None
     age_s: float | None
-    trouble: str | None
+    error: str | None
 
 
-class Vouched(BaseModel):
+class EndorsementStatus(BaseModel):
     """`witnessed` is null where no witness is configured."""
 
     witnessed: WitnessedState | None = None
     timestamps: list[TimestampState] = []
 
 
-async def look(conn: AsyncConnection, asked: Asked, signer: SignerThread | None) -> Vouched:
+async def endorsement_status(
+    conn: AsyncConnection, config: EndorserConfig, signer: SignerThread | None
+) -> EndorsementStatus:
     """As it stands. Only the process that leads the signing knows of troubles: it is the one that asks."""
-    if not asked.policy.witnesses and not asked.authorities:
-        return Vouched()
-    cursor = await conn.execute(STANDING, asked.policy.parameters, prepare=True)
+    if not config.policy.witnesses and not config.authorities:
+        return EndorsementStatus()
+    cursor = await conn.execute(QUORUM_STATE, config.policy.parameters, prepare=True)
     row = await cursor.fetchone()
-    rows = await (await conn.execute(LATEST, prepare=True)).fetchall()
+    rows = await (await conn.execute(LATEST_ENDORSEMENTS, prepare=True)).fetchall()
     leads = signer is not None and signer.status.state == "leads"
-    asking = signer.outside.progress() if signer is not None and leads else []
-    return _vouched(asked, None if row is None else Standing(*row), [Latest(*row) for row in rows], asking)
+    asking = signer.endorsers.progress() if signer is not None and leads else []
+    return _combined(
+        config, None if row is None else QuorumState(*row), [LatestEndorsement(*row) for row in rows], asking
+    )
 
 
-def _vouched(asked: Asked, found: Standing | None, latest: Sequence[Latest], asking: Sequence[Progress]) -> Vouched:
+def _combined(
+    config: EndorserConfig,
+    found: QuorumState | None,
+    latest: Sequence[LatestEndorsement],
+    asking: Sequence[EndorserStatus],
+) -> EndorsementStatus:
     stored = {(one.kind, one.name): one for one in latest}
     told = {one.name: one for one in asking}
     witnesses, timestamps = [], []
-    for configured in asked.policy.witnesses:
+    for configured in config.policy.witnesses:
         name = configured.witness
         last, now = stored.get(("witness", name)), told.get(name)
         # Of one that has been away for long its asker still knows.
         size = last.size if last else now.size or None if now else None
-        witnesses.append(WitnessState(name=name, size=size, trouble=now and now.trouble))
-    for authority in asked.authorities:
+        witnesses.append(WitnessState(name=name, size=size, error=now and now.error))
+    for authority in config.authorities:
         last, now = stored.get(("authority", authority.url)), told.get(authority.url)
         timestamps.append(
             TimestampState(
                 authority=authority.url,
                 size=last and last.size,
                 age_s=last and last.age_s,
-                trouble=now and now.trouble,
+                error=now and now.error,
             )
         )
     if not witnesses:
-        return Vouched(timestamps=timestamps)
+        return EndorsementStatus(timestamps=timestamps)
     witnessed = WitnessedState(
-        needed=asked.policy.quorum,
+        needed=config.policy.quorum,
         size=found and found.witnessed,
         age_s=found and found.witnessed_age_s,
         witnesses=witnesses,
     )
-    return Vouched(witnessed=witnessed, timestamps=timestamps)
+    return EndorsementStatus(witnessed=witnessed, timestamps=timestamps)

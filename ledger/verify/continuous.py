@@ -1,6 +1,6 @@
 """Checks the chain again and again while a server runs: a thread, at a bounded rate, one leader among all processes.
 
-Round after round from position 1 on (ledger/verify/scan.py); between two pieces of a round whatever was appended. Once a
+Scan after scan from position 1 on (ledger/verify/scan.py); between two chunks of a scan whatever was appended. Once a
 day, and when the result is another one, what was covered and found is recorded as an event. Nothing waits for this,
 and it repairs nothing: what it finds is for a person to look at (docs/operate/continuous-verification.md).
 """
@@ -25,19 +25,19 @@ from ledger.proof.tlog.trust import Trust
 from ledger.store.envelope import Actor, NewEvent, encode, uuid7
 from ledger.verify.database import verify_chain
 from ledger.verify.record import found, recorded, result
-from ledger.verify.scan import PROOF_MISMATCH, Bad, Root, Round
+from ledger.verify.scan import PROOF_MISMATCH, Bad, Root, Scan
 from schema.events import VerificationRecorded
 
 log = logging.getLogger(__name__)
 
 LOCK = 0x41_4C_0004
 RATE = 5_000
-# The rest between two rounds: a small ledger need not be gone through all the time.
+# The rest between two scans: a small ledger need not be gone through all the time.
 REST_S = 60.0
 # A process that has run for less does not record that all is well: one that is started now and then would each time.
 SETTLE_S = 300.0
-# A piece is what is checked in so much time; and how often a round that is through looks for new events.
-PIECE_S = 0.1
+# A chunk is what is checked in so much time; and how often a scan that is through looks for new events.
+CHUNK_S = 0.1
 LOOK_S = 0.5
 FOLLOW_S = 1.0
 RETRY_S = 1.0
@@ -49,12 +49,12 @@ TRY_LOCK = "SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))"
 LAST_OF_TODAY = "SELECT version, body FROM events WHERE stream = %s ORDER BY version DESC LIMIT 1"
 APPEND = "SELECT position FROM append(%s)"
 
-State = Literal["none", "starting", "leads", "follows", "troubled", "stopped"]
+State = Literal["none", "starting", "leads", "follows", "failing", "stopped"]
 Connection = psycopg.Connection[Any]
 
 
 @dataclass(frozen=True)
-class Watching:
+class VerificationConfig:
     """How to check: so many events a second, and with which keys of the log, none where they are not known."""
 
     rate: int = RATE
@@ -64,11 +64,11 @@ class Watching:
 
 
 @dataclass(frozen=True)
-class Watched:
+class VerificationStatus:
     """Where the thread stands. Another process leads where it `follows`, and knows what is not said here.
 
     `position`: all events up to here were checked by this process, the newest of them `looked_s`, by the monotonic
-    clock; `passed_s`: when the last round was through. `finding`: what does not hold, as long as it does not.
+    clock; `passed_s`: when the last scan was through. `finding`: what does not hold, as long as it does not.
     """
 
     state: State
@@ -91,23 +91,23 @@ class Watched:
         return None if self.passed_s is None else monotonic() - self.passed_s
 
 
-class Watch(threading.Thread):
+class ContinuousVerification(threading.Thread):
     """Checks until stop(). `url` is for a login that may act as the ledger's verifier and writer."""
 
-    def __init__(self, url: str, watching: Watching | None = None, *, schema: str = "ledger") -> None:
+    def __init__(self, url: str, config: VerificationConfig | None = None, *, schema: str = "ledger") -> None:
         super().__init__(name="verifier", daemon=True)
         application = "advice-ledger verifier"
         self._reading = conninfo(url, "verifier", schema=schema, application=application)
         self._writing = conninfo(url, "writer", schema=schema, application=application, lock_timeout="10s")
-        self._watching = watching or Watching()
-        self._most = max(1, int(self._watching.rate * PIECE_S))
+        self._config = config or VerificationConfig()
+        self._most = max(1, int(self._config.rate * CHUNK_S))
         self._stopping = threading.Event()
-        self._round: Round | None = None
-        # The last round that was through: it goes on with what is appended.
-        self._tail: Round | None = None
+        self._scan: Scan | None = None
+        # The last scan that was through: it goes on with what is appended.
+        self._tail: Scan | None = None
         # What was found to hold before: the history is still that one, or somebody changed it since.
         self._known: Root | None = None
-        # What the last round came upon, and what the whole check made of it.
+        # What the last scan came upon, and what the whole check made of it.
         self._failed: tuple[str, int] | None = None
         self._finding: VerificationRecorded | None = None
         self._due_s = 0.0
@@ -115,10 +115,10 @@ class Watch(threading.Thread):
         self._owed: deque[VerificationRecorded] = deque(maxlen=MOST_OWED)
         self._owed_s = 0.0
         self._started_s = monotonic()
-        self.status = Watched("starting")
+        self.status = VerificationStatus("starting")
 
     def stop(self) -> None:
-        """Ends after the piece in hand."""
+        """Ends after the chunk in hand."""
         self._stopping.set()
         self.join(timeout=10)
 
@@ -131,7 +131,7 @@ class Watch(threading.Thread):
             except psycopg.Error as error:
                 self._complain(f"the database does not serve the verifier: {one_line(error)}", RETRY_S)
             except Exception as error:  # noqa: BLE001 - a thread that dies is not missed; this one says so and goes on
-                self._complain(f"the verifier failed: {_where(error)}", self._watching.rest_s)
+                self._complain(f"the verifier failed: {_where(error)}", self._config.rest_s)
         self.status = replace(self.status, state="stopped")
 
     def _follow(self, conn: Connection) -> None:
@@ -143,41 +143,41 @@ class Watch(threading.Thread):
                 # The other one finds for itself what does not hold, and so would this one if it led again.
                 self._drop()
                 self._failed = None
-                self.status = Watched("follows")
+                self.status = VerificationStatus("follows")
                 self._stopping.wait(FOLLOW_S)
 
     def _lead(self, conn: Connection) -> None:
         while not self._stopping.is_set():
             started_s = monotonic()
             try:
-                done = self._piece(conn)
+                done = self._chunk(conn)
             except Bad as bad:
                 self._fail(conn, bad)
                 done = 0
             if self._owed and monotonic() >= self._owed_s:
                 self._record(conn, self._owed[0])
             took_s = monotonic() - started_s
-            self._stopping.wait(max(done / self._watching.rate - took_s, 0) if done else LOOK_S)
+            self._stopping.wait(max(done / self._config.rate - took_s, 0) if done else LOOK_S)
 
-    def _piece(self, conn: Connection) -> int:
-        """What is new, then the next piece of the round; how many events that were. Raises Bad."""
+    def _chunk(self, conn: Connection) -> int:
+        """What is new, then the next chunk of the scan; how many events that were. Raises Bad."""
         done = 0
         if self._tail is not None:
             done = self._tail.take(conn, self._most)
             self._note(self._tail)
-        if self._round is None and monotonic() >= self._due_s:
-            self._round = Round(self._watching.keys, self._known)
+        if self._scan is None and monotonic() >= self._due_s:
+            self._scan = Scan(self._config.keys, self._known)
         room = self._most - done
-        if self._round is not None and room > 0:
-            taken = self._round.take(conn, room)
+        if self._scan is not None and room > 0:
+            taken = self._scan.take(conn, room)
             done += taken
             if self._tail is None:
-                self._note(self._round)
+                self._note(self._scan)
             if taken < room:
-                self._through(conn, self._round)
+                self._through(conn, self._scan)
         return done
 
-    def _note(self, at: Round) -> None:
+    def _note(self, at: Scan) -> None:
         self.status = replace(
             self.status,
             state="leads",
@@ -187,16 +187,16 @@ class Watch(threading.Thread):
             error=None,
         )
 
-    def _through(self, conn: Connection, done: Round) -> None:
-        """The round has reached the head."""
+    def _through(self, conn: Connection, done: Scan) -> None:
+        """The scan has reached the head."""
         took_s, size = monotonic() - done.started_s, done.size
         done.end(conn)
-        self._tail, self._round = done, None
+        self._tail, self._scan = done, None
         self._known = _root(done)
-        self._due_s = monotonic() + self._watching.rest_s
+        self._due_s = monotonic() + self._config.rest_s
         self._note(done)
         self.status = replace(self.status, passed_s=monotonic(), finding=None, first_bad_position=None)
-        settled = monotonic() - self._started_s >= self._watching.settle_s
+        settled = monotonic() - self._started_s >= self._config.settle_s
         if size and (settled or self._failed is not None):
             self._owe(found(size, done.checkpoint_size, took_s))
         self._failed = None
@@ -207,9 +207,9 @@ class Watch(threading.Thread):
         What was found stays found whatever becomes of that check: it is known only once it is in the status and owed.
         """
         failed = (bad.kind, bad.position)
-        checked = max((one.size for one in (self._round, self._tail) if one is not None), default=0)
+        checked = max((one.size for one in (self._scan, self._tail) if one is not None), default=0)
         self._drop()
-        self._due_s = monotonic() + self._watching.rest_s
+        self._due_s = monotonic() + self._config.rest_s
         self.status = replace(self.status, state="leads", error=None)
         if failed == self._failed and self._finding is not None:
             self._owe(self._finding)
@@ -217,7 +217,7 @@ class Watch(threading.Thread):
         started_s = monotonic()
         last, signed = max(checked, 1), 0
         try:
-            report = verify_chain(conn, held=Held(Trust(self._watching.keys)))
+            report = verify_chain(conn, held=Held(Trust(self._config.keys)))
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not hide what was found already
             log.warning("the whole chain could not be checked: %s", _where(error))
         else:
@@ -241,9 +241,9 @@ class Watch(threading.Thread):
         self._failed = failed
 
     def _drop(self) -> None:
-        """Rounds begin anew. Not what they found: a piece that broke off may be half in a round, which is no use."""
+        """Scans begin anew. Not what they found: a chunk that broke off may be half in a scan, which is no use."""
         self._known = _root(self._tail) or self._known
-        self._round = self._tail = None
+        self._scan = self._tail = None
         self._due_s = 0.0
 
     def _owe(self, event: VerificationRecorded) -> None:
@@ -263,7 +263,7 @@ class Watch(threading.Thread):
                 with psycopg.connect(self._writing, autocommit=True) as writer:
                     writer.execute(APPEND, [encode(new).decode()])
             except psycopg.Error as error:
-                self._owed_s = monotonic() + self._watching.rest_s
+                self._owed_s = monotonic() + self._config.rest_s
                 log.warning("what was found cannot be recorded: %s; trying again until it can", one_line(error))
                 return
         self._owed.popleft()
@@ -273,11 +273,11 @@ class Watch(threading.Thread):
         if self.status.error != what:
             log.warning("%s; trying again until it works", what)
         self._drop()
-        self.status = replace(self.status, state="troubled", error=what)
+        self.status = replace(self.status, state="failing", error=what)
         self._stopping.wait(wait_s)
 
 
-def _root(tail: Round | None) -> Root | None:
+def _root(tail: Scan | None) -> Root | None:
     return None if tail is None or not tail.size else Root(tail.size, tail.root, "what was checked before")
 
 

@@ -15,7 +15,7 @@ from ledger.proof.findings import ChainReport, Head, Row
 from ledger.proof.tlog.key_rotation import Handovers
 from ledger.proof.tlog.note import VerifierKey
 from ledger.store.copy import Connection, columns, copy_rows, event, number, stream_end, text
-from ledger.tlog.sign.recorded_rotations import recorded
+from ledger.tlog.sign.recorded_rotations import recorded_rotations
 
 HERE = Path(__file__).parent
 EVENTS, STREAMS, ODD_VERSIONS, STRAYS, HEAD, SESSION = (
@@ -90,7 +90,7 @@ def finish(conn: Connection, verifier: ChainVerifier) -> None:
 
 def handovers(conn: Connection, origin: str, given: Sequence[VerifierKey]) -> Handovers:
     """Which keys the rotations on record connect with those that were given. Raises psycopg.Error."""
-    return Handovers(given, [(one.position, one.rotation) for one in recorded(conn, origin)] if given else [])
+    return Handovers(given, [(one.position, one.rotation) for one in recorded_rotations(conn, origin)] if given else [])
 
 
 def read_head(conn: Connection) -> Head | None:

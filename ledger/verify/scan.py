@@ -1,7 +1,7 @@
-"""One round through the chain in pieces, each in a snapshot of its own: chain, commitments, tiles and signed roots.
+"""One scan through the chain in chunks, each in a snapshot of its own: chain, commitments, tiles and signed roots.
 
-A round that has reached the head goes on with what is appended. What it has seen it does not see again: so a later
-round is told which root an earlier one found, and a suffix that was rewritten in between does not pass, whether or not
+A scan that has reached the head goes on with what is appended. What it has seen it does not see again: so a later
+scan is told which root an earlier one found, and a suffix that was rewritten in between does not pass, whether or not
 a checkpoint covers it.
 """
 
@@ -79,8 +79,8 @@ class Root:
     whose: str
 
 
-class Round:
-    """From position 1 on. `keys` are the log's, none where they are not known; `earlier`: what another round found."""
+class Scan:
+    """From position 1 on. `keys` are the log's, none where they are not known; `earlier`: what another scan found."""
 
     def __init__(self, keys: Sequence[VerifierKey] = (), earlier: Root | None = None) -> None:
         self.started_s = monotonic()
@@ -116,7 +116,7 @@ class Round:
     def end(self, conn: Connection) -> None:
         """Steps 6 to 9, in one snapshot with what is new since. Raises Bad and psycopg.Error.
 
-        The round cannot be ended twice; it may go on.
+        The scan cannot be ended twice; it may go on.
         """
         with conn.transaction():
             conn.execute(SNAPSHOT)
@@ -213,7 +213,7 @@ class Round:
             self._check_edge(conn)
 
     def _check_edge(self, conn: Connection) -> None:
-        """What is stored of the newest checkpoint's edge, once this is where the round is. Level 0 is not stored."""
+        """What is stored of the newest checkpoint's edge, once this is where the scan is. Level 0 is not stored."""
         levels = [level for level in sorted(self._edge) if level]
         numbers = [self.size >> (HEIGHT * (level + 1)) for level in levels]
         given = {"levels": levels, "numbers": numbers, "hashes": [self._edge[level] for level in levels]}

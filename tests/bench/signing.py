@@ -18,7 +18,7 @@ from ledger.proof.tlog.note import SigningKey
 from ledger.store import events
 from ledger.store.envelope import encode
 from ledger.tlog.sign.signer import Signer
-from ledger.tlog.sign.signer_thread import SignerThread, Signing
+from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig
 from ledger.tlog.sign.state_file import Signed
 from tests.bench.bench import Bench, connect
 from tests.bench.figures import Figure, Target, beside
@@ -39,7 +39,7 @@ Span = tuple[float, float]
 class Timed(SignerThread):
     """A signer that notes when it was at work."""
 
-    def __init__(self, url: str, signing: Signing) -> None:
+    def __init__(self, url: str, signing: SigningConfig) -> None:
         super().__init__(url, signing)
         self.steps: list[Span] = []
 
@@ -68,7 +68,7 @@ async def _measure(bench: Bench) -> list[Figure]:
         with connect(url) as conn:
             row = conn.execute("SELECT origin FROM head").fetchone()
         assert row is not None
-        signing = Signing(SigningKey.generate(row[0]), Path(folder) / "last")
+        signing = SigningConfig(SigningKey.generate(row[0]), Path(folder) / "last")
         async with await psycopg.AsyncConnection.connect(conninfo(url, "writer"), autocommit=True) as writer:
             for number in range(-1, TURNS_A_ROUND * options.rounds):
                 # Each goes first in turn.
@@ -136,7 +136,7 @@ def shares_of(spans: Sequence[Span], steps: Sequence[Span]) -> list[float]:
 
 
 @contextmanager
-def signer(url: str, signing: Signing) -> Iterator[Timed]:
+def signer(url: str, signing: SigningConfig) -> Iterator[Timed]:
     """A signer that has caught up and goes on signing."""
     thread = Timed(url, signing)
     thread.start()

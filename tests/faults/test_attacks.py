@@ -25,7 +25,7 @@ from ledger.proof.tlog.trust import Trust
 from ledger.tlog.sign.recorded_rotations import STREAM
 from ledger.tlog.sign.rotate import rotated
 from ledger.verify.database import verify_chain
-from ledger.verify.scan import Bad, Round
+from ledger.verify.scan import Bad, Scan
 from schema.events import LogKeyRotated
 from tests.api.program import cli
 from tests.conftest import Template, ledger_copy
@@ -273,7 +273,7 @@ def test_rotations_on_record_are_followed(log: Log) -> None:
         report = audited(log, key, kept)
         assert report == ([], 10)
         with connect(log.url, "verifier") as conn:
-            assert Round([key.verifier]).take(conn, 100) == 11
+            assert Scan([key.verifier]).take(conn, 100) == 11
     log.record(10)
     log.sign()
     for key in (first, second):
@@ -288,7 +288,7 @@ def test_rotations_on_record_are_followed(log: Log) -> None:
     assert at < 21
     assert audited(log, second)[0] == [("untrusted-key", 0)]
     with connect(log.url, "verifier") as conn, pytest.raises(Bad, match="gave way"):
-        Round([second.verifier]).take(conn, 100)
+        Scan([second.verifier]).take(conn, 100)
 
 
 def audited(log: Log, key: SigningKey, *held: bytes) -> tuple[list[tuple[str, int]], int]:
@@ -320,7 +320,7 @@ def test_rotations_that_lead_nowhere(log: Log) -> None:
     assert audited(log, mine) == ([("untrusted-key", 0)], 0)
     assert audited(log, mine, kept) == ([("untrusted-key", 0)], 10)
     with connect(log.url, "verifier") as conn, pytest.raises(Bad, match="not signed by a known key"):
-        Round([mine.verifier]).take(conn, 100)
+        Scan([mine.verifier]).take(conn, 100)
 
 
 @pytest.mark.slow

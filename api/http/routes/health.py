@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from api.services import InjectedServices
 from ledger.errors import Unavailable
 from ledger.store.events import AsyncConnection
-from ledger.tlog import status as vouched
-from ledger.tlog.sign.signer_thread import SignerThread, Status
-from ledger.verify.continuous import Watch, Watched
+from ledger.tlog import status as endorsements
+from ledger.tlog.sign.signer_thread import SignerStatus, SignerThread
+from ledger.verify.continuous import ContinuousVerification, VerificationStatus
 from ledger.verify.scan import PROOF_MISMATCH
 
 router = APIRouter(tags=["operation"])
@@ -56,10 +56,10 @@ class CheckpointState(BaseModel):
 
     size: int
     age_s: float | None
-    signer: Literal["none", "starting", "leads", "follows", "troubled", "refused", "stopped"]
+    signer: Literal["none", "starting", "leads", "follows", "failing", "refused", "stopped"]
     error: str | None
-    witnessed: vouched.WitnessedState | None
-    timestamps: list[vouched.TimestampState]
+    witnessed: endorsements.WitnessedState | None
+    timestamps: list[endorsements.TimestampState]
 
 
 class VerificationState(BaseModel):
@@ -68,7 +68,7 @@ class VerificationState(BaseModel):
     `passed_age_s`: since the whole chain was last through.
     """
 
-    state: Literal["none", "starting", "leads", "follows", "troubled", "stopped"]
+    state: Literal["none", "starting", "leads", "follows", "failing", "stopped"]
     position: int
     age_s: float | None
     passed_age_s: float | None
@@ -105,9 +105,9 @@ async def readyz(services: InjectedServices) -> Response:
     ledger, signer = services.ledger, services.signer
     verification = _checked(services.continuous_verification)
 
-    async def work(conn: AsyncConnection) -> tuple[list[tuple[Any, ...]], vouched.Vouched]:
+    async def work(conn: AsyncConnection) -> tuple[list[tuple[Any, ...]], endorsements.EndorsementStatus]:
         rows = await (await conn.execute(STATE, prepare=True)).fetchall()
-        return rows, await vouched.look(conn, services.endorsers, signer)
+        return rows, await endorsements.endorsement_status(conn, services.endorsers, signer)
 
     try:
         rows, others = await ledger.readers.run(work, within_s=ledger.patience_s)
@@ -128,8 +128,10 @@ async def readyz(services: InjectedServices) -> Response:
     )
 
 
-def _signed(rows: list[tuple[Any, ...]], signer: SignerThread | None, others: vouched.Vouched) -> CheckpointState:
-    status = Status("none", NOT_SIGNING) if signer is None else signer.status
+def _signed(
+    rows: list[tuple[Any, ...]], signer: SignerThread | None, others: endorsements.EndorsementStatus
+) -> CheckpointState:
+    status = SignerStatus("none", NOT_SIGNING) if signer is None else signer.status
     size, age_s = rows[0][3:5] if rows else (None, None)
     return CheckpointState(
         size=size or 0,
@@ -141,13 +143,13 @@ def _signed(rows: list[tuple[Any, ...]], signer: SignerThread | None, others: vo
     )
 
 
-def _refusal(status: Status | None) -> list[str]:
+def _refusal(status: SignerStatus | None) -> list[str]:
     """The reason that a signer which gave up is; said also where the database has nothing to say, as without a head."""
     return [f"nothing is signed any more: {status.error}"] if status and status.state == "refused" else []
 
 
-def _checked(watch: Watch | None) -> VerificationState:
-    found = Watched("none") if watch is None else watch.status
+def _checked(verifier: ContinuousVerification | None) -> VerificationState:
+    found = VerificationStatus("none") if verifier is None else verifier.status
     return VerificationState(
         state=found.state,
         position=found.position,
@@ -188,7 +190,7 @@ def _readiness(rows: list[tuple[Any, ...]], checkpoint: CheckpointState, verific
         for found in projections
         if found.lag < 0
     ]
-    reasons += _refusal(Status(checkpoint.signer, checkpoint.error))
+    reasons += _refusal(SignerStatus(checkpoint.signer, checkpoint.error))
     if verification.finding is not None:
         reasons.append(_not_holding(verification))
     if not projections:

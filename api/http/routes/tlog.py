@@ -78,7 +78,7 @@ class Sizes(BaseModel):
 async def checkpoint(services: InjectedServices) -> Response:
     """The newest checkpoint, a signed note; where witnesses are asked, the newest that enough of them cosigned."""
 
-    async def work(conn: AsyncConnection) -> tiles.Published:
+    async def work(conn: AsyncConnection) -> tiles.PublishedCheckpoint:
         size = await services.published.size(conn)
         return _signed(await tiles.published(conn, size) or await tiles.published(conn))
 
@@ -171,7 +171,7 @@ async def _read(ledger: Ledger, work: Callable[[AsyncConnection], Awaitable[T]])
         raise ApiError("log-damaged", detail, headers=NOT_KEPT) from error
 
 
-def _signed(found: tiles.Published | None) -> tiles.Published:
+def _signed(found: tiles.PublishedCheckpoint | None) -> tiles.PublishedCheckpoint:
     if found is None:
         raise NotFound("not-covered", "no checkpoint was signed yet", size=0)
     return found
@@ -184,9 +184,9 @@ async def _tile(conn: AsyncConnection, wanted: Tile) -> bytes:
     return content
 
 
-async def _inclusion(services: Services, position: int) -> tuple[tiles.Published, list[bytes]]:
+async def _inclusion(services: Services, position: int) -> tuple[tiles.PublishedCheckpoint, list[bytes]]:
 
-    async def work(conn: AsyncConnection) -> tuple[tiles.Published, list[bytes]]:
+    async def work(conn: AsyncConnection) -> tuple[tiles.PublishedCheckpoint, list[bytes]]:
         size = await services.published.size(conn)
         # What the checkpoint that is shown does not cover yet may be covered by the newest.
         published, proof = await services.proof_cache.inclusion(
@@ -199,7 +199,7 @@ async def _inclusion(services: Services, position: int) -> tuple[tiles.Published
     return await _read(services.ledger, work)
 
 
-def _file(position: int, published: tiles.Published, proof: list[bytes]) -> Response:
+def _file(position: int, published: tiles.PublishedCheckpoint, proof: list[bytes]) -> Response:
     content = TlogProof(position - 1, tuple(proof), published.note.encode()).encode()
     name = {"Content-Disposition": f'attachment; filename="{position}.tlog-proof"', **NOT_KEPT}
     return Response(content, headers=name, media_type=BINARY)

@@ -11,77 +11,82 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import NamedTuple
 
-from ledger.tlog.endorse.poller import Errand, Pace
-from ledger.tlog.endorse.timestamp_client import Authority, Stamper
-from ledger.tlog.endorse.witness_client import Asker, Chosen
-from ledger.tlog.quorum import Policy
+from ledger.tlog.endorse.poller import Poller, RetryPolicy
+from ledger.tlog.endorse.timestamp_client import Authority, TimestampPoller
+from ledger.tlog.endorse.witness_client import SharedSizes, WitnessPoller
+from ledger.tlog.quorum import WitnessPolicy
 
 # For what a round does beside waiting for the answer.
 SPARE_S = 1.0
 LATE = "no answer in time"
 
 
-class Progress(NamedTuple):
+class EndorserStatus(NamedTuple):
     """How one is doing: the size it last did something for, as far as known, and why the last try failed."""
 
     name: str
     size: int
-    trouble: str | None
+    error: str | None
 
 
 @dataclass(frozen=True)
-class Asked:
+class EndorserConfig:
     """Whom to ask, as configured."""
 
-    policy: Policy = field(default_factory=Policy)
+    policy: WitnessPolicy = field(default_factory=WitnessPolicy)
     authorities: Sequence[Authority] = ()
-    pace: Pace = field(default_factory=Pace)
+    pace: RetryPolicy = field(default_factory=RetryPolicy)
 
 
-class Outside:
+class Endorsers:
     """`conninfo` connects with the role signer."""
 
-    def __init__(self, conninfo: str, asked: Asked) -> None:
+    def __init__(self, conninfo: str, config: EndorserConfig) -> None:
         self._conninfo = conninfo
-        self._asked = asked
-        self._errands: list[Errand] = []
+        self._config = config
+        self._pollers: list[Poller] = []
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Asks while the block runs, beginning with the newest checkpoint there is."""
-        self._errands = self._make()
-        for errand in self._errands:
-            errand.start()
+        self._pollers = self._make()
+        for poller in self._pollers:
+            poller.start()
         try:
             yield
         finally:
-            for errand in self._errands:
-                errand.end()
-            for errand in self._errands:
-                errand.join()
+            for poller in self._pollers:
+                poller.end()
+            for poller in self._pollers:
+                poller.join()
 
-    def once(self) -> list[Progress]:
+    def once(self) -> list[EndorserStatus]:
         """Asks everybody once, at the same time, about the newest checkpoint; waits no longer than an answer may take.
 
-        For a program that signs and ends. Who has not answered by then has its trouble said.
+        For a program that signs and ends. Who has not answered by then has its error said.
         """
-        until_s = monotonic() + self._asked.pace.timeout_s + SPARE_S
+        until_s = monotonic() + self._config.pace.timeout_s + SPARE_S
         with self.running():
-            late = [one for one in self._errands if not one.settled.wait(max(until_s - monotonic(), 0))]
+            late = [one for one in self._pollers if not one.settled.wait(max(until_s - monotonic(), 0))]
             found = self.progress()
         names = {one.name for one in late}
-        return [one._replace(trouble=one.trouble or LATE) if one.name in names else one for one in found]
+        return [one._replace(error=one.error or LATE) if one.name in names else one for one in found]
 
     def checkpoint_signed(self) -> None:
         """There is a new checkpoint in the database."""
-        for errand in self._errands:
-            errand.wake()
+        for poller in self._pollers:
+            poller.wake()
 
-    def progress(self) -> list[Progress]:
+    def progress(self) -> list[EndorserStatus]:
         """How each is doing."""
-        return [Progress(one.name, one.size, one.trouble if one.alive else "not running") for one in self._errands]
+        return [EndorserStatus(one.name, one.size, one.error if one.alive else "not running") for one in self._pollers]
 
-    def _make(self) -> list[Errand]:
-        chosen = Chosen()
-        witnesses = [Asker(self._conninfo, one, chosen, self._asked.pace) for one in self._asked.policy.witnesses]
-        return [*witnesses, *(Stamper(self._conninfo, one, self._asked.pace) for one in self._asked.authorities)]
+    def _make(self) -> list[Poller]:
+        chosen = SharedSizes()
+        witnesses = [
+            WitnessPoller(self._conninfo, one, chosen, self._config.pace) for one in self._config.policy.witnesses
+        ]
+        return [
+            *witnesses,
+            *(TimestampPoller(self._conninfo, one, self._config.pace) for one in self._config.authorities),
+        ]

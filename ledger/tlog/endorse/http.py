@@ -15,15 +15,15 @@ from urllib.parse import urlsplit
 CHUNK = 65_536
 
 
-class Trouble(Exception):
+class EndorserError(Exception):
     """Somebody outside did not do what was asked of them; the message says what happened, without what they sent."""
 
 
-class Unreachable(Trouble):
+class Unreachable(EndorserError):
     """No answer, or none that is HTTP, in time and within the bounds."""
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """What came back. `kind` is the media type, without parameters."""
 
     status: int
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class Wire:
+class HttpClient:
     """POST to one address, by one thread at a time, on a connection that is kept open between requests."""
 
     def __init__(self, url: str, *, timeout_s: float, most_bytes: int) -> None:
@@ -43,7 +43,7 @@ class Wire:
         self._conn = kind(where.host, where.port, timeout=timeout_s)
         self._cut_off = threading.Event()
 
-    def post(self, body: bytes, content_type: str) -> Answer:
+    def post(self, body: bytes, content_type: str) -> HttpAnswer:
         """The answer, whatever its status. A kept connection that the other side has closed is made anew."""
         kept = self._conn.sock is not None
         try:
@@ -71,7 +71,7 @@ class Wire:
         """Closes the connection; the next request opens another."""
         self._conn.close()
 
-    def _exchange(self, body: bytes, content_type: str) -> Answer:
+    def _exchange(self, body: bytes, content_type: str) -> HttpAnswer:
         # The socket's timeout starts anew with every byte; the timer does not.
         timer = threading.Timer(self._timeout_s, self.cut)
         timer.daemon = True
@@ -80,7 +80,7 @@ class Wire:
         try:
             self._conn.request("POST", self._path, body, {"Content-Type": content_type})
             with contextlib.closing(self._conn.getresponse()) as response:
-                return Answer(response.status, _kind(response), self._read(response))
+                return HttpAnswer(response.status, _kind(response), self._read(response))
         finally:
             timer.cancel()
 
@@ -102,7 +102,7 @@ class Wire:
         return Unreachable(f"no answer that can be used: {_reason(error)}")
 
 
-class Address(NamedTuple):
+class HttpAddress(NamedTuple):
     """Where to send a request."""
 
     secure: bool
@@ -111,7 +111,7 @@ class Address(NamedTuple):
     path: str
 
 
-def address(url: str) -> Address:
+def address(url: str) -> HttpAddress:
     """Takes an http or https URL apart. Raises ValueError, which does not repeat it: it may hold a password."""
     if not (url.isascii() and url.isprintable()) or " " in url:
         raise ValueError("not a URL")
@@ -120,7 +120,7 @@ def address(url: str) -> Address:
         raise ValueError("not an http or https URL")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise ValueError("a URL with a password, a query or a fragment")
-    return Address(parts.scheme == "https", parts.hostname, parts.port, parts.path or "/")
+    return HttpAddress(parts.scheme == "https", parts.hostname, parts.port, parts.path or "/")
 
 
 def _kind(response: http.client.HTTPResponse) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import psycopg
 
 from ledger.proof.tlog.merkle import LogError
-from ledger.tlog.endorse.http import Trouble
+from ledger.tlog.endorse.http import EndorserError
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ STOP_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class RetryPolicy:
     """How long to wait: for an answer, and after failures in a row, doubling from first to most."""
 
     timeout_s: float = 10.0
@@ -32,15 +32,15 @@ class Pace:
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - nothing secret about it
 
 
-class Errand(ABC):
+class Poller(ABC):
     """Runs `round` again and again. What fails is tried again later, and said once."""
 
-    def __init__(self, name: str, pace: Pace) -> None:
+    def __init__(self, name: str, pace: RetryPolicy) -> None:
         self.name = name
         # Of the newest checkpoint that it was done for, as far as known.
         self.size = 0
         # Why the last round failed; None if it did not.
-        self.trouble: str | None = None
+        self.error: str | None = None
         # Set after the first round that failed, or left nothing to do at once.
         self.settled = threading.Event()
         self._pace = pace
@@ -86,7 +86,7 @@ class Errand(ABC):
             self._wake.clear()
             try:
                 wait = self.round()
-            except (Trouble, LogError) as error:
+            except (EndorserError, LogError) as error:
                 failures += 1
                 self._failed(str(error), failures)
             except psycopg.Error as error:
@@ -95,7 +95,7 @@ class Errand(ABC):
             else:
                 if failures:
                     log.info("%s: answers again", self.name)
-                failures, self.trouble = 0, None
+                failures, self.error = 0, None
                 if wait != 0:
                     self.settled.set()
                 self._wake.wait(wait)
@@ -103,8 +103,8 @@ class Errand(ABC):
     def _failed(self, reason: str, failures: int) -> None:
         if self._stop.is_set():
             return
-        if reason != self.trouble:
+        if reason != self.error:
             log.warning("%s: %s", self.name, reason)
-        self.trouble = reason
+        self.error = reason
         self.settled.set()
         self._stop.wait(self._pace.after(failures))

@@ -22,8 +22,8 @@ from typing import Any
 import psycopg
 from cryptography import x509
 
-from ledger.tlog.endorse.http import Trouble, Unreachable, Wire, address
-from ledger.tlog.endorse.poller import Errand, Pace
+from ledger.tlog.endorse.http import EndorserError, HttpClient, Unreachable, address
+from ledger.tlog.endorse.poller import Poller, RetryPolicy
 
 Connection = psycopg.Connection[Any]
 
@@ -50,7 +50,7 @@ class BadAuthority(ValueError):
     """The configuration of timestamps cannot be used; the message says why."""
 
 
-class TokenRefused(Trouble):
+class TokenRefused(EndorserError):
     """The authority answered, and not with a token that holds."""
 
 
@@ -79,14 +79,14 @@ class Authority:
             raise BadAuthority(f"{certificates} holds no certificates in PEM") from None
 
 
-class Stamper(Errand):
+class TimestampPoller(Poller):
     """Asks one authority."""
 
-    def __init__(self, conninfo: str, authority: Authority, pace: Pace) -> None:
+    def __init__(self, conninfo: str, authority: Authority, pace: RetryPolicy) -> None:
         super().__init__(authority.url, pace)
         self._conninfo = conninfo
         self._authority = authority
-        self._wire = Wire(authority.url, timeout_s=pace.timeout_s, most_bytes=MOST_TOKEN_BYTES)
+        self._wire = HttpClient(authority.url, timeout_s=pace.timeout_s, most_bytes=MOST_TOKEN_BYTES)
 
     def cut(self) -> None:
         """Gives the request in hand up."""

@@ -24,9 +24,9 @@ from ledger.proof.tlog.cosignature import TIMESTAMP_BYTES, AddCheckpoint
 from ledger.proof.tlog.merkle import consistency_proof
 from ledger.proof.tlog.note import NoteError, Signature, parse, parse_signatures
 from ledger.proof.tlog.tiles import Tile, reader
-from ledger.tlog.endorse.http import Answer, Trouble, Wire
-from ledger.tlog.endorse.poller import Errand, Pace
-from ledger.tlog.quorum import Configured
+from ledger.tlog.endorse.http import EndorserError, HttpAnswer, HttpClient
+from ledger.tlog.endorse.poller import Poller, RetryPolicy
+from ledger.tlog.quorum import WitnessConfig
 from ledger.tlog.serve.tiles import CONTENTS
 
 Connection = psycopg.Connection[Any]
@@ -43,19 +43,19 @@ LAST_COSIGNED = "SELECT coalesce(max(size), 0) FROM cosignatures WHERE witness =
 STORE = "INSERT INTO cosignatures (size, witness, line) VALUES (%s, %s, %s) ON CONFLICT (size, witness) DO NOTHING"
 
 
-class Refused(Trouble):
+class CosignatureRefused(EndorserError):
     """The witness answered, and not with a cosignature that holds."""
 
 
-class Ahead(Trouble):
+class WitnessAhead(EndorserError):
     """The witness has seen a larger tree than there is here."""
 
 
-class Forked(Trouble):
+class WitnessForked(EndorserError):
     """The witness has seen another history."""
 
 
-class Chosen:
+class SharedSizes:
     """Which size each asker took up last, so that they meet at the same sizes and these come to have a quorum."""
 
     def __init__(self) -> None:
@@ -70,15 +70,17 @@ class Chosen:
             return self._sizes[witness]
 
 
-class Asker(Errand):
+class WitnessPoller(Poller):
     """Asks one witness."""
 
-    def __init__(self, conninfo: str, configured: Configured, chosen: Chosen, pace: Pace) -> None:
+    def __init__(self, conninfo: str, configured: WitnessConfig, chosen: SharedSizes, pace: RetryPolicy) -> None:
         super().__init__(configured.witness, pace)
         self._conninfo = conninfo
         self._key = configured.key
         self._chosen = chosen
-        self._wire = Wire(f"{configured.url}/add-checkpoint", timeout_s=pace.timeout_s, most_bytes=MOST_ANSWER_BYTES)
+        self._wire = HttpClient(
+            f"{configured.url}/add-checkpoint", timeout_s=pace.timeout_s, most_bytes=MOST_ANSWER_BYTES
+        )
         # What the witness has seen, as far as known; None before it was asked or looked up.
         self._seen: int | None = None
 
@@ -109,28 +111,28 @@ class Asker(Errand):
                 target = size, note = _newest(conn) or target
             if old > size:
                 self._seen = None  # asked anew next time: a witness may have told something else
-                raise Ahead(f"has seen a tree of {old}, and there are {size} here: was an older copy restored?")
+                raise WitnessAhead(f"has seen a tree of {old}, and there are {size} here: was an older copy restored?")
             request = AddCheckpoint(old, tuple(proof_between(conn, old, size)), note.encode())
             answer = self._wire.post(request.encode(), "text/plain; charset=utf-8")
             if answer.status == 200:
                 return size, self._checked(answer, note)
             self._seen = _told(answer, old, size)
-        raise Refused(f"tells another size each time it is asked, {MOST_TRIES} times")
+        raise CosignatureRefused(f"tells another size each time it is asked, {MOST_TRIES} times")
 
-    def _checked(self, answer: Answer, note: str) -> str:
+    def _checked(self, answer: HttpAnswer, note: str) -> str:
         """The line by the configured key, verified. Raises Refused."""
         try:
             signatures = parse_signatures(answer.body.decode("utf-8"))
         except (UnicodeDecodeError, NoteError) as error:
-            raise Refused(f"answered what is no signature line ({type(error).__name__})") from None
+            raise CosignatureRefused(f"answered what is no signature line ({type(error).__name__})") from None
         mine = [one for one in signatures if (one.name, one.key_id) == (self._key.name, self._key.key_id)]
         if not mine:
-            raise Refused("answered with cosignatures by other keys than the configured one")
+            raise CosignatureRefused("answered with cosignatures by other keys than the configured one")
         found = mine[0]
         try:
             self._key.check(parse(note.encode()).text.encode(), found.blob)
         except NoteError:
-            raise Refused("answered with a cosignature that does not verify") from None
+            raise CosignatureRefused("answered with a cosignature that does not verify") from None
         _check_time(found)
         return found.line
 
@@ -148,27 +150,29 @@ def proof_between(conn: Connection, old: int, new: int) -> list[bytes]:
     return consistency_proof(old, new, reader(new, fetch))
 
 
-def _told(answer: Answer, old: int, size: int) -> int:
+def _told(answer: HttpAnswer, old: int, size: int) -> int:
     """The size that a 409 tells. Raises Refused or Forked for any other answer."""
     if answer.status == 422:
-        raise Forked(f"does not accept that the tree of {size} extends the one of {old} that it has seen")
+        raise WitnessForked(f"does not accept that the tree of {size} extends the one of {old} that it has seen")
     if answer.status != 409:
-        raise Refused(f"answered {answer.status}")
+        raise CosignatureRefused(f"answered {answer.status}")
     try:
         told = strict_decimal(answer.body.decode("ascii").removesuffix("\n"))
     except ValueError:
-        raise Refused("answered 409 without a size") from None
+        raise CosignatureRefused("answered 409 without a size") from None
     if told == old == size:
-        raise Forked(f"has seen another tree of {size}")
+        raise WitnessForked(f"has seen another tree of {size}")
     if told == old:
-        raise Refused(f"answered 409 with the size {old} that it was asked with")
+        raise CosignatureRefused(f"answered 409 with the size {old} that it was asked with")
     return told
 
 
 def _check_time(found: Signature) -> None:
     off_s = int.from_bytes(found.blob[:TIMESTAMP_BYTES], "big") - time.time()
     if abs(off_s) > MOST_SKEW_S:
-        raise Refused(f"cosigned with a time that is {abs(off_s):.0f} s {'ahead of' if off_s > 0 else 'behind'} ours")
+        raise CosignatureRefused(
+            f"cosigned with a time that is {abs(off_s):.0f} s {'ahead of' if off_s > 0 else 'behind'} ours"
+        )
 
 
 def _newest(conn: Connection) -> tuple[int, str] | None:

@@ -15,7 +15,7 @@ from ledger.proof.tlog.merkle import LogError, inclusion_nodes, inclusion_root, 
 from ledger.proof.tlog.tiles import WIDTH, Tile, TileError, TileFlaw, node_in_rows, rows_of, tile_of
 from ledger.store.events import AsyncConnection
 from ledger.tlog.serve import tiles
-from ledger.tlog.serve.tiles import NO_TILE, Published, needs
+from ledger.tlog.serve.tiles import NO_TILE, PublishedCheckpoint, needs
 
 # With the nodes above its hashes a full one takes 16 kB: 8 MB. Those far up, which most proofs need, stay.
 MOST_TILES = 512
@@ -23,7 +23,7 @@ MOST_TILES = 512
 Rows = Sequence[bytes]
 
 
-class Proofs:
+class ProofCache:
     """Makes proofs of one ledger. For one event loop."""
 
     def __init__(self, most: int = MOST_TILES) -> None:
@@ -32,7 +32,7 @@ class Proofs:
 
     async def inclusion(
         self, conn: AsyncConnection, position: int, size: int | None = None
-    ) -> tuple[Published | None, list[bytes]]:
+    ) -> tuple[PublishedCheckpoint | None, list[bytes]]:
         """A checkpoint, and the proof that its tree has the event; no proof where it does not cover it.
 
         The newest one, or that of `size`. One query where the tiles above the event's own are kept, and two where not:
@@ -51,7 +51,9 @@ class Proofs:
                 raise TileError(TileFlaw.ROOT, f"the proof for position {position} in the tree of {published.size}")
         return published, proof
 
-    async def _proof(self, conn: AsyncConnection, position: int, published: Published, own: Tile) -> list[bytes]:
+    async def _proof(
+        self, conn: AsyncConnection, position: int, published: PublishedCheckpoint, own: Tile
+    ) -> list[bytes]:
         groups = inclusion_nodes(position - 1, published.size)
         places = {node: tile_of(node, published.size) for group in groups for node in group}
         found: dict[Tile, Rows] = {}
@@ -77,7 +79,7 @@ class Proofs:
         return rows
 
 
-def _holds(published: Published, position: int, proof: Sequence[bytes]) -> bool:
+def _holds(published: PublishedCheckpoint, position: int, proof: Sequence[bytes]) -> bool:
     """Whether the proof leads from the event to the root in the note."""
     try:
         root = parse_checkpoint(published.note[: published.note.index("\n\n") + 1]).root

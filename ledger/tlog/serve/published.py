@@ -8,7 +8,7 @@ Never one that is smaller than what was shown before: a reader would take that f
 from __future__ import annotations
 
 from ledger.store.events import AsyncConnection
-from ledger.tlog.quorum import STANDING, Policy
+from ledger.tlog.quorum import QUORUM_STATE, WitnessPolicy
 
 MOST_BEHIND_S = 60.0
 
@@ -18,10 +18,10 @@ WAITING = """
 """
 
 
-class Serving:
+class CheckpointSelector:
     """Of one ledger, for one event loop."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: WitnessPolicy) -> None:
         self._policy = policy
         self._last = 0
 
@@ -29,7 +29,7 @@ class Serving:
         """Of the checkpoint to show; None for the newest."""
         if not self._policy.quorum:
             return None
-        row = await (await conn.execute(STANDING, self._policy.parameters, prepare=True)).fetchone()
+        row = await (await conn.execute(QUORUM_STATE, self._policy.parameters, prepare=True)).fetchone()
         if row is None:
             return None
         newest, witnessed = int(row[0]), int(row[1] or 0)

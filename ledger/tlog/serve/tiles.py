@@ -51,7 +51,7 @@ ENTRIES = "SELECT hash FROM events WHERE position > %s AND position <= %s ORDER 
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedCheckpoint:
     """A checkpoint: its size, the note with its cosignatures, and one event's hash and tile, if asked for."""
 
     size: int
@@ -70,7 +70,7 @@ class _Asked(Exception):
 
 async def published(
     conn: AsyncConnection, size: int | None = None, *, position: int = NO_EVENT, tile: int = NO_TILE
-) -> Published | None:
+) -> PublishedCheckpoint | None:
     """The newest checkpoint, or the one of `size`; None where there is none.
 
     With the hash of the event at `position`, and the full tile of that number at level 0; what is not there is None.
@@ -81,7 +81,7 @@ async def published(
         else:
             await cursor.execute(OF_SIZE, [position, tile, size], prepare=True)
         row = await cursor.fetchone()
-    return None if row is None else Published(*row)
+    return None if row is None else PublishedCheckpoint(*row)
 
 
 async def covered(conn: AsyncConnection) -> int:

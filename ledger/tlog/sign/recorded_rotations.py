@@ -20,19 +20,19 @@ Connection = psycopg.Connection[Any]
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedRotation:
     """A rotation, and where it is recorded: whatever the old key signed before is of fewer events than that."""
 
     position: int
     rotation: Rotation
 
 
-def recorded(conn: Connection, origin: str) -> list[Recorded]:
+def recorded_rotations(conn: Connection, origin: str) -> list[RecordedRotation]:
     """In order; what does not hold is none, whoever recorded it. Raises psycopg.Error."""
     found = []
     for position, body in conn.execute(ROTATIONS, [STREAM]).fetchall():
         with contextlib.suppress(LogError, ValueError, LookupError, TypeError):
-            found.append(Recorded(int(position), rotation_of(orjson.loads(body)["data"], origin)))
+            found.append(RecordedRotation(int(position), rotation_of(orjson.loads(body)["data"], origin)))
     return found
 
 

@@ -25,7 +25,7 @@ from ledger.proof.tlog.key_rotation import sign_rotation
 from ledger.proof.tlog.note import Signature, SigningKey, VerifierKey, parse
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.errors import KeyUnusable, NoKey, StateDamaged, StateTaken
-from ledger.tlog.sign.recorded_rotations import recorded, rotation_of
+from ledger.tlog.sign.recorded_rotations import recorded_rotations, rotation_of
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import StateFile, resigned
 from schema.events import LogKeyRotated
@@ -56,7 +56,7 @@ def check(event: LogKeyRotated) -> tuple[VerifierKey, VerifierKey]:
 
 def rotations(conn: Connection, origin: str) -> list[tuple[VerifierKey, VerifierKey]]:
     """Old and new key of each rotation that this ledger has on record; what does not hold is none."""
-    return [(one.rotation.old, one.rotation.new) for one in recorded(conn, origin)]
+    return [(one.rotation.old, one.rotation.new) for one in recorded_rotations(conn, origin)]
 
 
 @contextlib.contextmanager

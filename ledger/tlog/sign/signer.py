@@ -36,7 +36,7 @@ from ledger.tlog.sign.errors import (
     StateMissing,
     TileDiffers,
 )
-from ledger.tlog.sign.recorded_rotations import STREAM, recorded
+from ledger.tlog.sign.recorded_rotations import STREAM, recorded_rotations
 from ledger.tlog.sign.state_file import Signed, StateFile, edge_after, resigned
 
 LOCK = 0x41_4C_0003
@@ -228,7 +228,7 @@ class Signer:
         count = row[0] if row else None
         if count == self._key_events:
             return
-        for one in recorded(self._conn, self._key.verifier.name):
+        for one in recorded_rotations(self._conn, self._key.verifier.name):
             if one.rotation.old == self._key.verifier:
                 raise KeyReplaced(
                     f"the key {one.rotation.old.text} gave way to {one.rotation.new.text} at position {one.position}:"

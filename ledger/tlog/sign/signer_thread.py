@@ -18,7 +18,7 @@ import psycopg
 from ledger.database import conninfo, one_line
 from ledger.proof.tlog.merkle import LogError
 from ledger.proof.tlog.note import SigningKey
-from ledger.tlog.endorse.endorsers import Asked, Outside
+from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers
 from ledger.tlog.sign import rotate
 from ledger.tlog.sign.errors import SigningRefused
 from ledger.tlog.sign.signer import Signer, head_of
@@ -35,24 +35,22 @@ FOLLOW_S = 1.0
 RETRY_S = 0.25
 
 # "none" is said of a process that has no signer.
-State = Literal["none", "starting", "leads", "follows", "troubled", "refused", "stopped"]
+State = Literal["none", "starting", "leads", "follows", "failing", "refused", "stopped"]
 Connection = psycopg.Connection[Any]
 
 
 @dataclass(frozen=True)
-class Signing:
+class SigningConfig:
     """What a signer needs. `state` is the file beside the key; it signs after `every_s` or `events`."""
 
     key: SigningKey = field(repr=False)
     state: Path
     every_s: float = EVERY_S
     events: int = EVENTS
-    # Who is asked to vouch for what is signed.
-    asked: Asked = field(default_factory=Asked)
 
 
 @dataclass(frozen=True)
-class Status:
+class SignerStatus:
     """Where the thread stands; `error` says what is wrong, for as long as it is."""
 
     state: State
@@ -62,13 +60,15 @@ class Status:
 class SignerThread(threading.Thread):
     """Signs until stop(). `url` is for a login that may act as the ledger's signer."""
 
-    def __init__(self, url: str, signing: Signing, *, schema: str = "ledger") -> None:
+    def __init__(
+        self, url: str, signing: SigningConfig, endorsers: EndorserConfig | None = None, *, schema: str = "ledger"
+    ) -> None:
         super().__init__(name="signer", daemon=True)
         self._conninfo = conninfo(url, "signer", schema=schema, application="advice-ledger signer")
         self._signing = signing
-        self.outside = Outside(self._conninfo, signing.asked)
+        self.endorsers = Endorsers(self._conninfo, endorsers or EndorserConfig())
         self._stopping = threading.Event()
-        self.status = Status("starting")
+        self.status = SignerStatus("starting")
 
     def stop(self) -> None:
         """Ends after the step in hand."""
@@ -82,7 +82,7 @@ class SignerThread(threading.Thread):
                 with psycopg.connect(self._conninfo, autocommit=True) as conn:
                     self._follow(conn)
             except (SigningRefused, LogError) as error:
-                self.status = Status("refused", str(error))
+                self.status = SignerStatus("refused", str(error))
                 log.error("nothing is signed any more: %s", error)  # noqa: TRY400 - the message says it all
                 return
             except psycopg.Error as error:
@@ -90,20 +90,20 @@ class SignerThread(threading.Thread):
             except OSError as error:
                 self._complain(f"{self._signing.state} cannot be used: {error.strerror}")
             except Exception as error:  # a thread that died unseen would be taken for one that signs
-                self.status = Status("refused", f"the signer failed, {type(error).__name__}: {error}")
+                self.status = SignerStatus("refused", f"the signer failed, {type(error).__name__}: {error}")
                 log.exception("nothing is signed any more: the signer failed")
                 return
-        self.status = Status("stopped")
+        self.status = SignerStatus("stopped")
 
     def _follow(self, conn: Connection) -> None:
         """Waits for its turn, then leads."""
         while not self._stopping.is_set():
             with rotate.leading(conn, self._signing.key, self._signing.state) as signer:
                 if signer is not None:
-                    with self.outside.running():
+                    with self.endorsers.running():
                         self._lead(conn, signer)
                     continue
-            self.status = Status("follows")
+            self.status = SignerStatus("follows")
             self._stopping.wait(FOLLOW_S)
 
     def _lead(self, conn: Connection, signer: Signer) -> None:
@@ -115,7 +115,7 @@ class SignerThread(threading.Thread):
                 signed = self._sign(signer, position)
                 size = position if signed is None else signed.size
                 due_s = due_s if signed is None else monotonic() + signing.every_s
-            self.status = Status("leads")
+            self.status = SignerStatus("leads")
             self._stopping.wait(min(LOOK_S, signing.every_s))
 
     def _sign(self, signer: Signer, position: int) -> Signed | None:
@@ -125,16 +125,16 @@ class SignerThread(threading.Thread):
             signed = signer.step()
             last = signed or last
             if signed is not None:
-                self.outside.checkpoint_signed()
+                self.endorsers.checkpoint_signed()
             if signed is None or signed.size >= position:
                 break
         return last
 
     def _complain(self, what: str) -> None:
-        """Once, not four times a second for as long as the trouble lasts; and waits before the next try."""
-        if self.status != Status("troubled", what):
+        """Once, not four times a second for as long as the error lasts; and waits before the next try."""
+        if self.status != SignerStatus("failing", what):
             log.warning("%s; trying again until it works", what)
-        self.status = Status("troubled", what)
+        self.status = SignerStatus("failing", what)
         self._stopping.wait(RETRY_S)
 
 

@@ -144,7 +144,7 @@ def test_sign_once(url: str, key: Path) -> None:
     done = cli(*options, "--json").json()
     assert (done["size"], done["note"]) == newest(url) == (300, done["note"])
     assert "nothing new" in cli(*options).out
-    assert cli(*options, "--json").json() == {"size": None, "vouched": []}
+    assert cli(*options, "--json").json() == {"size": None, "endorsements": []}
     fill(url, 1)
     assert "301 events" in cli(*options).out
 

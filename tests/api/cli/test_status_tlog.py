@@ -40,7 +40,7 @@ def test_the_log_in_status(database_url: str, tmp_path: Path) -> None:
     assert (found["size"], found["not_covered"], found["cosignatures"]) == (4, 3, 1)
     assert (found["witnesses_needed"], found["witnessed_size"], found["rotation_pending"]) == (2, 2, False)
     assert 0 <= found["age_s"] <= found["witnessed_age_s"] < 60
-    assert [(one["kind"], one["name"], one["size"]) for one in found["vouched"]] == [
+    assert [(one["kind"], one["name"], one["size"]) for one in found["endorsements"]] == [
         ("authority", "https://tsa.example", 2),
         ("witness", names[0], 2),
         ("witness", names[1], 4),

@@ -25,8 +25,8 @@ from ledger.proof.tlog.merkle import check_consistency, check_inclusion, leaf_ha
 from ledger.proof.tlog.note import SigningKey
 from ledger.proof.tlog.tiles import EntryBundle, Tile, decode_entries
 from ledger.proof.tlog.tlog_proof import parse_proof, verify_proof
-from ledger.tlog.sign.signer_thread import Signing
-from ledger.verify.continuous import Watching
+from ledger.tlog.sign.signer_thread import SigningConfig
+from ledger.verify.continuous import VerificationConfig
 from tests.api.served import Api, ledger_copy, problem, served
 from tests.conftest import Template
 from tests.ledger.tlog.logs import all_tiles, fill, hashes, key_for, sign
@@ -255,7 +255,7 @@ def test_proofs_take_a_token(log: Log, path: str) -> None:
 def signing(server_url: str, template_database: Template, tmp_path: Path) -> Iterator[Api]:
     """An application that signs, every 0.3 s."""
     with ledger_copy(server_url, template_database) as url:
-        place = Signing(key_for(url), tmp_path / "last", every_s=0.3)
+        place = SigningConfig(key_for(url), tmp_path / "last", every_s=0.3)
         with served(url, signing=place) as api:
             yield api
 
@@ -352,7 +352,7 @@ def test_a_refusal_shows(server_url: str, template_database: Template, tmp_path:
         fill(url, 5)
         sign(url, key, path)
         path.unlink()
-        with served(url, signing=Signing(key, path, every_s=0.05)) as api:
+        with served(url, signing=SigningConfig(key, path, every_s=0.05)) as api:
             response = eventually("a refusal", lambda: (r := api.get("/readyz", None)).status_code == 503 and r)
             assert any("docs/operate/tlog.md" in reason for reason in response.json()["reasons"])
             state = response.json()["checkpoint"]
@@ -368,7 +368,7 @@ def test_a_refusal_shows(server_url: str, template_database: Template, tmp_path:
 def test_the_verification_shows(database_url: str) -> None:
     """How far the chain was checked, and how long ago; then what does not hold: 503, with its name and place."""
     fill(database_url, 5)
-    with served(database_url, watching=Watching(rate=1_000_000, rest_s=0.05, settle_s=3600)) as api:
+    with served(database_url, verification=VerificationConfig(rate=1_000_000, rest_s=0.05, settle_s=3600)) as api:
 
         def checked() -> dict[str, Any]:
             found: dict[str, Any] = api.get("/readyz", None).json()["verification"]

@@ -91,18 +91,18 @@ def test_a_witness_that_goes_and_comes_back(url: str, path: Path, tmp_path: Path
         alone = write(server, token)
         eventually("one", lambda: checkpoint(server)["witnessed"]["witnesses"][0]["size"] == alone)
         assert cosigners(server, key, witnesses) == (both, 2), "for a minute readers are shown what has its quorum"
-        found = eventually("its name", lambda: (c := checkpoint(server))["witnessed"]["witnesses"][1]["trouble"] and c)
+        found = eventually("its name", lambda: (c := checkpoint(server))["witnessed"]["witnesses"][1]["error"] and c)
         assert (found["size"], found["witnessed"]["size"], found["witnessed"]["needed"]) == (alone, both, 2)
         names = [f"{one.name}+{one.key_id:08x}" for one in witnesses]
         assert [(one["name"], one["size"]) for one in found["witnessed"]["witnesses"]] == [
             (names[0], alone),
             (names[1], both),
         ]
-        assert found["witnessed"]["witnesses"][0]["trouble"] is None
+        assert found["witnessed"]["witnesses"][0]["error"] is None
         told = httpx.get(f"{server.base}/metrics").text
         assert f"advice_ledger_checkpoint_witnessed_size {both}.0\n" in told
         for name, troubled in zip(names, (0, 1), strict=True):
-            assert f'advice_ledger_witness_troubled{{witness="{name}"}} {troubled}.0\n' in told
+            assert f'advice_ledger_witness_failing{{witness="{name}"}} {troubled}.0\n' in told
         status = cli("status", "--key", path, *asked, "--json", "--database-url", url).json()["log"]
         assert (status["size"], status["cosignatures"], status["not_covered"]) == (alone, 1, 0)
         assert (status["witnesses_needed"], status["witnessed_size"]) == (2, both)
@@ -111,7 +111,7 @@ def test_a_witness_that_goes_and_comes_back(url: str, path: Path, tmp_path: Path
         last = write(server, token)
         eventually("both", lambda: cosigners(server, key, witnesses) == (last, 2))
         found = eventually("a quorum", lambda: (c := checkpoint(server))["witnessed"]["size"] == last and c)
-        assert [one["trouble"] for one in found["witnessed"]["witnesses"]] == [None, None]
+        assert [one["error"] for one in found["witnessed"]["witnesses"]] == [None, None]
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.rotate import beside
-from ledger.verify.continuous import Watching
+from ledger.verify.continuous import VerificationConfig
 from tests.api.program import cli
 from tests.api.served import Api, served
 from tests.ledger.tlog.logs import fill, key_for, sign
@@ -17,7 +17,7 @@ from tests.paths import DOCS
 from tests.support import connect, eventually
 
 DOCUMENT = DOCS / "operate/continuous-verification.md"
-FAST = Watching(rate=1_000_000, rest_s=0.05, settle_s=3600)
+FAST = VerificationConfig(rate=1_000_000, rest_s=0.05, settle_s=3600)
 SPOIL = """
     ALTER TABLE tiles DISABLE TRIGGER refuse_change;
     UPDATE tiles SET hashes = repeat('x', 8192)::bytea WHERE number = 1;
@@ -51,7 +51,7 @@ def test_the_remedy_for_wrong_tiles(database_url: str, tmp_path: Path) -> None:
         before = conn.execute(TILES).fetchall()
         newest.write_text(conn.execute("SELECT note FROM checkpoints").fetchall()[0][0])
         conn.execute(SPOIL)
-    with served(database_url, watching=FAST) as api:
+    with served(database_url, verification=FAST) as api:
         told = eventually("a round", lambda: reasons(api))
     assert [
         one for one in told if "stored tiles of the log" in one and "docs/operate/continuous-verification.md" in one
@@ -68,5 +68,5 @@ def test_the_remedy_for_wrong_tiles(database_url: str, tmp_path: Path) -> None:
     with connect(database_url) as conn:
         assert conn.execute(TILES).fetchall() == before
         assert conn.execute(ALWAYS).fetchall() == [("A",)]
-    with served(database_url, tokens={}, watching=FAST) as api:
+    with served(database_url, tokens={}, verification=FAST) as api:
         assert eventually("a round", lambda: reasons(api)) == ["none"]

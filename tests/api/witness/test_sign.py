@@ -49,9 +49,9 @@ def test_sign_asks_witnesses(database_url: str, path: Path, tmp_path: Path) -> N
         common += ["--witness", f"{base}={witness.text}"]
         done = cli("sign", "--once", *common, "--witness", f"http://127.0.0.1:1={gone}", "--json")
         assert (done.code, done.json()["size"], cosigned()) == (0, None, 3)
-        answered, silent = done.json()["vouched"]
-        assert (answered["name"].partition("+")[0], answered["size"], answered["trouble"]) == (witness.name, 3, None)
-        assert (silent["size"], silent["trouble"] in done.err) == (0, True)
+        answered, silent = done.json()["endorsements"]
+        assert (answered["name"].partition("+")[0], answered["size"], answered["error"]) == (witness.name, 3, None)
+        assert (silent["size"], silent["error"] in done.err) == (0, True)
         assert "witness.example/gone" in done.err
         command = [sys.executable, "-c", PROGRAM, "sign", "--sign-every", "0.05", *common]
         process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE)

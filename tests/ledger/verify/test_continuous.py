@@ -11,11 +11,11 @@ import pytest
 
 from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign.signer import Signer
-from ledger.verify.continuous import Watching
+from ledger.verify.continuous import VerificationConfig
 from ledger.verify.database import verify_chain
-from ledger.verify.scan import Bad, Root, Round
+from ledger.verify.scan import Bad, Root, Scan
 from tests.ledger.tlog.logs import key_for
-from tests.ledger.verify.watched import (
+from tests.ledger.verify.verifying import (
     EDIT,
     REPAIR,
     fill,
@@ -26,7 +26,7 @@ from tests.ledger.verify.watched import (
     sign,
     tamper,
     until,
-    watching,
+    verifying,
 )
 from tests.support import Connection, connect
 
@@ -50,17 +50,19 @@ def test_a_good_chain_is_recorded_once_a_day(database_url: str, key: SigningKey,
     fill(database_url, 700)
     sign(database_url, key, tmp_path / "last")
     for _ in range(2):
-        with watching(database_url, Watching(rate=1_000_000, rest_s=0.05, settle_s=0, keys=(key.verifier,))) as watch:
-            until(watch, lambda now: now.passed_s is not None)
+        with verifying(
+            database_url, VerificationConfig(rate=1_000_000, rest_s=0.05, settle_s=0, keys=(key.verifier,))
+        ) as verifier:
+            until(verifier, lambda now: now.passed_s is not None)
             on_record(database_url, 1)
             fill(database_url, 3)
             head = head_of(database_url)
-            status = until(watch, lambda now, head=head: now.position >= head)  # type: ignore[misc]
+            status = until(verifier, lambda now, head=head: now.position >= head)  # type: ignore[misc]
             assert (status.state, status.finding) == ("leads", None)
             assert status.checkpoint_size == 700
             assert status.age_s is not None
             assert status.age_s < 5
-            until(watch, lambda now, first=status.passed_s: now.passed_s != first)  # type: ignore[misc]
+            until(verifier, lambda now, first=status.passed_s: now.passed_s != first)  # type: ignore[misc]
     (body,) = recorded(database_url)
     assert body["actor"] == {"id": "advice-ledger", "kind": "service", "role": "verifier"}
     assert body["stream"] == f"verification-{datetime.now(UTC):%Y-%m-%d}"
@@ -72,8 +74,8 @@ def test_a_good_chain_is_recorded_once_a_day(database_url: str, key: SigningKey,
 
 def test_an_empty_ledger_has_nothing_to_record(database_url: str) -> None:
     """It is through at once, again and again."""
-    with watching(database_url) as watch:
-        until(watch, lambda now: now.passed_s is not None)
+    with verifying(database_url) as verifier:
+        until(verifier, lambda now: now.passed_s is not None)
         sleep(0.2)
     assert recorded(database_url) == []
 
@@ -81,9 +83,9 @@ def test_an_empty_ledger_has_nothing_to_record(database_url: str) -> None:
 def test_a_process_that_just_began_does_not_record_that_all_is_well(database_url: str) -> None:
     """Only one that has run for a while; what is wrong is recorded whenever it is found."""
     fill(database_url, 5)
-    with watching(database_url, Watching(rest_s=0.05, settle_s=1.5)) as watch:
-        first = until(watch, lambda now: now.passed_s is not None).passed_s
-        until(watch, lambda now: now.passed_s != first)
+    with verifying(database_url, VerificationConfig(rest_s=0.05, settle_s=1.5)) as verifier:
+        first = until(verifier, lambda now: now.passed_s is not None).passed_s
+        until(verifier, lambda now: now.passed_s != first)
         assert recorded(database_url) == []
         on_record(database_url, 1)
 
@@ -92,10 +94,10 @@ def test_the_rate_is_bounded(database_url: str) -> None:
     """600 events at 400 a second take a second and a half, less the first piece, and one piece is in work at a time."""
     fill(database_url, 600)
     started_s = monotonic()
-    with watching(database_url, Watching(rate=400)) as watch:
-        half = until(watch, lambda now: now.position)
+    with verifying(database_url, VerificationConfig(rate=400)) as verifier:
+        half = until(verifier, lambda now: now.position)
         assert half.position <= 40
-        until(watch, lambda now: now.passed_s is not None)
+        until(verifier, lambda now: now.passed_s is not None)
     assert monotonic() - started_s > 1.2
 
 
@@ -130,13 +132,15 @@ def test_what_is_wrong_is_recorded_once(
     fill(database_url, 700)
     sign(database_url, key, tmp_path / "last")
     tamper(database_url, *statements)
-    with watching(database_url, Watching(rate=1_000_000, rest_s=0.05, settle_s=0, keys=(key.verifier,))) as watch:
-        status = until(watch, lambda now: now.finding)
+    with verifying(
+        database_url, VerificationConfig(rate=1_000_000, rest_s=0.05, settle_s=0, keys=(key.verifier,))
+    ) as verifier:
+        status = until(verifier, lambda now: now.finding)
         assert (status.finding, status.first_bad_position) == (finding, position)
         assert status.position < max(position, 1)
         bad = on_record(database_url, 1)
         sleep(0.4)
-        assert watch.status.finding == finding
+        assert verifier.status.finding == finding
         assert recorded(database_url) == bad
     assert [(body["data"]["finding"], body["data"]["first_bad_position"]) for body in bad] == [(finding, position)]
 
@@ -145,10 +149,10 @@ def test_what_is_wrong_is_recorded_once(
 def test_a_rewrite_behind_its_back_is_seen_without_a_checkpoint(database_url: str) -> None:
     """A suffix made to fit passes as a chain; the thread has seen another one, and does not forget it."""
     fill(database_url, 20)
-    with watching(database_url) as watch:
-        until(watch, lambda now: now.passed_s is not None)
+    with verifying(database_url) as verifier:
+        until(verifier, lambda now: now.passed_s is not None)
         on_record(database_url, 1)
-        until(watch, lambda now: now.position >= 21)
+        until(verifier, lambda now: now.position >= 21)
         tamper(
             database_url,
             "UPDATE events SET body = replace(body, '1000.00', '9000.00') WHERE position = 20",
@@ -157,11 +161,11 @@ def test_a_rewrite_behind_its_back_is_seen_without_a_checkpoint(database_url: st
         )
         with connect(database_url, "verifier") as conn:
             assert verify_chain(conn).ok
-        status = until(watch, lambda now: now.finding)
+        status = until(verifier, lambda now: now.finding)
         assert status.finding == "forked"
         on_record(database_url, 2)
         sleep(0.3)
-        assert watch.status.finding == "forked"
+        assert verifier.status.finding == "forked"
     assert [body["data"]["result"] for body in recorded(database_url)] == ["good", "bad"]
 
 
@@ -170,16 +174,16 @@ def test_each_change_of_the_result_is_recorded(database_url: str) -> None:
     """A failure, the first good round after it, and the same failure again on one day; a restart adds nothing."""
     fill(database_url, 20)
     tamper(database_url, EDIT)
-    settings = Watching(rate=1_000_000, rest_s=0.05, settle_s=3600)
-    with watching(database_url, settings) as watch:
+    settings = VerificationConfig(rate=1_000_000, rest_s=0.05, settle_s=3600)
+    with verifying(database_url, settings) as verifier:
         on_record(database_url, 1)
         tamper(database_url, REPAIR)
-        until(watch, lambda now: now.passed_s is not None and now.finding is None)
+        until(verifier, lambda now: now.passed_s is not None and now.finding is None)
         on_record(database_url, 2)
         tamper(database_url, EDIT)
         on_record(database_url, 3)
-    with watching(database_url, settings) as watch:
-        until(watch, lambda now: now.finding == "edited")
+    with verifying(database_url, settings) as verifier:
+        until(verifier, lambda now: now.finding == "edited")
         sleep(0.3)
     assert results(database_url) == ["bad", "good", "bad"]
 
@@ -189,15 +193,15 @@ def test_rounds_in_any_pieces_are_the_same(database_url: str, key: SigningKey, t
     fill(database_url, 600)
     sign(database_url, key, tmp_path / "last")
     with connect(database_url, "verifier") as conn:
-        root = through(conn, Round([key.verifier]), 1)
+        root = through(conn, Scan([key.verifier]), 1)
         for most in (255, 256, 257, 10_000):
-            assert through(conn, Round([key.verifier], Root(600, root, "before")), most) == root
+            assert through(conn, Scan([key.verifier], Root(600, root, "before")), most) == root
         with pytest.raises(Bad, match="forked at position 1: before is of other events"):
-            through(conn, Round((), Root(599, root, "before")), 500)
+            through(conn, Scan((), Root(599, root, "before")), 500)
         with pytest.raises(Bad, match="rolled-back at position 601"):
-            Round((), Root(601, root, "before")).take(conn, 500)
+            Scan((), Root(601, root, "before")).take(conn, 500)
         with pytest.raises(Bad, match="bad-signature"):
-            Round([SigningKey.generate(key.verifier.name).verifier]).take(conn, 500)
+            Scan([SigningKey.generate(key.verifier.name).verifier]).take(conn, 500)
         assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
@@ -213,11 +217,11 @@ def test_a_signer_that_is_ahead_is_no_fault(
         sign(database_url, key, tmp_path / "last")
     with connect(database_url, "verifier") as conn:
         assert conn.execute("SELECT octet_length(hashes) FROM partial_tiles WHERE level = 1").fetchall() == [(96,)]
-        one = Round([key.verifier])
+        one = Scan([key.verifier])
         assert (one.take(conn, 10_000), one.checkpoint_size) == (900, 600)
 
 
-def through(conn: Connection, one: Round, most: int) -> bytes:
+def through(conn: Connection, one: Scan, most: int) -> bytes:
     """The root that a round of 600 events comes to."""
     while one.take(conn, most):
         pass

@@ -11,9 +11,9 @@ from psycopg import sql
 from ledger.store.copy import copy_rows
 from ledger.verify import continuous as module
 from ledger.verify import scan
-from ledger.verify.continuous import Watch, Watching
+from ledger.verify.continuous import ContinuousVerification, VerificationConfig
 from ledger.verify.database import verify_chain
-from tests.ledger.verify.watched import EDIT, fill, on_record, results, tamper, until, watching
+from tests.ledger.verify.verifying import EDIT, fill, on_record, results, tamper, until, verifying
 from tests.support import Connection, connect
 
 
@@ -28,7 +28,7 @@ def test_what_lasts_is_recorded_each_day(database_url: str, monkeypatch: pytest.
 
     fill(database_url, 20)
     tamper(database_url, EDIT)
-    with watching(database_url):
+    with verifying(database_url):
         on_record(database_url, 1)
         monkeypatch.setattr(module, "datetime", Tomorrow)
         first, second = on_record(database_url, 2)
@@ -49,11 +49,11 @@ def test_a_finding_outlives_the_connection(database_url: str, monkeypatch: pytes
     monkeypatch.setattr(module, "verify_chain", interrupted)
     fill(database_url, 20)
     tamper(database_url, EDIT)
-    with watching(database_url) as watch:
-        status = until(watch, lambda now: now.finding)
+    with verifying(database_url) as verifier:
+        status = until(verifier, lambda now: now.finding)
         assert (status.finding, status.first_bad_position) == ("edited", 9)
         on_record(database_url, 1)
-        until(watch, lambda now: now.state == "leads" and now.finding == "edited")
+        until(verifier, lambda now: now.state == "leads" and now.finding == "edited")
     assert ended == [True]
     assert results(database_url) == ["bad"]
 
@@ -70,8 +70,8 @@ def test_a_connection_lost_in_a_piece_is_no_finding(database_url: str, monkeypat
                 ended.append(end(database_url, conn))
 
     monkeypatch.setattr(scan, "copy_rows", interrupted)
-    with watching(database_url) as watch:
-        until(watch, lambda now: now.passed_s is not None)
+    with verifying(database_url) as verifier:
+        until(verifier, lambda now: now.passed_s is not None)
         on_record(database_url, 1)
     assert ended == [True]
     assert results(database_url) == ["good"]
@@ -82,13 +82,13 @@ def test_a_connection_lost_in_a_piece_is_no_finding(database_url: str, monkeypat
 def test_what_is_on_record_may_be_unreadable(database_url: str, body: str) -> None:
     """Someone spoils the record of the day: that is a finding as any other, and recorded."""
     fill(database_url, 5)
-    with watching(database_url) as watch:
+    with verifying(database_url) as verifier:
         on_record(database_url, 1)
         tamper(database_url, sql.SQL("UPDATE events SET body = {} WHERE position = 6").format(body).as_string())
-        assert until(watch, lambda now: now.finding).first_bad_position == 6
+        assert until(verifier, lambda now: now.finding).first_bad_position == 6
         with connect(database_url) as conn:
             later = 'SELECT 1 FROM events WHERE position > 6 AND body LIKE \'%"finding":"edited"%\''
-            until(watch, lambda _: conn.execute(later).fetchall())
+            until(verifier, lambda _: conn.execute(later).fetchall())
 
 
 def test_a_fault_of_its_own_is_said_and_is_not_the_end(
@@ -100,13 +100,13 @@ def test_a_fault_of_its_own_is_said_and_is_not_the_end(
     def broken(*_: object) -> None:
         raise KeyError("Ada Lovelace")
 
-    settings = Watching(rate=1_000_000, rest_s=1, settle_s=0)
-    with monkeypatch.context() as patch, watching(database_url, settings) as watch:
-        patch.setattr(Watch, "_through", broken)
-        error = until(watch, lambda now: now.state == "troubled").error or ""
+    settings = VerificationConfig(rate=1_000_000, rest_s=1, settle_s=0)
+    with monkeypatch.context() as patch, verifying(database_url, settings) as verifier:
+        patch.setattr(ContinuousVerification, "_through", broken)
+        error = until(verifier, lambda now: now.state == "failing").error or ""
         assert error.startswith("the verifier failed: KeyError in broken, line ")
         patch.undo()
-        assert until(watch, lambda now: now.passed_s is not None).error is None
+        assert until(verifier, lambda now: now.passed_s is not None).error is None
     assert error in caplog.text
     assert "Ada" not in caplog.text
 
@@ -114,9 +114,9 @@ def test_a_fault_of_its_own_is_said_and_is_not_the_end(
 def test_one_process_at_a_time(database_url: str) -> None:
     """A second one follows, and takes over when the first ends."""
     fill(database_url, 5)
-    with watching(database_url) as first:
+    with verifying(database_url) as first:
         until(first, lambda now: now.state == "leads")
-        with watching(database_url) as second:
+        with verifying(database_url) as second:
             until(second, lambda now: now.state == "follows")
             first.stop()
             until(second, lambda now: now.passed_s is not None)
@@ -125,20 +125,20 @@ def test_one_process_at_a_time(database_url: str) -> None:
 def test_it_survives_the_loss_of_its_connection(database_url: str) -> None:
     """Its session ended by somebody, it connects again and goes on."""
     fill(database_url, 5)
-    with watching(database_url) as watch:
-        before = until(watch, lambda now: now.passed_s is not None).passed_s
+    with verifying(database_url) as verifier:
+        before = until(verifier, lambda now: now.passed_s is not None).passed_s
         with connect(database_url) as conn:
             conn.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE application_name = 'advice-ledger verifier' AND datname = current_database()"
             )
-        until(watch, lambda now: now.passed_s != before and now.state == "leads")
+        until(verifier, lambda now: now.passed_s != before and now.state == "leads")
 
 
 def test_without_a_ledger_it_waits_for_one(server_url: str) -> None:
     """An unmigrated database is trouble, said in the status, and not the end."""
-    with watching(server_url) as watch:
-        status = until(watch, lambda now: now.state == "troubled")
+    with verifying(server_url) as verifier:
+        status = until(verifier, lambda now: now.state == "failing")
         assert status.error
 
 

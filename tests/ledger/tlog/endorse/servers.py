@@ -1,4 +1,4 @@
-"""Servers that do what those outside may do: answer, lie, hang, drip, and never stop talking."""
+"""Servers that do what those endorsers may do: answer, lie, hang, drip, and never stop talking."""
 
 from __future__ import annotations
 

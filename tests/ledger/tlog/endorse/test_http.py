@@ -1,4 +1,4 @@
-"""Requests to outside parties: one request for each, on one connection for as long as the other side keeps it."""
+"""Requests to endorsers parties: one request for each, on one connection for as long as the other side keeps it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ledger.tlog.endorse.http import Unreachable, Wire
+from ledger.tlog.endorse.http import HttpClient, Unreachable
 
 
 class Counting(ThreadingHTTPServer):
@@ -66,12 +66,12 @@ def server(request: pytest.FixtureRequest) -> Iterator[Counting]:
 def test_one_connection_and_no_request_twice(server: Counting) -> None:
     """Ten requests are ten, on one connection; an answer that is too long costs its connection and nothing else."""
     url = f"http://127.0.0.1:{server.server_port}/"
-    wire = Wire(url, timeout_s=5, most_bytes=1000)
+    wire = HttpClient(url, timeout_s=5, most_bytes=1000)
     for _ in range(10):
         assert wire.post(b"hello", "text/plain").body == server.body
     assert (server.requests, server.connections) == (10, 1)
     server.body += b"y"
     with pytest.raises(Unreachable, match="more than 1000 bytes"):
-        Wire(url, timeout_s=5, most_bytes=1000).post(b"hello", "text/plain")
+        HttpClient(url, timeout_s=5, most_bytes=1000).post(b"hello", "text/plain")
     assert server.requests == 11
     wire.close()

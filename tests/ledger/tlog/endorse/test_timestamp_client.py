@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from ledger.database import conninfo
-from ledger.tlog.endorse.endorsers import Asked, Outside
-from ledger.tlog.endorse.poller import Pace
+from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers
+from ledger.tlog.endorse.poller import RetryPolicy
 from ledger.tlog.endorse.timestamp_client import Authority, BadAuthority, TokenRefused, checked_token
-from ledger.tlog.sign.signer_thread import Signing
+from ledger.tlog.sign.signer_thread import SigningConfig
 from tests.api.served import served
 from tests.ledger.tlog.endorse.servers import Behave, answering, endless, hanging, saying
 from tests.ledger.tlog.logs import key_for
@@ -25,7 +25,7 @@ from tests.support import connect, eventually
 pytest.importorskip("rfc3161_client", reason="the extra `timestamps` is not installed")
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to run an authority with")
 
-PACE = Pace(timeout_s=2.0, first_s=0.05, most_s=0.2)
+PACE = RetryPolicy(timeout_s=2.0, first_s=0.05, most_s=0.2)
 NOTE = "ledger.example/test\n1\nAAAA\n"
 
 CONFIG = """
@@ -131,14 +131,14 @@ def tokens(url: str) -> list[Any]:
         return conn.execute("SELECT size, authority, token FROM checkpoint_timestamps ORDER BY size").fetchall()
 
 
-def outside(url: str, authority: Authority) -> Outside:
+def endorsers(url: str, authority: Authority) -> Endorsers:
     """Asks this authority."""
-    return Outside(conninfo(url, "signer"), Asked(authorities=[authority], pace=PACE))
+    return Endorsers(conninfo(url, "signer"), EndorserConfig(authorities=[authority], pace=PACE))
 
 
 def test_a_token_is_stored(ledger: str, signer: Signer, tmp_path: Path) -> None:
     """The newest checkpoint is stamped, and openssl finds the stored token good for the note, and for no other."""
-    with answering(stamping(signer)) as there, outside(ledger, Authority.of(there, signer.root)).running():
+    with answering(stamping(signer)) as there, endorsers(ledger, Authority.of(there, signer.root)).running():
         eventually("a token", lambda: tokens(ledger))
     ((size, authority, token),) = tokens(ledger)
     assert (size, authority) == (1, there)
@@ -161,7 +161,7 @@ def test_as_often_as_configured(ledger: str, signer: Signer) -> None:
         stamping(signer)(body, send)
 
     with answering(counting) as there:
-        asking = outside(ledger, Authority.of(there, signer.root, every_s=1.5))
+        asking = endorsers(ledger, Authority.of(there, signer.root, every_s=1.5))
         with asking.running():
             eventually("the first token", lambda: len(tokens(ledger)) == 1)
             for size in (2, 3):
@@ -228,9 +228,9 @@ def test_what_is_refused(ledger: str, signer: Signer, stranger: Signer, kind: st
         "endless": endless,
     }[kind]
     with answering(behave) as there:
-        asking = outside(ledger, Authority.of(there, signer.root))
+        asking = endorsers(ledger, Authority.of(there, signer.root))
         with asking.running():
-            found = eventually("it is named", lambda: asking.progress()[0].trouble)
+            found = eventually("it is named", lambda: asking.progress()[0].error)
     assert trouble in found or kind == "flipped", found
     assert tokens(ledger) == []
 
@@ -299,21 +299,21 @@ def test_the_configuration(tmp_path: Path, signer: Signer) -> None:
 def test_the_server_says_how_it_stands(database_url: str, signer: Signer, stranger: Signer, tmp_path: Path) -> None:
     """/readyz and /metrics: size and age of the newest token by each authority, and the trouble with one that lies."""
     with answering(stamping(signer)) as good, answering(stamping(stranger)) as bad:
-        asked = Asked(authorities=[Authority.of(url, signer.root) for url in (good, bad)], pace=PACE)
-        signing = Signing(key_for(database_url), tmp_path / "last", every_s=0.05, asked=asked)
-        with served(database_url, signing=signing) as api:
+        endorsers = EndorserConfig(authorities=[Authority.of(url, signer.root) for url in (good, bad)], pace=PACE)
+        signing = SigningConfig(key_for(database_url), tmp_path / "last", every_s=0.05)
+        with served(database_url, signing=signing, endorsers=endorsers) as api:
             api.asked()
 
             def standing() -> list[dict[str, Any]]:
                 found: list[dict[str, Any]] = api.get("/readyz", None).json()["checkpoint"]["timestamps"]
                 return found
 
-            eventually("a token", lambda: standing()[0]["size"] == 1 and standing()[1]["trouble"])
+            eventually("a token", lambda: standing()[0]["size"] == 1 and standing()[1]["error"])
             trusted, other = standing()
-            assert (trusted["authority"], trusted["trouble"]) == (good, None)
+            assert (trusted["authority"], trusted["error"]) == (good, None)
             assert 0 <= trusted["age_s"] < 60
             assert (other["authority"], other["size"], other["age_s"]) == (bad, None, None)
-            assert "does not verify" in other["trouble"]
+            assert "does not verify" in other["error"]
             told = api.get("/metrics", None).text
             for url, troubled in ((good, 0), (bad, 1)):
-                assert f'advice_ledger_timestamp_troubled{{authority="{url}"}} {troubled}.0\n' in told
+                assert f'advice_ledger_timestamp_failing{{authority="{url}"}} {troubled}.0\n' in told

@@ -18,17 +18,17 @@ from ledger.proof.tlog.checkpoint import open_checkpoint
 from ledger.proof.tlog.cosignature import WitnessKey, WitnessSigningKey, parse_request
 from ledger.proof.tlog.merkle import check_consistency
 from ledger.proof.tlog.note import SigningKey, parse
-from ledger.tlog.endorse.endorsers import Asked, Outside
-from ledger.tlog.endorse.poller import Pace
-from ledger.tlog.endorse.witness_client import Chosen, proof_between
-from ledger.tlog.quorum import BadWitness, Configured, Policy, standing
+from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers
+from ledger.tlog.endorse.poller import RetryPolicy
+from ledger.tlog.endorse.witness_client import SharedSizes, proof_between
+from ledger.tlog.quorum import BadWitness, WitnessConfig, WitnessPolicy, quorum_state
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import StateFile
 from tests.api.witness.processes import keygen, witnessing
 from tests.ledger.tlog.endorse.servers import Behave, answering, closing, dripping, endless, hanging, saying, smtp
 from tests.support import append, connect, eventually, new
 
-PACE = Pace(timeout_s=1.0, first_s=0.05, most_s=0.2)
+PACE = RetryPolicy(timeout_s=1.0, first_s=0.05, most_s=0.2)
 LIAR = WitnessSigningKey.generate("witness.example/liar")
 
 
@@ -68,12 +68,12 @@ class Log:
         return len(found.witnesses) == 1
 
     @contextlib.contextmanager
-    def asking(self, *witnesses: tuple[str, WitnessKey], pace: Pace = PACE) -> Iterator[Outside]:
+    def asking(self, *witnesses: tuple[str, WitnessKey], pace: RetryPolicy = PACE) -> Iterator[Endorsers]:
         """Asks these witnesses."""
-        policy = Policy(tuple(Configured(url, key) for url, key in witnesses), len(witnesses))
-        outside = Outside(conninfo(self.url, "signer"), Asked(policy, pace=pace))
-        with outside.running():
-            yield outside
+        policy = WitnessPolicy(tuple(WitnessConfig(url, key) for url, key in witnesses), len(witnesses))
+        endorsers = Endorsers(conninfo(self.url, "signer"), EndorserConfig(policy, pace=pace))
+        with endorsers.running():
+            yield endorsers
 
 
 @pytest.fixture
@@ -104,37 +104,37 @@ def test_two_witnesses(log: Log, tmp_path: Path) -> None:
     first, second = keygen(one, "witness.example/1"), keygen(two, "witness.example/2")
     with witnessing(one, log.key.verifier.text) as (here, _), contextlib.ExitStack() as stack:
         there, process = stack.enter_context(witnessing(two, log.key.verifier.text))
-        with log.asking((here, first), (there, second)) as outside:
+        with log.asking((here, first), (there, second)) as endorsers:
             for count in (1, 300, 7):
                 size = log.grow(count)
-                outside.checkpoint_signed()
+                endorsers.checkpoint_signed()
                 eventually("both cosign", lambda size=size: log.cosigned(first, size) and log.cosigned(second, size))
             process.send_signal(signal.SIGKILL)
             process.wait()
             for count in (100, 200, 3):
                 size = log.grow(count)
-                outside.checkpoint_signed()
+                endorsers.checkpoint_signed()
                 eventually("the other one goes on", lambda size=size: log.cosigned(first, size))
             size = log.grow(1)
-            outside.checkpoint_signed()
+            endorsers.checkpoint_signed()
             eventually("the other one goes on", lambda: log.cosigned(first, size))
-            troubles = eventually("it is named", lambda: [one for one in outside.progress() if one.trouble])
+            troubles = eventually("it is named", lambda: [one for one in endorsers.progress() if one.error])
             assert [one.name.partition("+")[0] for one in troubles] == [second.name]
             assert not log.cosigned(second, size)
             port = int(there.rpartition(":")[2])
             stack.enter_context(witnessing(two, log.key.verifier.text, port=port))
             eventually("it catches up", lambda: log.cosigned(second, size))
-            assert eventually("nothing is wrong", lambda: all(one.trouble is None for one in outside.progress()))
+            assert eventually("nothing is wrong", lambda: all(one.error is None for one in endorsers.progress()))
 
 
 def test_a_new_start(log: Log, tmp_path: Path) -> None:
     """What was signed while nobody asked is cosigned after a start, without a new checkpoint."""
     key = keygen(tmp_path)
     with witnessing(tmp_path, log.key.verifier.text) as (here, _):
-        with log.asking((here, key)) as outside:
-            outside.checkpoint_signed()  # before there is any checkpoint
+        with log.asking((here, key)) as endorsers:
+            endorsers.checkpoint_signed()  # before there is any checkpoint
             size = log.grow(5)
-            outside.checkpoint_signed()
+            endorsers.checkpoint_signed()
             eventually("cosigned", lambda: log.cosigned(key, size))
         size = log.grow(600)
         with log.asking((here, key)):
@@ -185,14 +185,14 @@ def test_liars(log: Log, behave: Behave, trouble: str, caplog: pytest.LogCapture
     honest = WitnessSigningKey.generate("witness.example/honest")
     key = witness_key(honest)
     with answering(cosigning(honest, time.time())) as here, answering(behave) as there:
-        with log.asking((there, witness_key(LIAR)), (here, key)) as outside:
+        with log.asking((there, witness_key(LIAR)), (here, key)) as endorsers:
             for _ in range(2):
                 size = log.grow()
                 begun = time.monotonic()
-                outside.checkpoint_signed()
+                endorsers.checkpoint_signed()
                 assert time.monotonic() - begun < 0.1
                 eventually("the honest one cosigns", lambda size=size: log.cosigned(key, size), within_s=5)
-            eventually("it is named", lambda: trouble in (outside.progress()[0].trouble or ""))
+            eventually("it is named", lambda: trouble in (endorsers.progress()[0].error or ""))
             time.sleep(0.5)
             begun = time.monotonic()
         assert time.monotonic() - begun < 2
@@ -222,10 +222,10 @@ def impostor() -> WitnessSigningKey:
 )
 def test_cosignatures_that_do_not_hold(log: Log, behave: Behave, trouble: str) -> None:
     """A cosignature is stored only when the configured key made it on this checkpoint, about now."""
-    with answering(behave) as there, log.asking((there, witness_key(LIAR))) as outside:
+    with answering(behave) as there, log.asking((there, witness_key(LIAR))) as endorsers:
         log.grow()
-        outside.checkpoint_signed()
-        eventually("it is refused", lambda: trouble in (outside.progress()[0].trouble or ""))
+        endorsers.checkpoint_signed()
+        eventually("it is refused", lambda: trouble in (endorsers.progress()[0].error or ""))
     assert log.rows("SELECT * FROM cosignatures") == []
 
 
@@ -234,9 +234,9 @@ def test_two_histories_are_seen_by_the_witness(log: Log, tmp_path: Path) -> None
     """The owner of key and database who signs another history gets no cosignature for it; the log says why."""
     key = keygen(tmp_path)
     with witnessing(tmp_path, log.key.verifier.text) as (here, _):
-        with log.asking((here, key)) as outside:
+        with log.asking((here, key)) as endorsers:
             size = log.grow(10)
-            outside.checkpoint_signed()
+            endorsers.checkpoint_signed()
             eventually("cosigned", lambda: log.cosigned(key, size))
         from tests.api.witness.logs import Log as Made
 
@@ -246,12 +246,12 @@ def test_two_histories_are_seen_by_the_witness(log: Log, tmp_path: Path) -> None
             conn.execute("ALTER TABLE cosignatures DISABLE TRIGGER ALL")
             conn.execute("DELETE FROM cosignatures")
             conn.execute("UPDATE checkpoints SET note = %s", [other.note(10).decode()])
-        with log.asking((here, key)) as outside:
-            eventually("refused", lambda: "another tree of 10" in (outside.progress()[0].trouble or ""))
+        with log.asking((here, key)) as endorsers:
+            eventually("refused", lambda: "another tree of 10" in (endorsers.progress()[0].error or ""))
         with connect(log.url) as conn:
             conn.execute("UPDATE checkpoints SET size = 7, note = %s", [other.note(7).decode()])
-        with log.asking((here, key)) as outside:
-            eventually("refused", lambda: "an older copy" in (outside.progress()[0].trouble or ""))
+        with log.asking((here, key)) as endorsers:
+            eventually("refused", lambda: "an older copy" in (endorsers.progress()[0].error or ""))
     assert log.rows("SELECT * FROM cosignatures") == []
 
 
@@ -265,19 +265,19 @@ def test_signing_never_waits(log: Log) -> None:
         released.wait(20)
         cosigning(LIAR, time.time())(body, send)
 
-    pace = Pace(timeout_s=30, first_s=0.05)
-    with answering(slow) as there, log.asking((there, witness_key(LIAR)), pace=pace) as outside:
+    pace = RetryPolicy(timeout_s=30, first_s=0.05)
+    with answering(slow) as there, log.asking((there, witness_key(LIAR)), pace=pace) as endorsers:
         log.grow()
-        outside.checkpoint_signed()
+        endorsers.checkpoint_signed()
         eventually("it is asked", lambda: asked)
         begun = time.monotonic()
         for _ in range(1000):
-            outside.checkpoint_signed()
+            endorsers.checkpoint_signed()
         assert time.monotonic() - begun < 0.5
         log.grow()
-        outside.checkpoint_signed()
+        endorsers.checkpoint_signed()
         size = log.grow()
-        outside.checkpoint_signed()
+        endorsers.checkpoint_signed()
         released.set()
         eventually("the newest is cosigned", lambda: log.cosigned(witness_key(LIAR), size))
     assert asked == [1, size]
@@ -309,9 +309,9 @@ def test_proofs_from_the_database(log: Log, sizes: tuple[int, ...]) -> None:
 def test_the_standing(log: Log) -> None:
     """The policy is satisfied at the newest checkpoint that enough of the configured witnesses have cosigned."""
     keys = [WitnessSigningKey.generate(f"w{nth}") for nth in range(3)]
-    configured = tuple(Configured("http://127.0.0.1:1", witness_key(key)) for key in keys)
+    configured = tuple(WitnessConfig("http://127.0.0.1:1", witness_key(key)) for key in keys)
     with connect(log.url, "reader") as conn:
-        assert standing(conn, Policy(configured, 2)) is None
+        assert quorum_state(conn, WitnessPolicy(configured, 2)) is None
         for _ in range(4):
             log.grow()
         with connect(log.url, "signer") as writer:
@@ -320,20 +320,20 @@ def test_the_standing(log: Log) -> None:
             writer.execute("INSERT INTO cosignatures VALUES (3, 'somebody else', 'line')")
 
         def witnessed(quorum: int) -> int | None:
-            found = standing(conn, Policy(configured, quorum))
+            found = quorum_state(conn, WitnessPolicy(configured, quorum))
             assert found is not None
             assert found.size == 4
             return found.witnessed
 
         assert [witnessed(quorum) for quorum in (0, 1, 2, 3)] == [4, 3, 2, 1]
-        found = standing(conn, Policy(configured[2:], 1))
+        found = quorum_state(conn, WitnessPolicy(configured[2:], 1))
         assert found is not None
         assert found.witnessed == 1
 
 
 def test_they_meet() -> None:
     """Askers that take turns at different times come to the same sizes; nobody goes back or waits for another."""
-    chosen = Chosen()
+    chosen = SharedSizes()
     assert chosen.take("a", 1, 0) == 1
     assert chosen.take("b", 2, 0) == 1  # a is at it
     assert chosen.take("a", 4, 1) == 4
@@ -362,30 +362,30 @@ def test_how_a_witness_is_written(text: str) -> None:
     """URL=VERIFIER_KEY, the key a witness's; what is not so is refused, and a password is not repeated."""
     key, log = LIAR.verifier.text, SigningKey.generate("l").verifier.text
     with pytest.raises(BadWitness) as caught:
-        Configured.parse(text.format(key=key, log=log))
+        WitnessConfig.parse(text.format(key=key, log=log))
     assert "hunter2" not in str(caught.value)
-    found = Configured.parse(f" https://w.example/path/={key}")
+    found = WitnessConfig.parse(f" https://w.example/path/={key}")
     assert (found.url, found.key.text) == ("https://w.example/path", key)
 
 
 def test_how_many_are_needed() -> None:
     """A majority unless it is said; never more than there are; and one key counts once, under whatever address."""
     texts = [f"http://w.example={WitnessSigningKey.generate(f'w{nth}').verifier.text}" for nth in range(4)]
-    assert [Policy.of(texts[:nth]).quorum for nth in range(5)] == [0, 1, 2, 2, 3]
-    assert Policy.of(texts, 0).quorum == 0
+    assert [WitnessPolicy.of(texts[:nth]).quorum for nth in range(5)] == [0, 1, 2, 2, 3]
+    assert WitnessPolicy.of(texts, 0).quorum == 0
     for wrong in ((texts, 5), (texts, -1), ([], 1), ([texts[0], texts[0].replace("w.ex", "v.ex")], 1)):
         with pytest.raises(BadWitness):
-            Policy.of(*wrong)
+            WitnessPolicy.of(*wrong)
 
 
 def test_the_options(tmp_path: Path) -> None:
     """What serve is given becomes whom it asks; what does not go together is one line that says so."""
-    from api.cli.options_endorsers import asked
+    from api.cli.options_endorsers import endorsers
     from api.cli.shared import CannotRun
 
     witness = f"http://w.example={LIAR.verifier.text}"
-    assert asked(None, None, None, None).policy == Policy()
-    assert asked([witness], None, None, None).policy.quorum == 1
+    assert endorsers(None, None, None, None).policy == WitnessPolicy()
+    assert endorsers([witness], None, None, None).policy.quorum == 1
     for wrong in (
         ([witness], 2, None, None),
         (["nonsense"], None, None, None),
@@ -394,4 +394,4 @@ def test_the_options(tmp_path: Path) -> None:
         (None, None, "http://tsa.example", tmp_path),
     ):
         with pytest.raises(CannotRun):
-            asked(*wrong)
+            endorsers(*wrong)

@@ -15,7 +15,7 @@ from ledger.database import conninfo
 from ledger.proof.tlog.merkle import check_inclusion, leaf_hash, leaf_hashes, root_of
 from ledger.proof.tlog.tiles import Tile
 from ledger.tlog.serve import tiles as reads
-from ledger.tlog.serve.proof_cache import Proofs
+from ledger.tlog.serve.proof_cache import ProofCache
 from tests.conftest import Template, ledger_copy
 from tests.ledger.tlog.logs import fill, hashes, key_for, sign
 from tests.support import connect
@@ -45,10 +45,10 @@ def asked(url: str, work: Callable[[Any], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
-def check(url: str, proofs: Proofs, size: int, positions: Sequence[int]) -> None:
+def check(url: str, proofs: ProofCache, size: int, positions: Sequence[int]) -> None:
     """Each proof leads from the event that the database has to the root of its first `size` events."""
 
-    async def run(conn: Any) -> list[tuple[reads.Published | None, list[bytes]]]:
+    async def run(conn: Any) -> list[tuple[reads.PublishedCheckpoint | None, list[bytes]]]:
         return [await proofs.inclusion(conn, position) for position in positions]
 
     found = asked(url, run)
@@ -78,14 +78,14 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[list[Tile]]:
 @pytest.mark.parametrize("most", [1, 512])
 def test_any_position(signed_ledger: str, most: int) -> None:
     """An event's proof holds wherever it is, however few tiles are kept."""
-    proofs = Proofs(most)
+    proofs = ProofCache(most)
     check(signed_ledger, proofs, SIZE, [*range(1, SIZE, 7), 255, 256, 257, 511, 512, 513, SIZE])
     assert len(proofs._kept) <= most
 
 
 def test_one_query_for_most_proofs(signed_ledger: str, fetched: list[list[Tile]]) -> None:
     """Once the tiles above are known, the event's own comes with the checkpoint, and nothing else is asked for."""
-    proofs = Proofs()
+    proofs = ProofCache()
     check(signed_ledger, proofs, SIZE, [1])
     assert fetched == [[Tile(1, 0, 2), Tile(0, 2, 188)]]
     check(signed_ledger, proofs, SIZE, [300, 2, 700, 512])
@@ -96,7 +96,7 @@ def test_a_log_that_grows(
     server_url: str, template_database: Template, tmp_path: Path, fetched: list[list[Tile]]
 ) -> None:
     """After a new checkpoint only what became wider is asked for again, and no proof is of an older tree."""
-    proofs = Proofs()
+    proofs = ProofCache()
     with ledger_copy(server_url, template_database) as url:
         key = key_for(url)
         before = 0
@@ -111,7 +111,7 @@ def test_a_log_that_grows(
 
 def test_another_history(signed_ledger: str, server_url: str, template_database: Template, tmp_path: Path) -> None:
     """Tiles kept of a history that is not there any more make no proof, also where all sizes are the same."""
-    proofs = Proofs()
+    proofs = ProofCache()
     check(signed_ledger, proofs, SIZE, [1, 300, SIZE])
     with ledger_copy(server_url, template_database) as url:
         fill(url, SIZE)
@@ -121,9 +121,9 @@ def test_another_history(signed_ledger: str, server_url: str, template_database:
 
 def test_what_is_not_covered(signed_ledger: str, database_url: str) -> None:
     """No proof of an event beyond the checkpoint, of one that is not there, or before the first checkpoint."""
-    proofs = Proofs()
+    proofs = ProofCache()
     check(signed_ledger, proofs, SIZE, [SIZE])
     for position in (SIZE + 1, SIZE + 1000):
         published, proof = asked(signed_ledger, partial(proofs.inclusion, position=position))
         assert (published is not None and published.size, proof) == (SIZE, [])
-    assert asked(database_url, lambda conn: Proofs().inclusion(conn, 1)) == (None, [])
+    assert asked(database_url, lambda conn: ProofCache().inclusion(conn, 1)) == (None, [])

@@ -9,16 +9,16 @@ import pytest
 
 from ledger.database import conninfo
 from ledger.proof.tlog.cosignature import WitnessSigningKey
-from ledger.tlog.quorum import Policy
-from ledger.tlog.serve.published import Serving
+from ledger.tlog.quorum import WitnessPolicy
+from ledger.tlog.serve.published import CheckpointSelector
 from tests.support import Connection, connect
 
 KEYS = [WitnessSigningKey.generate(f"witness.example/{name}").verifier for name in ("a", "b")]
 NAMES = [f"{key.name}+{key.key_id:08x}" for key in KEYS]
-POLICY = Policy.of([f"http://127.0.0.1:1={key.text}" for key in KEYS], 2)
+POLICY = WitnessPolicy.of([f"http://127.0.0.1:1={key.text}" for key in KEYS], 2)
 
 
-def shown(url: str, serving: Serving) -> int | None:
+def shown(url: str, serving: CheckpointSelector) -> int | None:
     """The size that readers are shown."""
 
     async def work() -> int | None:
@@ -43,7 +43,7 @@ def cosign(conn: Connection, size: int, *names: str) -> None:
 @pytest.mark.tampers
 def test_the_newest_with_its_quorum(database_url: str) -> None:
     """Before the first quorum the newest; then the newest that has it, whatever comes after, cosigned by one or not."""
-    serving = Serving(POLICY)
+    serving = CheckpointSelector(POLICY)
     with connect(database_url) as conn:
         assert shown(database_url, serving) is None
         sign(conn, 10)
@@ -55,13 +55,13 @@ def test_the_newest_with_its_quorum(database_url: str) -> None:
         assert shown(database_url, serving) == 10
         cosign(conn, 20, NAMES[0])
         assert shown(database_url, serving) == 20
-        assert shown(database_url, Serving(Policy())) is None
+        assert shown(database_url, CheckpointSelector(WitnessPolicy())) is None
 
 
 @pytest.mark.tampers
 def test_a_witness_that_is_down(database_url: str) -> None:
     """Once a newer one has waited too long, the newest is shown; and none that is smaller, when witnesses come back."""
-    serving = Serving(POLICY)
+    serving = CheckpointSelector(POLICY)
     with connect(database_url) as conn:
         sign(conn, 10, ago_s=500)
         cosign(conn, 10, *NAMES)
@@ -70,7 +70,7 @@ def test_a_witness_that_is_down(database_url: str) -> None:
         sign(conn, 15, ago_s=61)
         assert shown(database_url, serving) == 20
         cosign(conn, 15, *NAMES)
-        assert shown(database_url, Serving(POLICY)) == 15
+        assert shown(database_url, CheckpointSelector(POLICY)) == 15
         assert shown(database_url, serving) == 20
         sign(conn, 30)
         assert shown(database_url, serving) == 20

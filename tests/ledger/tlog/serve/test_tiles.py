@@ -113,7 +113,7 @@ def test_the_newest_checkpoint_has_its_cosignatures(signed_ledger: tuple[str, li
         for size, witness in ((1000, "b"), (1000, "a"), (700, "c")):
             conn.execute(add, [size, witness, f"line of {witness}\n"])
     found = asked(url, reads.published)
-    assert found == reads.Published(1000, f"{note}line of b\nline of a\n")
+    assert found == reads.PublishedCheckpoint(1000, f"{note}line of b\nline of a\n")
     assert asked(url, lambda conn: reads.published(conn, position=7)) == replace(found, event=entries[6])
     tile = all_tiles(entries)[0, 2]
     assert asked(url, lambda conn: reads.published(conn, position=7, tile=2)) == replace(

@@ -12,9 +12,9 @@ from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign.errors import RolledBack
 from ledger.tlog.sign.rotate import beside
-from ledger.tlog.sign.signer_thread import Signing
+from ledger.tlog.sign.signer_thread import SigningConfig
 from tests.ledger.tlog.logs import fill, key_for, sign, signing
-from tests.ledger.verify.watched import tamper
+from tests.ledger.verify.verifying import tamper
 from tests.support import connect
 
 
@@ -29,7 +29,7 @@ def adopt(url: str, key: SigningKey, path: Path, checkpoint: Checkpoint, *, repl
     """As the command does; the size."""
     with connect(url, "signer") as conn:
         signed = command._once(
-            conn, Signing(key, path), checkpoint, None, lambda *_: None, replace_damaged=replace_damaged
+            conn, SigningConfig(key, path), checkpoint, None, lambda *_: None, replace_damaged=replace_damaged
         )
     assert signed is not None
     return signed.size

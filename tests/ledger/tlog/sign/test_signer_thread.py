@@ -15,10 +15,10 @@ import pytest
 from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign import signer_thread as thread_module
 from ledger.tlog.sign.signer import Signer
-from ledger.tlog.sign.signer_thread import SignerThread, Signing
+from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig
 from tests.api.served import served
 from tests.ledger.tlog.logs import fill, key_for, sign
-from tests.ledger.verify.watched import tamper
+from tests.ledger.verify.verifying import tamper
 from tests.support import connect, eventually
 
 
@@ -31,7 +31,7 @@ def key(database_url: str) -> SigningKey:
 @contextlib.contextmanager
 def running(url: str, key: SigningKey, path: Path, **cadence: Any) -> Iterator[SignerThread]:
     """A thread that signs, every 20 ms unless it is said otherwise."""
-    thread = SignerThread(url, Signing(key, path, **{"every_s": 0.02, **cadence}))
+    thread = SignerThread(url, SigningConfig(key, path, **{"every_s": 0.02, **cadence}))
     thread.start()
     try:
         yield thread
@@ -155,7 +155,7 @@ def test_what_is_gone_is_a_refusal(
 def test_a_lost_head_shows(database_url: str, key: SigningKey, tmp_path: Path) -> None:
     """The reasons of /readyz have what the signer found, also where there is no row to answer from."""
     fill(database_url, 3)
-    with served(database_url, signing=Signing(key, tmp_path / "last", every_s=0.02)) as api:
+    with served(database_url, signing=SigningConfig(key, tmp_path / "last", every_s=0.02)) as api:
         eventually("a checkpoint", lambda: sizes(database_url) == [3])
         tamper(database_url, "DELETE FROM head")
         eventually("the reason", lambda: "the ledger's head is gone" in str(api.get("/readyz", None).json()["reasons"]))
@@ -182,7 +182,7 @@ def test_a_file_that_cannot_be_written(database_url: str, key: SigningKey, tmp_p
     blocked.write_text("")
     fill(database_url, 1)
     with running(database_url, key, blocked / "last") as thread:
-        eventually("trouble", lambda: thread.status.state == "troubled")
+        eventually("trouble", lambda: thread.status.state == "failing")
         assert str(blocked) in (thread.status.error or "")
         blocked.unlink()
         eventually("a checkpoint", lambda: sizes(database_url) == [1])
@@ -192,12 +192,12 @@ def test_a_database_without_the_role(database_url: str, key: SigningKey, tmp_pat
     """A database that does not serve the signer is complained of, and the thread stops when it is told to."""
     nowhere = psycopg.conninfo.make_conninfo(database_url, dbname="nowhere")
     with running(nowhere, key, tmp_path / "last") as thread:
-        eventually("trouble", lambda: thread.status.state == "troubled")
+        eventually("trouble", lambda: thread.status.state == "failing")
         assert "nowhere" in (thread.status.error or "")
 
 
 def test_the_key_is_in_no_representation(key: SigningKey, tmp_path: Path) -> None:
     """What is printed of the settings shows nothing of the key."""
     secret = key.reveal().split("+", 4)[4]
-    signing = Signing(key, tmp_path)
+    signing = SigningConfig(key, tmp_path)
     assert secret not in repr(signing) + str(signing) + repr(key)

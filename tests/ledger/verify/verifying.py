@@ -13,12 +13,12 @@ from psycopg import sql
 from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import StateFile
-from ledger.verify.continuous import Watch, Watched, Watching
+from ledger.verify.continuous import ContinuousVerification, VerificationConfig, VerificationStatus
 from tests.support import append, connect, eventually, new, requested
 
 EDIT = "UPDATE events SET body = replace(body, '1000.00', '9000.00') WHERE position = 9"
 REPAIR = "UPDATE events SET body = replace(body, '9000.00', '1000.00') WHERE position = 9"
-FAST = Watching(rate=1_000_000, rest_s=0.05, settle_s=0)
+FAST = VerificationConfig(rate=1_000_000, rest_s=0.05, settle_s=0)
 TABLES = ("events", "head", "sealed_fields", "stream_clients", "stream_numbers", "tiles", "checkpoints")
 
 
@@ -46,23 +46,25 @@ def tamper(url: str, *statements: str) -> None:
 
 
 @contextlib.contextmanager
-def watching(url: str, settings: Watching = FAST) -> Iterator[Watch]:
+def verifying(url: str, settings: VerificationConfig = FAST) -> Iterator[ContinuousVerification]:
     """A running thread."""
-    watch = Watch(url, settings)
-    watch.start()
+    verifier = ContinuousVerification(url, settings)
+    verifier.start()
     try:
-        yield watch
+        yield verifier
     finally:
-        watch.stop()
-    assert not watch.is_alive()
+        verifier.stop()
+    assert not verifier.is_alive()
 
 
-def until(watch: Watch, wanted: Callable[[Watched], Any], within_s: float = 20) -> Watched:
+def until(
+    verifier: ContinuousVerification, wanted: Callable[[VerificationStatus], Any], within_s: float = 20
+) -> VerificationStatus:
     """Waits for a state of the thread."""
 
-    def status() -> Watched | None:
-        assert watch.is_alive()
-        current = watch.status
+    def status() -> VerificationStatus | None:
+        assert verifier.is_alive()
+        current = verifier.status
         return current if wanted(current) else None
 
     return eventually("the thread has the wanted status", status, within_s=within_s)

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from projections.engine import ALL_STREAMS, TOUCHED_STREAMS, UP_TO, Connection, ReadModel
+from projections.engine import ALL_STREAMS, TOUCHED_STREAMS, Connection
+from projections.read_model import UP_TO, ReadModel, sql_file
 from projections.swap import Place, exists
 
-# *= compares the bytes of all columns, which is far quicker than their types' own comparisons, and as good: both sides
-# were made by the same expressions.
-DIFFERENCES = sql.SQL(
-    """
-    SELECT coalesce(expected.id, actual.id),
-           CASE WHEN actual.id IS NULL THEN 'missing' WHEN expected.id IS NULL THEN 'unexpected' ELSE 'differs' END,
-           coalesce(expected.stream, actual.stream)
-    FROM ({expected}) expected
-    FULL JOIN ({actual}) actual ON actual.id = expected.id
-    WHERE (expected *= actual) IS NOT TRUE
-    ORDER BY 1
-    """
-)
+DIFFERENCES = sql_file(Path(__file__).with_name("differences.sql"))
 # Both tables are in order of id by their keys, so that nothing has to be held or sorted.
 BY_KEY = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_sort = off; SET LOCAL enable_nestloop = off"
 

@@ -14,7 +14,9 @@ import psycopg
 from psycopg import sql
 
 from ledger.database import conninfo
-from projections.engine import READ_MODELS, STEP_EVENTS, Connection, ReadModel, StepFailed, describe_error, step
+from projections import registry
+from projections.engine import STEP_EVENTS, Connection, StepFailed, describe_error, step
+from projections.read_model import ReadModel
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ class Projector(threading.Thread):
         self._stopping = threading.Event()
         self._failing = False
         # How many events a read model's next step may have: fewer after a failure, to find the one that it is about.
-        self._most = dict.fromkeys((found.name for found in READ_MODELS), STEP_EVENTS)
+        self._most = dict.fromkeys((found.name for found in registry.READ_MODELS), STEP_EVENTS)
 
     def stop(self) -> None:
         """Ends after the step in hand."""
@@ -65,7 +67,7 @@ class Projector(threading.Thread):
         while not self._stopping.is_set():
             # Old news first; what is notified from here on wakes the wait below, so no wake-up is lost.
             _drain(conn, timeout_s=0)
-            moved = [self._advance(conn, read_model) for read_model in READ_MODELS]
+            moved = [self._advance(conn, read_model) for read_model in registry.READ_MODELS]
             if any(moved):
                 self._stopping.wait(PACE_S)
             else:

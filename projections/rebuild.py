@@ -20,9 +20,10 @@ import psycopg
 from psycopg import sql
 
 from ledger.database import conninfo
-from projections import swap
+from projections import registry, swap
 from projections.compare import count_differences
-from projections.engine import PART, READ_MODELS, UP_TO, Connection, ReadModel, describe_error, is_transient
+from projections.engine import Connection, describe_error, is_transient
+from projections.read_model import PART, UP_TO, ReadModel
 from projections.swap import Place
 
 REBUILD_LOCK = 0x41_4C_0002
@@ -69,10 +70,12 @@ def outdated_read_models(conn: Connection) -> list[ReadModel]:
             "SELECT name, digest FROM projections WHERE error IS NULL AND to_regclass(quote_ident(name)) IS NOT NULL"
         )
     }
-    names = [name for found in READ_MODELS for name in found.views]
+    names = [name for found in registry.READ_MODELS for name in found.views]
     there = "SELECT name FROM unnest(%s::text[]) v (name) WHERE to_regclass(quote_ident(name)) IS NOT NULL"
     views = {str(name) for (name,) in conn.execute(there, [names])}
-    return [found for found in READ_MODELS if built.get(found.name) != found.digest or found.views.keys() - views]
+    return [
+        found for found in registry.READ_MODELS if built.get(found.name) != found.digest or found.views.keys() - views
+    ]
 
 
 def rebuild_outdated(url: str, *, schema: str = "ledger", on_progress: Progress | None = None) -> list[RebuildReport]:

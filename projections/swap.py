@@ -24,7 +24,8 @@ from time import sleep
 import psycopg
 from psycopg import sql
 
-from projections.engine import Connection, ReadModel, apply
+from projections.engine import Connection, apply
+from projections.read_model import ReadModel
 
 # From one millisecond, doubled each time, up to so many; and pauses between, up to a second: ten minutes in all.
 MOST_PATIENCE_MS = 50

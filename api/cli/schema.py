@@ -23,8 +23,8 @@ from api.cli.shared import (
 from api.postgres.connect import RoleDenied, connect
 from ledger.database import one_line
 from projections import rebuild as rebuilding
-from projections.engine import READ_MODELS, get_read_model
 from projections.rebuild import RebuildReport
+from projections.registry import READ_MODELS, get_read_model
 from schema.migrate import MigrationReport, pending
 from schema.migrate import migrate as run_migrations
 

@@ -23,8 +23,8 @@ from api.postgres.embedded import EmbeddedError
 from ledger.database import one_line
 from ledger.errors import LedgerError
 from ledger.tlog.sign.errors import KeyUnusable, SigningRefused
-from projections.engine import UnknownReadModel
 from projections.rebuild import RebuildFailed
+from projections.registry import UnknownReadModel
 from schema.migrate import MigrationError
 
 FOUND_WRONG = 1

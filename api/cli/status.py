@@ -17,8 +17,8 @@ from api.cli.status_tlog import LogState
 from api.http.auth import tokens
 from api.postgres.connect import Connection, RoleDenied, connect
 from ledger.tlog.quorum import WitnessPolicy
-from projections.engine import READ_MODELS
 from projections.rebuild import outdated_read_models
+from projections.registry import READ_MODELS
 from schema.migrate import pending
 
 # The owner sees all; the others see what is recorded and derived.

@@ -25,7 +25,7 @@ from ledger.proof.chain.checkpoints import Held, Note
 from ledger.proof.findings import MOST_FINDINGS, STEPS, ChainReport, Finding
 from ledger.proof.tlog.trust import Unusable, read_note, trust
 from projections.compare import ReadModelCheck, check
-from projections.engine import READ_MODELS
+from projections.registry import READ_MODELS
 
 # Follows the steps of the chain, which have the numbers of docs/formats/event.md, section 5.
 PROJECTIONS_STEP = len(STEPS) + 1

@@ -16,7 +16,7 @@ from ledger.domain.case import stream_of
 from ledger.service.ledger import Ledger
 from ledger.store.events import AsyncConnection
 from projections import reads
-from projections.engine import base_of, get_read_model
+from projections.registry import get_read_model, read_model_of_view
 
 
 async def read_page(ledger: Ledger, name: str, asked: ReadList) -> Response:
@@ -81,7 +81,7 @@ async def read_report(ledger: Ledger, name: str, limit: int) -> list[dict[str, A
     """The first rows of a view, with everything acknowledged before."""
 
     async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
-        await reads.wait_until_caught_up(conn, base_of(name), patience_s=ledger.patience_s)
+        await reads.wait_until_caught_up(conn, read_model_of_view(name), patience_s=ledger.patience_s)
         return await reads.read_view(conn, name, limit=limit)
 
     return await ledger.readers.run(work)

@@ -24,7 +24,7 @@ from api.http.auth.tokens import ROLES
 from api.services import Parts
 from ledger.verify.database import verify_chain
 from projections import compare
-from projections.engine import READ_MODELS
+from projections.registry import READ_MODELS
 from tests.conftest import Template, copy_database
 from tests.support import check_chain, connect, eventually
 

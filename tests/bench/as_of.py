@@ -13,8 +13,8 @@ import uvloop
 from ledger.database import conninfo
 from ledger.store.events import AsyncConnection
 from projections import reads
-from projections.engine import READ_MODELS
 from projections.reads import AsOf
+from projections.registry import READ_MODELS
 from tests.bench import workload
 from tests.bench.bench import Bench, connect
 from tests.bench.figures import Figure, Target, quantile

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter
 
-from projections.engine import READ_MODELS, ReadModel
+from projections.read_model import ReadModel
 from projections.rebuild import RebuildReport
 from projections.rebuild import rebuild as rebuild_all
+from projections.registry import READ_MODELS
 from tests.bench import es_peer
 from tests.bench.bench import Bench, connect
 from tests.bench.figures import Figure, Target

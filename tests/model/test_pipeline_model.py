@@ -25,8 +25,8 @@ from hypothesis.stateful import (
 )
 
 from api.http.auth import tokens
-from projections.engine import READ_MODELS
 from projections.rebuild import rebuild
+from projections.registry import READ_MODELS
 from tests.api.served import PROBLEM_JSON, Api, check_ledger, ledger_copy, served
 from tests.conftest import Template
 from tests.model.pipeline import LARGE, Command, Learned, Recommendation, Request, World

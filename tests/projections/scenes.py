@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 from typing import Annotated, Any
@@ -14,10 +15,12 @@ import pytest
 from psycopg import sql
 
 from ledger.store.envelope import NewEvent, uuid7
-from projections import compare, engine, swap
-from projections.engine import READ_MODELS, ReadModel, step
+from projections import compare, swap
+from projections.engine import step
 from projections.projector import Projector
+from projections.read_model import ReadModel
 from projections.rebuild import rebuild
+from projections.registry import READ_MODELS
 from schema.events import (
     AgentRegistered,
     Event,
@@ -171,10 +174,10 @@ _copies = itertools.count()
 
 def edited_copy(read_model: ReadModel, folder: Path, file: str, old: str, new_text: str) -> ReadModel:
     """The read model with one of its .sql files edited."""
-    home = folder / f"copy-{next(_copies)}"
-    copytree(engine.HERE / read_model.name, home / read_model.name)
-    path = home / read_model.name / file
+    copy = folder / f"copy-{next(_copies)}" / read_model.name
+    copytree(read_model.folder, copy)
+    path = copy / file
     text = path.read_text("utf-8")
     assert old in text
     path.write_text(text.replace(old, new_text), "utf-8")
-    return ReadModel(read_model.name, home)
+    return replace(read_model, folder=copy)

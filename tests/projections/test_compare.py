@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from projections.compare import ReadModelCheck, RowDifference, check
-from projections.engine import READ_MODELS, ReadModel
+from projections.read_model import ReadModel
 from projections.rebuild import rebuild
+from projections.registry import READ_MODELS
 from tests.projections.scenes import ANSWERS, REQUESTS, answer, ask, catch_up, swap_in_hand, waits_for_a_lock
 from tests.support import Connection, connect, eventually
 

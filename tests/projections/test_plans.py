@@ -5,21 +5,11 @@ from __future__ import annotations
 import pytest
 from psycopg import sql
 
-from projections import engine
-from projections.engine import (
-    ALL_STREAMS,
-    FEW_STREAMS,
-    ONE_CLIENT,
-    ONE_STREAM,
-    READ_MODELS,
-    STEP_AFTER_STEP,
-    TOUCHED_BY,
-    UP_TO,
-    ReadModel,
-    step,
-)
-from projections.reads import HISTORY
-from tests.projections.scenes import ANSWERS, assert_true_to_the_chain, catch_up, tell_everything
+from projections.ai_recommendations.history import HISTORY
+from projections.engine import ALL_STREAMS, FEW_STREAMS, STEP_AFTER_STEP, TOUCHED_BY, step
+from projections.read_model import ONE_CLIENT, ONE_STREAM, UP_TO, ReadModel
+from projections.registry import READ_MODELS
+from tests.projections.scenes import assert_true_to_the_chain, catch_up, tell_everything
 from tests.support import Connection, connect
 
 each_read_model = pytest.mark.parametrize("read_model", READ_MODELS, ids=lambda found: found.name)
@@ -79,7 +69,7 @@ def test_histories_are_read_through_indexes(database_url: str) -> None:
     """As of a position, for many clients: the same, with the newest of each picked out."""
     with connect(database_url) as conn, conn.transaction():
         conn.execute(FEW_STREAMS)
-        found = plan(conn, HISTORY.format(ANSWERS.rows(engine.TOUCHED)))
+        found = plan(conn, HISTORY)
     assert "Seq Scan" not in found
     assert "Nested Loop" not in found
 

@@ -9,8 +9,8 @@ from time import monotonic, sleep
 import pytest
 from psycopg import sql
 
-from projections import engine, projector, rebuild
-from projections.engine import READ_MODELS
+from projections import engine, projector, rebuild, registry
+from projections.registry import READ_MODELS
 from schema.migrate import migrate
 from tests.projections.scenes import (
     ANSWERS,
@@ -152,8 +152,7 @@ def test_a_mended_fold_recovers(
         assert "22P02" in caplog.text
         assert standing(conn, REQUESTS)[0] == bad - 1
         mended = (edited_copy(REQUESTS, tmp_path, "fold.sql", CAST, MENDED_CAST), *READ_MODELS[1:])
-        monkeypatch.setattr(rebuild, "READ_MODELS", mended)
-        monkeypatch.setattr(projector, "READ_MODELS", mended)
+        monkeypatch.setattr(registry, "READ_MODELS", mended)
         (report,) = rebuild.rebuild_outdated(database_url)
         assert (report.name, report.position, report.rows) == ("portfolio_requests", head(conn), 9)
         with following(database_url):

@@ -19,8 +19,10 @@ from ledger.database import conninfo
 from ledger.store import events as store
 from ledger.store.envelope import NewEvent, uuid7
 from projections.compare import check
-from projections.engine import ONE_CLIENT, ONE_STREAM, READ_MODELS, UP_TO, ReadModel, get_read_model, step
+from projections.engine import step
+from projections.read_model import ONE_CLIENT, ONE_STREAM, UP_TO, ReadModel
 from projections.rebuild import rebuild
+from projections.registry import READ_MODELS, get_read_model
 from schema.events import PortfolioRequested, RecommendationCommunicated, RecommendationDecided, RecommendationRecorded
 from tests.projections.histories import CLIENTS, DIGEST, Past, batches, entry, lines
 from tests.projections.naive import Entry, Row, ai_recommendations, decisions, portfolio_requests

@@ -18,8 +18,10 @@ from psycopg.rows import dict_row
 from ledger.database import conninfo
 from ledger.proof.format.hashes import SALT_BYTES, commitment
 from projections import reads
-from projections.engine import READ_MODELS, UP_TO, ReadModel, UnknownReadModel
+from projections.ai_recommendations.history import client_history
+from projections.read_model import UP_TO, ReadModel
 from projections.reads import AsOf, AsyncConnection
+from projections.registry import READ_MODELS, UnknownReadModel
 from schema.events import AgentSuspended, ModelCallStarted, RecommendationConfirmed, RecommendationRecorded
 from tests.projections.scenes import (
     AGENTS,
@@ -50,8 +52,7 @@ OWN: dict[str, list[dict[str, Any]]] = {
     "ai_recommendations": [{"state": "proposed"}, {"state": "superseded"}, {"model_name": "model-a", "request_id": 2}],
     "decisions": [
         {"state": "waiting"},
-        {"waiting": True},
-        {"waiting": False, "client_id": "client-0"},
+        {"state": "effective", "client_id": "client-0"},
         {"outcome": "edit"},
         {"outcome": "respond", "decided_by": "clerk"},
         {"recommendation_id": 4},
@@ -126,9 +127,6 @@ def folded(conn: Connection, read_model: ReadModel, filters: dict[str, Any], upt
         rows = cursor.execute(query, {"upto": upto}).fetchall()
     below = filters.get("before_id", upto + 1)
     wanted = {name: value for name, value in filters.items() if name != "before_id"}
-    if "waiting" in wanted:
-        flag = wanted.pop("waiting")
-        rows = [row for row in rows if (row["state"] == "waiting") == flag]
     kept = [row for row in rows if row["id"] < below and wanted.items() <= row.items()]
     return [{name: value for name, value in row.items() if name != "stream"} for row in kept]
 
@@ -174,7 +172,7 @@ def test_the_history_of_several_clients(database_url: str) -> None:
         with connect(database_url, "projector") as live:
             catch_up(live)
         for upto in (0, 12, 30, head(conn)):
-            found = run(database_url, partial(reads.history, client_ids=clients, upto=upto, most=3))
+            found = run(database_url, partial(client_history, client_ids=clients, upto=upto, most=3))
             assert list(found) == clients
             for client in clients:
                 expected = folded(conn, ANSWERS, {"client_id": client}, upto)[:3]

@@ -14,9 +14,11 @@ import pytest
 from psycopg import sql
 
 from projections import rebuild as rebuilding
-from projections import swap
-from projections.engine import READ_MODELS, ReadModel, step
+from projections import registry, swap
+from projections.engine import step
+from projections.read_model import ReadModel
 from projections.rebuild import RebuildFailed, outdated_read_models, rebuild, rebuild_outdated
+from projections.registry import READ_MODELS
 from tests.projections.scenes import (
     ANSWERS,
     REQUESTS,
@@ -316,7 +318,7 @@ def test_edited_sql_is_noticed(
         ask(conn)
         catch_up(conn)
         assert rebuild_outdated(database_url) == []
-        monkeypatch.setattr(rebuilding, "READ_MODELS", (edited, *READ_MODELS[1:]))
+        monkeypatch.setattr(registry, "READ_MODELS", (edited, *READ_MODELS[1:]))
         assert outdated_read_models(conn) == [edited]
         (report,) = rebuild_outdated(database_url)
         assert (report.name, report.position, report.rows, report.differing) == ("portfolio_requests", 1, 1, None)

@@ -9,7 +9,8 @@ from time import sleep
 import psycopg
 import pytest
 
-from projections.engine import READ_MODELS, StepFailed, step
+from projections.engine import StepFailed, step
+from projections.registry import READ_MODELS
 from tests.projections.scenes import (
     ANSWERS,
     REQUESTS,

@@ -14,10 +14,9 @@ import pytest
 from psycopg import sql
 
 from ledger.database import conninfo
-from projections import reads, swap
-from projections import rebuild as rebuilding
-from projections.engine import READ_MODELS
+from projections import reads, registry, swap
 from projections.rebuild import RebuildFailed, outdated_read_models, rebuild, rebuild_outdated
+from projections.registry import READ_MODELS
 from tests.projections.naive_views import NAIVE, Row
 from tests.projections.scenes import (
     DECISIONS,
@@ -218,9 +217,9 @@ def test_a_missing_view_is_noticed(database_url: str) -> None:
 def test_an_edited_view_is_noticed(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A changed text is another digest; and a view that the program has no more goes with the next rebuild."""
     edited = edited_copy(DECISIONS, tmp_path, "views/rubber_stamps.sql", "<= 10", "<= 20")
-    (edited.home / "decisions" / "views" / "decision_times.sql").unlink()
+    (edited.folder / "views" / "decision_times.sql").unlink()
     with connect(database_url) as conn:
-        monkeypatch.setattr(rebuilding, "READ_MODELS", (*READ_MODELS[:2], edited, *READ_MODELS[3:]))
+        monkeypatch.setattr(registry, "READ_MODELS", (*READ_MODELS[:2], edited, *READ_MODELS[3:]))
         assert outdated_read_models(conn) == [edited]
         rebuild_outdated(database_url)
         ((there, gone),) = conn.execute("SELECT to_regclass('rubber_stamps'), to_regclass('decision_times')").fetchall()

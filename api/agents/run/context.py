@@ -12,7 +12,9 @@ from typing import Any
 from api.agents.protocol import AgentRequest, Earlier
 from ledger.store.events import AsyncConnection
 from projections import reads
-from projections.engine import get_read_model
+from projections.ai_recommendations.history import client_history
+from projections.ai_recommendations.model import AI_RECOMMENDATIONS
+from projections.portfolio_requests.model import PORTFOLIO_REQUESTS
 
 # So many earlier recommendations, the newest, are shown to an agent.
 MOST_EARLIER = 20
@@ -24,18 +26,17 @@ EARLIER = tuple(Earlier.__dataclass_fields__)
 
 async def contexts(conn: AsyncConnection, request_ids: Sequence[int], upto: int | None = None) -> list[AgentRequest]:
     """A context for each of the requests that there are, all of them as of one position: the newest, or `upto`."""
-    history_of = get_read_model("ai_recommendations")
-    as_of = await reads.wait_until_caught_up(conn, history_of, patience_s=PATIENCE_S, upto=upto)
+    as_of = await reads.wait_until_caught_up(conn, AI_RECOMMENDATIONS, patience_s=PATIENCE_S, upto=upto)
     found = await reads.read_rows(
         conn,
-        get_read_model("portfolio_requests"),
+        PORTFOLIO_REQUESTS,
         {"ids": list(request_ids)},
         as_of=reads.AsOf(),
         limit=len(request_ids),
         parsed=True,
     )
     clients = sorted({row["client_id"] for row in found if row["client_id"] is not None})
-    history = await reads.history(conn, clients, as_of, MOST_EARLIER) if clients else {}
+    history = await client_history(conn, clients, as_of, MOST_EARLIER) if clients else {}
     return [_context(row, history.get(row["client_id"], []), as_of) for row in found]
 
 

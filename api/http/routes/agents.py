@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -17,6 +16,7 @@ from api.http.reading import read_page
 from api.services import InjectedServices
 from ledger.service.ledger import Ledger
 from ledger.store.envelope import Actor
+from projections.agents.model import AgentState
 from schema.events import AgentRegistered, AgentResumed, AgentSuspended
 
 router = APIRouter(prefix="/agents", tags=["agents"], route_class=JsonRoute)
@@ -24,23 +24,6 @@ router = APIRouter(prefix="/agents", tags=["agents"], route_class=JsonRoute)
 AgentName = Annotated[
     str, Path(pattern=r"^[a-z0-9][a-z0-9._@-]{0,99}$", description="The name of the token that the agent uses.")
 ]
-
-
-class AgentState(BaseModel):
-    """What was recorded about an agent: `answer_schema` null means that any JSON object will do."""
-
-    id: int
-    name: str
-    suspended: bool
-    suspended_at: datetime | None
-    suspended_by: str | None
-    suspend_reason: str | None
-    resumed_at: datetime | None
-    resumed_by: str | None
-    resume_reason: str | None
-    answer_schema: str | None
-    created_at: datetime
-    updated_at: datetime
 
 
 class AgentCommanded(BaseModel):

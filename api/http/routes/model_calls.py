@@ -28,12 +28,10 @@ from api.http.parameters import (
 from api.http.problems import documented
 from api.http.reading import read_one, read_page, read_sealed
 from api.services import InjectedServices
-from schema.events import CallFault, CallResult, ModelCallCompleted, ModelCallFailed, Shown
-from schema.fields import Digest
+from projections.model_calls.model import ModelCall, State
+from schema.events import CallFault, CallResult, ModelCallCompleted, ModelCallFailed
 
 router = APIRouter(prefix="/model-calls", tags=["model calls"], route_class=JsonRoute)
-
-State = Literal["open", "completed", "failed"]
 
 
 class CallEnded(BaseModel):
@@ -41,43 +39,6 @@ class CallEnded(BaseModel):
 
     model_call_id: int
     state: Literal["completed", "failed"]
-
-
-class ModelCall(BaseModel):
-    """A model call, without what was said: that is sealed, and in the call itself (`GET /model-calls/{id}`)."""
-
-    id: int
-    request_id: int | None
-    client_id: str | None
-    state: State
-    agent: str
-    operation_name: str
-    provider_name: str
-    request_model: str
-    request_parameters: dict[str, JsonValue] | None
-    agent_version: str | None
-    prompt_name: str | None
-    prompt_version: str | None
-    prompt_sha256: Digest | None
-    tool_definitions_sha256: Digest | None
-    shown: list[Shown]
-    as_of: int | None
-    capture: Literal["direct", "otlp"]
-    mapper_version: str | None
-    trace_id: str | None
-    span_id: str | None
-    claimed_start: str | None
-    created_at: datetime
-    ended_at: datetime | None
-    latency_ms: int | None
-    response_id: str | None
-    response_model: str | None
-    response_finish_reasons: list[str] | None
-    usage_input_tokens: int | None
-    usage_output_tokens: int | None
-    error_type: str | None
-    recommendation_id: int | None
-    ended_position: int | None
 
 
 class ModelCallInFull(ModelCall):

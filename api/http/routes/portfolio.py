@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -30,12 +29,11 @@ from api.http.problems import documented
 from api.http.reading import read_context, read_one, read_page
 from api.services import InjectedServices
 from ledger.domain.case import CATEGORY, stream_of
+from projections.portfolio_requests.model import PortfolioRequest, Status
 from schema.events import CallStart, ModelCallStarted, PortfolioRequested, RecommendationRecorded, RequestFailed
-from schema.fields import Constraints, RiskProfile
+from schema.fields import RiskProfile
 
 router = APIRouter(prefix="/portfolio", tags=["portfolio"], route_class=JsonRoute)
-
-Status = Literal["queued", "recommended", "failed"]
 
 
 class Queued(BaseModel):
@@ -109,26 +107,6 @@ class ReadContext(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     as_of: RowId | None = None
-
-
-class PortfolioRequest(BaseModel):
-    """A request, as it stands. Sealed values that were erased are null."""
-
-    id: int
-    client_id: str | None
-    risk_profile: RiskProfile
-    amount_usd: Decimal
-    horizon_years: int | None
-    objectives: list[str] | None
-    constraints: Constraints | None
-    notes: str | None
-    status: Status
-    recommendation_id: int | None
-    failure_reason: str | None
-    failure_detail: str | None
-    requested_by: str
-    created_at: datetime
-    updated_at: datetime
 
 
 class ReadRequests(ReadPage):

@@ -9,7 +9,8 @@ from psycopg.conninfo import make_conninfo
 from api.http.auth import tokens
 from ledger.proof.findings import STEPS
 from ledger.store.envelope import NewEvent, uuid7
-from projections.engine import READ_MODELS, step
+from projections.engine import step
+from projections.registry import READ_MODELS
 from schema.events import ModelCallFailed, ModelCallStarted
 from schema.migrate import migrate
 from tests.api.program import Ran, cli

@@ -10,7 +10,7 @@ from jsonschema_rs import Draft202012Validator
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.http.problems import PROBLEMS
-from projections.engine import READ_MODELS
+from projections.registry import READ_MODELS
 from schema.events import CATALOGUE
 from schema.migrate import migrate
 from tests.api.served import Api, make_tokens, problem, served

@@ -1,0 +1,66 @@
+"""Recommendations: one row for each, with what people did with it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, JsonValue
+
+from ledger.domain.recommendation import Outcome
+from projections.read_model import ReadModel, changing, fixed
+from schema.fields import Digest
+
+State = Literal["proposed", "waiting", "approved", "edited", "rejected", "returned", "communicated", "superseded"]
+
+
+class Recommendation(BaseModel):
+    """A recommendation as the agent gave it, and what people made of it: `recommendation` before, `replacement` after.
+
+    `digest` is of what stands: name it to decide or communicate. Sealed values that were erased are null.
+    """
+
+    id: int
+    request_id: int
+    client_id: str | None
+    recommendation: dict[str, JsonValue] | None
+    model_name: str
+    model_version: str | None
+    parameters: dict[str, JsonValue] | None
+    prompt: str | None
+    agent: str
+    created_at: datetime
+    state: State
+    digest: Digest
+    model_call_id: int | None
+    supersedes: int | None
+    superseded_by: int | None
+    opened_at: datetime | None
+    opened_by: str | None
+    decision_id: int | None
+    outcome: Outcome | None
+    decided_by: str | None
+    decided_at: datetime | None
+    reason_code: str | None
+    reason_group: str | None
+    rationale: str | None
+    replacement: dict[str, JsonValue] | None
+    replacement_digest: Digest | None
+    response: str | None
+    needs_second: bool | None
+    confirmed_by: str | None
+    confirmed_at: datetime | None
+    communicated_at: datetime | None
+    communicated_by: str | None
+    channel: str | None
+    message: str | None
+    communicated_digest: Digest | None
+    updated_at: datetime
+
+
+AI_RECOMMENDATIONS = ReadModel(
+    Path(__file__).parent,
+    Recommendation,
+    {**fixed("client_id", "request_id", "model_name"), **changing("state")},
+)

@@ -1,0 +1,65 @@
+"""Calls of models: one row for each, without its messages."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from psycopg import sql
+from pydantic import BaseModel, JsonValue
+
+from projections.read_model import Filter, ReadModel, changing, fixed
+from schema.events import Shown
+from schema.fields import Digest
+
+State = Literal["open", "completed", "failed"]
+
+
+class ModelCall(BaseModel):
+    """A model call, without what was said: that is sealed, and in the call itself (`GET /model-calls/{id}`)."""
+
+    id: int
+    request_id: int | None
+    client_id: str | None
+    state: State
+    agent: str
+    operation_name: str
+    provider_name: str
+    request_model: str
+    request_parameters: dict[str, JsonValue] | None
+    agent_version: str | None
+    prompt_name: str | None
+    prompt_version: str | None
+    prompt_sha256: Digest | None
+    tool_definitions_sha256: Digest | None
+    shown: list[Shown]
+    as_of: int | None
+    capture: Literal["direct", "otlp"]
+    mapper_version: str | None
+    trace_id: str | None
+    span_id: str | None
+    claimed_start: str | None
+    created_at: datetime
+    ended_at: datetime | None
+    latency_ms: int | None
+    response_id: str | None
+    response_model: str | None
+    response_finish_reasons: list[str] | None
+    usage_input_tokens: int | None
+    usage_output_tokens: int | None
+    error_type: str | None
+    recommendation_id: int | None
+    ended_position: int | None
+
+
+MODEL_CALLS = ReadModel(
+    Path(__file__).parent,
+    ModelCall,
+    {
+        **fixed("client_id", "request_id", "agent", "request_model"),
+        # For calls of at least some age; `created_to` stays free for the caller.
+        "created_before": Filter(sql.SQL("model.created_at < %(created_before)s")),
+        **changing("state", "recommendation_id"),
+    },
+)

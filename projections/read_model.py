@@ -1,0 +1,153 @@
+"""A read model: one query over the events, wrapped three ways.
+
+Each read model is a folder, `projections/NAME/`:
+
+    fold.sql      a SELECT over the relation `slice`: one row for each thing, folded from whole streams
+    table.sql     creates the table that the rows are kept in
+    indexes.sql   gives a filled table its key and indexes
+    model.py      the row as a Python type, and the filters
+    views/        optional: the SELECT of each view on the table; a view may span streams
+
+A row depends on the events of its own stream alone. So folding a stream again gives the same rows as folding everything:
+
+    live      fold the streams that (after, upto] touched, and replace their rows    projections/engine.py
+    rebuild   fold everything into a new table, in parallel by stream                projections/rebuild.py
+    as of     fold the events up to a position: of one stream, one client or all     projections/reads.py
+
+Query plans. A fold is planned while its tables may be empty, young or huge, so its plan must not depend on statistics:
+`slice` has no joins, the joins of a fold never run as nested loops, and a fold of few streams goes through indexes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from psycopg import sql
+from pydantic import BaseModel
+
+TYPE_IN_SQL = re.compile(r"'([a-z-]+\.[a-z-]+)'")
+
+
+def sql_file(path: Path) -> sql.SQL:
+    """Return the text of one of our own .sql files. Names in braces are for psycopg.sql to fill in."""
+    return sql.SQL(path.read_text("utf-8"))
+
+
+# What a fold may read, by the parameters that it takes.
+SLICE = sql_file(Path(__file__).with_name("slice.sql"))
+UP_TO = sql.SQL("e.position <= %(upto)s")
+TOUCHED = sql.SQL("e.stream = ANY (%(streams)s) AND e.position <= %(upto)s")
+PART = sql.SQL("e.position <= %(upto)s AND abs(hashtext(e.stream)::bigint) %% %(parts)s = %(part)s")
+ONE_STREAM = sql.SQL("e.stream = %(stream)s AND e.position <= %(upto)s")
+ONE_CLIENT = sql.SQL(
+    "e.stream = ANY (ARRAY(SELECT c.stream FROM stream_clients c WHERE c.client_id = %(client_id)s))"
+    " AND e.position <= %(upto)s"
+)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A condition on the rows of a read model, named `model`; it takes the parameter that has the filter's name.
+
+    `changing` says that a later event may change whether a row matches.
+    """
+
+    condition: sql.Composable
+    changing: bool = False
+
+
+def fixed(*columns: str) -> dict[str, Filter]:
+    """Return a filter by equality for each column that keeps the value it got when the row was made."""
+    return {column: Filter(_equals(column)) for column in columns}
+
+
+def changing(*columns: str) -> dict[str, Filter]:
+    """Return a filter by equality for each column that later events may change."""
+    return {column: Filter(_equals(column), changing=True) for column in columns}
+
+
+def _equals(column: str) -> sql.Composed:
+    return sql.SQL("model.{} = {}").format(sql.Identifier(column), sql.Placeholder(column))
+
+
+COMMON_FILTERS = {
+    **fixed("id"),
+    "ids": Filter(sql.SQL("model.id = ANY (%(ids)s)")),
+    "from_id": Filter(sql.SQL("model.id >= %(from_id)s")),
+    "before_id": Filter(sql.SQL("model.id < %(before_id)s")),
+    "created_from": Filter(sql.SQL("model.created_at >= %(created_from)s")),
+    "created_to": Filter(sql.SQL("model.created_at < %(created_to)s")),
+}
+
+
+@dataclass(frozen=True)
+class ReadModel:
+    """A read model, by its folder. Its table has the folder's name."""
+
+    folder: Path
+    # The columns of the table, but for `stream`.
+    row: type[BaseModel]
+    # In addition to COMMON_FILTERS.
+    own_filters: Mapping[str, Filter] = field(default_factory=dict)
+    # The types of events that make or change rows. Default: all types that the fold names.
+    made_by: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the table."""
+        return self.folder.name
+
+    @cached_property
+    def filters(self) -> dict[str, Filter]:
+        """What a caller may filter by."""
+        return {**COMMON_FILTERS, **self.own_filters}
+
+    @cached_property
+    def fold(self) -> sql.SQL:
+        """The SELECT over `slice`. Its columns are those of the table, in the same order."""
+        return sql_file(self.folder / "fold.sql")
+
+    @cached_property
+    def table(self) -> sql.SQL:
+        """The statement that creates the table, without indexes, in the first schema of the search path."""
+        return sql_file(self.folder / "table.sql")
+
+    @cached_property
+    def indexes(self) -> sql.SQL:
+        """The statements that give a filled table its key and indexes."""
+        return sql_file(self.folder / "indexes.sql")
+
+    @cached_property
+    def views(self) -> dict[str, sql.SQL]:
+        """The SELECT of each view on the table, by the view's name, which is the name of the file."""
+        return {path.stem: sql_file(path) for path in sorted((self.folder / "views").glob("*.sql"))}
+
+    @cached_property
+    def event_types(self) -> list[str]:
+        """The types of events that make or change rows, sorted."""
+        return sorted(set(self.made_by or TYPE_IN_SQL.findall(self.fold.as_string(None))))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the SQL that makes table and views. If it changes, they must be rebuilt."""
+        views = (sql.SQL(name) + text for name, text in self.views.items())
+        parts = (self.fold, self.table, self.indexes, SLICE, *views)
+        return hashlib.sha256("\0".join(part.as_string(None) for part in parts).encode()).hexdigest()
+
+    def rows(self, scope: sql.SQL) -> sql.Composed:
+        """Return a SELECT of the rows, folded from the events in `scope`. It takes the parameters of the scope."""
+        query = sql.SQL("WITH slice AS NOT MATERIALIZED ({}) SELECT * FROM ({}) folded")
+        return query.format(SLICE.format(scope=scope), self.fold)
+
+    @cached_property
+    def replace_touched(self) -> tuple[str, str]:
+        """DELETE and INSERT of the rows of the streams touched; the search path says in which table."""
+        name = sql.Identifier(self.name)
+        delete = sql.SQL("DELETE FROM {} WHERE stream = ANY (%(streams)s)").format(name)
+        insert = sql.SQL("INSERT INTO {} {}").format(name, self.rows(TOUCHED))
+        return delete.as_string(None), insert.as_string(None)

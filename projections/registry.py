@@ -1,0 +1,34 @@
+"""The read models of this program. To add one, make its folder (see `projections/read_model.py`) and list it here."""
+
+from __future__ import annotations
+
+from projections.agents.model import AGENTS
+from projections.ai_recommendations.model import AI_RECOMMENDATIONS
+from projections.decisions.model import DECISIONS
+from projections.model_calls.model import MODEL_CALLS
+from projections.portfolio_requests.model import PORTFOLIO_REQUESTS
+from projections.read_model import ReadModel
+
+READ_MODELS: tuple[ReadModel, ...] = (PORTFOLIO_REQUESTS, AI_RECOMMENDATIONS, DECISIONS, MODEL_CALLS, AGENTS)
+
+
+class UnknownReadModel(KeyError):
+    """No read model, or view on one, has this name."""
+
+
+def get_read_model(name: str) -> ReadModel:
+    """Return the read model of this name. Raises UnknownReadModel, with the names that exist."""
+    for read_model in READ_MODELS:
+        if read_model.name == name:
+            return read_model
+    names = ", ".join(read_model.name for read_model in READ_MODELS)
+    raise UnknownReadModel(f"no read model {name!r}; there are {names}")
+
+
+def read_model_of_view(view: str) -> ReadModel:
+    """Return the read model that has this view. Raises UnknownReadModel, with the names of all views."""
+    for read_model in READ_MODELS:
+        if view in read_model.views:
+            return read_model
+    names = ", ".join(name for read_model in READ_MODELS for name in read_model.views)
+    raise UnknownReadModel(f"no view {view!r}; there are {names}")

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, JsonValue
 
-from ledger.domain.recommendation import Outcome
 from projections.read_model import ReadModel, changing, fixed
+from schema.events import Outcome
 from schema.fields import Digest
 
 State = Literal["proposed", "waiting", "approved", "edited", "rejected", "returned", "communicated", "superseded"]

@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, JsonValue
 
-from ledger.domain.recommendation import Outcome
 from projections.read_model import ReadModel, changing, fixed
+from schema.events import ConfirmationOutcome, Outcome
 from schema.fields import Digest
 
 State = Literal["effective", "waiting", "declined"]
@@ -39,7 +39,7 @@ class Decision(BaseModel):
     seconds_to_decide: Decimal
     needs_second: bool
     second_rules: list[str]
-    confirmation: Literal["approve", "decline"] | None
+    confirmation: ConfirmationOutcome | None
     confirmed_by: str | None
     confirmed_role: str | None
     second_opened_at: datetime | None

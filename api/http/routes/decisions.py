@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel
 
 from api.http.auth.permissions import Communicator, Confirmer, Decider, Opener, Reader
 from api.http.json_body import JsonRoute
@@ -29,12 +27,13 @@ from api.http.problems import documented
 from api.http.reading import read_one, read_page
 from api.services import InjectedServices
 from ledger.domain.case import Recommendation
-from schema.events import Communicate, Confirm, ConfirmationOutcome, Decide, Open, Outcome
+from projections.ai_recommendations.model import State
+from projections.decisions.model import Decision
+from projections.decisions.model import State as DecisionState
+from schema.events import Communicate, Confirm, Decide, Open, Outcome
 from schema.fields import Digest
 
 router = APIRouter(tags=["decisions"], route_class=JsonRoute)
-
-State = Literal["proposed", "waiting", "approved", "edited", "rejected", "returned", "communicated", "superseded"]
 
 
 class Standing(BaseModel):
@@ -59,44 +58,6 @@ class Confirmed(Standing):
     decision_id: int
 
 
-class Decision(BaseModel):
-    """A decision, as it stands. Sealed values that were erased are null."""
-
-    id: int
-    recommendation_id: int
-    request_id: int
-    client_id: str | None
-    outcome: Outcome
-    state: Literal["effective", "waiting", "declined"]
-    digest: Digest
-    reason_code: str | None
-    reason_group: str | None
-    rationale: str | None
-    replacement: dict[str, JsonValue] | None
-    replacement_digest: Digest | None
-    response: str | None
-    decided_by: str
-    decided_role: str
-    opened_at: datetime | None
-    created_at: datetime
-    seconds_to_decide: Decimal
-    needs_second: bool
-    second_rules: list[str]
-    confirmation: ConfirmationOutcome | None
-    confirmed_by: str | None
-    confirmed_role: str | None
-    second_opened_at: datetime | None
-    confirmed_at: datetime | None
-    seconds_to_confirm: Decimal | None
-    second_rationale: str | None
-    four_eyes_version: str
-    reason_codes_version: str | None
-    model_name: str
-    model_version: str | None
-    agent: str
-    amount_usd: Decimal | None
-
-
 class ReadDecisions(ReadPage):
     """The list of decisions and its filters."""
 
@@ -104,7 +65,7 @@ class ReadDecisions(ReadPage):
     recommendation_id: RowId | None = None
     outcome: Outcome | None = None
     decided_by: FilterText | None = None
-    state: Literal["effective", "waiting", "declined"] | None = None
+    state: DecisionState | None = None
 
 
 ONE = "/recommendations/{recommendation_id}"

@@ -8,7 +8,6 @@ from typing import Any, get_args
 
 import pytest
 
-from api.http.routes.decisions import State
 from ledger.domain import recommendation as people
 from ledger.domain import request as requests
 from ledger.domain.agent import Agent
@@ -17,6 +16,7 @@ from ledger.domain.four_eyes import FourEyes
 from ledger.domain.reasons import ReasonCodes
 from ledger.domain.recommendation import MEMBERS, Edited
 from ledger.errors import InvalidEvent, NotFound, Refused
+from projections.ai_recommendations.model import State
 from schema.events import (
     CATALOGUE,
     Communicate,

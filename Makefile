@@ -33,8 +33,9 @@ $(SERVER): pyproject.toml requirements.lock | $(BIN)/python
 	@touch $@
 
 # After the server and not beside it: two pips must not write to one environment at the same time.
-$(EVERYTHING): requirements-dev.lock $(SERVER)
+$(EVERYTHING): requirements-dev.lock client/pyproject.toml $(SERVER)
 	$(PIP) --require-hashes -r requirements-dev.lock
+	$(PIP) --no-deps --no-build-isolation -e ./client
 	@touch $@
 
 run: $(SERVER) ## the API on 127.0.0.1:8000 with an embedded PostgreSQL and a worker
@@ -53,6 +54,7 @@ check: $(EVERYTHING) ## lint, formatting, types, import rules
 	$(BIN)/lint-imports
 
 format: $(EVERYTHING) ## rewrite what `make check` would complain about, where that is safe
+	$(BIN)/python client/generate_sync.py
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -1,19 +1,21 @@
-"""What an agent needs and is not installed, said so that the reader knows what to type."""
+"""Optional dependencies: fail with the `pip install` command when one is absent."""
 
 from contextlib import AbstractContextManager
 from types import TracebackType
 
 
 class MissingExtra(Exception):
-    """This agent needs an optional part of advice-ledger; the message says how to install it."""
+    """An optional dependency is not installed; the message has the command that installs it."""
 
 
-class needs_extra(AbstractContextManager["needs_extra"]):  # noqa: N801 - used as a function is
-    """Imports inside raise MissingExtra, naming the extra, where a package is not there."""
+class needs_extra(AbstractContextManager["needs_extra"]):  # noqa: N801 - reads as a function
+    """Turn a failed import in the block into MissingExtra. `requirement` is the argument for `pip install`."""
 
-    def __init__(self, extra: str) -> None:
-        self._extra = extra
+    def __init__(self, requirement: str) -> None:
+        self._requirement = requirement
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if isinstance(error, ModuleNotFoundError):
-            raise MissingExtra(f"{error.name} is not installed: pip install 'advice-ledger[{self._extra}]'") from error
+            raise MissingExtra(f"{error.name} is not installed: pip install '{self._requirement}'") from error

@@ -72,9 +72,8 @@ def _run(clients: int, years: int, data_dir: Path | None) -> Iterator[Result]:
     from api.extras import MissingExtra, needs_extra  # noqa: PLC0415 - other commands need none of this
 
     try:
-        with needs_extra("client"):
-            import httpx  # noqa: F401, PLC0415 - what the client library stands on
-        from advice_ledger_client import ClientError  # noqa: PLC0415
+        with needs_extra("advice-ledger-client"):
+            from advice_ledger_client import ClientError  # noqa: PLC0415
 
         from api.demo.run import Plan, demo  # noqa: PLC0415
         from api.demo.server import DemoFailed  # noqa: PLC0415

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from advice_ledger_client import LedgerClient
-from advice_ledger_client.operations import Row, got
+from advice_ledger_client import LedgerClient, Row
 
 from api.agents.optimiser import agent
 from api.demo import evidence
@@ -85,7 +84,7 @@ def ask(site: Site, people: Mapping[str, LedgerClient], story: Story, on_progres
         override_rates=_report(compliance, "override-rates"),
         override_reasons=_report(compliance, "override-reasons"),
         rubber_stamps=_report(compliance, "rubber-stamps"),
-        orphans=len(auditor.run(got("/model-calls", state="open", limit=200))["items"]),
+        orphans=len(auditor.get("/model-calls", state="open", limit=200)["items"]),
         replay=replayed,
         verification=verified,
         evidence=evidence.take(site, story.client.name),
@@ -119,7 +118,7 @@ def reasons(rows: Rows) -> Rows:
 
 
 def _report(client: LedgerClient, name: str) -> Rows:
-    found: Rows = client.run(got(f"/reports/{name}", limit=MOST_ROWS))["items"]
+    found: Rows = client.get(f"/reports/{name}", limit=MOST_ROWS)["items"]
     return found
 
 

@@ -6,9 +6,8 @@ from dataclasses import fields
 from datetime import date
 from decimal import Decimal
 from functools import cache, lru_cache
-from typing import Any
 
-from advice_ledger_client import Context, LedgerClient, Recommended
+from advice_ledger_client import CallStart, Context, LedgerClient, Recommended
 
 from api.agents.builtin.agent import BuiltinAgent
 from api.agents.optimiser.agent import OptimiserAgent
@@ -61,7 +60,7 @@ def as_request(context: Context) -> AgentRequest:
     )
 
 
-def _started(agent: Agent, request: AgentRequest, call: ModelCall) -> dict[str, Any]:
+def _started(agent: Agent, request: AgentRequest, call: ModelCall) -> CallStart:
     return {
         "provider_name": call.provider_name,
         "request_model": call.request_model,

@@ -10,7 +10,7 @@ from decimal import Decimal, localcontext
 from random import Random
 from typing import Any, Literal
 
-from advice_ledger_client.operations import Outcome
+from advice_ledger_client import Outcome
 
 from api.agents.house_policy import CASH, EXACT, ONE, ZERO
 from api.agents.limits import CENT, WEIGHT_UNIT, apportion

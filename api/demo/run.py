@@ -11,7 +11,6 @@ from pathlib import Path
 from time import monotonic
 
 from advice_ledger_client import LedgerClient
-from advice_ledger_client.operations import sent
 
 from api.agents.builtin.agent import BuiltinAgent
 from api.agents.optimiser.agent import OptimiserAgent
@@ -107,7 +106,7 @@ def _people(site: Site) -> Iterator[dict[str, LedgerClient]]:
 def _register(people: Mapping[str, LedgerClient]) -> None:
     """Says what the answers of both agents have to look like, which the ledger then enforces."""
     for name, schema in ((OPTIMISER, OptimiserAgent.answer_schema), (HOUSE, BuiltinAgent.answer_schema)):
-        people[ADMIN].run(sent(f"/agents/{name}/registrations", {"answer_schema": schema}, None))
+        people[ADMIN].post(f"/agents/{name}/registrations", {"answer_schema": schema})
 
 
 def _reviews(

@@ -1,36 +1,55 @@
-from advice_ledger_client.calls import CallReceipt, ModelCall
-from advice_ledger_client.clients import AsyncLedgerClient, AsyncModelCall, LedgerClient, SyncModelCall
+from advice_ledger_client.async_client import AsyncLedgerClient, AsyncModelCall
+from advice_ledger_client.client import LedgerClient, SyncModelCall
 from advice_ledger_client.errors import (
     AlreadyEntered,
     ClientError,
     LedgerProblem,
+    NotCanonical,
     NotCompleted,
     NotRecorded,
     NotYet,
     RequestFailed,
     Unreachable,
 )
-from advice_ledger_client.operations import Confirmed, Context, Decided, Queued, Receipt, Recommended, Standing, Written
+from advice_ledger_client.model_call import CallReceipt, CallStart, ModelCall
+from advice_ledger_client.results import (
+    Confirmed,
+    Context,
+    Decided,
+    Ended,
+    Outcome,
+    Queued,
+    Receipt,
+    Recommended,
+    Row,
+    Standing,
+    Written,
+)
 
 __all__ = [
     "AlreadyEntered",
     "AsyncLedgerClient",
     "AsyncModelCall",
     "CallReceipt",
+    "CallStart",
     "ClientError",
     "Confirmed",
     "Context",
     "Decided",
+    "Ended",
     "LedgerClient",
     "LedgerProblem",
     "ModelCall",
+    "NotCanonical",
     "NotCompleted",
     "NotRecorded",
     "NotYet",
+    "Outcome",
     "Queued",
     "Receipt",
     "Recommended",
     "RequestFailed",
+    "Row",
     "Standing",
     "SyncModelCall",
     "Unreachable",

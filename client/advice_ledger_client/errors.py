@@ -1,13 +1,14 @@
-"""What can go wrong for a caller of the ledger.
+"""The exceptions of the client.
 
 ClientError
-├── LedgerProblem     the server refused, and says why in a slug and in words
-├── Unreachable       no answer within the deadline; whether it was recorded is not known
-├── NotRecorded       a model call could not be recorded; has the call
+├── LedgerProblem     the server answered with an error
+├── Unreachable       no answer before the deadline; the write may or may not be recorded
+├── NotCanonical      a value that canonical JSON cannot hold; nothing was sent
+├── NotRecorded       the start or the end of a model call could not be recorded
 ├── AlreadyEntered    a model call was entered a second time
-├── NotCompleted      a block ended without saying what the model answered
-├── RequestFailed     no recommendation will come for this request
-└── NotYet            no recommendation came within the time given
+├── NotCompleted      the block of a model call ended without complete() or fail()
+├── RequestFailed     the request has failed and gets no recommendation
+└── NotYet            no recommendation before the deadline
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from advice_ledger_client.calls import ModelCall
+    from advice_ledger_client.model_call import ModelCall
 
 
 class ClientError(Exception):
-    """Base of all. No message holds the token or what was sent."""
+    """Base of all exceptions of the client. No message contains the token or the content that was sent."""
 
 
 class LedgerProblem(ClientError):
-    """An answer that is an error. `slug` is for programs (docs/use/http.md has all).
+    """The server answered with an error. `slug` names it for programs; docs/use/http.md lists all slugs.
 
-    Where another than the ledger answered it is `http-STATUS`. `errors` names fields and reasons; `content` is all of
-    the answer; `current_digest` is there where a decision was on anything but the current version.
+    The slug is `http-STATUS` if a proxy or another server answered instead of the ledger. `errors` lists fields and
+    reasons. `content` is the whole answer. `current_digest` is set if a command named an outdated version.
     """
 
     def __init__(self, slug: str, status: int, content: Mapping[str, Any]) -> None:
@@ -35,24 +36,33 @@ class LedgerProblem(ClientError):
         self.status = status
         self.title = str(content.get("title", ""))
         self.detail = str(content.get("detail", ""))
-        found = content.get("errors")
-        self.errors: list[dict[str, Any]] = found if isinstance(found, list) else []
+        errors = content.get("errors")
+        self.errors: list[dict[str, Any]] = errors if isinstance(errors, list) else []
         self.current_digest: str | None = content.get("current_digest")
         self.content = content
         reasons = [f"{error.get('field')}: {error.get('reason')}" for error in self.errors]
-        said = [self.detail, *(reason for reason in reasons if reason not in self.detail)]
-        super().__init__(" - ".join([f"{status} {slug}", *filter(None, said)]))
+        details = [self.detail, *(reason for reason in reasons if reason not in self.detail)]
+        super().__init__(" - ".join([f"{status} {slug}", *filter(None, details)]))
 
 
 class Unreachable(ClientError):
-    """Nobody answered in time. Send it again with the same idempotency key: it is not recorded twice."""
+    """No answer before the deadline. Repeat a write with the same idempotency key: it is recorded at most once."""
+
+
+class NotCanonical(ClientError, ValueError):
+    """A value that canonical JSON cannot hold. `path` is its place, such as `data.notes[2]`; `reason` says why."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path or 'value'}: {reason}")
+        self.path = path
+        self.reason = reason
 
 
 class NotRecorded(ClientError):
-    """The ledger has no record of the start, or of the end, of `call`; `__cause__` says why.
+    """The ledger did not record the start, or the end, of `call`; `__cause__` says why.
 
-    Without the start the model was not called. Without the end `call.result` has what the model answered, and the
-    ledger reports the call as an orphan.
+    If the start is not recorded, the model was not called. If the end is not recorded, `call.result` still has the
+    model's answer, and the ledger lists the call as an orphan.
     """
 
     def __init__(self, message: str, call: ModelCall) -> None:
@@ -61,15 +71,15 @@ class NotRecorded(ClientError):
 
 
 class AlreadyEntered(ClientError):
-    """A model call is one call, so its block runs once: make another with client.model_call(). Nothing was sent."""
+    """A model call was entered twice. Make a new one with client.model_call(). Nothing was sent."""
 
 
 class NotCompleted(ClientError):
-    """The block of a model call ended well but did not call complete(); recorded as the failure `no-result`."""
+    """The block of a model call ended without complete() or fail(). The failure `no-result` is recorded."""
 
 
 class RequestFailed(ClientError):
-    """The request has failed: `reason` is the recorded code, `detail` the words."""
+    """The request has failed. `reason` is the recorded code, `detail` the explanation."""
 
     def __init__(self, request_id: int, reason: str | None, detail: str | None) -> None:
         super().__init__(f"request {request_id} failed: {reason}")
@@ -79,4 +89,4 @@ class RequestFailed(ClientError):
 
 
 class NotYet(ClientError):
-    """No recommendation came within the time that was given; the request is still queued."""
+    """No recommendation before the deadline. The request is still queued."""

@@ -1,11 +1,11 @@
-"""A pydantic-ai model that records each of its requests in the ledger, before and after (extra `agents`).
+"""A pydantic-ai model that records each of its requests in the ledger, before and after (extra `pydantic-ai`).
 
     model = RecordedModel(OpenAIChatModel("gpt-5"), client, request_id=7)
     result = await Agent(model, tools=[…]).run("…")
     model.calls[-1].model_call_id        # what the answer came from
 
-Messages are recorded in the format of OpenTelemetry's GenAI conventions, as pydantic-ai itself converts them for its
-instrumentation. A request of which the ledger takes no record is not made.
+Messages are recorded in the format of OpenTelemetry's GenAI conventions, converted by pydantic-ai's own
+instrumentation. If the ledger does not record a request, it is not sent to the model.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import RunContext
 from pydantic_core import from_json, to_json
 
-from advice_ledger_client.calls import CallReceipt
-from advice_ledger_client.clients import AsyncLedgerClient, AsyncModelCall
-from api.otlp.allowlist import PARAMETERS
-from api.otlp.allowlist import parameters as in_clear
-from ledger.proof.format.canonical import canonical
+from advice_ledger_client.allowlist import PARAMETERS
+from advice_ledger_client.allowlist import parameters as recordable
+from advice_ledger_client.async_client import AsyncLedgerClient, AsyncModelCall
+from advice_ledger_client.canonical import canonical
+from advice_ledger_client.model_call import CallReceipt
 
-# As of this version, results of tools have the role `tool`, as the conventions have it.
+# From this version on, tool results have the role `tool`, as the conventions require.
 MESSAGE_FORMAT: Literal[6] = 6
 
 
 class RecordedModel(WrapperModel):
-    """`wrapped`, with each request recorded as a model call for the request `request_id`.
+    """Wraps a model and records each of its requests as a model call of the ledger's request `request_id`.
 
-    `about` goes to each call as client.model_call takes it: shown, as_of, prompt_name, prompt_version, prompt_sha256,
-    agent_version, fail_closed. `parameters` names further model settings to record, such as a provider's own: as they
-    are, in clear and for good.
+    `about` is passed to client.model_call(): shown, as_of, prompt_name, prompt_version, prompt_sha256, agent_version,
+    fail_closed. `parameters` names further model settings to record, such as a provider's own. They are recorded
+    unchanged, in clear and for good.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class RecordedModel(WrapperModel):
         **about: Any,
     ) -> None:
         super().__init__(wrapped)
-        # Receipts of the calls so far, in order; failed ones too.
+        # The receipts of all calls so far, failed ones too, in order.
         self.calls: list[CallReceipt] = []
         self._client = client
         self._request_id = request_id
@@ -65,7 +65,10 @@ class RecordedModel(WrapperModel):
         model_settings: ModelSettings | None,
         model_request_parameters: ModelRequestParameters,
     ) -> ModelResponse:
-        """The wrapped model's answer. Raises NotRecorded, and then the model was not asked, or its answer is lost."""
+        """Return the wrapped model's response.
+
+        Raises NotRecorded if the start is not recorded, before the model is asked, or if the end is not recorded.
+        """
         call = self._call(messages, model_settings, model_request_parameters)
         try:
             async with call:
@@ -83,7 +86,10 @@ class RecordedModel(WrapperModel):
         model_request_parameters: ModelRequestParameters,
         run_context: RunContext[Any] | None = None,
     ) -> AsyncGenerator[StreamedResponse]:
-        """The wrapped model's stream; completed once it is consumed, failed where it is left before or breaks."""
+        """Stream the wrapped model's response.
+
+        The call is recorded as completed if the stream was read to its end, and as failed otherwise.
+        """
         call = self._call(messages, model_settings, model_request_parameters)
         try:
             async with call:
@@ -102,7 +108,7 @@ class RecordedModel(WrapperModel):
     def _call(
         self, messages: list[ModelMessage], settings: ModelSettings | None, parameters: ModelRequestParameters
     ) -> AsyncModelCall:
-        # Prepared for the record alone: the wrapped model does it again, and doing it twice would change the request.
+        # For the record only. The wrapped model prepares the original arguments itself; preparing twice would change them.
         settings, parameters = self.wrapped.prepare_request(settings, parameters)
         instructions = _instructions(messages, parameters)
         tools = tool_definitions(parameters)
@@ -118,10 +124,10 @@ class RecordedModel(WrapperModel):
         )
 
     def _recorded_settings(self, settings: ModelSettings | None) -> dict[str, Any] | None:
-        wanted = PARAMETERS | self._parameters
-        given: Mapping[str, Any] = _json({name: value for name, value in (settings or {}).items() if name in wanted})
-        named = {name: value for name, value in given.items() if name in self._parameters}
-        return {**(in_clear(given) or {}), **named} or None
+        names = PARAMETERS | self._parameters
+        values: Mapping[str, Any] = _json({name: value for name, value in (settings or {}).items() if name in names})
+        named = {name: value for name, value in values.items() if name in self._parameters}
+        return {**recordable(values), **named} or None
 
     def _complete(self, call: AsyncModelCall, response: ModelResponse) -> None:
         call.complete(
@@ -139,20 +145,20 @@ class RecordedModel(WrapperModel):
 
 
 def tool_definitions(parameters: ModelRequestParameters) -> list[Any]:
-    """The tools that the model sees, as the conventions' gen_ai.tool.definitions."""
-    found: list[Any] = []
+    """List the tools that the model sees, in the format of gen_ai.tool.definitions."""
+    definitions: list[Any] = []
     for tool in (*parameters.function_tools, *parameters.output_tools):
         if parameters.visibility_of(tool.name) == "withheld":
             continue
         optional = {"description": tool.description, "parameters": tool.parameters_json_schema}
-        found.append(
+        definitions.append(
             {"type": "function", "name": tool.name, **{name: value for name, value in optional.items() if value}}
         )
-    return list(_json(found))
+    return list(_json(definitions))
 
 
 def _instructions(messages: Sequence[ModelMessage], parameters: ModelRequestParameters) -> str | None:
-    """What the agent's graph put together; of a request made without one, the newest in the messages."""
+    """Return the instructions that the agent's graph assembled, or else the newest in the messages."""
     if parameters.instruction_parts is not None:
         return InstructionPart.join(parameters.instruction_parts) or None
     requests = (message for message in reversed(messages) if isinstance(message, ModelRequest))
@@ -160,5 +166,5 @@ def _instructions(messages: Sequence[ModelMessage], parameters: ModelRequestPara
 
 
 def _json(value: object) -> Any:
-    """As plain JSON: what pydantic-ai holds may be dates, models and the like; NaN becomes a string."""
+    """Convert to plain JSON. pydantic-ai may hold dates, models and other types; NaN becomes a string."""
     return from_json(to_json(value, inf_nan_mode="strings", serialize_unknown=True))

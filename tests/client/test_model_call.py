@@ -65,7 +65,6 @@ def test_a_call_is_recorded_before_and_after(way: Way) -> None:
     [(_, start), (path, end)] = ledger.sent
     assert start == {
         "input_messages": ["hello"],
-        "operation_name": "chat",
         "provider_name": "test",
         "request_model": "model-a",
         "shown": shown,
@@ -106,7 +105,7 @@ def test_an_unreachable_ledger_stops_the_call_unless_told_otherwise(way: Way, ca
     assert ran == []
     found = call(way, down, answered, fail_closed=False)
     assert (found.receipt, down.sent) == (None, [])
-    assert "model call for request 7 goes unrecorded" in caplog.text
+    assert "model call for request 7 is not recorded" in caplog.text
 
 
 @pytest.mark.parametrize("way", WAYS)

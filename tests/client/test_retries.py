@@ -14,14 +14,14 @@ from advice_ledger_client import (
     AsyncLedgerClient,
     LedgerClient,
     LedgerProblem,
+    NotCanonical,
     NotYet,
     Receipt,
     RequestFailed,
     Unreachable,
-    flow,
+    sender,
 )
 
-from ledger.proof.format.canonical import NotCanonical
 from tests.client.ways import BASE, TOKEN, WAYS, Handler, Way, do, problem, recorded
 
 ASK: dict[str, Any] = {"client_id": "client-1", "risk_profile": "balanced", "amount_usd": Decimal("250000.50")}
@@ -31,7 +31,7 @@ QUEUED = {"request_id": 3, "status": "queued"}
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that double from a millisecond instead of a tenth of a second."""
-    monkeypatch.setattr(flow, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(sender, "FIRST_PAUSE_S", 0.001)
 
 
 class Script:

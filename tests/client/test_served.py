@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from advice_ledger_client import LedgerClient, LedgerProblem, NotRecorded, Unreachable, flow
+from advice_ledger_client import LedgerClient, LedgerProblem, NotRecorded, Unreachable, sender
 
 from tests.api.served import Api
 from tests.client.losing import relaying
@@ -20,7 +20,7 @@ CALL: dict[str, Any] = {"provider_name": "test", "request_model": "model-a", "in
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that double from a millisecond instead of a tenth of a second."""
-    monkeypatch.setattr(flow, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(sender, "FIRST_PAUSE_S", 0.001)
 
 
 def client(api: Api, role: str, base: str | None = None, **how: Any) -> LedgerClient:

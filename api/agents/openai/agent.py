@@ -76,7 +76,7 @@ class OpenAICompatibleAgent:
         timeout_s: float = 60.0,
     ) -> None:
         """Raises ValueError for an address that cannot be recorded as it is, MissingExtra without the extra."""
-        with needs_extra("agents"):
+        with needs_extra("advice-ledger[agents]"):
             from api.agents.openai import http  # noqa: PLC0415 - an extra, and slow to import
         self._wire = http
         self._policy, self._prompt = load_policy(), load_prompt()

@@ -192,7 +192,7 @@ def _cap(assets: int) -> Decimal:
 @lru_cache(maxsize=256)
 def fit(objective: str, until: date, assets: int) -> tuple[tuple[str, int], ...]:
     """Each stock's share in millionths, as the solver found it; no finer, as beyond that it is the solver's noise."""
-    with needs_extra("optimise"):
+    with needs_extra("advice-ledger[optimise]"):
         from skfolio.preprocessing import prices_to_returns  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra, and slow to import
     table = prices.window(until, assets).prices
     model = _model(objective, float(_cap(assets)))
@@ -203,7 +203,7 @@ def fit(objective: str, until: date, assets: int) -> tuple[tuple[str, int], ...]
 
 
 def _model(objective: str, cap: float) -> Any:
-    with needs_extra("optimise"):
+    with needs_extra("advice-ledger[optimise]"):
         from skfolio import RiskMeasure  # type: ignore[import-untyped]  # noqa: PLC0415
         from skfolio.moments import ShrunkMu  # type: ignore[import-untyped]  # noqa: PLC0415
         from skfolio.optimization import MeanRisk, ObjectiveFunction, RiskBudgeting  # type: ignore[import-untyped]  # noqa: PLC0415

@@ -28,7 +28,7 @@ class Window:
 
 @lru_cache(maxsize=1)
 def _table() -> Any:
-    with needs_extra("optimise"):
+    with needs_extra("advice-ledger[optimise]"):
         from skfolio.datasets import load_sp500_dataset  # type: ignore[import-untyped]  # noqa: PLC0415
     return load_sp500_dataset().sort_index(axis="columns")
 

@@ -1,0 +1,294 @@
+"""AsyncLedgerClient: the ledger's operations, awaited.
+
+client.py is generated from this file by `python client/generate_sync.py`, so that the two cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast
+
+from advice_ledger_client.errors import ClientError, NotCompleted, NotYet, RequestFailed
+from advice_ledger_client.model_call import CallStart, ModelCall
+from advice_ledger_client.results import (
+    Confirmed,
+    Context,
+    Decided,
+    Ended,
+    Outcome,
+    Queued,
+    Recommended,
+    Row,
+    Standing,
+    written,
+)
+from advice_ledger_client.wire import Answer, Connection, read, write
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from decimal import Decimal
+
+    import httpx
+
+    from advice_ledger_client.sender import AsyncSender
+
+PAGE_ROWS = 200
+FIRST_POLL_S = 0.02
+LONGEST_POLL_S = 1.0
+
+
+class AsyncLedgerClient:
+    """A ledger over HTTP, for one event loop. Use it in an `async with` statement, or close it.
+
+    `timeout_s` bounds each operation with all its `retries`. `http` is an httpx client of your own, which stays open;
+    without it the client makes one.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        *,
+        http: httpx.AsyncClient | None = None,
+        timeout_s: float = 30.0,
+        retries: int = 8,
+    ) -> None:
+        from advice_ledger_client.sender import AsyncSender  # noqa: PLC0415 (loads httpx, which is large)
+
+        self._sender = AsyncSender(Connection(base_url, token, timeout_s, retries), http)
+
+    def __repr__(self) -> str:
+        """Show the address without a password, and not the token."""
+        return f"{type(self).__name__}({self._sender.url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections, unless they belong to your own httpx client."""
+        await self._sender.aclose()
+
+    async def get(self, path: str, **params: object) -> Any:
+        """Read any path of the API and return its JSON. Parameters that are None are left out."""
+        answer = await self._sender.send(read(path, **params))
+        return answer.content
+
+    async def post(self, path: str, content: Mapping[str, Any], *, idempotency_key: str | None = None) -> Any:
+        """Send any command of the API and return the JSON of its answer."""
+        answer = await self._write(path, content, idempotency_key)
+        return answer.content
+
+    async def request_recommendation(
+        self,
+        *,
+        client_id: str,
+        risk_profile: Literal["conservative", "balanced", "aggressive"],
+        amount_usd: Decimal | int | str,
+        horizon_years: int | None = None,
+        objectives: Sequence[str] | None = None,
+        constraints: Mapping[str, Any] | None = None,
+        notes: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Queued:
+        """Ask for a recommendation for a client's money. Role: advisor."""
+        command = {
+            "client_id": client_id,
+            "risk_profile": risk_profile,
+            # A decimal string, because a float is not exact.
+            "amount_usd": str(amount_usd),
+            "horizon_years": horizon_years,
+            "objectives": objectives,
+            "constraints": constraints,
+            "notes": notes,
+        }
+        return written(Queued, await self._write("/portfolio/recommendations", command, idempotency_key))
+
+    async def context(self, request_id: int, as_of: int | None = None) -> Context:
+        """Read the request and the client's history as an agent may see them. Roles: agent and readers."""
+        context = await self.get(f"/portfolio/requests/{request_id}/context", as_of=as_of)
+        return Context(context["as_of"], context["request"], context["earlier"])
+
+    def model_call(self, request_id: int, *, fail_closed: bool = True, **start: Unpack[CallStart]) -> AsyncModelCall:
+        """Return a context manager that records a model call before and after its block. Role: agent.
+
+        `start` has the members of CallStart; provider_name, request_model and input_messages are required. Entering
+        and leaving the block raise NotRecorded. With `fail_closed=False` the block also runs if the ledger cannot be
+        reached.
+        """
+        return AsyncModelCall(self._sender, request_id, start, fail_closed=fail_closed)
+
+    async def record_recommendation(
+        self,
+        request_id: int,
+        *,
+        recommendation: Mapping[str, Any],
+        model_name: str,
+        model_version: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        prompt: str | None = None,
+        model_call_id: int | None = None,
+        supersedes: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Recommended:
+        """Record an agent's recommendation; `model_call_id` is the completed call that it came from. Role: agent."""
+        command = {
+            "recommendation": recommendation,
+            "model_name": model_name,
+            "model_version": model_version,
+            "parameters": parameters,
+            "prompt": prompt,
+            "model_call_id": model_call_id,
+            "supersedes": supersedes,
+        }
+        path = f"/portfolio/requests/{request_id}/recommendations"
+        return written(Recommended, await self._write(path, command, idempotency_key))
+
+    async def fail_request(
+        self, request_id: int, *, reason: str, detail: str | None = None, idempotency_key: str | None = None
+    ) -> Ended:
+        """Record that a queued request gets no recommendation; `reason` is a code such as `not-suitable`. Role: agent."""
+        path = f"/portfolio/requests/{request_id}/failures"
+        return written(Ended, await self._write(path, {"reason": reason, "detail": detail}, idempotency_key))
+
+    async def open(self, recommendation_id: int, digest: str, *, idempotency_key: str | None = None) -> Standing:
+        """Record that the caller has opened this recommendation. Roles: advisor, compliance."""
+        path = f"/recommendations/{recommendation_id}/openings"
+        return written(Standing, await self._write(path, {"digest": digest}, idempotency_key))
+
+    async def decide(
+        self,
+        recommendation_id: int,
+        *,
+        digest: str,
+        outcome: Outcome,
+        reason_code: str | None = None,
+        rationale: str | None = None,
+        replacement: Mapping[str, Any] | None = None,
+        response: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Decided:
+        """Approve, edit, reject or respond to exactly the recommendation with this digest. Role: advisor."""
+        command = {
+            "digest": digest,
+            "outcome": outcome,
+            "reason_code": reason_code,
+            "rationale": rationale,
+            "replacement": replacement,
+            "response": response,
+        }
+        path = f"/recommendations/{recommendation_id}/decisions"
+        return written(Decided, await self._write(path, command, idempotency_key))
+
+    async def confirm(
+        self,
+        decision_id: int,
+        *,
+        digest: str,
+        outcome: Literal["approve", "decline"],
+        rationale: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Confirmed:
+        """Approve or decline another person's decision that waits for a confirmation. Roles: advisor, compliance."""
+        command = {"digest": digest, "outcome": outcome, "rationale": rationale}
+        path = f"/decisions/{decision_id}/confirmations"
+        return written(Confirmed, await self._write(path, command, idempotency_key))
+
+    async def communicate(
+        self,
+        recommendation_id: int,
+        *,
+        digest: str,
+        channel: Literal["meeting", "phone", "video", "letter", "email", "portal", "other"],
+        message: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Standing:
+        """Record that the client was told the content with this digest. Role: advisor."""
+        command = {"digest": digest, "channel": channel, "message": message}
+        path = f"/recommendations/{recommendation_id}/communications"
+        return written(Standing, await self._write(path, command, idempotency_key))
+
+    async def get_request(self, request_id: int, *, as_of: int | datetime | None = None) -> Row:
+        """Read one request, now or as of a position or time."""
+        return cast("Row", await self.get(f"/portfolio/requests/{request_id}", as_of=as_of))
+
+    async def recommendation(self, recommendation_id: int, *, as_of: int | datetime | None = None) -> Row:
+        """Read one recommendation, now or as of a position or time."""
+        return cast("Row", await self.get(f"/recommendations/{recommendation_id}", as_of=as_of))
+
+    async def recommendations(
+        self,
+        *,
+        client_id: str | None = None,
+        request_id: int | None = None,
+        model_name: str | None = None,
+        state: str | None = None,
+        as_of: int | datetime | None = None,
+        at_most: int = 1000,
+    ) -> list[Row]:
+        """List recommendations, the newest first, from all pages."""
+        filters = {"client_id": client_id, "request_id": request_id, "model_name": model_name, "state": state}
+        rows: list[Row] = []
+        cursor = None
+        while len(rows) < at_most:
+            limit = min(PAGE_ROWS, at_most - len(rows))
+            page = await self.get("/recommendations", **filters, as_of=as_of, limit=limit, cursor=cursor)
+            rows += page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+        return rows
+
+    async def wait_for_recommendation(self, request_id: int, within_s: float = 30.0) -> Row:
+        """Wait for the recommendation of a request. Raises RequestFailed, or NotYet after `within_s` seconds."""
+        deadline = monotonic() + within_s
+        pause_s = FIRST_POLL_S
+        while True:
+            request = await self.get_request(request_id)
+            if request["status"] == "failed":
+                raise RequestFailed(request_id, request["failure_reason"], request["failure_detail"])
+            if request["status"] == "recommended":
+                return await self.recommendation(request["recommendation_id"])
+            left_s = deadline - monotonic()
+            if left_s <= 0:
+                raise NotYet(f"no recommendation for request {request_id} within {within_s} s")
+            await self._sender.sleep(min(pause_s, left_s))
+            pause_s = min(LONGEST_POLL_S, pause_s * 2)
+
+    async def _write(self, path: str, content: Mapping[str, Any], key: str | None) -> Answer:
+        return await self._sender.send(write(path, content, key))
+
+
+class AsyncModelCall(ModelCall):
+    """A model call in an `async with` block."""
+
+    def __init__(self, sender: AsyncSender, request_id: int, start: CallStart, *, fail_closed: bool) -> None:
+        super().__init__(request_id, start, fail_closed=fail_closed, logger=sender.logger)
+        self._sender = sender
+
+    async def __aenter__(self) -> Self:
+        self._enter()
+        try:
+            self._started(await self._sender.send(self._start_request()))
+        except ClientError as error:
+            self._not_started(error)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        settled = self._settle(error)
+        if self.receipt is not None:
+            try:
+                # A cancelled call has an end, too.
+                with self._sender.shield():
+                    end = self._end_request(self.receipt.model_call_id)
+                    self._ended(self.receipt, await self._sender.send(end))
+            except ClientError as fault:
+                self._not_ended(fault, error)
+        if not settled:
+            raise NotCompleted("the block ended without complete() or fail(): recorded as the failure no-result")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol, TypeAlias
 
-from schema.events import Shown
+from schema.events import CallResult, CallStart, Shown
 
 JSON: TypeAlias = "bool | int | str | list[JSON] | dict[str, JSON] | None"
 """What an answer may hold. No floats: numbers that matter are decimal strings, as everywhere in the ledger."""
@@ -83,30 +83,10 @@ class AgentRequest:
 
 
 @dataclass(frozen=True)
-class ModelCall:
-    """What a model is about to be asked. Members as in schema.events.ModelCallStarted.
-
-    `shown` is what the agent retrieved by itself; the earlier recommendations are in the record without it.
-    """
-
-    provider_name: str
-    request_model: str
-    input_messages: JSON
-    operation_name: str = "chat"
-    request_parameters: dict[str, JSON] = field(default_factory=dict)
-    system_instructions: JSON = None
-    prompt_name: str | None = None
-    prompt_version: str | None = None
-    prompt_sha256: str | None = None
-    tool_definitions_sha256: str | None = None
-    shown: tuple[Shown, ...] = ()
-
-
-@dataclass(frozen=True)
 class AgentAnswer:
     """The answer, what would be needed to ask the same model again, and what the model itself gave back.
 
-    `output_messages` is the raw output; None where it is nothing else than the recommendation.
+    If `result` has no `output_messages`, the model gave back nothing but the recommendation.
     """
 
     recommendation: dict[str, JSON]
@@ -114,12 +94,14 @@ class AgentAnswer:
     model_version: str
     parameters: dict[str, JSON]
     prompt: str | None = None
-    output_messages: JSON = None
-    response_id: str | None = None
-    response_model: str | None = None
-    response_finish_reasons: tuple[str, ...] | None = None
-    usage_input_tokens: int | None = None
-    usage_output_tokens: int | None = None
+    result: CallResult = field(default_factory=CallResult)
+
+    @property
+    def completed(self) -> CallResult:
+        """The result to record with the end of the call."""
+        if self.result.output_messages is not None:
+            return self.result
+        return self.result.model_copy(update={"output_messages": self.recommendation})
 
 
 class Agent(Protocol):
@@ -135,10 +117,30 @@ class Agent(Protocol):
     deterministic: bool
     timeout_s: float
 
-    def prepare(self, request: AgentRequest) -> ModelCall:
-        """What will be asked; no input or output. Raises AgentRefused."""
+    def prepare(self, request: AgentRequest) -> CallStart:
+        """Return what the model will be asked, without input or output. Raises AgentRefused.
+
+        `shown` lists only what the agent retrieved by itself: `prepared_call` adds the rest.
+        """
         ...
 
-    def answer(self, request: AgentRequest, call: ModelCall) -> AgentAnswer:
-        """Asks. Raises AgentRefused or AgentUnavailable. Any other exception is a fault of the agent."""
+    def answer(self, request: AgentRequest, call: CallStart) -> AgentAnswer:
+        """Ask the model what `call` says. Raises AgentRefused or AgentUnavailable; others are faults of the agent."""
         ...
+
+
+def prepared_call(agent: Agent, request: AgentRequest) -> CallStart:
+    """Return the call as it is recorded: the agent's own, with its version and all that it was shown of the ledger."""
+    call = agent.prepare(request)
+    added = {"agent_version": agent.version, "as_of": request.as_of, "shown": [*shown_of(request), *call.shown]}
+    return CallStart.model_validate({**dict(call), **added})
+
+
+def shown_of(request: AgentRequest) -> list[Shown]:
+    """List the request, the earlier recommendations and their decisions, which the agent was given."""
+    shown = [Shown(kind="request", id=str(request.request_id))]
+    for earlier in request.earlier:
+        shown.append(Shown(kind="recommendation", id=str(earlier.id)))
+        if earlier.decision_id is not None:
+            shown.append(Shown(kind="decision", id=str(earlier.decision_id)))
+    return shown

@@ -7,12 +7,11 @@ from datetime import date
 from decimal import Decimal
 from functools import cache, lru_cache
 
-from advice_ledger_client import CallStart, Context, LedgerClient, Recommended
+from advice_ledger_client import Context, LedgerClient, Recommended
 
 from api.agents.builtin.agent import BuiltinAgent
 from api.agents.optimiser.agent import OptimiserAgent
-from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest, Earlier, ModelCall
-from api.agents.run.runner import shown
+from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest, Earlier, prepared_call
 
 
 @lru_cache(maxsize=64)
@@ -32,14 +31,14 @@ def answer(
 ) -> Recommended | AgentRefused:
     """Has the agent answer a request, each step on record; or why it would not, which is on record too."""
     request = as_request(client.context(request_id))
-    call = agent.prepare(request)
-    with client.model_call(request_id, **_started(agent, request, call)) as recorded:
+    call = prepared_call(agent, request)
+    with client.model_call(request_id, **call.model_dump(exclude_none=True)) as recorded:
         try:
             given = agent.answer(request, call)
         except AgentRefused as refusal:
             recorded.fail(refusal.reason, str(refusal))
             return refusal
-        recorded.complete(given.recommendation if given.output_messages is None else given.output_messages)
+        recorded.complete(given.completed.output_messages)
     return _record(client, request_id, given, recorded.model_call_id, supersedes)
 
 
@@ -58,24 +57,6 @@ def as_request(context: Context) -> AgentRequest:
         earlier=tuple(Earlier(**{name: one[name] for name in names}) for one in context.earlier),
         as_of=context.as_of,
     )
-
-
-def _started(agent: Agent, request: AgentRequest, call: ModelCall) -> CallStart:
-    return {
-        "provider_name": call.provider_name,
-        "request_model": call.request_model,
-        "input_messages": call.input_messages,
-        "operation_name": call.operation_name,
-        "system_instructions": call.system_instructions,
-        "request_parameters": call.request_parameters,
-        "agent_version": agent.version,
-        "prompt_name": call.prompt_name,
-        "prompt_version": call.prompt_version,
-        "prompt_sha256": call.prompt_sha256,
-        "tool_definitions_sha256": call.tool_definitions_sha256,
-        "shown": [one.model_dump(exclude_none=True) for one in (*shown(request), *call.shown)],
-        "as_of": request.as_of,
-    }
 
 
 def _record(

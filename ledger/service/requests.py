@@ -22,6 +22,9 @@ from schema.events import (
     AgentRegistered,
     AgentResumed,
     AgentSuspended,
+    CallFault,
+    CallResult,
+    CallStart,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallStarted,
@@ -32,7 +35,7 @@ from schema.events import (
 
 AGENT_EXISTS = "SELECT agent_exists(%s)"
 
-Ended = ModelCallCompleted | ModelCallFailed
+Ended = CallResult | CallFault
 
 
 class Answering(Core):
@@ -47,7 +50,7 @@ class Answering(Core):
         self,
         actor: Actor,
         request_id: int,
-        event: ModelCallStarted,
+        call: CallStart,
         event_id: UUID | None = None,
         *,
         answer_schema: str | None = None,
@@ -68,16 +71,18 @@ class Answering(Core):
             )
             return [*first, new]
 
+        event = ModelCallStarted(**dict(call))
         said = Said.event(actor, cases.stream_of(request_id), event, event_id)
         return await self._answering(said, decide)
 
-    async def end_call(self, actor: Actor, call_id: int, event: Ended, event_id: UUID | None = None) -> Receipt:
+    async def end_call(self, actor: Actor, call_id: int, body: Ended, event_id: UUID | None = None) -> Receipt:
         """Records what came back of a call, or that nothing did. A suspended agent may still say so."""
 
         def decide(case: Case, _agent: Agent, new_id: UUID) -> list[NewEvent]:
             call = requests.check_end(case, call_id, actor.id)
             return [NewEvent(new_id, said.stream, event, actor, case.version, causation=call.event.id)]
 
+        event = _end_event(body)
         stream, started = await self.locate(call_id, "model-call.started", "model-call-unknown")
         said = replace(Said.event(actor, stream, event, event_id), causation=started)
         return await self._answering(said, decide)
@@ -199,12 +204,18 @@ def _end(case: Case, actor: Actor, stream: str, ended: tuple[int, Ended] | None)
     """The event that ends a call, and the state after it."""
     if ended is None:
         return [], case
-    call_id, event = ended
+    call_id, body = ended
+    event = _end_event(body)
     call = requests.check_end(case, call_id, actor.id)
     new = NewEvent(uuid7(), stream, event, actor, case.version, causation=call.event.id)
     past = Past(0, new.id, stream, case.version + 1, event.type, "")
     calls = {**case.calls, call_id: replace(call, ended=past)}
     return [new], replace(case, calls=calls, version=past.version)
+
+
+def _end_event(body: Ended) -> ModelCallCompleted | ModelCallFailed:
+    """Return the event that records this end."""
+    return ModelCallFailed(**dict(body)) if isinstance(body, CallFault) else ModelCallCompleted(**dict(body))
 
 
 def _asked(case: Case) -> UUID | None:

@@ -15,12 +15,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from api.agents.builtin.agent import BuiltinAgent
-from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest, ModelCall
+from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest
 from api.agents.run.worker import Worker
 from ledger.database import conninfo
 from ledger.service.ledger import Ledger
 from ledger.store.readers import Readers
 from ledger.store.writer import Writer
+from schema.events import CallStart
 from tests.paths import ROOT
 
 # Instead of half a minute to an hour.
@@ -40,11 +41,11 @@ class Does:
         self.timeout_s = timeout_s
         self.asked: list[int] = []
 
-    def prepare(self, request: AgentRequest) -> ModelCall:  # noqa: ARG002 - as the protocol has it
+    def prepare(self, request: AgentRequest) -> CallStart:  # noqa: ARG002 - as the protocol has it
         """What it is asked does not matter."""
-        return ModelCall("tests", self.name, [])
+        return CallStart(provider_name="tests", request_model=self.name, input_messages=[])
 
-    def answer(self, request: AgentRequest, call: ModelCall) -> AgentAnswer:  # noqa: ARG002 - as the protocol has it
+    def answer(self, request: AgentRequest, call: CallStart) -> AgentAnswer:  # noqa: ARG002 - as the protocol has it
         """`does`, with how often it was asked about this request before."""
         before = self.asked.count(request.request_id)
         self.asked.append(request.request_id)
@@ -71,7 +72,7 @@ def sleeps(request: AgentRequest, before: int = 0) -> AgentAnswer:
 class SleepsPreparing(Does):
     """Takes for ever before it says what it will ask."""
 
-    def prepare(self, request: AgentRequest) -> ModelCall:
+    def prepare(self, request: AgentRequest) -> CallStart:
         """Says which it was asked first."""
         sleeps(request)
         return super().prepare(request)

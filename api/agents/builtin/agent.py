@@ -13,8 +13,9 @@ from api.agents.history import UNREAD_RESPONSE, earlier_report, was_returned
 from api.agents.house_policy import CASH, EXACT, ONE, ZERO, Policy, Weights, load_policy
 from api.agents.limits import CENT, WEIGHT_UNIT, Limits, apportion, check_request, read_limits
 from api.agents.prompt import as_shown, canonical_text, user_message
-from api.agents.protocol import JSON, AgentAnswer, AgentRefused, AgentRequest, ModelCall
+from api.agents.protocol import JSON, AgentAnswer, AgentRefused, AgentRequest
 from ledger.domain.answer_schemas import ALLOCATIONS
+from schema.events import CallStart
 
 NAME = "builtin-model-portfolios"
 RULES_VERSION = "1.1.0"
@@ -62,9 +63,9 @@ class BuiltinAgent:
             "policy_sha256": self.policy.sha256,
         }
 
-    def prepare(self, request: AgentRequest) -> ModelCall:
+    def prepare(self, request: AgentRequest) -> CallStart:
         """What the rule table is given. Raises AgentRefused only where that is no JSON."""
-        return ModelCall(
+        return CallStart(
             provider_name="advice-ledger",
             operation_name="invoke_agent",
             request_model=NAME,
@@ -72,7 +73,7 @@ class BuiltinAgent:
             input_messages=user_message(canonical_text(as_shown(request))),
         )
 
-    def answer(self, request: AgentRequest, call: ModelCall) -> AgentAnswer:  # noqa: ARG002 - the request is enough
+    def answer(self, request: AgentRequest, call: CallStart) -> AgentAnswer:  # noqa: ARG002 - the request is enough
         """Weights that sum to exactly 1 and amounts that sum to exactly the request's. Raises AgentRefused."""
         with localcontext(EXACT):
             check_request(request)

@@ -16,10 +16,11 @@ from api.agents.house_policy import load_policy
 from api.agents.limits import check_request, read_limits
 from api.agents.openai import answer as openai_answer
 from api.agents.prompt import as_shown, canonical_text, user_message
-from api.agents.protocol import JSON, AgentAnswer, AgentRequest, AgentUnavailable, ModelCall
+from api.agents.protocol import JSON, AgentAnswer, AgentRequest, AgentUnavailable
 from api.extras import needs_extra
 from ledger.domain.answer_schemas import ALLOCATIONS
 from ledger.proof.format.canonical import NotCanonical, canonical
+from schema.events import CallResult, CallStart
 
 if TYPE_CHECKING:
     from pydantic_ai.messages import ModelResponse
@@ -88,9 +89,9 @@ class OpenAICompatibleAgent:
         self.timeout_s: float = timeout_s + GRACE_S
         self.version: str = f"{RULES_VERSION}+prompt.{self._prompt.version}.model.{model}"
 
-    def prepare(self, request: AgentRequest) -> ModelCall:
+    def prepare(self, request: AgentRequest) -> CallStart:
         """The instructions, the request and the history as one document. Raises AgentRefused where that is no JSON."""
-        return ModelCall(
+        return CallStart(
             provider_name=NAME,
             operation_name="chat",
             request_model=self._model,
@@ -102,7 +103,7 @@ class OpenAICompatibleAgent:
             prompt_sha256=self._prompt.sha256,
         )
 
-    def answer(self, request: AgentRequest, call: ModelCall) -> AgentAnswer:
+    def answer(self, request: AgentRequest, call: CallStart) -> AgentAnswer:
         """Sends the messages of `call`. Raises AgentRefused for what no answer could meet, AgentUnavailable else."""
         check_request(request)
         limits = read_limits(self._policy, request.constraints)
@@ -126,7 +127,7 @@ class OpenAICompatibleAgent:
         classes = [{"name": each.name, "label": each.label, "equity": each.equity} for each in self._policy.classes]
         return f"<data>\n{fenced(canonical_text({'asset_classes': classes, **as_shown(request)}))}\n</data>"
 
-    def _question(self, call: ModelCall) -> "Question":
+    def _question(self, call: CallStart) -> "Question":
         settings: OpenAIChatModelSettings = {**self._settings}  # type: ignore[typeddict-item]
         return self._wire.Question(
             model=call.request_model,
@@ -160,12 +161,14 @@ class OpenAICompatibleAgent:
             model_name=self._model,
             model_version=self.version,
             parameters=self._parameters(),
-            output_messages=_output_messages(response),
-            response_id=self._name(response.provider_response_id),
-            response_model=self._name(response.model_name),
-            response_finish_reasons=(response.finish_reason,) if response.finish_reason else None,
-            usage_input_tokens=response.usage.input_tokens or None,  # pydantic-ai has 0 where the server told none
-            usage_output_tokens=response.usage.output_tokens or None,
+            result=CallResult(
+                output_messages=_output_messages(response),
+                response_id=self._name(response.provider_response_id),
+                response_model=self._name(response.model_name),
+                response_finish_reasons=[response.finish_reason] if response.finish_reason else None,
+                usage_input_tokens=response.usage.input_tokens or None,  # pydantic-ai has 0 where the server told none
+                usage_output_tokens=response.usage.output_tokens or None,
+            ),
         )
 
     def _name(self, given: str | None) -> str | None:
@@ -196,7 +199,7 @@ def _given(**settings: object) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def _only_text(recorded: JSON) -> str:
+def _only_text(recorded: object) -> str:
     """The text of what `prepare` made: one message with one part, or one part."""
     match recorded:
         case [{"parts": [{"type": "text", "content": str(text)}]}] | [{"type": "text", "content": str(text)}]:

@@ -17,10 +17,10 @@ from api.agents.house_policy import CASH, EXACT, ONE, Weights, load_policy
 from api.agents.limits import CENT, WEIGHT_UNIT, Limits, apportion, check_request, read_limits
 from api.agents.optimiser import prices
 from api.agents.prompt import as_shown, canonical_text, user_message
-from api.agents.protocol import JSON, AgentAnswer, AgentRefused, AgentRequest, ModelCall
+from api.agents.protocol import JSON, AgentAnswer, AgentRefused, AgentRequest
 from api.extras import needs_extra
 from ledger.domain.answer_schemas import ALLOCATIONS
-from schema.events import Shown
+from schema.events import CallStart, Shown
 
 NAME = "skfolio-optimiser"
 RULES_VERSION = "1.0.0"
@@ -90,19 +90,19 @@ class OptimiserAgent:
         self.model_version = f"{RULES_VERSION}+sp500.{digest}.assets.{assets}"
         self.version: str = f"{self.model_version}.until.{self.until.isoformat()}"
 
-    def prepare(self, request: AgentRequest) -> ModelCall:
+    def prepare(self, request: AgentRequest) -> CallStart:
         """What the optimiser is given: the request, and the prices by their digest. Raises AgentRefused: no JSON."""
         window = self._window
-        return ModelCall(
+        return CallStart(
             provider_name="skfolio",
             operation_name="invoke_agent",
             request_model=NAME,
             request_parameters=self._parameters(request),
             input_messages=user_message(canonical_text(as_shown(request))),
-            shown=(Shown(kind="price-table", id=f"sp500/{window.first}/{window.last}", sha256=window.sha256),),
+            shown=[Shown(kind="price-table", id=f"sp500/{window.first}/{window.last}", sha256=window.sha256)],
         )
 
-    def answer(self, request: AgentRequest, call: ModelCall) -> AgentAnswer:  # noqa: ARG002 - the request is enough
+    def answer(self, request: AgentRequest, call: CallStart) -> AgentAnswer:  # noqa: ARG002 - the request is enough
         """Weights that sum to exactly 1 and amounts that sum to exactly the request's. Raises AgentRefused."""
         with localcontext(EXACT):
             check_request(request)

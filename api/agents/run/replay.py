@@ -26,7 +26,7 @@ from ledger.store import events
 from ledger.store.envelope import Actor
 from ledger.store.events import AsyncConnection, Receipt
 from ledger.store.recorded import Entry, Unreadable, read_entries
-from schema.events import Event, RecommendationReplayed, RequestFailed
+from schema.events import Event, ModelCallStarted, RecommendationReplayed, RequestFailed
 
 # So many of the question, and as many of the answer.
 MOST_DIFFERENCES = 50
@@ -234,9 +234,8 @@ async def _compared(report: Report, subject: Subject, call: Entry, agent: Agent,
         prepared = await asking.prepare(context)
         if isinstance(prepared, Outcome):
             return _failed(report, prepared)
-        question, event = prepared
-        report = _told(report, "asked", _differing("call", call, event))
-        outcome = await asking.answer(context, question, subject.call_id)
+        report = _told(report, "asked", _differing("call", call, ModelCallStarted(**dict(prepared))))
+        outcome = await asking.answer(context, prepared, subject.call_id)
     finally:
         asking.close()
     if isinstance(outcome.event, RequestFailed):

@@ -12,15 +12,16 @@ from time import monotonic
 from types import TracebackType
 from typing import TypeVar
 
-from api.agents.protocol import OUTAGES, Agent, AgentAnswer, AgentRefused, AgentRequest, AgentUnavailable, ModelCall
-from schema.events import (
-    ModelCallCompleted,
-    ModelCallFailed,
-    ModelCallStarted,
-    RecommendationRecorded,
-    RequestFailed,
-    Shown,
+from api.agents.protocol import (
+    OUTAGES,
+    Agent,
+    AgentAnswer,
+    AgentRefused,
+    AgentRequest,
+    AgentUnavailable,
+    prepared_call,
 )
+from schema.events import CallFault, CallResult, CallStart, RecommendationRecorded, RequestFailed
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Outcome:
 
     event: RecommendationRecorded | RequestFailed
     call_id: int | None = None
-    ended: ModelCallCompleted | ModelCallFailed | None = None
+    ended: CallResult | CallFault | None = None
     final: bool = True
     retry_after_s: float | None = None
 
@@ -63,20 +64,26 @@ class Asking:
         """No more questions."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def prepare(self, request: AgentRequest) -> tuple[ModelCall, ModelCallStarted] | Outcome:
-        """What the agent is going to ask a model, and the event that says so; or why there is nothing to ask."""
-        found = await self._guarded(lambda: _prepared(self._agent, request))
+    async def prepare(self, request: AgentRequest) -> CallStart | Outcome:
+        """Return the model call that the agent is going to make, or why it makes none."""
+        found = await self._guarded(lambda: prepared_call(self._agent, request))
         return found if not isinstance(found, Failure) else found.outcome(None, 0)
 
-    async def answer(self, request: AgentRequest, call: ModelCall, call_id: int) -> Outcome:
+    async def answer(self, request: AgentRequest, call: CallStart, call_id: int) -> Outcome:
         """What came of the call that is on record as `call_id`."""
         began = monotonic()
-        found = await self._guarded(lambda: _recorded(self._agent.answer(request, call), call_id))
+        found = await self._guarded(lambda: self._answered(request, call, call_id))
         latency_ms = round((monotonic() - began) * 1000)
         if isinstance(found, Failure):
             return found.outcome(call_id, latency_ms)
-        recommendation, completed = found
-        return Outcome(recommendation, call_id, completed.model_copy(update={"latency_ms": latency_ms}))
+        recommendation, result = found
+        return Outcome(recommendation, call_id, result.model_copy(update={"latency_ms": latency_ms}))
+
+    def _answered(
+        self, request: AgentRequest, call: CallStart, call_id: int
+    ) -> tuple[RecommendationRecorded, CallResult]:
+        answer = self._agent.answer(request, call)
+        return _recommendation(answer, call_id), answer.completed
 
     async def _guarded(self, ask: Callable[[], T]) -> T | Failure:
         def work() -> T | Failure:
@@ -111,46 +118,13 @@ class Failure:
 
     def outcome(self, call_id: int | None, latency_ms: int) -> Outcome:
         """What is recorded of it, should it stay so."""
-        ended = ModelCallFailed(error_type=self.reason, latency_ms=latency_ms, detail=self.detail[:20_000])
+        ended = CallFault(error_type=self.reason, latency_ms=latency_ms, detail=self.detail[:20_000])
         failed = RequestFailed(reason=self.reason, detail=self.detail[:20_000])
         return Outcome(failed, call_id, None if call_id is None else ended, self.final, self.retry_after_s)
 
 
-def _prepared(agent: Agent, request: AgentRequest) -> tuple[ModelCall, ModelCallStarted]:
-    call = agent.prepare(request)
-    return call, _started(agent, request, call)
-
-
-def _started(agent: Agent, request: AgentRequest, call: ModelCall) -> ModelCallStarted:
-    return ModelCallStarted(
-        operation_name=call.operation_name,
-        provider_name=call.provider_name,
-        request_model=call.request_model,
-        request_parameters=dict(call.request_parameters),
-        agent_version=agent.version,
-        prompt_name=call.prompt_name,
-        prompt_version=call.prompt_version,
-        prompt_sha256=call.prompt_sha256,
-        tool_definitions_sha256=call.tool_definitions_sha256,
-        shown=[*shown(request), *call.shown],
-        as_of=request.as_of,
-        system_instructions=call.system_instructions,
-        input_messages=call.input_messages,
-    )
-
-
-def shown(request: AgentRequest) -> list[Shown]:
-    """Everything of the ledger that the agent was given."""
-    found = [Shown(kind="request", id=str(request.request_id))]
-    for earlier in request.earlier:
-        found.append(Shown(kind="recommendation", id=str(earlier.id)))
-        if earlier.decision_id is not None:
-            found.append(Shown(kind="decision", id=str(earlier.decision_id)))
-    return found
-
-
-def _recorded(answer: AgentAnswer, call_id: int) -> tuple[RecommendationRecorded, ModelCallCompleted]:
-    recommendation = RecommendationRecorded(
+def _recommendation(answer: AgentAnswer, call_id: int) -> RecommendationRecorded:
+    return RecommendationRecorded(
         recommendation=answer.recommendation,
         model_name=answer.model_name,
         model_version=answer.model_version,
@@ -158,16 +132,6 @@ def _recorded(answer: AgentAnswer, call_id: int) -> tuple[RecommendationRecorded
         prompt=answer.prompt,
         model_call_id=call_id,
     )
-    finish_reasons = answer.response_finish_reasons
-    completed = ModelCallCompleted(
-        response_id=answer.response_id,
-        response_model=answer.response_model,
-        response_finish_reasons=None if finish_reasons is None else list(finish_reasons),
-        usage_input_tokens=answer.usage_input_tokens,
-        usage_output_tokens=answer.usage_output_tokens,
-        output_messages=answer.recommendation if answer.output_messages is None else answer.output_messages,
-    )
-    return recommendation, completed
 
 
 class Caught(AbstractContextManager["Caught"]):

@@ -26,7 +26,7 @@ from ledger.errors import InvalidEvent, LedgerError, Refused
 from ledger.service.ledger import Ledger
 from ledger.store.envelope import Actor
 from ledger.store.events import AsyncConnection
-from schema.events import ModelCallFailed, RequestFailed
+from schema.events import CallFault, RequestFailed
 
 log = logging.getLogger(__name__)
 
@@ -193,10 +193,9 @@ class Worker:
         prepared = await self._asking.prepare(request)
         if isinstance(prepared, Outcome):
             return prepared
-        call, event = prepared
         schema = self._agent.answer_schema
-        started = await self._ledger.start_call(self._actor, request.request_id, event, answer_schema=schema)
-        return await self._asking.answer(request, call, started.position)
+        started = await self._ledger.start_call(self._actor, request.request_id, prepared, answer_schema=schema)
+        return await self._asking.answer(request, prepared, started.position)
 
     async def _record(self, request_id: int, outcome: Outcome) -> None:
         """The end of the call and what came of it, together."""
@@ -216,7 +215,7 @@ class Worker:
 
     async def _give_up(self, request_id: int, outcome: Outcome) -> None:
         log.warning("agent %s: its answer to request %d may not be recorded", self._agent.name, request_id)
-        fault = ModelCallFailed(error_type="invalid-answer")
+        fault = CallFault(error_type="invalid-answer")
         ended = None if outcome.call_id is None else (outcome.call_id, fault)
         failed = RequestFailed(reason="invalid-answer")
         await self._ledger.answer_request(self._actor, request_id, failed, ended=ended)

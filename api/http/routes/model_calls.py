@@ -29,7 +29,7 @@ from api.http.problems import documented
 from api.http.reading import read_one, read_page, read_sealed
 from api.services import InjectedServices
 from projections.model_calls.model import ModelCall, State
-from schema.events import CallFault, CallResult, ModelCallCompleted, ModelCallFailed
+from schema.events import CallFault, CallResult
 
 router = APIRouter(prefix="/model-calls", tags=["model calls"], route_class=JsonRoute)
 
@@ -76,8 +76,7 @@ async def complete_model_call(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record what a model gave back. Role: agent, the one that started the call."""
-    event = ModelCallCompleted(**dict(result))
-    at = await services.ledger.end_call(caller, model_call_id, event, event_id(caller, idempotency_key))
+    at = await services.ledger.end_call(caller, model_call_id, result, event_id(caller, idempotency_key))
     ended = {"model_call_id": model_call_id, "state": "completed"}
     return recorded(201, ended, at, f"/model-calls/{model_call_id}")
 
@@ -91,8 +90,7 @@ async def fail_model_call(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record that a model gave nothing usable. Role: agent, the one that started the call."""
-    event = ModelCallFailed(**dict(fault))
-    at = await services.ledger.end_call(caller, model_call_id, event, event_id(caller, idempotency_key))
+    at = await services.ledger.end_call(caller, model_call_id, fault, event_id(caller, idempotency_key))
     ended = {"model_call_id": model_call_id, "state": "failed"}
     return recorded(201, ended, at, f"/model-calls/{model_call_id}")
 

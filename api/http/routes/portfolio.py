@@ -30,7 +30,7 @@ from api.http.reading import read_context, read_one, read_page
 from api.services import InjectedServices
 from ledger.domain.case import CATEGORY, stream_of
 from projections.portfolio_requests.model import PortfolioRequest, Status
-from schema.events import CallStart, ModelCallStarted, PortfolioRequested, RecommendationRecorded, RequestFailed
+from schema.events import CallStart, PortfolioRequested, RecommendationRecorded, RequestFailed
 from schema.fields import RiskProfile
 
 router = APIRouter(prefix="/portfolio", tags=["portfolio"], route_class=JsonRoute)
@@ -196,8 +196,7 @@ async def start_model_call(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record that a model is about to be called for a request, and with what. Role: agent."""
-    event = ModelCallStarted(**dict(call))
-    at = await services.ledger.start_call(caller, request_id, event, event_id(caller, idempotency_key))
+    at = await services.ledger.start_call(caller, request_id, call, event_id(caller, idempotency_key))
     started = {"model_call_id": at.position, "request_id": request_id}
     return recorded(201, started, at, f"/model-calls/{at.position}")
 

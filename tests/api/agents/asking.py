@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from api.agents.protocol import Agent, AgentAnswer, AgentRequest, Earlier, ModelCall
+from api.agents.protocol import Agent, AgentAnswer, AgentRequest, Earlier
+from schema.events import CallStart
 
 
 def ask(agent: Agent, request: AgentRequest) -> AgentAnswer:
@@ -10,7 +11,7 @@ def ask(agent: Agent, request: AgentRequest) -> AgentAnswer:
     return agent.answer(request, agent.prepare(request))
 
 
-def message(call: ModelCall) -> str:
+def message(call: CallStart) -> str:
     """The text of the one user message of a call."""
     messages: Any = call.input_messages
     (only,) = messages

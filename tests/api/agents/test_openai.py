@@ -1,6 +1,5 @@
 """The agent that asks a language model, against a real server of the OpenAI chat API on this machine."""
 
-import dataclasses
 import json
 import logging
 import time
@@ -16,7 +15,7 @@ from api.agents.openai.agent import OpenAICompatibleAgent, fenced, load_prompt
 from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest, AgentUnavailable
 from ledger.domain import answer_schemas
 from ledger.proof.format.canonical import canonical
-from schema.events import ModelCallCompleted, ModelCallStarted, RecommendationRecorded
+from schema.events import ModelCallStarted, RecommendationRecorded
 from tests.api.agents.asking import ask, earlier, message
 from tests.api.agents.openai_server import Server, elapsed, serving
 
@@ -82,12 +81,12 @@ def test_a_good_answer_is_exact_and_whole(server: Server) -> None:
         ("cash", "0.1001", "100.10"),
     ]
     assert recommendation["earlier"] == {"shown": 1, "standing": None, "changes": None}
-    assert answer.output_messages == [
+    assert answer.result.output_messages == [
         {"role": "assistant", "parts": [{"type": "text", "content": proposal()}], "finish_reason": "stop"}
     ]
-    assert (answer.response_id, answer.response_model) == ("chatcmpl-17", "test-model-2026-01-01")
-    assert answer.response_finish_reasons == ("stop",)
-    assert (answer.usage_input_tokens, answer.usage_output_tokens) == (321, 45)
+    assert (answer.result.response_id, answer.result.response_model) == ("chatcmpl-17", "test-model-2026-01-01")
+    assert answer.result.response_finish_reasons == ["stop"]
+    assert (answer.result.usage_input_tokens, answer.result.usage_output_tokens) == (321, 45)
     assert answer.model_name == "test-model"
     assert answer.model_version == "1.0.0+prompt.1.0.0.model.test-model"
 
@@ -108,13 +107,14 @@ def test_what_is_recorded_is_what_is_sent(server: Server, model: str) -> None:
     assert received.body["model"] == call.request_model == model
     assert (received.body["temperature"], received.body["seed"]) == (0.25, 11)
     assert received.body["max_completion_tokens"] == 900
-    assert call.request_parameters["temperature"] == "0.25"
-    assert (call.request_parameters["seed"], call.request_parameters["max_tokens"]) == (11, 900)
-    assert call.request_parameters["base_url"] == server.url
+    parameters = call.request_parameters or {}
+    assert parameters["temperature"] == "0.25"
+    assert (parameters["seed"], parameters["max_tokens"]) == (11, 900)
+    assert parameters["base_url"] == server.url
     prompt = load_prompt()
     assert (call.prompt_name, call.prompt_version, call.prompt_sha256) == ("allocation", "1.0.0", prompt.sha256)
     assert system[0]["content"] == prompt.text
-    assert dataclasses.asdict(agent.prepare(REQUEST)) == dataclasses.asdict(call)
+    assert agent.prepare(REQUEST) == call
 
 
 def test_what_was_recorded_is_sent_even_if_the_request_differs(server: Server) -> None:
@@ -153,7 +153,7 @@ def test_data_cannot_leave_its_fence(server: Server) -> None:
 def test_reasoning_is_part_of_the_raw_output(server: Server) -> None:
     """Where a server tells what the model thought, that is kept beside what it said."""
     server.says(proposal(), message={"reasoning_content": "hm"})
-    messages: Any = ask(agent_at(server), REQUEST).output_messages
+    messages: Any = ask(agent_at(server), REQUEST).result.output_messages
     assert [part["type"] for part in messages[0]["parts"]] == ["reasoning", "text"]
 
 
@@ -163,10 +163,10 @@ def test_what_a_server_says_of_itself_can_be_recorded(server: Server) -> None:
     del body["usage"]
     server.sends(body | {"id": "x" * 300, "model": "y\0" + "z" * 300})
     answer = ask(agent_at(server), REQUEST)
-    event = ModelCallCompleted(response_id=answer.response_id, response_model=answer.response_model)
+    event = answer.result
     assert len(event.response_id or "") == len(event.response_model or "") == 200
-    assert "\0" not in str(answer.response_model)
-    assert (answer.usage_input_tokens, answer.usage_output_tokens) == (None, None)
+    assert "\0" not in str(answer.result.response_model)
+    assert (answer.result.usage_input_tokens, answer.result.usage_output_tokens) == (None, None)
 
 
 def test_calls_and_answers_fit_their_events(server: Server) -> None:
@@ -174,7 +174,7 @@ def test_calls_and_answers_fit_their_events(server: Server) -> None:
     agent = agent_at(server, temperature=0.0, seed=1)
     call = agent.prepare(REQUEST)
     answer = agent.answer(REQUEST, call)
-    started = ModelCallStarted(**(vars(call) | {"shown": list(call.shown)}), agent_version=agent.version)
+    started = ModelCallStarted(**{**dict(call), "agent_version": agent.version})
     assert canonical(started.model_dump(mode="json"))
     recorded = RecommendationRecorded(
         recommendation=answer.recommendation,

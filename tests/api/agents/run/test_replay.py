@@ -19,10 +19,11 @@ from api.agents.builtin.agent import BuiltinAgent
 from api.agents.house_policy import load_policy
 from api.agents.openai.agent import OpenAICompatibleAgent
 from api.agents.optimiser.agent import OptimiserAgent
-from api.agents.protocol import AgentAnswer, AgentRefused, AgentRequest, ModelCall
+from api.agents.protocol import AgentAnswer, AgentRefused, AgentRequest
 from api.cli import app
 from api.cli.options_agents import API_KEY
 from api.cli.replay import operator
+from schema.events import CallStart
 from tests.api.agents.openai_server import Server, serving
 from tests.api.program import Ran
 from tests.api.served import Api, served
@@ -185,7 +186,7 @@ def test_another_answer_is_shown(working: Api, monkeypatch: pytest.MonkeyPatch) 
     answered(working, request_id)
     answer = BuiltinAgent.answer
 
-    def otherwise(self: BuiltinAgent, request: AgentRequest, call: ModelCall) -> AgentAnswer:
+    def otherwise(self: BuiltinAgent, request: AgentRequest, call: CallStart) -> AgentAnswer:
         found = answer(self, request, call)
         changed: Any = json.loads(json.dumps(found.recommendation))
         changed["allocations"][0]["weight"] = "0.9999"
@@ -213,7 +214,7 @@ def test_another_question_is_shown(working: Api, monkeypatch: pytest.MonkeyPatch
     answered(working, request_id)
     prepare = BuiltinAgent.prepare
 
-    def otherwise(self: BuiltinAgent, request: AgentRequest) -> ModelCall:
+    def otherwise(self: BuiltinAgent, request: AgentRequest) -> CallStart:
         seen: Any = request.earlier[0].recommendation
         earlier = replace(request.earlier[0], recommendation={**seen, "kind": "another"})
         return prepare(self, replace(request, notes="s3cret", earlier=(earlier,)))
@@ -356,7 +357,7 @@ def test_an_agent_that_refuses_now(working: Api, monkeypatch: pytest.MonkeyPatch
     request_id = working.asked()
     answered(working, request_id)
 
-    def refuse(_self: BuiltinAgent, _request: AgentRequest, _call: ModelCall) -> None:
+    def refuse(_self: BuiltinAgent, _request: AgentRequest, _call: CallStart) -> None:
         raise AgentRefused("not-today", "come back tomorrow")
 
     monkeypatch.setattr(BuiltinAgent, "answer", refuse)

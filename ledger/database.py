@@ -1,9 +1,23 @@
-"""How we connect: each connection has one role and one ledger, fixed when it is made."""
+"""Connections: each has one role and one ledger, fixed when it is made. And the numbers of all advisory locks."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from schema import migrate
+
+Connection = psycopg.Connection[Any]
+AsyncConnection = psycopg.AsyncConnection[Any]
+
+# Advisory locks. Any numbers will do, as long as they differ from each other. MIGRATION_LOCK is one for the whole
+# database; the others are taken together with a hash of the schema's name, so that each ledger has its own.
+MIGRATION_LOCK = migrate.MIGRATION_LOCK
+REBUILD_LOCK = 0x41_4C_0002
+SIGNER_LOCK = 0x41_4C_0003
+VERIFIER_LOCK = 0x41_4C_0004
 
 
 def conninfo(

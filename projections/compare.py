@@ -9,7 +9,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from projections.engine import ALL_STREAMS, TOUCHED_STREAMS, Connection
+from ledger.database import Connection
+from projections.engine import ALL_STREAMS, TOUCHED_STREAMS
 from projections.read_model import UP_TO, ReadModel, sql_file
 from projections.swap import Place, exists
 

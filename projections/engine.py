@@ -6,14 +6,11 @@ gives what folding everything would.
 
 from __future__ import annotations
 
-from typing import Any
-
 import psycopg
 
+from ledger.database import Connection
 from projections.read_model import ReadModel
 from schema.events import CATALOGUE
-
-Connection = psycopg.Connection[Any]
 
 # The most events of one step. Readers may wait for a step, so it must stay short.
 STEP_EVENTS = 5000

@@ -13,9 +13,9 @@ import threading
 import psycopg
 from psycopg import sql
 
-from ledger.database import conninfo
+from ledger.database import Connection, conninfo
 from projections import registry
-from projections.engine import STEP_EVENTS, Connection, StepFailed, describe_error, step
+from projections.engine import STEP_EVENTS, StepFailed, describe_error, step
 from projections.read_model import ReadModel
 
 log = logging.getLogger(__name__)

@@ -16,17 +16,15 @@ from time import monotonic
 from typing import Any
 
 import orjson
-import psycopg
 from psycopg import sql
 from psycopg.adapt import Buffer, Loader
 from psycopg.rows import dict_row
 
+from ledger.database import AsyncConnection
 from ledger.errors import InvalidEvent, Unavailable
 from projections.engine import FEW_STREAMS
 from projections.read_model import ONE_CLIENT, ONE_STREAM, TOUCHED, ReadModel
 from projections.registry import read_model_of_view
-
-AsyncConnection = psycopg.AsyncConnection[Any]
 
 ALL_COLUMNS = sql.SQL("model.*")
 STREAM_AND_ID = sql.SQL("model.stream, model.id")

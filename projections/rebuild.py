@@ -19,14 +19,13 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from ledger.database import conninfo
+from ledger.database import REBUILD_LOCK, Connection, conninfo
 from projections import registry, swap
 from projections.compare import count_differences
-from projections.engine import Connection, describe_error, is_transient
+from projections.engine import describe_error, is_transient
 from projections.read_model import PART, UP_TO, ReadModel
 from projections.swap import Place
 
-REBUILD_LOCK = 0x41_4C_0002
 # A connection keeps one core of the server busy. Nobody says how many it has: as many as here, we suppose.
 CORES = min(os.cpu_count() or 2, 8)
 # After the parts: indexed, compared, swapped.

@@ -24,7 +24,8 @@ from time import sleep
 import psycopg
 from psycopg import sql
 
-from projections.engine import Connection, apply
+from ledger.database import Connection
+from projections.engine import apply
 from projections.read_model import ReadModel
 
 # From one millisecond, doubled each time, up to so many; and pauses between, up to a second: ten minutes in all.

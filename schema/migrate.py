@@ -21,8 +21,8 @@ ROLES = ("writer", "reader", "projector", "verifier", "signer")
 # Former names of roles. A ledger that an earlier version migrated keeps its logins: the role is renamed.
 RENAMED_ROLES = {"sealer": "signer"}
 OLDEST_SERVER = 140000
-# Any constant will do; it must differ from the other advisory lock (projections/rebuild.py).
-LOCK = 0x41_4C_0001
+# An advisory lock; ledger/database.py lists the numbers of all.
+MIGRATION_LOCK = 0x41_4C_0001
 
 
 class MigrationError(Exception):
@@ -70,7 +70,7 @@ def migrate(conn: psycopg.Connection, *, schema: str = "ledger", origin: str | N
     Raises MigrationError; nothing is changed then, except that roles may have been created.
     """
     _check_server(conn)
-    conn.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+    conn.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
     try:
         _create_roles(conn, schema)
         with conn.transaction():
@@ -93,7 +93,7 @@ def migrate(conn: psycopg.Connection, *, schema: str = "ledger", origin: str | N
         ) from error
     finally:
         if not conn.broken:
-            conn.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+            conn.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
     return MigrationReport(tuple(applied), schema, origin)
 
 

@@ -19,6 +19,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import namedtuple_row
 
 from ledger import database
+from ledger.database import Connection
 from ledger.proof.format import hashes
 from ledger.proof.format.canonical import canonical
 from ledger.store.envelope import Actor, Expected, NewEvent, encode, uuid7
@@ -28,7 +29,6 @@ from schema.migrate import migrate
 CLERK = Actor(id="clerk", kind="human", role="advisor")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Connection = psycopg.Connection[Any]
 T = TypeVar("T")
 
 

@@ -11,7 +11,8 @@ import typer
 
 from api.cli.keys import SIGNING_KEY, KeyFile, place
 from api.cli.shared import AsJson, CannotRun, DatabaseUrl, DataDir, OnProgress, note, opened, progress, say, say_json
-from api.postgres.connect import Connection, connect
+from api.postgres.connect import connect
+from ledger.database import Connection
 from ledger.export.bundle import Disclosure
 from ledger.export.bundle import export as write_bundle
 from ledger.export.log_parts import CannotExport

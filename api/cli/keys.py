@@ -12,9 +12,9 @@ import typer
 
 from api.cli.replay import operator
 from api.cli.shared import AsJson, CannotRun, DatabaseUrl, DataDir, chosen, given, opened, say, say_json
-from api.postgres.connect import Connection, connect
+from api.postgres.connect import connect
 from api.postgres.embedded import default_data_dir
-from ledger.database import conninfo
+from ledger.database import Connection, conninfo
 from ledger.proof.tlog.note import SigningKey, VerifierKey
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.tlog.sign import keys

@@ -11,7 +11,8 @@ import typer
 from psycopg.rows import class_row
 
 from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, DatabaseUrl, DataDir, note, opened, say, say_json, say_table
-from api.postgres.connect import Connection, connect
+from api.postgres.connect import connect
+from ledger.database import Connection
 
 AFTER_S = 300.0
 # Up to 30 years, so that a time can be reckoned from it.

@@ -24,8 +24,8 @@ from api.cli.shared import (
     say,
     say_json,
 )
-from api.postgres.connect import Connection, connect
-from ledger.database import conninfo
+from api.postgres.connect import connect
+from ledger.database import Connection, conninfo
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.proof.tlog.merkle import LogError
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, SigningKey

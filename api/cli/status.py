@@ -15,7 +15,8 @@ from api.cli.keys import KeyFile, Place, place
 from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, DatabaseUrl, DataDir, opened, say, say_json, say_table
 from api.cli.status_tlog import LogState
 from api.http.auth import tokens
-from api.postgres.connect import Connection, RoleDenied, connect
+from api.postgres.connect import RoleDenied, connect
+from ledger.database import Connection
 from ledger.tlog.quorum import WitnessPolicy
 from projections.rebuild import outdated_read_models
 from projections.registry import READ_MODELS

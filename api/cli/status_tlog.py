@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from api.cli.keys import Place
-from api.postgres.connect import Connection
+from ledger.database import Connection
 from ledger.tlog.quorum import LATEST_ENDORSEMENTS, LatestEndorsement, WitnessPolicy, quorum_state
 from ledger.tlog.sign import rotate
 

@@ -20,7 +20,8 @@ from api.cli.shared import (
     say,
     say_json,
 )
-from api.postgres.connect import Connection, connect
+from api.postgres.connect import connect
+from ledger.database import Connection
 from ledger.proof.chain.checkpoints import Held, Note
 from ledger.proof.findings import MOST_FINDINGS, STEPS, ChainReport, Finding
 from ledger.proof.tlog.trust import Unusable, read_note, trust

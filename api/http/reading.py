@@ -12,9 +12,9 @@ from api.agents.protocol import AgentRequest
 from api.agents.run.context import as_json as context_as_json
 from api.agents.run.context import contexts
 from api.http.parameters import ReadList, ReadOne, decode_cursor, not_found, page
+from ledger.database import AsyncConnection
 from ledger.domain.case import stream_of
 from ledger.service.ledger import Ledger
-from ledger.store.events import AsyncConnection
 from projections import reads
 from projections.registry import get_read_model, read_model_of_view
 

@@ -17,16 +17,13 @@ import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from api.postgres.embedded import EmbeddedError, EmbeddedPostgres, default_data_dir
-from ledger.database import conninfo, one_line
-
-Connection = psycopg.Connection[Any]
+from ledger.database import Connection, conninfo, one_line
 
 # How often the supervisor looks whether the embedded server lives.
 CHECK_S = 1.0

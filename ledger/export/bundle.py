@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import orjson
 from psycopg import sql
 
+from ledger.database import Connection
 from ledger.export.log_parts import CannotExport, add_beside, checkpoint_of, consistency, edge, rotations_of
 from ledger.proof.bundle import manifest as bundle
 from ledger.proof.bundle.manifest import BundleWriter, Manifest, MemberWriter, Selection, count_field
@@ -23,7 +24,7 @@ from ledger.proof.bundle.tiles import INDEX
 from ledger.proof.format.canonical import NotCanonical, canonical
 from ledger.proof.format.parse import quick
 from ledger.proof.tlog.tiles import HEIGHT
-from ledger.store.copy import Connection, copy_rows, event
+from ledger.store.copy import copy_rows, event
 
 HERE = Path(__file__).parent
 EVENTS, TILES, EXTENT = (sql.SQL((HERE / f"{name}.sql").read_text("utf-8")) for name in ("events", "tiles", "extent"))

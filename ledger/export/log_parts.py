@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
+from ledger.database import Connection
 from ledger.proof.auditor.extension import encode_consistency
 from ledger.proof.bundle import manifest as bundle
 from ledger.proof.bundle.manifest import BundleWriter, Manifest
@@ -14,7 +15,6 @@ from ledger.proof.tlog.key_rotation import MAX_ROTATIONS, encode_rotations
 from ledger.proof.tlog.merkle import HASH_BYTES, LogError, consistency_proof, leaf_hashes
 from ledger.proof.tlog.note import parse as parse_note
 from ledger.proof.tlog.tiles import HEIGHT, WIDTH, Tile, reader
-from ledger.store.copy import Connection
 from ledger.tlog.sign.recorded_rotations import RecordedRotation, recorded_rotations
 
 ORIGIN = "SELECT origin FROM head"

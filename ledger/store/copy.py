@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Any
 
-import psycopg
-
+from ledger.database import Connection
 from ledger.proof.findings import Row
-
-Connection = psycopg.Connection[Any]
 
 # Before the first row: signature, flags, and the length of an extension that no version has.
 PREAMBLE = b"PGCOPY\n\xff\r\n\0" + bytes(8)

@@ -12,6 +12,7 @@ import orjson
 import psycopg
 from psycopg.rows import class_row
 
+from ledger.database import AsyncConnection
 from ledger.domain.history import Past
 from ledger.errors import LedgerError, from_database
 
@@ -25,8 +26,6 @@ FIND = (
     " FROM events e LEFT JOIN sealed_fields s USING (position) WHERE e.id = %s"
 )
 SEALED = "SELECT fields::text FROM sealed_fields WHERE position = %s"
-
-AsyncConnection = psycopg.AsyncConnection[Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import psycopg
 import psycopg_pool
 
+from ledger.database import AsyncConnection
 from ledger.domain.history import Past
 from ledger.errors import LedgerError, Unavailable
-from ledger.store.events import AsyncConnection, streams
+from ledger.store.events import streams
 
 T = TypeVar("T")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
+from ledger.database import AsyncConnection
 from ledger.proof.format.commitments import open_sealed
 from ledger.proof.format.hashes import event_hash
-from ledger.store.events import AsyncConnection
 
 # A time that is no time has no microseconds, and so no hash that fits.
 ENTRIES = (

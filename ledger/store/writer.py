@@ -20,10 +20,11 @@ from time import monotonic
 
 import psycopg
 
+from ledger.database import AsyncConnection
 from ledger.errors import LedgerError, Overloaded, Unavailable
 from ledger.store import events as store
 from ledger.store.envelope import NewEvent, encode
-from ledger.store.events import AsyncConnection, Receipt
+from ledger.store.events import Receipt
 
 MAX_GROUP_EVENTS = 1000
 MAX_GROUP_BYTES = 16 * 1024 * 1024

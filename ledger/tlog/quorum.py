@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import psycopg
-
+from ledger.database import Connection
 from ledger.proof.tlog.cosignature import WitnessKey
 from ledger.proof.tlog.note import NoteError
 from ledger.tlog.endorse.http import address
-
-Connection = psycopg.Connection[Any]
 
 # Of so many cosignatures, those of the newest checkpoints, it is looked whose they are: some milliseconds' work.
 MOST_LOOKED_AT = 50_000

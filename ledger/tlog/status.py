@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from ledger.store.events import AsyncConnection
+from ledger.database import AsyncConnection
 from ledger.tlog.endorse.endorsers import EndorserConfig, EndorserStatus
 from ledger.tlog.quorum import LATEST_ENDORSEMENTS, QUORUM_STATE, LatestEndorsement, QuorumState
 from ledger.tlog.sign.signer_thread import SignerThread

@@ -14,11 +14,11 @@ from collections import deque
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any, Literal
+from typing import Literal
 
 import psycopg
 
-from ledger.database import conninfo, one_line
+from ledger.database import VERIFIER_LOCK, Connection, conninfo, one_line
 from ledger.proof.chain.checkpoints import Held
 from ledger.proof.tlog.note import VerifierKey
 from ledger.proof.tlog.trust import Trust
@@ -30,7 +30,6 @@ from schema.events import VerificationRecorded
 
 log = logging.getLogger(__name__)
 
-LOCK = 0x41_4C_0004
 RATE = 5_000
 # The rest between two scans: a small ledger need not be gone through all the time.
 REST_S = 60.0
@@ -50,7 +49,6 @@ LAST_OF_TODAY = "SELECT version, body FROM events WHERE stream = %s ORDER BY ver
 APPEND = "SELECT position FROM append(%s)"
 
 State = Literal["none", "starting", "leads", "follows", "failing", "stopped"]
-Connection = psycopg.Connection[Any]
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ class ContinuousVerification(threading.Thread):
 
     def _follow(self, conn: Connection) -> None:
         while not self._stopping.is_set():
-            row = conn.execute(TRY_LOCK, [LOCK]).fetchone()
+            row = conn.execute(TRY_LOCK, [VERIFIER_LOCK]).fetchone()
             if row == (True,):
                 self._lead(conn)
             else:

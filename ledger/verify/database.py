@@ -8,13 +8,14 @@ from pathlib import Path
 
 import orjson
 
+from ledger.database import Connection
 from ledger.proof.chain.checkpoints import Held, Note, Roots
 from ledger.proof.chain.stream_versions import OddVersion
 from ledger.proof.chain.verifier import ChainVerifier
 from ledger.proof.findings import ChainReport, Head, Row
 from ledger.proof.tlog.key_rotation import Handovers
 from ledger.proof.tlog.note import VerifierKey
-from ledger.store.copy import Connection, columns, copy_rows, event, number, stream_end, text
+from ledger.store.copy import columns, copy_rows, event, number, stream_end, text
 from ledger.tlog.sign.recorded_rotations import recorded_rotations
 
 HERE = Path(__file__).parent

@@ -11,11 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
-import psycopg
 from psycopg import sql
 
+from ledger.database import Connection
 from ledger.proof.chain.verifier import ChainVerifier
 from ledger.proof.findings import Finding, Head, Kind, Row
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
@@ -52,8 +51,6 @@ OTHER_EDGE = """
 """
 # What no step of the chain's verifier is about: a stored tile is not what the events make.
 PROOF_MISMATCH = "proof-mismatch"
-
-Connection = psycopg.Connection[Any]
 
 
 class Bad(Exception):

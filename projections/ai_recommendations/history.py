@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ledger.database import AsyncConnection
 from projections.ai_recommendations.model import AI_RECOMMENDATIONS
 from projections.engine import FEW_STREAMS
 from projections.read_model import TOUCHED, sql_file
-from projections.reads import AsyncConnection, fetch
+from projections.reads import fetch
 
 HERE = Path(__file__).parent
 NEWEST_STREAMS = sql_file(HERE / "newest_streams.sql")

@@ -10,8 +10,7 @@ from time import perf_counter
 import psycopg
 import uvloop
 
-from ledger.database import conninfo
-from ledger.store.events import AsyncConnection
+from ledger.database import AsyncConnection, conninfo
 from projections import reads
 from projections.reads import AsOf
 from projections.registry import READ_MODELS

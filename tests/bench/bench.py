@@ -12,19 +12,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from rich.console import Console
 
-from ledger.database import conninfo
+from ledger.database import Connection, conninfo
 from schema.migrate import migrate
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Connection = psycopg.Connection[Any]
 
 # Started anew, not forked: a child must not share the parent's connections, and is measured from a clean start.
 SPAWN = multiprocessing.get_context("spawn")

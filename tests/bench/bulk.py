@@ -10,10 +10,10 @@ from typing import LiteralString
 import psycopg
 import uvloop
 
-from ledger.database import conninfo
+from ledger.database import AsyncConnection, Connection, conninfo
 from ledger.store import events as store
 from ledger.store.envelope import NewEvent, encode
-from tests.bench.bench import Bench, Connection, connect
+from tests.bench.bench import Bench, connect
 from tests.bench.figures import Figure, Target, beside
 from tests.bench.workload import BATCH, client_name, noted, requested
 
@@ -106,7 +106,7 @@ async def _measure(bench: Bench, make: Callable[[int], NewEvent], tables: tuple[
     return rounds
 
 
-async def _append(writer: store.AsyncConnection, events: list[NewEvent], batch: int, rounds: Rounds) -> None:
+async def _append(writer: AsyncConnection, events: list[NewEvent], batch: int, rounds: Rounds) -> None:
     encoding = appending = 0.0
     for start in range(0, len(events), batch):
         started = perf_counter()

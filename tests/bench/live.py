@@ -10,14 +10,14 @@ from time import monotonic, perf_counter, sleep
 
 import uvloop
 
-from ledger.database import conninfo
+from ledger.database import Connection, conninfo
 from ledger.store.envelope import encode
 from ledger.store.writer import Writer
 from projections.engine import step
 from projections.projector import Projector
 from projections.registry import READ_MODELS
 from tests.bench import workload
-from tests.bench.bench import SPAWN, Bench, Connection, connect
+from tests.bench.bench import SPAWN, Bench, connect
 from tests.bench.figures import Figure, Target, quantile
 
 MOST_BACKLOG = 100_000

@@ -13,7 +13,7 @@ from time import monotonic, perf_counter, sleep
 import psycopg
 import uvloop
 
-from ledger.database import conninfo
+from ledger.database import AsyncConnection, conninfo
 from ledger.proof.tlog.note import SigningKey
 from ledger.store import events
 from ledger.store.envelope import encode
@@ -100,7 +100,7 @@ def _near(shares: Sequence[float]) -> list[Figure]:
     return [Figure(10, what, kept, "x", peer, 1.0, kept, None, {"signs": len(shares), "shares": list(shares)})]
 
 
-async def _append(writer: events.AsyncConnection, first: int, turn_s: float) -> list[Span]:
+async def _append(writer: AsyncConnection, first: int, turn_s: float) -> list[Span]:
     """When each batch began and ended; encoding is not in it."""
     spans: list[Span] = []
     until = monotonic() + turn_s

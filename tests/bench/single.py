@@ -12,7 +12,7 @@ import psycopg
 import uvloop
 from eventsourcing.postgres import PostgresApplicationRecorder
 
-from ledger.database import conninfo
+from ledger.database import AsyncConnection, conninfo
 from ledger.store import events
 from ledger.store.envelope import encode
 from ledger.store.writer import Writer
@@ -90,7 +90,7 @@ async def _measure(
 
 async def _one_of_each(
     writer: Writer,
-    conn: events.AsyncConnection,
+    conn: AsyncConnection,
     plain: PostgresApplicationRecorder,
     function: PostgresApplicationRecorder,
     took: Took,

@@ -11,6 +11,7 @@ from pathlib import Path
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from ledger.database import Connection
 from ledger.export.bundle import Disclosure, export
 from ledger.proof.bundle.manifest import Selection
 from ledger.proof.chain.checkpoints import Held, Note
@@ -22,7 +23,7 @@ from ledger.store.envelope import NewEvent
 from ledger.verify.database import verify_chain
 from tests.conftest import Template, ledger_copy
 from tests.ledger.tlog.logs import sign
-from tests.support import Connection, append, connect, failed, new, requested
+from tests.support import append, connect, failed, new, requested
 
 TABLES = (
     "events",

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import pytest
 from psycopg import sql
 
+from ledger.database import Connection
 from ledger.store.envelope import NewEvent, uuid7
 from projections import compare, swap
 from projections.engine import step
@@ -31,7 +32,7 @@ from schema.events import (
     RecommendationRecorded,
 )
 from schema.fields import Sealed
-from tests.support import CLERK, Connection, append, connect, failed, new, requested
+from tests.support import CLERK, append, connect, failed, new, requested
 
 REQUESTS, ANSWERS, DECISIONS, CALLS, AGENTS = READ_MODELS
 SECRET = "0000-secret-0000"

@@ -6,12 +6,13 @@ import threading
 
 import pytest
 
+from ledger.database import Connection
 from projections.compare import ReadModelCheck, RowDifference, check
 from projections.read_model import ReadModel
 from projections.rebuild import rebuild
 from projections.registry import READ_MODELS
 from tests.projections.scenes import ANSWERS, REQUESTS, answer, ask, catch_up, swap_in_hand, waits_for_a_lock
-from tests.support import Connection, connect, eventually
+from tests.support import connect, eventually
 
 COPY = (
     "INSERT INTO portfolio_requests SELECT (jsonb_populate_record(r, '{\"id\": 99}')).* FROM portfolio_requests r"

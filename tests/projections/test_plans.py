@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from psycopg import sql
 
+from ledger.database import Connection
 from projections.ai_recommendations.history import HISTORY
 from projections.engine import ALL_STREAMS, FEW_STREAMS, STEP_AFTER_STEP, TOUCHED_BY, step
 from projections.read_model import ONE_CLIENT, ONE_STREAM, UP_TO, ReadModel
 from projections.registry import READ_MODELS
 from tests.projections.scenes import assert_true_to_the_chain, catch_up, tell_everything
-from tests.support import Connection, connect
+from tests.support import connect
 
 each_read_model = pytest.mark.parametrize("read_model", READ_MODELS, ids=lambda found: found.name)
 

@@ -9,6 +9,7 @@ from time import monotonic, sleep
 import pytest
 from psycopg import sql
 
+from ledger.database import Connection
 from projections import engine, projector, rebuild, registry
 from projections.registry import READ_MODELS
 from schema.migrate import migrate
@@ -26,7 +27,7 @@ from tests.projections.scenes import (
     standing,
     table,
 )
-from tests.support import Connection, append, connect, eventually, new, scratch_database
+from tests.support import append, connect, eventually, new, scratch_database
 
 BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '%projector'"
 # The amount becomes a number where it is one, and nothing is stored where it is not.

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from ledger.database import conninfo
+from ledger.database import Connection, conninfo
 from ledger.store import events as store
 from ledger.store.envelope import NewEvent, uuid7
 from projections.compare import check
@@ -28,7 +28,7 @@ from tests.projections.histories import CLIENTS, DIGEST, Past, batches, entry, l
 from tests.projections.naive import Entry, Row, ai_recommendations, decisions, portfolio_requests
 from tests.projections.naive_agents import agents, model_calls
 from tests.projections.scenes import ANSWERS, DECISIONS, REQUESTS
-from tests.support import CLERK, Connection, connect
+from tests.support import CLERK, connect
 
 
 async def append(url: str, batch: list[NewEvent]) -> list[Entry]:

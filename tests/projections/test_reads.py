@@ -15,12 +15,12 @@ import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from ledger.database import conninfo
+from ledger.database import AsyncConnection, Connection, conninfo
 from ledger.proof.format.hashes import SALT_BYTES, commitment
 from projections import reads
 from projections.ai_recommendations.history import client_history
 from projections.read_model import UP_TO, ReadModel
-from projections.reads import AsOf, AsyncConnection
+from projections.reads import AsOf
 from projections.registry import READ_MODELS, UnknownReadModel
 from schema.events import AgentSuspended, ModelCallStarted, RecommendationConfirmed, RecommendationRecorded
 from tests.projections.scenes import (
@@ -35,7 +35,7 @@ from tests.projections.scenes import (
     recommended,
     tell_everything,
 )
-from tests.support import Connection, append, append_text, connect, edited, new
+from tests.support import append, append_text, connect, edited, new
 
 T = TypeVar("T")
 

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from ledger.database import Connection
 from projections import rebuild as rebuilding
 from projections import registry, swap
 from projections.engine import step
@@ -37,7 +38,7 @@ from tests.projections.scenes import (
     table,
     waits_for_a_lock,
 )
-from tests.support import Connection, append, connect, eventually, new
+from tests.support import append, connect, eventually, new
 
 BOTH = [REQUESTS, ANSWERS]
 STAGED = (

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from psycopg.rows import dict_row
 
+from ledger.database import Connection
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from schema.events import Event, RecommendationCommunicated, RecommendationConfirmed, RecommendationOpened
 from tests.projections.scenes import DIGEST, ask, assert_true_to_the_chain, catch_up, decided, recommended
-from tests.support import CLERK, Connection, append, connect, new
+from tests.support import CLERK, append, connect, new
 
 SECOND = Actor(id="second", kind="human", role="compliance")
 THIRD = Actor(id="third", kind="human", role="compliance")

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ledger.database import conninfo
+from ledger.database import Connection, conninfo
 from projections import reads, registry, swap
 from projections.rebuild import RebuildFailed, outdated_read_models, rebuild, rebuild_outdated
 from projections.registry import READ_MODELS
@@ -26,7 +26,7 @@ from tests.projections.scenes import (
     edited_copy,
     tell_everything,
 )
-from tests.support import Connection, append, connect, new
+from tests.support import append, connect, new
 
 MODELS = (("m1", "1"), ("m1", "2"), ("m1", None), ("m2", "1"))
 REASONS = (("too-risky", "model-wrong"), ("moved-abroad", "model-could-not-know"), (None, None))

@@ -9,13 +9,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from ledger.database import Connection
 from schema import migrate as runner
-from tests.support import (
-    Connection,
-    connect,
-    fresh_ledger,
-    scratch_database,
-)
+from tests.support import connect, fresh_ledger, scratch_database
 
 
 @pytest.fixture(scope="module")

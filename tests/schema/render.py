@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support import Connection
+from ledger.database import Connection
 
 SNAPSHOT_QUERY = Path(__file__).with_name("snapshot.sql").read_text("utf-8")
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.database import Connection
 from ledger.proof.format import hashes
 from ledger.store.envelope import Actor, Expected, NewEvent, uuid7
 from tests.support import (
-    Connection,
     append,
     append_text,
     check_chain,

@@ -8,19 +8,10 @@ from typing import Any
 
 import pytest
 
+from ledger.database import Connection
 from ledger.errors import BY_SQLSTATE, CommitmentMismatch, InvalidEvent
 from ledger.store.envelope import uuid7
-from tests.support import (
-    Connection,
-    append,
-    append_text,
-    edited,
-    failed,
-    line,
-    new,
-    refused,
-    requested,
-)
+from tests.support import append, append_text, edited, failed, line, new, refused, requested
 
 # Commitments
 

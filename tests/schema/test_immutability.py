@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from psycopg import sql
 
-from tests.support import Connection, append, check_chain, connect, fresh_ledger, new, refused, requested
+from ledger.database import Connection
+from tests.support import append, check_chain, connect, fresh_ledger, new, refused, requested
 
 # How to get at the tables: the role that owns them, a superuser, and a superuser in the mode in which ordinary triggers
 # stay silent (as for a replica, or for pg_restore --disable-triggers).

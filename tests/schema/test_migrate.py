@@ -12,12 +12,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from ledger.database import Connection
 from ledger.proof.format.hashes import genesis_hash
 from schema import migrate as runner
 from schema.migrate import EditedMigration, NewerSchema, migrate, pending
 from tests.schema.render import render
 from tests.support import (
-    Connection,
     append,
     check_chain,
     connect,

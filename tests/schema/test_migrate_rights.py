@@ -9,16 +9,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from ledger.database import Connection
 from schema import migrate as runner
 from schema.migrate import MigrationError, NotPermitted, ServerTooOld, migrate
-from tests.support import (
-    Connection,
-    append,
-    login_role,
-    new,
-    scratch_database,
-    session_of,
-)
+from tests.support import append, login_role, new, scratch_database, session_of
 
 MIGRATIONS = [file.stem for file in sorted((runner.HERE / "migrations").glob("*.sql"))]
 

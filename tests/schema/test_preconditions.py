@@ -10,11 +10,12 @@ from typing import Any
 import psycopg
 import pytest
 
+from ledger.database import Connection
 from ledger.errors import BY_SQLSTATE, InvalidEvent, VersionConflict
 from ledger.store.envelope import NewEvent, encode, uuid7
 from schema.migrate import migrate
 from tests.schema.render import render
-from tests.support import CLERK, Connection, append, append_text, connect, failed, new, refused
+from tests.support import CLERK, append, append_text, connect, failed, new, refused
 
 
 def conditional(stream: str, preconditions: dict[str, int], **how: Any) -> NewEvent:

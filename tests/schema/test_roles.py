@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from psycopg import sql
 
+from ledger.database import Connection
 from tests.support import (
-    Connection,
     append,
     check_chain,
     connect,

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from api.agents.protocol import AgentRequest, Earlier
-from ledger.store.events import AsyncConnection
+from ledger.database import AsyncConnection
 from projections import reads
 from projections.ai_recommendations.history import client_history
 from projections.ai_recommendations.model import AI_RECOMMENDATIONS

@@ -18,13 +18,14 @@ from api.agents.run.context import contexts
 from api.agents.run.json_diff import Difference, differences
 from api.agents.run.runner import Asking, Outcome
 from api.extras import MissingExtra
+from ledger.database import AsyncConnection
 from ledger.domain import case as cases
 from ledger.domain.history import Past
 from ledger.proof.format.canonical import NotCanonical
 from ledger.service.ledger import Ledger
 from ledger.store import events
 from ledger.store.envelope import Actor
-from ledger.store.events import AsyncConnection, Receipt
+from ledger.store.events import Receipt
 from ledger.store.recorded import Entry, Unreadable, read_entries
 from schema.events import Event, ModelCallStarted, RecommendationReplayed, RequestFailed
 

@@ -22,10 +22,10 @@ import psycopg
 from api.agents.protocol import Agent, AgentRequest
 from api.agents.run.context import contexts
 from api.agents.run.runner import AT_A_TIME, Asking, Outcome
+from ledger.database import AsyncConnection
 from ledger.errors import InvalidEvent, LedgerError, Refused
 from ledger.service.ledger import Ledger
 from ledger.store.envelope import Actor
-from ledger.store.events import AsyncConnection
 from schema.events import CallFault, RequestFailed
 
 log = logging.getLogger(__name__)

@@ -17,13 +17,9 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
 
-import psycopg
-
+from ledger.database import Connection
 from ledger.domain.agent import RESERVED
-
-Connection = psycopg.Connection[Any]
 
 ROLES = ("advisor", "compliance", "auditor", "agent", "admin")
 PREFIX = "alt_"

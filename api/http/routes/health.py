@@ -10,8 +10,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from api.services import InjectedServices
+from ledger.database import AsyncConnection
 from ledger.errors import Unavailable
-from ledger.store.events import AsyncConnection
 from ledger.tlog import status as endorsements
 from ledger.tlog.sign.signer_thread import SignerStatus, SignerThread
 from ledger.verify.continuous import ContinuousVerification, VerificationStatus

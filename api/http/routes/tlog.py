@@ -17,12 +17,12 @@ from api.http.auth.permissions import Reader
 from api.http.parameters import PathId, RowId, as_json
 from api.http.problems import ApiError, FieldError, documented, problem
 from api.services import InjectedServices, Services
+from ledger.database import AsyncConnection
 from ledger.errors import NotFound
 from ledger.proof.tlog.merkle import leaf_hash
 from ledger.proof.tlog.tiles import EntryBundle, Tile, TileError, TileFlaw, parse_path
 from ledger.proof.tlog.tlog_proof import TlogProof
 from ledger.service.ledger import Ledger
-from ledger.store.events import AsyncConnection
 from ledger.tlog.serve import tiles
 
 T = TypeVar("T")

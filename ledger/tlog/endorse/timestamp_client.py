@@ -17,15 +17,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from cryptography import x509
 
 from ledger.tlog.endorse.http import EndorserError, HttpClient, Unreachable, address
 from ledger.tlog.endorse.poller import Poller, RetryPolicy
-
-Connection = psycopg.Connection[Any]
 
 EVERY_S = 3600.0
 MOST_TOKEN_BYTES = 262_144

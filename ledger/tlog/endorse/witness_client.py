@@ -15,10 +15,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import psycopg
 
+from ledger.database import Connection
 from ledger.proof.tlog.checkpoint import strict_decimal
 from ledger.proof.tlog.cosignature import TIMESTAMP_BYTES, AddCheckpoint
 from ledger.proof.tlog.merkle import consistency_proof
@@ -28,8 +28,6 @@ from ledger.tlog.endorse.http import EndorserError, HttpAnswer, HttpClient
 from ledger.tlog.endorse.poller import Poller, RetryPolicy
 from ledger.tlog.quorum import WitnessConfig
 from ledger.tlog.serve.tiles import CONTENTS
-
-Connection = psycopg.Connection[Any]
 
 MOST_ANSWER_BYTES = 65_536
 # A witness that tells another size each time is not asked for ever.

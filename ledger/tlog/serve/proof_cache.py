@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from ledger.database import AsyncConnection
 from ledger.proof.tlog.checkpoint import parse_checkpoint
 from ledger.proof.tlog.merkle import LogError, inclusion_nodes, inclusion_root, join, leaf_hash
 from ledger.proof.tlog.tiles import WIDTH, Tile, TileError, TileFlaw, node_in_rows, rows_of, tile_of
-from ledger.store.events import AsyncConnection
 from ledger.tlog.serve import tiles
 from ledger.tlog.serve.tiles import NO_TILE, PublishedCheckpoint, needs
 

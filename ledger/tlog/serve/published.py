@@ -7,7 +7,7 @@ Never one that is smaller than what was shown before: a reader would take that f
 
 from __future__ import annotations
 
-from ledger.store.events import AsyncConnection
+from ledger.database import AsyncConnection
 from ledger.tlog.quorum import QUORUM_STATE, WitnessPolicy
 
 MOST_BEHIND_S = 60.0

@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from psycopg import sql
 
+from ledger.database import AsyncConnection
 from ledger.proof.tlog.merkle import Reader, consistency_proof, inclusion_proof
 from ledger.proof.tlog.tiles import HEIGHT, WIDTH, EntryBundle, Tile, encode_entries, reader
-from ledger.store.events import AsyncConnection
 
 T = TypeVar("T")
 

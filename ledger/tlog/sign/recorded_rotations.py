@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import psycopg
 
+from ledger.database import Connection
 from ledger.proof.tlog.key_rotation import Rotation, check_rotation
 from ledger.proof.tlog.merkle import LogError
 from ledger.proof.tlog.note import KEY_ID_BYTES, Note, Signature, strict_base64
 
 STREAM = "policy-log-key"
 ROTATIONS = "SELECT position, body FROM events WHERE stream = %s ORDER BY version"
-
-Connection = psycopg.Connection[Any]
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import psycopg
-
+from ledger.database import Connection
 from ledger.proof.tlog.key_rotation import sign_rotation
 from ledger.proof.tlog.note import Signature, SigningKey, VerifierKey, parse
 from ledger.tlog.sign import keys
@@ -29,8 +27,6 @@ from ledger.tlog.sign.recorded_rotations import recorded_rotations, rotation_of
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import StateFile, resigned
 from schema.events import LogKeyRotated
-
-Connection = psycopg.Connection[Any]
 
 
 def rotated(old: SigningKey, new: SigningKey) -> LogKeyRotated:

@@ -19,10 +19,8 @@ One leader: an advisory lock of the database, and on one machine the lock on the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import psycopg
-
+from ledger.database import SIGNER_LOCK, Connection
 from ledger.proof.tlog.checkpoint import Checkpoint, sign_checkpoint
 from ledger.proof.tlog.merkle import HASH_BYTES, leaf_hashes
 from ledger.proof.tlog.note import SigningKey
@@ -39,7 +37,6 @@ from ledger.tlog.sign.errors import (
 from ledger.tlog.sign.recorded_rotations import STREAM, recorded_rotations
 from ledger.tlog.sign.state_file import Signed, StateFile, edge_after, resigned
 
-LOCK = 0x41_4C_0003
 # So many events at most go into one checkpoint: memory and transactions stay small while a long chain is taken in.
 MOST_EVENTS = 262_144
 
@@ -89,8 +86,6 @@ ADD_EDGE = """
 """
 ADD_CHECKPOINT = "INSERT INTO checkpoints (size, note) VALUES (%s, %s) ON CONFLICT (size) DO NOTHING"
 
-Connection = psycopg.Connection[Any]
-
 
 class Signer:
     """Signs for one ledger. `conn` is in autocommit mode, with the role signer; `file` is held by this process."""
@@ -105,7 +100,9 @@ class Signer:
     def lead(self) -> bool:
         """Whether this connection signs from now on, and no other does."""
         self._conn.execute(DURABLE)
-        row = self._conn.execute("SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))", [LOCK]).fetchone()
+        row = self._conn.execute(
+            "SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))", [SIGNER_LOCK]
+        ).fetchone()
         return row == (True,)
 
     def step(self, most: int = MOST_EVENTS) -> Signed | None:

@@ -11,11 +11,11 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
+from typing import Literal
 
 import psycopg
 
-from ledger.database import conninfo, one_line
+from ledger.database import Connection, conninfo, one_line
 from ledger.proof.tlog.merkle import LogError
 from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers
@@ -36,7 +36,6 @@ RETRY_S = 0.25
 
 # "none" is said of a process that has no signer.
 State = Literal["none", "starting", "leads", "follows", "failing", "refused", "stopped"]
-Connection = psycopg.Connection[Any]
 
 
 @dataclass(frozen=True)

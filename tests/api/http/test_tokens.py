@@ -14,8 +14,9 @@ import pytest
 from api.agents.registry import RECORDED
 from api.http.auth import tokens
 from api.http.auth.tokens import AlreadyRevoked, BadName, Counts, NameTaken, UnknownName, UnknownRole
+from ledger.database import Connection
 from ledger.domain.agent import RESERVED
-from tests.support import Connection, connect
+from tests.support import connect
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.database import Connection
 from ledger.store.copy import columns, copy_rows, event, number, text
-from tests.support import Connection, connect
+from tests.support import connect
 
 MANY = b"COPY (SELECT g, repeat('x', 1000) FROM generate_series(1, 100000) g) TO STDOUT (FORMAT BINARY)"
 OCTETS = st.none() | st.binary(max_size=60)

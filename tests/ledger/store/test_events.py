@@ -12,6 +12,7 @@ import pytest
 from psycopg import sql
 
 from ledger import database
+from ledger.database import AsyncConnection
 from ledger.errors import (
     BY_SQLSTATE,
     ClientConflict,
@@ -26,7 +27,7 @@ from ledger.errors import (
 )
 from ledger.store import events as store
 from ledger.store.envelope import encode
-from ledger.store.events import AsyncConnection, Receipt, StoreFailed
+from ledger.store.events import Receipt, StoreFailed
 from tests.support import CLERK, check_chain, connect, edited, failed, fresh_ledger, new, requested
 
 COLUMNS = ("position", "id", "stream", "version", "recorded_at", "hash")

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from ledger.database import conninfo
+from ledger.database import AsyncConnection, conninfo
 from ledger.errors import Unavailable
 from ledger.store import events, readers
-from ledger.store.events import AsyncConnection
 from ledger.store.readers import Readers
 from tests.support import append, connect, failed, new, requested
 

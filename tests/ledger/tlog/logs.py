@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from ledger.database import Connection
 from ledger.proof.tlog.merkle import leaf_hashes, root_of
 from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign import rotate
 from ledger.tlog.sign.signer import Signer
-from tests.support import Connection, append, connect, new
+from tests.support import append, connect, new
 
 
 def key_for(url: str) -> SigningKey:

@@ -9,6 +9,7 @@ from time import monotonic, sleep
 import psycopg
 import pytest
 
+from ledger.database import Connection
 from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign.signer import Signer
 from ledger.verify.continuous import VerificationConfig
@@ -28,7 +29,7 @@ from tests.ledger.verify.verifying import (
     until,
     verifying,
 )
-from tests.support import Connection, connect
+from tests.support import connect
 
 REHASH = """
     UPDATE events e

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from psycopg import sql
 
+from ledger.database import Connection
 from ledger.store.copy import copy_rows
 from ledger.verify import continuous as module
 from ledger.verify import scan
 from ledger.verify.continuous import ContinuousVerification, VerificationConfig
 from ledger.verify.database import verify_chain
 from tests.ledger.verify.verifying import EDIT, fill, on_record, results, tamper, until, verifying
-from tests.support import Connection, connect
+from tests.support import connect
 
 
 @pytest.mark.tampers

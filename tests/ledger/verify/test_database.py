@@ -10,11 +10,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from ledger.database import Connection
 from ledger.proof.findings import ChainReport
 from ledger.proof.format.hashes import genesis_hash
 from ledger.verify.database import verify_chain
 from schema.events import RecommendationRecorded
-from tests.support import Connection, append, connect, failed, new, requested
+from tests.support import append, connect, failed, new, requested
 
 PAIRS = 6
 LENGTH = 2 * PAIRS

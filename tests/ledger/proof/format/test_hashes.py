@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ledger.database import Connection
 from ledger.proof.chain.verifier import ChainVerifier
 from ledger.proof.findings import Head, Stored
 from ledger.proof.format.canonical import canonical
@@ -28,7 +29,7 @@ from ledger.proof.format.hashes import (
 )
 from tests.ledger.proof.format.test_canonical import VALUES
 from tests.paths import DOCS
-from tests.support import Connection, connect, scratch_database
+from tests.support import connect, scratch_database
 
 FORMAT = DOCS / "formats/event.md"
 NAMES = st.from_regex(r"[a-z][a-z_]{0,20}", fullmatch=True)

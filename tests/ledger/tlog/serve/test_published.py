@@ -7,11 +7,11 @@ import asyncio
 import psycopg
 import pytest
 
-from ledger.database import conninfo
+from ledger.database import Connection, conninfo
 from ledger.proof.tlog.cosignature import WitnessSigningKey
 from ledger.tlog.quorum import WitnessPolicy
 from ledger.tlog.serve.published import CheckpointSelector
-from tests.support import Connection, connect
+from tests.support import connect
 
 KEYS = [WitnessSigningKey.generate(f"witness.example/{name}").verifier for name in ("a", "b")]
 NAMES = [f"{key.name}+{key.key_id:08x}" for key in KEYS]

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
+from ledger.database import Connection
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.proof.tlog.merkle import leaf_hashes, root_of
 from ledger.proof.tlog.note import SigningKey
@@ -28,7 +29,7 @@ from ledger.tlog.sign.errors import (
 )
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import Signed, StateFile
-from tests.support import Connection, append, connect, new
+from tests.support import append, connect, new
 
 ORIGIN = "ledger.example/test"
 KEY = SigningKey.generate(ORIGIN)

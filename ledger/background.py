@@ -1,0 +1,151 @@
+"""Supervised background threads. Each does one thing again and again until it is stopped.
+
+No failure ends a worker unseen. It is logged once, however often it repeats, and stands in `status` until the work
+succeeds again. An error that nobody foresaw is reported by its type and its place in the code, not by its text, which
+may hold personal values.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import traceback
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import psycopg
+
+from ledger.database import Connection, one_line
+
+RETRY_S = 0.25
+# After an error that nobody foresaw: it will hardly go away by itself.
+UNFORESEEN_RETRY_S = 5.0
+STOP_S = 10.0
+
+# "none" stands for a worker that this process does not run. Among the processes of one ledger, one worker leads and
+# the others follow, where two must not work at the same time.
+WorkerState = Literal["none", "starting", "running", "leads", "follows", "failing", "refused", "stopped"]
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """The state of a worker. `error` is the reason while it is failing, or why it refused to go on."""
+
+    state: WorkerState
+    error: str | None = None
+
+
+class Failure(NamedTuple):
+    """What went wrong, in one line. `retry_s`: seconds until the next try; None ends the worker."""
+
+    message: str
+    retry_s: float | None = RETRY_S
+
+
+class BackgroundWorker(threading.Thread, ABC):
+    """Call `work()` in a thread until `stop()`; call it again when it returned or failed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self.status = WorkerStatus("starting")
+        self._stopping = threading.Event()
+        # The logger of the module that defines the worker.
+        self._log = logging.getLogger(type(self).__module__)
+
+    @abstractmethod
+    def work(self) -> None:
+        """Work until `_stopping` is set. Call `report()` when something succeeded."""
+
+    @abstractmethod
+    def on_failure(self, error: Exception) -> Failure | None:
+        """Clean up after an error of `work()`, and describe it. Return None for an error that nobody foresaw."""
+
+    def on_unforeseen(self, error: Exception) -> Failure:
+        """Clean up after an error that nobody foresaw, and describe it."""
+        return Failure(f"the {self.name} failed: {place_of(error)}", UNFORESEEN_RETRY_S)
+
+    def interrupt(self) -> None:
+        """Wake the thread from any wait but that for `_stopping`. Called from other threads, when the worker stops."""
+
+    def report(self, state: WorkerState) -> None:
+        """Set the state after something succeeded. The last failure is over."""
+        if self.status.state == "failing":
+            self._log.info("%s: works again", self.name)
+        if (self.status.state, self.status.error) != (state, None):
+            self.status = replace(self.status, state=state, error=None)
+
+    def report_failure(self, message: str) -> None:
+        """Log a failure and set it as status, unless it is the same as before."""
+        if (self.status.state, self.status.error) != ("failing", message):
+            self._log.warning("%s; trying again until it works", message)
+            self.status = replace(self.status, state="failing", error=message)
+
+    def request_stop(self) -> None:
+        """Tell the worker to end. Returns at once."""
+        self._stopping.set()
+        self.interrupt()
+
+    def stop(self, within_s: float = STOP_S) -> None:
+        """Tell the worker to end after the step in hand, and wait for that, but no longer than `within_s`."""
+        self.request_stop()
+        if self.is_alive():
+            self.join(timeout=within_s)
+
+    def run(self) -> None:
+        """Work, and try again after failures."""
+        while not self._stopping.is_set():
+            try:
+                self.work()
+            except Exception as error:  # noqa: BLE001 - a thread that died unseen would be taken for one that works
+                retry_s = self._fail(error)
+                if retry_s is None:
+                    return
+                self._stopping.wait(retry_s)
+        self.report("stopped")
+
+    def _fail(self, error: Exception) -> float | None:
+        failure = self.on_failure(error)
+        if failure is None:
+            # The traceback without the message.
+            self._log.error(
+                "%s: %s\n%s", self.name, type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
+            )
+            failure = self.on_unforeseen(error)
+        if failure.retry_s is None:
+            self._log.error("%s", failure.message)
+            self.status = replace(self.status, state="refused", error=failure.message)
+        elif not self._stopping.is_set():
+            self.report_failure(failure.message)
+        return failure.retry_s
+
+
+class DatabaseWorker(BackgroundWorker):
+    """A worker with a database connection of its own. When the connection is lost, it connects again."""
+
+    def __init__(self, name: str, conninfo: str) -> None:
+        super().__init__(name)
+        self._conninfo = conninfo
+
+    @abstractmethod
+    def follow(self, conn: Connection) -> None:
+        """Work on this connection until `_stopping` is set."""
+
+    def work(self) -> None:
+        """Connect, then follow."""
+        with psycopg.connect(self._conninfo, autocommit=True) as conn:
+            self.follow(conn)
+
+    def on_failure(self, error: Exception) -> Failure | None:
+        """Describe errors of the database."""
+        if isinstance(error, psycopg.Error):
+            return Failure(f"the database does not serve the {self.name}: {one_line(error)}")
+        return None
+
+
+def place_of(error: Exception) -> str:
+    """Return the type of an error and where it was raised, without its text, which may hold values of rows."""
+    if isinstance(error, psycopg.Error):
+        return one_line(error)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {frame.name}, line {frame.lineno} of {frame.filename.rpartition('/')[2]}"

@@ -19,10 +19,13 @@ from ledger.domain.reasons import ReasonCodes
 from ledger.domain.recommendation import MEMBERS
 from schema.events import CATALOGUE
 from tests.ledger.domain.test_case import HEADER, REFUSALS, TABLE
-from tests.paths import DOCS
+from tests.pages import code, table_with, words_of
+from tests.paths import DOCS, ROOT
 
 EVENTS = (DOCS / "formats/events.md").read_text("utf-8")
 NAME = "advice-ledger"
+# Decisions and the changelog are history: they keep the names of their time.
+PAGES = [ROOT / "README.md", *(page for page in DOCS.rglob("*.md") if page.parent.name != "decisions")]
 
 
 def sections() -> dict[str, str]:
@@ -42,9 +45,9 @@ def commands(group: TyperGroup, name: str = NAME) -> Iterator[tuple[str, TyperGr
             yield from commands(found, full)
 
 
-ROOT = get_command(app)
-assert isinstance(ROOT, TyperGroup)
-COMMANDS = list(commands(ROOT))
+PROGRAM = get_command(app)
+assert isinstance(PROGRAM, TyperGroup)
+COMMANDS = list(commands(PROGRAM))
 
 
 def test_every_command_has_a_section() -> None:
@@ -65,8 +68,8 @@ def test_every_option_is_described(
 
 def test_every_command_and_option_has_help() -> None:
     """--help leaves nothing unexplained."""
-    assert [found.name for found in walk(ROOT) if not found.help] == []
-    unexplained = [f"{found.name} {one.name}" for found in walk(ROOT) for one in found.params if not helped(one)]
+    assert [found.name for found in walk(PROGRAM) if not found.help] == []
+    unexplained = [f"{found.name} {one.name}" for found in walk(PROGRAM) for one in found.params if not helped(one)]
     assert unexplained == []
 
 
@@ -86,57 +89,60 @@ def helped(parameter: Any) -> bool:
 def test_every_variable_of_the_readme_exists() -> None:
     """The environment variables that the documents name are those that the program reads: one has no option."""
     read = {API_KEY, SIGNING_KEY, *(name for *_, variables in COMMANDS for name in variables)}
-    pages = [*DOCS.rglob("*.md"), DOCS.parent / "README.md"]
-    named = {name for page in pages for name in re.findall(r"ADVICE_LEDGER_\w+", page.read_text("utf-8"))}
+    named = {name for page in PAGES for name in re.findall(r"ADVICE_LEDGER_\w+", page.read_text("utf-8"))}
     assert named == read
 
 
-def rows(after: str) -> list[list[str]]:
-    """The cells of the first table below a heading of docs/formats/events.md, without its two lines of header."""
-    section = re.split(rf"^##+ {after}$", EVENTS, flags=re.MULTILINE)[1]
-    lines = re.search(r"(?:^\|.*\n)+", section, re.MULTILINE)
-    assert lines
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[0].splitlines()[2:]]
-
-
 def test_every_event_is_in_the_catalogue() -> None:
-    """In the order of the code, with the names of its sealed members; all have the version that the text says."""
-    found = {cells[0].strip("`"): set(re.findall(r"`(\w+)`", cells[3])) for cells in rows("The catalogue")}
-    assert list(found) == list(CATALOGUE)
-    assert found == {name: kind.sealed for name, kind in CATALOGUE.items()}
-    assert {kind.schema_version for kind in CATALOGUE.values()} == {1}
+    """In the order of the code, with the names of its sealed members."""
+    documented = {}
+    for row in table_with(EVENTS, "event", "sealed").rows:
+        [name] = code(row["event"])
+        documented[name] = set(code(row["sealed"]))
+    assert list(documented) == list(CATALOGUE)
+    assert documented == {name: set(kind.sealed) for name, kind in CATALOGUE.items()}
 
 
 # The columns of both tables of docs/formats/events.md, as the commands of the table that the code is tested by.
 DECISIONS = [f"{outcome}{how}" for outcome in MEMBERS for how in ("", ", second")]
-AGENTS = [["start a call"], ["answer"], ["answer in its place"], ["fail"]]
-PEOPLE = [["open"], DECISIONS, ["approve of it", "decline"], ["communicate"]]
+AGENTS = {
+    "start a call": ["start a call"],
+    "answer": ["answer"],
+    "answer in its place": ["answer in its place"],
+    "fail": ["fail"],
+}
+PEOPLE = {
+    "open": ["open"],
+    "decide": DECISIONS,
+    "confirm": ["approve of it", "decline"],
+    "communicate": ["communicate"],
+}
 
 
-@pytest.mark.parametrize(("heading", "columns"), [("What agents do", AGENTS), ("What people do", PEOPLE)])
-def test_the_machine_is_as_documented(heading: str, columns: list[list[str]]) -> None:
+@pytest.mark.parametrize("columns", [AGENTS, PEOPLE], ids=["agents", "people"])
+def test_the_machine_is_as_documented(columns: dict[str, list[str]]) -> None:
     """Each cell names the states or the refusal that the tested table has for these commands in this state."""
-    found = {state: cells for state, *cells in rows(heading)}
-    assert list(found) == list(HEADER)
-    for state, cells in found.items():
-        for cell, commands in zip(cells, columns, strict=True):
-            assert described(cell, state) == {TABLE[command][state] for command in commands}, (state, commands)
+    documented = {row["state"]: row for row in table_with(EVENTS, "state", *columns).rows}
+    assert list(documented) == list(HEADER)
+    for state, row in documented.items():
+        for title, commands in columns.items():
+            assert results(row[title], state) == {TABLE[command][state] for command in commands}, (state, title)
 
 
-def described(cell: str, state: str) -> set[str]:
-    """What a cell says: the refusal in code, or the states; = is the state itself."""
-    if cell.startswith("`"):
-        assert cell.strip("`") in REFUSALS
-        return {cell.strip("`")}
-    return {state} if cell == "=" else {cell} if cell in HEADER else set(cell.split(", "))
+def results(cell: str, state: str) -> set[str]:
+    """Return the refusals in code and the states that a cell names; = is the state itself."""
+    refusals = set(code(cell))
+    assert refusals <= set(REFUSALS)
+    states = words_of(re.sub(r"`[^`]+`", "", cell), HEADER)
+    return refusals | states | ({state} if cell == "=" else set())
 
 
 def test_every_refusal_is_named() -> None:
-    """Each conflict of a command, and each problem that one may raise, stands in docs/formats/events.md."""
+    """Each conflict of a command, and each problem that a command may raise, is named in docs/formats/events.md."""
     general = {"idempotency-key-reused", "client-conflict", "busy"}
     refusals = {slug for slug, (status, _) in PROBLEMS.items() if status == 409} - general
-    code = "".join(path.read_text("utf-8") for path in (DOCS.parent / "ledger" / "domain").glob("*.py"))
-    raised = set(re.findall(r'(?:Refused|NotFound)\(\s*"([a-z-]+)"', code))
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "ledger/domain").glob("*.py"))
+    raised = set(re.findall(r'(?:Refused|NotFound)\(\s*"([a-z-]+)"', source))
     assert raised >= refusals
     assert [name for name in sorted(raised) if f"`{name}`" not in EVENTS] == []
 
@@ -145,11 +151,38 @@ def test_the_policies_are_described() -> None:
     """Thresholds, codes and groups of the packaged policies are those of the text."""
     policies = EVENTS.partition("## Policies")[2]
     reasons = ReasonCodes.load().reasons.values()
-    assert [one.code for one in reasons if f"`{one.code}`" not in policies or f"`{one.group}`" not in policies] == []
-    conditions = [
-        (f"{one.amount_usd_at_least:,.0f}" if one.amount_usd_at_least else f"{one.change_at_least:.2f}")
-        for one in FourEyes.load().rules
-        if one.reason_codes is None
+    described = set(code(policies))
+    assert [reason.code for reason in reasons if not {reason.code, reason.group} <= described] == []
+    thresholds = [
+        f"{rule.amount_usd_at_least:,.0f}" if rule.amount_usd_at_least else f"{rule.change_at_least:.2f}"
+        for rule in FourEyes.load().rules
+        if rule.reason_codes is None
     ]
-    assert conditions == ["1,000,000", "0.20"]
-    assert [text for text in conditions if text not in policies] == []
+    assert len(thresholds) == 2
+    assert [text for text in thresholds if text not in policies] == []
+
+
+PATH = re.compile(r"`((?:schema|ledger|projections|api|client|tests|docs)/[\w./-]*)`")
+
+
+def test_every_path_in_the_text_exists() -> None:
+    """Each path of this repository that a page names in code exists; NAME in it stands for any name."""
+    missing = [
+        f"{page.relative_to(ROOT)}: {path}"
+        for page in PAGES
+        for path in PATH.findall(page.read_text("utf-8"))
+        if not any(ROOT.glob(path.replace("NAME", "*").rstrip("/")))
+    ]
+    assert missing == []
+
+
+def test_the_size_of_the_auditors_program_is_true() -> None:
+    """Each page that says how many lines `ledger/proof` has is right, within a hundred lines."""
+    lines = sum(len(path.read_text("utf-8").splitlines()) for path in (ROOT / "ledger/proof").rglob("*.py"))
+    said = {
+        (page.name, int(number.replace(",", "")))
+        for page in PAGES
+        for number in re.findall(r"\b(\d,\d{3})\s+lines", page.read_text("utf-8"))
+    }
+    assert {name for name, _ in said} >= {"README.md", "auditor.md"}
+    assert [(name, number) for name, number in said if abs(number - lines) > 100] == [], f"it has {lines}"

@@ -1,6 +1,6 @@
 """docs/use/http.md and http-decisions.md say what the application does: routes, roles, parameters, members, problems.
 
-No fewer and no others; and their examples, pasted in order on a fresh ledger, answer as printed.
+They have no fewer and no others. Their examples, pasted in order on a fresh ledger, answer as printed.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from schema.fields import Constraints
 from tests.api.http.test_routes import routes
 from tests.api.pasted import CURL, Pasted, check
 from tests.api.served import Api
+from tests.pages import code, headed, is_named, table_with, words_of
 from tests.paths import DOCS
 
 GENERAL = (DOCS / "use/http.md").read_text("utf-8")
@@ -66,13 +67,13 @@ RECORDED: dict[str, type[Event]] = {
     "/agents/{name}/suspensions": AgentSuspended,
     "/agents/{name}/resumptions": AgentResumed,
 }
-# The read model, and its section in docs/use/read-models.md, of each kind of row.
+# Each kind of row: the route that gives it, and its read model, which docs/use/read-models.md describes.
 ROWS = {
-    "PortfolioRequest": "portfolio_requests",
-    "Recommendation": "ai_recommendations",
-    "Decision": "decisions",
-    "ModelCall": "model_calls",
-    "AgentState": "agents",
+    "PortfolioRequest": ("GET /portfolio/requests", "portfolio_requests"),
+    "Recommendation": ("GET /recommendations", "ai_recommendations"),
+    "Decision": ("GET /decisions", "decisions"),
+    "ModelCall": ("GET /model-calls", "model_calls"),
+    "AgentState": ("GET /agents", "agents"),
 }
 STATUSES = {
     GENERAL: [202, 200, 201, 201, 201, 201, 409, 201, 200, 200, 200, 200, 200],
@@ -87,30 +88,15 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
             yield method.upper(), path, operation
 
 
-def table(header: str) -> list[list[str]]:
-    """The cells of the table with this header, without its first two lines."""
-    lines = GENERAL.partition(f"\n{header}")[2].partition("\n\n")[0].splitlines()
-    assert len(lines) > 2
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
-
-
-def coded(cell: str) -> list[str]:
-    """What stands in code."""
-    return re.findall(r"`([^`]+)`", cell)
-
-
-def section(route: str) -> str:
-    """The text below the heading that names this route."""
-    [found] = [part for part in re.split(r"^### ", TEXT, flags=re.MULTILINE) if f"`{route}`" in part.partition("\n")[0]]
-    return re.split(r"^## ", found, flags=re.MULTILINE)[0]
-
-
 def test_every_problem_is_documented() -> None:
     """The table of problems is the table in api/http/problems.py; each member of a problem is named."""
-    rows = [(cells[0], int(cells[1])) for cells in table("| type | status |") if cells[2]]
-    assert rows == [(f"`/problems/{slug}`", status) for slug, (status, _) in PROBLEMS.items()]
-    part = TEXT.partition("## Problems")[2]
-    assert [name for name in Problem.model_fields if f'"{name}"' not in part and f"`{name}`" not in part] == []
+    documented = {}
+    for cells in table_with(GENERAL, "type", "status").cells():
+        [problem] = code(cells[0])
+        assert all(cells), problem
+        documented[problem] = int(cells[1])
+    assert documented == {f"/problems/{slug}": status for slug, (status, _) in PROBLEMS.items()}
+    assert [name for name in Problem.model_fields if not is_named(name, TEXT)] == []
 
 
 def test_every_route_is_documented() -> None:
@@ -119,15 +105,12 @@ def test_every_route_is_documented() -> None:
 
 
 def test_who_may_what() -> None:
-    """Each route that needs a token stands once in the table, with the roles that api/http/auth/permissions.py lets through."""
+    """Each route that needs a token is once in the table, with the roles that its permission lets through."""
     documented: dict[str, set[str]] = {}
-    header = "| route | advisor | compliance | auditor | agent | admin |"
-    roles = [name.strip() for name in header.strip("|").split("|")][1:]
-    for cells in table(header):
-        for route in coded(cells[0]):
+    for row in table_with(GENERAL, *ROLES).rows:
+        for route in code(" ".join(cell for title, cell in row.items() if title not in ROLES)):
             assert route not in documented
-            documented[route] = {role for role, cell in zip(roles, cells[1:], strict=True) if cell == "yes"}
-    assert set(roles) == set(ROLES)
+            documented[route] = {role for role in ROLES if row[role]}
     assert documented == {route: set(MAY[action]) for route, action in permissions()}
 
 
@@ -149,10 +132,10 @@ def test_every_parameter_is_documented() -> None:
                 actual.setdefault(parameter["name"], set()).add(path)
     groups = {"lists": actual["cursor"], "rows": actual["consistency"] - actual["cursor"]}
     documented: dict[str, set[str]] = {}
-    for names, where, meaning in table("| parameter | on |"):
+    for parameters, where, meaning in table_with(GENERAL, "parameter", "on").cells():
         assert meaning
-        paths = set(coded(where)).union(*(paths for group, paths in groups.items() if group in where))
-        documented |= dict.fromkeys(coded(names), paths)
+        paths = set(code(where)).union(*(paths for group, paths in groups.items() if group in where))
+        documented |= dict.fromkeys(code(parameters), paths)
     assert documented == actual
 
 
@@ -161,39 +144,40 @@ def test_every_member_is_documented(path: str) -> None:
     """The members that may be sent are those of the route's table, sealed where the event has them sealed."""
     kind = RECORDED[path]
     documented: dict[str, bool] = {}
-    for line in re.findall(r"^\| `.*$", section(f"POST {path}"), re.MULTILINE):
-        names = coded(line.split("|")[1])
-        documented |= dict.fromkeys(names, line.endswith("; sealed |"))
+    for members, *rest in table_with(headed(TEXT, f"POST {path}"), "member").cells():
+        documented |= dict.fromkeys(code(members), bool(words_of(" ".join(rest), ["sealed"])))
     content = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    members = SCHEMAS_OF[content["$ref"].rpartition("/")[2]]["properties"]
-    assert documented == {name: name in kind.sealed for name in members}
+    members_sent = SCHEMAS_OF[content["$ref"].rpartition("/")[2]]["properties"]
+    assert documented == {name: name in kind.sealed for name in members_sent}
 
 
 def test_every_write_is_looked_at() -> None:
     """Each POST but that of spans is among those whose members are compared; so are members of members."""
     assert {path for method, path, _ in operations() if method == "POST"} - {"/v1/traces"} == RECORDED.keys()
-    assert all(f"`{name}`" in TEXT for name in Constraints.model_fields)
-    assert all(f"`{name}`" in section("POST /agents/{name}/registrations") for name in SCHEMAS)
+    assert [name for name in Constraints.model_fields if not is_named(name, TEXT)] == []
+    registrations = headed(TEXT, "POST /agents/{name}/registrations")
+    assert [name for name in SCHEMAS if not is_named(name, registrations)] == []
 
 
 @pytest.mark.parametrize("kind", ROWS)
 def test_every_column_is_documented(kind: str) -> None:
-    """Each member of a row stands where the row is described, or where its read model is, or all of them are."""
-    [row] = re.findall(rf"^A row of `{ROWS[kind]}`(?:.+\n)+", TEXT, re.MULTILINE)
-    first, *parts = re.split(r"^## ", READ_MODELS, flags=re.MULTILINE)
-    [found] = [part for part in parts if part.startswith(f"{ROWS[kind]}\n")]
-    assert [name for name in SCHEMAS_OF[kind]["properties"] if f"`{name}`" not in row + first + found] == []
+    """Each member of a row is named where its route is described, or where its read model is, or all read models are."""
+    route, read_model = ROWS[kind]
+    assert is_named(read_model, headed(TEXT, route))
+    general, *parts = re.split(r"^## ", READ_MODELS, flags=re.MULTILINE)
+    [part] = [part for part in parts if read_model in part.partition("\n")[0]]
+    described = headed(TEXT, route) + general + part
+    assert [name for name in SCHEMAS_OF[kind]["properties"] if not is_named(name, described)] == []
 
 
 def test_every_other_member_of_an_answer_is_documented() -> None:
-    """Each member of what is answered to a write, of the context, of the catalogue and of readiness is named."""
+    """Each member of the answers to writes, of the context, of the catalogue and of readiness is named."""
     pages = {name for name in SCHEMAS_OF if name.startswith("Page_")}
     other = {"FieldError", "HTTPValidationError", "ValidationError", "Problem", "Alive", *ROWS, *pages}
     for name in SCHEMAS_OF.keys() - other:
-        members = SCHEMAS_OF[name].get("properties", {})
-        in_rows = SCHEMAS_OF["ModelCall"]["properties"] if name == "ModelCallInFull" else {}
-        quoted = [one for one in members.keys() - in_rows if f"`{one}`" not in TEXT and f'"{one}"' not in TEXT]
-        assert quoted == [], name
+        members = SCHEMAS_OF[name].get("properties", {}).keys()
+        in_rows = SCHEMAS_OF["ModelCall"]["properties"].keys() if name == "ModelCallInFull" else set()
+        assert [member for member in members - in_rows if not is_named(member, TEXT)] == [], name
 
 
 def test_the_examples_work(fresh_api: Api, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BENCH ?=
 DEMO ?=
+RUN ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,8 +39,8 @@ $(EVERYTHING): requirements-dev.lock client/pyproject.toml $(SERVER)
 	$(PIP) --no-deps --no-build-isolation -e ./client
 	@touch $@
 
-run: $(SERVER) ## the API on 127.0.0.1:8000 with an embedded PostgreSQL and a worker
-	$(BIN)/advice-ledger serve
+run: $(SERVER) ## the API on 127.0.0.1:8000 with an embedded PostgreSQL and a worker; options in RUN="..."
+	$(BIN)/advice-ledger serve $(RUN)
 
 demo: $(EVERYTHING) ## years of reviews on real prices, and what can be asked of them; options in DEMO="..."
 	$(BIN)/advice-ledger demo $(DEMO)

@@ -6,12 +6,11 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from time import sleep
 
 import httpx
 
 from tests.api.served import check_ledger
-from tests.support import connect
+from tests.support import connect, eventually
 
 PAUSE_S = 0.02
 
@@ -25,6 +24,8 @@ class Callers:
     acknowledged: dict[str, int] = field(default_factory=dict)
     statuses: set[int] = field(default_factory=set)
     broken: int = 0
+    refused: int = 0
+    _pause: threading.Event = field(default_factory=threading.Event)  # never set: a pause between attempts
 
     @contextlib.contextmanager
     def calling(self, threads: int = 6) -> Iterator[None]:
@@ -56,11 +57,23 @@ class Callers:
                 response = client.post(f"{self.base}/portfolio/recommendations", json=body, headers=headers)
             except httpx.TransportError:
                 self.broken += 1
-                sleep(PAUSE_S)
+                self._pause.wait(PAUSE_S)
                 continue
             self.statuses.add(response.status_code)
             if response.status_code == 202:
                 self.acknowledged[key] = response.json()["request_id"]
+            else:
+                self.refused += 1
+
+    def go_on(self, count: int = 20) -> None:
+        """Wait until `count` more commands are acknowledged."""
+        before = len(self.acknowledged)
+        eventually("more commands are acknowledged", lambda: len(self.acknowledged) >= before + count)
+
+    def are_refused(self, count: int = 3) -> None:
+        """Wait until `count` more commands are answered by something else than 202."""
+        before = self.refused
+        eventually("more commands are refused", lambda: self.refused >= before + count)
 
     def check(self, url: str, at_least: int = 20) -> None:
         """Each command is in the ledger once, under the id that its caller was told, whole; and nothing else is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
 from dataclasses import dataclass, field
 from multiprocessing.synchronize import Barrier
 from typing import Any
@@ -91,6 +91,7 @@ def tail(url: str) -> tuple[int, list[tuple[int, str]]]:
     seen: list[tuple[int, str]] = []
     versions: dict[str, int] = {}
     link, fresh = None, 0
+    pause = threading.Event()  # never set
     with psycopg.connect(database.conninfo(url, "reader"), autocommit=True) as conn:
         _start.wait(120)
         while END not in versions:
@@ -102,5 +103,5 @@ def tail(url: str) -> tuple[int, list[tuple[int, str]]]:
                 assert link in {None, prev_hash}, position
                 link, versions[stream] = row_hash, version
                 seen.append((position, identity))
-            time.sleep(PAUSE_S)
+            pause.wait(PAUSE_S)
     return fresh, seen

@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from time import sleep
 
 import psutil
 import psycopg
@@ -22,22 +21,12 @@ from tests.conftest import Template
 from tests.faults.callers import Callers
 from tests.support import connect, eventually
 
-LOAD_S = 0.6
-
 
 @pytest.fixture
 def ledger(server_url: str, template_database: Template) -> Iterator[str]:
     """A ledger whose read models are there."""
     with ledger_copy(server_url, template_database) as url:
         yield url
-
-
-def head(url: str) -> int:
-    """The newest position."""
-    with connect(url) as conn:
-        row = conn.execute("SELECT position FROM head").fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def caught_up(url: str) -> bool:
@@ -54,9 +43,8 @@ def kill_server_under_load(url: str, kills: int) -> None:
         with callers.calling():
             for left in reversed(range(kills + 1)):
                 server = last.enter_context(serving("--database-url", url))
-                callers.base, before = server.base, head(url)
-                eventually("load", lambda before=before: head(url) > before + 20)
-                sleep(LOAD_S)
+                callers.base = server.base
+                callers.go_on(40)
                 if left:
                     server.process.kill()
                     server.process.wait()
@@ -87,14 +75,11 @@ def kill_postgres_under_load(folder: Path, kills: int) -> None:
             callers = Callers(api.base, api.tokens["advisor"])
             with callers.calling():
                 for _ in range(kills):
-                    before = head(server.url)
-                    eventually("load", lambda before=before: head(server.url) > before + 20)
-                    sleep(LOAD_S)
+                    callers.go_on(40)
                     kill_postgres(server)
-                    sleep(LOAD_S)
+                    callers.are_refused()
                     server.ensure_running()
-                before = head(server.url)
-                eventually("load", lambda: head(server.url) > before + 20)
+                callers.go_on()
             assert callers.statuses == {202, 503}
             assert callers.broken == 0
             assert api.get("/portfolio/requests").status_code == 200
@@ -116,7 +101,6 @@ def test_the_server_is_killed(ledger: str) -> None:
     kill_server_under_load(ledger, 1)
 
 
-@pytest.mark.slow
 def test_postgres_is_killed(folder: Path) -> None:
     """kill -9 of PostgreSQL under load: 503 meanwhile, then all goes on, and nothing acknowledged is lost."""
     kill_postgres_under_load(folder, 1)

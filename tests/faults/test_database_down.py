@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 
 import httpx
 import psutil
@@ -20,6 +20,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from api.agents.protocol import AgentAnswer, AgentRequest
+from api.callers import CACHE_S
 from api.postgres.embedded import EmbeddedPostgres
 from projections.rebuild import rebuild_outdated
 from schema.migrate import migrate
@@ -30,7 +31,15 @@ from tests.faults.workers import Does, fine, working
 from tests.support import connect, eventually
 
 PATIENCE_S = 0.7
-SLACK_S = 4.0  # what a busy machine may add
+# A request that takes longer fails the test. Callers are told after PATIENCE_S, twice that where they read as well; the
+# rest is for a busy machine.
+TOO_LATE_S = 8.0
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+ACTIVE = """
+    SELECT 1 FROM pg_stat_activity
+    WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()
+      AND application_name = 'advice-ledger writer'
+"""
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +70,7 @@ def ledger(server: EmbeddedPostgres) -> str:
 def api(ledger: str) -> Iterator[Api]:
     """The application on it, with little patience."""
     with served(ledger, patience_s=PATIENCE_S) as found:
+        found.client.timeout = httpx.Timeout(TOO_LATE_S)
         yield found
         check_ledger(ledger)
 
@@ -89,9 +99,7 @@ def test_the_database_is_stopped_and_started(server: EmbeddedPostgres, api: Api)
     stop(server)
     calls = [partial(api.ask, key="down"), partial(api.answer, first), partial(api.get, "/portfolio/requests")]
     for call in calls:
-        began = monotonic()
         unavailable(call())
-        assert monotonic() - began < 2 * PATIENCE_S + SLACK_S
     ready = api.get("/readyz", None)
     assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
     assert ready.json()["reasons"]
@@ -115,11 +123,11 @@ def test_a_restart_under_load_loses_nothing(server: EmbeddedPostgres, api: Api) 
     callers = Callers(api.base, api.tokens["advisor"])
     with callers.calling():
         for _ in range(2):
-            sleep(0.7)
+            callers.go_on()
             stop(server)
-            sleep(0.3)
+            callers.are_refused()
             server.ensure_running()
-        sleep(0.7)
+        callers.go_on()
     assert callers.statuses <= {202, 503}
     assert callers.broken == 0
     eventually("the read models", lambda: api.get("/portfolio/requests").status_code == 200)
@@ -134,8 +142,8 @@ def test_an_application_that_starts_first(server: EmbeddedPostgres, ledger: str)
     with served(ledger, tokens=tokens, patience_s=PATIENCE_S, run_worker=True) as api:
         assert api.get("/healthz", None).status_code == 200
         assert api.get("/readyz", None).status_code == 503
-        unavailable(api.ask())
-        sleep(2 * PATIENCE_S)  # longer than any of its attempts to connect lasts
+        for _ in range(3):  # each takes PATIENCE_S: longer than any attempt to connect lasts
+            unavailable(api.ask())
         server.ensure_running()
         request_id = eventually(
             "a write", lambda: (found := api.ask()).status_code == 202 and found.json()["request_id"]
@@ -159,28 +167,28 @@ def locked_head(url: str) -> Iterator[None]:
 def test_a_database_that_is_slow(api: Api) -> None:
     """Appends that cannot get through are a 503 in bounded time, surely not recorded, and reads go on meanwhile."""
     request_id = api.asked()
-    with api.records_nothing():
+    with api.records_nothing(), connect(api.url) as watching:
         with locked_head(api.url):
             began = monotonic()
             threads = [threading.Thread(target=lambda: unavailable(api.ask(key="slow"))) for _ in range(5)]
             for thread in threads:
                 thread.start()
-                sleep(0.1)
+                eventually("an append waits for the lock", lambda: watching.execute(WAITING).fetchone())
             assert api.get(f"/portfolio/requests/{request_id}").status_code == 200
             for thread in threads:
                 thread.join()
-            assert PATIENCE_S < monotonic() - began < 2 * PATIENCE_S + SLACK_S
-        sleep(0.5)
+            assert monotonic() - began > PATIENCE_S
+        eventually("no append is in hand", lambda: watching.execute(ACTIVE).fetchone() is None)
     assert api.ask(key="slow").json()["request_id"] == request_id + 1
 
 
 def test_a_short_wait_is_not_noticed(api: Api) -> None:
     """A lock that goes away within the callers' patience costs them time and nothing else."""
     found: list[httpx.Response] = []
-    with locked_head(api.url):
+    with connect(api.url) as watching, locked_head(api.url):
         thread = threading.Thread(target=lambda: found.append(api.ask()))
         thread.start()
-        sleep(PATIENCE_S / 3)
+        eventually("the append waits for the lock", lambda: watching.execute(WAITING).fetchone())
     thread.join()
     assert found[0].status_code == 202
 
@@ -201,22 +209,16 @@ def freeze(server: EmbeddedPostgres) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_a_database_that_hangs(server: EmbeddedPostgres, api: Api) -> None:
+def test_a_database_that_hangs(server: EmbeddedPostgres, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """When it neither answers nor goes away, callers are told in bounded time; afterwards all is as if sent again."""
     api.asked()
     assert api.get("/portfolio/requests").status_code == 200
     with freeze(server):
-        began = monotonic()
         unavailable(api.ask(key="frozen"))
-        assert monotonic() - began < 2 * PATIENCE_S + SLACK_S
-        sleep(1.1)  # the token is looked up again
-        began = monotonic()
+        monkeypatch.setattr("api.callers.monotonic", lambda: monotonic() + 2 * CACHE_S)  # looked up again
         unavailable(api.ask(key="frozen"))
         unavailable(api.ask(key="frozen"))
-        assert monotonic() - began < 30
-        began = monotonic()
         assert api.get("/readyz", None).status_code == 503
-        assert monotonic() - began < PATIENCE_S + SLACK_S
         assert api.get("/healthz", None).status_code == 200
     assert eventually("a write", lambda: (found := api.ask(key="frozen")).status_code == 202 and found).json() == {
         "request_id": 2,
@@ -226,7 +228,7 @@ def test_a_database_that_hangs(server: EmbeddedPostgres, api: Api) -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_lives_through_an_outage(server: EmbeddedPostgres, api: Api) -> None:
+def test_a_worker_lives_through_an_outage(server: EmbeddedPostgres, api: Api, caplog: pytest.LogCaptureFixture) -> None:
     """A worker whose database goes away between its agent's answer and the record goes on by itself when it is back."""
     asked = threading.Event()
     back = threading.Event()
@@ -241,7 +243,7 @@ def test_a_worker_lives_through_an_outage(server: EmbeddedPostgres, api: Api) ->
         assert asked.wait(10)
         stop(server)
         back.set()
-        sleep(2)  # longer than the worker's own patience
+        eventually("the worker has an answer that it cannot record", lambda: "is not recorded" in caplog.text)
         server.ensure_running()
 
         def answered() -> bool:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from api.agents.builtin.agent import BuiltinAgent
 from api.agents.protocol import AgentAnswer, AgentRequest, AgentUnavailable
+from api.agents.run import worker
 from api.agents.run.worker import MAX_ATTEMPTS, MAX_CLAIMS
 from api.http.auth import tokens
 from tests.api.served import Api
@@ -81,12 +83,13 @@ def test_a_killed_workers_claims_expire(fresh_api: Api, step: str, orphans: int)
     assert f"advice_ledger_model_calls_open {orphans:.1f}" in fresh_api.get("/metrics").text
 
 
-@pytest.mark.slow
-def test_an_answer_that_comes_too_late_is_not_recorded(fresh_api: Api) -> None:
+def test_an_answer_that_comes_too_late_is_not_recorded(fresh_api: Api, caplog: pytest.LogCaptureFixture) -> None:
     """A worker that lost its claim is overtaken by another; its own answer is refused, without harm."""
+    caplog.set_level(logging.INFO)
+    overtaken = threading.Event()
 
     def late(request: AgentRequest, before: int) -> AgentAnswer:
-        time.sleep(1.2)
+        assert overtaken.wait(30)
         return AgentAnswer({"late": True}, "late", "1", {})
 
     slow = Does(late)
@@ -97,7 +100,8 @@ def test_an_answer_that_comes_too_late_is_not_recorded(fresh_api: Api) -> None:
             conn.execute("UPDATE request_claims SET expires_at = now()")
         with working(fresh_api.url, Does(fine)):
             settled(fresh_api, row_id)
-            time.sleep(1.2)
+            overtaken.set()
+            eventually("the late answer is refused", lambda: "nothing was recorded" in caplog.text)
             later = fresh_api.asked(client_id="later")
             settled(fresh_api, later)
     assert answers(fresh_api) == Counter({f"request-{row_id}": 1, f"request-{later}": 1})
@@ -125,13 +129,12 @@ def test_an_agent_that_fails_is_asked_again(fresh_api: Api) -> None:
     assert set(answers(fresh_api).values()) == {1}
 
 
-@pytest.mark.slow
-def test_an_outage_fails_no_request(fresh_api: Api) -> None:
+def test_an_outage_fails_no_request(fresh_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the model is away a request is asked about again and again, ever later, and answered when it is back."""
-    back = time.monotonic() + 4
+    monkeypatch.setattr(worker, "BACKOFF_S", (0.01, 0.02))
 
     def away(request: AgentRequest, before: int) -> AgentAnswer:
-        if time.monotonic() < back:
+        if before < 2 * MAX_ATTEMPTS:
             raise AgentUnavailable("unreachable", "nobody listens there")
         return fine(request)
 
@@ -141,12 +144,12 @@ def test_an_outage_fails_no_request(fresh_api: Api) -> None:
     assert row["status"] == "recommended"
     states = [call["state"] for call in calls(fresh_api)]
     assert states == ["failed"] * (len(states) - 1) + ["completed"]
-    assert len(states) > MAX_ATTEMPTS
+    assert len(states) == 2 * MAX_ATTEMPTS + 1
 
 
-@pytest.mark.slow
-def test_an_outage_without_end_is_a_failure(fresh_api: Api) -> None:
+def test_an_outage_without_end_is_a_failure(fresh_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """After MAX_CLAIMS claims the request has failed after all, with the reason that the model gave."""
+    monkeypatch.setattr(worker, "BACKOFF_S", (0.01, 0.02))
 
     def away(request: AgentRequest, before: int) -> AgentAnswer:
         raise AgentUnavailable("rate-limited", "later")
@@ -162,15 +165,22 @@ def test_an_outage_without_end_is_a_failure(fresh_api: Api) -> None:
 def test_a_claim_is_renewed_while_its_request_is_in_hand(fresh_api: Api) -> None:
     """A slow agent keeps its request however short the lease: no other worker asks about it."""
 
+    finish = threading.Event()
+
     def slowly(request: AgentRequest, before: int) -> AgentAnswer:
-        time.sleep(1.5)
+        assert finish.wait(30)
         return fine(request)
 
     slow, other = Does(slowly), Does(fine)
     row_id = fresh_api.asked()
-    with working(fresh_api.url, slow, lease_s=0.5):
+    with working(fresh_api.url, slow, lease_s=0.5), connect(fresh_api.url) as conn:
         eventually("the slow worker", lambda: slow.asked)
-        with working(fresh_api.url, other):
+        first_lease = conn.execute("SELECT expires_at FROM request_claims").fetchone()
+        with working(fresh_api.url, other) as rounds:
+            over = "SELECT now() > %s"
+            eventually("its first lease is over", lambda: conn.execute(over, first_lease).fetchone() == (True,))
+            rounds.pass_by(3)
+            finish.set()
             settled(fresh_api, row_id)
     assert (slow.asked, other.asked) == ([row_id], [])
 
@@ -178,28 +188,32 @@ def test_a_claim_is_renewed_while_its_request_is_in_hand(fresh_api: Api) -> None
 def test_an_agent_that_hangs_is_given_up(fresh_api: Api) -> None:
     """After its timeout an agent is asked again, and after the last attempt the request has failed, with the reason."""
 
+    given_up = threading.Event()
+
     def hangs(request: AgentRequest, before: int) -> AgentAnswer:
-        time.sleep(3)
+        given_up.wait(30)
         return fine(request)
 
     row_id = fresh_api.asked()
     with working(fresh_api.url, Does(hangs, timeout_s=0.1)):
         [row] = settled(fresh_api, row_id)
+        given_up.set()
     assert (row["status"], row["failure_reason"]) == ("failed", "agent-timeout")
     assert [call["error_type"] for call in calls(fresh_api)] == ["agent-timeout"] * MAX_ATTEMPTS
 
 
-def test_a_suspended_agent_is_not_asked(fresh_api: Api) -> None:
+def test_a_suspended_agent_is_not_asked(fresh_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """While its agent is suspended a worker leaves requests alone; once it is resumed they are answered."""
+    monkeypatch.setattr(worker, "SUSPENDED_PAUSE_S", 0.02)
     agent = Does(fine)
     reason = {"reason": "looks odd"}
     with connect(fresh_api.url, "owner") as conn:
         tokens.create(conn, agent.name, "agent")
-    with working(fresh_api.url, agent):
+    with working(fresh_api.url, agent) as rounds:
         assert fresh_api.call("POST", f"/agents/{agent.name}/suspensions", "compliance", json=reason).status_code == 201
-        time.sleep(0.1)  # what it had looked at before
+        rounds.pass_by(1)  # the round that was begun before
         row_id = fresh_api.asked()
-        time.sleep(1.0)
+        rounds.pass_by(3)
         assert fresh_api.get(f"/portfolio/requests/{row_id}").json()["status"] == "queued"
         assert calls(fresh_api) == []
         assert fresh_api.call("POST", f"/agents/{agent.name}/resumptions", "compliance", json=reason).status_code == 201
@@ -298,33 +312,31 @@ def test_a_request_that_kills_workers_is_given_up(fresh_api: Api) -> None:
 def test_a_worker_that_is_stopped_finishes_what_it_has(fresh_api: Api) -> None:
     """stop() lets the batch in hand be recorded, so nobody has to wait for its lease."""
 
-    def slowly(request: AgentRequest, before: int) -> AgentAnswer:
-        time.sleep(0.5)
+    def until_it_stops(request: AgentRequest, before: int) -> AgentAnswer:
+        assert rounds.stopping.wait(30)
         return fine(request)
 
-    agent = Does(slowly)
+    agent = Does(until_it_stops)
     row_id = fresh_api.asked()
-    with working(fresh_api.url, agent):
+    with working(fresh_api.url, agent) as rounds:
         eventually("the agent", lambda: agent.asked)
     assert fresh_api.get(f"/portfolio/requests/{row_id}").json()["status"] == "recommended"
 
 
 @pytest.mark.slow
-def test_a_thousand_queued_requests(fresh_api: Api, record_property: Callable[[str, object], None]) -> None:
+def test_a_thousand_queued_requests_are_answered_at_a_good_rate(fresh_api: Api) -> None:
     """A queue that has grown is worked off by one worker with the built-in agent at a rate that is worth having."""
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(16) as pool:
         ids = list(pool.map(lambda number: fresh_api.asked(client_id=f"client-{number}"), range(1000)))
-    began = time.monotonic()
     with working(fresh_api.url, BuiltinAgent()):
         eventually(
-            "the last answer", lambda: fresh_api.items("/portfolio/requests", status="queued") == [], within_s=60
+            "the last answer",
+            lambda: fresh_api.items("/portfolio/requests", status="queued") == [],
+            within_s=len(ids) / LEAST_RATE,
         )
-    rate = len(ids) / (time.monotonic() - began)
-    record_property("answers_per_s", round(rate))
     assert len(answers(fresh_api)) == 1000
-    assert rate > LEAST_RATE
 
 
 def test_a_request_that_comes_back_is_not_held_by_its_old_claim(fresh_api: Api) -> None:

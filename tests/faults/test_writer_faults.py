@@ -14,20 +14,45 @@ from psycopg import sql
 from ledger import database
 from ledger.errors import Unavailable, VersionConflict, from_database
 from ledger.store.envelope import NewEvent, encode
-from ledger.store.events import Receipt
+from ledger.store.events import AsyncConnection, Receipt
 from ledger.store.writer import Writer
 from tests.faults.proxy import Proxy, running
-from tests.support import check_chain, connect, new, requested
+from tests.support import check_chain, connect, eventually, new, requested
 
 PATIENCE_S = 0.6
-SLACK_S = 2.0  # what a busy machine may add
+KILL = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE application_name = 'under-fire' AND datname = current_database()
+"""
+TOO_LATE_S = 8.0  # callers must be told sooner, also on a busy machine
+
+
+class CountingWriter(Writer):
+    """A writer that counts how often it wanted a connection."""
+
+    attempts = 0
+
+    async def _connected(self) -> AsyncConnection:
+        self.attempts += 1
+        return await super()._connected()
+
+    async def tries_again(self) -> None:
+        """Wait until three more attempts were made."""
+        before = self.attempts
+        await asyncio.to_thread(eventually, "the writer tries again", lambda: self.attempts >= before + 3)
+
+
+async def turn() -> None:
+    """Let every task run until it waits, so that the writer has taken what was appended first."""
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 @asynccontextmanager
-async def through_proxy(url: str, patience_s: float = 10) -> AsyncIterator[tuple[Writer, Proxy]]:
+async def through_proxy(url: str, patience_s: float = 10) -> AsyncIterator[tuple[CountingWriter, Proxy]]:
     """A writer, and what stands between it and the database."""
     async with running(url) as proxy:
-        writer = Writer(database.conninfo(proxy.url, "writer"), patience_s=patience_s)
+        writer = CountingWriter(database.conninfo(proxy.url, "writer"), patience_s=patience_s)
         await writer.start()
         try:
             yield writer, proxy
@@ -97,9 +122,10 @@ def test_a_database_that_is_down_is_unavailable_soon(database_url: str) -> None:
             await writer.append([new("up")])
             await proxy.cut()
             event, began_s = new("down-", requested("ann")), monotonic()
-            results = await asyncio.gather(*(writer.append([event]) for _ in range(20)), return_exceptions=True)
+            async with asyncio.timeout(TOO_LATE_S):
+                results = await asyncio.gather(*(writer.append([event]) for _ in range(20)), return_exceptions=True)
             assert {type(result) for result in results} == {Unavailable}
-            assert PATIENCE_S <= monotonic() - began_s < PATIENCE_S + SLACK_S
+            assert monotonic() - began_s >= PATIENCE_S
             await proxy.open()
             return event, await writer.append([event])
 
@@ -116,7 +142,7 @@ def test_a_short_outage_is_not_noticed(database_url: str) -> None:
             await writer.append([new("up")])
             await proxy.cut()
             tasks = [asyncio.create_task(writer.append([new("outage", requested("ann"))])) for _ in range(50)]
-            await asyncio.sleep(0.4)
+            await writer.tries_again()
             await proxy.open()
             return await asyncio.gather(*tasks)
 
@@ -131,10 +157,10 @@ def test_a_writer_starts_before_its_database(database_url: str) -> None:
     async def main() -> list[Receipt]:
         async with running(database_url) as proxy:
             await proxy.cut()
-            writer = Writer(database.conninfo(proxy.url, "writer"), patience_s=10)
+            writer = CountingWriter(database.conninfo(proxy.url, "writer"), patience_s=10)
             await writer.start()
             task = asyncio.create_task(writer.append([new("early")]))
-            await asyncio.sleep(0.2)
+            await writer.tries_again()
             await proxy.open()
             rows = await task
             await writer.close()
@@ -151,10 +177,9 @@ def test_closing_while_the_database_is_down(database_url: str) -> None:
             await writer.append([new("up")])
             await proxy.cut()
             tasks = [asyncio.create_task(writer.append([new("closing")])) for _ in range(10)]
-            await asyncio.sleep(0.2)
-            began_s = monotonic()
-            await writer.close()
-            assert monotonic() - began_s < SLACK_S
+            await writer.tries_again()
+            async with asyncio.timeout(TOO_LATE_S):
+                await writer.close()
             results = await asyncio.gather(*tasks, return_exceptions=True)
             assert {type(result) for result in results} == {Unavailable}
 
@@ -176,11 +201,12 @@ def test_a_database_that_hangs_is_unavailable_soon(database_url: str, cause: str
             async with hanging(database_url, proxy, cause):
                 began_s = monotonic()
                 tasks = [asyncio.create_task(writer.append([flying]))]
-                await asyncio.sleep(0.05)
+                await turn()
                 tasks += [asyncio.create_task(writer.append([event])) for event in behind]
-                results = await asyncio.gather(*tasks, return_exceptions=True)
+                async with asyncio.timeout(TOO_LATE_S):
+                    results = await asyncio.gather(*tasks, return_exceptions=True)
                 assert {type(result) for result in results} == {Unavailable}
-                assert PATIENCE_S <= monotonic() - began_s < PATIENCE_S + SLACK_S
+                assert monotonic() - began_s >= PATIENCE_S
             return await asyncio.gather(*(writer.append([event]) for event in (*behind, flying)))
 
     rows = asyncio.run(main())
@@ -198,10 +224,9 @@ def test_closing_while_the_database_hangs(database_url: str, cause: str) -> None
             await writer.append([new("up")])
             async with hanging(database_url, proxy, cause):
                 tasks = [asyncio.create_task(writer.append([new("closing")])) for _ in range(10)]
-                await asyncio.sleep(0.05)
-                began_s = monotonic()
-                await writer.close()
-                assert monotonic() - began_s < PATIENCE_S + SLACK_S
+                await turn()
+                async with asyncio.timeout(TOO_LATE_S):
+                    await writer.close()
                 assert {type(task.exception()) for task in tasks} == {Unavailable}
 
     asyncio.run(main())
@@ -231,7 +256,7 @@ async def hammer(writer: Writer, stop: asyncio.Event, acknowledged: list[Receipt
                 acknowledged += await writer.append_lines(lines)
                 break
             except Unavailable:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0)
 
 
 def test_killed_connections_lose_and_double_nothing(database_url: str) -> None:
@@ -239,27 +264,23 @@ def test_killed_connections_lose_and_double_nothing(database_url: str) -> None:
     acknowledged: list[Receipt] = []
     sent: set[str] = set()
 
-    async def main() -> int:
+    async def main() -> None:
         writer = Writer(database.conninfo(database_url, "writer", application="under-fire"))
         await writer.start()
         stop = asyncio.Event()
         clients = [asyncio.create_task(hammer(writer, stop, acknowledged, sent)) for _ in range(16)]
-        killed = 0
         with connect(database_url) as admin:
-            until_s = monotonic() + 2.5
-            while monotonic() < until_s:
-                await asyncio.sleep(0.05)
-                killed += admin.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'under-fire'"
-                    " AND datname = current_database()"
-                ).rowcount
+            for _ in range(10):
+                before = len(acknowledged)
+                await asyncio.to_thread(
+                    eventually, "more is recorded", lambda before=before: len(acknowledged) > before
+                )
+                await asyncio.to_thread(eventually, "a session is ended", lambda: admin.execute(KILL).rowcount)
         stop.set()
         await asyncio.gather(*clients)
         await writer.close()
-        return killed
 
-    killed = asyncio.run(main())
-    assert killed >= 5
+    asyncio.run(main())
     rows = recorded(database_url)
     assert len(acknowledged) > 16
     assert sorted((row.position, str(row.id)) for row in acknowledged) == rows
@@ -277,7 +298,7 @@ def test_lost_answers_under_load_lose_and_double_nothing(database_url: str) -> N
             clients = [asyncio.create_task(hammer(writer, stop, acknowledged, sent)) for _ in range(16)]
             for _ in range(8):
                 proxy.answers_to_lose += 1
-                await asyncio.sleep(0.15)
+                await asyncio.to_thread(eventually, "an answer is lost", lambda: proxy.answers_to_lose == 0)
             stop.set()
             await asyncio.gather(*clients)
 

@@ -11,7 +11,6 @@ import contextlib
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from api.agents.builtin.agent import BuiltinAgent
@@ -19,10 +18,12 @@ from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest
 from api.agents.run.worker import Worker
 from ledger.database import conninfo
 from ledger.service.ledger import Ledger
+from ledger.store.events import AsyncConnection
 from ledger.store.readers import Readers
 from ledger.store.writer import Writer
 from schema.events import CallStart
 from tests.paths import ROOT
+from tests.support import eventually
 
 # Instead of half a minute to an hour.
 OUTAGE_S = (0.1, 0.2)
@@ -65,7 +66,7 @@ def refuses(request: AgentRequest, before: int = 0) -> AgentAnswer:
 def sleeps(request: AgentRequest, before: int = 0) -> AgentAnswer:
     """Says which it was asked, and takes for ever."""
     print(f"asked {request.request_id}", flush=True)  # noqa: T201 - read by the test
-    time.sleep(600)
+    threading.Event().wait()
     return fine(request)
 
 
@@ -99,25 +100,55 @@ async def opened(url: str) -> AsyncIterator[Ledger]:
         await readers.close()
 
 
-async def work(url: str, agent: Agent, stop: asyncio.Event, lease_s: float, batch: int) -> None:
-    """Works until told to stop."""
+class Rounds:
+    """How far a worker is: the rounds in which it looked for requests, and whether it was told to stop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.stopping = threading.Event()
+
+    def pass_by(self, count: int = 2) -> None:
+        """Wait until `count` more rounds were begun and ended."""
+        before = self.count
+        eventually("the worker looks for requests", lambda: self.count > before + count)
+
+
+class CountingWorker(Worker):
+    """A worker that reports its rounds."""
+
+    rounds: Rounds
+
+    async def _work(self, conn: AsyncConnection) -> None:
+        self.rounds.count += 1
+        await super()._work(conn)
+
+    async def stop(self) -> None:
+        """Report that it is stopping, and stop."""
+        self._stopping.set()
+        self.rounds.stopping.set()
+        await super().stop()
+
+
+async def work(url: str, agent: Agent, stop: asyncio.Event, lease_s: float, batch: int, rounds: Rounds) -> None:
+    """Work until `stop` is set."""
     async with opened(url) as ledger:
-        worker = Worker(
+        worker = CountingWorker(
             ledger, agent, conninfo(url, "writer"), lease_s=lease_s, batch=batch, idle_s=0.02, outage_s=OUTAGE_S
         )
+        worker.rounds = rounds
         worker.start()
         await stop.wait()
         await worker.stop()
 
 
 @contextlib.contextmanager
-def working(url: str, agent: Agent, *, lease_s: float = 30.0, batch: int = 50) -> Iterator[None]:
+def working(url: str, agent: Agent, *, lease_s: float = 30.0, batch: int = 50) -> Iterator[Rounds]:
     """A worker in a thread, while the block runs."""
-    loop, stop = asyncio.new_event_loop(), asyncio.Event()
-    thread = threading.Thread(target=loop.run_until_complete, args=(work(url, agent, stop, lease_s, batch),))
+    loop, stop, rounds = asyncio.new_event_loop(), asyncio.Event(), Rounds()
+    thread = threading.Thread(target=loop.run_until_complete, args=(work(url, agent, stop, lease_s, batch, rounds),))
     thread.start()
     try:
-        yield
+        yield rounds
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(30)
@@ -138,4 +169,4 @@ def process(url: str, agent: str, *, lease_s: float = 30.0, batch: int = 50) -> 
 
 if __name__ == "__main__":
     database_url, name, lease, most = sys.argv[1:]
-    asyncio.run(work(database_url, AGENTS[name](), asyncio.Event(), float(lease), int(most)))
+    asyncio.run(work(database_url, AGENTS[name](), asyncio.Event(), float(lease), int(most), Rounds()))

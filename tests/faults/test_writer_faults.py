@@ -12,9 +12,10 @@ import pytest
 from psycopg import sql
 
 from ledger import database
+from ledger.database import AsyncConnection
 from ledger.errors import Unavailable, VersionConflict, from_database
 from ledger.store.envelope import NewEvent, encode
-from ledger.store.events import AsyncConnection, Receipt
+from ledger.store.events import Receipt
 from ledger.store.writer import Writer
 from tests.faults.proxy import Proxy, running
 from tests.support import check_chain, connect, eventually, new, requested

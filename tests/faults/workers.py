@@ -16,9 +16,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from api.agents.builtin.agent import BuiltinAgent
 from api.agents.protocol import Agent, AgentAnswer, AgentRefused, AgentRequest
 from api.agents.run.worker import Worker
-from ledger.database import conninfo
+from ledger.database import AsyncConnection, conninfo
 from ledger.service.ledger import Ledger
-from ledger.store.events import AsyncConnection
 from ledger.store.readers import Readers
 from ledger.store.writer import Writer
 from schema.events import CallStart

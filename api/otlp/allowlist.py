@@ -1,6 +1,6 @@
-"""What may stand in clear of what comes from a model's provider, an SDK or an exception: names and figures, no words.
+"""Values from providers, SDKs and exceptions that may be recorded in clear: codes, names and numbers, no free text.
 
-The chain keeps it for good, so free text and whatever might be somebody's name belongs into sealed fields alone.
+The chain keeps them for good, so free text and anything that may be a person's name goes to sealed fields only.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from typing import Any
 
 UNKNOWN = "unknown"
-# As schema.fields.ErrorType.
+# The same characters as schema.fields.ErrorType.
 CODE = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
-# Names of models and versions: with slashes and plus signs, and after @ the day of a version, but no address of mail.
+# Names of models and versions, with slashes, plus signs, and `@` before a dated version; no email addresses.
 IDENTIFIER = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9_.:/+-]+(@(default|latest|[0-9]{1,12}))?")
 # One value of a parameter that has a few named values, such as `auto`.
 CHOICE = re.compile(r"[A-Za-z0-9_.:-]{1,50}")
 MAX_CHOICES = 20
-# Model settings with a number, a boolean or one of a few names for a value: of OpenTelemetry's gen_ai.request.*, of
-# pydantic-ai's settings, and of providers. Not here: stop sequences and biases of tokens, which are words; users,
+# Model settings whose value is a number, a boolean or one of a few names, from OpenTelemetry's gen_ai.request.*,
+# pydantic-ai and providers. Not here, as they may hold text or personal data: stop sequences, token biases, users,
 # metadata, headers and bodies.
 PARAMETERS = frozenset(
     {
@@ -42,28 +42,27 @@ PARAMETERS = frozenset(
 
 
 def identifier(value: object) -> str | None:
-    """A text that is the name of a model, a version or the like; None for all else."""
+    """Return the name of a model or version, or None if the value is anything else."""
     return value if isinstance(value, str) and IDENTIFIER.fullmatch(value) else None
 
 
 def code(value: object) -> str | None:
-    """A text that is a code, or the name of a class; None for all else."""
+    """Return a code or the name of a class, or None if the value is anything else."""
     if not isinstance(value, str):
         return None
-    # Classes that are made in a function have <locals> in their names.
-    found = value.replace("<locals>", "locals")
-    return found if CODE.fullmatch(found) else None
+    # The name of a class that a function defines contains <locals>.
+    text = value.replace("<locals>", "locals")
+    return text if CODE.fullmatch(text) else None
 
 
-def parameters(given: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The known ones that say nothing but a number, a boolean or short names; None where there are none."""
-    found = {name: value for name, value in given.items() if name in PARAMETERS and _plain(value)}
-    return found or None
+def parameters(settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the known settings whose values are numbers, booleans or short names; None if there are none."""
+    return {name: value for name, value in settings.items() if name in PARAMETERS and _plain(value)} or None
 
 
 def _plain(value: object) -> bool:
     if isinstance(value, list):
-        return len(value) <= MAX_CHOICES and all(_single(one) for one in value)
+        return len(value) <= MAX_CHOICES and all(map(_single, value))
     return _single(value)
 
 

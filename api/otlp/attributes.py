@@ -1,4 +1,4 @@
-"""Attributes of spans as plain JSON, and the readers that take what has the right type and size from them."""
+"""Span attributes as plain JSON, and readers that check type and size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from api.otlp.allowlist import code
-from api.otlp.encoding import exact
+from api.otlp.encoding import is_exact
 from ledger.proof.format.canonical import NotCanonical, canonical
 
 MAX_NAME_CHARS = 200
@@ -20,61 +20,61 @@ Attributes = dict[str, Any]
 
 
 def plain(attributes: Iterable[KeyValue]) -> Attributes:
-    """Attributes by name; of one that stands twice the last counts."""
+    """Return attributes by name. If a name appears twice, the last counts."""
     return {attribute.key: _value(attribute.value) for attribute in attributes}
 
 
 def _value(value: AnyValue) -> Any:
-    """One value. Numbers that JSON readers would not agree on become strings, bytes become base64."""
+    """Convert one value. Numbers that JSON readers would not agree on become strings, bytes become base64."""
     kind = value.WhichOneof("value")
     if kind == "array_value":
         return [_value(item) for item in value.array_value.values]
     if kind == "kvlist_value":
         return plain(value.kvlist_value.values)
-    found = None if kind is None else getattr(value, kind)
-    if isinstance(found, bytes):
-        return base64.b64encode(found).decode()
-    if isinstance(found, int | float) and not exact(found):
-        return str(found)
-    return found
+    scalar = None if kind is None else getattr(value, kind)
+    if isinstance(scalar, bytes):
+        return base64.b64encode(scalar).decode()
+    if isinstance(scalar, int | float) and not is_exact(scalar):
+        return str(scalar)
+    return scalar
 
 
 def name(value: Any) -> str | None:
-    """A text of 1 to 200 characters; None for all else."""
+    """Return a text of 1 to 200 characters, or None."""
     return value if isinstance(value, str) and 0 < len(value) <= MAX_NAME_CHARS else None
 
 
 def codes(value: Any) -> list[str] | None:
-    """A list of codes, also where one stands alone; what is none is left out."""
-    found = value if isinstance(value, list) else [value]
-    return [known for one in found[:100] if (known := code(one))] or None
+    """Return a list of codes from a list or a single value; values that are not codes are left out."""
+    values = value if isinstance(value, list) else [value]
+    return [known for item in values[:100] if (known := code(item))] or None
 
 
 def count(value: Any) -> int | None:
-    """A number that is not negative."""
+    """Return a non-negative integer, or None."""
     return value if type(value) is int and value >= 0 else None
 
 
 def text(value: Any) -> str | None:
-    """Free text, as much of it as the ledger holds; the raw span has it whole."""
+    """Return free text, cut to the length that the ledger accepts; the raw span has all of it."""
     return value[:MAX_TEXT_CHARS].replace("\0", "\ufffd") if isinstance(value, str) and value else None
 
 
 def structured(value: Any) -> Any:
-    """What an attribute holds as JSON text, or as it is.
+    """Parse an attribute that contains JSON text; return any other value unchanged.
 
-    JSON that has no canonical form (too deep, numbers too large, escapes that are no text) stays the text it was.
+    JSON without a canonical form (too deep, numbers too large, lone surrogates) stays text.
     """
     if not isinstance(value, str):
         return value
     try:
-        found = orjson.loads(value)
-        canonical(found)
+        parsed = orjson.loads(value)
+        canonical(parsed)
     except (orjson.JSONDecodeError, NotCanonical):
         return value
-    return found
+    return parsed
 
 
 def first(attributes: Attributes, *keys: str) -> Any:
-    """The value of the first of these that is there."""
+    """Return the value of the first of these keys that is present."""
     return next((attributes[key] for key in keys if attributes.get(key) is not None), None)

@@ -1,7 +1,7 @@
-"""OTLP/HTTP as bytes: requests and answers, as protobuf and as JSON of OTLP's own kind.
+"""OTLP/HTTP bodies in protobuf and JSON: decode requests, encode answers.
 
-OTLP's JSON is that of protobuf, but for ids, which are hex instead of base64, and enums, which are numbers. Names that
-are not known are passed over in both encodings.
+OTLP's JSON is protobuf's JSON with two differences: ids are hex instead of base64, and enums are numbers. Unknown
+fields are ignored in both encodings.
 """
 
 from __future__ import annotations
@@ -21,57 +21,55 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
-from api.otlp.deep_spans import Decoded, members, span_by_span, without_deep_spans
 from ledger.proof.format.canonical import MAX_DEPTH, MAX_INTEGER
 
-# As the specification recommends; the body as sent is bounded by api/http/body_limit.py.
+# Recommended by the specification, after decompression. api/http/body_limit.py bounds the body as it was sent.
 MAX_BYTES = 20 * 1024 * 1024
-# zlib's name for gzip, and for what HTTP calls deflate.
+# zlib's parameter for each Content-Encoding.
 WINDOW_BITS = {"gzip": 31, "deflate": 15}
+# Phrases in protobuf's own errors for a body with more than a hundred messages within each other.
+DEPTH_ERRORS = ("MaxDepth", "too deep")
 IDS = ("traceId", "spanId", "parentSpanId")
 Encoding = Literal["application/x-protobuf", "application/json"]
 
 
 class NotOtlp(ValueError):
-    """The body is no export request. The message says why and repeats none of it."""
+    """The body is not an export request. The message names the reason and does not quote the body."""
 
 
 class TooLarge(ValueError):
-    """It is, once unpacked, more than MAX_BYTES."""
+    """The body is larger than MAX_BYTES after decompression."""
 
 
 def unpack(body: bytes, content_encoding: str) -> bytes:
-    """The body without its Content-Encoding. Raises NotOtlp or TooLarge; never holds much more than MAX_BYTES."""
+    """Decompress the body, holding at most about MAX_BYTES. Raises NotOtlp or TooLarge."""
     if content_encoding not in WINDOW_BITS:
         return body
     unpacker = zlib.decompressobj(WINDOW_BITS[content_encoding])
     try:
-        found = unpacker.decompress(body, MAX_BYTES + 1)
+        unpacked = unpacker.decompress(body, MAX_BYTES + 1)
     except zlib.error as error:
         raise NotOtlp(f"the body is not {content_encoding}") from error
-    if len(found) > MAX_BYTES:
-        raise TooLarge(f"the body is over {MAX_BYTES} bytes once unpacked")
+    if len(unpacked) > MAX_BYTES:
+        raise TooLarge(f"the body is larger than {MAX_BYTES} bytes after decompression")
     if not unpacker.eof or unpacker.unused_data:
-        raise NotOtlp(f"the body is not one whole {content_encoding} stream")
-    return found
+        raise NotOtlp(f"the body is not one complete {content_encoding} stream")
+    return unpacked
 
 
-def decode(body: bytes, encoding: Encoding) -> Decoded:
-    """The export request in a body, but for spans that are nested too deep. Raises NotOtlp."""
+def decode(body: bytes, encoding: Encoding) -> ExportTraceServiceRequest:
+    """Read an export request. Raises NotOtlp, also if it is nested deeper than protobuf reads."""
     if encoding == "application/json":
         return _from_json(body)
+    request = ExportTraceServiceRequest()
     try:
-        request = ExportTraceServiceRequest()
         request.ParseFromString(body)
-        return Decoded(request)
-    except DecodeError:
-        try:
-            return span_by_span(body)
-        except DecodeError as error:
-            raise NotOtlp("the body is not an ExportTraceServiceRequest in protobuf") from error
+    except DecodeError as error:
+        raise _not_otlp("protobuf", error) from error
+    return request
 
 
-def _from_json(body: bytes) -> Decoded:
+def _from_json(body: bytes) -> ExportTraceServiceRequest:
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -80,29 +78,33 @@ def _from_json(body: bytes) -> Decoded:
         raise NotOtlp("the body is not a JSON object")
     try:
         _change_ids(content, lambda text: base64.b64encode(bytes.fromhex(text)).decode())
-        refusals = without_deep_spans(content)
-        request = json_format.ParseDict(content, ExportTraceServiceRequest(), ignore_unknown_fields=True)
-    # Besides its own error the parser lets through what wrong types lead to, and its message may quote the body.
+        return json_format.ParseDict(content, ExportTraceServiceRequest(), ignore_unknown_fields=True)  # type: ignore[no-any-return]
+    # The parser also lets through the errors that wrong types lead to. Its messages may quote the body.
     except (json_format.ParseError, ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
-        raise NotOtlp("the body is not an ExportTraceServiceRequest in OTLP's JSON") from error
-    return Decoded(request, refusals)
+        raise _not_otlp("OTLP's JSON", error) from error
+
+
+def _not_otlp(encoding: str, error: Exception) -> NotOtlp:
+    """Name the reason without quoting protobuf's message, which may repeat the body."""
+    if any(phrase in str(error) for phrase in DEPTH_ERRORS):
+        return NotOtlp("the export is nested too deep: protobuf reads at most 100 messages within each other")
+    return NotOtlp(f"the body is not an ExportTraceServiceRequest in {encoding}")
 
 
 def raw_span(resource: ResourceSpans, scope: ScopeSpans, span: Span) -> dict[str, Any]:
-    """One span with its resource and scope, as an element of `resourceSpans` that could be sent again as it is.
+    """Return one span with its resource and scope, as an element of `resourceSpans` that could be sent again.
 
-    Where that is nested deeper than the ledger holds, it is `{"json": …}` with the element as text.
+    If it is nested deeper than the ledger accepts, return `{"json": …}` with the element as text.
     """
     alone = ResourceSpans(resource=resource.resource, schema_url=resource.schema_url)
     alone.scope_spans.append(ScopeSpans(scope=scope.scope, schema_url=scope.schema_url, spans=[span]))
     content: dict[str, Any] = json_format.MessageToDict(alone, use_integers_for_enums=True)
     _change_ids({"resourceSpans": [content]}, lambda text: base64.b64decode(text).hex())
-    # What a parser of a hundred levels has let through, orjson writes.
     return content if _quote_doubles(content) <= MAX_DEPTH else {"json": orjson.dumps(content).decode()}
 
 
 def success(encoding: Encoding, rejected: int, message: str) -> bytes:
-    """The answer to an export of which all was taken but `rejected` spans."""
+    """Encode the answer to an export, with the number of `rejected` spans."""
     answer = ExportTraceServiceResponse()
     if rejected or message:
         answer.partial_success.rejected_spans = rejected
@@ -111,10 +113,9 @@ def success(encoding: Encoding, rejected: int, message: str) -> bytes:
 
 
 def failure(encoding: Encoding, message: str) -> bytes:
-    """The answer where nothing was taken: a google.rpc.Status, of which OTLP uses nothing but the message.
+    """Encode the answer to an export that was refused: a google.rpc.Status with a message.
 
-    Written as the trace API's own Status, whose `message` has the same name and number, as google.rpc is not among our
-    dependencies.
+    google.rpc is not among our dependencies. The trace API's own Status has a `message` of the same name and number.
     """
     return _encode(Status(message=message), encoding)
 
@@ -127,35 +128,41 @@ def _encode(message: Message, encoding: Encoding) -> bytes:
 
 
 def _change_ids(content: dict[str, Any], change: Callable[[str], str]) -> None:
-    """Changes the ids of all spans and links in an export request as JSON. Raises ValueError for what is none."""
-    for holder in _holders(content):
+    """Change the ids of all spans and links in an export request as JSON. Raises ValueError for a malformed id."""
+    for holder in _id_holders(content):
         for name in IDS:
             if isinstance(holder.get(name), str):
                 holder[name] = change(holder[name])
 
 
-def _holders(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Spans and links: what has ids."""
-    for resource in members(content, "resourceSpans"):
-        for scope in members(resource, "scopeSpans"):
-            for span in members(scope, "spans"):
+def _id_holders(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the objects that have ids: spans and their links."""
+    for resource in _members(content, "resourceSpans"):
+        for scope in _members(resource, "scopeSpans"):
+            for span in _members(scope, "spans"):
                 yield span
-                yield from members(span, "links")
+                yield from _members(span, "links")
+
+
+def _members(content: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return the objects in a list; the parser refuses members of a wrong type."""
+    values = content.get(name)
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
 
 
 def _quote_doubles(content: Any) -> int:
-    """Makes strings of doubles that no canonical JSON has, as protobuf's JSON allows; gives how deep it all is."""
+    """Replace doubles that canonical JSON cannot hold by strings, as protobuf's JSON allows. Return the depth."""
     if not isinstance(content, dict | list):
         return 0
     deepest = 0
     for key, value in list(content.items() if isinstance(content, dict) else enumerate(content)):
-        if isinstance(value, float) and not exact(value):
+        if isinstance(value, float) and not is_exact(value):
             content[key] = repr(value)
         else:
             deepest = max(deepest, _quote_doubles(value))
     return deepest + 1
 
 
-def exact(number: float) -> bool:
-    """Whether canonical JSON has this number."""
+def is_exact(number: float) -> bool:
+    """Return True if canonical JSON can hold this number."""
     return math.isfinite(number) and (abs(number) <= MAX_INTEGER or number != int(number))

@@ -1,7 +1,7 @@
-"""Which of our requests a span belongs to, as its sender says with the attribute `advice_ledger.request_id`.
+"""Find the request that a span belongs to, from the attribute `advice_ledger.request_id`.
 
-Looked for on the span itself, then on the spans around it, then on its resource, then on any span of its trace in the
-same export. None of them: the span belongs to no request.
+The attribute is looked up on the span, on the spans around it, on its resource, and on any span of its trace in the
+same export, in this order. Without it the span belongs to no request.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from api.otlp.attributes import plain
 KEY = "advice_ledger.request_id"
 DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 MAX_ID = 2**63 - 1
-# So many spans around a span are looked at: a made-up trace may be as deep as the export is long.
+# Limit on the spans that are followed outwards: a malicious trace may be as deep as the export is long.
 MAX_AROUND = 100
 
 
 class NoLink(ValueError):
-    """What the sender says of the request cannot be followed."""
+    """The attribute is malformed or ambiguous."""
 
 
 class Links:
@@ -46,19 +46,19 @@ class Links:
                 self._traces.setdefault(span.trace_id, set()).add(str(own))
 
     def request_id(self, span: Span) -> int | None:
-        """The request that this span belongs to. Raises NoLink."""
-        found = self._around(span)
-        if found is None:
-            found = self._resources[span.trace_id, span.span_id]
-        if found is None:
+        """Return the id of the request that this span belongs to. Raises NoLink."""
+        link = self._own_or_around(span)
+        if link is None:
+            link = self._resources[span.trace_id, span.span_id]
+        if link is None:
             named = self._traces.get(span.trace_id, set())
             if len(named) > 1:
                 raise NoLink(f"{KEY}: spans of this trace name several requests, and none is around this one")
-            found = next(iter(named), None)
-        return None if found is None else _number(found)
+            link = next(iter(named), None)
+        return None if link is None else _number(link)
 
-    def _around(self, span: Span) -> Any:
-        """Of the span or the nearest one around it; spans that are around each other end like deep ones."""
+    def _own_or_around(self, span: Span) -> Any:
+        """Return the link of the span or of the nearest span around it. MAX_AROUND also ends a circle of spans."""
         trace_id, span_id = span.trace_id, span.span_id
         for _ in range(MAX_AROUND):
             if (trace_id, span_id) in self._own:
@@ -70,8 +70,8 @@ class Links:
 
 
 def _number(value: Any) -> int:
-    """A request's number, sent as a number or as digits."""
+    """Return a request's id from a number or a text of digits. Raises NoLink."""
     digits = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     if not DIGITS.fullmatch(digits) or not 0 < int(digits) <= MAX_ID:
-        raise NoLink(f"{KEY}: not the number of a request")
+        raise NoLink(f"{KEY}: not the id of a request")
     return int(digits)

@@ -1,9 +1,9 @@
-"""From spans to model calls: which spans are one, and what of them is recorded where. Pure; docs/use/model-calls.md has it.
+"""Map spans to model calls: select the spans of models and their fields. Pure; docs/use/model-calls.md describes it.
 
-Each span of a model becomes two events, model-call.started and model-call.completed or .failed, with ids that follow
-from the caller and the span: the same span sent again is a replay. A changed mapping is a new MAPPER_VERSION; the raw
-span is kept, sealed, so that what an older one made of it can be judged. What is in clear is there for good, so of what
-a sender may have put there only names and figures are (api/otlp/allowlist.py).
+Each span of a model becomes two events, model-call.started and model-call.completed or .failed. Their ids are derived
+from the caller and the span, so a span that is sent again is a retry. A changed mapping gets a new MAPPER_VERSION. The
+raw span is kept, sealed, so that the result of an older mapping can be checked. Fields in clear are kept for good, so
+they take only codes, names and numbers from a sender (api/otlp/allowlist.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from pydantic import ValidationError
 
 from api.otlp.allowlist import UNKNOWN, code, identifier, parameters
 from api.otlp.attributes import MAX_TEXT_CHARS, Attributes, codes, count, first, name, plain, structured, text
-from api.otlp.deep_spans import Decoded
 from api.otlp.encoding import raw_span
 from api.otlp.links import Links, NoLink
 from api.otlp.messages import Messages, messages
@@ -33,13 +32,13 @@ from schema.events import Event, ModelCallCompleted, ModelCallFailed, ModelCallS
 MAPPER_VERSION = "otlp-2"
 
 MODEL_OPERATIONS = frozenset({"chat", "text_completion", "generate_content", "embeddings"})
-# Spans around a model's, which repeat what it says, and what agents do besides.
+# Spans around a model's span, which repeat its data, and the other activities of agents.
 OTHER_OPERATIONS = frozenset(
     {"create_agent", "invoke_agent", "execute_tool", "invoke_workflow", "retrieval", "plan", "agent", "tool"}
 )
 REQUEST_PREFIX = "gen_ai.request."
-# Of a span's resource and scope, which are recorded with each span.
-MAX_SURROUNDINGS_BYTES = 64 * 1024
+# Limit on a span's resource and scope, which are recorded with each span.
+MAX_CONTEXT_BYTES = 64 * 1024
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
@@ -47,12 +46,12 @@ Kind = TypeVar("Kind", bound=Event)
 
 
 class NotMapped(ValueError):
-    """The span is of a model call, but lacks what a record needs; the message names the attribute or field."""
+    """The span is of a model call but lacks a required value; the message names the attribute or field."""
 
 
 @dataclass(frozen=True)
 class Mapped:
-    """What an export request came to; `refusals` are of spans, by id, and say why."""
+    """The result of mapping an export. `refusals` have the id of a span and the reason; `skipped` counts other spans."""
 
     calls: list[CallEvents] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
@@ -60,48 +59,46 @@ class Mapped:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A span in its surroundings, with its attributes read."""
+class SpanInContext:
+    """A span with its resource and scope, and its attributes as plain JSON."""
 
     resource: ResourceSpans
     scope: ScopeSpans
     span: Span
     attributes: Attributes
-    surroundings_bytes: int
+    context_bytes: int
 
     @property
     def ids(self) -> tuple[str, str]:
-        """Trace and span id, in hex."""
+        """The trace id and the span id, in hex."""
         return self.span.trace_id.hex(), self.span.span_id.hex()
 
 
-def map_request(decoded: Decoded, actor: Actor) -> Mapped:
-    """The model calls in an export request, as sent by `actor`. Raises nothing: what cannot be mapped is refused."""
-    request = decoded.request
-    # Ended spans come inner ones first; the ledger has them in the order in which they began.
-    every = sorted(_spans(request), key=lambda one: one.span.start_time_unix_nano)
-    links = Links((one.span, one.attributes, one.resource) for one in every)
-    mapped = Mapped(refusals=[*decoded.refusals], skipped=sum(not is_model_call(one.attributes) for one in every))
+def map_request(request: ExportTraceServiceRequest, actor: Actor) -> Mapped:
+    """Map an export request that `actor` sent. Raises nothing: a span that cannot be mapped is refused."""
+    # Senders list inner spans first, as these end first. The ledger records them in the order in which they began.
+    spans = sorted(_spans(request), key=lambda item: item.span.start_time_unix_nano)
+    links = Links((item.span, item.attributes, item.resource) for item in spans)
+    mapped = Mapped(skipped=sum(not is_model_call(item.attributes) for item in spans))
     seen: dict[tuple[str, str], Span] = {}
-    for one in every:
-        if not is_model_call(one.attributes):
+    for item in spans:
+        if not is_model_call(item.attributes):
             continue
-        earlier = seen.setdefault(one.ids, one.span)
-        if earlier is one.span:
+        earlier = seen.setdefault(item.ids, item.span)
+        if earlier is item.span:
             try:
-                mapped.calls.append(_call(one, links, actor))
+                mapped.calls.append(_call(item, links, actor))
             except (NotMapped, NoLink) as reason:
-                mapped.refusals.append(f"span {one.ids[1]}: {reason}")
-        elif earlier != one.span:
-            mapped.refusals.append(f"span {one.ids[1]}: another span of this export has the same id")
+                mapped.refusals.append(f"span {item.ids[1]}: {reason}")
+        elif earlier != item.span:
+            mapped.refusals.append(f"span {item.ids[1]}: another span of this export has the same id")
     return mapped
 
 
 def is_model_call(attributes: Attributes) -> bool:
-    """Whether a span is of one request to a model.
+    """Return True if a span is of one request to a model.
 
-    By its gen_ai.operation.name; for others than the well-known ones, and where there is none, by whether it names a
-    model and a provider.
+    gen_ai.operation.name decides. If it is missing or unknown, a span that names a model and a provider is one.
     """
     operation = name(attributes.get("gen_ai.operation.name"))
     if operation in MODEL_OPERATIONS:
@@ -112,76 +109,78 @@ def is_model_call(attributes: Attributes) -> bool:
     return by_model and first(attributes, "gen_ai.provider.name", "gen_ai.system") is not None
 
 
-def _spans(request: ExportTraceServiceRequest) -> Iterator[Found]:
+def _spans(request: ExportTraceServiceRequest) -> Iterator[SpanInContext]:
     for resource in request.resource_spans:
         resource_bytes = resource.resource.ByteSize()
         for scope in resource.scope_spans:
             size = resource_bytes + scope.scope.ByteSize()
             for span in scope.spans:
-                yield Found(resource, scope, span, plain(span.attributes), size)
+                yield SpanInContext(resource, scope, span, plain(span.attributes), size)
 
 
-def _call(one: Found, links: Links, actor: Actor) -> CallEvents:
-    """Raises NotMapped or NoLink."""
-    trace_id, span_id = one.ids
+def _call(item: SpanInContext, links: Links, actor: Actor) -> CallEvents:
+    """Build the two events of a model's span. Raises NotMapped or NoLink."""
+    trace_id, span_id = item.ids
     if not re.fullmatch("[0-9a-f]{32}", trace_id) or not int(trace_id, 16):
         raise NotMapped("traceId: not 16 bytes, or all zero")
     if not re.fullmatch("[0-9a-f]{16}", span_id) or not int(span_id, 16):
         raise NotMapped("spanId: not 8 bytes, or all zero")
-    if one.surroundings_bytes > MAX_SURROUNDINGS_BYTES:
-        raise NotMapped(f"resource: with its scope over {MAX_SURROUNDINGS_BYTES} bytes")
-    request_id = links.request_id(one.span)
+    if item.context_bytes > MAX_CONTEXT_BYTES:
+        raise NotMapped(f"resource: larger than {MAX_CONTEXT_BYTES} bytes with its scope")
+    request_id = links.request_id(item.span)
     stream = f"trace-{trace_id}" if request_id is None else f"request-{request_id}"
-    said = messages(one.span, one.attributes)
+    content = messages(item.span, item.attributes)
     key = f"otlp:{trace_id}:{span_id}"
-    started = NewEvent(idempotent_id(actor.id, f"{key}:started"), stream, _started(one, said), actor)
-    ended = NewEvent(idempotent_id(actor.id, f"{key}:ended"), stream, _ended(one, said), actor, causation=started.id)
+    started = NewEvent(idempotent_id(actor.id, f"{key}:started"), stream, _started(item, content), actor)
+    ended = NewEvent(
+        idempotent_id(actor.id, f"{key}:ended"), stream, _ended(item, content), actor, causation=started.id
+    )
     return CallEvents(stream, started, ended)
 
 
-def _started(one: Found, said: Messages) -> ModelCallStarted:
-    given = one.attributes
-    trace_id, span_id = one.ids
-    needed = {
-        "provider_name": _needed(given, "gen_ai.provider.name", "gen_ai.system"),
-        "request_model": _needed(given, "gen_ai.request.model", "gen_ai.response.model"),
+def _started(item: SpanInContext, content: Messages) -> ModelCallStarted:
+    attributes = item.attributes
+    trace_id, span_id = item.ids
+    required = {
+        "provider_name": _required(attributes, "gen_ai.provider.name", "gen_ai.system"),
+        "request_model": _required(attributes, "gen_ai.request.model", "gen_ai.response.model"),
     }
     return _event(
         ModelCallStarted,
-        **needed,
-        operation_name=_operation(given),
-        request_parameters=_parameters(given),
-        agent_version=identifier(given.get("gen_ai.agent.version")),
-        prompt_name=identifier(given.get("gen_ai.prompt.name")),
-        tool_definitions_sha256=_digest(given.get("gen_ai.tool.definitions")),
-        system_instructions=said.system_instructions,
-        input_messages=said.input,
+        **required,
+        operation_name=_operation(attributes),
+        request_parameters=_parameters(attributes),
+        agent_version=identifier(attributes.get("gen_ai.agent.version")),
+        prompt_name=identifier(attributes.get("gen_ai.prompt.name")),
+        tool_definitions_sha256=_digest(attributes.get("gen_ai.tool.definitions")),
+        system_instructions=content.system_instructions,
+        input_messages=content.input,
         capture="otlp",
         mapper_version=MAPPER_VERSION,
         trace_id=trace_id,
         span_id=span_id,
-        claimed_start=_time(one.span.start_time_unix_nano),
+        claimed_start=_time(item.span.start_time_unix_nano),
     )
 
 
-def _ended(one: Found, said: Messages) -> ModelCallCompleted | ModelCallFailed:
-    given, span = one.attributes, one.span
+def _ended(item: SpanInContext, content: Messages) -> ModelCallCompleted | ModelCallFailed:
+    attributes, span = item.attributes, item.span
     took_ns = span.end_time_unix_nano - span.start_time_unix_nano
     common = {
         "latency_ms": took_ns // NS_PER_MS if span.start_time_unix_nano and took_ns >= 0 else None,
-        "raw_span": raw_span(one.resource, one.scope, span),
+        "raw_span": raw_span(item.resource, item.scope, span),
     }
-    if span.status.code == Status.STATUS_CODE_ERROR or given.get("error.type") is not None:
-        kind, detail = _fault(span, given)
+    if span.status.code == Status.STATUS_CODE_ERROR or attributes.get("error.type") is not None:
+        kind, detail = _fault(span, attributes)
         return _event(ModelCallFailed, error_type=kind, detail=detail, **common)
     return _event(
         ModelCallCompleted,
-        response_id=identifier(given.get("gen_ai.response.id")),
-        response_model=identifier(given.get("gen_ai.response.model")),
-        response_finish_reasons=codes(given.get("gen_ai.response.finish_reasons")),
-        usage_input_tokens=count(first(given, "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")),
-        usage_output_tokens=count(first(given, "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")),
-        output_messages=said.output,
+        response_id=identifier(attributes.get("gen_ai.response.id")),
+        response_model=identifier(attributes.get("gen_ai.response.model")),
+        response_finish_reasons=codes(attributes.get("gen_ai.response.finish_reasons")),
+        usage_input_tokens=count(first(attributes, "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")),
+        usage_output_tokens=count(first(attributes, "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")),
+        output_messages=content.output,
         **common,
     )
 
@@ -194,21 +193,21 @@ def _event(kind: type[Kind], **members: Any) -> Kind:
         raise NotMapped(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
 
 
-def _needed(attributes: Attributes, *keys: str) -> str:
-    """The name that the first of these attributes has; `unknown` where it is text of another kind. Raises NotMapped."""
-    found = name(first(attributes, *keys))
-    if found is None:
+def _required(attributes: Attributes, *keys: str) -> str:
+    """Return the name in the first of these attributes; `unknown` if it is free text. Raises NotMapped."""
+    value = name(first(attributes, *keys))
+    if value is None:
         raise NotMapped(f"{keys[0]}: missing, or not a text of 1 to 200 characters")
-    return identifier(found) or UNKNOWN
+    return identifier(value) or UNKNOWN
 
 
 def _operation(attributes: Attributes) -> str:
-    found = name(attributes.get("gen_ai.operation.name"))
-    return "chat" if found is None else code(found) or UNKNOWN
+    operation = name(attributes.get("gen_ai.operation.name"))
+    return "chat" if operation is None else code(operation) or UNKNOWN
 
 
 def _parameters(attributes: Attributes) -> Attributes | None:
-    """What the model was asked with besides messages: gen_ai.request.*, without the prefix and with _ for dots."""
+    """Read gen_ai.request.* without the prefix, with _ for dots."""
     return parameters(
         {
             key.removeprefix(REQUEST_PREFIX).replace(".", "_"): value
@@ -219,7 +218,7 @@ def _parameters(attributes: Attributes) -> Attributes | None:
 
 
 def _fault(span: Span, attributes: Attributes) -> tuple[str, str | None]:
-    """What kind of failure, in clear, and in words; a kind that is words itself is among these."""
+    """Return the error type, in clear, and the detail. Free text in place of a type becomes part of the detail."""
     thrown = next((plain(event.attributes) for event in span.events if event.name == "exception"), {})
     kinds = [attributes.get("error.type"), thrown.get("exception.type")]
     message = text(span.status.message) or text(thrown.get("exception.message"))
@@ -229,18 +228,17 @@ def _fault(span: Span, attributes: Attributes) -> tuple[str, str | None]:
 
 
 def _digest(definitions: Any) -> str | None:
-    """SHA-256 of tool definitions as canonical JSON; of the text where they are none."""
+    """Return the SHA-256 of tool definitions in canonical JSON, text as a string; None if there is no such form."""
     if definitions is None:
         return None
-    found = structured(definitions)
     try:
-        return sha256(canonical(found)).hexdigest()
+        return sha256(canonical(structured(definitions))).hexdigest()
     except NotCanonical:
         return None
 
 
 def _time(nanoseconds: int) -> str | None:
-    """A time as RFC 3339 with all its nine digits; None for 0, which says that it is not known."""
+    """Format a time as RFC 3339 with nine digits; 0 means unknown and gives None."""
     if not nanoseconds:
         return None
     seconds, rest = divmod(nanoseconds, NS_PER_S)

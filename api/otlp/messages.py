@@ -1,13 +1,13 @@
-"""The messages of a model call, wherever the sender's version of the conventions puts them.
+"""Find the messages of a model call; each version of the conventions puts them elsewhere.
 
-In the order in which they are looked for:
+They are looked up in this order:
 
 1. attributes `gen_ai.input.messages`, `gen_ai.output.messages`, `gen_ai.system_instructions` of the span;
 2. the same on the event `gen_ai.client.inference.operation.details`;
 3. one event a message (`gen_ai.user.message`, `gen_ai.choice`, …), or `gen_ai.content.prompt` and `.completion`;
 4. attributes `gen_ai.prompt` and `gen_ai.completion`, whole or in pieces (`gen_ai.prompt.0.role`).
 
-The first two are taken as they are. The older two have no one format, so their parts are kept as the sender named them.
+The first two are taken unchanged. The older two have no common format, so their parts keep the sender's names.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PIECE = re.compile(r"gen_ai\.(prompt|completion)\.([0-9]{1,4})\.(.+)", re.DOTALL
 
 @dataclass(frozen=True)
 class Messages:
-    """What went in and came out; None where the sender left it out, as most do unless told to send it."""
+    """Input and output of a model; None if the sender left them out, which most do by default."""
 
     system_instructions: Any
     input: Any
@@ -45,9 +45,9 @@ class Messages:
 
 
 def messages(span: Span, attributes: Attributes) -> Messages:
-    """The messages of one span, whose attributes these are."""
+    """Read the messages of one span with these attributes."""
     events = [(event.name, plain(event.attributes)) for event in span.events]
-    details = next((found for name, found in events if name == DETAILS), {})
+    details = next((members for name, members in events if name == DETAILS), {})
     current = {**details, **attributes}
     return Messages(
         structured(current.get("gen_ai.system_instructions")),
@@ -61,8 +61,8 @@ def _current_or_older(
 ) -> Any:
     if attributes.get(key) is not None:
         return structured(attributes[key])
-    found = [_message(name, given) for name, given in events if name in wanted]
-    return found or structured(attributes.get(f"gen_ai.{older}")) or _pieces(attributes.items(), older) or None
+    older_messages = [_message(name, members) for name, members in events if name in wanted]
+    return older_messages or structured(attributes.get(f"gen_ai.{older}")) or _pieces(attributes.items(), older) or None
 
 
 def _message(name: str, attributes: Attributes) -> dict[str, Any]:
@@ -70,10 +70,10 @@ def _message(name: str, attributes: Attributes) -> dict[str, Any]:
 
 
 def _pieces(attributes: Iterable[tuple[str, Any]], older: str) -> list[dict[str, Any]]:
-    """Messages from attributes like gen_ai.prompt.0.role, in the order of their numbers."""
-    found: dict[int, dict[str, Any]] = {}
+    """Assemble messages from attributes such as gen_ai.prompt.0.role, in the order of their numbers."""
+    by_number: dict[int, dict[str, Any]] = {}
     for key, value in attributes:
         piece = PIECE.fullmatch(key)
         if piece and piece[1] == older:
-            found.setdefault(int(piece[2]), {})[piece[3]] = value
-    return [found[number] for number in sorted(found)]
+            by_number.setdefault(int(piece[2]), {})[piece[3]] = value
+    return [by_number[number] for number in sorted(by_number)]

@@ -13,7 +13,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
-from api.otlp.deep_spans import Decoded
 from api.otlp.mapper import MAPPER_VERSION, MODEL_OPERATIONS, OTHER_OPERATIONS, map_request
 from ledger.errors import InvalidEvent
 from ledger.proof.format.canonical import canonical
@@ -428,7 +427,7 @@ def test_any_span_is_mapped_or_passed_over_or_refused_by_name(spans: list[Span],
     """Nothing raises; what is mapped can be recorded, or the ledger names what of it cannot."""
     request = ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=spans)])])
     request.resource_spans[0].resource.attributes.extend(resource)
-    found = map_request(Decoded(request), AGENT)
+    found = map_request(request, AGENT)
     assert len(found.calls) + len(found.refusals) + found.skipped <= len(spans)
     assert all(refusal.startswith("span ") and ": " in refusal for refusal in found.refusals)
     for call in found.calls:

@@ -1,4 +1,4 @@
-"""Does a read model's table hold what folding the chain gives? Each row that differs, by id."""
+"""Compares the table of a read model with what folding the chain gives, and names each row that differs, by id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from projections.read_model import UP_TO, ReadModel, sql_file
 from projections.swap import Place, exists
 
 DIFFERENCES = sql_file(Path(__file__).with_name("differences.sql"))
-# Both tables are in order of id by their keys, so that nothing has to be held or sorted.
+# The primary keys give both tables in the order of `id`, so the comparison need not sort or keep rows.
 BY_KEY = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_sort = off; SET LOCAL enable_nestloop = off"
 
 REBUILD = "run advice-ledger rebuild"
@@ -23,7 +23,7 @@ REBUILD = "run advice-ledger rebuild"
 
 @dataclass(frozen=True)
 class RowDifference:
-    """A row of `projection` that is `missing`, `unexpected`, or `differs` from what the chain says."""
+    """A row of the read model that is `missing`, `unexpected`, or `differs` from what the chain gives."""
 
     projection: str
     id: int
@@ -32,7 +32,11 @@ class RowDifference:
 
 @dataclass(frozen=True)
 class ReadModelCheck:
-    """What came out for one read model, at the position it had reached."""
+    """The comparison of one read model at its position.
+
+    `error` says why it was not compared, or why the read model is stopped. `truncated` says that there are more
+    differences.
+    """
 
     name: str
     position: int
@@ -43,10 +47,10 @@ class ReadModelCheck:
 
 
 def check(conn: Connection, read_model: ReadModel, *, most: int = 1000) -> ReadModelCheck:
-    """Folds the chain again up to the read model's position and compares, in one snapshot; up to `most` differences."""
+    """Fold the chain up to the read model's position and compare, in one snapshot. Report up to `most` differences."""
     try:
         with conn.transaction():
-            # A snapshot from before a swap may be older than the new table's rows: so the lock comes first.
+            # The lock comes before the snapshot: a snapshot from before a swap would not see the rows of the new table.
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.Identifier(read_model.name)))
             conn.execute(ALL_STREAMS, prepare=False)
@@ -65,14 +69,14 @@ def _check(conn: Connection, read_model: ReadModel, most: int) -> ReadModelCheck
     )
     row = conn.execute(count.format(table), [read_model.name]).fetchone()
     if row is None or row[1] != read_model.digest:
-        return _unchecked(read_model, f"it was built by another version: {REBUILD}")
+        return _unchecked(read_model, f"it was built by another version of the program: {REBUILD}")
     position, _, error, rows, head = row
     if position > head:
         return _unchecked(read_model, f"it is at position {position}, beyond the last event: {REBUILD}")
     query = DIFFERENCES.format(expected=read_model.rows(UP_TO), actual=table)
-    found = conn.execute(query + sql.SQL("LIMIT %(limit)s"), {"upto": position, "limit": most + 1}).fetchall()
-    wrong = tuple(RowDifference(read_model.name, row_id, kind) for row_id, kind, _ in found[:most])
-    return ReadModelCheck(read_model.name, position, rows, error, wrong, len(found) > most)
+    differing = conn.execute(query + sql.SQL("LIMIT %(limit)s"), {"upto": position, "limit": most + 1}).fetchall()
+    differences = tuple(RowDifference(read_model.name, row_id, kind) for row_id, kind, _ in differing[:most])
+    return ReadModelCheck(read_model.name, position, rows, error, differences, len(differing) > most)
 
 
 def _unchecked(read_model: ReadModel, error: str) -> ReadModelCheck:
@@ -80,10 +84,10 @@ def _unchecked(read_model: ReadModel, error: str) -> ReadModelCheck:
 
 
 def count_differences(conn: Connection, place: Place, read_model: ReadModel, built_upto: int) -> int | None:
-    """How many rows the table in use had wrong, by the new one, which is at `built_upto`.
+    """Return how many rows of the table in use differ from the new table, which is at `built_upto`.
 
-    Streams that moved between the positions of the two are left out. None where there is nothing to compare with: no
-    table, or one that was made by other SQL or altered since. The caller keeps other rebuilds out.
+    Streams with events between the positions of the two tables are left out. Returns None if there is no comparable
+    table: no table at all, or one that other SQL made, or that was altered since. The caller keeps other rebuilds out.
     """
     if not exists(conn, place.used):
         return None
@@ -91,13 +95,12 @@ def count_differences(conn: Connection, place: Place, read_model: ReadModel, bui
         with conn.transaction():
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             conn.execute(BY_KEY, prepare=False)
-            found = _disagreeing(conn, place, read_model, built_upto)
+            return _count_differences(conn, place, read_model, built_upto)
     except psycopg.errors.DatatypeMismatch:
         return None
-    return found
 
 
-def _disagreeing(conn: Connection, place: Place, read_model: ReadModel, built_upto: int) -> int | None:
+def _count_differences(conn: Connection, place: Place, read_model: ReadModel, built_upto: int) -> int | None:
     digest = "SELECT position FROM projections WHERE name = %s AND digest = %s"
     row: tuple[Any, ...] | None = conn.execute(digest, [read_model.name, read_model.digest]).fetchone()
     if row is None:

@@ -8,7 +8,7 @@ Each read model is a folder, `projections/NAME/`:
     model.py      the row as a Python type, and the filters
     views/        optional: the SELECT of each view on the table; a view may span streams
 
-A row depends on the events of its own stream alone. So folding a stream again gives the same rows as folding everything:
+A row depends on the events of its own stream alone, so folding a stream again gives the same rows as folding all:
 
     live      fold the streams that (after, upto] touched, and replace their rows    projections/engine.py
     rebuild   fold everything into a new table, in parallel by stream                projections/rebuild.py

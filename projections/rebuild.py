@@ -1,9 +1,9 @@
-"""Builds read models anew, beside the ones in use, and swaps them in. Needs a login that may act as the ledger's owner.
+"""Builds read models anew beside the tables in use, and swaps them in. Its login must be allowed to act as the owner.
 
-The new table grows in a schema of its own, `LEDGER_rebuild`: filled in parallel by stream, indexed, brought up to date,
-compared with the old one, and put in its place in one transaction. Until that commits readers see the old table, and
-the projector keeps it current. A crash leaves the old table in use, and a half-built one that the next rebuild drops.
-One rebuild at a time (an advisory lock); its read models are built side by side.
+The new table is made in a schema of its own, `LEDGER_rebuild`. It is filled in parallel by stream, indexed, brought up
+to date, compared with the old table, and put in its place in one transaction. Until that transaction commits, readers
+see the old table and the projector keeps it current. A crash leaves the old table in use, and a half-built table that
+the next rebuild drops. An advisory lock allows one rebuild at a time; its read models are built side by side.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from projections.engine import describe_error, is_transient
 from projections.read_model import PART, UP_TO, ReadModel
 from projections.swap import Place
 
-# A connection keeps one core of the server busy. Nobody says how many it has: as many as here, we suppose.
+# One connection saturates one core of the server. The server does not tell how many cores it has; assume as many as
+# here.
 CORES = min(os.cpu_count() or 2, 8)
-# After the parts: indexed, compared, swapped.
+# The stages after the parts: index, compare, swap.
 LAST_STAGES = 3
 
 BULK = {
@@ -39,8 +40,8 @@ BULK = {
     "work_mem": "128MB",
 }
 
-# Not the read model's fault.
-NOT_OURS = (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction)
+# Errors of the installation, not of a read model: they are raised, and not recorded as the read model's state.
+INSTALLATION_ERRORS = (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction)
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +49,15 @@ Progress = Callable[[str, int, int], None]
 
 
 class RebuildFailed(Exception):
-    """A read model could not be rebuilt; the one in use stays. The message says why, and holds no values of events."""
+    """A read model could not be rebuilt; its old table stays in use. The message says why, without values of events."""
 
 
 @dataclass(frozen=True)
 class RebuildReport:
-    """One rebuilt read model: how far, its rows, those that differ from before (None: nothing to compare with)."""
+    """A rebuilt read model: its position and number of rows.
+
+    `differing` is the number of rows that the old table had wrong, or None if there was no comparable table.
+    """
 
     name: str
     position: int
@@ -62,32 +66,35 @@ class RebuildReport:
 
 
 def outdated_read_models(conn: Connection) -> list[ReadModel]:
-    """Those that are missing, lack a view, stand still on an error, or were built by other SQL than today's."""
+    """Return the read models to rebuild: a table or view is missing, an error stopped it, or its SQL has changed."""
     built = {
         str(name): str(digest)
         for name, digest in conn.execute(
             "SELECT name, digest FROM projections WHERE error IS NULL AND to_regclass(quote_ident(name)) IS NOT NULL"
         )
     }
-    names = [name for found in registry.READ_MODELS for name in found.views]
-    there = "SELECT name FROM unnest(%s::text[]) v (name) WHERE to_regclass(quote_ident(name)) IS NOT NULL"
-    views = {str(name) for (name,) in conn.execute(there, [names])}
+    names = [name for read_model in registry.READ_MODELS for name in read_model.views]
+    existing = "SELECT name FROM unnest(%s::text[]) v (name) WHERE to_regclass(quote_ident(name)) IS NOT NULL"
+    views = {str(name) for (name,) in conn.execute(existing, [names])}
     return [
-        found for found in registry.READ_MODELS if built.get(found.name) != found.digest or found.views.keys() - views
+        read_model
+        for read_model in registry.READ_MODELS
+        if built.get(read_model.name) != read_model.digest or read_model.views.keys() - views
     ]
 
 
 def rebuild_outdated(url: str, *, schema: str = "ledger", on_progress: Progress | None = None) -> list[RebuildReport]:
-    """Rebuilds what is outdated, nothing else. Quick when all is well.
+    """Rebuild the outdated read models, if there are any. Quick otherwise.
 
-    One that cannot be rebuilt keeps nobody from starting: it stands still, with the reason recorded and logged.
+    A read model that cannot be rebuilt does not keep the server from starting: it is stopped, and the reason is
+    recorded and logged.
     """
     with _connected(url, schema) as conn:
         if not outdated_read_models(conn):
             return []
         with _rebuild_lock(conn, schema):
-            todo = outdated_read_models(conn)  # again: another server that was starting may have done it meanwhile
-            reports, failed = _rebuild_all(url, todo, schema, on_progress)
+            outdated = outdated_read_models(conn)  # again: another server that is starting may have rebuilt them
+            reports, failed = _rebuild_all(url, outdated, schema, on_progress)
     for failure in failed:
         log.error("read model %s", failure)
     return reports
@@ -96,9 +103,9 @@ def rebuild_outdated(url: str, *, schema: str = "ledger", on_progress: Progress 
 def rebuild(
     url: str, read_models: list[ReadModel], *, schema: str = "ledger", on_progress: Progress | None = None
 ) -> list[RebuildReport]:
-    """Rebuilds these read models. `on_progress(name, stages done, stages in all)` is called by one thread at a time.
+    """Rebuild these read models. `on_progress(name, stages done, total stages)` is called by one thread at a time.
 
-    Raises RebuildFailed when one cannot be rebuilt; the others are rebuilt all the same. Raises psycopg.Error.
+    Raises RebuildFailed if a read model cannot be rebuilt; the others are rebuilt all the same. Raises psycopg.Error.
     """
     with _connected(url, schema) as conn, _rebuild_lock(conn, schema):
         reports, failed = _rebuild_all(url, read_models, schema, on_progress)
@@ -110,12 +117,12 @@ def rebuild(
 def _rebuild_all(
     url: str, read_models: list[ReadModel], schema: str, on_progress: Progress | None
 ) -> tuple[list[RebuildReport], list[RebuildFailed]]:
-    """Side by side. Ends early, leaving things as they were, when the caller is interrupted."""
+    """Rebuild side by side. An interrupt of the caller ends all builds early and leaves the old tables in use."""
     reports: list[RebuildReport] = []
     failed: list[RebuildFailed] = []
     lock = threading.Lock()
     parts = max(1, CORES // max(1, len(read_models)))
-    builds = [_Rebuild(url, found, schema, parts, _serialised(on_progress, lock)) for found in read_models]
+    builds = [_Rebuild(url, read_model, schema, parts, _serialised(on_progress, lock)) for read_model in read_models]
     with ThreadPoolExecutor(max(1, len(builds))) as pool:
         running = [pool.submit(build.run) for build in builds]
         with ExitStack() as unless_done:
@@ -131,24 +138,24 @@ def _rebuild_all(
 
 
 def _serialised(on_progress: Progress | None, lock: threading.Lock) -> Progress:
-    def report(name: str, done: int, in_all: int) -> None:
+    def report(name: str, done: int, total: int) -> None:
         if on_progress is not None:
             with lock:
-                on_progress(name, done, in_all)
+                on_progress(name, done, total)
 
     return report
 
 
 @contextmanager
 def _connected(url: str, schema: str, **settings: str) -> Iterator[Connection]:
-    """A connection as the owner, in autocommit mode."""
+    """Connect as the owner, in autocommit mode."""
     with psycopg.connect(conninfo(url, "owner", schema=schema, **BULK, **settings), autocommit=True) as conn:
         yield conn
 
 
 @contextmanager
 def _rebuild_lock(conn: Connection, schema: str) -> Iterator[None]:
-    """Waits for other rebuilds of this ledger, and keeps them out while the block runs."""
+    """Wait for other rebuilds of this ledger, and keep them out while the block runs."""
     conn.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [REBUILD_LOCK, schema])
     try:
         swap.create_staging_schema(conn, schema)
@@ -159,7 +166,7 @@ def _rebuild_lock(conn: Connection, schema: str) -> Iterator[None]:
 
 
 class _Rebuild:
-    """One read model on its way from the chain to its place."""
+    """The build of one read model."""
 
     def __init__(self, url: str, read_model: ReadModel, schema: str, parts: int, on_progress: Progress) -> None:
         self._url = url
@@ -172,19 +179,19 @@ class _Rebuild:
         self._connections: list[Connection] = []
 
     def stop(self) -> None:
-        """Ends run() with an error, soon. From another thread."""
+        """Make run() end soon, with an error. Called from another thread."""
         self._stopped = True
         for conn in self._connections:
             if not conn.closed:
                 conn.cancel_safe()
 
     def run(self) -> RebuildReport:
-        """All stages. What was half built is dropped when one fails."""
+        """Go through all stages. If one fails, drop the half-built table. Raises RebuildFailed or psycopg.Error."""
         with self._connected() as conn:
             try:
                 return self._run(conn)
             except (swap.TableBusy, psycopg.Error) as error:
-                if isinstance(error, psycopg.Error) and (is_transient(error) or isinstance(error, NOT_OURS)):
+                if isinstance(error, psycopg.Error) and (is_transient(error) or isinstance(error, INSTALLATION_ERRORS)):
                     raise
                 reason = f"the rebuild failed: {_reason(error)}"
                 _record(conn, self._read_model, reason)
@@ -215,12 +222,12 @@ class _Rebuild:
         return self._as_built(conn, differing)
 
     def _fill(self, upto: int) -> None:
-        """Folds everything up to `upto` into the new table, a part of the streams on each connection."""
+        """Fold all events up to `upto` into the new table, with a part of the streams on each connection."""
         scope = PART if self._parts > 1 else UP_TO
         insert = sql.SQL("INSERT INTO {} {}").format(self._place.staged, self._read_model.rows(scope))
 
         def fill(part: int) -> None:
-            # Only the commit that swaps has to reach the disk, and what was written before it goes along.
+            # Only the commit of the swap must be flushed to disk; that flushes all that was written before it.
             with self._connected(synchronous_commit="off") as conn:
                 conn.execute(insert, {"upto": upto, "parts": self._parts, "part": part})
 
@@ -247,14 +254,14 @@ def _reason(error: swap.TableBusy | psycopg.Error) -> str:
         case swap.TableBusy():
             return "long reads kept its table busy; try again"
         case psycopg.errors.DependentObjectsStillExist():
-            return "a view or a key depends on its table, or on a view of ours on it; drop that first"
+            return "a view or a key depends on its table, or on one of its views; drop that first"
         case psycopg.errors.DuplicateTable():
-            return "something else has the name of one of its views; rename that first"
+            return "another table or view has the name of one of its views; rename that first"
     return describe_error(error)
 
 
 def _record(conn: Connection, read_model: ReadModel, reason: str) -> None:
-    """Writes down why there is no table of today's SQL. One that is there, and follows the chain, is let be."""
+    """Record why there is no table built from today's SQL. Leave the state of a table that was built from it alone."""
     conn.execute(
         "INSERT INTO projections (name, position, digest, error) VALUES (%s, 0, %s, %s) ON CONFLICT (name)"
         " DO UPDATE SET error = excluded.error WHERE projections.digest <> excluded.digest",

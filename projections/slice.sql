@@ -1,10 +1,11 @@
--- The relation that folds read: the events in scope, the parts of their bodies, their sealed values and their stream's
--- client, the last two null once erased. A stream has one client for good, so that is not a matter of positions.
--- `commitments` are to the sealed values, in hex, and stay. `causation` is text: no fold fails on what is no uuid.
+-- The relation that folds read: the events in scope, with the parts of their bodies, their sealed values, and the
+-- client of their stream. Sealed values and client are null once they are erased. A stream has one client for good, so
+-- the client does not depend on the position. `commitments` to the sealed values, in hex, stay. `causation` is text, so
+-- that no fold fails on a value that is not a UUID.
 --
--- Sealed values and client come by subquery and not by join: a probe by primary key for each row that uses them,
--- whatever the planner thinks of the tables, and none where the fold does not ask. The empty WITH keeps the inner SELECT
--- from being merged into the fold, which would parse the body once for each part used of it.
+-- Sealed values and client come from subqueries, not from joins. So each row that uses them costs one look-up by
+-- primary key, whatever the planner estimates, and a fold that does not use them costs nothing. The empty WITH keeps
+-- PostgreSQL from merging the inner SELECT into the fold, which would parse the body once for each part that is used.
 SELECT e.position, e.id, e.stream, e.version, e.type, e.recorded_at,
        e.body->'actor' AS actor, e.body->'data' AS data, e.body->'sealed' AS commitments,
        e.body->>'causation' AS causation, e.sealed, e.client_id

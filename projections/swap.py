@@ -1,19 +1,19 @@
-"""Puts a new table in an old one's place while everybody reads it.
+"""Puts a new table in the place of an old one while others read it.
 
-Locks, in this order, all until the commit that swaps:
+Locks are taken in this order, and all are held until the transaction that swaps commits:
 
-    the old table, SHARE UPDATE EXCLUSIVE     keeps vacuum away, in no reader's or projector's way
-    the row of `projections`                  the projector waits; what it had not applied is applied here
-    our views on it, ACCESS EXCLUSIVE         their readers wait
+    the old table, SHARE UPDATE EXCLUSIVE     keeps vacuum away; does not block readers or the projector
+    the row of `projections`                  the projector waits; events that it has not applied are applied here
+    our views on the table, ACCESS EXCLUSIVE  their readers wait
     the old table, ACCESS EXCLUSIVE           readers wait
 
-The last two are asked for with a patience of milliseconds, because readers that come later queue behind the request. A
-long read makes the attempt fail; everything is let go, and tried again. So a reader waits for the patience and for the
-few statements on the catalogue after it, and for nothing else. Views come before the table, as they do for who reads
-through them: the other way round the two would wait for each other.
+The last two are requested with a timeout of milliseconds, because readers that come later queue behind the request. If
+a long read makes the attempt fail, all locks are released and the swap is tried again. So a reader waits for the
+timeout and for a few statements on the catalogue, and for nothing else. Views are locked before the table, as a reader
+of a view locks them; in the other order the two could wait for each other.
 
-A view that is not ours is never dropped: it keeps its table, and the rebuild fails. Ours say so in their comment, by
-which also those that today's program has no more are found.
+Views of other people are never dropped: such a view keeps its table, and the rebuild fails. Our views have a comment
+that says so. By that comment we also find views that an older program made and today's program no longer has.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from ledger.database import Connection
 from projections.engine import apply
 from projections.read_model import ReadModel
 
-# From one millisecond, doubled each time, up to so many; and pauses between, up to a second: ten minutes in all.
+# The lock timeout starts with one millisecond and doubles up to this. With the pauses, all tries take ten minutes.
 MOST_PATIENCE_MS = 50
 PAUSE_S = 0.02
 MOST_PAUSE_S = 1.0
 TRIES = 600
 
 
-# Stands in the comment of each view that the swap made, before the name of its read model.
+# The comment of each view that the swap made: this, then the name of its read model.
 OURS = "advice-ledger: made anew with the read model "
 OUR_VIEWS = (
     "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
@@ -44,53 +44,53 @@ OUR_VIEWS = (
 
 
 class TableBusy(Exception):
-    """Readers held the old table all the time."""
+    """Readers held the old table through all tries."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a read model of the ledger in `schema` is, and where its next table is made."""
+    """The tables of one read model: the one in use in the ledger's `schema`, and the next one in the staging schema."""
 
     schema: str
     name: str
 
     @property
     def staging(self) -> str:
-        """The schema in which new tables are made; kept, as making it takes a right on the whole database."""
+        """The schema in which new tables are made. It is kept, as creating it takes a right on the whole database."""
         return f"{self.schema}_rebuild"
 
     @property
     def used(self) -> sql.Identifier:
-        """The table that is read."""
+        """The table that readers see."""
         return sql.Identifier(self.schema, self.name)
 
     @property
     def staged(self) -> sql.Identifier:
-        """The new table."""
+        """The table that is being built."""
         return sql.Identifier(self.staging, self.name)
 
 
 def head(conn: Connection) -> int:
-    """The position of the newest event."""
+    """Return the position of the last event, or 0."""
     (position,) = conn.execute("SELECT position FROM head").fetchone() or (0,)
     return int(position)
 
 
 def exists(conn: Connection, name: sql.Identifier) -> bool:
-    """Whether there is such a table."""
+    """Return whether there is such a table."""
     row = conn.execute("SELECT to_regclass(%s) IS NOT NULL", [name.as_string(conn)]).fetchone()
     return row == (True,)
 
 
 def create_staging_schema(conn: Connection, schema: str) -> None:
-    """Makes the schema for new tables, unless it is there."""
+    """Create the schema for new tables if it does not exist."""
     name = Place(schema, "").staging
     if conn.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [name]).fetchone() is None:
         conn.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
 
 
 def stage(conn: Connection, place: Place, *statements: sql.SQL) -> None:
-    """Runs statements that name the read model so that they mean the new table."""
+    """Run statements so that the name of the read model means the new table."""
     with conn.transaction():
         _use_staging_schema(conn, place)
         for statement in statements:
@@ -98,13 +98,13 @@ def stage(conn: Connection, place: Place, *statements: sql.SQL) -> None:
 
 
 def catch_up(conn: Connection, place: Place, read_model: ReadModel, after: int) -> int:
-    """Applies to the new table what was recorded after `after`. Returns how far it is then."""
+    """Apply the events after `after` to the new table. Return the position that it then has."""
     with conn.transaction():
         return _catch_up(conn, place, read_model, after)
 
 
 def swap(conn: Connection, place: Place, read_model: ReadModel, built_upto: int) -> None:
-    """Catches up and puts the new table in the old one's place. Raises TableBusy."""
+    """Catch up, and put the new table in the place of the old one. Raises TableBusy."""
     for attempt in range(TRIES):
         built_upto = catch_up(conn, place, read_model, built_upto)
         try:
@@ -153,13 +153,13 @@ def _catch_up(conn: Connection, place: Place, read_model: ReadModel, after: int)
 
 
 def _drop_views(conn: Connection, place: Place) -> None:
-    """Those that a swap made, also by an older program. Fails where somebody's view is on one of them."""
+    """Drop the views that a swap made, also one of an older program. Fails if another view depends on one of them."""
     for (name,) in conn.execute(OUR_VIEWS, [place.schema, OURS + place.name]).fetchall():
         conn.execute(sql.SQL("DROP VIEW {}").format(sql.Identifier(place.schema, name)))
 
 
 def _make_views(conn: Connection, place: Place, read_model: ReadModel) -> None:
-    """On the table as it stands now. Fails where somebody's table or view has the name."""
+    """Create the views on the table now in use. Fails if another table or view has one of the names."""
     for name, query in read_model.views.items():
         view = sql.Identifier(place.schema, name)
         conn.execute(sql.SQL("CREATE VIEW {} AS {}").format(view, query), prepare=False)
@@ -173,7 +173,7 @@ def _roles(place: Place) -> list[sql.Identifier]:
 
 
 def _grant(conn: Connection, place: Place) -> None:
-    """Rights go with a table, so each new one is given them."""
+    """Grant the rights on the new table: the old table's rights went with it."""
     reader, verifier, projector = _roles(place)
     conn.execute(sql.SQL("GRANT SELECT ON {} TO {}, {}").format(place.used, reader, verifier))
     conn.execute(sql.SQL("GRANT SELECT, INSERT, DELETE ON {} TO {}").format(place.used, projector))

@@ -1,5 +1,5 @@
--- One row an agent: what its answers have to look like, and whether anything is taken from it. The last word counts;
--- the last suspension and the last resumption both stay to be seen.
+-- One row for each agent: the schema that its answers must have, and whether it is suspended. The last event of each
+-- kind counts; the last suspension and the last resumption both stay visible.
 SELECT
     stream,
     substr(stream, length('agent-') + 1) AS name,

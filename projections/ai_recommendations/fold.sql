@@ -1,6 +1,6 @@
--- One row a recommendation: what the model answered, for which request, and what people made of it.
+-- One row for each recommendation: what the model answered, for which request, and what people did with it.
 --
--- What happened to it names it by id, in the same stream and after it; all else is passed over.
+-- An act on a recommendation is an event after it in the same stream that names it by id. Other events are ignored.
 WITH acts AS MATERIALIZED (
     SELECT stream, position, type, recorded_at, actor->>'id' AS actor_id, data, sealed, commitments,
            (data->>'recommendation_id')::bigint AS recommendation_id
@@ -8,7 +8,7 @@ WITH acts AS MATERIALIZED (
     WHERE type IN ('recommendation.opened', 'recommendation.decided', 'recommendation.confirmed',
                    'recommendation.communicated')
 ),
--- The first answer of a second person counts, where one was asked for.
+-- Decisions, each with its first confirmation if it needs one. Later confirmations do not count.
 decided AS MATERIALIZED (
     SELECT DISTINCT ON (d.position) d.*, c.actor_id AS confirmed_by, c.recorded_at AS confirmed_at,
            CASE WHEN NOT (d.data->>'needs_second')::boolean THEN 'effective'
@@ -28,7 +28,7 @@ SELECT
     stream_number(answer.stream, 'request-') AS request_id,
     answer.client_id,
     CASE WHEN next.position IS NOT NULL THEN 'superseded'
-         WHEN told.position IS NOT NULL THEN 'communicated'
+         WHEN communicated.position IS NOT NULL THEN 'communicated'
          WHEN decision.position IS NULL THEN 'proposed'
          WHEN decision.state = 'waiting' THEN 'waiting'
          ELSE CASE decision.data->>'outcome' WHEN 'approve' THEN 'approved' WHEN 'edit' THEN 'edited'
@@ -60,17 +60,18 @@ SELECT
     (decision.data->>'needs_second')::boolean AS needs_second,
     decision.confirmed_by,
     decision.confirmed_at,
-    told.recorded_at AS communicated_at,
-    told.actor_id AS communicated_by,
-    told.data->>'channel' AS channel,
-    told.sealed->>'message' AS message,
-    told.data->>'digest' AS communicated_digest,
+    communicated.recorded_at AS communicated_at,
+    communicated.actor_id AS communicated_by,
+    communicated.data->>'channel' AS channel,
+    communicated.sealed->>'message' AS message,
+    communicated.data->>'digest' AS communicated_digest,
     answer.actor->>'id' AS agent,
     answer.recorded_at AS created_at,
-    greatest(answer.recorded_at, opened.recorded_at, lately.decided_at, lately.confirmed_at, told.recorded_at,
-             next.recorded_at) AS updated_at
+    greatest(answer.recorded_at, opened.recorded_at, latest.decided_at, latest.confirmed_at,
+             communicated.recorded_at, next.recorded_at) AS updated_at
 FROM slice answer
--- By itself and not over `answer`, as sorting would then carry the answers along; no body is read for it.
+-- The next recommendation of the stream. From a scan of its own: sorting `answer` would carry the wide answers along,
+-- while this scan reads no body.
 LEFT JOIN (
     SELECT lag(position) OVER of_stream AS previous, position, recorded_at
     FROM slice
@@ -93,12 +94,12 @@ LEFT JOIN (
     SELECT stream, recommendation_id, max(recorded_at) AS decided_at, max(confirmed_at) AS confirmed_at
     FROM decided
     GROUP BY stream, recommendation_id
-) lately ON lately.stream = answer.stream AND lately.recommendation_id = answer.position
+) latest ON latest.stream = answer.stream AND latest.recommendation_id = answer.position
 LEFT JOIN (
     SELECT DISTINCT ON (stream, recommendation_id) *
     FROM acts
     WHERE type = 'recommendation.communicated' AND recommendation_id < position
     ORDER BY stream, recommendation_id, position
-) told ON told.stream = answer.stream AND told.recommendation_id = answer.position
+) communicated ON communicated.stream = answer.stream AND communicated.recommendation_id = answer.position
 WHERE answer.type = 'recommendation.recorded'
   AND stream_number(answer.stream, 'request-') IS NOT NULL

@@ -4,7 +4,7 @@ CREATE INDEX ai_recommendations_request_id_idx ON ai_recommendations (request_id
 CREATE INDEX ai_recommendations_client_id_idx ON ai_recommendations (client_id, id);
 CREATE INDEX ai_recommendations_created_at_idx ON ai_recommendations (created_at);
 CREATE INDEX ai_recommendations_waiting_idx ON ai_recommendations (id) WHERE state = 'waiting';
--- Nobody searches by these, and measuring wide values takes ANALYZE longer than all the rest.
+-- No query searches by these columns, and ANALYZE would take most of its time for their wide values.
 ALTER TABLE ai_recommendations
     ALTER recommendation SET STATISTICS 0,
     ALTER parameters SET STATISTICS 0,

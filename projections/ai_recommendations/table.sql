@@ -1,16 +1,16 @@
 CREATE TABLE ai_recommendations (
     stream              text        NOT NULL,
-    -- The ledger position of the event that recorded it.
+    -- The ledger position of the event that recorded the recommendation.
     id                  bigint      NOT NULL,
     request_id          bigint      NOT NULL,
-    -- Null once the client's sealed values are erased; so are recommendation, prompt, rationale, replacement,
-    -- response, message.
+    -- Null once the client's sealed values are erased. So are recommendation, prompt, rationale, replacement, response
+    -- and message.
     client_id           text,
     -- proposed, waiting, approved, edited, rejected, returned, communicated or superseded
     state               text        NOT NULL,
-    -- The commitment to what stands: the recommendation, or its replacement once an edit has taken effect.
+    -- The commitment to the content in force: the recommendation, or its replacement once an edit is effective.
     digest              text        NOT NULL,
-    -- As the agent made it: the "before" of an edit.
+    -- As the agent gave it: the "before" of an edit.
     recommendation      jsonb,
     model_name          text        NOT NULL,
     model_version       text,
@@ -22,7 +22,7 @@ CREATE TABLE ai_recommendations (
     -- The first opening.
     opened_at           timestamptz,
     opened_by           text,
-    -- From here to confirmed_at: the last decision that no second person declined.
+    -- From here to confirmed_at: the last decision that was not declined by a confirmer.
     decision_id         bigint,
     outcome             text,
     decided_by          text,
@@ -40,7 +40,7 @@ CREATE TABLE ai_recommendations (
     communicated_at     timestamptz,
     communicated_by     text,
     channel             text,
-    -- What the client was told, in words, and of which content.
+    -- What the client was told, in words; then the digest of the content that it was about.
     message             text,
     communicated_digest text,
     agent               text        NOT NULL,

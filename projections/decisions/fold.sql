@@ -1,13 +1,14 @@
--- One row a decision of a person about a recommendation of a request: what, why, how long it took, and what a second
--- person said to it. It names the recommendation by id, in the same stream and after it; all else is passed over.
+-- One row for each decision about a recommendation of a request: outcome, reason, how long it took, and its
+-- confirmation. A decision comes after the recommendation in the same stream and names it by id. Other events are
+-- ignored.
 WITH acts AS MATERIALIZED (
     SELECT stream, position, type, recorded_at, actor, data, sealed, commitments, client_id,
            (data->>'recommendation_id')::bigint AS recommendation_id
     FROM slice
     WHERE type IN ('recommendation.decided', 'recommendation.confirmed')
 ),
--- What was before it, or before the second person's answer. No sealed value is read, and of each body these few
--- members.
+-- Events that may come before a decision or a confirmation. No sealed values are read, and only a few members of a
+-- body.
 before AS MATERIALIZED (
     SELECT stream, position, version, type, recorded_at, actor->>'id' AS actor_id,
            data->>'model_name' AS model_name, data->>'model_version' AS model_version,
@@ -16,7 +17,7 @@ before AS MATERIALIZED (
     WHERE type IN ('portfolio.requested', 'recommendation.recorded', 'recommendation.opened')
       AND stream_number(stream, 'request-') IS NOT NULL
 ),
--- The first answer of a second person counts, where one was asked for.
+-- The first confirmation of each decision that needs one. Later confirmations do not count.
 confirmed AS (
     SELECT DISTINCT ON (d.position) d.position AS decision_id, c.*
     FROM acts d
@@ -26,7 +27,7 @@ confirmed AS (
       AND c.type = 'recommendation.confirmed'
     ORDER BY d.position, c.position
 ),
--- The last time that the same person had opened it.
+-- When the person who decided had last opened the recommendation.
 opened AS (
     SELECT d.position AS decision_id, max(o.recorded_at) AS opened_at
     FROM acts d
@@ -35,7 +36,7 @@ opened AS (
     WHERE d.type = 'recommendation.decided' AND o.type = 'recommendation.opened'
     GROUP BY d.position
 ),
--- And the last time that the second person had, once it was decided: whichever content that opening named.
+-- When the confirmer had last opened it after the decision, with the content before or after the edit.
 second_opened AS (
     SELECT c.decision_id, max(o.recorded_at) AS opened_at
     FROM confirmed c
@@ -82,11 +83,12 @@ SELECT
     answer.model_name,
     answer.model_version,
     answer.actor_id AS agent,
-    asked.amount_usd::numeric(14, 2) AS amount_usd
+    request.amount_usd::numeric(14, 2) AS amount_usd
 FROM acts decided
 JOIN before answer ON answer.stream = decided.stream AND answer.position = decided.recommendation_id
     AND answer.position < decided.position AND answer.type = 'recommendation.recorded'
-LEFT JOIN before asked ON asked.stream = decided.stream AND asked.type = 'portfolio.requested' AND asked.version = 1
+LEFT JOIN before request ON request.stream = decided.stream AND request.type = 'portfolio.requested'
+    AND request.version = 1
 LEFT JOIN confirmed ON confirmed.decision_id = decided.position
 LEFT JOIN opened ON opened.decision_id = decided.position
 LEFT JOIN second_opened ON second_opened.decision_id = decided.position

@@ -1,23 +1,24 @@
--- One row a call of a model, from what was recorded before it: with what, for whom, and how it ended. The messages stay
--- where they are, sealed: they may be megabytes, and are read by position when somebody asks.
+-- One row for each model call: what was recorded before it was made, and how it ended. The messages are not copied:
+-- they are sealed, may be megabytes, and are read by position when a caller asks for one call.
 --
--- What ended it, and the recommendation that came of it, name it in the same stream and after it; the first of each
--- counts.
-WITH told AS MATERIALIZED (
-    SELECT stream, position, id::text AS event_id, type, recorded_at, actor->>'id' AS actor_id, data, causation, client_id
+-- The event that ends a call, and the recommendation made from it, come after it in the same stream and name it. The
+-- first of each counts.
+WITH recorded AS MATERIALIZED (
+    SELECT stream, position, id::text AS event_id, type, recorded_at, actor->>'id' AS actor_id, data, causation,
+           client_id
     FROM slice
     WHERE type IN ('model-call.started', 'model-call.completed', 'model-call.failed', 'recommendation.recorded')
 ),
 ended AS (
     SELECT DISTINCT ON (s.position) s.position AS call_id, e.position, e.type, e.recorded_at, e.data
-    FROM told s
-    JOIN told e ON e.stream = s.stream AND e.causation = s.event_id AND e.position > s.position
+    FROM recorded s
+    JOIN recorded e ON e.stream = s.stream AND e.causation = s.event_id AND e.position > s.position
     WHERE s.type = 'model-call.started' AND e.type IN ('model-call.completed', 'model-call.failed')
     ORDER BY s.position, e.position
 ),
 answered AS (
     SELECT stream, (data->>'model_call_id')::bigint AS call_id, min(position) AS position
-    FROM told
+    FROM recorded
     WHERE type = 'recommendation.recorded' AND (data->>'model_call_id')::bigint < position
       AND stream_number(stream, 'request-') IS NOT NULL
     GROUP BY 1, 2
@@ -57,7 +58,7 @@ SELECT
     (ended.data->>'usage_output_tokens')::bigint AS usage_output_tokens,
     ended.data->>'error_type' AS error_type,
     answered.position AS recommendation_id
-FROM told call
+FROM recorded call
 LEFT JOIN ended ON ended.call_id = call.position
 LEFT JOIN answered ON answered.stream = call.stream AND answered.call_id = call.position
 WHERE call.type = 'model-call.started'

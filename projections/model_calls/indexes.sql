@@ -4,7 +4,7 @@ CREATE INDEX model_calls_request_id_idx ON model_calls (request_id);
 CREATE INDEX model_calls_client_id_idx ON model_calls (client_id, id);
 CREATE INDEX model_calls_open_idx ON model_calls (id) WHERE state = 'open';
 CREATE INDEX model_calls_created_at_idx ON model_calls (created_at);
--- Nobody searches by these, and measuring wide values takes ANALYZE longer than all the rest.
+-- No query searches by these columns, and ANALYZE would take most of its time for their wide values.
 ALTER TABLE model_calls
     ALTER request_parameters SET STATISTICS 0,
     ALTER shown SET STATISTICS 0,

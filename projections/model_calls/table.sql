@@ -1,13 +1,13 @@
 CREATE TABLE model_calls (
     stream                  text        NOT NULL,
-    -- The ledger position of the event that recorded its start.
+    -- The ledger position of the event that recorded the start of the call.
     id                      bigint      NOT NULL,
-    -- Null where the call is in no request's stream.
+    -- Null if the call is not in the stream of a request.
     request_id              bigint,
     client_id               text,
     -- open, completed or failed
     state                   text        NOT NULL,
-    -- Who recorded it.
+    -- The actor that recorded the call.
     agent                   text        NOT NULL,
     operation_name          text        NOT NULL,
     provider_name           text        NOT NULL,
@@ -19,13 +19,13 @@ CREATE TABLE model_calls (
     prompt_sha256           text,
     tool_definitions_sha256 text,
     shown                   jsonb,
-    -- Up to which position the agent had read the ledger.
+    -- The position up to which the agent had read the ledger.
     as_of                   bigint,
     capture                 text        NOT NULL,
     mapper_version          text,
     trace_id                text,
     span_id                 text,
-    -- As its sender wrote it, to the nanosecond.
+    -- The text as the sender of the span wrote it, to the nanosecond.
     claimed_start           text,
     created_at              timestamptz NOT NULL,
     ended_position          bigint,

@@ -1,33 +1,34 @@
--- One row a request: what was asked for, and where it stands. The last word counts: an answer, a failure, or the
--- advisor's response to the latest answer, which sends the request back to the agent (and never needs a second person).
+-- One row for each request: what the advisor asked for, and the status. The last of these events sets the status: a
+-- recommendation, a failure, or the advisor's response to the latest recommendation. A response sends the request back
+-- to the agent, and it counts only if it needs no confirmation.
 SELECT
-    asked.stream,
-    stream_number(asked.stream, 'request-') AS id,
-    asked.sealed->>'client_id' AS client_id,
-    asked.data->>'risk_profile' AS risk_profile,
-    (asked.data->>'amount_usd')::numeric(14, 2) AS amount_usd,
-    (asked.data->>'horizon_years')::integer AS horizon_years,
-    asked.sealed->'objectives' AS objectives,
-    asked.data->'constraints' AS constraints,
-    asked.sealed->>'notes' AS notes,
-    CASE told.type
+    request.stream,
+    stream_number(request.stream, 'request-') AS id,
+    request.sealed->>'client_id' AS client_id,
+    request.data->>'risk_profile' AS risk_profile,
+    (request.data->>'amount_usd')::numeric(14, 2) AS amount_usd,
+    (request.data->>'horizon_years')::integer AS horizon_years,
+    request.sealed->'objectives' AS objectives,
+    request.data->'constraints' AS constraints,
+    request.sealed->>'notes' AS notes,
+    CASE last.type
         WHEN 'recommendation.recorded' THEN 'recommended'
         WHEN 'request.failed' THEN 'failed'
         ELSE 'queued'
     END AS status,
-    told.latest AS recommendation_id,
+    last.latest AS recommendation_id,
     failed.data->>'reason' AS failure_reason,
     failed.sealed->>'detail' AS failure_detail,
-    asked.actor->>'id' AS requested_by,
-    asked.recorded_at AS created_at,
-    coalesce(told.recorded_at, asked.recorded_at) AS updated_at
-FROM slice asked
+    request.actor->>'id' AS requested_by,
+    request.recorded_at AS created_at,
+    coalesce(last.recorded_at, request.recorded_at) AS updated_at
+FROM slice request
 LEFT JOIN (
     SELECT DISTINCT ON (stream) stream, position, type, recorded_at, latest
     FROM (
         SELECT e.*, max(position) FILTER (WHERE type = 'recommendation.recorded') OVER (PARTITION BY stream) AS latest
         FROM (
-            -- Of these two types no body is read.
+            -- For these two types no body is read.
             SELECT stream, position, type, recorded_at, NULL::bigint AS responds_to
             FROM slice
             WHERE type IN ('recommendation.recorded', 'request.failed')
@@ -41,8 +42,8 @@ LEFT JOIN (
     ) e
     WHERE responds_to IS NULL OR responds_to = latest
     ORDER BY stream, position DESC
-) told ON told.stream = asked.stream
-LEFT JOIN slice failed ON failed.position = told.position AND failed.type = 'request.failed'
-WHERE asked.type = 'portfolio.requested'
-  AND asked.version = 1
-  AND stream_number(asked.stream, 'request-') IS NOT NULL
+) last ON last.stream = request.stream
+LEFT JOIN slice failed ON failed.position = last.position AND failed.type = 'request.failed'
+WHERE request.type = 'portfolio.requested'
+  AND request.version = 1
+  AND stream_number(request.stream, 'request-') IS NOT NULL

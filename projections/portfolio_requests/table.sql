@@ -1,7 +1,7 @@
 CREATE TABLE portfolio_requests (
     stream            text           NOT NULL,
     id                bigint         NOT NULL,
-    -- Null once the client's sealed values are erased; so are objectives and notes.
+    -- Null once the client's sealed values are erased. So are objectives, notes and failure_detail.
     client_id         text,
     risk_profile      text           NOT NULL,
     amount_usd        numeric(14, 2) NOT NULL,

@@ -108,4 +108,5 @@ def test_each_filter_is_about_a_column(database_url: str, read_model: ReadModel)
         for name, allowed in read_model.filters.items():
             query = psycopg.sql.SQL("SELECT FROM {} model WHERE {}")
             value = [None] if name == "ids" else None
-            conn.execute(query.format(psycopg.sql.Identifier(read_model.name), allowed.condition), {name: value})
+            rows = conn.execute(query.format(psycopg.sql.Identifier(read_model.name), allowed.condition), {name: value})
+            assert rows.rowcount == 0

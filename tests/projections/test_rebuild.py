@@ -305,7 +305,7 @@ def test_an_interrupt_ends_it(database_url: str) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "edit"),
     [
-        ("fold.sql", "asked.data->>'risk_profile'", "upper(asked.data->>'risk_profile')"),
+        ("fold.sql", "request.data->>'risk_profile'", "upper(request.data->>'risk_profile')"),
         ("table.sql", "text           NOT NULL,", "text           NOT NULL CHECK (true),"),
         ("indexes.sql", "(stream)", "(stream, id)"),
     ],

@@ -182,13 +182,13 @@ def test_readers_of_views_go_on_while_it_is_rebuilt(database_url: str) -> None:
 
 @pytest.mark.parametrize(("on", "column"), [("decisions", "decided_by"), ("rubber_stamps", "person")])
 def test_the_views_of_others_are_left_alone(database_url: str, on: str, column: str) -> None:
-    """Also one that is on a view of ours: the rebuild says what is in the way, and everything stays as it was."""
+    """Also for a view that stands on one of our views: the rebuild says what is in the way, and everything stays as it was."""
     with connect(database_url) as conn:
         tell_everything(conn)
         catch_up(conn)
         query = sql.SQL("CREATE VIEW mine AS SELECT {} AS who FROM {}")
         conn.execute(query.format(sql.Identifier(column), sql.Identifier(on)))
-        with pytest.raises(RebuildFailed, match="a view or a key depends on its table, or on a view of ours"):
+        with pytest.raises(RebuildFailed, match="a view or a key depends on its table, or on one of its views"):
             rebuild(database_url, [DECISIONS])
         assert conn.execute("SELECT who FROM mine").fetchall() == [("clerk",)]
         assert [row["approvals"] for row in read(database_url, "rubber_stamps")] == [1]

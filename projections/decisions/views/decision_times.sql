@@ -1,5 +1,5 @@
 -- How long decisions took, in seconds (decisions.seconds_to_decide). Median and p90 are times that occurred: the
--- shortest that at least half, or nine in ten, did not exceed.
+-- shortest time that at least half, or nine in ten, of the decisions did not exceed.
 SELECT model_name, model_version, decided_by,
        date_trunc('month', created_at AT TIME ZONE 'UTC')::date AS month,
        count(*) AS decisions,

@@ -1,5 +1,5 @@
--- How often people changed or turned down what a model said: by model, its version, the person who decided, and month.
--- Only decisions that stand or wait for a second person count, not those that one declined.
+-- How often people edited or rejected recommendations: by model, its version, the person who decided, and month. Only
+-- decisions that are effective or wait for a confirmation count; declined ones do not.
 SELECT model_name, model_version, decided_by,
        date_trunc('month', created_at AT TIME ZONE 'UTC')::date AS month,
        count(*) AS decisions,

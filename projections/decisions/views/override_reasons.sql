@@ -1,4 +1,4 @@
--- Why people changed or turned down what a model said: the codes that they gave.
+-- Why people edited or rejected recommendations, by the reason codes that they gave.
 SELECT model_name, model_version, decided_by,
        date_trunc('month', created_at AT TIME ZONE 'UTC')::date AS month,
        reason_code, reason_group,

@@ -1,12 +1,13 @@
--- Signs that somebody approves without looking, by person and by their part in it, who decides first or who confirms:
--- approved within ten seconds, approved what they had not opened, long runs of nothing but approvals. Signs, not proof.
+-- Signs that a person approves without looking: approvals within ten seconds, approvals of recommendations that the
+-- person had not opened, long runs of nothing but approvals. By person and part: `first` decides, `second` confirms.
+-- These are signs, not proof.
 WITH taken AS (
-    SELECT decided_by AS person, 'first' AS part, created_at AS at, id, outcome = 'approve' AS approved,
+    SELECT decided_by AS person, 'first' AS part, created_at AS acted_at, id, outcome = 'approve' AS approved,
            seconds_to_decide <= 10 AS quick, opened_at IS NULL AS unopened
     FROM decisions
     WHERE state IN ('effective', 'waiting')
     UNION ALL
-    -- Declining is what a second person does besides approving: it counts, also as what ends a run.
+    -- A confirmer approves or declines. Declining counts as a decision, and it ends a run of approvals.
     SELECT confirmed_by, 'second', confirmed_at, id, confirmation = 'approve',
            seconds_to_confirm <= 10, second_opened_at IS NULL
     FROM decisions
@@ -14,10 +15,10 @@ WITH taken AS (
 ),
 counted AS (
     SELECT person, part, approved, quick, unopened,
-           -- Stays the same from one approval to the next, and changes with everything between.
-           row_number() OVER (PARTITION BY person, part ORDER BY at, id)
-             - row_number() OVER (PARTITION BY person, part, approved ORDER BY at, id) AS run,
-           lead(id) OVER (PARTITION BY person, part ORDER BY at, id) IS NULL AS is_last
+           -- The number of a run: the same for approvals that follow each other, another one after anything else.
+           row_number() OVER (PARTITION BY person, part ORDER BY acted_at, id)
+             - row_number() OVER (PARTITION BY person, part, approved ORDER BY acted_at, id) AS run,
+           lead(id) OVER (PARTITION BY person, part ORDER BY acted_at, id) IS NULL AS is_last
     FROM taken
 ),
 runs AS (

@@ -32,9 +32,7 @@ from tests.support import append, connect, eventually, new, scratch_database
 BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '%projector'"
 # The amount becomes a number where it is one, and nothing is stored where it is not.
 CAST = "(request.data->>'amount_usd')::numeric(14, 2)"
-MENDED_CAST = (
-    "(CASE WHEN request.data->>'amount_usd' ~ '^[0-9.]+$' THEN request.data->>'amount_usd' ELSE '0' END)::numeric(14, 2)"
-)
+MENDED_CAST = "(CASE WHEN request.data->>'amount_usd' ~ '^[0-9.]+$' THEN request.data->>'amount_usd' ELSE '0' END)::numeric(14, 2)"
 
 
 def at_head(conn: Connection) -> bool:

@@ -24,7 +24,7 @@ AgentName = Annotated[
     typer.Option(
         "--agent",
         envvar="ADVICE_LEDGER_AGENT",
-        help="Which agent the worker asks. optimiser and openai need the extras optimise and agents.",
+        help="Which agent the worker asks. optimiser needs the extra optimise.",
     ),
 ]
 AgentUrl = Annotated[

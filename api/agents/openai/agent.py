@@ -1,13 +1,13 @@
-"""An agent that asks a language model behind any server that speaks the OpenAI chat API. docs/use/agents.md describes it.
+"""An agent that asks a language model behind any server that speaks the OpenAI chat API. See docs/use/agents.md.
 
-Needs the extra `agents`. The API key is held for the request alone: it is in nothing that is recorded, shown or logged.
+The API key is held for the request alone: it is never recorded, shown or logged.
 """
 
 import hashlib
 import re
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -15,30 +15,24 @@ from pydantic import SecretStr
 from api.agents.house_policy import load_policy
 from api.agents.limits import check_request, read_limits
 from api.agents.openai import answer as openai_answer
+from api.agents.openai.http import Completion, complete, recordable
 from api.agents.prompt import as_shown, canonical_text, user_message
 from api.agents.protocol import JSON, AgentAnswer, AgentRequest, AgentUnavailable
-from api.extras import needs_extra
 from ledger.domain.answer_schemas import ALLOCATIONS
 from ledger.proof.format.canonical import NotCanonical, canonical
 from schema.events import CallResult, CallStart
-
-if TYPE_CHECKING:
-    from pydantic_ai.messages import ModelResponse
-    from pydantic_ai.models.openai import OpenAIChatModelSettings
-
-    from api.agents.openai.http import Question
 
 NAME = "openai-compatible"
 RULES_VERSION = "1.0.0"
 SCHEMA_NAME = "allocation"
 GRACE_S = 5.0
-MAX_NAME = 200  # schema.fields.Name
+MAX_NAME_CHARS = 200  # schema.fields.Name
 HEADING = re.compile(r"prompt: (?P<name>\S+) (?P<version>\S+)\n")
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt file: its name and version stand in its first line, and the rest is what is sent."""
+    """A prompt file. Its first line has the name and version; the rest is sent. `sha256` is of the whole file."""
 
     name: str
     version: str
@@ -47,7 +41,7 @@ class Prompt:
 
 
 def load_prompt(name: str = "allocation") -> Prompt:
-    """The packaged prompt; `sha256` is of the whole file."""
+    """Load a packaged prompt."""
     raw = files("api.agents").joinpath("prompts", f"{name}.md").read_bytes()
     heading = HEADING.match(raw.decode())
     assert heading is not None, "a prompt file begins with `prompt: NAME VERSION`"
@@ -55,10 +49,10 @@ def load_prompt(name: str = "allocation") -> Prompt:
 
 
 class OpenAICompatibleAgent:
-    """Asks `model` at `base_url` (ending in /v1, mostly) for weights by asset class. Safe in threads.
+    """Asks `model` at `base_url`, which usually ends in /v1, for weights by asset class. Safe in threads.
 
-    One `answer` is one request. `temperature` and `seed` are sent where given. `timeout_s` bounds the whole exchange;
-    the agent's own `timeout_s` is a little longer, so that its reason comes first.
+    One `answer` is one request. `temperature`, `seed` and `max_tokens` are sent if set. `timeout_s` bounds the whole
+    exchange; the agent's own `timeout_s` is longer, so that the reason of the exchange is the one that is recorded.
     """
 
     name: str = NAME
@@ -76,21 +70,19 @@ class OpenAICompatibleAgent:
         max_tokens: int | None = None,
         timeout_s: float = 60.0,
     ) -> None:
-        """Raises ValueError for an address that cannot be recorded as it is, MissingExtra without the extra."""
-        with needs_extra("advice-ledger[agents]"):
-            from api.agents.openai import http  # noqa: PLC0415 - an extra, and slow to import
-        self._wire = http
+        """Raises ValueError if the address cannot be recorded."""
         self._policy, self._prompt = load_policy(), load_prompt()
-        self._base_url, self._model = _address(base_url), model
+        self._base_url, self._model = _checked_address(base_url), model
         self._api_key = SecretStr(api_key) if isinstance(api_key, str) else api_key
-        self._settings: dict[str, Any] = _given(temperature=temperature, seed=seed, max_tokens=max_tokens)
+        settings = {"temperature": temperature, "seed": seed, "max_tokens": max_tokens}
+        self._settings = {name: value for name, value in settings.items() if value is not None}
         self._request_timeout_s = timeout_s
         self._schema = openai_answer.schema(self._policy)
         self.timeout_s: float = timeout_s + GRACE_S
         self.version: str = f"{RULES_VERSION}+prompt.{self._prompt.version}.model.{model}"
 
     def prepare(self, request: AgentRequest) -> CallStart:
-        """The instructions, the request and the history as one document. Raises AgentRefused where that is no JSON."""
+        """Return the call with instructions, request and history. Raises AgentRefused if these are not JSON."""
         return CallStart(
             provider_name=NAME,
             operation_name="chat",
@@ -104,21 +96,20 @@ class OpenAICompatibleAgent:
         )
 
     def answer(self, request: AgentRequest, call: CallStart) -> AgentAnswer:
-        """Sends the messages of `call`. Raises AgentRefused for what no answer could meet, AgentUnavailable else."""
+        """Send the messages of `call`. Raises AgentRefused if no answer could be right, or else AgentUnavailable."""
         check_request(request)
         limits = read_limits(self._policy, request.constraints)
         key = self._api_key.get_secret_value() if self._api_key else None
-        response = self._wire.ask(
-            self._question(call), base_url=self._base_url, api_key=key, timeout_s=self._request_timeout_s
-        )
-        text = self._text(response)
+        completion = complete(self._base_url, self._body(call), api_key=key, timeout_s=self._request_timeout_s)
+        text = self._checked_text(completion)
         try:
             proposal = openai_answer.read(text, self._policy, limits)
         except openai_answer.Unusable as error:
             raise self._unusable(str(error), text) from error
-        return self._answer(openai_answer.recommendation(proposal, self._policy, request), response)
+        return self._answer(openai_answer.recommendation(proposal, self._policy, request), completion)
 
     def _parameters(self) -> dict[str, JSON]:
+        """Return the settings to record: floats as decimal strings, as everywhere in the ledger."""
         settings = {name: value if isinstance(value, int) else str(value) for name, value in self._settings.items()}
         schema_sha256 = hashlib.sha256(canonical(self._schema)).hexdigest()
         return {**settings, "base_url": self._base_url, "output_type": "json", "output_schema_sha256": schema_sha256}
@@ -127,92 +118,90 @@ class OpenAICompatibleAgent:
         classes = [{"name": each.name, "label": each.label, "equity": each.equity} for each in self._policy.classes]
         return f"<data>\n{fenced(canonical_text({'asset_classes': classes, **as_shown(request)}))}\n</data>"
 
-    def _question(self, call: CallStart) -> "Question":
-        settings: OpenAIChatModelSettings = {**self._settings}  # type: ignore[typeddict-item]
-        return self._wire.Question(
-            model=call.request_model,
-            system=_only_text(call.system_instructions),
-            user=_only_text(call.input_messages),
-            schema_name=SCHEMA_NAME,
-            schema=self._schema,
-            settings=settings,
-        )
+    def _body(self, call: CallStart) -> dict[str, Any]:
+        """Return the request to send: the recorded messages, and the recorded settings by the API's names."""
+        names = {"max_tokens": "max_completion_tokens"}
+        return {
+            "model": call.request_model,
+            "messages": [
+                {"role": "system", "content": _only_text(call.system_instructions)},
+                {"role": "user", "content": _only_text(call.input_messages)},
+            ],
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": SCHEMA_NAME, "schema": self._schema, "strict": True},
+            },
+            **{names.get(name, name): value for name, value in self._settings.items()},
+        }
 
-    def _text(self, response: "ModelResponse") -> str:
-        """What the model said. Cut short, kept back, or not to be recorded: AgentUnavailable."""
-        text = response.text or ""
-        if response.finish_reason == "length":
+    def _checked_text(self, completion: Completion) -> str:
+        """Return the model's answer. Raises AgentUnavailable if it is cut short, withheld, or cannot be recorded."""
+        text = completion.text
+        if completion.finish_reason == "length":
             raise self._unusable("cut short by the limit on its length", text)
-        if response.finish_reason == "content_filter":
-            raise AgentUnavailable("model-refused", "the provider's filter, or the model itself, kept the answer back")
-        raw: Any = _output_messages(response)
+        if completion.finish_reason == "content_filter":
+            raise AgentUnavailable("model-refused", "the provider's filter, or the model itself, withheld the answer")
+        messages: Any = _output_messages(completion)
         try:
-            canonical(raw)
+            canonical(messages)
         except NotCanonical as error:
-            raise self._unusable(f"not to be recorded: {error.reason}", text) from error
+            raise self._unusable(f"cannot be recorded: {error.reason}", text) from error
         return text
 
     def _unusable(self, why: str, text: str) -> AgentUnavailable:
-        return AgentUnavailable("unusable-answer", self._wire.recordable(f"{why}. The answer was: {text}"))
+        return AgentUnavailable("unusable-answer", recordable(f"{why}. The answer was: {text}"))
 
-    def _answer(self, recommendation: dict[str, JSON], response: "ModelResponse") -> AgentAnswer:
+    def _answer(self, recommendation: dict[str, JSON], completion: Completion) -> AgentAnswer:
+        finish_reason = completion.finish_reason
         return AgentAnswer(
             recommendation=recommendation,
             model_name=self._model,
             model_version=self.version,
             parameters=self._parameters(),
             result=CallResult(
-                output_messages=_output_messages(response),
-                response_id=self._name(response.provider_response_id),
-                response_model=self._name(response.model_name),
-                response_finish_reasons=[response.finish_reason] if response.finish_reason else None,
-                usage_input_tokens=response.usage.input_tokens or None,  # pydantic-ai has 0 where the server told none
-                usage_output_tokens=response.usage.output_tokens or None,
+                output_messages=_output_messages(completion),
+                response_id=self._name(completion.id),
+                response_model=self._name(completion.model),
+                response_finish_reasons=[finish_reason[:MAX_NAME_CHARS]] if finish_reason else None,
+                usage_input_tokens=completion.usage.prompt_tokens,
+                usage_output_tokens=completion.usage.completion_tokens,
             ),
         )
 
-    def _name(self, given: str | None) -> str | None:
-        """A name that the server chose, as far as it may be recorded."""
-        return self._wire.recordable(given, MAX_NAME) if given else None
+    def _name(self, name: str | None) -> str | None:
+        """Make a name that the server chose recordable."""
+        return recordable(name, MAX_NAME_CHARS) if name else None
 
 
 def fenced(document: str) -> str:
-    """Canonical JSON in which no string can close the fence around it or spell a model's control token.
+    """Escape canonical JSON so that no string can close the fence around it or spell a model's control token.
 
-    `<`, `>` and a bracket before a capital or a slash, as in [INST], stand in strings only: they become escapes of
-    JSON, and the document means the same.
+    `<`, `>` and a bracket before a capital or a slash, as in [INST], occur only within strings. They become JSON
+    escapes, and the document keeps its meaning.
     """
     escaped = document.replace("<", "\\u003c").replace(">", "\\u003e")
     return re.sub(r"\[(?=[/A-Z])", r"\\u005b", escaped)
 
 
-def _address(base_url: str) -> str:
+def _checked_address(base_url: str) -> str:
     parts = urlsplit(base_url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("base_url is not an http or https address")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("base_url is recorded, so it must not carry a user, a password or a query")
+        raise ValueError("base_url is recorded, so it must not contain a user, a password or a query")
     return base_url
 
 
-def _given(**settings: object) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if value is not None}
-
-
-def _only_text(recorded: object) -> str:
-    """The text of what `prepare` made: one message with one part, or one part."""
-    match recorded:
+def _only_text(content: object) -> str:
+    """Return the text that `prepare` put into a call: one message with one part, or one part."""
+    match content:
         case [{"parts": [{"type": "text", "content": str(text)}]}] | [{"type": "text", "content": str(text)}]:
             return text
     raise ValueError("this call was not prepared by this agent")
 
 
-def _output_messages(response: "ModelResponse") -> JSON:
-    """What the model gave back, as OpenTelemetry's gen_ai.output.messages has it: reasoning too, where it was told."""
-    kinds = {"text": "text", "thinking": "reasoning"}
-    parts: list[JSON] = [
-        {"type": kinds[part.part_kind], "content": part.content}
-        for part in response.parts
-        if part.part_kind in {"text", "thinking"}
-    ]
-    return [{"role": "assistant", "parts": parts, "finish_reason": response.finish_reason}]
+def _output_messages(completion: Completion) -> JSON:
+    """Return the answer in the format of OpenTelemetry's gen_ai.output.messages, with the reasoning if there is any."""
+    contents = {"reasoning": completion.reasoning, "text": completion.text}
+    parts: list[JSON] = [{"type": kind, "content": content} for kind, content in contents.items() if content]
+    return [{"role": "assistant", "parts": parts, "finish_reason": completion.finish_reason}]

@@ -1,167 +1,126 @@
-"""One request to an OpenAI-compatible server, through pydantic-ai: sent as recorded, and sent once.
+"""One chat completion from an OpenAI-compatible server: sent once, with a total deadline and a limit on the answer.
 
-Needs the extra `agents`. Neither pydantic-ai nor the client under it retries: who calls an agent does, and records each
-attempt as a call of its own.
+The worker retries, not this module: each attempt is recorded as a model call of its own.
 """
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+import re
+from typing import Annotated, Any
 
-import httpx2
-from openai import AsyncOpenAI
-from pydantic_ai import direct, exceptions
-from pydantic_ai.messages import ModelRequest, ModelResponse, SystemPromptPart, UserPromptPart
-from pydantic_ai.models import ModelRequestParameters
-from pydantic_ai.models.openai import OpenAIChatModel, OpenAIChatModelSettings
-from pydantic_ai.output import OutputObjectDefinition
-from pydantic_ai.profiles.openai import OpenAIModelProfile
-from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
+import httpx
+from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
 from api.agents.protocol import AgentUnavailable
 
-NO_KEY = "none"  # the client insists on one, and servers without keys ignore it
 MAX_RESPONSE_BYTES = 8 * 2**20
-MAX_DETAIL = 2000
-
-# The first that fits counts, so the special ones stand first.
-REASONS: tuple[tuple[type[exceptions.AgentRunError], str], ...] = (
-    (exceptions.ModelRateLimitError, "rate-limited"),
-    (exceptions.ModelQuotaExceededError, "provider-refused"),
-    (exceptions.ModelRequestRejectedError, "provider-refused"),
-    (exceptions.ModelTimeoutError, "timeout"),
-    (exceptions.ModelRequestTimeout, "timeout"),
-    (exceptions.ModelConnectionError, "unreachable"),
-    (exceptions.ModelUnavailableError, "provider-error"),
-    (exceptions.ModelServerError, "provider-error"),
-    (exceptions.ModelHTTPError, "provider-refused"),
-    (exceptions.AgentRunError, "unusable-answer"),
-)
-
-# The messages go out as recorded: pydantic-ai adds no schema to them and puts nothing into special tokens.
-PROFILE = OpenAIModelProfile(
-    supports_json_schema_output=True,
-    native_output_requires_schema_in_instructions=False,
-    may_tokenize_special_tokens_in_content=False,
-    openai_system_prompt_role="system",
-    openai_supports_strict_tool_definition=True,
-)
+MAX_DETAIL_CHARS = 2000
+# Some models put their reasoning in front of the answer.
+THINKING = re.compile(r"\s*<think>(?P<reasoning>.*?)</think>\s*", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Question:
-    """All that a request consists of, but for the key."""
+class Message(BaseModel):
+    """The message of a choice. Servers name the reasoning in one of two ways."""
 
-    model: str
-    system: str
-    user: str
-    schema_name: str
-    schema: dict[str, Any]
-    settings: OpenAIChatModelSettings
-
-    def differs(self, body: Mapping[str, Any]) -> str | None:
-        """The first member of a request's body that is not as it was recorded; None where all are."""
-        expected = {
-            "model": self.model,
-            "messages": [{"role": "system", "content": self.system}, {"role": "user", "content": self.user}],
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": self.schema_name, "schema": self.schema, "strict": True},
-            },
-            "temperature": self.settings.get("temperature"),
-            "seed": self.settings.get("seed"),
-            "max_completion_tokens": self.settings.get("max_tokens"),
-        }
-        names = [*expected, *(name for name in body if name not in expected and name != "stream")]
-        return next((name for name in names if body.get(name) != expected.get(name)), None)
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
 
 
-class Wire:
-    """Watches one exchange: lets out only what is on record, and once, and takes in a bounded answer."""
+class Choice(BaseModel):
+    """One answer of the model."""
 
-    def __init__(self, question: Question) -> None:
-        self.problem: str | None = None
-        self._question = question
-        self._sent = 0
-
-    async def outgoing(self, request: httpx2.Request) -> None:
-        """Raises, which ends the exchange before a byte is sent, where the request is not the recorded one."""
-        self._sent += 1
-        differs = self._question.differs(json.loads(request.content))
-        if differs is not None:
-            self.problem = f"{differs} would not be sent as it was recorded, so nothing was sent"
-        elif self._sent > 1:
-            self.problem = "a second request was about to be sent"
-        if self.problem is not None:
-            raise httpx2.RequestError(self.problem, request=request)
-
-    async def incoming(self, response: httpx2.Response) -> None:
-        """Bounds what will be read of the body."""
-        assert isinstance(response.stream, httpx2.AsyncByteStream)
-        response.stream = Bounded(response.stream, self, response.request)
+    finish_reason: str | None = None
+    message: Message
 
 
-class Bounded(httpx2.AsyncByteStream):
-    """A response's body that ends in an error where it grows past MAX_RESPONSE_BYTES."""
+class Usage(BaseModel):
+    """Token counts."""
 
-    def __init__(self, inner: httpx2.AsyncByteStream, wire: Wire, request: httpx2.Request) -> None:
-        self._inner, self._wire, self._request = inner, wire, request
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
-        async for chunk in self._inner:
-            size += len(chunk)
-            if size > MAX_RESPONSE_BYTES:
-                self._wire.problem = f"the answer is longer than {MAX_RESPONSE_BYTES} bytes"
-                raise httpx2.ReadError(self._wire.problem, request=self._request)
-            yield chunk
-
-    async def aclose(self) -> None:
-        """Closes the body."""
-        await self._inner.aclose()
+    prompt_tokens: NonNegativeInt | None = None
+    completion_tokens: NonNegativeInt | None = None
 
 
-def ask(question: Question, *, base_url: str, api_key: str | None, timeout_s: float) -> ModelResponse:
-    """One request, one answer, in an event loop of its own: agents are asked from threads. Raises AgentUnavailable."""
-    return asyncio.run(_ask(question, base_url, api_key or NO_KEY, timeout_s))
+class Completion(BaseModel):
+    """The members of a chat completion that are used. Others are ignored."""
+
+    id: str | None = None
+    model: str | None = None
+    choices: Annotated[list[Choice], Field(min_length=1)]
+    usage: Usage = Usage()
+
+    @property
+    def text(self) -> str:
+        """The answer, without any reasoning in front of it."""
+        return THINKING.sub("", self.choices[0].message.content or "", count=1)
+
+    @property
+    def reasoning(self) -> str | None:
+        """The model's reasoning, if the server sends it."""
+        message = self.choices[0].message
+        in_front = THINKING.match(message.content or "")
+        return message.reasoning_content or message.reasoning or (in_front["reasoning"] if in_front else None)
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the model stopped. A refusal counts as `content_filter`."""
+        choice = self.choices[0]
+        return "content_filter" if choice.message.refusal else choice.finish_reason
 
 
-async def _ask(question: Question, base_url: str, api_key: str, timeout_s: float) -> ModelResponse:
-    wire = Wire(question)
-    http = httpx2.AsyncClient(
-        timeout=timeout_s, event_hooks={"request": [wire.outgoing], "response": [wire.incoming]}, follow_redirects=False
-    )
-    async with AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0, http_client=http) as client:
-        provider = OpenAICompatibleProvider("openai-compatible", openai_client=client)
-        model = OpenAIChatModel(question.model, provider=provider, profile=PROFILE)
-        output = OutputObjectDefinition(json_schema=question.schema, name=question.schema_name, strict=True)
-        try:
-            return await direct.model_request(
-                model,
-                [ModelRequest([SystemPromptPart(question.system), UserPromptPart(question.user)])],
-                model_settings=OpenAIChatModelSettings(**question.settings, request_timeout=timeout_s),
-                model_request_parameters=ModelRequestParameters(output_mode="native", output_object=output),
-                instrument=False,
-            )
-        except exceptions.AgentRunError as error:
-            raise _unavailable(error, wire, api_key) from None  # its cause may hold the key
-        except (AttributeError, TypeError) as error:  # pydantic-ai trips over choices that are no objects
-            raise AgentUnavailable("unusable-answer", "the response is no chat completion") from error
+def complete(base_url: str, body: dict[str, Any], *, api_key: str | None, timeout_s: float) -> Completion:
+    """Send one request and return the completion. Raises AgentUnavailable.
+
+    It runs an event loop of its own, because agents are asked from threads and only a loop can end a slow read.
+    """
+    return asyncio.run(_complete(f"{base_url.rstrip('/')}/chat/completions", body, api_key, timeout_s))
 
 
-def _unavailable(error: exceptions.AgentRunError, wire: Wire, api_key: str) -> AgentUnavailable:
-    if wire.problem is not None:
-        reason = "unusable-answer" if wire.problem.startswith("the answer") else "not-as-recorded"
-        return AgentUnavailable(reason, wire.problem)
-    reason = next(reason for kind, reason in REASONS if isinstance(error, kind))
-    words = f"{type(error).__name__}: {error}"
-    redacted = words if api_key == NO_KEY else words.replace(api_key, "[key]")
-    wait_s = error.retry_after if isinstance(error, exceptions.ModelAPIError) else None
-    return AgentUnavailable(reason, recordable(redacted), wait_s)
+async def _complete(url: str, body: dict[str, Any], api_key: str | None, timeout_s: float) -> Completion:
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    # The causes are dropped: an httpx error holds the request, and so the key.
+    try:
+        async with (
+            asyncio.timeout(timeout_s),
+            httpx.AsyncClient(timeout=timeout_s, headers=headers) as client,
+            client.stream("POST", url, json=body) as response,
+        ):
+            content = await _read(response)
+    except (TimeoutError, httpx.TimeoutException):
+        raise AgentUnavailable("timeout", f"no complete answer within {timeout_s:g} s") from None
+    except httpx.TransportError as error:
+        raise AgentUnavailable("unreachable", recordable(f"{type(error).__name__}: {error}")) from None
+    except httpx.DecodingError:
+        raise AgentUnavailable("unusable-answer", "the content encoding of the answer is broken") from None
+    if response.status_code != httpx.codes.OK:
+        raise _refused(response, content, api_key)
+    try:
+        return Completion.model_validate_json(content)
+    except ValidationError as error:
+        raise AgentUnavailable("unusable-answer", "the answer is not a chat completion") from error
 
 
-def recordable(text: str, most: int = MAX_DETAIL) -> str:
-    """The start of a text that somebody else wrote, without what the ledger refuses: U+0000 and lone surrogates."""
-    return text[:most].encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+async def _read(response: httpx.Response) -> bytes:
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > MAX_RESPONSE_BYTES:
+            raise AgentUnavailable("unusable-answer", f"the answer is longer than {MAX_RESPONSE_BYTES} bytes")
+    return bytes(content)
+
+
+def _refused(response: httpx.Response, content: bytes, api_key: str | None) -> AgentUnavailable:
+    """Name the failure by its status, and quote the server without the key."""
+    status = response.status_code
+    # An exhausted quota also has the status 429, but waiting does not help.
+    limited = status == httpx.codes.TOO_MANY_REQUESTS and b"insufficient_quota" not in content
+    reason = "rate-limited" if limited else "provider-error" if status >= 500 else "provider-refused"
+    text = f"HTTP {status}: {content.decode(errors='replace')}"
+    wait = response.headers.get("retry-after", "")
+    wait_s = float(wait) if wait.isascii() and wait.isdecimal() and len(wait) < 10 else None
+    return AgentUnavailable(reason, recordable(text.replace(api_key, "[key]") if api_key else text), wait_s)
+
+
+def recordable(text: str, most_chars: int = MAX_DETAIL_CHARS) -> str:
+    """Cut a foreign text and replace what the ledger refuses: U+0000 and lone surrogates."""
+    return text[:most_chars].encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -63,7 +63,7 @@ class BackgroundWorker(threading.Thread, ABC):
 
     def on_unforeseen(self, error: Exception) -> Failure:
         """Clean up after an error that nobody foresaw, and describe it."""
-        return Failure(f"the {self.name} failed: {place_of(error)}", UNFORESEEN_RETRY_S)
+        return Failure(f"program error: {place_of(error)}", UNFORESEEN_RETRY_S)
 
     def interrupt(self) -> None:
         """Wake the thread from any wait but that for `_stopping`. Called from other threads, when the worker stops."""
@@ -75,10 +75,10 @@ class BackgroundWorker(threading.Thread, ABC):
         if (self.status.state, self.status.error) != (state, None):
             self.status = replace(self.status, state=state, error=None)
 
-    def report_failure(self, message: str) -> None:
+    def report_failure(self, message: str, trace: str = "") -> None:
         """Log a failure and set it as status, unless it is the same as before."""
         if (self.status.state, self.status.error) != ("failing", message):
-            self._log.warning("%s; trying again until it works", message)
+            self._log.warning("%s: %s; trying again until it works%s", self.name, message, trace)
             self.status = replace(self.status, state="failing", error=message)
 
     def request_stop(self) -> None:
@@ -105,18 +105,15 @@ class BackgroundWorker(threading.Thread, ABC):
         self.report("stopped")
 
     def _fail(self, error: Exception) -> float | None:
-        failure = self.on_failure(error)
+        failure, trace = self.on_failure(error), ""
         if failure is None:
-            # The traceback without the message.
-            self._log.error(
-                "%s: %s\n%s", self.name, type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
-            )
             failure = self.on_unforeseen(error)
+            trace = _frames(error)
         if failure.retry_s is None:
-            self._log.error("%s", failure.message)
+            self._log.error("%s: %s; it has ended%s", self.name, failure.message, trace)
             self.status = replace(self.status, state="refused", error=failure.message)
         elif not self._stopping.is_set():
-            self.report_failure(failure.message)
+            self.report_failure(failure.message, trace)
         return failure.retry_s
 
 
@@ -139,8 +136,14 @@ class DatabaseWorker(BackgroundWorker):
     def on_failure(self, error: Exception) -> Failure | None:
         """Describe errors of the database."""
         if isinstance(error, psycopg.Error):
-            return Failure(f"the database does not serve the {self.name}: {one_line(error)}")
+            return Failure(f"the database failed: {one_line(error)}")
         return None
+
+
+def _frames(error: Exception) -> str:
+    """Format where an error was raised, one call a line, without its text and without source lines."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return "".join(f"\n  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
 
 
 def place_of(error: Exception) -> str:

@@ -8,11 +8,12 @@ appends never wait for any of this.
 from __future__ import annotations
 
 import logging
-import threading
+from enum import Enum, auto
 
 import psycopg
 from psycopg import sql
 
+from ledger.background import DatabaseWorker, Failure
 from ledger.database import Connection, conninfo
 from projections import registry
 from projections.engine import STEP_EVENTS, StepFailed, describe_error, step
@@ -29,84 +30,80 @@ STOP_S = 0.2
 PACE_S = 0.01
 
 
-class Projector(threading.Thread):
-    """Follows the head until stop(). `url` is for a login that may act as the ledger's projector."""
+class Projector(DatabaseWorker):
+    """Follow the head until stop(). `url` is for a login that may act as the ledger's projector."""
 
     def __init__(self, url: str, *, schema: str = "ledger") -> None:
-        super().__init__(name="projector", daemon=True)
-        self._conninfo = conninfo(
-            url,
+        super().__init__(
             "projector",
-            schema=schema,
-            application="advice-ledger projector",
-            # Rows and position are written together, so a crash that loses the last steps only has them done again.
-            synchronous_commit="off",
+            conninfo(
+                url,
+                "projector",
+                schema=schema,
+                application="advice-ledger projector",
+                # Rows and position are written together, so a crash that loses the last steps only has them done again.
+                synchronous_commit="off",
+            ),
         )
         self._channel = schema
-        self._stopping = threading.Event()
-        self._failing = False
         # How many events a read model's next step may have: fewer after a failure, to find the one that it is about.
-        self._most = dict.fromkeys((found.name for found in registry.READ_MODELS), STEP_EVENTS)
+        self._most = dict.fromkeys((read_model.name for read_model in registry.READ_MODELS), STEP_EVENTS)
 
-    def stop(self) -> None:
-        """Ends after the step in hand."""
-        self._stopping.set()
-        self.join(timeout=10)
-
-    def run(self) -> None:
-        """Connects, follows, and connects again when the database went away."""
+    def follow(self, conn: Connection) -> None:
+        """Apply new events to the read models, woken by NOTIFY."""
+        conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
         while not self._stopping.is_set():
-            try:
-                with psycopg.connect(self._conninfo, autocommit=True) as conn:
-                    conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
-                    self._follow(conn)
-            except psycopg.Error as error:  # it does not answer, or has no ledger yet
-                self._complain("the database does not serve the projector", error)
-
-    def _follow(self, conn: Connection) -> None:
-        while not self._stopping.is_set():
-            # Old news first; what is notified from here on wakes the wait below, so no wake-up is lost.
+            # First take the notifications that are here already. A later one ends the wait below, so none is lost.
             _drain(conn, timeout_s=0)
-            moved = [self._advance(conn, read_model) for read_model in registry.READ_MODELS]
-            if any(moved):
+            outcomes = [self._advance(conn, read_model) for read_model in registry.READ_MODELS]
+            if _Outcome.FAILED in outcomes:
+                self._stopping.wait(RECONNECT_PAUSE_S)
+            else:
+                self.report("running")
+            if _Outcome.AGAIN in outcomes:
                 self._stopping.wait(PACE_S)
             else:
                 self._wait(conn)
 
+    def on_failure(self, error: Exception) -> Failure | None:
+        """Describe errors of the database, which does not answer or has no ledger yet, without values of rows."""
+        if isinstance(error, psycopg.Error):
+            return Failure(f"the database failed: {describe_error(error)}", RECONNECT_PAUSE_S)
+        return None
+
     def _wait(self, conn: Connection) -> None:
-        """Until news comes, IDLE_S have passed, or stop()."""
+        """Wait for a notification, for IDLE_S at most, or for stop()."""
         left_s = IDLE_S
         while left_s > 0 and not self._stopping.is_set():
             if _drain(conn, timeout_s=min(left_s, STOP_S), most=1):
                 return
             left_s -= STOP_S
 
-    def _advance(self, conn: Connection, read_model: ReadModel) -> bool:
-        """Whether to look again at once: the read model moved, or is to be tried with fewer events."""
+    def _advance(self, conn: Connection, read_model: ReadModel) -> _Outcome:
         name = read_model.name
         try:
             moved = step(conn, read_model, self._most[name])
         except StepFailed as failed:
             if failed.upto > failed.after + 1:
                 self._most[name] = (failed.upto - failed.after) // 2
-                return True
+                return _Outcome.AGAIN
             mark_failed(conn, read_model, failed)
-            return False
+            return _Outcome.NOTHING_NEW
         except psycopg.OperationalError as error:
             if conn.broken:
                 raise
-            self._complain(f"projection {name}", error)
-            return False
-        self._failing = False
+            self.report_failure(f"projection {name}: {describe_error(error)}")
+            return _Outcome.FAILED
         self._most[name] = min(STEP_EVENTS, self._most[name] * 2)
-        return moved is not None
+        return _Outcome.NOTHING_NEW if moved is None else _Outcome.AGAIN
 
-    def _complain(self, what: str, error: psycopg.Error) -> None:
-        """Once, not four times a second for as long as the trouble lasts; and waits before the next try."""
-        if not self._failing:
-            log.warning("%s: %s; trying again until it works", what, describe_error(error))
-        self._failing = True
-        self._stopping.wait(RECONNECT_PAUSE_S)
+
+class _Outcome(Enum):
+    """What became of one step of a read model; AGAIN: look at once for more to do."""
+
+    AGAIN = auto()
+    NOTHING_NEW = auto()
+    FAILED = auto()
 
 
 def _drain(conn: Connection, *, timeout_s: float, most: int | None = None) -> int:

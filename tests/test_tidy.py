@@ -178,7 +178,7 @@ def test_proof_code_stands_on_little() -> None:
 
 
 # A thread dies unseen. The last handler of a background worker turns any error into a state that is shown.
-LAST_HANDLERS = {"ledger/background.py", "ledger/tlog/sign/signer_thread.py", "ledger/verify/continuous.py"}
+LAST_HANDLERS = {"ledger/background.py", "ledger/verify/continuous.py"}
 
 
 def test_no_handler_catches_everything() -> None:

@@ -13,8 +13,6 @@ What can go wrong, each with a message that says what to do:
 from __future__ import annotations
 
 import contextlib
-import logging
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,14 +21,13 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from api.postgres.embedded import EmbeddedError, EmbeddedPostgres, default_data_dir
+from ledger.background import BackgroundWorker, Failure
 from ledger.database import Connection, conninfo, one_line
 
 # How often the supervisor looks whether the embedded server lives.
 CHECK_S = 1.0
 
 HAS_LEDGER = "SELECT to_regclass('head') IS NOT NULL"
-
-_logger = logging.getLogger(__name__)
 
 
 class DatabaseError(Exception):
@@ -123,30 +120,31 @@ def connect(url: str, role: str | None, *, schema: str = "ledger") -> Connection
 @contextlib.contextmanager
 def supervised(server: EmbeddedPostgres) -> Iterator[None]:
     """While the block runs, a thread looks every CHECK_S whether the server lives, and starts it again if not."""
-    stopping = threading.Event()
-    thread = threading.Thread(target=_supervise, args=(server, stopping), name="postgres-supervisor", daemon=True)
-    thread.start()
+    supervisor = _Supervisor(server)
+    supervisor.start()
     try:
         yield
     finally:
-        stopping.set()
-        thread.join()
+        supervisor.request_stop()
+        supervisor.join()
 
 
-def _supervise(server: EmbeddedPostgres, stopping: threading.Event) -> None:
-    said = ""
-    while not stopping.wait(CHECK_S):
-        if server.is_running():
-            said = ""
-            continue
-        try:
-            _logger.warning("the embedded PostgreSQL does not answer: waiting for it, or starting it again")
-            server.ensure_running()
-            _logger.warning("the embedded PostgreSQL answers again")
-        except EmbeddedError as error:
-            if str(error) != said:  # once a second for as long as the disk is full would bury the rest of the log
-                _logger.error("%s", error)  # noqa: TRY400 - the message says it all
-            said = str(error)
+class _Supervisor(BackgroundWorker):
+    """Start the embedded server again when it was killed."""
+
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        super().__init__("the embedded PostgreSQL")
+        self._server = server
+
+    def work(self) -> None:
+        while not self._stopping.wait(CHECK_S):
+            if not self._server.is_running():
+                self.report_failure("it does not answer: waiting for it, or starting it again")
+                self._server.ensure_running()
+            self.report("running")
+
+    def on_failure(self, error: Exception) -> Failure | None:
+        return Failure(str(error), CHECK_S) if isinstance(error, EmbeddedError) else None
 
 
 def _check_folder(folder: Path) -> None:

@@ -8,16 +8,14 @@ and it repairs nothing: what it finds is for a person to look at (docs/operate/c
 from __future__ import annotations
 
 import logging
-import threading
-import traceback
 from collections import deque
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Literal
 
 import psycopg
 
+from ledger.background import DatabaseWorker, Failure, WorkerStatus, place_of
 from ledger.database import VERIFIER_LOCK, Connection, conninfo, one_line
 from ledger.proof.chain.checkpoints import Held
 from ledger.proof.tlog.note import VerifierKey
@@ -48,8 +46,6 @@ TRY_LOCK = "SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))"
 LAST_OF_TODAY = "SELECT version, body FROM events WHERE stream = %s ORDER BY version DESC LIMIT 1"
 APPEND = "SELECT position FROM append(%s)"
 
-State = Literal["none", "starting", "leads", "follows", "failing", "stopped"]
-
 
 @dataclass(frozen=True)
 class VerificationConfig:
@@ -62,21 +58,19 @@ class VerificationConfig:
 
 
 @dataclass(frozen=True)
-class VerificationStatus:
+class VerificationStatus(WorkerStatus):
     """Where the thread stands. Another process leads where it `follows`, and knows what is not said here.
 
     `position`: all events up to here were checked by this process, the newest of them `looked_s`, by the monotonic
     clock; `passed_s`: when the last scan was through. `finding`: what does not hold, as long as it does not.
     """
 
-    state: State
     position: int = 0
     looked_s: float | None = None
     passed_s: float | None = None
     checkpoint_size: int = 0
     finding: str | None = None
     first_bad_position: int | None = None
-    error: str | None = None
 
     @property
     def age_s(self) -> float | None:
@@ -89,17 +83,16 @@ class VerificationStatus:
         return None if self.passed_s is None else monotonic() - self.passed_s
 
 
-class ContinuousVerification(threading.Thread):
+class ContinuousVerification(DatabaseWorker):
     """Checks until stop(). `url` is for a login that may act as the ledger's verifier and writer."""
 
     def __init__(self, url: str, config: VerificationConfig | None = None, *, schema: str = "ledger") -> None:
-        super().__init__(name="verifier", daemon=True)
         application = "advice-ledger verifier"
-        self._reading = conninfo(url, "verifier", schema=schema, application=application)
+        super().__init__("verifier", conninfo(url, "verifier", schema=schema, application=application))
+        self.status: VerificationStatus = VerificationStatus("starting")
         self._writing = conninfo(url, "writer", schema=schema, application=application, lock_timeout="10s")
         self._config = config or VerificationConfig()
         self._most = max(1, int(self._config.rate * CHUNK_S))
-        self._stopping = threading.Event()
         self._scan: Scan | None = None
         # The last scan that was through: it goes on with what is appended.
         self._tail: Scan | None = None
@@ -113,26 +106,19 @@ class ContinuousVerification(threading.Thread):
         self._owed: deque[VerificationRecorded] = deque(maxlen=MOST_OWED)
         self._owed_s = 0.0
         self._started_s = monotonic()
-        self.status = VerificationStatus("starting")
 
-    def stop(self) -> None:
-        """Ends after the chunk in hand."""
-        self._stopping.set()
-        self.join(timeout=10)
+    def on_failure(self, error: Exception) -> Failure | None:
+        """Begin the scan anew: a chunk that broke off may be half in it."""
+        self._drop()
+        failure = super().on_failure(error)
+        return failure and failure._replace(retry_s=RETRY_S)
 
-    def run(self) -> None:
-        """Connects, leads when it may, and connects again when the database went away."""
-        while not self._stopping.is_set():
-            try:
-                with psycopg.connect(self._reading, autocommit=True) as conn:
-                    self._follow(conn)
-            except psycopg.Error as error:
-                self._complain(f"the database does not serve the verifier: {one_line(error)}", RETRY_S)
-            except Exception as error:  # noqa: BLE001 - a thread that dies is not missed; this one says so and goes on
-                self._complain(f"the verifier failed: {_where(error)}", self._config.rest_s)
-        self.status = replace(self.status, state="stopped")
+    def on_unforeseen(self, error: Exception) -> Failure:
+        """Try again after the rest between two scans."""
+        return super().on_unforeseen(error)._replace(retry_s=self._config.rest_s)
 
-    def _follow(self, conn: Connection) -> None:
+    def follow(self, conn: Connection) -> None:
+        """Wait until this process may lead, then lead."""
         while not self._stopping.is_set():
             row = conn.execute(TRY_LOCK, [VERIFIER_LOCK]).fetchone()
             if row == (True,):
@@ -150,7 +136,7 @@ class ContinuousVerification(threading.Thread):
             try:
                 done = self._chunk(conn)
             except Bad as bad:
-                self._fail(conn, bad)
+                self._investigate(conn, bad)
                 done = 0
             if self._owed and monotonic() >= self._owed_s:
                 self._record(conn, self._owed[0])
@@ -199,7 +185,7 @@ class ContinuousVerification(threading.Thread):
             self._owe(found(size, done.checkpoint_size, took_s))
         self._failed = None
 
-    def _fail(self, conn: Connection, bad: Bad) -> None:
+    def _investigate(self, conn: Connection, bad: Bad) -> None:
         """Has the whole chain checked at once, for the right name of what is wrong, unless this is known already.
 
         What was found stays found whatever becomes of that check: it is known only once it is in the status and owed.
@@ -217,7 +203,7 @@ class ContinuousVerification(threading.Thread):
         try:
             report = verify_chain(conn, held=Held(Trust(self._config.keys)))
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not hide what was found already
-            log.warning("the whole chain could not be checked: %s", _where(error))
+            log.warning("the whole chain could not be checked: %s", place_of(error))
         else:
             bad = Bad.of(report.findings[0]) if report.findings else bad
             last = max(report.last_position, last)
@@ -266,22 +252,6 @@ class ContinuousVerification(threading.Thread):
                 return
         self._owed.popleft()
 
-    def _complain(self, what: str, wait_s: float) -> None:
-        """Once, not every second for as long as the trouble lasts; and waits before the next try."""
-        if self.status.error != what:
-            log.warning("%s; trying again until it works", what)
-        self._drop()
-        self.status = replace(self.status, state="failing", error=what)
-        self._stopping.wait(wait_s)
-
 
 def _root(tail: Scan | None) -> Root | None:
     return None if tail is None or not tail.size else Root(tail.size, tail.root, "what was checked before")
-
-
-def _where(error: Exception) -> str:
-    """What went wrong, and where; not what an error says, which may be values of rows."""
-    if isinstance(error, psycopg.Error):
-        return one_line(error)
-    at = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {at.name}, line {at.lineno} of {at.filename.rpartition('/')[2]}"

@@ -10,10 +10,11 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from api.services import InjectedServices
+from ledger.background import WorkerState, WorkerStatus
 from ledger.database import AsyncConnection
 from ledger.errors import Unavailable
 from ledger.tlog import status as endorsements
-from ledger.tlog.sign.signer_thread import SignerStatus, SignerThread
+from ledger.tlog.sign.signer_thread import SignerThread
 from ledger.verify.continuous import ContinuousVerification, VerificationStatus
 from ledger.verify.scan import PROOF_MISMATCH
 
@@ -56,7 +57,7 @@ class CheckpointState(BaseModel):
 
     size: int
     age_s: float | None
-    signer: Literal["none", "starting", "leads", "follows", "failing", "refused", "stopped"]
+    signer: WorkerState
     error: str | None
     witnessed: endorsements.WitnessedState | None
     timestamps: list[endorsements.TimestampState]
@@ -68,7 +69,7 @@ class VerificationState(BaseModel):
     `passed_age_s`: since the whole chain was last through.
     """
 
-    state: Literal["none", "starting", "leads", "follows", "failing", "stopped"]
+    state: WorkerState
     position: int
     age_s: float | None
     passed_age_s: float | None
@@ -131,7 +132,7 @@ async def readyz(services: InjectedServices) -> Response:
 def _signed(
     rows: list[tuple[Any, ...]], signer: SignerThread | None, others: endorsements.EndorsementStatus
 ) -> CheckpointState:
-    status = SignerStatus("none", NOT_SIGNING) if signer is None else signer.status
+    status = WorkerStatus("none", NOT_SIGNING) if signer is None else signer.status
     size, age_s = rows[0][3:5] if rows else (None, None)
     return CheckpointState(
         size=size or 0,
@@ -143,7 +144,7 @@ def _signed(
     )
 
 
-def _refusal(status: SignerStatus | None) -> list[str]:
+def _refusal(status: WorkerStatus | None) -> list[str]:
     """The reason that a signer which gave up is; said also where the database has nothing to say, as without a head."""
     return [f"nothing is signed any more: {status.error}"] if status and status.state == "refused" else []
 
@@ -190,7 +191,7 @@ def _readiness(rows: list[tuple[Any, ...]], checkpoint: CheckpointState, verific
         for found in projections
         if found.lag < 0
     ]
-    reasons += _refusal(SignerStatus(checkpoint.signer, checkpoint.error))
+    reasons += _refusal(WorkerStatus(checkpoint.signer, checkpoint.error))
     if verification.finding is not None:
         reasons.append(_not_holding(verification))
     if not projections:

@@ -18,6 +18,8 @@ from ledger.tlog.quorum import WitnessPolicy
 
 # For what a round does beside waiting for the answer.
 SPARE_S = 1.0
+# How long the end waits for requests in hand to be cancelled.
+STOP_S = 2.0
 LATE = "no answer in time"
 
 
@@ -56,9 +58,9 @@ class Endorsers:
             yield
         finally:
             for poller in self._pollers:
-                poller.end()
+                poller.request_stop()
             for poller in self._pollers:
-                poller.join()
+                poller.stop(STOP_S)
 
     def once(self) -> list[EndorserStatus]:
         """Asks everybody once, at the same time, about the newest checkpoint; waits no longer than an answer may take.
@@ -69,7 +71,7 @@ class Endorsers:
         with self.running():
             late = [one for one in self._pollers if not one.settled.wait(max(until_s - monotonic(), 0))]
             found = self.progress()
-        names = {one.name for one in late}
+        names = {one.endorser for one in late}
         return [one._replace(error=one.error or LATE) if one.name in names else one for one in found]
 
     def checkpoint_signed(self) -> None:
@@ -79,7 +81,10 @@ class Endorsers:
 
     def progress(self) -> list[EndorserStatus]:
         """How each is doing."""
-        return [EndorserStatus(one.name, one.size, one.error if one.alive else "not running") for one in self._pollers]
+        return [
+            EndorserStatus(one.endorser, one.size, one.status.error if one.is_alive() else "not running")
+            for one in self._pollers
+        ]
 
     def _make(self) -> list[Poller]:
         chosen = SharedSizes()

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import psycopg
 
+from ledger.background import BackgroundWorker, Failure
+from ledger.database import one_line
 from ledger.proof.tlog.merkle import LogError
 from ledger.tlog.endorse.http import EndorserError
-
-log = logging.getLogger(__name__)
-
-STOP_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,79 +29,61 @@ class RetryPolicy:
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - nothing secret about it
 
 
-class Poller(ABC):
-    """Runs `round` again and again. What fails is tried again later, and said once."""
+class Poller(BackgroundWorker):
+    """Poll one endorser again and again. After failures it waits longer and longer, as `retry` says."""
 
-    def __init__(self, name: str, pace: RetryPolicy) -> None:
-        self.name = name
-        # Of the newest checkpoint that it was done for, as far as known.
+    def __init__(self, endorser: str, retry: RetryPolicy) -> None:
+        super().__init__(endorser)
+        self.endorser = endorser
+        # The size of the newest checkpoint that is endorsed, as far as known.
         self.size = 0
-        # Why the last round failed; None if it did not.
-        self.error: str | None = None
-        # Set after the first round that failed, or left nothing to do at once.
+        # Set after the first poll that failed, or left nothing to do at once.
         self.settled = threading.Event()
-        self._pace = pace
-        self._stop = threading.Event()
+        self._retry = retry
+        self._failures = 0
         self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"ask {name}", daemon=True)
 
     @abstractmethod
-    def round(self) -> float | None:
-        """Does what there is to do. Returns the seconds until there is more, None where only `wake` brings more."""
+    def poll(self) -> float | None:
+        """Do what there is to do. Return the seconds until there is more; None if only `wake()` brings more."""
 
     @abstractmethod
-    def cut(self) -> None:
-        """Ends the request in hand, from another thread."""
-
-    def start(self) -> None:
-        """Begins; once."""
-        self._thread.start()
+    def cancel(self) -> None:
+        """End the HTTP request in hand. Called from another thread."""
 
     def wake(self) -> None:
-        """There is something new. Returns at once; a wait after a failure is not cut short."""
+        """Tell the poller that there is a new checkpoint. Returns at once; a wait after a failure is not cut short."""
         self._wake.set()
 
-    def end(self) -> None:
-        """Gives up what is in hand, and begins nothing more. Returns at once."""
-        self._stop.set()
+    def interrupt(self) -> None:
+        """End a wait, and the request in hand."""
         self._wake.set()
-        self.cut()
+        self.cancel()
 
-    def join(self) -> None:
-        """Waits for the end, no longer than STOP_S."""
-        if self._thread.is_alive():
-            self._thread.join(STOP_S)
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
-
-    def _run(self) -> None:
-        failures = 0
-        while not self._stop.is_set():
+    def work(self) -> None:
+        """Poll until told to stop."""
+        while not self._stopping.is_set():
             self._wake.clear()
-            try:
-                wait = self.round()
-            except (EndorserError, LogError) as error:
-                failures += 1
-                self._failed(str(error), failures)
-            except psycopg.Error as error:
-                failures += 1
-                self._failed(f"the database failed: {error.diag.message_primary or type(error).__name__}", failures)
-            else:
-                if failures:
-                    log.info("%s: answers again", self.name)
-                failures, self.error = 0, None
-                if wait != 0:
-                    self.settled.set()
-                self._wake.wait(wait)
+            wait_s = self.poll()
+            self._failures = 0
+            self.report("running")
+            if wait_s != 0:
+                self.settled.set()
+            self._wake.wait(wait_s)
 
-    def _failed(self, reason: str, failures: int) -> None:
-        if self._stop.is_set():
-            return
-        if reason != self.error:
-            log.warning("%s: %s", self.name, reason)
-        self.error = reason
+    def on_failure(self, error: Exception) -> Failure | None:
+        """Describe errors of the endorser and of the database."""
+        if isinstance(error, EndorserError | LogError):
+            return self._failure(str(error))
+        if isinstance(error, psycopg.Error):
+            return self._failure(f"the database failed: {one_line(error)}")
+        return None
+
+    def on_unforeseen(self, error: Exception) -> Failure:
+        """As after other failures."""
+        return self._failure(super().on_unforeseen(error).message)
+
+    def _failure(self, message: str) -> Failure:
+        self._failures += 1
         self.settled.set()
-        self._stop.wait(self._pace.after(failures))
+        return Failure(message, self._retry.after(self._failures))

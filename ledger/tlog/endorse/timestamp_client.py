@@ -85,14 +85,14 @@ class TimestampPoller(Poller):
         self._authority = authority
         self._wire = HttpClient(authority.url, timeout_s=pace.timeout_s, most_bytes=MOST_TOKEN_BYTES)
 
-    def cut(self) -> None:
+    def cancel(self) -> None:
         """Gives the request in hand up."""
         self._wire.cut()
 
-    def round(self) -> float | None:
+    def poll(self) -> float | None:
         """Gets a token for the newest checkpoint, if it is time and it has none. Raises Trouble."""
         with psycopg.connect(self._conninfo, autocommit=True) as conn:
-            row = conn.execute(NEWEST, {"authority": self.name}).fetchone()
+            row = conn.execute(NEWEST, {"authority": self.endorser}).fetchone()
             if row is None:
                 return None
             size, note, has_token, age_s = row
@@ -102,7 +102,7 @@ class TimestampPoller(Poller):
             if age_s is not None and age_s < self._authority.every_s:
                 return float(self._authority.every_s - age_s)
             token = self._token(note.encode())
-            conn.execute(STORE, [size, self.name, token])
+            conn.execute(STORE, [size, self.endorser, token])
             self.size = size
         return None
 

@@ -82,21 +82,21 @@ class WitnessPoller(Poller):
         # What the witness has seen, as far as known; None before it was asked or looked up.
         self._seen: int | None = None
 
-    def cut(self) -> None:
+    def cancel(self) -> None:
         """Gives the request in hand up."""
         self._wire.cut()
 
-    def round(self) -> float | None:
+    def poll(self) -> float | None:
         """Gets one cosignature, if there is a checkpoint newer than the last. Raises Trouble."""
         with psycopg.connect(self._conninfo, autocommit=True) as conn:
             if self._seen is None:
-                self._seen = self.size = _last(conn, self.name)
+                self._seen = self.size = _last(conn, self.endorser)
             newest = _newest(conn)
             if newest is None or newest[0] <= self.size:
                 return None
-            wanted = self._chosen.take(self.name, newest[0], self.size)
+            wanted = self._chosen.take(self.endorser, newest[0], self.size)
             size, line = self._ask(conn, conn.execute(OF_SIZE, [wanted]).fetchone() or newest)
-            conn.execute(STORE, [size, self.name, line])
+            conn.execute(STORE, [size, self.endorser, line])
             self.size = self._seen = size
         return 0
 

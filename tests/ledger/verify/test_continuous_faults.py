@@ -105,7 +105,7 @@ def test_a_fault_of_its_own_is_said_and_is_not_the_end(
     with monkeypatch.context() as patch, verifying(database_url, settings) as verifier:
         patch.setattr(ContinuousVerification, "_through", broken)
         error = until(verifier, lambda now: now.state == "failing").error or ""
-        assert error.startswith("the verifier failed: KeyError in broken, line ")
+        assert error.startswith("program error: KeyError in broken, line ")
         patch.undo()
         assert until(verifier, lambda now: now.passed_s is not None).error is None
     assert error in caplog.text

@@ -37,8 +37,8 @@ def sign(url: str, key: SigningKey, path: Path) -> None:
 
 
 def tamper(url: str, *statements: str) -> None:
-    """As a superuser with triggers disabled."""
-    with connect(url) as conn:
+    """Change the tables as a superuser, with triggers disabled; others see all of the changes at once."""
+    with connect(url) as conn, conn.transaction():
         for table in TABLES:
             conn.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER ALL").format(sql.Identifier(table)))
         for statement in statements:

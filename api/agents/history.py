@@ -7,9 +7,11 @@ from decimal import Decimal
 from api.agents.house_policy import ZERO
 from api.agents.prompt import shown_answer
 from api.agents.protocol import JSON, AgentRequest, Earlier
+from ledger.domain.case import APPROVED
 from ledger.domain.four_eyes import parts as weights_of
+from schema.states import RecommendationState
 
-STANDING = ("approved", "edited", "communicated")
+STANDING = frozenset(APPROVED | {RecommendationState.COMMUNICATED})
 UNREAD_RESPONSE = "An advisor responded to an earlier answer to this request; this agent does not read that."
 
 

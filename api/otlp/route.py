@@ -135,7 +135,7 @@ async def _record(ledger: Ledger, mapped: Mapped) -> list[str]:
     if not mapped.calls:
         return []
     try:
-        errors = await ledger.record_calls(mapped.calls)
+        errors = await ledger.requests.record_calls(mapped.calls)
     except Unavailable as error:
         raise _unavailable(error) from error
     down = next((error for error in errors if isinstance(error, Unavailable)), None)

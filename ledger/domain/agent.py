@@ -1,8 +1,8 @@
-"""An agent as its own stream `agent-NAME` tells it: what its answers have to look like, and the stop button.
+"""The state of an agent, from its own stream `agent-NAME`: its answer schema, and whether it is suspended.
 
     running --agent.suspended--> suspended --agent.resumed--> running
 
-NAME is the id of the actor whose credentials the agent uses, so an agent cannot call itself another.
+NAME is the id of the actor whose credentials the agent uses, so an agent cannot act under another agent's name.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ledger.domain.answer_schemas import ANY, SCHEMAS
-from ledger.domain.history import Past
+from ledger.domain.history import RecordedEvent
 from ledger.errors import InvalidEvent, Refused
 from schema.events import AgentRegistered
 
 CATEGORY = "agent-"
 
-# The agents that the server runs itself. They act without a token, so no token may carry one of these names.
+# The agents that the server runs itself. They act without a token, so no token may have one of these names.
 RESERVED = frozenset({"builtin-model-portfolios", "openai-compatible", "skfolio-optimiser"})
 
 
 @dataclass(frozen=True)
 class Agent:
-    """`version` is that of the stream's last event; an agent that nobody registered may answer anything."""
+    """`version` is that of the stream's last event. An agent without a registered schema may answer anything."""
 
     suspended: bool = False
     registered: str | None = None
@@ -31,49 +31,51 @@ class Agent:
 
     @property
     def answer_schema(self) -> str:
-        """What its answers have to look like."""
+        """The name of the schema that its answers must follow."""
         return self.registered or ANY
 
 
 def stream_of(name: str) -> str:
-    """The stream that an agent's own events are in."""
+    """Return the name of an agent's own stream."""
     return f"{CATEGORY}{name}"
 
 
-def fold(history: Iterable[Past]) -> Agent:
-    """The state after the stream's events, given in order."""
+def fold(history: Iterable[RecordedEvent]) -> Agent:
+    """Return the state after the events of a stream, in order."""
     agent = Agent()
-    for past in history:
-        match past.type:
+    for event in history:
+        match event.type:
             case "agent.registered":
-                agent = replace(agent, registered=past.data["answer_schema"])
+                agent = replace(agent, registered=event.data["answer_schema"])
             case "agent.suspended":
                 agent = replace(agent, suspended=True)
             case "agent.resumed":
                 agent = replace(agent, suspended=False)
-        agent = replace(agent, version=past.version)
+        agent = replace(agent, version=event.version)
     return agent
 
 
 def check_running(agent: Agent) -> None:
-    """Raises Refused `agent-suspended`."""
+    """Raise Refused `agent-suspended` if nothing may be taken from the agent now."""
     if agent.suspended:
-        raise Refused("agent-suspended", "this agent is suspended: nothing is taken from it until it is resumed")
+        raise Refused(
+            "agent-suspended", "this agent is suspended: the ledger takes nothing from it until it is resumed"
+        )
 
 
 def check_suspend(agent: Agent) -> None:
-    """Raises Refused `agent-suspended` where that was done already."""
+    """Raise Refused `agent-suspended` if the agent is already suspended."""
     if agent.suspended:
-        raise Refused("agent-suspended", "this agent is suspended already")
+        raise Refused("agent-suspended", "this agent is already suspended")
 
 
 def check_resume(agent: Agent) -> None:
-    """Raises Refused `agent-not-suspended`."""
+    """Raise Refused `agent-not-suspended` if the agent is running."""
     if not agent.suspended:
         raise Refused("agent-not-suspended", "this agent is not suspended")
 
 
 def check_register(event: AgentRegistered) -> None:
-    """Raises InvalidEvent for a schema that is not known."""
+    """Raise InvalidEvent if the answer schema is unknown."""
     if event.answer_schema not in SCHEMAS:
-        raise InvalidEvent("answer_schema", f"not one of {', '.join(sorted(SCHEMAS))}")
+        raise InvalidEvent("answer_schema", f"must be one of {', '.join(sorted(SCHEMAS))}")

@@ -1,4 +1,4 @@
-"""The life of a request, as its stream tells it, from the question to what the client was told.
+"""The life of a request: the state that the events of its stream lead to.
 
 The request:
 
@@ -8,15 +8,15 @@ The request:
 Its current recommendation:
 
     (nothing) --recommendation.recorded--> proposed
-    proposed  --decided, needs no second--> approved | edited | rejected | returned
-    proposed  --decided, needs a second---> waiting
+    proposed  --decided, no confirmation needed--> approved | edited | rejected | returned
+    proposed  --decided, confirmation needed-----> waiting
     waiting   --confirmed: approve--------> approved | edited | rejected
     waiting   --confirmed: decline--------> proposed
     approved, edited --communicated-------> communicated
     rejected, returned, communicated --a new recommendation.recorded--> superseded, and the new one is proposed
 
-Everything else is refused, by name, in the modules beside this one. A failed request and a superseded recommendation
-are final; a rejected or communicated one changes in no other way than by being superseded.
+The modules beside this one refuse everything else, by name. A failed request and a superseded recommendation are final.
+A rejected or communicated recommendation changes in no other way than by being superseded.
 """
 
 from __future__ import annotations
@@ -25,33 +25,46 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from ledger.domain.history import Past
+from ledger.domain.history import RecordedEvent
+from schema.states import RecommendationState, RequestState
 
 CATEGORY = "request-"
 
-AFTER = {"approve": "approved", "edit": "edited", "reject": "rejected", "respond": "returned"}
+# The state of a recommendation after a decision with this outcome took effect.
+AFTER = {
+    "approve": RecommendationState.APPROVED,
+    "edit": RecommendationState.EDITED,
+    "reject": RecommendationState.REJECTED,
+    "respond": RecommendationState.RETURNED,
+}
+# The states in which the client may be told.
+APPROVED = frozenset({RecommendationState.APPROVED, RecommendationState.EDITED})
 
 
 @dataclass(frozen=True)
 class Call:
-    """A model call: `id` is the position of its start, `ended` the event that ended it; `used`: an answer names it."""
+    """A model call. `id` is the position of its start `event`; `ended` is the event that ended it.
+
+    `used`: a recommendation names the call.
+    """
 
     id: int
-    event: Past
-    ended: Past | None = None
+    event: RecordedEvent
+    ended: RecordedEvent | None = None
     used: bool = False
 
     @property
     def completed(self) -> bool:
-        """Whether something usable came back."""
+        """True if the call ended with a usable result."""
         return self.ended is not None and self.ended.type == "model-call.completed"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a person decided. `result` is the digest of what stands once it takes effect.
+    """A person's decision. `result` is the digest of the content that is current once the decision takes effect.
 
-    `second_rules` are the rules of the four-eyes policy that ask for a second person; without any it took effect.
+    `second_rules` are the rules of the four-eyes policy that require a confirmation. Without any, the decision took
+    effect at once.
     """
 
     id: int
@@ -63,29 +76,34 @@ class Decision:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """`digest` is of the answer as the agent gave it."""
+    """A recommendation. `digest` is that of the answer as the agent gave it."""
 
     id: int
-    event: Past
+    event: RecordedEvent
     digest: str
-    state: str = "proposed"
+    state: RecommendationState = RecommendationState.PROPOSED
     decision: Decision | None = None
 
     @property
-    def standing(self) -> str:
-        """The digest of what stands: the answer, or what replaced it by an edit that took effect."""
-        if self.decision is not None and self.state in {"edited", "communicated"}:
+    def current_digest(self) -> str:
+        """The digest of the current content: the answer, or its replacement once an edit took effect."""
+        if self.decision is not None and self.state in {RecommendationState.EDITED, RecommendationState.COMMUNICATED}:
             return self.decision.result
         return self.digest
+
+    @property
+    def waiting(self) -> Decision | None:
+        """The decision that waits for a confirmation."""
+        return self.decision if self.state is RecommendationState.WAITING else None
 
 
 @dataclass(frozen=True)
 class Case:
-    """A request's stream so far. `status` is None while there is no request; `version` is that of its last event."""
+    """The state of a request's stream. `state` is None if there is no request; `version` is that of the last event."""
 
-    status: str | None = None
+    state: RequestState | None = None
     version: int = 0
-    asked: Past | None = None
+    request: RecordedEvent | None = None
     amount_usd: Decimal = Decimal(0)
     recommendation: Recommendation | None = None
     superseded: frozenset[int] = frozenset()
@@ -95,86 +113,91 @@ class Case:
 
 
 def stream_of(request_id: int) -> str:
-    """The stream that a request's events are in."""
+    """Return the name of a request's stream."""
     return f"{CATEGORY}{request_id}"
 
 
-def fold(history: Iterable[Past]) -> Case:
-    """The state after the stream's events, given in order. Events that fit nowhere change nothing but the version."""
+def fold(history: Iterable[RecordedEvent]) -> Case:
+    """Return the state after the events of a stream, in order. An event that fits nowhere changes only the version."""
     case = Case()
-    for past in history:
-        apply = APPLY.get(past.type)
-        if apply is not None and (case.status is not None or past.type == "portfolio.requested"):
-            case = apply(case, past)
-        case = replace(case, version=past.version)
+    for event in history:
+        apply = APPLY.get(event.type)
+        if apply is not None and (case.state is not None or event.type == "portfolio.requested"):
+            case = apply(case, event)
+        case = replace(case, version=event.version)
     return case
 
 
-def _requested(case: Case, past: Past) -> Case:
-    if case.status is not None:
+def _requested(case: Case, event: RecordedEvent) -> Case:
+    if case.state is not None:
         return case
-    return replace(case, status="queued", asked=past, amount_usd=Decimal(past.data["amount_usd"]))
+    return replace(case, state=RequestState.QUEUED, request=event, amount_usd=Decimal(event.data["amount_usd"]))
 
 
-def _recorded(case: Case, past: Past) -> Case:
+def _recorded(case: Case, event: RecordedEvent) -> Case:
     before = case.recommendation
-    gone = case.superseded if before is None else case.superseded | {before.id}
-    new = Recommendation(past.position, past, past.commitment("recommendation"))
+    superseded = case.superseded if before is None else case.superseded | {before.id}
+    recommendation = Recommendation(event.position, event, event.commitment("recommendation"))
     calls = dict(case.calls)
-    call = calls.get(past.data.get("model_call_id", 0))
+    call = calls.get(event.data.get("model_call_id", 0))
     if call is not None:
         calls[call.id] = replace(call, used=True)
-    return replace(case, status="recommended", recommendation=new, superseded=gone, calls=calls)
+    return replace(
+        case, state=RequestState.RECOMMENDED, recommendation=recommendation, superseded=superseded, calls=calls
+    )
 
 
-def _failed(case: Case, _past: Past) -> Case:
-    return replace(case, status="failed")
+def _failed(case: Case, _event: RecordedEvent) -> Case:
+    return replace(case, state=RequestState.FAILED)
 
 
-def _started(case: Case, past: Past) -> Case:
-    return replace(case, calls={**case.calls, past.position: Call(past.position, past)})
+def _started(case: Case, event: RecordedEvent) -> Case:
+    return replace(case, calls={**case.calls, event.position: Call(event.position, event)})
 
 
-def _ended(case: Case, past: Past) -> Case:
+def _ended(case: Case, event: RecordedEvent) -> Case:
     for call in case.calls.values():
-        if str(call.event.id) == past.causation and call.ended is None:
-            return replace(case, calls={**case.calls, call.id: replace(call, ended=past)})
+        if str(call.event.id) == event.causation and call.ended is None:
+            return replace(case, calls={**case.calls, call.id: replace(call, ended=event)})
     return case
 
 
-def _decided(case: Case, past: Past) -> Case:
+def _decided(case: Case, event: RecordedEvent) -> Case:
     current = case.recommendation
-    if current is None or current.id != past.data["recommendation_id"] or current.state != "proposed":
+    if current is None or current.id != event.data["recommendation_id"]:
         return case
-    outcome, needs_second = past.data["outcome"], past.data["needs_second"]
-    rules = tuple(past.data["second_rules"])
-    result = past.commitment("replacement") if outcome == "edit" else current.digest
-    decision = Decision(past.position, past.by, outcome, result, rules)
-    state = "waiting" if needs_second else AFTER[outcome]
-    status = "queued" if state == "returned" else case.status
-    current = replace(current, state=state, decision=decision)
-    return replace(case, status=status, recommendation=current, decisions={**case.decisions, decision.id: current.id})
+    if current.state is not RecommendationState.PROPOSED:
+        return case
+    outcome = event.data["outcome"]
+    result = event.commitment("replacement") if outcome == "edit" else current.digest
+    decision = Decision(event.position, event.by, outcome, result, tuple(event.data["second_rules"]))
+    state = RecommendationState.WAITING if event.data["needs_second"] else AFTER[outcome]
+    return replace(
+        case,
+        state=RequestState.QUEUED if state is RecommendationState.RETURNED else case.state,
+        recommendation=replace(current, state=state, decision=decision),
+        decisions={**case.decisions, decision.id: current.id},
+    )
 
 
-def _confirmed(case: Case, past: Past) -> Case:
+def _confirmed(case: Case, event: RecordedEvent) -> Case:
     current = case.recommendation
-    if current is None or current.state != "waiting" or current.decision is None:
+    waiting = None if current is None else current.waiting
+    if current is None or waiting is None or waiting.id != event.data["decision_id"]:
         return case
-    if current.decision.id != past.data["decision_id"]:
-        return case
-    if past.data["outcome"] == "decline":
-        return replace(case, recommendation=replace(current, state="proposed", decision=None))
-    return replace(case, recommendation=replace(current, state=AFTER[current.decision.outcome]))
+    if event.data["outcome"] == "decline":
+        return replace(case, recommendation=replace(current, state=RecommendationState.PROPOSED, decision=None))
+    return replace(case, recommendation=replace(current, state=AFTER[waiting.outcome]))
 
 
-def _communicated(case: Case, past: Past) -> Case:
+def _communicated(case: Case, event: RecordedEvent) -> Case:
     current = case.recommendation
-    if current is None or current.id != past.data["recommendation_id"] or current.state not in {"approved", "edited"}:
+    if current is None or current.id != event.data["recommendation_id"] or current.state not in APPROVED:
         return case
-    return replace(case, recommendation=replace(current, state="communicated"))
+    return replace(case, recommendation=replace(current, state=RecommendationState.COMMUNICATED))
 
 
-APPLY: dict[str, Callable[[Case, Past], Case]] = {
+APPLY: dict[str, Callable[[Case, RecordedEvent], Case]] = {
     "portfolio.requested": _requested,
     "model-call.started": _started,
     "model-call.completed": _ended,

@@ -1,4 +1,4 @@
-"""Events as they were recorded, for commands to decide on; without their sealed values."""
+"""A recorded event, as the program reads it back from the ledger. Pure: no database."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ import orjson
 
 
 @dataclass(frozen=True)
-class Past:
-    """One recorded event; `body` is its canonical JSON."""
+class RecordedEvent:
+    """An event as it was recorded.
+
+    `body` is its canonical JSON. `sealed_values` is the JSON object of its sealed values that still exist; None if the
+    event has none or the reader did not ask for them. `altered` says how the stored event differs from the recorded one;
+    None if it does not, or if the reader did not compare them.
+    """
 
     position: int
     id: UUID
@@ -20,28 +25,47 @@ class Past:
     version: int
     type: str
     body: str
+    sealed_values: str | None = None
+    altered: str | None = None
 
     @cached_property
-    def _parsed(self) -> dict[str, Any]:
-        found: dict[str, Any] = orjson.loads(self.body)
-        return found
+    def content(self) -> dict[str, Any]:
+        """The parsed body. Raises orjson.JSONDecodeError if it is not JSON, which append() refuses."""
+        content: dict[str, Any] = orjson.loads(self.body)
+        return content
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """The sealed values that were read, by member."""
+        fields: dict[str, Any] = orjson.loads(self.sealed_values or "{}")
+        return fields
 
     @property
     def by(self) -> str:
         """The id of the actor."""
-        return str(self._parsed["actor"]["id"])
+        return str(self.content["actor"]["id"])
 
     @property
     def data(self) -> dict[str, Any]:
-        """The facts in clear."""
-        found: dict[str, Any] = self._parsed["data"]
-        return found
+        """The members in clear."""
+        data: dict[str, Any] = self.content["data"]
+        return data
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """All members: those in clear and the sealed values that were read."""
+        return {**self.data, **self.fields}
 
     @property
     def causation(self) -> str | None:
         """The id of the event that led to this one."""
-        return self._parsed.get("causation")
+        return self.content.get("causation")
 
-    def commitment(self, field: str) -> str:
-        """The commitment to a sealed field."""
-        return str(self._parsed["sealed"][field])
+    @property
+    def erased(self) -> frozenset[str]:
+        """The sealed members without a value. Only meaningful if the reader asked for sealed values."""
+        return frozenset(self.content.get("sealed", {}).keys() - self.fields.keys())
+
+    def commitment(self, member: str) -> str:
+        """The commitment to a sealed member. Raises KeyError if the event does not have it."""
+        return str(self.content["sealed"][member])

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ledger.domain.history import Past
+from ledger.domain.history import RecordedEvent
 from ledger.proof.format.canonical import NotCanonical, canonical
 from schema.events import PolicyAdopted
 from schema.fields import Name
@@ -51,11 +51,11 @@ class Policy:
         """Where its adoptions are recorded."""
         return f"{CATEGORY}{self.name}"
 
-    def adoption(self, history: Iterable[Past]) -> PolicyAdopted | None:
+    def adoption(self, history: Iterable[RecordedEvent]) -> PolicyAdopted | None:
         """What is to be recorded before a decision, given the policy's stream; None where this text is in force."""
         last = None
-        for past in history:
-            last = past.data["sha256"]
+        for event in history:
+            last = event.data["sha256"]
         if last == self.sha256:
             return None
         return PolicyAdopted(version=self.version, sha256=self.sha256, policy=self.text)

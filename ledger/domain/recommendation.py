@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.domain import answer_schemas
-from ledger.domain.case import Case, Recommendation
+from ledger.domain.case import APPROVED, Case, Recommendation
 from ledger.domain.four_eyes import FourEyes
 from ledger.domain.reasons import ReasonCodes
 from ledger.errors import InvalidEvent, NotFound, Refused
@@ -23,6 +23,7 @@ from schema.events import (
     RecommendationDecided,
     RecommendationOpened,
 )
+from schema.states import RecommendationState
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,10 @@ MEMBERS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
 def open_(case: Case, recommendation_id: int, command: Open) -> RecommendationOpened:
     """Return the event of an opening. Raises as `check_current` does, and Refused `digest-mismatch`."""
     current = check_current(case, recommendation_id)
-    waiting = current.decision if current.state == "waiting" else None
-    if waiting is None or command.digest != waiting.result:  # the confirmer of an edit opens its replacement
-        _check_digest(current, command.digest, current.standing)
+    if (
+        current.waiting is None or command.digest != current.waiting.result
+    ):  # the confirmer of an edit opens its replacement
+        _check_digest(current, command.digest, current.current_digest)
     return RecommendationOpened(recommendation_id=current.id, digest=command.digest)
 
 
@@ -67,9 +69,9 @@ def decide(
     _check_members(command)
     group = reasons.group(command.reason_code, command.outcome)
     current = check_current(case, recommendation_id)
-    if current.state == "waiting":
+    if current.waiting is not None:
         raise Refused("recommendation-waiting", "a decision on it already waits for a confirmation", **_now(current))
-    if current.state != "proposed":
+    if current.state is not RecommendationState.PROPOSED:
         raise Refused("recommendation-decided", f"this recommendation is already {current.state}", **_now(current))
     _check_digest(current, command.digest, current.digest)
     original = None if edited is None else edited.original
@@ -100,8 +102,8 @@ def confirm(
     if decision_id not in case.decisions:
         raise NotFound("decision-unknown", "there is no such decision")
     current = check_current(case, case.decisions[decision_id])
-    waiting = current.decision
-    if current.state != "waiting" or waiting is None or waiting.id != decision_id:
+    waiting = current.waiting
+    if waiting is None or waiting.id != decision_id:
         raise Refused("nothing-waits", "this decision does not wait for a confirmation", **_now(current))
     if waiting.by == by:
         raise Refused("same-person", "the person who decided cannot confirm the decision")
@@ -123,13 +125,13 @@ def communicate(case: Case, recommendation_id: int, command: Communicate) -> Rec
     Raises as `check_current` does, and Refused `not-approved`, `recommendation-communicated`, `digest-mismatch`.
     """
     current = check_current(case, recommendation_id)
-    if current.state == "communicated":
+    if current.state is RecommendationState.COMMUNICATED:
         raise Refused(
             "recommendation-communicated", "the client was already told: only a new recommendation can follow"
         )
-    if current.state not in {"approved", "edited"}:
+    if current.state not in APPROVED:
         raise Refused("not-approved", f"this recommendation is {current.state}, not approved", **_now(current))
-    _check_digest(current, command.digest, current.standing)
+    _check_digest(current, command.digest, current.current_digest)
     return RecommendationCommunicated(**dict(command), recommendation_id=current.id)
 
 
@@ -167,4 +169,4 @@ def _check_digest(current: Recommendation, digest: str, expected: str) -> None:
 
 
 def _now(current: Recommendation) -> dict[str, str | int]:
-    return {"current_recommendation_id": current.id, "current_digest": current.standing, "state": current.state}
+    return {"current_recommendation_id": current.id, "current_digest": current.current_digest, "state": current.state}

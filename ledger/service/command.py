@@ -1,4 +1,4 @@
-"""Commands as they were said, so that one that is sent again is known again."""
+"""A command with its idempotency key, so that a retry is recognised."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from ledger.domain.history import RecordedEvent
 from ledger.proof.format.canonical import NotCanonical, canonical
 from ledger.store.envelope import Actor, NewEvent
-from ledger.store.events import Found
 from schema.events import Event
 
 
 @dataclass(frozen=True)
-class Said:
-    """A command as it was said: by whom, for which stream, and its members, to know it again should it be repeated.
+class Command:
+    """A command: who sends it, to which stream, and which members of the event it brings.
 
-    `event_id` is None where it cannot be repeated. `derived` are members of the event that the state adds; `causation`
-    is the event that the command is about, where no member says so.
+    `event_id` follows from the idempotency key; None if the caller sent none, then each attempt is a new command.
+    `derived` names members of the event that the ledger adds from the state. `causation` is the event that the command
+    is about, if no member says so.
     """
 
     actor: Actor
@@ -29,29 +30,28 @@ class Said:
     causation: UUID | None = None
 
     @classmethod
-    def event(cls, actor: Actor, stream: str, event: Event, event_id: UUID | None, *derived: str) -> Said:
-        """Where what was said is the event itself."""
+    def of_event(cls, actor: Actor, stream: str, event: Event, event_id: UUID | None, *derived: str) -> Command:
+        """Make the command whose members are those of `event`."""
         return cls(actor, stream, type(event), event.model_dump(exclude_none=True), event_id, frozenset(derived))
 
-    def is_repeated_by(self, found: Found) -> bool:
-        """Whether the recorded event is what this command recorded. Erased values are not compared."""
-        if (found.at.stream, found.type) != (self.stream, self.kind.type):
+    def is_repeated_by(self, event: RecordedEvent) -> bool:
+        """Return True if this command recorded `event`. Erased values are not compared."""
+        if (event.stream, event.type) != (self.stream, self.kind.type):
             return False
-        if self.causation is not None and found.body.get("causation") != str(self.causation):
+        if self.causation is not None and event.causation != str(self.causation):
             return False
-        recorded = {**found.body["data"], **found.fields}
-        erased = found.body.get("sealed", {}).keys() - found.fields.keys()
-        ignored = (self.derived - self.members.keys()) | erased
-        said = {name: value for name, value in self.members.items() if name not in erased}
+        ignored = (self.derived - self.members.keys()) | event.erased
+        recorded = {name: value for name, value in event.members.items() if name not in ignored}
+        members = {name: value for name, value in self.members.items() if name not in event.erased}
         try:
-            return canonical(said) == canonical({name: recorded[name] for name in recorded.keys() - ignored})
-        except NotCanonical:  # then it was never recorded
+            return canonical(members) == canonical(recorded)
+        except NotCanonical:  # such members are never recorded
             return False
 
 
 @dataclass(frozen=True)
 class CallEvents:
-    """A model call that is over, to be recorded whole: start and end, in the stream of a request or of a trace."""
+    """A model call that is over: its start and its end, in the stream of a request or of a trace."""
 
     stream: str
     started: NewEvent

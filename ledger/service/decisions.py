@@ -1,8 +1,9 @@
-"""What people make of an answer: open it, decide, confirm, tell the client."""
+"""Commands about recommendations: open, decide, confirm, communicate."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +12,10 @@ from ledger.domain import case as cases
 from ledger.domain import recommendation as decisions
 from ledger.domain.case import Case, Recommendation
 from ledger.domain.recommendation import Edited
-from ledger.service.command import Said
-from ledger.service.execute import Core
-from ledger.service.policies import InForce
-from ledger.store import events
+from ledger.service.command import Command
+from ledger.service.execute import Executor
+from ledger.service.policies import InForce, Policies
+from ledger.store import events as store
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
 from schema.events import (
@@ -29,109 +30,112 @@ from schema.events import (
     RecommendationReplayed,
 )
 
-# Members of a decision that come from the policies and not from who decides.
-DERIVED = frozenset({"reason_group", "reason_codes_version", "needs_second", "second_rules", "four_eyes_version"})
+# The members of a decision and of a confirmation that the ledger adds.
+DECISION_DERIVED = frozenset(
+    {"reason_group", "reason_codes_version", "needs_second", "second_rules", "four_eyes_version"}
+)
+CONFIRMATION_DERIVED = frozenset({"recommendation_id", "four_eyes_version"})
 
 
-class Deciding(Core):
-    """Commands about recommendations."""
+@dataclass(frozen=True)
+class DecisionCommands:
+    """Commands of people about recommendations. `policies` are those that this server decides under."""
+
+    executor: Executor
+    policies: Policies
 
     async def open(self, actor: Actor, recommendation_id: int, body: Open, event_id: UUID | None = None) -> Receipt:
-        """Records that a person has the recommendation before them."""
+        """Record that a person has the recommendation before them."""
 
         def decide(case: Case, new_id: UUID) -> list[NewEvent]:
             event = decisions.open_(case, recommendation_id, body)
-            return [NewEvent(new_id, stream, event, actor, case.version, _answered(case))]
+            return [NewEvent(new_id, stream, event, actor, case.version, _answer_event(case))]
 
-        stream = await self._stream_of_recommendation(recommendation_id)
-        said = Said(actor, stream, RecommendationOpened, _members(body, recommendation_id), event_id)
-        return await self._deciding(said, decide)
+        stream = await self._stream_of(recommendation_id)
+        command = Command(actor, stream, RecommendationOpened, _members(body, recommendation_id), event_id)
+        return await self._execute(command, decide)
 
     async def decide(self, actor: Actor, recommendation_id: int, body: Decide, event_id: UUID | None = None) -> Receipt:
-        """Records a decision, and before it the policies that it is made under, where they are not on record yet."""
-        stream = await self._stream_of_recommendation(recommendation_id)
-        said = Said(actor, stream, RecommendationDecided, _members(body, recommendation_id), event_id, DERIVED)
+        """Record a decision. Records first those of its policies that are not on record yet."""
 
         async def look() -> tuple[Case, InForce, Edited | None]:
             case, policies = await self._with_policies(stream, actor)
-            # Only an edit is measured against what it edits.
+            # Only an edit is compared with what it edits.
             return case, policies, await self._edited(case) if body.outcome == "edit" else None
 
-        def settle(seen: tuple[Case, InForce, Edited | None], new_id: UUID) -> list[NewEvent]:
-            case, policies, edited = seen
+        def decide(state: tuple[Case, InForce, Edited | None], new_id: UUID) -> list[NewEvent]:
+            case, policies, edited = state
             four_eyes, reasons = self.policies.four_eyes, self.policies.reasons
             event = decisions.decide(case, recommendation_id, body, edited, four_eyes, reasons)
-            new = NewEvent(
-                new_id, stream, event, actor, case.version, _answered(case), preconditions=policies.preconditions
-            )
-            return [*policies.adoptions, new]
+            return policies.before(NewEvent(new_id, stream, event, actor, case.version, _answer_event(case)))
 
-        return await self.carry_out(said, look, settle)
+        stream = await self._stream_of(recommendation_id)
+        members = _members(body, recommendation_id)
+        command = Command(actor, stream, RecommendationDecided, members, event_id, DECISION_DERIVED)
+        return await self.executor.execute(command, look, decide)
 
     async def confirm(self, actor: Actor, decision_id: int, body: Confirm, event_id: UUID | None = None) -> Receipt:
         """Record a confirmation. The four-eyes policy in force decides who may confirm."""
 
-        def settle(seen: tuple[Case, InForce], new_id: UUID) -> list[NewEvent]:
-            case, policies = seen
-            four_eyes = self.policies.four_eyes
-            confirmed = decisions.confirm(case, decision_id, body, actor.id, actor.role, four_eyes)
-            new = NewEvent(
-                new_id, stream, confirmed, actor, case.version, _answered(case), preconditions=policies.preconditions
-            )
-            return [*policies.adoptions, new]
+        def decide(state: tuple[Case, InForce], new_id: UUID) -> list[NewEvent]:
+            case, policies = state
+            event = decisions.confirm(case, decision_id, body, actor.id, actor.role, self.policies.four_eyes)
+            return policies.before(NewEvent(new_id, stream, event, actor, case.version, _answer_event(case)))
 
-        stream, _ = await self.locate(decision_id, "recommendation.decided", "decision-unknown")
+        stream, _ = await self.executor.locate(decision_id, "recommendation.decided", "decision-unknown")
         members = {**body.model_dump(exclude_none=True), "decision_id": decision_id}
-        derived = frozenset({"recommendation_id", "four_eyes_version"})
-        said = Said(actor, stream, RecommendationConfirmed, members, event_id, derived)
-        return await self.carry_out(said, lambda: self._with_policies(stream, actor), settle)
+        command = Command(actor, stream, RecommendationConfirmed, members, event_id, CONFIRMATION_DERIVED)
+        return await self.executor.execute(command, lambda: self._with_policies(stream, actor), decide)
 
     async def communicate(
         self, actor: Actor, recommendation_id: int, body: Communicate, event_id: UUID | None = None
     ) -> Receipt:
-        """Records what the client was told."""
+        """Record that the client was told."""
 
         def decide(case: Case, new_id: UUID) -> list[NewEvent]:
-            told = decisions.communicate(case, recommendation_id, body)
-            return [NewEvent(new_id, stream, told, actor, case.version, _answered(case))]
+            event = decisions.communicate(case, recommendation_id, body)
+            return [NewEvent(new_id, stream, event, actor, case.version, _answer_event(case))]
 
-        stream = await self._stream_of_recommendation(recommendation_id)
-        said = Said(actor, stream, RecommendationCommunicated, _members(body, recommendation_id), event_id)
-        return await self._deciding(said, decide)
+        stream = await self._stream_of(recommendation_id)
+        command = Command(actor, stream, RecommendationCommunicated, _members(body, recommendation_id), event_id)
+        return await self._execute(command, decide)
 
-    async def replayed(self, actor: Actor, stream: str, event: RecommendationReplayed) -> Receipt:
-        """Records that a recommendation was replayed."""
-        return (await self.writer.append([NewEvent(uuid7(), stream, event, actor, "stream_exists")]))[0]
+    async def record_replay(self, actor: Actor, stream: str, event: RecommendationReplayed) -> Receipt:
+        """Record that a recommendation was replayed."""
+        return (await self.executor.writer.append([NewEvent(uuid7(), stream, event, actor, "stream_exists")]))[0]
 
-    async def standing_after(self, at: Receipt) -> Recommendation:
-        """The recommendation as it stood right after one of these commands, also when that is repeated later."""
-        [history] = await self.readers.streams(at.stream)
-        found = cases.fold(history[: at.version]).recommendation
-        assert found is not None, "each of these commands is about a recommendation"
-        return found
+    async def recommendation_after(self, receipt: Receipt) -> Recommendation:
+        """Return the recommendation as it was right after the command with this receipt.
 
-    async def _deciding(self, said: Said, decide: Callable[[Case, UUID], list[NewEvent]]) -> Receipt:
+        Reads the stream again: a repeated command gets its first answer, also when the state has moved on since.
+        """
+        [history] = await self.executor.readers.streams(receipt.stream)
+        recommendation = cases.fold(history[: receipt.version]).recommendation
+        assert recommendation is not None, "each of these commands is about a recommendation"
+        return recommendation
+
+    async def _execute(self, command: Command, decide: Callable[[Case, UUID], list[NewEvent]]) -> Receipt:
         async def look() -> Case:
-            [history] = await self.readers.streams(said.stream)
+            [history] = await self.executor.readers.streams(command.stream)
             return cases.fold(history)
 
-        return await self.carry_out(said, look, decide)
+        return await self.executor.execute(command, look, decide)
 
     async def _with_policies(self, stream: str, actor: Actor) -> tuple[Case, InForce]:
         names = (policy.stream for policy in self.policies.all)
-        history, *adopted = await self.readers.streams(stream, *names)
+        history, *adopted = await self.executor.readers.streams(stream, *names)
         return cases.fold(history), self.policies.in_force(adopted, actor)
 
     async def _edited(self, case: Case) -> Edited | None:
         current = case.recommendation
         if current is None:
             return None
-        [history] = await self.readers.streams(agents.stream_of(current.event.by))
-        sealed = await self.readers.run(lambda conn: events.sealed(conn, current.id))
+        [history] = await self.executor.readers.streams(agents.stream_of(current.event.by))
+        sealed = await self.executor.readers.run(lambda conn: store.sealed(conn, current.id))
         return Edited(sealed.get("recommendation"), agents.fold(history).answer_schema)
 
-    async def _stream_of_recommendation(self, recommendation_id: int) -> str:
-        stream, _ = await self.locate(recommendation_id, "recommendation.recorded", "recommendation-unknown")
+    async def _stream_of(self, recommendation_id: int) -> str:
+        stream, _ = await self.executor.locate(recommendation_id, "recommendation.recorded", "recommendation-unknown")
         return stream
 
 
@@ -139,5 +143,5 @@ def _members(body: Open | Decide | Communicate, recommendation_id: int) -> dict[
     return {**body.model_dump(exclude_none=True), "recommendation_id": recommendation_id}
 
 
-def _answered(case: Case) -> UUID | None:
+def _answer_event(case: Case) -> UUID | None:
     return case.recommendation.event.id if case.recommendation else None

@@ -1,76 +1,85 @@
-"""How commands are carried out: look, decide, append at the versions that were looked at, and look again if need be."""
+"""Execute a command: read the state, decide, append at the versions that were read, and start again on a conflict."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
+from ledger.domain.history import RecordedEvent
 from ledger.errors import IdConflict, NotFound, Refused, VersionConflict
-from ledger.service.command import Said
-from ledger.service.policies import Policies
+from ledger.service.command import Command
 from ledger.store import events as store
 from ledger.store.envelope import NewEvent, encode, uuid7
-from ledger.store.events import Found, Receipt
+from ledger.store.events import Receipt
 from ledger.store.readers import Readers
 from ledger.store.writer import Writer
 
 T = TypeVar("T")
 
-# A conflict means that another event of the same stream got in between; after so many, the stream is busy.
+# A conflict means that another append to the same stream came first. After this many, the command is refused as `busy`.
 TRIES = 10
 
 
 @dataclass(frozen=True)
-class Core:
-    """What every command needs."""
+class Executor:
+    """The store as commands use it: reads through `readers`, appends through `writer`."""
 
     writer: Writer
     readers: Readers
-    # How long a read waits for its projection.
-    patience_s: float = 3.0
-    policies: Policies = field(default_factory=Policies.packaged)
 
-    async def carry_out(
-        self, said: Said, look: Callable[[], Awaitable[T]], decide: Callable[[T, UUID], list[NewEvent]]
+    async def execute(
+        self, command: Command, look: Callable[[], Awaitable[T]], decide: Callable[[T, UUID], list[NewEvent]]
     ) -> Receipt:
-        """Appends what `decide` makes of the state; the last of the events is the one that was asked for."""
-        new_id = said.event_id or uuid7()
+        """Append the events that `decide` makes of the state that `look` reads; return the receipt of the last one.
+
+        The last event is the command's own; events before it are what it needs on record. A command that is already
+        recorded gets its first receipt. Raises Refused, NotFound, InvalidEvent, IdConflict or Unavailable.
+        """
+        new_id = command.event_id or uuid7()
         for _ in range(TRIES):
-            found = None if said.event_id is None else await self._find(said.event_id)
-            if found is not None:
-                if not await asyncio.to_thread(said.is_repeated_by, found):
-                    raise IdConflict("this id is recorded with other content")
-                return found.at
+            receipt = await self._repeated(command)
+            if receipt is not None:
+                return receipt
             try:
                 events = decide(await look(), new_id)
             except Refused:
-                # Between the two looks the same command may have been recorded, and that is why it is refused.
-                if said.event_id is None or await self._find(said.event_id) is None:
+                # The same command may have been recorded since the look-up above, and be the reason for the refusal.
+                if command.event_id is None or await self._find(command.event_id) is None:
                     raise
                 continue
-            # An answer may be so large that making it canonical takes seconds: in a thread, as others wait.
+            # Canonical JSON of a large answer takes seconds: made in a thread, so that other callers do not wait.
             lines = await asyncio.to_thread(_encoded, events)
             try:
                 return (await self.writer.append_lines(lines))[-1]
             except VersionConflict:
                 continue
             except IdConflict:
-                if said.event_id is None:
+                if command.event_id is None:
                     raise
-        raise Refused("busy", "others are writing to this; try again")
-
-    async def _find(self, event_id: UUID) -> Found | None:
-        return await self.readers.run(lambda conn: store.find(conn, event_id))
+        raise Refused("busy", "other callers are writing to this stream; try again")
 
     async def locate(self, position: int, kind: str, code: str) -> tuple[str, UUID]:
-        """Stream and id of the event at a position, where it is of this type. Raises NotFound."""
-        found = await self.readers.run(lambda conn: store.locate(conn, position))
-        if found is None or found[1] != kind:
+        """Return stream and id of the event at a position. Raises NotFound `code` if it is not an event of this type."""
+        row = await self.readers.run(lambda conn: store.locate(conn, position))
+        if row is None or row[1] != kind:
             raise NotFound(code, f"there is no such {code.removesuffix('-unknown').replace('-', ' ')}")
-        return found[0], found[2]
+        return row[0], row[2]
+
+    async def _repeated(self, command: Command) -> Receipt | None:
+        """Return the first receipt of a repeated command. Raises IdConflict if its key was used for another one."""
+        row = None if command.event_id is None else await self._find(command.event_id)
+        if row is None:
+            return None
+        receipt, event = row
+        if not await asyncio.to_thread(command.is_repeated_by, event):
+            raise IdConflict("this id is recorded with other content")
+        return receipt
+
+    async def _find(self, event_id: UUID) -> tuple[Receipt, RecordedEvent] | None:
+        return await self.readers.run(lambda conn: store.find(conn, event_id))
 
 
 def _encoded(events: list[NewEvent]) -> list[bytes]:

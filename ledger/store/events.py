@@ -1,10 +1,11 @@
-"""The event table, from the request path: append a batch, read a stream."""
+"""Append a batch to the event table, and read streams and single events, asynchronously."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from ledger.database import AsyncConnection
-from ledger.domain.history import Past
+from ledger.domain.history import RecordedEvent
 from ledger.errors import LedgerError, from_database
 
 APPEND = "SELECT position, id, stream, version, recorded_at, hash, replayed FROM append(%s)"
@@ -21,16 +22,13 @@ STREAMS = (
     "SELECT position, id, stream, version, type, body FROM events WHERE stream = ANY (%s) ORDER BY stream, version"
 )
 LOCATE = "SELECT stream, type, id FROM events WHERE position = %s"
-FIND = (
-    "SELECT e.position, e.id, e.stream, e.version, e.recorded_at, e.hash, e.type, e.body, s.fields::text"
-    " FROM events e LEFT JOIN sealed_fields s USING (position) WHERE e.id = %s"
-)
+BY_ID = (Path(__file__).parent / "sql/event_by_id.sql").read_bytes()
 SEALED = "SELECT fields::text FROM sealed_fields WHERE position = %s"
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Where an event stands in the chain. `replayed`: it stood there before this call."""
+    """The place of an event in the chain. `replayed`: the event had this place before the call."""
 
     position: int
     id: UUID
@@ -41,24 +39,14 @@ class Receipt:
     replayed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A recorded event with its sealed values, those that were not erased."""
-
-    at: Receipt
-    type: str
-    body: dict[str, Any]
-    fields: dict[str, Any]
-
-
 class StoreFailed(LedgerError):
-    """The database refused for a reason that is none of the ledger's own: a fault of ours, with its SQLSTATE."""
+    """The database refused an append with an SQLSTATE that the ledger does not use: a fault of this program."""
 
 
 async def append(conn: AsyncConnection, lines: Sequence[bytes]) -> list[Receipt]:
-    """Records all lines (from envelope.encode) or none; a result for each, in order. `conn` is in autocommit mode.
+    """Record all lines (from envelope.encode) or none; return a receipt for each, in order.
 
-    Raises the errors of ledger.errors; after Unavailable the outcome is not known.
+    `conn` is in autocommit mode. Raises the errors of ledger.errors; after Unavailable the outcome is not known.
     """
     try:
         async with conn.cursor(binary=True) as cursor:
@@ -68,38 +56,38 @@ async def append(conn: AsyncConnection, lines: Sequence[bytes]) -> list[Receipt]
         raise _named(error) from error
 
 
-async def streams(conn: AsyncConnection, *names: str) -> list[list[Past]]:
-    """The events of each stream, in order of version; empty where there is no such stream."""
-    async with conn.cursor(row_factory=class_row(Past)) as cursor:
+async def streams(conn: AsyncConnection, *names: str) -> list[list[RecordedEvent]]:
+    """Return the events of each stream by version, without sealed values; an empty list for an unknown stream."""
+    async with conn.cursor(row_factory=class_row(RecordedEvent)) as cursor:
         await cursor.execute(STREAMS, [list(names)], prepare=True)
-        found: dict[str, list[Past]] = {name: [] for name in names}
-        for past in await cursor.fetchall():
-            found[past.stream].append(past)
-    return [found[name] for name in names]
+        events: dict[str, list[RecordedEvent]] = {name: [] for name in names}
+        for event in await cursor.fetchall():
+            events[event.stream].append(event)
+    return [events[name] for name in names]
 
 
 async def locate(conn: AsyncConnection, position: int) -> tuple[str, str, UUID] | None:
-    """Stream, type and id of the event at a position, or None."""
+    """Return stream, type and id of the event at a position, or None."""
     return await (await conn.execute(LOCATE, [position], prepare=True)).fetchone()
 
 
-async def find(conn: AsyncConnection, event_id: UUID) -> Found | None:
-    """The event with this id, or None."""
-    row = await (await conn.execute(FIND, [event_id], prepare=True)).fetchone()
+async def find(conn: AsyncConnection, event_id: UUID) -> tuple[Receipt, RecordedEvent] | None:
+    """Return the event with this id, with its sealed values, or None."""
+    row = await (await conn.execute(BY_ID, [event_id], prepare=True)).fetchone()
     if row is None:
         return None
-    position, found_id, stream, version, recorded_at, hash_, kind, body, fields = row
-    at = Receipt(position, found_id, stream, version, recorded_at, hash_, replayed=True)
-    return Found(at, kind, orjson.loads(body), orjson.loads(fields or "{}"))
+    position, id_, stream, version, recorded_at, hash_, type_, body, fields = row
+    receipt = Receipt(position, id_, stream, version, recorded_at, hash_, replayed=True)
+    return receipt, RecordedEvent(position, id_, stream, version, type_, body, fields)
 
 
 async def sealed(conn: AsyncConnection, position: int) -> dict[str, Any]:
-    """The sealed values of an event; empty where it has none, or they were erased."""
+    """Return the sealed values of an event; empty if it has none, or they were erased."""
     row = await (await conn.execute(SEALED, [position], prepare=True)).fetchone()
-    found: dict[str, Any] = {} if row is None else orjson.loads(row[0])
-    return found
+    values: dict[str, Any] = {} if row is None else orjson.loads(row[0])
+    return values
 
 
 def _named(error: psycopg.Error) -> LedgerError:
-    found = from_database(error)
-    return found if found is not None else StoreFailed(f"the database refused the append (SQLSTATE {error.sqlstate})")
+    known = from_database(error)
+    return known if known is not None else StoreFailed(f"the database refused the append (SQLSTATE {error.sqlstate})")

@@ -12,7 +12,7 @@ import psycopg
 import psycopg_pool
 
 from ledger.database import AsyncConnection
-from ledger.domain.history import Past
+from ledger.domain.history import RecordedEvent
 from ledger.errors import LedgerError, Unavailable
 from ledger.store.events import streams
 
@@ -41,7 +41,7 @@ class Readers:
     def __init__(self, conninfo: str, *, most: int, patience_s: float) -> None:
         self._patience_s = patience_s
         self._abandoned: set[asyncio.Task[Any]] = set()
-        self._looking: deque[tuple[tuple[str, ...], asyncio.Future[list[list[Past]]]]] = deque()
+        self._looking: deque[tuple[tuple[str, ...], asyncio.Future[list[list[RecordedEvent]]]]] = deque()
         self._looks: asyncio.Task[None] | None = None
         self._pool: psycopg_pool.AsyncConnectionPool[AsyncConnection] = psycopg_pool.AsyncConnectionPool(
             conninfo,
@@ -83,12 +83,12 @@ class Readers:
         except NOT_MIGRATED as error:
             raise Unavailable("this database has no ledger, or an older one: run advice-ledger migrate") from error
 
-    async def streams(self, *names: str) -> list[list[Past]]:
+    async def streams(self, *names: str) -> list[list[RecordedEvent]]:
         """The events of these streams, as they are after this was called. Raises Unavailable.
 
         As appends are written, so these are read: what is asked for while a query is in flight goes into the next one.
         """
-        asked: asyncio.Future[list[list[Past]]] = asyncio.get_running_loop().create_future()
+        asked: asyncio.Future[list[list[RecordedEvent]]] = asyncio.get_running_loop().create_future()
         self._looking.append((names, asked))
         if self._looks is None or self._looks.done():
             self._looks = asyncio.create_task(self._look())
@@ -143,5 +143,5 @@ class Readers:
         return await self.run(work, within_s=self._patience_s)
 
 
-async def _streams(names: list[str], conn: AsyncConnection) -> list[list[Past]]:
+async def _streams(names: list[str], conn: AsyncConnection) -> list[list[RecordedEvent]]:
     return await streams(conn, *names)

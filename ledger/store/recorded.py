@@ -1,84 +1,57 @@
-"""Recorded events with their sealed values, and whether each is still what was recorded."""
+"""Read events by position, and check that each is still what was recorded."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
+from psycopg.rows import dict_row
 
 from ledger.database import AsyncConnection
+from ledger.domain.history import RecordedEvent
 from ledger.proof.format.commitments import open_sealed
 from ledger.proof.format.hashes import event_hash
 
-# A time that is no time has no microseconds, and so no hash that fits.
-ENTRIES = (
-    "SELECT e.position, e.version, e.prev_hash, e.hash, e.body, s.salts::text, s.fields::text,"
-    " CASE WHEN isfinite(e.recorded_at) THEN (extract(epoch FROM e.recorded_at) * 1000000)::bigint ELSE -1 END"
-    " FROM events e LEFT JOIN sealed_fields s USING (position) WHERE e.position = ANY (%s) ORDER BY e.position"
-)
+EVENTS_AT = (Path(__file__).parent / "sql/events_at.sql").read_bytes()
 
 
 class Unreadable(ValueError):
-    """What is on record is no JSON."""
+    """A stored event is not JSON."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A recorded event with its sealed values. `altered` says what of it is not as it was recorded."""
+async def read_events(conn: AsyncConnection, positions: list[int]) -> dict[int, RecordedEvent]:
+    """Return the events at these positions, in order, with their sealed values and `altered` set.
 
-    body: dict[str, Any]
-    fields: dict[str, Any]
-    altered: str | None = None
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """The facts in clear."""
-        found: dict[str, Any] = self.body["data"]
-        return found
-
-    @property
-    def members(self) -> dict[str, Any]:
-        """All that the event says."""
-        return {**self.data, **self.fields}
-
-    @property
-    def by(self) -> str:
-        """The id of the actor."""
-        return str(self.body["actor"]["id"])
-
-    @property
-    def erased(self) -> bool:
-        """Whether sealed values are gone."""
-        return bool(self.body.get("sealed", {}).keys() - self.fields.keys())
+    Positions without an event are left out. Raises Unreadable.
+    """
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(EVENTS_AT, [positions], prepare=True)
+        return {row["position"]: _event(row) for row in await cursor.fetchall()}
 
 
-async def read_entries(conn: AsyncConnection, positions: list[int]) -> dict[int | None, Entry]:
-    """The events at these positions, in order; where there is none it is left out. Raises Unreadable."""
-    cursor = await conn.execute(ENTRIES, [positions], prepare=True)
-    return {row[0]: _entry(*row) for row in await cursor.fetchall()}
-
-
-def _entry(  # noqa: PLR0913, PLR0917 - the columns of a row
-    position: int,
-    version: int,
-    prev_hash: bytes,
-    hash_: bytes,
-    body: str,
-    salts: str | None,
-    fields: str | None,
-    recorded_at_us: int,
-) -> Entry:
+def _event(row: dict[str, Any]) -> RecordedEvent:
+    check = {name: row.pop(name) for name in ("salts", "prev_hash", "stored_hash", "recorded_at_us")}
+    event = RecordedEvent(**row)
     try:
-        content, values = orjson.loads(body), orjson.loads(fields or "{}")
+        return replace(event, altered=_difference(event, **check))
     except orjson.JSONDecodeError as error:
-        raise Unreadable(f"event {position} is no JSON") from error
-    altered = None
-    if event_hash(prev_hash, position, version, recorded_at_us, body.encode()) != hash_:
-        altered = f"event {position}: its hash does not fit what stands there"
-    elif fields is not None:
-        try:
-            open_sealed(content.get("sealed", {}), (salts or "{}").encode(), fields.encode())
-        except ValueError as error:
-            altered = f"event {position}: {error}"
-    return Entry(content, values, altered)
+        raise Unreadable(f"event {event.position} is not JSON") from error
+
+
+def _difference(
+    event: RecordedEvent, salts: str | None, prev_hash: bytes, stored_hash: bytes, recorded_at_us: int
+) -> str | None:
+    """Say how the event differs from what was recorded; None if it does not. Raises orjson.JSONDecodeError."""
+    content, _ = event.content, event.fields  # both must be JSON
+    hash_ = event_hash(prev_hash, event.position, event.version, recorded_at_us, event.body.encode())
+    if hash_ != stored_hash:
+        return f"event {event.position}: its hash does not match its content"
+    if event.sealed_values is None:
+        return None
+    try:
+        open_sealed(content.get("sealed", {}), (salts or "{}").encode(), event.sealed_values.encode())
+    except ValueError as error:
+        return f"event {event.position}: {error}"
+    return None

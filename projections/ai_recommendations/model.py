@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, JsonValue
 
 from projections.read_model import ReadModel, changing, fixed
 from schema.events import Outcome
 from schema.fields import Digest
-
-State = Literal["proposed", "waiting", "approved", "edited", "rejected", "returned", "communicated", "superseded"]
+from schema.states import RecommendationState
 
 
 class Recommendation(BaseModel):
@@ -31,7 +29,7 @@ class Recommendation(BaseModel):
     prompt: str | None
     agent: str
     created_at: datetime
-    state: State
+    state: RecommendationState
     digest: Digest
     model_call_id: int | None
     supersedes: int | None

@@ -5,15 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, JsonValue
 
 from projections.read_model import ReadModel, changing, fixed
 from schema.events import ConfirmationOutcome, Outcome
 from schema.fields import Digest
-
-State = Literal["effective", "waiting", "declined"]
+from schema.states import DecisionState
 
 
 class Decision(BaseModel):
@@ -24,7 +22,7 @@ class Decision(BaseModel):
     request_id: int
     client_id: str | None
     outcome: Outcome
-    state: State
+    state: DecisionState
     digest: Digest
     reason_code: str | None
     reason_group: str | None

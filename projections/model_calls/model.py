@@ -12,8 +12,7 @@ from pydantic import BaseModel, JsonValue
 from projections.read_model import Filter, ReadModel, changing, fixed
 from schema.events import Shown
 from schema.fields import Digest
-
-State = Literal["open", "completed", "failed"]
+from schema.states import ModelCallState
 
 
 class ModelCall(BaseModel):
@@ -22,7 +21,7 @@ class ModelCall(BaseModel):
     id: int
     request_id: int | None
     client_id: str | None
-    state: State
+    state: ModelCallState
     agent: str
     operation_name: str
     provider_name: str

@@ -5,14 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel
 
 from projections.read_model import ReadModel, changing, fixed
 from schema.fields import Constraints, RiskProfile
-
-Status = Literal["queued", "recommended", "failed"]
+from schema.states import RequestState
 
 
 class PortfolioRequest(BaseModel):
@@ -26,7 +24,7 @@ class PortfolioRequest(BaseModel):
     objectives: list[str] | None
     constraints: Constraints | None
     notes: str | None
-    status: Status
+    status: RequestState
     recommendation_id: int | None
     failure_reason: str | None
     failure_detail: str | None

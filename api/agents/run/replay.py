@@ -20,13 +20,13 @@ from api.agents.run.runner import Asking, Outcome
 from api.extras import MissingExtra
 from ledger.database import AsyncConnection
 from ledger.domain import case as cases
-from ledger.domain.history import Past
+from ledger.domain.history import RecordedEvent
 from ledger.proof.format.canonical import NotCanonical
 from ledger.service.ledger import Ledger
 from ledger.store import events
 from ledger.store.envelope import Actor
 from ledger.store.events import Receipt
-from ledger.store.recorded import Entry, Unreadable, read_entries
+from ledger.store.recorded import Unreadable, read_events
 from schema.events import Event, ModelCallStarted, RecommendationReplayed, RequestFailed
 
 # So many of the question, and as many of the answer.
@@ -79,10 +79,10 @@ class Subject:
 
     request_id: int
     recommendation_id: int
-    recommendation: Entry
+    recommendation: RecordedEvent
     call_id: int | None
-    call: Entry | None
-    seen: Sequence[Entry]
+    call: RecordedEvent | None
+    seen: Sequence[RecordedEvent]
 
     @property
     def report(self) -> Report:
@@ -117,7 +117,7 @@ async def replay(
         agent_version=report.agent_version,
         outcome=report.outcome,
     )
-    return report, await ledger.replayed(actor, cases.stream_of(request_id), event)
+    return report, await ledger.decisions.record_replay(actor, cases.stream_of(request_id), event)
 
 
 # --- what is on record ------------------------------------------------------------------------------------------------
@@ -128,15 +128,15 @@ async def _subject(conn: AsyncConnection, request_id: int, wanted: int | None) -
     found = _recommendation(history, request_id, wanted)
     call_id = found.data.get("model_call_id")
     positions = [history[0].position, found.position, *([call_id] if call_id else [])]
-    entries = await read_entries(conn, positions)
-    call = entries.get(call_id)
-    seen = await read_entries(conn, list(_shown(call)) if call else [])
+    entries = await read_events(conn, positions)
+    call = None if call_id is None else entries.get(call_id)
+    seen = await read_events(conn, list(_shown(call)) if call else [])
     return Subject(
         request_id, found.position, entries[found.position], call_id, call, [*entries.values(), *seen.values()]
     )
 
 
-def _recommendation(history: Sequence[Past], request_id: int, wanted: int | None) -> Past:
+def _recommendation(history: Sequence[RecordedEvent], request_id: int, wanted: int | None) -> RecordedEvent:
     if not history:
         raise CannotReplay(f"there is no request {request_id}")
     if wanted is None:
@@ -150,7 +150,7 @@ def _recommendation(history: Sequence[Past], request_id: int, wanted: int | None
     raise CannotReplay(f"{wanted} is no recommendation of request {request_id}")
 
 
-def _shown(call: Entry) -> Iterator[int]:
+def _shown(call: RecordedEvent) -> Iterator[int]:
     """Positions of the recommendations and decisions that a call was shown."""
     for shown in call.data.get("shown", []):
         if shown["kind"] in {"recommendation", "decision"} and shown["id"].isascii() and shown["id"].isdecimal():
@@ -173,7 +173,7 @@ async def _run(ledger: Ledger, subject: Subject, server: Mapping[str, Any]) -> R
         return replace(report, reason="not-canonical", detail=f"there is something that cannot be compared: {error}")
 
 
-def _call(subject: Subject) -> Entry:
+def _call(subject: Subject) -> RecordedEvent:
     if subject.call is None:
         raise NotRun(
             "not-from-a-call",
@@ -191,7 +191,7 @@ def _call(subject: Subject) -> Entry:
     return subject.call
 
 
-def _agent(call: Entry, server: Mapping[str, Any]) -> Agent:
+def _agent(call: RecordedEvent, server: Mapping[str, Any]) -> Agent:
     try:
         return agent_for(call.by, call.data["agent_version"], **_options(call, server))
     except UnknownAgent as error:
@@ -202,7 +202,7 @@ def _agent(call: Entry, server: Mapping[str, Any]) -> Agent:
         raise NotRun("agent-options", str(error)) from error
 
 
-def _options(call: Entry, server: Mapping[str, Any]) -> dict[str, Any]:
+def _options(call: RecordedEvent, server: Mapping[str, Any]) -> dict[str, Any]:
     """Of the agent that asks a language model: the recorded model and settings. The address is always the caller's.
 
     What a client said, and a key, are not sent to an address because it stands in a record.
@@ -227,7 +227,9 @@ async def _context(ledger: Ledger, report: Report) -> AgentRequest:
     return found[0]
 
 
-async def _compared(report: Report, subject: Subject, call: Entry, agent: Agent, context: AgentRequest) -> Report:
+async def _compared(
+    report: Report, subject: Subject, call: RecordedEvent, agent: Agent, context: AgentRequest
+) -> Report:
     """Asks as the worker does, recording nothing."""
     assert subject.call_id is not None, "there is a call"
     asking = Asking(agent)
@@ -253,7 +255,7 @@ def _told(report: Report, what: Literal["asked", "answered"], found: Iterator[Di
     return replace(report, **same, differences=report.differences + first, more_differences=more)
 
 
-def _differing(what: str, recorded: Entry, event: Event) -> Iterator[Difference]:
+def _differing(what: str, recorded: RecordedEvent, event: Event) -> Iterator[Difference]:
     replayed = event.model_dump(exclude_none=True)
     said = {name: value for name, value in recorded.members.items() if name not in OF_THE_LEDGER}
     return differences(said, replayed, what)

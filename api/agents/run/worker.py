@@ -122,7 +122,7 @@ class Worker:
     async def _work(self, conn: AsyncConnection) -> None:
         """Claims what there is room for, and sees to it that it is answered; pauses where there is nothing."""
         await self._hold(conn)
-        if await self._ledger.is_suspended(self._agent.name):
+        if await self._ledger.agents.is_suspended(self._agent.name):
             await self._pause(SUSPENDED_PAUSE_S)
             return
         # In halves: claiming one by one as each is answered would cost a statement for each.
@@ -180,7 +180,7 @@ class Worker:
                 await self._record(request.request_id, outcome)
                 return
             if outcome.call_id is not None and outcome.ended is not None:
-                await self._ledger.end_call(self._actor, outcome.call_id, outcome.ended)
+                await self._ledger.requests.end_call(self._actor, outcome.call_id, outcome.ended)
             if later:
                 least_s, most_s = self._outage_s
                 self._later[request.request_id] = min(least_s * 2 ** (claim - 1), most_s)
@@ -194,14 +194,16 @@ class Worker:
         if isinstance(prepared, Outcome):
             return prepared
         schema = self._agent.answer_schema
-        started = await self._ledger.start_call(self._actor, request.request_id, prepared, answer_schema=schema)
+        started = await self._ledger.requests.start_call(
+            self._actor, request.request_id, prepared, answer_schema=schema
+        )
         return await self._asking.answer(request, prepared, started.position)
 
     async def _record(self, request_id: int, outcome: Outcome) -> None:
         """The end of the call and what came of it, together."""
         ended = None if outcome.call_id is None or outcome.ended is None else (outcome.call_id, outcome.ended)
         try:
-            await self._ledger.answer_request(self._actor, request_id, outcome.event, ended=ended)
+            await self._ledger.requests.answer(self._actor, request_id, outcome.event, ended=ended)
         except InvalidEvent:  # NaN, a lone surrogate, or more than may be recorded
             await self._give_up(request_id, outcome)
         except Refused as refusal:
@@ -210,7 +212,7 @@ class Worker:
                 return
             # Somebody else was faster: the call was made all the same, and ends on record.
             if ended is not None and refusal.code != "model-call-ended":
-                await self._ledger.end_call(self._actor, *ended)
+                await self._ledger.requests.end_call(self._actor, *ended)
             raise
 
     async def _give_up(self, request_id: int, outcome: Outcome) -> None:
@@ -218,4 +220,4 @@ class Worker:
         fault = CallFault(error_type="invalid-answer")
         ended = None if outcome.call_id is None else (outcome.call_id, fault)
         failed = RequestFailed(reason="invalid-answer")
-        await self._ledger.answer_request(self._actor, request_id, failed, ended=ended)
+        await self._ledger.requests.answer(self._actor, request_id, failed, ended=ended)

@@ -86,5 +86,5 @@ async def _command(
     event: AgentRegistered | AgentSuspended | AgentResumed,
     key: str | None,
 ) -> Response:
-    at = await ledger.command_agent(caller, name, event, event_id(caller, key))
+    at = await ledger.agents.command(caller, name, event, event_id(caller, key))
     return recorded(201, {"agent": name, "event": event.type}, at, "/agents")

@@ -27,11 +27,10 @@ from api.http.problems import documented
 from api.http.reading import read_one, read_page
 from api.services import InjectedServices
 from ledger.domain.case import Recommendation
-from projections.ai_recommendations.model import State
 from projections.decisions.model import Decision
-from projections.decisions.model import State as DecisionState
 from schema.events import Communicate, Confirm, Decide, Open, Outcome
 from schema.fields import Digest
+from schema.states import DecisionState, RecommendationState
 
 router = APIRouter(tags=["decisions"], route_class=JsonRoute)
 
@@ -40,7 +39,7 @@ class Standing(BaseModel):
     """Where a recommendation stands after this: its state, and the digest of what stands or is to be confirmed."""
 
     recommendation_id: int
-    state: State
+    state: RecommendationState
     digest: Digest
 
 
@@ -80,9 +79,12 @@ async def open_recommendation(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record that you have the recommendation before you. Role: advisor or compliance."""
-    at = await services.ledger.open(caller, recommendation_id, body, event_id(caller, idempotency_key))
+    at = await services.ledger.decisions.open(caller, recommendation_id, body, event_id(caller, idempotency_key))
     return recorded(
-        201, _standing(await services.ledger.standing_after(at)), at, f"/recommendations/{recommendation_id}"
+        201,
+        _standing(await services.ledger.decisions.recommendation_after(at)),
+        at,
+        f"/recommendations/{recommendation_id}",
     )
 
 
@@ -95,8 +97,8 @@ async def decide(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Approve, edit, reject, or respond to the agent with a remark. Role: advisor."""
-    at = await services.ledger.decide(caller, recommendation_id, body, event_id(caller, idempotency_key))
-    current = await services.ledger.standing_after(at)
+    at = await services.ledger.decisions.decide(caller, recommendation_id, body, event_id(caller, idempotency_key))
+    current = await services.ledger.decisions.recommendation_after(at)
     rules = list(current.decision.second_rules) if current.decision else []
     found = {**_standing(current), "decision_id": at.position, "needs_second": bool(rules), "second_rules": rules}
     return recorded(201, found, at, f"/decisions/{at.position}")
@@ -111,8 +113,8 @@ async def confirm(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Approve or decline another person's decision that waits for a confirmation. Role: by the four-eyes policy."""
-    at = await services.ledger.confirm(caller, decision_id, body, event_id(caller, idempotency_key))
-    found = {**_standing(await services.ledger.standing_after(at)), "decision_id": decision_id}
+    at = await services.ledger.decisions.confirm(caller, decision_id, body, event_id(caller, idempotency_key))
+    found = {**_standing(await services.ledger.decisions.recommendation_after(at)), "decision_id": decision_id}
     return recorded(201, found, at, f"/decisions/{decision_id}")
 
 
@@ -125,9 +127,12 @@ async def communicate(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record that the client was told. Nothing but a superseding recommendation can follow. Role: advisor."""
-    at = await services.ledger.communicate(caller, recommendation_id, body, event_id(caller, idempotency_key))
+    at = await services.ledger.decisions.communicate(caller, recommendation_id, body, event_id(caller, idempotency_key))
     return recorded(
-        201, _standing(await services.ledger.standing_after(at)), at, f"/recommendations/{recommendation_id}"
+        201,
+        _standing(await services.ledger.decisions.recommendation_after(at)),
+        at,
+        f"/recommendations/{recommendation_id}",
     )
 
 
@@ -151,5 +156,5 @@ async def get_decision(
 def _standing(current: Recommendation) -> dict[str, object]:
     """Of a recommendation that waits, the digest is what there is to confirm."""
     waiting = current.decision if current.state == "waiting" else None
-    digest = waiting.result if waiting else current.standing
+    digest = waiting.result if waiting else current.current_digest
     return {"recommendation_id": current.id, "state": current.state, "digest": digest}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
@@ -28,8 +28,9 @@ from api.http.parameters import (
 from api.http.problems import documented
 from api.http.reading import read_one, read_page, read_sealed
 from api.services import InjectedServices
-from projections.model_calls.model import ModelCall, State
+from projections.model_calls.model import ModelCall
 from schema.events import CallFault, CallResult
+from schema.states import ModelCallState
 
 router = APIRouter(prefix="/model-calls", tags=["model calls"], route_class=JsonRoute)
 
@@ -38,7 +39,7 @@ class CallEnded(BaseModel):
     """The call's end is recorded."""
 
     model_call_id: int
-    state: Literal["completed", "failed"]
+    state: ModelCallState
 
 
 class ModelCallInFull(ModelCall):
@@ -52,7 +53,7 @@ class ReadModelCalls(ReadPage):
     """The list of model calls and its filters."""
 
     request_id: RowId | None = None
-    state: State | None = None
+    state: ModelCallState | None = None
     agent: FilterText | None = None
     request_model: FilterText | None = None
     older_than_s: Annotated[int, Field(ge=0, le=10**9), BeforeValidator(plain_id)] | None = Field(
@@ -76,8 +77,8 @@ async def complete_model_call(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record what a model gave back. Role: agent, the one that started the call."""
-    at = await services.ledger.end_call(caller, model_call_id, result, event_id(caller, idempotency_key))
-    ended = {"model_call_id": model_call_id, "state": "completed"}
+    at = await services.ledger.requests.end_call(caller, model_call_id, result, event_id(caller, idempotency_key))
+    ended = {"model_call_id": model_call_id, "state": ModelCallState.COMPLETED}
     return recorded(201, ended, at, f"/model-calls/{model_call_id}")
 
 
@@ -90,8 +91,8 @@ async def fail_model_call(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record that a model gave nothing usable. Role: agent, the one that started the call."""
-    at = await services.ledger.end_call(caller, model_call_id, fault, event_id(caller, idempotency_key))
-    ended = {"model_call_id": model_call_id, "state": "failed"}
+    at = await services.ledger.requests.end_call(caller, model_call_id, fault, event_id(caller, idempotency_key))
+    ended = {"model_call_id": model_call_id, "state": ModelCallState.FAILED}
     return recorded(201, ended, at, f"/model-calls/{model_call_id}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
@@ -29,9 +29,10 @@ from api.http.problems import documented
 from api.http.reading import read_context, read_one, read_page
 from api.services import InjectedServices
 from ledger.domain.case import CATEGORY, stream_of
-from projections.portfolio_requests.model import PortfolioRequest, Status
+from projections.portfolio_requests.model import PortfolioRequest
 from schema.events import CallStart, PortfolioRequested, RecommendationRecorded, RequestFailed
 from schema.fields import RiskProfile
+from schema.states import RequestState
 
 router = APIRouter(prefix="/portfolio", tags=["portfolio"], route_class=JsonRoute)
 
@@ -40,7 +41,7 @@ class Queued(BaseModel):
     """The request is recorded and waits for an agent."""
 
     request_id: int
-    status: Literal["queued"]
+    status: RequestState
 
 
 class RecommendationMade(BaseModel):
@@ -54,7 +55,7 @@ class RequestEnded(BaseModel):
     """The request has failed."""
 
     request_id: int
-    status: Literal["failed"]
+    status: RequestState
 
 
 class CallStarted(BaseModel):
@@ -112,7 +113,7 @@ class ReadContext(BaseModel):
 class ReadRequests(ReadPage):
     """The list of requests and its filters."""
 
-    status: Status | None = None
+    status: RequestState | None = None
     risk_profile: RiskProfile | None = None
 
 
@@ -126,9 +127,11 @@ async def request_recommendation(
     services: InjectedServices, caller: Requester, asked: PortfolioRequested, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Ask for a recommendation for a client's money. Role: advisor."""
-    at = await services.ledger.request_portfolio(caller, asked, event_id(caller, idempotency_key))
+    at = await services.ledger.requests.request_recommendation(caller, asked, event_id(caller, idempotency_key))
     request_id = int(at.stream.removeprefix(CATEGORY))
-    return recorded(202, {"request_id": request_id, "status": "queued"}, at, f"/portfolio/requests/{request_id}")
+    return recorded(
+        202, {"request_id": request_id, "status": RequestState.QUEUED}, at, f"/portfolio/requests/{request_id}"
+    )
 
 
 @router.post(
@@ -145,7 +148,7 @@ async def record_recommendation(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record an agent's answer to a queued request. Role: agent."""
-    at = await services.ledger.answer_request(caller, request_id, answer, event_id(caller, idempotency_key))
+    at = await services.ledger.requests.answer(caller, request_id, answer, event_id(caller, idempotency_key))
     made = {"recommendation_id": at.position, "request_id": request_id}
     return recorded(201, made, at, f"/recommendations/{at.position}")
 
@@ -164,8 +167,10 @@ async def record_failure(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record that a queued request gets no recommendation, and why. Nothing can follow. Role: agent."""
-    at = await services.ledger.answer_request(caller, request_id, failure, event_id(caller, idempotency_key))
-    return recorded(201, {"request_id": request_id, "status": "failed"}, at, f"/portfolio/requests/{request_id}")
+    at = await services.ledger.requests.answer(caller, request_id, failure, event_id(caller, idempotency_key))
+    return recorded(
+        201, {"request_id": request_id, "status": RequestState.FAILED}, at, f"/portfolio/requests/{request_id}"
+    )
 
 
 @router.get("/requests/{request_id}/context", response_model=Context, responses=documented(401, 403, 404, 422, 503))
@@ -196,7 +201,7 @@ async def start_model_call(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record that a model is about to be called for a request, and with what. Role: agent."""
-    at = await services.ledger.start_call(caller, request_id, call, event_id(caller, idempotency_key))
+    at = await services.ledger.requests.start_call(caller, request_id, call, event_id(caller, idempotency_key))
     started = {"model_call_id": at.position, "request_id": request_id}
     return recorded(201, started, at, f"/model-calls/{at.position}")
 

@@ -12,7 +12,8 @@ from api.http.parameters import FilterText, Page, PathId, ReadOne, ReadPage, Row
 from api.http.problems import documented
 from api.http.reading import read_one, read_page
 from api.services import InjectedServices
-from projections.ai_recommendations.model import Recommendation, State
+from projections.ai_recommendations.model import Recommendation
+from schema.states import RecommendationState
 
 router = APIRouter(prefix="/recommendations", tags=["recommendations"])
 
@@ -22,7 +23,7 @@ class ReadRecommendations(ReadPage):
 
     request_id: RowId | None = None
     model_name: FilterText | None = None
-    state: State | None = None
+    state: RecommendationState | None = None
 
 
 @router.get("", response_model=Page[Recommendation], responses=documented(401, 403, 422, 503))

@@ -28,7 +28,7 @@ from pydantic_ai.models.test import TestModel
 from api.otlp import encoding
 from ledger.errors import LedgerError, Unavailable
 from ledger.proof.format.canonical import canonical
-from ledger.service.ledger import Ledger
+from ledger.service.requests import RequestCommands
 from tests.api.otlp.spans import TRACE, attributes, export, span
 from tests.api.served import Api
 from tests.client.test_pydantic_ai import TOOL
@@ -334,12 +334,12 @@ def test_the_stream_of_a_trace_has_no_client(api: Api) -> None:
 def test_what_may_be_sent_again_says_so(api: Api, monkeypatch: pytest.MonkeyPatch, raised: bool) -> None:
     """503 with Retry-After where the database does not answer, for all of the export: what got through is replayed."""
 
-    async def record_calls(_: Ledger, groups: list[Any]) -> list[LedgerError | None]:
+    async def record_calls(_: RequestCommands, groups: list[Any]) -> list[LedgerError | None]:
         if raised:
             raise Unavailable("the database does not answer")
         return [None, *(Unavailable("the database does not answer") for _ in groups[1:])]
 
-    monkeypatch.setattr(Ledger, "record_calls", record_calls)
+    monkeypatch.setattr(RequestCommands, "record_calls", record_calls)
     response = post(api, as_protobuf(span(), span(spanId="ab" * 8)), PROTOBUF)
     assert status(response, 503, PROTOBUF) == "the database does not answer"
     assert response.headers["retry-after"] == "1"

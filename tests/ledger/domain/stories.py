@@ -11,7 +11,7 @@ from typing import Any
 
 from ledger.domain.case import Case, fold
 from ledger.domain.four_eyes import FourEyes
-from ledger.domain.history import Past
+from ledger.domain.history import RecordedEvent
 from ledger.store.envelope import Actor, NewEvent, encode, uuid7
 from schema.events import (
     Event,
@@ -40,53 +40,55 @@ def four_eyes(**members: Any) -> FourEyes:
         return FourEyes.load(path)
 
 
-def past_of(event: Event, position: int, version: int, by: str, causation: Past | None = None) -> Past:
+def past_of(
+    event: Event, position: int, version: int, by: str, causation: RecordedEvent | None = None
+) -> RecordedEvent:
     """The event as its stream has it."""
     actor = Actor(by, "agent" if by.startswith("robot") else "human", "agent" if by.startswith("robot") else "advisor")
     new = NewEvent(uuid7(), "request-1", event, actor, causation=None if causation is None else causation.id)
     body = json.dumps(json.loads(encode(new))["body"])
-    return Past(position, new.id, new.stream, version, event.type, body)
+    return RecordedEvent(position, new.id, new.stream, version, event.type, body)
 
 
 @dataclass
 class Story:
     """A stream that grows."""
 
-    pasts: list[Past] = field(default_factory=list)
+    pasts: list[RecordedEvent] = field(default_factory=list)
 
     @property
     def case(self) -> Case:
         """The state after all of it."""
         return fold(self.pasts)
 
-    def add(self, event: Event, by: str = "ann", causation: Past | None = None) -> Past:
+    def add(self, event: Event, by: str = "ann", causation: RecordedEvent | None = None) -> RecordedEvent:
         """Records the event."""
         number = len(self.pasts) + 1
         self.pasts.append(past_of(event, BEFORE + number, number, by, causation))
         return self.pasts[-1]
 
-    def ask(self, amount_usd: str = "1000.00") -> Past:
+    def ask(self, amount_usd: str = "1000.00") -> RecordedEvent:
         """A request."""
         asked = {"client_id": "client-1", "risk_profile": "balanced", "amount_usd": Decimal(amount_usd)}
         return self.add(PortfolioRequested.model_validate(asked))
 
-    def call(self, by: str = "robot") -> Past:
+    def call(self, by: str = "robot") -> RecordedEvent:
         """A model call that is open."""
         return self.add(ModelCallStarted(provider_name="p", request_model="m"), by)
 
-    def completed(self, by: str = "robot") -> Past:
+    def completed(self, by: str = "robot") -> RecordedEvent:
         """A model call that gave something: its start."""
         started = self.call(by)
         self.add(ModelCallCompleted(), by, started)
         return started
 
-    def answer(self, by: str = "robot") -> Past:
+    def answer(self, by: str = "robot") -> RecordedEvent:
         """An answer, where it takes the place of the current one if there is one."""
         current = self.case.recommendation
         supersedes = None if current is None else current.id
         return self.add(RecommendationRecorded(recommendation=ANSWER, model_name="model-a", supersedes=supersedes), by)
 
-    def decide(self, outcome: str, by: str = "ann", *, second: bool = False) -> Past:
+    def decide(self, outcome: str, by: str = "ann", *, second: bool = False) -> RecordedEvent:
         """A decision on the current recommendation, whatever would be said to it."""
         current = self.case.recommendation
         assert current is not None
@@ -100,7 +102,7 @@ class Story:
             by,
         )
 
-    def confirm(self, outcome: str, by: str = "bob") -> Past:
+    def confirm(self, outcome: str, by: str = "bob") -> RecordedEvent:
         """What a second person says to the decision that waits."""
         current = self.case.recommendation
         assert current is not None
@@ -108,21 +110,21 @@ class Story:
         said = {"recommendation_id": current.id, "decision_id": current.decision.id, "outcome": outcome}
         return self.add(RecommendationConfirmed.model_validate({**said, "digest": current.decision.result}), by)
 
-    def communicate(self, by: str = "ann") -> Past:
+    def communicate(self, by: str = "ann") -> RecordedEvent:
         """The client is told what stands."""
         current = self.case.recommendation
         assert current is not None
-        told = {"recommendation_id": current.id, "digest": current.standing, "channel": "meeting"}
+        told = {"recommendation_id": current.id, "digest": current.current_digest, "channel": "meeting"}
         return self.add(RecommendationCommunicated.model_validate(told), by)
 
 
 def standing(case: Case) -> str:
     """`nothing`, `queued`, `failed`, or the state of the current recommendation; both where one says too little."""
-    if case.status is None:
+    if case.state is None:
         return "nothing"
     if case.recommendation is None:
-        return case.status
+        return case.state
     expected = {"returned": "queued"}.get(case.recommendation.state, "recommended")
-    if case.status == expected:
+    if case.state == expected:
         return case.recommendation.state
-    return f"{case.recommendation.state}, {case.status}"
+    return f"{case.recommendation.state}, {case.state}"

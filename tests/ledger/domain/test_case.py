@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
@@ -16,7 +16,6 @@ from ledger.domain.four_eyes import FourEyes
 from ledger.domain.reasons import ReasonCodes
 from ledger.domain.recommendation import MEMBERS, Edited
 from ledger.errors import InvalidEvent, NotFound, Refused
-from projections.ai_recommendations.model import State
 from schema.events import (
     CATALOGUE,
     Communicate,
@@ -33,6 +32,7 @@ from schema.events import (
     RecommendationReplayed,
     RequestFailed,
 )
+from schema.states import RecommendationState
 from tests.ledger.domain.stories import ANSWER, ELSEWHERE, REPLACEMENT, Story, four_eyes, standing
 
 REASONS = ReasonCodes.load()
@@ -89,7 +89,7 @@ def story(*steps: str) -> Story:
 def current(case: Case) -> tuple[int, str]:
     """Id of the current recommendation and digest of what stands; of none that exists, where there is none."""
     found = case.recommendation
-    return (NOBODY, ELSEWHERE) if found is None else (found.id, found.standing)
+    return (NOBODY, ELSEWHERE) if found is None else (found.id, found.current_digest)
 
 
 def decision_of(case: Case, outcome: str) -> Decide:
@@ -234,7 +234,7 @@ def test_the_table_is_complete() -> None:
     assert all(found.keys() == columns for found in TABLE.values())
     reached = {cell for found in TABLE.values() for cell in found.values()} - REFUSALS
     assert reached == columns - {"nothing"} | {"waiting"}
-    assert set(get_args(State)) == (columns & set(get_args(State))) | {"superseded"}
+    assert set(RecommendationState) == (columns & set(RecommendationState)) | {"superseded"}
     assert {*AFTER.values(), "proposed", "waiting", "communicated"} <= columns
     assert {f"{outcome}{how}" for outcome in MEMBERS for how in ("", ", second")} <= COMMANDS.keys()
     assert APPLY.keys() <= CATALOGUE.keys()

@@ -295,8 +295,10 @@ def test_after_an_edit_the_digest_is_of_the_replacement() -> None:
     current = story.case.recommendation
     assert before is not None
     assert current is not None
-    assert current.standing == story.pasts[-1].commitment("replacement") != before.standing == current.digest
-    people.open_(story.case, current.id, Open(digest=current.standing))
+    assert (
+        current.current_digest == story.pasts[-1].commitment("replacement") != before.current_digest == current.digest
+    )
+    people.open_(story.case, current.id, Open(digest=current.current_digest))
     told = Communicate(digest=before.digest, channel="phone")
     for refused in (
         lambda: people.communicate(story.case, current.id, told),
@@ -305,7 +307,7 @@ def test_after_an_edit_the_digest_is_of_the_replacement() -> None:
         with pytest.raises(Refused) as caught:
             refused()
         assert code(caught) == "digest-mismatch"
-        assert caught.value.facts["current_digest"] == current.standing
+        assert caught.value.facts["current_digest"] == current.current_digest
 
 
 def test_an_edit_is_as_the_agents_answers_have_to_be() -> None:

@@ -12,7 +12,7 @@ from ledger.domain import recommendation as people
 from ledger.domain import request as requests
 from ledger.domain.agent import Agent
 from ledger.domain.case import Case, Recommendation
-from ledger.domain.history import Past
+from ledger.domain.history import RecordedEvent
 from ledger.domain.reasons import ReasonCodes
 from ledger.domain.recommendation import Edited
 from ledger.errors import InvalidEvent, Refused
@@ -60,7 +60,7 @@ class Teller:
         if current is None:
             return ELSEWHERE
         waiting = [current.decision.result] * 4 if current.decision else []
-        return str(self.one_of(*[current.digest] * 4, *[current.standing] * 4, *waiting, ELSEWHERE))
+        return str(self.one_of(*[current.digest] * 4, *[current.current_digest] * 4, *waiting, ELSEWHERE))
 
     def tell(self) -> None:
         """One command. Raises Refused or InvalidEvent, having recorded nothing."""
@@ -121,11 +121,11 @@ class Teller:
         self.story.add(people.communicate(self.story.case, self.recommendation(), command), by)
 
 
-def check_step(before: Case, after: Case, new: Past) -> None:
+def check_step(before: Case, after: Case, new: RecordedEvent) -> None:
     """What holds of each event that was recorded."""
     assert after.version == before.version + 1
     assert before.superseded <= after.superseded
-    assert before.status != "failed" or after.status == "failed"
+    assert before.state != "failed" or after.state == "failed"
     old, now = before.recommendation, after.recommendation
     if old is not None:
         assert now is not None
@@ -138,28 +138,28 @@ def check_step(before: Case, after: Case, new: Past) -> None:
     assert now is None or now.id not in after.superseded
 
 
-def check_digest(current: Recommendation, past: list[Past]) -> None:
+def check_digest(current: Recommendation, past: list[RecordedEvent]) -> None:
     """What stands is what was approved; what was told is what stood; another person than who decided said so."""
     about = [one for one in past if one.data.get("recommendation_id") == current.id]
     decided = {one.position: one for one in about if one.type == "recommendation.decided"}
     confirmed = [one for one in about if one.type == "recommendation.confirmed"]
     assert all(one.by != decided[one.data["decision_id"]].by for one in confirmed)
     if current.state not in {"approved", "edited", "communicated"}:
-        assert current.standing == current.digest
+        assert current.current_digest == current.digest
         return
     assert current.decision is not None
     last = decided[current.decision.id]
-    assert current.standing == (
+    assert current.current_digest == (
         last.commitment("replacement") if last.data["outcome"] == "edit" else last.data["digest"]
     )
     assert last.data["digest"] == current.digest
     approvals = [one for one in confirmed if one.data["decision_id"] == last.position]
     if last.data["needs_second"]:
-        assert [(one.data["outcome"], one.data["digest"]) for one in approvals] == [("approve", current.standing)]
+        assert [(one.data["outcome"], one.data["digest"]) for one in approvals] == [("approve", current.current_digest)]
     else:
         assert approvals == []
     told = [one.data["digest"] for one in about if one.type == "recommendation.communicated"]
-    assert told == ([current.standing] if current.state == "communicated" else [])
+    assert told == ([current.current_digest] if current.state == "communicated" else [])
 
 
 @settings(max_examples=150)

@@ -188,11 +188,12 @@ def test_find(ledger: str) -> None:
         async with opened(ledger, "reader") as conn:
             found = await store.find(conn, event.id)
             assert found is not None
-            assert found.at == replace(at, replayed=True)
-            assert (found.type, found.body["id"]) == ("portfolio.requested", str(event.id))
-            assert found.fields == {"client_id": "client-1", "notes": "n"}
+            receipt, recorded = found
+            assert receipt == replace(at, replayed=True)
+            assert (recorded.type, recorded.content["id"]) == ("portfolio.requested", str(event.id))
+            assert recorded.fields == {"client_id": "client-1", "notes": "n"}
             assert await store.find(conn, new("x").id) is None
-            assert await store.sealed(conn, at.position) == found.fields
+            assert await store.sealed(conn, at.position) == recorded.fields
             assert await store.sealed(conn, at.position + 1) == {}
 
     asyncio.run(main())

@@ -1,0 +1,10 @@
+-- Events by position, with what is needed to recompute their hashes. An infinite recorded_at has no microseconds: -1 makes
+-- sure that no hash fits it.
+SELECT e.position, e.id, e.stream, e.version, e.type, e.body, s.fields::text AS sealed_values, s.salts::text AS salts,
+       e.prev_hash, e.hash AS stored_hash,
+       CASE WHEN isfinite(e.recorded_at) THEN (extract(epoch FROM e.recorded_at) * 1000000)::bigint ELSE -1 END
+           AS recorded_at_us
+FROM events e
+LEFT JOIN sealed_fields s USING (position)
+WHERE e.position = ANY (%s)
+ORDER BY e.position

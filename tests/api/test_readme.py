@@ -130,7 +130,7 @@ def test_the_promised_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     assert set(re.findall(r"(?:`|^ {4})make ([a-z]+)", README, re.MULTILINE)) <= targets
-    assert re.search(r"^run:.*\n(?:\t.*\n)*\t\S*advice-ledger serve$", makefile, re.MULTILINE)
+    assert re.search(r"^run:.*\n(?:\t.*\n)*\t\S*advice-ledger serve\b", makefile, re.MULTILINE)
 
 
 def test_links_lead_somewhere() -> None:

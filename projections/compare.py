@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from ledger.database import Connection
+from ledger.proof.findings import CHAIN, Finding, Kind
 from projections.engine import ALL_STREAMS, TOUCHED_STREAMS
 from projections.read_model import UP_TO, ReadModel, sql_file
 from projections.swap import Place, exists
@@ -44,6 +45,14 @@ class ReadModelCheck:
     error: str | None
     differences: tuple[RowDifference, ...]
     truncated: bool
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """A finding for each row that differs: about a read model, so at no position of the chain."""
+        return tuple(
+            CHAIN.finding(Kind.PROJECTION_DRIFT, 0, f"{self.name} id {difference.id} {difference.kind}")
+            for difference in self.differences
+        )
 
 
 def check(conn: Connection, read_model: ReadModel, *, most: int = 1000) -> ReadModelCheck:

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.proof.auditor.extension import encode_consistency
 from ledger.proof.bundle import manifest as bundle
-from ledger.proof.bundle.findings import Wrong
 from ledger.proof.bundle.manifest import Selection
 from ledger.proof.bundle.tiles import INDEX
+from ledger.proof.findings import Kind
 from ledger.proof.tlog.checkpoint import Checkpoint, sign_checkpoint
 from ledger.proof.tlog.key_rotation import sign_rotation, statement
 from ledger.proof.tlog.merkle import consistency_proof, leaf_hashes, root_of
@@ -41,12 +41,12 @@ STORED_BLOCK = b"\x01\x01\x00\xfe\xffx"
 
 Line = dict[str, Any]
 # What somebody finds who trusts LOG: verdict, kind and position of the first finding.
-Found = tuple[str, Wrong | None, int]
+Found = tuple[str, Kind | None, int]
 GOOD: Found = ("verified", None, 0)
 UNKNOWN: Found = ("consistent", None, 0)
 
 
-def bad(wrong: Wrong, position: int = 0) -> Found:
+def bad(wrong: Kind, position: int = 0) -> Found:
     """A failure."""
     return "failed", wrong, position
 
@@ -65,11 +65,11 @@ def bundle_vectors() -> Iterator[Vector]:
         yield _changed(name, whole, lambda case, change=change: _edit(case, change), found)  # type: ignore[misc]
     for name, alter, found in ON_FILES:
         yield _changed(name, whole, alter, found)
-    yield _changed("a tile: one bit", make_bundle(260, THIRD, LOG, _third), _tile_bit, bad(Wrong.PROOF_MISMATCH, 1))
+    yield _changed("a tile: one bit", make_bundle(260, THIRD, LOG, _third), _tile_bit, bad(Kind.PROOF_MISMATCH, 1))
     yield _changed(
-        "a tile: of another number", make_bundle(260, THIRD, LOG, _third), _tile_number, bad(Wrong.PROOF_MISMATCH)
+        "a tile: of another number", make_bundle(260, THIRD, LOG, _third), _tile_number, bad(Kind.PROOF_MISMATCH)
     )
-    yield _vector("by another key", make_bundle(SIZE, RANGE, OTHER_LOG), bad(Wrong.UNTRUSTED_KEY))
+    yield _vector("by another key", make_bundle(SIZE, RANGE, OTHER_LOG), bad(Kind.UNTRUSTED_KEY))
     yield from _older(whole)
     yield from _rotated()
     yield from _containers(whole)
@@ -117,19 +117,19 @@ def _salt(line: Line) -> Line:
 
 CONTENTS = ("version", "recorded_at_us", "prev_hash", "hash", "body", "fields", "salts")
 ON_LINES: list[tuple[str, Callable[[list[Line]], list[Line]], Found]] = [
-    ("an event dropped", lambda lines: [lines[0], *lines[2:]], bad(Wrong.DELETED, 2)),
-    ("the last event dropped", lambda lines: lines[:-1], bad(Wrong.TRUNCATED, SIZE)),
-    ("an event edited", _nth(2, _edited), bad(Wrong.EDITED, 2)),
-    ("an event edited, its hash recomputed", _nth(2, lambda line: rehashed(_edited(line))), bad(Wrong.EDITED, 2)),
-    ("the time of an event edited", _nth(2, lambda line: {**line, "recorded_at_us": 5}), bad(Wrong.EDITED, 2)),
-    ("an event put in, the others renumbered", _put_in, bad(Wrong.INSERTED, 2)),
-    ("an event twice", lambda lines: [*lines[:2], *lines[1:]], bad(Wrong.INSERTED, 2)),
-    ("two events in each other's place", _swapped(*CONTENTS), bad(Wrong.REORDERED, 1)),
-    ("two lines in each other's place", lambda lines: [lines[n] for n in (0, 2, 1, 3)], bad(Wrong.REORDERED, 2)),
-    ("sealed values of two swapped", _swapped("fields", "salts"), bad(Wrong.COMMITMENT_MISMATCH, 1)),
+    ("an event dropped", lambda lines: [lines[0], *lines[2:]], bad(Kind.DELETED, 2)),
+    ("the last event dropped", lambda lines: lines[:-1], bad(Kind.TRUNCATED, SIZE)),
+    ("an event edited", _nth(2, _edited), bad(Kind.EDITED, 2)),
+    ("an event edited, its hash recomputed", _nth(2, lambda line: rehashed(_edited(line))), bad(Kind.EDITED, 2)),
+    ("the time of an event edited", _nth(2, lambda line: {**line, "recorded_at_us": 5}), bad(Kind.EDITED, 2)),
+    ("an event put in, the others renumbered", _put_in, bad(Kind.INSERTED, 2)),
+    ("an event twice", lambda lines: [*lines[:2], *lines[1:]], bad(Kind.INSERTED, 2)),
+    ("two events in each other's place", _swapped(*CONTENTS), bad(Kind.REORDERED, 1)),
+    ("two lines in each other's place", lambda lines: [lines[n] for n in (0, 2, 1, 3)], bad(Kind.REORDERED, 2)),
+    ("sealed values of two swapped", _swapped("fields", "salts"), bad(Kind.COMMITMENT_MISMATCH, 1)),
     ("a sealed value edited", _nth(3, lambda line: {**line, "fields": line["fields"].replace("note", "Note")}),
-     bad(Wrong.COMMITMENT_MISMATCH, 3)),
-    ("a salt changed", _nth(3, _salt), bad(Wrong.COMMITMENT_MISMATCH, 3)),
+     bad(Kind.COMMITMENT_MISMATCH, 3)),
+    ("a salt changed", _nth(3, _salt), bad(Kind.COMMITMENT_MISMATCH, 3)),
 ]  # fmt: skip
 
 
@@ -176,12 +176,12 @@ def _counted_wrong(case: Case) -> None:
 
 
 ON_FILES: list[tuple[str, Callable[[Case], None], Found]] = [
-    ("a hash of the edge", _edge, bad(Wrong.PROOF_MISMATCH)),
-    ("the checkpoint signed again by another key", _signed_again(OTHER_LOG), bad(Wrong.UNTRUSTED_KEY)),
-    ("a signature by another key under the log's key id", _posing, bad(Wrong.BAD_SIGNATURE)),
-    ("a checkpoint of another log", _signed_again(ELSEWHERE, ELSEWHERE.verifier.name), bad(Wrong.OTHER_LEDGER)),
-    ("a signed checkpoint of other events", _other_root, bad(Wrong.PROOF_MISMATCH)),
-    ("counts of the manifest", _counted_wrong, bad(Wrong.SUMMARY_MISMATCH)),
+    ("a hash of the edge", _edge, bad(Kind.PROOF_MISMATCH)),
+    ("the checkpoint signed again by another key", _signed_again(OTHER_LOG), bad(Kind.UNTRUSTED_KEY)),
+    ("a signature by another key under the log's key id", _posing, bad(Kind.BAD_SIGNATURE)),
+    ("a checkpoint of another log", _signed_again(ELSEWHERE, ELSEWHERE.verifier.name), bad(Kind.OTHER_LEDGER)),
+    ("a signed checkpoint of other events", _other_root, bad(Kind.PROOF_MISMATCH)),
+    ("counts of the manifest", _counted_wrong, bad(Kind.SUMMARY_MISMATCH)),
 ]
 
 
@@ -213,14 +213,12 @@ def _older(whole: bytes) -> Iterator[Vector]:
         ("the consistency proof: one hash too few", proof[:-1]),
         ("the consistency proof: of other sizes", _proof(2)),
     ):
-        yield _changed(name, whole, put(wrong), bad(Wrong.FORKED), since=kept)
+        yield _changed(name, whole, put(wrong), bad(Kind.FORKED), since=kept)
     yield _changed(
-        "another history than the older checkpoint", whole, put(proof), bad(Wrong.FORKED), since=_note(3, LEAVES[::-1])
+        "another history than the older checkpoint", whole, put(proof), bad(Kind.FORKED), since=_note(3, LEAVES[::-1])
     )
     later = [*LEAVES, LEAVES[0]]
-    yield _changed(
-        "less than the older checkpoint", whole, put(proof), bad(Wrong.ROLLED_BACK, 5), since=_note(5, later)
-    )
+    yield _changed("less than the older checkpoint", whole, put(proof), bad(Kind.ROLLED_BACK, 5), since=_note(5, later))
 
 
 # --- rotations --------------------------------------------------------------------------------------------------------
@@ -241,16 +239,16 @@ def _rotated() -> Iterator[Vector]:
         ("a rotation", handed, GOOD),
         ("two rotations", twice, GOOD),
         ("two rotations, the later one first", twice[len(handed) :] + twice[: len(handed)], GOOD),
-        ("a rotation by the new key alone", _statement(LOG, NEXT_LOG, NEXT_LOG), bad(Wrong.BAD_ROTATION)),
-        ("a rotation by the new key twice", _statement(LOG, NEXT_LOG, NEXT_LOG, NEXT_LOG), bad(Wrong.BAD_ROTATION)),
+        ("a rotation by the new key alone", _statement(LOG, NEXT_LOG, NEXT_LOG), bad(Kind.BAD_ROTATION)),
+        ("a rotation by the new key twice", _statement(LOG, NEXT_LOG, NEXT_LOG, NEXT_LOG), bad(Kind.BAD_ROTATION)),
         (
             "a rotation by a stranger and the new key",
             _statement(LOG, NEXT_LOG, THIEF, NEXT_LOG),
-            bad(Wrong.BAD_ROTATION),
+            bad(Kind.BAD_ROTATION),
         ),
-        ("a rotation of another log", sign_rotation(ELSEWHERE, elsewhere).note, bad(Wrong.BAD_ROTATION)),
-        ("a rotation from an unrelated key", sign_rotation(THIEF, NEXT_LOG).note, bad(Wrong.UNTRUSTED_KEY)),
-        ("a rotation backwards", sign_rotation(NEXT_LOG, LOG).note, bad(Wrong.UNTRUSTED_KEY)),
+        ("a rotation of another log", sign_rotation(ELSEWHERE, elsewhere).note, bad(Kind.BAD_ROTATION)),
+        ("a rotation from an unrelated key", sign_rotation(THIEF, NEXT_LOG).note, bad(Kind.UNTRUSTED_KEY)),
+        ("a rotation backwards", sign_rotation(NEXT_LOG, LOG).note, bad(Kind.UNTRUSTED_KEY)),
     ):
         yield _changed(name, theirs, lambda case, notes=notes: case.files.update({bundle.ROTATIONS: notes}), found)  # type: ignore[misc]
 
@@ -262,9 +260,9 @@ def _containers(whole: bytes) -> Iterator[Vector]:
     """Byte by byte."""
     packed = _packed(whole)
     at = packed.index(b'amount_usd\\":\\"3.00') + len(b'amount_usd\\":\\"')
-    yield _bytes("one byte of an event", packed[:at] + b"9" + packed[at + 1 :], bad(Wrong.EDITED, 3))
+    yield _bytes("one byte of an event", packed[:at] + b"9" + packed[at + 1 :], bad(Kind.EDITED, 3))
     files = Case.read(whole).files
-    damaged = bad(Wrong.DAMAGED)
+    damaged = bad(Kind.DAMAGED)
     yield _bytes("cut short", packed[:200], damaged)
     yield _bytes("bytes after the end", packed + b"x", damaged)
     yield _bytes("a member that leads elsewhere", _archive({**files, "../checkpoint": b"x"}), damaged)

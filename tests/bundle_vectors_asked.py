@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ledger.proof.bundle import manifest
-from ledger.proof.bundle.findings import Wrong
 from ledger.proof.bundle.manifest import Selection
-from ledger.proof.findings import Stored
+from ledger.proof.findings import Kind
+from ledger.proof.format.event_row import EventRow
 from ledger.proof.tlog.note import SigningKey
 from tests.ledger.proof.bundle.bundles import Case, make_bundle
 from tests.ledger.proof.chains import chain_of, rehashed
@@ -20,9 +20,9 @@ SIZE = 3
 # Of the chain of tests/ledger/proof/chains.py client-N has one stream, request-N.
 SECOND, NOBODY = Selection("client", client="client-2"), Selection("client")
 
-Chosen = Callable[[Stored], bool]
+Chosen = Callable[[EventRow], bool]
 # Name, bundle, and kind and position of the first finding.
-Made = tuple[str, bytes, Wrong | None, int]
+Made = tuple[str, bytes, Kind | None, int]
 
 
 def asked_vectors(key: SigningKey) -> Iterator[Made]:
@@ -34,15 +34,15 @@ def asked_vectors(key: SigningKey) -> Iterator[Made]:
 
 def further(key: SigningKey) -> Iterator[Made]:
     """Variations of these, for our tests alone."""
-    one, mismatch = Selection("request", request=1), Wrong.CLIENT_MISMATCH
+    one, mismatch = Selection("request", request=1), Kind.CLIENT_MISMATCH
     both = make_bundle(SIZE, SECOND, key, of(2, 3), events=erased(3))
     yield "a client and another one, whose id is erased", both, mismatch, 3
     yield "a request and another one", make_bundle(SIZE, one, key, of(1, 2)), mismatch, 2
-    yield "a request without events", make_bundle(SIZE, one, key, nothing), Wrong.DELETED, 0
+    yield "a request without events", make_bundle(SIZE, one, key, nothing), Kind.DELETED, 0
     covered = left_out(make_bundle(SIZE, SECOND, key, of(2)), 5, 3)
-    yield "a client, and left out what the checkpoint covers", covered, Wrong.SUMMARY_MISMATCH, 0
+    yield "a client, and left out what the checkpoint covers", covered, Kind.SUMMARY_MISMATCH, 0
     whole = make_bundle(SIZE, Selection("positions", first_position=1, last_position=SIZE), key)
-    yield "a range that begins before the first position", _unread(whole, 0, SIZE), Wrong.DAMAGED, 0
+    yield "a range that begins before the first position", _unread(whole, 0, SIZE), Kind.DAMAGED, 0
 
 
 def of(*numbers: int) -> Chosen:
@@ -55,25 +55,25 @@ def hidden(name: str) -> bool:
     return name == "client_id"
 
 
-def nothing(_: Stored) -> bool:
+def nothing(_: EventRow) -> bool:
     """No event at all."""
     return False
 
 
-def erased(*numbers: int) -> list[Stored]:
+def erased(*numbers: int) -> list[EventRow]:
     """The chain without the sealed values of these clients."""
     among = of(*numbers)
     return [event._replace(salts=None, fields=None) if among(event) else event for event in chain_of(SIZE)]
 
 
 def _clients(key: SigningKey) -> Iterator[Made]:
-    mismatch = Wrong.CLIENT_MISMATCH
+    mismatch = Kind.CLIENT_MISMATCH
     yield "a client", make_bundle(SIZE, SECOND, key, of(2)), None, 0
     yield "a client, its id withheld", make_bundle(SIZE, NOBODY, key, of(2), hidden), None, 0
     yield "a client, the id of another one withheld", make_bundle(SIZE, SECOND, key, of(3), hidden), mismatch, 3
     yield "a client and another one", make_bundle(SIZE, SECOND, key, of(2, 3)), mismatch, 3
     yield "a client that is not named, and another one", make_bundle(SIZE, NOBODY, key, of(2, 3)), mismatch, 3
-    yield "a client without events", make_bundle(SIZE, SECOND, key, nothing), Wrong.DELETED, 0
+    yield "a client without events", make_bundle(SIZE, SECOND, key, nothing), Kind.DELETED, 0
 
 
 def _ranges(key: SigningKey) -> Iterator[Made]:
@@ -83,10 +83,10 @@ def _ranges(key: SigningKey) -> Iterator[Made]:
         return left_out(data, excluded, excluded_from)
 
     yield "a range that the checkpoint covers in part", made(3, 9, 6, 4), None, 0
-    yield "a range beyond the checkpoint, nothing left out", made(3, 1000, 0, 0), Wrong.TRUNCATED, 4
-    yield "a range of which the checkpoint covers nothing", made(4, 30, 27, 4), Wrong.TRUNCATED, 4
-    yield "a range, and left out what the checkpoint covers", made(3, SIZE, 1, 3), Wrong.SUMMARY_MISMATCH, 0
-    yield "a range that ends before it begins", _unread(made(3, SIZE, 0, 0), 3, 1), Wrong.DAMAGED, 0
+    yield "a range beyond the checkpoint, nothing left out", made(3, 1000, 0, 0), Kind.TRUNCATED, 4
+    yield "a range of which the checkpoint covers nothing", made(4, 30, 27, 4), Kind.TRUNCATED, 4
+    yield "a range, and left out what the checkpoint covers", made(3, SIZE, 1, 3), Kind.SUMMARY_MISMATCH, 0
+    yield "a range that ends before it begins", _unread(made(3, SIZE, 0, 0), 3, 1), Kind.DAMAGED, 0
 
 
 def left_out(data: bytes, excluded: int, excluded_from: int) -> bytes:
@@ -108,16 +108,16 @@ def _signed(key: SigningKey) -> Iterator[Made]:
     """A log that recorded one event otherwise than it must."""
     everything = Selection("positions", first_position=1, last_position=2)
     for name, at, change, wrong in SIGNED:
-        events: list[Stored] = []
+        events: list[EventRow] = []
         for event in chain_of(2):
             here = event._replace(prev_hash=events[-1].hash if events else event.prev_hash)
             events.append(rehashed(change(here) if event.position == at else here))
         yield f"signed by the log: {name}", make_bundle(2, everything, key, events=events), wrong, at
 
 
-SIGNED: list[tuple[str, int, Callable[[Stored], Stored], Wrong]] = [
-    ("another beginning", 1, lambda event: event._replace(prev_hash=bytes(32)), Wrong.GENESIS_MISMATCH),
-    ("an event that names another one", 2, lambda event: event._replace(prev_hash=bytes(32)), Wrong.UNLINKED),
-    ("an event from before", 2, lambda event: event._replace(recorded_at_us=5), Wrong.TIME_DECREASING),
-    ("a body with white space", 2, lambda event: event._replace(body=event.body + b" "), Wrong.MALFORMED),
+SIGNED: list[tuple[str, int, Callable[[EventRow], EventRow], Kind]] = [
+    ("another beginning", 1, lambda event: event._replace(prev_hash=bytes(32)), Kind.GENESIS_MISMATCH),
+    ("an event that names another one", 2, lambda event: event._replace(prev_hash=bytes(32)), Kind.UNLINKED),
+    ("an event from before", 2, lambda event: event._replace(recorded_at_us=5), Kind.TIME_DECREASING),
+    ("a body with white space", 2, lambda event: event._replace(body=event.body + b" "), Kind.MALFORMED),
 ]

@@ -14,14 +14,16 @@ from typing import Any
 import pytest
 
 from ledger.proof.auditor.audit import audit_bundle
-from ledger.proof.findings import Head, Kind, Stored
+from ledger.proof.errors import EvidenceError
+from ledger.proof.findings import Kind
 from ledger.proof.format.canonical import NotCanonical, canonical
 from ledger.proof.format.commitments import open_sealed
+from ledger.proof.format.event_row import EventRow, Head
 from ledger.proof.format.hashes import genesis_hash
 from ledger.proof.format.parse import parse_object
 from ledger.proof.tlog.checkpoint import open_checkpoint
 from ledger.proof.tlog.cosignature import WitnessKey, cosignatures, parse_request
-from ledger.proof.tlog.merkle import LogError, check_consistency, check_inclusion, leaf_hash
+from ledger.proof.tlog.merkle import check_consistency, check_inclusion, leaf_hash
 from ledger.proof.tlog.note import VerifierKey
 from ledger.proof.tlog.tiles import EntryBundle, decode_entries, decode_tile, parse_path
 from ledger.proof.tlog.tlog_proof import parse_proof, verify_proof
@@ -106,12 +108,12 @@ def chain_flaw(one: dict[str, Any]) -> str | None:
     return kind
 
 
-def stored(row: dict[str, Any]) -> Stored:
+def stored(row: dict[str, Any]) -> EventRow:
     """A row of a vector."""
     binary = {"body", "salts", "fields"}
     values = {name: value.encode() if name in binary else value for name, value in row.items()}
     hashes = {name: bytes.fromhex(row[name]) for name in ("prev_hash", "hash")}
-    return Stored(**{"salts": None, "fields": None, **values, **hashes})
+    return EventRow(**{"salts": None, "fields": None, **values, **hashes})
 
 
 def inclusion_flaw(one: dict[str, Any]) -> str | None:
@@ -187,14 +189,14 @@ def bundle_flaw(one: dict[str, Any]) -> str | None:
         return None
     first = audit.findings[0]
     assert first.position == one["position"], audit.findings
-    return first.wrong.value
+    return first.kind.value
 
 
 def flaw_of(check: Callable[[], object]) -> str | None:
     """The name under which something is refused."""
     try:
         check()
-    except LogError as error:
+    except EvidenceError as error:
         return error.flaw.value
     return None
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from typing import Any
 
-from ledger.proof.findings import Head, Kind, Stored
+from ledger.proof.findings import Kind
 from ledger.proof.format.canonical import canonical
+from ledger.proof.format.event_row import EventRow, Head
 from ledger.proof.format.hashes import SEALED_PREFIX, commitment, genesis_hash
 from ledger.proof.tlog.checkpoint import Checkpoint, CheckpointFlaw, sign_checkpoint
 from ledger.proof.tlog.cosignature import AddCheckpoint, RequestFlaw
@@ -139,7 +140,7 @@ def chain_vectors() -> Iterator[Vector]:
     yield _chain("sealed values of two swapped", swapped, head_of(EVENTS), Kind.COMMITMENT_MISMATCH, 2)
 
 
-def _decreasing(events: list[Stored], head: Head) -> Head | None:
+def _decreasing(events: list[EventRow], head: Head) -> Head | None:
     """Position 4 and all after it recorded anew, with position 4 before position 3."""
     link = events[2].hash
     for index in range(3, len(events)):
@@ -149,7 +150,7 @@ def _decreasing(events: list[Stored], head: Head) -> Head | None:
     return head_of(events)
 
 
-ATTACKS: list[tuple[str, Callable[[list[Stored], Head], Head | None], Kind, int]] = [
+ATTACKS: list[tuple[str, Callable[[list[EventRow], Head], Head | None], Kind, int]] = [
     ("body edited", tampering.change(3, body=tampering.thief), Kind.EDITED, 3),
     ("body edited, hash recomputed", tampering.change(3, rehash=True, body=tampering.thief), Kind.EDITED, 3),
     ("type edited", tampering.change(3, type="portfolio.approved"), Kind.COLUMN_MISMATCH, 3),
@@ -163,7 +164,9 @@ ATTACKS: list[tuple[str, Callable[[list[Stored], Head], Head | None], Kind, int]
 ]
 
 
-def _chain(name: str, rows: Sequence[Stored], head: Head | None, flaw: Kind | None = None, position: int = 0) -> Vector:
+def _chain(
+    name: str, rows: Sequence[EventRow], head: Head | None, flaw: Kind | None = None, position: int = 0
+) -> Vector:
     assert head is not None
     told = {"origin": head.origin, "position": head.position, "hash": head.hash.hex(), "time_us": head.recorded_at_us}
     events = [{key: value for key, value in _row(row).items() if value is not None} for row in rows]
@@ -171,7 +174,7 @@ def _chain(name: str, rows: Sequence[Stored], head: Head | None, flaw: Kind | No
     return vector(name, flaw, genesis_hash=genesis_hash(head.origin), head=told, events=events, **more)
 
 
-def _row(row: Stored) -> dict[str, Any]:
+def _row(row: EventRow) -> dict[str, Any]:
     texts = {"body", "salts", "fields"}
     return {
         key: value.decode() if key in texts and value is not None else plain(value)

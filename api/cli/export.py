@@ -17,7 +17,7 @@ from ledger.export.bundle import Disclosure
 from ledger.export.bundle import export as write_bundle
 from ledger.export.log_parts import CannotExport
 from ledger.proof.bundle.manifest import Manifest, Selection
-from ledger.proof.tlog.merkle import LogError
+from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, VerifierKey
 from ledger.proof.tlog.trust import Unusable, read_file, read_keys
 from schema.events import CATALOGUE
@@ -141,7 +141,7 @@ def _keys(ctx: typer.Context, key: Path | None, database_url: str | None, data_d
             lines = read_keys(read_file(str(key.expanduser()), MOST_KEY_BYTES), str(key))
             if not any(line.startswith(PRIVATE) for line in lines):
                 return [VerifierKey.parse(line).text for line in lines]
-        except (Unusable, LogError) as error:
+        except (Unusable, EvidenceError) as error:
             raise CannotRun(f"{key} holds no key: {error}") from error
     found = place(ctx, key, Path(), database_url, data_dir)
     if found is None or (key is None and found.path is not None and not found.path.exists()):

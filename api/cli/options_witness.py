@@ -17,8 +17,8 @@ from api.witness import keys
 from api.witness.place import open_state
 from api.witness.state import StateError
 from api.witness.witness import Witness
+from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.cosignature import WitnessSigningKey
-from ledger.proof.tlog.merkle import LogError
 from ledger.proof.tlog.note import VerifierKey
 
 WitnessFor = Annotated[
@@ -107,5 +107,5 @@ def plainly() -> Iterator[None]:
     """What is expected to go wrong with a witness, as one line."""
     try:
         yield
-    except (StateError, LogError) as error:
+    except (StateError, EvidenceError) as error:
         raise CannotRun(printable(str(error))) from error

@@ -26,8 +26,8 @@ from api.cli.shared import (
 )
 from api.postgres.connect import connect
 from ledger.database import Connection, conninfo
+from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint
-from ledger.proof.tlog.merkle import LogError
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, SigningKey
 from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers, EndorserStatus
 from ledger.tlog.endorse.timestamp_client import EVERY_S as EVERY_STAMP_S
@@ -140,7 +140,7 @@ def read_checkpoint(path: Path, key: SigningKey) -> Checkpoint:
         return open_checkpoint(raw, key.verifier.name, [key.verifier]).checkpoint
     except OSError as error:
         raise CannotRun(f"{path}: {error.strerror}") from error
-    except LogError as error:
+    except EvidenceError as error:
         raise CannotRun(f"{path} is no checkpoint that this key signed: {error}") from error
 
 

@@ -22,18 +22,16 @@ from api.cli.shared import (
 )
 from api.postgres.connect import connect
 from ledger.database import Connection
-from ledger.proof.chain.checkpoints import Held, Note
-from ledger.proof.findings import MOST_FINDINGS, STEPS, ChainReport, Finding
+from ledger.proof.chain.verifier import ChainReport
+from ledger.proof.findings import CHAIN, MOST_FINDINGS, first_bad_position
 from ledger.proof.tlog.trust import Unusable, read_note, trust
+from ledger.verify.trusted_checkpoints import NamedNote, TrustedCheckpoints
 from projections.compare import ReadModelCheck, check
 from projections.registry import READ_MODELS
 
-# Follows the steps of the chain, which have the numbers of docs/formats/event.md, section 5.
-PROJECTIONS_STEP = len(STEPS) + 1
-# The step that takes checkpoints and keys.
-CHECKPOINTS_STEP = len(STEPS)
+# The last steps: the one that takes checkpoints and keys, and the one about read models.
+CHECKPOINTS_STEP, PROJECTIONS_STEP = len(CHAIN.steps) - 1, len(CHAIN.steps)
 NOT_CHECKED = "not checked, give --key and --since"
-PROJECTIONS_HOLD = "each read model holds what folding the chain gives"
 
 WithProjections = Annotated[
     bool, typer.Option("--projections", help="Also fold every read model again, and report each row that differs.")
@@ -112,9 +110,9 @@ def verify(  # noqa: PLR0913, PLR0917 - each option is an argument
     database in one snapshot, as the role verifier, while others go on writing. Exit code 1 when something does not
     hold.
     """
-    held = _held(since or (), key or (), witness or (), policy)
+    trusted = _trusted(since or (), key or (), witness or (), policy)
     with opened(ctx, database_url, data_dir) as url, connect(url, "verifier") as conn, progress() as on_progress:
-        result = _check(conn, on_progress, held, projections=projections, most=max_findings)
+        result = _check(conn, on_progress, trusted, projections=projections, most=max_findings)
     if as_json:
         say_json(_as_json(result, max_findings))
     else:
@@ -128,7 +126,9 @@ def holds(found: ReadModelCheck) -> bool:
     return found.error is None and not found.differences
 
 
-def _held(since: Sequence[str], key: Sequence[str], witness: Sequence[str], policy: str | None) -> Held | None:
+def _trusted(
+    since: Sequence[str], key: Sequence[str], witness: Sequence[str], policy: str | None
+) -> TrustedCheckpoints | None:
     """The checkpoints to compare with, None where nothing was given. Raises CannotRun."""
     if not (since or key or witness or policy):
         return None
@@ -136,27 +136,22 @@ def _held(since: Sequence[str], key: Sequence[str], witness: Sequence[str], poli
         trusted = trust(key, witness, policy)
         if not trusted.log:
             raise CannotRun("a checkpoint says something only by a key that you trust: give the log's with --key")
-        return Held(trusted, [Note(name, read_note(name)) for name in since])
+        return TrustedCheckpoints(trusted, [NamedNote(name, read_note(name)) for name in since])
     except Unusable as error:
         raise CannotRun(str(error)) from error
 
 
-def _check(conn: Connection, on_progress: OnProgress, held: Held | None, *, projections: bool, most: int) -> Result:
+def _check(
+    conn: Connection, on_progress: OnProgress, trusted: TrustedCheckpoints | None, *, projections: bool, most: int
+) -> Result:
     from ledger.verify.database import verify_chain  # noqa: PLC0415 - the other commands need none of the proof code
 
-    chain = verify_chain(conn, on_progress=lambda done, in_all: on_progress("events", done, in_all), held=held)
+    chain = verify_chain(conn, on_progress=lambda done, in_all: on_progress("events", done, in_all), trusted=trusted)
     checked: list[ReadModelCheck] = []
     for read_model in READ_MODELS if projections else ():
         on_progress("read models", len(checked), len(READ_MODELS))
         checked.append(check(conn, read_model, most=most))
-    return Result(chain, tuple(checked), () if held is None else tuple(key.text for key in held.followed))
-
-
-def _first_bad(chain: ChainReport) -> int | None:
-    """The first position that is in doubt; 0 for what is in no event, None when all is well."""
-    if not chain.findings:
-        return None
-    return min((found.position for found in chain.findings if found.position), default=0)
+    return Result(chain, tuple(checked), () if trusted is None else tuple(key.text for key in trusted.followed))
 
 
 def _more(chain: ChainReport, most: int) -> int:
@@ -173,7 +168,7 @@ def _as_json(result: Result, most: int) -> dict[str, Any]:
         "last_position": chain.last_position,
         "head_hash": None if chain.head_hash is None else chain.head_hash.hex(),
         "sealed": {"opened": chain.opened, "erased": chain.erased},
-        "first_bad_position": _first_bad(chain),
+        "first_bad_position": first_bad_position(chain.findings),
         "findings": [
             {
                 "step": found.step,
@@ -195,14 +190,16 @@ def _as_json(result: Result, most: int) -> dict[str, Any]:
 def _show(result: Result, most: int) -> None:
     chain = result.chain
     say(f"ledger {chain.origin or '(without a head)'}")
-    for number, promise in STEPS.items():
+    for number, promise in CHAIN.steps.items():
+        if number == PROJECTIONS_STEP:
+            break
         wrong = [found for found in chain.findings if found.step == number]
         skipped = number == CHECKPOINTS_STEP and chain.covered is None
         say(f"{number:>3}. {promise}: {NOT_CHECKED if skipped else _verdict(len(wrong))}")
         for key in result.followed if number == CHECKPOINTS_STEP else ():
             say(f"       by the rotations on record also: {key}")
         for found in [found for found in chain.findings[:most] if found.step == number]:
-            say(f"       {_finding(found)}")
+            say(f"       {found}")
     if result.read_models:
         _show_read_models(result.read_models)
     if more := _more(chain, most):
@@ -215,24 +212,17 @@ def _verdict(wrong: int) -> str:
     return "holds" if wrong == 0 else f"FAILS, {wrong} finding{'s' if wrong > 1 else ''}"
 
 
-def _finding(found: Finding) -> str:
-    place = f"at position {found.position}" if found.position else "in no event"
-    if found.last_position > found.position:
-        place = f"at positions {found.position} to {found.last_position}"
-    return f"{found.kind} {place}: {found.message}"
-
-
 def _show_read_models(checked: tuple[ReadModelCheck, ...]) -> None:
     wrong = sum(not holds(found) for found in checked)
-    say(f"{PROJECTIONS_STEP:>3}. {PROJECTIONS_HOLD}: {_verdict(wrong)}")
+    say(f"{PROJECTIONS_STEP:>3}. {CHAIN.steps[PROJECTIONS_STEP]}: {_verdict(wrong)}")
     for found in checked:
         most = "at least " if found.truncated else ""
         differing = f"{most}{len(found.differences)} differ" if found.differences else "none differs"
         say(f"       {found.name} up to position {found.position}: {found.rows} rows, {differing}")
         if found.error is not None:
             say(f"       {found.name} is stopped: {found.error}")
-        for difference in found.differences:
-            say(f"       projection-drift: {found.name} id {difference.id} {difference.kind}")
+        for finding in found.findings:
+            say(f"       {finding}")
     if wrong:
         say("       advice-ledger rebuild makes them what the chain says")
 
@@ -251,7 +241,7 @@ def _summarise(result: Result) -> None:
     say(f"not proven: {chain.not_proven}")
     if result.ok:
         say("verified: all of the above holds")
-    elif (first := _first_bad(chain)) is not None:
+    elif (first := first_bad_position(chain.findings)) is not None:
         say(f"FAILED: the first bad position is {first}")
     else:
         say("FAILED: the chain holds, but a read model does not follow it")

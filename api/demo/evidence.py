@@ -12,7 +12,7 @@ import orjson
 
 from api.demo.server import DemoFailed, Site
 
-VERIFIER = (sys.executable, "-m", "ledger.proof.auditor.cli")
+VERIFIER = (sys.executable, "-m", "ledger.proof.auditor")
 # The checkpoint is asked for over HTTP, as an auditor would.
 TIMEOUT_S = 30.0
 

@@ -16,12 +16,15 @@ import orjson
 from psycopg import sql
 
 from ledger.database import Connection
+from ledger.export.bundle_writer import BundleWriter, MemberWriter
 from ledger.export.log_parts import CannotExport, add_beside, checkpoint_of, consistency, edge, rotations_of
 from ledger.proof.bundle import manifest as bundle
-from ledger.proof.bundle.manifest import BundleWriter, Manifest, MemberWriter, Selection, count_field
+from ledger.proof.bundle.lines import EventLine
+from ledger.proof.bundle.manifest import Manifest, Selection, count_field
 from ledger.proof.bundle.page import MOST_EVENTS, page, row
 from ledger.proof.bundle.tiles import INDEX
 from ledger.proof.format.canonical import NotCanonical, canonical
+from ledger.proof.format.event_row import EventRow
 from ledger.proof.format.parse import quick
 from ledger.proof.tlog.tiles import HEIGHT
 from ledger.store.copy import copy_rows, event
@@ -38,6 +41,7 @@ BETWEEN = "e.position BETWEEN {} AND {}"
 # Events between two calls of on_progress.
 STRIDE = 5_000
 
+_NOTHING_SEALED: tuple[bytes, bytes, tuple[str, ...]] = b"", b"", ()
 _tile_row = struct.Struct(">h i q i")
 
 
@@ -168,52 +172,70 @@ def _write_events(
         if done % STRIDE == 0:
             tell(done)
         stored, _ = event(data)
-        position, _, _, version, _, at, prev_hash, digest, body, salts, fields = stored
-        line: dict[str, Any] = {
-            "position": position,
-            "version": version,
-            "recorded_at_us": at,
-            "prev_hash": prev_hash.hex(),
-            "hash": digest.hex(),
-            "body": body.decode(),
-        }
-        if fields is not None or b'"sealed":' in body:
-            line |= _sealed(body, fields, salts, found)
-        member.write(orjson.dumps(line, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE))
+        fields, salts, withheld = _NOTHING_SEALED
+        if stored.fields is not None or b'"sealed":' in stored.body:
+            fields, salts, withheld = _sealed(stored, found)
+        line = EventLine(
+            stored.position,
+            stored.version,
+            stored.recorded_at_us,
+            stored.prev_hash,
+            stored.hash,
+            stored.body,
+            fields,
+            salts,
+            withheld,
+        )
+        member.write(_encode(line))
         if len(found.rows) < MOST_EVENTS:
-            shown = line["fields"].encode() if "fields" in line else None
-            found.rows.append(row(position, at, body, shown, line.get("withheld", ()), digest.hex()))
+            found.rows.append(row(line))
     tell(done)
 
 
-def _sealed(body: bytes, fields: bytes | None, salts: bytes | None, found: _Export) -> dict[str, Any]:
-    """The members of a line that say what is disclosed and what withheld; counts them, and what is erased."""
+def _encode(line: EventLine) -> bytes:
+    """The line of events.ndjson, as parse_line() reads it."""
+    members: dict[str, Any] = {
+        "position": line.position,
+        "version": line.version,
+        "recorded_at_us": line.recorded_at_us,
+        "prev_hash": line.prev_hash.hex(),
+        "hash": line.hash.hex(),
+        "body": line.body.decode(),
+    }
+    if line.fields:
+        members |= {"fields": line.fields.decode(), "salts": line.salts.decode()}
+    if line.withheld:
+        members["withheld"] = line.withheld
+    return orjson.dumps(members, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+
+
+def _sealed(event: EventRow, found: _Export) -> tuple[bytes, bytes, tuple[str, ...]]:
+    """Values and salts to disclose, and the names withheld. Counts these, and the erased ones."""
     try:
-        parsed = orjson.loads(body)
-        kind, commitments = parsed["type"], parsed["sealed"]
-        values, salt_of = orjson.loads(fields or b"{}"), orjson.loads(salts or b"{}")
+        body = orjson.loads(event.body)
+        kind, commitments = body["type"], body["sealed"]
+        values, salt_of = orjson.loads(event.fields or b"{}"), orjson.loads(event.salts or b"{}")
     except (ValueError, LookupError, TypeError):
         kind, commitments, values, salt_of = "", {}, {}, {}
     disclosed = sorted(name for name in values if found.disclosure.allows(kind, name))
-    withheld = sorted(values.keys() - set(disclosed))
+    withheld = tuple(sorted(values.keys() - set(disclosed)))
     for name in {*commitments, *values}:
         state = "erased" if name not in values else "withheld" if name in withheld else "disclosed"
         count_field(found.fields, f"{kind}.{name}", state)
     found.client_hidden = found.client_hidden or ("client_id" in commitments and "client_id" not in disclosed)
-    members: dict[str, Any] = {"withheld": withheld} if withheld else {}
-    if disclosed and withheld:
-        members["fields"] = _json({name: values[name] for name in disclosed})
-        members["salts"] = _json({name: salt_of.get(name, "") for name in disclosed})
-    elif disclosed:
-        members |= {"fields": (fields or b"").decode(), "salts": (salts or b"").decode()}
-    return members
+    if not disclosed:
+        return b"", b"", withheld
+    if not withheld:
+        return event.fields or b"", event.salts or b"", ()
+    fields = _json({name: values[name] for name in disclosed})
+    return fields, _json({name: salt_of.get(name, "") for name in disclosed}), withheld
 
 
-def _json(value: Any) -> str:
+def _json(value: Any) -> bytes:
     try:
-        return canonical(value).decode()
+        return canonical(value)
     except NotCanonical:  # No value that append() took; the auditor's program says so.
-        return quick(value).decode()
+        return quick(value)
 
 
 def _write_tiles(conn: Connection, which: sql.Composed, size: int, writer: BundleWriter) -> None:

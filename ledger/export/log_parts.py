@@ -6,13 +6,15 @@ import base64
 from collections.abc import Sequence
 
 from ledger.database import Connection
+from ledger.export.bundle_writer import BundleWriter
 from ledger.proof.auditor.extension import encode_consistency
 from ledger.proof.bundle import manifest as bundle
-from ledger.proof.bundle.manifest import BundleWriter, Manifest
+from ledger.proof.bundle.manifest import Manifest
 from ledger.proof.bundle.tiles import edge_widths
+from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import Checkpoint, parse_checkpoint
 from ledger.proof.tlog.key_rotation import MAX_ROTATIONS, encode_rotations
-from ledger.proof.tlog.merkle import HASH_BYTES, LogError, consistency_proof, leaf_hashes
+from ledger.proof.tlog.merkle import HASH_BYTES, consistency_proof, leaf_hashes
 from ledger.proof.tlog.note import parse as parse_note
 from ledger.proof.tlog.tiles import HEIGHT, WIDTH, Tile, reader
 from ledger.tlog.sign.recorded_rotations import RecordedRotation, recorded_rotations
@@ -35,7 +37,7 @@ def checkpoint_of(note: bytes, what: str) -> Checkpoint:
     """The checkpoint in a note, whoever signed it. Raises CannotExport, which calls it `what`."""
     try:
         return parse_checkpoint(parse_note(note).text)
-    except LogError as error:
+    except EvidenceError as error:
         raise CannotExport(f"the {what} checkpoint is none: {error}") from error
 
 

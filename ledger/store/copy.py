@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 
 from ledger.database import Connection
-from ledger.proof.findings import Row
+from ledger.proof.format.event_row import EventRow
 
 # Before the first row: signature, flags, and the length of an extension that no version has.
 PREAMBLE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -41,7 +41,7 @@ def columns(row: bytes) -> list[bytes | None]:
     return _columns(row, _count.size, count)
 
 
-def event(row: bytes) -> tuple[Row, bytes | None]:
+def event(row: bytes) -> tuple[EventRow, bytes | None]:
     """A row of verify_events.sql as the verifier takes it, and the client. A NULL that may not be is 0 or empty."""
     if len(row) < _event.size:
         return _odd_event(row)
@@ -56,7 +56,7 @@ def event(row: bytes) -> tuple[Row, bytes | None]:
     except UnicodeDecodeError:
         return _odd_event(row)
     at += EPOCH_US
-    return (position, names[0], names[1], version, names[2], at, prev_hash, hash_, body, salts, fields), client
+    return EventRow(position, names[0], names[1], version, names[2], at, prev_hash, hash_, body, salts, fields), client
 
 
 def stream_end(row: bytes) -> tuple[str, int]:
@@ -69,10 +69,10 @@ def stream_end(row: bytes) -> tuple[str, int]:
     return text(odd_stream), number(odd_last)
 
 
-def _odd_event(row: bytes) -> tuple[Row, bytes | None]:
+def _odd_event(row: bytes) -> tuple[EventRow, bytes | None]:
     """The same for a row that the checks on the table do not allow."""
     position, version, at, prev_hash, hash_, id_, stream, kind, body, salts, fields, client = columns(row)
-    return (
+    return EventRow(
         number(position),
         text(id_),
         text(stream),

@@ -17,13 +17,14 @@ import psycopg
 
 from ledger.background import DatabaseWorker, Failure, WorkerStatus, place_of
 from ledger.database import VERIFIER_LOCK, Connection, conninfo, one_line
-from ledger.proof.chain.checkpoints import Held
+from ledger.proof.findings import Finding, Kind
 from ledger.proof.tlog.note import VerifierKey
 from ledger.proof.tlog.trust import Trust
 from ledger.store.envelope import Actor, NewEvent, encode, uuid7
 from ledger.verify.database import verify_chain
 from ledger.verify.record import found, recorded, result
-from ledger.verify.scan import PROOF_MISMATCH, Bad, Root, Scan
+from ledger.verify.scan import ChainBroken, Root, Scan
+from ledger.verify.trusted_checkpoints import TrustedCheckpoints
 from schema.events import VerificationRecorded
 
 log = logging.getLogger(__name__)
@@ -135,8 +136,8 @@ class ContinuousVerification(DatabaseWorker):
             started_s = monotonic()
             try:
                 done = self._chunk(conn)
-            except Bad as bad:
-                self._investigate(conn, bad)
+            except ChainBroken as broken:
+                self._investigate(conn, broken.finding)
                 done = 0
             if self._owed and monotonic() >= self._owed_s:
                 self._record(conn, self._owed[0])
@@ -144,7 +145,7 @@ class ContinuousVerification(DatabaseWorker):
             self._stopping.wait(max(done / self._config.rate - took_s, 0) if done else LOOK_S)
 
     def _chunk(self, conn: Connection) -> int:
-        """What is new, then the next chunk of the scan; how many events that were. Raises Bad."""
+        """What is new, then the next chunk of the scan; how many events that were. Raises ChainBroken."""
         done = 0
         if self._tail is not None:
             done = self._tail.take(conn, self._most)
@@ -185,12 +186,12 @@ class ContinuousVerification(DatabaseWorker):
             self._owe(found(size, done.checkpoint_size, took_s))
         self._failed = None
 
-    def _investigate(self, conn: Connection, bad: Bad) -> None:
+    def _investigate(self, conn: Connection, finding: Finding) -> None:
         """Has the whole chain checked at once, for the right name of what is wrong, unless this is known already.
 
         What was found stays found whatever becomes of that check: it is known only once it is in the status and owed.
         """
-        failed = (bad.kind, bad.position)
+        failed = (finding.kind, finding.position)
         checked = max((one.size for one in (self._scan, self._tail) if one is not None), default=0)
         self._drop()
         self._due_s = monotonic() + self._config.rest_s
@@ -201,26 +202,26 @@ class ContinuousVerification(DatabaseWorker):
         started_s = monotonic()
         last, signed = max(checked, 1), 0
         try:
-            report = verify_chain(conn, held=Held(Trust(self._config.keys)))
+            report = verify_chain(conn, trusted=TrustedCheckpoints(Trust(self._config.keys)))
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not hide what was found already
             log.warning("the whole chain could not be checked: %s", place_of(error))
         else:
-            bad = Bad.of(report.findings[0]) if report.findings else bad
+            finding = report.findings[0] if report.findings else finding
             last = max(report.last_position, last)
             signed = 0 if report.covered is None else report.covered.signed
         more = (
             "docs/operate/continuous-verification.md says what to do"
-            if bad.kind == PROOF_MISMATCH
+            if finding.kind is Kind.PROOF_MISMATCH
             else "advice-ledger verify says more"
         )
-        log.error("the chain does not hold: %s; %s", bad, more)
+        log.error("the chain does not hold: %s; %s", finding, more)
         self.status = replace(
             self.status,
-            position=min(self.status.position, max(bad.position - 1, 0)),
-            finding=bad.kind,
-            first_bad_position=bad.position,
+            position=min(self.status.position, max(finding.position - 1, 0)),
+            finding=finding.kind,
+            first_bad_position=finding.position,
         )
-        self._finding = found(last, signed, monotonic() - started_s, bad)
+        self._finding = found(last, signed, monotonic() - started_s, finding)
         self._owe(self._finding)
         self._failed = failed
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import orjson
 
 from ledger.database import Connection
-from ledger.proof.chain.checkpoints import Held, Note, Roots
 from ledger.proof.chain.stream_versions import OddVersion
-from ledger.proof.chain.verifier import ChainVerifier
-from ledger.proof.findings import ChainReport, Head, Row
+from ledger.proof.chain.verifier import ChainReport, ChainVerifier
+from ledger.proof.format.event_row import EventRow, Head
 from ledger.proof.tlog.key_rotation import Handovers
 from ledger.proof.tlog.note import VerifierKey
 from ledger.store.copy import columns, copy_rows, event, number, stream_end, text
 from ledger.tlog.sign.recorded_rotations import recorded_rotations
+from ledger.verify.trusted_checkpoints import NamedNote, Roots, TrustedCheckpoints
 
 HERE = Path(__file__).parent
 EVENTS, STREAMS, ODD_VERSIONS, STRAYS, HEAD, SESSION = (
@@ -44,12 +44,15 @@ CLIENT_MEMBER = b'"client_id":'
 
 
 def verify_chain(
-    conn: Connection, *, on_progress: Callable[[int, int], None] | None = None, held: Held | None = None
+    conn: Connection,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+    trusted: TrustedCheckpoints | None = None,
 ) -> ChainReport:
     """Checks the whole ledger on the search_path of `conn`, in one snapshot and in flat memory.
 
     `conn` is not in a transaction, and may read what ledger_verifier may. `on_progress` is told how many events are
-    checked and how many there are. With `held`, also against these checkpoints and the ledger's own (step 10). What is
+    checked and how many there are. With `trusted`, also against these checkpoints and the ledger's own (step 10). What is
     wrong is in the report. Raises psycopg.Error: the ledger cannot be read.
     """
     with conn.transaction():
@@ -62,17 +65,17 @@ def verify_chain(
             if on_progress is not None:
                 on_progress(done, max(done, total))
 
-        if held is not None:
+        if trusted is not None:
             if head is not None:
-                held.follow(handovers(conn, head.origin, held.trusted.log))
-            _add_published(conn, held)
-        roots = Roots(()) if held is None else held.roots()
+                trusted.follow(handovers(conn, head.origin, trusted.trusted.log))
+            _add_published(conn, trusted)
+        roots = Roots(()) if trusted is None else trusted.roots()
         verifier = ChainVerifier(head)
         verifier.feed(_events(conn, verifier, roots, tell))
         finish(conn, verifier)
     report = verifier.report()
-    if held is not None:
-        covered = held.compare(roots, report.origin, report.last_position, verifier.findings)
+    if trusted is not None:
+        covered = trusted.compare(roots, report.origin, report.last_position, verifier.findings)
         report = replace(verifier.report(), covered=covered)
     tell(report.events)
     return report
@@ -100,36 +103,36 @@ def read_head(conn: Connection) -> Head | None:
     return Head(*rows[0]) if len(rows) == 1 and None not in rows[0] else None
 
 
-def _add_published(conn: Connection, held: Held) -> None:
+def _add_published(conn: Connection, trusted: TrustedCheckpoints) -> None:
     """The checkpoints that the database has: the newest that enough witnesses may have cosigned, and the newest."""
-    needed = held.trusted.needed
+    needed = trusted.trusted.needed
     cosigned = conn.execute(COSIGNED, [max(1, needed)]).fetchone() or ("",)
     if cosigned[0]:
-        held.add(Note("the newest cosigned checkpoint of the database", cosigned[0].encode(), False, needed))
+        trusted.add(NamedNote("the newest cosigned checkpoint of the database", cosigned[0].encode(), False, needed))
     elif needed:
-        held.lacks_witnesses()
+        trusted.lacks_witnesses()
     for (note,) in conn.execute(NEWEST).fetchall():
         if not cosigned[0].startswith(note):
-            held.add(Note("the newest checkpoint of the database", note.encode(), held=False))
+            trusted.add(NamedNote("the newest checkpoint of the database", note.encode(), held=False))
 
 
-def _events(conn: Connection, verifier: ChainVerifier, roots: Roots, tell: Callable[[int], None]) -> Iterator[Row]:
+def _events(conn: Connection, verifier: ChainVerifier, roots: Roots, tell: Callable[[int], None]) -> Iterator[EventRow]:
     """The events for the verifier and for the tree."""
     for done, row in enumerate(checked_clients(verifier, copy_rows(conn, EVENTS))):
         if done % STRIDE == 0:
             tell(done)
-        roots.add(row[0], row[7])
+        roots.add(row.position, row.hash)
         yield row
 
 
-def checked_clients(verifier: ChainVerifier, rows: Iterable[bytes]) -> Iterator[Row]:
-    """Rows of verify_events.sql; and once the verifier took one, whether the index of clients has its client_id."""
+def checked_clients(verifier: ChainVerifier, rows: Iterable[bytes]) -> Iterator[EventRow]:
+    """Rows of events.sql; and once the verifier took one, whether the index of clients has its client_id."""
     for data in rows:
         row, client = event(data)
         yield row
-        fields = row[10]
+        fields = row.fields
         if fields is not None and CLIENT_MEMBER in fields and not _same_client(fields, client):
-            verifier.check_client(row[0], row[2], known=client is not None)
+            verifier.check_client(row.position, row.stream, known=client is not None)
 
 
 def _same_client(fields: bytes, client: bytes | None) -> bool:

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 
 import orjson
 
-from ledger.verify.scan import Bad
+from ledger.proof.findings import Finding
 from schema.events import VerificationRecorded
 
 
-def found(last: int, signed: int, took_s: float, bad: Bad | None = None) -> VerificationRecorded:
-    """Positions 1 to `last`, in `took_s`, of which a checkpoint covers `signed`; `bad`: what does not hold."""
+def found(last: int, signed: int, took_s: float, finding: Finding | None = None) -> VerificationRecorded:
+    """Positions 1 to `last`, in `took_s`, of which a checkpoint covers `signed`; `finding`: what does not hold."""
     return VerificationRecorded(
         first_position=1,
         last_position=last,
         checkpoint_size=signed,
-        result="good" if bad is None else "bad",
-        finding=None if bad is None else bad.kind,
-        first_bad_position=None if bad is None else bad.position,
+        result="good" if finding is None else "bad",
+        finding=None if finding is None else finding.kind,
+        first_bad_position=None if finding is None else finding.position,
         duration_s=round(took_s),
         events_per_s=round(last / max(took_s, 0.001)),
     )

@@ -16,9 +16,11 @@ from psycopg import sql
 
 from ledger.database import Connection
 from ledger.proof.chain.verifier import ChainVerifier
-from ledger.proof.findings import Finding, Head, Kind, Row
+from ledger.proof.errors import EvidenceError
+from ledger.proof.findings import CHAIN, Finding, Kind
+from ledger.proof.format.event_row import EventRow, Head
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
-from ledger.proof.tlog.merkle import HASH_BYTES, LogError, leaf_hashes
+from ledger.proof.tlog.merkle import HASH_BYTES, leaf_hashes
 from ledger.proof.tlog.note import NoteError, NoteFlaw, VerifierKey, parse
 from ledger.proof.tlog.tiles import HEIGHT, WIDTH, Tile, grow
 from ledger.store.copy import copy_rows
@@ -49,22 +51,14 @@ OTHER_EDGE = """
     ORDER BY made.level
     LIMIT 1
 """
-# What no step of the chain's verifier is about: a stored tile is not what the events make.
-PROOF_MISMATCH = "proof-mismatch"
 
 
-class Bad(Exception):
-    """Something does not hold: the name of it, and the first position in doubt."""
+class ChainBroken(Exception):
+    """The chain does not hold. `finding` says what, and the first position in doubt."""
 
-    def __init__(self, kind: str, position: int, message: str) -> None:
-        super().__init__(f"{kind} at position {position}: {message}")
-        self.kind = kind
-        self.position = position
-
-    @classmethod
-    def of(cls, finding: Finding) -> Bad:
-        """What a verifier found."""
-        return cls(finding.kind.value, finding.position, finding.message)
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(str(finding))
+        self.finding = finding
 
 
 @dataclass(frozen=True)
@@ -91,7 +85,7 @@ class Scan:
         self._verifier: ChainVerifier | None = None
 
     def take(self, conn: Connection, most: int) -> int:
-        """Checks at most `most` events, in one snapshot; how many there were. Raises Bad and psycopg.Error."""
+        """Checks at most `most` events, in one snapshot; how many there were. Raises ChainBroken and psycopg.Error."""
         with conn.transaction():
             conn.execute(SNAPSHOT)
             head, verifier = self._look(conn)
@@ -107,11 +101,11 @@ class Scan:
                 for root in roots:
                     self._compare(conn, root)
             if self.size == head.position and verifier.link != head.hash:
-                raise Bad(Kind.FORKED, self.size, "the event that was here before is another one now")
+                raise _broken(Kind.FORKED, self.size, "the event that was here before is another one now")
             return self.size - before
 
     def end(self, conn: Connection) -> None:
-        """Steps 6 to 9, in one snapshot with what is new since. Raises Bad and psycopg.Error.
+        """Steps 6 to 9, in one snapshot with what is new since. Raises ChainBroken and psycopg.Error.
 
         The scan cannot be ended twice; it may go on.
         """
@@ -128,10 +122,10 @@ class Scan:
         """The head, which has not gone back."""
         head = read_head(conn)
         if head is None:
-            raise Bad(Kind.HEAD_MISMATCH, 0, "the head row is missing, or there are several")
+            raise _broken(Kind.HEAD_MISMATCH, 0, "the head row is missing, or there are several")
         known = self.size if self._earlier is None else max(self.size, self._earlier.size)
         if head.position < known:
-            raise Bad(Kind.ROLLED_BACK, head.position + 1, f"there were {known} events before")
+            raise _broken(Kind.ROLLED_BACK, head.position + 1, f"there were {known} events before")
         if self._verifier is None:
             self._verifier = ChainVerifier(head)
         self._verifier.move_head(head)
@@ -144,16 +138,16 @@ class Scan:
             return None
         try:
             found = self._opened(conn, row[0].encode(), head)
-        except LogError as error:
-            raise Bad(Kind.BAD_SIGNATURE, 0, f"the newest checkpoint: {error}") from None
+        except EvidenceError as error:
+            raise _broken(Kind.BAD_SIGNATURE, 0, f"the newest checkpoint: {error}") from None
         if found.origin != head.origin:
-            raise Bad(Kind.OTHER_LEDGER, 0, f"the newest checkpoint is of {found.origin!a}")
+            raise _broken(Kind.OTHER_LEDGER, 0, f"the newest checkpoint is of {found.origin!a}")
         if found.size > head.position:
-            raise Bad(Kind.TRUNCATED, head.position + 1, f"a checkpoint covers {found.size} events")
+            raise _broken(Kind.TRUNCATED, head.position + 1, f"a checkpoint covers {found.size} events")
         return Root(found.size, found.root, "the newest checkpoint")
 
     def _opened(self, conn: Connection, note: bytes, head: Head) -> Checkpoint:
-        """Signed by a key that was given; or by one that rotations connect with such a key. Raises LogError."""
+        """Signed by a key that was given; or by one that rotations connect with such a key. Raises EvidenceError."""
         if not self._keys:
             return parse_checkpoint(parse(note).text)
         try:
@@ -172,9 +166,9 @@ class Scan:
     def _feed(self, conn: Connection, verifier: ChainVerifier, upto: int, signed: int) -> None:
         """The events up to a position: chain, commitments, tiles."""
         part = sql.SQL(SLICE).format(after=sql.Literal(self.size), upto=sql.Literal(upto))
-        rows: list[Row] = []
+        rows: list[EventRow] = []
 
-        def kept() -> Iterator[Row]:
+        def kept() -> Iterator[EventRow]:
             for row in checked_clients(verifier, copy_rows(conn, part.as_bytes(conn))):
                 rows.append(row)
                 yield row
@@ -182,8 +176,8 @@ class Scan:
         verifier.feed(kept())
         _raise_first(verifier)
         if verifier.position != upto or len(rows) != upto - self.size:
-            raise Bad(Kind.DELETED, verifier.position + 1, f"there is no event up to position {upto}")
-        grown = grow(self.size, self._edge, leaf_hashes([row[7] for row in rows]))
+            raise _broken(Kind.DELETED, verifier.position + 1, f"there is no event up to position {upto}")
+        grown = grow(self.size, self._edge, leaf_hashes([row.hash for row in rows]))
         self._edge = edge_after(self._edge, grown)
         self.size, self.root = grown.size, grown.root
         self._check_tiles(conn, [(tile, content) for tile, content in grown.tiles if tile.width == WIDTH], signed)
@@ -204,7 +198,7 @@ class Scan:
             return
         if expected.root != self.root:
             known = 0 if self.checkpoint_size == self.size else self.checkpoint_size
-            raise Bad(Kind.FORKED, known + 1, f"{expected.whose} is of other events, {expected.size} of them")
+            raise _broken(Kind.FORKED, known + 1, f"{expected.whose} is of other events, {expected.size} of them")
         if expected is not self._earlier:
             self.checkpoint_size = expected.size
             self._check_edge(conn)
@@ -219,13 +213,17 @@ class Scan:
             raise _other_tile(Tile(int(other[0]), int(other[1]), len(self._edge[other[0]]) // HASH_BYTES))
 
 
-def _other_tile(tile: Tile) -> Bad:
+def _broken(kind: Kind, position: int, message: str) -> ChainBroken:
+    return ChainBroken(CHAIN.finding(kind, position, message))
+
+
+def _other_tile(tile: Tile) -> ChainBroken:
     """A stored tile is another one; the first position is that of the first event below it."""
     first = (tile.index << (HEIGHT * (tile.level + 1))) + 1
-    return Bad(PROOF_MISMATCH, first, f"{tile.path} is not what the events make")
+    return _broken(Kind.PROOF_MISMATCH, first, f"{tile.path} is not what the events make")
 
 
 def _raise_first(verifier: ChainVerifier) -> None:
     found = verifier.findings.in_order()
     if found:
-        raise Bad.of(found[0])
+        raise ChainBroken(found[0])

@@ -35,7 +35,7 @@ SHELL = (
     "advice-ledger replay",
     "advice-ledger verify --projections",
     "advice-ledger export",
-    "ledger.proof.auditor.cli case.zip",
+    "ledger.proof.auditor case.zip",
     "advice-ledger-verify forged.zip",
 )
 PYTHON = (

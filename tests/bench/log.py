@@ -12,8 +12,8 @@ from time import perf_counter
 
 from api.http.auth import tokens
 from ledger.export.bundle import Disclosure, export
+from ledger.proof.auditor.__main__ import GC_THRESHOLD
 from ledger.proof.auditor.audit import audit_bundle
-from ledger.proof.auditor.cli import GC_THRESHOLD
 from ledger.proof.bundle.manifest import Selection
 from ledger.proof.tlog.merkle import leaf_hashes
 from ledger.proof.tlog.note import SigningKey

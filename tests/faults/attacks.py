@@ -14,13 +14,13 @@ from psycopg.conninfo import conninfo_to_dict
 from ledger.database import Connection
 from ledger.export.bundle import Disclosure, export
 from ledger.proof.bundle.manifest import Selection
-from ledger.proof.chain.checkpoints import Held, Note
-from ledger.proof.findings import ChainReport
+from ledger.proof.chain.verifier import ChainReport
 from ledger.proof.tlog.cosignature import WitnessSigningKey
 from ledger.proof.tlog.note import SigningKey
 from ledger.proof.tlog.trust import Trust
 from ledger.store.envelope import NewEvent
 from ledger.verify.database import verify_chain
+from ledger.verify.trusted_checkpoints import NamedNote, TrustedCheckpoints
 from tests.conftest import Template, ledger_copy
 from tests.ledger.tlog.logs import sign
 from tests.support import append, connect, failed, new, requested
@@ -123,9 +123,9 @@ class Log:
     def audit(self, *held: bytes, witnesses: tuple[WitnessSigningKey, ...] = ()) -> ChainReport:
         """What the verifier says to somebody who has the log's key and these checkpoints."""
         trusted = Trust((self.key.verifier,), tuple(key.verifier for key in witnesses), len(witnesses))  # type: ignore[misc]
-        kept = [Note(f"checkpoint {number}", data) for number, data in enumerate(held, 1)]
+        kept = [NamedNote(f"checkpoint {number}", data) for number, data in enumerate(held, 1)]
         with connect(self.url, "verifier") as conn:
-            return verify_chain(conn, held=Held(trusted, kept))
+            return verify_chain(conn, trusted=TrustedCheckpoints(trusted, kept))
 
 
 @contextlib.contextmanager

@@ -16,7 +16,6 @@ from psycopg import sql
 from api.witness.state import FileState, make_file
 from api.witness.witness import Witness
 from ledger.proof.bundle.manifest import Selection
-from ledger.proof.chain.checkpoints import Held
 from ledger.proof.tlog.checkpoint import open_checkpoint, sign_checkpoint
 from ledger.proof.tlog.cosignature import AddCheckpoint, WitnessSigningKey
 from ledger.proof.tlog.note import Note as Signed
@@ -25,7 +24,8 @@ from ledger.proof.tlog.trust import Trust
 from ledger.tlog.sign.recorded_rotations import STREAM
 from ledger.tlog.sign.rotate import rotated
 from ledger.verify.database import verify_chain
-from ledger.verify.scan import Bad, Scan
+from ledger.verify.scan import ChainBroken, Scan
+from ledger.verify.trusted_checkpoints import TrustedCheckpoints
 from schema.events import LogKeyRotated
 from tests.api.program import cli
 from tests.conftest import Template, ledger_copy
@@ -287,7 +287,7 @@ def test_rotations_on_record_are_followed(log: Log) -> None:
         conn.execute("INSERT INTO checkpoints (size, note) VALUES (21, %s)", [stolen.decode()])
     assert at < 21
     assert audited(log, second)[0] == [("untrusted-key", 0)]
-    with connect(log.url, "verifier") as conn, pytest.raises(Bad, match="gave way"):
+    with connect(log.url, "verifier") as conn, pytest.raises(ChainBroken, match="gave way"):
         Scan([second.verifier]).take(conn, 100)
 
 
@@ -319,7 +319,7 @@ def test_rotations_that_lead_nowhere(log: Log) -> None:
     log.sign_anew()
     assert audited(log, mine) == ([("untrusted-key", 0)], 0)
     assert audited(log, mine, kept) == ([("untrusted-key", 0)], 10)
-    with connect(log.url, "verifier") as conn, pytest.raises(Bad, match="not signed by a known key"):
+    with connect(log.url, "verifier") as conn, pytest.raises(ChainBroken, match="not signed by a known key"):
         Scan([mine.verifier]).take(conn, 100)
 
 
@@ -354,4 +354,4 @@ def test_the_command_says_so(log: Log, tmp_path: Path) -> None:
 def test_a_verifier_without_rights_or_ledger_raises(log: Log, server_url: str) -> None:
     """A database that cannot be read is an error and not a good report."""
     with connect(log.url, "writer") as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
-        verify_chain(conn, held=Held(Trust((log.key.verifier,))))
+        verify_chain(conn, trusted=TrustedCheckpoints(Trust((log.key.verifier,))))

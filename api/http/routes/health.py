@@ -13,10 +13,10 @@ from api.services import InjectedServices
 from ledger.background import WorkerState, WorkerStatus
 from ledger.database import AsyncConnection
 from ledger.errors import Unavailable
+from ledger.proof.findings import Kind
 from ledger.tlog import status as endorsements
 from ledger.tlog.sign.signer_thread import SignerThread
 from ledger.verify.continuous import ContinuousVerification, VerificationStatus
-from ledger.verify.scan import PROOF_MISMATCH
 
 router = APIRouter(tags=["operation"])
 
@@ -165,10 +165,10 @@ def _checked(verifier: ContinuousVerification | None) -> VerificationState:
 
 def _not_holding(verification: VerificationState) -> str:
     """What does not hold, and what tells more: of tiles `advice-ledger verify` knows nothing."""
-    if verification.finding == PROOF_MISMATCH:
+    if verification.finding == Kind.PROOF_MISMATCH:
         return (
             f"the stored tiles of the log are not what its events make, from position {verification.first_bad_position}"
-            f" on: {PROOF_MISMATCH}: docs/operate/continuous-verification.md says what to do"
+            f" on: {Kind.PROOF_MISMATCH}: docs/operate/continuous-verification.md says what to do"
         )
     where = f"at position {verification.first_bad_position}: " if verification.first_bad_position else ""
     return f"the chain does not hold, {where}{verification.finding}: run advice-ledger verify"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ledger.proof.auditor.rotations_and_timestamps import KeyChange
-from ledger.proof.bundle.findings import Problems, Wrong
 from ledger.proof.bundle.zip import BundleError, BundleFlaw
+from ledger.proof.findings import BUNDLE, Findings, Kind
 from ledger.proof.tlog.checkpoint import Checkpoint, decode_hash, strict_decimal
 from ledger.proof.tlog.http_log import LiveLog
 from ledger.proof.tlog.key_rotation import key_name
@@ -65,29 +65,29 @@ def decode_consistency(data: bytes) -> tuple[int, list[bytes]]:
     return old, hashes
 
 
-def check_older(older: Older, signed: Signed, proof: bytes | None, log: Tiles | None, problems: Problems) -> list[str]:
+def check_older(older: Older, signed: Signed, proof: bytes | None, log: Tiles | None, findings: Findings) -> list[str]:
     """That `signed` extends what the auditor has, by the proof of the bundle or by tiles of the log.
 
     By tiles both are shown to be beginnings of what the log has now: tiles of older sizes may be gone. Returns what to
     tell. Raises Unusable where there is no way to find out, or the older one is not signed by a key that is trusted: it
     is the auditor's own. And BundleError and LogUnreachable.
     """
-    old = _usable(older, problems)
-    if old is None or not _same_origin(old, signed.checkpoint, problems):
+    old = _usable(older, findings)
+    if old is None or not _same_origin(old, signed.checkpoint, findings):
         return []
     new = signed.checkpoint
     if old.size in {0, new.size}:
-        return _compare(old, new, (), f"size {new.size} extends size {old.size}", problems)
+        return _compare(old, new, (), f"size {new.size} extends size {old.size}", findings)
     if old.size < new.size and proof is not None:
         size, hashes = decode_consistency(proof)
         if size == old.size:
             told = f"size {new.size} extends size {old.size}, by the proof in the bundle"
-            return _compare(old, new, hashes, told, problems)
+            return _compare(old, new, hashes, told, findings)
     if log is not None:
-        return _extended(old, log, "the checkpoint that you hold", problems)
+        return _extended(old, log, "the checkpoint that you hold", findings)
     if old.size > new.size:
         message = f"the checkpoint covers {new.size} events, and the one that you hold {old.size}"
-        problems.add(Wrong.ROLLED_BACK, new.size + 1, message, old.size)
+        findings.add(Kind.ROLLED_BACK, new.size + 1, message, old.size)
         return []
     raise Unusable(
         f"nothing here shows whether size {new.size} extends the older checkpoint of size {old.size}: have the bundle"
@@ -95,64 +95,65 @@ def check_older(older: Older, signed: Signed, proof: bytes | None, log: Tiles | 
     )
 
 
-def check_live(live: LiveLog, signed: Signed, trusted: Trust, problems: Problems) -> tuple[Tiles | None, list[str]]:
+def check_live(live: LiveLog, signed: Signed, trusted: Trust, findings: Findings) -> tuple[Tiles | None, list[str]]:
     """That what the log shows now extends `signed`; and what it shows, where it does. Raises LogUnreachable."""
-    now = _judged(live.checkpoint(), trusted, problems)
-    if now is None or not _same_origin(signed.checkpoint, now, problems):
+    now = _judged(live.checkpoint(), trusted, findings)
+    if now is None or not _same_origin(signed.checkpoint, now, findings):
         return None, []
     log = Tiles(live, now)
-    told = _extended(signed.checkpoint, log, "the bundle's checkpoint", problems)
+    told = _extended(signed.checkpoint, log, "the bundle's checkpoint", findings)
     return (log if told else None), told
 
 
-def _extended(old: Checkpoint, log: Tiles, whose: str, problems: Problems) -> list[str]:
+def _extended(old: Checkpoint, log: Tiles, whose: str, findings: Findings) -> list[str]:
     """That what the log has now begins with `old`."""
     now = log.now
     if now.size < old.size:
         message = f"the log has {now.size} events now, and {whose} covers {old.size}"
-        problems.add(Wrong.ROLLED_BACK, now.size + 1, message, old.size)
+        findings.add(Kind.ROLLED_BACK, now.size + 1, message, old.size)
         return []
     hashes = log.live.consistency(old.size, now.size) if 0 < old.size < now.size else ()
-    return _compare(old, now, hashes, f"the log at {log.live.url} has size {now.size} and extends {whose}", problems)
+    return _compare(old, now, hashes, f"the log at {log.live.url} has size {now.size} and extends {whose}", findings)
 
 
-def _compare(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes], told: str, problems: Problems) -> list[str]:
+def _compare(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes], told: str, findings: Findings) -> list[str]:
     if not old.size:
         return [told]
     try:
         check_consistency(old.size, new.size, old.root, new.root, proof)
     except ProofError as error:
         message = f"size {new.size} is not shown to extend size {old.size}: {error}"
-        problems.add(Wrong.FORKED, 0, message)
+        findings.add(Kind.FORKED, 0, message)
         return []
     return [told]
 
 
-def _usable(older: Older, problems: Problems) -> Checkpoint | None:
+def _usable(older: Older, findings: Findings) -> Checkpoint | None:
     """The older checkpoint; None where it is of another ledger. Raises Unusable."""
-    mine = Problems()
-    found = judge(older.note, replace(older.trusted, needed=0, each=()), (), mine)
-    for one in mine:
-        if one.wrong is not Wrong.OTHER_LEDGER:
-            hint = older.hint(found.unknown) if found and one.wrong is Wrong.UNTRUSTED_KEY else ""
-            raise Unusable(f"the older checkpoint: {one.message}{hint}")
-    return _kept(found, mine, "the older checkpoint", problems)
+    found = Findings(BUNDLE)
+    signed = judge(older.note, replace(older.trusted, needed=0, each=()), (), found)
+    for finding in found:
+        if finding.kind is not Kind.OTHER_LEDGER:
+            hint = older.hint(signed.unknown) if signed and finding.kind is Kind.UNTRUSTED_KEY else ""
+            raise Unusable(f"the older checkpoint: {finding.message}{hint}")
+    return _accepted(signed, found, "the older checkpoint", findings)
 
 
-def _judged(note: bytes, trusted: Trust, problems: Problems) -> Checkpoint | None:
-    """What the log shows now, signed by whom the auditor trusts. Witnesses are wanted for another one."""
-    mine = Problems()
-    return _kept(judge(note, replace(trusted, needed=0, each=()), (), mine), mine, "the log's checkpoint", problems)
+def _judged(note: bytes, trusted: Trust, findings: Findings) -> Checkpoint | None:
+    """The checkpoint that the log shows now, by a trusted key. Witnesses are needed for the bundle's, not for this."""
+    found = Findings(BUNDLE)
+    signed = judge(note, replace(trusted, needed=0, each=()), (), found)
+    return _accepted(signed, found, "the log's checkpoint", findings)
 
 
-def _kept(found: Signed | None, mine: Problems, what: str, problems: Problems) -> Checkpoint | None:
-    for one in mine:
-        problems.add(one.wrong, 0, f"{what}: {one.message}", step=4)
-    return None if found is None or tuple(mine) else found.checkpoint
+def _accepted(signed: Signed | None, found: Findings, name: str, findings: Findings) -> Checkpoint | None:
+    for finding in found:
+        findings.add(finding.kind, 0, f"{name}: {finding.message}", step=4)
+    return None if signed is None or tuple(found) else signed.checkpoint
 
 
-def _same_origin(one: Checkpoint, other: Checkpoint, problems: Problems) -> bool:
+def _same_origin(one: Checkpoint, other: Checkpoint, findings: Findings) -> bool:
     if one.origin != other.origin:
         message = f"checkpoints of {one.origin!a} and of {other.origin!a}"
-        problems.add(Wrong.OTHER_LEDGER, 0, message, step=4)
+        findings.add(Kind.OTHER_LEDGER, 0, message, step=4)
     return one.origin == other.origin

@@ -5,17 +5,18 @@ Reading is in bundle_zip.py (container), bundle_events.py and bundle_tiles.py (c
 
 from __future__ import annotations
 
-import contextlib
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
-from typing import IO, Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
-from ledger.proof.bundle.zip import BundleError, BundleFlaw, Member
+from ledger.proof.bundle.zip import BundleError, BundleFlaw, Member, members
 from ledger.proof.format.canonical import NotCanonical, canonical
 from ledger.proof.format.parse import parse_object
-from ledger.proof.tlog.merkle import MAX_SIZE
+from ledger.proof.tlog.key_rotation import MAX_ROTATIONS_BYTES
+from ledger.proof.tlog.merkle import HASH_BYTES, MAX_SIZE
+from ledger.proof.tlog.note import MAX_NOTE_BYTES
+from ledger.proof.tlog.tiles import WIDTH
+from ledger.proof.tlog.trust import MAX_KEYS_BYTES
 
 FORMAT = "advice-ledger/bundle/v1"
 
@@ -31,17 +32,7 @@ ALWAYS = frozenset((MANIFEST, CHECKPOINT, KEYS, EVENTS, EDGE, PAGE))
 LEVELS = 8
 MOST_STAMPS = 8
 
-MAX_MANIFEST_BYTES = 1024 * 1024
-MAX_KEYS_BYTES = 64 * 1024
-MAX_CONSISTENCY_BYTES = 8 * 1024
-MAX_STAMP_BYTES = 256 * 1024
-MAX_PAGE_BYTES = 16 * 1024 * 1024
 MAX_LINE_BYTES = 64 * 1024 * 1024
-
-# Before 1980 no ZIP file was made; the true time is in the manifest.
-_DATE = (1980, 1, 1, 0, 0, 0)
-# A private file, for tools that unpack with the stated mode.
-_MODE = 0o100600 << 16
 
 Kind = Literal["positions", "client", "request"]
 Counts = dict[str, int]
@@ -74,6 +65,17 @@ def stamp_command(name: str, digest: str) -> str:
 
 
 STAMPS = frozenset(stamp_name(number) for number in range(1, MOST_STAMPS + 1))
+# Members that are read at once, and how large they may be: docs/formats/bundle.md, section 8.
+_MOST_BYTES = {
+    MANIFEST: 1024 * 1024,
+    CHECKPOINT: MAX_NOTE_BYTES,
+    KEYS: MAX_KEYS_BYTES,
+    EDGE: LEVELS * WIDTH * HASH_BYTES,
+    PAGE: 16 * 1024 * 1024,
+    CONSISTENCY: 8 * 1024,
+    ROTATIONS: MAX_ROTATIONS_BYTES,
+    **dict.fromkeys(STAMPS, 256 * 1024),
+}
 ALLOWED = ALWAYS | {CONSISTENCY, ROTATIONS} | {tiles_name(level) for level in range(LEVELS)} | STAMPS
 
 
@@ -187,74 +189,38 @@ def decode_manifest(data: bytes) -> Manifest:
     return manifest
 
 
-def read_manifest(files: Mapping[str, Member]) -> Manifest:
-    """The manifest of an archive that has all that it must. Raises BundleError."""
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle of which all but the events and the tiles is read. Members that are not there are None."""
+
+    files: Mapping[str, Member]
+    manifest: Manifest
+    checkpoint: bytes
+    keys: bytes
+    edge: bytes
+    page: bytes
+    consistency: bytes | None
+    rotations: bytes | None
+    timestamps: Mapping[str, bytes]
+
+
+def read_bundle(file: BinaryIO) -> Bundle:
+    """Read the container and its small members. Raises BundleError, and OSError if the file cannot be read."""
+    files = members(file, ALLOWED)
     if missing := ALWAYS - files.keys():
         raise BundleError(BundleFlaw.MISSING_FILE, ", ".join(sorted(missing)))
-    return decode_manifest(files[MANIFEST].read(MAX_MANIFEST_BYTES))
-
-
-class BundleWriter:
-    """Writes the members one after the other, in flat memory, and the manifest with the digest of each at the end."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._zip = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True)
-        self._files: dict[str, tuple[int, str]] = {}
-
-    def add(self, name: str, data: bytes) -> None:
-        """A small member."""
-        with self.stream(name) as member:
-            member.write(data)
-
-    @contextlib.contextmanager
-    def stream(self, name: str) -> Iterator[MemberWriter]:
-        """A member that is written piece by piece while the block runs."""
-        info = zipfile.ZipInfo(name, _DATE)
-        info.external_attr = _MODE
-        with self._zip.open(info, "w", force_zip64=True) as handle:
-            writer = MemberWriter(handle)
-            yield writer
-            writer.close()
-        self._files[name] = writer.summary()
-
-    def finish(self, manifest: Manifest) -> None:
-        """The manifest, and the directory of the archive."""
-        manifest.files = self._files.copy()
-        self.add(MANIFEST, manifest.encode())
-        self._zip.close()
-
-
-class MemberWriter:
-    """One member while it is written; small pieces are gathered, as each write to the archive costs."""
-
-    def __init__(self, handle: IO[bytes]) -> None:
-        self._handle = handle
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
-        self._digest = sha256()
-        self._size = 0
-
-    def write(self, data: bytes) -> None:
-        """Adds some bytes."""
-        self._waiting.append(data)
-        self._waiting_bytes += len(data)
-        if self._waiting_bytes >= 1 << 18:
-            self._flush()
-
-    def summary(self) -> tuple[int, str]:
-        """Size and SHA-256, once all was written."""
-        return self._size, self._digest.hexdigest()
-
-    def _flush(self) -> None:
-        data = b"".join(self._waiting)
-        self._digest.update(data)
-        self._size += len(data)
-        self._handle.write(data)
-        self._waiting, self._waiting_bytes = [], 0
-
-    def close(self) -> None:
-        """Writes what waits."""
-        self._flush()
+    small = {name: member.read(_MOST_BYTES[name]) for name, member in files.items() if name in _MOST_BYTES}
+    return Bundle(
+        files,
+        decode_manifest(small[MANIFEST]),
+        small[CHECKPOINT],
+        small[KEYS],
+        small[EDGE],
+        small[PAGE],
+        small.get(CONSISTENCY),
+        small.get(ROTATIONS),
+        {name: data for name, data in small.items() if name in STAMPS},
+    )
 
 
 def _selection(found: Any) -> Selection:

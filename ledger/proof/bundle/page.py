@@ -6,7 +6,7 @@ to the format: a reader makes it again and compares.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from html import escape
@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from ledger.proof.bundle.lines import EventLine
 from ledger.proof.bundle.manifest import STATES, Manifest, as_signed, stamp_command, stamp_name
 from ledger.proof.format.parse import quick
 
@@ -59,28 +60,26 @@ def page(manifest: Manifest, note: str, rows: Sequence[str]) -> bytes:
     return "".join(parts).encode("utf-8", "replace")
 
 
-def row(
-    position: int, recorded_at_us: int, body: bytes, fields: bytes | None, withheld: Iterable[str], digest: str
-) -> str:
-    """One event of the page. A body that is no JSON object gives a row that says so."""
+def row(line: EventLine) -> str:
+    """The row of one event. A body that is not a JSON object gives a row that says so."""
     try:
-        found: Any = orjson.loads(body)
-        values: Any = orjson.loads(fields) if fields is not None else {}
+        body: Any = orjson.loads(line.body)
+        values: Any = orjson.loads(line.fields) if line.fields else {}
     except ValueError:
-        found, values = None, {}
-    if type(found) is not dict or type(values) is not dict:
-        found, values = {"type": "(no JSON object)"}, {}
-    actor, commitments, left_out = found.get("actor"), found.get("sealed"), set(withheld)
-    shown = [("data", _json(found.get("data")))]
+        body, values = None, {}
+    if type(body) is not dict or type(values) is not dict:
+        body, values = {"type": "(no JSON object)"}, {}
+    actor, commitments, withheld = body.get("actor"), body.get("sealed"), set(line.withheld)
+    shown = [("data", _json(body.get("data")))]
     for name in sorted(commitments) if type(commitments) is dict else ():
-        state = "withheld" if name in left_out else "erased"
+        state = "withheld" if name in withheld else "erased"
         shown.append((name, _json(values[name]) if name in values else f"({state})"))
     cells = "".join(f"<pre><b>{_text(name)}</b> {_text(value)}</pre>" for name, value in shown[:MOST_NAMES])
     who = actor.get("id", "") if type(actor) is dict else ""
     return (
-        f"<tr><td>{position}</td><td>{time_text(recorded_at_us)}</td>"
-        f"<td>{_text(found.get('type', ''))}<br>{_text(found.get('stream', ''))}<br>by {_text(who)}</td>"
-        f"<td>{cells}<pre>hash {digest}</pre></td></tr>\n"
+        f"<tr><td>{line.position}</td><td>{time_text(line.recorded_at_us)}</td>"
+        f"<td>{_text(body.get('type', ''))}<br>{_text(body.get('stream', ''))}<br>by {_text(who)}</td>"
+        f"<td>{cells}<pre>hash {line.hash.hex()}</pre></td></tr>\n"
     )
 
 

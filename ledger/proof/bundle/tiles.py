@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha256
 
-from ledger.proof.bundle.findings import Problems, Wrong
-from ledger.proof.bundle.manifest import EDGE, LEVELS, tiles_name
+from ledger.proof.bundle.manifest import LEVELS, Bundle, tiles_name
 from ledger.proof.bundle.zip import BundleError, BundleFlaw, Member
-from ledger.proof.tlog.merkle import HASH_BYTES, root_at
+from ledger.proof.findings import Findings, Kind
+from ledger.proof.tlog.merkle import HASH_BYTES, parent_row, root_at
 from ledger.proof.tlog.tiles import HEIGHT, WIDTH, Tile, reader
 
 TILE_BYTES = WIDTH * HASH_BYTES
@@ -49,36 +48,37 @@ def edge_root(size: int, edge: Mapping[int, bytes]) -> bytes:
 
 
 def tile_root(content: bytes) -> bytes:
-    """The root over a full tile: merkle.node_hash() of each pair in each row, without a call for each."""
-    row, pair = content, 2 * HASH_BYTES
-    while len(row) > HASH_BYTES:
-        row = b"".join([sha256(b"\x01" + row[at : at + pair]).digest() for at in range(0, len(row), pair)])
-    return row
+    """The root over a full tile."""
+    while len(content) > HASH_BYTES:
+        content = parent_row(content)
+    return content
 
 
 class TileReader:
     """Gives level 0 tiles in order of index, each only after it was led to the root."""
 
-    def __init__(self, files: Mapping[str, Member], size: int, root: bytes, problems: Problems) -> None:
+    def __init__(self, bundle: Bundle, size: int, root: bytes, findings: Findings) -> None:
         self._size = size
-        self._problems = problems
-        self._edge = cut_edge(size, files[EDGE].read(LEVELS * TILE_BYTES))
+        self._findings = findings
+        self._edge = cut_edge(size, bundle.edge)
         self._streams = {
-            level: _records(files[tiles_name(level)]) for level in range(LEVELS) if tiles_name(level) in files
+            level: _records(bundle.files[tiles_name(level)])
+            for level in range(LEVELS)
+            if tiles_name(level) in bundle.files
         }
         self._waiting: dict[int, tuple[int, bytes]] = {}
-        self._held: dict[int, tuple[int, bytes | None]] = {}
+        self._shown: dict[int, tuple[int, bytes | None]] = {}
         self.count = 0
         if edge_root(size, self._edge) != root:
-            problems.add(Wrong.PROOF_MISMATCH, 0, "the edge of the tree does not lead to the root of the checkpoint")
+            findings.add(Kind.PROOF_MISMATCH, 0, "the edge of the tree does not lead to the root of the checkpoint")
 
     def tile(self, index: int, level: int = 0) -> bytes | None:
         """The hashes of a tile; None, and a finding, where it is not there or does not lead to the root."""
         if index == self._size >> (HEIGHT * (level + 1)):
             return self._edge.get(level)
-        held = self._held.get(level)
+        held = self._shown.get(level)
         if held is None or held[0] != index:
-            self._held[level] = held = (index, self._proven(index, level))
+            self._shown[level] = held = (index, self._proven(index, level))
         return held[1]
 
     def finish(self, *, explained: bool) -> None:
@@ -87,14 +87,14 @@ class TileReader:
             return
         for level, stream in self._streams.items():
             if level in self._waiting or next(stream, None) is not None:
-                self._problems.add(Wrong.PROOF_MISMATCH, 0, f"{tiles_name(level)} has a tile that no event needs")
+                self._findings.add(Kind.PROOF_MISMATCH, 0, f"{tiles_name(level)} has a tile that no event needs")
 
     def _proven(self, index: int, level: int) -> bytes | None:
         content = self._next(index, level)
         first = (index * WIDTH << (HEIGHT * level)) + 1
         if content is None:
             message = f"{Tile(level, index).path} is missing: nothing shows that these events are in the log"
-            self._problems.add(Wrong.PROOF_MISMATCH, first, message)
+            self._findings.add(Kind.PROOF_MISMATCH, first, message)
             return None
         above = self.tile(index // WIDTH, level + 1)
         if above is None:
@@ -102,7 +102,7 @@ class TileReader:
         at = index % WIDTH * HASH_BYTES
         if above[at : at + HASH_BYTES] != tile_root(content):
             message = f"{Tile(level, index).path} does not lead to the root of the checkpoint"
-            self._problems.add(Wrong.PROOF_MISMATCH, first, message)
+            self._findings.add(Kind.PROOF_MISMATCH, first, message)
             return None
         self.count += 1
         return content
@@ -121,7 +121,7 @@ class TileReader:
                 self._waiting[level] = record
                 return None
             message = f"{tiles_name(level)} has tile {record[0]}, which no event needs there"
-            self._problems.add(Wrong.PROOF_MISMATCH, 0, message)
+            self._findings.add(Kind.PROOF_MISMATCH, 0, message)
 
 
 def _records(member: Member) -> Iterator[tuple[int, bytes]]:

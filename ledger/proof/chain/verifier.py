@@ -1,21 +1,81 @@
-"""Checks a whole chain, row by row, in flat memory: docs/formats/event.md, section 5. The steps below have its numbers.
+"""Verify a whole chain, row by row, in flat memory: docs/formats/event.md, section 5. The steps below have its numbers.
 
-Nothing here believes a stored hash, and nothing here raises because of what a row holds: what is wrong becomes a
-finding with a name and a position. A row whose hash is not its own is not looked at further.
+No stored hash is believed, and no content of a row raises: whatever is wrong becomes a finding with a kind and a
+position. A row whose hash is not its own is not examined further.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ledger.proof.chain.diagnose import Chain
 from ledger.proof.chain.stream_versions import OddVersion, Streams, check_numbers, report_odd
-from ledger.proof.findings import ChainReport, Findings, Head, Kind, Row
+from ledger.proof.findings import CHAIN, Finding, Findings, Kind
 from ledger.proof.format.commitments import open_sealed
+from ledger.proof.format.event_row import EventRow, Head
 from ledger.proof.format.hashes import event_hash
 from ledger.proof.format.parse import parse_object
+
+NOT_PROVEN = (
+    "a rewrite of the whole suffix with recomputed hashes is not detectable without a signed checkpoint held "
+    "elsewhere; none was given"
+)
+
+
+@dataclass(frozen=True)
+class Covered:
+    """How many events, from the first on, a signed checkpoint was found to be of; 0 where there is no such checkpoint.
+
+    `held`: by a checkpoint that somebody else has, given to the verifier or cosigned by a trusted witness. `signed`: by
+    any that a trusted key signed.
+    """
+
+    held: int = 0
+    signed: int = 0
+
+    def not_proven(self, last: int) -> str:
+        """What checkpoints leave open, for a chain that ends at position `last`."""
+        if not self.held:
+            return NOT_PROVEN
+        if self.held < last:
+            return (
+                f"no checkpoint that someone else holds covers positions {self.held + 1} to {last}: a rewrite of these"
+                " with recomputed hashes is not detectable"
+            )
+        return "that others are shown the same history: that is what witnesses are for"
+
+
+@dataclass(frozen=True)
+class ChainReport:
+    """The result of a verification. Positions are 0 and `head_hash` is None where there is no event.
+
+    `opened` counts sealed values that open their commitment, `erased` those that are gone. `more` counts findings
+    beyond the first MOST_FINDINGS, which are not classified. `covered` is None where no checkpoint was compared.
+    """
+
+    origin: str | None
+    events: int
+    first_position: int
+    last_position: int
+    head_hash: bytes | None
+    opened: int
+    erased: int
+    findings: tuple[Finding, ...]
+    more: int
+    covered: Covered | None = None
+
+    @property
+    def not_proven(self) -> str:
+        """What the database alone cannot show."""
+        return NOT_PROVEN if self.covered is None else self.covered.not_proven(self.last_position)
+
+    @property
+    def ok(self) -> bool:
+        """True if everything that was checked holds."""
+        return not self.findings and not self.more
 
 
 class ChainVerifier:
@@ -26,7 +86,7 @@ class ChainVerifier:
     """
 
     def __init__(self, head: Head | None) -> None:
-        self.findings = Findings()
+        self.findings = Findings(CHAIN)
         self._head = head
         self._head_position = -1 if head is None else head.position
         self._chain = Chain(head, self.findings)
@@ -53,13 +113,13 @@ class ChainVerifier:
         self._head_position = head.position
         self._chain.move_head(head)
 
-    def feed(self, rows: Iterable[Row]) -> None:
+    def feed(self, rows: Iterable[EventRow]) -> None:
         """Steps 1 to 5 and 7 for the next rows."""
         for row in rows:
             if self._sound(row):
                 self._examine(row)
 
-    def _sound(self, row: Row) -> bool:
+    def _sound(self, row: EventRow) -> bool:
         """Steps 1 to 3: position, link, hash. Returns whether the body and time are those that were recorded."""
         position, _, stream, version, _, at, prev_hash, recorded, body, _, _ = row
         chain = self._chain
@@ -79,7 +139,7 @@ class ChainVerifier:
             return True
         return chain.explain(row, digest)
 
-    def _examine(self, row: Row) -> None:
+    def _examine(self, row: EventRow) -> None:
         position, event_id, stream, _, kind, at, _, _, body, salts, fields = row
         # Step 4: the body is canonical JSON and agrees with its columns.
         try:
@@ -166,8 +226,8 @@ class ChainVerifier:
             origin=None if self._head is None else self._head.origin,
             events=self._events,
             first_position=0 if last is None else self._chain.first,
-            last_position=0 if last is None else last[0],
-            head_hash=None if last is None else last[7],
+            last_position=0 if last is None else last.position,
+            head_hash=None if last is None else last.hash,
             opened=self._opened,
             erased=self._erased,
             findings=self.findings.in_order(),

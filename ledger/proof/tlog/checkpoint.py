@@ -1,7 +1,7 @@
 """Checkpoints: what a log says its tree is, as the text of a signed note.
 
 Source: C2SP tlog-checkpoint; docs/formats/tlog.md section 5. A malformed text or an unexpected origin raises
-CheckpointError, a missing or bad signature NoteError; both are LogError.
+CheckpointError, a missing or bad signature NoteError; both are EvidenceError.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ledger.proof.tlog.merkle import EMPTY_ROOT, HASH_BYTES, MAX_SIZE, LogError
+from ledger.proof.errors import EvidenceError
+from ledger.proof.tlog.merkle import EMPTY_ROOT, HASH_BYTES, MAX_SIZE
 from ledger.proof.tlog.note import (
     TYPE_ED25519,
     Note,
@@ -39,7 +40,7 @@ class CheckpointFlaw(StrEnum):
     ORIGIN = "another log's checkpoint"
 
 
-class CheckpointError(LogError):
+class CheckpointError(EvidenceError):
     """The note is signed, or could be, but is not the checkpoint wanted."""
 
 

@@ -1,7 +1,7 @@
 """Cosignatures: a witness states when it saw a checkpoint extend all it had seen before; and how it is asked to.
 
 Source: C2SP tlog-cosignature (Ed25519, type 0x04) and tlog-witness; docs/formats/tlog.md sections 6 and 7. A bad
-signature raises NoteError, a malformed request RequestError; both are LogError.
+signature raises NoteError, a malformed request RequestError; both are EvidenceError.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
+from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import decode_hash, parse_checkpoint, strict_decimal
-from ledger.proof.tlog.merkle import MAX_PATH, MAX_SIZE, LogError
+from ledger.proof.tlog.merkle import MAX_PATH, MAX_SIZE
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, NoteError, NoteFlaw, PrivateKey, Signature, VerifierKey
 
 TYPE_COSIGNATURE = 0x04
@@ -83,7 +84,7 @@ class RequestFlaw(StrEnum):
     PROOF = "malformed consistency proof"
 
 
-class RequestError(LogError):
+class RequestError(EvidenceError):
     """The body of add-checkpoint is malformed."""
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ledger.proof.tlog.merkle import LogError
+from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.note import Note, SigningKey, VerifierKey, open_note, parse
 
 HEADER = "advice-ledger/log-key-rotation/v1"
@@ -30,7 +30,7 @@ class RotationFlaw(StrEnum):
     TOO_MANY = "too many rotations"
 
 
-class RotationError(LogError):
+class RotationError(EvidenceError):
     """The note does not show that one key hands over to another."""
 
 
@@ -54,13 +54,13 @@ def statement(old: VerifierKey, new: VerifierKey) -> str:
 
 
 def sign_rotation(old: SigningKey, new: SigningKey) -> Rotation:
-    """The note, with both signatures, checked. Raises LogError where these are not two keys of one log."""
+    """The note, with both signatures, checked. Raises EvidenceError where these are not two keys of one log."""
     text = statement(old.verifier, new.verifier)
     return check_rotation(Note(text, (old.sign(text), new.sign(text))).encode(), old.verifier.name)
 
 
 def check_rotation(data: bytes, origin: str) -> Rotation:
-    """The rotation that a note shows, of the log of this name. Raises LogError."""
+    """The rotation that a note shows, of the log of this name. Raises EvidenceError."""
     note = parse(data)
     lines = note.text.split("\n")
     parts = [line.partition(" ") for line in lines[1:4]]

@@ -15,20 +15,14 @@ from enum import StrEnum
 from functools import reduce
 from hashlib import sha256
 
+from ledger.proof.errors import EvidenceError
+
 HASH_BYTES = 32
 MAX_SIZE = 2**63 - 1
 MAX_PATH = 63  # elements a written proof may have (tlog-witness); inclusion in MAX_SIZE leaves needs no more
 
 # MTH({}) = SHA-256(""), RFC 6962 section 2.1
 EMPTY_ROOT = sha256(b"").digest()
-
-
-class LogError(Exception):
-    """Base of what the log's formats and proofs refuse. `flaw` names the reason, the message adds the detail."""
-
-    def __init__(self, flaw: StrEnum, detail: str) -> None:
-        super().__init__(f"{flaw}: {detail}")
-        self.flaw = flaw
 
 
 class ProofFlaw(StrEnum):
@@ -43,7 +37,7 @@ class ProofFlaw(StrEnum):
     NEW_ROOT = "new root not reproduced"
 
 
-class ProofError(LogError):
+class ProofError(EvidenceError):
     """The proof does not show what it is said to show."""
 
 

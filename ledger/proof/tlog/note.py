@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple, Self
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from ledger.proof.tlog.merkle import LogError
+from ledger.proof.errors import EvidenceError
 
 MAX_NOTE_BYTES = 512 * 1024
 MAX_SIGNATURES = 100
@@ -62,7 +62,7 @@ class NoteFlaw(StrEnum):
     BAD_SIGNATURE = "bad signature"
 
 
-class NoteError(LogError):
+class NoteError(EvidenceError):
     """The note or the key is not accepted."""
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ledger.proof.tlog.merkle import HASH_BYTES, MAX_SIZE, LogError, Node, Reader, RightEdge, parent_row, parents
+from ledger.proof.errors import EvidenceError
+from ledger.proof.tlog.merkle import HASH_BYTES, MAX_SIZE, Node, Reader, RightEdge, parent_row, parents
 
 HEIGHT = 8
 WIDTH = 256
@@ -32,7 +33,7 @@ class TileFlaw(StrEnum):
     ROOT = "tiles that do not lead to the signed root"
 
 
-class TileError(LogError):
+class TileError(EvidenceError):
     """The path, the tile or the bundle is not as the format says."""
 
 

@@ -1,7 +1,7 @@
 """The tlog-proof file: one event is in the log, in one text that is verified offline.
 
 Source: C2SP tlog-proof; docs/formats/tlog.md section 8. A malformed file raises TlogProofError; verification also raises
-NoteError, CheckpointError and ProofError. All are LogError.
+NoteError, CheckpointError and ProofError. All are EvidenceError.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import SignedCheckpoint, decode_hash, open_checkpoint, strict_decimal
-from ledger.proof.tlog.merkle import HASH_BYTES, MAX_PATH, MAX_SIZE, LogError, check_inclusion
+from ledger.proof.tlog.merkle import HASH_BYTES, MAX_PATH, MAX_SIZE, check_inclusion
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, VerifierKey, strict_base64
 
 HEADER = "c2sp.org/tlog-proof@v1"
@@ -31,7 +32,7 @@ class TlogProofFlaw(StrEnum):
     PATH = "malformed inclusion proof"
 
 
-class TlogProofError(LogError):
+class TlogProofError(EvidenceError):
     """The file is not a tlog-proof."""
 
 
@@ -93,7 +94,7 @@ def verify_proof(
     """Show that the log `origin` has the leaf hash `leaf` at the proof's index; returns the checkpoint that says so.
 
     The leaf hash comes from the event the reader holds, never from the proof; the keys come from the reader too. How
-    many witnesses are enough is the caller's policy. Raises LogError.
+    many witnesses are enough is the caller's policy. Raises EvidenceError.
     """
     # 1. A key of the log signed the checkpoint; every known witness's cosignature on it verifies.
     signed = open_checkpoint(proof.checkpoint, origin, log_keys, witness_keys)

@@ -13,15 +13,15 @@ from typing import Any, TypeVar
 
 import orjson
 
-from ledger.proof.bundle.findings import Problems, Wrong
-from ledger.proof.bundle.manifest import MAX_KEYS_BYTES
+from ledger.proof.errors import EvidenceError
+from ledger.proof.findings import Findings, Kind
 from ledger.proof.tlog.checkpoint import Checkpoint, CheckpointError, open_checkpoint, parse_checkpoint
 from ledger.proof.tlog.cosignature import Cosignature, WitnessKey, cosignatures
 from ledger.proof.tlog.key_rotation import Rotation
-from ledger.proof.tlog.merkle import LogError
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, Note, NoteError, NoteFlaw, VerifierKey
 from ledger.proof.tlog.note import parse as parse_note
 
+MAX_KEYS_BYTES = 64 * 1024
 MAX_POLICY_BYTES = 1024 * 1024
 POLICY_MEMBERS = frozenset(("log", "witnesses", "witnesses_needed"))
 
@@ -86,13 +86,13 @@ def _names(keys: Sequence[WitnessKey]) -> set[tuple[str, int]]:
     return {(key.name, key.key_id) for key in keys}
 
 
-def judge(note: bytes, trusted: Trust, claimed: Sequence[VerifierKey], problems: Problems) -> Signed | None:
+def judge(note: bytes, trusted: Trust, claimed: Sequence[VerifierKey], findings: Findings) -> Signed | None:
     """Steps 2 and 3 for one checkpoint; None where it is none. `claimed` keys are tried where none is trusted."""
     try:
         parsed = parse_note(note)
         checkpoint = parse_checkpoint(parsed.text)
-    except LogError as error:
-        problems.add(Wrong.DAMAGED, 0, f"no signed checkpoint: {error}", step=2)
+    except EvidenceError as error:
+        findings.add(Kind.DAMAGED, 0, f"no signed checkpoint: {error}", step=2)
         return None
     signed = Signed(checkpoint, parsed.text, unknown=tuple(f"{one.name}+{one.key_id:08x}" for one in parsed.signatures))
     keys = trusted.log or tuple(claimed)
@@ -100,10 +100,10 @@ def judge(note: bytes, trusted: Trust, claimed: Sequence[VerifierKey], problems:
     if trusted.log and not mine:
         names = ", ".join(sorted({key.name for key in trusted.log}))
         message = f"a checkpoint of {checkpoint.origin!a}; the trusted keys are of {names!a}"
-        problems.add(Wrong.OTHER_LEDGER, 0, message, step=2)
+        findings.add(Kind.OTHER_LEDGER, 0, message, step=2)
     elif mine:
-        signed = _signature(note, parsed, signed, mine, problems, trusted=bool(trusted.log))
-    return _witnessed(note, signed, trusted, problems)
+        signed = _signature(note, parsed, signed, mine, findings, trusted=bool(trusted.log))
+    return _witnessed(note, signed, trusted, findings)
 
 
 def read_keys(data: bytes, where: str) -> list[str]:
@@ -116,7 +116,7 @@ def read_keys(data: bytes, where: str) -> list[str]:
 
 
 def _signature(
-    note: bytes, parsed: Note, signed: Signed, keys: Sequence[VerifierKey], problems: Problems, *, trusted: bool
+    note: bytes, parsed: Note, signed: Signed, keys: Sequence[VerifierKey], findings: Findings, *, trusted: bool
 ) -> Signed:
     """Step 2."""
     try:
@@ -125,19 +125,19 @@ def _signature(
         if error.flaw is NoteFlaw.UNSIGNED:
             by = ", ".join(f"{one.name}+{one.key_id:08x}" for one in parsed.signatures)
             whose = "trusted key of the log" if trusted else "key of keys.txt"
-            problems.add(Wrong.UNTRUSTED_KEY, 0, f"no {whose} signed the checkpoint; it is signed by {by[:500]}")
+            findings.add(Kind.UNTRUSTED_KEY, 0, f"no {whose} signed the checkpoint; it is signed by {by[:500]}")
         else:
-            problems.add(Wrong.BAD_SIGNATURE, 0, f"the log's signature on the checkpoint: {error}")
+            findings.add(Kind.BAD_SIGNATURE, 0, f"the log's signature on the checkpoint: {error}")
         return signed
     except CheckpointError as error:
-        problems.add(Wrong.DAMAGED, 0, str(error), step=2)
+        findings.add(Kind.DAMAGED, 0, str(error), step=2)
         return signed
     signer = f"{opened.log[0].name}+{opened.log[0].key_id:08x}"
     unknown = tuple(f"{one.name}+{one.key_id:08x}" for one in opened.unknown)
     return Signed(signed.checkpoint, signed.text, signer, trusted, unknown=unknown)
 
 
-def _witnessed(note: bytes, signed: Signed, trusted: Trust, problems: Problems) -> Signed:
+def _witnessed(note: bytes, signed: Signed, trusted: Trust, findings: Findings) -> Signed:
     """Step 3. A bad cosignature is a finding, also where there are enough good ones."""
     found: list[Cosignature] = []
     text = signed.text.encode()
@@ -149,15 +149,15 @@ def _witnessed(note: bytes, signed: Signed, trusted: Trust, problems: Problems) 
         try:
             key.check(text, one.blob)
         except NoteError as error:
-            problems.add(Wrong.BAD_SIGNATURE, 0, f"a witness's cosignature: {error}", step=3)
+            findings.add(Kind.BAD_SIGNATURE, 0, f"a witness's cosignature: {error}", step=3)
         else:
             found.extend(cosignatures([one]))
     latest = {(one.name, one.key_id): one for one in sorted(found, key=lambda one: one.timestamp_s)}
     if len(latest) < trusted.needed:
         message = f"{len(latest)} of the trusted witnesses cosigned it, and {trusted.needed} are needed"
-        problems.add(Wrong.TOO_FEW_WITNESSES, 0, message)
+        findings.add(Kind.TOO_FEW_WITNESSES, 0, message)
     elif lacking := ", ".join(f"{name}+{key_id:08x}" for name, key_id in sorted(_names(trusted.each) - latest.keys())):
-        problems.add(Wrong.TOO_FEW_WITNESSES, 0, f"{lacking[:500]} did not cosign it, and each one given must have")
+        findings.add(Kind.TOO_FEW_WITNESSES, 0, f"{lacking[:500]} did not cosign it, and each one given must have")
     names = {f"{name}+{key_id:08x}" for name, key_id in latest}
     unknown = tuple(name for name in signed.unknown if name not in names)
     return Signed(signed.checkpoint, signed.text, signed.signer, signed.trusted, tuple(latest.values()), unknown)

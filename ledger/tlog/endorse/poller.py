@@ -11,7 +11,7 @@ import psycopg
 
 from ledger.background import BackgroundWorker, Failure
 from ledger.database import one_line
-from ledger.proof.tlog.merkle import LogError
+from ledger.proof.errors import EvidenceError
 from ledger.tlog.endorse.http import EndorserError
 
 
@@ -73,7 +73,7 @@ class Poller(BackgroundWorker):
 
     def on_failure(self, error: Exception) -> Failure | None:
         """Describe errors of the endorser and of the database."""
-        if isinstance(error, EndorserError | LogError):
+        if isinstance(error, EndorserError | EvidenceError):
             return self._failure(str(error))
         if isinstance(error, psycopg.Error):
             return self._failure(f"the database failed: {one_line(error)}")

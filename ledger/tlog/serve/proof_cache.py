@@ -11,8 +11,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from ledger.database import AsyncConnection
+from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import parse_checkpoint
-from ledger.proof.tlog.merkle import LogError, inclusion_nodes, inclusion_root, join, leaf_hash
+from ledger.proof.tlog.merkle import inclusion_nodes, inclusion_root, join, leaf_hash
 from ledger.proof.tlog.tiles import WIDTH, Tile, TileError, TileFlaw, node_in_rows, rows_of, tile_of
 from ledger.tlog.serve import tiles
 from ledger.tlog.serve.tiles import NO_TILE, PublishedCheckpoint, needs
@@ -84,5 +85,5 @@ def _holds(published: PublishedCheckpoint, position: int, proof: Sequence[bytes]
     try:
         root = parse_checkpoint(published.note[: published.note.index("\n\n") + 1]).root
         return inclusion_root(leaf_hash(published.event or b""), position - 1, published.size, proof) == root
-    except (LogError, ValueError):
+    except (EvidenceError, ValueError):
         return False

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from ledger.database import Connection
+from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.key_rotation import Rotation, check_rotation
-from ledger.proof.tlog.merkle import LogError
 from ledger.proof.tlog.note import KEY_ID_BYTES, Note, Signature, strict_base64
 
 STREAM = "policy-log-key"
@@ -29,13 +29,13 @@ def recorded_rotations(conn: Connection, origin: str) -> list[RecordedRotation]:
     """In order; what does not hold is none, whoever recorded it. Raises psycopg.Error."""
     found = []
     for position, body in conn.execute(ROTATIONS, [STREAM]).fetchall():
-        with contextlib.suppress(LogError, ValueError, LookupError, TypeError):
+        with contextlib.suppress(EvidenceError, ValueError, LookupError, TypeError):
             found.append(RecordedRotation(int(position), rotation_of(orjson.loads(body)["data"], origin)))
     return found
 
 
 def rotation_of(data: dict[str, Any], origin: str) -> Rotation:
-    """The rotation that an event's data shows. Raises LogError, and ValueError, LookupError or TypeError."""
+    """The rotation that an event's data shows. Raises EvidenceError, and ValueError, LookupError or TypeError."""
     raw = [strict_base64(data[name]) for name in ("old_signature", "new_signature")]
     signed = [Signature(origin, int.from_bytes(one[:KEY_ID_BYTES], "big"), one[KEY_ID_BYTES:]) for one in raw]
     found = check_rotation(Note(data["statement"], tuple(signed)).encode(), origin)

@@ -30,7 +30,7 @@ from schema.events import LogKeyRotated
 
 
 def rotated(old: SigningKey, new: SigningKey) -> LogKeyRotated:
-    """The event, with both signatures, checked. Raises LogError where these are not two keys of one log."""
+    """The event, with both signatures, checked. Raises EvidenceError where these are not two keys of one log."""
     note = parse(sign_rotation(old, new).note)
     signed = {(one.name, one.key_id): one for one in note.signatures}
     event = LogKeyRotated(
@@ -45,7 +45,7 @@ def rotated(old: SigningKey, new: SigningKey) -> LogKeyRotated:
 
 
 def check(event: LogKeyRotated) -> tuple[VerifierKey, VerifierKey]:
-    """The old key and the new one, once it is shown that both signed this. Raises LogError or ValueError."""
+    """The old key and the new one, once it is shown that both signed this. Raises EvidenceError or ValueError."""
     found = rotation_of(event.model_dump(), VerifierKey.parse(event.old).name)
     return found.old, found.new
 

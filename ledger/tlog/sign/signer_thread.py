@@ -12,7 +12,7 @@ from time import monotonic
 
 from ledger.background import DatabaseWorker, Failure
 from ledger.database import Connection, conninfo
-from ledger.proof.tlog.merkle import LogError
+from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers
 from ledger.tlog.sign import rotate
@@ -50,7 +50,7 @@ class SignerThread(DatabaseWorker):
 
     def on_failure(self, error: Exception) -> Failure | None:
         """Describe a refusal, which ends the signer, and errors of the database and of the state file."""
-        if isinstance(error, SigningRefused | LogError):
+        if isinstance(error, SigningRefused | EvidenceError):
             return Failure(str(error), retry_s=None)
         if isinstance(error, OSError):
             return Failure(f"{self._signing.state} cannot be used: {error.strerror}")

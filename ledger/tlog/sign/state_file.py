@@ -21,8 +21,9 @@ from pathlib import Path
 
 import orjson
 
+from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from ledger.proof.tlog.merkle import EMPTY_ROOT, LogError, root_at
+from ledger.proof.tlog.merkle import EMPTY_ROOT, root_at
 from ledger.proof.tlog.note import SigningKey, VerifierKey
 from ledger.proof.tlog.tiles import WIDTH, Growth, Tile, reader
 from ledger.tlog.sign.errors import StateDamaged, StateTaken
@@ -57,7 +58,7 @@ class Signed:
             _check_edge(checkpoint, edge)
         except (orjson.JSONDecodeError, binascii.Error, AttributeError, KeyError, TypeError, ValueError) as error:
             raise StateDamaged(f"the signer's file is damaged ({type(error).__name__})") from error
-        except LogError as error:
+        except EvidenceError as error:
             raise StateDamaged(f"the signer's file is damaged: {error}") from error
         return cls(checkpoint.size, checkpoint.root, event, note, edge)
 

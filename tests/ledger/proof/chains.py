@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from uuid import UUID
 
-from ledger.proof.chain.verifier import ChainVerifier
-from ledger.proof.findings import ChainReport, Head, Stored
+from ledger.proof.chain.verifier import ChainReport, ChainVerifier
 from ledger.proof.format.canonical import canonical
+from ledger.proof.format.event_row import EventRow, Head
 from ledger.proof.format.hashes import commitment, event_hash, genesis_hash
 
 ORIGIN = "ledger.example/one"
 START_US = 1_700_000_000_000_000
 
 
-def rehashed(event: Stored) -> Stored:
+def rehashed(event: EventRow) -> EventRow:
     """The event with the hash that its members have."""
     digest = event_hash(event.prev_hash, event.position, event.version, event.recorded_at_us, event.body)
     return event._replace(hash=digest)
@@ -34,7 +34,7 @@ def body_of(position: int, stream: str, **members: object) -> bytes:
     return canonical({**body, **members})  # type: ignore[dict-item]
 
 
-def event_at(position: int, prev_hash: bytes, streams: int = 7) -> Stored:
+def event_at(position: int, prev_hash: bytes, streams: int = 7) -> EventRow:
     """An event with one sealed field or, at every third position, two."""
     stream = f"request-{(position - 1) % streams + 1}"
     fields = {"client_id": f"client-{(position - 1) % streams + 1}"}
@@ -43,7 +43,7 @@ def event_at(position: int, prev_hash: bytes, streams: int = 7) -> Stored:
     salts = {name: sha256(f"{position} {name}".encode()).hexdigest() for name in fields}
     sealed = {name: commitment(name, bytes.fromhex(salts[name]), canonical(fields[name])) for name in fields}
     return rehashed(
-        Stored(
+        EventRow(
             position=position,
             id=str(UUID(int=position)),
             stream=stream,
@@ -59,7 +59,7 @@ def event_at(position: int, prev_hash: bytes, streams: int = 7) -> Stored:
     )
 
 
-def chain_of(length: int) -> Iterator[Stored]:
+def chain_of(length: int) -> Iterator[EventRow]:
     """The genuine chain, event by event."""
     link = genesis_hash(ORIGIN)
     for position in range(1, length + 1):
@@ -68,7 +68,7 @@ def chain_of(length: int) -> Iterator[Stored]:
         yield event
 
 
-def head_of(events: list[Stored]) -> Head:
+def head_of(events: list[EventRow]) -> Head:
     """The head that belongs to these events."""
     if not events:
         return Head(ORIGIN, 0, genesis_hash(ORIGIN), 0)
@@ -76,7 +76,7 @@ def head_of(events: list[Stored]) -> Head:
     return Head(ORIGIN, last.position, last.hash, last.recorded_at_us)
 
 
-def verify(head: Head | None, events: Iterable[Stored]) -> ChainReport:
+def verify(head: Head | None, events: Iterable[EventRow]) -> ChainReport:
     """The report on events as they come from a table: by position, and again by stream."""
     rows = sorted(events, key=lambda event: event.position)
     verifier = ChainVerifier(head)

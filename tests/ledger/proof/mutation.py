@@ -8,7 +8,7 @@ from typing import ParamSpec
 
 from hypothesis import strategies as st
 
-from ledger.proof.tlog.merkle import LogError
+from ledger.proof.errors import EvidenceError
 
 P = ParamSpec("P")
 
@@ -19,7 +19,7 @@ def flaw_of(attempt: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> 
     """The name under which a call is refused, None if it is not. Any other exception is a failure."""
     try:
         attempt(*args, **kwargs)
-    except LogError as error:
+    except EvidenceError as error:
         return error.flaw
     return None
 

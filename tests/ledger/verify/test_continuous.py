@@ -14,7 +14,7 @@ from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign.signer import Signer
 from ledger.verify.continuous import VerificationConfig
 from ledger.verify.database import verify_chain
-from ledger.verify.scan import Bad, Root, Scan
+from ledger.verify.scan import ChainBroken, Root, Scan
 from tests.ledger.tlog.logs import key_for
 from tests.ledger.verify.verifying import (
     EDIT,
@@ -197,11 +197,11 @@ def test_rounds_in_any_pieces_are_the_same(database_url: str, key: SigningKey, t
         root = through(conn, Scan([key.verifier]), 1)
         for most in (255, 256, 257, 10_000):
             assert through(conn, Scan([key.verifier], Root(600, root, "before")), most) == root
-        with pytest.raises(Bad, match="forked at position 1: before is of other events"):
+        with pytest.raises(ChainBroken, match="forked at position 1: before is of other events"):
             through(conn, Scan((), Root(599, root, "before")), 500)
-        with pytest.raises(Bad, match="rolled-back at position 601"):
+        with pytest.raises(ChainBroken, match="rolled-back at position 601"):
             Scan((), Root(601, root, "before")).take(conn, 500)
-        with pytest.raises(Bad, match="bad-signature"):
+        with pytest.raises(ChainBroken, match="bad-signature"):
             Scan([SigningKey.generate(key.verifier.name).verifier]).take(conn, 500)
         assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 

@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from ledger.database import Connection
-from ledger.proof.findings import ChainReport
+from ledger.proof.chain.verifier import ChainReport
 from ledger.proof.format.hashes import genesis_hash
 from ledger.verify.database import verify_chain
 from schema.events import RecommendationRecorded

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from ledger.proof.auditor.cli import _audit, _parser
-from ledger.proof.bundle.findings import STEPS
+from ledger.proof.auditor.__main__ import _audit, _parser
 from ledger.proof.bundle.manifest import ROTATIONS, Selection
+from ledger.proof.findings import BUNDLE
 from ledger.proof.tlog import http_log
 from ledger.proof.tlog.checkpoint import Checkpoint, sign_checkpoint
 from ledger.proof.tlog.cosignature import WitnessSigningKey
@@ -120,7 +120,9 @@ def cannot_run(*arguments: object) -> str:
 def test_the_steps_are_numbered(case: Path) -> None:
     """Each step is printed with its number; the page of the format has the same ones."""
     ran = program(case, "--key", KEY.verifier.text)
-    assert [line[:4] for line in ran.out.splitlines() if line[3:4] == "."] == [f"{number:>3}." for number in STEPS]
+    assert [line[:4] for line in ran.out.splitlines() if line[3:4] == "."] == [
+        f"{number:>3}." for number in BUNDLE.steps
+    ]
     assert ran.out.splitlines()[-1] == f"verified: all of the above holds, signed by {ORIGIN}+{KEY.verifier.key_id:08x}"
 
 

@@ -16,11 +16,12 @@ from typing import Any
 import orjson
 
 from ledger.proof.bundle import manifest as bundle
+from ledger.proof.bundle.lines import EventLine
 from ledger.proof.bundle.manifest import Manifest, Selection, decode_manifest
 from ledger.proof.bundle.page import MOST_EVENTS, page, row
 from ledger.proof.bundle.tiles import INDEX, edge_widths
-from ledger.proof.findings import Stored
 from ledger.proof.format.canonical import canonical
+from ledger.proof.format.event_row import EventRow
 from ledger.proof.format.hashes import event_hash
 from ledger.proof.tlog.checkpoint import Checkpoint, sign_checkpoint
 from ledger.proof.tlog.merkle import leaf_hashes, parents, root_of
@@ -30,7 +31,7 @@ from tests.paths import ROOT
 
 PROGRAM = """
 import sys
-from ledger.proof.auditor.cli import main
+from ledger.proof.auditor.__main__ import main
 try:
     main()
 finally:
@@ -102,12 +103,12 @@ class Case:
             orjson.dumps(line, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE) for line in lines
         )
 
-    def write(self, *, careful: bool = True, method: int = zipfile.ZIP_STORED) -> bytes:
+    def write(self, *, careful: bool = True) -> bytes:
         """The bundle again. A careful attacker makes counts, page and digests of the manifest fit."""
         if careful:
             self._fit()
         out = io.BytesIO()
-        with zipfile.ZipFile(out, "w", method) as archive:
+        with zipfile.ZipFile(out, "w") as archive:
             for name, data in self.files.items():
                 archive.writestr(name, data)
         return out.getvalue()
@@ -117,22 +118,27 @@ class Case:
         manifest.count = len(lines)
         manifest.first_position = lines[0]["position"] if lines else 0
         manifest.last_position = lines[-1]["position"] if lines else 0
-        rows = [
-            row(
-                line["position"],
-                line["recorded_at_us"],
-                line["body"].encode(),
-                line.get("fields", "").encode() or None,
-                line.get("withheld", ()),
-                line["hash"],
-            )
-            for line in lines[:MOST_EVENTS]
-        ]
+        rows = [row(event_line(line)) for line in lines[:MOST_EVENTS]]
         self.files[bundle.PAGE] = page(manifest, self.files[bundle.CHECKPOINT].decode(), rows)
         manifest.files = {
             name: (len(data), sha256(data).hexdigest()) for name, data in self.files.items() if name != bundle.MANIFEST
         }
         self.files[bundle.MANIFEST] = manifest.encode()
+
+
+def event_line(line: dict[str, Any]) -> EventLine:
+    """A line as the reader of bundles has it, also one that it refuses."""
+    return EventLine(
+        line["position"],
+        line["version"],
+        line["recorded_at_us"],
+        bytes.fromhex(line["prev_hash"]),
+        bytes.fromhex(line["hash"]),
+        line["body"].encode(),
+        line.get("fields", "").encode(),
+        line.get("salts", "").encode(),
+        tuple(line.get("withheld", ())),
+    )
 
 
 def rehashed(line: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +153,7 @@ def rehashed(line: dict[str, Any]) -> dict[str, Any]:
     return {**line, "hash": digest.hex()}
 
 
-def line_of(event: Stored, withhold: Callable[[str], bool] = lambda _: False) -> dict[str, Any]:
+def line_of(event: EventRow, withhold: Callable[[str], bool] = lambda _: False) -> dict[str, Any]:
     """An event as a bundle has it."""
     line: dict[str, Any] = {
         "position": event.position,
@@ -171,9 +177,9 @@ def make_bundle(
     size: int,
     selection: Selection,
     key: SigningKey,
-    chosen: Callable[[Stored], bool] = lambda _: True,
+    chosen: Callable[[EventRow], bool] = lambda _: True,
     withhold: Callable[[str], bool] = lambda _: False,
-    events: Sequence[Stored] | None = None,
+    events: Sequence[EventRow] | None = None,
 ) -> bytes:
     """The bundle of some events of the chain of tests/ledger/proof/chains.py, by code of its own."""
     chain = list(chain_of(size)) if events is None else list(events)

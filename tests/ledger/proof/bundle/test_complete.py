@@ -10,12 +10,12 @@ import orjson
 import pytest
 
 from ledger.proof.auditor.audit import Audit, audit_bundle
-from ledger.proof.auditor.cli import _outcomes
+from ledger.proof.auditor.report import outcomes
 from ledger.proof.bundle import manifest as bundle
-from ledger.proof.bundle.complete import Completeness
-from ledger.proof.bundle.findings import MOST_FINDINGS, Problems, Wrong
-from ledger.proof.bundle.lines import Line
+from ledger.proof.bundle.complete import Completeness, Place
+from ledger.proof.bundle.lines import EventLine
 from ledger.proof.bundle.manifest import Selection
+from ledger.proof.findings import BUNDLE, MOST_FINDINGS, Findings, Kind
 from ledger.proof.tlog.note import SigningKey
 from ledger.proof.tlog.trust import Trust
 from tests.bundle_vectors_asked import Made, asked_vectors, further, hidden, of
@@ -37,13 +37,13 @@ def test_it_is_what_it_says(made: Made) -> None:
     """What is wrong is named where it begins, and nothing that follows from it."""
     _, data, wrong, position = made
     found = audit(data).findings
-    assert {one.wrong for one in found} == (set() if wrong is None else {wrong})
+    assert {one.kind for one in found} == (set() if wrong is None else {wrong})
     assert [one.position for one in found[:1]] == ([] if wrong is None else [position])
 
 
 def step_10(found: Audit) -> str:
     """Its outcome as the program prints it."""
-    return next(outcome for number, _, outcome in _outcomes(found) if number == 10)
+    return next(outcome for number, _, outcome in outcomes(found) if number == 10)
 
 
 def test_streams_of_a_client_that_is_not_named() -> None:
@@ -55,17 +55,22 @@ def test_streams_of_a_client_that_is_not_named() -> None:
     assert step_10(audit(make_bundle(SIZE, Selection("client", client="client-2"), KEY, of(2)))) == "holds"
 
 
+def note(position: int, stream: str, version: int, fields: bytes) -> tuple[EventLine, Place]:
+    """An event that the log has at its position, with these sealed values."""
+    return EventLine(position, version, 1, b"", b"", b"", fields, b"", ()), Place(stream=stream, event_type="note")
+
+
 def test_a_client_id_within_another_value() -> None:
     """A member of a sealed value is not the sealed client_id: it neither shows the client nor contradicts it."""
-    problems = Problems()
+    problems = Findings(BUNDLE)
     manifest = Case.read(make_bundle(SIZE, Selection("client", client="client-2"), KEY, of(2))).manifest
     complete = Completeness(manifest, problems)
-    complete.event(2, "request-2", 1, "note", b'{"note":{"client_id":"client-9"}}')
+    complete.take(*note(2, "request-2", 1, b'{"note":{"client_id":"client-9"}}'))
     assert not tuple(problems)
-    complete.event(3, "request-2", 2, "note", b'{"client_id":"client-2"}')
-    complete.event(4, "request-3", 1, "note", b'{"note":{"client_id":"client-2"}}')
+    complete.take(*note(3, "request-2", 2, b'{"client_id":"client-2"}'))
+    complete.take(*note(4, "request-3", 1, b'{"note":{"client_id":"client-2"}}'))
     complete.finish()
-    assert [(one.wrong, one.position) for one in problems] == [(Wrong.CLIENT_MISMATCH, 4)]
+    assert [(one.kind, one.position) for one in problems] == [(Kind.CLIENT_MISMATCH, 4)]
 
 
 def test_what_is_covered_is_told() -> None:
@@ -82,22 +87,22 @@ def test_the_words_are_of_the_selection() -> None:
     manifest = json.loads(case.files[bundle.MANIFEST])
     manifest["selection"]["asked"] = "everything of client-7"
     case.files[bundle.MANIFEST] = orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)
-    assert [one.wrong for one in audit(case.write(careful=False)).findings] == [Wrong.DAMAGED]
+    assert [one.kind for one in audit(case.write(careful=False)).findings] == [Kind.DAMAGED]
 
 
 def test_replaced_events_take_no_longer_the_more_there_are() -> None:
     """Of one stream, many replaced and as many unsound after them: a line costs the same however many were before."""
     (first,) = chain_of(1)
     manifest = Case.read(make_bundle(1, Selection("client", client="client-1"), KEY)).manifest
-    problems = Problems()
+    problems = Findings(BUNDLE)
     complete = Completeness(manifest, problems)
     count = 20_000
-    line = Line(1, 1, 1, b"", b"", first.body, b"", b"", ())
+    line = EventLine(1, 1, 1, b"", b"", first.body, b"", b"", ())
     began_s = time.process_time()
     for version in range(1, count + 1):
-        key = problems.add(Wrong.EDITED, version, "")
-        complete.replaced(version, line._replace(version=version), key)
+        key = problems.add(Kind.EDITED, version, "")
+        complete.take(line._replace(position=version, version=version), Place(replaced=key))
     for position in range(count + 1, 2 * count + 1):
-        complete.unsound(position, line._replace(version=1 << 40))
+        complete.take(line._replace(position=position, version=1 << 40), Place())
     assert time.process_time() - began_s < 5
     assert (len(tuple(problems)), problems.more) == (MOST_FINDINGS, count - MOST_FINDINGS)

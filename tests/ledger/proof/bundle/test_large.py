@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from typing import Any
 
 import orjson
@@ -11,7 +10,6 @@ import pytest
 
 from ledger.proof.auditor.audit import audit_bundle
 from ledger.proof.bundle import manifest
-from ledger.proof.bundle.blocks import sound_runs
 from ledger.proof.bundle.lines import MAX_BODY_BYTES, MAX_CONTAINERS, parse_line
 from ledger.proof.bundle.manifest import Selection
 from ledger.proof.bundle.zip import BundleError
@@ -41,9 +39,9 @@ def test_what_an_event_may_have() -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        (encoded().replace(b'"version":1', b'"version":[' + b"[]," * 400_000 + b"[]]"), "too large for what is in it"),
-        (b'{"a":"","body":[' + b"[]," * 400_000 + b"[]]}", "too large for what is in it"),
-        (encoded(withheld=["x" * 50] * 30_000), "too large for what is in it"),
+        (encoded().replace(b'"version":1', b'"version":[' + b"[]," * 400_000 + b"[]]"), "too large for its contents"),
+        (b'{"a":"","body":[' + b"[]," * 400_000 + b"[]]}", "too large for its contents"),
+        (encoded(withheld=["x" * 50] * 30_000), "too large for its contents"),
         (encoded(body="[" + "[]," * (MAX_BODY_BYTES // 3) + "[]]"), "a body of more than"),
         (encoded(fields='{"a":"' + "x" * (2 * MAX_VALUE_BYTES) + '"}', salts=SALTS[:75] + "}"), "too large"),
         (encoded(fields='{"a":' + "[" * (MAX_CONTAINERS + 1), salts=SALTS), "too many parts"),
@@ -51,8 +49,7 @@ def test_what_an_event_may_have() -> None:
     ids=["version", "body", "withheld", "long body", "long value", "parts"],
 )
 def test_what_it_may_not(line: bytes, why: str) -> None:
-    """Each is refused by name, one by one and many at once."""
-    assert sound_runs([line], positions_only=True) == []
+    """Each is refused by name."""
     with pytest.raises(BundleError, match=why):
         parse_line(line, 0)
 
@@ -62,7 +59,7 @@ def test_a_body_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch) 
     key = SigningKey.generate(ORIGIN)
     case = Case.read(make_bundle(3, Selection("positions", first_position=1, last_position=3), key))
     case.files[manifest.EVENTS] = encoded(body='{"data":' + "[" + "[]," * (MAX_BODY_BYTES // 3) + "[]]}") + b"\n"
-    data = case.write(careful=False, method=zipfile.ZIP_DEFLATED)
+    data = case.write(careful=False)
     seen: list[int] = []
     real = orjson.loads
 
@@ -70,10 +67,8 @@ def test_a_body_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch) 
         seen.append(len(text))
         return real(text)
 
-    for module in ("bundle.blocks", "bundle.lines"):
-        monkeypatch.setattr(f"ledger.proof.{module}._loads", loads)
-    monkeypatch.setattr("ledger.proof.bundle.page.orjson.loads", loads)
+    monkeypatch.setattr("orjson.loads", loads)
     found = audit_bundle(io.BytesIO(data), Trust((key.verifier,)))
-    assert [one.wrong.value for one in found.findings] == ["damaged"]
+    assert [one.kind.value for one in found.findings] == ["damaged"]
     line = len(case.files[manifest.EVENTS]) - 1
-    assert [length for length in seen if length > 100_000] == [line, line], "by both ways of looking at it"
+    assert [length for length in seen if length > 100_000] == [line]

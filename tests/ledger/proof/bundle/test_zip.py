@@ -1,4 +1,4 @@
-"""Containers that some tool would read otherwise than the auditor's program are refused; what packers make is read."""
+"""Containers as our writer makes them are read, also large ones; all others are refused by name."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import struct
 import zipfile
 import zlib
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
+from ledger.export.bundle_writer import BundleWriter
 from ledger.proof.bundle import manifest
+from ledger.proof.bundle.manifest import Manifest, Selection
 from ledger.proof.bundle.zip import BundleError, BundleFlaw, members
 
 FILES = {"index.html": b"<html>what was checked</html>", "keys.txt": b"", "edge": b"e" * 64}
 FORGED = {"index.html": b"<html>FORGED</html>"}
+MEBIBYTE = bytes(1 << 20)
 LOCATOR = struct.Struct("<4sLQL")
 END64 = struct.Struct("<4sQ2H2L4Q")
 
@@ -73,18 +78,66 @@ def flaw(data: bytes) -> BundleFlaw:
     return caught.value.flaw
 
 
+def written(file: BinaryIO) -> dict[str, bytes]:
+    """Write FILES with our writer, and the manifest that it adds."""
+    writer = BundleWriter(file)
+    for name, data in FILES.items():
+        writer.add(name, data)
+    content = Manifest("ledger.example/one", 1, 1, Selection("request", request=1))
+    writer.finish(content)
+    return {**FILES, manifest.MANIFEST: content.encode()}
+
+
 def test_it_is_good() -> None:
-    """Before anything is done to it; and with extra fields that common packers write."""
-    times, owner, ntfs = extra(0x5455, b"\3" + bytes(8)), extra(0x7875, b"\1\4" + bytes(9)), extra(0x000A, bytes(32))
-    known = {"edge": times + owner + ntfs, "index.html": times}
-    for each in (Zip(), Zip(local=known, central=known), Zip(mode=0)):
+    """Before anything is done to it; and of another mode, as another system writes it."""
+    for each in (Zip(), Zip(mode=0)):
         found = members(io.BytesIO(each.write()), manifest.ALLOWED)
         assert {name: member.read(100) for name, member in found.items()} == FILES
 
 
+@pytest.mark.parametrize("limit", [2**31 - 1, 200, 20])
+def test_what_our_writer_makes(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read as written, with 64-bit offsets and end records beyond a limit that is far lower here than in earnest."""
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", limit)
+    monkeypatch.setattr("ledger.proof.bundle.zip._LIMIT", limit)
+    file = io.BytesIO()
+    contents = written(file)
+    found = members(file, manifest.ALLOWED)
+    assert {name: member.read(1000) for name, member in found.items()} == contents
+
+
+class Sparse(io.FileIO):
+    """A file in which blocks of zeros take no room."""
+
+    def write(self, data: Any) -> int:
+        """Leave a hole where there are only zeros."""
+        if data == MEBIBYTE:
+            self.seek(len(data), io.SEEK_CUR)
+            return len(data)
+        return super().write(data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2**31 - 200, 2**31, 2**32 - 200, 2**32 + 5])
+def test_bundles_from_two_gigabytes_on(size: int, tmp_path: Path) -> None:
+    """An offset and a size that need 64 bits, and those just below, where our writer already takes 64 bits."""
+    with Sparse(tmp_path / "case.zip", "w+b") as file:
+        writer = BundleWriter(file)
+        with writer.stream(manifest.EVENTS) as member:
+            for _ in range(size >> 20):
+                member.write(MEBIBYTE)
+            member.write(bytes(size % (1 << 20)))
+        writer.add(manifest.EDGE, b"edge")
+        writer.finish(Manifest("ledger.example/one", 1, 1, Selection("request", request=1)))
+        found = members(file, manifest.ALLOWED)
+        assert found[manifest.EVENTS].size == size
+        assert found[manifest.EDGE].read(4) == b"edge"
+
+
 @pytest.mark.parametrize("wide", [False, True])
-def test_what_a_streaming_packer_makes_is_read(wide: bool) -> None:
-    """With data descriptors, sizes of 32 and of 64 bits: the local header has zeros there, and that is no fault."""
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_what_a_streaming_packer_makes_is_refused(wide: bool, method: int) -> None:
+    """With data descriptors, sizes of 32 and of 64 bits: the sizes stand behind the member, where a reader may differ."""
 
     class Pipe(io.RawIOBase):
         def __init__(self) -> None:
@@ -98,12 +151,12 @@ def test_what_a_streaming_packer_makes_is_read(wide: bool) -> None:
             return len(data)
 
     pipe = Pipe()
-    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(pipe, "w", method) as archive:
         for name, data in FILES.items():
             with archive.open(name, "w", force_zip64=wide) as file:
                 file.write(data)
-    found = members(io.BytesIO(bytes(pipe.data)), manifest.ALLOWED)
-    assert {name: member.read(100) for name, member in found.items()} == FILES
+    expected = BundleFlaw.DIRECTORY if method == zipfile.ZIP_STORED else BundleFlaw.METHOD
+    assert flaw(bytes(pipe.data)) is expected
 
 
 OTHERWISE: dict[str, Zip] = {
@@ -114,6 +167,9 @@ OTHERWISE: dict[str, Zip] = {
     "a second directory in an extra field": Zip(central={"edge": extra(0x7875, second_directory()[0])}),
     "a locator in a short extra field": Zip(central={"edge": extra(0x5455, LOCATOR.pack(b"PK\6\7", 0, 0, 1))}),
     "a second directory by itself": Zip(before_end=second_directory()[0]),
+    "times and owners": Zip(central={"edge": extra(0x5455, b"\3" + bytes(8)) + extra(0x7875, b"\1\4" + bytes(9))}),
+    "times, in the local header": Zip(local={"edge": extra(0x000A, bytes(32))}),
+    "64-bit sizes that nothing needs": Zip(central={"edge": extra(1, bytes(16))}),
     "64-bit sizes twice": Zip(central={"edge": extra(1, bytes(8)) * 2}),
     "an extra field cut short": Zip(central={"edge": extra(0x5455, b"abcd")[:-1]}),
     "half an extra field": Zip(local={"edge": b"\x55\x54"}),
@@ -129,27 +185,21 @@ def test_what_other_tools_read_otherwise(name: str) -> None:
 
 @pytest.mark.parametrize("at", [14, 18, 22])
 def test_a_local_header_that_says_otherwise(at: int) -> None:
-    """Checksum and both sizes: some readers go by the local header. With bit 3 zeros are none, and others still are."""
+    """Checksum and both sizes: some readers go by the local header. With bit 3 set it is refused in any case."""
     good = Zip().write()
-    bad = good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :]
-    assert flaw(bad) is BundleFlaw.DIRECTORY
-    assert flaw(bad[:6] + b"\x08" + bad[7:]) is BundleFlaw.DIRECTORY
-    zeros = good[:at] + bytes(4) + good[at + 4 :]
-    assert flaw(zeros) is BundleFlaw.DIRECTORY
-    assert members(io.BytesIO(zeros[:6] + b"\x08" + zeros[7:]), manifest.ALLOWED)
+    for value in (bytes([good[at] ^ 1]), bytes(4)):
+        bad = good[:at] + value + good[at + len(value) :]
+        assert flaw(bad) is BundleFlaw.DIRECTORY
+        assert flaw(bad[:6] + b"\x08" + bad[7:]) is BundleFlaw.DIRECTORY
 
 
-def test_two_end_records_that_disagree() -> None:
-    """Where 64 bits are needed for one number, the others stand in both records, and are the same."""
+def test_end_records_that_are_not_needed() -> None:
+    """64-bit end records stand where the directory begins beyond the limit, and nowhere else."""
     good = Zip().write()
     *_, count, _, size, start, _ = struct.unpack("<4s4H2LH", good[-22:])
     body = good[:-22]
-    for other in (count, count - 1):
-        end64 = END64.pack(b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, start)
-        locator = LOCATOR.pack(b"PK\6\7", 0, len(body), 1)
-        end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, other, other, size, 0xFFFFFFFF, 0)
-        data = body + end64 + locator + end
-        if other == count:
-            assert set(members(io.BytesIO(data), manifest.ALLOWED)) == set(FILES)
-        else:
-            assert flaw(data) is BundleFlaw.DIRECTORY
+    end64 = END64.pack(b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, start)
+    locator = LOCATOR.pack(b"PK\6\7", 0, len(body), 1)
+    for named in (start, 0xFFFFFFFF):
+        end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, size, named, 0)
+        assert flaw(body + end64 + locator + end) in {BundleFlaw.NOT_ZIP, BundleFlaw.DIRECTORY}

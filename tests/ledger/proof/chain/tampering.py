@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from ledger.proof.findings import Head, Kind, Stored
+from ledger.proof.findings import Kind
+from ledger.proof.format.event_row import EventRow, Head
 from tests.ledger.proof.chains import body_of, event_at, rehashed
 
-Tamper = Callable[[list[Stored], Head], Head | None]
+Tamper = Callable[[list[EventRow], Head], Head | None]
 
 CONTENTS = ("id", "stream", "version", "type", "recorded_at_us", "body", "salts", "fields")
 
@@ -26,7 +27,7 @@ class Attack(NamedTuple):
 def change(position: int, /, *, rehash: bool = False, **columns: Any) -> Tamper:
     """Sets columns of one event; a callable is given the old value. With `rehash` its hash is made to fit."""
 
-    def tamper(events: list[Stored], head: Head) -> Head:
+    def tamper(events: list[EventRow], head: Head) -> Head:
         old = events[position - 1]
         new = {name: value(getattr(old, name)) if callable(value) else value for name, value in columns.items()}
         events[position - 1] = rehashed(old._replace(**new)) if rehash else old._replace(**new)
@@ -35,7 +36,7 @@ def change(position: int, /, *, rehash: bool = False, **columns: Any) -> Tamper:
     return tamper
 
 
-def renumber(events: list[Stored], first: int) -> None:
+def renumber(events: list[EventRow], first: int) -> None:
     """Gives the events from index `first` on the positions that follow from the order of the list."""
     for index in range(first, len(events)):
         events[index] = events[index]._replace(position=index + 1)
@@ -44,7 +45,7 @@ def renumber(events: list[Stored], first: int) -> None:
 def delete(first: int, last: int, *, close: bool = False, move_head: bool = False) -> Tamper:
     """Takes events out; with `close` the later ones are renumbered, with `move_head` the head's position too."""
 
-    def tamper(events: list[Stored], head: Head) -> Head:
+    def tamper(events: list[EventRow], head: Head) -> Head:
         del events[first - 1 : last]
         if close:
             renumber(events, first - 1)
@@ -56,7 +57,7 @@ def delete(first: int, last: int, *, close: bool = False, move_head: bool = Fals
 def insert(position: int, *, relink: bool = False, **columns: Any) -> Tamper:
     """Puts in a proper event, its hash computed, and renumbers the later ones; `relink` mends the next prev_hash."""
 
-    def tamper(events: list[Stored], head: Head) -> Head:
+    def tamper(events: list[EventRow], head: Head) -> Head:
         new = event_at(9_999, events[position - 2].hash)._replace(
             position=position, version=1, stream="x-1", body=body_of(9_999, "x-1"), salts=None, fields=None
         )
@@ -72,7 +73,7 @@ def insert(position: int, *, relink: bool = False, **columns: Any) -> Tamper:
 def duplicate(position: int, *, first: bool, at: int | None = None) -> Tamper:
     """Puts in another event at a position that is taken, or `at` one that is none, before or after the genuine one."""
 
-    def tamper(events: list[Stored], head: Head) -> Head:
+    def tamper(events: list[EventRow], head: Head) -> Head:
         old = events[position - 1]
         new = rehashed(old._replace(body=body_of(position, old.stream), position=at if at is not None else position))
         events.insert(0 if first else len(events), new)
@@ -84,7 +85,7 @@ def duplicate(position: int, *, first: bool, at: int | None = None) -> Tamper:
 def swap_rows(i: int, j: int) -> Tamper:
     """Exchanges the positions of two events, all else kept."""
 
-    def tamper(events: list[Stored], head: Head) -> Head:
+    def tamper(events: list[EventRow], head: Head) -> Head:
         one, other = events[i - 1], events[j - 1]
         events[i - 1], events[j - 1] = other._replace(position=i), one._replace(position=j)
         return head
@@ -95,7 +96,7 @@ def swap_rows(i: int, j: int) -> Tamper:
 def swap(i: int, j: int, *columns: str, rehash: bool = False) -> Tamper:
     """Exchanges columns of two events in their places; with `rehash` their hashes are made to fit."""
 
-    def tamper(events: list[Stored], head: Head) -> Head:
+    def tamper(events: list[EventRow], head: Head) -> Head:
         one, other = events[i - 1], events[j - 1]
         events[i - 1] = one._replace(**{name: getattr(other, name) for name in columns})
         events[j - 1] = other._replace(**{name: getattr(one, name) for name in columns})
@@ -109,7 +110,7 @@ def swap(i: int, j: int, *columns: str, rehash: bool = False) -> Tamper:
     return tamper
 
 
-def append(events: list[Stored], head: Head) -> Head:
+def append(events: list[EventRow], head: Head) -> Head:
     """Adds a proper event without moving the head."""
     events.append(event_at(len(events) + 1, events[-1].hash))
     return head
@@ -120,7 +121,7 @@ def set_head(**members: Any) -> Tamper:
     return lambda _, head: dataclasses.replace(head, **members)
 
 
-def no_head(_events: list[Stored], _head: Head) -> None:
+def no_head(_events: list[EventRow], _head: Head) -> None:
     """Takes the head away."""
 
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.proof.chain.verifier import ChainVerifier
-from ledger.proof.findings import Head, Stored
+from ledger.proof.format.event_row import EventRow, Head
 from tests.ledger.proof.chains import ORIGIN, body_of, chain_of, event_at, found, head_of, rehashed, verify
 
 
 @pytest.fixture
-def events() -> list[Stored]:
+def events() -> list[EventRow]:
     """A genuine chain."""
     return list(chain_of(100))
 
@@ -34,7 +34,7 @@ def test_versions_are_contiguous_exactly_when_the_sums_agree(pairs: list[tuple[s
     assert verifier.check_streams(ends, {}) is contiguous
 
 
-def test_a_stream_left_out_or_made_up_is_noticed(events: list[Stored]) -> None:
+def test_a_stream_left_out_or_made_up_is_noticed(events: list[EventRow]) -> None:
     """Whoever lists the streams cannot leave one out, shorten one, repeat one or add one."""
     good = {event.stream: event.version for event in events}
     bad: list[list[tuple[str, int]]] = [
@@ -57,7 +57,7 @@ def test_a_stream_left_out_or_made_up_is_noticed(events: list[Stored]) -> None:
 def test_version_gaps_are_located() -> None:
     """A version skipped, given twice, or below 1, in an otherwise sound chain, is found at its event."""
     for versions, expected in (([1, 3], 2), ([2, 3], 1), ([1, 1], 2), ([0, 1], 1)):
-        events: list[Stored] = []
+        events: list[EventRow] = []
         for position, version in enumerate(versions, 1):
             event = event_at(position, events[-1].hash if events else next(chain_of(1)).prev_hash)
             body = body_of(position, "s")
@@ -68,7 +68,7 @@ def test_version_gaps_are_located() -> None:
 
 
 @pytest.mark.parametrize(("numbers", "expected"), [(7, []), (8, ["number-mismatch"]), (6, ["number-mismatch"])])
-def test_the_last_number_is_the_highest(numbers: int, expected: list[str], events: list[Stored]) -> None:
+def test_the_last_number_is_the_highest(numbers: int, expected: list[str], events: list[EventRow]) -> None:
     """The last number given out is that of the highest stream: more means streams are gone, less that it was set."""
     verifier = ChainVerifier(head_of(events))
     verifier.feed(events)
@@ -83,13 +83,13 @@ def test_memory_is_flat() -> None:
     length = 50_000
     template = body_of(0, "stream")
 
-    def rows() -> Iterator[Stored]:
+    def rows() -> Iterator[EventRow]:
         """A genuine chain, made as it goes."""
         link = next(chain_of(1)).prev_hash
         for position in range(1, length + 1):
             name = f"s-{position}"
             body = template.replace(b'"stream":"stream"', b'"stream":"%b"' % name.encode())
-            event = Stored(position, str(UUID(int=0)), name, 1, "portfolio.requested", 0, link, b"", body, None, None)
+            event = EventRow(position, str(UUID(int=0)), name, 1, "portfolio.requested", 0, link, b"", body, None, None)
             event = rehashed(event)
             link = event.hash
             yield event

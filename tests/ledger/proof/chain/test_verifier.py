@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.proof.chain.verifier import ChainVerifier
-from ledger.proof.findings import MOST_FINDINGS, NOT_PROVEN, STEP_OF, STEPS, Head, Kind, Stored
+from ledger.proof.chain.verifier import NOT_PROVEN, ChainVerifier
+from ledger.proof.findings import BUNDLE, CHAIN, MOST_FINDINGS, Kind
+from ledger.proof.format.event_row import EventRow, Head
 from tests.ledger.proof.chain import tampering
 from tests.ledger.proof.chains import (
     ORIGIN,
@@ -27,7 +28,7 @@ LENGTH = 300
 
 
 @pytest.fixture
-def events() -> list[Stored]:
+def events() -> list[EventRow]:
     """A genuine chain."""
     return list(chain_of(LENGTH))
 
@@ -45,7 +46,7 @@ def test_a_genuine_chain_is_good(length: int) -> None:
     assert report.head_hash == (events[-1].hash if events else None)
 
 
-def test_the_report_says_what_it_does_not_prove(events: list[Stored]) -> None:
+def test_the_report_says_what_it_does_not_prove(events: list[EventRow]) -> None:
     """A suffix that was rewritten with its hashes passes, so the report of every good chain says that it would."""
     events[200] = rehashed(events[200]._replace(body=body_of(201, events[200].stream)))
     events[200] = events[200]._replace(salts=None, fields=None)
@@ -58,13 +59,13 @@ def test_the_report_says_what_it_does_not_prove(events: list[Stored]) -> None:
 
 
 def test_each_kind_belongs_to_a_step() -> None:
-    """Every kind of finding names a step that is in the list."""
-    assert STEP_OF.keys() == set(Kind)
-    assert set(STEP_OF.values()) == STEPS.keys()
+    """Every kind of finding breaks a step of one document or of both, and every step of a chain can be broken."""
+    assert CHAIN.step_of.keys() | BUNDLE.step_of.keys() == set(Kind)
+    assert set(CHAIN.step_of.values()) == CHAIN.steps.keys()
 
 
 @pytest.mark.parametrize("attack", tampering.ATTACKS, ids=[attack.name for attack in tampering.ATTACKS])
-def test_an_attack_is_named_and_located(attack: tampering.Attack, events: list[Stored]) -> None:
+def test_an_attack_is_named_and_located(attack: tampering.Attack, events: list[EventRow]) -> None:
     """Each attack yields exactly one finding, of the right kind, at the first bad position."""
     head = attack.tamper(events, head_of(events))
     report = verify(head, events)
@@ -73,7 +74,7 @@ def test_an_attack_is_named_and_located(attack: tampering.Attack, events: list[S
 
 
 @pytest.mark.parametrize("attack", tampering.ATTACKS, ids=[attack.name for attack in tampering.ATTACKS])
-def test_an_attack_does_not_hide_another(attack: tampering.Attack, events: list[Stored]) -> None:
+def test_an_attack_does_not_hide_another(attack: tampering.Attack, events: list[EventRow]) -> None:
     """A type edited far from any other attack is still found, as a second finding or as a part of the first."""
     events[279] = events[279]._replace(type="x")
     head = attack.tamper(events, head_of(events))
@@ -85,7 +86,7 @@ def test_an_attack_does_not_hide_another(attack: tampering.Attack, events: list[
 
 @pytest.mark.parametrize("column", ["id", "stream", "type", "version", "recorded_at_us", "prev_hash", "hash", "body"])
 @pytest.mark.parametrize("position", [1, 2, 150, LENGTH])
-def test_every_column_counts(column: str, position: int, events: list[Stored]) -> None:
+def test_every_column_counts(column: str, position: int, events: list[EventRow]) -> None:
     """Changing any one column of any one row is one finding, at that row."""
     old = getattr(events[position - 1], column)
     new = {int: lambda: old + 1, str: lambda: old + "x", bytes: lambda: old[:-1] + bytes([old[-1] ^ 1])}[type(old)]()
@@ -124,7 +125,7 @@ def _same_salts(old: bytes, new: bytes) -> bool:
     return bool(lower == orjson.loads(old))
 
 
-def test_several_changes_are_several_findings(events: list[Stored]) -> None:
+def test_several_changes_are_several_findings(events: list[EventRow]) -> None:
     """Independent changes are all found, each once, in order of position."""
     head = head_of(events)
     events[49] = events[49]._replace(body=events[49].body + b" ")
@@ -136,7 +137,7 @@ def test_several_changes_are_several_findings(events: list[Stored]) -> None:
     assert [one.step for one in report.findings] == [3, 4, 7, 1]
 
 
-def test_findings_are_bounded(events: list[Stored]) -> None:
+def test_findings_are_bounded(events: list[EventRow]) -> None:
     """With every row edited, the first hundred are reported and the rest counted."""
     head = head_of(events)
     edited = [event._replace(body=event.body.replace(b"clerk", b"thief")) for event in events]
@@ -146,7 +147,7 @@ def test_findings_are_bounded(events: list[Stored]) -> None:
     assert not report.ok
 
 
-def test_a_run_of_missing_events_is_one_finding(events: list[Stored]) -> None:
+def test_a_run_of_missing_events_is_one_finding(events: list[EventRow]) -> None:
     """The finding for a gap reaches from its first to its last position."""
     head = head_of(events)
     del events[49:60]
@@ -191,18 +192,18 @@ def test_a_body_without_members_is_a_column_mismatch() -> None:
     assert "id, stream, type" in report.findings[0].message
 
 
-def hostile_rows() -> st.SearchStrategy[Stored]:
+def hostile_rows() -> st.SearchStrategy[EventRow]:
     """Rows of the right types, with anything in them."""
     numbers = st.integers(-3, 12) | st.integers(-(2**70), 2**70)
     octets = st.binary(max_size=40) | st.just(bytes(32)) | st.sampled_from([b"{}", b'{"sealed":{"a":1}}', b'{"id":1}'])
     return st.builds(
-        Stored, numbers, st.text(max_size=5), st.text(max_size=5), numbers, st.text(max_size=5), numbers,
+        EventRow, numbers, st.text(max_size=5), st.text(max_size=5), numbers, st.text(max_size=5), numbers,
         octets, octets, octets, st.none() | octets, st.none() | octets,
     )  # fmt: skip
 
 
 @given(st.lists(hostile_rows(), max_size=8), st.booleans(), st.data())
-def test_nothing_raises(rows: list[Stored], genuine: bool, data: st.DataObject) -> None:
+def test_nothing_raises(rows: list[EventRow], genuine: bool, data: st.DataObject) -> None:
     """Any rows at all, alone or among genuine ones, in any order, with any head, end in a report that is not ok."""
     events = list(chain_of(6)) if genuine else []
     head = head_of(events) if genuine else Head(ORIGIN, data.draw(st.integers(-5, 20)), bytes(32), START_US)
@@ -219,7 +220,7 @@ def test_nothing_raises(rows: list[Stored], genuine: bool, data: st.DataObject) 
     assert all(one.kind in Kind and one.message for one in report.findings)
 
 
-def test_stray_sealed_values_are_found_unless_their_event_is_missing(events: list[Stored]) -> None:
+def test_stray_sealed_values_are_found_unless_their_event_is_missing(events: list[EventRow]) -> None:
     """Sealed values without an event are a finding of their own just if no finding says that the event is missing."""
     head = head_of(events)
     del events[99]
@@ -230,14 +231,14 @@ def test_stray_sealed_values_are_found_unless_their_event_is_missing(events: lis
     assert found(verifier.report()) == [("stray-sealed", 0), ("deleted", 100), ("stray-sealed", 301)]
 
 
-def test_times_may_stand_still_and_must_not_go_back(events: list[Stored]) -> None:
+def test_times_may_stand_still_and_must_not_go_back(events: list[EventRow]) -> None:
     """Equal times are good; a sound chain with one event earlier than the last is found there and only there."""
     changed = list(chain_of(100))
     changed[99] = rehashed(changed[99]._replace(recorded_at_us=START_US - 1))
     assert found(verify(head_of(changed), changed)) == [("time-decreasing", 100)]
 
 
-def test_a_finding_is_a_value(events: list[Stored]) -> None:
+def test_a_finding_is_a_value(events: list[EventRow]) -> None:
     """Reports and findings are frozen, so that what was found cannot be altered on the way."""
     report = verify(None, events)
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.proof.findings import Stored
 from ledger.proof.format.canonical import canonical
 from ledger.proof.format.commitments import MAX_VALUE_BYTES, one_opens, open_sealed
+from ledger.proof.format.event_row import EventRow
 from ledger.proof.format.hashes import SEALED_PREFIX, commitment
 from tests.ledger.proof.chains import body_of, chain_of, found, head_of, rehashed, verify
 from tests.ledger.proof.format.test_canonical import VALUES
@@ -21,7 +21,7 @@ LENGTH = 100
 
 
 @pytest.fixture
-def events() -> list[Stored]:
+def events() -> list[EventRow]:
     """A genuine chain."""
     return list(chain_of(LENGTH))
 
@@ -50,7 +50,7 @@ def test_commitments_open_to_their_values_only(values: dict[str, Any], data: st.
             open_sealed(*arguments)
 
 
-def test_erased_values_are_counted(events: list[Stored]) -> None:
+def test_erased_values_are_counted(events: list[EventRow]) -> None:
     """Sealed values that are gone, whole rows or single names, are counted as erased and are no finding."""
     events[2] = events[2]._replace(salts=None, fields=None)
     fields = orjson.loads(events[5].fields or b"")
@@ -81,7 +81,7 @@ def test_erased_values_are_counted(events: list[Stored]) -> None:
         (b'{"client_id":"' + b"0" * 64 + b'"}', b"\xff\xfe"),
     ],
 )
-def test_hostile_sealed_values_are_a_finding(salts: bytes | None, fields: bytes, events: list[Stored]) -> None:
+def test_hostile_sealed_values_are_a_finding(salts: bytes | None, fields: bytes, events: list[EventRow]) -> None:
     """Whatever stands beside an event, it opens its commitments or is a commitment-mismatch at that event."""
     events[4] = events[4]._replace(salts=salts, fields=fields)
     assert found(verify(head_of(events), events)) == [("commitment-mismatch", 5)]

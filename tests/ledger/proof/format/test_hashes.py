@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from ledger.database import Connection
 from ledger.proof.chain.verifier import ChainVerifier
-from ledger.proof.findings import Head, Stored
 from ledger.proof.format.canonical import canonical
+from ledger.proof.format.event_row import EventRow, Head
 from ledger.proof.format.hashes import (
     EVENT_PREFIX,
     HASH_BYTES,
@@ -81,7 +81,7 @@ def test_the_verifier_accepts_the_example_of_the_format() -> None:
             body = json.loads(block["body"])
             ((name, _),) = body["sealed"].items()
             rows.append(
-                Stored(
+                EventRow(
                     int(block["position"]),
                     body["id"],
                     body["stream"],

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -19,7 +20,7 @@ from ledger.proof.tlog.checkpoint import (
     strict_decimal,
 )
 from ledger.proof.tlog.cosignature import WitnessSigningKey
-from ledger.proof.tlog.merkle import EMPTY_ROOT, MAX_SIZE, LogError
+from ledger.proof.tlog.merkle import EMPTY_ROOT, MAX_SIZE
 from ledger.proof.tlog.note import Note, NoteFlaw, SigningKey, VerifierKey
 from tests.ledger.proof.mutation import corpus, flaw_of, mutated
 
@@ -147,17 +148,17 @@ def test_text_and_value_are_one(origin: str, size: int, root: bytes, extensions:
 @given(mutated(SIGNED.encode()))
 def test_hostile_checkpoints(data: bytes) -> None:
     """Whatever opens is what the log signed; the rest is refused by name."""
-    with suppress(LogError):
+    with suppress(EvidenceError):
         assert open_checkpoint(data, ORIGIN, LOG_KEYS).text == SIGNED.text
 
 
 def test_mutation_corpus() -> None:
     """The same for every mutation of the corpus; texts that parse are written back the same."""
     for data in corpus(SIGNED.encode()):
-        with suppress(LogError):
+        with suppress(EvidenceError):
             assert open_checkpoint(data, ORIGIN, LOG_KEYS).text == SIGNED.text
     for data in corpus(SPEC_TEXT.encode()):
-        with suppress(LogError, UnicodeDecodeError):
+        with suppress(EvidenceError, UnicodeDecodeError):
             text = data.decode()
             assert parse_checkpoint(text).text == text
 

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import Checkpoint, CheckpointFlaw, open_checkpoint, sign_checkpoint
 from ledger.proof.tlog.cosignature import (
     MAX_REQUEST_BYTES,
@@ -22,7 +23,7 @@ from ledger.proof.tlog.cosignature import (
     parse_request,
     signed_message,
 )
-from ledger.proof.tlog.merkle import MAX_PATH, LogError
+from ledger.proof.tlog.merkle import MAX_PATH
 from ledger.proof.tlog.note import Note, NoteFlaw, Signature, SigningKey, VerifierKey, open_note, parse_signatures
 from tests.ledger.proof.mutation import corpus, flaw_of, mutated
 
@@ -206,14 +207,14 @@ def test_what_cannot_be_a_request() -> None:
 @given(mutated(SPEC_REQUEST) | st.binary(max_size=80))
 def test_hostile_requests(body: bytes) -> None:
     """Whatever is read as a request is its encoding; the rest is refused by name."""
-    with suppress(LogError):
+    with suppress(EvidenceError):
         assert parse_request(body).encode() == body
 
 
 def test_mutation_corpus() -> None:
     """The same for every mutation of the corpus."""
     for body in corpus(SPEC_REQUEST):
-        with suppress(LogError):
+        with suppress(EvidenceError):
             assert parse_request(body).encode() == body
 
 

@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 
+from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.key_rotation import (
     MAX_ROTATIONS,
     Handovers,
@@ -21,7 +22,6 @@ from ledger.proof.tlog.key_rotation import (
     split_rotations,
     statement,
 )
-from ledger.proof.tlog.merkle import LogError
 from ledger.proof.tlog.note import Note, Signature, SigningKey
 from tests.ledger.proof.chains import ORIGIN
 from tests.ledger.proof.mutation import flaw_of, mutated
@@ -93,7 +93,7 @@ def test_what_is_no_rotation() -> None:
     assert flaw_of(check_rotation, GOOD.note, "elsewhere.example/log") is RotationFlaw.OTHER_LOG
     assert flaw_of(split_rotations, GOOD.note[:-1]) is RotationFlaw.STATEMENT
     assert flaw_of(split_rotations, GOOD.note * (MAX_ROTATIONS + 1)) is RotationFlaw.TOO_MANY
-    with pytest.raises(LogError, match="both keys are the same"):
+    with pytest.raises(EvidenceError, match="both keys are the same"):
         sign_rotation(OLD, OLD)
 
 
@@ -103,7 +103,7 @@ def test_a_changed_byte_is_refused(changed: bytes) -> None:
     try:
         notes = split_rotations(changed)
         found = [check_rotation(note, ORIGIN) for note in notes]
-    except LogError:
+    except EvidenceError:
         return
     assert all((one.old, one.new) == (OLD.verifier, NEW.verifier) for one in found)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.proof.tlog.merkle import LogError
+from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.note import (
     MAX_NOTE_BYTES,
     MAX_SIGNATURES,
@@ -192,7 +192,7 @@ def test_what_cannot_be_a_text(text: str) -> None:
 @given(mutated(NOTE))
 def test_hostile_notes(data: bytes) -> None:
     """Whatever opens has the text that was signed; the rest is refused by name."""
-    with suppress(LogError):
+    with suppress(EvidenceError):
         assert open_note(data, [PETER, ENOCH]).text == TEXT
 
 
@@ -200,7 +200,7 @@ def test_mutation_corpus() -> None:
     """The same, for every mutation of the corpus of a note with one signature; what parses is encoded as it came."""
     opened = []
     for data in corpus(f"{TEXT}\n{PETER_LINE}".encode()):
-        with suppress(LogError):
+        with suppress(EvidenceError):
             assert parse(data).encode() == data
             opened.append(open_note(data, [PETER, ENOCH]))
     assert [note.text for note in opened] == [TEXT], "only the signature line doubled leaves the note as it was"
@@ -209,7 +209,7 @@ def test_mutation_corpus() -> None:
 @given(st.binary(max_size=100) | st.text("\u2014 ab+=\n", max_size=60).map(str.encode))
 def test_any_bytes_as_a_note(data: bytes) -> None:
     """Any bytes are a note, and then its encoding, or are refused by name."""
-    with suppress(LogError):
+    with suppress(EvidenceError):
         assert parse(data).encode() == data
 
 

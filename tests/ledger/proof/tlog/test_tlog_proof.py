@@ -11,17 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import Checkpoint, CheckpointFlaw, sign_checkpoint
 from ledger.proof.tlog.cosignature import AddCheckpoint, WitnessSigningKey, cosignatures
-from ledger.proof.tlog.merkle import (
-    MAX_PATH,
-    LogError,
-    ProofFlaw,
-    consistency_proof,
-    inclusion_proof,
-    leaf_hashes,
-    root_of,
-)
+from ledger.proof.tlog.merkle import MAX_PATH, ProofFlaw, consistency_proof, inclusion_proof, leaf_hashes, root_of
 from ledger.proof.tlog.note import NoteFlaw, SigningKey
 from ledger.proof.tlog.tiles import encode_entries
 from ledger.proof.tlog.tlog_proof import (
@@ -172,7 +165,7 @@ def verified_text(data: bytes) -> str:
 @given(mutated(PROOF.encode()) | st.binary(max_size=80))
 def test_hostile_files(data: bytes) -> None:
     """Whatever verifies proves the same event in the same tree; the rest is refused by name."""
-    with suppress(LogError):
+    with suppress(EvidenceError):
         assert parse_proof(data).encode() == data
         assert verified_text(data) == SIGNED.text
 
@@ -182,7 +175,7 @@ def test_mutation_corpus() -> None:
     good = PROOF.encode()
     signatures = good.index("\u2014".encode())
     for data in corpus(good):
-        with suppress(LogError):
+        with suppress(EvidenceError):
             assert verified_text(data) == SIGNED.text
             assert data[:signatures] == good[:signatures]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.proof.bundle.findings import Problems, Wrong
+from ledger.proof.findings import BUNDLE, Findings, Kind
 from ledger.proof.tlog.checkpoint import Checkpoint, sign_checkpoint
 from ledger.proof.tlog.cosignature import WitnessSigningKey
 from ledger.proof.tlog.note import Note, SigningKey, parse
@@ -51,9 +51,9 @@ def test_witnesses_and_a_policy(
     policy.write_text(json.dumps({"witnesses": [texts[one] for one in listed], "witnesses_needed": wanted}))
     trusted = trust([KEY.verifier.text], [texts[one] for one in given], str(policy))
     for who in (*enough, *short):
-        problems = Problems()
+        problems = Findings(BUNDLE)
         judge(cosigned(*who), trusted, (), problems)
-        assert [one.wrong for one in problems] == ([] if who in enough else [Wrong.TOO_FEW_WITNESSES]), who
+        assert [one.kind for one in problems] == ([] if who in enough else [Kind.TOO_FEW_WITNESSES]), who
 
 
 def test_long_keys(tmp_path: Path) -> None:

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from api.cli import keys as command
 from api.cli.shared import CannotRun
-from ledger.proof.chain.checkpoints import Held
+from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import open_checkpoint
-from ledger.proof.tlog.merkle import LogError
 from ledger.proof.tlog.note import SigningKey, open_note
 from ledger.proof.tlog.trust import Trust
 from ledger.tlog.sign import keys
@@ -24,6 +23,7 @@ from ledger.tlog.sign.errors import KeyReplaced, KeyUnusable, StateDamaged
 from ledger.tlog.sign.rotate import beside, check, rotated
 from ledger.tlog.sign.state_file import StateFile
 from ledger.verify.database import verify_chain
+from ledger.verify.trusted_checkpoints import TrustedCheckpoints
 from schema.events import LogKeyRotated
 from tests.ledger.tlog.logs import fill, key_for, sign, signing
 from tests.support import connect
@@ -61,7 +61,7 @@ CHANGES = {
 def test_what_both_did_not_sign_is_refused(change: dict[str, str]) -> None:
     """Another key, statement or signature in any place makes it no rotation."""
     event = rotated(OLD, NEW).model_copy(update=change)
-    with pytest.raises((LogError, ValueError)):
+    with pytest.raises((EvidenceError, ValueError)):
         check(event)
 
 
@@ -73,13 +73,13 @@ def test_any_changed_character_is_refused(data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(content[name]) - 1))
     other = data.draw(st.characters().filter(lambda found: found != content[name][at]))
     content[name] = content[name][:at] + other + content[name][at + 1 :]
-    with pytest.raises((LogError, ValueError)):
+    with pytest.raises((EvidenceError, ValueError)):
         check(LogKeyRotated.model_construct(**content))
 
 
 def test_two_ledgers_have_no_rotation() -> None:
     """Keys of different names are of different logs."""
-    with pytest.raises(LogError, match="another log"):
+    with pytest.raises(EvidenceError, match="another log"):
         rotated(OLD, SigningKey.generate("ledger.example/b"))
 
 
@@ -113,7 +113,7 @@ def check_rotated(url: str, path: Path, old: SigningKey) -> None:
     sign(url, new, beside(path, "last"))
     *_, (size, note) = notes(url)
     assert open_checkpoint(note.encode(), new.verifier.name, [new.verifier]).checkpoint.size == size == 302
-    with pytest.raises(LogError):
+    with pytest.raises(EvidenceError):
         open_checkpoint(note.encode(), old.verifier.name, [old.verifier])
     assert not rotation.pending(path)
     kept = beside(path, f"old-{old.verifier.key_id:08x}")
@@ -223,7 +223,7 @@ def test_the_old_key_does_not_sign_its_rotation(database_url: str, place: Path, 
     assert [size for size, _ in notes(database_url)] == [300]
     assert sign(database_url, new, beside(place, "last")) == 302
     with connect(database_url) as conn:
-        assert all(verify_chain(conn, held=Held(Trust((key.verifier,)))).ok for key in (old, new))
+        assert all(verify_chain(conn, trusted=TrustedCheckpoints(Trust((key.verifier,)))).ok for key in (old, new))
 
 
 def test_a_leader_notices_a_rotation(database_url: str, place: Path) -> None:

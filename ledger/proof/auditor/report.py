@@ -1,113 +1,31 @@
-"""The auditor's program, advice-ledger-verify: no database, nothing from the server, and it works offline.
-
-It needs this package, cryptography, orjson and rfc8785. Results go to stdout. Exit codes: 0 all that was checked holds,
-1 something is wrong, 2 it could not run.
-"""
+"""Print the result of an audit, as text and as JSON: docs/use/auditor.md."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import gc
-import io
 import json
-import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, NoReturn
+from collections.abc import Iterator
+from typing import Any
 
 import orjson
 
-from ledger.proof.auditor.audit import Audit, audit_bundle, audit_log
-from ledger.proof.bundle.findings import STEPS, Problem
+from ledger.proof.auditor.audit import Audit
 from ledger.proof.bundle.page import time_text
-from ledger.proof.tlog.http_log import LiveLog, LogUnreachable
-from ledger.proof.tlog.trust import Trust, Unusable, read_note, trust
+from ledger.proof.findings import BUNDLE, first_bad_position
+from ledger.proof.tlog.trust import Trust
 
-GOOD, FOUND_WRONG, COULD_NOT_RUN = 0, 1, 2
 UNKNOWN_SIGNER = "consistent, but by whom is not known"
-# So many positions of a withheld or erased field are listed in the text; the JSON has more.
+# Positions of a withheld or erased field that the text lists; the JSON has more.
 MOST_LISTED = 12
+# Findings that the text lists.
 MOST_SHOWN = 20
 ABSENT = {"withheld": "withheld by the maker", "erased": "erased, as the maker says"}
-# Lines of events make no cycles: looking for some after each seventy of them takes a tenth of the time.
-GC_THRESHOLD = 100_000
-
-
-def main() -> NoReturn:
-    """The entry point."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # What its encoding lacks is spelled out, and does not end the program within a line.
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        code = run(sys.argv[1:])
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of our output has left. What is still buffered must not raise again on the way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = COULD_NOT_RUN
-    except KeyboardInterrupt:
-        sys.stderr.write("error: interrupted\n")
-        code = COULD_NOT_RUN
-    sys.exit(code)
-
-
-def run(arguments: Sequence[str]) -> int:
-    """Does what the arguments say, prints it, and returns the exit code."""
-    options = _parser().parse_args(arguments)
-    gc.set_threshold(GC_THRESHOLD)
-    try:
-        trusted = trust(options.key, options.witness, options.policy)
-        audit = _audit(options, trusted)
-    except (Unusable, LogUnreachable) as error:
-        sys.stderr.write(f"error: {_printable(str(error))}\n")
-        return COULD_NOT_RUN
-    except OSError as error:
-        sys.stderr.write(f"error: {_printable(str(options.bundle))}: {error.strerror}\n")
-        return COULD_NOT_RUN
-    lines = [_json(audit, trusted)] if options.json else _text(audit)
-    for line in lines:
-        sys.stdout.write(line + "\n")
-    return GOOD if audit.ok else FOUND_WRONG
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="advice-ledger-verify",
-        description="Check an evidence bundle, or a log that is served, without trusting whoever made it.",
-        epilog="Exit codes: 0 all that was checked holds, 1 something is wrong, 2 could not run. Without a key the "
-        f"best verdict is: {UNKNOWN_SIGNER}; the exit code is then 0, and the JSON says trusted: false.",
-    )
-    add = parser.add_argument
-    add("bundle", nargs="?", metavar="BUNDLE", help="the bundle, such as case.zip; without it, --log alone is followed")
-    add("--key", action="append", default=[], metavar="KEY|FILE", help="a verifier key of the log that you trust")
-    add("--witness", action="append", default=[], metavar="KEY|FILE", help="a witness that must have cosigned")
-    add("--policy", metavar="FILE", help="JSON: log and witnesses, lists of keys, and witnesses_needed, a number")
-    add("--since", metavar="FILE", help="a checkpoint that you kept: the one to check must extend it")
-    add("--log", metavar="URL", help="where the log is served: what it shows now must extend the bundle's checkpoint")
-    add("--json", action="store_true", help="print the result as JSON")
-    return parser
-
-
-def _audit(options: argparse.Namespace, trusted: Trust) -> Audit:
-    since = None if options.since is None else read_note(options.since)
-    live = None if options.log is None else LiveLog(options.log)
-    if options.bundle is None:
-        if live is None:
-            raise Unusable("give a bundle, or a log with --log")
-        return audit_log(live, trusted, since)
-    with Path(options.bundle).open("rb") as file:
-        if not file.seekable():
-            raise Unusable(f"{options.bundle} cannot be read more than once: save it to a file")
-        return audit_bundle(file, trusted, since, live)
 
 
 def _verdict(audit: Audit) -> str:
     if not audit.ok:
-        first = audit.problems.first_bad()
+        first = first_bad_position(audit.findings)
         return f"FAILED: the first bad position is {first}" if first else "FAILED"
     if not audit.trusted:
         return f"{UNKNOWN_SIGNER.upper()}: give the log's key with --key, from a source other than this bundle"
@@ -115,32 +33,33 @@ def _verdict(audit: Audit) -> str:
     return f"verified: all of the above holds, signed by {signed.signer if signed else ''}"
 
 
-def _text(audit: Audit) -> Iterator[str]:
+def as_text(audit: Audit) -> Iterator[str]:
+    """The lines of the report."""
     findings = audit.findings
     shown = findings[:MOST_SHOWN]
-    for number, promise, outcome in _outcomes(audit):
+    for number, promise, outcome in outcomes(audit):
         wrong = [one for one in findings if one.step == number]
         yield f"{number:>3}. {promise}: {outcome}"
         for told in audit.done.get(number, []):
-            yield f"       {_printable(told)}"
+            yield f"       {printable(told)}"
         if number == 3 and audit.signed is not None:
             yield from _witnesses(audit)
         if number == 9:
             yield from _absent(audit)
         for one in wrong:
             if one in shown:
-                yield f"       {_printable(_finding(one))}"
-    if more := audit.problems.more + len(findings) - len(shown):
+                yield f"       {printable(str(one))}"
+    if more := audit.collected.more + len(findings) - len(shown):
         yield f"     {more} more findings are not shown"
     yield ""
     for what in audit.not_proven:
         yield f"not proven: {what}"
-    yield _printable(_verdict(audit))
+    yield printable(_verdict(audit))
 
 
-def _outcomes(audit: Audit) -> Iterator[tuple[int, str, str]]:
+def outcomes(audit: Audit) -> Iterator[tuple[int, str, str]]:
     """Each step: its number, what it promises, and what came of it."""
-    for number, promise in STEPS.items():
+    for number, promise in BUNDLE.steps.items():
         yield number, promise, _outcome(audit, number, sum(one.step == number for one in audit.findings))
 
 
@@ -188,17 +107,11 @@ def _absent(audit: Audit) -> Iterator[str]:
                 places = [str(first) if first == last else f"{first} to {last}" for first, last in ranges[:MOST_LISTED]]
                 more = ", …" if len(ranges) > MOST_LISTED else ""
                 count = audit.fields.counts[name][state]
-                yield f"       {who}: {_printable(name)}, {count}, at {', '.join(places)}{more}"
+                yield f"       {who}: {printable(name)}, {count}, at {', '.join(places)}{more}"
 
 
-def _finding(one: Problem) -> str:
-    place = f"at position {one.position}: " if one.position else ": "
-    if one.last_position > one.position > 0:
-        place = f"at positions {one.position} to {one.last_position}: "
-    return f"{one.wrong} {place}{one.message}".replace(" : ", ": ")
-
-
-def _json(audit: Audit, trusted: Trust) -> str:
+def as_json(audit: Audit, trusted: Trust) -> str:
+    """The report as one JSON object."""
     signed, manifest, seen = audit.signed, audit.manifest, audit.seen
     found: dict[str, Any] = {
         "ok": audit.ok,
@@ -216,7 +129,7 @@ def _json(audit: Audit, trusted: Trust) -> str:
                 "verified": False,
                 "check": one.command,
             }
-            for one in audit.stamps
+            for one in audit.timestamps
         ],
         "events": seen.count,
         "proven": seen.proven,
@@ -232,20 +145,20 @@ def _json(audit: Audit, trusted: Trust) -> str:
         ],
         "steps": [
             {"step": number, "promise": promise, "outcome": outcome, "about": audit.done.get(number, [])}
-            for number, promise, outcome in _outcomes(audit)
+            for number, promise, outcome in outcomes(audit)
         ],
         "findings": [
             {
                 "step": one.step,
-                "kind": one.wrong,
+                "kind": one.kind,
                 "position": one.position,
                 "last_position": one.last_position,
                 "message": one.message,
             }
             for one in audit.findings
         ],
-        "more_findings": audit.problems.more,
-        "first_bad_position": audit.problems.first_bad(),
+        "more_findings": audit.collected.more,
+        "first_bad_position": first_bad_position(audit.findings),
         "not_proven": audit.not_proven,
     }
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode()
@@ -270,11 +183,6 @@ def _json_signed(audit: Audit, trusted: Trust) -> dict[str, Any]:
     }
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """A line without what a terminal would obey; escaped instead."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape", "replace").decode() for each in text)
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):
-        main()

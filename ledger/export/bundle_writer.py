@@ -1,0 +1,79 @@
+"""Write the container of a bundle: docs/formats/bundle.md, section 1."""
+
+from __future__ import annotations
+
+import contextlib
+import zipfile
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import IO, BinaryIO
+
+from ledger.proof.bundle.manifest import MANIFEST, Manifest
+
+# The earliest date of a ZIP file; the true time is in the manifest.
+_DATE = (1980, 1, 1, 0, 0, 0)
+# A private file, for tools that unpack with the stated mode.
+_MODE = 0o100600 << 16
+
+
+class BundleWriter:
+    """Writes the members one after the other, in flat memory, and the manifest with the digest of each at the end."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._zip = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True)
+        self._files: dict[str, tuple[int, str]] = {}
+
+    def add(self, name: str, data: bytes) -> None:
+        """A small member."""
+        with self.stream(name) as member:
+            member.write(data)
+
+    @contextlib.contextmanager
+    def stream(self, name: str) -> Iterator[MemberWriter]:
+        """A member that is written piece by piece while the block runs."""
+        info = zipfile.ZipInfo(name, _DATE)
+        info.external_attr = _MODE
+        with self._zip.open(info, "w", force_zip64=True) as handle:
+            writer = MemberWriter(handle)
+            yield writer
+            writer.close()
+        self._files[name] = writer.summary()
+
+    def finish(self, manifest: Manifest) -> None:
+        """The manifest, and the directory of the archive."""
+        manifest.files = self._files.copy()
+        self.add(MANIFEST, manifest.encode())
+        self._zip.close()
+
+
+class MemberWriter:
+    """One member while it is written; small pieces are gathered, as each write to the archive costs."""
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        self._handle = handle
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._digest = sha256()
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        """Adds some bytes."""
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes >= 1 << 18:
+            self._flush()
+
+    def summary(self) -> tuple[int, str]:
+        """Size and SHA-256, once all was written."""
+        return self._size, self._digest.hexdigest()
+
+    def _flush(self) -> None:
+        data = b"".join(self._waiting)
+        self._digest.update(data)
+        self._size += len(data)
+        self._handle.write(data)
+        self._waiting, self._waiting_bytes = [], 0
+
+    def close(self) -> None:
+        """Writes what waits."""
+        self._flush()

@@ -1,0 +1,101 @@
+"""The auditor's program: `advice-ledger-verify`, or `python -m ledger.proof.auditor`.
+
+It runs without a database and without the server, and offline unless --log is given. It needs this package,
+cryptography, orjson and rfc8785. Results go to stdout. Exit codes: 0 all that was checked holds, 1 something is wrong,
+2 it could not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import io
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from ledger.proof.auditor.audit import Audit, audit_bundle, audit_log
+from ledger.proof.auditor.report import UNKNOWN_SIGNER, as_json, as_text, printable
+from ledger.proof.tlog.http_log import LiveLog, LogUnreachable
+from ledger.proof.tlog.trust import Trust, Unusable, read_note, trust
+
+GOOD, FOUND_WRONG, COULD_NOT_RUN = 0, 1, 2
+# Lines of events make no reference cycles: the default threshold spends a tenth of the time looking for some.
+GC_THRESHOLD = 100_000
+
+
+def main() -> NoReturn:
+    """The entry point."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What its encoding lacks is spelled out, and does not end the program within a line.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output has left. What is still buffered must not raise again on the way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = COULD_NOT_RUN
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted\n")
+        code = COULD_NOT_RUN
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Does what the arguments say, prints it, and returns the exit code."""
+    options = _parser().parse_args(arguments)
+    gc.set_threshold(GC_THRESHOLD)
+    try:
+        trusted = trust(options.key, options.witness, options.policy)
+        audit = _audit(options, trusted)
+    except (Unusable, LogUnreachable) as error:
+        sys.stderr.write(f"error: {printable(str(error))}\n")
+        return COULD_NOT_RUN
+    except OSError as error:
+        sys.stderr.write(f"error: {printable(str(options.bundle))}: {error.strerror}\n")
+        return COULD_NOT_RUN
+    lines = [as_json(audit, trusted)] if options.json else as_text(audit)
+    for line in lines:
+        sys.stdout.write(line + "\n")
+    return GOOD if audit.ok else FOUND_WRONG
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="advice-ledger-verify",
+        description="Check an evidence bundle, or a log that is served, without trusting whoever made it.",
+        epilog="Exit codes: 0 all that was checked holds, 1 something is wrong, 2 could not run. Without a key the "
+        f"best verdict is: {UNKNOWN_SIGNER}; the exit code is then 0, and the JSON says trusted: false.",
+    )
+    add = parser.add_argument
+    add("bundle", nargs="?", metavar="BUNDLE", help="the bundle, such as case.zip; without it, --log alone is followed")
+    add("--key", action="append", default=[], metavar="KEY|FILE", help="a verifier key of the log that you trust")
+    add("--witness", action="append", default=[], metavar="KEY|FILE", help="a witness that must have cosigned")
+    add("--policy", metavar="FILE", help="JSON: log and witnesses, lists of keys, and witnesses_needed, a number")
+    add("--since", metavar="FILE", help="a checkpoint that you kept: the one to check must extend it")
+    add("--log", metavar="URL", help="where the log is served: what it shows now must extend the bundle's checkpoint")
+    add("--json", action="store_true", help="print the result as JSON")
+    return parser
+
+
+def _audit(options: argparse.Namespace, trusted: Trust) -> Audit:
+    since = None if options.since is None else read_note(options.since)
+    live = None if options.log is None else LiveLog(options.log)
+    if options.bundle is None:
+        if live is None:
+            raise Unusable("give a bundle, or a log with --log")
+        return audit_log(live, trusted, since)
+    with Path(options.bundle).open("rb") as file:
+        if not file.seekable():
+            raise Unusable(f"{options.bundle} cannot be read more than once: save it to a file")
+        return audit_bundle(file, trusted, since, live)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        main()

@@ -1,0 +1,35 @@
+"""An event and the head as the ledger records them: docs/formats/event.md, section 4."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class EventRow(NamedTuple):
+    """A recorded event. Hashes have 32 bytes; `recorded_at_us` is in microseconds since 1970.
+
+    `salts` and `fields` are the JSON of the sealed values, None where nothing is sealed or all was erased.
+    """
+
+    position: int
+    id: str
+    stream: str
+    version: int
+    type: str
+    recorded_at_us: int
+    prev_hash: bytes
+    hash: bytes
+    body: bytes
+    salts: bytes | None
+    fields: bytes | None
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last event as the head names it. An empty ledger has position 0, the genesis hash and time 0."""
+
+    origin: str
+    position: int
+    hash: bytes
+    recorded_at_us: int

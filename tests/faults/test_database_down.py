@@ -243,7 +243,7 @@ def test_a_worker_lives_through_an_outage(server: EmbeddedPostgres, api: Api, ca
         assert asked.wait(10)
         stop(server)
         back.set()
-        eventually("the worker has an answer that it cannot record", lambda: "is not recorded" in caplog.text)
+        eventually("the worker has an answer that it cannot record", lambda: "answer not recorded" in caplog.text)
         server.ensure_running()
 
         def answered() -> bool:

@@ -1,7 +1,7 @@
-"""The price history that the optimiser works on: twenty stocks of the S&P 500, 1990 to 2022, in skfolio's wheel.
+"""The optimiser's price history: twenty stocks of the S&P 500, 1990 to 2022, from skfolio's wheel.
 
-Nothing is fetched: the file is part of the installed package. A table is named by the SHA-256 of its text: a line of
-column names, then a line per day, comma separated, each number as short as it can be read back exactly.
+Nothing is downloaded: the file is part of the installed package. A table is identified by the SHA-256 of its CSV text:
+a line of column names, then a line per day, each number in its shortest exact form.
 """
 
 import hashlib
@@ -13,12 +13,12 @@ from typing import Any
 from api.extras import needs_extra
 
 WINDOW = 504
-"""Daily returns in a window: two years of trading."""
+"""Number of daily returns in a window: two years of trading."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """The closing prices that were known at some date: WINDOW returns, so one price more. `prices` is a DataFrame."""
+    """The closing prices known at a date, one more than WINDOW returns. `prices` is a pandas DataFrame."""
 
     prices: Any
     first: date
@@ -27,7 +27,8 @@ class Window:
 
 
 @lru_cache(maxsize=1)
-def _table() -> Any:
+def load_table() -> Any:
+    """Load all prices as a DataFrame. Raises MissingExtra."""
     with needs_extra("advice-ledger[optimise]"):
         from skfolio.datasets import load_sp500_dataset  # type: ignore[import-untyped]  # noqa: PLC0415
     return load_sp500_dataset().sort_index(axis="columns")
@@ -35,23 +36,23 @@ def _table() -> Any:
 
 @lru_cache(maxsize=1)
 def table_sha256() -> str:
-    """The digest of the whole table. Raises MissingExtra."""
-    return _digest(_table())
+    """Return the SHA-256 of the whole table. Raises MissingExtra."""
+    return _digest(load_table())
 
 
 def last_date() -> date:
-    """The last day of the table. Raises MissingExtra."""
-    last: date = _table().index[-1].date()
+    """Return the last day of the table. Raises MissingExtra."""
+    last: date = load_table().index[-1].date()
     return last
 
 
 @lru_cache(maxsize=256)
 def window(until: date, assets: int) -> Window:
-    """The last prices up to and including `until`, of the first `assets` stocks by symbol.
+    """Return the last prices up to and including `until`, of the first `assets` stocks by symbol.
 
-    Raises ValueError where the table does not have so many days or stocks, MissingExtra without the extra.
+    Raises ValueError if the table lacks the days or the stocks, MissingExtra without the extra.
     """
-    table = _table()
+    table = load_table()
     if not 2 <= assets <= table.shape[1]:
         raise ValueError(f"the number of assets is not between 2 and {table.shape[1]}")
     prices = table.loc[: until.isoformat()].iloc[-WINDOW - 1 :, :assets]

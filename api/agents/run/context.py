@@ -1,6 +1,6 @@
-"""What an agent is given to answer a request: the request, and what the client was recommended before.
+"""Read the context of a request: the request itself, and the client's earlier recommendations.
 
-The worker, the HTTP API and a replay all take it from here, so that what was seen once can be seen again.
+The worker, the HTTP API and a replay all use this module, so that a replay sees what the agent saw.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from projections.ai_recommendations.history import client_history
 from projections.ai_recommendations.model import AI_RECOMMENDATIONS
 from projections.portfolio_requests.model import PORTFOLIO_REQUESTS
 
-# So many earlier recommendations, the newest, are shown to an agent.
-MOST_EARLIER = 20
-
-# How long the read model may take to have what is shown.
+# An agent sees this many earlier recommendations, the newest.
+MAX_EARLIER = 20
+# Limit on the wait for the read models to catch up.
 PATIENCE_S = 3.0
 EARLIER = tuple(Earlier.__dataclass_fields__)
 
 
 async def contexts(conn: AsyncConnection, request_ids: Sequence[int], upto: int | None = None) -> list[AgentRequest]:
-    """A context for each of the requests that there are, all of them as of one position: the newest, or `upto`."""
+    """Read the context of each existing request, all as of one position: `upto`, or the newest."""
     as_of = await reads.wait_until_caught_up(conn, AI_RECOMMENDATIONS, patience_s=PATIENCE_S, upto=upto)
-    found = await reads.read_rows(
+    rows = await reads.read_rows(
         conn,
         PORTFOLIO_REQUESTS,
         {"ids": list(request_ids)},
@@ -35,15 +34,15 @@ async def contexts(conn: AsyncConnection, request_ids: Sequence[int], upto: int 
         limit=len(request_ids),
         parsed=True,
     )
-    clients = sorted({row["client_id"] for row in found if row["client_id"] is not None})
-    history = await client_history(conn, clients, as_of, MOST_EARLIER) if clients else {}
-    return [_context(row, history.get(row["client_id"], []), as_of) for row in found]
+    clients = sorted({row["client_id"] for row in rows if row["client_id"] is not None})
+    history = await client_history(conn, clients, as_of, MAX_EARLIER) if clients else {}
+    return [_context(row, history.get(row["client_id"], []), as_of) for row in rows]
 
 
 def as_json(context: AgentRequest) -> dict[str, Any]:
-    """As the HTTP API gives it."""
-    found = asdict(context)
-    return {"as_of": found.pop("as_of"), "earlier": found.pop("earlier"), "request": found}
+    """Convert to the form of the HTTP API."""
+    request = asdict(context)
+    return {"as_of": request.pop("as_of"), "earlier": request.pop("earlier"), "request": request}
 
 
 def _context(row: dict[str, Any], earlier: Sequence[dict[str, Any]], as_of: int) -> AgentRequest:
@@ -55,7 +54,7 @@ def _context(row: dict[str, Any], earlier: Sequence[dict[str, Any]], as_of: int)
         objectives=tuple(row["objectives"] or ()),
         constraints=row["constraints"] or {},
         notes=row["notes"],
-        earlier=tuple(_earlier(one) for one in earlier),
+        earlier=tuple(map(_earlier, earlier)),
         as_of=as_of,
     )
 

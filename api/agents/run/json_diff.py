@@ -1,4 +1,4 @@
-"""Where two JSON values differ, in words that fit on a screen."""
+"""List the places where two JSON values differ, short enough for a screen."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import orjson
 
 from ledger.proof.format.canonical import canonical
 
-# Values are shown so long, around the first place where two texts differ.
-MOST_SHOWN = 160
-BEFORE = 40
-MOST_PATH = 200
-# Not into text inside text inside text: what may be recorded is nested 64 times at most.
-DEEPEST = 100
+# A value is cut to this length, around the first place where two texts differ.
+MAX_SHOWN_CHARS = 160
+CHARS_BEFORE = 40
+MAX_PATH_CHARS = 200
+# Limit for JSON in a string in JSON in a string; recorded values are nested at most 64 times.
+MAX_DEPTH = 100
 
 
 class _Missing:
-    """Stands for a member or an item that one of the two does not have."""
+    """A member or an item that one of the two values does not have."""
 
 
 MISSING = _Missing()
@@ -27,7 +27,7 @@ MISSING = _Missing()
 
 @dataclass(frozen=True)
 class Difference:
-    """One place: a dotted path, and what stands there as JSON, shortened; None where nothing does."""
+    """One place: a dotted path, and the JSON of both values, shortened; None if there is no value."""
 
     path: str
     recorded: str | None
@@ -35,7 +35,7 @@ class Difference:
 
 
 def differences(recorded: Any, replayed: Any, path: str) -> Iterator[Difference]:
-    """Each place where the canonical forms differ; none exactly where those are the same bytes. Raises NotCanonical."""
+    """Yield each place where the canonical forms differ; nothing if these are the same bytes. Raises NotCanonical."""
     before, after = canonical(recorded), canonical(replayed)
     if before != after:
         yield from _walk(orjson.loads(before), orjson.loads(after), path, 0)
@@ -49,11 +49,11 @@ def _walk(before: Any, after: Any, path: str, depth: int) -> Iterator[Difference
         if before == after:
             return
         if isinstance(before, str):
-            found = list(_in_text(before, after, path, depth))
-            if found:
-                yield from found
+            inside = list(_in_text(before, after, path, depth))
+            if inside:
+                yield from inside
                 return
-    yield Difference(path[:MOST_PATH], _shown(before, after), _shown(after, before))
+    yield Difference(path[:MAX_PATH_CHARS], _shown(before, after), _shown(after, before))
 
 
 def _inside(before: Any, after: Any, path: str, depth: int) -> Iterator[Difference]:
@@ -62,36 +62,36 @@ def _inside(before: Any, after: Any, path: str, depth: int) -> Iterator[Differen
             yield from _walk(before.get(name, MISSING), after.get(name, MISSING), f"{path}.{name}", depth + 1)
         return
     for index in range(max(len(before), len(after))):
-        one, other = (value[index] if index < len(value) else MISSING for value in (before, after))
-        yield from _walk(one, other, f"{path}[{index}]", depth + 1)
+        left, right = (value[index] if index < len(value) else MISSING for value in (before, after))
+        yield from _walk(left, right, f"{path}[{index}]", depth + 1)
 
 
 def _in_text(before: str, after: str, path: str, depth: int) -> Iterator[Difference]:
-    """Differences inside a text that is a JSON object, as messages to agents are; none where it is no such text."""
+    """Compare two texts that contain JSON objects, such as messages to agents. Other texts give no differences."""
     try:
-        one, other = (orjson.loads(canonical(orjson.loads(text))) for text in (before, after))
-    except ValueError:  # no JSON, or none that may be recorded: then it is no deeper than that, either
+        left, right = (orjson.loads(canonical(orjson.loads(text))) for text in (before, after))
+    except ValueError:  # not JSON, or not canonical, such as nested too deep
         return
-    if depth < DEEPEST and isinstance(one, dict) and isinstance(other, dict):
-        yield from _walk(one, other, path, depth + 1)
+    if depth < MAX_DEPTH and isinstance(left, dict) and isinstance(right, dict):
+        yield from _walk(left, right, path, depth + 1)
 
 
 def _shown(value: Any, other: Any) -> str | None:
     if value is MISSING:
         return None
-    if isinstance(value, str) and len(value) > MOST_SHOWN:
-        start = max(0, _same(value, other) - BEFORE) if isinstance(other, str) else 0
-        end = start + MOST_SHOWN
+    if isinstance(value, str) and len(value) > MAX_SHOWN_CHARS:
+        start = max(0, _common_prefix(value, other) - CHARS_BEFORE) if isinstance(other, str) else 0
+        end = start + MAX_SHOWN_CHARS
         value = ("…" if start else "") + value[start:end] + ("…" if end < len(value) else "")
     text = orjson.dumps(value).decode()
-    # A quotation is shortened before it is escaped, so that it stays whole.
-    return text if isinstance(value, str) or len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "…"
+    # A string was cut before it was quoted, so that the quotation is complete.
+    return text if isinstance(value, str) or len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS] + "…"
 
 
-def _same(one: str, other: str) -> int:
-    """How many characters two texts begin with alike."""
-    low, high = 0, min(len(one), len(other))
+def _common_prefix(left: str, right: str) -> int:
+    """Return the length of the common prefix, by bisection."""
+    low, high = 0, min(len(left), len(right))
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if one[:middle] == other[:middle] else (low, middle - 1)
+        low, high = (middle, high) if left[:middle] == right[:middle] else (low, middle - 1)
     return low

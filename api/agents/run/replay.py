@@ -1,7 +1,7 @@
-"""A recommendation once more: the recorded agent, in the recorded version, on exactly what it had seen.
+"""Replay a recommendation: run the recorded agent, in the recorded version, on exactly the data that it saw.
 
-What would be asked and what is answered is compared with what is on record. The fact of a replay is recorded, and
-nothing else: the new answer is not kept.
+The new call and the new answer are compared with the recorded ones. Only the fact of the replay is recorded; the new
+answer is not kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from api.agents.protocol import Agent, AgentRequest
 from api.agents.registry import UnknownAgent, agent_for
 from api.agents.run.context import contexts
 from api.agents.run.json_diff import Difference, differences
-from api.agents.run.runner import Asking, Outcome
+from api.agents.run.runner import AgentRunner, AttemptResult
 from api.extras import MissingExtra
 from ledger.database import AsyncConnection
 from ledger.domain import case as cases
@@ -29,21 +29,21 @@ from ledger.store.events import Receipt
 from ledger.store.recorded import Unreadable, read_events
 from schema.events import Event, ModelCallStarted, RecommendationReplayed, RequestFailed
 
-# So many of the question, and as many of the answer.
-MOST_DIFFERENCES = 50
-# What the ledger adds to an answer, and is not the agent's.
-OF_THE_LEDGER = frozenset({"supersedes"})
-UNTOLD = "unknown"
+# Limit for the call, and again for the answer.
+MAX_DIFFERENCES = 50
+# Members that the ledger adds to an answer.
+ADDED_BY_LEDGER = frozenset({"supersedes"})
+UNKNOWN_VERSION = "unknown"
 
 Sameness = Literal["identical", "different"]
 
 
 class CannotReplay(Exception):
-    """There is nothing that could be replayed; the message says why. Nothing is recorded."""
+    """There is nothing to replay; the message says why. Nothing is recorded."""
 
 
 class NotRun(Exception):
-    """The agent cannot be run again, or gave no answer: `reason` is a short code, the message is for people."""
+    """The agent cannot be run, or gave no answer. `reason` is a short code, the message is for people."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -52,9 +52,9 @@ class NotRun(Exception):
 
 @dataclass(frozen=True)
 class Report:
-    """What a replay found. `asked` and `answered` are None where it did not come so far; then `reason` says why.
+    """The result of a replay. `asked` and `answered` are None if it ended earlier; then `reason` says why.
 
-    `deterministic`: whether the agent says that the same question gets the same answer; None without an agent.
+    `deterministic` is the agent's own claim that the same call gets the same answer; None without an agent.
     """
 
     request_id: int
@@ -75,7 +75,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is replayed: a recommendation, the call that it came from, and every event that the call was shown."""
+    """The recorded side: a recommendation, the call that it came from, and all events that the call was shown."""
 
     request_id: int
     recommendation_id: int
@@ -86,7 +86,7 @@ class Subject:
 
     @property
     def report(self) -> Report:
-        """What is known before anything is run."""
+        """The report before the agent is run."""
         data = self.call.data if self.call else {}
         return Report(
             self.request_id,
@@ -94,22 +94,22 @@ class Subject:
             self.call_id,
             data.get("as_of"),
             self.call.by if self.call else self.recommendation.by,
-            data.get("agent_version") or self.recommendation.data.get("model_version") or UNTOLD,
+            data.get("agent_version") or self.recommendation.data.get("model_version") or UNKNOWN_VERSION,
         )
 
 
 async def replay(
     ledger: Ledger, actor: Actor, request_id: int, recommendation_id: int | None, server: Mapping[str, Any]
 ) -> tuple[Report, Receipt]:
-    """Replays a request's recommendation, the current one unless given, and records that `actor` did.
+    """Replay a request's recommendation, by default the current one, and record that `actor` did.
 
-    `server` are options of the agent that asks a language model: base_url, api_key, and model where it is to be another
-    one. Raises CannotReplay, and LedgerError where the database does not answer.
+    `server` has options for the agent that asks a language model: base_url, api_key, and optionally another model.
+    Raises CannotReplay, and LedgerError if the database does not answer.
     """
     try:
         subject = await ledger.readers.run(lambda conn: _subject(conn, request_id, recommendation_id))
     except Unreadable as error:
-        raise CannotReplay("what is on record cannot be read: advice-ledger verify tells what is wrong") from error
+        raise CannotReplay("the record cannot be read: run advice-ledger verify to see the findings") from error
     report = await _run(ledger, subject, server)
     event = RecommendationReplayed(
         recommendation_id=report.recommendation_id,
@@ -120,19 +120,24 @@ async def replay(
     return report, await ledger.decisions.record_replay(actor, cases.stream_of(request_id), event)
 
 
-# --- what is on record ------------------------------------------------------------------------------------------------
+# --- the recorded side ------------------------------------------------------------------------------------------------
 
 
 async def _subject(conn: AsyncConnection, request_id: int, wanted: int | None) -> Subject:
     [history] = await events.streams(conn, cases.stream_of(request_id))
-    found = _recommendation(history, request_id, wanted)
-    call_id = found.data.get("model_call_id")
-    positions = [history[0].position, found.position, *([call_id] if call_id else [])]
+    recommendation = _recommendation(history, request_id, wanted)
+    call_id = recommendation.data.get("model_call_id")
+    positions = [history[0].position, recommendation.position, *([call_id] if call_id else [])]
     entries = await read_events(conn, positions)
     call = None if call_id is None else entries.get(call_id)
     seen = await read_events(conn, list(_shown(call)) if call else [])
     return Subject(
-        request_id, found.position, entries[found.position], call_id, call, [*entries.values(), *seen.values()]
+        request_id,
+        recommendation.position,
+        entries[recommendation.position],
+        call_id,
+        call,
+        [*entries.values(), *seen.values()],
     )
 
 
@@ -142,22 +147,22 @@ def _recommendation(history: Sequence[RecordedEvent], request_id: int, wanted: i
     if wanted is None:
         current = cases.fold(history).recommendation
         if current is None:
-            raise CannotReplay(f"request {request_id} has no recommendation that could be replayed")
+            raise CannotReplay(f"request {request_id} has no recommendation to replay")
         return current.event
-    for past in history:
-        if past.position == wanted and past.type == "recommendation.recorded":
-            return past
-    raise CannotReplay(f"{wanted} is no recommendation of request {request_id}")
+    for event in history:
+        if event.position == wanted and event.type == "recommendation.recorded":
+            return event
+    raise CannotReplay(f"{wanted} is not a recommendation of request {request_id}")
 
 
 def _shown(call: RecordedEvent) -> Iterator[int]:
-    """Positions of the recommendations and decisions that a call was shown."""
+    """Yield the positions of the recommendations and decisions that a call was shown."""
     for shown in call.data.get("shown", []):
         if shown["kind"] in {"recommendation", "decision"} and shown["id"].isascii() and shown["id"].isdecimal():
             yield int(shown["id"][:18])
 
 
-# --- what happens when it is run again --------------------------------------------------------------------------------
+# --- the replay --------------------------------------------------------------------------------
 
 
 async def _run(ledger: Ledger, subject: Subject, server: Mapping[str, Any]) -> Report:
@@ -170,24 +175,24 @@ async def _run(ledger: Ledger, subject: Subject, server: Mapping[str, Any]) -> R
     except NotRun as error:
         return replace(report, reason=error.reason, detail=str(error))
     except NotCanonical as error:
-        return replace(report, reason="not-canonical", detail=f"there is something that cannot be compared: {error}")
+        return replace(report, reason="not-canonical", detail=f"a value cannot be compared: {error}")
 
 
 def _call(subject: Subject) -> RecordedEvent:
     if subject.call is None:
         raise NotRun(
             "not-from-a-call",
-            f"{subject.recommendation.by} answered without a recorded model call, so what it was shown is not known",
+            f"{subject.recommendation.by} answered without a recorded model call, so its input is not known",
         )
-    # Or the agent would be blamed for what somebody wrote into the record.
+    # Otherwise the agent would be blamed for a change that somebody made to the record.
     altered = [entry.altered for entry in subject.seen if entry.altered]
     if altered:
-        raise NotRun("record-altered", f"{'; '.join(altered)}. advice-ledger verify tells all that is wrong")
+        raise NotRun("record-altered", f"{'; '.join(altered)}. Run advice-ledger verify to see all findings")
     if any(entry.erased for entry in subject.seen):
         raise NotRun("erased", "values that the agent was shown, or its answer, were erased")
-    for name, what in (("agent_version", "which version of the agent made it"), ("as_of", "what had been read then")):
+    for name in ("agent_version", "as_of"):
         if subject.call.data.get(name) is None:
-            raise NotRun("not-told", f"the recorded model call does not say {what}")
+            raise NotRun("not-told", f"the recorded model call has no {name}")
     return subject.call
 
 
@@ -203,16 +208,16 @@ def _agent(call: RecordedEvent, server: Mapping[str, Any]) -> Agent:
 
 
 def _options(call: RecordedEvent, server: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the agent that asks a language model: the recorded model and settings. The address is always the caller's.
+    """Return the recorded model and settings, for the agent that asks a language model.
 
-    What a client said, and a key, are not sent to an address because it stands in a record.
+    The address is always the caller's: client data and a key are never sent to an address from a record.
     """
     if call.by != openai_compatible.NAME:
         return {}
     recorded = call.data.get("request_parameters", {})
     if "base_url" not in server:
         raise NotRun(
-            "no-server", f"say where the model is with --agent-url; the record has {recorded.get('base_url')!r:.200}"
+            "no-server", f"name the model's address with --agent-url; the record has {recorded.get('base_url')!r:.200}"
         )
     settings = {name: recorded[name] for name in ("seed", "max_tokens") if name in recorded}
     if "temperature" in recorded:
@@ -221,46 +226,46 @@ def _options(call: RecordedEvent, server: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _context(ledger: Ledger, report: Report) -> AgentRequest:
-    found = await ledger.readers.run(lambda conn: contexts(conn, [report.request_id], report.as_of))
-    if not found:
+    requests = await ledger.readers.run(lambda conn: contexts(conn, [report.request_id], report.as_of))
+    if not requests:
         raise NotRun("no-context", "the read model portfolio_requests lacks this request: run advice-ledger rebuild")
-    return found[0]
+    return requests[0]
 
 
 async def _compared(
     report: Report, subject: Subject, call: RecordedEvent, agent: Agent, context: AgentRequest
 ) -> Report:
-    """Asks as the worker does, recording nothing."""
+    """Run the agent as the worker does, but record nothing."""
     assert subject.call_id is not None, "there is a call"
-    asking = Asking(agent)
+    runner = AgentRunner(agent)
     try:
-        prepared = await asking.prepare(context)
-        if isinstance(prepared, Outcome):
+        prepared = await runner.prepare(context)
+        if isinstance(prepared, AttemptResult):
             return _failed(report, prepared)
-        report = _told(report, "asked", _differing("call", call, ModelCallStarted(**dict(prepared))))
-        outcome = await asking.answer(context, prepared, subject.call_id)
+        report = _with_differences(report, "asked", _differing("call", call, ModelCallStarted(**dict(prepared))))
+        result = await runner.answer(context, prepared, subject.call_id)
     finally:
-        asking.close()
-    if isinstance(outcome.event, RequestFailed):
-        return _failed(report, outcome)
-    report = _told(report, "answered", _differing("answer", subject.recommendation, outcome.event))
+        runner.close()
+    if isinstance(result.event, RequestFailed):
+        return _failed(report, result)
+    report = _with_differences(report, "answered", _differing("answer", subject.recommendation, result.event))
     return replace(report, outcome="different" if report.differences else "identical")
 
 
-def _told(report: Report, what: Literal["asked", "answered"], found: Iterator[Difference]) -> Report:
-    """The report with what was found of the question, or of the answer."""
-    first = tuple(islice(found, MOST_DIFFERENCES))
-    same: dict[str, Any] = {what: "different" if first else "identical"}
+def _with_differences(report: Report, part: Literal["asked", "answered"], found: Iterator[Difference]) -> Report:
+    """Add the differences of the call or of the answer to the report."""
+    first = tuple(islice(found, MAX_DIFFERENCES))
+    same: dict[str, Any] = {part: "different" if first else "identical"}
     more = report.more_differences + sum(1 for _ in found)
     return replace(report, **same, differences=report.differences + first, more_differences=more)
 
 
-def _differing(what: str, recorded: RecordedEvent, event: Event) -> Iterator[Difference]:
+def _differing(path: str, recorded: RecordedEvent, event: Event) -> Iterator[Difference]:
     replayed = event.model_dump(exclude_none=True)
-    said = {name: value for name, value in recorded.members.items() if name not in OF_THE_LEDGER}
-    return differences(said, replayed, what)
+    members = {name: value for name, value in recorded.members.items() if name not in ADDED_BY_LEDGER}
+    return differences(members, replayed, path)
 
 
-def _failed(report: Report, outcome: Outcome) -> Report:
-    assert isinstance(outcome.event, RequestFailed)
-    return replace(report, reason=outcome.event.reason, detail=outcome.event.detail)
+def _failed(report: Report, result: AttemptResult) -> Report:
+    assert isinstance(result.event, RequestFailed)
+    return replace(report, reason=result.event.reason, detail=result.event.detail)

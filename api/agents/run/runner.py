@@ -1,4 +1,4 @@
-"""Asking an agent: in a thread, for so long and no longer, and whatever it does becomes an outcome to record."""
+"""Run an agent in a thread, with a time limit, and turn all that it does into a result that can be recorded."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ from api.agents.protocol import (
 )
 from schema.events import CallFault, CallResult, CallStart, RecommendationRecorded, RequestFailed
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# So many agents are asked at a time. There are more threads, as one that hangs keeps its own.
-AT_A_TIME = 8
+MAX_CONCURRENT = 8
+# More threads than concurrent calls, because a call that hangs keeps its thread.
 THREADS = 64
+MAX_DETAIL_CHARS = 20_000
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What is to be recorded: the end of the call, where there was one, and the answer or failure after it.
+class AttemptResult:
+    """What to record after one attempt: the end of the model call, if one was started, and the answer or the failure.
 
-    `final`: asking again would not change it. `retry_after_s`: asking sooner would not.
+    `final` is False if a retry may succeed, at the earliest after `retry_after_s`.
     """
 
     event: RecommendationRecorded | RequestFailed
@@ -46,81 +47,96 @@ class Outcome:
     retry_after_s: float | None = None
 
     @property
-    def outage(self) -> bool:
-        """Whether it says nothing of the request: the model is away."""
+    def is_outage(self) -> bool:
+        """True if the model is away, which says nothing about the request."""
         return isinstance(self.event, RequestFailed) and self.event.reason in OUTAGES
 
 
-class Asking:
-    """Asks one agent. close() does not wait for threads that hang."""
-
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
-        # Not asyncio's own threads: agents may keep theirs busy for minutes.
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="agent")
-        self._turn = asyncio.Semaphore(AT_A_TIME)
-
-    def close(self) -> None:
-        """No more questions."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def prepare(self, request: AgentRequest) -> CallStart | Outcome:
-        """Return the model call that the agent is going to make, or why it makes none."""
-        found = await self._guarded(lambda: prepared_call(self._agent, request))
-        return found if not isinstance(found, Failure) else found.outcome(None, 0)
-
-    async def answer(self, request: AgentRequest, call: CallStart, call_id: int) -> Outcome:
-        """What came of the call that is on record as `call_id`."""
-        began = monotonic()
-        found = await self._guarded(lambda: self._answered(request, call, call_id))
-        latency_ms = round((monotonic() - began) * 1000)
-        if isinstance(found, Failure):
-            return found.outcome(call_id, latency_ms)
-        recommendation, result = found
-        return Outcome(recommendation, call_id, result.model_copy(update={"latency_ms": latency_ms}))
-
-    def _answered(
-        self, request: AgentRequest, call: CallStart, call_id: int
-    ) -> tuple[RecommendationRecorded, CallResult]:
-        answer = self._agent.answer(request, call)
-        return _recommendation(answer, call_id), answer.completed
-
-    async def _guarded(self, ask: Callable[[], T]) -> T | Failure:
-        def work() -> T | Failure:
-            with Caught() as caught:
-                try:
-                    return ask()
-                except AgentRefused as refusal:
-                    return Failure(refusal.reason, str(refusal), final=True)
-                except AgentUnavailable as trouble:
-                    return Failure(trouble.reason, str(trouble), retry_after_s=trouble.retry_after_s)
-            return Failure("agent-fault", caught.kind)
-
-        async with self._turn:
-            running = asyncio.get_running_loop().run_in_executor(self._threads, work)
-            try:
-                found = await asyncio.wait_for(running, self._agent.timeout_s)
-            except TimeoutError:
-                found = Failure("agent-timeout", f"no answer within {self._agent.timeout_s:g} s")
-        if isinstance(found, Failure) and not found.final:
-            log.warning("agent %s: %s", self._agent.name, found.reason)
-        return found
-
-
 @dataclass(frozen=True)
-class Failure:
-    """Why an agent gave nothing: `reason` in clear, `detail` sealed."""
+class AgentFailure:
+    """An agent's failure: `reason` is a code that is recorded in clear, `detail` is sealed."""
 
     reason: str
     detail: str
     final: bool = False
     retry_after_s: float | None = None
 
-    def outcome(self, call_id: int | None, latency_ms: int) -> Outcome:
-        """What is recorded of it, should it stay so."""
-        ended = CallFault(error_type=self.reason, latency_ms=latency_ms, detail=self.detail[:20_000])
-        failed = RequestFailed(reason=self.reason, detail=self.detail[:20_000])
-        return Outcome(failed, call_id, None if call_id is None else ended, self.final, self.retry_after_s)
+    def result(self, call_id: int | None, latency_ms: int) -> AttemptResult:
+        """Return the events that record this failure."""
+        detail = self.detail[:MAX_DETAIL_CHARS]
+        ended = None if call_id is None else CallFault(error_type=self.reason, latency_ms=latency_ms, detail=detail)
+        failed = RequestFailed(reason=self.reason, detail=detail)
+        return AttemptResult(failed, call_id, ended, self.final, self.retry_after_s)
+
+
+class AgentRunner:
+    """Runs one agent, at most MAX_CONCURRENT calls at a time."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        # Threads of its own, not asyncio's: an agent may keep one busy for minutes.
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="agent")
+        self._turn = asyncio.Semaphore(MAX_CONCURRENT)
+
+    def close(self) -> None:
+        """Accept no more calls. It does not wait for threads that hang."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def prepare(self, request: AgentRequest) -> CallStart | AttemptResult:
+        """Return the model call that the agent is going to make, or the reason why it makes none."""
+        call = await self._run(lambda: prepared_call(self._agent, request))
+        return call.result(None, 0) if isinstance(call, AgentFailure) else call
+
+    async def answer(self, request: AgentRequest, call: CallStart, call_id: int) -> AttemptResult:
+        """Make the model call that is recorded as `call_id`."""
+        began = monotonic()
+        answer = await self._run(lambda: self._answer(request, call, call_id))
+        latency_ms = round((monotonic() - began) * 1000)
+        if isinstance(answer, AgentFailure):
+            return answer.result(call_id, latency_ms)
+        recommendation, result = answer
+        return AttemptResult(recommendation, call_id, result.model_copy(update={"latency_ms": latency_ms}))
+
+    def _answer(
+        self, request: AgentRequest, call: CallStart, call_id: int
+    ) -> tuple[RecommendationRecorded, CallResult]:
+        answer = self._agent.answer(request, call)
+        return _recommendation(answer, call_id), answer.completed
+
+    async def _run(self, work: Callable[[], T]) -> T | AgentFailure:
+        """Run `work` in a thread until the agent's time limit. A thread that hangs is left behind."""
+
+        def guarded() -> T | AgentFailure:
+            with FaultBarrier() as barrier:
+                try:
+                    return work()
+                except AgentRefused as refusal:
+                    return AgentFailure(refusal.reason, str(refusal), final=True)
+                except AgentUnavailable as error:
+                    return AgentFailure(error.reason, str(error), retry_after_s=error.retry_after_s)
+            return AgentFailure("agent-fault", barrier.fault)
+
+        async with self._turn:
+            running = asyncio.get_running_loop().run_in_executor(self._threads, guarded)
+            try:
+                result = await asyncio.wait_for(running, self._agent.timeout_s)
+            except TimeoutError:
+                result = AgentFailure("agent-timeout", f"no answer within {self._agent.timeout_s:g} s")
+        if isinstance(result, AgentFailure) and not result.final:
+            logger.warning("agent %s: %s", self._agent.name, result.reason)
+        return result
+
+
+class FaultBarrier(AbstractContextManager["FaultBarrier"]):
+    """Stops any exception of an agent's code. Keeps only its class: the message may be personal."""
+
+    fault = ""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self.fault = kind.__name__ if kind else ""
+        return kind is not None and issubclass(kind, Exception)
 
 
 def _recommendation(answer: AgentAnswer, call_id: int) -> RecommendationRecorded:
@@ -132,13 +148,3 @@ def _recommendation(answer: AgentAnswer, call_id: int) -> RecommendationRecorded
         prompt=answer.prompt,
         model_call_id=call_id,
     )
-
-
-class Caught(AbstractContextManager["Caught"]):
-    """Ends any exception of foreign code, an agent's, and keeps the name of its class; its message may be personal."""
-
-    kind = ""
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
-        self.kind = kind.__name__ if kind else ""
-        return kind is not None and issubclass(kind, Exception)

@@ -170,7 +170,7 @@ def test_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "create_connection", refuse)
-    for cache in (prices._table, prices.table_sha256, prices.window, optimiser.fit):
+    for cache in (prices.load_table, prices.table_sha256, prices.window, optimiser.fit):
         cache.cache_clear()
     assert ask(OptimiserAgent(UNTIL), AgentRequest(1, "balanced", Decimal(10))).recommendation["allocations"]
 
@@ -261,6 +261,6 @@ def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra, the message is the command that adds it."""
     monkeypatch.setitem(sys.modules, "skfolio", None)
     monkeypatch.setitem(sys.modules, "skfolio.datasets", None)
-    prices._table.cache_clear()
+    prices.load_table.cache_clear()
     with pytest.raises(MissingExtra, match=r"pip install 'advice-ledger\[optimise\]'"):
-        prices._table()
+        prices.load_table()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from api.agents.optimiser import prices
 from api.agents.registry import RECORDED, UnknownAgent, agent_for, make_agent
 from api.extras import MissingExtra
 from ledger.domain import answer_schemas
@@ -60,21 +61,18 @@ def test_unknown_names_are_told_what_there_is() -> None:
         agent_for("oracle", "1")
 
 
-def test_the_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra, the message is the command that adds it."""
-    monkeypatch.setitem(sys.modules, "pydantic_ai", None)
-    monkeypatch.delitem(sys.modules, "api.agents.openai.http", raising=False)
-    import api.agents.openai
-
-    monkeypatch.delattr(api.agents.openai, "http", raising=False)
-    with pytest.raises(MissingExtra, match=r"pip install 'advice-ledger\[agents\]'"):
-        make_agent("openai", **OPTIONS["openai"])
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra, the message has the command that installs it."""
+    monkeypatch.setitem(sys.modules, "skfolio.datasets", None)
+    prices.load_table.cache_clear()
+    with pytest.raises(MissingExtra, match=r"pip install 'advice-ledger\[optimise\]'"):
+        make_agent("optimiser")
 
 
 def test_extras_are_not_loaded_before_they_are_needed() -> None:
-    """Serving with the built-in agent imports neither."""
+    """Serving with the built-in agent does not import the optimiser's packages."""
     script = (
         "import sys, api.agents.registry as c; c.make_agent('builtin');"
-        "sys.exit(bool({'skfolio', 'pandas', 'numpy', 'pydantic_ai', 'openai'} & sys.modules.keys()))"
+        "sys.exit(bool({'skfolio', 'pandas', 'numpy'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.agents.run.json_diff import MOST_PATH, MOST_SHOWN, Difference, differences
+from api.agents.run.json_diff import MAX_PATH_CHARS, MAX_SHOWN_CHARS, Difference, differences
 from ledger.proof.format.canonical import canonical
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
@@ -54,12 +54,12 @@ def test_long_values_are_shown_around_the_first_difference() -> None:
     for shown, word in ((only.recorded, "aone"), (only.replayed, "atwo")):
         assert shown is not None
         assert word in shown
-        assert len(shown) <= MOST_SHOWN + 4
+        assert len(shown) <= MAX_SHOWN_CHARS + 4
         assert json.loads(shown).startswith("…a")
     [only] = found({"k" * 5000: [0] * 5000}, {"k" * 5000: "x"})
-    assert len(only.path) == MOST_PATH
+    assert len(only.path) == MAX_PATH_CHARS
     assert only.recorded is not None
-    assert len(only.recorded) == MOST_SHOWN + 1
+    assert len(only.recorded) == MAX_SHOWN_CHARS + 1
 
 
 def test_depth_is_bounded() -> None:

@@ -410,7 +410,7 @@ def test_nothing_to_replay(fresh_api: Api) -> None:
         assert run(fresh_api.url, "--request", 99).failed_with("there is no request 99")
         assert run(fresh_api.url, "--request", request_id).failed_with("has no recommendation")
         ran = run(fresh_api.url, "--request", request_id, "--recommendation", number)
-        assert ran.failed_with(f"{number} is no recommendation of request {request_id}")
+        assert ran.failed_with(f"{number} is not a recommendation of request {request_id}")
         assert run(fresh_api.url, "--request", 0).code == 2
 
 

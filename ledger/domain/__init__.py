@@ -1,1 +1,1 @@
-"""Decisions: state and command in, events out, or a named refusal. No I/O, no clock, no database."""
+"""Pure decisions: from a state and a command to events, or to a named refusal. No I/O, no clock, no database."""

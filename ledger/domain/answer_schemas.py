@@ -1,4 +1,4 @@
-"""What an agent's answers have to look like, by name and version. Numbers that matter are decimal strings."""
+"""Schemas for the answers of agents, by name and version. Weights and amounts are decimal strings."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ ALLOCATIONS = "allocations/v1"
 PLAIN_DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,12})?", re.ASCII)
 MAX_ALLOCATIONS = 10_000
 WEIGHT_UNIT, CENT = Decimal("0.0001"), Decimal("0.01")
-# Room for the sum of all that may be sent, to the last digit: what would be rounded is an error of ours.
+# Exact sums of all numbers that an answer may have. A sum that would be rounded is a fault of this program, and raises.
 EXACT = Context(prec=64, traps=[Inexact, InvalidOperation, Overflow])
 
 
 class OffSchema(Exception):
-    """The answer is not as its schema says: which field of it, and why."""
+    """The answer does not follow its schema. `field` is a path into the answer."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(reason)
@@ -28,45 +28,46 @@ class OffSchema(Exception):
 
 
 def check(schema: str, answer: dict[str, Any], amount_usd: Decimal, *, member: str = "recommendation") -> None:
-    """Raises Refused `answer-off-schema`, naming the field of `member`, where the answer is not as its schema says."""
+    """Raise Refused `answer-off-schema` with the field of `member` if the answer does not follow its schema."""
     try:
         SCHEMAS[schema](answer, amount_usd)
-    except OffSchema as found:
-        reason = f"{found.field}: {found.reason}"
-        raise Refused("answer-off-schema", reason, field=f"{member}.{found.field}", reason=found.reason) from None
+    except OffSchema as error:
+        message = f"{error.field}: {error.reason}"
+        raise Refused("answer-off-schema", message, field=f"{member}.{error.field}", reason=error.reason) from None
 
 
 def _anything(answer: dict[str, Any], amount_usd: Decimal) -> None:
-    """Any JSON object is one."""
+    """Accept any JSON object."""
 
 
 def _allocations(answer: dict[str, Any], amount_usd: Decimal) -> None:
-    """`allocations`: `weight` and `amount_usd` in each, the weights 1 in all, the amounts the amount asked about.
+    """Check `allocations`, a list of objects with `weight` and `amount_usd`.
 
-    No weight is negative, and each amount is its weight's share, but for what rounding to units of either may do.
+    The weights are not negative and sum to 1; the amounts sum to the requested amount. Each amount is the share of its
+    weight, apart from rounding to units of both.
     """
-    found = answer.get("allocations")
-    if not isinstance(found, list) or not 0 < len(found) <= MAX_ALLOCATIONS:
-        raise OffSchema("allocations", f"a list of 1 to {MAX_ALLOCATIONS} objects is needed")
-    weights, amounts = list(_decimals(found, "weight")), list(_decimals(found, "amount_usd"))
+    allocations = answer.get("allocations")
+    if not isinstance(allocations, list) or not 0 < len(allocations) <= MAX_ALLOCATIONS:
+        raise OffSchema("allocations", f"must be a list of 1 to {MAX_ALLOCATIONS} objects")
+    weights, amounts = list(_decimals(allocations, "weight")), list(_decimals(allocations, "amount_usd"))
     with localcontext(EXACT):
         if sum(weights) != 1:
-            raise OffSchema("allocations", f"the weights do not sum to 1: they sum to {sum(weights)}")
+            raise OffSchema("allocations", f"the weights must sum to 1, and sum to {sum(weights)}")
         if sum(amounts) != amount_usd:
-            raise OffSchema("allocations", "the amounts do not sum to the amount that was asked about")
-        leeway = WEIGHT_UNIT * amount_usd + CENT * len(found)
+            raise OffSchema("allocations", "the amounts must sum to the requested amount")
+        leeway = WEIGHT_UNIT * amount_usd + CENT * len(allocations)
         for number, (weight, amount) in enumerate(zip(weights, amounts, strict=True)):
             if weight < 0:
-                raise OffSchema(f"allocations[{number}].weight", "a weight is not negative")
+                raise OffSchema(f"allocations[{number}].weight", "a weight must not be negative")
             if abs(weight * amount_usd - amount) > leeway:
-                raise OffSchema(f"allocations[{number}].amount_usd", "it is not this weight's share of the amount")
+                raise OffSchema(f"allocations[{number}].amount_usd", "must be this weight's share of the requested amount")
 
 
-def _decimals(found: list[Any], name: str) -> Iterable[Decimal]:
-    for number, item in enumerate(found):
+def _decimals(allocations: list[Any], name: str) -> Iterable[Decimal]:
+    for number, item in enumerate(allocations):
         text = item.get(name) if isinstance(item, dict) else None
         if not isinstance(text, str) or not PLAIN_DECIMAL.fullmatch(text):
-            raise OffSchema(f"allocations[{number}].{name}", 'a decimal string such as "0.2500" is needed')
+            raise OffSchema(f"allocations[{number}].{name}", 'must be a decimal string such as "0.2500"')
         yield Decimal(text)
 
 

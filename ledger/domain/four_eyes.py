@@ -1,7 +1,7 @@
-"""When a decision waits for a second person: a versioned policy of rules, each of which can ask for one.
+"""The four-eyes policy: versioned rules that say which decisions need a confirmation, and by whom.
 
-A rule names the outcomes it is about, and one condition: the amount, the size of the change, or the reason code. The
-packaged policy is policies/four-eyes.json.
+A rule names the outcomes that it applies to and one condition: the amount, the size of the change, or the reason code.
+The packaged policy is policies/four-eyes.json.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ledger.domain.policy import Policy, Text, load
 from schema.fields import Code
 
 NAME = "four-eyes"
-# What a change is measured by.
+# The members of an answer that a change is measured by.
 MEASURED = frozenset({"allocations", "weights"})
 
-# A decimal string, kept as text in the record and read as a number here.
+# A decimal string. The recorded text of the policy keeps it as it is; rules compare it as a number.
 Threshold = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,15}(\.[0-9]{1,12})?$"), AfterValidator(Decimal)]
 
 
@@ -45,7 +45,7 @@ class Rule(BaseModel):
 
 
 class FourEyesText(Text):
-    """The policy; `second_roles` are the roles that a second person may have."""
+    """The policy file. `second_roles` are the roles that a confirmer may have."""
 
     rules: Annotated[list[Rule], Field(max_length=100)]
     second_roles: Annotated[frozenset[Literal["advisor", "compliance"]], Field(min_length=1)]
@@ -53,7 +53,7 @@ class FourEyesText(Text):
 
 @dataclass(frozen=True)
 class FourEyes:
-    """The policy in force."""
+    """The policy in force, with its rules."""
 
     policy: Policy
     rules: tuple[Rule, ...]
@@ -61,13 +61,13 @@ class FourEyes:
 
     @classmethod
     def load(cls, path: Path | None = None) -> FourEyes:
-        """From a file, or the packaged policy. Raises BadPolicy."""
+        """Load the policy from a file, or the packaged one. Raises BadPolicy."""
         policy, text = load(NAME, FourEyesText, path)
         return cls(policy, tuple(text.rules), frozenset(text.second_roles))
 
     @property
     def version(self) -> str:
-        """Of the policy."""
+        """The version of the policy."""
         return self.policy.version
 
     def rules_for(
@@ -78,20 +78,23 @@ class FourEyes:
         original: dict[str, Any] | None,
         replacement: dict[str, Any] | None,
     ) -> list[str]:
-        """The names of the rules that ask for a second person. Of a response none does: it decides nothing."""
+        """Return the names of the rules that require a confirmation.
 
-        def asks(rule: Rule) -> bool:
+        A response never needs one: it decides nothing.
+        """
+
+        def requires(rule: Rule) -> bool:
             if rule.amount_usd_at_least is not None:
                 return amount_usd >= Decimal(rule.amount_usd_at_least)
             if rule.change_at_least is not None:
                 return _large(original, replacement, Decimal(rule.change_at_least))
             return reason_code in (rule.reason_codes or ())
 
-        return [rule.name for rule in self.rules if outcome in rule.outcomes and asks(rule)]
+        return [rule.name for rule in self.rules if outcome in rule.outcomes and requires(rule)]
 
 
 def _large(original: dict[str, Any] | None, replacement: dict[str, Any] | None, least: Decimal) -> bool:
-    """Whether a replacement changes at least so much. A change that cannot be measured counts as large."""
+    """Return True if the replacement moves at least the share `least`. A change that cannot be measured is large."""
     if replacement is None:
         return False
     size = None if original is None else change(original, replacement)
@@ -99,20 +102,20 @@ def _large(original: dict[str, Any] | None, replacement: dict[str, Any] | None, 
 
 
 def change(before: dict[str, Any], after: dict[str, Any]) -> Decimal | None:
-    """The share of the money that moves: half the sum of the differences, by weights or by amounts, whichever is more.
+    """Return the share of the money that moves: half the sum of the differences, the larger of weights and amounts.
 
-    None where that cannot be told: one has no weights, or the replacement says something else that is new.
+    Return None if it cannot be measured: an answer has no weights, or the replacement changes any other member.
     """
     if any(name not in MEASURED and before.get(name, ...) != value for name, value in after.items()):
         return None
     shifts = [_shift(before, after, "weight"), _shift(before, after, "amount_usd")]
     by_weight, by_amount = shifts
-    if by_weight is None or (by_amount is None and _says_amounts(before, after)):
+    if by_weight is None or (by_amount is None and _has_amounts(before, after)):
         return None
     return max(shift for shift in shifts if shift is not None)
 
 
-def _says_amounts(*answers: dict[str, Any]) -> bool:
+def _has_amounts(*answers: dict[str, Any]) -> bool:
     return any(
         isinstance(item, dict) and "amount_usd" in item
         for answer in answers
@@ -122,35 +125,35 @@ def _says_amounts(*answers: dict[str, Any]) -> bool:
 
 
 def _shift(before: dict[str, Any], after: dict[str, Any], member: str) -> Decimal | None:
-    """Half the sum of the differences, as a share of the larger whole where it is not of 1."""
+    """Return half the sum of the differences: of weights as they are, of amounts as a share of the larger total."""
     old, new = parts(before, member), parts(after, member)
     if old is None or new is None:
         return None
-    none = Decimal(0)
+    zero = Decimal(0)
     with localcontext(EXACT):
-        moved = sum((abs(old.get(name, none) - new.get(name, none)) for name in old | new), none) / 2
+        moved = sum((abs(old.get(name, zero) - new.get(name, zero)) for name in old | new), zero) / 2
         whole = Decimal(1) if member == "weight" else max(sum(map(abs, old.values())), sum(map(abs, new.values())))
     return moved if whole == 1 or not moved else moved / whole
 
 
 def parts(answer: dict[str, Any], member: str = "weight") -> dict[str, Decimal] | None:
-    """Weights (or amounts) by place: of `allocations`, or weights of `weights`; None where nobody can tell."""
+    """Return weights or amounts by place, from `allocations`, or weights from `weights`; None if there are none."""
     match answer:
         case {"allocations": _, "weights": _}:
-            return None  # two portfolios in one: neither is what is measured
+            return None  # two portfolios in one answer: it is not defined which of them counts
         case {"allocations": [_, *_] as items} if all(isinstance(item, dict) for item in items):
-            # A class of assets and an asset within it are different places for money.
-            found = [(_place(item.get("asset_class"), item.get("asset")), item.get(member)) for item in items]
+            # An asset class and an asset within it are different places for money.
+            shares = [(_place(item.get("asset_class"), item.get("asset")), item.get(member)) for item in items]
         case {"weights": dict(items)} if items and member == "weight":
-            found = list(items.items())
+            shares = list(items.items())
         case _:
             return None
     by_place: dict[str, Decimal] = {}
-    for place, part in found:
-        if place is None or not isinstance(part, str) or not PLAIN_DECIMAL.fullmatch(part):
+    for place, share in shares:
+        if place is None or not isinstance(share, str) or not PLAIN_DECIMAL.fullmatch(share):
             return None
         with localcontext(EXACT):
-            by_place[place] = by_place.get(place, Decimal(0)) + Decimal(part)
+            by_place[place] = by_place.get(place, Decimal(0)) + Decimal(share)
     return by_place
 
 

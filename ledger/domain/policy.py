@@ -1,4 +1,4 @@
-"""Policies that decisions are made under: versioned JSON, recorded whole before the first decision they bear on."""
+"""Versioned policies as JSON files. The whole text is recorded before the first decision under it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ MAX_BYTES = 256 * 1024
 
 
 class BadPolicy(Exception):
-    """A policy file that cannot be used; the message says which, and what is wrong with it."""
+    """A policy file cannot be used. The message names the file and what is wrong with it."""
 
 
 class Text(BaseModel):
-    """What every policy has; each adds its own members, and takes no others."""
+    """The members that every policy has. Each policy adds its own; unknown members are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -39,7 +39,7 @@ T = TypeVar("T", bound=Text)
 
 @dataclass(frozen=True)
 class Policy:
-    """`name` is the end of its stream's name; `sha256` is over the canonical JSON of the whole text."""
+    """A policy. `name` ends the name of its stream; `sha256` is that of the canonical JSON of the whole text."""
 
     name: str
     version: str
@@ -48,11 +48,14 @@ class Policy:
 
     @property
     def stream(self) -> str:
-        """Where its adoptions are recorded."""
+        """The stream that records its adoptions."""
         return f"{CATEGORY}{self.name}"
 
     def adoption(self, history: Iterable[RecordedEvent]) -> PolicyAdopted | None:
-        """What is to be recorded before a decision, given the policy's stream; None where this text is in force."""
+        """Return the event to record before a decision; None if this text is already in force.
+
+        `history` are the events of the policy's stream.
+        """
         last = None
         for event in history:
             last = event.data["sha256"]
@@ -62,27 +65,27 @@ class Policy:
 
 
 def load(name: str, kind: type[T], path: Path | None = None) -> tuple[Policy, T]:
-    """The policy in a file, or the packaged one of this name, as it is and checked. Raises BadPolicy."""
+    """Return the policy of a file, or the packaged one of this name, with its checked text. Raises BadPolicy."""
     where = path or HOME / f"{name}.json"
     try:
         raw = where.read_bytes()
     except OSError as error:
         raise BadPolicy(f"policy {name}: {where}: {error.strerror}") from error
     if len(raw) > MAX_BYTES:
-        raise BadPolicy(f"policy {name}: {where} has {len(raw)} bytes; at most {MAX_BYTES} will do")
+        raise BadPolicy(f"policy {name}: {where} has {len(raw)} bytes; at most {MAX_BYTES} are allowed")
     try:
         text = orjson.loads(raw)
         digest = hashlib.sha256(canonical(text)).hexdigest()
-        # From the JSON text, so that lists become tuples and sets where they are to be.
-        found = kind.model_validate_json(raw)
+        # From the JSON text: strict mode accepts its lists for sets.
+        checked = kind.model_validate_json(raw)
     except orjson.JSONDecodeError as error:
         raise BadPolicy(f"policy {name}: {where} is not JSON: {error}") from error
     except NotCanonical as error:
         raise BadPolicy(f"policy {name}: {where}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the whole"
+        place = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise BadPolicy(f"policy {name}: {where}: {place}: {first['msg']}") from error
-    if found.name != name:
-        raise BadPolicy(f'policy {name}: {where}: name: it has to be "{name}"')
-    return Policy(name, found.version, digest, text), found
+    if checked.name != name:
+        raise BadPolicy(f'policy {name}: {where}: name: must be "{name}"')
+    return Policy(name, checked.version, digest, text), checked

@@ -1,7 +1,7 @@
-"""Why people change or refuse what a model said: a versioned list of codes, in groups.
+"""The reason codes: a versioned list of reasons to change or reject an answer, in groups.
 
-The groups keep two things apart that look alike in a count of overrides: the model was wrong, and the model could not
-know. The packaged list is policies/reason-codes.json.
+The groups separate two things that look alike in a count of overrides: the model was wrong, or it could not know. The
+packaged list is policies/reason-codes.json.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NAME = "reason-codes"
 
 
 class Reason(BaseModel):
-    """One code, and the outcomes that it may be given for."""
+    """One code, and the outcomes that it is allowed with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -31,7 +31,7 @@ class Reason(BaseModel):
 
 
 class ReasonText(Text):
-    """The list."""
+    """The file with the list of codes."""
 
     codes: Annotated[list[Reason], Field(min_length=1, max_length=1000)]
 
@@ -39,37 +39,37 @@ class ReasonText(Text):
     def _usable(self) -> ReasonText:
         codes = [reason.code for reason in self.codes]
         if len(set(codes)) < len(codes):
-            raise ValueError("a code stands twice")
+            raise ValueError("a code is listed twice")
         for outcome in ("edit", "reject"):
             if not any(outcome in reason.outcomes for reason in self.codes):
-                raise ValueError(f"no code is for {outcome}, which needs one")
+                raise ValueError(f"no code is allowed with {outcome}, which requires one")
         return self
 
 
 @dataclass(frozen=True)
 class ReasonCodes:
-    """The list in force."""
+    """The list in force, by code."""
 
     policy: Policy
     reasons: dict[str, Reason]
 
     @classmethod
     def load(cls, path: Path | None = None) -> ReasonCodes:
-        """From a file, or the packaged list. Raises BadPolicy."""
+        """Load the list from a file, or the packaged one. Raises BadPolicy."""
         policy, text = load(NAME, ReasonText, path)
         return cls(policy, {reason.code: reason for reason in text.codes})
 
     @property
     def version(self) -> str:
-        """Of the list."""
+        """The version of the list."""
         return self.policy.version
 
     def group(self, code: str | None, outcome: str) -> str | None:
-        """The group of a code; None where none was given. Raises InvalidEvent `reason_code`."""
+        """Return the group of a code; None without a code. Raises InvalidEvent if the outcome does not allow it."""
         if code is None:
             return None
-        found = self.reasons.get(code)
-        if found is None or outcome not in found.outcomes:
-            fitting = sorted(reason.code for reason in self.reasons.values() if outcome in reason.outcomes)
-            raise InvalidEvent("reason_code", f"for {outcome}, one of: {', '.join(fitting)}")
-        return found.group
+        reason = self.reasons.get(code)
+        if reason is None or outcome not in reason.outcomes:
+            allowed = sorted(item.code for item in self.reasons.values() if outcome in item.outcomes)
+            raise InvalidEvent("reason_code", f"with the outcome {outcome}, must be one of: {', '.join(allowed)}")
+        return reason.group

@@ -173,7 +173,7 @@ def test_reasons_belong_to_outcomes(tmp_path: Path) -> None:
     found = reasons(tmp_path)
     assert found.group(None, "approve") is None
     assert found.version == "1"
-    with pytest.raises(InvalidEvent, match="for reject, one of: other") as caught:
+    with pytest.raises(InvalidEvent, match="with the outcome reject, must be one of: other") as caught:
         found.group("unknown", "reject")
     assert caught.value.field == "reason_code"
     with pytest.raises(InvalidEvent):

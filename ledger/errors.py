@@ -1,19 +1,19 @@
-"""What can go wrong on the write side.
+"""The errors of the write side.
 
     LedgerError
-    ├── InvalidEvent            the event may not be recorded as it is; names the field
+    ├── InvalidEvent            the event cannot be recorded; names the field
     ├── Refused                 the state does not allow the command; has a code
-    │   └── NotFound            there is nothing to command
+    │   └── NotFound            the subject of the command does not exist
     ├── Conflict
     │   ├── IdConflict          the id is recorded with other content        AL002
     │   ├── VersionConflict     the stream is not at the expected version    AL003
     │   └── ClientConflict      the stream belongs to another client         AL005
     ├── CommitmentMismatch      a commitment does not open                   AL004
-    ├── Immutable               somebody tried to change the record          AL006
+    ├── Immutable               an attempt to change the record              AL006
     └── Unavailable             the database does not answer; try again
-        └── Overloaded          too much is waiting already
+        └── Overloaded          too many events wait already
 
-The database's SQLSTATEs become these classes in one table, `BY_SQLSTATE`; api/http/problems.py makes HTTP problems of them.
+`BY_SQLSTATE` maps SQLSTATEs of the database to these classes; api/http/problems.py maps the classes to HTTP problems.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ import psycopg
 
 
 class LedgerError(Exception):
-    """Base of all; the message is for the person who meets it."""
+    """The base of all errors here. The message is for the person who reads it."""
 
 
 class InvalidEvent(LedgerError):
-    """The event may not be recorded. `field` is a dotted path into it, `reason` says what is wrong there."""
+    """The event cannot be recorded. `field` is a dotted path into it; `reason` says what is wrong there."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}" if field else reason)
@@ -38,7 +38,7 @@ class InvalidEvent(LedgerError):
 
 
 class Refused(LedgerError):
-    """The command is not allowed now. `code` is a short name that clients may depend on; `facts` say more."""
+    """The state does not allow the command. Clients may depend on `code`; `facts` are further members of the answer."""
 
     def __init__(self, code: str, message: str, **facts: str | int) -> None:
         super().__init__(message)
@@ -47,11 +47,11 @@ class Refused(LedgerError):
 
 
 class NotFound(Refused):
-    """There is no such thing in this ledger."""
+    """The ledger has nothing of this name or id."""
 
 
 class Conflict(LedgerError):
-    """Another append was there first. `detail` has what the database said: line, id, stream, expected, actual."""
+    """Another append came first. `detail` is that of the database: line, id, stream, expected, actual."""
 
     def __init__(self, message: str, detail: dict[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -59,11 +59,11 @@ class Conflict(LedgerError):
 
 
 class IdConflict(Conflict):
-    """The id is recorded already, with other content."""
+    """The id is already recorded, with other content."""
 
 
 class VersionConflict(Conflict):
-    """The stream is not at the version that the caller expected."""
+    """The stream, or that of a precondition, is not at the expected version."""
 
 
 class ClientConflict(Conflict):
@@ -71,21 +71,21 @@ class ClientConflict(Conflict):
 
 
 class CommitmentMismatch(LedgerError):
-    """A commitment in a body does not open to the sealed value sent with it."""
+    """A commitment in a body does not open to the sealed value beside it."""
 
 
 class Immutable(LedgerError):
-    """What is recorded does not change."""
+    """The database refuses to change or delete what is recorded."""
 
 
 class Unavailable(LedgerError):
-    """The database did not answer. The outcome may be unknown: send it again with the same id."""
+    """The database did not answer. The outcome may be unknown: retry with the same id."""
 
     retry_after_s = 1
 
 
 class Overloaded(Unavailable):
-    """More is waiting to be recorded than this process holds."""
+    """More events wait to be recorded than this process can hold."""
 
 
 BY_SQLSTATE: dict[str, type[LedgerError]] = {
@@ -95,20 +95,20 @@ BY_SQLSTATE: dict[str, type[LedgerError]] = {
     "AL004": CommitmentMismatch,
     "AL005": ClientConflict,
     "AL006": Immutable,
-    "23505": IdConflict,  # twice in one batch: no earlier row to compare with
+    "23505": IdConflict,  # the id is twice in one batch, so there is no earlier row to compare with
     "23514": InvalidEvent,  # a check constraint: name or size out of bounds
     "22P02": InvalidEvent,  # not JSON, or not a UUID
     "22P05": InvalidEvent,  # U+0000 in a string
     "22023": InvalidEvent,  # JSON of another kind than an object, or a salt that is not hex
 }
-# Where one SQLSTATE says too little.
+# Constraints that say more than their SQLSTATE.
 BY_CONSTRAINT: dict[str, type[LedgerError]] = {
-    "events_stream_version_key": VersionConflict,  # a stream that was to get this number is there already
+    "events_stream_version_key": VersionConflict,  # another append has created the stream with this number
 }
 
 
 def from_database(error: psycopg.Error) -> LedgerError | None:
-    """The ledger's own error for one that the database raised; None where it has no meaning here."""
+    """Return the ledger's error for an error of the database; None if it has no meaning here."""
     if isinstance(error, psycopg.OperationalError):
         return Unavailable("the database does not answer; try again")
     kind = BY_CONSTRAINT.get(error.diag.constraint_name or "") or BY_SQLSTATE.get(error.sqlstate or "")
@@ -124,7 +124,7 @@ def from_database(error: psycopg.Error) -> LedgerError | None:
 
 def _detail(error: psycopg.Error) -> dict[str, Any]:
     try:
-        found = json.loads(error.diag.message_detail or "{}")
-    except ValueError:  # DETAIL of PostgreSQL's own errors is prose
+        detail = json.loads(error.diag.message_detail or "{}")
+    except ValueError:  # the DETAIL of PostgreSQL's own errors is prose
         return {}
-    return found if isinstance(found, dict) else {}
+    return detail if isinstance(detail, dict) else {}

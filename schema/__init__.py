@@ -1,1 +1,1 @@
-"""What may be recorded: tables, functions and roles as SQL, their migrations, and the catalogue of event types."""
+"""The schema of a ledger: tables, functions and roles as SQL, their migrations, and the catalogue of event types."""

@@ -1,4 +1,4 @@
-"""Model calls: what was asked before it was asked, and what came back.
+"""Model calls: the call, recorded before it is made, and its result or fault.
 
 Names of members follow OpenTelemetry's gen_ai.* attributes, without the prefix and with _ for dots
 (docs/use/model-calls.md).
@@ -28,7 +28,7 @@ from schema.fields import (
 
 
 class Shown(BaseModel):
-    """One thing that the model was shown: a recommendation of ours by its position, a document by its name, …"""
+    """One thing that the model was shown: a recommendation by its position, a document by its name, …"""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,10 +38,7 @@ class Shown(BaseModel):
 
 
 class CallStart(BaseModel):
-    """What is said of a call by whoever makes it, before making it.
-
-    `as_of` is the position up to which the agent read the ledger.
-    """
+    """A call that an agent is about to make. `as_of` is the position up to which the agent read the ledger."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,7 +60,7 @@ class CallStart(BaseModel):
 
 
 class CallResult(BaseModel):
-    """What is said of a call that gave something."""
+    """The result of a call."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -77,7 +74,7 @@ class CallResult(BaseModel):
 
 
 class CallFault(BaseModel):
-    """What is said of a call that gave nothing usable."""
+    """Why a call gave nothing usable."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -87,10 +84,10 @@ class CallFault(BaseModel):
 
 
 class ModelCallStarted(CallStart, Event):
-    """A model is about to be called, with this. Its ledger position is the call's id.
+    """A model is about to be called. Its ledger position is the call's id.
 
-    Of one that was captured from a span (`capture` is otlp): by which version of the mapper, and when it says it began;
-    what we know ourselves is recorded_at.
+    For a call captured from an OpenTelemetry span, `capture` is otlp, `mapper_version` is that of the mapper, and
+    `claimed_start` is the time in the span; only `recorded_at` is the ledger's own time.
     """
 
     type = "model-call.started"
@@ -102,7 +99,7 @@ class ModelCallStarted(CallStart, Event):
 
 
 class ModelCallCompleted(CallResult, Event):
-    """What came back; `causation` is the call's start. `raw_span` is what it was captured from."""
+    """A call gave a result. `causation` is the call's start; `raw_span` is the span that it was captured from."""
 
     type = "model-call.completed"
     schema_version = 1
@@ -111,7 +108,7 @@ class ModelCallCompleted(CallResult, Event):
 
 
 class ModelCallFailed(CallFault, Event):
-    """Nothing usable came back; `causation` is the call's start. `raw_span` is what it was captured from."""
+    """A call gave nothing usable. `causation` is its start; `raw_span` is the span that it was captured from."""
 
     type = "model-call.failed"
     schema_version = 1

@@ -1,7 +1,6 @@
-"""What people do with a recommendation: the members that a command brings, and the event that records it.
+"""Commands about recommendations, and the events that record them.
 
-Each command has a class with the members that its caller sends, and an event class that adds the members that the ledger
-sets. `digest` is always a commitment from the chain: `sealed.recommendation` of a recommendation, or
+Each command has a class with the members that its caller sends. Its event class adds the members that the ledger sets. `digest` is always a commitment from the chain: `sealed.recommendation` of a recommendation, or
 `sealed.replacement` of the decision that edited it.
 """
 
@@ -41,7 +40,7 @@ class Decide(_Command):
 
 
 class Confirm(_Command):
-    """A second person approves or declines a decision. `digest` is that of the content which approval makes effective."""
+    """A second person approves or declines a decision. `digest` is that of the content to take effect."""
 
     digest: Digest
     outcome: ConfirmationOutcome

@@ -1,4 +1,4 @@
-"""What every type of event has."""
+"""The base of all event types."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from schema.fields import Sealed
 
 
 class Event(BaseModel):
-    """Base of all types; subclasses name their `type` and `schema_version`."""
+    """The base of all event types. Subclasses set `type` and `schema_version`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: ClassVar[str]
     schema_version: ClassVar[int]
-    # Names of the fields marked Sealed; filled in for each subclass.
+    # The names of the fields marked Sealed. Computed for each subclass.
     sealed: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod

@@ -1,9 +1,12 @@
 """The catalogue: every type of event that may be recorded, with its version.
 
-A type never changes its meaning. A changed shape is a new `schema` number of the same type, and readers keep
-understanding the old ones, because what is recorded stays as it is.
+A type never changes its meaning. A changed shape gets a new `schema` number of the same type. Readers must keep
+understanding the old numbers, because recorded events do not change.
 
-`docs/formats/events.md` tells the life of a request in these events.
+The body of a command is the event class itself, or, if the ledger adds members, the base class that has only the members
+which the caller sends: `CallStart`, `CallResult`, `CallFault`, `Open`, `Decide`, `Confirm`, `Communicate`.
+
+docs/formats/events.md describes the life of a request in these events.
 """
 
 from __future__ import annotations
@@ -80,11 +83,11 @@ __all__ = [
     "VerificationRecorded",
 ]
 
-# --- in the stream of a request: what was asked, and what an agent answered ------------------------------------------
+# --- in the stream of a request --------------------------------------------------------------------------------------
 
 
 class PortfolioRequested(Event):
-    """An advisor asks for a recommendation for a client's money. Opens the stream `request-N`."""
+    """An advisor requests a recommendation for a client's money. Opens the stream `request-N`."""
 
     type = "portfolio.requested"
     schema_version = 1
@@ -99,7 +102,7 @@ class PortfolioRequested(Event):
 
 
 class RecommendationRecorded(Event):
-    """What an agent answered. Its ledger position is the recommendation's id."""
+    """An agent's answer to a request. Its ledger position is the recommendation's id."""
 
     type = "recommendation.recorded"
     schema_version = 1
@@ -109,14 +112,14 @@ class RecommendationRecorded(Event):
     model_version: Name | None = None
     parameters: JsonObject | None = None
     prompt: Annotated[str | None, Sealed()] = None
-    # The completed call that the answer came from.
+    # The completed model call that the answer came from.
     model_call_id: Position | None = None
-    # The recommendation of the same request whose place it takes.
+    # The recommendation of the same request that this one supersedes.
     supersedes: Position | None = None
 
 
 class RequestFailed(Event):
-    """No recommendation will come: why, in a short code, and in words."""
+    """The request gets no recommendation. `reason` is a short code, `detail` is text."""
 
     type = "request.failed"
     schema_version = 1
@@ -126,7 +129,7 @@ class RequestFailed(Event):
 
 
 class RecommendationReplayed(Event):
-    """Somebody ran the recorded agent again on what it had seen, and compared. The answer itself is not kept."""
+    """The recorded agent was run again on the same input, and its answer compared. The new answer is not kept."""
 
     type = "recommendation.replayed"
     schema_version = 1
@@ -141,7 +144,7 @@ class RecommendationReplayed(Event):
 
 
 class AgentRegistered(Event):
-    """What an agent's answers have to look like from here on. In the stream `agent-NAME`."""
+    """The schema that an agent's answers must follow from now on. In the stream `agent-NAME`."""
 
     type = "agent.registered"
     schema_version = 1
@@ -150,7 +153,7 @@ class AgentRegistered(Event):
 
 
 class AgentSuspended(Event):
-    """Nothing more is taken from this agent until it is resumed."""
+    """The ledger takes nothing from this agent until it is resumed."""
 
     type = "agent.suspended"
     schema_version = 1
@@ -159,7 +162,7 @@ class AgentSuspended(Event):
 
 
 class AgentResumed(Event):
-    """The agent may go on."""
+    """The suspension of an agent ends."""
 
     type = "agent.resumed"
     schema_version = 1
@@ -168,7 +171,7 @@ class AgentResumed(Event):
 
 
 class PolicyAdopted(Event):
-    """The whole text of a policy, before the first decision that it bears on. In the stream `policy-NAME`."""
+    """The whole text of a policy, recorded before the first decision under it. In the stream `policy-NAME`."""
 
     type = "policy.adopted"
     schema_version = 1
@@ -179,9 +182,9 @@ class PolicyAdopted(Event):
 
 
 class LogKeyRotated(Event):
-    """The log is signed by another key from here on, as both keys say. In the stream `policy-log-key`.
+    """Another key signs the transparency log from now on; both keys sign this. In the stream `policy-log-key`.
 
-    Statement and signatures are those of a signed note (docs/operate/tlog.md, Changing the key).
+    Statement and signatures form a signed note (docs/operate/tlog.md, Changing the key).
     """
 
     type = "log-key.rotated"
@@ -195,17 +198,17 @@ class LogKeyRotated(Event):
 
 
 class VerificationRecorded(Event):
-    """This program checked its own chain: what it covered and found. In the stream `verification-YYYY-MM-DD`."""
+    """The result of one scan of continuous verification. In the stream `verification-YYYY-MM-DD`."""
 
     type = "verification.recorded"
     schema_version = 1
 
     first_position: Position
     last_position: Position
-    # The newest checkpoint whose root the events have; 0 where there is none.
+    # The size of the newest checkpoint whose root matches the events; 0 if no checkpoint does.
     checkpoint_size: Count
     result: Literal["good", "bad"]
-    # Of a bad one: the name of what is wrong, and where; 0 for what is in no event.
+    # If the result is bad: the kind of the first finding, and its position; 0 if it is in no event.
     finding: Code | None = None
     first_bad_position: Count | None = None
     duration_s: Count

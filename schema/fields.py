@@ -1,4 +1,4 @@
-"""The kinds of value that events are made of, with their bounds; `Sealed` marks a field as personal."""
+"""The types of the members of events, with their bounds. `Sealed` marks a member as personal."""
 
 from __future__ import annotations
 
@@ -24,45 +24,46 @@ DECIMAL_TEXT = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
 
 
 def _decimal_text(value: object) -> object:
-    """Decimal() would take "1_000", " 1", "+1" and digits of other scripts for numbers too."""
+    """Refuse what Decimal() accepts and JSON does not: "1_000", " 1", "+1", and digits of other scripts."""
     if isinstance(value, str) and not DECIMAL_TEXT.fullmatch(value):
         raise PydanticCustomError("decimal_text", 'Input should be a number, such as 250000 or "250000.00"')
     return value
 
 
 def _seen(value: str) -> str:
-    """Letters, digits, punctuation and symbols have a shape (Unicode general categories L, N, P, S)."""
+    """Require a letter, digit, punctuation mark or symbol (Unicode general categories L, N, P, S)."""
     if not any(unicodedata.category(character)[0] in "LNPS" for character in value):
-        raise PydanticCustomError("nothing_to_see", "Input should have something to read in it")
+        raise PydanticCustomError("nothing_to_see", "Input should have at least one visible character")
     return value
 
 
 class Sealed:
-    """Marks a field as personal: the body carries a commitment to it, the value is kept beside the chain."""
+    """Mark a field as personal: the body has a commitment to it, and the value is stored beside the chain."""
 
 
 RiskProfile = Literal["conservative", "balanced", "aggressive"]
 ClientId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-# What an event of ours is called elsewhere: a position, never a number that somebody chose.
+# Identifies an event of this ledger: its position, never a number that a caller chose.
 Position = Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]
 Count = Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-# A key with which signatures of the log are verified, and a signature with its key id (docs/formats/tlog.md, section 4).
+# The key that verifies signatures of the transparency log, and a signature with its key id (docs/formats/tlog.md,
+# section 4).
 VerifierKeyText = Annotated[
     str, StringConstraints(max_length=4096, pattern=r"^[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}$")
 ]
 NoteSignature = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{91}=$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,99}$")]
-# Words that a person can see: not only blanks, and not only characters without a shape.
+# Text with at least one visible character.
 Rationale = Annotated[str, StringConstraints(min_length=1, max_length=20_000), AfterValidator(_seen)]
-# Of a fault: such as "timeout", "500" or the name of a class, never the words of a message.
+# The kind of a fault, such as "timeout", "500" or the name of a class; never the text of a message.
 ErrorType = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,200}$")]
 JsonObject = dict[str, JsonValue]
-# Of W3C trace context, in hex.
+# Ids of W3C trace context, in hex.
 TraceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 SpanId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-# RFC 3339, in UTC, with what precision its writer had.
+# RFC 3339 in UTC, with the precision of its source.
 Timestamp = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$")]
 FreeText = Annotated[str, StringConstraints(max_length=20_000)]
 Objectives = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=500)]], Field(max_length=20)]
@@ -94,7 +95,7 @@ Share = Annotated[
 
 
 class Constraints(BaseModel):
-    """What the client wants kept to, in terms that a rule can check."""
+    """The constraints of the client, in terms that a rule can check."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

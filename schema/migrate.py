@@ -1,8 +1,8 @@
-"""Brings a database to the schema of this version.
+"""Migrate a database to the schema of this version.
 
-Numbered migrations make the tables, once each, with the SHA-256 of their text recorded. Functions, triggers and grants
-are one object a file and are applied again each time. Everything happens in one transaction under an advisory lock, so
-two starting servers do not meet, and a crash leaves the database as it was.
+Each numbered migration is applied once, and the SHA-256 of its text is recorded. Functions, triggers and grants have one
+file for each object and are applied again each time. Everything happens in one transaction under an advisory lock:
+servers that start together wait for each other, and a crash leaves the database as it was.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ MIGRATION_LOCK = 0x41_4C_0001
 
 
 class MigrationError(Exception):
-    """The database cannot be brought to the schema of this version; the message says what to do."""
+    """The database cannot be migrated to this version. The message says what to do."""
 
 
 class ServerTooOld(MigrationError):
-    """PostgreSQL is older than 14, or does not store UTF-8."""
+    """PostgreSQL is older than 14, or the database does not store UTF-8."""
 
 
 class EditedMigration(MigrationError):
-    """A migration that was applied has another text now."""
+    """A migration has changed since it was applied."""
 
 
 class NewerSchema(MigrationError):
@@ -42,16 +42,16 @@ class NewerSchema(MigrationError):
 
 
 class BadOrigin(MigrationError):
-    """This cannot be a ledger's name."""
+    """The text cannot name a ledger."""
 
 
 class NotPermitted(MigrationError):
-    """The login may not create what the ledger needs."""
+    """The login lacks rights to create roles, schemas or tables."""
 
 
 @dataclass(frozen=True)
 class MigrationReport:
-    """What was done: the migrations applied now, and the ledger's name."""
+    """The migrations that were applied, the schema, and the name of the ledger."""
 
     applied: tuple[str, ...]
     schema: str
@@ -59,15 +59,15 @@ class MigrationReport:
 
 
 def role_name(schema: str, role: str) -> str:
-    """Roles belong to the server, not to a database: the ledger's schema name keeps them apart."""
+    """Return the name of a role. Roles belong to the server: the schema name keeps those of two ledgers apart."""
     return f"{schema}_{role}"
 
 
 def migrate(conn: psycopg.Connection, *, schema: str = "ledger", origin: str | None = None) -> MigrationReport:
-    """Creates or upgrades the ledger in `schema`. `conn` is in autocommit mode, with a login that may create roles.
+    """Create or upgrade the ledger in `schema`. `conn` is in autocommit mode, with a login that may create roles.
 
     `origin` names a new ledger (default: a random name); an existing one keeps its own.
-    Raises MigrationError; nothing is changed then, except that roles may have been created.
+    Raises MigrationError; then nothing has changed, except that roles may have been created.
     """
     _check_server(conn)
     conn.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
@@ -98,7 +98,7 @@ def migrate(conn: psycopg.Connection, *, schema: str = "ledger", origin: str | N
 
 
 def pending(conn: psycopg.Connection, *, schema: str = "ledger") -> list[str]:
-    """Names of the migrations that this database lacks. Raises MigrationError for one it should not have."""
+    """Return the migrations that this database lacks. Raises MigrationError if its history does not fit this version."""
     table = sql.Identifier(schema, "schema_migrations")
     row = conn.execute("SELECT to_regclass(%s)", [table.as_string(conn)]).fetchone()
     if row is None or row[0] is None:
@@ -127,7 +127,7 @@ def set_search_path(conn: psycopg.Connection, schema: str) -> None:
 
 def _check_server(conn: psycopg.Connection) -> None:
     if conn.info.server_version < OLDEST_SERVER:
-        raise ServerTooOld(f"PostgreSQL 14 or newer is needed; this server is {conn.info.server_version // 10000}")
+        raise ServerTooOld(f"PostgreSQL 14 or newer is required; this server is {conn.info.server_version // 10000}")
     if conn.info.parameter_status("server_encoding") != "UTF8":
         raise ServerTooOld(
             "the database must have the encoding UTF8: create it with ENCODING 'UTF8' TEMPLATE template0"
@@ -141,7 +141,7 @@ def _create_roles(conn: psycopg.Connection, schema: str) -> None:
     for role in ("owner", *ROLES):
         name = role_name(schema, role)
         if not _has_role(conn, name):
-            # Another database on this server may be migrating at the same moment: then the role is there now.
+            # A migration of another database on this server may have created the role since the query above.
             with contextlib.suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
                 conn.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(name)))
         if not superuser:
@@ -168,7 +168,7 @@ def _create_schema(conn: psycopg.Connection, schema: str) -> None:
     name, owner = sql.Identifier(schema), sql.Identifier(role_name(schema, "owner"))
     conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}").format(name, owner))
     conn.execute(sql.SQL("SET LOCAL ROLE {}").format(owner))
-    # Functions keep this path (SET search_path FROM CURRENT); pg_temp last, so that nothing temporary shadows a table.
+    # Functions keep this path (SET search_path FROM CURRENT). pg_temp is last, so that no temporary table shadows one.
     conn.execute(sql.SQL("SET LOCAL search_path = {}, pg_temp").format(name))
     conn.execute(
         "CREATE TABLE IF NOT EXISTS schema_migrations"
@@ -195,7 +195,7 @@ def _digest(file: Path) -> str:
 
 
 def _check_history(done: dict[str, str]) -> list[Path]:
-    """The migrations still to apply."""
+    """Return the migrations still to apply. Raises NewerSchema or EditedMigration."""
     files = {file.stem: file for file in _files()}
     if unknown := sorted(done.keys() - files.keys()):
         raise NewerSchema(

@@ -60,7 +60,9 @@ def _allocations(answer: dict[str, Any], amount_usd: Decimal) -> None:
             if weight < 0:
                 raise OffSchema(f"allocations[{number}].weight", "a weight must not be negative")
             if abs(weight * amount_usd - amount) > leeway:
-                raise OffSchema(f"allocations[{number}].amount_usd", "must be this weight's share of the requested amount")
+                raise OffSchema(
+                    f"allocations[{number}].amount_usd", "must be this weight's share of the requested amount"
+                )
 
 
 def _decimals(allocations: list[Any], name: str) -> Iterable[Decimal]:

@@ -15,8 +15,8 @@ class RecordedEvent:
     """An event as it was recorded.
 
     `body` is its canonical JSON. `sealed_values` is the JSON object of its sealed values that still exist; None if the
-    event has none or the reader did not ask for them. `altered` says how the stored event differs from the recorded one;
-    None if it does not, or if the reader did not compare them.
+    event has none, or if they were not read. `altered` says how the stored event differs from the recorded one; None if
+    it does not, or if they were not compared.
     """
 
     position: int

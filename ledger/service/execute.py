@@ -62,7 +62,7 @@ class Executor:
         raise Refused("busy", "other callers are writing to this stream; try again")
 
     async def locate(self, position: int, kind: str, code: str) -> tuple[str, UUID]:
-        """Return stream and id of the event at a position. Raises NotFound `code` if it is not an event of this type."""
+        """Return stream and id of the event at a position. Raises NotFound `code` unless the event has type `kind`."""
         row = await self.readers.run(lambda conn: store.locate(conn, position))
         if row is None or row[1] != kind:
             raise NotFound(code, f"there is no such {code.removesuffix('-unknown').replace('-', ' ')}")

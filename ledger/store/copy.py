@@ -1,4 +1,4 @@
-"""Rows of COPY … TO STDOUT (FORMAT BINARY), taken apart (PostgreSQL's manual: COPY, "Binary Format")."""
+"""Decode rows of COPY … TO STDOUT (FORMAT BINARY), as PostgreSQL's manual defines it (COPY, "Binary Format")."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ledger.database import Connection
 from ledger.proof.format.event_row import EventRow
 
-# Before the first row: signature, flags, and the length of an extension that no version has.
+# Precedes the first row: signature, flags, and the length of an extension area that no version uses.
 PREAMBLE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 
@@ -18,14 +18,14 @@ EPOCH_US = 946_684_800_000_000
 _count = struct.Struct(">h")
 _length = struct.Struct(">i")
 _bigint = struct.Struct(">q")
-# The number of columns, and the first six of verify_events.sql, each after its length.
+# The number of columns, and the first six columns of ledger/verify/events.sql, each after its length.
 _event = struct.Struct(">h i q i q i q i 32s i 32s i 36s")
-# The number of columns, the last version after its length, the length of the stream's name.
+# Of ledger/verify/streams.sql: the number of columns, the last version after its length, the length of the name.
 _stream_end = struct.Struct(">h i q i")
 
 
 def copy_rows(conn: Connection, statement: bytes) -> Iterator[bytes]:
-    """Each row as it arrives. `conn` serves nothing else until the last is read. Raises psycopg.Error."""
+    """Yield each row as it arrives. `conn` is busy until the last row is read. Raises psycopg.Error."""
     with conn.cursor().copy(statement) as copy:
         before = len(PREAMBLE)
         for data in copy:
@@ -36,13 +36,13 @@ def copy_rows(conn: Connection, statement: bytes) -> Iterator[bytes]:
 
 
 def columns(row: bytes) -> list[bytes | None]:
-    """All columns of a row; None for NULL."""
+    """Return all columns of a row; None for NULL."""
     (count,) = _count.unpack_from(row)
     return _columns(row, _count.size, count)
 
 
 def event(row: bytes) -> tuple[EventRow, bytes | None]:
-    """A row of verify_events.sql as the verifier takes it, and the client. A NULL that may not be is 0 or empty."""
+    """Return a row of ledger/verify/events.sql, and the client. A forbidden NULL becomes 0 or empty."""
     if len(row) < _event.size:
         return _odd_event(row)
     _, a, position, b, version, c, at, d, prev_hash, e, hash_, f, id_ = _event.unpack_from(row)
@@ -60,7 +60,7 @@ def event(row: bytes) -> tuple[EventRow, bytes | None]:
 
 
 def stream_end(row: bytes) -> tuple[str, int]:
-    """A row of verify_streams.sql: the stream and its last version."""
+    """Return the stream and its last version from a row of ledger/verify/streams.sql."""
     if len(row) >= _stream_end.size:
         _, a, last, size = _stream_end.unpack_from(row)
         if a == 8 and size >= 0:
@@ -70,7 +70,7 @@ def stream_end(row: bytes) -> tuple[str, int]:
 
 
 def _odd_event(row: bytes) -> tuple[EventRow, bytes | None]:
-    """The same for a row that the checks on the table do not allow."""
+    """Decode a row that the constraints of the table do not allow, column by column."""
     position, version, at, prev_hash, hash_, id_, stream, kind, body, salts, fields, client = columns(row)
     return EventRow(
         number(position),
@@ -88,25 +88,25 @@ def _odd_event(row: bytes) -> tuple[EventRow, bytes | None]:
 
 
 def number(column: bytes | None) -> int:
-    """A bigint; 0 for NULL."""
+    """Decode a bigint; 0 for NULL."""
     return 0 if column is None else int(_bigint.unpack(column)[0])
 
 
 def text(column: bytes | None) -> str:
-    """A text; empty for NULL, and with replacement characters where it is not UTF-8."""
+    """Decode a text; empty for NULL. Bytes that are not UTF-8 become replacement characters."""
     return "" if column is None else column.decode("utf-8", "replace")
 
 
-def _columns(row: bytes, at: int, count: int) -> list[bytes | None]:
-    """`count` columns from the byte `at` on."""
-    found: list[bytes | None] = []
+def _columns(row: bytes, offset: int, count: int) -> list[bytes | None]:
+    """Decode `count` columns from the byte `offset` on."""
+    values: list[bytes | None] = []
     size_at = _length.unpack_from
     for _ in range(count):
-        (size,) = size_at(row, at)
-        at += 4
+        (size,) = size_at(row, offset)
+        offset += 4
         if size < 0:
-            found.append(None)
+            values.append(None)
         else:
-            found.append(row[at : at + size])
-            at += size
-    return found
+            values.append(row[offset : offset + size])
+            offset += size
+    return values

@@ -1,4 +1,4 @@
-"""From an event to the line that append() takes: canonical body, commitments, and the sealed values beside them."""
+"""Encode an event as a line for append(): canonical body, commitments, and the sealed values beside them."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ class Actor:
     on_behalf_of: str | None = None
 
     def as_json(self) -> dict[str, JSON]:
-        """The member "actor" of a body."""
-        found: dict[str, JSON] = {"id": self.id, "kind": self.kind, "role": self.role}
+        """Return the member "actor" of a body."""
+        actor: dict[str, JSON] = {"id": self.id, "kind": self.kind, "role": self.role}
         if self.on_behalf_of is not None:
-            found["on_behalf_of"] = self.on_behalf_of
-        return found
+            actor["on_behalf_of"] = self.on_behalf_of
+        return actor
 
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event to be appended. A `stream` that ends in "-" gets the next number of its category."""
+    """An event to append. A `stream` that ends in "-" gets the next number of its category."""
 
     id: UUID
     stream: str
@@ -57,22 +57,22 @@ class NewEvent:
 
 
 def uuid7() -> UUID:
-    """A new id, ordered by time (RFC 9562 section 5.7): neighbours in time are neighbours in the index."""
+    """Return a new id, ordered by time (RFC 9562 section 5.7), so that new ids are neighbours in the index."""
     stamp = time.time_ns() // 1_000_000
     noise = secrets.randbits(74)
     return UUID(int=(stamp << 80) | (0x7 << 76) | ((noise >> 62) << 64) | (0b10 << 62) | (noise & ((1 << 62) - 1)))
 
 
 def idempotent_id(caller: str, key: str) -> UUID:
-    """The id for a caller's Idempotency-Key: the same for every attempt (RFC 9562 section 5.8, a version 8 UUID)."""
+    """Return the id for a caller's Idempotency-Key, the same for each attempt (version 8, RFC 9562 section 5.8)."""
     digest = int.from_bytes(sha256(f"advice-ledger/idempotency/v1\n{caller}\n{key}".encode()).digest()[:16])
     return UUID(int=(digest & ~(0xF << 76) & ~(0b11 << 62)) | (0x8 << 76) | (0b10 << 62))
 
 
 def encode(new: NewEvent) -> bytes:
-    """One NDJSON line for append(), without the line break. Raises InvalidEvent, naming the field."""
+    """Return one NDJSON line for append(), without the line break. Raises InvalidEvent with the field."""
     event = new.event
-    # Not mode="json", which quietly replaces a lone surrogate in a key; what is not JSON is refused below.
+    # Not mode="json": it silently replaces a lone surrogate in a key. canonical() refuses what is not JSON.
     content = event.model_dump(exclude_none=True)
     sealed: dict[str, JSON] = {}
     salts: list[bytes] = []
@@ -119,7 +119,7 @@ def _canonical_body(new: NewEvent, data: dict[str, JSON], sealed: dict[str, JSON
 
 
 def _culprit(data: dict[str, JSON]) -> str:
-    """The member of `data` that makes the body too deep or too long."""
+    """Return the member of `data` that makes the body too deep or too long."""
     sizes: dict[str, int] = {}
     for name, value in data.items():
         try:
@@ -131,9 +131,9 @@ def _culprit(data: dict[str, JSON]) -> str:
 
 def _canonical(value: JSON, field: str, limit: int) -> bytes:
     try:
-        found = canonical(value, path=field)
+        text = canonical(value, path=field)
     except NotCanonical as error:
         raise InvalidEvent(error.path.removeprefix("data."), error.reason) from error
-    if len(found) > limit:
-        raise InvalidEvent(field, f"{len(found)} bytes as canonical JSON; at most {limit} may be recorded")
-    return found
+    if len(text) > limit:
+        raise InvalidEvent(field, f"{len(text)} bytes as canonical JSON; at most {limit} are allowed")
+    return text

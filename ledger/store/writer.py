@@ -1,12 +1,11 @@
-"""Group commit: what arrives while an append is in flight goes to the database as the next one.
+"""Group commit: events that arrive while an append is in flight go to the database together, as the next append.
 
-One task owns the one connection; callers wait on a future. There is no timer: with one caller a group is one event,
-with many it is as large as the load makes it.
+One task owns the only connection; callers wait on a future. There is no timer: with one caller a group is one event,
+with many callers the load determines its size.
 
-When the connection breaks in flight, nobody knows whether the group was committed. It is sent again, the same bytes, on
-a new connection: ids that did get in are replays, so nothing is recorded twice. Callers who waited longer than
-`patience_s` are told Unavailable, also while the database keeps an append in flight hanging; they may send again with
-the same id.
+If the connection breaks in flight, it is unknown whether the group was committed. The writer sends the same bytes again
+on a new connection. Ids that were recorded are replays, so nothing is recorded twice. Callers that have waited longer
+than `patience_s` get Unavailable, also while an append hangs in the database; they may retry with the same id.
 """
 
 from __future__ import annotations
@@ -30,14 +29,15 @@ MAX_GROUP_EVENTS = 1000
 MAX_GROUP_BYTES = 16 * 1024 * 1024
 MAX_WAITING_BYTES = 128 * 1024 * 1024
 RECONNECT_PAUSE_S = 0.1
-# Between two looks at who lost patience, while an append hangs. The first is so long after the callers' patience, so
-# that a database that gives up by itself (lock_timeout) says so first: then it is known that nothing is recorded.
-LOOK_S = 0.25
+# The time between two checks for callers that ran out of patience, while an append hangs. The first check is this much
+# later than the patience of the callers, so that a lock_timeout in the database comes first: then it is certain that
+# nothing was recorded.
+CHECK_S = 0.25
 
 
 @dataclass(slots=True, eq=False)
 class _Member:
-    """One caller's events: recorded together or not at all."""
+    """The events of one caller: recorded together or not at all."""
 
     lines: list[bytes]
     done: asyncio.Future[list[Receipt]]
@@ -49,7 +49,7 @@ class _Member:
 
 
 class Writer:
-    """Appends from this process. `conninfo` is for the role writer; call start() first and close() at the end."""
+    """Append events for this process. `conninfo` is for the role writer. Call start() first and close() at the end."""
 
     def __init__(self, conninfo: str, *, patience_s: float = 3.0) -> None:
         self._conninfo = conninfo
@@ -63,30 +63,30 @@ class Writer:
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
-        """Starts the task. A database that is down now is no error: it is tried again with the first append."""
+        """Start the task. A database that is down now is not an error: the first append connects again."""
         self._task = asyncio.create_task(self._run(), name="ledger-writer")
 
     async def close(self) -> None:
-        """Records what is waiting, then ends; with a database that hangs, once everybody was told."""
+        """Record the events that wait, then stop. If the database hangs, stop once each caller has got Unavailable."""
         self._closing = True
         self._wake.set()
         if self._task is not None:
             await asyncio.wait({self._task})
             if not self._task.cancelled():
-                self._task.result()  # should it have ended by a fault of ours, that is not hidden
+                self._task.result()  # raises if a fault of this program ended the task
         await self._disconnect()
 
     async def append(self, events: Sequence[NewEvent]) -> list[Receipt]:
-        """Records the events, all or none, and says where they stand. Raises the errors of ledger.errors."""
+        """Record the events, all or none, and return their receipts. Raises the errors of ledger.errors."""
         return await self.append_lines([encode(event) for event in events])
 
     async def append_lines(self, lines: list[bytes]) -> list[Receipt]:
-        """As append(), for lines from envelope.encode: a retry that must be byte for byte the same."""
+        """Record lines from envelope.encode, as append() does, for a retry that must send the same bytes."""
         if self._closing:
             raise Unavailable("the server is stopping")
         member = _Member(lines, asyncio.get_running_loop().create_future())
         if self._waiting_bytes + member.size > MAX_WAITING_BYTES:
-            raise Overloaded("too much is waiting to be recorded; try again")
+            raise Overloaded("too many events wait to be recorded; try again")
         self._waiting.append(member)
         self._waiting_bytes += member.size
         self._wake.set()
@@ -122,15 +122,15 @@ class Writer:
             if len(group) == 1:
                 _fail(group[0], error)
                 return
-            # Somebody's events were refused, so nobody's were recorded: each gets a turn of its own.
+            # The events of one member were refused, so none were recorded: commit each member alone.
             for member in group:
                 await self._commit([member])
 
     async def _flush(self, group: list[_Member]) -> None:
-        """Records the group, through as many connections as it takes. Raises what the database refused."""
+        """Record the group, with a new connection as often as needed. Raises what the database refused."""
         while group:
             try:
-                recorded = iter(await self._append(group))
+                receipts = iter(await self._append(group))
             except Unavailable as error:
                 await self._disconnect()
                 group = self._without_impatient(group, error)
@@ -138,11 +138,11 @@ class Writer:
                     await asyncio.sleep(RECONNECT_PAUSE_S)
             else:
                 for member in group:
-                    _deliver(member, [next(recorded) for _ in member.lines])
+                    _deliver(member, [next(receipts) for _ in member.lines])
                 return
 
     async def _append(self, group: list[_Member]) -> list[Receipt]:
-        self._watch(group, self._patience_s + LOOK_S)
+        self._watch(group, self._patience_s + CHECK_S)
         try:
             return await store.append(await self._connected(), [line for m in group for line in m.lines])
         finally:
@@ -153,14 +153,14 @@ class Writer:
         self._timer = asyncio.get_running_loop().call_later(after_s, self._give_up, group)
 
     def _give_up(self, group: list[_Member]) -> None:
-        """An append hangs: its callers, and those behind it, are told. It goes on, and what it records stays."""
+        """Fail the impatient callers of an append that hangs, and those behind it. The append itself may still succeed."""
         self._without_impatient(group, Unavailable("the database does not answer; try again"))
         if self._closing and self._task is not None:
-            self._task.cancel()  # nobody waits any more; a second time, psycopg stops waiting for the server as well
-        self._watch(group, LOOK_S)
+            self._task.cancel()  # no caller waits any more; a second cancel makes psycopg stop waiting for the server
+        self._watch(group, CHECK_S)
 
     def _without_impatient(self, group: list[_Member], error: Unavailable) -> list[_Member]:
-        """Gives up on those who waited long enough, here and in the queue; the rest is tried again."""
+        """Fail callers that have waited long enough, in the group and the queue; return the rest of the group."""
         limit = monotonic() - (0 if self._closing else self._patience_s)
         while self._waiting and self._waiting[0].since_s <= limit:
             member = self._waiting.popleft()
@@ -182,13 +182,13 @@ class Writer:
     async def _disconnect(self) -> None:
         conn, self._conn = self._conn, None
         if conn is not None:
-            with contextlib.suppress(psycopg.Error):  # it is broken already; nothing is lost by that
+            with contextlib.suppress(psycopg.Error):  # a broken connection may fail to close; nothing depends on it
                 await conn.close()
 
 
-def _deliver(member: _Member, recorded: list[Receipt]) -> None:
-    if not member.done.done():  # a caller may have gone away; what it sent is recorded all the same
-        member.done.set_result(recorded)
+def _deliver(member: _Member, receipts: list[Receipt]) -> None:
+    if not member.done.done():  # a caller may have been cancelled; its events are recorded all the same
+        member.done.set_result(receipts)
 
 
 def _fail(member: _Member, error: LedgerError) -> None:

@@ -1,4 +1,4 @@
--- Whether a token of this name was made for an agent, revoked or not. The table of tokens itself stays closed.
+-- Returns true if a token of this name was made for an agent, revoked or not. Callers cannot read the table of tokens.
 CREATE OR REPLACE FUNCTION agent_exists(name text)
 RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER

@@ -1,27 +1,27 @@
--- The only way in for events.
+-- Records a batch of events. The only way to record an event.
 --
--- batch: one JSON object a line,
+-- batch: one JSON object in each line,
 --   {"body": canonical JSON, "expected": "any" | "no_stream" | "stream_exists" | version,
---    "salts": {field: hex}, "fields": {field: value},            where the body has "sealed"
+--    "salts": {field: hex}, "fields": {field: value},            if the body has "sealed"
 --    "preconditions": {stream: version}}                         versions that other streams must have; optional
--- A stream whose name ends in "-" is a new one: it gets the next number of its category, in the body too.
+-- A stream whose name ends in "-" is a new stream: it gets the next number of its category, also in the body.
 --
--- Returns a row for each line, in their order. An id that is recorded already, with the same content, is a replay:
--- its original row comes back and nothing is written. All lines are recorded or none.
+-- Returns a row for each line, in the order of lines. An id that is already recorded with the same content is a replay:
+-- its original row is returned and nothing is written. All lines are recorded, or none.
 --
 -- Raises, with DETAIL {"line", "id", "stream", …} as JSON:
 --   AL001 malformed line   AL002 id recorded with other content
 --   AL003 the stream, or the stream of a precondition, is not at the expected version
 --   AL004 commitment does not open   AL005 stream belongs to another client
 --
--- Lock: the row of head, from the first statement to the end of the caller's transaction. Positions are given out and
--- committed under it, so a reader that sees position n sees 1..n. A crash before commit leaves nothing.
+-- Lock: the row of head, from the first statement to the end of the caller's transaction. Positions are assigned and
+-- committed under it, so a reader that sees position n sees 1..n. A crash before the commit leaves nothing.
 CREATE OR REPLACE FUNCTION append(batch text)
 RETURNS TABLE (line bigint, "position" bigint, id uuid, stream text, version bigint, recorded_at timestamptz, hash bytea, replayed boolean)
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path FROM CURRENT
--- The plans are cached from the first call on, perhaps of an empty table: probes by index stay right at any size.
+-- Plans are cached from the first call on, perhaps for an empty table. Index probes are right at any size.
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
@@ -39,8 +39,9 @@ DECLARE
     current    bigint;
     target     text;
     canonical  text;
-    found      bigint[] := '{}';   -- by line: the position, old or new
-    positions  bigint[] := '{}';   -- from here on by new event
+    by_line    bigint[] := '{}';   -- the position of each line, old or new
+    -- From here on one entry for each new event.
+    positions  bigint[] := '{}';
     ids        uuid[] := '{}';
     streams    text[] := '{}';
     versions   bigint[] := '{}';
@@ -55,7 +56,7 @@ DECLARE
     clients    text[] := '{}';
     sealing    boolean := false;
 BEGIN
-    -- What is acknowledged survives a crash, also on a server that is not so strict by default.
+    -- An acknowledged event must survive a crash, also if the server defaults to asynchronous commits.
     IF current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
@@ -87,7 +88,7 @@ BEGIN
             IF NOT is_replay(entry.replays, entry.body, entry.fields) THEN
                 PERFORM refuse_append('AL002', 'this id is recorded with other content', entry.line, entry.id, entry.stream);
             END IF;
-            found := found || entry.replays;
+            by_line := by_line || entry.replays;
             CONTINUE;
         END IF;
 
@@ -117,7 +118,7 @@ BEGIN
         n := n + 1;
         numbered[n] := right(entry.stream, 1) = '-';
         last := last + 1;
-        found := found || last;
+        by_line := by_line || last;
         positions[n] := last;
         ids[n] := entry.id;
         streams[n] := target;
@@ -148,8 +149,8 @@ BEGIN
         PERFORM pg_notify(current_schema(), last::text);
     END IF;
 
-    IF n = cardinality(found) THEN
-        -- No replay among them: what was written is still at hand.
+    IF n = cardinality(by_line) THEN
+        -- Without a replay the arrays have all that is to be returned.
         RETURN QUERY
             SELECT e.line, e.position, e.id, e.stream, e.version, at, e.hash, false
             FROM unnest(positions, ids, streams, versions, hashes)
@@ -158,7 +159,7 @@ BEGIN
     END IF;
     RETURN QUERY
         SELECT f.line, e.position, e.id, e.stream, e.version, e.recorded_at, e.hash, e.position <= before.position
-        FROM unnest(found) WITH ORDINALITY AS f (position, line)
+        FROM unnest(by_line) WITH ORDINALITY AS f (position, line)
         JOIN events e ON e.position = f.position
         ORDER BY f.line;
 END

@@ -1,4 +1,4 @@
--- The name and role behind a token's hash; no row when it is unknown or revoked.
+-- Returns name and role for the hash of a token; no row if the token is unknown or revoked.
 CREATE OR REPLACE FUNCTION authenticate(token_hash bytea)
 RETURNS TABLE (name text, role text)
 LANGUAGE sql STABLE SECURITY DEFINER

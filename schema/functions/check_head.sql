@@ -1,4 +1,4 @@
--- Trigger function: head only moves forward, onto the newest event, and never to another ledger.
+-- Trigger function: head only moves forward, to the newest event, and never changes its ledger.
 CREATE OR REPLACE FUNCTION check_head()
 RETURNS trigger
 LANGUAGE plpgsql

@@ -1,4 +1,4 @@
--- Trigger function: the last number of a category only moves forward, onto a stream that has it.
+-- Trigger function: the last number of a category only grows, to the number of an existing stream.
 CREATE OR REPLACE FUNCTION check_number()
 RETURNS trigger
 LANGUAGE plpgsql

@@ -1,11 +1,11 @@
--- Takes up to "most" queued requests for this worker until the lease runs out; a claim that ran out is anybody's again,
--- and so is one from before the request was answered and came back. "attempt" counts the claims of one asking, the first
--- being 1. Two workers at once: the second waits for the first one's row and then finds it taken.
+-- Claims up to "most" queued requests for this worker until the lease ends. Another worker may take a claim whose lease
+-- has ended, or that was made before the request was answered and queued again. "attempt" counts the claims since the
+-- request was queued, from 1. Of two workers at once, the second waits for the row of the first and then finds it claimed.
 CREATE OR REPLACE FUNCTION claim_requests(worker text, lease interval, most integer)
 RETURNS TABLE (request_id bigint, attempt integer)
 LANGUAGE sql VOLATILE SECURITY DEFINER
 SET search_path FROM CURRENT
--- The plan may be older than the table is large: probes by index stay right.
+-- The plan may have been made for a small table. Index probes are right at any size.
 SET enable_seqscan = off
 AS $$
     DELETE FROM request_claims c

@@ -1,7 +1,7 @@
--- SHA-256 over the event as docs/formats/event.md, section 4, lays it out. Twin: ledger/proof/format/hashes.py.
+-- Returns the hash of an event (docs/formats/event.md, section 4). The same in Python: ledger/proof/format/hashes.py.
 CREATE OR REPLACE FUNCTION event_hash(prev_hash bytea, "position" bigint, version bigint, recorded_at_us bigint, body text)
 RETURNS bytea
-LANGUAGE sql STABLE PARALLEL SAFE -- as convert_to() is: declared IMMUTABLE, it would not be inlined
+LANGUAGE sql STABLE PARALLEL SAFE -- like convert_to(); declared IMMUTABLE, it would not be inlined
 AS $$
     SELECT sha256(
         '\x6164766963652d6c65646765722f6576656e742f76310a'::bytea  -- "advice-ledger/event/v1\n"

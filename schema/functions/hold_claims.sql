@@ -1,5 +1,5 @@
--- Keeps this worker's claims for so much longer: those of its requests that it still has. Another worker's stay as they
--- are. Also how a request is left for later: nobody takes it before that time.
+-- Extends the claims that this worker still has on these requests, by the lease from now. Claims of other workers stay as
+-- they are. Also used to postpone a request: no worker takes it before the lease ends.
 CREATE OR REPLACE FUNCTION hold_claims(worker text, lease interval, requests bigint[])
 RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER

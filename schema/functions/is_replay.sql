@@ -1,5 +1,6 @@
--- Whether the line says again what is recorded at this position. Salts are drawn anew for each attempt, so sealed values
--- are compared by opening the recorded commitments with the recorded salts; and a numbered stream by its category.
+-- Returns true if the line has the same content as the event at this position. Each attempt draws new salts, so sealed
+-- values are compared by opening the recorded commitments with the recorded salts. A numbered stream is compared by its
+-- category.
 CREATE OR REPLACE FUNCTION is_replay(recorded_at_position bigint, line_body text, line_fields json)
 RETURNS boolean
 LANGUAGE sql STABLE

@@ -1,5 +1,5 @@
--- The highest number in use in a category that append() has given no number in yet: its streams may have come with
--- numbers of their own. It looks through all streams, once in the life of a category.
+-- Returns the highest number in use in a category in which append() has not assigned a number yet: callers may have named
+-- its streams themselves. Reads all streams, once for each category.
 CREATE OR REPLACE FUNCTION last_number(category text)
 RETURNS bigint
 LANGUAGE sql STABLE

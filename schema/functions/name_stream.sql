@@ -1,5 +1,5 @@
 -- Writes the numbered name of a new stream into a canonical body, whose last two members are "stream" and "type".
--- In bytes, as cutting text by characters walks through all of it.
+-- Works on bytes: cutting text by characters would read all of it.
 CREATE OR REPLACE FUNCTION name_stream(body text, category text, type text, stream text)
 RETURNS text
 LANGUAGE plpgsql

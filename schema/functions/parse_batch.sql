@@ -1,6 +1,6 @@
--- Takes a batch apart: a row a line, with what is wrong with it in "fault" and whether its commitments open.
--- Inlined into append(); it reads no table. (The check of the commitments stands here rather than in a call of
--- commitments_open(), which cannot be inlined and costs four times as much.)
+-- Parses a batch into one row for each line. "fault" says what is wrong with the line; "opens" is true if its commitments
+-- open. Reads no table, and is inlined into append(). (It checks the commitments itself, because a call of
+-- commitments_open() cannot be inlined and costs four times as much.)
 CREATE OR REPLACE FUNCTION parse_batch(batch text)
 RETURNS TABLE (line bigint, body text, expected text, salts json, fields json, preconditions json, id uuid, stream text, type text, fault text, opens boolean)
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -9,9 +9,9 @@ AS $$
            b.id, b.stream, b.type,
            CASE
                WHEN b.id IS NULL OR b.stream IS NULL OR b.type IS NULL OR e.expected IS NULL
-                   THEN 'body.id, body.stream, body.type and expected are needed'
+                   THEN 'body.id, body.stream, body.type and expected are required'
                WHEN (b.sealed IS NULL) <> (e.fields IS NULL)
-                   THEN 'sealed values need commitments in the body, and the other way round'
+                   THEN 'sealed values require commitments in the body, and commitments require sealed values'
            END,
            b.sealed IS NULL OR e.fields IS NULL OR (
                SELECT coalesce(bool_and(commitment_opens(f.key, f.value, e.salts, b.sealed)), false)

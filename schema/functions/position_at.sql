@@ -1,10 +1,10 @@
--- The last position recorded at or before a moment; 0 when there is none. Times never decrease along positions, so
--- halving finds it in about 20 probes of a million events and no index on time is needed.
+-- Returns the last position recorded at or before a time; 0 if there is none. Times never decrease along positions, so
+-- bisection finds it with about 20 probes in a million events, without an index on time.
 CREATE OR REPLACE FUNCTION position_at(moment timestamptz)
 RETURNS bigint
 LANGUAGE plpgsql STABLE
 SET search_path FROM CURRENT
--- The plan may be older than the table is large: probes by index stay right.
+-- The plan may have been made for a small table. Index probes are right at any size.
 SET enable_seqscan = off
 AS $$
 DECLARE

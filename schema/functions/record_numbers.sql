@@ -1,8 +1,8 @@
--- Remembers the highest number of each category that append() has given numbers in, with the new streams of this batch:
--- those it named itself ("numbered") and those that came with a number of their own. Called under its lock.
+-- Stores the highest number of each category in which append() assigns numbers. Counts the new streams of this batch: those
+-- that append() named ("numbered") and those that callers named with a number. Called by append() under its lock.
 CREATE OR REPLACE FUNCTION record_numbers(streams text[], versions bigint[], numbered boolean[])
 RETURNS void
-LANGUAGE plpgsql -- which keeps its plan from call to call, as sql does not
+LANGUAGE plpgsql -- keeps its plan between calls; sql does not
 AS $$
 BEGIN
     INSERT INTO stream_numbers AS known (category, last)

@@ -1,5 +1,5 @@
--- Stores the sealed values of the new events, and which client each stream belongs to ("clients": null where an event
--- names none). Called by append() under its lock.
+-- Stores the sealed values of the new events, and the client that each stream belongs to ("clients" has null for an event
+-- without a client). Called by append() under its lock.
 CREATE OR REPLACE FUNCTION record_sealed(positions bigint[], streams text[], salts json[], fields json[], clients text[])
 RETURNS void
 LANGUAGE plpgsql
@@ -20,7 +20,7 @@ BEGIN
     ON CONFLICT (stream) DO NOTHING;
     GET DIAGNOSTICS stored = ROW_COUNT;
 
-    -- All were new: there is nobody else's stream among them.
+    -- All streams were new, so none belongs to another client.
     IF stored = cardinality(array_remove(clients, NULL)) THEN
         RETURN;
     END IF;

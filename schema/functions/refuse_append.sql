@@ -1,4 +1,4 @@
--- Raises one of the refusals of append(); the caller's line and what it met go into DETAIL as JSON.
+-- Raises a refusal of append(). DETAIL is JSON with the line of the caller and the expected and actual state.
 CREATE OR REPLACE FUNCTION refuse_append(
     code text, reason text, line bigint, id uuid, stream text, expected text DEFAULT NULL, actual bigint DEFAULT NULL
 )

@@ -1,4 +1,4 @@
--- Trigger function: what is recorded does not change. Fires for everybody, the owner included.
+-- Trigger function: recorded rows do not change. Fires for every role, including the owner.
 CREATE OR REPLACE FUNCTION refuse_change()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -6,6 +6,6 @@ AS $$
 BEGIN
     RAISE EXCEPTION USING
         ERRCODE = 'AL006',
-        MESSAGE = format('%s on %s is refused: what is recorded does not change', lower(TG_OP), TG_TABLE_NAME);
+        MESSAGE = format('%s on %s is refused: recorded rows do not change', lower(TG_OP), TG_TABLE_NAME);
 END
 $$;

@@ -1,4 +1,4 @@
--- Keeps the read models. Rights on the read models themselves are given where they are built (projections/rebuild.py).
+-- Updates the read models. projections/rebuild.py grants the rights on the read models themselves.
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT ON head, events, sealed_fields, stream_clients TO {role};
 GRANT SELECT, UPDATE ON projections TO {role};

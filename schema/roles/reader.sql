@@ -1,4 +1,4 @@
--- Answers questions: what is recorded, what is derived, who is calling. Of tokens it learns only what a hash it holds stands for.
+-- Reads events and read models, and authenticates callers. It cannot list tokens: it can only look one up by its hash.
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT ON schema_migrations, head, events, sealed_fields, stream_clients, projections TO {role};
 GRANT SELECT ON tiles, partial_tiles, checkpoints, cosignatures, checkpoint_timestamps TO {role};

@@ -1,4 +1,4 @@
--- Checks the record and the read models; changes nothing.
+-- Verifies events and read models. Changes nothing.
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT ON schema_migrations, head, events, sealed_fields, stream_clients, stream_numbers, projections TO {role};
 GRANT SELECT ON tiles, partial_tiles, checkpoints, cosignatures, checkpoint_timestamps TO {role};

@@ -1,4 +1,4 @@
--- What is recorded, and what was signed, refuses update, delete and truncate, to everybody and in every session_replication_role.
+-- Recorded and signed rows refuse update, delete and truncate, for every role and in every session_replication_role.
 CREATE OR REPLACE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON events
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE OR REPLACE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON sealed_fields

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 from typer.core import TyperGroup
-from typer.main import get_command
 
-from api.cli import app
-from api.cli.keys import SIGNING_KEY
-from api.cli.options_agents import API_KEY
+from api.cli.commands import COMMANDS as TABLE_OF_COMMANDS
+from api.cli.commands import load
 from api.http.problems import PROBLEMS
+from api.settings import CONFIG, Settings, variable
 from ledger.domain.four_eyes import FourEyes
 from ledger.domain.reasons import ReasonCodes
 from ledger.domain.recommendation import MEMBERS
@@ -34,20 +33,21 @@ def sections() -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def commands(group: TyperGroup, name: str = NAME) -> Iterator[tuple[str, TyperGroup | None, list[str], list[str]]]:
+def commands(
+    group: Mapping[str, Any], name: str = NAME
+) -> Iterator[tuple[str, TyperGroup | None, list[str], list[str]]]:
     """Each command below a group: its full name, itself if it is a group, its options, its environment variables."""
-    for found in group.commands.values():
+    for found in group.values():
         full = f"{name} {found.name}"
         options = [option for one in found.params for option in (*one.opts, *one.secondary_opts) if option[0] == "-"]
         variables = [str(one.envvar) for one in found.params if one.envvar]
         yield full, found if isinstance(found, TyperGroup) else None, options, variables
         if isinstance(found, TyperGroup):
-            yield from commands(found, full)
+            yield from commands(found.commands, full)
 
 
-PROGRAM = get_command(app)
-assert isinstance(PROGRAM, TyperGroup)
-COMMANDS = list(commands(PROGRAM))
+PROGRAMS = {name: load(name) for name in TABLE_OF_COMMANDS}
+COMMANDS = list(commands(PROGRAMS))
 
 
 def test_every_command_has_a_section() -> None:
@@ -66,10 +66,17 @@ def test_every_option_is_described(
     assert [name for name in variables if f"`{name}`" not in page] == []
 
 
+def test_the_table_of_commands_has_their_first_sentence() -> None:
+    """`advice-ledger --help`, which imports no command, says of each what the command says of itself."""
+    for name, entry in TABLE_OF_COMMANDS.items():
+        assert " ".join(PROGRAMS[name].help.split()).startswith(entry.help)
+
+
 def test_every_command_and_option_has_help() -> None:
     """--help leaves nothing unexplained."""
-    assert [found.name for found in walk(PROGRAM) if not found.help] == []
-    unexplained = [f"{found.name} {one.name}" for found in walk(PROGRAM) for one in found.params if not helped(one)]
+    found = [command for program in PROGRAMS.values() for command in walk(program)]
+    assert [command.name for command in found if not command.help] == []
+    unexplained = [f"{command.name} {one.name}" for command in found for one in command.params if not helped(one)]
     assert unexplained == []
 
 
@@ -87,8 +94,8 @@ def helped(parameter: Any) -> bool:
 
 
 def test_every_variable_of_the_readme_exists() -> None:
-    """The environment variables that the documents name are those that the program reads: one has no option."""
-    read = {API_KEY, SIGNING_KEY, *(name for *_, variables in COMMANDS for name in variables)}
+    """The environment variables that the documents name are those that the program reads."""
+    read = {CONFIG, *map(variable, Settings.model_fields), *(name for *_, variables in COMMANDS for name in variables)}
     named = {name for page in PAGES for name in re.findall(r"ADVICE_LEDGER_\w+", page.read_text("utf-8"))}
     assert named == read
 

@@ -9,9 +9,22 @@ from typing import Annotated
 
 import typer
 
+from api.cli.configure import configured, opened
 from api.cli.keys import SIGNING_KEY, KeyFile, place
-from api.cli.shared import AsJson, CannotRun, DatabaseUrl, DataDir, OnProgress, note, opened, progress, say, say_json
+from api.cli.shared import (
+    AsJson,
+    CannotRun,
+    ConfigFile,
+    DatabaseUrl,
+    DataDir,
+    OnProgress,
+    note,
+    progress,
+    say,
+    say_json,
+)
 from api.postgres.connect import connect
+from api.settings import Settings
 from ledger.database import Connection
 from ledger.export.bundle import Disclosure
 from ledger.export.bundle import export as write_bundle
@@ -79,7 +92,6 @@ Since = Annotated[
 
 
 def export(  # noqa: PLR0913, PLR0917 - each option is an argument
-    ctx: typer.Context,
     output: Out,
     client: Client = None,
     request: Request = None,
@@ -92,6 +104,7 @@ def export(  # noqa: PLR0913, PLR0917 - each option is an argument
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
+    config: ConfigFile = None,
 ) -> None:
     """Write an evidence bundle: events, sealed values, and the proof that they are in the signed log.
 
@@ -101,8 +114,9 @@ def export(  # noqa: PLR0913, PLR0917 - each option is an argument
     _one_kind(client, request, start, end)
     disclosure = _disclosure(disclose, withhold, everything=start is None and end is None)
     older = None if since is None else _older(since)
-    keys = _keys(ctx, key, database_url, data_dir)
-    with opened(ctx, database_url, data_dir) as url, connect(url, "verifier") as conn, progress() as on_progress:
+    settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
+    keys = _keys(settings)
+    with opened(settings) as url, connect(url, "verifier") as conn, progress() as on_progress:
         selection = _selection(conn, client, request, start, end)
         manifest = _write(conn, output, selection, disclosure, keys, older, on_progress)
     _show(manifest, output, as_json=as_json)
@@ -134,16 +148,17 @@ def _older(path: Path) -> bytes:
         raise CannotRun(str(error)) from error
 
 
-def _keys(ctx: typer.Context, key: Path | None, database_url: str | None, data_dir: Path | None) -> list[str]:
+def _keys(settings: Settings) -> list[str]:
     """The public part of the log's key, where it is known. A file given may hold verifier keys as well."""
+    key = settings.key_file
     if key is not None:
         try:
-            lines = read_keys(read_file(str(key.expanduser()), MOST_KEY_BYTES), str(key))
+            lines = read_keys(read_file(str(key), MOST_KEY_BYTES), str(key))
             if not any(line.startswith(PRIVATE) for line in lines):
                 return [VerifierKey.parse(line).text for line in lines]
         except (Unusable, EvidenceError) as error:
             raise CannotRun(f"{key} holds no key: {error}") from error
-    found = place(ctx, key, Path(), database_url, data_dir)
+    found = place(settings, state_needed=False)
     if found is None or (key is None and found.path is not None and not found.path.exists()):
         note(f"the bundle names no key of the log: give it with --key or in {SIGNING_KEY} if the reader wants one")
         return []

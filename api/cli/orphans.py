@@ -10,13 +10,22 @@ import psycopg
 import typer
 from psycopg.rows import class_row
 
-from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, DatabaseUrl, DataDir, note, opened, say, say_json, say_table
+from api.cli.configure import configured, opened
+from api.cli.shared import (
+    FOUND_WRONG,
+    AsJson,
+    CannotRun,
+    ConfigFile,
+    DatabaseUrl,
+    DataDir,
+    note,
+    say,
+    say_json,
+    say_table,
+)
 from api.postgres.connect import connect
+from api.settings import MAX_ORPHAN_AFTER_S
 from ledger.database import Connection
-
-AFTER_S = 300.0
-# Up to 30 years, so that a time can be reckoned from it.
-MOST_S = 1e9
 
 COUNT = """
     SELECT count(*) FROM model_calls
@@ -33,13 +42,20 @@ LAG = "SELECT h.position - p.position FROM projections p, head h WHERE p.name = 
 EXISTS = "SELECT to_regclass('model_calls') IS NOT NULL"
 
 OlderThan = Annotated[
-    float, typer.Option(min=0, max=MOST_S, metavar="SECONDS", help="Show calls that were started so long ago.")
+    float | None,
+    typer.Option(
+        min=0,
+        max=MAX_ORPHAN_AFTER_S,
+        metavar="SECONDS",
+        show_default=False,
+        help="Show calls that have been open for at least this long. Default: the setting orphan_after, 300.",
+    ),
 ]
 
 
 @dataclass(frozen=True)
 class Orphan:
-    """A model call without an end. `request_id` is None for one that belongs to no request."""
+    """A model call without an end. `request_id` is None if it belongs to no request."""
 
     id: int
     request_id: int | None
@@ -50,44 +66,48 @@ class Orphan:
 
 
 def orphans(
-    ctx: typer.Context,
-    older_than: OlderThan = AFTER_S,
+    older_than: OlderThan = None,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
+    config: ConfigFile = None,
 ) -> None:
     """List model calls that were started and never ended, the oldest first.
 
-    Whoever made them was killed, or is still waiting. Reads as the role reader. Exit code 1 when there are some.
+    Their caller was killed, or still waits. Reads as the role reader. Exit code 1 if there are some.
     """
-    with opened(ctx, database_url, data_dir) as url, connect(url, "reader") as conn:
-        found = _look(conn, older_than)
+    settings = configured(config, database_url=database_url, data_dir=data_dir)
+    after_s = settings.orphan_after if older_than is None else older_than
+    with opened(settings) as url, connect(url, "reader") as conn:
+        calls = _list(conn, after_s)
     if as_json:
-        say_json(found)
-    elif found:
-        rows = [(one.id, one.request_id or "-", one.agent, one.model, timedelta(seconds=one.age_s)) for one in found]
+        say_json(calls)
+    elif calls:
+        rows = [
+            (call.id, call.request_id or "-", call.agent, call.model, timedelta(seconds=call.age_s)) for call in calls
+        ]
         say_table(("call", "request", "agent", "model", "age"), rows)
     else:
-        say(f"no model call has been open for {older_than:g} s")
-    if found:
+        say(f"no model call has been open for {after_s:g} s")
+    if calls:
         raise typer.Exit(FOUND_WRONG)
 
 
-def count(conn: Connection) -> int | None:
-    """How many there are after the usual time; None while the read model was never built."""
+def count(conn: Connection, after_s: float) -> int | None:
+    """Count the calls that have been open for `after_s`; None if the read model was never built."""
     if conn.execute(EXISTS).fetchone() != (True,):
         return None
-    row = conn.execute(COUNT, [AFTER_S]).fetchone()
+    row = conn.execute(COUNT, [after_s]).fetchone()
     return int(row[0]) if row else None
 
 
-def _look(conn: Connection, older_than_s: float) -> list[Orphan]:
+def _list(conn: Connection, after_s: float) -> list[Orphan]:
     try:
         lag = conn.execute(LAG).fetchone()
         with conn.cursor(row_factory=class_row(Orphan)) as cursor:
-            found = cursor.execute(LIST, [older_than_s]).fetchall()
+            calls = cursor.execute(LIST, [after_s]).fetchall()
     except psycopg.errors.UndefinedTable as error:
         raise CannotRun("the read model model_calls was never built: run advice-ledger migrate") from error
     if lag is not None and lag[0] > 0:
-        note(f"the read model model_calls is {lag[0]} events behind: what they hold is not seen here")
-    return found
+        note(f"the read model model_calls is {lag[0]} events behind: calls in these events are not shown")
+    return calls

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
-import os
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from api.cli import options_agents
+from api.agents.run import replay as replaying
+from api.agents.run.replay import Report
+from api.cli import assemble
+from api.cli.configure import configured, opened, operator
 from api.cli.shared import (
     COULD_NOT_RUN,
     FOUND_WRONG,
     AsJson,
     CannotRun,
+    ConfigFile,
     DatabaseUrl,
     DataDir,
-    opened,
     printable,
     say,
     say_json,
 )
 from api.postgres.connect import RoleDenied, connect
-
-if TYPE_CHECKING:
-    from api.agents.run.replay import Report
-    from ledger.store.events import Receipt
+from api.services import Parts, open_services
+from ledger.store.envelope import Actor
+from ledger.store.events import Receipt
 
 EXIT = {"identical": 0, "different": FOUND_WRONG, "failed": COULD_NOT_RUN}
 EXPECTED = "as is to be expected: this agent asks a language model, and the same question may get another answer"
@@ -46,16 +46,25 @@ Recommendation = Annotated[
     ),
 ]
 
+AgentUrl = Annotated[
+    str | None,
+    typer.Option(metavar="URL", show_default=False, help="Agent openai: the server to ask. Default: the settings."),
+]
+AgentModel = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", show_default=False, help="Agent openai: the model to ask. Default: the recorded one."),
+]
+
 
 def replay(  # noqa: PLR0913, PLR0917 - each option is an argument
-    ctx: typer.Context,
     request: Request,
     recommendation: Recommendation = None,
-    agent_url: options_agents.AgentUrl = None,
-    agent_model: options_agents.AgentModel = None,
+    agent_url: AgentUrl = None,
+    agent_model: AgentModel = None,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
+    config: ConfigFile = None,
 ) -> None:
     """Ask the recorded agent again, on exactly what it had seen, and compare.
 
@@ -63,8 +72,11 @@ def replay(  # noqa: PLR0913, PLR0917 - each option is an argument
     login; the new answer is not kept. Shows what differs, which may be personal data. Exit code 0 when all is the same,
     1 when something differs, 2 when the agent cannot be run again.
     """
-    server = options_agents.server(agent_url, agent_model)
-    with opened(ctx, database_url, data_dir) as url:
+    settings = configured(
+        config, agent_url=agent_url, agent_model=agent_model, database_url=database_url, data_dir=data_dir
+    )
+    server = assemble.model_server(settings)
+    with opened(settings) as url:
         _check_rights(url)
         report, at = _replayed(url, request, recommendation, server)
     if as_json:
@@ -72,15 +84,6 @@ def replay(  # noqa: PLR0913, PLR0917 - each option is an argument
     else:
         _show(report, at)
     raise typer.Exit(EXIT[report.outcome])
-
-
-def operator() -> str:
-    """The actor that commands are recorded under: this machine's name of who runs them."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # an account without a name, as in containers
-        name = str(os.getuid())
-    return f"cli:{name}"
 
 
 def _check_rights(url: str) -> None:
@@ -93,10 +96,6 @@ def _check_rights(url: str) -> None:
 
 
 def _replayed(url: str, request: int, recommendation: int | None, server: dict[str, Any]) -> tuple[Report, Receipt]:
-    from api.agents.run import replay as replaying  # noqa: PLC0415 - the other commands need none of this
-    from api.services import Parts, open_services  # noqa: PLC0415
-    from ledger.store.envelope import Actor  # noqa: PLC0415
-
     actor = Actor(id=operator(), kind="human", role="operator")
     parts = Parts(url, readers=2, run_projector=False, run_worker=False)
 

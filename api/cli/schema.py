@@ -8,14 +8,15 @@ from typing import Annotated
 import psycopg
 import typer
 
+from api.cli.configure import configured, opened
 from api.cli.shared import (
     FOUND_WRONG,
     AsJson,
     CannotRun,
+    ConfigFile,
     DatabaseUrl,
     DataDir,
     OnProgress,
-    opened,
     progress,
     say,
     say_json,
@@ -51,18 +52,19 @@ class Prepared:
 
 
 def migrate(
-    ctx: typer.Context,
     origin: Origin = None,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
+    config: ConfigFile = None,
 ) -> None:
     """Create or upgrade the ledger and its read models.
 
     Needs a login that may create roles and schemas. Read models are built where they are missing or outdated. Running
     it again changes nothing.
     """
-    with opened(ctx, database_url, data_dir, make=True) as url, progress() as on_progress:
+    settings = configured(config, database_url=database_url, data_dir=data_dir)
+    with opened(settings, make=True) as url, progress() as on_progress:
         done = bring_up(url, origin, on_progress)
     if origin is not None and origin != done.origin:
         raise CannotRun(f"the ledger is up to date, but is named {done.origin} already, and keeps that name")
@@ -76,11 +78,11 @@ def migrate(
 
 
 def rebuild(
-    ctx: typer.Context,
     names: Names = None,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
+    config: ConfigFile = None,
 ) -> None:
     """Build read models anew from the chain.
 
@@ -88,7 +90,8 @@ def rebuild(
     differed: the old table did not hold what the chain says, and the new one does.
     """
     read_models = [get_read_model(name) for name in dict.fromkeys(names or [])] or list(READ_MODELS)
-    with opened(ctx, database_url, data_dir) as url, progress() as on_progress:
+    settings = configured(config, database_url=database_url, data_dir=data_dir)
+    with opened(settings) as url, progress() as on_progress:
         connect(url, "owner").close()  # for its clear refusals
         try:
             reports = rebuilding.rebuild(url, read_models, on_progress=on_progress)

@@ -5,16 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
-import logging
 import socket
-import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+
+import uvicorn
 
 from api.cli.shared import CannotRun
-
-if TYPE_CHECKING:
-    import uvicorn
 
 # Requests in hand are finished for so long, once it is to end.
 GRACE_S = 10
@@ -39,7 +35,6 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
 
 def run_server(config: uvicorn.Config, listener: socket.socket, on_start: Callable[[], None]) -> None:
     """Serves until a signal ends it; `on_start` is called once requests are taken."""
-    import uvicorn  # noqa: PLC0415 - the other commands need not wait for the web framework
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -50,11 +45,6 @@ def run_server(config: uvicorn.Config, listener: socket.socket, on_start: Callab
     # uvicorn raises the signal that ended it once more, after everything is closed
     with contextlib.suppress(KeyboardInterrupt):
         Server(config).run(sockets=[listener])
-
-
-def log_to_stderr() -> None:
-    """What programs that run for long tell of themselves; stdout is for what people paste."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s: %(name)s: %(message)s")
 
 
 def is_loopback(listener: socket.socket) -> bool:

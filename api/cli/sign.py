@@ -8,18 +8,19 @@ from typing import Annotated
 
 import typer
 
-from api.cli import options_endorsers
-from api.cli.keys import SIGNING_KEY, KeyFile, KeyState, place
-from api.cli.serving import log_to_stderr
+from api.cli import assemble
+from api.cli.configure import configured, opened
+from api.cli.keys import SIGNING_KEY, KeyFile, place
 from api.cli.shared import (
     FOUND_WRONG,
     AsJson,
     CannotRun,
+    ConfigFile,
     DatabaseUrl,
     DataDir,
     OnProgress,
+    log_to_stderr,
     note,
-    opened,
     progress,
     say,
     say_json,
@@ -30,36 +31,14 @@ from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, SigningKey
 from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers, EndorserStatus
-from ledger.tlog.endorse.timestamp_client import EVERY_S as EVERY_STAMP_S
 from ledger.tlog.sign import rotate
 from ledger.tlog.sign.errors import SigningRefused
 from ledger.tlog.sign.signer import Signer
-from ledger.tlog.sign.signer_thread import EVENTS, EVERY_S, SignerThread, SigningConfig, head
+from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig, head
 from ledger.tlog.sign.state_file import Signed
 
 LAST = "SELECT coalesce(max(size), 0) FROM checkpoints"
 
-SignEvery = Annotated[
-    float,
-    typer.Option(
-        "--sign-every",
-        envvar="ADVICE_LEDGER_SIGN_EVERY",
-        min=0.01,
-        max=86_400,
-        metavar="SECONDS",
-        help="Sign a checkpoint so often, while events come.",
-    ),
-]
-SignEvents = Annotated[
-    int,
-    typer.Option(
-        "--sign-events",
-        envvar="ADVICE_LEDGER_SIGN_EVENTS",
-        min=1,
-        metavar="NUMBER",
-        help="Sign sooner where so many events wait for it.",
-    ),
-]
 Once = Annotated[bool, typer.Option("--once", help="Sign what there is, and end.")]
 Adopt = Annotated[
     Path | None,
@@ -92,37 +71,30 @@ ReplaceDamaged = Annotated[
 
 
 def sign(  # noqa: PLR0913, PLR0917 - each option is an argument
-    ctx: typer.Context,
     once: Once = False,
     adopt: Adopt = None,
     give_up: GiveUp = None,
     replace_damaged: ReplaceDamaged = False,
-    sign_every: SignEvery = EVERY_S,
-    sign_events: SignEvents = EVENTS,
     key: KeyFile = None,
-    key_state: KeyState = None,
-    witness: options_endorsers.Witnesses = None,
-    witness_quorum: options_endorsers.Quorum = None,
-    timestamp_authority: options_endorsers.TimestampAuthority = None,
-    timestamp_ca: options_endorsers.TimestampCa = None,
-    timestamp_every: options_endorsers.TimestampEvery = EVERY_STAMP_S,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
+    config: ConfigFile = None,
 ) -> None:
     """Sign checkpoints over new events, until Ctrl-C or SIGTERM, or once.
 
     Exit code 1 when the log must not be signed as the database has it: the message says what was found.
     """
-    found = place(ctx, key, key_state, database_url, data_dir)
+    settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
+    found = place(settings)
     if found is None:
         raise CannotRun(f"which key: give --key, or set {SIGNING_KEY}")
     if adopt is None and (give_up is not None or replace_damaged):
         raise CannotRun("--give-up and --replace-damaged are options of --adopt")
-    endorsers = options_endorsers.endorsers(witness, witness_quorum, timestamp_authority, timestamp_ca, timestamp_every)
-    signing = SigningConfig(found.key(), found.state, sign_every, sign_events)
+    endorsers = assemble.endorsers(settings)
+    signing = SigningConfig(found.key(), found.state, settings.sign_every, settings.sign_events)
     checkpoint = None if adopt is None else read_checkpoint(adopt, signing.key)
-    with opened(ctx, database_url, data_dir) as url:
+    with opened(settings) as url:
         if once or checkpoint is not None:
             with connect(url, "signer") as conn, progress() as on_progress:
                 signed = _once(conn, signing, checkpoint, give_up, on_progress, replace_damaged=replace_damaged)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 
 import psycopg
 import typer
 
-from api.cli import options_endorsers, orphans, status_tlog
+from api.cli import assemble, orphans, status_tlog
+from api.cli.configure import configured, opened
 from api.cli.keys import KeyFile, Place, place
-from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, DatabaseUrl, DataDir, opened, say, say_json, say_table
+from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json, say_table
 from api.cli.status_tlog import LogState
 from api.http.auth import tokens
 from api.postgres.connect import RoleDenied, connect
@@ -60,33 +60,31 @@ class Status:
 
 
 def status(
-    ctx: typer.Context,
     key: KeyFile = None,
-    witness: options_endorsers.Witnesses = None,
-    witness_quorum: options_endorsers.Quorum = None,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
+    config: ConfigFile = None,
 ) -> None:
     """Show where the chain, its read models and its log stand.
 
     Also the queue, model calls that never ended, the tokens, and the migrations that wait to be applied. Exit code 1
     when a read model is stopped, missing or outdated, a migration is pending, or the key's rotation was not ended.
     """
-    policy = options_endorsers.endorsers(witness, witness_quorum, None, None).policy
-    # Of the key only its place counts, so that one in the environment need not come with its state.
-    where = place(ctx, key, Path(), database_url, data_dir)
-    with opened(ctx, database_url, data_dir) as url, _connected(url) as conn:
-        found = look(conn, policy, where)
+    settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
+    policy = assemble.endorsers(settings).policy
+    where = place(settings, state_needed=False)  # of the key only its place counts
+    with opened(settings) as url, _connected(url) as conn:
+        found = look(conn, policy, where, settings.orphan_after)
     if as_json:
         say_json(found)
     else:
-        _show(found)
+        _show(found, settings.orphan_after)
     if not found.ok:
         raise typer.Exit(FOUND_WRONG)
 
 
-def look(conn: Connection, policy: WitnessPolicy, key: Place | None) -> Status:
+def look(conn: Connection, policy: WitnessPolicy, key: Place | None, orphan_after_s: float) -> Status:
     """The state of a ledger, as far as the connection's role may see it; see status_log.look for the log."""
     head = conn.execute(HEAD).fetchone()
     if head is None:
@@ -106,7 +104,7 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None) -> Status:
         read_models=read_models,
         migrations_pending=lacking,
         requests_queued=_queued(conn),
-        model_calls_orphaned=orphans.count(conn),
+        model_calls_orphaned=orphans.count(conn, orphan_after_s),
         tokens=_tokens(conn),
         log=log,
     )
@@ -150,22 +148,22 @@ def _tokens(conn: Connection) -> tokens.Counts | None:
         return None
 
 
-def _orphans(number: int | None) -> str:
+def _orphans(number: int | None, after_s: float) -> str:
     if number is None:
         return "unknown"
     calls = "model call" if number == 1 else "model calls"
     listed = "; advice-ledger orphans lists them" if number else ""
-    return f"{number} {calls} open for {orphans.AFTER_S:g} s or longer{listed}"
+    return f"{number} {calls} open for {after_s:g} s or longer{listed}"
 
 
-def _show(found: Status) -> None:
+def _show(found: Status, orphan_after_s: float) -> None:
     unseen = "not visible to this login"
     at = f" at {found.recorded_at:%Y-%m-%d %H:%M:%S} UTC" if found.recorded_at else ", empty"
     say(f"ledger   {found.origin}")
     say(f"head     position {found.position}{at}")
     say(f"hash     {found.hash}")
     say(f"queued   {'unknown' if found.requests_queued is None else found.requests_queued}")
-    say(f"orphans  {_orphans(found.model_calls_orphaned)}")
+    say(f"orphans  {_orphans(found.model_calls_orphaned, orphan_after_s)}")
     say(f"tokens   {f'{found.tokens.active} active, {found.tokens.revoked} revoked' if found.tokens else unseen}")
     for line in status_tlog.lines(found.log):
         say(line)

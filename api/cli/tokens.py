@@ -6,12 +6,16 @@ from typing import Annotated
 
 import typer
 
-from api.cli.shared import AsJson, DatabaseUrl, DataDir, opened, say, say_json, say_table
+from api.cli.configure import configured, opened
+from api.cli.shared import AsJson, ConfigFile, DatabaseUrl, DataDir, say, say_json, say_table
 from api.http.auth import tokens
 from api.postgres.connect import connect
 
 app = typer.Typer(
-    help="Bearer tokens for the HTTP API. Only their SHA-256 is stored.", no_args_is_help=True, rich_markup_mode=None
+    help="Bearer tokens for the HTTP API. Only their SHA-256 is stored.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 
 Name = Annotated[
@@ -26,15 +30,16 @@ Role = Annotated[str, typer.Option(metavar="|".join(tokens.ROLES), help="What it
 
 @app.command()
 def create(
-    ctx: typer.Context,
     name: Name,
     role: Role,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
+    config: ConfigFile = None,
 ) -> None:
     """Make a token and print it: the only time that it can be seen."""
-    with opened(ctx, database_url, data_dir) as url, connect(url, "owner") as conn:
+    settings = configured(config, database_url=database_url, data_dir=data_dir)
+    with opened(settings) as url, connect(url, "owner") as conn:
         token = tokens.create(conn, name, role)
     if as_json:
         say_json({"name": name, "role": role, "token": token})
@@ -44,10 +49,11 @@ def create(
 
 @app.command(name="list")
 def list_tokens(
-    ctx: typer.Context, as_json: AsJson = False, database_url: DatabaseUrl = None, data_dir: DataDir = None
+    as_json: AsJson = False, database_url: DatabaseUrl = None, data_dir: DataDir = None, config: ConfigFile = None
 ) -> None:
     """List who holds a token, in which role, since when, and until when if it was revoked."""
-    with opened(ctx, database_url, data_dir) as url, connect(url, "owner") as conn:
+    settings = configured(config, database_url=database_url, data_dir=data_dir)
+    with opened(settings) as url, connect(url, "owner") as conn:
         found = tokens.listed(conn)
     if as_json:
         say_json(found)
@@ -63,14 +69,15 @@ def list_tokens(
 
 @app.command()
 def revoke(
-    ctx: typer.Context,
     name: Name,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
+    config: ConfigFile = None,
 ) -> None:
     """End a token; running servers refuse it within a second. Its name stays taken."""
-    with opened(ctx, database_url, data_dir) as url, connect(url, "owner") as conn:
+    settings = configured(config, database_url=database_url, data_dir=data_dir)
+    with opened(settings) as url, connect(url, "owner") as conn:
         tokens.revoke(conn, name)
     if as_json:
         say_json({"name": name, "revoked": True})

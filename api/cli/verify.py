@@ -8,14 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
+from api.cli.configure import configured, opened
 from api.cli.shared import (
     FOUND_WRONG,
     AsJson,
     CannotRun,
+    ConfigFile,
     DatabaseUrl,
     DataDir,
     OnProgress,
-    opened,
     progress,
     say,
     say_json,
@@ -25,6 +26,7 @@ from ledger.database import Connection
 from ledger.proof.chain.verifier import ChainReport
 from ledger.proof.findings import CHAIN, MOST_FINDINGS, first_bad_position
 from ledger.proof.tlog.trust import Unusable, read_note, trust
+from ledger.verify.database import verify_chain
 from ledger.verify.trusted_checkpoints import NamedNote, TrustedCheckpoints
 from projections.compare import ReadModelCheck, check
 from projections.registry import READ_MODELS
@@ -92,7 +94,6 @@ class Result:
 
 
 def verify(  # noqa: PLR0913, PLR0917 - each option is an argument
-    ctx: typer.Context,
     projections: WithProjections = False,
     since: Since = None,
     key: Key = None,
@@ -102,6 +103,7 @@ def verify(  # noqa: PLR0913, PLR0917 - each option is an argument
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
+    config: ConfigFile = None,
 ) -> None:
     """Recompute the whole chain and say what is wrong.
 
@@ -111,7 +113,8 @@ def verify(  # noqa: PLR0913, PLR0917 - each option is an argument
     hold.
     """
     trusted = _trusted(since or (), key or (), witness or (), policy)
-    with opened(ctx, database_url, data_dir) as url, connect(url, "verifier") as conn, progress() as on_progress:
+    settings = configured(config, database_url=database_url, data_dir=data_dir)
+    with opened(settings) as url, connect(url, "verifier") as conn, progress() as on_progress:
         result = _check(conn, on_progress, trusted, projections=projections, most=max_findings)
     if as_json:
         say_json(_as_json(result, max_findings))
@@ -144,8 +147,6 @@ def _trusted(
 def _check(
     conn: Connection, on_progress: OnProgress, trusted: TrustedCheckpoints | None, *, projections: bool, most: int
 ) -> Result:
-    from ledger.verify.database import verify_chain  # noqa: PLC0415 - the other commands need none of the proof code
-
     chain = verify_chain(conn, on_progress=lambda done, in_all: on_progress("events", done, in_all), trusted=trusted)
     checked: list[ReadModelCheck] = []
     for read_model in READ_MODELS if projections else ():

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from api.cli.options_witness import plainly
-from api.cli.serving import GRACE_S, bound, log_to_stderr, run_server
-from api.cli.shared import AsJson, CannotRun, note, printable, say, say_json, say_table
+from api.cli.hosted_witness import plainly
+from api.cli.serving import GRACE_S, bound, run_server
+from api.cli.shared import AsJson, CannotRun, log_to_stderr, note, printable, say, say_json, say_table
 from api.witness import keys
+from api.witness.app import make_app
+from api.witness.connections import make_config
 from api.witness.place import is_url, open_state
 from api.witness.state import make_file
 from api.witness.state_postgres import make_tables
 from api.witness.witness import Witness
 from ledger.proof.tlog.note import VerifierKey
 
-if TYPE_CHECKING:
-    import socket
-
 app = typer.Typer(
     help="Cosign the checkpoints of other people's logs (docs/operate/witnesses.md).",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
 )
 
@@ -127,10 +128,6 @@ def status(key: Key, state: StatePlace, as_json: AsJson = False) -> None:
 
 def run(witness: Witness, listener: socket.socket, where: str) -> None:
     """Serves until a signal ends it."""
-
-    from api.witness.app import make_app  # noqa: PLC0415
-    from api.witness.connections import make_config  # noqa: PLC0415
-
     config = make_config(make_app(witness), grace_s=GRACE_S)
     run_server(config, listener, lambda: note(f"serving on {where}"))
 

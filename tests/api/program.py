@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from api.settings import variable
 from tests.paths import ROOT
 from tests.support import eventually
 
@@ -48,6 +49,14 @@ def environment(**variables: str) -> dict[str, str]:
     """Ours, without what would choose a database, and with `variables`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ADVICE_LEDGER_")}
     return inherited | {"PYTHONPATH": str(ROOT)} | variables
+
+
+def variables(**settings: object) -> dict[str, str]:
+    """The environment variables that hold these settings; items of a list stand between blanks."""
+    return {
+        variable(name): " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        for name, value in settings.items()
+    }
 
 
 def cli(*arguments: object, before: str = "", env: Mapping[str, str] | None = None) -> Ran:

@@ -6,7 +6,7 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from typer.core import TyperGroup
-from typer.main import get_command
 
-from api.cli import app
+from api.cli.commands import COMMANDS, load
 from schema.migrate import migrate
 from tests.api.program import PROGRAM, Ran, cli, environment
 from tests.support import connect, eventually, scratch_database
@@ -59,23 +58,21 @@ def test_a_wrong_call_could_not_run(arguments: tuple[str, ...]) -> None:
     assert "Usage: advice-ledger" in ran.err
 
 
-def leaves(command: TyperGroup, *path: str) -> Iterator[tuple[str, Any]]:
+def leaves(commands: Mapping[str, Any], *path: str) -> Iterator[tuple[str, Any]]:
     """Every command that does something, by its name in full."""
-    for name, found in command.commands.items():
+    for name, found in commands.items():
         if isinstance(found, TyperGroup):
-            yield from leaves(found, *path, name)
+            yield from leaves(found.commands, *path, name)
         else:
             yield " ".join((*path, name)), found
 
 
 def test_every_command_takes_the_same_databases() -> None:
-    """The same two options and two variables for each but demo, which makes its own, and witness, which needs none.
+    """The same three options for each but demo, which makes its own ledger, and witness, which needs none.
 
     --json for all with a result.
     """
-    root = get_command(app)
-    assert isinstance(root, TyperGroup)
-    found = dict(leaves(root))
+    found = dict(leaves({name: load(name) for name in COMMANDS}))
     assert set(found) == {
         *("serve", "migrate", "rebuild", "status", "orphans", "replay", "verify", "demo"),
         *("tokens create", "tokens list", "tokens revoke"),
@@ -83,11 +80,10 @@ def test_every_command_takes_the_same_databases() -> None:
         *("witness keygen", "witness serve", "witness status"),
     }
     for name, command in found.items():
-        options = {option: parameter.envvar for parameter in command.params for option in parameter.opts}
-        databases = {option: options.get(option) for option in ("--database-url", "--data-dir")}
+        options = {option for parameter in command.params for option in parameter.opts}
         without = name == "demo" or name.startswith("witness ")
-        variables = (None, None) if without else ("ADVICE_LEDGER_DATABASE_URL", "ADVICE_LEDGER_DATA_DIR")
-        assert tuple(databases.values()) == variables
+        expected = ({"--data-dir"} & options) if without else {"--database-url", "--data-dir", "--config"}
+        assert {"--database-url", "--data-dir", "--config"} & options == expected
         assert ("--json" in options) == (not name.endswith("serve"))
 
 
@@ -193,7 +189,7 @@ def test_a_reader_that_leaves_is_no_finding(database_url: str) -> None:
     command = [sys.executable, "-c", PROGRAM, "status", "--database-url", database_url]
     ran = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment(), check=False, timeout=60)
     os.close(writing)
-    assert (ran.returncode, ran.stderr) == (2, b"error: nobody reads the output\n")
+    assert (ran.returncode, ran.stderr) == (2, b"error: the output was closed before the result was complete\n")
 
 
 def test_progress_is_for_terminals(database_url: str) -> None:

@@ -18,7 +18,7 @@ from ledger.proof.tlog.note import SigningKey, VerifierKey
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.rotate import beside
 from ledger.tlog.sign.state_file import Signed
-from tests.api.program import PROGRAM, cli, environment, serving
+from tests.api.program import PROGRAM, cli, environment, serving, variables
 from tests.api.served import ledger_copy
 from tests.conftest import Template
 from tests.ledger.tlog.logs import fill, key_for, sign
@@ -102,7 +102,7 @@ def test_a_key_that_cannot_be_used(tmp_path: Path) -> None:
     assert "secret" not in bad.err
     both = cli("keys", "show", env={SIGNING_KEY: secret, "ADVICE_LEDGER_KEY_FILE": str(path)})
     assert both.failed_with("exclude each other")
-    assert cli("sign", "--once", env={SIGNING_KEY: secret}).failed_with("--key-state")
+    assert cli("sign", "--once", env={SIGNING_KEY: secret}).failed_with("ADVICE_LEDGER_KEY_STATE")
     elsewhere = cli("sign", "--once", "--database-url", "postgresql://127.0.0.1:1/x")
     assert elsewhere.failed_with("--key")
 
@@ -244,8 +244,10 @@ def test_a_restored_database(url: str, key: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_sign_follows(url: str, key: Path) -> None:
     """Without --once it goes on; somebody else who would sign meanwhile could not run; SIGTERM ends it with 0."""
-    command = [sys.executable, "-c", PROGRAM, "sign", "--sign-every", "0.05", "--key", str(key), "--database-url", url]
-    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", PROGRAM, "sign", "--key", str(key), "--database-url", url]
+    process = subprocess.Popen(
+        command, env=environment(**variables(sign_every=0.05)), stderr=subprocess.PIPE, text=True
+    )
     try:
         for size in (1, 2):
             fill(url, 1)
@@ -310,7 +312,7 @@ def test_serve_with_a_server_of_the_users(url: str, key: Path) -> None:
         assert "nothing is signed" in server.err
         assert "docs/operate/tlog.md" in server.err
     environment_key = {SIGNING_KEY: keys.read(key).reveal(), "ADVICE_LEDGER_KEY_STATE": str(key.with_name("state"))}
-    with serving("--database-url", url, "--no-worker", "--sign-every", "0.1", env=environment_key) as server:
+    with serving("--database-url", url, "--no-worker", env=environment_key | variables(sign_every=0.1)) as server:
         assert "nothing is signed" not in server.err
         assert asked(server.base, tokens["advisor"]).headers["ledger-checkpoint-size"] == "1"
         assert key.with_name("state").exists()

@@ -23,7 +23,7 @@ from api.postgres.embedded import EmbeddedPostgres
 from ledger.domain import policy
 from schema.migrate import migrate
 from tests.api.agents import openai_server
-from tests.api.program import Serving, cli, serving
+from tests.api.program import Serving, cli, serving, variables
 from tests.support import connect, eventually, login_role, scratch_database
 
 ASKED = {"client_id": "client-1", "risk_profile": "balanced", "amount_usd": 250000}
@@ -183,7 +183,7 @@ def test_without_a_worker_requests_stay_queued(database_url: str) -> None:
 def test_addresses_that_others_reach_need_tokens(database_url: str) -> None:
     """Exit 2 with the command that makes one, and none is made; with one it serves, and shows nothing."""
     ran = cli("serve", "--host", EVERYWHERE, "--port", "0", "--database-url", database_url)
-    assert ran.failed_with("nobody has a token", "advice-ledger tokens create NAME --role ROLE")
+    assert ran.failed_with("there is no active token", "advice-ledger tokens create NAME --role ROLE")
     assert cli("tokens", "list", "--json", "--database-url", database_url).json() == []
     assert cli("tokens", "create", "ann", "--role", "admin", "--database-url", database_url).code == 0
     with serving("--host", EVERYWHERE, "--database-url", database_url) as server:
@@ -191,7 +191,7 @@ def test_addresses_that_others_reach_need_tokens(database_url: str) -> None:
         assert httpx.get(f"{server.base}/healthz").status_code == 200
     assert cli("tokens", "revoke", "ann", "--database-url", database_url).code == 0
     ran = cli("serve", "--host", EVERYWHERE, "--port", "0", "--database-url", database_url)
-    assert ran.failed_with("nobody has a token")
+    assert ran.failed_with("there is no active token")
 
 
 def test_an_address_of_another_machine(database_url: str) -> None:
@@ -268,26 +268,28 @@ def test_another_agent_by_the_environment(database_url: str) -> None:
 @pytest.mark.slow
 def test_the_optimiser_serves(database_url: str) -> None:
     """On the prices known on the day given: its version says which."""
-    options = ("--agent", "optimiser", "--agent-until", "2015-12-31")
-    with serving("--database-url", database_url, *options) as server:
+    until = variables(agent_until="2015-12-31")
+    with serving("--database-url", database_url, "--agent", "optimiser", env=until) as server:
         assert re.search(r"answered by skfolio-optimiser \S+\.until\.2015-12-31\n", server.err)
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("settings", "words"),
     [
-        (("--agent", "openai"), ("needs --agent-url and --agent-model",)),
-        (("--agent", "openai", "--agent-url", "http://x/v1?key=1", "--agent-model", "m"), ("password or a query",)),
-        (("--agent-url", "http://x/v1"), ("--agent-url is no option of the agent builtin",)),
-        (("--agent", "optimiser", "--agent-until", "1980-01-01"), ("the agent optimiser cannot be used",)),
-        (("--four-eyes-policy", "/nonexistent"), ("four-eyes", "/nonexistent", "No such file")),
-        (("--reason-codes", str(policy.HOME / "four-eyes.json")), ("reason-codes", "four-eyes.json")),
+        ({"agent": "openai"}, ("needs the settings agent_url and agent_model",)),
+        ({"agent": "openai", "agent_url": "http://x/v1?key=1", "agent_model": "m"}, ("password or a query",)),
+        ({"agent_url": "http://x/v1"}, ("agent_url is no setting of the agent builtin",)),
+        ({"agent": "optimiser", "agent_until": "1980-01-01"}, ("the agent optimiser cannot be used",)),
+        ({"four_eyes_policy": "/nonexistent"}, ("four-eyes", "/nonexistent", "No such file")),
+        ({"reason_codes": str(policy.HOME / "four-eyes.json")}, ("reason-codes", "four-eyes.json")),
+        ({"sign_every": "0"}, ("ADVICE_LEDGER_SIGN_EVERY", "greater than or equal to 0.01")),
     ],
-    ids=lambda found: found[-1][-20:],
+    ids=lambda found: str(found)[-20:],
 )
-def test_options_that_cannot_be_used(options: tuple[str, ...], words: tuple[str, ...], tmp_path: Path) -> None:
+def test_settings_that_cannot_be_used(settings: dict[str, str], words: tuple[str, ...], tmp_path: Path) -> None:
     """One line, exit 2, before anything is made in the folder."""
-    assert cli("serve", "--port", "0", "--data-dir", tmp_path, *options).failed_with(*words)
+    ran = cli("serve", "--port", "0", "--data-dir", tmp_path, env=variables(**settings))
+    assert ran.failed_with(*words)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -301,7 +303,7 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
 
 def test_an_application_that_does_not_start(database_url: str) -> None:
     """A failure while the application starts ends with exit 2 and a last line that says where to look."""
-    broken = "import api.app\nasync def fail(*_): raise OSError('no')\napi.app._open = fail"
+    broken = "import api.services\nasync def fail(*_): raise OSError('no')\napi.services._open_ledger = fail"
     ran = cli("serve", "--port", "0", "--database-url", database_url, before=broken)
     assert ran.code == 2
     assert ran.err.endswith("error: the application did not start: the reason is above\n")

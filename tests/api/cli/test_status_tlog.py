@@ -8,7 +8,7 @@ from pathlib import Path
 from ledger.proof.tlog.cosignature import WitnessSigningKey
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.rotate import beside
-from tests.api.program import cli
+from tests.api.program import cli, variables
 from tests.ledger.tlog.logs import fill, key_for, sign
 from tests.support import connect
 
@@ -35,8 +35,8 @@ def test_the_log_in_status(database_url: str, tmp_path: Path) -> None:
         for size, name in ((2, names[0]), (2, names[1]), (4, names[1])):
             conn.execute(COSIGN, [size, name])
         conn.execute(STAMP)
-    asked = [text for one in witnesses for text in ("--witness", f"http://w.example={one.text}")]
-    found = cli(*options, "--key", path, *asked, "--witness-quorum", "2", "--json").json()["log"]
+    asked = variables(witnesses=[f"http://w.example={one.text}" for one in witnesses], witness_quorum=2)
+    found = cli(*options, "--key", path, "--json", env=asked).json()["log"]
     assert (found["size"], found["not_covered"], found["cosignatures"]) == (4, 3, 1)
     assert (found["witnesses_needed"], found["witnessed_size"], found["rotation_pending"]) == (2, 2, False)
     assert 0 <= found["age_s"] <= found["witnessed_age_s"] < 60
@@ -46,7 +46,7 @@ def test_the_log_in_status(database_url: str, tmp_path: Path) -> None:
         ("witness", names[1], 4),
     ]
     keys.generate(key.verifier.name, beside(path, "new"))
-    shown = cli(*options, "--key", path, *asked, "--witness-quorum", "2")
+    shown = cli(*options, "--key", path, env=asked)
     assert shown.code == 1
     for line in (
         r"signed   checkpoint over 4 events, \d+ s old; 3 events not covered\n",

@@ -18,12 +18,14 @@ from ledger.proof.tlog.merkle import leaf_hashes, root_of
 from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.rotate import beside
-from tests.api.program import Serving, cli, serving
+from tests.api.program import Serving, cli, serving, variables
 from tests.api.served import ASK, ASKS, ledger_copy
 from tests.api.witness.processes import keygen, witnessing
 from tests.conftest import Template
 from tests.ledger.tlog.logs import fill, hashes, key_for, sign
 from tests.support import connect, eventually
+
+QUICKLY = variables(sign_every=0.1)
 
 
 @pytest.fixture
@@ -40,9 +42,9 @@ def path(url: str, tmp_path: Path) -> Path:
     return tmp_path / "log.key"
 
 
-def options(url: str, path: Path, *more: object) -> tuple[object, ...]:
-    """Of a server that signs quickly."""
-    return ("--database-url", url, "--no-worker", "--key", path, "--sign-every", "0.1", *more)
+def options(url: str, path: Path) -> tuple[object, ...]:
+    """Options of a server that signs, without a worker."""
+    return ("--database-url", url, "--no-worker", "--key", path)
 
 
 def write(server: Serving, token: str) -> int:
@@ -78,10 +80,10 @@ def test_a_witness_that_goes_and_comes_back(url: str, path: Path, tmp_path: Path
             folder.mkdir()
             witnesses.append(keygen(folder, f"witness.example/{folder.name}"))
             base, process = stack.enter_context(witnessing(folder, key.verifier.text))
-            asked += ["--witness", f"{base}={witnesses[-1].text}"]
+            asked.append(f"{base}={witnesses[-1].text}")
             processes.append((base, process))
-        asked += ["--witness-quorum", "2"]
-        server = stack.enter_context(serving(*options(url, path, *asked)))
+        endorsers = variables(witnesses=asked, witness_quorum=2)
+        server = stack.enter_context(serving(*options(url, path), env=endorsers | QUICKLY))
         token = server.tokens()["advisor"]
         both = write(server, token)
         eventually("both", lambda: cosigners(server, key, witnesses) == (both, 2))
@@ -103,7 +105,7 @@ def test_a_witness_that_goes_and_comes_back(url: str, path: Path, tmp_path: Path
         assert f"advice_ledger_checkpoint_witnessed_size {both}.0\n" in told
         for name, troubled in zip(names, (0, 1), strict=True):
             assert f'advice_ledger_witness_failing{{witness="{name}"}} {troubled}.0\n' in told
-        status = cli("status", "--key", path, *asked, "--json", "--database-url", url).json()["log"]
+        status = cli("status", "--key", path, "--json", "--database-url", url, env=endorsers).json()["log"]
         assert (status["size"], status["cosignatures"], status["not_covered"]) == (alone, 1, 0)
         assert (status["witnesses_needed"], status["witnessed_size"]) == (2, both)
         stack.enter_context(witnessing(folders[1], key.verifier.text, port=int(base.rpartition(":")[2])))
@@ -129,9 +131,9 @@ def test_the_leader_is_killed(url: str, path: Path) -> None:
     def signers(*servers: Serving) -> list[str]:
         return [checkpoint(server)["signer"] for server in servers]
 
-    with serving(*options(url, path)) as first:
+    with serving(*options(url, path), env=QUICKLY) as first:
         token = first.tokens()["advisor"]
-        with serving(*options(url, path)) as second:
+        with serving(*options(url, path), env=QUICKLY) as second:
             eventually("one leads", lambda: signers(first, second) == ["leads", "follows"])
             for server in (first, second) * 3:
                 write(server, token)
@@ -142,7 +144,7 @@ def test_the_leader_is_killed(url: str, path: Path) -> None:
                 write(second, token)
                 look(second)
             assert signers(second) == ["leads"]
-            with serving(*options(url, path)) as third:
+            with serving(*options(url, path), env=QUICKLY) as third:
                 eventually("it follows", lambda: signers(second, third) == ["leads", "follows"])
     with connect(url) as conn:
         notes = dict(conn.execute("SELECT size, note FROM checkpoints").fetchall())
@@ -164,7 +166,7 @@ def test_yesterdays_database(url: str, path: Path, server_url: str) -> None:
         fill(url, 2)
         assert sign(url, key, beside(path, "last")) == 5
         before = beside(path, "last").read_bytes()
-        with serving(*options(yesterday, path)) as server:
+        with serving(*options(yesterday, path), env=QUICKLY) as server:
             answer = eventually("a refusal", lambda: (r := httpx.get(f"{server.base}/readyz")).status_code == 503 and r)
             found = answer.json()
             said = "the database has 3 events, and a checkpoint over 5 was signed: an older copy was restored"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from api.cli.options_witness import Offer, check_apart, offered
+from api.cli.hosted_witness import Offer, check_apart, offered
 from api.cli.shared import CannotRun
+from api.settings import Settings
 from ledger.proof.tlog.checkpoint import open_checkpoint
 from ledger.proof.tlog.cosignature import WitnessSigningKey
 from ledger.proof.tlog.note import SigningKey
-from tests.api.program import cli, serving
+from tests.api.program import cli, serving, variables
 from tests.api.witness.logs import ORIGIN, Log
 from tests.api.witness.processes import keygen
 from tests.support import connect
@@ -23,12 +25,10 @@ def test_a_ledger_cosigns_for_another(database_url: str, tmp_path: Path, log_key
     """At /add-checkpoint, without a token, and for one history; nothing of it is recorded in the ledger."""
     key = keygen(tmp_path)
     log = Log(log_key)
-    variables = {
-        "ADVICE_LEDGER_WITNESS_LOGS": log_key.verifier.text,
-        "ADVICE_LEDGER_WITNESS_KEY_FILE": str(tmp_path / "key"),
-        "ADVICE_LEDGER_WITNESS_STATE": str(tmp_path / "state"),
-    }
-    with serving("--no-worker", "--database-url", database_url, env=variables) as server:
+    witness = variables(
+        witness_logs=log_key.verifier.text, witness_key_file=tmp_path / "key", witness_state=tmp_path / "state"
+    )
+    with serving("--no-worker", "--database-url", database_url, env=witness) as server:
         assert f"cosigns for {ORIGIN} as {key.text}\n" in server.err
         answer = httpx.post(f"{server.base}/add-checkpoint", content=log.request(0, 5))
         found = open_checkpoint(log.note(5) + answer.content, ORIGIN, [log_key.verifier], [key])
@@ -50,8 +50,8 @@ def test_no_ledger_is_its_own_witness(database_url: str, tmp_path: Path, log_key
         [(origin,)] = conn.execute("SELECT origin FROM head").fetchall()
     keygen(tmp_path)
     own = SigningKey.generate(origin).verifier
-    given = ("--witness-key", tmp_path / "key", "--witness-state", tmp_path / "state", "--witness-for", own.text)
-    ran = cli("serve", "--port", "0", "--database-url", database_url, *given)
+    given = variables(witness_logs=own.text, witness_key_file=tmp_path / "key", witness_state=tmp_path / "state")
+    ran = cli("serve", "--port", "0", "--database-url", database_url, env=given)
     assert ran.failed_with(origin, "a witness for itself", "prove nothing")
     apart = Offer(WitnessSigningKey.generate("w"), (log_key.verifier,), "state")
     check_apart(apart, origin)
@@ -60,10 +60,16 @@ def test_no_ledger_is_its_own_witness(database_url: str, tmp_path: Path, log_key
 
 
 @pytest.mark.parametrize(
-    "given", [(["x"], None, None), (None, Path("k"), "s"), (["x"], Path("k"), None), ([], None, "s")]
+    "given",
+    [
+        {"witness_logs": ("x",)},
+        {"witness_key_file": Path("k"), "witness_state": "s"},
+        {"witness_logs": ("x",), "witness_key_file": Path("k")},
+        {"witness_state": "s"},
+    ],
 )
-def test_options_that_go_together(given: tuple[list[str] | None, Path | None, str | None]) -> None:
+def test_settings_that_go_together(given: dict[str, Any]) -> None:
     """Some of them without the others are an error; none of them is no witness."""
     with pytest.raises(CannotRun, match="go together"):
-        offered(*given)
-    assert offered(None, None, None) is None
+        offered(Settings(**given))
+    assert offered(Settings()) is None

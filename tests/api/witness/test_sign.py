@@ -12,7 +12,7 @@ from ledger.proof.tlog.checkpoint import open_checkpoint
 from ledger.proof.tlog.cosignature import WitnessSigningKey
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.rotate import beside
-from tests.api.program import PROGRAM, cli, environment
+from tests.api.program import PROGRAM, cli, environment, variables
 from tests.api.witness.processes import keygen, witnessing
 from tests.ledger.tlog.logs import fill, key_for, sign
 from tests.support import connect, eventually
@@ -46,15 +46,16 @@ def test_sign_asks_witnesses(database_url: str, path: Path, tmp_path: Path) -> N
         return int(row[0])
 
     with witnessing(tmp_path, log.text) as (base, _):
-        common += ["--witness", f"{base}={witness.text}"]
-        done = cli("sign", "--once", *common, "--witness", f"http://127.0.0.1:1={gone}", "--json")
+        asked = [f"{base}={witness.text}", f"http://127.0.0.1:1={gone}"]
+        done = cli("sign", "--once", *common, "--json", env=variables(witnesses=asked))
         assert (done.code, done.json()["size"], cosigned()) == (0, None, 3)
         answered, silent = done.json()["endorsements"]
         assert (answered["name"].partition("+")[0], answered["size"], answered["error"]) == (witness.name, 3, None)
         assert (silent["size"], silent["error"] in done.err) == (0, True)
         assert "witness.example/gone" in done.err
-        command = [sys.executable, "-c", PROGRAM, "sign", "--sign-every", "0.05", *common]
-        process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE)
+        command = [sys.executable, "-c", PROGRAM, "sign", *common]
+        quickly = variables(sign_every=0.05, witnesses=asked[:1])
+        process = subprocess.Popen(command, env=environment(**quickly), stderr=subprocess.PIPE)
         try:
             fill(database_url, 1)
             eventually("a cosignature", lambda: cosigned() == 4)

@@ -21,14 +21,15 @@ from api.agents.openai.agent import OpenAICompatibleAgent
 from api.agents.optimiser.agent import OptimiserAgent
 from api.agents.protocol import AgentAnswer, AgentRefused, AgentRequest
 from api.cli import app
-from api.cli.options_agents import API_KEY
-from api.cli.replay import operator
+from api.cli.configure import operator
+from api.settings import variable
 from schema.events import CallStart
 from tests.api.agents.openai_server import Server, serving
 from tests.api.program import Ran
 from tests.api.served import Api, served
 from tests.support import connect, eventually, login_role
 
+API_KEY = variable("agent_api_key")
 KEY = "sk-test-0123456789-secret"
 EVENTS = "SELECT position, body::json FROM events WHERE position > %s ORDER BY position"
 

@@ -378,20 +378,22 @@ def test_how_many_are_needed() -> None:
             WitnessPolicy.of(*wrong)
 
 
-def test_the_options(tmp_path: Path) -> None:
-    """What serve is given becomes whom it asks; what does not go together is one line that says so."""
-    from api.cli.options_endorsers import endorsers
+def test_the_settings(tmp_path: Path) -> None:
+    """The settings become the endorsers; what does not go together is one line that says so."""
+    from api.cli.assemble import endorsers
     from api.cli.shared import CannotRun
+    from api.settings import Settings
 
     witness = f"http://w.example={LIAR.verifier.text}"
-    assert endorsers(None, None, None, None).policy == WitnessPolicy()
-    assert endorsers([witness], None, None, None).policy.quorum == 1
+    assert endorsers(Settings()).policy == WitnessPolicy()
+    assert endorsers(Settings(witnesses=(witness,))).policy.quorum == 1
+    authority = "http://tsa.example"
     for wrong in (
-        ([witness], 2, None, None),
-        (["nonsense"], None, None, None),
-        (None, None, "http://tsa.example", None),
-        (None, None, None, tmp_path),
-        (None, None, "http://tsa.example", tmp_path),
+        Settings(witnesses=(witness,), witness_quorum=2),
+        Settings(witnesses=("nonsense",)),
+        Settings(timestamp_authority=authority),
+        Settings(timestamp_ca=tmp_path),
+        Settings(timestamp_authority=authority, timestamp_ca=tmp_path),
     ):
         with pytest.raises(CannotRun):
-            endorsers(*wrong)
+            endorsers(wrong)

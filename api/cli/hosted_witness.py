@@ -1,18 +1,15 @@
-"""The options that make `serve` a witness for the logs of others, beside being a ledger."""
+"""Let `serve` be a witness for the logs of others, beside serving its own ledger."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from api.cli.keys import origin_of
+from api.cli.configure import origin_of
 from api.cli.shared import CannotRun, note, printable
 from api.postgres.connect import connect
+from api.settings import Settings
 from api.witness import keys
 from api.witness.place import open_state
 from api.witness.state import StateError
@@ -20,37 +17,6 @@ from api.witness.witness import Witness
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.cosignature import WitnessSigningKey
 from ledger.proof.tlog.note import VerifierKey
-
-WitnessFor = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--witness-for",
-        envvar="ADVICE_LEDGER_WITNESS_LOGS",
-        metavar="VERIFIER_KEY",
-        show_default=False,
-        help="Be a witness for the log with this key, at /add-checkpoint; as often as there are logs.",
-    ),
-]
-WitnessKeyFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--witness-key",
-        envvar="ADVICE_LEDGER_WITNESS_KEY_FILE",
-        metavar="FILE",
-        show_default=False,
-        help="With --witness-for: the witness's key, as made by advice-ledger witness keygen.",
-    ),
-]
-WitnessStatePlace = Annotated[
-    str | None,
-    typer.Option(
-        "--witness-state",
-        envvar="ADVICE_LEDGER_WITNESS_STATE",
-        metavar="FILE|URL",
-        show_default=False,
-        help="With --witness-for: what the witness has seen, as made by advice-ledger witness keygen.",
-    ),
-]
 
 
 @dataclass(frozen=True)
@@ -62,12 +28,13 @@ class Offer:
     state: str
 
 
-def offered(logs: list[str] | None, key: Path | None, state: str | None) -> Offer | None:
-    """What the options say; None where they say nothing. Raises CannotRun and KeyUnusable."""
+def offered(settings: Settings) -> Offer | None:
+    """Return the witness that the settings describe, or None. Raises CannotRun and KeyUnusable."""
+    logs, key, state = settings.witness_logs, settings.witness_key_file, settings.witness_state
     if not logs and key is None and state is None:
         return None
     if not logs or key is None or state is None:
-        raise CannotRun("--witness-for, --witness-key and --witness-state go together")
+        raise CannotRun("the settings witness_logs, witness_key_file and witness_state go together")
     with plainly():
         return Offer(keys.read(key), tuple(VerifierKey.parse(text) for text in logs), state)
 

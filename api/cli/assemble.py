@@ -1,0 +1,69 @@
+"""Turn settings into the objects that `open_services()` opens. Everything here is checked before a database is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from api.agents.protocol import Agent
+from api.agents.registry import UnknownAgent, make_agent
+from api.cli.shared import CannotRun
+from api.extras import MissingExtra
+from api.settings import Settings
+from ledger.domain.policy import BadPolicy
+from ledger.service.policies import Policies
+from ledger.tlog.endorse.endorsers import EndorserConfig
+from ledger.tlog.endorse.timestamp_client import Authority, BadAuthority
+from ledger.tlog.quorum import BadWitness, WitnessPolicy
+
+# The settings of each agent, as its class names them, and as `Settings` does.
+AGENT_OPTIONS: Mapping[str, Mapping[str, str]] = {
+    "builtin": {},
+    "optimiser": {"until": "agent_until"},
+    "openai": {"base_url": "agent_url", "model": "agent_model"},
+}
+
+
+def agent(settings: Settings) -> Agent:
+    """Return the agent that the worker asks. Raises CannotRun if it lacks a setting, or has one of another agent."""
+    name, takes = settings.agent, AGENT_OPTIONS[settings.agent]
+    for setting in ("agent_url", "agent_model", "agent_until"):
+        if getattr(settings, setting) is not None and setting not in takes.values():
+            raise CannotRun(f"{setting} is no setting of the agent {name}")
+    options = {option: getattr(settings, setting) for option, setting in takes.items()}
+    if name == "openai" and None in options.values():
+        raise CannotRun("the agent openai needs the settings agent_url and agent_model")
+    if name == "openai":
+        options["api_key"] = settings.agent_api_key
+    try:
+        return make_agent(name, **{option: value for option, value in options.items() if value is not None})
+    except (MissingExtra, UnknownAgent, ValueError) as error:
+        raise CannotRun(f"the agent {name} cannot be used: {error}") from error
+
+
+def model_server(settings: Settings) -> dict[str, Any]:
+    """Return the options of the agent `openai` that the settings hold, for a replay."""
+    options = {"base_url": settings.agent_url, "model": settings.agent_model, "api_key": settings.agent_api_key}
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def policies(settings: Settings) -> Policies:
+    """Return the policies in the files, or the packaged ones. Raises CannotRun."""
+    try:
+        return Policies.of(settings.four_eyes_policy, settings.reason_codes)
+    except BadPolicy as error:
+        raise CannotRun(" ".join(str(error).split())) from error
+
+
+def endorsers(settings: Settings) -> EndorserConfig:
+    """Return the witnesses and timestamp authorities. Raises CannotRun."""
+    if (settings.timestamp_authority is None) != (settings.timestamp_ca is None):
+        raise CannotRun("the settings timestamp_authority and timestamp_ca go together")
+    try:
+        policy = WitnessPolicy.of(settings.witnesses, settings.witness_quorum)
+        if settings.timestamp_authority is None or settings.timestamp_ca is None:
+            return EndorserConfig(policy)
+        authority = Authority.of(settings.timestamp_authority, settings.timestamp_ca, settings.timestamp_every)
+        return EndorserConfig(policy, (authority,))
+    except (BadWitness, BadAuthority) as error:
+        raise CannotRun(str(error)) from error

@@ -1,0 +1,89 @@
+"""The table of commands. A command's module is imported when the command is used, so `--help` stays fast."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, NamedTuple
+
+import typer
+import typer.core
+import typer.main
+
+from api.cli.shared import COULD_NOT_RUN, note
+
+
+class Entry(NamedTuple):
+    """One command: its module, and the line about it in `advice-ledger --help`. A test compares the line."""
+
+    module: str
+    help: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "serve": Entry("api.cli.serve", "Run the HTTP API and the worker."),
+    "migrate": Entry("api.cli.schema", "Create or upgrade the ledger and its read models."),
+    "rebuild": Entry("api.cli.schema", "Build read models anew from the chain."),
+    "status": Entry("api.cli.status", "Show where the chain, its read models and its log stand."),
+    "orphans": Entry("api.cli.orphans", "List model calls that were started and never ended, the oldest first."),
+    "replay": Entry("api.cli.replay", "Ask the recorded agent again, on exactly what it had seen, and compare."),
+    "verify": Entry("api.cli.verify", "Recompute the whole chain and say what is wrong."),
+    "sign": Entry("api.cli.sign", "Sign checkpoints over new events, until Ctrl-C or SIGTERM, or once."),
+    "export": Entry(
+        "api.cli.export",
+        "Write an evidence bundle: events, sealed values, and the proof that they are in the signed log.",
+    ),
+    "demo": Entry(
+        "api.cli.demo",
+        "Fill a ledger of its own with years of reviews on real prices, and show what can be asked of it.",
+    ),
+    "tokens": Entry("api.cli.tokens", "Bearer tokens for the HTTP API."),
+    "keys": Entry("api.cli.keys", "The key that the log is signed with."),
+    "witness": Entry("api.cli.witness", "Cosign the checkpoints of other people's logs (docs/operate/witnesses.md)."),
+}
+
+
+class Commands(typer.core.TyperGroup):
+    """The commands of the table. An expected failure ends one with one line on stderr and exit code 2."""
+
+    def list_commands(self, _ctx: Any) -> list[str]:
+        """Return the names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: Any, cmd_name: str) -> Any:
+        """Import a command; None if there is none of this name."""
+        return load(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, _ctx: Any, formatter: Any) -> None:
+        """Write the table, without importing the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except _failures().EXPECTED as error:
+            if isinstance(error, BrokenPipeError):
+                # The reader of our output has left. What is still buffered must not raise again on the way out.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            note(f"error: {_failures().reason(error)}")
+            raise typer.Exit(COULD_NOT_RUN) from error
+
+
+def load(name: str) -> Any:
+    """Import a command's module and return the command: its `app` if it is a group, or the function of its name."""
+    module = importlib.import_module(COMMANDS[name].module)
+    group: typer.Typer | None = getattr(module, "app", None)
+    if group is None:
+        group = typer.Typer(add_completion=False, rich_markup_mode=None)
+        group.command()(getattr(module, name))
+    command = typer.main.get_command(group)
+    command.name = name
+    return command
+
+
+def _failures() -> Any:
+    """Import what is needed for a failure alone. Python evaluates an `except` clause only when something was raised."""
+    return importlib.import_module("api.cli.failures")

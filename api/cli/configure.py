@@ -1,0 +1,51 @@
+"""The settings of a command, and the database that they choose. Only this module reads the environment for settings."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from api.cli.shared import CannotRun
+from api.postgres.connect import open_database
+from api.postgres.embedded import default_data_dir
+from api.settings import Settings, load_settings
+from ledger.database import Connection
+
+ORIGIN = "SELECT origin FROM head"
+
+
+def configured(config: Path | None, **flags: object) -> Settings:
+    """Load the settings; a flag that is None was not used. Raises SettingsError."""
+    return load_settings(flags, config, os.environ, default_data_dir())
+
+
+@contextlib.contextmanager
+def opened(settings: Settings, *, make: bool = False, supervise: bool = False) -> Iterator[str]:
+    """Yield the URL of the chosen database while the block runs; see `open_database()`."""
+    with open_database(settings.database_url, settings.data_dir, make=make, supervise=supervise) as url:
+        yield url
+
+
+def data_folder(settings: Settings) -> Path | None:
+    """Return the folder of the embedded PostgreSQL; None if the settings name a server."""
+    return None if settings.database_url is not None else settings.data_dir or default_data_dir()
+
+
+def origin_of(conn: Connection) -> str:
+    """Return the ledger's name. Raises CannotRun if there is no ledger."""
+    row = conn.execute(ORIGIN).fetchone()
+    if row is None:
+        raise CannotRun("this database has no ledger yet: run advice-ledger migrate")
+    return str(row[0])
+
+
+def operator() -> str:
+    """Return the actor of events that commands record: `cli:` and the name of the operating system's user."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in containers
+        name = str(os.getuid())
+    return f"cli:{name}"

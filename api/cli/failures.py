@@ -1,0 +1,53 @@
+"""The failures that a command may meet, and the one line that it prints for each. Imported when a command fails."""
+
+from __future__ import annotations
+
+import psycopg
+
+from api.cli.shared import CannotRun
+from api.extras import MissingExtra
+from api.http.auth.tokens import TokenError
+from api.postgres.connect import DatabaseError
+from api.postgres.embedded import EmbeddedError
+from api.settings import SettingsError
+from ledger.database import one_line
+from ledger.errors import LedgerError
+from ledger.tlog.sign.errors import KeyUnusable, SigningRefused
+from projections.rebuild import RebuildFailed
+from projections.registry import UnknownReadModel
+from schema.migrate import MigrationError
+
+EXPECTED: tuple[type[BaseException], ...] = (
+    BrokenPipeError,
+    CannotRun,
+    DatabaseError,
+    EmbeddedError,
+    KeyUnusable,
+    KeyboardInterrupt,
+    LedgerError,
+    MigrationError,
+    MissingExtra,
+    RebuildFailed,
+    SettingsError,
+    SigningRefused,
+    TokenError,
+    UnicodeEncodeError,
+    UnknownReadModel,
+    psycopg.Error,
+)
+
+
+def reason(error: BaseException) -> str:
+    """Return the line for an expected failure. Most of them carry it as their message."""
+    match error:
+        case UnknownReadModel():
+            return str(error.args[0])
+        case psycopg.Error():
+            return f"the database failed: {one_line(error)}"
+        case UnicodeEncodeError():
+            return "an argument is not valid text in UTF-8"
+        case KeyboardInterrupt():
+            return "interrupted"
+        case BrokenPipeError():
+            return "the output was closed before the result was complete"
+    return str(error)

@@ -1,0 +1,38 @@
+"""What `serve` signs and verifies with: the configured key, or the key beside the embedded database."""
+
+from __future__ import annotations
+
+from api.cli.configure import origin_of
+from api.cli.keys import Place
+from api.cli.shared import note
+from api.postgres.connect import connect
+from api.settings import Settings
+from ledger.tlog.sign import keys
+from ledger.tlog.sign.signer_thread import SigningConfig
+from ledger.verify.continuous import VerificationConfig
+
+ANY_CHECKPOINT = "SELECT EXISTS (SELECT FROM checkpoints)"
+
+
+def signing_config(settings: Settings, place: Place | None, url: str) -> SigningConfig | None:
+    """Read the signing key; None if there is none. Raises KeyUnusable for a configured key that cannot be used.
+
+    If no key is configured, the embedded database gets one in its folder, unless it was signed with another before.
+    """
+    if place is None:
+        return None
+    if settings.key_file is None and place.path is not None and not place.path.exists():
+        with connect(url, "reader") as conn:
+            if place.state.exists() or conn.execute(ANY_CHECKPOINT).fetchone() == (True,):
+                note(f"checkpoints were signed with {place.path}, which is gone: put it back")
+                return None
+            made = keys.generate(origin_of(conn), place.path)
+        note(f"made {place.path}, which signs the log; give those who verify it: {made.verifier.text}")
+    return SigningConfig(place.key(), place.state, settings.sign_every, settings.sign_events)
+
+
+def verification_config(settings: Settings, signing: SigningConfig | None) -> VerificationConfig | None:
+    """Return how to verify in the background; None if it is turned off. With a key, signatures are verified as well."""
+    if not settings.verify_rate:
+        return None
+    return VerificationConfig(rate=settings.verify_rate, keys=(signing.key.verifier,) if signing is not None else ())

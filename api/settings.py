@@ -1,0 +1,236 @@
+"""Settings: plain values from flags, the environment, a TOML file and defaults, in this order of precedence.
+
+A setting has one name: `sign_every` in the file is `ADVICE_LEDGER_SIGN_EVERY` in the environment. The program reads no
+other source. docs/operate/settings.md lists all settings; a test compares it with the class `Settings`.
+
+This module imports nothing of the program. `api/cli/assemble.py` turns settings into objects.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tomllib
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+PREFIX = "ADVICE_LEDGER_"
+# The variable that names the file, and the file that is read from the data folder if nothing names one.
+CONFIG = f"{PREFIX}CONFIG"
+FILE_NAME = "advice-ledger.toml"
+
+# Of each pair one setting counts: the one from the source that comes first in the order of precedence.
+PAIRS = (("database_url", "data_dir"), ("key", "key_file"))
+# The flags that are not named as their setting.
+FLAGS = {"key_file": "--key"}
+
+# 30 years: more than any model call lasts, and little enough to subtract from a time.
+MAX_ORPHAN_AFTER_S = 1e9
+
+
+class SettingsError(Exception):
+    """A setting cannot be used. The message names the source, the setting and what is wrong, never the value."""
+
+
+def _words(value: object) -> object:
+    return tuple(value.split()) if isinstance(value, str) else value
+
+
+def _date(value: object) -> object:
+    return date.fromisoformat(value) if isinstance(value, str) else value
+
+
+Agent = Literal["builtin", "optimiser", "openai"]
+FilePath = Annotated[Path, AfterValidator(Path.expanduser)]
+# In the environment, blanks separate the items.
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Seconds = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Settings(BaseModel):
+    """Everything that can be configured. A field's description says what it is for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    database_url: str | None = Field(
+        None,
+        repr=False,
+        description="A PostgreSQL server, 14 or newer, as libpq reads it. Without it, the embedded PostgreSQL is used.",
+    )
+    data_dir: FilePath | None = Field(
+        None, description="The folder of the embedded PostgreSQL. Default: a folder of the user's own."
+    )
+    host: str = Field("127.0.0.1", description="The address to listen on; `0.0.0.0` or `::` is every address.")
+    port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free port.")
+    worker: bool = Field(True, description="Answer queued requests, by asking an agent.")
+    access_log: bool = Field(False, description="Log each request: method, path without its query, status.")
+
+    agent: Agent = Field("builtin", description="The agent to ask. `optimiser` needs the extra `optimise`.")
+    agent_url: str | None = Field(
+        None, description="Agent `openai`, required: the address of its server, which mostly ends in `/v1`."
+    )
+    agent_model: str | None = Field(None, description="Agent `openai`, required: the model to ask.")
+    agent_api_key: SecretStr | None = Field(
+        None, description="Agent `openai`: the key for its server. It is neither recorded nor logged."
+    )
+    agent_until: Annotated[date, BeforeValidator(_date)] | None = Field(
+        None, description="Agent `optimiser`: use the prices known on that day. Default: the last day of the data."
+    )
+    four_eyes_policy: FilePath | None = Field(
+        None, description="Which decisions need a confirmation (JSON). Default: the packaged policy."
+    )
+    reason_codes: FilePath | None = Field(
+        None, description="The reasons that a decision may give (JSON). Default: the packaged list."
+    )
+    orphan_after: Seconds = Field(
+        300.0,
+        ge=0,
+        le=MAX_ORPHAN_AFTER_S,
+        description="From this age on, the metrics count a model call without an end as an orphan.",
+    )
+
+    key: SecretStr | None = Field(None, description="The signing key itself. It needs `key_state`.")
+    key_file: FilePath | None = Field(
+        None, description="The file with the signing key. Default: `log.key` in the folder of the embedded PostgreSQL."
+    )
+    key_state: FilePath | None = Field(
+        None, description="The state file: what was signed last. Default: the key's file with `.last` after its name."
+    )
+    sign_every: Seconds = Field(1.0, ge=0.01, le=86_400, description="While events come, sign a checkpoint this often.")
+    sign_events: int = Field(10_000, ge=1, description="Sign sooner if this many events wait.")
+
+    witnesses: Words = Field(
+        (),
+        description="Witnesses that cosign checkpoints, each as `URL=VERIFIER_KEY`. The process that signs asks them.",
+    )
+    witness_quorum: int | None = Field(
+        None, description="How many witnesses must cosign a checkpoint. Default: a majority."
+    )
+    timestamp_authority: str | None = Field(
+        None,
+        description="The URL of an RFC 3161 timestamp authority. It needs `timestamp_ca` and the extra `timestamps`.",
+    )
+    timestamp_ca: FilePath | None = Field(None, description="The certificates (PEM) to verify its timestamps with.")
+    timestamp_every: Seconds = Field(3600.0, ge=1, description="The shortest time between two timestamps.")
+
+    witness_logs: Words = Field(
+        (),
+        description="Be a witness for the logs with these verifier keys, at `POST /add-checkpoint`. Needs the next two.",
+    )
+    witness_key_file: FilePath | None = Field(
+        None, description="This witness's key, as made by `advice-ledger witness keygen`."
+    )
+    witness_state: str | None = Field(
+        None, description="What this witness has seen: a file or a `postgresql://` URL, as made by the same command."
+    )
+
+    verify_rate: int = Field(
+        5000, ge=0, description="Verify the whole chain again and again, this many events per second; 0 turns it off."
+    )
+
+
+# Settings that name files: in a TOML file they are relative to its folder.
+FILES = frozenset({name for name, field in Settings.model_fields.items() if "Path" in str(field.annotation)})
+
+
+def load_settings(
+    flags: Mapping[str, object], config: Path | None, environment: Mapping[str, str], default_data_dir: Path
+) -> Settings:
+    """Merge the sources. Raises SettingsError.
+
+    `flags` are the settings from the command line; None means that the flag was not used. `config` is the TOML file;
+    without it the environment names one, or `advice-ledger.toml` is read from the data folder if it is there.
+    """
+    merged = _Merged()
+    merged.add({name: value for name, value in flags.items() if value is not None}, flag)
+    merged.add(_from_environment(environment), variable)
+    path = config or (Path(environment[CONFIG]) if environment.get(CONFIG) else None)
+    if path is None and "database_url" not in merged.values:
+        path = _default_file(Path(str(merged.values.get("data_dir", default_data_dir))).expanduser())
+    if path is not None:
+        merged.add(_from_file(path), lambda name: f"{path}: {name}")
+    return merged.settings()
+
+
+def flag(name: str) -> str:
+    """Return the flag of a setting, as in `--database-url`."""
+    return FLAGS.get(name, f"--{name.replace('_', '-')}")
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting, as in `ADVICE_LEDGER_DATABASE_URL`."""
+    return f"{PREFIX}{name.upper()}"
+
+
+class _Merged:
+    """The values so far, and where each comes from. Sources are added in the order of precedence."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, object] = {}
+        self._origin: dict[str, str] = {}
+
+    def add(self, source: Mapping[str, object], origin: Callable[[str], str]) -> None:
+        """Add the settings of a source that no earlier source decided. Raises SettingsError for both of a pair."""
+        decided = set(self.values)
+        for pair in PAIRS:
+            if decided.intersection(pair):
+                decided.update(pair)
+            elif all(name in source for name in pair):
+                raise SettingsError(f"{origin(pair[0])} and {origin(pair[1])} exclude each other: give one of them")
+        for name, value in source.items():
+            if name not in decided:
+                self.values[name] = value
+                self._origin[name] = origin(name)
+
+    def settings(self) -> Settings:
+        """Validate. Raises SettingsError with one line for all that is wrong."""
+        try:
+            return Settings.model_validate(self.values)
+        except ValidationError as error:
+            raise SettingsError("; ".join(map(self._reason, error.errors(include_input=False)))) from None
+
+    def _reason(self, error: Any) -> str:
+        name = str(error["loc"][0])
+        if error["type"] == "extra_forbidden":
+            return f"{self._origin[name]}: there is no such setting (docs/operate/settings.md lists all)"
+        return f"{self._origin[name]}: {error['msg']}"
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    found: dict[str, object] = {
+        name: text for name in Settings.model_fields if (text := environment.get(variable(name)))
+    }
+    if found.keys() >= {"database_url", "data_dir"}:
+        del found["data_dir"]  # of these two variables, the URL wins
+    return found
+
+
+def _default_file(folder: Path) -> Path | None:
+    # A folder that cannot be read is reported when the database in it is opened.
+    with contextlib.suppress(OSError):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
+    return None
+
+
+def _from_file(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            found = tomllib.load(file)
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise SettingsError(f"{path} is not a TOML file: {error}") from None
+    return {name: _beside(path, name, value) for name, value in found.items()}
+
+
+def _beside(path: Path, name: str, value: object) -> object:
+    """Make the name of a file relative to the folder of the TOML file."""
+    if not isinstance(value, str):
+        return value
+    if name in FILES or (name == "witness_state" and "://" not in value):
+        return str(path.parent / Path(value).expanduser())
+    return value

@@ -1,4 +1,4 @@
-"""Agents: what answers a portfolio request. `protocol` says how one is asked, `choose` finds one by name.
+"""Agents answer portfolio requests. `protocol` defines them, `registry` makes one by name, `run` runs them.
 
-`builtin` is a rule table, `optimiser` computes on prices, `openai_compatible` asks a language model. docs/use/agents.md.
+`builtin` is a rule table, `optimiser` computes on prices, `openai` asks a language model. See docs/use/agents.md.
 """

@@ -1,5 +1,7 @@
-"""What an answer says of the client's earlier recommendations: how many were shown, and what changes against the last
-one that stands. It is a report; no figure depends on it."""
+"""Report on the client's earlier recommendations: their number, and the changes against the last that stands.
+
+It is part of the answer, and no figure depends on it.
+"""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -16,9 +18,9 @@ UNREAD_RESPONSE = "An advisor responded to an earlier answer to this request; th
 
 
 def earlier_report(request: AgentRequest, weights: Mapping[str, Decimal]) -> dict[str, JSON]:
-    """`shown`, `standing` (id and state of the newest that people let stand, or None) and `changes` by name.
+    """Return `shown` (a count), `standing` (id and state of the newest approved or edited, or None) and `changes`.
 
-    `changes` is None where there is nothing to compare with: none stands, or it has no weights. Of an edited one, the
+    `changes` lists weights by name. It is None if no recommendation stands or it has no weights. If it was edited, the
     replacement counts.
     """
     standing = next((each for each in request.earlier if each.state in STANDING), None)
@@ -30,7 +32,7 @@ def earlier_report(request: AgentRequest, weights: Mapping[str, Decimal]) -> dic
 
 
 def was_returned(request: AgentRequest) -> bool:
-    """Whether people answered an earlier answer to this very request in words."""
+    """Return True if an advisor responded to an earlier answer to this request."""
     return any(each.request_id == request.request_id and each.response is not None for each in request.earlier)
 
 

@@ -1,4 +1,4 @@
-"""The policy file: asset classes, horizons and model portfolios. Read once, checked whole, and named by its digest."""
+"""The house policy: a file with asset classes, horizons and model portfolios, checked when it is read."""
 
 import hashlib
 import json
@@ -12,19 +12,19 @@ Weights = dict[str, Decimal]  # asset class -> share of the whole, in multiples 
 
 ZERO, ONE = Decimal(0), Decimal(1)
 EXACT = Context(prec=40, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow, FloatOperation])
-"""The context all arithmetic here runs in: whatever would be rounded raises instead."""
+"""Decimal context for all arithmetic: an operation that would round raises instead."""
 
 RISK_PROFILES = ("conservative", "balanced", "aggressive")
-CASH = "cash"  # the class that the constraint min_cash speaks of
+CASH = "cash"  # the class of the constraint min_cash
 
 
 class InvalidPolicyError(Exception):
-    """The policy file cannot be used; the message says where and why."""
+    """The policy file is invalid; the message has the place and the reason."""
 
 
 @dataclass(frozen=True)
 class AssetClass:
-    """What a weight is given to: its name in JSON, its label for people, and whether max_equity counts it."""
+    """An asset class: its name in JSON, its label for people, and True for `equity` if max_equity counts it."""
 
     name: str
     label: str
@@ -33,7 +33,7 @@ class AssetClass:
 
 @dataclass(frozen=True)
 class Horizon:
-    """A bucket of horizons up to and including `max_years`; the last bucket has no end."""
+    """A range of horizons up to and including `max_years`; the last range has no end."""
 
     name: str
     max_years: int | None
@@ -51,21 +51,21 @@ class Policy:
     models: Mapping[str, Mapping[str, Weights]]  # risk profile -> horizon -> weights
 
     def horizon(self, years: int | None) -> str:
-        """The bucket for a horizon in years; the default bucket when none was given."""
+        """Return the name of the range for a horizon in years; the default without one."""
         if years is None:
             return self.default_horizon
         return next(each.name for each in self.horizons if each.max_years is None or years <= each.max_years)
 
     def is_equity(self, name: str) -> bool:
-        """Whether max_equity counts this class."""
+        """Return True if max_equity counts this class."""
         return any(each.equity for each in self.classes if each.name == name)
 
     def equity_share(self, weights: Weights) -> Decimal:
-        """What the classes that max_equity counts sum to."""
+        """Sum the weights of the classes that max_equity counts."""
         return sum((weights[each.name] for each in self.classes if each.equity), ZERO)
 
     def labels(self, names: Iterable[str]) -> str:
-        """The labels of these classes for people, in the policy's order."""
+        """Join the labels of these classes, in the policy's order."""
         chosen = set(names)
         return ", ".join(each.label for each in self.classes if each.name in chosen)
 
@@ -151,14 +151,14 @@ def _need(condition: bool, at: str, problem: str) -> None:
         raise InvalidPolicyError(f"{at}: {problem}")
 
 
-def _same(at: str, found: Iterable[str], wanted: Iterable[str]) -> None:
-    unknown, missing = sorted(set(found) - set(wanted)), sorted(set(wanted) - set(found))
+def _same(at: str, names: Iterable[str], expected: Iterable[str]) -> None:
+    unknown, missing = sorted(set(names) - set(expected)), sorted(set(expected) - set(names))
     _need(not unknown, at, f"unknown {', '.join(unknown)}")
     _need(not missing, at, f"missing {', '.join(missing)}")
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """JSON readers let a later member silently replace an earlier one; in a policy that is a mistake."""
+    """Refuse repeated members, of which a JSON reader would silently take the last."""
     names = [name for name, _ in pairs]
     repeated = sorted({name for name in names if names.count(name) > 1})
     _need(not repeated, "policy", f"repeated {', '.join(repeated)}")

@@ -1,6 +1,6 @@
-"""What a request asks of the figures, checked; and exact division. For every agent that answers in weights.
+"""Check a request's amount and constraints, and divide exactly. For all agents that answer in weights.
 
-All arithmetic is Decimal, in the context `api.agents.house_policy.EXACT` that raises on any rounding.
+All arithmetic is Decimal, in the context `api.agents.house_policy.EXACT`, which raises on any rounding.
 """
 
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from api.agents.protocol import AgentRefused, AgentRequest
 
 WEIGHT_UNIT, CENT = Decimal("0.0001"), Decimal("0.01")
 MAX_AMOUNT_USD = Decimal("999999999999.99")
-ROUNDS = Context(prec=40)  # only for quantize, where what was asked is read as a multiple of our units
+ROUNDS = Context(prec=40)  # only for quantize, to read a request's numbers as multiples of our units
 CONSTRAINTS = ("exclude_asset_classes", "max_equity", "min_cash")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The constraints of a request, checked. max_equity is rounded down and min_cash up, so both hold as asked."""
+    """The checked constraints of a request. max_equity is rounded down and min_cash up, so both hold."""
 
     excluded: frozenset[str]
     max_equity: Decimal | None
@@ -26,7 +26,7 @@ class Limits:
 
 
 def check_request(request: AgentRequest) -> None:
-    """Profile, horizon and amount are such that figures can be made. Raises AgentRefused."""
+    """Check profile, horizon and amount. Raises AgentRefused."""
     if request.risk_profile not in RISK_PROFILES:
         raise AgentRefused("unknown-risk-profile", f"risk_profile is not one of {', '.join(RISK_PROFILES)}")
     if request.horizon_years is not None and request.horizon_years < 1:
@@ -39,17 +39,17 @@ def check_request(request: AgentRequest) -> None:
 
 def read_limits(policy: Policy, constraints: Mapping[str, object]) -> Limits:
     """Check the constraints of a request; a member that is None counts as absent. Raises AgentRefused."""
-    given = {name: value for name, value in constraints.items() if value is not None}
-    unknown = sorted(set(given) - set(CONSTRAINTS))
+    present = {name: value for name, value in constraints.items() if value is not None}
+    unknown = sorted(set(present) - set(CONSTRAINTS))
     if unknown:
         raise AgentRefused("unknown-constraint", f"{unknown[0]!r:.80} is not one of {', '.join(CONSTRAINTS)}")
     limits = Limits(
-        _excluded(policy, given.get("exclude_asset_classes", ())),
-        _share("max_equity", given.get("max_equity"), ROUND_FLOOR),
-        _share("min_cash", given.get("min_cash"), ROUND_CEILING),
+        _excluded(policy, present.get("exclude_asset_classes", ())),
+        _share("max_equity", present.get("max_equity"), ROUND_FLOOR),
+        _share("min_cash", present.get("min_cash"), ROUND_CEILING),
     )
     if CASH in limits.excluded and limits.min_cash:
-        raise AgentRefused("cash-excluded", f"min_cash asks for {limits.min_cash} in cash, and cash is excluded")
+        raise AgentRefused("cash-excluded", f"min_cash requires {limits.min_cash} in cash, and cash is excluded")
     return limits
 
 
@@ -64,7 +64,7 @@ def _excluded(policy: Policy, value: object) -> frozenset[str]:
 
 
 def _share(name: str, value: object, rounding: str) -> Decimal | None:
-    """A share of the whole as a multiple of WEIGHT_UNIT. A float is refused: it is not the number that was meant."""
+    """Read a share of the whole as a multiple of WEIGHT_UNIT. A float is refused, because it is not exact."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):

@@ -1,4 +1,4 @@
-"""What an agent is given, as one canonical JSON text: the same for the record, for the model, and for a replay."""
+"""Write an agent's input as one canonical JSON text, the same for the record, the model and a replay."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from api.agents.protocol import JSON, AgentRefused, AgentRequest, Earlier
 from ledger.proof.format.canonical import NotCanonical, canonical
 
 MAX_SHOWN_BYTES = 65_536
-"""An earlier answer longer than this is shown by its size and digest: twenty must fit into one recorded field."""
+"""A longer earlier answer is replaced by its size and digest: twenty must fit into one recorded field."""
 
 REQUEST_MEMBERS = (
     "request_id", "risk_profile", "amount_usd", "horizon_years", "objectives", "constraints", "notes",
@@ -21,9 +21,9 @@ EARLIER_MEMBERS = (
 
 
 def as_shown(request: AgentRequest) -> dict[str, Any]:
-    """The request, and the client's earlier recommendations, the newest first; without members that are None.
+    """Return the request and the client's earlier recommendations, the newest first, without members that are None.
 
-    Decimals are strings, as written. `as_of` is not part of it: the same content is the same question at any position.
+    Decimals become strings. `as_of` is left out: the same content is the same question at any position.
     """
     return {
         "request": _members(request, REQUEST_MEMBERS),
@@ -32,20 +32,20 @@ def as_shown(request: AgentRequest) -> dict[str, Any]:
 
 
 def canonical_text(value: Mapping[str, Any]) -> str:
-    """RFC 8785 text of what an agent is given. Raises AgentRefused where it has none."""
+    """Write canonical JSON (RFC 8785). Raises AgentRefused if the value has no canonical form."""
     try:
         return canonical(dict(value)).decode()
     except NotCanonical as error:
-        raise AgentRefused("unreadable-request", f"what there is to show is no canonical JSON: {error}") from error
+        raise AgentRefused("unreadable-request", f"the request cannot be written as canonical JSON: {error}") from error
 
 
 def user_message(text: str) -> list[JSON]:
-    """One user message, as OpenTelemetry's gen_ai.input.messages has it."""
+    """Return one user message in the format of OpenTelemetry's gen_ai.input.messages."""
     return [{"role": "user", "parts": [{"type": "text", "content": text}]}]
 
 
 def shown_answer(answer: dict[str, object] | None) -> dict[str, Any] | None:
-    """An earlier answer as an agent gets to see it: itself, or its size and digest where it is too long."""
+    """Return an earlier answer as an agent sees it: whole, or its size and digest if it is too long."""
     if answer is None:
         return None
     plain: dict[str, Any] = _plain(answer)
@@ -67,7 +67,7 @@ def _members(owner: object, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The same in JSON: decimals as strings, tuples as lists. What is not JSON is left for canonical() to refuse."""
+    """Convert to JSON: decimals to strings, tuples to lists. canonical() refuses any other type."""
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, Mapping):

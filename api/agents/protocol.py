@@ -1,7 +1,7 @@
-"""How the worker asks an agent, and what it gets back. An agent holds no database handle and no credential of ours.
+"""The protocol between the worker and an agent. An agent has no database connection and no credential of the ledger.
 
-In two steps, so that what the model is about to be shown is on record before it is shown: `prepare` says what will be
-asked, the worker records it, `answer` asks. A replay takes the same two steps on what was known then.
+It answers in two steps: `prepare` returns the call to the model, the worker records it, and `answer` makes it. The
+record therefore exists before the model sees anything. A replay takes the same two steps on the data of that time.
 """
 
 from collections.abc import Mapping
@@ -12,14 +12,13 @@ from typing import Protocol, TypeAlias
 from schema.events import CallResult, CallStart, Shown
 
 JSON: TypeAlias = "bool | int | str | list[JSON] | dict[str, JSON] | None"
-"""What an answer may hold. No floats: numbers that matter are decimal strings, as everywhere in the ledger."""
+"""The JSON of an answer, without floats: the ledger holds exact numbers as decimal strings."""
 
 
 class AgentRefused(Exception):
-    """The agent will not answer this request, and asking again would not change that.
+    """The agent does not answer this request, and a retry would not change that.
 
-    `reason` is a short kebab-case code that may be recorded in clear; the message is for people and may quote the
-    request.
+    `reason` is a short kebab-case code, recorded in clear. The message is for people and may quote the request.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -27,14 +26,14 @@ class AgentRefused(Exception):
         self.reason = reason
 
 
-# Reasons of AgentUnavailable that say nothing of the request: no other would fare better now, and this one may later.
+# Reasons of AgentUnavailable that concern the model, not the request: a later attempt may succeed.
 OUTAGES = frozenset({"unreachable", "timeout", "rate-limited", "provider-error", "provider-refused"})
 
 
 class AgentUnavailable(Exception):
-    """The model could not be reached, or gave nothing usable: asking again may help. `reason` as of AgentRefused.
+    """The model cannot be reached, or its answer is unusable. A retry may succeed. `reason` as in AgentRefused.
 
-    `retry_after_s`: how long the provider asked to be left alone, where it did.
+    `retry_after_s` is the wait in seconds that the provider asks for, if it does.
     """
 
     def __init__(self, reason: str, message: str, retry_after_s: float | None = None) -> None:
@@ -45,9 +44,9 @@ class AgentUnavailable(Exception):
 
 @dataclass(frozen=True)
 class Earlier:
-    """An earlier recommendation for the same client, and what people made of it, as it stood at `as_of`.
+    """An earlier recommendation for the same client, with the decision on it, as of the request's `as_of`.
 
-    `id` and `decision_id` are ledger positions; the decision's members are None where there was none.
+    `id` and `decision_id` are ledger positions. The decision's members are None if nobody has decided.
     """
 
     id: int
@@ -68,7 +67,7 @@ class Earlier:
 class AgentRequest:
     """One queued portfolio request, without the client's identity, and the client's history, the newest first.
 
-    `as_of` is the ledger position up to which all of it was read; None where no ledger was read.
+    `as_of` is the ledger position up to which it was read; None if it was not read from a ledger.
     """
 
     request_id: int
@@ -84,9 +83,9 @@ class AgentRequest:
 
 @dataclass(frozen=True)
 class AgentAnswer:
-    """The answer, what would be needed to ask the same model again, and what the model itself gave back.
+    """The recommendation, the model and parameters to ask it again, and the model's own result.
 
-    If `result` has no `output_messages`, the model gave back nothing but the recommendation.
+    If `result` has no `output_messages`, the recommendation is the model's whole output.
     """
 
     recommendation: dict[str, JSON]
@@ -105,10 +104,10 @@ class AgentAnswer:
 
 
 class Agent(Protocol):
-    """Answers one request at a time; may be called from several threads.
+    """Answers one request at a time, and may be called from several threads.
 
-    `answer_schema` is what the agent's answers have to look like (ledger/domain/answer_schemas.py). `deterministic`: the
-    same version gives the same answer to the same call, bit for bit. `timeout_s`: `answer` is given up after so long.
+    `answer_schema` names the schema that its answers must keep (ledger/domain/answer_schemas.py). `deterministic` means
+    that the same version gives the same answer to the same call, bit for bit. `answer` is abandoned after `timeout_s`.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Agents by name: the one to serve with, and the one that answered, for a replay."""
+"""Make an agent by its short name, to serve, or by its recorded name and version, to replay."""
 
 import re
 from collections.abc import Callable
@@ -21,39 +21,38 @@ RECORDED = {builtin.NAME: "builtin", optimiser.NAME: "optimiser", openai_compati
 
 
 class UnknownAgent(Exception):
-    """No agent of this name, or not in this version; the message says what there is."""
+    """There is no agent of this name or version; the message lists the known ones."""
 
 
 def make_agent(name: str, **options: Any) -> Agent:
-    """The agent that `advice-ledger serve --agent NAME` runs; `options` are those of its class.
+    """Make the agent that `advice-ledger serve --agent NAME` runs; `options` are those of its class.
 
-    Raises UnknownAgent, MissingExtra (an extra is not installed), ValueError or TypeError (an option is not as it must
-    be).
+    Raises UnknownAgent, MissingExtra if an extra is not installed, and ValueError or TypeError for a wrong option.
     """
     if name not in AGENTS:
-        raise UnknownAgent(f"there is no agent {name!r:.80}; there are {', '.join(AGENTS)}")
+        raise UnknownAgent(f"there is no agent {name!r:.80}; the agents are {', '.join(AGENTS)}")
     return AGENTS[name](**options)
 
 
 def agent_for(name: str, version: str, **options: Any) -> Agent:
-    """The agent that recorded calls under this name and version; `options` give what the version does not say.
+    """Make the agent that recorded calls under this name and version.
 
-    That is the server of the agent `openai`: its base_url, model, key and settings. Raises UnknownAgent, and what
-    make_agent raises.
+    `options` adds what the version does not contain: for the agent `openai` base_url, model, key and settings. Raises
+    UnknownAgent, and the exceptions of make_agent.
     """
     short = RECORDED.get(name)
     if short is None:
-        raise UnknownAgent(f"there is no agent {name!r:.80} here; there are {', '.join(RECORDED)}")
-    if short == "optimiser" and (said := UNTIL.search(version)):
-        options = _optimiser_options(version, said) | options
+        raise UnknownAgent(f"there is no agent {name!r:.80}; the agents are {', '.join(RECORDED)}")
+    if short == "optimiser" and (match := UNTIL.search(version)):
+        options = _optimiser_options(version, match) | options
     agent = make_agent(short, **options)
     if agent.version != version:
-        raise UnknownAgent(f"{name} {version!r:.200} cannot be run here; what is here is {agent.version}")
+        raise UnknownAgent(f"{name} {version!r:.200} cannot be run; the installed version is {agent.version}")
     return agent
 
 
-def _optimiser_options(version: str, said: re.Match[str]) -> dict[str, Any]:
+def _optimiser_options(version: str, match: re.Match[str]) -> dict[str, Any]:
     try:
-        return {"until": date.fromisoformat(said["until"]), "assets": int(said["assets"])}
+        return {"until": date.fromisoformat(match["until"]), "assets": int(match["assets"])}
     except ValueError as error:
-        raise UnknownAgent(f"{version!r:.200} is no version of {optimiser.NAME}: {error}") from error
+        raise UnknownAgent(f"{version!r:.200} is not a version of {optimiser.NAME}: {error}") from error

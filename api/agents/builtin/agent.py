@@ -1,8 +1,10 @@
 """The built-in agent: a rule table that turns risk profile, horizon and constraints into a model portfolio.
 
-It is not a language model and says so. The same request and the same policy file give the same answer, byte for byte.
-All arithmetic is Decimal in a context that raises on any rounding, so what is not exact by construction cannot pass.
-docs/use/builtin-agent.md describes the rules and the answer.
+It is not a language model, and its answers say so. The same request and the same policy file give the same answer, byte
+for byte. All arithmetic is Decimal, in a context that raises on any rounding. docs/use/builtin-agent.md describes the
+rules and the answer.
+
+The texts in an answer are part of the agent's version: a changed text needs a new RULES_VERSION.
 """
 
 from dataclasses import dataclass
@@ -39,7 +41,7 @@ ROUNDING = (
 
 @dataclass(frozen=True)
 class Step:
-    """One rule applied: its short name, what it did in words, and the weights after it."""
+    """One applied rule: its short name, its effect in words, and the weights after it."""
 
     name: str
     rule: str
@@ -47,7 +49,7 @@ class Step:
 
 
 class BuiltinAgent:
-    """The agent `api.agents.protocol.Agent` that needs nothing but a policy. Holds no state; safe in threads."""
+    """An agent that needs only a policy. It has no state and is safe in threads."""
 
     name: str = NAME
     answer_schema: str = ALLOCATIONS
@@ -55,7 +57,7 @@ class BuiltinAgent:
     timeout_s: float = 10.0
 
     def __init__(self, policy: Policy | None = None) -> None:
-        """Use `policy`, or else the packaged one (raises InvalidPolicyError)."""
+        """Use `policy`, or the packaged one. Raises InvalidPolicyError."""
         self.policy = policy or load_policy()
         self.version: str = f"{RULES_VERSION}+policy.{self.policy.version}"
         self._parameters: dict[str, JSON] = {
@@ -64,7 +66,7 @@ class BuiltinAgent:
         }
 
     def prepare(self, request: AgentRequest) -> CallStart:
-        """What the rule table is given. Raises AgentRefused only where that is no JSON."""
+        """Return the input of the rule table as a call. Raises AgentRefused only if it is not JSON."""
         return CallStart(
             provider_name="advice-ledger",
             operation_name="invoke_agent",
@@ -74,7 +76,7 @@ class BuiltinAgent:
         )
 
     def answer(self, request: AgentRequest, call: CallStart) -> AgentAnswer:  # noqa: ARG002 - the request is enough
-        """Weights that sum to exactly 1 and amounts that sum to exactly the request's. Raises AgentRefused."""
+        """Return weights that sum to exactly 1 and amounts that sum to the requested one. Raises AgentRefused."""
         with localcontext(EXACT):
             check_request(request)
             limits = read_limits(self.policy, request.constraints)
@@ -88,11 +90,11 @@ class BuiltinAgent:
         )
 
 
-# --- the rules, in the order they are applied --------------------------------------------------------------------
+# --- the rules, in their order --------------------------------------------------------------------
 
 
 def apply_rules(policy: Policy, request: AgentRequest, limits: Limits) -> list[Step]:
-    """The model portfolio, then one step per constraint given. Raises AgentRefused where they cannot all hold."""
+    """Select the model portfolio and apply each constraint. Raises AgentRefused if they cannot all hold."""
     steps = [_select(policy, request)]
     if limits.excluded:
         steps.append(_exclude(policy, steps[-1].weights, limits))
@@ -111,7 +113,7 @@ def _select(policy: Policy, request: AgentRequest) -> Step:
 
 
 def _exclude(policy: Policy, weights: Weights, limits: Limits) -> Step:
-    """Equity keeps the model's share while an equity class is left, and never rises above it."""
+    """Remove the excluded classes. Equity keeps the model's share if an equity class is left, and never more."""
     kept = {name: ZERO if name in limits.excluded else weight for name, weight in weights.items()}
     if not any(kept.values()):
         raise AgentRefused("everything-excluded", "every asset class that the model portfolio holds is excluded")
@@ -197,7 +199,7 @@ def _limitations(request: AgentRequest) -> list[JSON]:
 
 
 def _trail(steps: list[Step], name: str) -> str:
-    """How one weight came about: `model 0.2200, max_equity +0.0300`. Steps that left it alone are omitted."""
+    """List the steps that changed one weight: `model 0.2200, max_equity +0.0300`."""
     changes = [(after.name, after.weights[name] - before.weights[name]) for before, after in pairwise(steps)]
     start = f"{steps[0].name} {steps[0].weights[name]:.4f}"
     return ", ".join([start, *(f"{step} {change:+.4f}" for step, change in changes if change)])

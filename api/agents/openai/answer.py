@@ -1,4 +1,4 @@
-"""What a language model has to answer, checked, and the recommendation made of it. Figures are never repaired."""
+"""Check a language model's answer and make a recommendation of it. Figures are never repaired."""
 
 from decimal import Decimal, localcontext
 from typing import Annotated, Any
@@ -22,11 +22,11 @@ LIMITATIONS = (
 
 
 class Unusable(Exception):
-    """The model's answer cannot be used; the message says why, in words."""
+    """The model's answer cannot be used; the message says why."""
 
 
 class Share(BaseModel):
-    """What one asset class gets, and why."""
+    """The weight of one asset class, and the reason."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -36,7 +36,7 @@ class Share(BaseModel):
 
 
 class Proposal(BaseModel):
-    """The whole answer of the model."""
+    """The model's whole answer."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -45,9 +45,9 @@ class Proposal(BaseModel):
 
 
 def schema(policy: Policy) -> dict[str, Any]:
-    """The JSON Schema that the model is asked to keep to: that of Proposal, with the policy's classes as the choice.
+    """Return the JSON Schema of Proposal to send to the model, with the policy's asset classes.
 
-    Lengths and patterns are left out, as not every server takes them; `read` checks them.
+    Lengths and patterns are left out, because not every server accepts them; `read` checks them.
     """
     share = _object(
         asset_class={"type": "string", "enum": [each.name for each in policy.classes]},
@@ -62,7 +62,7 @@ def _object(**members: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(text: str, policy: Policy, limits: Limits) -> Proposal:
-    """The answer in `text`, checked whole. Raises Unusable."""
+    """Parse and check an answer. Raises Unusable."""
     try:
         proposal = Proposal.model_validate_json(text)
     except ValidationError as error:
@@ -72,7 +72,7 @@ def read(text: str, policy: Policy, limits: Limits) -> Proposal:
     try:
         canonical(proposal.model_dump())
     except NotCanonical as error:
-        raise Unusable(f"may not be recorded: {error}") from error
+        raise Unusable(f"cannot be recorded: {error}") from error
     with localcontext(EXACT):
         _check(weights(proposal), policy, limits)
     if len(weights(proposal)) < len(proposal.allocations):
@@ -81,28 +81,28 @@ def read(text: str, policy: Policy, limits: Limits) -> Proposal:
 
 
 def weights(proposal: Proposal) -> dict[str, Decimal]:
-    """The weights by class."""
+    """Return the weights by asset class."""
     return {share.asset_class: Decimal(share.weight) for share in proposal.allocations}
 
 
-def _check(found: dict[str, Decimal], policy: Policy, limits: Limits) -> None:
+def _check(proposed: dict[str, Decimal], policy: Policy, limits: Limits) -> None:
     known = {each.name: ZERO for each in policy.classes}
-    if unknown := sorted(found.keys() - known.keys()):
-        raise Unusable(f"{unknown[0]!r} is none of the asset classes")
-    total = sum(found.values(), ZERO)
+    if unknown := sorted(proposed.keys() - known.keys()):
+        raise Unusable(f"{unknown[0]!r} is not an asset class of the policy")
+    total = sum(proposed.values(), ZERO)
     if total != ONE:
         raise Unusable(f"the weights sum to {total}, not 1")
-    if kept := sorted(name for name in limits.excluded if found.get(name)):
+    if kept := sorted(name for name in limits.excluded if proposed.get(name)):
         raise Unusable(f"{kept[0]} has a weight and is excluded")
-    equity = policy.equity_share(known | found)
+    equity = policy.equity_share(known | proposed)
     if limits.max_equity is not None and equity > limits.max_equity:
         raise Unusable(f"equity is {equity}, above max_equity {limits.max_equity}")
-    if limits.min_cash is not None and found.get(CASH, ZERO) < limits.min_cash:
+    if limits.min_cash is not None and proposed.get(CASH, ZERO) < limits.min_cash:
         raise Unusable(f"cash is below min_cash {limits.min_cash}")
 
 
 def recommendation(proposal: Proposal, policy: Policy, request: AgentRequest) -> dict[str, JSON]:
-    """The answer as it is recorded: weights with four decimals, and amounts that sum to exactly the request's."""
+    """Build the recommendation: weights with four decimals, and amounts that sum to the requested one."""
     with localcontext(EXACT):
         shares = {name: weight.quantize(Decimal("0.0001")) for name, weight in weights(proposal).items()}
         amounts = apportion(request.amount_usd, shares, CENT)

@@ -1,7 +1,9 @@
-"""An agent that computes: skfolio on real prices, so that a model with numeric output can be audited. docs/use/agents.md.
+"""An agent that optimises a portfolio with skfolio on real prices: an example of an auditable numeric model.
 
-The optimiser decides how the part in stocks is divided; how much is in stocks follows from the risk profile and the
-constraints, in exact decimals. Needs the extra `optimise`.
+The optimiser divides the part in stocks. The size of that part follows from the risk profile and the constraints, in
+exact decimals. Needs the extra `optimise`. See docs/use/agents.md.
+
+The texts in an answer are part of the agent's version: a changed text needs a new RULES_VERSION.
 """
 
 from dataclasses import dataclass
@@ -25,16 +27,16 @@ from schema.events import CallStart, Shown
 NAME = "skfolio-optimiser"
 RULES_VERSION = "1.0.0"
 ASSETS = 20
-STOCKS = "us_equity"  # the asset class of all that it holds but cash
+STOCKS = "us_equity"  # the asset class of all its holdings except cash
 MILLION = 1_000_000
 SOLVER = "CLARABEL"
-FITTING = Lock()  # cvxpy does not say that it may be used from several threads
+FITTING = Lock()  # cvxpy is not documented to be thread-safe
 LIBRARIES = ("skfolio", "cvxpy-base", "clarabel", "numpy", "scipy")
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What a risk profile is optimised for: a name, in words, and the part of the money that goes into stocks."""
+    """The objective of a risk profile: its name, its description, and the part of the money in stocks."""
 
     name: str
     words: str
@@ -69,8 +71,8 @@ LIMITATIONS = (
 class OptimiserAgent:
     """Divides money between stocks and cash on the prices known at `until`. Safe in threads.
 
-    `until` is the last day of the data unless given. `assets` is how many of the stocks are used, by symbol. Fits are
-    kept, so a second request with the same objective costs next to nothing.
+    `until` is by default the last day of the data. `assets` is the number of stocks to use, by symbol. Fits are cached,
+    so a second request with the same objective is fast.
     """
 
     name: str = NAME
@@ -79,19 +81,19 @@ class OptimiserAgent:
     timeout_s: float = 30.0
 
     def __init__(self, until: date | None = None, *, assets: int = ASSETS) -> None:
-        """Reads the prices. Raises ValueError where there are none for these, MissingExtra without the extra."""
+        """Read the prices. Raises ValueError if there are none for these arguments, MissingExtra without the extra."""
         self.until = until or prices.last_date()
         self.assets = assets
         self._window = prices.window(self.until, assets)
         self._policy = load_policy()
         self._libraries: dict[str, JSON] = {name: installed(name) for name in LIBRARIES}
         digest = prices.table_sha256()[:8]
-        # The model is the same on every day; the agent that would give this answer again is not.
+        # The model is the same for every day; to give an answer again, the agent also needs the day.
         self.model_version = f"{RULES_VERSION}+sp500.{digest}.assets.{assets}"
         self.version: str = f"{self.model_version}.until.{self.until.isoformat()}"
 
     def prepare(self, request: AgentRequest) -> CallStart:
-        """What the optimiser is given: the request, and the prices by their digest. Raises AgentRefused: no JSON."""
+        """Return the request, and the prices by digest, as a call. Raises AgentRefused if these are not JSON."""
         window = self._window
         return CallStart(
             provider_name="skfolio",
@@ -103,7 +105,7 @@ class OptimiserAgent:
         )
 
     def answer(self, request: AgentRequest, call: CallStart) -> AgentAnswer:  # noqa: ARG002 - the request is enough
-        """Weights that sum to exactly 1 and amounts that sum to exactly the request's. Raises AgentRefused."""
+        """Return weights that sum to exactly 1 and amounts that sum to the requested one. Raises AgentRefused."""
         with localcontext(EXACT):
             check_request(request)
             objective = OBJECTIVES[request.risk_profile]
@@ -165,9 +167,9 @@ class OptimiserAgent:
 
 
 def _in_stocks(objective: Objective, limits: Limits) -> tuple[Decimal, list[str]]:
-    """The part of the money in stocks, and the rules that made it. Raises AgentRefused for what it cannot keep."""
+    """Return the part in stocks and the rules behind it. Raises AgentRefused for constraints it cannot keep."""
     if STOCKS in limits.excluded:
-        raise AgentRefused("stocks-excluded", f"{STOCKS} is excluded, and all that this agent holds but cash is that")
+        raise AgentRefused("stocks-excluded", f"{STOCKS} is excluded, and this agent holds only that and cash")
     if CASH in limits.excluded:
         raise AgentRefused("cash-excluded", "cash is excluded, and no profile of this agent is all in stocks")
     stocks = objective.stocks
@@ -185,13 +187,13 @@ def _in_stocks(objective: Objective, limits: Limits) -> tuple[Decimal, list[str]
 
 
 def _cap(assets: int) -> Decimal:
-    """The most that one stock may have of the stocks: a fifth, or with fewer than ten of them twice the average."""
+    """Return the largest share of one stock: a fifth, or twice the average with fewer than ten stocks."""
     return max(Decimal("0.2000"), Decimal(20_000 // assets) * WEIGHT_UNIT)
 
 
 @lru_cache(maxsize=256)
 def fit(objective: str, until: date, assets: int) -> tuple[tuple[str, int], ...]:
-    """Each stock's share in millionths, as the solver found it; no finer, as beyond that it is the solver's noise."""
+    """Return each stock's share in millionths; finer digits are the solver's noise."""
     with needs_extra("advice-ledger[optimise]"):
         from skfolio.preprocessing import prices_to_returns  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra, and slow to import
     table = prices.window(until, assets).prices

@@ -386,7 +386,7 @@ def test_answers_that_came_over_http(fresh_api: Api) -> None:
         fresh_api.answered(second, model_call_id=call_id)
         _, found = replayed(fresh_api, second)
         assert (found["reason"], found["agent"]) == (reason, "agent")
-    assert "no agent 'agent' here" in found["detail"]
+    assert "no agent 'agent'" in found["detail"]
 
 
 @pytest.mark.tampers

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
-from api.http.auth.permissions import Answerer
+from api.http.auth.permissions import MayAnswer
 from api.http.problems import HEADERS, MEDIA_TYPE, PROBLEMS, ApiError, problem
 from api.otlp import encoding as otlp
 from api.otlp.mapper import Mapped, map_request
@@ -97,7 +97,7 @@ router = APIRouter(tags=["model calls"], route_class=OtlpRoute)
         }
     },
 )
-async def export_traces(services: InjectedServices, request: Request, caller: Answerer) -> Response:
+async def export_traces(services: InjectedServices, request: Request, caller: MayAnswer) -> Response:
     """Record the model calls among the spans (OTLP/HTTP). Role: agent."""
     encoding = encoding_of(request)
     if encoding is None:

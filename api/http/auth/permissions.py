@@ -65,13 +65,13 @@ class Permission(HTTPBearer):
         return actor
 
 
-Requester = Annotated[Actor, Depends(Permission("request portfolios"))]
-Answerer = Annotated[Actor, Depends(Permission("answer requests"))]
-Opener = Annotated[Actor, Depends(Permission("open recommendations"))]
-Decider = Annotated[Actor, Depends(Permission("decide"))]
-Confirmer = Annotated[Actor, Depends(Permission("confirm decisions"))]
-Communicator = Annotated[Actor, Depends(Permission("communicate"))]
-Registrar = Annotated[Actor, Depends(Permission("register agents"))]
-Stopper = Annotated[Actor, Depends(Permission("suspend agents"))]
-Resumer = Annotated[Actor, Depends(Permission("resume agents"))]
-Reader = Annotated[Actor, Depends(Permission("read"))]
+MayRequest = Annotated[Actor, Depends(Permission("request portfolios"))]
+MayAnswer = Annotated[Actor, Depends(Permission("answer requests"))]
+MayOpen = Annotated[Actor, Depends(Permission("open recommendations"))]
+MayDecide = Annotated[Actor, Depends(Permission("decide"))]
+MayConfirm = Annotated[Actor, Depends(Permission("confirm decisions"))]
+MayCommunicate = Annotated[Actor, Depends(Permission("communicate"))]
+MayRegister = Annotated[Actor, Depends(Permission("register agents"))]
+MaySuspend = Annotated[Actor, Depends(Permission("suspend agents"))]
+MayResume = Annotated[Actor, Depends(Permission("resume agents"))]
+MayRead = Annotated[Actor, Depends(Permission("read"))]

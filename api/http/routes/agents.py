@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from api.http.auth.permissions import Reader, Registrar, Resumer, Stopper
+from api.http.auth.permissions import MayRead, MayRegister, MayResume, MaySuspend
 from api.http.json_body import JsonRoute
 from api.http.parameters import WRITTEN, IdempotencyKey, Page, ReadList, event_id, recorded
 from api.http.problems import documented
@@ -38,7 +38,7 @@ class ReadAgents(ReadList):
 
 
 @router.get("", response_model=Page[AgentState], responses=documented(401, 403, 422, 503))
-async def list_agents(services: InjectedServices, caller: Reader, asked: Annotated[ReadAgents, Query()]) -> Response:
+async def list_agents(services: InjectedServices, caller: MayRead, asked: Annotated[ReadAgents, Query()]) -> Response:
     """Agents that were registered or suspended at some time. Any role."""
     return await read_page(services.ledger, "agents", asked)
 
@@ -46,7 +46,7 @@ async def list_agents(services: InjectedServices, caller: Reader, asked: Annotat
 @router.post("/{name}/registrations", status_code=201, response_model=AgentCommanded, responses=WRITTEN)
 async def register(
     services: InjectedServices,
-    caller: Registrar,
+    caller: MayRegister,
     name: AgentName,
     body: AgentRegistered,
     idempotency_key: IdempotencyKey = None,
@@ -58,7 +58,7 @@ async def register(
 @router.post("/{name}/suspensions", status_code=201, response_model=AgentCommanded, responses=WRITTEN)
 async def suspend(
     services: InjectedServices,
-    caller: Stopper,
+    caller: MaySuspend,
     name: AgentName,
     body: AgentSuspended,
     idempotency_key: IdempotencyKey = None,
@@ -70,7 +70,7 @@ async def suspend(
 @router.post("/{name}/resumptions", status_code=201, response_model=AgentCommanded, responses=WRITTEN)
 async def resume(
     services: InjectedServices,
-    caller: Resumer,
+    caller: MayResume,
     name: AgentName,
     body: AgentResumed,
     idempotency_key: IdempotencyKey = None,

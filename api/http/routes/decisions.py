@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from api.http.auth.permissions import Communicator, Confirmer, Decider, Opener, Reader
+from api.http.auth.permissions import MayCommunicate, MayConfirm, MayDecide, MayOpen, MayRead
 from api.http.json_body import JsonRoute
 from api.http.parameters import (
     WRITTEN,
@@ -73,7 +73,7 @@ ONE = "/recommendations/{recommendation_id}"
 @router.post(f"{ONE}/openings", status_code=201, response_model=Standing, responses=WRITTEN)
 async def open_recommendation(
     services: InjectedServices,
-    caller: Opener,
+    caller: MayOpen,
     recommendation_id: PathId,
     body: Open,
     idempotency_key: IdempotencyKey = None,
@@ -91,7 +91,7 @@ async def open_recommendation(
 @router.post(f"{ONE}/decisions", status_code=201, response_model=Decided, responses=WRITTEN)
 async def decide(
     services: InjectedServices,
-    caller: Decider,
+    caller: MayDecide,
     recommendation_id: PathId,
     body: Decide,
     idempotency_key: IdempotencyKey = None,
@@ -107,7 +107,7 @@ async def decide(
 @router.post("/decisions/{decision_id}/confirmations", status_code=201, response_model=Confirmed, responses=WRITTEN)
 async def confirm(
     services: InjectedServices,
-    caller: Confirmer,
+    caller: MayConfirm,
     decision_id: PathId,
     body: Confirm,
     idempotency_key: IdempotencyKey = None,
@@ -121,7 +121,7 @@ async def confirm(
 @router.post(f"{ONE}/communications", status_code=201, response_model=Standing, responses=WRITTEN)
 async def communicate(
     services: InjectedServices,
-    caller: Communicator,
+    caller: MayCommunicate,
     recommendation_id: PathId,
     body: Communicate,
     idempotency_key: IdempotencyKey = None,
@@ -138,7 +138,7 @@ async def communicate(
 
 @router.get("/decisions", response_model=Page[Decision], responses=documented(401, 403, 422, 503))
 async def list_decisions(
-    services: InjectedServices, caller: Reader, asked: Annotated[ReadDecisions, Query()]
+    services: InjectedServices, caller: MayRead, asked: Annotated[ReadDecisions, Query()]
 ) -> Response:
     """Decisions, the newest first. Any role."""
     return await read_page(services.ledger, "decisions", asked)
@@ -146,7 +146,7 @@ async def list_decisions(
 
 @router.get("/decisions/{decision_id}", response_model=Decision, responses=documented(401, 403, 404, 422, 503))
 async def get_decision(
-    services: InjectedServices, caller: Reader, decision_id: PathId, asked: Annotated[ReadOne, Query()]
+    services: InjectedServices, caller: MayRead, decision_id: PathId, asked: Annotated[ReadOne, Query()]
 ) -> Response:
     """One decision. Any role."""
     row = await read_one(services.ledger, "decisions", decision_id, asked, "decision")

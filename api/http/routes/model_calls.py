@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue
 
-from api.http.auth.permissions import Answerer, Reader
+from api.http.auth.permissions import MayAnswer, MayRead
 from api.http.json_body import JsonRoute
 from api.http.parameters import (
     WRITTEN,
@@ -71,7 +71,7 @@ class ReadModelCalls(ReadPage):
 @router.post("/{model_call_id}/completion", status_code=201, response_model=CallEnded, responses=WRITTEN)
 async def complete_model_call(
     services: InjectedServices,
-    caller: Answerer,
+    caller: MayAnswer,
     model_call_id: PathId,
     result: CallResult,
     idempotency_key: IdempotencyKey = None,
@@ -85,7 +85,7 @@ async def complete_model_call(
 @router.post("/{model_call_id}/failure", status_code=201, response_model=CallEnded, responses=WRITTEN)
 async def fail_model_call(
     services: InjectedServices,
-    caller: Answerer,
+    caller: MayAnswer,
     model_call_id: PathId,
     fault: CallFault,
     idempotency_key: IdempotencyKey = None,
@@ -98,7 +98,7 @@ async def fail_model_call(
 
 @router.get("", response_model=Page[ModelCall], responses=documented(401, 403, 422, 503))
 async def list_model_calls(
-    services: InjectedServices, caller: Reader, asked: Annotated[ReadModelCalls, Query()]
+    services: InjectedServices, caller: MayRead, asked: Annotated[ReadModelCalls, Query()]
 ) -> Response:
     """Model calls, the newest first. Any role."""
     return await read_page(services.ledger, "model_calls", asked)
@@ -106,7 +106,7 @@ async def list_model_calls(
 
 @router.get("/{model_call_id}", response_model=ModelCallInFull, responses=documented(401, 403, 404, 422, 503))
 async def get_model_call(
-    services: InjectedServices, caller: Reader, model_call_id: PathId, asked: Annotated[ReadOne, Query()]
+    services: InjectedServices, caller: MayRead, model_call_id: PathId, asked: Annotated[ReadOne, Query()]
 ) -> Response:
     """One model call, with what was said. Any role."""
     row = await read_one(services.ledger, "model_calls", model_call_id, asked, "model-call")

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from api.http.auth.permissions import Answerer, Reader, Requester
+from api.http.auth.permissions import MayAnswer, MayRead, MayRequest
 from api.http.json_body import JsonRoute
 from api.http.parameters import (
     RECORDED_HEADERS,
@@ -124,7 +124,7 @@ class ReadRequests(ReadPage):
     responses={202: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 409, 413, 415, 422, 503)},
 )
 async def request_recommendation(
-    services: InjectedServices, caller: Requester, asked: PortfolioRequested, idempotency_key: IdempotencyKey = None
+    services: InjectedServices, caller: MayRequest, asked: PortfolioRequested, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Ask for a recommendation for a client's money. Role: advisor."""
     at = await services.ledger.requests.request_recommendation(caller, asked, event_id(caller, idempotency_key))
@@ -142,7 +142,7 @@ async def request_recommendation(
 )
 async def record_recommendation(
     services: InjectedServices,
-    caller: Answerer,
+    caller: MayAnswer,
     request_id: PathId,
     answer: RecommendationRecorded,
     idempotency_key: IdempotencyKey = None,
@@ -161,7 +161,7 @@ async def record_recommendation(
 )
 async def record_failure(
     services: InjectedServices,
-    caller: Answerer,
+    caller: MayAnswer,
     request_id: PathId,
     failure: RequestFailed,
     idempotency_key: IdempotencyKey = None,
@@ -175,7 +175,7 @@ async def record_failure(
 
 @router.get("/requests/{request_id}/context", response_model=Context, responses=documented(401, 403, 404, 422, 503))
 async def get_context(
-    services: InjectedServices, caller: Reader, request_id: PathId, asked: Annotated[ReadContext, Query()]
+    services: InjectedServices, caller: MayRead, request_id: PathId, asked: Annotated[ReadContext, Query()]
 ) -> Response:
     """What an agent needs to answer: the request, and what the client was recommended before. Any role.
 
@@ -195,7 +195,7 @@ async def get_context(
 )
 async def start_model_call(
     services: InjectedServices,
-    caller: Answerer,
+    caller: MayAnswer,
     request_id: PathId,
     call: CallStart,
     idempotency_key: IdempotencyKey = None,
@@ -208,7 +208,7 @@ async def start_model_call(
 
 @router.get("/requests", response_model=Page[PortfolioRequest], responses=documented(401, 403, 422, 503))
 async def list_requests(
-    services: InjectedServices, caller: Reader, asked: Annotated[ReadRequests, Query()]
+    services: InjectedServices, caller: MayRead, asked: Annotated[ReadRequests, Query()]
 ) -> Response:
     """Requests, the newest first. Any role."""
     return await read_page(services.ledger, "portfolio_requests", asked)
@@ -216,7 +216,7 @@ async def list_requests(
 
 @router.get("/requests/{request_id}", response_model=PortfolioRequest, responses=documented(401, 403, 404, 422, 503))
 async def get_request(
-    services: InjectedServices, caller: Reader, request_id: PathId, asked: Annotated[ReadOne, Query()]
+    services: InjectedServices, caller: MayRead, request_id: PathId, asked: Annotated[ReadOne, Query()]
 ) -> Response:
     """One request. Any role."""
     row = await read_one(services.ledger, "portfolio_requests", request_id, asked, "request", stream_of(request_id))

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from api.http.auth.permissions import Reader
+from api.http.auth.permissions import MayRead
 from api.http.parameters import FilterText, Page, PathId, ReadOne, ReadPage, RowId, as_json
 from api.http.problems import documented
 from api.http.reading import read_one, read_page
@@ -28,7 +28,7 @@ class ReadRecommendations(ReadPage):
 
 @router.get("", response_model=Page[Recommendation], responses=documented(401, 403, 422, 503))
 async def list_recommendations(
-    services: InjectedServices, caller: Reader, asked: Annotated[ReadRecommendations, Query()]
+    services: InjectedServices, caller: MayRead, asked: Annotated[ReadRecommendations, Query()]
 ) -> Response:
     """Recommendations, the newest first. Any role."""
     return await read_page(services.ledger, "ai_recommendations", asked)
@@ -36,7 +36,7 @@ async def list_recommendations(
 
 @router.get("/{recommendation_id}", response_model=Recommendation, responses=documented(401, 403, 404, 422, 503))
 async def get_recommendation(
-    services: InjectedServices, caller: Reader, recommendation_id: PathId, asked: Annotated[ReadOne, Query()]
+    services: InjectedServices, caller: MayRead, recommendation_id: PathId, asked: Annotated[ReadOne, Query()]
 ) -> Response:
     """One recommendation. Any role."""
     row = await read_one(services.ledger, "ai_recommendations", recommendation_id, asked, "recommendation")

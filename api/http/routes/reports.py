@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from api.http.auth.permissions import Reader
+from api.http.auth.permissions import MayRead
 from api.http.parameters import as_json, plain_id
 from api.http.problems import documented
 from api.http.reading import read_report
@@ -35,7 +35,7 @@ class ReadReport(BaseModel):
 
 @router.get("/{report}", response_model=Rows, responses=documented(401, 403, 422, 503))
 async def get_report(
-    services: InjectedServices, caller: Reader, report: Report, asked: Annotated[ReadReport, Query()]
+    services: InjectedServices, caller: MayRead, report: Report, asked: Annotated[ReadReport, Query()]
 ) -> Response:
     """Overrides and their reasons per model version, advisor and month; times to decide; rubber stamps. Any role."""
     rows = await read_report(services.ledger, report.replace("-", "_"), asked.limit)

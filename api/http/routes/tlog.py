@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.http.auth.permissions import Reader
+from api.http.auth.permissions import MayRead
 from api.http.parameters import PathId, RowId, as_json
 from api.http.problems import ApiError, FieldError, documented, problem
 from api.services import InjectedServices, Services
@@ -118,14 +118,14 @@ async def tile(services: InjectedServices, request: Request, path: str) -> Respo
     response_class=Response,
     responses={**BYTES, **documented(401, 403, 404, 422, 503)},
 )
-async def tlog_proof(services: InjectedServices, caller: Reader, position: PathId) -> Response:
+async def tlog_proof(services: InjectedServices, caller: MayRead, position: PathId) -> Response:
     """The proof that the log has an event, as a file that is verified offline. Any role."""
     published, proof = await _inclusion(services, position)
     return _file(position, published, proof)
 
 
 @router.get("/proofs/inclusion/{position}", response_model=Inclusion, responses=documented(401, 403, 404, 422, 503))
-async def inclusion(services: InjectedServices, request: Request, caller: Reader, position: PathId) -> Response:
+async def inclusion(services: InjectedServices, request: Request, caller: MayRead, position: PathId) -> Response:
     """The proof that the log has an event; with `Accept: application/octet-stream` as a tlog-proof file. Any role."""
     published, proof = await _inclusion(services, position)
     if request.headers.get("accept", "").partition(";")[0].strip().lower() == BINARY:
@@ -143,7 +143,7 @@ async def inclusion(services: InjectedServices, request: Request, caller: Reader
 
 
 @router.get("/proofs/consistency", response_model=Consistency, responses=documented(401, 403, 404, 422, 503))
-async def consistency(services: InjectedServices, caller: Reader, asked: Annotated[Sizes, Query()]) -> Response:
+async def consistency(services: InjectedServices, caller: MayRead, asked: Annotated[Sizes, Query()]) -> Response:
     """The proof that one tree begins with another. Any role."""
 
     async def work(conn: AsyncConnection) -> dict[str, object]:

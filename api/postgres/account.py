@@ -1,9 +1,9 @@
-"""Whom PostgreSQL runs as: ourselves, except that it refuses to run as root.
+"""The account that PostgreSQL runs as. This is our own, except under root: PostgreSQL refuses to run as root.
 
-Started by root, it runs as the owner of an existing cluster, else as the system user `embedded_postgres`, which is
-created when missing. That account must pass through the folders above the cluster and above the binaries. Where it
-cannot, they get the execute bit for others, with a warning in the log: passing, not listing or reading. A home folder
-of mode 0700 becomes 0711 that way.
+Started by root, PostgreSQL runs as the owner of an existing cluster, or else as the system user `embedded_postgres`,
+which is created if needed. That account must pass through the folders above the cluster and above the binaries. Folders
+that it cannot pass through get the execute bit for others, with a warning in the log: others can then pass through, but
+not list or read. A home folder of mode 0700 becomes 0711. `docs/decisions/0009-postgres-as-root.md` says why.
 """
 
 import logging
@@ -18,22 +18,23 @@ from typing import NamedTuple
 from api.postgres.errors import StartError
 
 SYSTEM_USER = "embedded_postgres"
-# Of our environment, which may hold the signing key: a server's own is readable by whoever may run programs in it.
+# All that the server gets of our environment. Ours may hold the signing key, and SQL that may run programs can read the
+# server's environment.
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TZ")
-GRACE_S = 30  # beyond the limit that pg_ctl keeps by itself
+GRACE_S = 30  # in addition to the time limit that pg_ctl itself keeps
 
 _logger = logging.getLogger(__name__)
 
 
 class Account(NamedTuple):
-    """A user and group id that is not root's."""
+    """The user id and group id of an account other than root."""
 
     uid: int
     gid: int
 
 
 def server_account(pgdata: Path) -> Account | None:
-    """The account for the cluster at `pgdata`, which need not exist yet; None for ourselves."""
+    """Return the account for the cluster at `pgdata`, which need not exist yet. None means our own."""
     if os.geteuid() != 0:
         return None
     if pgdata.exists() and (owner := pgdata.stat()).st_uid != 0:
@@ -42,13 +43,13 @@ def server_account(pgdata: Path) -> Account | None:
 
 
 def give(path: Path, account: Account | None) -> None:
-    """Make `account` the owner of one file or folder."""
+    """Make `account` the owner of one file or folder, unless it is None."""
     if account is not None:
         os.chown(path, account.uid, account.gid)
 
 
 def let_pass(path: Path, account: Account | None) -> None:
-    """Let `account` reach `path` through each folder above it."""
+    """Let `account` pass through each folder above `path`."""
     if account is None:
         return
     for folder in path.parents:
@@ -59,7 +60,7 @@ def let_pass(path: Path, account: Account | None) -> None:
 
 
 def let_read(folder: Path, account: Account | None) -> None:
-    """Let `account` read a tree of public files that a strict umask closed when they were installed."""
+    """Let `account` read a tree of public files, in case they were installed under a strict umask."""
     if account is None or folder.stat().st_mode & stat.S_IXOTH:
         return
     for path in (folder, *folder.rglob("*")):
@@ -68,9 +69,9 @@ def let_read(folder: Path, account: Account | None) -> None:
 
 
 def run_as(account: Account | None, command: list[str], *, timeout_s: int) -> tuple[int, str]:
-    """Run one of PostgreSQL's programs to its end: (exit code, all it printed). Raises StartError when it hangs.
+    """Run one of PostgreSQL's programs and return its exit code and output. Raises StartError if it hangs.
 
-    A file takes the output, not a pipe: a server that pg_ctl leaves behind would hold the pipe open.
+    The output goes to a file, not to a pipe: the server that pg_ctl starts would keep the pipe open.
     """
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {"LC_ALL": "C"}
     with tempfile.TemporaryFile() as output:
@@ -89,9 +90,7 @@ def run_as(account: Account | None, command: list[str], *, timeout_s: int) -> tu
                 extra_groups=[] if account else None,
             ).returncode
         except subprocess.TimeoutExpired as error:
-            raise StartError(
-                f"{command[0]} did not end within {error.timeout} s; look for what holds it up."
-            ) from error
+            raise StartError(f"{command[0]} did not end within {error.timeout} s; find out what blocks it.") from error
         output.seek(0)
         return code, output.read().decode(errors="replace").strip()
 
@@ -119,6 +118,6 @@ def _add_system_user() -> pwd.struct_passwd:
         return pwd.getpwnam(SYSTEM_USER)  # also when another process added it first
     except (OSError, KeyError) as error:
         raise StartError(
-            f"PostgreSQL does not run as root, and the system user {SYSTEM_USER} cannot be created. "
+            f"PostgreSQL refuses to run as root, and the system user {SYSTEM_USER} cannot be created. "
             f"Create it ({' '.join(command)}), or start advice-ledger as another user."
         ) from error

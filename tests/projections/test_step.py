@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-from time import sleep
 
 import psycopg
 import pytest
@@ -48,7 +47,6 @@ def race(url: str, until: int) -> None:
         while any(standing(conn, read_model)[0] < until for read_model in READ_MODELS):
             for read_model in READ_MODELS:
                 step(conn, read_model, 7)
-            sleep(0.001)
 
 
 def test_every_event_is_applied_exactly_once_whoever_races(database_url: str) -> None:

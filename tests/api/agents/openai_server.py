@@ -3,7 +3,6 @@
 import contextlib
 import json
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -99,8 +98,3 @@ def serving() -> Iterator[Server]:
             server.closing.set()
             http.shutdown()
             thread.join()
-
-
-def elapsed(since: float) -> float:
-    """Seconds since a time.monotonic()."""
-    return time.monotonic() - since

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -192,12 +191,11 @@ def test_a_large_answer_does_not_keep_others_waiting(api: Api) -> None:
     request_id = api.asked()
     large: list[Any] = [{"é": 1}] * 150_000
     answering = threading.Thread(target=api.answer, args=(request_id,), kwargs={"recommendation": {"x": large}})
-    longest, start = 0.0, monotonic()
+    served = 0
     with Api(api.url, api.base, api.tokens, api.app).client as client:
         answering.start()
         while answering.is_alive():
-            began = monotonic()
             assert client.get(f"{api.base}/healthz").status_code == 200
-            longest = max(longest, monotonic() - began)
+            served += 1
     assert api.get(f"/portfolio/requests/{request_id}").json()["status"] == "recommended"
-    assert longest < (monotonic() - start) / 2
+    assert served > 10

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import socket
-import time
 
 import pytest
 
@@ -175,10 +174,8 @@ def test_a_body_that_never_ends_is_given_up(served: Served, monkeypatch: pytest.
     with socket.create_connection((host, int(port))) as slow:
         slow.sendall(b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: 100\r\n\r\nold ")
         served.cosigned(served.post(served.log.request(0, 3)), 3)
-        slow.settimeout(10)
-        begun = time.monotonic()
+        slow.settimeout(8)  # less than BODY_S is without the patch
         assert b" 408 " in slow.recv(1000)
-        assert time.monotonic() - begun < 5
 
 
 def test_several_keys_of_one_log(served: Served) -> None:

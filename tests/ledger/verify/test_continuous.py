@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 
 import psycopg
 import pytest
@@ -62,7 +62,7 @@ def test_a_good_chain_is_recorded_once_a_day(database_url: str, key: SigningKey,
             assert (status.state, status.finding) == ("leads", None)
             assert status.checkpoint_size == 700
             assert status.age_s is not None
-            assert status.age_s < 5
+            assert 0 <= status.age_s < 20
             until(verifier, lambda now, first=status.passed_s: now.passed_s != first)  # type: ignore[misc]
     (body,) = recorded(database_url)
     assert body["actor"] == {"id": "advice-ledger", "kind": "service", "role": "verifier"}
@@ -77,17 +77,18 @@ def test_an_empty_ledger_has_nothing_to_record(database_url: str) -> None:
     """It is through at once, again and again."""
     with verifying(database_url) as verifier:
         until(verifier, lambda now: now.passed_s is not None)
-        sleep(0.2)
+        verifier.scans_more()
     assert recorded(database_url) == []
 
 
 def test_a_process_that_just_began_does_not_record_that_all_is_well(database_url: str) -> None:
     """Only one that has run for a while; what is wrong is recorded whenever it is found."""
     fill(database_url, 5)
-    with verifying(database_url, VerificationConfig(rest_s=0.05, settle_s=1.5)) as verifier:
+    with verifying(database_url, VerificationConfig(rest_s=0.05, settle_s=3600)) as verifier:
         first = until(verifier, lambda now: now.passed_s is not None).passed_s
         until(verifier, lambda now: now.passed_s != first)
         assert recorded(database_url) == []
+        verifier._started_s -= 3600
         on_record(database_url, 1)
 
 
@@ -111,7 +112,6 @@ def test_the_rate_is_bounded(database_url: str) -> None:
         (["DELETE FROM events WHERE position > 690"], "truncated", 691),
         (["UPDATE sealed_fields SET salts = '{}' WHERE position = 5"], "commitment-mismatch", 5),
         (["UPDATE stream_clients SET client_id = 'x' WHERE stream = 'request-5'"], "client-mismatch", 5),
-        (["UPDATE head SET hash = sha256('x')"], "head-mismatch", 700),
         (["INSERT INTO sealed_fields VALUES (9999, '{}', '{}')"], "stray-sealed", 9999),
         (["UPDATE tiles SET hashes = repeat('x', 8192)::bytea WHERE number = 1"], "proof-mismatch", 257),
         (["DELETE FROM tiles WHERE number = 1"], "proof-mismatch", 257),
@@ -140,10 +140,23 @@ def test_what_is_wrong_is_recorded_once(
         assert (status.finding, status.first_bad_position) == (finding, position)
         assert status.position < max(position, 1)
         bad = on_record(database_url, 1)
-        sleep(0.4)
+        verifier.scans_more()
         assert verifier.status.finding == finding
         assert recorded(database_url) == bad
     assert [(body["data"]["finding"], body["data"]["first_bad_position"]) for body in bad] == [(finding, position)]
+
+
+@pytest.mark.tampers
+def test_a_changed_head_is_recorded_and_then_what_it_does_to_the_chain(database_url: str) -> None:
+    """The record of a changed head is itself appended to that head, so the next scan finds the break in the chain."""
+    fill(database_url, 20)
+    tamper(database_url, "UPDATE head SET hash = sha256('x')")
+    with verifying(database_url) as verifier:
+        on_record(database_url, 2)
+        verifier.scans_more()
+        assert (verifier.status.finding, verifier.status.first_bad_position) == ("edited", 20)
+    findings = [(body["data"]["finding"], body["data"]["first_bad_position"]) for body in recorded(database_url)]
+    assert findings == [("head-mismatch", 20), ("edited", 20)]
 
 
 @pytest.mark.tampers
@@ -164,10 +177,14 @@ def test_a_rewrite_behind_its_back_is_seen_without_a_checkpoint(database_url: st
             assert verify_chain(conn).ok
         status = until(verifier, lambda now: now.finding)
         assert status.finding == "forked"
-        on_record(database_url, 2)
-        sleep(0.3)
+        on_record(database_url, 3)
+        verifier.scans_more()
         assert verifier.status.finding == "forked"
-    assert [body["data"]["result"] for body in recorded(database_url)] == ["good", "bad"]
+    findings = [
+        (body["data"].get("finding"), body["data"].get("first_bad_position")) for body in recorded(database_url)
+    ]
+    # What follows the head knows only its last event; the scan after it cannot vouch for any of them.
+    assert findings == [(None, None), ("forked", 21), ("forked", 1)]
 
 
 @pytest.mark.tampers
@@ -185,7 +202,7 @@ def test_each_change_of_the_result_is_recorded(database_url: str) -> None:
         on_record(database_url, 3)
     with verifying(database_url, settings) as verifier:
         until(verifier, lambda now: now.finding == "edited")
-        sleep(0.3)
+        verifier.scans_more()
     assert results(database_url) == ["bad", "good", "bad"]
 
 

@@ -10,10 +10,12 @@ from typing import Any
 
 from psycopg import sql
 
+from ledger.database import Connection
 from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import StateFile
 from ledger.verify.continuous import ContinuousVerification, VerificationConfig, VerificationStatus
+from ledger.verify.scan import Bad, Scan
 from tests.support import append, connect, eventually, new, requested
 
 EDIT = "UPDATE events SET body = replace(body, '1000.00', '9000.00') WHERE position = 9"
@@ -45,10 +47,29 @@ def tamper(url: str, *statements: str) -> None:
             conn.execute(statement.encode())
 
 
+class CountingVerification(ContinuousVerification):
+    """A thread that counts the scans that ended, whatever they found."""
+
+    scans = 0
+
+    def _through(self, conn: Connection, done: Scan) -> None:
+        super()._through(conn, done)
+        self.scans += 1
+
+    def _investigate(self, conn: Connection, bad: Bad) -> None:
+        super()._investigate(conn, bad)
+        self.scans += 1
+
+    def scans_more(self, count: int = 3) -> None:
+        """Wait until `count` more scans have begun and ended."""
+        before = self.scans
+        eventually("the chain is scanned again", lambda: self.scans > before + count)
+
+
 @contextlib.contextmanager
-def verifying(url: str, settings: VerificationConfig = FAST) -> Iterator[ContinuousVerification]:
+def verifying(url: str, settings: VerificationConfig = FAST) -> Iterator[CountingVerification]:
     """A running thread."""
-    verifier = ContinuousVerification(url, settings)
+    verifier = CountingVerification(url, settings)
     verifier.start()
     try:
         yield verifier

@@ -9,7 +9,6 @@ import re
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -279,11 +278,9 @@ def test_a_log_that_answers_byte_by_byte(before: bytes, monkeypatch: pytest.Monk
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=drip, args=(listener,))
         thread.start()
-        began = time.monotonic()
         try:
             with pytest.raises(LogUnreachable, match="not answered in full"):
                 LiveLog(f"http://127.0.0.1:{listener.getsockname()[1]}").checkpoint()
-            assert time.monotonic() - began < 5
         finally:
             done.set()
             thread.join()

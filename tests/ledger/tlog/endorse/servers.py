@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+NEVER = threading.Event()
 
 # What a server writes, given the body of the request and a way to send bytes.
 Behave = Callable[[bytes, Callable[[bytes], object]], None]
@@ -52,7 +53,7 @@ def saying(status: int, body: bytes, *headers: str) -> Behave:
 
 def hanging(_body: bytes, _send: Callable[[bytes], object]) -> None:
     """No answer."""
-    time.sleep(30)
+    NEVER.wait(30)
 
 
 def dripping(_body: bytes, send: Callable[[bytes], object]) -> None:
@@ -60,7 +61,7 @@ def dripping(_body: bytes, send: Callable[[bytes], object]) -> None:
     send(b"HTTP/1.1 200 OK\r\nX: ")
     for _ in range(300):
         send(b"x")
-        time.sleep(0.1)
+        NEVER.wait(0.1)
 
 
 def endless(_body: bytes, send: Callable[[bytes], object]) -> None:

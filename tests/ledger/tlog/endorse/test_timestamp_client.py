@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from ledger.database import conninfo
 from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers
 from ledger.tlog.endorse.poller import RetryPolicy
-from ledger.tlog.endorse.timestamp_client import Authority, BadAuthority, TokenRefused, checked_token
+from ledger.tlog.endorse.timestamp_client import Authority, BadAuthority, TimestampPoller, TokenRefused, checked_token
 from ledger.tlog.sign.signer_thread import SigningConfig
 from tests.api.served import served
 from tests.ledger.tlog.endorse.servers import Behave, answering, endless, hanging, saying
@@ -152,9 +151,17 @@ def test_a_token_is_stored(ledger: str, signer: Signer, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_as_often_as_configured(ledger: str, signer: Signer) -> None:
+def test_tokens_come_as_often_as_configured(ledger: str, signer: Signer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkpoints in between get no token; when it is time the newest does; without a new one nothing is asked."""
     asked = []
+    polls: list[float | None] = []
+    real_poll = TimestampPoller.poll
+
+    def counted(poller: TimestampPoller) -> float | None:
+        polls.append(real_poll(poller))
+        return polls[-1]
+
+    monkeypatch.setattr(TimestampPoller, "poll", counted)
 
     def counting(body: bytes, send: Any) -> None:
         asked.append(body)
@@ -168,14 +175,24 @@ def test_as_often_as_configured(ledger: str, signer: Signer) -> None:
                 checkpoint(ledger, size)
                 asking.checkpoint_signed()
             eventually("the second token", lambda: len(tokens(ledger)) == 2)
-            time.sleep(2)
+            apart_s = apart(ledger)
+            with connect(ledger) as conn:  # time for another one passes
+                conn.execute("ALTER TABLE checkpoint_timestamps DISABLE TRIGGER ALL")
+                conn.execute("UPDATE checkpoint_timestamps SET created_at = created_at - interval '1 hour'")
+            for _ in range(3):
+                before = len(polls)
+                asking.checkpoint_signed()
+                eventually("the poller looks again", lambda before=before: len(polls) > before)
     assert [size for size, *_ in tokens(ledger)] == [1, 3]
     assert len(asked) == 2
-    with connect(ledger) as conn:
-        (apart,) = conn.execute(
-            "SELECT extract(epoch FROM max(created_at) - min(created_at)) FROM checkpoint_timestamps"
-        ).fetchall()[0]
-    assert apart >= 1.4
+    assert apart_s >= 1.4
+
+
+def apart(url: str) -> float:
+    """Seconds between the first and the last token."""
+    query = "SELECT extract(epoch FROM max(created_at) - min(created_at)) FROM checkpoint_timestamps"
+    with connect(url) as conn:
+        return float(conn.execute(query).fetchall()[0][0])
 
 
 def replaying(signer: Signer) -> Behave:

@@ -179,23 +179,29 @@ LIES: list[tuple[Behave, str]] = [
 
 
 @pytest.mark.parametrize(("behave", "trouble"), LIES, ids=[f"{nth} {trouble}" for nth, (_, trouble) in enumerate(LIES)])
-def test_liars(log: Log, behave: Behave, trouble: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_witness_that_answers_wrongly_is_named_once_and_delays_nobody(
+    log: Log, behave: Behave, trouble: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Nothing of a witness that does not answer as it should is stored; it is named, once; the other is not delayed."""
+    requests = []
+
+    def counted(body: bytes, send: Any) -> None:
+        requests.append(body)
+        behave(body, send)
+
     caplog.set_level(logging.INFO)
     honest = WitnessSigningKey.generate("witness.example/honest")
     key = witness_key(honest)
-    with answering(cosigning(honest, time.time())) as here, answering(behave) as there:
+    with answering(cosigning(honest, time.time())) as here, answering(counted) as there:
         with log.asking((there, witness_key(LIAR)), (here, key)) as endorsers:
             for _ in range(2):
                 size = log.grow()
-                begun = time.monotonic()
                 endorsers.checkpoint_signed()
-                assert time.monotonic() - begun < 0.1
                 eventually("the honest one cosigns", lambda size=size: log.cosigned(key, size), within_s=5)
             eventually("it is named", lambda: trouble in (endorsers.progress()[0].error or ""))
-            time.sleep(0.5)
-            begun = time.monotonic()
-        assert time.monotonic() - begun < 2
+            before = len(requests)
+            eventually("it is asked again", lambda: len(requests) > before + 1)
+        assert not [thread for thread in threading.enumerate() if LIAR.verifier.name in thread.name]
     assert log.rows("SELECT DISTINCT witness FROM cosignatures") == [(f"{key.name}+{key.key_id:08x}",)]
     said = [one.message for one in caplog.records if LIAR.verifier.name in one.message]
     assert len(said) == len(set(said))
@@ -256,13 +262,14 @@ def test_two_histories_are_seen_by_the_witness(log: Log, tmp_path: Path) -> None
 
 
 def test_signing_never_waits(log: Log) -> None:
-    """With a witness that hangs, telling it of checkpoints takes no time; later only the newest is asked for."""
-    asked = []
+    """With a witness that hangs, checkpoints are announced without waiting; later only the newest is asked for."""
+    asked, answered = [], []
     released = threading.Event()
 
     def slow(body: bytes, send: Any) -> None:
         asked.append(int(parse(parse_request(body).checkpoint).text.split("\n")[1]))
         released.wait(20)
+        answered.append(asked[-1])
         cosigning(LIAR, time.time())(body, send)
 
     pace = RetryPolicy(timeout_s=30, first_s=0.05)
@@ -270,10 +277,9 @@ def test_signing_never_waits(log: Log) -> None:
         log.grow()
         endorsers.checkpoint_signed()
         eventually("it is asked", lambda: asked)
-        begun = time.monotonic()
         for _ in range(1000):
             endorsers.checkpoint_signed()
-        assert time.monotonic() - begun < 0.5
+        assert answered == []
         log.grow()
         endorsers.checkpoint_signed()
         size = log.grow()

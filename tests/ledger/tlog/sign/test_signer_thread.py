@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import sleep
 from typing import Any
 
 import psycopg
 import pytest
 
+from ledger.database import Connection
 from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign import signer_thread as thread_module
 from ledger.tlog.sign.signer import Signer
@@ -46,25 +47,49 @@ def sizes(url: str) -> list[int]:
         return [row[0] for row in conn.execute("SELECT size FROM checkpoints ORDER BY size").fetchall()]
 
 
-def test_it_follows_the_head(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+@pytest.fixture
+def looks_again(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """A function that waits until a thread has looked at the head three times more."""
+    looks = itertools.count(1)
+    latest = 0
+    real_head = thread_module.head
+
+    def counted(conn: Connection) -> int:
+        nonlocal latest
+        latest = next(looks)
+        return real_head(conn)
+
+    def wait() -> None:
+        before = latest
+        eventually("the signer looks again", lambda: latest > before + 3)
+
+    monkeypatch.setattr(thread_module, "head", counted)
+    return wait
+
+
+def test_it_follows_the_head(
+    database_url: str, key: SigningKey, tmp_path: Path, looks_again: Callable[[], None]
+) -> None:
     """What is recorded is signed soon after; nothing is signed twice."""
     with running(database_url, key, tmp_path / "last") as thread:
         for size in (1, 2, 3):
             fill(database_url, 1)
             eventually("a checkpoint", lambda size=size: sizes(database_url)[-1:] == [size])
         assert thread.status.state == "leads"
-        sleep(0.2)
+        looks_again()
     assert sizes(database_url) == [1, 2, 3]
     assert vars(thread.status)["state"] == "stopped"
 
 
-def test_cadence(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+def test_checkpoints_come_after_the_time_or_the_number_of_events(
+    database_url: str, key: SigningKey, tmp_path: Path, looks_again: Callable[[], None]
+) -> None:
     """With an hour between checkpoints the first comes at once, the next when so many events wait, and not before."""
     with running(database_url, key, tmp_path / "last", every_s=3600, events=5):
         fill(database_url, 1)
         eventually("the first", lambda: sizes(database_url) == [1])
         fill(database_url, 4)
-        sleep(0.5)
+        looks_again()
         assert sizes(database_url) == [1]
         fill(database_url, 1)
         eventually("the second", lambda: sizes(database_url) == [1, 6])

@@ -69,7 +69,8 @@ def stalled(url: str) -> Iterator[None]:
 async def queued(found: Writer, *groups: list[NewEvent]) -> list[asyncio.Task[list[Receipt]]]:
     """A task for each group, waiting in the writer in this order."""
     tasks = [asyncio.create_task(found.append(group)) for group in groups]
-    await asyncio.sleep(0.05)
+    for _ in range(10):  # turns of the loop: all wait now, and the writer has taken the first where it was idle
+        await asyncio.sleep(0)
     return tasks
 
 

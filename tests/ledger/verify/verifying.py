@@ -11,11 +11,12 @@ from typing import Any
 from psycopg import sql
 
 from ledger.database import Connection
+from ledger.proof.findings import Finding
 from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import StateFile
 from ledger.verify.continuous import ContinuousVerification, VerificationConfig, VerificationStatus
-from ledger.verify.scan import Bad, Scan
+from ledger.verify.scan import Scan
 from tests.support import append, connect, eventually, new, requested
 
 EDIT = "UPDATE events SET body = replace(body, '1000.00', '9000.00') WHERE position = 9"
@@ -56,8 +57,8 @@ class CountingVerification(ContinuousVerification):
         super()._through(conn, done)
         self.scans += 1
 
-    def _investigate(self, conn: Connection, bad: Bad) -> None:
-        super()._investigate(conn, bad)
+    def _investigate(self, conn: Connection, finding: Finding) -> None:
+        super()._investigate(conn, finding)
         self.scans += 1
 
     def scans_more(self, count: int = 3) -> None:

@@ -1,7 +1,8 @@
 """Commands about recommendations, and the events that record them.
 
-Each command has a class with the members that its caller sends. Its event class adds the members that the ledger sets. `digest` is always a commitment from the chain: `sealed.recommendation` of a recommendation, or
-`sealed.replacement` of the decision that edited it.
+Each command has a class with the members that its caller sends. Its event class adds those that the ledger sets.
+`digest` is always a commitment from the chain: `sealed.recommendation` of a recommendation, or `sealed.replacement` of
+the decision that edited it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Decide(_Command):
 
 
 class Confirm(_Command):
-    """A second person approves or declines a decision. `digest` is that of the content to take effect."""
+    """The confirmer approves or declines a decision. `digest` is that of the content to take effect."""
 
     digest: Digest
     outcome: ConfirmationOutcome
@@ -84,7 +85,7 @@ class RecommendationDecided(Decide, Event):
 
 
 class RecommendationConfirmed(Confirm, Event):
-    """A second person approves or declines a decision that waits for a confirmation."""
+    """The confirmer approves or declines a decision that waits."""
 
     type = "recommendation.confirmed"
     schema_version = 1

@@ -1,10 +1,10 @@
 """The catalogue: every type of event that may be recorded, with its version.
 
-A type never changes its meaning. A changed shape gets a new `schema` number of the same type. Readers must keep
-understanding the old numbers, because recorded events do not change.
+A type never changes its meaning. A changed shape gets a new `schema` number of the same type. Readers must support the
+old numbers forever, because recorded events do not change.
 
-The body of a command is the event class itself, or, if the ledger adds members, the base class that has only the members
-which the caller sends: `CallStart`, `CallResult`, `CallFault`, `Open`, `Decide`, `Confirm`, `Communicate`.
+The body of a command is the event class itself. If the ledger adds members, it is the base class with only the members
+that the caller sends: `CallStart`, `CallResult`, `CallFault`, `Open`, `Decide`, `Confirm`, `Communicate`.
 
 docs/formats/events.md describes the life of a request in these events.
 """

@@ -1,7 +1,7 @@
 """Migrate a database to the schema of this version.
 
-Each numbered migration is applied once, and the SHA-256 of its text is recorded. Functions, triggers and grants have one
-file for each object and are applied again each time. Everything happens in one transaction under an advisory lock:
+Each numbered migration is applied once, and the SHA-256 of its text is recorded. Functions, triggers and grants have a
+file each and are applied again each time. Everything happens in one transaction under an advisory lock:
 servers that start together wait for each other, and a crash leaves the database as it was.
 """
 
@@ -98,7 +98,7 @@ def migrate(conn: psycopg.Connection, *, schema: str = "ledger", origin: str | N
 
 
 def pending(conn: psycopg.Connection, *, schema: str = "ledger") -> list[str]:
-    """Return the migrations that this database lacks. Raises MigrationError if its history does not fit this version."""
+    """Return the migrations that this database lacks. Raises MigrationError for a history of another version."""
     table = sql.Identifier(schema, "schema_migrations")
     row = conn.execute("SELECT to_regclass(%s)", [table.as_string(conn)]).fetchone()
     if row is None or row[0] is None:

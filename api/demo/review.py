@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from advice_ledger_client import Decided, LedgerClient, RequestFailed, Standing
+from advice_ledger_client import Decided, LedgerClient, RecommendationAfter, RequestFailed
 
 from api.agents.protocol import Agent, AgentRefused
 from api.demo import remote, rules
@@ -149,7 +149,7 @@ class Review:
 
     def _finish(self, found: dict[str, Any], decided: Decided) -> None:
         """The second person, where one is needed, and then the client is told."""
-        standing: Standing | None = decided
+        standing: RecommendationAfter | None = decided
         if decided.needs_second:
             self._did("needs_second")
             standing = None if self.last else self._confirm(found, decided)
@@ -159,7 +159,7 @@ class Review:
         self._did("communicated")
         self.position = told.receipt.position
 
-    def _confirm(self, found: dict[str, Any], decided: Decided) -> Standing | None:
+    def _confirm(self, found: dict[str, Any], decided: Decided) -> RecommendationAfter | None:
         """What stands when compliance approves; None when it declines, which the advisor then rejects."""
         second = self.people[COMPLIANCE]
         declined = self.chance.random() < rules.DECLINED

@@ -20,9 +20,9 @@ from advice_ledger_client.results import (
     Outcome,
     Queued,
     Receipt,
+    RecommendationAfter,
     Recommended,
     Row,
-    Standing,
     Written,
 )
 
@@ -47,10 +47,10 @@ __all__ = [
     "Outcome",
     "Queued",
     "Receipt",
+    "RecommendationAfter",
     "Recommended",
     "RequestFailed",
     "Row",
-    "Standing",
     "SyncModelCall",
     "Unreachable",
     "Written",

@@ -19,9 +19,9 @@ from advice_ledger_client.results import (
     Ended,
     Outcome,
     Queued,
+    RecommendationAfter,
     Recommended,
     Row,
-    Standing,
     written,
 )
 from advice_ledger_client.wire import Answer, Connection, read, write
@@ -155,10 +155,12 @@ class AsyncLedgerClient:
         path = f"/portfolio/requests/{request_id}/failures"
         return written(Ended, await self._write(path, {"reason": reason, "detail": detail}, idempotency_key))
 
-    async def open(self, recommendation_id: int, digest: str, *, idempotency_key: str | None = None) -> Standing:
+    async def open(
+        self, recommendation_id: int, digest: str, *, idempotency_key: str | None = None
+    ) -> RecommendationAfter:
         """Record that the caller has opened this recommendation. Roles: advisor, compliance."""
         path = f"/recommendations/{recommendation_id}/openings"
-        return written(Standing, await self._write(path, {"digest": digest}, idempotency_key))
+        return written(RecommendationAfter, await self._write(path, {"digest": digest}, idempotency_key))
 
     async def decide(
         self,
@@ -206,11 +208,11 @@ class AsyncLedgerClient:
         channel: Literal["meeting", "phone", "video", "letter", "email", "portal", "other"],
         message: str | None = None,
         idempotency_key: str | None = None,
-    ) -> Standing:
+    ) -> RecommendationAfter:
         """Record that the client was told the content with this digest. Role: advisor."""
         command = {"digest": digest, "channel": channel, "message": message}
         path = f"/recommendations/{recommendation_id}/communications"
-        return written(Standing, await self._write(path, command, idempotency_key))
+        return written(RecommendationAfter, await self._write(path, command, idempotency_key))
 
     async def get_request(self, request_id: int, *, as_of: int | datetime | None = None) -> Row:
         """Read one request, now or as of a position or time."""

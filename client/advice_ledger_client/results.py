@@ -52,7 +52,7 @@ class Ended(Written):
 
 
 @dataclass(frozen=True)
-class Standing(Written):
+class RecommendationAfter(Written):
     """A recommendation after a command: its state, and the digest that the next command has to name."""
 
     recommendation_id: int
@@ -61,7 +61,7 @@ class Standing(Written):
 
 
 @dataclass(frozen=True)
-class Decided(Standing):
+class Decided(RecommendationAfter):
     """A decision. If `needs_second`, another person has to confirm exactly this `digest`."""
 
     decision_id: int
@@ -70,7 +70,7 @@ class Decided(Standing):
 
 
 @dataclass(frozen=True)
-class Confirmed(Standing):
+class Confirmed(RecommendationAfter):
     """A confirmation of a decision."""
 
     decision_id: int

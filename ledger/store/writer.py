@@ -153,7 +153,7 @@ class Writer:
         self._timer = asyncio.get_running_loop().call_later(after_s, self._give_up, group)
 
     def _give_up(self, group: list[_Member]) -> None:
-        """Fail the impatient callers of an append that hangs, and those behind it. The append itself may still succeed."""
+        """Fail the impatient callers of an append that hangs, and those behind it. The append may still succeed."""
         self._without_impatient(group, Unavailable("the database does not answer; try again"))
         if self._closing and self._task is not None:
             self._task.cancel()  # no caller waits any more; a second cancel makes psycopg stop waiting for the server

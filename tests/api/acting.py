@@ -16,7 +16,7 @@ from tests.support import connect
 WEIGHTS = {"weights": {"cash": "0.6000", "bonds": "0.4000"}}
 EDIT: dict[str, Any] = {"outcome": "edit", "reason_code": "house-view", "rationale": "safer", "replacement": WEIGHTS}
 REJECT: dict[str, Any] = {"outcome": "reject", "reason_code": "house-view", "rationale": "no"}
-# A reason that the packaged policy wants a second person for.
+# A rejection that needs a confirmation by the packaged policy.
 SENSITIVE: dict[str, Any] = {**REJECT, "reason_code": "other"}
 RESPOND: dict[str, Any] = {"outcome": "respond", "response": "more bonds, please"}
 CALL = {"provider_name": "local", "request_model": "model-a"}
@@ -30,7 +30,7 @@ def second_tokens(api: Api) -> None:
 
 
 class Acting:
-    """What people and agents do; each gives back the response."""
+    """Commands of people and agents; each returns the response."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
@@ -50,15 +50,15 @@ class Acting:
         return found
 
     def digest(self, recommendation_id: int) -> str:
-        """What stands."""
+        """The digest of the current content."""
         return str(self.row(recommendation_id)["digest"])
 
     def open(self, at: int, role: str | None = "advisor", key: str | None = None, **how: Any) -> httpx.Response:
-        """Somebody looks at it."""
+        """A person opens it."""
         return self.post(f"/recommendations/{at}/openings", role, {"digest": self.digest(at), **how}, key)
 
     def decide(self, at: int, role: str | None = "advisor", key: str | None = None, **how: Any) -> httpx.Response:
-        """An approval, or what is given instead."""
+        """An approval, or the decision in `how`."""
         body = {"digest": self.digest(at), "outcome": "approve", **how}
         return self.post(f"/recommendations/{at}/decisions", role, body, key)
 
@@ -94,7 +94,7 @@ class Acting:
     def end(
         self, call: int, how: str = "completion", role: str | None = "agent", key: str | None = None, **body: Any
     ) -> httpx.Response:
-        """What came back, or that nothing did."""
+        """The end of a call: a completion, or a failure."""
         needed = {"error_type": "timeout"} if how == "failure" else {}
         return self.post(f"/model-calls/{call}/{how}", role, {**needed, **body}, key)
 
@@ -107,7 +107,7 @@ class Acting:
 
     @contextlib.contextmanager
     def records(self, count: int) -> Iterator[None]:
-        """Asserts that the block adds exactly so many events."""
+        """Assert that the block adds exactly `count` events."""
         before = self.api.head()[0]
         yield
         assert self.api.head()[0] == before + count

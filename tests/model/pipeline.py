@@ -75,7 +75,7 @@ class Command:
 
     @property
     def same(self) -> tuple[Any, ...]:
-        """What has to be the same for a key to be used again."""
+        """The parts that must be equal for a key to be used again."""
         return self.kind, self.about, self.body
 
 
@@ -142,7 +142,7 @@ class Request:
 
 @dataclass
 class Agent:
-    """What was said about an agent."""
+    """The state of an agent."""
 
     suspended: bool = False
     schema: str | None = None
@@ -192,7 +192,7 @@ class World:
         if command.kind == "confirm" and command.about not in self.decisions:
             raise Say(404, "decision-unknown")
 
-    # What agents do
+    # Commands of agents
 
     def _ask(self, command: Command, learned: Learned) -> None:
         self.requests[learned.number] = Request(learned.number, command.by, command.body["amount_usd"])
@@ -301,7 +301,7 @@ class World:
         if self.agent(agent).schema == "allocations/v1" and one["amount_usd"] != request.amount:
             raise Say(422, "answer-off-schema")
 
-    # What people do
+    # Commands of people
 
     def _current(self, recommendation_id: int | str) -> Recommendation:
         found = self.recommendations[int(recommendation_id)]
@@ -343,7 +343,7 @@ class World:
         return {**self.facts(current), "needs_second": bool(rules), "second_rules": rules, "decision_id": made.id}
 
     def _rules(self, current: Recommendation, said: dict[str, Any]) -> list[str]:
-        """Of the packaged policy. Replacements here put all the money elsewhere, or are about another amount."""
+        """Return the rules of the packaged policy that apply. A replacement moves all the money, or another sum."""
         outcome = said["outcome"]
         found = []
         if outcome in {"approve", "edit"} and self.requests[current.request_id].amount == LARGE:
@@ -382,7 +382,7 @@ class World:
         return self.facts(current)
 
     def facts(self, current: Recommendation) -> dict[str, Any]:
-        """What an answer says of where it stands."""
+        """Return the members of an answer about the recommendation."""
         waiting = current.state == "waiting" and current.decision
         digest = waiting.result if waiting else current.stands
         return {"recommendation_id": current.id, "state": current.state, "digest": digest}
@@ -390,7 +390,7 @@ class World:
 
 @dataclass(frozen=True)
 class Learned:
-    """What only the server can know of something new: position, digest, the number of a request."""
+    """The facts that only the server knows: position, digest, the number of a request."""
 
     position: int = 0
     digest: str = ""

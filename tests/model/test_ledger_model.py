@@ -33,7 +33,7 @@ class RefusedBatch(Exception):
 
 @dataclass
 class Model:
-    """What a ledger is, without hashes: rows by id, the length of streams, their clients, and the numbers given out."""
+    """A ledger without hashes: rows by id, the length of streams, their clients, and the assigned numbers."""
 
     position: int
     rows: dict[UUID, Row] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Model:
 
 
 def is_numbered(stream: str) -> bool:
-    """Whether the name ends in a hyphen and a number."""
+    """Return True if the name ends in a hyphen and a number."""
     return stream.rpartition("-")[2].isdigit()
 
 

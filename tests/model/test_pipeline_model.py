@@ -39,7 +39,7 @@ PEOPLE = {"ann": "advisor", "abe": "advisor", "cara": "compliance", "carl": "com
 ROBOTS = {"r1": "agent", "r2": "agent"}
 ACTORS = {**PEOPLE, **ROBOTS, "audrey": "auditor"}
 REASONS = ["house-view", "market-event", "other", "nonsense"]
-# What is drawn depends on what became of races, so hypothesis draws no more than a seed for each step.
+# The commands depend on the outcome of races, so hypothesis draws only a seed for each step.
 DICE = st.integers(0, 2**32 - 1).map(Random)
 _examples = itertools.count(1)
 
@@ -76,7 +76,7 @@ class Pipeline(RuleBasedStateMachine):
         return Command(kind, self.prefix + name, ACTORS[name], about, body, key)
 
     def mostly(self, dice: Random, known: Sequence[int]) -> int:
-        """One of the known ids, the later the likelier; seldom one that nothing has."""
+        """Draw a known id, later ones more often; seldom an unknown one."""
         if not known or dice.randrange(16) == 0:
             return UNKNOWN
         return dice.choice([*known, *known[-2:], *known[-1:]])
@@ -129,7 +129,7 @@ class Pipeline(RuleBasedStateMachine):
         return self.command(dice, "fail", list(ROBOTS), about, {"reason": "no-answer"})
 
     def digest(self, dice: Random, about: int) -> str:
-        """What stands or waits; seldom something else."""
+        """Draw the digest of the current or waiting content; seldom another."""
         found = self.world.recommendations.get(about)
         if found is None or dice.randrange(16) == 0:
             return ELSEWHERE
@@ -137,7 +137,7 @@ class Pipeline(RuleBasedStateMachine):
         return dice.choice([found.digest, now, now])
 
     def draw_open(self, dice: Random) -> Command:
-        """Somebody looks at a recommendation."""
+        """A person opens a recommendation."""
         about = self.mostly(dice, list(self.world.recommendations))
         return self.command(dice, "open", list(PEOPLE)[:4], about, {"digest": self.digest(dice, about)})
 
@@ -157,7 +157,7 @@ class Pipeline(RuleBasedStateMachine):
         return self.command(dice, "decide", ["ann", "abe"], about, body)
 
     def draw_confirm(self, dice: Random) -> Command:
-        """A second person's word."""
+        """Another person confirms."""
         about = self.in_state(dice, "waiting")
         found = self.world.recommendations.get(about)
         decision = found.decision.id if found and found.decision else UNKNOWN
@@ -181,7 +181,7 @@ class Pipeline(RuleBasedStateMachine):
         return self.command(dice, kind, ["cara", "adam"], about, {"reason": "because"})
 
     def any_command(self, dice: Random) -> Command:
-        """Of any kind; at times one that was sent already."""
+        """Draw a command of any kind; at times one that was sent before."""
         if self.sent and dice.randrange(10) == 0:
             return dice.choice(self.sent)
         name = dice.choice(
@@ -193,7 +193,7 @@ class Pipeline(RuleBasedStateMachine):
         return found
 
     def likely(self) -> list[str]:
-        """What people do, the likelier where a recommendation is in the state for it."""
+        """Draw a command of a person, more often if a recommendation is in the state for it."""
         states = {one.state for one in self.world.recommendations.values()}
         fitting = [kind for kind, wanted in FITTING.items() if states & wanted]
         return ["decide", "confirm", "communicate", *fitting * 4]
@@ -217,7 +217,7 @@ class Pipeline(RuleBasedStateMachine):
         return self.api.client.post(self.api.base + command.path, json=command.body, headers=headers)
 
     def learned(self, command: Command, response: httpx.Response) -> Learned:
-        """What the answer teaches: of a new recommendation, the digest is read."""
+        """Return what the answer tells, and read the digest of a new recommendation."""
         if response.status_code >= 400:
             return Learned()
         position, found = int(response.headers["ledger-position"]), response.json()
@@ -229,7 +229,7 @@ class Pipeline(RuleBasedStateMachine):
         return Learned(position, digest, found.get("request_id", 0))
 
     def agrees(self, expected: tuple[Any, ...], response: httpx.Response) -> bool:
-        """Whether the answer is what the model expects."""
+        """Check that the answer is the one that the model expects."""
         found = response.json()
         if response.status_code != expected[0]:
             return False
@@ -327,7 +327,7 @@ class Pipeline(RuleBasedStateMachine):
         return {**found, "/agents": [one for one in agents if one["name"].startswith(self.prefix)]}
 
     def check_reads(self, found: dict[str, Any]) -> None:
-        """What is read is what the model has."""
+        """Reads return what the model has."""
         world = self.world
         assert pick(found["/portfolio/requests"], "id", "status", "recommendation_id", "requested_by") == newest(
             {
@@ -405,7 +405,7 @@ def pick(rows: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
 
 
 def recommendation_row(one: Recommendation) -> dict[str, Any]:
-    """As its read model has it."""
+    """Return the row of its read model."""
     decision = one.decision
     return {
         "id": one.id,
@@ -438,7 +438,7 @@ def api(server_url: str, template_database: Template) -> Iterator[Api]:
 
 
 def run(api: Api, examples: int, steps: int) -> None:
-    """So many examples of at most so many steps."""
+    """Run `examples` examples of at most `steps` steps."""
     profile = settings(
         max_examples=examples, stateful_step_count=steps, suppress_health_check=list(HealthCheck), deadline=None
     )

@@ -27,7 +27,7 @@ from tests.support import (
     requested,
 )
 
-# What is given out
+# Positions and numbers
 
 
 def test_rows_come_back_in_the_order_of_the_lines(writer: Connection) -> None:
@@ -47,7 +47,7 @@ def test_rows_come_back_in_the_order_of_the_lines(writer: Connection) -> None:
 
 
 def test_positions_have_no_gaps(writer: Connection, superuser: Connection) -> None:
-    """Positions count on over batches, also after one that was refused, and the chain holds in the end."""
+    """Positions continue over batches, also after a refused batch, and the chain verifies."""
     first = append(writer, new("gap"))[0].position
     with refused("AL003"):
         append(writer, new("gap"), new("gap", expected="no_stream"))

@@ -64,7 +64,7 @@ def test_salts_and_names_have_one_form(writer: Connection, nothing_recorded: Non
 
 
 def test_a_value_twice_does_not_stand_for_two(writer: Connection, nothing_recorded: None) -> None:
-    """A field that is repeated does not make up for one that is missing: AL004."""
+    """A repeated field does not replace a missing field: AL004."""
     event = new("opens", requested("client-o", notes="note"))
     found = json.loads(line(event))
     doubled = '{"client_id":"client-o","client_id":"client-o"}'
@@ -116,7 +116,7 @@ MALFORMED = {
     "no stream": ("AL001", '{"body":{"id":"<id>","type":"t"},"expected":"any"}'),
     "no type": ("AL001", '{"body":{"id":"<id>","stream":"s"},"expected":"any"}'),
     "no expected": ("AL001", '{"body":{"id":"<id>","stream":"s","type":"t"}}'),
-    "an id that is none": ("22P02", '{"body":{"id":"x","stream":"s","type":"t"},"expected":"any"}'),
+    "a malformed id": ("22P02", '{"body":{"id":"x","stream":"s","type":"t"},"expected":"any"}'),
     "values without commitments": (
         "AL001",
         '{"body":{"id":"<id>","stream":"s","type":"t"},"expected":"any","fields":{"a":1},"salts":{}}',
@@ -148,7 +148,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("malformed", MALFORMED)
 def test_a_malformed_line_is_refused(writer: Connection, nothing_recorded: None, malformed: str) -> None:
-    """Each kind of malformed line has its SQLSTATE, one that ledger.errors knows, and takes the whole batch with it."""
+    """Each kind of malformed line has an SQLSTATE that ledger.errors knows, and refuses the whole batch."""
     sqlstate, text = MALFORMED[malformed]
     with refused(sqlstate) as refusal:
         append_text(writer, line(new("innocent")) + "\n" + text.replace("<id>", str(uuid7())))

@@ -155,7 +155,7 @@ def test_catalogue_is_complete() -> None:
 
 
 def test_types_are_named_as_facts(kind: type[Event]) -> None:
-    """A type is noun.verb-past, has a version, and stands in the catalogue under its name."""
+    """A type is noun.verb-past, has a version, and is in the catalogue under its name."""
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*\.[a-z]+(-[a-z]+)*", kind.type)
     assert kind.schema_version >= 1
     assert CATALOGUE[kind.type] is kind
@@ -190,7 +190,7 @@ def test_a_lost_marker_would_be_found() -> None:
 
 
 def has_marker(annotation: Any) -> bool:
-    """Whether a Sealed stands anywhere within the type."""
+    """Return True if the type contains a Sealed mark at any depth."""
     return isinstance(annotation, Sealed) or any(has_marker(part) for part in get_args(annotation))
 
 
@@ -210,7 +210,7 @@ def test_json_schema(kind: type[Event], mode: Any) -> None:
 
 
 def test_json_schema_of_money_is_text() -> None:
-    """What is recorded of an amount is a string; what may be sent is a number or a string."""
+    """An amount is recorded as a string; a caller may send a number or a string."""
     recorded = PortfolioRequested.model_json_schema(mode="serialization")["properties"]["amount_usd"]
     sent = PortfolioRequested.model_json_schema(mode="validation")["properties"]["amount_usd"]
     assert recorded["type"] == "string"

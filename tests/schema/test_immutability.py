@@ -1,4 +1,4 @@
-"""What is recorded does not change: not for its owner, not for a superuser, not with triggers set to replica."""
+"""Recorded rows do not change: not for their owner, not for a superuser, not with session_replication_role replica."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def sessions(url: str) -> Iterator[Connection]:
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_recorded_row_refuses_every_change(ledger: str, change: str) -> None:
-    """Update, delete and truncate of each table of record raise AL006, whoever asks, and change nothing."""
+    """Update, delete and truncate of each recorded table raise AL006 for every role, and change nothing."""
     table = change.split()[1]
     for conn in sessions(ledger):
         rows = f"SELECT * FROM {table} ORDER BY 1"  # noqa: S608 - one of TABLES

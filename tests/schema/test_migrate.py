@@ -47,7 +47,7 @@ def rendered(conn: Connection) -> str:
 
 
 def shorten(edition: Path, count: int) -> None:
-    """Makes the edition one that had the first `count` migrations, and none of what may need later ones."""
+    """Reduce the edition to the first `count` migrations, without functions and grants that may need later ones."""
     for name in MIGRATIONS[count:]:
         (edition / "migrations" / f"{name}.sql").unlink()
     for file in (*(edition / "functions").iterdir(), *(edition / "triggers").iterdir(), *(edition / "roles").iterdir()):
@@ -81,7 +81,7 @@ def test_again_changes_nothing(conn: Connection) -> None:
 
 
 def test_again_repairs_functions_triggers_and_grants(conn: Connection) -> None:
-    """What is re-applied each time is put right when somebody changed it by hand."""
+    """Migrating again repairs functions, triggers and grants that were changed by hand."""
     migrate(conn)
     before = rendered(conn)
     conn.execute(
@@ -186,7 +186,7 @@ def migrate_at_once(urls: list[str], schema: str) -> list[runner.MigrationReport
 
 
 def test_two_at_once_make_one_ledger(server_url: str) -> None:
-    """Of servers that start together on an empty database, one applies the migrations and none fails."""
+    """If servers start together on an empty database, one applies the migrations and none fails."""
     with scratch_database(server_url) as url:
         reports = migrate_at_once([url] * 4, "ledger")
     assert sorted(report.applied for report in reports) == [(), (), (), tuple(MIGRATIONS)]

@@ -30,7 +30,7 @@ def with_preconditions(stream: str, preconditions: str) -> str:
 
 
 def test_a_precondition_that_holds_lets_the_line_pass(writer: Connection) -> None:
-    """The named streams are at the versions given, 0 for one that is not there; none at all is no precondition."""
+    """Each named stream has its version, 0 for a stream without events; an empty object is no precondition."""
     append(writer, new("holds/a"), new("holds/a"), new("holds/b"))
     found: list[dict[str, int]] = [{}, {"holds/a": 2}, {"holds/none": 0}, {"holds/a": 2, "holds/b": 1, "holds/none": 0}]
     for version, preconditions in enumerate(found, 1):
@@ -64,7 +64,7 @@ def test_one_precondition_of_several_is_enough_to_refuse(writer: Connection, not
 
 
 def test_earlier_lines_of_the_batch_count(writer: Connection) -> None:
-    """A precondition sees what the lines before it add, and not those after it, nor its own."""
+    """A precondition counts the events of earlier lines, and not those of later lines or of its own."""
     append(writer, new("batch/a"))
     with refused("AL003"):
         append(writer, new("batch/a"), conditional("batch/x", {"batch/a": 1}))
@@ -80,7 +80,7 @@ def test_earlier_lines_of_the_batch_count(writer: Connection) -> None:
 
 
 def test_new_streams_of_a_category_count_by_their_full_name(writer: Connection) -> None:
-    """A number that is given out in the batch is known to the preconditions of later lines; the category itself is empty."""
+    """A number assigned in the batch counts for the preconditions of later lines; the category itself is empty."""
     first, second = append(writer, new("numbered-"), conditional("numbered-", {"numbered-1": 1, "numbered-": 0}))
     assert (first.stream, second.stream) == ("numbered-1", "numbered-2")
     with refused("AL003"):
@@ -88,7 +88,7 @@ def test_new_streams_of_a_category_count_by_their_full_name(writer: Connection) 
 
 
 def test_a_replay_checks_no_precondition(writer: Connection) -> None:
-    """What is recorded already comes back, however far the conditional stream has gone; in a batch with new lines too."""
+    """A replay returns the recorded event, wherever the named stream is by now; also in a batch with new lines."""
     event = conditional("replay/x", {"replay/a": 0})
     [first] = append(writer, event)
     append(writer, new("replay/a"))
@@ -137,7 +137,7 @@ def test_no_preconditions_are_no_preconditions(writer: Connection, preconditions
 
 
 def test_preconditions_hold_at_the_same_moment(ledger: str) -> None:
-    """One moves a stream, and many write under a precondition on it at once: no conditional line comes after it moved."""
+    """While one caller appends to a stream, no line with a precondition on its old version is recorded afterwards."""
     start = threading.Barrier(8)
 
     def race(number: int) -> list[int]:
@@ -169,7 +169,8 @@ RETURNS TABLE (line bigint, body text, expected text, salts json, fields json, {
                fault text, opens boolean)
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT NULL::bigint, NULL, NULL, NULL::json, NULL::json, {null} NULL::uuid, NULL, NULL, NULL, NULL::boolean WHERE false
+    SELECT NULL::bigint, NULL, NULL, NULL::json, NULL::json, {null} NULL::uuid, NULL, NULL, NULL, NULL::boolean
+    WHERE false
 $$;
 ALTER FUNCTION parse_batch(text) OWNER TO ledger_owner;
 """

@@ -97,7 +97,7 @@ def ledger(server_url: str) -> Iterator[str]:
 
 
 def rights(conn: Connection, login: str) -> set[str]:
-    """What the login may do in the ledger's schema, as RIGHTS words it."""
+    """Return the rights of the login in the ledger's schema, in the words of RIGHTS."""
     rows = conn.execute(ASKED, {"login": login, "rights": TABLE_RIGHTS}).fetchall()
     return {str(row[0]) for row in rows}
 

@@ -1,4 +1,4 @@
-"""The schema that the migrations make is the one that was looked at and kept.
+"""The schema that the migrations make equals the reviewed snapshot.
 
 A deliberate change: run this test with ADVICE_LEDGER_WRITE_SNAPSHOT=1, and read the difference before committing it.
 Read models are not in it; projections/ makes them.

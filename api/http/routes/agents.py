@@ -1,4 +1,4 @@
-"""Agents: what their answers have to look like, and the stop button."""
+"""Routes about agents: register an answer schema, suspend, resume, list."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ AgentName = Annotated[
 
 
 class AgentCommanded(BaseModel):
-    """It is recorded."""
+    """The command is recorded."""
 
     agent: str
     event: Literal["agent.registered", "agent.suspended", "agent.resumed"]
 
 
 class ReadAgents(ReadList):
-    """The list of agents."""
+    """Query parameters of the list of agents."""
 
 
 @router.get("", response_model=Page[AgentState], responses=documented(401, 403, 422, 503))
-async def list_agents(services: InjectedServices, caller: MayRead, asked: Annotated[ReadAgents, Query()]) -> Response:
-    """Agents that were registered or suspended at some time. Any role."""
-    return await read_page(services.ledger, "agents", asked)
+async def list_agents(services: InjectedServices, caller: MayRead, query: Annotated[ReadAgents, Query()]) -> Response:
+    """List the agents that were ever registered or suspended. Any role."""
+    return await read_page(services.ledger, "agents", query)
 
 
 @router.post("/{name}/registrations", status_code=201, response_model=AgentCommanded, responses=WRITTEN)
@@ -51,7 +51,7 @@ async def register(
     body: AgentRegistered,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Say what this agent's answers have to look like: any/v1 or allocations/v1. Role: admin."""
+    """Register the schema that this agent's answers must follow: any/v1 or allocations/v1. Role: admin."""
     return await _command(services.ledger, caller, name, body, idempotency_key)
 
 
@@ -63,7 +63,7 @@ async def suspend(
     body: AgentSuspended,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Stop taking calls and answers from this agent. Role: advisor, compliance or admin."""
+    """Suspend this agent: the ledger takes no calls or answers from it. Role: advisor, compliance or admin."""
     return await _command(services.ledger, caller, name, body, idempotency_key)
 
 
@@ -75,7 +75,7 @@ async def resume(
     body: AgentResumed,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Take calls and answers from this agent again. Role: compliance or admin."""
+    """Resume this agent after a suspension. Role: compliance or admin."""
     return await _command(services.ledger, caller, name, body, idempotency_key)
 
 
@@ -86,5 +86,5 @@ async def _command(
     event: AgentRegistered | AgentSuspended | AgentResumed,
     key: str | None,
 ) -> Response:
-    at = await ledger.agents.command(caller, name, event, event_id(caller, key))
-    return recorded(201, {"agent": name, "event": event.type}, at, "/agents")
+    receipt = await ledger.agents.command(caller, name, event, event_id(caller, key))
+    return recorded(201, {"agent": name, "event": event.type}, receipt, "/agents")

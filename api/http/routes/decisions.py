@@ -1,4 +1,4 @@
-"""What people make of a recommendation: opened, decided, confirmed by a second person, communicated."""
+"""Routes for what people do with a recommendation: open, decide, confirm, communicate."""
 
 from __future__ import annotations
 
@@ -35,30 +35,30 @@ from schema.states import DecisionState, RecommendationState
 router = APIRouter(tags=["decisions"], route_class=JsonRoute)
 
 
-class Standing(BaseModel):
-    """Where a recommendation stands after this: its state, and the digest of what stands or is to be confirmed."""
+class RecommendationAfter(BaseModel):
+    """The recommendation after the command. While a decision waits, `digest` is that of the content to confirm."""
 
     recommendation_id: int
     state: RecommendationState
     digest: Digest
 
 
-class Decided(Standing):
-    """As Standing, and whether a second person has to confirm it, by which rules of the policy."""
+class Decided(RecommendationAfter):
+    """The decision is recorded. If `needs_second`, it waits for a confirmation; `second_rules` say why."""
 
     decision_id: int
     needs_second: bool
     second_rules: list[str]
 
 
-class Confirmed(Standing):
-    """As Standing."""
+class Confirmed(RecommendationAfter):
+    """The confirmation is recorded."""
 
     decision_id: int
 
 
 class ReadDecisions(ReadPage):
-    """The list of decisions and its filters."""
+    """Query parameters of the list of decisions."""
 
     request_id: RowId | None = None
     recommendation_id: RowId | None = None
@@ -70,7 +70,7 @@ class ReadDecisions(ReadPage):
 ONE = "/recommendations/{recommendation_id}"
 
 
-@router.post(f"{ONE}/openings", status_code=201, response_model=Standing, responses=WRITTEN)
+@router.post(f"{ONE}/openings", status_code=201, response_model=RecommendationAfter, responses=WRITTEN)
 async def open_recommendation(
     services: InjectedServices,
     caller: MayOpen,
@@ -79,13 +79,10 @@ async def open_recommendation(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record that you have the recommendation before you. Role: advisor or compliance."""
-    at = await services.ledger.decisions.open(caller, recommendation_id, body, event_id(caller, idempotency_key))
-    return recorded(
-        201,
-        _standing(await services.ledger.decisions.recommendation_after(at)),
-        at,
-        f"/recommendations/{recommendation_id}",
-    )
+    commands = services.ledger.decisions
+    receipt = await commands.open(caller, recommendation_id, body, event_id(caller, idempotency_key))
+    after = _members(await commands.recommendation_after(receipt))
+    return recorded(201, after, receipt, f"/recommendations/{recommendation_id}")
 
 
 @router.post(f"{ONE}/decisions", status_code=201, response_model=Decided, responses=WRITTEN)
@@ -97,11 +94,12 @@ async def decide(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Approve, edit, reject, or respond to the agent with a remark. Role: advisor."""
-    at = await services.ledger.decisions.decide(caller, recommendation_id, body, event_id(caller, idempotency_key))
-    current = await services.ledger.decisions.recommendation_after(at)
-    rules = list(current.decision.second_rules) if current.decision else []
-    found = {**_standing(current), "decision_id": at.position, "needs_second": bool(rules), "second_rules": rules}
-    return recorded(201, found, at, f"/decisions/{at.position}")
+    commands = services.ledger.decisions
+    receipt = await commands.decide(caller, recommendation_id, body, event_id(caller, idempotency_key))
+    after = await commands.recommendation_after(receipt)
+    rules = list(after.decision.second_rules) if after.decision else []
+    decided = {"decision_id": receipt.position, "needs_second": bool(rules), "second_rules": rules}
+    return recorded(201, {**_members(after), **decided}, receipt, f"/decisions/{receipt.position}")
 
 
 @router.post("/decisions/{decision_id}/confirmations", status_code=201, response_model=Confirmed, responses=WRITTEN)
@@ -113,12 +111,13 @@ async def confirm(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Approve or decline another person's decision that waits for a confirmation. Role: by the four-eyes policy."""
-    at = await services.ledger.decisions.confirm(caller, decision_id, body, event_id(caller, idempotency_key))
-    found = {**_standing(await services.ledger.decisions.recommendation_after(at)), "decision_id": decision_id}
-    return recorded(201, found, at, f"/decisions/{decision_id}")
+    commands = services.ledger.decisions
+    receipt = await commands.confirm(caller, decision_id, body, event_id(caller, idempotency_key))
+    after = {**_members(await commands.recommendation_after(receipt)), "decision_id": decision_id}
+    return recorded(201, after, receipt, f"/decisions/{decision_id}")
 
 
-@router.post(f"{ONE}/communications", status_code=201, response_model=Standing, responses=WRITTEN)
+@router.post(f"{ONE}/communications", status_code=201, response_model=RecommendationAfter, responses=WRITTEN)
 async def communicate(
     services: InjectedServices,
     caller: MayCommunicate,
@@ -126,35 +125,30 @@ async def communicate(
     body: Communicate,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Record that the client was told. Nothing but a superseding recommendation can follow. Role: advisor."""
-    at = await services.ledger.decisions.communicate(caller, recommendation_id, body, event_id(caller, idempotency_key))
-    return recorded(
-        201,
-        _standing(await services.ledger.decisions.recommendation_after(at)),
-        at,
-        f"/recommendations/{recommendation_id}",
-    )
+    """Record that the client was told. Only a superseding recommendation can follow. Role: advisor."""
+    commands = services.ledger.decisions
+    receipt = await commands.communicate(caller, recommendation_id, body, event_id(caller, idempotency_key))
+    after = _members(await commands.recommendation_after(receipt))
+    return recorded(201, after, receipt, f"/recommendations/{recommendation_id}")
 
 
 @router.get("/decisions", response_model=Page[Decision], responses=documented(401, 403, 422, 503))
 async def list_decisions(
-    services: InjectedServices, caller: MayRead, asked: Annotated[ReadDecisions, Query()]
+    services: InjectedServices, caller: MayRead, query: Annotated[ReadDecisions, Query()]
 ) -> Response:
-    """Decisions, the newest first. Any role."""
-    return await read_page(services.ledger, "decisions", asked)
+    """List decisions, the newest first. Any role."""
+    return await read_page(services.ledger, "decisions", query)
 
 
 @router.get("/decisions/{decision_id}", response_model=Decision, responses=documented(401, 403, 404, 422, 503))
 async def get_decision(
-    services: InjectedServices, caller: MayRead, decision_id: PathId, asked: Annotated[ReadOne, Query()]
+    services: InjectedServices, caller: MayRead, decision_id: PathId, query: Annotated[ReadOne, Query()]
 ) -> Response:
-    """One decision. Any role."""
-    row = await read_one(services.ledger, "decisions", decision_id, asked, "decision")
+    """Read one decision. Any role."""
+    row = await read_one(services.ledger, "decisions", decision_id, query, "decision")
     return as_json(row)
 
 
-def _standing(current: Recommendation) -> dict[str, object]:
-    """Of a recommendation that waits, the digest is what there is to confirm."""
-    waiting = current.decision if current.state == "waiting" else None
-    digest = waiting.result if waiting else current.current_digest
-    return {"recommendation_id": current.id, "state": current.state, "digest": digest}
+def _members(after: Recommendation) -> dict[str, object]:
+    digest = after.waiting.result if after.waiting else after.current_digest
+    return {"recommendation_id": after.id, "state": after.state, "digest": digest}

@@ -1,9 +1,9 @@
-"""What the models were asked, and what came back."""
+"""Routes to end model calls, and to read them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
@@ -36,36 +36,36 @@ router = APIRouter(prefix="/model-calls", tags=["model calls"], route_class=Json
 
 
 class CallEnded(BaseModel):
-    """The call's end is recorded."""
+    """The end of the call is recorded."""
 
     model_call_id: int
-    state: ModelCallState
+    state: Literal[ModelCallState.COMPLETED, ModelCallState.FAILED]
 
 
 class ModelCallInFull(ModelCall):
-    """A model call with what was said, exactly as recorded. What was erased is missing."""
+    """A model call with its sealed values, exactly as recorded. Erased values are left out."""
 
     started: dict[str, JsonValue]
     ended: dict[str, JsonValue] | None
 
 
 class ReadModelCalls(ReadPage):
-    """The list of model calls and its filters."""
+    """Query parameters of the list of model calls."""
 
     request_id: RowId | None = None
     state: ModelCallState | None = None
     agent: FilterText | None = None
     request_model: FilterText | None = None
     older_than_s: Annotated[int, Field(ge=0, le=10**9), BeforeValidator(plain_id)] | None = Field(
-        None, description="Started so many seconds ago or longer; with state=open: orphans."
+        None, description="The least age, in seconds since the start. With state=open: orphans."
     )
 
     def filters(self) -> dict[str, object]:
-        """As those of every list; the age becomes a time."""
-        found = super().filters()
-        if (age_s := found.pop("older_than_s", None)) is not None:
-            found["created_before"] = datetime.now(UTC) - timedelta(seconds=int(str(age_s)))
-        return found
+        """Return the filters by column, with the age as a time."""
+        filters = super().filters()
+        if (age_s := filters.pop("older_than_s", None)) is not None:
+            filters["created_before"] = datetime.now(UTC) - timedelta(seconds=int(str(age_s)))
+        return filters
 
 
 @router.post("/{model_call_id}/completion", status_code=201, response_model=CallEnded, responses=WRITTEN)
@@ -76,10 +76,10 @@ async def complete_model_call(
     result: CallResult,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Record what a model gave back. Role: agent, the one that started the call."""
-    at = await services.ledger.requests.end_call(caller, model_call_id, result, event_id(caller, idempotency_key))
+    """Record the result of a model call. Role: agent, the one that started the call."""
+    receipt = await services.ledger.requests.end_call(caller, model_call_id, result, event_id(caller, idempotency_key))
     ended = {"model_call_id": model_call_id, "state": ModelCallState.COMPLETED}
-    return recorded(201, ended, at, f"/model-calls/{model_call_id}")
+    return recorded(201, ended, receipt, f"/model-calls/{model_call_id}")
 
 
 @router.post("/{model_call_id}/failure", status_code=201, response_model=CallEnded, responses=WRITTEN)
@@ -90,28 +90,27 @@ async def fail_model_call(
     fault: CallFault,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Record that a model gave nothing usable. Role: agent, the one that started the call."""
-    at = await services.ledger.requests.end_call(caller, model_call_id, fault, event_id(caller, idempotency_key))
+    """Record that a model call gave nothing usable. Role: agent, the one that started the call."""
+    receipt = await services.ledger.requests.end_call(caller, model_call_id, fault, event_id(caller, idempotency_key))
     ended = {"model_call_id": model_call_id, "state": ModelCallState.FAILED}
-    return recorded(201, ended, at, f"/model-calls/{model_call_id}")
+    return recorded(201, ended, receipt, f"/model-calls/{model_call_id}")
 
 
 @router.get("", response_model=Page[ModelCall], responses=documented(401, 403, 422, 503))
 async def list_model_calls(
-    services: InjectedServices, caller: MayRead, asked: Annotated[ReadModelCalls, Query()]
+    services: InjectedServices, caller: MayRead, query: Annotated[ReadModelCalls, Query()]
 ) -> Response:
-    """Model calls, the newest first. Any role."""
-    return await read_page(services.ledger, "model_calls", asked)
+    """List model calls, the newest first. Any role."""
+    return await read_page(services.ledger, "model_calls", query)
 
 
 @router.get("/{model_call_id}", response_model=ModelCallInFull, responses=documented(401, 403, 404, 422, 503))
 async def get_model_call(
-    services: InjectedServices, caller: MayRead, model_call_id: PathId, asked: Annotated[ReadOne, Query()]
+    services: InjectedServices, caller: MayRead, model_call_id: PathId, query: Annotated[ReadOne, Query()]
 ) -> Response:
-    """One model call, with what was said. Any role."""
-    row = await read_one(services.ledger, "model_calls", model_call_id, asked, "model-call")
-    ended_at = row["ended_position"]
-    said = await read_sealed(services.ledger, [model_call_id] if ended_at is None else [model_call_id, ended_at])
-    return as_json(
-        {**row, "started": said.get(model_call_id, {}), "ended": said.get(ended_at, {}) if ended_at else None}
-    )
+    """Read one model call, with its messages. Any role."""
+    row = await read_one(services.ledger, "model_calls", model_call_id, query, "model-call")
+    end = row["ended_position"]
+    sealed = await read_sealed(services.ledger, [model_call_id] if end is None else [model_call_id, end])
+    ended = None if end is None else sealed.get(end, {})
+    return as_json({**row, "started": sealed.get(model_call_id, {}), "ended": ended})

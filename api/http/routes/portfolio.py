@@ -1,9 +1,9 @@
-"""Requests for a recommendation, and the answers to them."""
+"""Routes to request a recommendation, to answer a request, and to read requests."""
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
@@ -41,7 +41,7 @@ class Queued(BaseModel):
     """The request is recorded and waits for an agent."""
 
     request_id: int
-    status: RequestState
+    status: Literal[RequestState.QUEUED]
 
 
 class RecommendationMade(BaseModel):
@@ -55,11 +55,11 @@ class RequestEnded(BaseModel):
     """The request has failed."""
 
     request_id: int
-    status: RequestState
+    status: Literal[RequestState.FAILED]
 
 
 class CallStarted(BaseModel):
-    """The call is on record and may be made."""
+    """The start of the call is recorded: the agent may make the call."""
 
     model_call_id: int
     request_id: int
@@ -78,7 +78,7 @@ class ContextRequest(BaseModel):
 
 
 class EarlierRecommendation(BaseModel):
-    """What the client was recommended before, and what people made of it."""
+    """An earlier recommendation for the same client, and the decision on it."""
 
     id: int
     request_id: int
@@ -95,7 +95,7 @@ class EarlierRecommendation(BaseModel):
 
 
 class Context(BaseModel):
-    """What an agent is given, all of it as of one ledger position."""
+    """The input of an agent, all of it as of one ledger position."""
 
     as_of: int
     request: ContextRequest
@@ -103,7 +103,7 @@ class Context(BaseModel):
 
 
 class ReadContext(BaseModel):
-    """As of which ledger position; the newest where none is given."""
+    """Query parameters of a context: the ledger position to read as of. Default: the newest."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -111,7 +111,7 @@ class ReadContext(BaseModel):
 
 
 class ReadRequests(ReadPage):
-    """The list of requests and its filters."""
+    """Query parameters of the list of requests."""
 
     status: RequestState | None = None
     risk_profile: RiskProfile | None = None
@@ -124,13 +124,13 @@ class ReadRequests(ReadPage):
     responses={202: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 409, 413, 415, 422, 503)},
 )
 async def request_recommendation(
-    services: InjectedServices, caller: MayRequest, asked: PortfolioRequested, idempotency_key: IdempotencyKey = None
+    services: InjectedServices, caller: MayRequest, body: PortfolioRequested, idempotency_key: IdempotencyKey = None
 ) -> Response:
-    """Ask for a recommendation for a client's money. Role: advisor."""
-    at = await services.ledger.requests.request_recommendation(caller, asked, event_id(caller, idempotency_key))
-    request_id = int(at.stream.removeprefix(CATEGORY))
+    """Request a recommendation for a client's money. Role: advisor."""
+    receipt = await services.ledger.requests.request_recommendation(caller, body, event_id(caller, idempotency_key))
+    request_id = int(receipt.stream.removeprefix(CATEGORY))
     return recorded(
-        202, {"request_id": request_id, "status": RequestState.QUEUED}, at, f"/portfolio/requests/{request_id}"
+        202, {"request_id": request_id, "status": RequestState.QUEUED}, receipt, f"/portfolio/requests/{request_id}"
     )
 
 
@@ -148,9 +148,9 @@ async def record_recommendation(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record an agent's answer to a queued request. Role: agent."""
-    at = await services.ledger.requests.answer(caller, request_id, answer, event_id(caller, idempotency_key))
-    made = {"recommendation_id": at.position, "request_id": request_id}
-    return recorded(201, made, at, f"/recommendations/{at.position}")
+    receipt = await services.ledger.requests.answer(caller, request_id, answer, event_id(caller, idempotency_key))
+    made = {"recommendation_id": receipt.position, "request_id": request_id}
+    return recorded(201, made, receipt, f"/recommendations/{receipt.position}")
 
 
 @router.post(
@@ -167,24 +167,24 @@ async def record_failure(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Record that a queued request gets no recommendation, and why. Nothing can follow. Role: agent."""
-    at = await services.ledger.requests.answer(caller, request_id, failure, event_id(caller, idempotency_key))
+    receipt = await services.ledger.requests.answer(caller, request_id, failure, event_id(caller, idempotency_key))
     return recorded(
-        201, {"request_id": request_id, "status": RequestState.FAILED}, at, f"/portfolio/requests/{request_id}"
+        201, {"request_id": request_id, "status": RequestState.FAILED}, receipt, f"/portfolio/requests/{request_id}"
     )
 
 
 @router.get("/requests/{request_id}/context", response_model=Context, responses=documented(401, 403, 404, 422, 503))
 async def get_context(
-    services: InjectedServices, caller: MayRead, request_id: PathId, asked: Annotated[ReadContext, Query()]
+    services: InjectedServices, caller: MayRead, request_id: PathId, query: Annotated[ReadContext, Query()]
 ) -> Response:
-    """What an agent needs to answer: the request, and what the client was recommended before. Any role.
+    """Read the input of an agent: the request, and earlier recommendations for the client. Any role.
 
-    Record `as_of` and the ids of what your model is shown with the model call.
+    Record `as_of`, and the ids of everything that your model is shown, with the model call.
     """
-    found = await read_context(services.ledger, request_id, asked.as_of)
-    if found is None:
+    context = await read_context(services.ledger, request_id, query.as_of)
+    if context is None:
         raise not_found("request")
-    return as_json(found)
+    return as_json(context)
 
 
 @router.post(
@@ -200,24 +200,24 @@ async def start_model_call(
     call: CallStart,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Record that a model is about to be called for a request, and with what. Role: agent."""
-    at = await services.ledger.requests.start_call(caller, request_id, call, event_id(caller, idempotency_key))
-    started = {"model_call_id": at.position, "request_id": request_id}
-    return recorded(201, started, at, f"/model-calls/{at.position}")
+    """Record that a model is about to be called for a request, and its input. Role: agent."""
+    receipt = await services.ledger.requests.start_call(caller, request_id, call, event_id(caller, idempotency_key))
+    started = {"model_call_id": receipt.position, "request_id": request_id}
+    return recorded(201, started, receipt, f"/model-calls/{receipt.position}")
 
 
 @router.get("/requests", response_model=Page[PortfolioRequest], responses=documented(401, 403, 422, 503))
 async def list_requests(
-    services: InjectedServices, caller: MayRead, asked: Annotated[ReadRequests, Query()]
+    services: InjectedServices, caller: MayRead, query: Annotated[ReadRequests, Query()]
 ) -> Response:
-    """Requests, the newest first. Any role."""
-    return await read_page(services.ledger, "portfolio_requests", asked)
+    """List requests, the newest first. Any role."""
+    return await read_page(services.ledger, "portfolio_requests", query)
 
 
 @router.get("/requests/{request_id}", response_model=PortfolioRequest, responses=documented(401, 403, 404, 422, 503))
 async def get_request(
-    services: InjectedServices, caller: MayRead, request_id: PathId, asked: Annotated[ReadOne, Query()]
+    services: InjectedServices, caller: MayRead, request_id: PathId, query: Annotated[ReadOne, Query()]
 ) -> Response:
-    """One request. Any role."""
-    row = await read_one(services.ledger, "portfolio_requests", request_id, asked, "request", stream_of(request_id))
+    """Read one request. Any role."""
+    row = await read_one(services.ledger, "portfolio_requests", request_id, query, "request", stream_of(request_id))
     return as_json(row)

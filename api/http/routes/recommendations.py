@@ -1,4 +1,4 @@
-"""What the models answered."""
+"""Routes to read recommendations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/recommendations", tags=["recommendations"])
 
 
 class ReadRecommendations(ReadPage):
-    """The list of recommendations and its filters."""
+    """Query parameters of the list of recommendations."""
 
     request_id: RowId | None = None
     model_name: FilterText | None = None
@@ -28,16 +28,16 @@ class ReadRecommendations(ReadPage):
 
 @router.get("", response_model=Page[Recommendation], responses=documented(401, 403, 422, 503))
 async def list_recommendations(
-    services: InjectedServices, caller: MayRead, asked: Annotated[ReadRecommendations, Query()]
+    services: InjectedServices, caller: MayRead, query: Annotated[ReadRecommendations, Query()]
 ) -> Response:
-    """Recommendations, the newest first. Any role."""
-    return await read_page(services.ledger, "ai_recommendations", asked)
+    """List recommendations, the newest first. Any role."""
+    return await read_page(services.ledger, "ai_recommendations", query)
 
 
 @router.get("/{recommendation_id}", response_model=Recommendation, responses=documented(401, 403, 404, 422, 503))
 async def get_recommendation(
-    services: InjectedServices, caller: MayRead, recommendation_id: PathId, asked: Annotated[ReadOne, Query()]
+    services: InjectedServices, caller: MayRead, recommendation_id: PathId, query: Annotated[ReadOne, Query()]
 ) -> Response:
-    """One recommendation. Any role."""
-    row = await read_one(services.ledger, "ai_recommendations", recommendation_id, asked, "recommendation")
+    """Read one recommendation. Any role."""
+    row = await read_one(services.ledger, "ai_recommendations", recommendation_id, query, "recommendation")
     return as_json(row)

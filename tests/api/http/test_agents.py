@@ -1,4 +1,4 @@
-"""Agents over HTTP: registered, suspended, resumed; and the stop button, which holds where answers are appended."""
+"""Agents over HTTP: registered, suspended, resumed; a suspension holds at the moment of the append."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_suspended_and_resumed_in_turn(api: Api, act: Acting, robot: str) -> Non
 
 
 def test_an_agent_that_nobody_knows_is_404(api: Api, act: Acting) -> None:
-    """A name that no token has, or one of a person, is refused: a stop button says where it stops nothing."""
+    """A name that no token has, or that is a person's, is refused: such a suspension would stop nothing."""
     with api.records_nothing():
         for name in ("robbot", "advisor", "builtin"):
             for what in BODIES:
@@ -145,7 +145,7 @@ def test_commands_sent_again_are_recorded_once(api: Api, act: Acting, robot: str
 
 
 def test_a_registration_counts_from_then_on(api: Api, act: Acting, robot: str) -> None:
-    """What was answered before stays; what comes after is checked against the last one registered."""
+    """Earlier answers stay; later ones must follow the schema that was registered last."""
     wrong = answer_of("0.5")
     assert api.answer(api.asked(), robot, **wrong).status_code == 201
     assert act.command(robot, "registrations").status_code == 201
@@ -157,7 +157,7 @@ def test_a_registration_counts_from_then_on(api: Api, act: Acting, robot: str) -
     assert api.answer(request_id, robot, **wrong).status_code == 201
 
 
-# The stop button
+# Suspension
 
 
 def test_nothing_is_taken_from_a_suspended_agent(api: Api, act: Acting, robot: str) -> None:
@@ -198,8 +198,9 @@ def test_what_was_recorded_before_is_repeated_all_the_same(api: Api, act: Acting
 
 @pytest.mark.parametrize("attempt", range(3))
 def test_no_answer_comes_after_the_suspension(api: Api, act: Acting, robot: str, attempt: int) -> None:
-    """Answers and calls race one suspension: after its position nothing of the agent is recorded, though the service
-    looked before it; whoever was told 201 is recorded before it.
+    """Answers and calls race one suspension: after its position nothing of the agent is recorded.
+
+    This holds although the service read the state before it. Each 201 is for an event before it.
     """
     requests = [api.asked() for _ in range(24)]
     start = threading.Barrier(9)
@@ -261,7 +262,7 @@ def test_a_suspension_between_the_look_and_the_append_refuses_the_answer(
 
 
 def test_of_many_suspensions_at_once_one_is_recorded(api: Api, act: Acting, robot: str) -> None:
-    """Whoever comes second is told that it is suspended already."""
+    """The second suspension is refused as already suspended."""
     with act.records(1), ThreadPoolExecutor(6) as pool:
         found = list(pool.map(lambda _: act.command(robot, "suspensions", "compliance"), range(6)))
     assert sorted(response.status_code for response in found) == [201] + [409] * 5

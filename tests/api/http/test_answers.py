@@ -60,7 +60,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("start", {"as_of": -1}, "as_of"),
     ("start", {"prompt_sha256": "x"}, "prompt_sha256"),
     ("start", {"trace_id": "A" * 32}, "trace_id"),
-    # What only the service says.
+    # Refusals that only the service makes.
     ("start", {"capture": "otlp"}, "capture"),
     ("start", {"mapper_version": "1"}, "mapper_version"),
     ("start", {"claimed_start": "2030-01-01T00:00:00Z"}, "claimed_start"),
@@ -120,7 +120,7 @@ def test_a_request_fails_only_while_it_waits(api: Api, act: Acting) -> None:
 
 
 def test_a_finished_request_takes_an_answer_only_in_its_place(api: Api, act: Acting) -> None:
-    """Proposed: none. Rejected: one that names it. Another id than the current one: refused with the current."""
+    """A proposed recommendation takes no other answer; a rejected one takes an answer that names it, and no other."""
     request_id = api.asked()
     with api.records_nothing():
         assert fields(problem(api.answer(request_id, supersedes=1), 422, "invalid")) == ["supersedes"]
@@ -283,7 +283,7 @@ def test_a_key_does_not_end_another_call(api: Api, act: Acting) -> None:
 
 
 def test_a_key_does_not_answer_in_another_place(api: Api, act: Acting) -> None:
-    """What takes the place of a recommendation by name, and what does not name it, are two commands."""
+    """An answer with `supersedes` and the same answer without it are two commands."""
     request_id = api.asked()
     first = api.answered(request_id)
     act.decided(first, **REJECT)
@@ -345,7 +345,7 @@ SCRIPTS = {
 
 
 def of_size(text: str) -> str:
-    """So often that it has five megabytes."""
+    """Repeat the text up to five megabytes."""
     return text * (MEGABYTES // len(text.encode()) + 1)
 
 
@@ -366,7 +366,7 @@ def test_texts_of_megabytes_come_back_exactly(api: Api, act: Acting, script: str
 
 
 def test_any_characters_at_random_come_back_exactly(api: Api, act: Acting) -> None:
-    """Of all that JSON can carry, but for U+0000 which PostgreSQL cannot hold; as names of members too."""
+    """All characters that JSON can have, except U+0000, which PostgreSQL cannot store; also in names of members."""
     dice = random.Random(7)
     codes = [code for code in range(1, 0x110000) if not 0xD800 <= code <= 0xDFFF]
     text = "".join(map(chr, dice.sample(codes, 200_000)))

@@ -135,12 +135,12 @@ def test_what_is_not_current_is_refused_with_what_is(api: Api, act: Acting) -> N
     assert (act.row(at)["state"], act.row(at)["superseded_by"], act.row(new)["supersedes"]) == ("superseded", new, at)
 
 
-# A tenth of the money, of which the packaged policy wants no second person.
+# Moves a tenth of the money, which needs no confirmation by the packaged policy.
 SMALL_CHANGE = {"weights": {"cash": "0.9000", "bonds": "0.1000"}}
 
 
 def test_a_decision_is_taken_once(api: Api, act: Acting) -> None:
-    """What is decided, or waits for a second person, takes no other decision; the refusal says where it stands."""
+    """A recommendation that is decided or waits takes no other decision; the refusal has its state."""
     for how, state, slug in (
         ({}, "approved", "recommendation-decided"),
         (EDIT | {"replacement": SMALL_CHANGE}, "edited", "recommendation-decided"),
@@ -173,7 +173,7 @@ def test_what_nobody_approved_is_not_communicated(api: Api, act: Acting) -> None
 
 
 def test_after_it_was_communicated_only_a_superseding_answer_comes(api: Api, act: Acting) -> None:
-    """An answer that does not name it is refused; one that does is taken, and begins anew as proposed."""
+    """An answer that does not name it is refused; an answer that names it is accepted and proposed."""
     at = act.proposed()
     act.decided(at)
     assert act.tell(at).status_code == 201
@@ -287,7 +287,7 @@ def test_a_response_brings_the_next_answer(api: Api, act: Acting) -> None:
     assert act.row(new)["supersedes"] == at
 
 
-def test_everybody_of_the_policy_may_be_the_second(api: Api, act: Acting) -> None:
+def test_each_role_of_the_policy_may_confirm(api: Api, act: Acting) -> None:
     """Each role of the packaged policy confirms; the role is on record."""
     for role in Policies.packaged().four_eyes.second_roles:
         found = act.decided(act.proposed(), **SENSITIVE)
@@ -342,7 +342,7 @@ def test_another_policy_is_on_record_before_it_bears_on_anything(
             late = act.decided(act.proposed(), **SENSITIVE)
         with served(url, tokens=api.tokens) as api:
             act = Acting(api)
-            # The packaged text is in force again, and says who may be the second person: so it is on record again.
+            # The packaged policy is in force again and says who may confirm, so it is recorded again.
             assert act.confirm(late, "advisor2").status_code == 201
             with connect(url) as conn:
                 adopted = conn.execute(ADOPTED).fetchall()
@@ -386,7 +386,7 @@ def test_commands_sent_again_are_recorded_once(api: Api, act: Acting) -> None:
 
 @pytest.mark.parametrize("attempt", range(4))
 def test_of_two_who_decide_at_once_one_decides(api: Api, act: Acting, attempt: int) -> None:
-    """Whoever comes second is told that it is decided, and nothing of theirs is recorded."""
+    """The second decision is refused as decided, and nothing of it is recorded."""
     at = act.proposed()
     digest = act.digest(at)
     sent = [("advisor", {}), ("advisor2", REJECT), ("advisor", EDIT), ("advisor2", RESPOND)]
@@ -402,7 +402,7 @@ def test_of_two_who_decide_at_once_one_decides(api: Api, act: Acting, attempt: i
 
 
 @pytest.mark.parametrize("attempt", range(4))
-def test_of_many_second_persons_one_is_the_second(api: Api, act: Acting, attempt: int) -> None:
+def test_of_many_confirmers_one_confirms(api: Api, act: Acting, attempt: int) -> None:
     """Approving and declining at once: one counts, and the state is theirs."""
     found = act.decided(act.proposed(), **SENSITIVE)
     sent = [("advisor2", "approve"), ("compliance", "decline"), ("compliance2", "approve"), ("advisor", "approve")]

@@ -12,7 +12,7 @@ from tests.api.served import ASK, Api, fields, make_tokens, problem
 
 
 def essence(response: httpx.Response) -> tuple[Any, ...]:
-    """What a caller goes by: status, body, and where it was recorded."""
+    """Return the parts that a caller uses: status, body, and the place in the chain."""
     headers = (response.headers.get(name) for name in ("location", "ledger-position", "ledger-hash"))
     return response.status_code, response.content, *headers
 
@@ -96,7 +96,7 @@ def test_the_same_command_at_once(api: Api) -> None:
 
 
 def test_many_answers_at_once(api: Api) -> None:
-    """Of many answers to one request at the same moment, one wins, and each other one is a 409."""
+    """If many answers to one request arrive at once, one is recorded and each other one gets a 409."""
     request_id = api.asked()
     with ThreadPoolExecutor(12) as pool:
         responses = list(pool.map(lambda n: api.answer(request_id, model_name=f"model-{n}"), range(12)))

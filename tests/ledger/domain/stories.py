@@ -103,7 +103,7 @@ class Story:
         )
 
     def confirm(self, outcome: str, by: str = "bob") -> RecordedEvent:
-        """What a second person says to the decision that waits."""
+        """A confirmation of the decision that waits."""
         current = self.case.recommendation
         assert current is not None
         assert current.decision is not None

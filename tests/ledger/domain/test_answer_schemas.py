@@ -1,4 +1,4 @@
-"""What answers have to look like under each schema; sums are exact, whatever the numbers."""
+"""Answers under each schema; sums are exact for all numbers."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_amounts_follow_the_weights(parts: list[int], data: st.DataObject) -> No
 
 
 def written(value: Fraction) -> str:
-    """As a plain decimal string with twelve decimals."""
+    """Write the number as a plain decimal string with twelve decimals."""
     scaled = value * 10**12
     assert scaled.denominator == 1
     sign, digits = "-" if scaled < 0 else "", str(abs(scaled.numerator)).rjust(13, "0")

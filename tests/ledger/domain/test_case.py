@@ -41,7 +41,7 @@ EDITED = Edited(ANSWER, "any/v1")
 
 
 def rules(*, second: bool) -> FourEyes:
-    """A policy that asks for a second person always, or never."""
+    """A policy that always requires a confirmation, or never."""
     always = {"name": "always", "outcomes": ["approve", "edit", "reject"], "amount_usd_at_least": "0.00"}
     return four_eyes(rules=[always] * second)
 
@@ -87,7 +87,7 @@ def story(*steps: str) -> Story:
 
 
 def current(case: Case) -> tuple[int, str]:
-    """Id of the current recommendation and digest of what stands; of none that exists, where there is none."""
+    """Return id and digest of the current recommendation; unknown ones if there is no recommendation."""
     found = case.recommendation
     return (NOBODY, ELSEWHERE) if found is None else (found.id, found.current_digest)
 
@@ -190,7 +190,7 @@ HEADER = (*FIRST, "rejected", "returned", "returned, failed", "communicated")
 
 
 def row(*cells: str) -> dict[str, str]:
-    """What becomes of each state, in the order of HEADER; "=" is the state itself."""
+    """Map each state to the state after, in the order of HEADER; "=" is the same state."""
     return {name: name if cell == "=" else cell for name, cell in zip(HEADER, cells, strict=True)}
 
 
@@ -314,7 +314,7 @@ def test_what_was_superseded_takes_nothing(command: str, after: str) -> None:
     "kind", sorted(CATALOGUE.keys() - {"portfolio.requested", "recommendation.recorded", "model-call.started"})
 )
 def test_events_that_fit_nowhere_only_count(kind: str) -> None:
-    """Before a request, and after one that failed without a recommendation, these types change nothing."""
+    """Before a request, and after a failed request without a recommendation, these types change nothing."""
     nothing: dict[str, Any] = {"recommendation_id": NOBODY, "decision_id": NOBODY, "outcome": "approve"}
     nothing |= {"needs_second": False, "second_rules": []}
     event = CATALOGUE[kind].model_construct(None, **nothing)
@@ -350,7 +350,7 @@ def test_a_second_request_in_the_stream_changes_nothing() -> None:
 
 
 def test_a_replay_is_recorded_and_changes_nothing() -> None:
-    """Somebody ran the agent again: the state stays."""
+    """A recorded replay changes no state."""
     found = story("ask", "answer")
     before = found.case
     replayed = RecommendationReplayed(recommendation_id=current(before)[0], agent_version="1", outcome="identical")
@@ -359,7 +359,7 @@ def test_a_replay_is_recorded_and_changes_nothing() -> None:
 
 
 def test_a_call_ends_once() -> None:
-    """Of completed and failed, each naming the start as its cause, the first counts."""
+    """If completed and failed both name the start as their cause, the first one counts."""
     for first, second in (
         (ModelCallCompleted(), ModelCallFailed(error_type="x")),
         (ModelCallFailed(error_type="x"),) * 2,

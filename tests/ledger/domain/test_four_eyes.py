@@ -1,4 +1,4 @@
-"""When a decision waits for a second person, and how large a change is."""
+"""Which decisions need a confirmation, and how large a change is."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def asked(
     before: dict[str, Any] | None = HALVES,
     after: dict[str, Any] | None = HALVES,
 ) -> list[str]:
-    """The rules of the packaged policy that ask for a second person."""
+    """The rules of the packaged policy that require a confirmation."""
     replacement = after if outcome == "edit" else None
     return PACKAGED.rules_for(outcome, Decimal(amount), reason, before, replacement)
 
@@ -68,7 +68,7 @@ def test_a_response_never_waits(reason: str | None) -> None:
     ],
 )
 def test_what_cannot_be_measured_counts_as_large(before: dict[str, Any] | None, after: dict[str, Any]) -> None:
-    """An original that was erased, and anything without weights on either side, asks for a second person."""
+    """An original that was erased, and anything without weights on either side, requires a confirmation."""
     assert asked("edit", before=before, after=after) == ["large-change"]
     if before is not None:
         assert change(before, after) is None
@@ -114,7 +114,7 @@ def test_change_is_a_distance(one: dict[str, Any], other: dict[str, Any], third:
 
 
 def positive(answer: dict[str, Any]) -> dict[str, Decimal]:
-    """What money is in."""
+    """Names of asset classes and assets."""
     found = parts(answer)
     assert found is not None
     return {name: weight for name, weight in found.items() if weight}
@@ -187,7 +187,7 @@ HALF_AND_HALF: dict[str, Any] = {"allocations": [CASH, STOCKS], "summary": "half
             },
             "0.4",
         ),
-        # What nobody measures.
+        # Content that cannot be measured.
         ({**HALF_AND_HALF, "orders": [{"buy": "something", "amount_usd": "100"}]}, None),
         ({**HALF_AND_HALF, "summary": "all of it elsewhere"}, None),
         ({"allocations": [{"asset_class": "cash", "weight": "0.5"}, STOCKS]}, None),

@@ -53,7 +53,7 @@ BAD_RULES: dict[str, dict[str, Any]] = {
     "a name that no event could carry": {"name": "Large Change"},
     "no outcomes": {"outcomes": ...},
     "outcomes that are text": {"outcomes": "edit"},
-    "an outcome that is none": {"outcomes": ["edti"]},
+    "an unknown outcome": {"outcomes": ["edti"]},
     "an outcome that decides nothing": {"outcomes": ["respond"]},
     "an outcome that is a list": {"outcomes": [[]]},
     "no condition": {"change_at_least": ...},
@@ -79,7 +79,7 @@ BAD_FOUR_EYES: dict[str, dict[str, Any]] = {
     "a rule that is text": {"rules": ["large"]},
     "no roles": {"second_roles": []},
     "roles that are text": {"second_roles": "advisor"},
-    "a role that is none": {"second_roles": ["advisor", "boss"]},
+    "an unknown role": {"second_roles": ["advisor", "boss"]},
     "a role that only reads": {"second_roles": ["auditor"]},
     "a role that is a list": {"second_roles": [[]]},
     "an unknown member": {"colour": "red"},
@@ -95,13 +95,13 @@ BAD_CODES: dict[str, dict[str, Any]] = {
     "a group that no event could carry": {"group": "Model wrong"},
     "a code that no decision could carry": {"code": "Other!"},
     "an outcome that needs no reason": {"outcomes": ["edit", "reject", "approve"]},
-    "no code for one that needs it": {"outcomes": ["edit"]},
+    "no code for an outcome that needs one": {"outcomes": ["edit"]},
     "an unknown member": {"colour": "red"},
 }
 
 
 def test_the_bases_of_these_are_good(tmp_path: Path) -> None:
-    """What the bad ones are variations of is taken."""
+    """The policy that the bad ones vary is accepted."""
     assert four_eyes(tmp_path).rules[0].name == "large"
     assert reasons(tmp_path).group("other", "edit") == "other"
 
@@ -115,14 +115,14 @@ def test_a_malformed_rule_is_refused(tmp_path: Path, wrong: str) -> None:
 
 @pytest.mark.parametrize("wrong", BAD_FOUR_EYES)
 def test_a_malformed_policy_is_refused(tmp_path: Path, wrong: str) -> None:
-    """As a malformed rule."""
+    """A bad file is refused when it is read, as a malformed rule is."""
     with pytest.raises(BadPolicy, match="policy four-eyes"):
         four_eyes(tmp_path, **BAD_FOUR_EYES[wrong])
 
 
 @pytest.mark.parametrize("wrong", BAD_CODES)
 def test_a_malformed_list_of_codes_is_refused(tmp_path: Path, wrong: str) -> None:
-    """As a malformed rule."""
+    """A bad file is refused when it is read, as a malformed rule is."""
     with pytest.raises(BadPolicy, match="policy reason-codes"):
         reasons(tmp_path, BAD_CODES[wrong])
 

@@ -52,13 +52,13 @@ def code(caught: pytest.ExceptionInfo[Refused]) -> str:
 
 
 def answered(story: Story, agent: Agent = Agent(), by: str = "robot", **how: Any) -> RecommendationRecorded:  # noqa: B008
-    """What is recorded of an answer."""
+    """Return the event that is recorded for an answer."""
     said = RecommendationRecorded.model_validate({"recommendation": ANSWER, "model_name": "m", **how})
     return requests.answer(story.case, agent, said, by)
 
 
 def decided(story: Story, schema: str = "any/v1", **how: Any) -> RecommendationDecided:
-    """What is recorded of an approval, or of what is given instead; the agent's answers follow this schema."""
+    """Return the event of an approval, or of the decision in `how`; the agent's answers follow this schema."""
     current = story.case.recommendation
     assert current is not None
     command = Decide.model_validate({"digest": current.digest, "outcome": "approve", **how})
@@ -288,7 +288,7 @@ def test_a_decision_names_what_it_is_about() -> None:
 
 
 def test_after_an_edit_the_digest_is_of_the_replacement() -> None:
-    """What stands, and may be opened and told to the client, is the edit; never what it replaced."""
+    """The current content, which may be opened and communicated, is the edit, never what it replaced."""
     story = proposed()
     before = story.case.recommendation
     story.decide("edit")
@@ -325,12 +325,12 @@ def test_an_edit_is_as_the_agents_answers_have_to_be() -> None:
     assert decided(proposed(), "allocations/v1").outcome == "approve"
 
 
-# The second person
+# Confirmations
 
 
 @pytest.mark.parametrize("outcome", ["approve", "edit", "reject"])
 @pytest.mark.parametrize("said", ["approve", "decline"])
-def test_the_second_person_is_another_one(outcome: str, said: str) -> None:
+def test_the_confirmer_is_another_person(outcome: str, said: str) -> None:
     """Who decided can neither confirm nor decline; somebody else in a role of the policy can."""
     story = proposed()
     story.decide(outcome, by="ann", second=True)
@@ -341,7 +341,7 @@ def test_the_second_person_is_another_one(outcome: str, said: str) -> None:
         assert code(caught) == "same-person"
 
 
-def test_the_second_person_has_a_role_of_the_policy() -> None:
+def test_the_confirmer_has_a_role_of_the_policy() -> None:
     """Another role than the policy's is refused, naming those it wants."""
     story = proposed()
     story.decide("approve", second=True)
@@ -352,7 +352,7 @@ def test_the_second_person_has_a_role_of_the_policy() -> None:
     assert code(caught) == "wrong-role"
 
 
-def test_the_second_person_confirms_what_waits() -> None:
+def test_a_confirmation_is_of_the_decision_that_waits() -> None:
     """An unknown decision, or the digest of the original where an edit waits, is refused by its name."""
     story = proposed()
     edit = story.decide("edit", second=True)
@@ -382,7 +382,7 @@ def test_a_declined_decision_is_over() -> None:
 
 
 def test_large_amounts_wait_under_the_packaged_policy() -> None:
-    """From a million on, approving and editing wait for a second person; rejecting and responding do not."""
+    """From a million on, approving and editing wait for a confirmation; rejecting and responding do not."""
     for amount, second in (("999999.99", False), ("1000000.00", True)):
         story = Story()
         story.ask(amount)

@@ -55,7 +55,7 @@ class Teller:
         return int(self.one_of(*now, *sorted(case.superseded), 999))
 
     def digest(self) -> str:
-        """Of the answer, of what stands, or of what waits; at times of nothing."""
+        """Draw the digest of the answer, of the current content or of the waiting one; seldom an unknown one."""
         current = self.story.case.recommendation
         if current is None:
             return ELSEWHERE
@@ -122,7 +122,7 @@ class Teller:
 
 
 def check_step(before: Case, after: Case, new: RecordedEvent) -> None:
-    """What holds of each event that was recorded."""
+    """Check what holds for each recorded event."""
     assert after.version == before.version + 1
     assert before.superseded <= after.superseded
     assert before.state != "failed" or after.state == "failed"
@@ -139,7 +139,7 @@ def check_step(before: Case, after: Case, new: RecordedEvent) -> None:
 
 
 def check_digest(current: Recommendation, past: list[RecordedEvent]) -> None:
-    """What stands is what was approved; what was told is what stood; another person than who decided said so."""
+    """The current content is the approved one; the client was told it; another person confirmed it if needed."""
     about = [one for one in past if one.data.get("recommendation_id") == current.id]
     decided = {one.position: one for one in about if one.type == "recommendation.decided"}
     confirmed = [one for one in about if one.type == "recommendation.confirmed"]
@@ -153,11 +153,13 @@ def check_digest(current: Recommendation, past: list[RecordedEvent]) -> None:
         last.commitment("replacement") if last.data["outcome"] == "edit" else last.data["digest"]
     )
     assert last.data["digest"] == current.digest
-    approvals = [one for one in confirmed if one.data["decision_id"] == last.position]
+    confirmations = [one for one in confirmed if one.data["decision_id"] == last.position]
     if last.data["needs_second"]:
-        assert [(one.data["outcome"], one.data["digest"]) for one in approvals] == [("approve", current.current_digest)]
+        assert [(one.data["outcome"], one.data["digest"]) for one in confirmations] == [
+            ("approve", current.current_digest)
+        ]
     else:
-        assert approvals == []
+        assert confirmations == []
     told = [one.data["digest"] for one in about if one.type == "recommendation.communicated"]
     assert told == ([current.current_digest] if current.state == "communicated" else [])
 

@@ -46,7 +46,7 @@ def test_no_rows(conn: Connection) -> None:
 
 
 def test_values_of_any_bytes(conn: Connection) -> None:
-    """Bytes that text formats escape, and NULL, come as they are; a row that looks like the trailer is none."""
+    """Bytes that text formats escape, and NULL, arrive unchanged; a row that looks like the trailer is a row."""
     statement = rb"COPY (SELECT '\x00090a0d5cff'::bytea, E'\t\n\\.', NULL, 5::bigint) TO STDOUT (FORMAT BINARY)"
     ((octets, letters, nothing, five),) = (columns(row) for row in copy_rows(conn, statement))
     assert (octets, letters, nothing, number(five)) == (b"\0\t\n\r\\\xff", b"\t\n\\.", None, 5)

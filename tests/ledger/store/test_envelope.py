@@ -48,7 +48,7 @@ def parts(event: NewEvent) -> tuple[dict[str, Any], bytes]:
 
 @given(OBJECTS, OBJECTS)
 def test_a_line_keeps_its_promises(recommendation: dict[str, Any], parameters: dict[str, Any]) -> None:
-    """For any JSON: the body is RFC 8785, commitments open to the values sent, and no value stands in the body."""
+    """For any JSON: the body is RFC 8785, commitments open to the values sent, and no sealed value is in the body."""
     found, body = parts(new("s", answered(recommendation, parameters=parameters)))
     assert body == rfc8785.dumps(found["body"])
     assert found["body"]["data"] == {"model_name": "m", "parameters": parameters}
@@ -71,7 +71,7 @@ def test_members_of_a_body() -> None:
 
 
 def test_optional_members_of_a_body() -> None:
-    """What caused the event, its case, and whom the actor acts for are recorded where they are given."""
+    """Causation, correlation and on_behalf_of are recorded if they are set."""
     cause, case = uuid7(), uuid7()
     actor = Actor("robot", "agent", "agent", on_behalf_of="ann")
     found, _ = parts(NewEvent(uuid7(), "s", failed(), actor, causation=cause, correlation=case))

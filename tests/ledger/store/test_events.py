@@ -48,7 +48,7 @@ async def opened(url: str, role: str = "writer") -> AsyncIterator[AsyncConnectio
 
 
 def run(url: str, *batches: list[bytes], role: str = "writer") -> list[Receipt]:
-    """What the last of these batches gives, all appended through one connection."""
+    """Append the batches through one connection, and return the receipts of the last."""
 
     async def main() -> list[Receipt]:
         found: list[Receipt] = []
@@ -162,7 +162,7 @@ def test_a_broken_connection_is_unavailable(ledger: str) -> None:
 
 
 def test_streams(ledger: str) -> None:
-    """Streams come in the order asked for, their events in that of versions, none for one that does not exist."""
+    """Streams come in the requested order, their events by version, and an unknown stream is empty."""
     events = [new("typed", requested()), new("between"), new("typed", failed())]
     run(ledger, [encode(event) for event in events])
 

@@ -1,4 +1,4 @@
-"""Reads of streams in groups: what is asked for at the same time is one query, and everybody gets their own."""
+"""Reads of streams in groups: requests at the same time share one query, and each caller gets its own streams."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_read_sees_what_was_there_when_it_was_asked_for(database_url: str) -> 
 
 
 def test_more_streams_than_one_query_takes(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What does not fit goes into the next query."""
+    """Streams beyond the limit go into the next query."""
     monkeypatch.setattr(Readers, "MOST_STREAMS", 3)
     with connect(database_url) as conn:
         append(conn, *(new(f"s-{n}") for n in range(10)))

@@ -41,7 +41,7 @@ async def started(url: str) -> AsyncIterator[Writer]:
 
 
 def with_writer(url: str, use: Callable[[Writer], Awaitable[T]]) -> T:
-    """What `use` gives, run with a writer."""
+    """Run `use` with a writer, and return its result."""
 
     async def main() -> T:
         async with started(url) as found:
@@ -89,7 +89,7 @@ def test_concurrent_appends_share_commits(ledger: str) -> None:
 
 
 def test_a_group_has_a_limit(ledger: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No commit takes more than so many events or bytes of several callers; one caller's are never split."""
+    """No commit of several callers exceeds the limits; the events of one caller are never split."""
     monkeypatch.setattr(writer, "MAX_GROUP_EVENTS", 10)
 
     async def use(found: Writer) -> None:
@@ -149,7 +149,7 @@ def test_a_callers_events_stay_together(ledger: str) -> None:
 
 
 def test_one_of_many_opens_a_stream(ledger: str) -> None:
-    """Of many callers who all expect no stream, one wins and each of the others gets VersionConflict."""
+    """If many callers expect no stream, one succeeds and each of the others gets VersionConflict."""
 
     async def use(found: Writer) -> list[list[Receipt] | BaseException]:
         appends = [found.append([new("race", expected="no_stream")]) for _ in range(30)]
@@ -195,7 +195,7 @@ def test_no_events_are_no_append(ledger: str) -> None:
 
 
 def test_an_event_that_cannot_be_recorded_takes_its_append_with_it(ledger: str) -> None:
-    """What encode() refuses is raised to the caller, and nothing of that append reaches the database."""
+    """An event that encode() refuses raises to the caller, and nothing of that append reaches the database."""
     bad = RecommendationRecorded(recommendation={"a": float("nan")}, model_name="m")
 
     async def use(found: Writer) -> None:

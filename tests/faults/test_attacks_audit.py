@@ -86,14 +86,14 @@ def auditor(log: Log, tmp_path: Path) -> Auditor:
     return Auditor(tmp_path, log, two_checkpoints(log))
 
 
-def test_nothing_is_wrong(log: Log, auditor: Auditor) -> None:
+def test_an_honest_ledger_passes_the_audit(log: Log, auditor: Auditor) -> None:
     """Of the ledger as it is, in a range and of one request."""
     for selection in (RANGE, REQUEST):
         ran = auditor.check(log, selection)
         assert (ran.found, ran.json["trusted"]) == ([], True)
 
 
-def test_a_rewritten_suffix(log: Log, auditor: Auditor) -> None:
+def test_a_rewritten_suffix_is_found(log: Log, auditor: Auditor) -> None:
     """With correct hashes it is not what was signed; signed anew, it still does not extend what the auditor kept."""
     auditor.keep(log.newest())
     log.tamper(REWRITE, REHASH.format(at=13), SET_HEAD)
@@ -104,7 +104,7 @@ def test_a_rewritten_suffix(log: Log, auditor: Auditor) -> None:
     assert auditor.check(log).found == [("forked", 0)]
 
 
-def test_a_cut_tail(log: Log, auditor: Auditor) -> None:
+def test_a_cut_tail_is_found(log: Log, auditor: Auditor) -> None:
     """What was signed cannot be shown any more. Signed anew, there are fewer events than were signed."""
     auditor.keep(log.newest())
     log.tamper(CUT, SET_HEAD)
@@ -127,7 +127,7 @@ def test_a_database_of_yesterday(log: Log, server_url: str, template_database: T
         assert auditor.check(yesterday).found == [("forked", 0)]
 
 
-def test_another_ledger(
+def test_another_ledger_in_place_of_ours_is_found(
     log: Log, auditor: Auditor, server_url: str, template_database: Template, tmp_path: Path
 ) -> None:
     """By its own name it is another ledger; with our name, and signed by our key, another history."""
@@ -146,7 +146,9 @@ def test_another_ledger(
         assert auditor.check(other).found == [("forked", 0)]
 
 
-def test_two_histories(log: Log, auditor: Auditor, server_url: str, template_database: Template) -> None:
+def test_two_histories_for_two_auditors_are_found(
+    log: Log, auditor: Auditor, server_url: str, template_database: Template
+) -> None:
     """Shown to two auditors who kept what is common: the witness cosigned one, and refuses to cosign the other."""
     key = WitnessSigningKey.generate("witness.example/w1")
     place = auditor.folder / "witness"
@@ -166,7 +168,7 @@ def test_two_histories(log: Log, auditor: Auditor, server_url: str, template_dat
         assert auditor.check(theirs, RANGE, *wanted).found == [("too-few-witnesses", 0)]
 
 
-def test_another_key(log: Log, auditor: Auditor) -> None:
+def test_a_checkpoint_by_another_key_is_found(log: Log, auditor: Auditor) -> None:
     """The checkpoint signed again by a key of the same name; and under the number of the key that is trusted."""
     mine = open_checkpoint(log.newest(), log.key.verifier.name, [log.key.verifier]).checkpoint
     forged = sign_checkpoint(mine, SigningKey.generate(log.key.verifier.name))

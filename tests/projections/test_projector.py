@@ -52,7 +52,7 @@ def asleep(conn: Connection) -> bool:
     )
 
 
-def test_news_wakes_it(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notification_wakes_the_projector(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """NOTIFY alone brings the read models to the head, when a look by itself is an hour away."""
     monkeypatch.setattr(projector, "IDLE_S", 3600.0)
     with following(database_url), connect(database_url) as conn:
@@ -63,7 +63,9 @@ def test_news_wakes_it(database_url: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert_true_to_the_chain(database_url)
 
 
-def test_without_news_it_looks_by_itself(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_notifications_the_projector_looks_by_itself(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What news did not lead to is found after IDLE_S: here, another process had the step in hand, and died."""
     monkeypatch.setattr(projector, "IDLE_S", 0.5)
     with connect(database_url) as conn, connect(database_url) as other, following(database_url):
@@ -75,7 +77,7 @@ def test_without_news_it_looks_by_itself(database_url: str, monkeypatch: pytest.
         eventually("all read models are at the head", lambda: at_head(conn))
 
 
-def test_it_stops_at_once(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_projector_stops_at_once(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """stop() does not wait for the next look."""
     monkeypatch.setattr(projector, "IDLE_S", 3600.0)
     with connect(database_url) as conn, following(database_url) as follower:
@@ -84,7 +86,7 @@ def test_it_stops_at_once(database_url: str, monkeypatch: pytest.MonkeyPatch) ->
         assert not follower.is_alive()
 
 
-def test_it_outlives_its_connection(database_url: str) -> None:
+def test_the_projector_outlives_its_connection(database_url: str) -> None:
     """When its backend is terminated it connects again, and goes on where the last step ended."""
     with connect(database_url) as conn, following(database_url):
         ask(conn, 3)
@@ -96,7 +98,7 @@ def test_it_outlives_its_connection(database_url: str) -> None:
     assert_true_to_the_chain(database_url)
 
 
-def test_it_waits_for_a_ledger(
+def test_the_projector_waits_for_a_ledger(
     server_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a database without a ledger it complains once, and works as soon as there is one."""

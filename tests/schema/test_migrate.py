@@ -57,7 +57,7 @@ def shorten(edition: Path, count: int) -> None:
             file.unlink()
 
 
-def test_a_new_ledger(conn: Connection) -> None:
+def test_the_first_migration_makes_an_empty_ledger(conn: Connection) -> None:
     """The first run applies every migration in order and makes a ledger of the given name, empty and usable."""
     assert pending(conn) == MIGRATIONS
     report = migrate(conn, origin="example.org/ledger")

@@ -202,7 +202,7 @@ def test_same_bytes_in_every_process() -> None:
 # --- the answer --------------------------------------------------------------------------------------------------
 
 
-def test_golden_example() -> None:
+def test_the_example_answer_is_exact() -> None:
     """One whole answer, figure by figure: real estate out, equity from 0.50 to 0.40, cash up to 0.10."""
     constraints = {"exclude_asset_classes": ["real_estate"], "max_equity": "0.40", "min_cash": "0.10"}
     answer = answered("balanced", "250000.01", 7, constraints)
@@ -276,7 +276,7 @@ def test_free_text_changes_no_figure_and_is_said_to_be_unread() -> None:
     ("years", "bucket"),
     [(None, "medium"), (1, "short"), (3, "short"), (4, "medium"), (10, "medium"), (11, "long"), (60, "long")],
 )
-def test_horizon_buckets(years: int | None, bucket: str) -> None:
+def test_a_horizon_belongs_to_its_bucket(years: int | None, bucket: str) -> None:
     """Buckets include their last year, and no horizon means the policy's default."""
     assert weights_of(answered(years=years)) == POLICY.models["balanced"][bucket]
 

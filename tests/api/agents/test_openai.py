@@ -257,7 +257,7 @@ BROKEN = [
 
 @pytest.mark.parametrize("body", BROKEN)
 @pytest.mark.parametrize("kind", ["application/json", "text/html"])
-def test_broken_responses(server: Server, body: bytes, kind: str) -> None:
+def test_a_response_that_is_no_answer_is_named(server: Server, body: bytes, kind: str) -> None:
     """A server that answers 200 with anything at all is unusable, by name."""
     server.reply.body, server.reply.headers = body, {"Content-Type": kind}
     assert unavailable(server).reason == "unusable-answer"
@@ -296,7 +296,7 @@ def test_a_redirect_is_not_followed(server: Server) -> None:
     assert unavailable(server).reason in {"unusable-answer", "provider-refused"}
 
 
-def test_nobody_there() -> None:
+def test_a_refused_connection_is_an_outage() -> None:
     """A refused connection is no fault of the agent."""
     with serving() as gone:
         pass

@@ -162,7 +162,7 @@ def test_many_threads_may_ask_at_once(agent: Agent) -> None:
         assert list(pool.map(lambda request: ask(agent, request), asked)) == alone
 
 
-def test_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_optimiser_answers_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """The prices come from the installed package: with no network at all the agent answers."""
 
     def refuse(*args: object, **kwargs: object) -> None:

@@ -251,7 +251,7 @@ def test_tokens_from_making_to_revoking(database_url: str) -> None:
     assert "hash" not in rows[0]
 
 
-def test_what_tokens_refuses(database_url: str) -> None:
+def test_a_refused_token_command_exits_with_2(database_url: str) -> None:
     """Each refusal of api/http/auth/tokens.py in one line, exit 2."""
     with connect(database_url, "owner") as conn:
         tokens.create(conn, "ann", "advisor")

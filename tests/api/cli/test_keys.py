@@ -107,7 +107,7 @@ def test_a_key_that_cannot_be_used(tmp_path: Path) -> None:
     assert elsewhere.failed_with("--key")
 
 
-def test_rotate(url: str, key: Path) -> None:
+def test_rotate_prints_the_new_key_and_keeps_the_old_one(url: str, key: Path) -> None:
     """The old verifier key is kept, the new one printed and in the file; what comes is signed by the new one."""
     old = keys.read(key)
     fill(url, 3)
@@ -137,7 +137,7 @@ def test_nothing_signs_within_a_rotation(url: str, key: Path) -> None:
 # --- sign -------------------------------------------------------------------------------------------------------------
 
 
-def test_sign_once(url: str, key: Path) -> None:
+def test_sign_once_signs_what_is_new_and_ends(url: str, key: Path) -> None:
     """Signs what there is, says what, and a second time that there is nothing new."""
     fill(url, 300)
     options = ("sign", "--once", "--key", key, "--database-url", url)
@@ -218,7 +218,7 @@ def test_another_root_is_not_adopted(url: str, key: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_restored_database(url: str, key: Path, tmp_path: Path) -> None:
+def test_a_restored_database_is_signed_only_when_told_to(url: str, key: Path, tmp_path: Path) -> None:
     """Without the newest signed events nothing is signed until somebody names what is given up; and that is kept."""
     options = ("--key", key, "--database-url", url)
     fill(url, 3)
@@ -242,7 +242,7 @@ def test_a_restored_database(url: str, key: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sign_follows(url: str, key: Path) -> None:
+def test_sign_goes_on_until_it_is_ended(url: str, key: Path) -> None:
     """Without --once it goes on; somebody else who would sign meanwhile could not run; SIGTERM ends it with 0."""
     command = [sys.executable, "-c", PROGRAM, "sign", "--key", str(key), "--database-url", url]
     process = subprocess.Popen(

@@ -265,7 +265,7 @@ def test_another_agent_by_the_environment(database_url: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_optimiser_serves(database_url: str) -> None:
+def test_the_optimiser_serves_with_prices_of_the_given_day(database_url: str) -> None:
     """On the prices known on the day given: its version says which."""
     until = variables(agent_until="2015-12-31")
     with serving("--database-url", database_url, "--agent", "optimiser", env=until) as server:

@@ -55,7 +55,7 @@ def state(api: Api, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("what", WHO)
-def test_who_may(api: Api, act: Acting, robot: str, what: str) -> None:
+def test_only_permitted_roles_command_agents(api: Api, act: Acting, robot: str, what: str) -> None:
     """No token: 401; another role, an agent among them: 403 that names those that may, whatever the body."""
     path = f"/agents/{robot}/{what}"
     with api.records_nothing():

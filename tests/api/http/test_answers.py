@@ -40,7 +40,7 @@ def fail(act: Acting, request_id: int, role: str = "agent", key: str | None = No
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_who_may(api: Api, act: Acting, write: str) -> None:
+def test_only_agents_may_write_answers(api: Api, act: Acting, write: str) -> None:
     """No token: 401; another role than agent: 403, whatever the body; an unknown id: 404, named by what is unknown."""
     path, body, slug = WRITES[write]
     with api.records_nothing():

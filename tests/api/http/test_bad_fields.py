@@ -77,7 +77,7 @@ def test_fields_of_a_request(api: Api, change: dict[str, Any], field: str) -> No
 
 
 @pytest.mark.parametrize("field", ["client_id", "risk_profile"])
-def test_missing_fields(api: Api, field: str) -> None:
+def test_a_missing_field_is_named(api: Api, field: str) -> None:
     """A required field that is missing is named."""
     body = {name: value for name, value in ASK.items() if name != field}
     with api.records_nothing():
@@ -117,7 +117,7 @@ def test_fields_of_an_answer(api: Api, answers: str, change: dict[str, Any], fie
 
 @pytest.mark.parametrize("name", ["recommendation", "parameters"])
 @pytest.mark.parametrize("depth", [65, 200, 400, 1000])
-def test_deep_values(api: Api, answers: str, name: str, depth: int) -> None:
+def test_a_value_that_is_nested_too_deep_is_refused(api: Api, answers: str, name: str, depth: int) -> None:
     """An object nested deeper than 64 is refused by name; what the event's own layers leave of the 64 is recorded."""
     value = ('{"a":' * depth + "}" * depth).replace(":}", ":1}")
     body = json.dumps({**ANSWER, name: "VALUE"}).replace('"VALUE"', value)
@@ -126,7 +126,7 @@ def test_deep_values(api: Api, answers: str, name: str, depth: int) -> None:
     assert field.startswith(name)
 
 
-def test_the_deepest_values(api: Api) -> None:
+def test_the_deepest_permitted_values_are_recorded(api: Api) -> None:
     """62 layers inside a sealed or clear field of an answer are recorded and read back."""
     value: Any = 1
     for _ in range(62):
@@ -168,7 +168,7 @@ def test_the_longest_sealed_values(api: Api) -> None:
     assert row["prompt"] == text
 
 
-def test_a_member_twice(api: Api) -> None:
+def test_the_last_of_two_equal_members_counts(api: Api) -> None:
     """Of a member that stands twice the last counts, as docs/use/http.md says, and it is recorded once."""
     body = '{"client_id": "first", "risk_profile": "balanced", "amount_usd": 1, "amount_usd": 2, "client_id": "last"}'
     response = send(api, ASKS, body)

@@ -51,7 +51,7 @@ def act(api: Api) -> Acting:
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_who_may(api: Api, act: Acting, write: str) -> None:
+def test_only_permitted_roles_write_decisions(api: Api, act: Acting, write: str) -> None:
     """No or an unknown token: 401; another role: 403 that names those that may, whatever the id and body."""
     body, roles = WRITES[write]
     path = path_of(write, UNKNOWN)

@@ -104,7 +104,7 @@ def test_every_route_is_documented() -> None:
     assert [f"{method} {path}" for method, path, _ in operations() if f"`{method} {path}`" not in TEXT] == []
 
 
-def test_who_may_what() -> None:
+def test_the_table_of_permissions_is_that_of_the_routes() -> None:
     """Each route that needs a token is once in the table, with the roles that its permission lets through."""
     documented: dict[str, set[str]] = {}
     for row in table_with(GENERAL, *ROLES).rows:
@@ -180,7 +180,7 @@ def test_every_other_member_of_an_answer_is_documented() -> None:
         assert [member for member in members - in_rows if not is_named(member, TEXT)] == [], name
 
 
-def test_the_examples_work(fresh_api: Api, tmp_path: Path) -> None:
+def test_each_documented_curl_answers_as_documented(fresh_api: Api, tmp_path: Path) -> None:
     """Each curl, in its order on a fresh ledger, answers with the status listed here and the text that follows it."""
     tokens = {f"<the {role} token>": token for role, token in fresh_api.tokens.items()}
     pasted = Pasted(fresh_api.base, tokens, CURL).add(GENERAL).add(DECISIONS)

@@ -120,7 +120,7 @@ def test_what_is_no_key(api: Api, key: str) -> None:
     assert fields(found) == ["idempotency-key"]
 
 
-def test_the_longest_key(api: Api) -> None:
+def test_a_key_of_255_characters_is_accepted(api: Api) -> None:
     """255 characters, of every kind that may be in one."""
     key = "".join(map(chr, range(0x21, 0x7F))).ljust(255, "k")
     first = api.ask(key=key)

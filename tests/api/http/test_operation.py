@@ -17,13 +17,13 @@ from tests.api.served import Api, make_tokens, problem, served
 from tests.support import connect, eventually, scratch_database
 
 
-def test_alive(api: Api) -> None:
+def test_healthz_answers_anybody(api: Api) -> None:
     """/healthz says that the process answers, to anybody."""
     response = api.get("/healthz", None)
     assert (response.status_code, response.json()) == (200, {"status": "alive"})
 
 
-def test_ready(api: Api) -> None:
+def test_readyz_names_the_head_and_each_read_model(api: Api) -> None:
     """/readyz names the ledger, its head, and where each read model stands."""
     api.asked()
     position, head_hash = api.head()
@@ -82,7 +82,7 @@ def test_a_ledger_without_read_models(server_url: str) -> None:
             assert api.ask().status_code == 202
 
 
-def test_metrics(api: Api) -> None:
+def test_metrics_count_responses_and_name_nobody(api: Api) -> None:
     """/metrics counts responses by method, route and status in the text format, and names nobody."""
     api.ask(client_id="somebody")
     api.get("/portfolio/requests/1", client_id="somebody")
@@ -107,7 +107,7 @@ def test_metrics_has_no_label_of_the_callers_choice(api: Api) -> None:
             assert re.fullmatch(r"[A-Z]{3,7}|other", sample.labels.get("method", "GET"))
 
 
-def test_documents(api: Api) -> None:
+def test_the_openapi_document_names_every_problem(api: Api) -> None:
     """/docs is a page about /openapi.json, which names every problem's status on every route."""
     page = api.get("/docs", None)
     assert page.headers["content-type"].startswith("text/html")
@@ -141,7 +141,7 @@ def test_the_document_has_permissions_and_problems(api: Api) -> None:
     assert "Problem" in document["components"]["schemas"]
 
 
-def test_the_catalogue(api: Api) -> None:
+def test_schemas_describe_what_is_recorded(api: Api) -> None:
     """/schemas has each event type with a JSON Schema that what is recorded of it keeps to."""
     found = {item["type"]: item for item in api.get("/schemas", None).json()}
     assert found.keys() == CATALOGUE.keys()

@@ -57,7 +57,7 @@ def test_a_read_sees_what_was_written_before_it(api: Api) -> None:
         assert api.get(asked.headers["location"]).json()["status"] == "recommended"
 
 
-def test_filters(api: Api, history: list[dict[str, Any]]) -> None:
+def test_each_filter_selects_the_rows_that_match(api: Api, history: list[dict[str, Any]]) -> None:
     """Each filter, and all of them together, give the rows that a look at every row gives."""
 
     def expected(wanted: Callable[[dict[str, Any]], bool]) -> list[int]:
@@ -273,7 +273,7 @@ def test_unknown_values_of_filters_are_refused(api: Api) -> None:
         assert fields(problem(api.get("/recommendations", **{name: value}), 422, "invalid")) == [name]
 
 
-def test_a_parameter_twice(api: Api) -> None:
+def test_the_last_of_two_equal_parameters_counts(api: Api) -> None:
     """Of a parameter that stands twice the last counts, as docs/use/http.md says."""
     request_id = api.asked(client_id="twice")
     response = api.call("GET", "/portfolio/requests?client_id=nobody&client_id=twice", "auditor")

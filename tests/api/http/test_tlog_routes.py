@@ -67,7 +67,7 @@ def log(server_url: str, template_database: Template, tmp_path_factory: Any) -> 
 # --- checkpoint and tiles ---------------------------------------------------------------------------------------------
 
 
-def test_the_checkpoint(log: Log) -> None:
+def test_the_newest_checkpoint_is_served_to_everybody(log: Log) -> None:
     """The newest note, as text, for everybody, and not kept by caches for longer than seconds."""
     response = log.get("/checkpoint")
     assert response.status_code == 200
@@ -102,7 +102,7 @@ def test_tiles_and_bundles(log: Log) -> None:
         "0/x001", "0/001/002", "0/000%20", "0/%EF%BC%90%EF%BC%90%EF%BC%90", "0/..%2f000", "0/000%0a", "9" * 500,
     ],
 )  # fmt: skip
-def test_misspelt_paths(log: Log, path: str) -> None:
+def test_a_misspelt_tile_path_is_not_found(log: Log, path: str) -> None:
     """Only the one spelling of a tile's path is served: anything else is a 404 that no cache keeps."""
     response = log.get(f"/tile/{path}")
     problem(response, 404, "not-found")
@@ -173,7 +173,7 @@ def tree(leaves: list[bytes]) -> bytes:
 
 @settings(max_examples=30)
 @given(position=st.integers(1, SIZE))
-def test_inclusion(log: Log, position: int) -> None:
+def test_an_inclusion_proof_holds_in_both_formats(log: Log, position: int) -> None:
     """JSON and the tlog-proof file, by Accept and by suffix, show the event's own hash in the signed tree."""
     path = f"/proofs/inclusion/{position}"
     found = log.api.get(path).json()
@@ -195,7 +195,7 @@ def test_inclusion(log: Log, position: int) -> None:
 
 @settings(max_examples=30)
 @given(st.data())
-def test_consistency(log: Log, data: st.DataObject) -> None:
+def test_a_consistency_proof_holds_between_any_two_sizes(log: Log, data: st.DataObject) -> None:
     """Any two sizes up to the newest one; the checkpoint comes along where there is one of just that size."""
     new = data.draw(st.integers(1, SIZE))
     old = data.draw(st.integers(1, new))
@@ -303,7 +303,7 @@ def test_many_wait_together(signing: Api) -> None:
     assert len({response.headers["ledger-checkpoint-size"] for response in responses}) < 20
 
 
-def test_time_runs_out(fresh_api: Api) -> None:
+def test_a_wait_ends_when_its_time_is_over(fresh_api: Api) -> None:
     """Where nobody signs, the answer is the ordinary one, when the time is over and not later."""
     fresh_api.client.timeout = httpx.Timeout(10)  # less than the longest wait
     since = monotonic()
@@ -329,7 +329,7 @@ def test_time_runs_out(fresh_api: Api) -> None:
         (["x=wait"], None),
     ],
 )  # fmt: skip
-def test_preferences(lines: list[str], seconds: int | None) -> None:
+def test_the_wait_preference_is_read_as_rfc_7240_says(lines: list[str], seconds: int | None) -> None:
     """`wait` is understood as RFC 7240 has it, alone or among others; the first one counts, and 60 is the most."""
     headers = [(b"prefer", line.encode("utf-8")) for line in lines]
     assert preferred({"type": "http", "headers": headers}) == seconds
@@ -343,7 +343,9 @@ def test_preferences_take_no_time(blanks: str) -> None:
         assert not preferred({"type": "http", "headers": [(b"prefer", text.encode())]})
 
 
-def test_a_refusal_shows(server_url: str, template_database: Template, tmp_path: Path) -> None:
+def test_a_signer_that_refuses_is_shown_in_readyz_and_metrics(
+    server_url: str, template_database: Template, tmp_path: Path
+) -> None:
     """Without the file of what was signed the server records, and is not ready; reasons and metrics say why."""
     path = tmp_path / "last"
     with ledger_copy(server_url, template_database) as url:
@@ -364,7 +366,7 @@ def test_a_refusal_shows(server_url: str, template_database: Template, tmp_path:
 
 
 @pytest.mark.tampers
-def test_the_verification_shows(database_url: str) -> None:
+def test_the_progress_of_verification_is_shown_in_readyz(database_url: str) -> None:
     """How far the chain was checked, and how long ago; then what does not hold: 503, with its name and place."""
     fill(database_url, 5)
     with served(database_url, verification=VerificationConfig(rate=1_000_000, rest_s=0.05, settle_s=3600)) as api:

@@ -157,7 +157,7 @@ def test_the_leader_is_killed(url: str, path: Path) -> None:
         assert (signed.size, signed.root) == (size, root_of(leaves[:size]))
 
 
-def test_yesterdays_database(url: str, path: Path, server_url: str) -> None:
+def test_an_older_copy_of_the_database_is_not_signed(url: str, path: Path, server_url: str) -> None:
     """On an older copy the server records and answers, signs nothing, and says why: in its log and, 503, in /readyz."""
     key = keys.read(path)
     fill(url, 3)

@@ -182,7 +182,7 @@ def test_messages_that_are_no_json_of_ours_stay_text(said: str) -> None:
     assert started.input_messages == said
 
 
-def test_failures() -> None:
+def test_a_failed_span_is_recorded_with_its_error_type() -> None:
     """By status or error.type; the type in clear, the message apart."""
     thrown = event("exception", **{"exception.type": "httpx.ReadTimeout", "exception.message": "slow"})
     for members, kind, detail in (

@@ -138,7 +138,7 @@ def test_idle_connections_lock_nobody_out(port: int) -> None:
 
 
 @pytest.mark.parametrize("port", [Bounded], indirect=True)
-def test_more_requests_than_may_be(port: int) -> None:
+def test_a_request_beyond_the_most_is_answered_503(port: int) -> None:
     """Where every connection has a request in hand, one more is answered 503."""
     with contextlib.ExitStack() as stack:
         for _ in range(MOST):

@@ -28,7 +28,7 @@ def fresh(folder: Path, log: SigningKey) -> Witness:
 
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(first=SIZES, second=SIZES, fork=st.integers(0, 39), told=st.booleans())
-def test_two_histories(
+def test_only_one_of_two_histories_is_cosigned(
     tmp_path_factory: object, log_key: SigningKey, first: int, second: int, fork: int, told: bool
 ) -> None:
     """After one history was cosigned, another is never, from whatever size, unless both are the same so far."""
@@ -49,7 +49,9 @@ def test_two_histories(
 
 @settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(asked=st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20), st.booleans()), max_size=25))
-def test_any_requests(tmp_path_factory: object, log_key: SigningKey, asked: list[tuple[int, int, bool]]) -> None:
+def test_cosigned_trees_only_grow_over_any_requests(
+    tmp_path_factory: object, log_key: SigningKey, asked: list[tuple[int, int, bool]]
+) -> None:
     """Over any sequence of requests from two histories, sizes never fall and every tree begins with the one before."""
     witness = fresh(tmp_path_factory.mktemp("w"), log_key)  # type: ignore[attr-defined]
     histories = [Log(log_key), Log(log_key, fork=10)]
@@ -65,7 +67,7 @@ def test_any_requests(tmp_path_factory: object, log_key: SigningKey, asked: list
 
 
 @given(body=st.binary(max_size=400) | st.text(max_size=300).map(str.encode))
-def test_any_bytes(tmp_path_factory: object, log_key: SigningKey, body: bytes) -> None:
+def test_bytes_that_are_no_request_are_refused(tmp_path_factory: object, log_key: SigningKey, body: bytes) -> None:
     """What is no request is 400 or 404, never an exception."""
     witness = Witness(WitnessSigningKey.generate("w"), [log_key.verifier], Nothing())
     for sent in (body, b"old 0\n\n" + body, b"old 0\n\n" + Log(log_key, 3).note(3)[:-10] + body):

@@ -195,7 +195,7 @@ def test_a_database_without_state(server_url: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
-def test_a_damaged_file(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_state_file_is_refused(tmp_path: Path, content: bytes) -> None:
     """What is no state is refused by name."""
     (tmp_path / "state").write_bytes(content)
     with pytest.raises(StateUnavailable):

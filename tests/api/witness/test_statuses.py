@@ -16,7 +16,7 @@ from tests.api.witness.logs import ORIGIN, Log
 HASH = base64.b64encode(b"x" * 32).decode()
 
 
-def test_200(served: Served) -> None:
+def test_200_a_larger_tree_is_cosigned(served: Served) -> None:
     """The body is a cosignature on the checkpoint, by the witness's key and clock; the size it has seen moves on."""
     for old, new in [(0, 3), (3, 4), (4, 64)]:
         found = served.cosigned(served.post(served.log.request(old, new)), new)
@@ -24,7 +24,7 @@ def test_200(served: Served) -> None:
         assert served.seen() == new
 
 
-def test_200_again(served: Served) -> None:
+def test_200_the_same_tree_is_cosigned_again(served: Served) -> None:
     """The same size with the same root is cosigned again: a caller that lost the answer gets another."""
     served.post(served.log.request(0, 7))
     served.cosigned(served.post(served.log.request(7, 7)), 7)
@@ -69,7 +69,7 @@ def test_200_with_signatures_of_others(served: Served) -> None:
         b"\xff\n\n%s",
     ],
 )
-def test_400_malformed(served: Served, body: bytes) -> None:
+def test_400_for_a_malformed_body(served: Served, body: bytes) -> None:
     """A body that is not an old size, at most 63 hashes, an empty line and a checkpoint is 400, and changes nothing."""
     answer = served.post(body.replace(b"%s", served.log.note(3)))
     assert answer.status_code == 400, answer.text

@@ -28,7 +28,7 @@ def asked(
     return PACKAGED.rules_for(outcome, Decimal(amount), reason, before, replacement)
 
 
-def test_the_packaged_rules() -> None:
+def test_each_packaged_rule_asks_from_its_bound_on() -> None:
     """Amount, change and reason each ask on their own, from their bound on; all that ask are named."""
     for outcome in ("approve", "edit"):
         assert asked(outcome, "999999.99") == []

@@ -33,7 +33,7 @@ def checked(tmp_path: Path, data: bytes, *arguments: object) -> Ran:
     return program(path, "--json", *arguments)
 
 
-def test_a_client(ledger: Ledger, tmp_path: Path) -> None:
+def test_an_export_of_a_client_has_all_its_events_and_no_other(ledger: Ledger, tmp_path: Path) -> None:
     """All events of all streams of the client and of no other, everything disclosed, all of it proven."""
     data, manifest = ledger.bundle()
     assert manifest.count == 8
@@ -47,7 +47,7 @@ def test_a_client(ledger: Ledger, tmp_path: Path) -> None:
     assert "no other stream of this client" in " ".join(found["not_proven"])
 
 
-def test_a_request(ledger: Ledger, tmp_path: Path) -> None:
+def test_an_export_of_a_request_has_its_events(ledger: Ledger, tmp_path: Path) -> None:
     """The events of one request."""
     data, manifest = ledger.bundle(REQUEST)
     assert (manifest.count, {json.loads(line["body"])["stream"] for line in Case.read(data).lines}) == (
@@ -60,7 +60,7 @@ def test_a_request(ledger: Ledger, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("first", "last"), [(1, 648), (1, 1), (648, 648), (200, 300), (256, 257), (513, 648), (512, 512)]
 )
-def test_a_range(ledger: Ledger, tmp_path: Path, first: int, last: int) -> None:
+def test_an_export_of_a_range_has_every_position(ledger: Ledger, tmp_path: Path, first: int, last: int) -> None:
     """Every position of the range, wherever it lies in its tiles; nothing is disclosed."""
     data, manifest = ledger.bundle(positions(first, last), Disclosure())
     assert [line["position"] for line in Case.read(data).lines] == list(range(first, last + 1))
@@ -98,7 +98,7 @@ def test_a_range_with_ids_withheld_is_that_range(ledger: Ledger) -> None:
     assert b"<td>positions 1 to 648</td>" in Case.read(data).files[PAGE]
 
 
-def test_one_field_alone(ledger: Ledger, tmp_path: Path) -> None:
+def test_only_the_named_field_is_disclosed(ledger: Ledger, tmp_path: Path) -> None:
     """What is named is disclosed and nothing else."""
     data, _ = ledger.bundle(CLIENT, Disclosure(disclose=frozenset(("notes",))))
     shown = [json.loads(line["fields"]) for line in Case.read(data).lines if "fields" in line]
@@ -151,7 +151,7 @@ def test_erased_values_are_listed(server_url: str, tmp_path: Path) -> None:
         assert "withheld" not in told
 
 
-def test_witnesses(ledger: Ledger, tmp_path: Path) -> None:
+def test_an_export_carries_cosignatures(ledger: Ledger, tmp_path: Path) -> None:
     """The bundle carries cosignatures; the program says whose and how old, and fails where there are too few."""
     witness, absent = WitnessSigningKey.generate("witness.example/w"), WitnessSigningKey.generate("witness.example/x")
     line = witness.cosign(parse(ledger.note()).text, 1_700_000_000).line
@@ -194,7 +194,7 @@ def test_an_older_checkpoint(server_url: str, tmp_path: Path) -> None:
         assert "--since" in without.err
 
 
-def test_the_command(ledger: Ledger, tmp_path: Path) -> None:
+def test_the_command_writes_a_private_file_and_overwrites_none(ledger: Ledger, tmp_path: Path) -> None:
     """Exports to a file that others cannot read, writes over nothing, refuses what makes no sense."""
     key = tmp_path / "key"
     key.write_text(f"{ledger.key.verifier.text}\n")

@@ -100,7 +100,7 @@ def one_sided(old: SigningKey, later: SigningKey, *signers: SigningKey) -> bytes
     return Note(text, tuple(key.sign(text) for key in signers)).encode()
 
 
-def test_forged_rotations(ledger: tuple[SigningKey, Ledger], tmp_path: Path) -> None:
+def test_a_forged_rotation_is_found(ledger: tuple[SigningKey, Ledger], tmp_path: Path) -> None:
     """A thief signs the checkpoint, and makes up how the auditor's key led to his; each try has its name."""
     first, rotated_ledger = ledger
     case = Case.read(rotated_ledger.bundle()[0])
@@ -162,7 +162,7 @@ def token(signer: Signer, note: bytes) -> bytes:
     return out.read_bytes()
 
 
-def test_timestamps(server_url: str, tmp_path: Path, signer: Signer) -> None:
+def test_a_checkpoint_with_a_timestamp_is_preferred(server_url: str, tmp_path: Path, signer: Signer) -> None:
     """The checkpoint with a token is preferred, the token comes along, and the command that is printed verifies it.
 
     The program does not claim to have done so, and finds a token of another checkpoint, or none where one is named.

@@ -40,7 +40,7 @@ def test_rows_arrive_whole(conn: Connection) -> None:
     assert {row[1] for row in rows} == {b"x" * 1000}
 
 
-def test_no_rows(conn: Connection) -> None:
+def test_a_query_without_rows_gives_none(conn: Connection) -> None:
     """A query without rows gives none."""
     assert list(copy_rows(conn, b"COPY (SELECT 1 WHERE false) TO STDOUT (FORMAT BINARY)")) == []
 

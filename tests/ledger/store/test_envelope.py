@@ -183,7 +183,7 @@ def test_uuid7_is_random_in_the_rest() -> None:
     assert seen_set & seen_clear & free == free
 
 
-def test_idempotent_ids() -> None:
+def test_one_key_of_one_caller_gives_one_id() -> None:
     """One caller's key gives one id, of version 8 and for ever the same; another key or caller gives another."""
     found = idempotent_id("ann", "key-1")
     assert found == idempotent_id("ann", "key-1")

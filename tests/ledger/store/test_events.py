@@ -161,7 +161,7 @@ def test_a_broken_connection_is_unavailable(ledger: str) -> None:
     asyncio.run(main())
 
 
-def test_streams(ledger: str) -> None:
+def test_streams_come_in_the_order_asked_for(ledger: str) -> None:
     """Streams come in the requested order, their events by version, and an unknown stream is empty."""
     events = [new("typed", requested()), new("between"), new("typed", failed())]
     run(ledger, [encode(event) for event in events])
@@ -179,7 +179,7 @@ def test_streams(ledger: str) -> None:
     asyncio.run(main())
 
 
-def test_find(ledger: str) -> None:
+def test_an_event_is_found_by_id_or_position(ledger: str) -> None:
     """An event is found by its id, with its sealed values, and those alone by position; nothing where nothing is."""
     event = new("found", requested(notes="n"))
     [at] = run(ledger, [encode(event)])

@@ -402,7 +402,7 @@ def test_what_was_erased_cannot_be_shown_again(working: Api) -> None:
     assert (found["outcome"], found["reason"]) == ("failed", "erased")
 
 
-def test_nothing_to_replay(fresh_api: Api) -> None:
+def test_a_replay_of_what_does_not_exist_is_refused(fresh_api: Api) -> None:
     """No such request, no answer yet, another request's answer: one line, exit 2, and nothing on record."""
     request_id = fresh_api.asked()
     other = fresh_api.asked()

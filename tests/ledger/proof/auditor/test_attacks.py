@@ -241,7 +241,7 @@ def _uncounted(case: Case) -> bytes:
     return manifest.encode()
 
 
-def test_another_key(ledger: Ledger, client_bundle: bytes, tmp_path: Path) -> None:
+def test_a_checkpoint_by_another_key_is_untrusted(ledger: Ledger, client_bundle: bytes, tmp_path: Path) -> None:
     """The checkpoint signed again by another key of the log's name is untrusted; one with a forged signature is bad."""
     case = Case.read(client_bundle)
     other = SigningKey.generate(ledger.key.verifier.name)

@@ -81,7 +81,7 @@ def patched(data: bytes, signature: bytes, offset: int, value: bytes) -> bytes:
     return data[:at] + value + data[at + len(value) :]
 
 
-def test_it_is_good() -> None:
+def test_the_untouched_bundle_is_good() -> None:
     """Before anything is done to it, and also in a container that another program stored it in."""
     assert audit(GOOD).ok
     assert audit(GOOD).trusted
@@ -103,7 +103,7 @@ def test_other_files_are_refused(name: str) -> None:
     assert flaw(archive({**CASE.files, name: b"x"})) is BundleFlaw.UNKNOWN_FILE
 
 
-def test_a_file_twice() -> None:
+def test_a_file_that_is_there_twice_is_refused() -> None:
     """Readers would not agree on which counts."""
     out = io.BytesIO(GOOD)
     with zipfile.ZipFile(out, "a") as again, pytest.warns(UserWarning, match="Duplicate name"):
@@ -111,7 +111,7 @@ def test_a_file_twice() -> None:
     assert flaw(out.getvalue()) is BundleFlaw.TWICE
 
 
-def test_malformed_containers() -> None:
+def test_a_malformed_container_is_refused() -> None:
     """Cut, with something before, after or in between, encrypted, of another method, with sizes that lie."""
     assert flaw(b"") is BundleFlaw.NOT_ZIP
     assert flaw(GOOD[:-1]) is BundleFlaw.NOT_ZIP
@@ -127,7 +127,7 @@ def test_malformed_containers() -> None:
     assert flaw(GOOD[:local] + b"X" + GOOD[local + 1 :]) is BundleFlaw.DIRECTORY
 
 
-def test_a_missing_file() -> None:
+def test_a_missing_file_is_refused() -> None:
     """Each of those that must be there."""
     for name in manifest.ALWAYS:
         files = {other: data for other, data in CASE.files.items() if other != name}
@@ -222,7 +222,7 @@ def test_mutations_of_one_member(data: st.DataObject) -> None:
 
 @settings(max_examples=100)
 @given(mutated(CASE.files[manifest.MANIFEST]))
-def test_manifests(raw: bytes) -> None:
+def test_a_manifest_is_read_exactly_or_refused(raw: bytes) -> None:
     """A manifest is refused by name, or is exactly what it is read as."""
     if flaw_of(decode_manifest, raw) is None:
         assert decode_manifest(raw).encode() == raw
@@ -232,7 +232,7 @@ def test_manifests(raw: bytes) -> None:
 
 @settings(max_examples=100)
 @given(mutated(encode_consistency(5, ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="] * 3)))
-def test_consistency_proofs(raw: bytes) -> None:
+def test_a_consistency_proof_is_read_exactly_or_refused(raw: bytes) -> None:
     """The same for the proof from an older checkpoint."""
     assert flaw_of(decode_consistency, raw) in {None, BundleFlaw.CONSISTENCY}
 

@@ -88,7 +88,7 @@ def written(file: BinaryIO) -> dict[str, bytes]:
     return {**FILES, manifest.MANIFEST: content.encode()}
 
 
-def test_it_is_good() -> None:
+def test_the_untouched_container_is_read() -> None:
     """Before anything is done to it; and of another mode, as another system writes it."""
     for each in (Zip(), Zip(mode=0)):
         found = members(io.BytesIO(each.write()), manifest.ALLOWED)

@@ -203,7 +203,7 @@ def hostile_rows() -> st.SearchStrategy[EventRow]:
 
 
 @given(st.lists(hostile_rows(), max_size=8), st.booleans(), st.data())
-def test_nothing_raises(rows: list[EventRow], genuine: bool, data: st.DataObject) -> None:
+def test_any_rows_end_in_a_report(rows: list[EventRow], genuine: bool, data: st.DataObject) -> None:
     """Any rows at all, alone or among genuine ones, in any order, with any head, end in a report that is not ok."""
     events = list(chain_of(6)) if genuine else []
     head = head_of(events) if genuine else Head(ORIGIN, data.draw(st.integers(-5, 20)), bytes(32), START_US)

@@ -52,7 +52,7 @@ def test_a_real_checkpoint_opens() -> None:
     assert [signature.name for signature in signed.log] == ["sum.golang.org"]
 
 
-def test_the_specifications_text() -> None:
+def test_the_example_of_the_specification_is_read() -> None:
     """The example is read and written back the same."""
     checkpoint = parse_checkpoint(SPEC_TEXT)
     assert (checkpoint.origin, checkpoint.size) == ("example.com/behind-the-sofa", 20_852_163)
@@ -114,7 +114,7 @@ def test_another_key_is_not_the_logs() -> None:
         (CheckpointFlaw.EMPTY, SPEC_TEXT.replace("20852163", "0")),
     ],
 )
-def test_malformed_texts(flaw: CheckpointFlaw, text: str) -> None:
+def test_a_malformed_text_is_refused_by_name(flaw: CheckpointFlaw, text: str) -> None:
     """Each way a text can fail to be a checkpoint has its name, also when it is signed."""
     assert flaw_of(parse_checkpoint, text) is flaw
     if text.endswith("\n"):
@@ -129,7 +129,7 @@ def test_values_that_are_no_checkpoint(bad: tuple[str, int, bytes]) -> None:
         Checkpoint(*bad)
 
 
-def test_the_empty_tree() -> None:
+def test_size_0_has_the_root_of_the_empty_tree() -> None:
     """Size 0 goes with the root of the empty tree."""
     checkpoint = Checkpoint(ORIGIN, 0, EMPTY_ROOT)
     assert parse_checkpoint(checkpoint.text) == checkpoint
@@ -146,13 +146,13 @@ def test_text_and_value_are_one(origin: str, size: int, root: bytes, extensions:
 
 
 @given(mutated(SIGNED.encode()))
-def test_hostile_checkpoints(data: bytes) -> None:
+def test_a_changed_checkpoint_is_refused_by_name(data: bytes) -> None:
     """Whatever opens is what the log signed; the rest is refused by name."""
     with suppress(EvidenceError):
         assert open_checkpoint(data, ORIGIN, LOG_KEYS).text == SIGNED.text
 
 
-def test_mutation_corpus() -> None:
+def test_every_mutation_of_a_checkpoint_is_refused() -> None:
     """The same for every mutation of the corpus; texts that parse are written back the same."""
     for data in corpus(SIGNED.encode()):
         with suppress(EvidenceError):
@@ -164,7 +164,7 @@ def test_mutation_corpus() -> None:
 
 
 @given(st.text("0123456789+-_ \n\u0661", max_size=21))
-def test_decimals(text: str) -> None:
+def test_a_decimal_is_read_in_one_spelling(text: str) -> None:
     """What is read as a decimal is written the same and in range."""
     with suppress(ValueError):
         value = strict_decimal(text)
@@ -172,7 +172,7 @@ def test_decimals(text: str) -> None:
         assert value <= MAX_SIZE
 
 
-def test_hash_lines() -> None:
+def test_a_hash_line_is_canonical_base64() -> None:
     """A hash is 32 bytes of canonical base64, nothing else."""
     assert decode_hash("A" * 43 + "=") == bytes(32)
     for line in ("", "A" * 44, "A" * 42 + "==", "A" * 43, "A" * 43 + "=\n", " " + "A" * 43 + "="):

@@ -92,7 +92,7 @@ def test_cosignatures_of_real_witnesses() -> None:
     assert flaw_of(open_note, other, REAL_WITNESSES[:1]) is NoteFlaw.BAD_SIGNATURE
 
 
-def test_the_specifications_example() -> None:
+def test_the_example_cosignature_is_read() -> None:
     """The time in the example's line is the one in its message, and the message is ours."""
     signature = parse_signatures(SPEC_LINE)[0]
     assert cosignatures([signature]) == (Cosignature("witness.example.com/w1", 0x8D66CF3F, 1_679_315_147),)
@@ -167,7 +167,7 @@ def test_latest_of_each_witness() -> None:
     assert [one.timestamp_s for one in cosignatures(opened.verified)] == [20]
 
 
-def test_the_specifications_request() -> None:
+def test_the_example_request_is_read_and_written() -> None:
     """The example of a request body is read and written back the same."""
     request = parse_request(SPEC_REQUEST)
     assert (request.old_size, len(request.proof)) == (20_852_014, 4)
@@ -192,7 +192,7 @@ def test_the_specifications_request() -> None:
     ],
     ids=range(11),
 )
-def test_malformed_requests(flaw: RequestFlaw, body: bytes) -> None:
+def test_a_malformed_request_is_refused_by_name(flaw: RequestFlaw, body: bytes) -> None:
     """Each way a request can be malformed has its name."""
     assert flaw_of(parse_request, body) is flaw
 
@@ -205,13 +205,13 @@ def test_what_cannot_be_a_request() -> None:
 
 
 @given(mutated(SPEC_REQUEST) | st.binary(max_size=80))
-def test_hostile_requests(body: bytes) -> None:
+def test_a_changed_request_is_refused_by_name(body: bytes) -> None:
     """Whatever is read as a request is its encoding; the rest is refused by name."""
     with suppress(EvidenceError):
         assert parse_request(body).encode() == body
 
 
-def test_mutation_corpus() -> None:
+def test_every_mutation_of_a_request_is_refused() -> None:
     """The same for every mutation of the corpus."""
     for body in corpus(SPEC_REQUEST):
         with suppress(EvidenceError):

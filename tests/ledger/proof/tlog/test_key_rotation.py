@@ -39,7 +39,7 @@ def made(text: str, *signatures: Signature) -> bytes:
     return Note(text, signatures).encode()
 
 
-def test_a_rotation() -> None:
+def test_a_rotation_is_signed_by_both_keys() -> None:
     """Seven lines, in which both keys say so; read back, these keys."""
     found = check_rotation(GOOD.note, ORIGIN)
     assert (found.old, found.new, found.note) == (OLD.verifier, NEW.verifier, GOOD.note)

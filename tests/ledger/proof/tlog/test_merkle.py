@@ -179,7 +179,7 @@ def test_sizes_out_of_order(old: int, new: int) -> None:
     assert consistency_flaw(old, new, (EMPTY_ROOT, EMPTY_ROOT), []) is ProofFlaw.SIZES
 
 
-def test_largest_tree() -> None:
+def test_the_longest_proof_of_the_largest_tree_holds() -> None:
     """In a tree of 2^63 - 1 leaves the longest inclusion proof has MAX_PATH elements and is walked to the root."""
     with pytest.raises(ProofError, match=f"demand {MAX_PATH}"):
         inclusion_root(LEAVES[0], 0, MAX_SIZE, [])

@@ -29,7 +29,7 @@ KNOWN_ROOTS = (
 )
 
 
-def test_known_roots() -> None:
+def test_roots_are_those_that_others_computed() -> None:
     """Trees of 0 to 8 known entries have the roots others computed."""
     leaves = [leaf_hash(bytes.fromhex(entry)) for entry in KNOWN_ENTRIES]
     assert [root_of(leaves[:size]).hex() for size in range(9)] == list(KNOWN_ROOTS)
@@ -49,7 +49,7 @@ def unbase64(text: str) -> bytes:
 
 
 @pytest.mark.parametrize("file", vectors("inclusion"))
-def test_inclusion_vectors(file: Path) -> None:
+def test_inclusion_proofs_hold_as_the_vectors_say(file: Path) -> None:
     """transparency-dev/merkle: accepted if and only if the vector says so."""
     case = json.loads(file.read_text())
     leaf, root = unbase64(case["leafHash"]), unbase64(case["root"])
@@ -59,7 +59,7 @@ def test_inclusion_vectors(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", vectors("consistency"))
-def test_consistency_vectors(file: Path) -> None:
+def test_consistency_proofs_hold_as_the_vectors_say(file: Path) -> None:
     """transparency-dev/merkle: accepted if and only if the vector says so."""
     case = json.loads(file.read_text())
     roots = unbase64(case["root1"]), unbase64(case["root2"])

@@ -111,7 +111,7 @@ def test_no_known_key_signed() -> None:
     assert flaw_of(open_note, NOTE, []) is NoteFlaw.UNSIGNED
 
 
-def test_ambiguous_keys() -> None:
+def test_two_keys_of_one_name_and_id_are_refused() -> None:
     """Two different keys under one name and key id are refused; the same key twice is not."""
 
     class Twin(VerifierKey):
@@ -121,14 +121,14 @@ def test_ambiguous_keys() -> None:
     assert open_note(NOTE, [PETER, PETER, ENOCH]).text == TEXT
 
 
-def test_repeated_signatures() -> None:
+def test_a_repeated_signature_counts_once() -> None:
     """An exact repetition counts once."""
     signatures = parse(NOTE).signatures
     opened = open_note(Note(TEXT, signatures * 3).encode(), [PETER])
     assert (opened.verified, opened.unknown) == (signatures[:1], signatures[1:])
 
 
-def test_adding_signatures() -> None:
+def test_an_added_signature_replaces_that_of_the_same_key() -> None:
     """New signatures stand last and take the place of old ones by the same key."""
     peter, enoch = parse(NOTE).signatures
     stale = Signature(peter.name, peter.key_id, b"stale")
@@ -164,7 +164,7 @@ def test_adding_signatures() -> None:
         (NoteFlaw.TOO_LARGE, "x" * MAX_NOTE_BYTES + f"\n\n{PETER_LINE}"),
     ],
 )
-def test_malformed_notes(flaw: NoteFlaw, data: str | bytes) -> None:
+def test_a_malformed_note_is_refused_by_name(flaw: NoteFlaw, data: str | bytes) -> None:
     """Each way a note can be malformed has its name."""
     refuse(flaw, data)
 
@@ -190,13 +190,13 @@ def test_what_cannot_be_a_text(text: str) -> None:
 
 
 @given(mutated(NOTE))
-def test_hostile_notes(data: bytes) -> None:
+def test_a_changed_note_is_refused_by_name(data: bytes) -> None:
     """Whatever opens has the text that was signed; the rest is refused by name."""
     with suppress(EvidenceError):
         assert open_note(data, [PETER, ENOCH]).text == TEXT
 
 
-def test_mutation_corpus() -> None:
+def test_every_mutation_of_a_note_is_refused() -> None:
     """The same, for every mutation of the corpus of a note with one signature; what parses is encoded as it came."""
     opened = []
     for data in corpus(f"{TEXT}\n{PETER_LINE}".encode()):

@@ -55,7 +55,7 @@ def manglings(text: str) -> Iterator[str]:
             yield text[:lo] + swapped + text[lo + 1 :]
 
 
-def test_mangled_keys() -> None:
+def test_a_mangled_key_is_not_read() -> None:
     """No mangling of a key is read as a key."""
     assert all(flaw_of(VerifierKey.parse, text) for text in manglings(PETER_KEY))
     assert all(flaw_of(SigningKey.parse, text) for text in manglings(PETER_SIGNER))
@@ -82,7 +82,7 @@ def test_mangled_keys() -> None:
     ],
     ids=range(15),
 )
-def test_bad_keys(flaw: NoteFlaw, text: str) -> None:
+def test_a_bad_key_is_refused_by_name(flaw: NoteFlaw, text: str) -> None:
     """Each way a key can be bad has its name."""
     assert flaw_of(VerifierKey.parse, text) is flaw
 
@@ -146,7 +146,7 @@ def test_points_of_small_order_are_no_keys() -> None:
 
 
 @given(st.text(max_size=20))
-def test_names(name: str) -> None:
+def test_a_key_name_has_no_space_plus_or_control_character(name: str) -> None:
     """A name is valid unless it is empty or has white space, a plus, a control character or a lone surrogate."""
     bad = any(char.isspace() or char == "+" or char < " " or 0xD800 <= ord(char) < 0xE000 for char in name)
     assert valid_name(name) == (bool(name) and not bad)

@@ -113,7 +113,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize(("path", "tile"), PATHS, ids=[path for path, _ in PATHS])
-def test_paths(path: str, tile: Tile | EntryBundle) -> None:
+def test_a_path_and_its_tile_are_the_same(path: str, tile: Tile | EntryBundle) -> None:
     """A path and its tile are one and the same thing."""
     assert tile.path == path
     assert parse_path(path) == tile
@@ -134,7 +134,7 @@ ARABIC_ZEROS = "\u0660" * 3
     [*BAD_PATHS.split(), "", "tile/0/000\n", f"tile/0/{ARABIC_ZEROS}", "tile/0/" + "x000/" * 50 + "001"],
     ids=ascii,
 )
-def test_bad_paths(path: str) -> None:
+def test_another_spelling_of_a_path_is_refused(path: str) -> None:
     """Any other spelling is refused as a malformed path."""
     with pytest.raises(TileError) as refusal:
         parse_path(path)
@@ -150,7 +150,7 @@ def test_tiles_no_tree_has(path: str) -> None:
 
 
 @given(st.text("tile/enrsxp.0123456789-", max_size=40) | st.sampled_from([path for path, _ in PATHS]), st.data())
-def test_hostile_paths(path: str, data: st.DataObject) -> None:
+def test_any_text_is_a_path_or_refused(path: str, data: st.DataObject) -> None:
     """Any text is either a path or refused by name, and what is accepted is written back the same."""
     at = data.draw(st.integers(0, len(path)))
     mutated = path[:at] + data.draw(st.text(max_size=2)) + path[at + data.draw(st.integers(0, 2)) :]
@@ -227,7 +227,7 @@ def test_every_node_is_in_the_rows_of_its_tile(tiles: Tiles) -> None:
             node_in_rows(node, last, rows[last])
 
 
-def test_tile_content() -> None:
+def test_a_tile_of_another_length_is_refused() -> None:
     """A tile of any other length than its width says is refused by name, also where it is read or grown from."""
     tile = Tile(0, 0, 3)
     assert decode_tile(tile, encode_tile(LEAVES[:3])) == LEAVES[:3]
@@ -248,7 +248,7 @@ def test_tile_content() -> None:
             encode_tile(bad)
 
 
-def test_entry_bundle(tiles: Tiles) -> None:
+def test_entries_hash_to_the_tile_of_level_0(tiles: Tiles) -> None:
     """Entries of a bundle hash to the level 0 tile; ours take 34 bytes each, the length first."""
     bundle = EntryBundle(273, 112)
     content = encode_entries(ENTRIES[273 * WIDTH :])
@@ -262,7 +262,7 @@ def test_entry_bundle(tiles: Tiles) -> None:
 
 
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=5), st.data())
-def test_hostile_bundles(entries: list[bytes], data: st.DataObject) -> None:
+def test_a_changed_entry_bundle_is_refused(entries: list[bytes], data: st.DataObject) -> None:
     """A bundle decodes to what was encoded; cut, lengthened or misread as another width it is refused by name."""
     content, bundle = encode_entries(entries), EntryBundle(0, len(entries))
     assert decode_entries(bundle, content) == entries

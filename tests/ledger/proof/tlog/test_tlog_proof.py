@@ -48,7 +48,7 @@ LOG_KEYS, WITNESS_KEYS = [LOG.verifier], [WITNESS.verifier]
 HASH = b"A" * 43 + b"=\n"
 
 
-def test_the_documents_example() -> None:
+def test_the_documented_proof_is_what_we_make() -> None:
     """docs/formats/tlog.md section 10 shows the bytes that this code makes."""
     request = AddCheckpoint(2, tuple(consistency_proof(2, 3, STORE.read)), SIGNED.encode())
     bundle = encode_entries(ENTRIES).hex()
@@ -64,7 +64,7 @@ def test_the_documents_example() -> None:
     assert [block for block in blocks if f"```text\n{block}```\n" not in document] == []
 
 
-def test_verify() -> None:
+def test_the_proof_of_each_event_holds_for_it() -> None:
     """The proof of each event holds for it, under the log's key, and tells who cosigned."""
     for index, leaf in enumerate(LEAVES):
         proof = TlogProof(index, tuple(inclusion_proof(index, 3, STORE.read)), COSIGNED.encode(), b"extra")
@@ -125,7 +125,7 @@ def test_a_bad_cosignature_refuses_the_proof() -> None:
     ],
     ids=range(19),
 )
-def test_malformed_files(flaw: TlogProofFlaw, data: bytes) -> None:
+def test_a_malformed_file_is_refused_by_name(flaw: TlogProofFlaw, data: bytes) -> None:
     """Each way a file can be malformed has its name. Most cases are those of transparency-dev/formats (Apache-2.0)."""
     assert flaw_of(parse_proof, data) is flaw
 
@@ -163,14 +163,14 @@ def verified_text(data: bytes) -> str:
 
 
 @given(mutated(PROOF.encode()) | st.binary(max_size=80))
-def test_hostile_files(data: bytes) -> None:
+def test_a_changed_file_proves_the_same_or_is_refused(data: bytes) -> None:
     """Whatever verifies proves the same event in the same tree; the rest is refused by name."""
     with suppress(EvidenceError):
         assert parse_proof(data).encode() == data
         assert verified_text(data) == SIGNED.text
 
 
-def test_mutation_corpus() -> None:
+def test_every_mutation_of_a_file_is_refused() -> None:
     """The same for every mutation of the corpus. A changed index, path or checkpoint text never verifies."""
     good = PROOF.encode()
     signatures = good.index("\u2014".encode())

@@ -56,7 +56,7 @@ def test_witnesses_and_a_policy(
         assert [one.kind for one in problems] == ([] if who in enough else [Kind.TOO_FEW_WITNESSES]), who
 
 
-def test_long_keys(tmp_path: Path) -> None:
+def test_a_long_text_is_taken_as_a_key(tmp_path: Path) -> None:
     """A key text longer than a file's name is taken as a key, and if it is none, refused as one; files still work."""
     key = SigningKey.generate("x" * 250).verifier
     assert trust([key.text], [], None).log == (key,)

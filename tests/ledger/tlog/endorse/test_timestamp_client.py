@@ -225,7 +225,9 @@ def replaying(signer: Signer) -> Behave:
         ("endless", "more than 262144 bytes"),
     ],
 )
-def test_what_is_refused(ledger: str, signer: Signer, stranger: Signer, kind: str, trouble: str) -> None:
+def test_a_token_that_does_not_verify_is_not_stored(
+    ledger: str, signer: Signer, stranger: Signer, kind: str, trouble: str
+) -> None:
     """A token by another authority, of another request, or changed, and whatever is no token, is not stored."""
 
     def flipping(body: bytes, send: Any) -> None:
@@ -274,7 +276,7 @@ def test_every_bit_counts(signer: Signer) -> None:
             checked_token(raw, data, nonce, roots)
 
 
-def test_another_digest(signer: Signer) -> None:
+def test_a_token_over_another_digest_is_refused(signer: Signer) -> None:
     """A token is over SHA-256; and one whose time is far from ours is refused."""
     from cryptography import x509
     from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
@@ -285,7 +287,7 @@ def test_another_digest(signer: Signer) -> None:
         checked_token(signer.stamp(request.as_bytes()), b"note", request.nonce, roots)
 
 
-def test_the_time(signer: Signer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_of_another_time_is_refused(signer: Signer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token whose time is far from ours says nothing, and is refused."""
     from datetime import timedelta
 
@@ -299,7 +301,7 @@ def test_the_time(signer: Signer, monkeypatch: pytest.MonkeyPatch) -> None:
         checked_token(signer.stamp(request.as_bytes()), b"note", request.nonce, roots)
 
 
-def test_the_configuration(tmp_path: Path, signer: Signer) -> None:
+def test_a_wrong_configuration_is_refused(tmp_path: Path, signer: Signer) -> None:
     """No file, no certificates, no URL: each is refused with what is wrong."""
     (tmp_path / "empty").write_text("nothing")
     for url, path in [

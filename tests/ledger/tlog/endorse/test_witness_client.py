@@ -98,7 +98,7 @@ def folder(path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_two_witnesses(log: Log, tmp_path: Path) -> None:
+def test_a_killed_witness_delays_only_its_own_cosignature(log: Log, tmp_path: Path) -> None:
     """Each checkpoint gets both cosignatures; a killed witness delays only its own, and catches up once it is back."""
     one, two = folder(tmp_path / "1"), folder(tmp_path / "2")
     first, second = keygen(one, "witness.example/1"), keygen(two, "witness.example/2")
@@ -127,7 +127,7 @@ def test_two_witnesses(log: Log, tmp_path: Path) -> None:
             assert eventually("nothing is wrong", lambda: all(one.error is None for one in endorsers.progress()))
 
 
-def test_a_new_start(log: Log, tmp_path: Path) -> None:
+def test_a_start_catches_up_on_cosignatures(log: Log, tmp_path: Path) -> None:
     """What was signed while nobody asked is cosigned after a start, without a new checkpoint."""
     key = keygen(tmp_path)
     with witnessing(tmp_path, log.key.verifier.text) as (here, _):
@@ -312,7 +312,7 @@ def test_proofs_from_the_database(log: Log, sizes: tuple[int, ...]) -> None:
         assert proof_between(conn, 0, sizes[-1]) == []
 
 
-def test_the_standing(log: Log) -> None:
+def test_the_quorum_is_met_at_the_newest_size_with_enough_witnesses(log: Log) -> None:
     """The policy is satisfied at the newest checkpoint that enough of the configured witnesses have cosigned."""
     keys = [WitnessSigningKey.generate(f"w{nth}") for nth in range(3)]
     configured = tuple(WitnessConfig("http://127.0.0.1:1", witness_key(key)) for key in keys)
@@ -337,7 +337,7 @@ def test_the_standing(log: Log) -> None:
         assert found.witnessed == 1
 
 
-def test_they_meet() -> None:
+def test_pollers_at_different_times_meet_at_the_same_sizes() -> None:
     """Askers that take turns at different times come to the same sizes; nobody goes back or waits for another."""
     chosen = SharedSizes()
     assert chosen.take("a", 1, 0) == 1
@@ -384,7 +384,7 @@ def test_how_many_are_needed() -> None:
             WitnessPolicy.of(*wrong)
 
 
-def test_the_settings(tmp_path: Path) -> None:
+def test_settings_become_endorsers_or_one_line_of_error(tmp_path: Path) -> None:
     """The settings become the endorsers; what does not go together is one line that says so."""
     from api.cli.assemble import endorsers
     from api.cli.shared import CannotRun

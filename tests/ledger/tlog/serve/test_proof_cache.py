@@ -76,7 +76,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[list[Tile]]:
 
 
 @pytest.mark.parametrize("most", [1, 512])
-def test_any_position(signed_ledger: str, most: int) -> None:
+def test_proofs_hold_at_any_position_however_few_tiles_are_kept(signed_ledger: str, most: int) -> None:
     """An event's proof holds wherever it is, however few tiles are kept."""
     proofs = ProofCache(most)
     check(signed_ledger, proofs, SIZE, [*range(1, SIZE, 7), 255, 256, 257, 511, 512, 513, SIZE])
@@ -109,7 +109,9 @@ def test_a_log_that_grows(
             assert Tile(0, 0) not in [tile for tiles in fetched for tile in tiles]
 
 
-def test_another_history(signed_ledger: str, server_url: str, template_database: Template, tmp_path: Path) -> None:
+def test_tiles_of_another_history_make_no_proof(
+    signed_ledger: str, server_url: str, template_database: Template, tmp_path: Path
+) -> None:
     """Tiles kept of a history that is not there any more make no proof, also where all sizes are the same."""
     proofs = ProofCache()
     check(signed_ledger, proofs, SIZE, [1, 300, SIZE])

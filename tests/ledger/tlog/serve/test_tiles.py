@@ -67,7 +67,9 @@ def test_every_tile_at_every_width(signed_ledger: tuple[str, list[bytes]]) -> No
 
 
 @pytest.mark.parametrize(("number", "width"), [(0, 256), (0, 1), (3, 232), (3, 7)])
-def test_entries(signed_ledger: tuple[str, list[bytes]], number: int, width: int) -> None:
+def test_a_bundle_has_the_hashes_at_its_positions(
+    signed_ledger: tuple[str, list[bytes]], number: int, width: int
+) -> None:
     """A bundle has the hashes of the events at its positions, as entries."""
     url, entries = signed_ledger
     bundle = EntryBundle(number, width)

@@ -35,7 +35,7 @@ def adopt(url: str, key: SigningKey, path: Path, checkpoint: Checkpoint, *, repl
     return signed.size
 
 
-def test_a_lost_file(database_url: str, tmp_path: Path) -> None:
+def test_the_newest_checkpoint_is_adopted_when_the_state_file_is_lost(database_url: str, tmp_path: Path) -> None:
     """Where nothing is beside the key the newest published checkpoint is adopted, and the file is what it was."""
     key, path = key_for(database_url), tmp_path / "last"
     fill(database_url, 300)

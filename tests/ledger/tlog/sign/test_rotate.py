@@ -31,7 +31,7 @@ from tests.support import connect
 OLD, NEW, OTHER = (SigningKey.generate("ledger.example/a") for _ in range(3))
 
 
-def test_both_sign() -> None:
+def test_a_rotation_statement_is_a_note_with_both_signatures() -> None:
     """The statement names ledger and keys; with the two signatures it is a signed note that anybody's tool opens."""
     event = rotated(OLD, NEW)
     assert check(event) == (OLD.verifier, NEW.verifier)
@@ -122,7 +122,7 @@ def check_rotated(url: str, path: Path, old: SigningKey) -> None:
     assert [found.name for found in path.parent.iterdir() if secret in found.read_text()] == []
 
 
-def test_a_rotation(database_url: str, place: Path) -> None:
+def test_a_rotation_is_recorded_and_the_new_key_signs(database_url: str, place: Path) -> None:
     """What was waiting is signed by the old key, the change is on record under who made it, and the new key signs."""
     old = keys.read(place)
     rotate(database_url, place)

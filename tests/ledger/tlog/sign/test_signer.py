@@ -110,7 +110,9 @@ def test_it_signs_what_is_there(ledger: str, key: SigningKey, tmp_path: Path) ->
     check_log(ledger, key)
 
 
-def test_any_growth(server_url: str, template_database: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_log_is_that_of_its_events_however_it_grows(
+    server_url: str, template_database: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """However the chain grows and in whatever steps it is signed, by whom, the log is that of its events."""
     from tests.conftest import ledger_copy
 

@@ -67,7 +67,7 @@ def looks_again(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return wait
 
 
-def test_it_follows_the_head(
+def test_the_signer_follows_the_head(
     database_url: str, key: SigningKey, tmp_path: Path, looks_again: Callable[[], None]
 ) -> None:
     """What is recorded is signed soon after; nothing is signed twice."""
@@ -113,7 +113,7 @@ def test_a_follower_takes_over(
             eventually("a checkpoint", lambda: sizes(database_url) == [1, 2])
 
 
-def test_it_connects_again(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+def test_the_signer_connects_again_and_goes_on(database_url: str, key: SigningKey, tmp_path: Path) -> None:
     """Each time its connection is cut, it comes back and goes on."""
     with running(database_url, key, tmp_path / "last"), connect(database_url) as conn:
         for size in (1, 2, 3):

@@ -1,8 +1,8 @@
 """Keeps the read models at the head of the chain: a thread with a connection of its own, woken by NOTIFY.
 
-Every server process may run one; the lock on the row of `projections` lets one at a time apply a step. A read model
-whose fold fails stands still, just before the event that it fails on, with the error recorded; the others go on, and
-appends never wait for any of this.
+Every server process may run one: the lock on a row of `projections` lets only one of them apply a step. A read model
+whose fold fails stops before the event on which it fails, and the error is recorded. The other read models go on, and
+appends never wait for the projector.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from projections.read_model import ReadModel
 
 log = logging.getLogger(__name__)
 
-# How long to sleep when no NOTIFY comes, and between attempts to connect.
+# The longest sleep without a NOTIFY, and the pause after a failure.
 IDLE_S = 1.0
 RECONNECT_PAUSE_S = 0.25
-# How often a sleeper looks whether it is to stop.
+# How often a sleeping projector checks whether it must stop.
 STOP_S = 0.2
-# Between two rounds that had work: under load, fewer and larger steps leave the cores to appends and reads.
+# The pause between two rounds that moved a read model. Under load, fewer and larger steps leave the cores to appends
+# and reads.
 PACE_S = 0.01
 
 
 class Projector(DatabaseWorker):
-    """Follow the head until stop(). `url` is for a login that may act as the ledger's projector."""
+    """Follows the head until stop(). The login of `url` must be allowed to act as the ledger's projector."""
 
     def __init__(self, url: str, *, schema: str = "ledger") -> None:
         super().__init__(
@@ -41,13 +42,13 @@ class Projector(DatabaseWorker):
                 "projector",
                 schema=schema,
                 application="advice-ledger projector",
-                # Rows and position are written together, so a crash that loses the last steps only has them done again.
+                # One transaction writes rows and position. After a crash that loses the last steps, they are repeated.
                 synchronous_commit="off",
             ),
         )
         self._channel = schema
-        # How many events a read model's next step may have: fewer after a failure, to find the one that it is about.
-        self._most = dict.fromkeys((read_model.name for read_model in registry.READ_MODELS), STEP_EVENTS)
+        # The most events of a read model's next step. It is halved after a failure, to find the event that causes it.
+        self._max_events = dict.fromkeys((read_model.name for read_model in registry.READ_MODELS), STEP_EVENTS)
 
     def follow(self, conn: Connection) -> None:
         """Apply new events to the read models, woken by NOTIFY."""
@@ -82,24 +83,24 @@ class Projector(DatabaseWorker):
     def _advance(self, conn: Connection, read_model: ReadModel) -> _Outcome:
         name = read_model.name
         try:
-            moved = step(conn, read_model, self._most[name])
+            moved = step(conn, read_model, self._max_events[name])
         except StepFailed as failed:
             if failed.upto > failed.after + 1:
-                self._most[name] = (failed.upto - failed.after) // 2
+                self._max_events[name] = (failed.upto - failed.after) // 2
                 return _Outcome.AGAIN
             mark_failed(conn, read_model, failed)
             return _Outcome.NOTHING_NEW
         except psycopg.OperationalError as error:
             if conn.broken:
                 raise
-            self.report_failure(f"projection {name}: {describe_error(error)}")
+            self.report_failure(f"read model {name}: {describe_error(error)}")
             return _Outcome.FAILED
-        self._most[name] = min(STEP_EVENTS, self._most[name] * 2)
+        self._max_events[name] = min(STEP_EVENTS, self._max_events[name] * 2)
         return _Outcome.NOTHING_NEW if moved is None else _Outcome.AGAIN
 
 
 class _Outcome(Enum):
-    """What became of one step of a read model; AGAIN: look at once for more to do."""
+    """The result of one step of a read model. AGAIN: there may be more to do at once."""
 
     AGAIN = auto()
     NOTHING_NEW = auto()
@@ -107,14 +108,14 @@ class _Outcome(Enum):
 
 
 def _drain(conn: Connection, *, timeout_s: float, most: int | None = None) -> int:
-    """Takes notifications off the connection: at most `most`, or all that are there, within the time. How many."""
+    """Take notifications off the connection, `most` at most, for up to `timeout_s`. Return how many there were."""
     return sum(1 for _ in conn.notifies(timeout=timeout_s, stop_after=most))
 
 
 def mark_failed(conn: Connection, read_model: ReadModel, failed: StepFailed) -> None:
-    """Records why the read model stopped, unless it was rebuilt meanwhile; it goes on after a rebuild."""
+    """Record why the read model stopped, unless it was rebuilt meanwhile. After a rebuild it goes on."""
     reason = f"the fold fails at position {failed.upto}: {describe_error(failed.cause)}"
-    log.error("projection %s stands still: %s", read_model.name, reason)
+    log.error("read model %s stopped: %s", read_model.name, reason)
     conn.execute(
         "UPDATE projections SET error = %s, updated_at = clock_timestamp()"
         " WHERE name = %s AND digest = %s AND position = %s",

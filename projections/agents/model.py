@@ -11,7 +11,7 @@ from projections.read_model import ReadModel, changing, fixed
 
 
 class AgentState(BaseModel):
-    """What was recorded about an agent: `answer_schema` null means that any JSON object will do."""
+    """The state of an agent. If `answer_schema` is null, any JSON object is accepted as its answer."""
 
     id: int
     name: str

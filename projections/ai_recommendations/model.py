@@ -14,9 +14,10 @@ from schema.states import RecommendationState
 
 
 class Recommendation(BaseModel):
-    """A recommendation as the agent gave it, and what people made of it: `recommendation` before, `replacement` after.
+    """A recommendation as the agent gave it, and what people did with it.
 
-    `digest` is of what stands: name it to decide or communicate. Sealed values that were erased are null.
+    `recommendation` is the content before an edit, `replacement` after it. `digest` is the commitment to the content in
+    force: send it to decide or to communicate. Sealed values that were erased are null.
     """
 
     id: int

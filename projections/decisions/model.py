@@ -15,7 +15,7 @@ from schema.states import DecisionState
 
 
 class Decision(BaseModel):
-    """A decision, as it stands. Sealed values that were erased are null."""
+    """A decision and its confirmation. Sealed values that were erased are null."""
 
     id: int
     recommendation_id: int

@@ -16,7 +16,7 @@ from schema.states import ModelCallState
 
 
 class ModelCall(BaseModel):
-    """A model call, without what was said: that is sealed, and in the call itself (`GET /model-calls/{id}`)."""
+    """A model call without its messages. They are sealed; `GET /model-calls/{id}` has them."""
 
     id: int
     request_id: int | None

@@ -14,7 +14,7 @@ from schema.states import RequestState
 
 
 class PortfolioRequest(BaseModel):
-    """A request, as it stands. Sealed values that were erased are null."""
+    """A request and its status. Sealed values that were erased are null."""
 
     id: int
     client_id: str | None

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ledger.database import Connection
 from ledger.proof.tlog.cosignature import WitnessKey
 from ledger.proof.tlog.note import NoteError
-from ledger.tlog.endorse.http import address
+from ledger.tlog.endorse.http import check_url
 
 # Of so many cosignatures, those of the newest checkpoints, it is looked whose they are: some milliseconds' work.
 MOST_LOOKED_AT = 50_000
@@ -59,7 +59,7 @@ class WitnessConfig:
         if not separator:
             raise BadWitness("a witness is written URL=VERIFIER_KEY")
         try:
-            address(url)
+            check_url(url)
         except ValueError as error:
             raise BadWitness(f"a witness is written URL=VERIFIER_KEY, and before the = is {error}") from None
         try:

@@ -1,118 +1,125 @@
-"""Asks somebody else's server over HTTP, within bounds whatever it does: hang, drip, or answer without end.
+"""HTTP requests to endorsers, bounded in time and size whatever the server does: hang, drip, or answer without end.
 
-Redirects are not followed: whom to ask is configured, and the body is not for others.
+Redirects, proxies and netrc are ignored: only the configured server gets the request.
 """
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import socket
+import asyncio
+import ssl
 import threading
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-CHUNK = 65_536
+import httpx
 
 
 class EndorserError(Exception):
-    """Somebody outside did not do what was asked of them; the message says what happened, without what they sent."""
+    """An endorser did not do what was asked of it. The message says what happened, without what the server sent."""
 
 
 class Unreachable(EndorserError):
-    """No answer, or none that is HTTP, in time and within the bounds."""
+    """The endorser gave no valid HTTP response in time and within the bounds."""
 
 
 class HttpAnswer(NamedTuple):
-    """What came back. `kind` is the media type, without parameters."""
+    """A response: its status and its whole body."""
 
     status: int
-    kind: str
     body: bytes
 
 
 class HttpClient:
-    """POST to one address, by one thread at a time, on a connection that is kept open between requests."""
+    """POST to one URL, on a connection that is kept open between requests unless `keep_open` is False.
 
-    def __init__(self, url: str, *, timeout_s: float, most_bytes: int) -> None:
-        where = address(url)
-        self._path = where.path
+    For one thread, except for `cancel()`. `timeout_s` bounds a whole request, from connecting to the last byte:
+    httpx alone bounds each read, so the request runs in an event loop that can end it.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float, max_bytes: int, keep_open: bool = True) -> None:
+        check_url(url)
+        self._url = url
         self._timeout_s = timeout_s
-        self._most_bytes = most_bytes
-        kind = http.client.HTTPSConnection if where.secure else http.client.HTTPConnection
-        self._conn = kind(where.host, where.port, timeout=timeout_s)
-        self._cut_off = threading.Event()
+        self._max_bytes = max_bytes
+        self._runner = asyncio.Runner()
+        self._client = httpx.AsyncClient(
+            verify=ssl.create_default_context(),  # the certificates of the system
+            trust_env=False,
+            timeout=None,  # noqa: S113 - asyncio.timeout() below bounds the whole request
+            headers={"User-Agent": "advice-ledger", "Accept-Encoding": "identity"},
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=int(keep_open)),
+        )
+        # Whether a connection may be open that the server can have closed meanwhile.
+        self._reused = False
+        # Guards the two below, which cancel() uses from another thread.
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self._task: asyncio.Task[HttpAnswer] | None = None
 
     def post(self, body: bytes, content_type: str) -> HttpAnswer:
-        """The answer, whatever its status. A kept connection that the other side has closed is made anew."""
-        kept = self._conn.sock is not None
+        """Return the answer, whatever its status. Raises Unreachable."""
         try:
-            return self._exchange(body, content_type)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self.close()
-            if not kept or self._cut_off.is_set():
-                raise self._unreachable(error) from error
-        try:
-            return self._exchange(body, content_type)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self.close()
-            raise self._unreachable(error) from error
+            return self._runner.run(self._cancellable(body, content_type))
+        except TimeoutError:
+            raise Unreachable(f"no answer within {self._timeout_s:g} s") from None
+        except asyncio.CancelledError:
+            raise Unreachable("the request was cancelled") from None
+        except httpx.RemoteProtocolError as error:
+            raise Unreachable(f"no valid HTTP response: {type(error).__name__}") from error
+        except httpx.TransportError as error:
+            raise Unreachable(f"not reachable: {_reason(error)}") from error
+        except UnicodeError:  # from the look-up of the host's name
+            raise Unreachable("not reachable: the host has no valid name") from None
 
-    def cut(self) -> None:
-        """Ends the request in hand, from another thread. There is none after it."""
-        self._cut_off.set()
-        sock = self._conn.sock
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                # Not SSLSocket's own, which would take its state from under the thread that reads.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    def cancel(self) -> None:
+        """End the request in hand, and allow no other. Called from another thread; returns at once."""
+        with self._lock:
+            self._cancelled = True
+            if self._task is not None:
+                self._runner.get_loop().call_soon_threadsafe(self._task.cancel)
 
     def close(self) -> None:
-        """Closes the connection; the next request opens another."""
-        self._conn.close()
+        """Close the connection and the event loop. No request may follow."""
+        self._runner.run(self._client.aclose())
+        self._runner.close()
 
-    def _exchange(self, body: bytes, content_type: str) -> HttpAnswer:
-        # The socket's timeout starts anew with every byte; the timer does not.
-        timer = threading.Timer(self._timeout_s, self.cut)
-        timer.daemon = True
-        self._cut_off.clear()
-        timer.start()
+    async def _cancellable(self, body: bytes, content_type: str) -> HttpAnswer:
+        with self._lock:
+            if self._cancelled:
+                raise asyncio.CancelledError
+            self._task = asyncio.current_task()
         try:
-            self._conn.request("POST", self._path, body, {"Content-Type": content_type})
-            with contextlib.closing(self._conn.getresponse()) as response:
-                return HttpAnswer(response.status, _kind(response), self._read(response))
+            async with asyncio.timeout(self._timeout_s):
+                return await self._try_twice(body, content_type)
         finally:
-            timer.cancel()
+            with self._lock:
+                self._task = None
 
-    def _read(self, response: http.client.HTTPResponse) -> bytes:
-        found = bytearray()
-        while piece := response.read1(CHUNK):
-            found += piece
-            if len(found) > self._most_bytes:
-                raise http.client.HTTPException(f"more than {self._most_bytes} bytes")
-        if self._cut_off.is_set():
-            raise TimeoutError
-        return bytes(found)
+    async def _try_twice(self, body: bytes, content_type: str) -> HttpAnswer:
+        """Send the request; once more if it met a kept connection that the server had closed."""
+        reused, self._reused = self._reused, False
+        try:
+            answer = await self._exchange(body, content_type)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if not reused:
+                raise
+            answer = await self._exchange(body, content_type)
+        self._reused = True
+        return answer
 
-    def _unreachable(self, error: Exception) -> Unreachable:
-        if self._cut_off.is_set() or isinstance(error, TimeoutError):
-            return Unreachable(f"no answer within {self._timeout_s:g} s")
-        if isinstance(error, OSError):
-            return Unreachable(f"not reachable: {error.strerror or type(error).__name__}")
-        return Unreachable(f"no answer that can be used: {_reason(error)}")
-
-
-class HttpAddress(NamedTuple):
-    """Where to send a request."""
-
-    secure: bool
-    host: str
-    port: int | None
-    path: str
+    async def _exchange(self, body: bytes, content_type: str) -> HttpAnswer:
+        received = bytearray()
+        headers = {"Content-Type": content_type}
+        async with self._client.stream("POST", self._url, content=body, headers=headers) as response:
+            async for chunk in response.aiter_raw():
+                received += chunk
+                if len(received) > self._max_bytes:
+                    raise Unreachable(f"the answer has more than {self._max_bytes} bytes")
+        return HttpAnswer(response.status_code, bytes(received))
 
 
-def address(url: str) -> HttpAddress:
-    """Takes an http or https URL apart. Raises ValueError, which does not repeat it: it may hold a password."""
+def check_url(url: str) -> None:
+    """Raises ValueError unless `url` is an http or https URL. The message does not repeat it: it may hold a password."""
     if not (url.isascii() and url.isprintable()) or " " in url:
         raise ValueError("not a URL")
     parts = urlsplit(url)
@@ -120,13 +127,18 @@ def address(url: str) -> HttpAddress:
         raise ValueError("not an http or https URL")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise ValueError("a URL with a password, a query or a fragment")
-    return HttpAddress(parts.scheme == "https", parts.hostname, parts.port, parts.path or "/")
+    try:
+        httpx.URL(url)
+        _ = parts.port
+    except (httpx.InvalidURL, ValueError):
+        raise ValueError("not a URL") from None
 
 
-def _kind(response: http.client.HTTPResponse) -> str:
-    return (response.getheader("Content-Type") or "").partition(";")[0].strip().lower()
-
-
-def _reason(error: Exception) -> str:
-    """Our own words, or the kind of error: http.client repeats what it could not read."""
-    return str(error) if type(error) is http.client.HTTPException else type(error).__name__
+def _reason(error: BaseException | None) -> str:
+    """Return the operating system's words for the cause of a failed connection, or the type of the error."""
+    cause = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__

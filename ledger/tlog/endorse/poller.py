@@ -12,7 +12,7 @@ import psycopg
 from ledger.background import BackgroundWorker, Failure
 from ledger.database import one_line
 from ledger.proof.errors import EvidenceError
-from ledger.tlog.endorse.http import EndorserError
+from ledger.tlog.endorse.http import EndorserError, HttpClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,14 @@ class RetryPolicy:
 class Poller(BackgroundWorker):
     """Poll one endorser again and again. After failures it waits longer and longer, as `retry` says."""
 
-    def __init__(self, endorser: str, retry: RetryPolicy) -> None:
+    def __init__(self, endorser: str, http: HttpClient, retry: RetryPolicy) -> None:
         super().__init__(endorser)
         self.endorser = endorser
         # The size of the newest checkpoint that is endorsed, as far as known.
         self.size = 0
         # Set after the first poll that failed, or left nothing to do at once.
         self.settled = threading.Event()
+        self._http = http
         self._retry = retry
         self._failures = 0
         self._wake = threading.Event()
@@ -47,10 +48,6 @@ class Poller(BackgroundWorker):
     def poll(self) -> float | None:
         """Do what there is to do. Return the seconds until there is more; None if only `wake()` brings more."""
 
-    @abstractmethod
-    def cancel(self) -> None:
-        """End the HTTP request in hand. Called from another thread."""
-
     def wake(self) -> None:
         """Tell the poller that there is a new checkpoint. Returns at once; a wait after a failure is not cut short."""
         self._wake.set()
@@ -58,7 +55,14 @@ class Poller(BackgroundWorker):
     def interrupt(self) -> None:
         """End a wait, and the request in hand."""
         self._wake.set()
-        self.cancel()
+        self._http.cancel()
+
+    def run(self) -> None:
+        """Work, then close the HTTP connection in the thread that used it."""
+        try:
+            super().run()
+        finally:
+            self._http.close()
 
     def work(self) -> None:
         """Poll until told to stop."""

@@ -21,7 +21,7 @@ from pathlib import Path
 import psycopg
 from cryptography import x509
 
-from ledger.tlog.endorse.http import EndorserError, HttpClient, Unreachable, address
+from ledger.tlog.endorse.http import EndorserError, HttpClient, Unreachable, check_url
 from ledger.tlog.endorse.poller import Poller, RetryPolicy
 
 EVERY_S = 3600.0
@@ -65,7 +65,7 @@ class Authority:
         if importlib.util.find_spec("rfc3161_client") is None:
             raise BadAuthority("timestamps need the extra: pip install 'advice-ledger[timestamps]'")
         try:
-            address(url)
+            check_url(url)
         except ValueError as error:
             raise BadAuthority(f"the timestamp authority is {error}") from None
         try:
@@ -80,14 +80,10 @@ class TimestampPoller(Poller):
     """Asks one authority."""
 
     def __init__(self, conninfo: str, authority: Authority, pace: RetryPolicy) -> None:
-        super().__init__(authority.url, pace)
+        http = HttpClient(authority.url, timeout_s=pace.timeout_s, max_bytes=MOST_TOKEN_BYTES, keep_open=False)
+        super().__init__(authority.url, http, pace)
         self._conninfo = conninfo
         self._authority = authority
-        self._wire = HttpClient(authority.url, timeout_s=pace.timeout_s, most_bytes=MOST_TOKEN_BYTES)
-
-    def cancel(self) -> None:
-        """Gives the request in hand up."""
-        self._wire.cut()
 
     def poll(self) -> float | None:
         """Gets a token for the newest checkpoint, if it is time and it has none. Raises Trouble."""
@@ -110,9 +106,7 @@ class TimestampPoller(Poller):
         from rfc3161_client import HashAlgorithm, TimestampRequestBuilder  # noqa: PLC0415 - an extra
 
         request = TimestampRequestBuilder(note, HashAlgorithm.SHA256, nonce=True, cert_req=True).build()
-        answer = self._wire.post(request.as_bytes(), "application/timestamp-query")
-        # Each on a connection of its own: the next one is in an hour.
-        self._wire.close()
+        answer = self._http.post(request.as_bytes(), "application/timestamp-query")
         if answer.status != 200:
             raise Unreachable(f"answered {answer.status}")
         return checked_token(answer.body, note, request.nonce, self._authority.roots)

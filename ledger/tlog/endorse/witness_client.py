@@ -72,19 +72,14 @@ class WitnessPoller(Poller):
     """Asks one witness."""
 
     def __init__(self, conninfo: str, configured: WitnessConfig, chosen: SharedSizes, pace: RetryPolicy) -> None:
-        super().__init__(configured.witness, pace)
+        url = f"{configured.url}/add-checkpoint"
+        http = HttpClient(url, timeout_s=pace.timeout_s, max_bytes=MOST_ANSWER_BYTES)
+        super().__init__(configured.witness, http, pace)
         self._conninfo = conninfo
         self._key = configured.key
         self._chosen = chosen
-        self._wire = HttpClient(
-            f"{configured.url}/add-checkpoint", timeout_s=pace.timeout_s, most_bytes=MOST_ANSWER_BYTES
-        )
         # What the witness has seen, as far as known; None before it was asked or looked up.
         self._seen: int | None = None
-
-    def cancel(self) -> None:
-        """Gives the request in hand up."""
-        self._wire.cut()
 
     def poll(self) -> float | None:
         """Gets one cosignature, if there is a checkpoint newer than the last. Raises Trouble."""
@@ -111,7 +106,7 @@ class WitnessPoller(Poller):
                 self._seen = None  # asked anew next time: a witness may have told something else
                 raise WitnessAhead(f"has seen a tree of {old}, and there are {size} here: was an older copy restored?")
             request = AddCheckpoint(old, tuple(proof_between(conn, old, size)), note.encode())
-            answer = self._wire.post(request.encode(), "text/plain; charset=utf-8")
+            answer = self._http.post(request.encode(), "text/plain; charset=utf-8")
             if answer.status == 200:
                 return size, self._checked(answer, note)
             self._seen = _told(answer, old, size)

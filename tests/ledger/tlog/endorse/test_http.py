@@ -1,15 +1,18 @@
-"""Requests to endorsers parties: one request for each, on one connection for as long as the other side keeps it."""
+"""Requests to endorsers: one request for each, on one connection for as long as the other side keeps it."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from ledger.tlog.endorse.http import HttpClient, Unreachable
+from ledger.tlog.endorse.http import HttpClient, Unreachable, check_url
+from tests.ledger.tlog.endorse.servers import answering, hanging, saying
+from tests.support import eventually
 
 
 class Counting(ThreadingHTTPServer):
@@ -66,12 +69,47 @@ def server(request: pytest.FixtureRequest) -> Iterator[Counting]:
 def test_one_connection_and_no_request_twice(server: Counting) -> None:
     """Ten requests are ten, on one connection; an answer that is too long costs its connection and nothing else."""
     url = f"http://127.0.0.1:{server.server_port}/"
-    wire = HttpClient(url, timeout_s=5, most_bytes=1000)
+    client = HttpClient(url, timeout_s=5, max_bytes=1000)
     for _ in range(10):
-        assert wire.post(b"hello", "text/plain").body == server.body
+        assert client.post(b"hello", "text/plain").body == server.body
     assert (server.requests, server.connections) == (10, 1)
     server.body += b"y"
     with pytest.raises(Unreachable, match="more than 1000 bytes"):
-        HttpClient(url, timeout_s=5, most_bytes=1000).post(b"hello", "text/plain")
+        HttpClient(url, timeout_s=5, max_bytes=1000).post(b"hello", "text/plain")
     assert server.requests == 11
-    wire.close()
+    client.close()
+
+
+def test_a_connection_that_the_server_closed_is_made_anew() -> None:
+    """The server may close a kept connection at any time; the next request opens another."""
+    with answering(saying(200, b"x")) as url:  # closes after each answer, without announcing it
+        client = HttpClient(url, timeout_s=5, max_bytes=1000)
+        for _ in range(5):
+            assert client.post(b"hello", "text/plain") == (200, b"x")
+        client.close()
+
+
+def test_a_request_is_cancelled_from_another_thread() -> None:
+    """cancel() ends a request that would hang for long, at once, and allows no other."""
+    with answering(hanging) as url:
+        client = HttpClient(url, timeout_s=60, max_bytes=1000)
+        with ThreadPoolExecutor(1) as pool:
+            request = pool.submit(client.post, b"hello", "text/plain")
+            eventually("the request is sent", lambda: client._client._transport._pool.connections)  # type: ignore[attr-defined]
+            client.cancel()
+            with pytest.raises(Unreachable, match="cancelled"):
+                request.result(10)
+        with pytest.raises(Unreachable, match="cancelled"):
+            client.post(b"hello", "text/plain")
+        client.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "x", "ftp://a/", "http://", "http://a b/", "http://u:p@a/", "http://a/?q=1", "http://a:99999/", "http://é/"],
+)
+def test_what_is_no_url(url: str) -> None:
+    """The message names what is wrong and does not repeat the URL."""
+    with pytest.raises(ValueError, match="URL") as caught:
+        check_url(url)
+    assert "u:p" not in str(caught.value)

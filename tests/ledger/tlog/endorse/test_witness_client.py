@@ -173,8 +173,8 @@ LIES: list[tuple[Behave, str]] = [
     (saying(409, b"-1\n"), "409 without a size"),
     (saying(409, b"99999\n"), "has seen a tree of 99999"),
     (saying(409, b"0\n"), "409 with the size 0"),
-    (smtp, "no answer that can be used"),
-    (closing, "not reachable"),
+    (smtp, "no valid HTTP response"),
+    (closing, "no valid HTTP response"),
 ]
 
 

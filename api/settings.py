@@ -123,8 +123,8 @@ class Settings(BaseModel):
     witness_key_file: FilePath | None = Field(
         None, description="This witness's key, as made by `advice-ledger witness keygen`."
     )
-    witness_state: str | None = Field(
-        None, description="What this witness has seen: a file or a `postgresql://` URL, as made by the same command."
+    witness_state: FilePath | None = Field(
+        None, description="The file with this witness's state, as made by the same command."
     )
 
     verify_rate: int = Field(
@@ -231,6 +231,6 @@ def _beside(path: Path, name: str, value: object) -> object:
     """Make the name of a file relative to the folder of the TOML file."""
     if not isinstance(value, str):
         return value
-    if name in FILES or (name == "witness_state" and "://" not in value):
+    if name in FILES:
         return str(path.parent / Path(value).expanduser())
     return value

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from api.cli.configure import origin_of
 from api.cli.shared import CannotRun, note, printable
 from api.postgres.connect import connect
 from api.settings import Settings
 from api.witness import keys
-from api.witness.place import open_state
-from api.witness.state import StateError
+from api.witness.store import StoreError, WitnessStore
 from api.witness.witness import Witness
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.cosignature import WitnessSigningKey
@@ -25,7 +25,7 @@ class Offer:
 
     key: WitnessSigningKey
     logs: tuple[VerifierKey, ...]
-    state: str
+    state: Path
 
 
 def offered(settings: Settings) -> Offer | None:
@@ -48,11 +48,11 @@ def opened(offer: Offer | None, url: str) -> Iterator[Witness | None]:
     with connect(url, "reader") as conn:
         check_apart(offer, origin_of(conn))
     with plainly():
-        state = open_state(offer.state, offer.key)
+        store = WitnessStore(offer.state, offer.key.verifier.text)
     for name in sorted({one.name for one in offer.logs}):
         note(f"cosigns for {printable(name)} as {offer.key.verifier.text}")
-    with contextlib.closing(state):
-        yield Witness(offer.key, offer.logs, state)
+    with contextlib.closing(store):
+        yield Witness(offer.key, offer.logs, store)
 
 
 def check_apart(offer: Offer, origin: str) -> None:
@@ -74,5 +74,5 @@ def plainly() -> Iterator[None]:
     """What is expected to go wrong with a witness, as one line."""
     try:
         yield
-    except (StateError, EvidenceError) as error:
+    except (StoreError, EvidenceError) as error:
         raise CannotRun(printable(str(error))) from error

@@ -13,11 +13,8 @@ from api.cli.hosted_witness import plainly
 from api.cli.serving import GRACE_S, bound, run_server
 from api.cli.shared import AsJson, CannotRun, log_to_stderr, note, printable, say, say_json, say_table
 from api.witness import keys
-from api.witness.app import make_app
-from api.witness.connections import make_config
-from api.witness.place import is_url, open_state
-from api.witness.state import make_file
-from api.witness.state_postgres import make_tables
+from api.witness.app import make_app, server_config
+from api.witness.store import WitnessStore, make_store
 from api.witness.witness import Witness
 from ledger.proof.tlog.note import VerifierKey
 
@@ -38,14 +35,14 @@ Key = Annotated[
         help="The witness's key, in a file that nobody else can read.",
     ),
 ]
-StatePlace = Annotated[
-    str,
+StateFile = Annotated[
+    Path,
     typer.Option(
         "--state",
         envvar="ADVICE_LEDGER_WITNESS_STATE",
-        metavar="FILE|URL",
+        metavar="FILE",
         show_default=False,
-        help="What the witness has seen: a file, or postgresql://… for tables there.",
+        help="The witness's state: what it has seen of each log.",
     ),
 ]
 Name = Annotated[
@@ -69,17 +66,14 @@ Port = Annotated[int, typer.Option(min=0, max=65535, metavar="NUMBER", help="Lis
 
 
 @app.command()
-def keygen(name: Name, key: Key, state: StatePlace, as_json: AsJson = False) -> None:
+def keygen(name: Name, key: Key, state: StateFile, as_json: AsJson = False) -> None:
     """Make a key and the state that belongs to it, and print the verifier key, which the logs are given."""
     with plainly():
         made = keys.new(name)
         if key.exists():
             raise CannotRun(f"{key} is there already, and a key is never written over")
         # The state first: a key without one would have to be retired.
-        if is_url(state):
-            make_tables(state, made.verifier.text)
-        else:
-            make_file(Path(state), made.verifier.text)
+        make_store(state, made.verifier.text)
         keys.write(made, key)
     found = made.verifier
     if as_json:
@@ -89,28 +83,28 @@ def keygen(name: Name, key: Key, state: StatePlace, as_json: AsJson = False) -> 
 
 
 @app.command()
-def serve(key: Key, state: StatePlace, log: Logs, host: Host = "127.0.0.1", port: Port = 8100) -> None:
+def serve(key: Key, state: StateFile, log: Logs, host: Host = "127.0.0.1", port: Port = 8100) -> None:
     """Run the witness: POST /add-checkpoint and GET /healthz. Ctrl-C or SIGTERM ends it."""
     log_to_stderr()
     with plainly():
         found = keys.read(key)
         logs = [VerifierKey.parse(text) for text in log]
-        with bound(host, port) as listener, contextlib.closing(open_state(state, found)) as seen:
+        with bound(host, port) as listener, contextlib.closing(WitnessStore(state, found.verifier.text)) as store:
             where = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
             for one in logs:
                 note(f"cosigns for {printable(one.name)} as {found.verifier.text}")
-            run(Witness(found, logs, seen), listener, where)
+            run(Witness(found, logs, store), listener, where)
     note("stopped")
 
 
 @app.command()
-def status(key: Key, state: StatePlace, as_json: AsJson = False) -> None:
+def status(key: Key, state: StateFile, as_json: AsJson = False) -> None:
     """Print what was seen of each log, and the notes that were refused although a log had signed them.
 
     Exit code 1 when there are such notes: somebody should look at them.
     """
-    with plainly(), contextlib.closing(open_state(state, keys.read(key))) as opened:
-        seen, kept = opened.seen(), opened.kept()
+    with plainly(), contextlib.closing(WitnessStore(state, keys.read(key).verifier.text)) as store:
+        seen, kept = store.seen(), store.refused_notes()
     if as_json:
         say_json(
             {
@@ -128,7 +122,7 @@ def status(key: Key, state: StatePlace, as_json: AsJson = False) -> None:
 
 def run(witness: Witness, listener: socket.socket, where: str) -> None:
     """Serves until a signal ends it."""
-    config = make_config(make_app(witness), grace_s=GRACE_S)
+    config = server_config(make_app(witness), grace_s=GRACE_S)
     run_server(config, listener, lambda: note(f"serving on {where}"))
 
 

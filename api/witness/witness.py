@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from api.witness.state import Seen, State
+from api.witness.store import Seen, WitnessStore
 from ledger.proof.tlog.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -61,16 +61,16 @@ class Witness:
         self,
         key: WitnessSigningKey,
         logs: Sequence[VerifierKey],
-        state: State,
+        store: WitnessStore,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.state = state
+        self.store = store
         self._key = key
         self._logs = {one.name: [each for each in logs if each.name == one.name] for one in logs}
         self._clock = clock
 
     def add_checkpoint(self, body: bytes) -> Reply:
-        """The answer to a request with this body. Raises StateUnavailable; nothing is cosigned then."""
+        """The answer to a request with this body. Raises StoreUnavailable; nothing is cosigned then."""
         try:
             request = _request(body)
             signed = self._opened(request)
@@ -89,7 +89,7 @@ class Witness:
             return Seen(checkpoint.size, checkpoint.root, note, at_s)
 
         try:
-            self.state.move(checkpoint.origin, decide)
+            self.store.advance(checkpoint.origin, decide)
         except Refused as refused:
             self._keep(refused, signed, note)
             return refused.reply
@@ -116,7 +116,7 @@ class Witness:
         if refused.evidence is not None:
             origin, size = signed.checkpoint.origin, signed.checkpoint.size
             log.warning("%s: a checkpoint of %d is refused and kept: %s", origin, size, refused.evidence)
-            self.state.keep(origin, refused.evidence, signed.text, note)
+            self.store.keep_refused(origin, refused.evidence, signed.text, note)
 
 
 def _request(body: bytes) -> AddCheckpoint:

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from api.witness.state import FileState, make_file
+from api.witness.store import WitnessStore, make_store
 from api.witness.witness import Witness
 from ledger.proof.bundle.manifest import Selection
 from ledger.proof.tlog.checkpoint import open_checkpoint, sign_checkpoint
@@ -153,8 +153,8 @@ def test_two_histories_are_caught_by_a_witness(
     The witness keeps what it refused: two signed notes that no honest log would have made.
     """
     witness_key = WitnessSigningKey.generate("witness.example/w1")
-    make_file(tmp_path / "witness", witness_key.verifier.text)
-    state = FileState(tmp_path / "witness", witness_key.verifier.text)
+    make_store(tmp_path / "witness", witness_key.verifier.text)
+    state = WitnessStore(tmp_path / "witness", witness_key.verifier.text)
     witness = Witness(witness_key, [log.key.verifier], state)
     log.record(10)
     log.sign()
@@ -179,7 +179,7 @@ def test_two_histories_are_caught_by_a_witness(
         }
         # Two auditors who meet see it without a witness.
         assert found(shown_to_other.audit(mine)) == [("forked", 1, 20)]
-        assert [kept.note for kept in state.kept()] == [theirs]
+        assert [kept.note for kept in state.refused_notes()] == [theirs]
 
 
 def test_a_checkpoint_by_another_key_is_named(log: Log) -> None:

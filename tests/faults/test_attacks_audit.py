@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from api.witness.state import FileState, make_file
+from api.witness.store import WitnessStore, make_store
 from api.witness.witness import Witness
 from ledger.export.log_parts import CannotExport
 from ledger.proof.bundle.manifest import CHECKPOINT, Selection
@@ -152,8 +152,8 @@ def test_two_histories_for_two_auditors_are_found(
     """Shown to two auditors who kept what is common: the witness cosigned one, and refuses to cosign the other."""
     key = WitnessSigningKey.generate("witness.example/w1")
     place = auditor.folder / "witness"
-    make_file(place, key.verifier.text)
-    state = FileState(place, key.verifier.text)
+    make_store(place, key.verifier.text)
+    state = WitnessStore(place, key.verifier.text)
     witness = Witness(key, [log.key.verifier], state)
     wanted = ("--witness", key.verifier.text)
     with contextlib.closing(state), restored(server_url, template_database, log) as theirs:

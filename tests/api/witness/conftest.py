@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from api.witness.app import make_app
-from api.witness.state import FileState, make_file
+from api.witness.store import WitnessStore, make_store
 from api.witness.witness import Witness
 from ledger.proof.tlog.checkpoint import SignedCheckpoint, open_checkpoint
 from ledger.proof.tlog.cosignature import WitnessSigningKey
@@ -30,7 +30,7 @@ class Served:
     client: httpx.Client
     key: WitnessSigningKey
     log: Log
-    state: FileState
+    state: WitnessStore
 
     def post(self, body: bytes) -> httpx.Response:
         """What it answers."""
@@ -68,8 +68,8 @@ def served(tmp_path: Path, log_key: SigningKey) -> Iterator[Served]:
 def serving_witness(path: Path, log_key: SigningKey) -> Iterator[Served]:
     """A new witness, with its state in a new file."""
     key = WitnessSigningKey.generate("witness.example/w1")
-    make_file(path, key.verifier.text)
-    state = FileState(path, key.verifier.text)
+    make_store(path, key.verifier.text)
+    state = WitnessStore(path, key.verifier.text)
     witness = Witness(key, [log_key.verifier], state, lambda: NOW_S)
     app = make_app(witness)
     with contextlib.closing(state), listening(app) as base, httpx.Client(timeout=30) as client:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from api.app import create_app
 from api.services import Parts
-from api.witness.state import FileState, make_file
+from api.witness.store import WitnessStore, make_store
 from api.witness.witness import Witness
 from ledger.proof.tlog.cosignature import MAX_REQUEST_BYTES, WitnessSigningKey
 from ledger.proof.tlog.note import SigningKey
@@ -18,9 +18,9 @@ from tests.api.witness.logs import Log
 def test_the_ledger_is_a_witness(database_url: str, tmp_path: Path, log_key: SigningKey) -> None:
     """Beside everything else; the ledger's own events are not touched."""
     key = WitnessSigningKey.generate("witness.example/w1")
-    make_file(tmp_path / "state", key.verifier.text)
+    make_store(tmp_path / "state", key.verifier.text)
     log = Log(log_key)
-    with contextlib.closing(FileState(tmp_path / "state", key.verifier.text)) as state:
+    with contextlib.closing(WitnessStore(tmp_path / "state", key.verifier.text)) as state:
         witness = Witness(key, [log_key.verifier], state)
         app = create_app(Parts(database_url, run_worker=False, witness=witness))
         with listening(app) as base:

@@ -53,7 +53,7 @@ def test_no_ledger_is_its_own_witness(database_url: str, tmp_path: Path, log_key
     given = variables(witness_logs=own.text, witness_key_file=tmp_path / "key", witness_state=tmp_path / "state")
     ran = cli("serve", "--port", "0", "--database-url", database_url, env=given)
     assert ran.failed_with(origin, "a witness for itself", "prove nothing")
-    apart = Offer(WitnessSigningKey.generate("w"), (log_key.verifier,), "state")
+    apart = Offer(WitnessSigningKey.generate("w"), (log_key.verifier,), tmp_path / "state")
     check_apart(apart, origin)
     with pytest.raises(CannotRun, match="another name"):
         check_apart(replace(apart, key=WitnessSigningKey.generate(origin)), origin)
@@ -63,9 +63,9 @@ def test_no_ledger_is_its_own_witness(database_url: str, tmp_path: Path, log_key
     "given",
     [
         {"witness_logs": ("x",)},
-        {"witness_key_file": Path("k"), "witness_state": "s"},
+        {"witness_key_file": Path("k"), "witness_state": Path("s")},
         {"witness_logs": ("x",), "witness_key_file": Path("k")},
-        {"witness_state": "s"},
+        {"witness_state": Path("s")},
     ],
 )
 def test_settings_that_go_together(given: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import httpx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.witness.state import FileState, make_file
+from api.witness.store import WitnessStore, make_store
 from api.witness.witness import Reply, Witness
 from ledger.proof.tlog.cosignature import AddCheckpoint, WitnessSigningKey
 from ledger.proof.tlog.note import SigningKey
@@ -22,8 +22,8 @@ SIZES = st.integers(1, 40)
 def fresh(folder: Path, log: SigningKey) -> Witness:
     """A witness that has seen nothing."""
     key = WitnessSigningKey.generate("w")
-    make_file(folder / "state", key.verifier.text)
-    return Witness(key, [log.verifier], FileState(folder / "state", key.verifier.text))
+    make_store(folder / "state", key.verifier.text)
+    return Witness(key, [log.verifier], WitnessStore(folder / "state", key.verifier.text))
 
 
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
@@ -74,13 +74,13 @@ def test_bytes_that_are_no_request_are_refused(tmp_path_factory: object, log_key
         assert witness.add_checkpoint(sent).status in {400, 403, 404}
 
 
-class Nothing(FileState):
+class Nothing(WitnessStore):
     """A state that must not be reached."""
 
     def __init__(self) -> None:
         pass
 
-    def move(self, *_: object) -> None:
+    def advance(self, *_: object) -> None:
         raise AssertionError
 
 

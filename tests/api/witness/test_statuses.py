@@ -131,7 +131,7 @@ def test_409_another_root_of_the_same_size(served: Served) -> None:
         answer = served.post(AddCheckpoint(old, (), fork.note(9)).encode())
         assert (answer.status_code, answer.text, answer.headers["content-type"]) == (409, "9\n", "text/x.tlog.size")
     assert served.state.seen()[ORIGIN].note == served.log.note(9)
-    assert [one.note for one in served.state.kept()] == [fork.note(9)]
+    assert [one.note for one in served.state.refused_notes()] == [fork.note(9)]
 
 
 def test_422_a_proof_that_does_not_hold(served: Served) -> None:
@@ -148,7 +148,7 @@ def test_422_a_proof_that_does_not_hold(served: Served) -> None:
     for proof in bad:
         assert served.post(AddCheckpoint(5, proof, served.log.note(20)).encode()).status_code == 422
     assert served.seen() == 5
-    assert [one.note for one in served.state.kept()] == [served.log.note(20)]
+    assert [one.note for one in served.state.refused_notes()] == [served.log.note(20)]
 
 
 def test_422_a_proof_from_nothing(served: Served) -> None:

@@ -4,45 +4,36 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
-from psycopg.conninfo import make_conninfo
 
-from api.witness.state import (
+from api.witness.store import (
     KEPT_EACH,
-    FileState,
-    NoState,
+    NoStore,
     OtherKey,
     Seen,
-    State,
-    StateUnavailable,
-    make_file,
+    StoreUnavailable,
+    WitnessStore,
+    make_store,
 )
-from api.witness.state_postgres import PostgresState, make_tables
 from api.witness.witness import Witness
 from ledger.proof.tlog.checkpoint import open_checkpoint
 from ledger.proof.tlog.cosignature import AddCheckpoint, WitnessSigningKey, cosignatures
 from ledger.proof.tlog.note import SigningKey
 from tests.api.witness.logs import ORIGIN, Log
-from tests.support import scratch_database
 
 KEY = WitnessSigningKey.generate("witness.example/w1")
-Open = Callable[[str], State]
+Open = Callable[[str], WitnessStore]
 
 
-@pytest.fixture(params=["file", "postgres"])
-def open_state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+@pytest.fixture
+def open_state(tmp_path: Path) -> Open:
     """Opens a state that was made for KEY, with the verifier key given."""
-    if request.param == "file":
-        make_file(tmp_path / "state", KEY.verifier.text)
-        yield lambda key: FileState(tmp_path / "state", key)
-        return
-    with scratch_database(request.getfixturevalue("server_url")) as url:
-        make_tables(url, KEY.verifier.text)
-        yield lambda key: PostgresState(url, key)
+    make_store(tmp_path / "state", KEY.verifier.text)
+    return lambda key: WitnessStore(tmp_path / "state", key)
 
 
 class Died(Exception):
@@ -54,13 +45,13 @@ def test_what_was_cosigned_is_remembered(open_state: Open, log_key: SigningKey) 
     log = Log(log_key)
     first = Witness(KEY, [log_key.verifier], open_state(KEY.verifier.text), lambda: 500)
     assert first.add_checkpoint(log.request(0, 10)).status == 200
-    first.state.close()
+    first.store.close()
     second = Witness(KEY, [log_key.verifier], open_state(KEY.verifier.text), lambda: 1000.9)
     assert second.add_checkpoint(Log(log_key, fork=0).request(0, 12))[:2] == (409, "10\n")
     assert second.add_checkpoint(Log(log_key, fork=0).request(10, 12)).status == 422
-    assert [(one.origin, one.note) for one in second.state.kept()] == [(ORIGIN, Log(log_key, fork=0).note(12))]
+    assert [(one.origin, one.note) for one in second.store.refused_notes()] == [(ORIGIN, Log(log_key, fork=0).note(12))]
     assert second.add_checkpoint(log.request(10, 12)).status == 200
-    assert second.state.seen() == {ORIGIN: Seen(12, log.root(12), log.note(12), 1000)}
+    assert second.store.seen() == {ORIGIN: Seen(12, log.root(12), log.note(12), 1000)}
 
 
 def test_a_crash_between_state_and_answer(
@@ -82,11 +73,11 @@ def test_a_crash_within_the_transaction(open_state: Open, log_key: SigningKey) -
     """Nothing has moved, and the state is not left locked."""
     state = open_state(KEY.verifier.text)
     with pytest.raises(Died):
-        state.move(ORIGIN, dies)
+        state.advance(ORIGIN, dies)
     assert state.seen() == {}
-    state.move(ORIGIN, lambda _seen: Seen(1, b"r" * 32, b"n", 7))
+    state.advance(ORIGIN, lambda _seen: Seen(1, b"r" * 32, b"n", 7))
     with pytest.raises(Died):
-        state.move(ORIGIN, dies)
+        state.advance(ORIGIN, dies)
     assert state.seen() == {ORIGIN: Seen(1, b"r" * 32, b"n", 7)}
 
 
@@ -99,9 +90,9 @@ def test_one_after_the_other(open_state: Open) -> None:
     """Whoever decides does so alone, also through a second opening of the same state: no step is lost."""
     states = [open_state(KEY.verifier.text) for _ in range(4)]
 
-    def count(state: State) -> None:
+    def count(state: WitnessStore) -> None:
         for _ in range(10):
-            state.move(ORIGIN, lambda seen: Seen(1 if seen is None else seen.size + 1, b"r" * 32, b"n", 7))
+            state.advance(ORIGIN, lambda seen: Seen(1 if seen is None else seen.size + 1, b"r" * 32, b"n", 7))
 
     threads = [threading.Thread(target=count, args=[state]) for state in states]
     for thread in threads:
@@ -136,12 +127,12 @@ def test_what_is_kept_is_bounded(open_state: Open) -> None:
     last = 2 * KEPT_EACH + 5
     for nth in range(last):
         for _ in range(2):
-            state.keep(ORIGIN, "reason", f"text {nth}", b"note %d" % nth)
-    state.keep(ORIGIN, "another", "text 0, for another reason", b"note")
-    state.keep("another", "reason", "text", b"note")
-    kept = [one.note for one in state.kept() if (one.origin, one.reason) == (ORIGIN, "reason")]
+            state.keep_refused(ORIGIN, "reason", f"text {nth}", b"note %d" % nth)
+    state.keep_refused(ORIGIN, "another", "text 0, for another reason", b"note")
+    state.keep_refused("another", "reason", "text", b"note")
+    kept = [one.note for one in state.refused_notes() if (one.origin, one.reason) == (ORIGIN, "reason")]
     assert kept == [b"note %d" % nth for nth in (*range(KEPT_EACH), *range(last - KEPT_EACH, last))]
-    assert len(state.kept()) == 2 * KEPT_EACH + 2
+    assert len(state.refused_notes()) == 2 * KEPT_EACH + 2
 
 
 def test_evidence_is_not_pushed_out(open_state: Open, log_key: SigningKey) -> None:
@@ -153,7 +144,7 @@ def test_evidence_is_not_pushed_out(open_state: Open, log_key: SigningKey) -> No
     for size in range(20, 20 + 2 * KEPT_EACH + 1):
         wrong = AddCheckpoint(10, (b"x" * 32,), honest.note(size))
         assert witness.add_checkpoint(wrong.encode()).status == 422
-    assert fork.note(20) in [one.note for one in witness.state.kept()]
+    assert fork.note(20) in [one.note for one in witness.store.refused_notes()]
 
 
 def test_a_clock_that_steps_back(open_state: Open, log_key: SigningKey) -> None:
@@ -165,47 +156,34 @@ def test_a_clock_that_steps_back(open_state: Open, log_key: SigningKey) -> None:
         answer = witness.add_checkpoint(log.request(size - 1, size))
         found = open_checkpoint(log.note(size) + answer.body.encode(), ORIGIN, [log_key.verifier], [KEY.verifier])
         times += [one.timestamp_s for one in cosignatures(found.witnesses)]
-        witness.state.close()
+        witness.store.close()
     assert times == [1000, 1000, 1000, 1001]
 
 
 def test_a_state_is_never_made_by_itself(tmp_path: Path) -> None:
     """Where there is none, nothing is opened and nothing is left behind; where there is one, none is made."""
-    with pytest.raises(NoState, match="retire the key"):
-        FileState(tmp_path / "gone", KEY.verifier.text)
+    with pytest.raises(NoStore, match="retire the key"):
+        WitnessStore(tmp_path / "gone", KEY.verifier.text)
     assert list(tmp_path.iterdir()) == []
-    make_file(tmp_path / "state", KEY.verifier.text)
-    with pytest.raises(StateUnavailable, match="never written over"):
-        make_file(tmp_path / "state", KEY.verifier.text)
-    with pytest.raises(StateUnavailable, match="No such file"):
-        make_file(tmp_path / "no folder" / "state", KEY.verifier.text)
-
-
-def test_a_database_without_state(server_url: str) -> None:
-    """The same in PostgreSQL; and a server that is not there is an error that names no password."""
-    with scratch_database(server_url) as url:
-        with pytest.raises(NoState):
-            PostgresState(url, KEY.verifier.text)
-        make_tables(url, KEY.verifier.text)
-        with pytest.raises(StateUnavailable, match="already exists"):
-            make_tables(url, KEY.verifier.text)
-    with pytest.raises(StateUnavailable) as caught:
-        PostgresState(make_conninfo(server_url, dbname="gone", password="hunter2"), KEY.verifier.text)
-    assert "hunter2" not in str(caught.value)
+    make_store(tmp_path / "state", KEY.verifier.text)
+    with pytest.raises(StoreUnavailable, match="never overwritten"):
+        make_store(tmp_path / "state", KEY.verifier.text)
+    with pytest.raises(StoreUnavailable, match="No such file"):
+        make_store(tmp_path / "no folder" / "state", KEY.verifier.text)
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
 def test_a_damaged_state_file_is_refused(tmp_path: Path, content: bytes) -> None:
     """What is no state is refused by name."""
     (tmp_path / "state").write_bytes(content)
-    with pytest.raises(StateUnavailable):
-        FileState(tmp_path / "state", KEY.verifier.text)
+    with pytest.raises(StoreUnavailable):
+        WitnessStore(tmp_path / "state", KEY.verifier.text)
 
 
 def test_it_survives_a_power_cut_as_far_as_sqlite_does(tmp_path: Path) -> None:
     """Each commit is synced: the write-ahead log, and FULL."""
-    make_file(tmp_path / "state", KEY.verifier.text)
-    state = FileState(tmp_path / "state", KEY.verifier.text)
+    make_store(tmp_path / "state", KEY.verifier.text)
+    state = WitnessStore(tmp_path / "state", KEY.verifier.text)
     assert state._conn.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert state._conn.execute("PRAGMA synchronous").fetchone() == (2,)
 
@@ -214,12 +192,12 @@ def test_a_file_that_another_process_holds(
     tmp_path: Path, log_key: SigningKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is cosigned while the state cannot be written."""
-    monkeypatch.setattr("api.witness.state.BUSY_S", 0.1)
-    make_file(tmp_path / "state", KEY.verifier.text)
-    witness = Witness(KEY, [log_key.verifier], FileState(tmp_path / "state", KEY.verifier.text))
+    monkeypatch.setattr("api.witness.store.BUSY_S", 0.1)
+    make_store(tmp_path / "state", KEY.verifier.text)
+    witness = Witness(KEY, [log_key.verifier], WitnessStore(tmp_path / "state", KEY.verifier.text))
     holder = sqlite3.connect(tmp_path / "state", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StateUnavailable, match="locked"):
+    with pytest.raises(StoreUnavailable, match="locked"):
         witness.add_checkpoint(Log(log_key).request(0, 5))
     holder.execute("ROLLBACK")
     assert witness.add_checkpoint(Log(log_key).request(0, 5)).status == 200

@@ -1,0 +1,63 @@
+"""The server of a witness has limits: so many requests at once, and a head of so many bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from api.witness.app import MAX_HEAD_BYTES, make_app, server_config
+from api.witness.store import WitnessStore, make_store
+from api.witness.witness import Witness
+from ledger.proof.tlog.cosignature import WitnessSigningKey
+from ledger.proof.tlog.note import SigningKey
+from tests.support import eventually
+
+MOST = 10
+POST = b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+
+
+@pytest.fixture
+def port(tmp_path: Path, log_key: SigningKey) -> Iterator[int]:
+    """The port of a witness that is served as `witness serve` does, for MOST requests at once."""
+    key = WitnessSigningKey.generate("w")
+    make_store(tmp_path / "state", key.verifier.text)
+    with contextlib.closing(WitnessStore(tmp_path / "state", key.verifier.text)) as store, socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        app = make_app(Witness(key, [log_key.verifier], store))
+        server = uvicorn.Server(server_config(app, grace_s=1, max_requests=MOST))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        eventually("the server", lambda: server.started)
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def connected(port: int) -> socket.socket:
+    """A connection on which nothing was sent."""
+    return socket.create_connection(("127.0.0.1", port), timeout=3)
+
+
+def test_one_request_too_many(port: int) -> None:
+    """With a request in hand on every connection, one more is answered 503."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(MOST):
+            conn = stack.enter_context(connected(port))
+            conn.sendall(POST)
+            assert conn.recv(1000).startswith((b"HTTP/1.1 100 ", b"HTTP/1.1 503 "))
+        assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 503
+
+
+def test_a_head_that_is_too_long(port: int) -> None:
+    """A head without end is refused before it fills the memory."""
+    with connected(port) as conn:
+        conn.sendall(b"GET /healthz HTTP/1.1\r\nX: " + b"x" * 2 * MAX_HEAD_BYTES)
+        assert conn.recv(1000).startswith(b"HTTP/1.1 400 ")

@@ -1,4 +1,4 @@
-"""What people do with a recommendation: open it, decide on it, confirm a decision, tell the client.
+"""Commands of people about a recommendation: open, decide, confirm, communicate.
 
 Each function takes the state of the request and a command, and returns the event to record or raises a named refusal.
 """

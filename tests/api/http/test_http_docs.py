@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from api.app import create_app
 from api.http.auth.permissions import MAY, Permission
@@ -157,6 +158,17 @@ def test_every_write_is_looked_at() -> None:
     assert [name for name in Constraints.model_fields if not is_named(name, TEXT)] == []
     registrations = headed(TEXT, "POST /agents/{name}/registrations")
     assert [name for name in SCHEMAS if not is_named(name, registrations)] == []
+
+
+@pytest.mark.parametrize("path", RECORDED)
+def test_a_body_is_that_of_the_event(path: str) -> None:
+    """The body of each write is the class of its event, or a base of it that has only what the caller sends."""
+    body = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    event = RECORDED[path]
+    kinds = {kind.__name__: kind for kind in event.__mro__ if issubclass(kind, BaseModel)}
+    kind = kinds[body.rpartition("/")[2].removesuffix("-Input")]
+    assert kind.model_fields.keys() <= event.model_fields.keys()
+    assert kind not in {Event, BaseModel}
 
 
 @pytest.mark.parametrize("kind", ROWS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -193,3 +194,33 @@ def test_the_size_of_the_auditors_program_is_true() -> None:
     }
     assert {name for name, _ in said} >= {"README.md", "auditor.md"}
     assert [(name, number) for name, number in said if abs(number - lines) > 100] == [], f"it has {lines}"
+
+
+def messages(folder: str) -> list[str]:
+    """Return the texts in the Python files of a folder; each value that is put into a text is a blank."""
+    found = []
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (part.value if isinstance(part, ast.Constant) else " " for part in node.values)
+                found.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("page", "title", "folder"),
+    [
+        ("operate/tlog.md", "message", "ledger/tlog/sign"),
+        ("operate/witnesses.md", "the program's log says of a witness", "ledger/tlog/endorse"),
+    ],
+)
+def test_the_messages_that_pages_explain_exist(page: str, title: str, folder: str) -> None:
+    """Each message in the table is one of the code; … and capital letters stand for a value."""
+    texts = messages(folder)
+    for row in table_with((DOCS / page).read_text("utf-8"), title).rows:
+        for message in code(row[title]) or [row[title]]:
+            parts = [part.strip() for part in re.split(r"…|\b[A-Z]+\b", message)]
+            pattern = ".*".join(re.escape(part) for part in parts)
+            assert any(re.search(pattern, text, re.DOTALL) for text in texts), message

@@ -83,7 +83,7 @@ def test_a_call_is_recorded_before_and_after(way: Way) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("fail_closed", [True, False])
 def test_no_record_no_call(way: Way, fail_closed: bool) -> None:
-    """A start that is refused keeps the block from running, whatever fail_closed says: the stop button works."""
+    """A start that is refused keeps the block from running, with fail_closed or without: a suspension holds."""
     ran: list[Any] = []
     ledger = Ledger(model_calls=problem("agent-suspended", 409))
     with pytest.raises(NotRecorded) as caught:

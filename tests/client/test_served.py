@@ -29,7 +29,7 @@ def client(api: Api, role: str, base: str | None = None, **how: Any) -> LedgerCl
 
 
 def test_a_request_lives_through_the_client(fresh_api: Api) -> None:
-    """Asked, called, answered, opened, decided with a second person, communicated; each receipt is the chain's own."""
+    """Asked, called, answered, opened, decided, confirmed, communicated; each receipt is the chain's own."""
     api = fresh_api
     with client(api, "advisor") as advisor, client(api, "agent") as agent, client(api, "compliance") as second:
         first = advisor.request_recommendation(**ASK)
@@ -145,7 +145,7 @@ def test_an_end_that_is_lost_for_good_is_an_orphan(api: Api) -> None:
 
 
 def test_a_suspended_agent_calls_no_model(fresh_api: Api) -> None:
-    """The stop button keeps the block from running, fail_closed or not; a call under way may still say how it ended."""
+    """A suspension keeps the block from running, fail_closed or not; a call under way may still end."""
     api = fresh_api
     request_id = api.asked()
     ran: list[str] = []

@@ -152,7 +152,7 @@ def ends(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
 
 
 def decides(past: Past, stream: str) -> st.SearchStrategy[Event]:
-    """What a person decides; also what the write side would refuse, such as a response that needs a second person."""
+    """What a person decides; also what the write side would refuse, such as a response that needs a confirmation."""
     code = st.none() | st.sampled_from(["too-risky", "out-of-date"])
     return st.builds(
         RecommendationDecided,
@@ -178,7 +178,7 @@ def opens(past: Past, stream: str) -> st.SearchStrategy[Event]:
 
 
 def confirms(past: Past, stream: str) -> st.SearchStrategy[Event]:
-    """What a second person says."""
+    """A confirmer approves or declines."""
     return st.builds(
         RecommendationConfirmed,
         recommendation_id=past.positions(stream, RecommendationRecorded),

@@ -99,7 +99,7 @@ def _status(status: str, at: Receipt) -> Row:
 
 @dataclass
 class Decision:
-    """A decision and the first answer to it of a second person, where one was asked for."""
+    """A decision and the first confirmation of it, if one was needed."""
 
     entry: Entry
     event: RecommendationDecided

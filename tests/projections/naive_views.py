@@ -31,7 +31,7 @@ def of(rows: list[Row], *outcomes: str) -> int:
 
 
 def standing(rows: list[Row]) -> list[Row]:
-    """Those that no second person declined."""
+    """The decisions that no confirmer declined."""
     return [row for row in rows if row["state"] != "declined"]
 
 

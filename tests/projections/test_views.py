@@ -62,7 +62,7 @@ def made_up(count: int, seed: int) -> list[Row]:
                 "model_name": model,
                 "model_version": version,
                 "agent": "a",
-                **second_person(drawn, state, created_at),
+                **confirmation_of(drawn, state, created_at),
             }
         )
     return rows
@@ -73,8 +73,8 @@ def seconds(drawn: Random) -> Decimal:
     return Decimal(drawn.choice([drawn.randrange(10**9), 10_000_000, 10_000_001, 0])) / 1_000_000
 
 
-def second_person(drawn: Random, state: str, created_at: datetime) -> Row:
-    """What a second person said to a decision in this state, in another order than they were made in."""
+def confirmation_of(drawn: Random, state: str, created_at: datetime) -> Row:
+    """The confirmation of a decision in this state; confirmations come in another order than decisions."""
     if state == "waiting" or (state == "effective" and drawn.random() < 0.3):
         return {}
     confirmed_at = created_at + timedelta(minutes=drawn.randrange(50_000))
@@ -113,7 +113,7 @@ def in_order(rows: list[Row]) -> list[Row]:
 
 @pytest.mark.parametrize("count", [0, 1, 7, 400])
 def test_views_are_what_a_plain_computation_gives(database_url: str, count: int) -> None:
-    """For each view; declined decisions count nowhere, but for the second person who declined them."""
+    """For each view; declined decisions count only for the confirmer who declined them."""
     assert NAIVE.keys() == DECISIONS.views.keys()
     for seed in range(3):
         rows = made_up(count, seed)

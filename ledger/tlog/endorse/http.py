@@ -51,7 +51,7 @@ class HttpClient:
         )
         # Whether a connection may be open that the server can have closed meanwhile.
         self._reused = False
-        # Guards the two below, which cancel() uses from another thread.
+        # Protects the two below, which cancel() uses from another thread.
         self._lock = threading.Lock()
         self._cancelled = False
         self._task: asyncio.Task[HttpAnswer] | None = None

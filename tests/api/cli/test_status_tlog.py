@@ -1,4 +1,4 @@
-"""What `advice-ledger status` says of the log: what is signed, who vouched for it, and a rotation not yet ended."""
+"""What `advice-ledger status` says of the log: what is signed, who endorsed it, and a rotation not yet ended."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def test_a_rewrite_behind_its_back_is_seen_without_a_checkpoint(database_url: st
     findings = [
         (body["data"].get("finding"), body["data"].get("first_bad_position")) for body in recorded(database_url)
     ]
-    # What follows the head knows only its last event; the scan after it cannot vouch for any of them.
+    # What follows the head knows only its last event; the scan after it cannot confirm any of them.
     assert findings == [(None, None), ("forked", 21), ("forked", 1)]
 
 

@@ -67,7 +67,7 @@ class Signer:
 
     @property
     def root(self) -> Path:
-        """The certificate that vouches for it."""
+        """The certificate that it leads to."""
         return self.folder / "ca.pem"
 
     def stamp(self, query: bytes) -> bytes:
@@ -102,7 +102,7 @@ def signer(tmp_path_factory: pytest.TempPathFactory) -> Signer:
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Signer:
-    """One that nobody vouches for."""
+    """An authority whose certificate nobody trusts."""
     return make_signer(tmp_path_factory.mktemp("tsa") / "other")
 
 

@@ -1,4 +1,4 @@
-"""What is on record of the second person's reading, and of what the client was told."""
+"""The record of the confirmer's reading, and of what the client was told."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Told:
         return self.by(actor, RecommendationOpened(recommendation_id=self.about, digest=digest))
 
     def decided(self, outcome: str = "approve") -> Any:
-        """A decision that waits for a second person."""
+        """A decision that waits for its confirmation."""
         return self.by(CLERK, decided(self.about, outcome, needs_second=True, second_rules=["amount"]))
 
     def confirmed(self, decision_id: int, outcome: str = "approve") -> Any:
-        """What the second person says to it."""
+        """Confirm it, or decline."""
         said = {"recommendation_id": self.about, "decision_id": decision_id, "digest": DIGEST, "outcome": outcome}
         return self.by(SECOND, RecommendationConfirmed.model_validate(said))
 
@@ -58,7 +58,7 @@ def seconds(since: Any, until: Any) -> float:
 
 
 @pytest.mark.parametrize("outcome", ["approve", "decline"])
-def test_the_second_persons_last_opening_counts(database_url: str, outcome: str) -> None:
+def test_the_confirmers_last_opening_counts(database_url: str, outcome: str) -> None:
     """Theirs, after the decision and before their answer, whichever content it names; no other one."""
     with connect(database_url) as conn:
         told = Told(conn)
@@ -94,7 +94,7 @@ def test_without_an_opening_the_decision_counts(database_url: str) -> None:
 
 
 def test_both_persons_are_looked_at(database_url: str) -> None:
-    """Each has a row for their part: a declined decision counts for the second person alone, and ends their streak."""
+    """Each has a row for their part: a declined decision counts for the confirmer alone, and ends their streak."""
     with connect(database_url) as conn:
         for outcome in ("approve", "approve", "decline", "approve"):
             told = Told(conn)

@@ -217,10 +217,10 @@ def messages(folder: str) -> list[str]:
     ],
 )
 def test_the_messages_that_pages_explain_exist(page: str, title: str, folder: str) -> None:
-    """Each message in the table is one of the code; … and capital letters stand for a value."""
+    """Each message in the table is one of the code; …, numbers and capital letters stand for a value."""
     texts = messages(folder)
     for row in table_with((DOCS / page).read_text("utf-8"), title).rows:
         for message in code(row[title]) or [row[title]]:
-            parts = [part.strip() for part in re.split(r"…|\b[A-Z]+\b", message)]
+            parts = [part.strip() for part in re.split(r"…|\b[A-Z]+\b|\b\d+\b", message)]
             pattern = ".*".join(re.escape(part) for part in parts)
             assert any(re.search(pattern, text, re.DOTALL) for text in texts), message

@@ -34,16 +34,16 @@ from tests.support import CLERK
 
 ACTORS = (CLERK, Actor(id="second", kind="human", role="compliance"), Actor(id="robot", kind="agent", role="agent"))
 CLIENTS = ("client-a", "client-b", "клиент")
-# An "N" in a stream's name stands for a number that is new in each example. Each stream has one client, as the ledger
-# demands; those that are not here are the third one's where a request comes to stand in them.
+# An "N" in the name of a stream means a number that is new in each example. Each stream has one client, as the ledger
+# requires. If a request gets into a stream that is not listed here, the client is the third one.
 OWNERS = {"request-N1": CLIENTS[0], "request-N2": CLIENTS[0], "request-N3": CLIENTS[1]}
-# One of them mostly, as what is about something is so in its stream.
+# Mostly one of the streams, as events about one thing are in one stream.
 STREAMS = st.sampled_from([*["request-N1"] * 9, *OWNERS, "request-0N", "request-xN", "policy-N", "agent-N", "agent-N"])
 DIGEST = "5" * 64
 
 text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 words = text.filter(bool)
-# As what a person wrote has to be: with something to see in it.
+# Text by a person must have a visible character in it.
 remarks = st.builds("{}{}".format, text, st.sampled_from(["x", "ж", "…"]))
 counts = st.none() | st.integers(0, 2**53 - 1)
 objects = st.dictionaries(text, st.integers(-5, 5) | text | st.just(0.5), max_size=3)
@@ -56,7 +56,7 @@ limits = st.builds(
 
 
 def requests(client: str) -> st.SearchStrategy[Event]:
-    """What asks for a recommendation."""
+    """Draw a request."""
     return st.builds(
         PortfolioRequested,
         client_id=st.just(client),
@@ -71,32 +71,32 @@ def requests(client: str) -> st.SearchStrategy[Event]:
 
 @dataclass
 class Past:
-    """What was recorded in an example so far, with positions as they will be: what a next event may be about."""
+    """The events of an example so far, with the positions that they will have. A next event may refer to them."""
 
     number: str
     next_position: int
     recorded: list[tuple[int, NewEvent]] = field(default_factory=list)
 
     def add(self, new: NewEvent) -> None:
-        """Comes next."""
+        """Add the next event."""
         self.recorded.append((self.next_position, new))
         self.next_position += 1
 
     def positions(self, stream: str, kind: type[Event]) -> st.SearchStrategy[int]:
-        """Of an event of this kind in the stream, of anything near, or of one that is yet to come."""
+        """Draw the position of an event of this kind in the stream, or any position nearby, perhaps of no event yet."""
         known = [at for at, new in self.recorded if new.stream == stream and isinstance(new.event, kind)]
-        # What is drawn must be the same wherever the example's positions begin.
+        # The draws must not depend on the position at which an example begins.
         anything = st.integers(-5, 3).map(lambda offset: max(1, self.next_position + offset))
         return st.one_of(*[st.sampled_from(known)] * 4, anything) if known else anything
 
     def ids(self, kind: type[Event]) -> st.SearchStrategy[UUID | None]:
-        """Of an event of this kind in whatever stream, of none that is there, or None."""
+        """Draw the id of an event of this kind in any stream, an id without an event, or None."""
         known = [new.id for _, new in self.recorded if isinstance(new.event, kind)]
         return st.sampled_from([*known * 3, uuid7(), None])
 
 
 def answers(past: Past, stream: str) -> st.SearchStrategy[Event]:
-    """What an agent answers."""
+    """Draw a recommendation."""
     return st.builds(
         RecommendationRecorded,
         recommendation=objects,
@@ -110,7 +110,7 @@ def answers(past: Past, stream: str) -> st.SearchStrategy[Event]:
 
 
 def starts(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
-    """What is recorded before a model is called."""
+    """Draw the start of a model call."""
     names = st.none() | words
     return st.builds(
         ModelCallStarted,
@@ -134,7 +134,7 @@ def starts(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
 
 
 def ends(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
-    """What is recorded after it."""
+    """Draw the end of a model call."""
     completed = st.builds(
         ModelCallCompleted,
         response_id=st.none() | words,
@@ -152,7 +152,7 @@ def ends(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
 
 
 def decides(past: Past, stream: str) -> st.SearchStrategy[Event]:
-    """What a person decides; also what the write side would refuse, such as a response that needs a confirmation."""
+    """Draw a decision; also one that the write side would refuse, such as a response that needs a confirmation."""
     code = st.none() | st.sampled_from(["too-risky", "out-of-date"])
     return st.builds(
         RecommendationDecided,
@@ -172,13 +172,13 @@ def decides(past: Past, stream: str) -> st.SearchStrategy[Event]:
 
 
 def opens(past: Past, stream: str) -> st.SearchStrategy[Event]:
-    """That a person has it before them."""
+    """Draw an opening."""
     ids = past.positions(stream, RecommendationRecorded)
     return st.builds(RecommendationOpened, recommendation_id=ids, digest=st.just(DIGEST))
 
 
 def confirms(past: Past, stream: str) -> st.SearchStrategy[Event]:
-    """A confirmer approves or declines."""
+    """Draw a confirmation."""
     return st.builds(
         RecommendationConfirmed,
         recommendation_id=past.positions(stream, RecommendationRecorded),
@@ -190,7 +190,7 @@ def confirms(past: Past, stream: str) -> st.SearchStrategy[Event]:
 
 
 def tells(past: Past, stream: str) -> st.SearchStrategy[Event]:
-    """That the client was told."""
+    """Draw a communication to the client."""
     return st.builds(
         RecommendationCommunicated,
         recommendation_id=past.positions(stream, RecommendationRecorded),
@@ -201,17 +201,17 @@ def tells(past: Past, stream: str) -> st.SearchStrategy[Event]:
 
 
 def fails(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
-    """That no answer will come."""
+    """Draw the failure of a request."""
     return st.builds(RequestFailed, reason=st.sampled_from(["no-answer", "refused"]), detail=st.none() | text)
 
 
 def asks(past: Past, stream: str) -> st.SearchStrategy[Event]:
-    """A request of the client whose stream it is."""
+    """Draw a request of the client that owns the stream."""
     return requests(OWNERS.get(stream.replace(past.number, "N"), CLIENTS[2]))
 
 
 def agents(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
-    """What happens to an agent."""
+    """Draw an event about an agent."""
     return (
         st.builds(AgentRegistered, answer_schema=st.sampled_from(["weights/v1", "any/v2"]))
         | st.builds(AgentSuspended, reason=remarks)
@@ -234,13 +234,13 @@ KINDS: tuple[Callable[[Past, str], st.SearchStrategy[Event]], ...] = (
 
 
 def entry(new: NewEvent, at: Receipt, line: bytes) -> Entry:
-    """An event as it was appended, by the line that append() took."""
+    """Return an event as it was appended, with the line that append() took."""
     return Entry(new, at, json.loads(line)["body"].get("sealed", {}))
 
 
 @st.composite
 def batches(draw: st.DrawFn, past: Past) -> list[NewEvent]:
-    """A batch that comes after `past`, and is added to it."""
+    """Draw a batch that comes after `past`, and add it to `past`."""
     found: list[NewEvent] = []
     for _ in range(draw(st.integers(1, 8))):
         stream = draw(STREAMS).replace("N", past.number)
@@ -253,5 +253,5 @@ def batches(draw: st.DrawFn, past: Past) -> list[NewEvent]:
 
 
 def lines(batch: list[NewEvent]) -> list[bytes]:
-    """As append() takes them."""
+    """Return the events as append() takes them."""
     return [encode(new) for new in batch]

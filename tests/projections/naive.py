@@ -1,4 +1,4 @@
-"""The read models folded a second time, in plain Python, from the events as they were given to append()."""
+"""The read models folded a second time, in plain Python, from the events that were passed to append()."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Entry:
-    """What was given to append(), where it put it, and the commitments to its sealed values."""
+    """An event that was passed to append(), its receipt, and the commitments to its sealed values."""
 
     new: NewEvent
     at: Receipt
@@ -39,18 +39,18 @@ class Entry:
 
     @property
     def by(self) -> str:
-        """Who."""
+        """The id of the actor."""
         return self.new.actor.id
 
     @property
     def request_id(self) -> int | None:
-        """N where the stream is `request-N`."""
+        """N if the stream is `request-N`, or else None."""
         number = self.at.stream.removeprefix("request-")
         return int(number) if number.isdigit() and self.at.stream != number and number[0] != "0" else None
 
 
 def portfolio_requests(history: Iterable[Entry]) -> list[Row]:
-    """The rows, in order of id."""
+    """Return the rows, in the order of id."""
     rows: dict[int, Row] = {}
     for entry in history:
         number = entry.request_id
@@ -82,7 +82,7 @@ def _asked(number: int, event: PortfolioRequested, entry: Entry) -> Row:
 
 
 def _told(event: Event, at: Receipt, current: int | None) -> Row:
-    """What an event after the first changes of its request's row."""
+    """Return what an event after the first changes in the row of its request."""
     match event:
         case RecommendationRecorded():
             return _status("recommended", at) | {"recommendation_id": at.position}
@@ -99,7 +99,7 @@ def _status(status: str, at: Receipt) -> Row:
 
 @dataclass
 class Decision:
-    """A decision and the first confirmation of it, if one was needed."""
+    """A decision, and its first confirmation if it needs one."""
 
     entry: Entry
     event: RecommendationDecided
@@ -108,7 +108,7 @@ class Decision:
 
     @property
     def state(self) -> str:
-        """effective, waiting or declined."""
+        """The state: effective, waiting or declined."""
         if not self.event.needs_second:
             return "effective"
         if self.confirmed is None:
@@ -118,7 +118,7 @@ class Decision:
 
 @dataclass
 class Case:
-    """A recommendation of a request, and what named it, in its stream and after it."""
+    """A recommendation of a request, and the later events of its stream that name it."""
 
     entry: Entry
     event: RecommendationRecorded
@@ -128,7 +128,7 @@ class Case:
     after: Entry | None = None
 
     def add(self, entry: Entry) -> None:
-        """An event that names it."""
+        """Add an event that names it."""
         match entry.event:
             case RecommendationOpened():
                 self.openings.append(entry)
@@ -143,14 +143,14 @@ class Case:
                         found.second, found.confirmed = entry, entry.event
 
     def last_opened(self, who: str, after: int, before: Receipt) -> datetime | None:
-        """When this person last opened it between the two positions."""
+        """Return when this person last opened it between the two positions."""
         mine = [entry.at for entry in self.openings if entry.by == who]
         found = [at.recorded_at for at in mine if after < at.position < before.position]
         return found[-1] if found else None
 
     @property
     def times(self) -> list[Any]:
-        """When its row changed."""
+        """The times at which its row changed."""
         decided = [entry for found in self.decisions for entry in (found.entry, found.second)]
         told = [entry for entry, _ in self.told[:1]]
         entries = [self.entry, *self.openings[:1], *decided, *told, self.after]
@@ -162,7 +162,7 @@ def _seconds(took: timedelta) -> Decimal:
 
 
 def cases(history: Iterable[Entry]) -> list[Case]:
-    """All recommendations of requests, in order of id."""
+    """Return all recommendations of requests, in the order of id."""
     found: dict[tuple[str, int], Case] = {}
     latest: dict[str, Case] = {}
     for entry in history:
@@ -177,7 +177,7 @@ def cases(history: Iterable[Entry]) -> list[Case]:
 
 
 def ai_recommendations(history: Iterable[Entry], clients: dict[str, str]) -> list[Row]:
-    """The rows, in order of id. `clients`: whose stream it is, known at any time."""
+    """Return the rows, in the order of id. `clients` maps each stream to its client, known at any time."""
     return [_recommendation(case, clients) for case in cases(history)]
 
 
@@ -248,7 +248,7 @@ def _decision_of(found: Decision | None) -> Row:
 
 
 def decisions(history: Iterable[Entry], clients: dict[str, str]) -> list[Row]:
-    """The rows, in order of id."""
+    """Return the rows, in the order of id."""
     history = list(history)
     amounts = {
         entry.at.stream: entry.event.amount_usd

@@ -1,4 +1,4 @@
-"""The read models about agents folded a second time, in plain Python: what they called, and who stopped them."""
+"""The read models about agents and their calls folded a second time, in plain Python."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ENDED = (
 
 
 def model_calls(history: Iterable[Entry], clients: dict[str, str]) -> list[Row]:
-    """The rows, in order of id."""
+    """Return the rows, in the order of id."""
     rows: dict[tuple[str, object], Row] = {}
     ids: dict[tuple[str, object], Row] = {}
     for entry in history:
@@ -91,7 +91,7 @@ def _ended(entry: Entry, event: ModelCallCompleted | ModelCallFailed) -> Row:
 
 
 def agents(history: Iterable[Entry]) -> list[Row]:
-    """The rows, in order of id."""
+    """Return the rows, in the order of id."""
     rows: dict[str, Row] = {}
     for entry in history:
         name = entry.at.stream.removeprefix("agent-")

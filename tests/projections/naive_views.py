@@ -12,12 +12,12 @@ Row = dict[str, Any]
 
 
 def share(part: int, whole: int) -> Decimal:
-    """Four digits, halves up."""
+    """Round to four digits, halves up."""
     return (Decimal(part) / whole).quantize(Decimal("0.0001"), "ROUND_HALF_UP")
 
 
 def grouped(rows: Iterable[Row], *names: str) -> dict[tuple[Any, ...], list[Row]]:
-    """The rows by the values of these columns, with `month` made from when they were."""
+    """Group the rows by the values of these columns, with `month` computed from `created_at`."""
     found = defaultdict(list)
     for row in rows:
         whole = {**row, "month": row["created_at"].date().replace(day=1)}
@@ -26,17 +26,17 @@ def grouped(rows: Iterable[Row], *names: str) -> dict[tuple[Any, ...], list[Row]
 
 
 def of(rows: list[Row], *outcomes: str) -> int:
-    """How many had one of these outcomes."""
+    """Count the rows with one of these outcomes."""
     return sum(row["outcome"] in outcomes for row in rows)
 
 
 def standing(rows: list[Row]) -> list[Row]:
-    """The decisions that no confirmer declined."""
+    """Return the decisions that were not declined."""
     return [row for row in rows if row["state"] != "declined"]
 
 
 def override_rates(rows: list[Row]) -> list[Row]:
-    """How often people changed or turned down what a model said."""
+    """Compute how often people edited or rejected recommendations."""
     names = ("model_name", "model_version", "decided_by", "month")
     return [
         dict(zip(names, key, strict=True))
@@ -48,7 +48,7 @@ def override_rates(rows: list[Row]) -> list[Row]:
 
 
 def override_reasons(rows: list[Row]) -> list[Row]:
-    """And why."""
+    """Compute the reasons for that."""
     names = ("model_name", "model_version", "decided_by", "month", "reason_code", "reason_group")
     overrides = [row for row in standing(rows) if row["outcome"] in {"edit", "reject"}]
     return [
@@ -59,7 +59,7 @@ def override_reasons(rows: list[Row]) -> list[Row]:
 
 
 def decision_times(rows: list[Row]) -> list[Row]:
-    """How long they took: the time at the place that is half, or nine tenths, of the way, rounded up."""
+    """Compute how long decisions took: the time at half, or nine tenths, of the way, rounded up."""
     names = ("model_name", "model_version", "decided_by", "month")
     found = []
     for key, mine in grouped(standing(rows), *names).items():
@@ -71,7 +71,7 @@ def decision_times(rows: list[Row]) -> list[Row]:
 
 
 def rubber_stamps(rows: list[Row]) -> list[Row]:
-    """Approvals in no time, unseen, and one after the other, of those who decide and of those who confirm."""
+    """Compute quick approvals, unopened approvals and streaks, for deciders and for confirmers."""
     turns = defaultdict(list)
     for row in standing(rows):
         turn = (row["created_at"], row["id"], row["outcome"], row["seconds_to_decide"], row["opened_at"])

@@ -1,4 +1,4 @@
-"""What tests of read models share: short histories, looks at tables and positions, an event that no fold takes."""
+"""Shared by the tests of read models: short histories, tables and positions, and an event that no fold accepts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DIGEST = "5" * 64
 
 
 class Unfoldable(Event):
-    """A request as no fold takes it: its amount is no number. append() looks at shapes, so it is recorded."""
+    """A request that no fold accepts: its amount is not a number. append() does not check that and records it."""
 
     type = "portfolio.requested"
     schema_version = 1
@@ -51,23 +51,23 @@ class Unfoldable(Event):
 
 
 def recommended(weight: str = "1.0000") -> RecommendationRecorded:
-    """An answer."""
+    """Return a recommendation."""
     return RecommendationRecorded(recommendation={"cash": weight}, model_name="model-a", prompt="what now?")
 
 
 def ask(conn: Connection, count: int = 1) -> list[int]:
-    """Appends so many requests, three clients in turn, in one batch. Their ids."""
+    """Append `count` requests of three clients in turn, in one batch. Return their ids."""
     events = [new("request-", requested(f"client-{number % 3}", notes="n")) for number in range(count)]
     return [int(row.stream.removeprefix("request-")) for row in append(conn, *events)]
 
 
 def answer(conn: Connection, ids: list[int]) -> None:
-    """Appends an answer to each, in one batch; every third one is a failure."""
+    """Append an answer to each request, in one batch; every third answer is a failure."""
     append(conn, *(new(f"request-{one}", failed("refused") if one % 3 == 0 else recommended()) for one in ids))
 
 
 def decided(recommendation_id: int, outcome: str = "approve", **fields: Any) -> RecommendationDecided:
-    """A decision that takes effect at once, unless told otherwise."""
+    """Return a decision that is effective at once, unless `fields` say otherwise."""
     given = {"digest": DIGEST, "needs_second": False, "second_rules": [], "four_eyes_version": "1"}
     return RecommendationDecided.model_validate(
         {"recommendation_id": recommendation_id, "outcome": outcome, **given, **fields}
@@ -75,7 +75,7 @@ def decided(recommendation_id: int, outcome: str = "approve", **fields: Any) -> 
 
 
 def tell_everything(conn: Connection) -> int:
-    """Appends a request with a call, an answer, an opening and a decision; and an agent. The answer's id."""
+    """Append a request with a call, an answer, an opening and a decision; and an agent. Return the answer's id."""
     (one,) = ask(conn)
     stream = f"request-{one}"
     (call,) = append(conn, new(stream, ModelCallStarted(provider_name="p", request_model="m")))
@@ -88,38 +88,38 @@ def tell_everything(conn: Connection) -> int:
 
 
 def chat(url: str, stopping: Callable[[], bool]) -> None:
-    """Appends requests and answers until told to stop."""
+    """Append requests and answers until `stopping` returns true."""
     with connect(url) as conn:
         while not stopping():
             answer(conn, ask(conn, 5))
 
 
 def catch_up(conn: Connection) -> None:
-    """Steps of all read models until there is nothing to do."""
+    """Step all read models until there is nothing to do."""
     for read_model in READ_MODELS:
         while step(conn, read_model) is not None:
             pass
 
 
 def head(conn: Connection) -> int:
-    """The newest position."""
+    """Return the position of the last event."""
     return int(conn.execute("SELECT position FROM head").fetchall()[0][0])
 
 
 def standing(conn: Connection, read_model: ReadModel) -> tuple[int, str | None]:
-    """(position, error) of a read model."""
+    """Return (position, error) of a read model."""
     found = conn.execute("SELECT position, error FROM projections WHERE name = %s", [read_model.name]).fetchall()
     return int(found[0][0]), found[0][1]
 
 
 def table(conn: Connection, read_model: ReadModel) -> list[Any]:
-    """The rows of the table in use, in order of id."""
+    """Return the rows of the table in use, in the order of id."""
     query = sql.SQL("SELECT * FROM {} ORDER BY id").format(sql.Identifier(read_model.name))
     return conn.execute(query).fetchall()
 
 
 def assert_true_to_the_chain(url: str) -> None:
-    """All read models stand at the head, and hold what folding the chain gives."""
+    """Assert that all read models are at the head and hold what folding the chain gives."""
     with connect(url) as conn, connect(url, "verifier") as verifier:
         for read_model in READ_MODELS:
             assert standing(conn, read_model) == (head(conn), None)
@@ -130,7 +130,7 @@ def assert_true_to_the_chain(url: str) -> None:
 
 @contextmanager
 def following(url: str) -> Iterator[Projector]:
-    """A projector thread, while the block runs."""
+    """Run a projector while the block runs."""
     projector = Projector(url)
     projector.start()
     try:
@@ -142,7 +142,7 @@ def following(url: str) -> Iterator[Projector]:
 
 @contextmanager
 def swap_in_hand(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """While the block runs, a rebuild of portfolio_requests has replaced the table and not committed that yet."""
+    """While the block runs, hold a rebuild of portfolio_requests that has replaced the table and not committed yet."""
     reached, go = threading.Event(), threading.Event()
     grant = swap._grant
 
@@ -165,7 +165,7 @@ def swap_in_hand(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def waits_for_a_lock(conn: Connection) -> bool:
-    """Whether some other session of this database does."""
+    """Return whether another session of this database waits for a lock."""
     query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     return conn.execute(query).fetchone() is not None
 
@@ -174,7 +174,7 @@ _copies = itertools.count()
 
 
 def edited_copy(read_model: ReadModel, folder: Path, file: str, old: str, new_text: str) -> ReadModel:
-    """The read model with one of its .sql files edited."""
+    """Return the read model with one of its .sql files edited."""
     copy = folder / f"copy-{next(_copies)}" / read_model.name
     copytree(read_model.folder, copy)
     path = copy / file

@@ -1,4 +1,4 @@
-"""The check of a read model: every row that is not what the chain says is found, by id, and nothing else."""
+"""The check of a read model finds every row that differs from the chain, by id, and nothing else."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ COPY = (
 
 
 def checked(url: str, read_model: ReadModel, most: int = 1000) -> ReadModelCheck:
-    """As the verifier sees it."""
+    """Check as the verifier does."""
     with connect(url, "verifier") as conn:
         return check(conn, read_model, most=most)
 
 
 def history(conn: Connection) -> None:
-    """Six requests: 3 and 6 failed, 1 and 2 were answered, 4 and 5 wait; the read models are up to date."""
+    """Append six requests: 3 and 6 failed, 1 and 2 were answered, 4 and 5 wait. The read models are up to date."""
     ids = ask(conn, 6)
     answer(conn, [ids[0], ids[1], ids[2], ids[5]])
     catch_up(conn)
 
 
 def test_a_true_one_passes(database_url: str) -> None:
-    """No difference, at the position that the read model has reached, be it behind the head."""
+    """A true table has no difference at its position, even behind the head."""
     with connect(database_url) as conn:
         history(conn)
         ask(conn, 2)
@@ -55,7 +55,7 @@ def test_a_true_one_passes(database_url: str) -> None:
     ],
 )
 def test_each_tampering_is_found(database_url: str, tampering: str, row_id: int, kind: str) -> None:
-    """Edited by whatever column, deleted, or made up: the row is named, and it alone."""
+    """A row that was edited in any column, deleted or made up is named, and no other row."""
     with connect(database_url) as conn:
         history(conn)
         conn.execute(tampering.encode())
@@ -66,7 +66,7 @@ def test_each_tampering_is_found(database_url: str, tampering: str, row_id: int,
 
 
 def test_an_edited_recommendation_is_found(database_url: str) -> None:
-    """A weight changed deep inside what the model answered."""
+    """An edit deep inside a recommendation is found."""
     with connect(database_url) as conn:
         history(conn)
         conn.execute("UPDATE ai_recommendations SET recommendation = jsonb_set(recommendation, '{cash}', '\"0.9\"')")
@@ -77,7 +77,7 @@ def test_an_edited_recommendation_is_found(database_url: str) -> None:
 
 
 def test_there_may_be_more_than_are_named(database_url: str) -> None:
-    """At most so many are named, those of the lowest ids; and that there are more is said."""
+    """The check names `most` differences at most, by lowest id, and says if there are more."""
     with connect(database_url) as conn:
         history(conn)
         conn.execute("UPDATE portfolio_requests SET status = 'sold'")
@@ -96,7 +96,7 @@ def test_there_may_be_more_than_are_named(database_url: str) -> None:
     ],
 )
 def test_what_cannot_be_compared_is_an_error(database_url: str, harm: str, reason: str) -> None:
-    """No table, or one that this version did not make: the check says so, and what to do."""
+    """If the table is missing, or another version made it, the check says so, and what to do."""
     with connect(database_url) as conn:
         history(conn)
         conn.execute(harm.encode())
@@ -108,7 +108,7 @@ def test_what_cannot_be_compared_is_an_error(database_url: str, harm: str, reaso
 
 
 def test_a_standstill_is_told(database_url: str) -> None:
-    """The recorded error of a read model comes with its check."""
+    """The check reports the recorded error of a read model."""
     with connect(database_url) as conn:
         history(conn)
         conn.execute("UPDATE projections SET error = 'it broke'")
@@ -116,7 +116,7 @@ def test_a_standstill_is_told(database_url: str) -> None:
 
 
 def test_a_check_that_begins_during_a_swap_is_not_misled(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes its snapshot when it has the new table: so position and rows belong together, and all are seen."""
+    """The check takes its snapshot after the swap: position and rows belong together, and no row is missed."""
     found: list[ReadModelCheck] = []
     thread = threading.Thread(target=lambda: found.append(checked(database_url, REQUESTS)))
     with connect(database_url) as conn:
@@ -130,7 +130,7 @@ def test_a_check_that_begins_during_a_swap_is_not_misled(database_url: str, monk
 
 
 def test_rebuilds_meanwhile_do_not_mislead_it(database_url: str) -> None:
-    """Checks that run while tables are swapped over and over find nothing wrong."""
+    """Checks that run while tables are swapped again and again find no difference."""
     stopping = threading.Event()
     found: list[ReadModelCheck] = []
 

@@ -1,4 +1,4 @@
-"""The record of the confirmer's reading, and of what the client was told."""
+"""The record of what the confirmer had opened, and of what the client was told."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ELSEWHERE = "6" * 64
 
 
 class Told:
-    """A request with an answer, which people then do something with, one event after the other."""
+    """A request with an answer, to which people then react, one event after the other."""
 
     def __init__(self, conn: Connection) -> None:
         (number,) = ask(conn)
@@ -28,38 +28,38 @@ class Told:
         self.about = int(found.position)
 
     def by(self, actor: Actor, event: Event) -> Any:
-        """Records it: its row of append()."""
+        """Append an event; return its row of append()."""
         (found,) = append(self.conn, NewEvent(uuid7(), self.stream, event, actor))
         return found
 
     def opened(self, actor: Actor, digest: str = DIGEST) -> Any:
-        """That this person had it before them."""
+        """Append an opening by this person."""
         return self.by(actor, RecommendationOpened(recommendation_id=self.about, digest=digest))
 
     def decided(self, outcome: str = "approve") -> Any:
-        """A decision that waits for its confirmation."""
+        """Append a decision that waits for a confirmation."""
         return self.by(CLERK, decided(self.about, outcome, needs_second=True, second_rules=["amount"]))
 
     def confirmed(self, decision_id: int, outcome: str = "approve") -> Any:
-        """Confirm it, or decline."""
+        """Append the confirmation of a decision."""
         said = {"recommendation_id": self.about, "decision_id": decision_id, "digest": DIGEST, "outcome": outcome}
         return self.by(SECOND, RecommendationConfirmed.model_validate(said))
 
 
 def rows(conn: Connection, query: str) -> list[dict[str, Any]]:
-    """Of a query without parameters."""
+    """Return the rows of a query without parameters."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query.encode()).fetchall()
 
 
 def seconds(since: Any, until: Any) -> float:
-    """Between two rows of append()."""
+    """Return the seconds between two rows of append()."""
     return float((until.recorded_at - since.recorded_at).total_seconds())
 
 
 @pytest.mark.parametrize("outcome", ["approve", "decline"])
 def test_the_confirmers_last_opening_counts(database_url: str, outcome: str) -> None:
-    """Theirs, after the decision and before their answer, whichever content it names; no other one."""
+    """The confirmer's openings between decision and confirmation count, with any digest; no others do."""
     with connect(database_url) as conn:
         told = Told(conn)
         told.opened(SECOND)
@@ -81,7 +81,7 @@ def test_the_confirmers_last_opening_counts(database_url: str, outcome: str) -> 
 
 
 def test_without_an_opening_the_decision_counts(database_url: str) -> None:
-    """An opening before the decision is of something else: what was decided was not there to be seen."""
+    """An opening before the decision does not count: the decided content did not exist yet."""
     with connect(database_url) as conn:
         told = Told(conn)
         told.opened(SECOND)
@@ -94,7 +94,7 @@ def test_without_an_opening_the_decision_counts(database_url: str) -> None:
 
 
 def test_both_persons_are_looked_at(database_url: str) -> None:
-    """Each has a row for their part: a declined decision counts for the confirmer alone, and ends their streak."""
+    """Each person has a row by part: a declined decision counts for the confirmer alone, and ends their streak."""
     with connect(database_url) as conn:
         for outcome in ("approve", "approve", "decline", "approve"):
             told = Told(conn)
@@ -108,7 +108,7 @@ def test_both_persons_are_looked_at(database_url: str) -> None:
 
 
 def test_what_the_client_was_told_can_be_read(database_url: str) -> None:
-    """The words, and the digest of the content they were about, of the first time."""
+    """The words, and the digest of the content that they were about, come from the first communication."""
     with connect(database_url) as conn:
         told = Told(conn)
         told.by(CLERK, decided(told.about))

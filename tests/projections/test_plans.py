@@ -1,4 +1,4 @@
-"""Plans do not depend on what the planner believes of the tables: here it believes that they are empty."""
+"""Query plans do not depend on the planner's estimates. Here it believes that the tables are empty."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOUCHED = TOUCHED_BY.replace("> %s", "> 0").replace("<= %s", "<= 5").replace("%s
 
 
 def plan(conn: Connection, query: sql.Composable) -> str:
-    """The plan of a query, as text; its parameters stand in it as constants."""
+    """Return the plan of a query as text, with constants for its parameters."""
     text = query.as_string(conn)
     for name, value in CONSTANTS.items():
         text = text.replace(f"%({name})s", value.as_string(conn))
@@ -38,7 +38,7 @@ def plan(conn: Connection, query: sql.Composable) -> str:
 @each_read_model
 @pytest.mark.parametrize("scope", [ONE_STREAM, ONE_CLIENT], ids=["stream", "client"])
 def test_few_streams_are_read_through_indexes(database_url: str, read_model: ReadModel, scope: sql.SQL) -> None:
-    """As of a position, for one stream or client: no table is scanned, and nothing loops over anything."""
+    """A fold as of a position, of one stream or client, scans no table and has no nested loop."""
     with connect(database_url) as conn, conn.transaction():
         conn.execute(FEW_STREAMS)
         found = plan(conn, read_model.rows(scope))
@@ -49,7 +49,7 @@ def test_few_streams_are_read_through_indexes(database_url: str, read_model: Rea
 
 @each_read_model
 def test_a_live_step_goes_through_indexes(database_url: str, read_model: ReadModel) -> None:
-    """What a step runs, whose plan lasts as long as the connection, scans nothing and loops over nothing."""
+    """The statements of a step, whose plans last as long as the connection, scan no table and have no nested loop."""
     with connect(database_url) as conn, conn.transaction():
         conn.execute(STEP_AFTER_STEP)
         for statement in (TOUCHED, *read_model.replace_touched):
@@ -60,14 +60,14 @@ def test_a_live_step_goes_through_indexes(database_url: str, read_model: ReadMod
 
 @each_read_model
 def test_a_fold_of_everything_never_loops(database_url: str, read_model: ReadModel) -> None:
-    """Where rows are guessed to be few and are many, only a loop over both sides would be a disaster."""
+    """If few rows are estimated and many exist, only a nested loop would be a disaster."""
     with connect(database_url) as conn, conn.transaction():
         conn.execute(ALL_STREAMS)
         assert "Nested Loop" not in plan(conn, read_model.rows(UP_TO))
 
 
 def test_histories_are_read_through_indexes(database_url: str) -> None:
-    """As of a position, for many clients: the same, with the newest of each picked out."""
+    """The history of many clients as of a position scans no table and has no nested loop."""
     with connect(database_url) as conn, conn.transaction():
         conn.execute(FEW_STREAMS)
         found = plan(conn, HISTORY)
@@ -76,17 +76,17 @@ def test_histories_are_read_through_indexes(database_url: str) -> None:
 
 
 def test_each_event_is_read_once_or_a_few_times(database_url: str) -> None:
-    """A fold goes over the events of its streams as often as it names `slice`, and of sealed values only by key."""
+    """A fold reads the events of its streams as often as it names `slice`, and sealed values only by key."""
     with connect(database_url) as conn, conn.transaction():
         conn.execute(ALL_STREAMS)
         plans = {found.name: plan(conn, found.rows(UP_TO)) for found in READ_MODELS}
-    # Of some passes the plan says Index Scan, as the tables are empty.
+    # For some passes the plan has an Index Scan, as the tables are empty.
     passes = {name: found.count(" on events e") for name, found in plans.items()}
     assert passes == {"portfolio_requests": 4, "ai_recommendations": 3, "decisions": 2, "model_calls": 1, "agents": 1}
 
 
 def test_a_step_keeps_its_one_plan(database_url: str) -> None:
-    """Statements prepared on empty tables are not planned again for each step, and go on to be right."""
+    """Statements that were prepared on empty tables are not planned again for each step, and stay right."""
     with connect(database_url) as conn, connect(database_url, "projector") as live:
         for _ in range(12):
             tell_everything(conn)

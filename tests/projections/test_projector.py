@@ -1,4 +1,4 @@
-"""The projector: wakes when told, stops when told, survives its connection, and leaves a broken read model behind."""
+"""The projector wakes on NOTIFY, stops on stop(), survives its connection, and leaves a broken read model behind."""
 
 from __future__ import annotations
 
@@ -30,18 +30,21 @@ from tests.projections.scenes import (
 from tests.support import append, connect, eventually, new, scratch_database
 
 BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '%projector'"
-# The amount becomes a number where it is one, and nothing is stored where it is not.
+# In the mended fold, an amount that is not a number becomes 0.
 CAST = "(request.data->>'amount_usd')::numeric(14, 2)"
-MENDED_CAST = "(CASE WHEN request.data->>'amount_usd' ~ '^[0-9.]+$' THEN request.data->>'amount_usd' ELSE '0' END)::numeric(14, 2)"
+MENDED_CAST = (
+    "(CASE WHEN request.data->>'amount_usd' ~ '^[0-9.]+$' "
+    "THEN request.data->>'amount_usd' ELSE '0' END)::numeric(14, 2)"
+)
 
 
 def at_head(conn: Connection) -> bool:
-    """Whether both read models have everything."""
+    """Return whether both read models have all events."""
     return all(standing(conn, read_model)[0] == head(conn) for read_model in READ_MODELS)
 
 
 def asleep(conn: Connection) -> bool:
-    """Whether the projector waits for news."""
+    """Return whether the projector waits for notifications."""
     return (
         conn.execute(
             sql.SQL("{} AND state = 'idle' AND state_change < clock_timestamp() - interval '0.1 s'").format(
@@ -53,7 +56,7 @@ def asleep(conn: Connection) -> bool:
 
 
 def test_a_notification_wakes_the_projector(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NOTIFY alone brings the read models to the head, when a look by itself is an hour away."""
+    """NOTIFY alone brings the read models to the head: the next look without it is an hour away."""
     monkeypatch.setattr(projector, "IDLE_S", 3600.0)
     with following(database_url), connect(database_url) as conn:
         for _ in range(3):
@@ -66,7 +69,7 @@ def test_a_notification_wakes_the_projector(database_url: str, monkeypatch: pyte
 def test_without_notifications_the_projector_looks_by_itself(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What news did not lead to is found after IDLE_S: here, another process had the step in hand, and died."""
+    """Events that a notification did not get applied are found after IDLE_S: here, another process died in its step."""
     monkeypatch.setattr(projector, "IDLE_S", 0.5)
     with connect(database_url) as conn, connect(database_url) as other, following(database_url):
         with other.transaction(force_rollback=True):
@@ -87,7 +90,7 @@ def test_the_projector_stops_at_once(database_url: str, monkeypatch: pytest.Monk
 
 
 def test_the_projector_outlives_its_connection(database_url: str) -> None:
-    """When its backend is terminated it connects again, and goes on where the last step ended."""
+    """After its backend is terminated, the projector connects again and goes on where the last step ended."""
     with connect(database_url) as conn, following(database_url):
         ask(conn, 3)
         eventually("all read models are at the head", lambda: at_head(conn))
@@ -101,7 +104,7 @@ def test_the_projector_outlives_its_connection(database_url: str) -> None:
 def test_the_projector_waits_for_a_ledger(
     server_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a database without a ledger it complains once, and works as soon as there is one."""
+    """On a database without a ledger it logs one warning, and works as soon as there is a ledger."""
     failures: list[Exception] = []
     real_on_failure = projector.Projector.on_failure
 
@@ -123,7 +126,7 @@ def test_the_projector_waits_for_a_ledger(
 
 
 def break_it(conn: Connection) -> int:
-    """A history with one event that portfolio_requests cannot fold. Its position."""
+    """Append a history with one event that portfolio_requests cannot fold. Return the event's position."""
     answer(conn, ask(conn, 4))
     (row,) = append(conn, new("request-", Unfoldable(client_id="c")))
     answer(conn, ask(conn, 4))
@@ -131,7 +134,7 @@ def break_it(conn: Connection) -> int:
 
 
 def test_a_broken_read_model_stands_still_alone(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """It stops just before the event that it fails on, says which and why, but no value of it; the rest goes on."""
+    """The read model stops before the event and says which one and why, without its values. The others go on."""
     with connect(database_url) as conn, following(database_url):
         bad = break_it(conn)
         error = eventually("the read model has an error", lambda: standing(conn, REQUESTS)[1])
@@ -150,7 +153,7 @@ def test_a_broken_read_model_stands_still_alone(database_url: str, caplog: pytes
 def test_a_mended_fold_recovers(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A broken read model cannot be rebuilt by the same fold, and is by a mended one; then it follows again."""
+    """The same fold cannot rebuild a broken read model; a mended fold can, and then it follows again."""
     with connect(database_url) as conn:
         with following(database_url):
             bad = break_it(conn)
@@ -171,7 +174,7 @@ def test_a_mended_fold_recovers(
 
 @pytest.mark.tampers
 def test_a_mended_event_recovers(database_url: str) -> None:
-    """When what broke it is gone from the table, a rebuild by the same fold succeeds, and it follows again."""
+    """When the bad event is gone from the table, the same fold can rebuild, and the read model follows again."""
     with connect(database_url) as conn:
         with following(database_url):
             bad = break_it(conn)
@@ -187,7 +190,7 @@ def test_a_mended_event_recovers(database_url: str) -> None:
 
 
 def test_a_rebuild_in_between_is_not_marked_broken(database_url: str) -> None:
-    """A failure that is recorded late, when the read model was rebuilt meanwhile, is not recorded."""
+    """A failure that is recorded late, after a rebuild, is not recorded."""
     with connect(database_url) as conn:
         ask(conn)
         append(conn, new("request-", Unfoldable(client_id="c")))

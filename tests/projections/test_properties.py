@@ -32,7 +32,7 @@ from tests.support import CLERK, connect
 
 
 async def append(url: str, batch: list[NewEvent]) -> list[Entry]:
-    """Records a batch."""
+    """Append a batch."""
     given_lines = lines(batch)
     async with await psycopg.AsyncConnection.connect(conninfo(url, "writer"), autocommit=True) as conn:
         recorded = await store.append(conn, given_lines)
@@ -40,18 +40,18 @@ async def append(url: str, batch: list[NewEvent]) -> list[Entry]:
 
 
 def rows(conn: Connection, source: sql.Composable, given_: dict[str, Any]) -> list[Row]:
-    """The rows of a source, in order of id."""
+    """Return the rows of a source, in the order of id."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(sql.SQL("SELECT * FROM ({}) m ORDER BY id").format(source), given_).fetchall()
 
 
 def table(read_model: ReadModel) -> sql.Composed:
-    """The read model as it stands."""
+    """Return a SELECT of the current table."""
     return sql.SQL("SELECT * FROM {}").format(sql.Identifier(read_model.name))
 
 
 def naive(read_model: ReadModel, history: list[Entry], everything: list[Entry]) -> list[Row]:
-    """What the rows should be after `history`; a stream's client may be known only from `everything`."""
+    """Return the expected rows after `history`. The client of a stream may be known only from `everything`."""
     owners = {
         found.at.stream: found.event.client_id for found in everything if isinstance(found.event, PortfolioRequested)
     }
@@ -70,7 +70,7 @@ def naive(read_model: ReadModel, history: list[Entry], everything: list[Entry]) 
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def check_example(url: str, history: list[Entry], numbers: Iterator[int], data: st.DataObject) -> None:
-    """Appends some more, and compares every way to read with the naive fold."""
+    """Append more events, and compare every way to read with the naive fold."""
     with connect(url) as conn, connect(url, "projector") as live:
         past = Past(str(next(numbers)), history[-1].at.position + 1 if history else 1)
         for _ in range(data.draw(st.integers(1, 6))):
@@ -93,7 +93,7 @@ def check_example(url: str, history: list[Entry], numbers: Iterator[int], data: 
 
 
 def check_read_model(conn: Connection, read_model: ReadModel, history: list[Entry], upto: int, stream: str) -> None:
-    """The table is the naive fold; so are, up to `upto`, the folds of all events, of a stream and of a client."""
+    """Compare the table, and the folds up to `upto` of all events, of a stream and of a client, with the naive fold."""
     expected = naive(read_model, history, history)
     assert rows(conn, table(read_model), {}) == expected
     assert rows(conn, read_model.rows(UP_TO), {"upto": history[-1].at.position}) == expected
@@ -108,13 +108,13 @@ def check_read_model(conn: Connection, read_model: ReadModel, history: list[Entr
 
 
 def test_live_is_rebuild_is_as_of_is_naive(database_url: str) -> None:
-    """However the events are batched and the steps are cut, every way to read gives the naive fold of the prefix."""
+    """With any batches and any steps, every way to read gives the naive fold of the prefix."""
     check_example(database_url, [], itertools.count(100))
 
 
 @pytest.mark.parametrize("read_model", READ_MODELS, ids=lambda found: found.name)
 def test_columns_of_fold_and_table_agree(database_url: str, read_model: ReadModel) -> None:
-    """INSERT … SELECT goes by position: the fold's columns are the table's, in name, order and type."""
+    """INSERT … SELECT goes by position, so the columns of fold and table agree in name, order and type."""
     with connect(database_url) as conn:
         made = conn.execute(sql.SQL("{} LIMIT 0").format(table(read_model))).description
         folded = conn.execute(sql.SQL("{} LIMIT 0").format(read_model.rows(UP_TO)), {"upto": 0}).description
@@ -124,7 +124,7 @@ def test_columns_of_fold_and_table_agree(database_url: str, read_model: ReadMode
 
 
 def test_erased_values_are_null(database_url: str) -> None:
-    """When a client's sealed values are gone, the fold still works and says null where they were."""
+    """After a client's sealed values were erased, the fold still works and gives null for them."""
     asked = PortfolioRequested(client_id="c", risk_profile="balanced", amount_usd=Decimal(1), notes="n")
     answer = RecommendationRecorded(recommendation={"a": 1}, model_name="m", prompt="p")
     decided = RecommendationDecided(
@@ -158,6 +158,6 @@ def test_erased_values_are_null(database_url: str) -> None:
 
 
 def test_unknown_names_are_refused() -> None:
-    """A read model that is not there is named, with those that are."""
+    """The error about an unknown read model names those that exist."""
     with pytest.raises(KeyError, match=r"portfolio_requests, ai_recommendations"):
         get_read_model("portfolios")

@@ -1,4 +1,4 @@
-"""Reading as of a position gives what the fold of that prefix gives, filtered, the newest first, however it is cut."""
+"""Reading as of a position gives the fold of that prefix, filtered, the newest first, however it is cut."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ FILTERS: list[dict[str, Any]] = [
     {"before_id": 12},
     {"client_id": "client-2", "before_id": 12},
 ]
-# Those that only one read model has; what later events change, and what they do not.
+# Filters that only one read model has: changing ones and fixed ones.
 OWN: dict[str, list[dict[str, Any]]] = {
     "portfolio_requests": [{"status": "queued"}, {"status": "failed", "before_id": 10}, {"risk_profile": "bold"}],
     "ai_recommendations": [{"state": "proposed"}, {"state": "superseded"}, {"model_name": "model-a", "request_id": 2}],
@@ -73,7 +73,7 @@ IN_VAIN: list[dict[str, Any]] = [{"risk_profile": "bold"}, {"agent": "nobody"}, 
 
 
 def several_lives(conn: Connection) -> None:
-    """Requests at all stages, of three clients, so that each filter above finds something and misses something."""
+    """Append requests in all states, of three clients, so that each filter above matches some rows and misses some."""
     for outcome in ("approve", "edit", "reject", "respond", "approve", "edit"):
         recommendation_id = tell_everything(conn)
         (at,) = conn.execute("SELECT stream FROM events WHERE position = %s", [recommendation_id]).fetchall()
@@ -89,7 +89,7 @@ def several_lives(conn: Connection) -> None:
 
 
 def run(url: str, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-    """Reads as the API does."""
+    """Read as the API does."""
 
     async def connected() -> T:
         async with await psycopg.AsyncConnection.connect(conninfo(url, "reader"), autocommit=True) as conn:
@@ -101,7 +101,7 @@ def run(url: str, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
 def read(
     url: str, read_model: ReadModel, filters: dict[str, Any], upto: int | None, limit: int
 ) -> list[dict[str, Any]]:
-    """Rows, with their JSON as values."""
+    """Return rows, with JSON as values."""
     as_of = AsOf(upto)
     return run(url, lambda conn: reads.read_rows(conn, read_model, filters, as_of=as_of, limit=limit, parsed=True))
 
@@ -109,7 +109,7 @@ def read(
 def read_all(
     url: str, read_model: ReadModel, filters: dict[str, Any], asked: list[tuple[int | None, int]]
 ) -> list[list[dict[str, Any]]]:
-    """As read(), for each position and limit, on one connection."""
+    """Return the rows for each position and limit, read on one connection."""
 
     async def work(conn: AsyncConnection) -> list[list[dict[str, Any]]]:
         return [
@@ -121,7 +121,7 @@ def read_all(
 
 
 def folded(conn: Connection, read_model: ReadModel, filters: dict[str, Any], upto: int) -> list[dict[str, Any]]:
-    """The same from the fold of everything, filtered here."""
+    """Return the same rows from the fold of everything, filtered in Python."""
     with conn.cursor(row_factory=dict_row) as cursor:
         query = sql.SQL("SELECT * FROM ({}) m ORDER BY id DESC").format(read_model.rows(UP_TO))
         rows = cursor.execute(query, {"upto": upto}).fetchall()
@@ -135,7 +135,7 @@ def folded(conn: Connection, read_model: ReadModel, filters: dict[str, Any], upt
     "window", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(500, marks=pytest.mark.slow)]
 )
 def test_as_of_is_the_fold_of_the_prefix(database_url: str, monkeypatch: pytest.MonkeyPatch, window: int) -> None:
-    """For each read model, filter, limit and position, and whatever the windows that streams are folded in."""
+    """Holds for each read model, filter, limit and position, and for any size of the windows."""
     monkeypatch.setattr(reads, "WINDOW_ROWS", window)
     with connect(database_url) as conn:
         several_lives(conn)
@@ -153,7 +153,7 @@ def test_as_of_is_the_fold_of_the_prefix(database_url: str, monkeypatch: pytest.
 
 @pytest.mark.parametrize("read_model", READ_MODELS, ids=lambda found: found.name)
 def test_every_filter_finds_something(database_url: str, read_model: ReadModel) -> None:
-    """Of those above, so that they are no idle test; but for those that are meant to miss."""
+    """Each filter above matches something, except those that must not, so the test above tests something."""
     with connect(database_url) as conn:
         several_lives(conn)
         answer(conn, ask(conn, 7)[:5])
@@ -163,7 +163,7 @@ def test_every_filter_finds_something(database_url: str, read_model: ReadModel) 
 
 
 def test_the_history_of_several_clients(database_url: str) -> None:
-    """The newest few recommendations of each client as of any position, as the fold has them; nobody is left out."""
+    """The newest few recommendations of each client as of any position are those of the fold; no client is left out."""
     clients = ["client-0", "client-1", "client-2", "nobody"]
     with connect(database_url) as conn:
         for _ in range(2):
@@ -184,7 +184,7 @@ def test_the_history_of_several_clients(database_url: str) -> None:
 
 @pytest.mark.tampers  # verify rightly names numbers that not every reader of JSON keeps; append() takes them
 def test_json_comes_back_as_it_was_recorded(database_url: str) -> None:
-    """Numbers that do not fit into 64 bits, and small ones, whoever recorded them: nothing on the way reads them."""
+    """Numbers beyond 64 bits and tiny numbers come back as they were recorded: nothing on the way parses them."""
     numbers = '{"big":1e+30,"exact":0.1,"whole":12345678901234567890123,"tiny":5e-324}'
     event = new("request-7", RecommendationRecorded(recommendation={"a": 1}, model_name="m"))
     salt = "00" * SALT_BYTES
@@ -207,7 +207,7 @@ def test_json_comes_back_as_it_was_recorded(database_url: str) -> None:
 
 
 def test_sealed_values_come_byte_for_byte(database_url: str) -> None:
-    """Megabytes, escapes and all scripts: the text is what the commitment was made of."""
+    """Megabytes, escapes and all scripts come back as the text that the commitment was made of."""
     message = "".join(map(chr, range(1, 0xD7FF, 7))) * 100 + "\u2028\U0001f600"
     call = ModelCallStarted(provider_name="p", request_model="m", input_messages=[message], system_instructions={})
     with connect(database_url) as conn:
@@ -221,7 +221,7 @@ def test_sealed_values_come_byte_for_byte(database_url: str) -> None:
 
 
 def test_unknown_views_are_refused(database_url: str) -> None:
-    """A table is no view, and a view that is not there is named with those that are."""
+    """The error about a name that is not a view names the views that exist."""
     for name in ("decisions", "tokens", "nothing"):
         with pytest.raises(UnknownReadModel, match="override_rates"):
             run(database_url, partial(reads.read_view, name=name, limit=1))

@@ -1,4 +1,4 @@
-"""Rebuild: readers never wait and never see half of it, a crash costs nothing, and what is outdated is noticed."""
+"""Rebuild: readers never wait and never see half a table, a crash loses nothing, and outdated tables are noticed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ STAGED = (
 
 
 class Together:
-    """Runs functions in threads until the block ends; then raises the first of their errors."""
+    """Run functions in threads until the block ends; then raise the first of their errors."""
 
     def __init__(self, *work: Callable[[Callable[[], bool]], None]) -> None:
         self._stopping = threading.Event()
@@ -75,7 +75,7 @@ class Together:
 def reader(
     url: str, read_model: ReadModel, waits: list[float], *, prepare: bool
 ) -> Callable[[Callable[[], bool]], None]:
-    """Reads the whole table over and over: it has every row, in one piece, at any time."""
+    """Read the whole table again and again: it has every row, from one table, at any time."""
     query = sql.SQL("SELECT count(*), count(DISTINCT id), bool_and(created_at IS NOT NULL) FROM {}")
 
     def read(stopping: Callable[[], bool]) -> None:
@@ -95,7 +95,7 @@ def reader(
 
 
 def claimer(url: str) -> Callable[[Callable[[], bool]], None]:
-    """Claims queued requests over and over, as workers do: a function whose plan names the table."""
+    """Claim queued requests again and again, as workers do, by a function whose plan names the table."""
 
     def claim(stopping: Callable[[], bool]) -> None:
         with connect(url, "writer") as conn:
@@ -106,7 +106,7 @@ def claimer(url: str) -> Callable[[Callable[[], bool]], None]:
 
 
 def test_readers_and_writers_go_on(database_url: str) -> None:
-    """While both are rebuilt again and again, appends and live steps go on, and no reader errs or misses a row."""
+    """While both are rebuilt again and again, appends and live steps go on, and no reader fails or misses a row."""
     waits: list[float] = []
     with connect(database_url) as conn:
         ask(conn, 300)
@@ -131,7 +131,7 @@ def test_readers_and_writers_go_on(database_url: str) -> None:
 def test_a_read_that_meets_the_swap_gets_the_new_table(
     database_url: str, monkeypatch: pytest.MonkeyPatch, prepare: bool
 ) -> None:
-    """It waits for the commit, and then finds every row, also by a statement that was prepared with the old table."""
+    """A reader waits for the commit and then finds every row, also by a statement prepared with the old table."""
     counts: list[int] = []
     query = "SELECT count(*) FROM portfolio_requests"
     with connect(database_url) as conn, connect(database_url, "reader") as other:
@@ -147,7 +147,7 @@ def test_a_read_that_meets_the_swap_gets_the_new_table(
 
 
 def test_the_projector_stays_away_from_the_swap(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step finds the read model in use: it neither waits nor holds what the swap goes on to need."""
+    """A step that finds the row locked returns at once, and holds no lock that the swap needs next."""
     with connect(database_url) as conn:
         ask(conn)
         catch_up(conn)
@@ -162,7 +162,7 @@ def test_the_projector_stays_away_from_the_swap(database_url: str, monkeypatch: 
 
 @pytest.fixture
 def tries(monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    """A list that grows with each attempt of a rebuild to swap its table in."""
+    """Return a list that grows with each attempt of a rebuild to swap its table in."""
     attempts: list[None] = []
     real_swap = swap._swap
 
@@ -175,7 +175,7 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[None]:
 
 
 def test_a_transaction_that_locks_first_reads_the_table_that_it_locked(database_url: str, tries: list[None]) -> None:
-    """Under REPEATABLE READ, what is locked before the snapshot is whole and stays, whoever rebuilds meanwhile."""
+    """Under REPEATABLE READ, a table locked before the snapshot is whole and stays, even if it is rebuilt meanwhile."""
     with connect(database_url) as conn, connect(database_url) as other:
         ask(conn, 5)
         catch_up(conn)
@@ -217,7 +217,7 @@ def test_a_long_read_holds_up_the_swap_and_nobody_else(database_url: str, tries:
 
 
 def test_a_read_without_end_makes_the_rebuild_give_up(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the table is never free the rebuild says so, and leaves nothing but the old table."""
+    """If the table is never free, the rebuild says so and leaves nothing but the old table."""
     monkeypatch.setattr(swap, "TRIES", 3)
     with connect(database_url) as conn, connect(database_url) as slow:
         ask(conn)
@@ -232,7 +232,7 @@ def test_a_read_without_end_makes_the_rebuild_give_up(database_url: str, monkeyp
 
 
 def kill_others(conn: Connection) -> None:
-    """Terminates every other backend of this database."""
+    """Terminate every other backend of this database."""
     conn.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -245,7 +245,7 @@ def kill_others(conn: Connection) -> None:
     ids=["filling", "swapping", "writing down the position"],
 )
 def test_a_crash_in_the_middle_leaves_the_old_table(database_url: str, held: str, mode: str) -> None:
-    """When the server ends the connections of a rebuild that waits for a lock, the same holds as between stages."""
+    """The same holds if the server ends the connections of a rebuild that waits for a lock."""
     with connect(database_url) as conn, connect(database_url) as holder:
         answer(conn, ask(conn, 6))
         catch_up(conn)
@@ -278,7 +278,7 @@ def test_a_crash_in_the_middle_leaves_the_old_table(database_url: str, held: str
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_a_crash_on_the_way_leaves_the_old_table(database_url: str, stage: int) -> None:
-    """When the server ends all connections after any stage, readers keep the old table, and the next rebuild works."""
+    """If the server ends all connections after any stage, readers keep the old table and the next rebuild works."""
     with connect(database_url) as conn:
         answer(conn, ask(conn, 6))
         catch_up(conn)
@@ -299,7 +299,7 @@ def test_a_crash_on_the_way_leaves_the_old_table(database_url: str, stage: int) 
 
 
 def test_an_interrupt_ends_it(database_url: str) -> None:
-    """Ctrl-C ends a rebuild soon; the old tables stay, and nothing half built is left."""
+    """Ctrl-C ends a rebuild soon; the old tables stay, and no half-built table is left."""
     pressed: list[str] = []
 
     def press(name: str, done: int, in_all: int) -> None:
@@ -327,7 +327,7 @@ def test_an_interrupt_ends_it(database_url: str) -> None:
 def test_edited_sql_is_noticed(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, edit: str
 ) -> None:
-    """A read model whose SQL differs by anything from what its table was made by is rebuilt by ensure(), once."""
+    """A read model whose SQL differs from the SQL that made its table is rebuilt by rebuild_outdated(), once."""
     edited = edited_copy(REQUESTS, tmp_path, file, old, edit)
     with connect(database_url) as conn:
         ask(conn)
@@ -347,7 +347,7 @@ def test_edited_sql_is_noticed(
     ["DROP TABLE portfolio_requests", "DELETE FROM projections", "UPDATE projections SET error = 'it broke'"],
 )
 def test_what_is_missing_or_stopped_is_noticed(database_url: str, harm: str) -> None:
-    """A table, a position or a projection that goes on: where one is missing, ensure() rebuilds."""
+    """If the table or the row of `projections` is missing, or has an error, rebuild_outdated() rebuilds."""
     with connect(database_url) as conn:
         ask(conn)
         catch_up(conn)
@@ -358,7 +358,7 @@ def test_what_is_missing_or_stopped_is_noticed(database_url: str, harm: str) -> 
 
 
 def test_wrong_rows_are_counted(database_url: str) -> None:
-    """The report says how many rows of the old table were not what the chain says; behind is not wrong."""
+    """The report counts the rows of the old table that differ from the chain; a table behind the head is not wrong."""
     with connect(database_url) as conn:
         ids = ask(conn, 8)
         catch_up(conn)
@@ -374,7 +374,7 @@ def test_wrong_rows_are_counted(database_url: str) -> None:
 
 
 def test_a_table_of_another_shape_is_replaced(database_url: str) -> None:
-    """Somebody added a column: there is nothing to compare with, and the new table is as it should be."""
+    """With a column that was added by hand there is nothing to compare with; the new table is as it must be."""
     with connect(database_url) as conn:
         ask(conn)
         catch_up(conn)
@@ -384,7 +384,7 @@ def test_a_table_of_another_shape_is_replaced(database_url: str) -> None:
 
 
 def test_one_that_fails_keeps_nobody_back(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A read model that cannot be folded keeps its old table; the others are rebuilt; no value is told to anybody."""
+    """A read model that cannot be folded keeps its old table; the others are rebuilt; no error shows a value."""
     with connect(database_url) as conn:
         ask(conn)
         catch_up(conn)
@@ -401,7 +401,7 @@ def test_one_that_fails_keeps_nobody_back(database_url: str, caplog: pytest.LogC
 
 
 def test_one_that_was_never_built_and_cannot_be_says_so(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """ensure() does not raise for it: it is recorded as broken, for /readyz, and the others are built."""
+    """rebuild_outdated() does not raise: the read model is recorded as broken, for /readyz; the others are built."""
     with connect(database_url) as conn:
         append(conn, new("request-", Unfoldable(client_id="c")))
         conn.execute("DROP TABLE portfolio_requests, ai_recommendations")
@@ -417,7 +417,7 @@ def test_one_that_was_never_built_and_cannot_be_says_so(database_url: str, caplo
 
 
 def test_a_view_in_the_way_is_named_as_the_reason(database_url: str) -> None:
-    """A view of somebody's on the table cannot follow it to the new one: the rebuild says so, and changes nothing."""
+    """A view by another person on the table cannot move to the new one: the rebuild says so and changes nothing."""
     with connect(database_url) as conn:
         ask(conn)
         catch_up(conn)
@@ -429,7 +429,7 @@ def test_a_view_in_the_way_is_named_as_the_reason(database_url: str) -> None:
 
 
 def test_rights_come_with_the_new_table(database_url: str) -> None:
-    """Readers and verifiers may read it, the projector may also fill it, and nobody may do more."""
+    """Readers and verifiers may read the table, the projector may also fill it, and no role may do more."""
     rebuild(database_url, BOTH)
     rights = (
         "SELECT grantee, string_agg(privilege_type, ' ' ORDER BY privilege_type)"
@@ -456,12 +456,12 @@ def test_two_at_once_take_turns(database_url: str) -> None:
 
 
 def assert_none_differ(reports: list[rebuilding.RebuildReport]) -> None:
-    """Each found the table that it replaced to be right."""
+    """Each rebuild found no difference in the table that it replaced."""
     assert [report.differing for report in reports] == [0, 0]
 
 
 def test_progress_is_told(database_url: str) -> None:
-    """Each read model counts its stages up to the last, and never backwards."""
+    """The progress of each read model goes up to the last stage, and never backwards."""
     told: list[tuple[str, int, int]] = []
     rebuild(database_url, BOTH, on_progress=lambda *stage: told.append(stage))
     for read_model in BOTH:
@@ -470,7 +470,7 @@ def test_progress_is_told(database_url: str) -> None:
 
 
 def test_another_ledger_in_the_same_database_is_left_alone(database_url: str) -> None:
-    """The schema's name goes through everything: names, roles, locks and where new tables are made."""
+    """The schema's name goes into all names: roles, locks, and the schema for new tables."""
     from schema.migrate import migrate
 
     with connect(database_url) as conn:

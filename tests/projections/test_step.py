@@ -1,4 +1,4 @@
-"""The live step: exactly once, bounded, and only by those whom the table belongs to."""
+"""The live step: exactly once, bounded, and only on the table of this version."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support import append, connect, eventually, new, requested
 
 SPAWN = multiprocessing.get_context("spawn")
 
-# Each move of a position is written down, in the transaction that makes it.
+# Writes down each move of a position, in the transaction that makes it.
 WRITE_DOWN_STEPS = """
     CREATE TABLE steps (name text, after bigint, upto bigint);
     CREATE FUNCTION write_down_step() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger AS $$
@@ -42,7 +42,7 @@ WRITE_DOWN_STEPS = """
 
 
 def race(url: str, until: int) -> None:
-    """Small steps of both read models until they are at `until`."""
+    """Take small steps of both read models until they are at `until`."""
     with connect(url, "projector") as conn:
         while any(standing(conn, read_model)[0] < until for read_model in READ_MODELS):
             for read_model in READ_MODELS:
@@ -50,7 +50,7 @@ def race(url: str, until: int) -> None:
 
 
 def test_every_event_is_applied_exactly_once_whoever_races(database_url: str) -> None:
-    """With three threads and two processes at it while events come in, the steps join up: no gap and no overlap."""
+    """With three threads and two processes stepping while events come, the steps join up without gap or overlap."""
     rounds, per_round = 30, 20
     last = rounds * per_round
     threads = [threading.Thread(target=race, args=(database_url, last)) for _ in range(3)]
@@ -79,7 +79,7 @@ def test_every_event_is_applied_exactly_once_whoever_races(database_url: str) ->
 
 
 def test_a_step_has_at_most_so_many_events(database_url: str) -> None:
-    """Steps end at positions, not at streams: a request is projected before its answer when the limit says so."""
+    """Steps end at positions, not at streams: with a low limit, a request is projected before its answer."""
     with connect(database_url) as conn:
         answer(conn, ask(conn, 2))
         assert [step(conn, REQUESTS, 3) for _ in range(3)] == [3, 4, None]
@@ -89,7 +89,7 @@ def test_a_step_has_at_most_so_many_events(database_url: str) -> None:
 
 
 def test_a_step_that_another_has_in_hand_is_left_to_it(database_url: str) -> None:
-    """Who finds the row of the projection locked goes on with something else, and does not wait."""
+    """A process that finds the row of the projection locked goes on, and does not wait."""
     with connect(database_url) as conn, connect(database_url) as other:
         ask(conn)
         with other.transaction():
@@ -100,7 +100,7 @@ def test_a_step_that_another_has_in_hand_is_left_to_it(database_url: str) -> Non
 
 
 def test_a_program_with_other_sql_keeps_its_hands_off(database_url: str) -> None:
-    """A table that was built by another version is that version's to keep: a step of this one does nothing."""
+    """A step does nothing to a table that another version built."""
     with connect(database_url) as conn:
         ask(conn)
         conn.execute("UPDATE projections SET digest = 'of another version'")
@@ -126,7 +126,7 @@ def test_a_failed_step_leaves_no_trace(database_url: str) -> None:
 
 
 def test_trouble_that_passes_is_no_failed_step(database_url: str) -> None:
-    """A lock that is not given in time, say, is raised as it is: the same step goes well later."""
+    """A transient error, such as a lock timeout, is raised as it is; the same step succeeds later."""
     with connect(database_url) as conn, connect(database_url) as other:
         ask(conn)
         conn.execute("SET lock_timeout = '50ms'")
@@ -138,7 +138,7 @@ def test_trouble_that_passes_is_no_failed_step(database_url: str) -> None:
 
 
 def test_a_crash_between_rows_and_commit_changes_nothing(database_url: str) -> None:
-    """When the backend dies within a step, table and position are as before, and the next step does it all."""
+    """If the backend dies within a step, table and position are as before, and the next step does it all."""
     with connect(database_url) as conn, connect(database_url) as holder, connect(database_url) as doomed:
         ask(conn, 3)
         with holder.transaction():
@@ -165,7 +165,7 @@ def test_a_crash_between_rows_and_commit_changes_nothing(database_url: str) -> N
 
 
 def test_streams_that_are_no_requests_are_stepped_over(database_url: str) -> None:
-    """Events elsewhere move the position and make no rows, whatever their types."""
+    """Events of other streams move the position and make no rows, whatever their types."""
     with connect(database_url) as conn:
         streams = ("policy-core", "request-", "request-x", "request-007", f"request-{10**18}", "requests-1")
         append(conn, *(new(stream, requested("c")) for stream in streams))

@@ -1,4 +1,4 @@
-"""The views on decisions are what a plain computation gives; a rebuild makes them anew, and leaves others' alone."""
+"""The views on decisions equal a plain computation. A rebuild makes them anew, and does not touch other views."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REASONS = (("too-risky", "model-wrong"), ("moved-abroad", "model-could-not-know"
 
 
 def made_up(count: int, seed: int) -> list[Row]:
-    """Rows as the read model has them, of three people over four months, with times that ledgers take long to get."""
+    """Draw rows of three people over four months, with times that a real ledger would take long to get."""
     drawn = Random(seed)
     rows = []
     for number in range(count):
@@ -69,12 +69,12 @@ def made_up(count: int, seed: int) -> list[Row]:
 
 
 def seconds(drawn: Random) -> Decimal:
-    """On both sides of what counts as quick, and just there."""
+    """Draw seconds on both sides of the limit for quick, and exactly on it."""
     return Decimal(drawn.choice([drawn.randrange(10**9), 10_000_000, 10_000_001, 0])) / 1_000_000
 
 
 def confirmation_of(drawn: Random, state: str, created_at: datetime) -> Row:
-    """The confirmation of a decision in this state; confirmations come in another order than decisions."""
+    """Draw a confirmation of a decision in this state, in another order than the decisions were made in."""
     if state == "waiting" or (state == "effective" and drawn.random() < 0.3):
         return {}
     confirmed_at = created_at + timedelta(minutes=drawn.randrange(50_000))
@@ -89,7 +89,7 @@ def confirmation_of(drawn: Random, state: str, created_at: datetime) -> Row:
 
 
 def put(conn: Connection, rows: list[Row]) -> None:
-    """Into the table, where no event put them."""
+    """Write rows into the table directly, without events."""
     for row in rows:
         names = sql.SQL(", ").join(map(sql.Identifier, row))
         values = sql.SQL(", ").join([sql.SQL("%s")] * len(row))
@@ -97,7 +97,7 @@ def put(conn: Connection, rows: list[Row]) -> None:
 
 
 def read(url: str, view: str, limit: int = 10_000) -> list[Row]:
-    """As the API reads it."""
+    """Read as the API does."""
 
     async def rows() -> list[Row]:
         async with await psycopg.AsyncConnection.connect(conninfo(url, "reader"), autocommit=True) as conn:
@@ -107,13 +107,13 @@ def read(url: str, view: str, limit: int = 10_000) -> list[Row]:
 
 
 def in_order(rows: list[Row]) -> list[Row]:
-    """By the text of all values, as views and naive twins need not agree on the order."""
+    """Sort by the text of all values, as views and naive twins may order ties differently."""
     return sorted(rows, key=lambda row: repr(sorted(row.items())))
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 400])
 def test_views_are_what_a_plain_computation_gives(database_url: str, count: int) -> None:
-    """For each view; declined decisions count only for the confirmer who declined them."""
+    """Holds for each view. Declined decisions count only for the confirmer who declined them."""
     assert NAIVE.keys() == DECISIONS.views.keys()
     for seed in range(3):
         rows = made_up(count, seed)
@@ -125,7 +125,7 @@ def test_views_are_what_a_plain_computation_gives(database_url: str, count: int)
 
 
 def test_only_so_many_rows_are_read(database_url: str) -> None:
-    """The newest month comes first, so that what is cut off is the oldest."""
+    """The newest month comes first, so that a limit cuts off the oldest."""
     with connect(database_url) as conn:
         put(conn, made_up(300, 1))
     for name in ("override_rates", "override_reasons", "decision_times"):
@@ -142,7 +142,7 @@ RIGHTS = (
 
 
 def test_readers_of_views_go_on_while_it_is_rebuilt(database_url: str) -> None:
-    """Through swap after swap nobody misses a view or a row, nobody waits long for anybody, and the rights stay."""
+    """Through one swap after another, no reader misses a view or a row or waits long, and the rights stay."""
     errors: list[BaseException] = []
     seen: list[int] = []
     stopping = threading.Event()
@@ -182,7 +182,7 @@ def test_readers_of_views_go_on_while_it_is_rebuilt(database_url: str) -> None:
 
 @pytest.mark.parametrize(("on", "column"), [("decisions", "decided_by"), ("rubber_stamps", "person")])
 def test_the_views_of_others_are_left_alone(database_url: str, on: str, column: str) -> None:
-    """Also for a view that stands on one of our views: the rebuild says what is in the way, and everything stays as it was."""
+    """A view on one of our views also stops the rebuild, which says what is in the way and changes nothing."""
     with connect(database_url) as conn:
         tell_everything(conn)
         catch_up(conn)
@@ -196,7 +196,7 @@ def test_the_views_of_others_are_left_alone(database_url: str, on: str, column: 
 
 
 def test_a_name_that_is_taken_is_told(database_url: str) -> None:
-    """Somebody's table has the name of a view: it is not touched, and the rebuild says why it failed."""
+    """A table by another person has the name of a view: it is not touched, and the rebuild says why it failed."""
     with connect(database_url) as conn:
         conn.execute("DROP VIEW rubber_stamps; CREATE TABLE rubber_stamps (mine text)")
         with pytest.raises(RebuildFailed, match="the name of one of its views"):
@@ -205,7 +205,7 @@ def test_a_name_that_is_taken_is_told(database_url: str) -> None:
 
 
 def test_a_missing_view_is_noticed(database_url: str) -> None:
-    """ensure() makes it anew, with its table, once."""
+    """rebuild_outdated() makes it anew, with its table, once."""
     with connect(database_url) as conn:
         conn.execute("DROP VIEW rubber_stamps")
         assert outdated_read_models(conn) == [DECISIONS]
@@ -215,7 +215,7 @@ def test_a_missing_view_is_noticed(database_url: str) -> None:
 
 
 def test_an_edited_view_is_noticed(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A changed text is another digest; and a view that the program has no more goes with the next rebuild."""
+    """A changed text changes the digest; a view that the program no longer has is dropped by the next rebuild."""
     edited = edited_copy(DECISIONS, tmp_path, "views/rubber_stamps.sql", "<= 10", "<= 20")
     (edited.folder / "views" / "decision_times.sql").unlink()
     with connect(database_url) as conn:
@@ -229,7 +229,7 @@ def test_an_edited_view_is_noticed(database_url: str, tmp_path: Path, monkeypatc
 
 
 def test_a_long_read_of_a_view_holds_up_the_swap_alone(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a transaction keeps a view, the rebuild tries and lets go; others read it, and steps go on."""
+    """While a transaction holds a view, the rebuild tries and lets go; others read the view, and steps go on."""
     monkeypatch.setattr(swap, "TRIES", 8)
     with connect(database_url) as conn, connect(database_url, "reader") as slow:
         recommendation_id = tell_everything(conn)

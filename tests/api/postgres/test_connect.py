@@ -1,4 +1,4 @@
-"""The database that a program works on: which URLs are read, what connecting refuses, and the supervisor."""
+"""Opening the database of a program: which URLs are accepted, what connecting refuses, and the supervisor."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tests.support import connect, eventually, login_role, scratch_database
     ],
 )
 def test_what_libpq_reads_is_taken(url: str) -> None:
-    """URLs with one host or several, sockets, and key=value strings."""
+    """URLs with one host or several, sockets, and key=value strings are accepted."""
     check_url(url)
 
 
@@ -60,20 +60,20 @@ def test_what_libpq_reads_is_taken(url: str) -> None:
     ],
 )
 def test_what_cannot_be_read_is_not_repeated(url: str) -> None:
-    """BadDatabaseUrl, also where libpq would take a part of the password for a host, a port or a database."""
+    """BadDatabaseUrl is raised, also if libpq would take a part of the password for a host, a port or a database."""
     with pytest.raises(BadDatabaseUrl) as caught:
         check_url(url)
     assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_url_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a URL no folder is looked at, whatever it is."""
+    """With a URL, the data folder is not looked at."""
     with open_database("postgresql://host/database", Path("/nonexistent")) as url:
         assert url == "postgresql://host/database"
 
 
 def test_a_folder_without_a_database_is_left_alone(tmp_path: Path) -> None:
-    """NoDataFolder names the folder and the ways on; nothing is made in it unless that was allowed."""
+    """NoDataFolder names the folder and the choices; nothing is created in it unless `make` allows that."""
     with pytest.raises(NoDataFolder, match=f"no ledger in {tmp_path}.*serve.*--data-dir"):
         open_database(None, tmp_path).__enter__()
     assert list(tmp_path.iterdir()) == []
@@ -81,7 +81,7 @@ def test_a_folder_without_a_database_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["a" * 80, "a..b", "127.0.0.1"])
 def test_a_host_that_does_not_answer(host: str) -> None:
-    """CannotConnect in one line, without the password, also for names that no host can have."""
+    """CannotConnect is one line, without the password, also for names that no host can have."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"postgresql://user:secret@{host}:{unused.getsockname()[1]}/database"
@@ -102,7 +102,7 @@ def test_a_connection_acts_in_its_role(database_url: str) -> None:
 
 
 def test_a_database_without_a_ledger_is_named(server_url: str, database_url: str) -> None:
-    """NoLedger with the command to run, also where another database of the server made the roles exist."""
+    """NoLedger has the command to run, also if another database of the server has created the roles."""
     with scratch_database(server_url) as url:
         for role in ("owner", "reader"):
             with pytest.raises(NoLedger, match="has no ledger yet: run advice-ledger migrate"):
@@ -122,7 +122,7 @@ def test_a_login_without_the_role_is_told_which(database_url: str) -> None:
 
 @pytest.mark.slow
 def test_the_supervisor_starts_a_killed_server_again() -> None:
-    """After kill -9 of PostgreSQL it answers again within seconds, with what was committed; twice over."""
+    """After kill -9 of PostgreSQL it answers again within seconds, with all that was committed; and once more."""
     with tempfile.TemporaryDirectory(prefix="advice-ledger-") as name:
         folder = Path(name)
         with (
@@ -135,14 +135,17 @@ def test_the_supervisor_starts_a_killed_server_again() -> None:
             for _ in range(2):
                 killed = postmaster(folder)
                 os.kill(killed, signal.SIGKILL)
-                eventually("the server runs again", lambda: server.is_running() and postmaster(folder) != killed)  # noqa: B023 - called at once
+                eventually(
+                    "the server runs again",
+                    lambda: server.is_running() and postmaster(folder) != killed,  # noqa: B023 - called at once
+                )
                 with psycopg.connect(url) as conn:
                     assert conn.execute("SELECT count(*) FROM kept").fetchone() == (0,)
         assert not server.is_running()
 
 
 def postmaster(folder: Path) -> int:
-    """The process id of the server on a folder; 0 while there is none."""
+    """Return the process id of the server on a folder; 0 if there is none."""
     try:
         return int((folder / "postgres" / "postmaster.pid").read_text().split("\n")[0])
     except FileNotFoundError:

@@ -26,7 +26,7 @@ from api.postgres.embedded import (
 )
 from tests.paths import ROOT
 
-# Joins the server of the folder in argv[1], says so, and leaves when its input ends.
+# Joins the server of the folder in argv[1], prints `joined`, and leaves at the end of its input.
 CLIENT = """
 import pathlib, sys, psycopg
 from api.postgres.embedded import EmbeddedPostgres
@@ -40,19 +40,19 @@ with EmbeddedPostgres(pathlib.Path(sys.argv[1]), settings={"fsync": "off"}) as s
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A short path outside pytest's own folders, which as root shut out the server's account."""
+    """Make a folder with a short path outside pytest's folders, which the server's account cannot enter under root."""
     with tempfile.TemporaryDirectory(prefix="advice-ledger-") as name:
         yield Path(name)
 
 
 def quick(folder: Path) -> EmbeddedPostgres:
-    """A server that does not wait for the disk: what it writes survives any crash but the machine's."""
+    """Return a server that does not wait for the disk: its data survives any crash but the machine's."""
     return EmbeddedPostgres(folder, settings={"fsync": "off"})
 
 
 @contextlib.contextmanager
 def client_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that uses the server, from when it has joined; ended politely unless it died."""
+    """Run another process that uses the server, from when it has joined. It is asked to end, unless it died."""
     command = [sys.executable, "-c", CLIENT, str(folder)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -65,12 +65,12 @@ def client_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def postmaster(folder: Path) -> int:
-    """The process id of the server on a folder."""
+    """Return the process id of the server on a folder."""
     return int((folder / "postgres" / "postmaster.pid").read_text().split("\n")[0])
 
 
 def shown(url: str, setting: str) -> str:
-    """The value of a server setting, with its unit."""
+    """Return the value of a server setting, with its unit."""
     with psycopg.connect(url) as conn:
         row = conn.execute("SELECT current_setting(%s)", (setting,)).fetchone()
     assert row is not None
@@ -78,14 +78,14 @@ def shown(url: str, setting: str) -> str:
 
 
 def write_row(url: str) -> None:
-    """Commit one row to a table that is made when missing."""
+    """Commit one row to a table that is created if needed."""
     with psycopg.connect(url) as conn:
         conn.execute("CREATE TABLE IF NOT EXISTS kept (n int)")
         conn.execute("INSERT INTO kept VALUES (1)")
 
 
 def count_rows(url: str) -> int:
-    """How many rows `write_row` has committed."""
+    """Return how many rows `write_row` has committed."""
     with psycopg.connect(url) as conn:
         row = conn.execute("SELECT count(*) FROM kept").fetchone()
     assert row is not None
@@ -93,14 +93,14 @@ def count_rows(url: str) -> int:
 
 
 def spin(url: str, started: threading.Event) -> None:
-    """Keep a backend computing until it dies: it never looks whether its postmaster is alive."""
+    """Keep a backend computing until it dies: it never notices that its postmaster is dead."""
     with contextlib.suppress(psycopg.OperationalError), psycopg.connect(url, autocommit=True) as conn:
         started.set()
         conn.execute("DO $$ BEGIN LOOP END LOOP; END $$")
 
 
 def test_serves_its_own_database_durably(folder: Path) -> None:
-    """The database is `advice_ledger`, what is acknowledged is on disk, and nothing listens on a network."""
+    """The database is `advice_ledger`, acknowledged data is on disk, and nothing listens on a network."""
     with EmbeddedPostgres(folder / "new" / "data") as server:
         with psycopg.connect(server.url) as conn:
             assert conn.info.dbname == "advice_ledger"
@@ -134,7 +134,7 @@ def test_data_is_kept_between_runs_and_settings_can_change(folder: Path) -> None
 
 
 def test_starting_and_stopping_twice_is_harmless(folder: Path) -> None:
-    """start and stop may be repeated; a user that has left cannot bring the server back by accident."""
+    """start and stop may be repeated; after stop, an object cannot bring the server back by accident."""
     server = quick(folder)
     server.start()
     first = postmaster(folder)
@@ -151,7 +151,7 @@ def test_starting_and_stopping_twice_is_harmless(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["a folder's 50% & more", "n" * 120])
 @pytest.mark.slow
 def test_any_folder_name_will_do(folder: Path, name: str) -> None:
-    """Names that need quoting, and paths longer than a socket's may be, work for the starter and for who joins."""
+    """Names that need quoting, and paths too long for a socket, work for a process that starts or joins the server."""
     data_dir = folder / name
     with quick(data_dir) as server, client_process(data_dir):
         write_row(server.url)
@@ -159,7 +159,7 @@ def test_any_folder_name_will_do(folder: Path, name: str) -> None:
 
 
 def test_a_socket_folder_of_someone_else_is_refused(folder: Path) -> None:
-    """Where a long path puts the socket in a shared place, a folder that others can write is not trusted."""
+    """A long path puts the socket in a shared place; there, a folder that others can write to is refused."""
     server = quick(folder / ("n" * 120))
     place = server._cluster._socket_dir()
     assert place.parent == Path("/tmp")
@@ -173,7 +173,7 @@ def test_a_socket_folder_of_someone_else_is_refused(folder: Path) -> None:
 
 
 def test_half_a_cluster_is_made_anew(folder: Path) -> None:
-    """What a crash in the middle of initdb leaves behind is not taken for a cluster."""
+    """The remains of a crash in the middle of initdb are not taken for a cluster."""
     (folder / "postgres.new" / "base").mkdir(parents=True)
     with quick(folder) as server:
         assert server.is_running()
@@ -182,7 +182,7 @@ def test_half_a_cluster_is_made_anew(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_process_that_leaves_does_not_stop_the_server_for_others(folder: Path) -> None:
-    """A command that joins a running server leaves it running; the last user stops it, whoever started it."""
+    """A command that joins a running server leaves it running; the last user stops it, not the one that started it."""
     with quick(folder) as server:
         first = postmaster(folder)
         with client_process(folder):
@@ -206,7 +206,7 @@ def test_processes_that_start_at_once_share_one_server(folder: Path) -> None:
 
 
 def test_a_killed_client_holds_nobody_up(folder: Path) -> None:
-    """After kill -9 of the only user the server stays, the next user joins it, and stops it when leaving."""
+    """After kill -9 of the only user the server stays; the next user joins it, and stops it when leaving."""
     with client_process(folder) as process:
         process.kill()
     with quick(folder) as server:
@@ -233,7 +233,7 @@ def test_a_killed_postmaster_is_replaced(folder: Path) -> None:
 
 
 def test_the_server_is_told_no_secret(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Our environment may hold the key that signs the log: whoever may run a program in the server does not find it."""
+    """Our environment may hold the signing key: a program that SQL starts in the server does not find it."""
     monkeypatch.setenv("ADVICE_LEDGER_KEY", "a secret")
     with quick(folder) as server, psycopg.connect(server.url) as conn:
         conn.execute("CREATE TEMP TABLE environment (line text)")
@@ -245,7 +245,7 @@ def test_the_server_is_told_no_secret(folder: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.slow
 def test_a_recycled_process_id_does_not_keep_the_server_down(folder: Path) -> None:
-    """A pid file that names a living stranger, as after a reboot, does not pass for a running server."""
+    """A pid file that names another living process, as after a reboot, is not taken for a running server."""
     with quick(folder) as server, client_process(folder) as stranger:
         killed = postmaster(folder)
         os.kill(killed, signal.SIGKILL)
@@ -257,7 +257,7 @@ def test_a_recycled_process_id_does_not_keep_the_server_down(folder: Path) -> No
 
 @pytest.mark.slow
 def test_threads_that_find_it_dead_start_one_server(folder: Path) -> None:
-    """ensure_running from many threads after a crash starts PostgreSQL once more, and once only."""
+    """ensure_running from many threads after a crash starts PostgreSQL once more, and only once."""
     with quick(folder) as server:
         os.kill(postmaster(folder), signal.SIGKILL)
         with ThreadPoolExecutor(4) as pool:
@@ -268,7 +268,7 @@ def test_threads_that_find_it_dead_start_one_server(folder: Path) -> None:
 
 @pytest.mark.parametrize(("version", "advice"), [("99", "pip install --upgrade"), ("9", "pg_upgrade")])
 def test_data_of_another_major_version_is_refused(folder: Path, version: str, advice: str) -> None:
-    """Newer or older data is left alone, with both versions and a way on in the message."""
+    """Data of another version is not touched; the message has both versions and what to do."""
     cluster = folder / "postgres"
     cluster.mkdir()
     (cluster / "PG_VERSION").write_text(f"{version}\n")
@@ -278,7 +278,7 @@ def test_data_of_another_major_version_is_refused(folder: Path, version: str, ad
 
 
 def test_a_folder_that_cannot_be_made_is_named(folder: Path) -> None:
-    """A file where the folder should be gives the reason, the path and the option that chooses another."""
+    """For a file in place of the folder, the message has the reason, the path and the option for another folder."""
     (folder / "file").write_text("")
     with pytest.raises(FolderError, match=rf"Not a directory: {folder}/file/data.*--data-dir"):
         quick(folder / "file" / "data").start()
@@ -286,7 +286,7 @@ def test_a_folder_that_cannot_be_made_is_named(folder: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="no folder is closed to root")
 def test_a_folder_that_cannot_be_written_is_named(folder: Path) -> None:
-    """A read-only folder gives the reason, the path and the option that chooses another."""
+    """For a read-only folder, the message has the reason, the path and the option for another folder."""
     folder.chmod(0o500)
     with pytest.raises(FolderError, match=rf"Permission denied: {folder}.*--data-dir"):
         quick(folder).start()
@@ -302,7 +302,7 @@ def test_a_missing_extra_says_what_to_install(folder: Path, monkeypatch: pytest.
 
 @pytest.mark.slow
 def test_a_failed_start_shows_the_log_and_holds_no_lock(folder: Path) -> None:
-    """The message ends with what PostgreSQL said, and the next attempt with good settings succeeds."""
+    """The message ends with PostgreSQL's own, and the next attempt with good settings succeeds."""
     with pytest.raises(StartError, match=r"(?s)server\.log.*unrecognized configuration parameter \"no_such_setting\""):
         EmbeddedPostgres(folder, settings={"no_such_setting": "1"}).start()
     with quick(folder) as server:
@@ -311,14 +311,14 @@ def test_a_failed_start_shows_the_log_and_holds_no_lock(folder: Path) -> None:
 
 
 def test_a_process_that_hangs_while_starting_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting for another process's start has an end, with the lock it holds in the message."""
+    """Waiting for the start by another process has an end; the message names the lock that it holds."""
     monkeypatch.setattr(embedded, "LOCK_TIMEOUT_S", 0.2)
     with quick(folder)._start_stop_lock(), pytest.raises(BusyError, match=r"\.start-stop\.lock"):
         quick(folder).start()
 
 
 def test_the_default_folder_is_the_users_own(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Data goes where the platform keeps the current user's, under our name."""
+    """Data goes to the platform's folder for the current user, under our name."""
     monkeypatch.setenv("XDG_DATA_HOME", str(folder))
     assert default_data_dir().name == "advice-ledger"
     assert not default_data_dir().exists()

@@ -148,7 +148,7 @@ def results(cell: str, state: str) -> set[str]:
 def test_every_refusal_is_named() -> None:
     """Each conflict of a command, and each problem that a command may raise, is named in docs/formats/events.md."""
     general = {"idempotency-key-reused", "client-conflict", "busy"}
-    refusals = {slug for slug, (status, _) in PROBLEMS.items() if status == 409} - general
+    refusals = {slug for slug, status in PROBLEMS.items() if status == 409} - general
     source = "".join(path.read_text("utf-8") for path in (ROOT / "ledger/domain").glob("*.py"))
     raised = set(re.findall(r'(?:Refused|NotFound)\(\s*"([a-z-]+)"', source))
     assert raised >= refusals

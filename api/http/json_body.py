@@ -1,7 +1,7 @@
-"""Reading a JSON body: who calls comes first, then orjson, which is strict where the record must be.
+"""Read a JSON body with orjson, after the caller's permission was checked.
 
-Refused as not JSON: NaN and infinities (1e400 among them), lone surrogates, bytes that are not UTF-8, nesting deeper
-than 1024. Of a member that stands twice the last counts, as in most readers; the record has it once.
+It refuses what the record cannot hold: NaN and infinities (1e400 among them), lone surrogates, bytes that are not
+UTF-8, nesting deeper than 1024. If a member is repeated, the last one counts, as in most readers.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from fastapi.routing import APIRoute
 from api.http.auth.permissions import Permission
 from api.http.problems import ApiError, FieldError
 
-# How far into a body that is not JSON we look for the name of the member at fault.
+# How far to search a malformed body for the name of the member at fault.
 MAX_SEARCH_CHARS = 1024 * 1024
 
 JSON_TYPE = re.compile(r"application/([\w.-]+\+)?json\s*(;|$)", re.ASCII | re.IGNORECASE)
-# A string (one that was cut off included), a bracket, or what stands between members.
+# A string, perhaps cut off, a bracket, or a separator of members.
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)|[][{}:,]', re.DOTALL)
 
 
 class JsonRequest(Request):
-    """A request whose body was read and parsed already."""
+    """A request whose body is already parsed."""
 
     parsed: Any
 
     async def json(self) -> Any:
-        """The parsed body."""
+        """Return the parsed body."""
         return self.parsed
 
 
 class JsonRoute(APIRoute):
-    """A route whose JSON body, if it takes one, is read by read_json, and only for callers who may send it."""
+    """A route that reads its JSON body with `read_json()`, and only for callers who may send it."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wraps the handler that FastAPI makes."""
+        """Wrap the handler that FastAPI makes."""
         handler = super().get_route_handler()
         if self.body_field is None:
             return handler
@@ -56,7 +56,7 @@ class JsonRoute(APIRoute):
 
 
 async def read_json(request: Request) -> Any:
-    """The body as JSON. Raises ApiError. api/http/body_limit.py bounds its size."""
+    """Parse the body. Raises ApiError. api/http/body_limit.py limits its size."""
     if not JSON_TYPE.match(request.headers.get("content-type", "")):
         raise ApiError("not-json", "send JSON, with Content-Type: application/json")
     body = await request.body()
@@ -79,7 +79,7 @@ def _malformed(body: bytes, error: orjson.JSONDecodeError) -> ApiError:
 
 
 def member_at(text: str, position: int) -> str:
-    """The member of the outermost object that this position is in; "" where that cannot be told."""
+    """Return the member of the outermost object that contains this position; "" if it cannot be told."""
     if position > MAX_SEARCH_CHARS:
         return ""
     depth, last, member = 0, "", ""

@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's, with the one schema that no route names as its own."""
+"""The OpenAPI document: as FastAPI makes it, with the schema of problems."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ REF = "#/components/schemas/{model}"
 
 
 class Documented(FastAPI):
-    """An application whose document has the schema of problems, to which api.http.problems.documented refers."""
+    """An application whose document has the schema `Problem`, to which `problems.documented()` refers."""
 
     def openapi(self) -> dict[str, Any]:
-        """The document, made once."""
+        """Return the document; it is made once."""
         made = self.openapi_schema is not None
         document = super().openapi()
         if not made:

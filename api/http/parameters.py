@@ -1,4 +1,4 @@
-"""What routes share: idempotency keys, parameters, cursors, and the answer to a write."""
+"""Parts that routes share: idempotency keys, parameters, cursors, and the answer to a write."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ledger.store.events import Receipt
 
 Row = TypeVar("Row")
 
-# What every JSON reader takes for an integer; no ledger will have so many events.
+# The largest integer that every JSON reader keeps exact; no ledger will have this many events.
 MAX_ID = 2**53 - 1
 DIGITS = re.compile(r"[0-9]{1,19}")
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -33,20 +33,20 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
-        description="Any text of your choice, new for each new command: sent again, the command is not recorded twice.",
+        description="Any text, new for each new command. A command that is sent again with its key is recorded once.",
     ),
 ]
 
 
 def plain_id(value: object) -> object:
-    """int() would take " 7", "7_0" and digits of other scripts for numbers too."""
+    """Refuse what int() would also take for a number: " 7", "7_0" and digits of other scripts."""
     if isinstance(value, str) and not DIGITS.fullmatch(value):
         raise PydanticCustomError("plain_id", "Input should be a number in plain digits")
     return value
 
 
 def _time(value: object) -> object:
-    """pydantic would take "5" for five seconds after 1970, and dates for times."""
+    """Refuse what pydantic would also take for a time: "5" as five seconds after 1970, and dates."""
     with contextlib.suppress(ValueError):
         if isinstance(value, str) and RFC_3339.fullmatch(value):
             return datetime.fromisoformat(value.upper())
@@ -66,7 +66,7 @@ def _position_or_time(value: object) -> object:
 RowId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(plain_id)]
 PathId = Annotated[RowId, Path()]
 Time = Annotated[datetime, BeforeValidator(_time)]
-# PostgreSQL holds no U+0000; U+FFFD is what bytes that are not UTF-8 become, and such a filter would find nothing.
+# PostgreSQL cannot store U+0000. Bytes that are not UTF-8 become U+FFFD, and such a filter would match nothing.
 FilterText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00\ufffd]*$")]
 AsOf = Annotated[
     int | datetime,
@@ -83,18 +83,18 @@ AsOf = Annotated[
 
 
 class ReadOne(BaseModel):
-    """How one row is asked for."""
+    """Query parameters for one row."""
 
     model_config = ConfigDict(extra="forbid")
 
     as_of: AsOf | None = Field(None, description="Read as it was: a ledger position, or a time with an offset.")
     consistency: Literal["strong", "eventual"] = Field(
-        "strong", description="strong waits for all that was acknowledged before; eventual answers at once."
+        "strong", description="strong waits for everything that was acknowledged before; eventual answers at once."
     )
 
 
 class ReadList(ReadOne):
-    """How a list is asked for; subclasses add its filters."""
+    """Query parameters for a list; subclasses add its filters."""
 
     limit: Annotated[int, Field(ge=1, le=200), BeforeValidator(plain_id)] = Field(50, description="Rows a page.")
     cursor: Annotated[str, Field(max_length=200)] | None = Field(None, description="next_cursor of the page before.")
@@ -102,13 +102,13 @@ class ReadList(ReadOne):
     created_to: Time | None = Field(None, alias="to", description="Created before.")
 
     def filters(self) -> dict[str, object]:
-        """Those that were given, by their names in projections/reads.py."""
-        given = self.model_dump(exclude_none=True)
-        return {name: value for name, value in given.items() if name not in PAGING}
+        """Return the filters that were used, by their names in projections/reads.py."""
+        parameters = self.model_dump(exclude_none=True)
+        return {name: value for name, value in parameters.items() if name not in PAGING}
 
 
 class ReadPage(ReadList):
-    """How a list of what belongs to clients is asked for."""
+    """Query parameters for a list whose rows belong to clients."""
 
     client_id: FilterText | None = None
 
@@ -117,12 +117,12 @@ PAGING = frozenset({"as_of", "consistency", "limit", "cursor"})
 
 
 def event_id(actor: Actor, key: str | None) -> UUID | None:
-    """The event's id where the caller sent a key: the same for every attempt of the same caller."""
+    """Derive the event's id from the caller and its key, so that a retry has the same id; None without a key."""
     return None if key is None else idempotent_id(actor.id, key)
 
 
 def recorded(status: int, content: object, at: Receipt, location: str) -> Response:
-    """The answer to a write: what was made, and where it stands in the chain."""
+    """Answer a write: `content`, and in headers the event's position and hash and where to read the result."""
     return Response(
         orjson.dumps(content),
         status,
@@ -154,7 +154,7 @@ RECORDED_HEADERS: dict[str, Any] = {
 }
 
 
-# The `responses` of a write about something that is there already.
+# The `responses` of a write about something that exists already.
 WRITTEN: dict[int | str, dict[str, Any]] = {
     201: {"headers": RECORDED_HEADERS},
     **documented(400, 401, 403, 404, 409, 413, 415, 422, 503),
@@ -162,14 +162,14 @@ WRITTEN: dict[int | str, dict[str, Any]] = {
 
 
 class Page(BaseModel, Generic[Row]):
-    """Some rows of a list; `next_cursor` is null on the last page."""
+    """A page of a list; `next_cursor` is null on the last page."""
 
     items: list[Row]
     next_cursor: str | None
 
 
 def page(items: list[dict[str, Any]], limit: int, position: int | None) -> Response:
-    """A page of at most `limit` of the items; one more was asked for to see whether there is a next page."""
+    """Make a page of at most `limit` items. One more item than that shows that there is a next page."""
     more = len(items) > limit
     items = items[:limit]
     cursor = encode_cursor(items[-1]["id"], position) if more else None
@@ -177,7 +177,7 @@ def page(items: list[dict[str, Any]], limit: int, position: int | None) -> Respo
 
 
 def as_json(content: object) -> Response:
-    """Rows as JSON, money as strings, times as RFC 3339 UTC; not for caches, as they are personal."""
+    """Write rows as JSON: money as strings, times as RFC 3339 UTC. Caches may not keep them, as they are personal."""
     return Response(
         orjson.dumps(content, default=str, option=orjson.OPT_UTC_Z),
         headers={"Cache-Control": "no-store"},
@@ -186,18 +186,18 @@ def as_json(content: object) -> Response:
 
 
 def encode_cursor(last_id: int, position: int | None) -> str:
-    """Opaque to callers: the last id seen, and the position a list as of some moment keeps to."""
+    """Encode the last id of a page and the `as_of` position of the list; callers do not look inside."""
     return base64.urlsafe_b64encode(orjson.dumps([last_id, position])).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str) -> tuple[int, int | None]:
-    """The inverse. Raises InvalidEvent for what was not made by encode_cursor."""
+    """Decode a cursor. Raises InvalidEvent if `encode_cursor()` did not make it."""
     try:
-        found = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        content = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except ValueError:
-        found = None
-    match found:
-        # A bool is an int to isinstance, and to nobody else.
+        content = None
+    match content:
+        # isinstance would accept a bool as an int.
         case [last_id, position] if type(last_id) is int and type(position) in {int, type(None)}:
             if 0 < last_id <= MAX_ID and 0 <= (position or 0) <= MAX_ID:
                 return last_id, position
@@ -205,5 +205,5 @@ def decode_cursor(cursor: str) -> tuple[int, int | None]:
 
 
 def not_found(what: str) -> ApiError:
-    """There is no row of this id (yet, where the caller asked as of some moment)."""
+    """Make the error for an id without a row, or without one at the `as_of` position."""
     return ApiError(f"{what}-unknown", f"there is no such {what}")

@@ -1,7 +1,7 @@
-"""Every failure as application/problem+json (RFC 9457); `PROBLEMS` is the one table of them.
+"""Answer every failure with application/problem+json (RFC 9457). `PROBLEMS` is the one table of them.
 
-`type` is a path under /problems/ and names the failure for programs; `detail` is for people. Values that the caller
-sent are never repeated, here or in a log: they may be personal. Names of fields are.
+`type` is a path under /problems/ and names the failure for programs; `detail` is for people. Neither a problem nor the
+log repeats a value that the caller sent, as it may be personal. Both name fields.
 """
 
 from __future__ import annotations
@@ -22,65 +22,85 @@ from starlette.requests import ClientDisconnect
 
 from ledger import errors as ledger
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 20
 MAX_FIELD_CHARS = 200
 
-# type: status, title. docs/use/http.md explains each; a test compares.
-PROBLEMS: dict[str, tuple[int, str]] = {
-    "bad-request": (400, "Bad request"),
-    "malformed-json": (400, "Not JSON"),
-    "no-token": (401, "Who is calling?"),
-    "unknown-token": (401, "Who is calling?"),
-    "wrong-role": (403, "Not allowed"),
-    "not-found": (404, "Not found"),
-    "request-unknown": (404, "Not found"),
-    "recommendation-unknown": (404, "Not found"),
-    "model-call-unknown": (404, "Not found"),
-    "agent-unknown": (404, "Not found"),
-    "decision-unknown": (404, "Not found"),
-    "event-type-unknown": (404, "Not found"),
-    "not-covered": (404, "Not signed yet"),
-    "method-not-allowed": (405, "Method not allowed"),
-    "request-finished": (409, "Conflict"),
-    "request-failed": (409, "Conflict"),
-    "agent-suspended": (409, "Conflict"),
-    "agent-not-suspended": (409, "Conflict"),
-    "model-call-ended": (409, "Conflict"),
-    "model-call-of-another": (409, "Conflict"),
-    "recommendation-superseded": (409, "Conflict"),
-    "recommendation-waiting": (409, "Conflict"),
-    "recommendation-decided": (409, "Conflict"),
-    "recommendation-communicated": (409, "Conflict"),
-    "digest-mismatch": (409, "Conflict"),
-    "nothing-waits": (409, "Conflict"),
-    "same-person": (409, "Conflict"),
-    "not-approved": (409, "Conflict"),
-    "idempotency-key-reused": (409, "Conflict"),
-    "client-conflict": (409, "Conflict"),
-    "busy": (409, "Conflict"),
-    "too-large": (413, "Too large"),
-    "not-json": (415, "Not JSON"),
-    "invalid": (422, "Not valid"),
-    "answer-off-schema": (422, "Not valid"),
-    "internal": (500, "Our fault"),
-    "unavailable": (503, "Not available now"),
-    "log-damaged": (503, "Not provable now"),
+# The status of each type. docs/use/http.md explains each type; a test compares.
+PROBLEMS: dict[str, int] = {
+    "bad-request": 400,
+    "malformed-json": 400,
+    "no-token": 401,
+    "unknown-token": 401,
+    "wrong-role": 403,
+    "not-found": 404,
+    "request-unknown": 404,
+    "recommendation-unknown": 404,
+    "model-call-unknown": 404,
+    "agent-unknown": 404,
+    "decision-unknown": 404,
+    "event-type-unknown": 404,
+    "not-covered": 404,
+    "method-not-allowed": 405,
+    "request-finished": 409,
+    "request-failed": 409,
+    "agent-suspended": 409,
+    "agent-not-suspended": 409,
+    "model-call-ended": 409,
+    "model-call-of-another": 409,
+    "recommendation-superseded": 409,
+    "recommendation-waiting": 409,
+    "recommendation-decided": 409,
+    "recommendation-communicated": 409,
+    "digest-mismatch": 409,
+    "nothing-to-confirm": 409,
+    "same-person": 409,
+    "not-approved": 409,
+    "idempotency-key-reused": 409,
+    "client-conflict": 409,
+    "busy": 409,
+    "too-large": 413,
+    "not-json": 415,
+    "invalid": 422,
+    "answer-off-schema": 422,
+    "internal": 500,
+    "unavailable": 503,
+    "transparency-log-damaged": 503,
 }
-# What Starlette raises by itself.
+# Titles are those of the statuses, by RFC 9110. What to do is in `detail`.
+TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    409: "Conflict",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+# The types of the failures that Starlette raises itself.
 BY_STATUS = {404: "not-found", 405: "method-not-allowed"}
+HTTP_DETAILS = {
+    "not-found": "there is no such path; /docs lists all",
+    "method-not-allowed": "this path has other methods: see the header Allow",
+    "bad-request": "the request could not be read",
+}
 DESCRIPTIONS = {
     400: "The body is not JSON.",
-    401: "No token, or one that is unknown or revoked.",
+    401: "There is no token, or it is unknown or revoked.",
     403: "The token's role may not do this.",
-    404: "There is no such thing.",
+    404: "It does not exist.",
     409: "It conflicts with what is recorded.",
     413: "The body is too large.",
     415: "The body is not application/json.",
-    422: "Something is not as it should be; `errors` names the fields.",
-    503: "The database does not answer; nothing is half done. Send it again, with the same Idempotency-Key.",
+    422: "A field, parameter or header is not valid; `errors` names them.",
+    503: "The database does not answer. The write is recorded whole or not at all: send it again, with the same"
+    " Idempotency-Key.",
 }
 HEADERS: dict[int, dict[str, Any]] = {
     401: {"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}},
@@ -89,14 +109,14 @@ HEADERS: dict[int, dict[str, Any]] = {
 
 
 class FieldError(BaseModel):
-    """One field that is not as it should be: a path into the body, or the name of a parameter or header."""
+    """A field that is not valid: a path into the body, or the name of a parameter or header."""
 
     field: str
     reason: str
 
 
 class Problem(BaseModel):
-    """An error as RFC 9457 has it."""
+    """An error (RFC 9457). Programs match on `type`; `detail` says what to do."""
 
     type: str
     title: str
@@ -110,7 +130,7 @@ class Problem(BaseModel):
 
 
 class ApiError(Exception):
-    """A failure of the HTTP side itself, such as a missing credential. `slug` is one of PROBLEMS."""
+    """A failure that the HTTP side finds itself, such as a missing token. `slug` is a key of PROBLEMS."""
 
     def __init__(
         self,
@@ -134,9 +154,9 @@ def problem(
     headers: Mapping[str, str] | None = None,
     facts: Mapping[str, str | int] | None = None,
 ) -> Response:
-    """The response for one failure; `facts` become members of their own (RFC 9457 section 3.2)."""
-    status, title = PROBLEMS[slug]
-    body: dict[str, Any] = {"type": f"/problems/{slug}", "title": title, "status": status, "detail": detail}
+    """Make the response for a failure; `facts` become members of their own (RFC 9457 section 3.2)."""
+    status = PROBLEMS[slug]
+    body: dict[str, Any] = {"type": f"/problems/{slug}", "title": TITLES[status], "status": status, "detail": detail}
     body |= facts or {}
     if errors:
         body["errors"] = [error.model_dump() for error in errors]
@@ -144,7 +164,7 @@ def problem(
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may answer with these problems."""
+    """Return the `responses` of a route that may answer with these statuses."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
         status: {"description": DESCRIPTIONS[status], "content": content, "headers": HEADERS.get(status, {})}
@@ -153,14 +173,14 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def install(app: FastAPI) -> None:
-    """Makes problems of everything that a route may raise. The handlers are coroutines: others would cost a thread."""
+    """Turn everything that a route may raise into problems. Handlers are coroutines: functions would cost a thread."""
     app.add_exception_handler(ledger.LedgerError, _ledger_error)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _disconnected)
-    # Not a handler: Starlette raises again what its handler for Exception was given, and the server then logs the
-    # message, which may hold what the caller sent.
+    # Not an exception handler: Starlette raises again what its handler for Exception was given, and the server then logs
+    # the message, which may hold values that the caller sent.
     app.add_middleware(ExceptionMiddleware, handlers={Exception: _unexpected})
 
 
@@ -193,21 +213,21 @@ async def _api_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    found = [FieldError(field=_place(item["loc"]), reason=_reason(item)) for item in error.errors()[:MAX_ERRORS]]
-    names = ", ".join(sorted({item.field for item in found}))
-    return problem("invalid", f"not valid: {names}", errors=found)
+    errors = [FieldError(field=_path(item["loc"]), reason=_reason(item)) for item in error.errors()[:MAX_ERRORS]]
+    names = ", ".join(sorted({item.field for item in errors}))
+    return problem("invalid", f"not valid: {names}", errors=errors)
 
 
-def _place(location: tuple[int | str, ...]) -> str:
-    """`amount_usd`, `constraints.max_equity`, `objectives[2]`; `body` where it is the body as a whole."""
-    place = ""
+def _path(location: tuple[int | str, ...]) -> str:
+    """Write a location as `amount_usd`, `constraints.max_equity` or `objectives[2]`; `body` for the whole body."""
+    path = ""
     for part in location[1:] or location:
-        place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else part
-    return place.encode("utf-8", "replace").decode()[:MAX_FIELD_CHARS]
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path.encode("utf-8", "replace").decode()[:MAX_FIELD_CHARS]
 
 
 def _reason(item: Mapping[str, Any]) -> str:
-    """What is wrong, without the value. pydantic's own message but for the two that speak of Python."""
+    """Return pydantic's message, which has no value in it, except for two that mention Python's types."""
     if item["type"] == "model_attributes_type":
         return "Input should be a JSON object"
     if item["type"] == "recursion_depth_exceeded":
@@ -218,7 +238,7 @@ def _reason(item: Mapping[str, Any]) -> str:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     slug = BY_STATUS.get(error.status_code, "bad-request")
-    return problem(slug, PROBLEMS[slug][1], headers=error.headers)
+    return problem(slug, HTTP_DETAILS[slug], headers=error.headers)
 
 
 async def _disconnected(request: Request, error: Exception) -> Response:
@@ -226,8 +246,8 @@ async def _disconnected(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    """Logs what happened and where, and not the message."""
+    """Log the type of the error and its traceback, but not its message, which may hold personal data."""
     route = getattr(request.scope.get("route"), "path", "no route")
     where = "".join(traceback.format_tb(error.__traceback__))
-    log.error("unexpected %s in %s %s\n%s", type(error).__name__, request.method, route, where)
-    return problem("internal", "an unexpected error; where it happened is in the server's log")
+    logger.error("unexpected %s in %s %s\n%s", type(error).__name__, request.method, route, where)
+    return problem("internal", "the server has a fault; its log says where: report it to the operator")

@@ -1,4 +1,4 @@
-"""One way to read a list or one row of a read model, for every route."""
+"""Read a list or one row of a read model, in the same way for every route."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from projections import reads
 from projections.registry import get_read_model, read_model_of_view
 
 
-async def read_page(ledger: Ledger, name: str, asked: ReadList) -> Response:
-    """A page of the read model `name`."""
-    filters = asked.filters()
-    as_of = asked.as_of
-    if asked.cursor is not None:
-        filters["before_id"], position = decode_cursor(asked.cursor)
+async def read_page(ledger: Ledger, name: str, query: ReadList) -> Response:
+    """Read a page of the read model `name`."""
+    filters = query.filters()
+    as_of = query.as_of
+    if query.cursor is not None:
+        filters["before_id"], position = decode_cursor(query.cursor)
         as_of = position if position is not None else as_of
 
     async def work(conn: AsyncConnection) -> tuple[list[dict[str, Any]], int | None]:
-        # A client's streams are known without the table; a list of everybody's is looked up in it.
-        strong = asked.consistency == "strong" and (as_of is None or "client_id" not in filters)
+        # The streams of one client are known without the table; for a list of all clients the table must be current.
+        strong = query.consistency == "strong" and (as_of is None or "client_id" not in filters)
         state = await _resolved(ledger, conn, name, as_of, strong=strong)
-        found = await reads.read_rows(conn, get_read_model(name), filters, as_of=state, limit=asked.limit + 1)
-        return found, state.position
+        rows = await reads.read_rows(conn, get_read_model(name), filters, as_of=state, limit=query.limit + 1)
+        return rows, state.position
 
     items, position = await ledger.readers.run(work)
-    return page(items, asked.limit, position)
+    return page(items, query.limit, position)
 
 
 async def read_one(
-    ledger: Ledger, name: str, row_id: int, asked: ReadOne, what: str, stream: str | None = None
+    ledger: Ledger, name: str, row_id: int, query: ReadOne, what: str, stream: str | None = None
 ) -> dict[str, Any]:
-    """One row by id. Where the caller does not know its `stream`, the id is the position of an event in it.
+    """Read one row by its id. Without `stream`, the id must be the position of an event in the row's stream.
 
-    Raises ApiError, which says that there is no such `what`.
+    Raises ApiError with the type `{what}-unknown` if there is no such row.
     """
 
     async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
-        strong = asked.consistency == "strong" and asked.as_of is None
-        state = await _resolved(ledger, conn, name, asked.as_of, strong=strong)
+        strong = query.consistency == "strong" and query.as_of is None
+        state = await _resolved(ledger, conn, name, query.as_of, strong=strong)
         if state.position is not None:
             within = stream or await reads.stream_at(conn, row_id)
             if within is None:
@@ -56,10 +56,10 @@ async def read_one(
             state = reads.AsOf(state.position, within)
         return await reads.read_rows(conn, get_read_model(name), {"id": row_id}, as_of=state, limit=1)
 
-    found = await ledger.readers.run(work)
-    if not found:
+    rows = await ledger.readers.run(work)
+    if not rows:
         raise not_found(what)
-    return found[0]
+    return rows[0]
 
 
 async def _resolved(
@@ -72,13 +72,15 @@ async def _resolved(
 
 
 async def read_sealed(ledger: Ledger, positions: list[int]) -> dict[int, dict[str, orjson.Fragment]]:
-    """The sealed values of events, as their JSON was recorded, byte for byte."""
-    found = await ledger.readers.run(lambda conn: reads.sealed_values(conn, positions))
-    return {at: {name: orjson.Fragment(text) for name, text in fields.items()} for at, fields in found.items()}
+    """Read the sealed values of events by position, as their JSON was recorded, byte for byte."""
+    values = await ledger.readers.run(lambda conn: reads.sealed_values(conn, positions))
+    return {
+        position: {name: orjson.Fragment(text) for name, text in fields.items()} for position, fields in values.items()
+    }
 
 
 async def read_report(ledger: Ledger, name: str, limit: int) -> list[dict[str, Any]]:
-    """The first rows of a view, with everything acknowledged before."""
+    """Read the first rows of a view. They include everything that was acknowledged before."""
 
     async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
         await reads.wait_until_caught_up(conn, read_model_of_view(name), patience_s=ledger.patience_s)
@@ -88,17 +90,17 @@ async def read_report(ledger: Ledger, name: str, limit: int) -> list[dict[str, A
 
 
 async def read_context(ledger: Ledger, request_id: int, as_of: int | None) -> dict[str, Any] | None:
-    """What an agent is given for a request, with everything acknowledged before; None where there is no request."""
+    """Read what an agent gets for a request; None if there is no such request, or was none at that position."""
 
     async def work(conn: AsyncConnection) -> list[AgentRequest]:
-        upto = None if as_of is None else await reads.resolve(conn, as_of)
-        requests = get_read_model("portfolio_requests")
-        await reads.wait_until_caught_up(conn, requests, patience_s=ledger.patience_s)
-        if upto is not None:
-            state = reads.AsOf(upto, stream_of(request_id))
-            if not await reads.read_rows(conn, requests, {"id": request_id}, as_of=state, limit=1):
+        position = None if as_of is None else await reads.resolve(conn, as_of)
+        read_model = get_read_model("portfolio_requests")
+        await reads.wait_until_caught_up(conn, read_model, patience_s=ledger.patience_s)
+        if position is not None:
+            state = reads.AsOf(position, stream_of(request_id))
+            if not await reads.read_rows(conn, read_model, {"id": request_id}, as_of=state, limit=1):
                 return []
-        return await contexts(conn, [request_id], upto)
+        return await contexts(conn, [request_id], position)
 
-    found = await ledger.readers.run(work)
-    return context_as_json(found[0]) if found else None
+    requests = await ledger.readers.run(work)
+    return context_as_json(requests[0]) if requests else None

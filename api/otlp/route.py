@@ -48,7 +48,7 @@ class OtlpRoute(APIRoute):
             try:
                 return await handler(request)
             except ApiError as error:
-                status = PROBLEMS[error.slug][0]
+                status = PROBLEMS[error.slug]
                 encoding = encoding_of(request)
                 if encoding is None:
                     return problem(error.slug, str(error), headers=error.headers)

@@ -96,7 +96,7 @@ def confirm(
 ) -> RecommendationConfirmed:
     """Return the event of a confirmation by the person `by`.
 
-    Raises NotFound `decision-unknown`; as `check_current` does; Refused `nothing-waits`, `same-person`, `wrong-role`,
+    Raises NotFound `decision-unknown`; as `check_current` does; Refused `nothing-to-confirm`, `same-person`, `wrong-role`,
     `digest-mismatch`.
     """
     if decision_id not in case.decisions:
@@ -104,7 +104,7 @@ def confirm(
     current = check_current(case, case.decisions[decision_id])
     waiting = current.waiting
     if waiting is None or waiting.id != decision_id:
-        raise Refused("nothing-waits", "this decision does not wait for a confirmation", **_now(current))
+        raise Refused("nothing-to-confirm", "this decision does not wait for a confirmation", **_now(current))
     if waiting.by == by:
         raise Refused("same-person", "the person who decided cannot confirm the decision")
     if role not in four_eyes.second_roles:

@@ -358,7 +358,7 @@ class World:
         current = self._current(self.decisions[int(command.about)].recommendation_id)
         waiting = current.decision
         if current.state != "waiting" or waiting is None or waiting.id != command.about:
-            raise Say(409, "nothing-waits")
+            raise Say(409, "nothing-to-confirm")
         if waiting.by == command.by:
             raise Say(409, "same-person")
         if command.body["digest"] != waiting.result:

@@ -12,10 +12,10 @@ from api.http.problems import ApiError
 from api.services import services_of
 from ledger.store.envelope import Actor
 
-# Where the caller stands in a request's scope, once known.
+# The key of the caller in a request's scope, once it is known.
 SCOPE_KEY = "advice_ledger.caller"
 
-# What each role may do. Of second persons the four-eyes policy has the last word (ledger/domain/four_eyes.py).
+# What each role may do. The four-eyes policy decides who of them may confirm (ledger/domain/four_eyes.py).
 MAY: dict[str, frozenset[str]] = {
     "request portfolios": frozenset({"advisor"}),
     "answer requests": frozenset({"agent"}),
@@ -31,19 +31,21 @@ MAY: dict[str, frozenset[str]] = {
 
 
 class Permission(HTTPBearer):
-    """Lets through callers whose role may do this, as an Actor; others get 401 or 403."""
+    """A dependency that returns the caller as an Actor if its role may do this; other callers get 401 or 403."""
 
     def __init__(self, action: str) -> None:
-        super().__init__(scheme_name="token", description="From `advice-ledger tokens create`.", auto_error=False)
+        super().__init__(
+            scheme_name="token", description="A token from `advice-ledger tokens create`.", auto_error=False
+        )
         self.action = action
 
     async def __call__(self, request: Request) -> Actor:  # type: ignore[override]
-        """The caller. Raises ApiError. May be asked twice of one request: before the body is read, and by FastAPI."""
+        """Return the caller. Raises ApiError. Called twice for a request with a body: before it is read, and by FastAPI."""
         known = request.scope.get(SCOPE_KEY)
         actor: Actor = known if known is not None else await self._caller(request)
         if actor.role not in MAY[self.action]:
             needed = " or ".join(sorted(MAY[self.action]))
-            raise ApiError("wrong-role", f"to {self.action} takes the role {needed}; this token has {actor.role}")
+            raise ApiError("wrong-role", f"to {self.action} needs the role {needed}; this token has {actor.role}")
         request.scope[SCOPE_KEY] = actor
         return actor
 
@@ -59,7 +61,7 @@ class Permission(HTTPBearer):
         if actor is None:
             raise ApiError(
                 "unknown-token",
-                "the token is unknown or revoked",
+                "the token is unknown or revoked: make another with `advice-ledger tokens create`",
                 headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
             )
         return actor

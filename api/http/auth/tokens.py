@@ -1,13 +1,13 @@
-"""Bearer tokens: made, listed and revoked, on a connection that acts as the ledger's owner.
+"""Make, list and revoke bearer tokens, on a connection that acts as the ledger's owner.
 
     TokenError
-    ├── BadName           not a name that events could carry
+    ├── BadName           no valid actor name
     ├── UnknownRole       no such role
-    ├── NameTaken         the name has a token, perhaps a revoked one: events carry names, so none is used twice
+    ├── NameTaken         the name has a token, perhaps revoked: events carry names, so no name is used twice
     ├── UnknownName       no token has this name
-    └── AlreadyRevoked    it was revoked before
+    └── AlreadyRevoked    the token was revoked before
 
-A token is `alt_` and 256 random bits in 43 url-safe characters. The database keeps its SHA-256 alone.
+A token is `alt_` and 256 random bits in 43 url-safe characters. The database stores only its SHA-256.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ledger.domain.agent import RESERVED
 ROLES = ("advisor", "compliance", "auditor", "agent", "admin")
 PREFIX = "alt_"
 RANDOM_BYTES = 32
-# As schema/migrations/0002_tokens.sql has it.
+# The same as in schema/migrations/0002_tokens.sql.
 NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,99}")
 
 INSERT = "INSERT INTO tokens (name, role, hash) VALUES (%s, %s, %s) ON CONFLICT (name) DO NOTHING"
@@ -32,7 +32,7 @@ LIST = "SELECT name, role, created_at, revoked_at FROM tokens ORDER BY created_a
 REVOKE = "UPDATE tokens SET revoked_at = clock_timestamp() WHERE name = %s AND revoked_at IS NULL"
 FIND = "SELECT revoked_at FROM tokens WHERE name = %s"
 COUNT = "SELECT count(*) FILTER (WHERE revoked_at IS NULL), count(revoked_at) FROM tokens"
-# Two servers that start at once on a fresh ledger: the second waits, and then finds the tokens of the first.
+# If two servers start at once on a fresh ledger, the second waits, and then finds the tokens of the first.
 LOCK = "LOCK TABLE tokens IN SHARE ROW EXCLUSIVE MODE"
 
 
@@ -41,7 +41,7 @@ class TokenError(Exception):
 
 
 class BadName(TokenError):
-    """The name does not have the form of one."""
+    """The name is not valid."""
 
 
 class UnknownRole(TokenError):
@@ -62,7 +62,7 @@ class AlreadyRevoked(TokenError):
 
 @dataclass(frozen=True)
 class Token:
-    """What is kept of a token: who holds it, as what, since when, and until when if it was revoked."""
+    """What the database stores of a token; `revoked_at` is None while it is in force."""
 
     name: str
     role: str
@@ -72,14 +72,14 @@ class Token:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many tokens there are."""
+    """Numbers of tokens."""
 
     active: int
     revoked: int
 
 
 def create(conn: Connection, name: str, role: str) -> str:
-    """Makes a token and returns it: the only time that it can be seen. Raises BadName, UnknownRole or NameTaken."""
+    """Make a token and return it: it cannot be read again. Raises BadName, UnknownRole or NameTaken."""
     if NAME.fullmatch(name) is None:
         raise BadName(
             f"{name!r} cannot be a token's name: at most 100 of a to z, 0 to 9, and . _ @ -, starting with a letter "
@@ -87,7 +87,7 @@ def create(conn: Connection, name: str, role: str) -> str:
         )
     if name in RESERVED:
         raise NameTaken(
-            f"the name {name} is that of an agent of ours: choose another, so that events tell the two apart"
+            f"the name {name} belongs to an agent of advice-ledger: choose another, so that events tell the two apart"
         )
     if role not in ROLES:
         raise UnknownRole(f"there is no role {role!r}; there are {', '.join(ROLES)}")
@@ -100,7 +100,7 @@ def create(conn: Connection, name: str, role: str) -> str:
 
 
 def create_first(conn: Connection) -> dict[str, str]:
-    """A token for each role, named as the role, where no token was ever made; otherwise none. Token by role."""
+    """If no token was ever made, make one for each role, named as the role. Return the new tokens by role."""
     with conn.transaction():
         conn.execute(LOCK)
         if counts(conn) != Counts(0, 0):
@@ -109,12 +109,12 @@ def create_first(conn: Connection) -> dict[str, str]:
 
 
 def listed(conn: Connection) -> list[Token]:
-    """Every token ever made, the oldest first."""
+    """Return every token ever made, the oldest first."""
     return [Token(*row) for row in conn.execute(LIST)]
 
 
 def revoke(conn: Connection, name: str) -> None:
-    """Ends a token; servers notice within a second. Raises UnknownName or AlreadyRevoked."""
+    """End a token; servers notice within a second. Raises UnknownName or AlreadyRevoked."""
     known = NAME.fullmatch(name) is not None
     if known and conn.execute(REVOKE, [name]).rowcount == 1:
         return
@@ -125,7 +125,7 @@ def revoke(conn: Connection, name: str) -> None:
 
 
 def counts(conn: Connection) -> Counts:
-    """How many tokens are in force, and how many were revoked."""
+    """Count the tokens that are in force and those that were revoked."""
     row = conn.execute(COUNT).fetchone()
     assert row is not None
     return Counts(*row)

@@ -1,4 +1,4 @@
-"""The catalogue of event types, as JSON Schema."""
+"""The catalogue of event types, as JSON Schemas."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ router = APIRouter(prefix="/schemas", tags=["catalogue"])
 
 
 class EventSchema(BaseModel):
-    """One event type: `sealed` names the fields that are kept beside the chain, as commitments in it."""
+    """An event type. `sealed` names its sealed fields: the chain holds commitments to their values."""
 
     type: str
     version: int
@@ -25,13 +25,13 @@ class EventSchema(BaseModel):
 
 @router.get("")
 async def list_schemas() -> list[EventSchema]:
-    """Every event type that may be recorded."""
+    """List every event type that may be recorded."""
     return [_schema(name) for name in CATALOGUE]
 
 
 @router.get("/{event_type}", responses=documented(404, 422))
 async def get_schema(event_type: Annotated[str, Path(max_length=100)]) -> EventSchema:
-    """One event type."""
+    """Read one event type."""
     if event_type not in CATALOGUE:
         raise not_found("event-type")
     return _schema(event_type)

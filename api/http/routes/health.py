@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, and what does it count."""
+"""Liveness and readiness of a process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ledger.verify.continuous import ContinuousVerification, VerificationStatus
 
 router = APIRouter(tags=["operation"])
 
-NOT_SIGNING = "this process signs nothing, as it has no key: give serve one with --key (docs/operate/tlog.md)"
+NOT_SIGNING = "this process does not sign, as it has no key: give serve a key with --key (docs/operate/tlog.md)"
 
 STATE = """
     SELECT h.origin, h.position, encode(h.hash, 'hex'), c.size, c.age_s, p.name, p.position, p.error
@@ -40,8 +40,8 @@ class Alive(BaseModel):
     status: Literal["alive"]
 
 
-class ProjectionState(BaseModel):
-    """Where a read model stands; `lag` counts events it has not folded yet."""
+class ReadModelState(BaseModel):
+    """The state of a read model. `lag` counts the events that it has not folded yet."""
 
     name: str
     position: int
@@ -50,9 +50,9 @@ class ProjectionState(BaseModel):
 
 
 class CheckpointState(BaseModel):
-    """What is signed: the newest checkpoint's size and age, and what this process has to do with it.
+    """The newest checkpoint, and the part of this process in signing.
 
-    `error` says why nothing is signed, or not by this process; `witnessed` and `timestamps` how others vouch for it.
+    `error` says why nothing is signed, or not by this process. `witnessed` and `timestamps` are the endorsements.
     """
 
     size: int
@@ -64,9 +64,9 @@ class CheckpointState(BaseModel):
 
 
 class VerificationState(BaseModel):
-    """How far this process has checked the chain, how long ago, and what it found not to hold.
+    """The progress of this process in verifying the chain, and its finding.
 
-    `passed_age_s`: since the whole chain was last through.
+    `passed_age_s` is the time since the last complete scan.
     """
 
     state: WorkerState
@@ -80,21 +80,21 @@ class VerificationState(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether this process can record and answer."""
+    """The state of this process. It is ready if it can record and answer."""
 
     status: Literal["ready", "not ready"]
     reasons: list[str]
     origin: str | None
     position: int | None
     hash: str | None
-    projections: list[ProjectionState]
+    read_models: list[ReadModelState]
     checkpoint: CheckpointState | None
     verification: VerificationState
 
 
 @router.get("/healthz", response_model=Alive)
 async def healthz() -> Response:
-    """Whether the process answers; says nothing of the database."""
+    """Answer while the process lives. The database is not asked."""
     return Response(b'{"status":"alive"}', media_type="application/json")
 
 
@@ -102,17 +102,17 @@ async def healthz() -> Response:
     "/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Not ready; see reasons."}}
 )
 async def readyz(services: InjectedServices) -> Response:
-    """Whether the database answers and every read model follows."""
+    """Tell whether the database answers, every read model follows, and nothing was found to be wrong."""
     ledger, signer = services.ledger, services.signer
-    verification = _checked(services.continuous_verification)
+    verification = _verification(services.continuous_verification)
 
     async def work(conn: AsyncConnection) -> tuple[list[tuple[Any, ...]], endorsements.EndorsementStatus]:
         rows = await (await conn.execute(STATE, prepare=True)).fetchall()
         return rows, await endorsements.endorsement_status(conn, services.endorsers, signer)
 
     try:
-        rows, others = await ledger.readers.run(work, within_s=ledger.patience_s)
-        state = _readiness(rows, _signed(rows, signer, others), verification)
+        rows, endorsed = await ledger.readers.run(work, within_s=ledger.patience_s)
+        state = _readiness(rows, _checkpoint(rows, signer, endorsed), verification)
     except Unavailable as error:
         state = Readiness(
             status="not ready",
@@ -120,7 +120,7 @@ async def readyz(services: InjectedServices) -> Response:
             origin=None,
             position=None,
             hash=None,
-            projections=[],
+            read_models=[],
             checkpoint=None,
             verification=verification,
         )
@@ -129,8 +129,8 @@ async def readyz(services: InjectedServices) -> Response:
     )
 
 
-def _signed(
-    rows: list[tuple[Any, ...]], signer: SignerThread | None, others: endorsements.EndorsementStatus
+def _checkpoint(
+    rows: list[tuple[Any, ...]], signer: SignerThread | None, endorsed: endorsements.EndorsementStatus
 ) -> CheckpointState:
     status = WorkerStatus("none", NOT_SIGNING) if signer is None else signer.status
     size, age_s = rows[0][3:5] if rows else (None, None)
@@ -139,36 +139,36 @@ def _signed(
         age_s=age_s,
         signer=status.state,
         error=status.error,
-        witnessed=others.witnessed,
-        timestamps=others.timestamps,
+        witnessed=endorsed.witnessed,
+        timestamps=endorsed.timestamps,
     )
 
 
 def _refusal(status: WorkerStatus | None) -> list[str]:
-    """The reason that a signer which gave up is; said also where the database has nothing to say, as without a head."""
+    """Return the reason that a refusal to sign is. It also counts while the database does not answer."""
     return [f"nothing is signed any more: {status.error}"] if status and status.state == "refused" else []
 
 
-def _checked(verifier: ContinuousVerification | None) -> VerificationState:
-    found = VerificationStatus("none") if verifier is None else verifier.status
+def _verification(verifier: ContinuousVerification | None) -> VerificationState:
+    status = VerificationStatus("none") if verifier is None else verifier.status
     return VerificationState(
-        state=found.state,
-        position=found.position,
-        age_s=found.age_s,
-        passed_age_s=found.passed_age_s,
-        checkpoint_size=found.checkpoint_size,
-        finding=found.finding,
-        first_bad_position=found.first_bad_position,
-        error=found.error,
+        state=status.state,
+        position=status.position,
+        age_s=status.age_s,
+        passed_age_s=status.passed_age_s,
+        checkpoint_size=status.checkpoint_size,
+        finding=status.finding,
+        first_bad_position=status.first_bad_position,
+        error=status.error,
     )
 
 
-def _not_holding(verification: VerificationState) -> str:
-    """What does not hold, and what tells more: of tiles `advice-ledger verify` knows nothing."""
+def _finding(verification: VerificationState) -> str:
+    """Say what was found and what tells more. `advice-ledger verify` does not look at stored tiles."""
     if verification.finding == Kind.PROOF_MISMATCH:
         return (
-            f"the stored tiles of the log are not what its events make, from position {verification.first_bad_position}"
-            f" on: {Kind.PROOF_MISMATCH}: docs/operate/continuous-verification.md says what to do"
+            f"the stored tiles are not what the events make, from position {verification.first_bad_position} on:"
+            f" {Kind.PROOF_MISMATCH}: docs/operate/continuous-verification.md says what to do"
         )
     where = f"at position {verification.first_bad_position}: " if verification.first_bad_position else ""
     return f"the chain does not hold, {where}{verification.finding}: run advice-ledger verify"
@@ -178,23 +178,23 @@ def _readiness(rows: list[tuple[Any, ...]], checkpoint: CheckpointState, verific
     if not rows:
         raise Unavailable("this database has no ledger yet: run advice-ledger migrate")
     origin, head, head_hash = rows[0][:3]
-    projections = [
-        ProjectionState(name=name, position=position, lag=head - position, error=error)
+    read_models = [
+        ReadModelState(name=name, position=position, lag=head - position, error=error)
         for *_, name, position, error in rows
         if name is not None
     ]
     reasons = [
-        f"the read model {found.name} stands still: run advice-ledger rebuild" for found in projections if found.error
+        f"the read model {state.name} is stopped: run advice-ledger rebuild" for state in read_models if state.error
     ]
     reasons += [
-        f"the read model {found.name} is beyond the last event: run advice-ledger rebuild"
-        for found in projections
-        if found.lag < 0
+        f"the read model {state.name} is beyond the last event: run advice-ledger rebuild"
+        for state in read_models
+        if state.lag < 0
     ]
     reasons += _refusal(WorkerStatus(checkpoint.signer, checkpoint.error))
     if verification.finding is not None:
-        reasons.append(_not_holding(verification))
-    if not projections:
+        reasons.append(_finding(verification))
+    if not read_models:
         reasons.append("no read model was built: run advice-ledger rebuild")
     return Readiness(
         status="not ready" if reasons else "ready",
@@ -202,7 +202,7 @@ def _readiness(rows: list[tuple[Any, ...]], checkpoint: CheckpointState, verific
         origin=origin,
         position=head,
         hash=head_hash,
-        projections=projections,
+        read_models=read_models,
         checkpoint=checkpoint,
         verification=verification,
     )

@@ -1,4 +1,4 @@
-"""Reports over decisions: plain SQL views, whole."""
+"""Reports about decisions, each from an SQL view."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Rows(BaseModel):
 
 
 class ReadReport(BaseModel):
-    """How many rows."""
+    """Query parameters of a report."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -35,8 +35,11 @@ class ReadReport(BaseModel):
 
 @router.get("/{report}", response_model=Rows, responses=documented(401, 403, 422, 503))
 async def get_report(
-    services: InjectedServices, caller: MayRead, report: Report, asked: Annotated[ReadReport, Query()]
+    services: InjectedServices, caller: MayRead, report: Report, query: Annotated[ReadReport, Query()]
 ) -> Response:
-    """Overrides and their reasons per model version, advisor and month; times to decide; rubber stamps. Any role."""
-    rows = await read_report(services.ledger, report.replace("-", "_"), asked.limit)
+    """Read a report: overrides and their reasons by model version, advisor and month; times to decide; rubber stamps.
+
+    Any role.
+    """
+    rows = await read_report(services.ledger, report.replace("-", "_"), query.limit)
     return as_json({"items": rows})

@@ -1,6 +1,6 @@
-"""The log, for those who check it: checkpoint and tiles as C2SP tlog-tiles has them, and proofs made of these.
+"""The transparency log: checkpoint and tiles in the format C2SP tlog-tiles, and proofs made from them.
 
-Checkpoint and tiles are for everybody: hashes say nothing of a client, and the programs that read them send no token.
+Checkpoint and tiles need no token: hashes tell nothing about a client, and the programs that read them send none.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ logger = logging.getLogger(__name__)
 
 NOTE_TYPE = "text/plain; charset=utf-8"
 BINARY = "application/octet-stream"
-# A checkpoint is replaced within seconds; a tile of some width never changes, and neither does its bundle.
+# A checkpoint is replaced within seconds. A tile of a given width never changes, and neither does its entry bundle.
 BRIEFLY = {"Cache-Control": "public, max-age=1"}
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
-# What is not covered yet will be: no cache may go on saying that it is not there.
+# An event that is not covered yet soon will be: no cache may keep the answer that it is not.
 NOT_KEPT = {"Cache-Control": "no-store"}
 
 TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
@@ -44,7 +44,7 @@ BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {BINARY: {"schema": B
 
 
 class Inclusion(BaseModel):
-    """That the log has an event: from its leaf hash, the proof leads to the root in the checkpoint. Hashes are hex."""
+    """A proof that the log contains an event: it leads from the leaf hash to the root in the checkpoint. Hashes are hex."""
 
     position: int
     size: int
@@ -55,7 +55,10 @@ class Inclusion(BaseModel):
 
 
 class Consistency(BaseModel):
-    """That the tree of size `to` begins with that of size `from`; `checkpoint` is null where none is over just `to`."""
+    """A proof that the tree of size `to` begins with the tree of size `from`.
+
+    `checkpoint` is null if no checkpoint has exactly the size `to`.
+    """
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -66,7 +69,7 @@ class Consistency(BaseModel):
 
 
 class Sizes(BaseModel):
-    """Which two trees; without `to`, the newest checkpoint's is the second."""
+    """The sizes of two trees. Without `to`, the second is the tree of the newest checkpoint."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -76,40 +79,40 @@ class Sizes(BaseModel):
 
 @router.get("/checkpoint", response_class=Response, responses={**TEXT, **documented(404, 503)})
 async def checkpoint(services: InjectedServices) -> Response:
-    """The newest checkpoint, a signed note; where witnesses are asked, the newest that enough of them cosigned."""
+    """Read the newest checkpoint, a signed note. With witnesses configured: the newest with a quorum of cosignatures."""
 
     async def work(conn: AsyncConnection) -> tiles.PublishedCheckpoint:
         size = await services.published.size(conn)
         return _signed(await tiles.published(conn, size) or await tiles.published(conn))
 
     try:
-        found = await services.ledger.readers.run(work, within_s=services.ledger.patience_s)
+        published = await services.ledger.readers.run(work, within_s=services.ledger.patience_s)
     except NotFound as error:
-        return _not_yet(error)
-    return Response(found.note, headers=BRIEFLY, media_type=NOTE_TYPE)
+        return _not_covered(error)
+    return Response(published.note, headers=BRIEFLY, media_type=NOTE_TYPE)
 
 
 @router.get("/tile/{path:path}", response_class=Response, responses={**BYTES, **documented(404, 503)})
 async def tile(services: InjectedServices, request: Request, path: str) -> Response:
-    """A tile of hashes (`<L>/<N>[.p/<W>]`) or a bundle of entries (`entries/<N>[.p/<W>]`)."""
-    asked = f"tile/{path}"
-    if not request.scope["path"].endswith(asked):  # the router drops a newline at the end
-        asked = ""
+    """Read a tile of hashes (`<L>/<N>[.p/<W>]`) or an entry bundle (`entries/<N>[.p/<W>]`)."""
+    tile_path = f"tile/{path}"
+    if not request.scope["path"].endswith(tile_path):  # the router drops a newline at the end
+        tile_path = ""
     try:
-        wanted = parse_path(asked)
+        address = parse_path(tile_path)
     except TileError:
         return problem("not-found", "no tile has this path", headers=NOT_KEPT)
 
     async def work(conn: AsyncConnection) -> bytes:
-        _check_covered(tiles.needs(wanted), await tiles.covered(conn))
-        if isinstance(wanted, EntryBundle):
-            return await tiles.entries(conn, wanted)
-        return await _tile(conn, wanted)
+        _check_covered(tiles.needs(address), await tiles.covered(conn))
+        if isinstance(address, EntryBundle):
+            return await tiles.entries(conn, address)
+        return await _tile(conn, address)
 
     try:
         content = await _read(services.ledger, work)
     except NotFound as error:
-        return _not_yet(error)
+        return _not_covered(error)
     return Response(content, headers=FOREVER, media_type=BINARY)
 
 
@@ -119,19 +122,22 @@ async def tile(services: InjectedServices, request: Request, path: str) -> Respo
     responses={**BYTES, **documented(401, 403, 404, 422, 503)},
 )
 async def tlog_proof(services: InjectedServices, caller: MayRead, position: PathId) -> Response:
-    """The proof that the log has an event, as a file that is verified offline. Any role."""
+    """Read the proof that the log contains an event, as a file to verify offline. Any role."""
     published, proof = await _inclusion(services, position)
     return _file(position, published, proof)
 
 
 @router.get("/proofs/inclusion/{position}", response_model=Inclusion, responses=documented(401, 403, 404, 422, 503))
 async def inclusion(services: InjectedServices, request: Request, caller: MayRead, position: PathId) -> Response:
-    """The proof that the log has an event; with `Accept: application/octet-stream` as a tlog-proof file. Any role."""
+    """Read the proof that the log contains an event; with `Accept: application/octet-stream`, as a tlog-proof file.
+
+    Any role.
+    """
     published, proof = await _inclusion(services, position)
     if request.headers.get("accept", "").partition(";")[0].strip().lower() == BINARY:
         return _file(position, published, proof)
     assert published.event is not None
-    found = {
+    content = {
         "position": position,
         "size": published.size,
         "hash": published.event.hex(),
@@ -139,48 +145,50 @@ async def inclusion(services: InjectedServices, request: Request, caller: MayRea
         "proof": [each.hex() for each in proof],
         "checkpoint": published.note,
     }
-    return as_json(found)
+    return as_json(content)
 
 
 @router.get("/proofs/consistency", response_model=Consistency, responses=documented(401, 403, 404, 422, 503))
-async def consistency(services: InjectedServices, caller: MayRead, asked: Annotated[Sizes, Query()]) -> Response:
-    """The proof that one tree begins with another. Any role."""
+async def consistency(services: InjectedServices, caller: MayRead, sizes: Annotated[Sizes, Query()]) -> Response:
+    """Read the proof that one tree begins with another. Any role."""
 
     async def work(conn: AsyncConnection) -> dict[str, object]:
         size = await tiles.covered(conn)
-        new = asked.new or await services.published.size(conn) or size
-        _check_covered(max(asked.old, new), size)
-        if asked.old > new:
+        new = sizes.new or await services.published.size(conn) or size
+        _check_covered(max(sizes.old, new), size)
+        if sizes.old > new:
             reason = "Input should be at most to"
             raise ApiError("invalid", "not valid: from", errors=[FieldError(field="from", reason=reason)])
-        proof = await tiles.consistency(conn, asked.old, new)
+        proof = await tiles.consistency(conn, sizes.old, new)
         of_new = await tiles.published(conn, new)
         note = None if of_new is None else of_new.note
-        return {"from": asked.old, "to": new, "proof": [each.hex() for each in proof], "checkpoint": note}
+        return {"from": sizes.old, "to": new, "proof": [each.hex() for each in proof], "checkpoint": note}
 
     return as_json(await _read(services.ledger, work))
 
 
 async def _read(ledger: Ledger, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-    """What `work` reads. Where the stored log does not hold, nothing is served of it, and a person has to look."""
+    """Run `work`. Raises ApiError if the stored tiles do not lead to the signed root; then a person must look."""
     try:
         return await ledger.readers.run(work)
     except TileError as error:
-        logger.error("the stored log does not hold: %s (docs/operate/continuous-verification.md)", error)  # noqa: TRY400 - it says it all
-        detail = "what is stored of the log is not what was signed, so nothing can be proven with it; ask the operator"
-        raise ApiError("log-damaged", detail, headers=NOT_KEPT) from error
+        logger.error(  # noqa: TRY400 - a traceback would say nothing more
+            "the stored tiles are damaged: %s (docs/operate/continuous-verification.md)", error
+        )
+        detail = "the stored tiles do not lead to the signed root, so nothing can be proven; ask the operator"
+        raise ApiError("transparency-log-damaged", detail, headers=NOT_KEPT) from error
 
 
-def _signed(found: tiles.PublishedCheckpoint | None) -> tiles.PublishedCheckpoint:
-    if found is None:
+def _signed(published: tiles.PublishedCheckpoint | None) -> tiles.PublishedCheckpoint:
+    if published is None:
         raise NotFound("not-covered", "no checkpoint was signed yet", size=0)
-    return found
+    return published
 
 
-async def _tile(conn: AsyncConnection, wanted: Tile) -> bytes:
-    [content] = await tiles.contents(conn, [wanted])
-    if len(content) != 32 * wanted.width:
-        raise TileError(TileFlaw.CONTENT, f"{wanted.path} has {len(content)} bytes in the database")
+async def _tile(conn: AsyncConnection, address: Tile) -> bytes:
+    [content] = await tiles.contents(conn, [address])
+    if len(content) != 32 * address.width:
+        raise TileError(TileFlaw.CONTENT, f"{address.path} has {len(content)} bytes in the database")
     return content
 
 
@@ -188,13 +196,13 @@ async def _inclusion(services: Services, position: int) -> tuple[tiles.Published
 
     async def work(conn: AsyncConnection) -> tuple[tiles.PublishedCheckpoint, list[bytes]]:
         size = await services.published.size(conn)
-        # What the checkpoint that is shown does not cover yet may be covered by the newest.
+        # An event that the published checkpoint does not cover yet may be covered by the newest.
         published, proof = await services.proof_cache.inclusion(
             conn, position, size if size and size >= position else None
         )
-        found = _signed(published)
-        _check_covered(position, found.size)
-        return found, proof
+        published = _signed(published)
+        _check_covered(position, published.size)
+        return published, proof
 
     return await _read(services.ledger, work)
 
@@ -210,5 +218,5 @@ def _check_covered(needed: int, size: int) -> None:
         raise NotFound("not-covered", f"the newest checkpoint covers the events up to position {size}", size=size)
 
 
-def _not_yet(error: NotFound) -> Response:
+def _not_covered(error: NotFound) -> Response:
     return problem(error.code, str(error), headers=NOT_KEPT, facts=error.facts)

@@ -221,7 +221,7 @@ def test_an_edit_under_four_eyes_from_request_to_communicated(api: Api, act: Act
     assert confirmed.status_code == 201
     assert confirmed.json() == {**standing, "decision_id": found["decision_id"], "state": "edited"}
     with api.records_nothing():
-        problem(act.confirm(found, "compliance2"), 409, "nothing-waits")
+        problem(act.confirm(found, "compliance2"), 409, "nothing-to-confirm")
         problem(act.tell(at, digest=original["digest"]), 409, "digest-mismatch")
     told = act.tell(at, message="Dear client").json()
     assert told == {**standing, "state": "communicated"}
@@ -409,7 +409,9 @@ def test_of_many_confirmers_one_confirms(api: Api, act: Acting, attempt: int) ->
     with act.records(1), ThreadPoolExecutor(4) as pool:
         said = list(pool.map(lambda one: act.confirm(found, one[0], outcome=one[1]), sent))
     assert sorted(response.status_code for response in said) == [201, 409, 409, 409]
-    problem(said[3], 409, {True: "same-person", False: "nothing-waits"}[said[3].json()["type"].endswith("same-person")])
+    problem(
+        said[3], 409, {True: "same-person", False: "nothing-to-confirm"}[said[3].json()["type"].endswith("same-person")]
+    )
     [(by, outcome)] = [one for one, response in zip(sent, said, strict=True) if response.status_code == 201]
     decision = api.get(f"/decisions/{found['decision_id']}").json()
     assert (decision["confirmed_by"], decision["confirmation"]) == (by, outcome)

@@ -96,7 +96,7 @@ def test_every_problem_is_documented() -> None:
         [problem] = code(cells[0])
         assert all(cells), problem
         documented[problem] = int(cells[1])
-    assert documented == {f"/problems/{slug}": status for slug, (status, _) in PROBLEMS.items()}
+    assert documented == {f"/problems/{slug}": status for slug, status in PROBLEMS.items()}
     assert [name for name in Problem.model_fields if not is_named(name, TEXT)] == []
 
 

@@ -32,8 +32,8 @@ def test_readyz_names_the_head_and_each_read_model(api: Api) -> None:
         found = api.get("/readyz", None).json()
         assert (found["status"], found["reasons"]) == ("ready", [])
         assert (found["position"], found["hash"]) == (position, head_hash)
-        assert {state["name"] for state in found["projections"]} == {found.name for found in READ_MODELS}
-        return all(state["lag"] == 0 and state["error"] is None for state in found["projections"])
+        assert {state["name"] for state in found["read_models"]} == {found.name for found in READ_MODELS}
+        return all(state["lag"] == 0 and state["error"] is None for state in found["read_models"])
 
     eventually("the read models", caught_up)
 
@@ -45,7 +45,7 @@ def test_not_ready_when_a_read_model_stands_still(fresh_api: Api) -> None:
     assert fresh_api.ask(amount_usd=11).status_code == 202
     response = eventually("a reason", lambda: (found := fresh_api.get("/readyz", None)).status_code == 503 and found)
     assert "portfolio_requests" in response.json()["reasons"][0]
-    broken = {state["name"]: state["error"] for state in response.json()["projections"]}
+    broken = {state["name"]: state["error"] for state in response.json()["read_models"]}
     assert "23514" in broken["portfolio_requests"]
     assert broken["ai_recommendations"] is None
     found = problem(fresh_api.get("/portfolio/requests"), 503, "unavailable")
@@ -123,7 +123,7 @@ def test_the_document_has_permissions_and_problems(api: Api) -> None:
     document = api.get("/openapi.json", None).json()
     [(scheme, kind)] = document["components"]["securitySchemes"].items()
     assert (kind["type"], kind["scheme"]) == ("http", "bearer")
-    statuses = {str(status) for status, _ in PROBLEMS.values()}
+    statuses = {str(status) for status in PROBLEMS.values()}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             problems = operation["responses"].keys() & statuses

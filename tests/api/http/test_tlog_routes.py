@@ -413,6 +413,6 @@ def test_a_damaged_log_is_not_served(server_url: str, template_database: Templat
             conn.execute("UPDATE tiles SET hashes = set_byte(hashes, 40, 1 + get_byte(hashes, 40) % 200)")
         with served(url) as api:
             for path in ("1", "1.tlog-proof", "1", "256"):
-                problem(api.call("GET", f"/proofs/inclusion/{path}", "auditor"), 503, "log-damaged")
+                problem(api.call("GET", f"/proofs/inclusion/{path}", "auditor"), 503, "transparency-log-damaged")
             assert api.call("GET", "/proofs/inclusion/300", "auditor").status_code == 200
             assert api.call("GET", "/checkpoint", None).status_code == 200

@@ -184,7 +184,7 @@ COMMANDS: dict[str, Callable[[Story], None]] = {
 
 UNKNOWN, FINISHED, FAILED = "recommendation-unknown", "request-finished", "request-failed"
 DECIDED, WAITING, TOLD = "recommendation-decided", "recommendation-waiting", "recommendation-communicated"
-NO_DECISION, NOTHING, UNAPPROVED = "decision-unknown", "nothing-waits", "not-approved"
+NO_DECISION, NOTHING, UNAPPROVED = "decision-unknown", "nothing-to-confirm", "not-approved"
 FIRST = ("nothing", "queued", "failed", "proposed", "waiting", "approved", "edited")
 HEADER = (*FIRST, "rejected", "returned", "returned, failed", "communicated")
 

@@ -376,7 +376,7 @@ def test_a_declined_decision_is_over() -> None:
     second = story.decide("edit", by="bob", second=True)
     with pytest.raises(Refused) as caught:
         confirmed(story, "ann", decision_id=first.position)
-    assert code(caught) == "nothing-waits"
+    assert code(caught) == "nothing-to-confirm"
     assert caught.value.facts["state"] == "waiting"
     assert confirmed(story, "ann").decision_id == second.position
 

@@ -52,6 +52,8 @@ PYTHON = (
 # The auditor's environment needs the package registry. OURS replaces it by the environment that runs the tests.
 INSTALL = "python3 -m venv auditor/venv && auditor/venv/bin/pip install -q cryptography orjson rfc8785"
 OURS = {INSTALL: "true", "venv/bin/python -m ledger.proof": '"$OURS" -m ledger.proof'}
+# The client is already in the environment that runs the tests.
+INSTALL_CLIENT = ".venv/bin/pip install -q ./client"
 
 
 @contextlib.contextmanager
@@ -75,15 +77,18 @@ def fresh_ledger(server_url: str, folder: Path) -> Iterator[tuple[Serving, dict[
 def test_the_tutorial_prints_what_it_shows(server_url: str, tmp_path: Path, instead: Mapping[str, str]) -> None:
     """On a fresh ledger each block prints exactly the text below it."""
     assert INSTALL in TUTORIAL
+    assert INSTALL_CLIENT in TUTORIAL
     with fresh_ledger(server_url, tmp_path) as (server, environment):
-        for printed, expected in Pasted(server.base, instead).add(TUTORIAL).run(tmp_path, **environment):
+        for printed, expected in (
+            Pasted(server.base, {INSTALL_CLIENT: "true", **instead}).add(TUTORIAL).run(tmp_path, **environment)
+        ):
             check(printed, expected or "")
 
 
 def test_the_pages_work_one_after_the_other(server_url: str, tmp_path: Path) -> None:
     """README works on a fresh ledger; the pages for advisors and reviewers, and the tutorial, on what README left."""
     with fresh_ledger(server_url, tmp_path) as (server, environment):
-        pasted = Pasted(server.base, OURS).add(README)
+        pasted = Pasted(server.base, {INSTALL_CLIENT: "true", **OURS}).add(README)
         first = len(pasted.expected)
         for page in (*PEOPLE, TUTORIAL):
             pasted.add(page)

@@ -149,6 +149,14 @@ def test_links_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_the_index_leads_to_every_page() -> None:
+    """docs/README.md links to each page of docs/, except the decisions, which it links as a folder."""
+    index = (DOCS / "README.md").read_text("utf-8")
+    linked = {(DOCS / target).resolve() for target in re.findall(r"\]\((?!https?:)([^)#]+)", index)}
+    pages = {page for page in DOCS.rglob("*.md") if page.parent.name != "decisions"} - {DOCS / "README.md"}
+    assert [str(page.relative_to(DOCS)) for page in pages - linked] == []
+
+
 def anchors(page: str) -> set[str]:
     """The anchors that a Markdown page has: its headings in lower case, blanks as hyphens, punctuation removed."""
     headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)

@@ -17,6 +17,9 @@ COMPILE = CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/python -m piptools compile -
 SERVER := $(VENV)/.server-installed
 EVERYTHING := $(VENV)/.everything-installed
 
+# The suite starts hundreds of processes: without byte code each would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test demo check format bench vectors install lock
 

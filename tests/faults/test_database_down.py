@@ -208,7 +208,6 @@ def freeze(server: EmbeddedPostgres) -> Iterator[None]:
                 one.resume()
 
 
-@pytest.mark.slow
 def test_a_database_that_hangs(server: EmbeddedPostgres, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """When it neither answers nor goes away, callers are told in bounded time; afterwards all is as if sent again."""
     api.asked()
@@ -227,7 +226,6 @@ def test_a_database_that_hangs(server: EmbeddedPostgres, api: Api, monkeypatch: 
     eventually("a read", lambda: len(api.items("/portfolio/requests")) == 2)
 
 
-@pytest.mark.slow
 def test_a_worker_lives_through_an_outage(server: EmbeddedPostgres, api: Api, caplog: pytest.LogCaptureFixture) -> None:
     """A worker whose database goes away between its agent's answer and the record goes on by itself when it is back."""
     asked = threading.Event()

@@ -241,7 +241,6 @@ def test_a_restored_database_is_signed_only_when_told_to(url: str, key: Path, tm
     assert cli("sign", "--once", *options, "--json").json()["size"] == 4
 
 
-@pytest.mark.slow
 def test_sign_goes_on_until_it_is_ended(url: str, key: Path) -> None:
     """Without --once it goes on; somebody else who would sign meanwhile could not run; SIGTERM ends it with 0."""
     command = [sys.executable, "-c", PROGRAM, "sign", "--key", str(key), "--database-url", url]

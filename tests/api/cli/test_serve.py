@@ -100,7 +100,6 @@ def test_the_printed_lines_can_be_pasted(embedded: Serving) -> None:
     assert (f"/portfolio/requests/{newest['id']}", newest["status"]) == (location[1], "recommended")
 
 
-@pytest.mark.slow
 def test_commands_share_the_running_database(embedded: Serving, data_dir: Path) -> None:
     """Others work on the same folder meanwhile, and what they do counts at once; the server's database stays up."""
     ran = cli("tokens", "create", "bob", "--role", "advisor", "--data-dir", data_dir)
@@ -115,7 +114,6 @@ def test_commands_share_the_running_database(embedded: Serving, data_dir: Path) 
     eventually_answers(lambda: ask(embedded, token).status_code == 401)
 
 
-@pytest.mark.slow
 def test_a_killed_postgres_comes_back(embedded: Serving, data_dir: Path) -> None:
     """After kill -9 of PostgreSQL the same server process records and answers again, and nothing is lost."""
     token = embedded.tokens()["advisor"]

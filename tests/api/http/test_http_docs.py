@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
@@ -48,9 +50,6 @@ GENERAL = (DOCS / "use/http.md").read_text("utf-8")
 DECISIONS = (DOCS / "use/http-decisions.md").read_text("utf-8")
 TEXT = GENERAL + DECISIONS
 READ_MODELS = (DOCS / "use/read-models.md").read_text("utf-8")
-APP = create_app(Parts("postgresql://nowhere"))
-DOCUMENT = APP.openapi()
-SCHEMAS_OF = DOCUMENT["components"]["schemas"]
 
 # The event that each write records.
 RECORDED: dict[str, type[Event]] = {
@@ -82,9 +81,21 @@ STATUSES = {
 }
 
 
+@cache
+def application() -> FastAPI:
+    """An application that is not started."""
+    return create_app(Parts("postgresql://nowhere"))
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The OpenAPI document."""
+    return application().openapi()
+
+
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Method, path and OpenAPI operation of each route."""
-    for path, methods in DOCUMENT["paths"].items():
+    for path, methods in document()["paths"].items():
         for method, operation in methods.items():
             yield method.upper(), path, operation
 
@@ -117,7 +128,7 @@ def test_the_table_of_permissions_is_that_of_the_routes() -> None:
 
 def permissions() -> Iterator[tuple[str, str]]:
     """Each route that needs a token, and what is asked of its caller."""
-    for route in routes(APP.routes):
+    for route in routes(application().routes):
         if isinstance(route, APIRoute):
             for needed in route.dependant.dependencies:
                 if isinstance(needed.call, Permission):
@@ -147,8 +158,8 @@ def test_every_member_is_documented(path: str) -> None:
     documented: dict[str, bool] = {}
     for members, *rest in table_with(headed(TEXT, f"POST {path}"), "member").cells():
         documented |= dict.fromkeys(code(members), bool(words_of(" ".join(rest), ["sealed"])))
-    content = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    members_sent = SCHEMAS_OF[content["$ref"].rpartition("/")[2]]["properties"]
+    content = document()["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    members_sent = document()["components"]["schemas"][content["$ref"].rpartition("/")[2]]["properties"]
     assert documented == {name: name in kind.sealed for name in members_sent}
 
 
@@ -179,16 +190,22 @@ def test_every_column_is_documented(kind: str) -> None:
     general, *parts = re.split(r"^## ", READ_MODELS, flags=re.MULTILINE)
     [part] = [part for part in parts if read_model in part.partition("\n")[0]]
     described = headed(TEXT, route) + general + part
-    assert [name for name in SCHEMAS_OF[kind]["properties"] if not is_named(name, described)] == []
+    assert [
+        name for name in document()["components"]["schemas"][kind]["properties"] if not is_named(name, described)
+    ] == []
 
 
 def test_every_other_member_of_an_answer_is_documented() -> None:
     """Each member of the answers to writes, of the context, of the catalogue and of readiness is named."""
-    pages = {name for name in SCHEMAS_OF if name.startswith("Page_")}
+    pages = {name for name in document()["components"]["schemas"] if name.startswith("Page_")}
     other = {"FieldError", "HTTPValidationError", "ValidationError", "Problem", "Alive", *ROWS, *pages}
-    for name in SCHEMAS_OF.keys() - other:
-        members = SCHEMAS_OF[name].get("properties", {}).keys()
-        in_rows = SCHEMAS_OF["ModelCall"]["properties"].keys() if name == "ModelCallInFull" else set()
+    for name in document()["components"]["schemas"].keys() - other:
+        members = document()["components"]["schemas"][name].get("properties", {}).keys()
+        in_rows = (
+            document()["components"]["schemas"]["ModelCall"]["properties"].keys()
+            if name == "ModelCallInFull"
+            else set()
+        )
         assert [member for member in members - in_rows if not is_named(member, TEXT)] == [], name
 
 

@@ -174,7 +174,7 @@ def test_every_write_is_looked_at() -> None:
 @pytest.mark.parametrize("path", RECORDED)
 def test_a_body_is_that_of_the_event(path: str) -> None:
     """The body of each write is the class of its event, or a base of it that has only what the caller sends."""
-    body = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    body = document()["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     event = RECORDED[path]
     kinds = {kind.__name__: kind for kind in event.__mro__ if issubclass(kind, BaseModel)}
     kind = kinds[body.rpartition("/")[2].removesuffix("-Input")]

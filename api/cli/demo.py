@@ -1,4 +1,4 @@
-"""advice-ledger demo: years of reviews on real prices, through the real API, and then what people ask of the ledger."""
+"""advice-ledger demo: years of reviews on real prices, through the real API, then questions to the ledger."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def demo(
         if as_json:
             say_json({"done": result.done, "answers": answers})
         else:
-            from api.demo.telling import tell  # noqa: PLC0415 - with the rest of the demo
+            from api.demo.report import print_report  # noqa: PLC0415 - with the rest of the demo
 
-            tell(result, say)
+            print_report(result, say)
         if keep:
             _wait(result.site)
     if not good:

@@ -1,4 +1,4 @@
-"""The demo's clients: invented, and the same at every run."""
+"""The demo's clients: invented, and the same in every run."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, Literal
 Profile = Literal["conservative", "balanced", "aggressive"]
 
 PROFILES: tuple[Profile, ...] = ("conservative", "balanced", "aggressive")
-# Dealt out in turn, so that each profile comes with each agent, and both with each advisor.
+# Assigned in turn, so that each profile meets each agent, and both meet each advisor.
 AGENTS = ("optimiser", "house")
 ADVISORS = ("advisor-north", "advisor-south")
 AMOUNTS_USD = (80_000, 150_000, 240_000, 400_000, 650_000, 900_000, 1_400_000)
-SAVED_A_QUARTER = Decimal("1.010")
+GROWTH_PER_QUARTER = Decimal("1.010")
 LIMITS: tuple[dict[str, Any] | None, ...] = (None, None, None, {"max_equity": "0.55"}, {"min_cash": "0.05"})
 
 
 @dataclass(frozen=True)
 class Client:
-    """Somebody whose money is looked at once a quarter: by which advisor, answered by which agent."""
+    """A client whose portfolio is reviewed once a quarter, with the advisor and the agent in charge."""
 
     name: str
     profile: Profile
@@ -31,13 +31,13 @@ class Client:
     constraints: dict[str, Any] | None
 
     def amount_usd(self, quarter: int) -> Decimal:
-        """What there is to invest in the quarter of this number: one in a hundred more each time."""
-        grown = self.start_usd * SAVED_A_QUARTER**quarter
+        """Return the amount to invest in the quarter with this number: one percent more each time."""
+        grown = self.start_usd * GROWTH_PER_QUARTER**quarter
         return grown.quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN)
 
 
 def clients(count: int, seed: str) -> list[Client]:
-    """So many clients; the same for the same seed."""
+    """Return `count` clients, the same ones for the same seed."""
     return [_client(number, Random(f"{seed}/client/{number}")) for number in range(count)]  # noqa: S311 - no secret
 
 

@@ -1,4 +1,4 @@
-"""What an auditor takes away: the signed checkpoint, and one client's case, checked by the auditor's own program."""
+"""The auditor's evidence: the signed checkpoint, and one client's case, checked with the auditor's own program."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import orjson
 from api.demo.server import DemoFailed, Site
 
 VERIFIER = (sys.executable, "-m", "ledger.proof.auditor")
-# The checkpoint is asked for over HTTP, as an auditor would.
+# For reading the checkpoint over HTTP, as an auditor does.
 TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """`checkpoint` is the note as it is served, `case` what export said of the bundle, `audit` what its check found."""
+    """The log's key, the served checkpoint, the report of `export` (`case`) and that of `advice-ledger-verify` (`audit`)."""
 
     key: str
     checkpoint: str
@@ -28,12 +28,12 @@ class Evidence:
 
 
 def take(site: Site, client: str) -> Evidence:
-    """Exports the client's case and has it checked with the log's key alone. Raises DemoFailed."""
+    """Export the client's case and check it with the log's key alone. Raises DemoFailed."""
     key = read(site.command("keys", "show", "--json"), "keys show")["verifier_key"]
     try:
         checkpoint = httpx.get(f"{site.url}/checkpoint", timeout=TIMEOUT_S).raise_for_status().text
     except httpx.HTTPError as error:
-        raise DemoFailed(f"there is no checkpoint: {error}") from error
+        raise DemoFailed(f"the checkpoint cannot be read: {error}") from error
     file = site.folder / f"{client}.zip"
     case = read(site.command("export", "--client", client, "--output", str(file), "--json"), "export")
     command = [*VERIFIER, str(file), "--key", key, "--json"]
@@ -44,9 +44,9 @@ def take(site: Site, client: str) -> Evidence:
 
 
 def read(done: subprocess.CompletedProcess[str], name: str) -> dict[str, Any]:
-    """What a command printed, whether or not it found something wrong. Raises DemoFailed."""
+    """Parse a command's JSON, whatever its exit code. Raises DemoFailed."""
     try:
-        found: dict[str, Any] = orjson.loads(done.stdout)
+        output: dict[str, Any] = orjson.loads(done.stdout)
     except orjson.JSONDecodeError:
-        raise DemoFailed(f"{name} did not run: {done.stderr.strip()[-500:]}") from None
-    return found
+        raise DemoFailed(f"{name} failed: {done.stderr.strip()[-500:]}") from None
+    return output

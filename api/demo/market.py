@@ -1,4 +1,4 @@
-"""The quarters of the price history, and how far the stocks fell in each: what the demo's calendar is made from."""
+"""The quarters of the price history, with the fall of the stocks in each: the demo's calendar."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from datetime import date, timedelta
 from api.agents.optimiser import prices
 from api.agents.optimiser.agent import ASSETS
 
-# What markets call a correction.
+# A fall by this much is called a correction.
 CORRECTION = 0.10
 
 
 @dataclass(frozen=True)
 class Quarter:
-    """One quarter with prices. `known` is the last day before it, `last` the last day in it.
+    """One quarter with prices. `known` is the last trading day before it, `last` the last one in it.
 
-    `fall` is how far the twenty stocks, equally weighted, closed below their highest close of the quarter so far.
+    `fall` is the largest fall of the twenty stocks, equally weighted, below their highest close in the quarter so far.
     """
 
     name: str
@@ -25,22 +25,22 @@ class Quarter:
     fall: float
 
     @property
-    def fell(self) -> bool:
-        """Whether there was a correction."""
+    def had_correction(self) -> bool:
+        """True if there was a correction."""
         return self.fall >= CORRECTION
 
 
 def quarters(count: int) -> list[Quarter]:
-    """The last so many quarters of the data, the oldest first. Raises MissingExtra, and ValueError for too many."""
+    """Return the last `count` quarters of the data, the oldest first. Raises MissingExtra, or ValueError if too many."""
     end = prices.last_date()
     first_month = 3 * ((end.month - 1) // 3) + 1
     start = date(end.year, first_month, 1)
-    found = []
+    newest_first = []
     for _ in range(count):
-        found.append(_quarter(start, end))
+        newest_first.append(_quarter(start, end))
         end = start - timedelta(days=1)
         start = date(end.year, end.month - 2, 1)
-    return found[::-1]
+    return newest_first[::-1]
 
 
 def _quarter(start: date, end: date) -> Quarter:

@@ -1,4 +1,4 @@
-"""What the three kinds of users ask the demo's ledger afterwards: through the HTTP API, and with the program."""
+"""The questions of advisor, compliance and auditor to the demo's ledger, over HTTP and with the program."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from api.demo.server import AUDITOR, COMPLIANCE, Site
 Rows = list[dict[str, Any]]
 OnProgress = Callable[[str, int, int], None]
 
-MOST_ROWS = 1000
-DESK = ("id", "request_id", "client_id", "state", "outcome", "decided_by", "model_name")
-STEPS = (
+MAX_ROWS = 1000
+DESK_COLUMNS = ("id", "request_id", "client_id", "state", "outcome", "decided_by", "model_name")
+HISTORY_COLUMNS = (
     "id", "request_id", "state", "outcome", "reason_code", "decided_by", "confirmed_by", "channel", "model_version",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Story:
-    """The client's quarter that is told: its request, and the position of the first decision in it."""
+class Example:
+    """The review to show in detail: its client, quarter and request, and the position of the first decision."""
 
     client: Client
     quarter: Quarter
@@ -38,16 +38,17 @@ class Story:
 
 @dataclass(frozen=True)
 class Answers:
-    """What the ledger said: for the advisor `desk`, for both `told`, for compliance the reports, then the proofs.
+    """The ledger's answers: the advisor's lists, compliance's reports, and the auditor's checks.
 
-    `then` and `now` are the story's request as of its first decision, and as it stands.
+    `then` and `now` are the recommendations of the example's request as of its first decision, and now.
+    `communicated` counts the recommendations that its client was told.
     """
 
     waiting: Rows
     proposed: Rows
     client: str
     quarter: str
-    told: int
+    communicated: int
     request_id: int
     decided_at: int
     then: Rows
@@ -61,53 +62,53 @@ class Answers:
     evidence: Evidence
 
 
-def ask(site: Site, people: Mapping[str, LedgerClient], story: Story, on_progress: OnProgress) -> Answers:
-    """All of it. Raises ClientError or DemoFailed."""
-    advisor, compliance, auditor = people[story.client.advisor], people[COMPLIANCE], people[AUDITOR]
-    then = auditor.recommendations(request_id=story.request_id, as_of=story.decided_at)
-    now = auditor.recommendations(request_id=story.request_id)
-    told = auditor.recommendations(client_id=story.client.name, state="communicated")
+def ask(site: Site, people: Mapping[str, LedgerClient], example: Example, on_progress: OnProgress) -> Answers:
+    """Ask all questions. Raises ClientError or DemoFailed."""
+    advisor, compliance, auditor = people[example.client.advisor], people[COMPLIANCE], people[AUDITOR]
+    then = auditor.recommendations(request_id=example.request_id, as_of=example.decided_at)
+    now = auditor.recommendations(request_id=example.request_id)
+    communicated = auditor.recommendations(client_id=example.client.name, state="communicated")
     on_progress("replay", 0, 1)
     replayed = _replay(site, auditor)
     on_progress("verification", 0, 1)
     verified = _verify(site)
     return Answers(
-        waiting=_cut(advisor.recommendations(state="waiting"), DESK),
-        proposed=_cut(advisor.recommendations(state="proposed"), DESK),
-        client=story.client.name,
-        quarter=story.quarter.name,
-        told=len(told),
-        request_id=story.request_id,
-        decided_at=story.decided_at,
-        then=_cut(then, STEPS),
-        now=_cut(now, STEPS),
+        waiting=_columns(advisor.recommendations(state="waiting"), DESK_COLUMNS),
+        proposed=_columns(advisor.recommendations(state="proposed"), DESK_COLUMNS),
+        client=example.client.name,
+        quarter=example.quarter.name,
+        communicated=len(communicated),
+        request_id=example.request_id,
+        decided_at=example.decided_at,
+        then=_columns(then, HISTORY_COLUMNS),
+        now=_columns(now, HISTORY_COLUMNS),
         override_rates=_report(compliance, "override-rates"),
         override_reasons=_report(compliance, "override-reasons"),
         rubber_stamps=_report(compliance, "rubber-stamps"),
         orphans=len(auditor.get("/model-calls", state="open", limit=200)["items"]),
         replay=replayed,
         verification=verified,
-        evidence=evidence.take(site, story.client.name),
+        evidence=evidence.take(site, example.client.name),
     )
 
 
 def rates(rows: Rows) -> Rows:
-    """Override rates by model version alone, the highest first: the report's rows, over advisors and months."""
+    """Add up the report's override rates by model version, the highest first."""
     decisions: Counter[tuple[str, str]] = Counter()
     overrides: Counter[tuple[str, str]] = Counter()
     for row in rows:
         model = (row["model_name"], row["model_version"])
         decisions[model] += row["decisions"]
         overrides[model] += row["overrides"]
-    found = [
+    totals = [
         {"model": name, "version": version, "decisions": count, "overrides": overrides[name, version]}
         for (name, version), count in decisions.items()
     ]
-    return sorted(found, key=lambda row: (-row["overrides"] / row["decisions"], row["model"], row["version"]))
+    return sorted(totals, key=lambda row: (-row["overrides"] / row["decisions"], row["model"], row["version"]))
 
 
 def reasons(rows: Rows) -> Rows:
-    """Reasons by model alone, the most frequent first."""
+    """Add up the report's reasons by model, the most frequent first."""
     counted: Counter[tuple[str, str, str]] = Counter()
     for row in rows:
         counted[row["model_name"], row["reason_group"], row["reason_code"]] += row["overrides"]
@@ -118,29 +119,29 @@ def reasons(rows: Rows) -> Rows:
 
 
 def _report(client: LedgerClient, name: str) -> Rows:
-    found: Rows = client.get(f"/reports/{name}", limit=MOST_ROWS)["items"]
-    return found
+    rows: Rows = client.get(f"/reports/{name}", limit=MAX_ROWS)["items"]
+    return rows
 
 
 def _replay(site: Site, auditor: LedgerClient) -> dict[str, Any]:
-    """The newest answer of the optimiser, which the worker gave, asked for again."""
+    """Replay the newest answer of the worker's optimiser."""
     newest = auditor.recommendations(model_name=agent.NAME, state="proposed", at_most=1)
     if not newest:
         return {}
-    one = newest[0]
-    command = ["replay", "--request", str(one["request_id"]), "--recommendation", str(one["id"])]
+    [row] = newest
+    command = ["replay", "--request", str(row["request_id"]), "--recommendation", str(row["id"])]
     return _json(site, *command, "--json")
 
 
 def _verify(site: Site) -> dict[str, Any]:
-    found = _json(site, "verify", "--projections", "--json")
-    return {name: found[name] for name in ("ok", "origin", "events", "head_hash", "first_bad_position", "read_models")}
+    report = _json(site, "verify", "--projections", "--json")
+    return {name: report[name] for name in ("ok", "origin", "events", "head_hash", "first_bad_position", "read_models")}
 
 
 def _json(site: Site, *arguments: str) -> dict[str, Any]:
-    """What a command printed, whether or not it found something wrong."""
+    """Run a command and parse its JSON, whatever its exit code."""
     return evidence.read(site.command(*arguments), f"advice-ledger {arguments[0]}")
 
 
-def _cut(rows: list[Row], members: tuple[str, ...]) -> Rows:
-    return [{name: row[name] for name in members} for row in rows]
+def _columns(rows: list[Row], names: tuple[str, ...]) -> Rows:
+    return [{name: row[name] for name in names} for row in rows]

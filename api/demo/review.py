@@ -1,4 +1,4 @@
-"""One client's quarter, from the request to what the client is told, all of it through the HTTP API."""
+"""One client's quarterly review, from the request to the communication, through the HTTP API."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from api.demo.clients import Client
 from api.demo.market import Quarter
 from api.demo.server import COMPLIANCE, HOUSE, OPTIMISER
 
-# Of the requests for the coming quarter one in so many excludes stocks, which the optimiser refuses.
+# Every twelfth request for the coming quarter excludes stocks, which the optimiser refuses.
 EXCLUDES_EVERY = 12
 ANSWER_S = 120.0
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a client's quarter: how often each thing was done.
+class ReviewResult:
+    """The result of a review: `done` counts each step.
 
-    `position` is that of the last event, and `story` has those of the decisions.
+    `position` is that of the last event; `decisions` has those of the decisions.
     """
 
     request_id: int
     position: int
     done: Counter[str]
-    story: tuple[int, ...]
+    decisions: tuple[int, ...]
 
 
-def coming(people: Mapping[str, LedgerClient], client: Client, number: int) -> Outcome:
-    """A request for the quarter after the last, which the worker of a server answers, or fails."""
+def review_next_quarter(people: Mapping[str, LedgerClient], client: Client, number: int) -> ReviewResult:
+    """Request a recommendation for the quarter after the last, and wait until a worker answers or fails it."""
     excludes = int(client.name.rpartition("-")[2]) % EXCLUDES_EVERY == 1
     advisor = people[client.advisor]
-    asked = advisor.request_recommendation(
+    request = advisor.request_recommendation(
         client_id=client.name,
         risk_profile=client.profile,
         amount_usd=client.amount_usd(number),
@@ -48,17 +48,17 @@ def coming(people: Mapping[str, LedgerClient], client: Client, number: int) -> O
         notes="Demo: prices are known up to the end of the data.",
     )
     try:
-        found = advisor.wait_for_recommendation(asked.request_id, within_s=ANSWER_S)
+        recommendation = advisor.wait_for_recommendation(request.request_id, within_s=ANSWER_S)
     except RequestFailed as failure:
         done = Counter({"requests": 1, "calls_failed": 1, "failed": 1, f"refused:{failure.reason}": 1})
-        return Outcome(asked.request_id, asked.receipt.position, done, ())
+        return ReviewResult(request.request_id, request.receipt.position, done, ())
     done = Counter({"requests": 1, "calls_completed": 1, "recommendations": 1})
-    return Outcome(asked.request_id, found["id"], done, ())
+    return ReviewResult(request.request_id, recommendation["id"], done, ())
 
 
 @dataclass
 class Review:
-    """One client in one quarter. `last`: the last, where no second person has looked yet."""
+    """The review of one client in one quarter. In the `last` one, confirmations are still outstanding."""
 
     people: Mapping[str, LedgerClient]
     client: Client
@@ -69,24 +69,24 @@ class Review:
 
     def __post_init__(self) -> None:
         self.done: Counter[str] = Counter()
-        self.story: list[int] = []
+        self.decisions: list[int] = []
         self.position = 0
         self.amount_usd = self.client.amount_usd(self.number)
         self.advisor = self.people[self.client.advisor]
-        self.chance: Random = rules.chance_of(self.seed, self.client, self.quarter)
+        self.chance: Random = rules.random_for(self.seed, self.client, self.quarter)
 
-    def run(self) -> Outcome:
-        """Does it all; raises what the client library raises."""
+    def run(self) -> ReviewResult:
+        """Run the review. Raises ClientError."""
         request_id = self._ask()
         self._decide(request_id, self.advisor.recommendation(self._answer(request_id)))
-        return Outcome(request_id, self.position, self.done, tuple(self.story))
+        return ReviewResult(request_id, self.position, self.done, tuple(self.decisions))
 
     def _ask(self) -> int:
         client, quarter = self.client, self.quarter
         constraints = dict(client.constraints or {})
         if self.chance.random() < rules.STOCKS_EXCLUDED:
             constraints["exclude_asset_classes"] = ["us_equity"]
-        asked = self.advisor.request_recommendation(
+        request = self.advisor.request_recommendation(
             client_id=client.name,
             risk_profile=client.profile,
             amount_usd=self.amount_usd,
@@ -95,89 +95,89 @@ class Review:
             constraints=constraints or None,
             notes=f"Demo: prices are known up to {quarter.known}, and the quarter ends on {quarter.last}.",
         )
-        self._did("requests")
-        return asked.request_id
+        self._count("requests")
+        return request.request_id
 
     def _answer(self, request_id: int, *, newest: bool = False, supersedes: int | None = None) -> int:
-        """The answer of the client's agent, or of the house's where that one will not. `newest`: on newer prices."""
+        """Get an answer from the client's agent, or from the built-in one if it refuses. `newest` uses newer prices."""
         if self.client.agent == "optimiser":
             agent = remote.optimiser(self.quarter.last if newest else self.quarter.known)
-            if (found := self._answered(OPTIMISER, agent, request_id, supersedes)) is not None:
-                return found
-        found = self._answered(HOUSE, remote.house(), request_id, supersedes)
-        assert found is not None, "the demo asks nothing that the built-in agent refuses"
-        return found
+            if (answer := self._ask_agent(OPTIMISER, agent, request_id, supersedes)) is not None:
+                return answer
+        answer = self._ask_agent(HOUSE, remote.house(), request_id, supersedes)
+        assert answer is not None, "the built-in agent refuses none of the demo's requests"
+        return answer
 
-    def _answered(self, name: str, agent: Agent, request_id: int, supersedes: int | None) -> int | None:
-        said = remote.answer(self.people[name], agent, request_id, supersedes=supersedes)
-        if isinstance(said, AgentRefused):
-            self._did("calls_failed", f"refused:{said.reason}")
+    def _ask_agent(self, name: str, agent: Agent, request_id: int, supersedes: int | None) -> int | None:
+        result = remote.answer(self.people[name], agent, request_id, supersedes=supersedes)
+        if isinstance(result, AgentRefused):
+            self._count("calls_failed", f"refused:{result.reason}")
             return None
-        self._did("calls_completed", "recommendations")
-        self.position = said.receipt.position
-        return said.recommendation_id
+        self._count("calls_completed", "recommendations")
+        self.position = result.receipt.position
+        return result.recommendation_id
 
-    def _decide(self, request_id: int, found: dict[str, Any]) -> None:
-        judgement = rules.judge(self.client, self.quarter, self.amount_usd, found["recommendation"], self.chance)
-        decided = self._send(found, judgement)
+    def _decide(self, request_id: int, row: dict[str, Any]) -> None:
+        judgement = rules.judge(self.client, self.quarter, self.amount_usd, row["recommendation"], self.chance)
+        decided = self._send(row, judgement)
         if judgement.outcome == "respond":
             self._again(request_id)
         elif judgement.members.get("reason_code") == "market-event" and self.client.agent == "optimiser":
-            self._again(request_id, newest=True, supersedes=found["id"])
+            self._again(request_id, newest=True, supersedes=row["id"])
         elif judgement.outcome != "reject":
-            self._finish(found, decided)
+            self._finish(row, decided)
 
     def _again(self, request_id: int, *, newest: bool = False, supersedes: int | None = None) -> None:
-        """A second answer, which is approved, unless it breaks the house's rule."""
-        found = self.advisor.recommendation(self._answer(request_id, newest=newest, supersedes=supersedes))
-        judgement = rules.concentration(found["recommendation"], self.amount_usd) or rules.APPROVE
-        self._finish(found, self._send(found, judgement))
+        """Get a confirmer answer and approve it, or edit it if it is above the house limit."""
+        row = self.advisor.recommendation(self._answer(request_id, newest=newest, supersedes=supersedes))
+        judgement = rules.concentration(row["recommendation"], self.amount_usd) or rules.APPROVE
+        self._finish(row, self._send(row, judgement))
 
-    def _send(self, found: dict[str, Any], judgement: rules.Judgement) -> Decided:
-        # The one in the south sometimes approves what they did not open: the report on rubber stamps shows it.
+    def _send(self, row: dict[str, Any], judgement: rules.Judgement) -> Decided:
+        # advisor-south sometimes approves without opening: the report on rubber stamps shows it.
         careless = judgement.outcome == "approve" and self.client.advisor.endswith("south")
         if not (careless and self.chance.random() < rules.UNOPENED):
-            self.advisor.open(found["id"], found["digest"])
-            self._did("opened")
-        decided = self.advisor.decide(
-            found["id"], digest=found["digest"], outcome=judgement.outcome, **judgement.members
-        )
-        self._did(judgement.outcome)
+            self.advisor.open(row["id"], row["digest"])
+            self._count("opened")
+        decided = self.advisor.decide(row["id"], digest=row["digest"], outcome=judgement.outcome, **judgement.members)
+        self._count(judgement.outcome)
         self.position = decided.receipt.position
-        self.story.append(self.position)
+        self.decisions.append(self.position)
         return decided
 
-    def _finish(self, found: dict[str, Any], decided: Decided) -> None:
-        """The second person, where one is needed, and then the client is told."""
+    def _finish(self, row: dict[str, Any], decided: Decided) -> None:
+        """Get a confirmation if one is needed, and then tell the client."""
         standing: RecommendationAfter | None = decided
         if decided.needs_second:
-            self._did("needs_second")
-            standing = None if self.last else self._confirm(found, decided)
+            self._count("needs_second")
+            standing = None if self.last else self._confirm(row, decided)
         if standing is None:
             return
-        told = self.advisor.communicate(found["id"], digest=standing.digest, channel=self.chance.choice(rules.CHANNELS))
-        self._did("communicated")
-        self.position = told.receipt.position
+        communicated = self.advisor.communicate(
+            row["id"], digest=standing.digest, channel=self.chance.choice(rules.CHANNELS)
+        )
+        self._count("communicated")
+        self.position = communicated.receipt.position
 
-    def _confirm(self, found: dict[str, Any], decided: Decided) -> RecommendationAfter | None:
-        """What stands when compliance approves; None when it declines, which the advisor then rejects."""
-        second = self.people[COMPLIANCE]
+    def _confirm(self, row: dict[str, Any], decided: Decided) -> RecommendationAfter | None:
+        """Have compliance confirm the decision. If it declines, the advisor rejects, and None is returned."""
+        confirmer = self.people[COMPLIANCE]
         declined = self.chance.random() < rules.DECLINED
-        second.open(found["id"], found["digest"])
-        self._did("opened")
-        said = second.confirm(
+        confirmer.open(row["id"], row["digest"])
+        self._count("opened")
+        confirmed = confirmer.confirm(
             decided.decision_id,
             digest=decided.digest,
             outcome="decline" if declined else "approve",
-            rationale="Not without a talk with the client first." if declined else None,
+            rationale="Talk to the client first." if declined else None,
         )
-        self.position = said.receipt.position
+        self.position = confirmed.receipt.position
         if not declined:
-            self._did("confirmed")
-            return said
-        self._did("declined")
-        self._send(found, rules.AFTER_DECLINE)
+            self._count("confirmed")
+            return confirmed
+        self._count("declined")
+        self._send(row, rules.AFTER_DECLINE)
         return None
 
-    def _did(self, *things: str) -> None:
-        self.done.update(things)
+    def _count(self, *steps: str) -> None:
+        self.done.update(steps)

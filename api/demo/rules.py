@@ -1,6 +1,6 @@
-"""How the demo's people decide: by rule and by seeded chance, so that every run decides the same.
+"""The decisions of the demo's people: rules with seeded chance, so that every run decides the same.
 
-The rules are invented. They stand for judgement, so that there is something to look at; they are no advice on it.
+The rules are invented. They replace human judgement so that the ledger has something to show; they are not advice.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from api.demo.clients import Client
 from api.demo.market import Quarter
 from ledger.domain.four_eyes import parts
 
-# No more than this in one stock.
+# Largest weight of one stock.
 HOUSE_LIMIT = Decimal("0.1000")
 TO_CASH = Decimal("0.0500")
-# Shares of decisions; what is left is approved.
+# Probabilities of decisions; all others approve.
 PREFERENCE, REMARK, WITHDREW = 0.06, 0.04, 0.02
-MOST_REJECTED = 0.9
+MAX_REJECTED = 0.9
 DECLINED = 0.10
 UNOPENED = 0.25
 STOCKS_EXCLUDED = 0.02
@@ -33,7 +33,7 @@ CHANNELS: tuple[Channel, ...] = ("meeting", "phone", "video", "letter", "email",
 
 @dataclass(frozen=True)
 class Judgement:
-    """A decision to be sent: its outcome, and the members that go with it."""
+    """A decision to send: its outcome and its other members."""
 
     outcome: Outcome
     members: dict[str, Any] = field(default_factory=dict)
@@ -41,42 +41,42 @@ class Judgement:
 
 APPROVE = Judgement("approve")
 AFTER_DECLINE = Judgement(
-    "reject", {"reason_code": "house-view", "rationale": "Compliance wants to talk with the client first."}
+    "reject", {"reason_code": "house-view", "rationale": "Compliance wants to talk to the client first."}
 )
 
 
-def chance_of(seed: str, client: Client, quarter: Quarter) -> Random:
-    """The chance of one client's quarter, whatever happens in the others and in whichever order."""
+def random_for(seed: str, client: Client, quarter: Quarter) -> Random:
+    """Return a generator for one client's quarter that does not depend on the order of the reviews."""
     return Random(f"{seed}/{client.name}/{quarter.name}")  # noqa: S311 - no secret
 
 
 def judge(client: Client, quarter: Quarter, amount_usd: Decimal, answer: dict[str, Any], chance: Random) -> Judgement:
-    """The first decision on an answer."""
+    """Decide on an agent's first answer."""
     market, other = chance.random(), chance.random()
-    if quarter.fell and client.profile != "conservative" and market < min(MOST_REJECTED, 2 * quarter.fall):
+    if quarter.had_correction and client.profile != "conservative" and market < min(MAX_REJECTED, 2 * quarter.fall):
         return _reject("market-event", f"Stocks fell by {quarter.fall:.0%} after its prices end, on {quarter.known}.")
     if limited := concentration(answer, amount_usd):
         return limited
     if other < PREFERENCE:
         changed = more_cash(answer, amount_usd)
-        return _edit("client-preference", "The client wants more cash at hand than was asked for.", changed)
+        return _edit("client-preference", "The client wants more cash than requested.", changed)
     if other < PREFERENCE + REMARK:
-        return Judgement("respond", {"response": "Please say again how this differs from what the client holds."})
+        return Judgement("respond", {"response": "Please explain how this differs from the current holdings."})
     if other < PREFERENCE + REMARK + WITHDREW:
         return _reject("client-withdrew", "The client decides next quarter.")
     return APPROVE
 
 
 def concentration(answer: dict[str, Any], amount_usd: Decimal) -> Judgement | None:
-    """The edit that brings an answer below the house's limit, where it needs one."""
+    """Return the edit that keeps an answer to the house limit, or None if it keeps to it already."""
     limited = house_limit(answer, amount_usd)
     why = f"The house holds at most {HOUSE_LIMIT:.0%} in one stock."
     return None if limited is None else _edit("model-concentration", why, limited)
 
 
 def house_limit(answer: dict[str, Any], amount_usd: Decimal) -> dict[str, Any] | None:
-    """The answer with no stock above the limit, the excess shared out evenly below it; None where it keeps to it."""
-    stocks = {one["asset"]: Decimal(one["weight"]) for one in answer["allocations"] if one.get("asset", CASH) != CASH}
+    """Return the answer with the excess above the limit spread evenly; None if no stock is above it."""
+    stocks = {row["asset"]: Decimal(row["weight"]) for row in answer["allocations"] if row.get("asset", CASH) != CASH}
     if all(weight <= HOUSE_LIMIT for weight in stocks.values()):
         return None
     with localcontext(EXACT):
@@ -92,7 +92,7 @@ def house_limit(answer: dict[str, Any], amount_usd: Decimal) -> dict[str, Any] |
 
 
 def more_cash(answer: dict[str, Any], amount_usd: Decimal) -> dict[str, Any]:
-    """The answer with a twentieth of the money moved from its largest part to cash."""
+    """Return the answer with a twentieth of the money moved from its largest part to cash."""
     with localcontext(EXACT):
         weights = dict(parts(answer) or {})
         largest = max((name for name in weights if name != CASH), key=lambda name: weights[name])

@@ -1,4 +1,4 @@
-"""The demo from start to end: a ledger, quarters of reviews through its HTTP API, then questions to it."""
+"""Run the demo: a ledger, quarters of reviews through its HTTP API, then questions to it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from api.agents.optimiser.agent import OptimiserAgent
 from api.demo import questions
 from api.demo.clients import Client, clients
 from api.demo.market import Quarter, quarters
-from api.demo.questions import Answers, Story
-from api.demo.review import Outcome, Review, coming
+from api.demo.questions import Answers, Example
+from api.demo.review import Review, ReviewResult, review_next_quarter
 from api.demo.server import ADMIN, HOUSE, OPTIMISER, Site, running
 
 SEED = "advice-ledger"
-# At a time; each client's quarters come one after the other.
+# Clients at a time. Each client's quarters follow one another.
 THREADS = 8
 TIMEOUT_S = 60.0
 
@@ -31,7 +31,7 @@ OnProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """How much the demo does, and where: `data_dir` None is a temporary folder; `environment` None is ours."""
+    """The size and place of the demo. `data_dir` None means a temporary folder, `environment` None this process's."""
 
     clients: int = 36
     quarters: int = 36
@@ -42,8 +42,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Done:
-    """What the demo did, how often, as it counted itself. `seconds` is of the reviews and `events` stand
-    at their end, without what came before and after; `refused` are calls that the agent would not answer."""
+    """The demo's own counts. `seconds` and `events` cover the reviews only; `refused` counts refusals by reason."""
 
     clients: int
     quarters: int
@@ -68,7 +67,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Result:
-    """What was done and what the ledger says of it; `site` answers as long as the demo runs."""
+    """The demo's counts and the ledger's answers. `site` is available while the demo runs."""
 
     done: Done
     answers: Answers
@@ -77,25 +76,26 @@ class Result:
 
 @contextlib.contextmanager
 def demo(plan: Plan, on_progress: OnProgress) -> Iterator[Result]:
-    """Runs it; the ledger serves as long as the block runs.
+    """Run the demo; the ledger serves during the block.
 
-    Raises MissingExtra, ValueError for more quarters than there are, DemoFailed, ClientError, and what the database
-    raises.
+    Raises MissingExtra, ValueError for too many quarters, DemoFailed, ClientError, and the errors of the database.
     """
     periods = quarters(plan.quarters)
-    everybody = clients(plan.clients, plan.seed)
+    all_clients = clients(plan.clients, plan.seed)
     with running(plan.data_dir, plan.environment) as site, _people(site) as people:
         _register(people)
         began = monotonic()
-        outcomes = _reviews(people, everybody, periods, plan.seed, on_progress)
+        results = _reviews(people, all_clients, periods, plan.seed, on_progress)
         seconds = monotonic() - began
-        done = _done(everybody, periods, outcomes, _coming(site, people, everybody, len(periods), on_progress), seconds)
-        yield Result(done, questions.ask(site, people, _story(everybody, periods, outcomes), on_progress), site)
+        done = _count(
+            all_clients, periods, results, _next_quarter(site, people, all_clients, len(periods), on_progress), seconds
+        )
+        yield Result(done, questions.ask(site, people, _example(all_clients, periods, results), on_progress), site)
 
 
 @contextlib.contextmanager
 def _people(site: Site) -> Iterator[dict[str, LedgerClient]]:
-    """A client of the API for each name, with that name's token."""
+    """Open a client of the API for each name, with that name's token."""
     with contextlib.ExitStack() as stack:
         yield {
             name: stack.enter_context(LedgerClient(site.url, token, timeout_s=TIMEOUT_S))
@@ -104,65 +104,65 @@ def _people(site: Site) -> Iterator[dict[str, LedgerClient]]:
 
 
 def _register(people: Mapping[str, LedgerClient]) -> None:
-    """Says what the answers of both agents have to look like, which the ledger then enforces."""
+    """Register the answer schemas of both agents, which the ledger then enforces."""
     for name, schema in ((OPTIMISER, OptimiserAgent.answer_schema), (HOUSE, BuiltinAgent.answer_schema)):
         people[ADMIN].post(f"/agents/{name}/registrations", {"answer_schema": schema})
 
 
 def _reviews(
     people: Mapping[str, LedgerClient],
-    everybody: Sequence[Client],
+    all_clients: Sequence[Client],
     periods: Sequence[Quarter],
     seed: str,
     on_progress: OnProgress,
-) -> list[list[Outcome]]:
-    """What became of each client, in each quarter. A quarter begins when all are done with the one before."""
-    in_all, done = len(everybody) * len(periods), 0
-    found: list[list[Outcome]] = []
+) -> list[list[ReviewResult]]:
+    """Run all reviews and return their results by quarter. A quarter begins when the one before is complete."""
+    total, done = len(all_clients) * len(periods), 0
+    results: list[list[ReviewResult]] = []
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="demo")
     try:
         for number, period in enumerate(periods):
             last = period is periods[-1]
-            jobs = [pool.submit(Review(people, one, period, number, seed, last=last).run) for one in everybody]
+            jobs = [pool.submit(Review(people, client, period, number, seed, last=last).run) for client in all_clients]
             for job in as_completed(jobs):
                 job.result()
                 done += 1
-                on_progress("reviews", done, in_all)
-            found.append([job.result() for job in jobs])
+                on_progress("reviews", done, total)
+            results.append([job.result() for job in jobs])
     finally:
-        # Also on Ctrl-C: what is in hand is finished, the rest is not begun.
+        # Also on Ctrl-C: reviews in progress are finished, the others are not started.
         pool.shutdown(cancel_futures=True)
-    return found
+    return results
 
 
-def _coming(
-    site: Site, people: Mapping[str, LedgerClient], everybody: Sequence[Client], number: int, on_progress: OnProgress
-) -> list[Outcome]:
-    """What a server's worker, with the optimiser, makes of everybody's requests for the coming quarter."""
-    found = []
+def _next_quarter(
+    site: Site, people: Mapping[str, LedgerClient], all_clients: Sequence[Client], number: int, on_progress: OnProgress
+) -> list[ReviewResult]:
+    """Have a server's worker answer all requests for the coming quarter with the optimiser."""
+    results = []
     with site.worker("optimiser"), ThreadPoolExecutor(THREADS, thread_name_prefix="demo") as pool:
-        for outcome in pool.map(lambda one: coming(people, one, number), everybody):
-            found.append(outcome)
-            on_progress("coming quarter", len(found), len(everybody))
-    return found
+        for result in pool.map(lambda client: review_next_quarter(people, client, number), all_clients):
+            results.append(result)
+            on_progress("coming quarter", len(results), len(all_clients))
+    return results
 
 
-def _done(
-    everybody: Sequence[Client],
+def _count(
+    all_clients: Sequence[Client],
     periods: Sequence[Quarter],
-    outcomes: list[list[Outcome]],
-    last: list[Outcome],
+    results: list[list[ReviewResult]],
+    last: list[ReviewResult],
     seconds: float,
 ) -> Done:
-    counted = sum((one.done for period in [*outcomes, last] for one in period), Counter[str]())
+    counted = sum((result.done for period in [*results, last] for result in period), Counter[str]())
     return Done(
-        clients=len(everybody),
+        clients=len(all_clients),
         quarters=len(periods),
         first=periods[0].name,
         last=periods[-1].name,
-        falls={period.name: round(period.fall, 3) for period in periods if period.fell},
+        falls={period.name: round(period.fall, 3) for period in periods if period.had_correction},
         seconds=round(seconds, 1),
-        events=max(one.position for period in outcomes for one in period),
+        events=max(result.position for period in results for result in period),
         requests=counted["requests"],
         failed=counted["failed"],
         calls_completed=counted["calls_completed"],
@@ -178,12 +178,15 @@ def _done(
     )
 
 
-def _story(everybody: Sequence[Client], periods: Sequence[Quarter], outcomes: list[list[Outcome]]) -> Story:
-    """The client and quarter with the most to tell: most decisions, then the deepest fall, then the first."""
-    at = [(quarter, one) for quarter in range(len(periods)) for one in range(len(everybody))]
-    quarter, one = max(
-        at, key=lambda place: (len(outcomes[place[0]][place[1]].story), periods[place[0]].fall, -place[0], -place[1])
-    )
-    outcome = outcomes[quarter][one]
-    decided_at = outcome.story[0] if outcome.story else outcome.position
-    return Story(everybody[one], periods[quarter], outcome.request_id, decided_at)
+def _example(all_clients: Sequence[Client], periods: Sequence[Quarter], results: list[list[ReviewResult]]) -> Example:
+    """Pick the review with the most decisions; of equals the one with the deepest fall, then the first."""
+    places = [(quarter, client) for quarter in range(len(periods)) for client in range(len(all_clients))]
+
+    def interest(place: tuple[int, int]) -> tuple[int, float, int, int]:
+        quarter, client = place
+        return len(results[quarter][client].decisions), periods[quarter].fall, -quarter, -client
+
+    quarter, client = max(places, key=interest)
+    result = results[quarter][client]
+    decided_at = result.decisions[0] if result.decisions else result.position
+    return Example(all_clients[client], periods[quarter], result.request_id, decided_at)

@@ -1,4 +1,4 @@
-"""The demo's own ledger: PostgreSQL on a folder, a token for each person and agent, and `advice-ledger serve` on it."""
+"""The demo's own ledger: PostgreSQL in a folder, tokens for people and agents, and `advice-ledger serve` on it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Process: TypeAlias = "subprocess.Popen[bytes]"
 
 ORIGIN = "advice-ledger.example/demo"
 COMPLIANCE, AUDITOR, ADMIN = "compliance-1", "auditor-1", "admin-1"
-# Agents in programs of their own. The names of those that the worker asks are the worker's.
+# Agents in a program of their own need names other than those of the worker's agents.
 OPTIMISER, HOUSE = "remote-optimiser", "remote-builtin"
 ROLES = {
     **dict.fromkeys(ADVISORS, "advisor"),
@@ -39,7 +39,7 @@ START_S = 60.0
 STOP_S = 30.0
 POLL_S = 0.05
 HAS_LEDGER = "SELECT to_regclass('ledger.head') IS NOT NULL"
-# Beyond the user: the account that PostgreSQL runs as when root starts it has to pass.
+# Under root, PostgreSQL runs as another account, which must be able to enter the folder.
 PASS_MODE = 0o711
 
 
@@ -49,7 +49,7 @@ class DemoFailed(Exception):
 
 @dataclass(frozen=True)
 class Site:
-    """The running ledger: where it listens, tokens by name, and where its data is."""
+    """The running ledger: its address, its tokens by name, and its data folder."""
 
     url: str
     tokens: Mapping[str, str]
@@ -59,21 +59,21 @@ class Site:
 
     @contextlib.contextmanager
     def worker(self, agent: str) -> Iterator[None]:
-        """While the block runs, another server on this ledger whose worker has this agent answer what is queued."""
+        """Run another server on this ledger, whose worker answers queued requests with this agent."""
         with _serving(self.folder, self.environment, "--agent", agent):
             yield
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs `advice-ledger` on this ledger, as a process of its own."""
+        """Run `advice-ledger` on this ledger, as a separate process."""
         command = [*PROGRAM, *arguments, "--data-dir", str(self.folder)]
         return subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment)  # noqa: S603 - ours
 
 
 @contextlib.contextmanager
 def running(data_dir: Path | None, environment: Mapping[str, str] | None) -> Iterator[Site]:
-    """The site while the block runs. Raises DemoFailed, and what the database raises.
+    """Run the ledger during the block. Raises DemoFailed, and the errors of the database.
 
-    Without `data_dir` the ledger is in a temporary folder that goes with it. `environment` is that of the processes.
+    Without `data_dir` the ledger is in a temporary folder, which is removed. `environment` is for the processes.
     """
     with contextlib.ExitStack() as stack:
         folder = data_dir.expanduser().resolve() if data_dir else stack.enter_context(_temporary())
@@ -84,10 +84,10 @@ def running(data_dir: Path | None, environment: Mapping[str, str] | None) -> Ite
 
 @contextlib.contextmanager
 def _serving(folder: Path, environment: Mapping[str, str] | None, *options: str) -> Iterator[tuple[Process, str]]:
-    """A server process and its address."""
+    """Run a server process during the block; yield it and its address."""
     command = [*PROGRAM, "serve", "--port", "0", "--data-dir", str(folder), *options]
     with tempfile.TemporaryFile() as log:
-        # A session of its own: Ctrl-C is for us, and we end it when we are done.
+        # A session of its own, so that Ctrl-C reaches only this process, which then ends the server.
         process = subprocess.Popen(  # noqa: S603 - ours
             command, stdout=subprocess.DEVNULL, stderr=log, env=environment, start_new_session=True
         )
@@ -105,10 +105,10 @@ def _temporary() -> Iterator[Path]:
 
 
 def _tokens(url: str) -> dict[str, str]:
-    """Makes the ledger, and a token for everybody. Raises DemoFailed where there is a ledger already."""
+    """Create the ledger and a token for each name. Raises DemoFailed if the folder already has a ledger."""
     with connect(url, None) as conn:
         if conn.execute(HAS_LEDGER).fetchone() == (True,):
-            raise DemoFailed("this folder has a ledger already, and the demo wants one of its own: name another folder")
+            raise DemoFailed("this folder has a ledger already, and the demo needs one of its own: name another folder")
         migrate(conn, origin=ORIGIN)
     rebuild.rebuild_outdated(url)
     with connect(url, "owner") as conn:
@@ -118,11 +118,11 @@ def _tokens(url: str) -> dict[str, str]:
 def _address(process: Process, log: int) -> str:
     deadline = time.monotonic() + START_S
     while True:
-        said = os.pread(log, 1 << 16, 0).decode(errors="replace")
-        if found := re.search(r"^serving on (\S+)$", said, re.MULTILINE):
-            return found[1]
+        output = os.pread(log, 1 << 16, 0).decode(errors="replace")
+        if match := re.search(r"^serving on (\S+)$", output, re.MULTILINE):
+            return match[1]
         if process.poll() is not None or time.monotonic() > deadline:
-            raise DemoFailed(f"the server did not start; it said: {said.strip()[-500:]!r}")
+            raise DemoFailed(f"the server did not start; its output was: {output.strip()[-500:]!r}")
         time.sleep(POLL_S)
 
 

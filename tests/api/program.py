@@ -48,7 +48,7 @@ class Ran:
 def environment(**variables: str) -> dict[str, str]:
     """Ours, without what would choose a database, and with `variables`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ADVICE_LEDGER_")}
-    return inherited | {"PYTHONPATH": str(ROOT)} | variables
+    return inherited | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "client")])} | variables
 
 
 def variables(**settings: object) -> dict[str, str]:

@@ -158,7 +158,7 @@ def test_the_quarters_are_those_of_the_prices() -> None:
     assert all(one.known < one.last for one in found)
     assert [one.known for one in found[1:]] == [one.last for one in found[:-1]]
     deepest = max(found, key=lambda one: one.fall)
-    assert (deepest.name, deepest.fell) == ("2020 Q1", True)
+    assert (deepest.name, deepest.had_correction) == ("2020 Q1", True)
     assert 0.3 < deepest.fall < 0.35
 
 
@@ -182,7 +182,7 @@ def test_decisions_are_the_same_at_every_run() -> None:
     quarter = Quarter("2020 Q1", quarters(1)[0].known, quarters(1)[0].last, 0.32)
     one = clients(2, "seed")[1]
     answer = answer_of([1] * 12)
-    judged = [rules.judge(one, quarter, AMOUNT, answer, rules.chance_of("seed", one, quarter)) for _ in range(2)]
+    judged = [rules.judge(one, quarter, AMOUNT, answer, rules.random_for("seed", one, quarter)) for _ in range(2)]
     assert judged[0] == judged[1]
     assert clients(5, "seed")[:2] == clients(2, "seed")
 

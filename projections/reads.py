@@ -22,6 +22,7 @@ from psycopg.rows import dict_row
 
 from ledger.database import AsyncConnection
 from ledger.errors import InvalidEvent, Unavailable
+from ledger.store.head import position_at_async, read_head_async
 from projections.engine import FEW_STREAMS
 from projections.read_model import ONE_CLIENT, ONE_STREAM, TOUCHED, ReadModel
 from projections.registry import read_model_of_view
@@ -35,7 +36,6 @@ SEALED_VALUES = (
     "SELECT s.position, f.key, f.value::text FROM sealed_fields s, json_each(s.fields) f WHERE s.position = ANY (%s)"
 )
 POSITIONS = "SELECT h.position, p.position, p.error FROM head h LEFT JOIN projections p ON p.name = %s"
-POSITION_AT = "SELECT position_at(%s)"
 # The pauses between two looks at the position: the first, doubled up to the last.
 POLL_S = (0.001, 0.02)
 
@@ -79,10 +79,9 @@ async def wait_until_caught_up(
 async def resolve(conn: AsyncConnection, as_of: int | datetime) -> int:
     """Return the position that `as_of` means. Raises InvalidEvent for a position beyond the last event."""
     if isinstance(as_of, datetime):
-        row = await (await conn.execute(POSITION_AT, [as_of], prepare=True)).fetchone()
-        return int(row[0]) if row else 0
-    row = await (await conn.execute("SELECT position FROM head", prepare=True)).fetchone()
-    if row is None or as_of > row[0]:
+        return await position_at_async(conn, as_of)
+    head = await read_head_async(conn)
+    if head is None or as_of > head.position:
         raise InvalidEvent("as_of", "the ledger has no such position yet")
     return as_of
 

@@ -25,6 +25,7 @@ import psycopg
 from psycopg import sql
 
 from ledger.database import Connection
+from ledger.store.head import read_head
 from projections.engine import apply
 from projections.read_model import ReadModel
 
@@ -72,8 +73,8 @@ class Place:
 
 def head(conn: Connection) -> int:
     """Return the position of the last event, or 0."""
-    (position,) = conn.execute("SELECT position FROM head").fetchone() or (0,)
-    return int(position)
+    current = read_head(conn)
+    return 0 if current is None else current.position
 
 
 def exists(conn: Connection, name: sql.Identifier) -> bool:

@@ -13,8 +13,7 @@ from api.postgres.connect import open_database
 from api.postgres.embedded import default_data_dir
 from api.settings import Settings, load_settings
 from ledger.database import Connection
-
-ORIGIN = "SELECT origin FROM head"
+from ledger.store.head import read_head
 
 
 def configured(config: Path | None, **flags: object) -> Settings:
@@ -36,10 +35,10 @@ def data_folder(settings: Settings) -> Path | None:
 
 def origin_of(conn: Connection) -> str:
     """Return the ledger's name. Raises CannotRun if there is no ledger."""
-    row = conn.execute(ORIGIN).fetchone()
-    if row is None:
+    head = read_head(conn)
+    if head is None:
         raise CannotRun("this database has no ledger yet: run advice-ledger migrate")
-    return str(row[0])
+    return head.origin
 
 
 def operator() -> str:

@@ -33,13 +33,12 @@ from ledger.proof.bundle.manifest import Manifest, Selection
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, VerifierKey
 from ledger.proof.tlog.trust import Unusable, read_file, read_keys
+from ledger.store.head import position_at, read_head
 from schema.events import CATALOGUE
 
 ALL, NONE = "all", "none"
 PRIVATE = "PRIVATE+KEY+"
 MOST_KEY_BYTES = 64 * 1024
-HEAD = "SELECT position FROM head"
-POSITION_AT = "SELECT position_at(%s)"
 
 Client = Annotated[
     str | None, typer.Option(metavar="ID", show_default=False, help="The cases of this client, with all their events.")
@@ -172,8 +171,8 @@ def _selection(
         return Selection("client", client=client)
     if request is not None:
         return Selection("request", request=request)
-    row = conn.execute(HEAD).fetchone()
-    last = int(row[0]) if row else 0
+    head = read_head(conn)
+    last = 0 if head is None else head.position
     first = 1 if start is None else _first(conn, start)
     final = last if end is None else min(_last(conn, end), last)
     if first > final:
@@ -184,22 +183,17 @@ def _selection(
 def _first(conn: Connection, text: str) -> int:
     if text.isascii() and text.isdecimal():
         return max(1, _position(text))
-    return _position_at(conn, _time(text) - timedelta(microseconds=1)) + 1
+    return position_at(conn, _time(text) - timedelta(microseconds=1)) + 1
 
 
 def _last(conn: Connection, text: str) -> int:
-    return _position(text) if text.isascii() and text.isdecimal() else _position_at(conn, _time(text))
+    return _position(text) if text.isascii() and text.isdecimal() else position_at(conn, _time(text))
 
 
 def _position(text: str) -> int:
     if len(text) > 18:
         raise CannotRun(f"no position is as high as {text[:40]}")
     return int(text)
-
-
-def _position_at(conn: Connection, moment: datetime) -> int:
-    row = conn.execute(POSITION_AT, [moment]).fetchone()
-    return int(row[0]) if row else 0
 
 
 def _time(text: str) -> datetime:

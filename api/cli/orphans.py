@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 import psycopg
 import typer
-from psycopg.rows import class_row
 
 from api.cli.configure import configured, opened
 from api.cli.shared import (
@@ -26,18 +24,8 @@ from api.cli.shared import (
 from api.postgres.connect import connect
 from api.settings import MAX_ORPHAN_AFTER_S
 from ledger.database import Connection
+from projections.model_calls.orphans import Orphan, count_open_calls, list_orphans
 
-COUNT = """
-    SELECT count(*) FROM model_calls
-    WHERE state = 'open' AND created_at <= clock_timestamp() - %s * interval '1 second'
-"""
-LIST = """
-    SELECT id, request_id, agent, request_model AS model, created_at,
-           floor(extract(epoch FROM clock_timestamp() - created_at))::bigint AS age_s
-    FROM model_calls
-    WHERE state = 'open' AND created_at <= clock_timestamp() - %s * interval '1 second'
-    ORDER BY created_at, id
-"""
 LAG = "SELECT h.position - p.position FROM projections p, head h WHERE p.name = 'model_calls'"
 EXISTS = "SELECT to_regclass('model_calls') IS NOT NULL"
 
@@ -51,18 +39,6 @@ OlderThan = Annotated[
         help="Show calls that have been open for at least this long. Default: the setting orphan_after, 300.",
     ),
 ]
-
-
-@dataclass(frozen=True)
-class Orphan:
-    """A model call without an end. `request_id` is None if it belongs to no request."""
-
-    id: int
-    request_id: int | None
-    agent: str
-    model: str
-    created_at: datetime
-    age_s: int
 
 
 def orphans(
@@ -97,15 +73,13 @@ def count(conn: Connection, after_s: float) -> int | None:
     """Count the calls that have been open for `after_s`; None if the read model was never built."""
     if conn.execute(EXISTS).fetchone() != (True,):
         return None
-    row = conn.execute(COUNT, [after_s]).fetchone()
-    return int(row[0]) if row else None
+    return count_open_calls(conn, after_s).orphans
 
 
 def _list(conn: Connection, after_s: float) -> list[Orphan]:
     try:
         lag = conn.execute(LAG).fetchone()
-        with conn.cursor(row_factory=class_row(Orphan)) as cursor:
-            calls = cursor.execute(LIST, [after_s]).fetchall()
+        calls = list_orphans(conn, after_s)
     except psycopg.errors.UndefinedTable as error:
         raise CannotRun("the read model model_calls was never built: run advice-ledger migrate") from error
     if lag is not None and lag[0] > 0:

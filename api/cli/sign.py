@@ -31,13 +31,12 @@ from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, SigningKey
 from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers, EndorserStatus
+from ledger.tlog.serve.newest_checkpoint import newest_size
 from ledger.tlog.sign import rotate
 from ledger.tlog.sign.errors import SigningRefused
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig, head
 from ledger.tlog.sign.state_file import Signed
-
-LAST = "SELECT coalesce(max(size), 0) FROM checkpoints"
 
 Once = Annotated[bool, typer.Option("--once", help="Sign what there is, and end.")]
 Adopt = Annotated[
@@ -148,8 +147,7 @@ def _once(
 def _sign_all(conn: Connection, signer: Signer, on_progress: OnProgress) -> Signed | None:
     """All there was when it began, in as many checkpoints as it takes."""
     position, last = head(conn), None
-    row = conn.execute(LAST).fetchone()
-    first = int(row[0]) if row else 0
+    first = newest_size(conn)
     while (signed := signer.step()) is not None:
         last = signed
         on_progress("signing", min(signed.size, position) - first, position - first)

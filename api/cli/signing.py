@@ -7,11 +7,10 @@ from api.cli.keys import Place
 from api.cli.shared import note
 from api.postgres.connect import connect
 from api.settings import Settings
+from ledger.tlog.serve.newest_checkpoint import newest_size
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.signer_thread import SigningConfig
 from ledger.verify.continuous import VerificationConfig
-
-ANY_CHECKPOINT = "SELECT EXISTS (SELECT FROM checkpoints)"
 
 
 def signing_config(settings: Settings, place: Place | None, url: str) -> SigningConfig | None:
@@ -23,7 +22,7 @@ def signing_config(settings: Settings, place: Place | None, url: str) -> Signing
         return None
     if settings.key_file is None and place.path is not None and not place.path.exists():
         with connect(url, "reader") as conn:
-            if place.state.exists() or conn.execute(ANY_CHECKPOINT).fetchone() == (True,):
+            if place.state.exists() or newest_size(conn):
                 note(f"checkpoints were signed with {place.path}, which is gone: put it back")
                 return None
             made = keys.generate(origin_of(conn), place.path)

@@ -17,6 +17,7 @@ from api.cli.status_tlog import LogState
 from api.http.auth import tokens
 from api.postgres.connect import RoleDenied, connect
 from ledger.database import Connection
+from ledger.store.head import read_head
 from ledger.tlog.quorum import WitnessPolicy
 from projections.rebuild import outdated_read_models
 from projections.registry import READ_MODELS
@@ -25,7 +26,6 @@ from schema.migrate import pending
 # The owner sees all; the others see what is recorded and derived.
 ROLES = ("owner", "reader", "verifier")
 
-HEAD = "SELECT origin, position, encode(hash, 'hex'), recorded_at FROM head"
 STANDING = "SELECT p.position, h.position - p.position, p.error FROM projections p, head h WHERE p.name = %s"
 HAS_REQUESTS = "SELECT to_regclass('portfolio_requests') IS NOT NULL"
 QUEUED = "SELECT count(*) FROM portfolio_requests WHERE status = 'queued'"
@@ -86,10 +86,9 @@ def status(
 
 def look(conn: Connection, policy: WitnessPolicy, key: Place | None, orphan_after_s: float) -> Status:
     """The state of a ledger, as far as the connection's role may see it; see status_log.look for the log."""
-    head = conn.execute(HEAD).fetchone()
+    head = read_head(conn)
     if head is None:
         raise CannotRun("this ledger has no head row: run advice-ledger migrate")
-    origin, position, head_hash, recorded_at = head
     stale = {read_model.name for read_model in outdated_read_models(conn)}
     read_models = [_read_model(conn, found.name, found.name in stale) for found in READ_MODELS]
     lacking = _pending(conn)
@@ -97,10 +96,10 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None, orphan_afte
     rotating = log is not None and bool(log.rotation_pending)
     return Status(
         ok=not lacking and not rotating and all(found.state == "ok" for found in read_models),
-        origin=origin,
-        position=position,
-        hash=head_hash,
-        recorded_at=recorded_at if position else None,
+        origin=head.origin,
+        position=head.position,
+        hash=head.hash.hex(),
+        recorded_at=head.recorded_at if head.position else None,
         read_models=read_models,
         migrations_pending=lacking,
         requests_queued=_queued(conn),

@@ -9,15 +9,13 @@ from typing import Any
 
 from api.cli.keys import Place
 from ledger.database import Connection
+from ledger.store.head import read_head
 from ledger.tlog.quorum import LATEST_ENDORSEMENTS, LatestEndorsement, WitnessPolicy, quorum_state
+from ledger.tlog.serve.newest_checkpoint import newest_checkpoint
 from ledger.tlog.sign import rotate
 
 HAS_LOG = "SELECT to_regclass('checkpoints') IS NOT NULL"
-NEWEST = """
-    SELECT c.size, extract(epoch FROM clock_timestamp() - c.created_at)::float8, h.position - coalesce(c.size, 0),
-           (SELECT count(*) FROM cosignatures s WHERE s.size = c.size)
-    FROM head h LEFT JOIN (SELECT size, created_at FROM checkpoints ORDER BY size DESC LIMIT 1) c ON true
-"""
+COSIGNATURES = "SELECT count(*) FROM cosignatures WHERE size = %s"
 
 
 @dataclass(frozen=True)
@@ -43,15 +41,15 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None) -> LogState
     """The state of the log; None for a ledger that has none yet, as it waits for a migration."""
     if conn.execute(HAS_LOG).fetchone() != (True,):
         return None
-    row = conn.execute(NEWEST).fetchone()
-    assert row is not None, "a ledger has a head"
-    size, age_s, not_covered, cosignatures = row
+    # The head after the checkpoint: then it is not before it.
+    checkpoint, head = newest_checkpoint(conn), read_head(conn)
+    size = 0 if checkpoint is None else checkpoint.size
     found = quorum_state(conn, policy) if policy.witnesses else None
     return LogState(
-        size=size,
-        age_s=age_s,
-        not_covered=not_covered,
-        cosignatures=cosignatures,
+        size=size or None,
+        age_s=None if checkpoint is None else checkpoint.age_s,
+        not_covered=(0 if head is None else head.position) - size,
+        cosignatures=conn.execute(COSIGNATURES, [size]).fetchall()[0][0],
         witnesses_needed=policy.quorum if policy.witnesses else None,
         witnessed_size=found and found.witnessed,
         witnessed_age_s=found and found.witnessed_age_s,

@@ -6,8 +6,9 @@ gauge whose value is not known is NaN.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from math import nan
+from typing import TypeVar
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import Response
@@ -17,23 +18,18 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.services import InjectedServices, Services
+from ledger.database import AsyncConnection
 from ledger.errors import Unavailable
+from ledger.store.head import Head, read_head_async
 from ledger.tlog import status
+from ledger.tlog.serve.newest_checkpoint import NewestCheckpoint, newest_checkpoint_async
 from ledger.verify.continuous import VerificationStatus
+from projections.model_calls.orphans import count_open_calls_async
 
 # Callers may invent any number of other methods; those are counted as "other".
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
-MODEL_CALLS = """
-    SELECT count(*) FILTER (WHERE created_at <= clock_timestamp() - %s * interval '1 second'),
-           count(*),
-           coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)
-    FROM model_calls WHERE state = 'open'
-"""
-CHECKPOINT = """
-    SELECT coalesce(c.size, 0), extract(epoch FROM clock_timestamp() - c.created_at), h.position - coalesce(c.size, 0)
-    FROM head h LEFT JOIN (SELECT size, created_at FROM checkpoints ORDER BY size DESC LIMIT 1) c ON true
-"""
+T = TypeVar("T")
 
 
 class CountResponses:
@@ -104,7 +100,8 @@ async def collect(services: Services) -> list[Metric]:
 
 
 async def _model_calls(services: Services) -> list[Metric]:
-    orphaned, opened, oldest_s = await _row(services, 3, MODEL_CALLS, services.orphan_after_s)
+    calls = await _read(services, lambda conn: count_open_calls_async(conn, services.orphan_after_s))
+    orphaned, opened, oldest_s = calls or (None, None, None)
     unended = "Model calls that were started and have not ended"
     return [
         _gauge("model_calls_orphaned", f"{unended} for {services.orphan_after_s:g} s", orphaned),
@@ -114,7 +111,12 @@ async def _model_calls(services: Services) -> list[Metric]:
 
 
 async def _checkpoint(services: Services) -> list[Metric]:
-    size, age_s, not_covered = await _row(services, 3, CHECKPOINT)
+    # The head after the checkpoint: then it is not before it.
+    found = await _read(services, _checkpoint_and_head)
+    checkpoint, head = found or (None, None)
+    size = None if found is None else 0 if checkpoint is None else checkpoint.size
+    age_s = None if checkpoint is None else checkpoint.age_s
+    not_covered = None if head is None else head.position - (size or 0)
     refused = services.signer is not None and services.signer.status.state == "refused"
     return [
         _gauge("checkpoint_size", "Events that the newest checkpoint covers", size),
@@ -174,13 +176,16 @@ def _verification(services: Services) -> list[Metric]:
     ]
 
 
-async def _row(services: Services, columns: int, query: str, *parameters: object) -> Sequence[float | None]:
-    """Return the query's row; its values are None if the database does not answer."""
+async def _checkpoint_and_head(conn: AsyncConnection) -> tuple[NewestCheckpoint | None, Head | None]:
+    return await newest_checkpoint_async(conn), await read_head_async(conn)
+
+
+async def _read(services: Services, query: Callable[[AsyncConnection], Awaitable[T]]) -> T | None:
+    """Run a query; None if the database does not answer."""
     try:
-        row = await services.ledger.readers.fetch_one(query, parameters)
+        return await services.ledger.readers.run(query)
     except Unavailable:
-        row = None
-    return row or (None,) * columns
+        return None
 
 
 def _gauge(name: str, documentation: str, value: float | None) -> GaugeMetricFamily:

@@ -17,9 +17,9 @@ from ledger.proof.tlog.key_rotation import MAX_ROTATIONS, encode_rotations
 from ledger.proof.tlog.merkle import HASH_BYTES, consistency_proof, leaf_hashes
 from ledger.proof.tlog.note import parse as parse_note
 from ledger.proof.tlog.tiles import HEIGHT, WIDTH, Tile, reader
+from ledger.store.head import read_head
 from ledger.tlog.sign.recorded_rotations import RecordedRotation, recorded_rotations
 
-ORIGIN = "SELECT origin FROM head"
 TIMESTAMPS = "SELECT authority, token FROM checkpoint_timestamps WHERE size = %s ORDER BY authority LIMIT %s"
 LEAVES = "SELECT hash FROM events WHERE position > %s AND position <= %s ORDER BY position"
 TILE = """
@@ -43,8 +43,8 @@ def checkpoint_of(note: bytes, what: str) -> Checkpoint:
 
 def rotations_of(conn: Connection) -> list[RecordedRotation]:
     """Rotations of the log's key, the newest where there are many."""
-    row = conn.execute(ORIGIN).fetchone()
-    return recorded_rotations(conn, "" if row is None else str(row[0]))[-MAX_ROTATIONS:]
+    head = read_head(conn)
+    return recorded_rotations(conn, "" if head is None else head.origin)[-MAX_ROTATIONS:]
 
 
 def add_beside(

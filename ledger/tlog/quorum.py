@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ledger.database import Connection
@@ -14,31 +15,10 @@ from ledger.tlog.endorse.http import check_url
 # Of so many cosignatures, those of the newest checkpoints, it is looked whose they are: some milliseconds' work.
 MOST_LOOKED_AT = 50_000
 
-# The newest checkpoint, the newest that as many of these witnesses as are needed have cosigned, and their ages.
-QUORUM_STATE = """
-    SELECT n.size, q.size, extract(epoch FROM clock_timestamp() - q.created_at)::float8
-    FROM (SELECT size FROM checkpoints ORDER BY size DESC LIMIT 1) n
-    LEFT JOIN LATERAL (
-        SELECT c.size, c.created_at FROM checkpoints c
-        WHERE c.size = CASE WHEN %(quorum)s = 0 THEN n.size ELSE (
-            SELECT s.size
-            FROM (SELECT size, witness FROM cosignatures ORDER BY size DESC LIMIT %(most)s) s
-            WHERE s.witness = ANY (%(witnesses)s)
-            GROUP BY s.size HAVING count(*) >= %(quorum)s ORDER BY s.size DESC LIMIT 1
-        ) END
-    ) q ON true
-"""
-# What each one vouched for last, as far as that is among the newest: witnesses, then authorities.
-LATEST_ENDORSEMENTS = """
-    SELECT 'witness', s.witness, max(s.size), NULL::float8
-    FROM (SELECT size, witness FROM cosignatures ORDER BY size DESC LIMIT 10000) s GROUP BY s.witness
-    UNION ALL
-    SELECT 'authority', t.authority, t.size, extract(epoch FROM clock_timestamp() - t.created_at)::float8
-    FROM (SELECT DISTINCT ON (authority) authority, size, created_at
-          FROM (SELECT authority, size, created_at FROM checkpoint_timestamps ORDER BY size DESC LIMIT 1000) newest
-          ORDER BY authority, size DESC) t
-    ORDER BY 1, 2
-"""
+HERE = Path(__file__).parent
+QUORUM_STATE, LATEST_ENDORSEMENTS = (
+    (HERE / f"{name}.sql").read_text("utf-8") for name in ("quorum_state", "latest_endorsements")
+)
 
 
 class BadWitness(ValueError):

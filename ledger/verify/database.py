@@ -15,6 +15,7 @@ from ledger.proof.format.event_row import EventRow, Head
 from ledger.proof.tlog.key_rotation import Handovers
 from ledger.proof.tlog.note import VerifierKey
 from ledger.store.copy import columns, copy_rows, event, number, stream_end, text
+from ledger.tlog.serve.newest_checkpoint import newest_checkpoint
 from ledger.tlog.sign.recorded_rotations import recorded_rotations
 from ledger.verify.trusted_checkpoints import NamedNote, Roots, TrustedCheckpoints
 
@@ -23,16 +24,6 @@ EVENTS, STREAMS, ODD_VERSIONS, STRAYS, HEAD, SESSION = (
     (HERE / f"{name}.sql").read_bytes() for name in ("events", "streams", "odd_versions", "strays", "head", "session")
 )
 NUMBERS = "SELECT category, last FROM stream_numbers ORDER BY category LIMIT 10000"
-# The newest checkpoint; and of the newest thousand the newest that so many witnesses cosigned, with what they signed.
-NEWEST = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1"
-COSIGNED = """
-    SELECT c.note || string_agg(s.line, '' ORDER BY s.witness)
-    FROM (SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1000) c
-    JOIN cosignatures s ON s.size = c.size
-    GROUP BY c.size, c.note
-    HAVING count(*) >= %s
-    ORDER BY c.size DESC LIMIT 1
-"""
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 BY_INDEX = {"by_index": "on", "by_table": "off"}
 BY_TABLE = {"by_index": "off", "by_table": "on"}
@@ -41,6 +32,8 @@ BY_TABLE = {"by_index": "off", "by_table": "on"}
 STRIDE = 10_000
 
 CLIENT_MEMBER = b'"client_id":'
+
+COSIGNED = Path(__file__).with_name("cosigned.sql").read_text("utf-8")
 
 
 def verify_chain(
@@ -111,9 +104,9 @@ def _add_published(conn: Connection, trusted: TrustedCheckpoints) -> None:
         trusted.add(NamedNote("the newest cosigned checkpoint of the database", cosigned[0].encode(), False, needed))
     elif needed:
         trusted.lacks_witnesses()
-    for (note,) in conn.execute(NEWEST).fetchall():
-        if not cosigned[0].startswith(note):
-            trusted.add(NamedNote("the newest checkpoint of the database", note.encode(), held=False))
+    newest = newest_checkpoint(conn)
+    if newest is not None and not cosigned[0].startswith(newest.note):
+        trusted.add(NamedNote("the newest checkpoint of the database", newest.note.encode(), held=False))
 
 
 def _events(conn: Connection, verifier: ChainVerifier, roots: Roots, tell: Callable[[int], None]) -> Iterator[EventRow]:

@@ -24,33 +24,14 @@ from ledger.proof.tlog.merkle import HASH_BYTES, leaf_hashes
 from ledger.proof.tlog.note import NoteError, NoteFlaw, VerifierKey, parse
 from ledger.proof.tlog.tiles import HEIGHT, WIDTH, Tile, grow
 from ledger.store.copy import copy_rows
+from ledger.tlog.serve.newest_checkpoint import newest_checkpoint
 from ledger.tlog.sign.state_file import edge_after
 from ledger.verify.database import BY_INDEX, SESSION, SNAPSHOT, checked_clients, finish, handovers, read_head
 
 SLICE = (Path(__file__).with_name("slice.sql")).read_text("utf-8")
-NEWEST = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1"
-# Full tiles that are there and differ; or that are not there, although a checkpoint covers them.
-OTHER_TILES = """
-    SELECT made.level, made.number
-    FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)b::bytea[]) AS made (level, number, hashes)
-    LEFT JOIN tiles t ON t.level = made.level AND t.number = made.number
-    WHERE t.hashes IS DISTINCT FROM made.hashes
-      AND (t.hashes IS NOT NULL OR (made.number + 1) << (8 * (made.level + 1)) <= %(signed)s)
-    ORDER BY made.level, made.number
-    LIMIT 1
-"""
-# Tiles of the newest checkpoint's edge that are not what readers are given: a prefix of a stored tile (reads.py), as
-# the signer may have taken in more.
-OTHER_EDGE = """
-    SELECT made.level, made.number
-    FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)b::bytea[]) AS made (level, number, hashes)
-    WHERE made.hashes IS DISTINCT FROM substring(coalesce(
-        (SELECT t.hashes FROM tiles t WHERE t.level = made.level AND t.number = made.number),
-        (SELECT p.hashes FROM partial_tiles p WHERE p.level = made.level AND p.number = made.number)
-    ) FROM 1 FOR octet_length(made.hashes))
-    ORDER BY made.level
-    LIMIT 1
-"""
+
+HERE = Path(__file__).parent
+OTHER_TILES, OTHER_EDGE = ((HERE / f"{name}.sql").read_text("utf-8") for name in ("other_tiles", "other_edge"))
 
 
 class ChainBroken(Exception):
@@ -133,11 +114,11 @@ class Scan:
 
     def _newest(self, conn: Connection, head: Head) -> Root | None:
         """The newest checkpoint, once it is found to be signed and not beyond the head."""
-        row = conn.execute(NEWEST).fetchone()
-        if row is None:
+        newest = newest_checkpoint(conn)
+        if newest is None:
             return None
         try:
-            found = self._opened(conn, row[0].encode(), head)
+            found = self._opened(conn, newest.note.encode(), head)
         except EvidenceError as error:
             raise _broken(Kind.BAD_SIGNATURE, 0, f"the newest checkpoint: {error}") from None
         if found.origin != head.origin:

@@ -57,8 +57,10 @@ MODEL_CALLS = ReadModel(
     ModelCall,
     {
         **fixed("client_id", "request_id", "agent", "request_model"),
-        # For calls of at least some age; `created_to` stays free for the caller.
-        "created_before": Filter(sql.SQL("model.created_at < %(created_before)s")),
+        # By the clock of the database, as orphans.sql.
+        "older_than_s": Filter(
+            sql.SQL("model.created_at <= statement_timestamp() - %(older_than_s)s * interval '1 second'")
+        ),
         **changing("state", "recommendation_id"),
     },
 )

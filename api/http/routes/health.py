@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import orjson
 from fastapi import APIRouter
@@ -14,7 +15,9 @@ from ledger.background import WorkerState, WorkerStatus
 from ledger.database import AsyncConnection
 from ledger.errors import Unavailable
 from ledger.proof.findings import Kind
+from ledger.store.head import Head, read_head_async
 from ledger.tlog import status as endorsements
+from ledger.tlog.serve.newest_checkpoint import NewestCheckpoint, newest_checkpoint_async
 from ledger.tlog.sign.signer_thread import SignerThread
 from ledger.verify.continuous import ContinuousVerification, VerificationStatus
 
@@ -22,16 +25,7 @@ router = APIRouter(tags=["operation"])
 
 NOT_SIGNING = "this process does not sign, as it has no key: give serve a key with --key (docs/operate/tlog.md)"
 
-STATE = """
-    SELECT h.origin, h.position, encode(h.hash, 'hex'), c.size, c.age_s, p.name, p.position, p.error
-    FROM head h
-    LEFT JOIN (
-        SELECT size, extract(epoch FROM clock_timestamp() - created_at)::float AS age_s
-        FROM checkpoints ORDER BY size DESC LIMIT 1
-    ) c ON true
-    LEFT JOIN projections p ON true
-    ORDER BY p.name
-"""
+PROJECTIONS = "SELECT name, position, error FROM projections ORDER BY name"
 
 
 class Alive(BaseModel):
@@ -106,13 +100,16 @@ async def readyz(services: InjectedServices) -> Response:
     ledger, signer = services.ledger, services.signer
     verification = _verification(services.continuous_verification)
 
-    async def work(conn: AsyncConnection) -> tuple[list[tuple[Any, ...]], endorsements.EndorsementStatus]:
-        rows = await (await conn.execute(STATE, prepare=True)).fetchall()
-        return rows, await endorsements.endorsement_status(conn, services.endorsers, signer)
+    async def read(conn: AsyncConnection) -> Readiness:
+        # The head last: what was read before it is not ahead of it.
+        projections = await (await conn.execute(PROJECTIONS, prepare=True)).fetchall()
+        checkpoint = await newest_checkpoint_async(conn)
+        endorsed = await endorsements.endorsement_status(conn, services.endorsers, signer)
+        head = await read_head_async(conn)
+        return _readiness(head, projections, _checkpoint(checkpoint, signer, endorsed), verification)
 
     try:
-        rows, endorsed = await ledger.readers.run(work, within_s=ledger.patience_s)
-        state = _readiness(rows, _checkpoint(rows, signer, endorsed), verification)
+        state = await ledger.readers.run(read, within_s=ledger.patience_s)
     except Unavailable as error:
         state = Readiness(
             status="not ready",
@@ -130,13 +127,12 @@ async def readyz(services: InjectedServices) -> Response:
 
 
 def _checkpoint(
-    rows: list[tuple[Any, ...]], signer: SignerThread | None, endorsed: endorsements.EndorsementStatus
+    checkpoint: NewestCheckpoint | None, signer: SignerThread | None, endorsed: endorsements.EndorsementStatus
 ) -> CheckpointState:
     status = WorkerStatus("none", NOT_SIGNING) if signer is None else signer.status
-    size, age_s = rows[0][3:5] if rows else (None, None)
     return CheckpointState(
-        size=size or 0,
-        age_s=age_s,
+        size=0 if checkpoint is None else checkpoint.size,
+        age_s=None if checkpoint is None else checkpoint.age_s,
         signer=status.state,
         error=status.error,
         witnessed=endorsed.witnessed,
@@ -174,14 +170,17 @@ def _finding(verification: VerificationState) -> str:
     return f"the chain does not hold, {where}{verification.finding}: run advice-ledger verify"
 
 
-def _readiness(rows: list[tuple[Any, ...]], checkpoint: CheckpointState, verification: VerificationState) -> Readiness:
-    if not rows:
+def _readiness(
+    head: Head | None,
+    rows: Sequence[tuple[str, int, str | None]],
+    checkpoint: CheckpointState,
+    verification: VerificationState,
+) -> Readiness:
+    if head is None:
         raise Unavailable("this database has no ledger yet: run advice-ledger migrate")
-    origin, head, head_hash = rows[0][:3]
     read_models = [
-        ReadModelState(name=name, position=position, lag=head - position, error=error)
-        for *_, name, position, error in rows
-        if name is not None
+        ReadModelState(name=name, position=position, lag=head.position - position, error=error)
+        for name, position, error in rows
     ]
     reasons = [
         f"the read model {state.name} is stopped: run advice-ledger rebuild" for state in read_models if state.error
@@ -199,9 +198,9 @@ def _readiness(rows: list[tuple[Any, ...]], checkpoint: CheckpointState, verific
     return Readiness(
         status="not ready" if reasons else "ready",
         reasons=reasons,
-        origin=origin,
-        position=head,
-        hash=head_hash,
+        origin=head.origin,
+        position=head.position,
+        hash=head.hash.hex(),
         read_models=read_models,
         checkpoint=checkpoint,
         verification=verification,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
@@ -59,13 +58,6 @@ class ReadModelCalls(ReadPage):
     older_than_s: Annotated[int, Field(ge=0, le=10**9), BeforeValidator(plain_id)] | None = Field(
         None, description="The least age, in seconds since the start. With state=open: orphans."
     )
-
-    def filters(self) -> dict[str, object]:
-        """Return the filters by column, with the age as a time."""
-        filters = super().filters()
-        if (age_s := filters.pop("older_than_s", None)) is not None:
-            filters["created_before"] = datetime.now(UTC) - timedelta(seconds=int(str(age_s)))
-        return filters
 
 
 @router.post("/{model_call_id}/completion", status_code=201, response_model=CallEnded, responses=WRITTEN)

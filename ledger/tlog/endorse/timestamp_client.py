@@ -29,18 +29,12 @@ MOST_TOKEN_BYTES = 262_144
 MOST_SKEW = timedelta(hours=1)
 SHA256 = "2.16.840.1.101.3.4.2.1"
 
-NEWEST = """
-    SELECT c.size, c.note, t.size IS NOT NULL,
-           (SELECT extract(epoch FROM clock_timestamp() - max(l.created_at))::float8
-            FROM (SELECT created_at FROM checkpoint_timestamps WHERE authority = %(authority)s
-                  ORDER BY size DESC LIMIT 1) l)
-    FROM (SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1) c
-    LEFT JOIN checkpoint_timestamps t ON t.size = c.size AND t.authority = %(authority)s
-"""
 STORE = """
     INSERT INTO checkpoint_timestamps (size, authority, token) VALUES (%s, %s, %s)
     ON CONFLICT (size, authority) DO NOTHING
 """
+
+NEWEST = Path(__file__).with_name("newest_timestamped.sql").read_text("utf-8")
 
 
 class BadAuthority(ValueError):

@@ -27,6 +27,7 @@ from ledger.proof.tlog.tiles import Tile, reader
 from ledger.tlog.endorse.http import EndorserError, HttpAnswer, HttpClient
 from ledger.tlog.endorse.poller import Poller, RetryPolicy
 from ledger.tlog.quorum import WitnessConfig
+from ledger.tlog.serve.newest_checkpoint import newest_checkpoint
 from ledger.tlog.serve.tiles import CONTENTS
 
 MOST_ANSWER_BYTES = 65_536
@@ -35,7 +36,6 @@ MOST_TRIES = 3
 # The time is what a cosignature adds; one that is further off says nothing.
 MOST_SKEW_S = 3600
 
-NEWEST = "SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1"
 OF_SIZE = "SELECT size, note FROM checkpoints WHERE size = %s"
 LAST_COSIGNED = "SELECT coalesce(max(size), 0) FROM cosignatures WHERE witness = %s"
 STORE = "INSERT INTO cosignatures (size, witness, line) VALUES (%s, %s, %s) ON CONFLICT (size, witness) DO NOTHING"
@@ -169,8 +169,8 @@ def _check_time(found: Signature) -> None:
 
 
 def _newest(conn: Connection) -> tuple[int, str] | None:
-    row = conn.execute(NEWEST).fetchone()
-    return None if row is None else (row[0], row[1])
+    checkpoint = newest_checkpoint(conn)
+    return None if checkpoint is None else (checkpoint.size, checkpoint.note)
 
 
 def _last(conn: Connection, witness: str) -> int:

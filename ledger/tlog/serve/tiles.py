@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from psycopg import sql
@@ -15,39 +16,17 @@ from psycopg import sql
 from ledger.database import AsyncConnection
 from ledger.proof.tlog.merkle import Reader, consistency_proof, inclusion_proof
 from ledger.proof.tlog.tiles import HEIGHT, WIDTH, EntryBundle, Tile, encode_entries, reader
+from ledger.tlog.serve.newest_checkpoint import newest_checkpoint_async
 
 T = TypeVar("T")
 
-# A checkpoint, with cosignatures in the order in which they came; the hash of the event at a position, and the full
-# tile of a number at level 0. Neither arrays nor NULL are given: a plan whose cost depends on what is given is made
-# anew each time, which takes longer than the rest.
-PUBLISHED = sql.SQL("""
-    SELECT c.size,
-           c.note || coalesce((SELECT string_agg(s.line, '' ORDER BY s.created_at, s.witness)
-                               FROM cosignatures s WHERE s.size = c.size), ''),
-           (SELECT e.hash FROM events e WHERE e.position = %s),
-           (SELECT t.hashes FROM tiles t WHERE t.level = 0 AND t.number = %s)
-    FROM checkpoints c {which}
-""")
+PUBLISHED = sql.SQL(Path(__file__).with_name("published_checkpoint.sql").read_text("utf-8"))
 NEWEST = PUBLISHED.format(which=sql.SQL("ORDER BY c.size DESC LIMIT 1")).as_string()
 OF_SIZE = PUBLISHED.format(which=sql.SQL("WHERE c.size = %s")).as_string()
 NO_EVENT, NO_TILE = 0, -1
-COVERED = "SELECT coalesce(max(size), 0) FROM checkpoints"
-# In one snapshot a tile is full, or its level's partial one, or of level 0 and made of events. A prefix of what is
-# there now is what was there at any smaller size.
-CONTENTS = """
-    SELECT coalesce(
-        (SELECT substring(t.hashes FROM 1 FOR 32 * w.width) FROM tiles t
-         WHERE t.level = w.level AND t.number = w.number),
-        (SELECT substring(p.hashes FROM 1 FOR 32 * w.width) FROM partial_tiles p
-         WHERE p.level = w.level AND p.number = w.number),
-        (SELECT string_agg(sha256('\\x00'::bytea || e.hash), ''::bytea ORDER BY e.position) FROM events e
-         WHERE w.level = 0 AND e.position > 256 * w.number AND e.position <= 256 * w.number + w.width),
-        ''::bytea)
-    FROM unnest(%s::smallint[], %s::bigint[], %s::integer[]) WITH ORDINALITY AS w (level, number, width, nth)
-    ORDER BY w.nth
-"""
 ENTRIES = "SELECT hash FROM events WHERE position > %s AND position <= %s ORDER BY position"
+
+CONTENTS = Path(__file__).with_name("contents.sql").read_text("utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +64,9 @@ async def published(
 
 
 async def covered(conn: AsyncConnection) -> int:
-    """The size of the newest checkpoint; 0 before the first."""
-    row = await (await conn.execute(COVERED, prepare=True)).fetchone()
-    return int(row[0]) if row else 0
+    """Return the size of the newest checkpoint; 0 before the first."""
+    checkpoint = await newest_checkpoint_async(conn)
+    return 0 if checkpoint is None else checkpoint.size
 
 
 def needs(found: Tile | EntryBundle) -> int:

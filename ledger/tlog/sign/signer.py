@@ -19,12 +19,15 @@ One leader: an advisory lock of the database, and on one machine the lock on the
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from ledger.database import SIGNER_LOCK, Connection
 from ledger.proof.tlog.checkpoint import Checkpoint, sign_checkpoint
 from ledger.proof.tlog.merkle import HASH_BYTES, leaf_hashes
 from ledger.proof.tlog.note import SigningKey
 from ledger.proof.tlog.tiles import WIDTH, Growth, Tile, grow
+from ledger.store.head import read_head
+from ledger.tlog.serve.newest_checkpoint import newest_size
 from ledger.tlog.sign.errors import (
     KeyReplaced,
     OtherLedger,
@@ -40,51 +43,17 @@ from ledger.tlog.sign.state_file import Signed, StateFile, edge_after, resigned
 # So many events at most go into one checkpoint: memory and transactions stay small while a long chain is taken in.
 MOST_EVENTS = 262_144
 
-# Where the server's default is less strict.
-DURABLE = """
-    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
-"""
-HEAD = "SELECT origin, position FROM head"
 # One look at an index, which is all that each step costs: the rotations are read again where this is another number.
 KEY_EVENTS = "SELECT max(version) FROM events WHERE stream = %s"
 SIGNED_EVENT = "SELECT hash FROM events WHERE position = %s"
-# One long value is there sooner than one of each row; the links are compared where they are, as that is the program's
-# work otherwise, while it holds up its other threads. Only where they differ is it asked which.
-HASHES = """
-    SELECT found.sound, substring(found.links FROM 1 FOR 32), found.hashes,
-           substring(found.links FROM 33) = substring(found.hashes FROM 1 FOR octet_length(found.links) - 32)
-    FROM (SELECT count(*) FILTER (WHERE octet_length(e.prev_hash) = 32 AND octet_length(e.hash) = 32) AS sound,
-                 string_agg(e.prev_hash, '') AS links, string_agg(e.hash, '') AS hashes
-          FROM (SELECT prev_hash, hash FROM events WHERE position > %(after)s AND position <= %(upto)s
-                ORDER BY position) e) found
-    WHERE octet_length(found.links) >= 32
-"""
-NOT_LINKED = """
-    SELECT e.position FROM events e
-    WHERE e.position > %(after)s AND e.position <= %(upto)s
-      AND e.prev_hash IS DISTINCT FROM (SELECT b.hash FROM events b WHERE b.position = e.position - 1)
-      AND e.position > 1
-    ORDER BY e.position LIMIT 1
-"""
-LAST_CHECKPOINT = "SELECT coalesce(max(size), 0) FROM checkpoints"
-ADD_TILES = """
-    INSERT INTO tiles (level, number, hashes)
-    SELECT * FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)b::bytea[])
-    ON CONFLICT (level, number) DO NOTHING
-"""
-OTHER_TILES = """
-    SELECT t.level, t.number
-    FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)b::bytea[]) AS made (level, number, hashes)
-    JOIN tiles t ON t.level = made.level AND t.number = made.number
-    WHERE t.hashes IS DISTINCT FROM made.hashes
-    LIMIT 1
-"""
 CLEAR_EDGE = "DELETE FROM partial_tiles"
-ADD_EDGE = """
-    INSERT INTO partial_tiles (level, number, hashes)
-    SELECT * FROM unnest(%s::smallint[], %s::bigint[], %s::bytea[])
-"""
 ADD_CHECKPOINT = "INSERT INTO checkpoints (size, note) VALUES (%s, %s) ON CONFLICT (size) DO NOTHING"
+
+HERE = Path(__file__).parent
+DURABLE, HASHES, NOT_LINKED, ADD_TILES, OTHER_TILES, ADD_EDGE = (
+    (HERE / f"{name}.sql").read_text("utf-8")
+    for name in ("durable", "hashes", "not_linked", "add_tiles", "other_tiles", "add_edge")
+)
 
 
 class Signer:
@@ -287,8 +256,7 @@ class Signer:
                 self._conn.execute(ADD_EDGE, [levels, numbers, [edge[level] for level in levels]])
 
     def _published(self) -> int:
-        row = self._conn.execute(LAST_CHECKPOINT).fetchone()
-        return int(row[0]) if row else 0
+        return newest_size(self._conn)
 
     def _publish(self, signed: Signed) -> None:
         """Step 3."""
@@ -296,8 +264,8 @@ class Signer:
 
 
 def head_of(conn: Connection) -> tuple[str, int]:
-    """The ledger's name, and the position of its newest event. Raises Rewritten where a ledger has no such row."""
-    row = conn.execute(HEAD).fetchone()
-    if row is None or None in row:
+    """Return the ledger's name and the position of its last event. Raises Rewritten if the ledger has no head."""
+    head = read_head(conn)
+    if head is None or None in {head.origin, head.position}:
         raise Rewritten("the ledger's head is gone: somebody deleted it (docs/operate/tlog.md, Restoring)")
-    return str(row[0]), int(row[1])
+    return head.origin, head.position

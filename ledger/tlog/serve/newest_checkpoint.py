@@ -1,0 +1,36 @@
+"""The newest checkpoint: one query for everybody who asks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from ledger.database import AsyncConnection, Connection
+
+NEWEST_CHECKPOINT = Path(__file__).with_name("newest_checkpoint.sql").read_bytes()
+
+
+class NewestCheckpoint(NamedTuple):
+    """The size of a checkpoint, the note as it was signed, and its age in seconds."""
+
+    size: int
+    note: str
+    age_s: float | None
+
+
+def newest_checkpoint(conn: Connection) -> NewestCheckpoint | None:
+    """Return the newest checkpoint; None before the first."""
+    row = conn.execute(NEWEST_CHECKPOINT).fetchone()
+    return None if row is None else NewestCheckpoint(*row)
+
+
+async def newest_checkpoint_async(conn: AsyncConnection) -> NewestCheckpoint | None:
+    """Return the newest checkpoint; None before the first."""
+    row = await (await conn.execute(NEWEST_CHECKPOINT, prepare=True)).fetchone()
+    return None if row is None else NewestCheckpoint(*row)
+
+
+def newest_size(conn: Connection) -> int:
+    """Return the size of the newest checkpoint; 0 before the first."""
+    checkpoint = newest_checkpoint(conn)
+    return 0 if checkpoint is None else checkpoint.size

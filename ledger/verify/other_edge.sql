@@ -1,0 +1,10 @@
+-- Tiles of the newest checkpoint's edge that are not what readers are given: a prefix of a stored tile (reads.py), as
+-- the signer may have taken in more.
+SELECT made.level, made.number
+FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)b::bytea[]) AS made (level, number, hashes)
+WHERE made.hashes IS DISTINCT FROM substring(coalesce(
+    (SELECT t.hashes FROM tiles t WHERE t.level = made.level AND t.number = made.number),
+    (SELECT p.hashes FROM partial_tiles p WHERE p.level = made.level AND p.number = made.number)
+) FROM 1 FOR octet_length(made.hashes))
+ORDER BY made.level
+LIMIT 1

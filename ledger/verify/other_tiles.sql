@@ -1,0 +1,8 @@
+-- Full tiles that are there and differ; or that are not there, although a checkpoint covers them.
+SELECT made.level, made.number
+FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)b::bytea[]) AS made (level, number, hashes)
+LEFT JOIN tiles t ON t.level = made.level AND t.number = made.number
+WHERE t.hashes IS DISTINCT FROM made.hashes
+  AND (t.hashes IS NOT NULL OR (made.number + 1) << (8 * (made.level + 1)) <= %(signed)s)
+ORDER BY made.level, made.number
+LIMIT 1

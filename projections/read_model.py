@@ -38,7 +38,7 @@ def sql_file(path: Path) -> sql.SQL:
     return sql.SQL(path.read_text("utf-8"))
 
 
-# What a fold may read, by the parameters that it takes.
+# Scopes: which events a fold reads. Each takes the parameters that it names.
 SLICE = sql_file(Path(__file__).with_name("slice.sql"))
 UP_TO = sql.SQL("e.position <= %(upto)s")
 TOUCHED = sql.SQL("e.stream = ANY (%(streams)s) AND e.position <= %(upto)s")
@@ -104,7 +104,7 @@ class ReadModel:
 
     @cached_property
     def filters(self) -> dict[str, Filter]:
-        """What a caller may filter by."""
+        """All filters, by name."""
         return {**COMMON_FILTERS, **self.own_filters}
 
     @cached_property

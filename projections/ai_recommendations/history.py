@@ -1,4 +1,4 @@
-"""What clients were recommended before, as of a position: what an agent is shown of the past."""
+"""Earlier recommendations of clients, as of a position: the past that an agent is shown."""
 
 from __future__ import annotations
 

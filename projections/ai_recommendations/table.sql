@@ -10,7 +10,7 @@ CREATE TABLE ai_recommendations (
     state               text        NOT NULL,
     -- The commitment to the content in force: the recommendation, or its replacement once an edit is effective.
     digest              text        NOT NULL,
-    -- As the agent gave it: the "before" of an edit.
+    -- The answer of the agent: the "before" of an edit.
     recommendation      jsonb,
     model_name          text        NOT NULL,
     model_version       text,
@@ -40,7 +40,7 @@ CREATE TABLE ai_recommendations (
     communicated_at     timestamptz,
     communicated_by     text,
     channel             text,
-    -- What the client was told, in words; then the digest of the content that it was about.
+    -- The words to the client; then the digest of the content that they were about.
     message             text,
     communicated_digest text,
     agent               text        NOT NULL,

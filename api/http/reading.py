@@ -16,11 +16,13 @@ from ledger.database import AsyncConnection
 from ledger.domain.case import stream_of
 from ledger.service.ledger import Ledger
 from projections import reads
-from projections.registry import get_read_model, read_model_of_view
+from projections.portfolio_requests.model import PORTFOLIO_REQUESTS
+from projections.read_model import ReadModel
+from projections.registry import read_model_of_view
 
 
-async def read_page(ledger: Ledger, name: str, query: ReadList) -> Response:
-    """Read a page of the read model `name`."""
+async def read_page(ledger: Ledger, read_model: ReadModel, query: ReadList) -> Response:
+    """Read a page of a read model."""
     filters = query.filters()
     as_of = query.as_of
     if query.cursor is not None:
@@ -30,8 +32,8 @@ async def read_page(ledger: Ledger, name: str, query: ReadList) -> Response:
     async def work(conn: AsyncConnection) -> tuple[list[dict[str, Any]], int | None]:
         # The streams of one client are known without the table; for a list of all clients the table must be current.
         strong = query.consistency == "strong" and (as_of is None or "client_id" not in filters)
-        state = await _resolved(ledger, conn, name, as_of, strong=strong)
-        rows = await reads.read_rows(conn, get_read_model(name), filters, as_of=state, limit=query.limit + 1)
+        state = await _resolved(ledger, conn, read_model, as_of, strong=strong)
+        rows = await reads.read_rows(conn, read_model, filters, as_of=state, limit=query.limit + 1)
         return rows, state.position
 
     items, position = await ledger.readers.run(work)
@@ -39,7 +41,7 @@ async def read_page(ledger: Ledger, name: str, query: ReadList) -> Response:
 
 
 async def read_one(
-    ledger: Ledger, name: str, row_id: int, query: ReadOne, what: str, stream: str | None = None
+    ledger: Ledger, read_model: ReadModel, row_id: int, query: ReadOne, what: str, stream: str | None = None
 ) -> dict[str, Any]:
     """Read one row by its id. Without `stream`, the id must be the position of an event in the row's stream.
 
@@ -48,13 +50,13 @@ async def read_one(
 
     async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
         strong = query.consistency == "strong" and query.as_of is None
-        state = await _resolved(ledger, conn, name, query.as_of, strong=strong)
+        state = await _resolved(ledger, conn, read_model, query.as_of, strong=strong)
         if state.position is not None:
             within = stream or await reads.stream_at(conn, row_id)
             if within is None:
                 return []
             state = reads.AsOf(state.position, within)
-        return await reads.read_rows(conn, get_read_model(name), {"id": row_id}, as_of=state, limit=1)
+        return await reads.read_rows(conn, read_model, {"id": row_id}, as_of=state, limit=1)
 
     rows = await ledger.readers.run(work)
     if not rows:
@@ -63,11 +65,11 @@ async def read_one(
 
 
 async def _resolved(
-    ledger: Ledger, conn: AsyncConnection, name: str, as_of: int | datetime | None, *, strong: bool
+    ledger: Ledger, conn: AsyncConnection, read_model: ReadModel, as_of: int | datetime | None, *, strong: bool
 ) -> reads.AsOf:
     position = None if as_of is None else await reads.resolve(conn, as_of)
     if strong:
-        await reads.wait_until_caught_up(conn, get_read_model(name), patience_s=ledger.patience_s)
+        await reads.wait_until_caught_up(conn, read_model, patience_s=ledger.patience_s)
     return reads.AsOf(position)
 
 
@@ -94,11 +96,10 @@ async def read_context(ledger: Ledger, request_id: int, as_of: int | None) -> di
 
     async def work(conn: AsyncConnection) -> list[AgentRequest]:
         position = None if as_of is None else await reads.resolve(conn, as_of)
-        read_model = get_read_model("portfolio_requests")
-        await reads.wait_until_caught_up(conn, read_model, patience_s=ledger.patience_s)
+        await reads.wait_until_caught_up(conn, PORTFOLIO_REQUESTS, patience_s=ledger.patience_s)
         if position is not None:
             state = reads.AsOf(position, stream_of(request_id))
-            if not await reads.read_rows(conn, read_model, {"id": request_id}, as_of=state, limit=1):
+            if not await reads.read_rows(conn, PORTFOLIO_REQUESTS, {"id": request_id}, as_of=state, limit=1):
                 return []
         return await contexts(conn, [request_id], position)
 

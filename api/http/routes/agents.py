@@ -16,7 +16,7 @@ from api.http.reading import read_page
 from api.services import InjectedServices
 from ledger.service.ledger import Ledger
 from ledger.store.envelope import Actor
-from projections.agents.model import AgentState
+from projections.agents.model import AGENTS, AgentState
 from schema.events import AgentRegistered, AgentResumed, AgentSuspended
 
 router = APIRouter(prefix="/agents", tags=["agents"], route_class=JsonRoute)
@@ -40,7 +40,7 @@ class ReadAgents(ReadList):
 @router.get("", response_model=Page[AgentState], responses=documented(401, 403, 422, 503))
 async def list_agents(services: InjectedServices, caller: MayRead, query: Annotated[ReadAgents, Query()]) -> Response:
     """List the agents that were ever registered or suspended. Any role."""
-    return await read_page(services.ledger, "agents", query)
+    return await read_page(services.ledger, AGENTS, query)
 
 
 @router.post("/{name}/registrations", status_code=201, response_model=AgentCommanded, responses=WRITTEN)

@@ -27,7 +27,7 @@ from api.http.problems import documented
 from api.http.reading import read_one, read_page
 from api.services import InjectedServices
 from ledger.domain.case import Recommendation
-from projections.decisions.model import Decision
+from projections.decisions.model import DECISIONS, Decision
 from schema.events import Communicate, Confirm, Decide, Open, Outcome
 from schema.fields import Digest
 from schema.states import DecisionState, RecommendationState
@@ -137,7 +137,7 @@ async def list_decisions(
     services: InjectedServices, caller: MayRead, query: Annotated[ReadDecisions, Query()]
 ) -> Response:
     """List decisions, the newest first. Any role."""
-    return await read_page(services.ledger, "decisions", query)
+    return await read_page(services.ledger, DECISIONS, query)
 
 
 @router.get("/decisions/{decision_id}", response_model=Decision, responses=documented(401, 403, 404, 422, 503))
@@ -145,7 +145,7 @@ async def get_decision(
     services: InjectedServices, caller: MayRead, decision_id: PathId, query: Annotated[ReadOne, Query()]
 ) -> Response:
     """Read one decision. Any role."""
-    row = await read_one(services.ledger, "decisions", decision_id, query, "decision")
+    row = await read_one(services.ledger, DECISIONS, decision_id, query, "decision")
     return as_json(row)
 
 

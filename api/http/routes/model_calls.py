@@ -27,7 +27,7 @@ from api.http.parameters import (
 from api.http.problems import documented
 from api.http.reading import read_one, read_page, read_sealed
 from api.services import InjectedServices
-from projections.model_calls.model import ModelCall
+from projections.model_calls.model import MODEL_CALLS, ModelCall
 from schema.events import CallFault, CallResult
 from schema.states import ModelCallState
 
@@ -93,7 +93,7 @@ async def list_model_calls(
     services: InjectedServices, caller: MayRead, query: Annotated[ReadModelCalls, Query()]
 ) -> Response:
     """List model calls, the newest first. Any role."""
-    return await read_page(services.ledger, "model_calls", query)
+    return await read_page(services.ledger, MODEL_CALLS, query)
 
 
 @router.get("/{model_call_id}", response_model=ModelCallInFull, responses=documented(401, 403, 404, 422, 503))
@@ -101,7 +101,7 @@ async def get_model_call(
     services: InjectedServices, caller: MayRead, model_call_id: PathId, query: Annotated[ReadOne, Query()]
 ) -> Response:
     """Read one model call, with its messages. Any role."""
-    row = await read_one(services.ledger, "model_calls", model_call_id, query, "model-call")
+    row = await read_one(services.ledger, MODEL_CALLS, model_call_id, query, "model-call")
     end = row["ended_position"]
     sealed = await read_sealed(services.ledger, [model_call_id] if end is None else [model_call_id, end])
     ended = None if end is None else sealed.get(end, {})

@@ -29,7 +29,7 @@ from api.http.problems import documented
 from api.http.reading import read_context, read_one, read_page
 from api.services import InjectedServices
 from ledger.domain.case import CATEGORY, stream_of
-from projections.portfolio_requests.model import PortfolioRequest
+from projections.portfolio_requests.model import PORTFOLIO_REQUESTS, PortfolioRequest
 from schema.events import CallStart, PortfolioRequested, RecommendationRecorded, RequestFailed
 from schema.fields import RiskProfile
 from schema.states import RequestState
@@ -211,7 +211,7 @@ async def list_requests(
     services: InjectedServices, caller: MayRead, query: Annotated[ReadRequests, Query()]
 ) -> Response:
     """List requests, the newest first. Any role."""
-    return await read_page(services.ledger, "portfolio_requests", query)
+    return await read_page(services.ledger, PORTFOLIO_REQUESTS, query)
 
 
 @router.get("/requests/{request_id}", response_model=PortfolioRequest, responses=documented(401, 403, 404, 422, 503))
@@ -219,5 +219,5 @@ async def get_request(
     services: InjectedServices, caller: MayRead, request_id: PathId, query: Annotated[ReadOne, Query()]
 ) -> Response:
     """Read one request. Any role."""
-    row = await read_one(services.ledger, "portfolio_requests", request_id, query, "request", stream_of(request_id))
+    row = await read_one(services.ledger, PORTFOLIO_REQUESTS, request_id, query, "request", stream_of(request_id))
     return as_json(row)

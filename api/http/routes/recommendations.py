@@ -12,7 +12,7 @@ from api.http.parameters import FilterText, Page, PathId, ReadOne, ReadPage, Row
 from api.http.problems import documented
 from api.http.reading import read_one, read_page
 from api.services import InjectedServices
-from projections.ai_recommendations.model import Recommendation
+from projections.ai_recommendations.model import AI_RECOMMENDATIONS, Recommendation
 from schema.states import RecommendationState
 
 router = APIRouter(prefix="/recommendations", tags=["recommendations"])
@@ -31,7 +31,7 @@ async def list_recommendations(
     services: InjectedServices, caller: MayRead, query: Annotated[ReadRecommendations, Query()]
 ) -> Response:
     """List recommendations, the newest first. Any role."""
-    return await read_page(services.ledger, "ai_recommendations", query)
+    return await read_page(services.ledger, AI_RECOMMENDATIONS, query)
 
 
 @router.get("/{recommendation_id}", response_model=Recommendation, responses=documented(401, 403, 404, 422, 503))
@@ -39,5 +39,5 @@ async def get_recommendation(
     services: InjectedServices, caller: MayRead, recommendation_id: PathId, query: Annotated[ReadOne, Query()]
 ) -> Response:
     """Read one recommendation. Any role."""
-    row = await read_one(services.ledger, "ai_recommendations", recommendation_id, query, "recommendation")
+    row = await read_one(services.ledger, AI_RECOMMENDATIONS, recommendation_id, query, "recommendation")
     return as_json(row)

@@ -118,7 +118,7 @@ class Settings(BaseModel):
 
     witness_logs: Words = Field(
         (),
-        description="Be a witness for the logs with these verifier keys, at `POST /add-checkpoint`. Needs the next two.",
+        description="Be a witness for the logs with these verifier keys, at `POST /add-checkpoint`.",
     )
     witness_key_file: FilePath | None = Field(
         None, description="This witness's key, as made by `advice-ledger witness keygen`."

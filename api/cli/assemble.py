@@ -1,4 +1,4 @@
-"""Turn settings into the objects that `open_services()` opens. Everything here is checked before a database is opened."""
+"""Turn settings into objects, and check them before a database is opened."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -12,22 +13,24 @@ import typer.core
 import typer.main
 
 from api.cli.shared import COULD_NOT_RUN, note
+from api.extras import needs_extra
 
 
 class Entry(NamedTuple):
-    """One command: its module, and the line about it in `advice-ledger --help`. A test compares the line."""
+    """One command: its module, the line about it in `advice-ledger --help`, and the distribution that it needs."""
 
     module: str
     help: str
+    needs: str | None = None
 
 
 COMMANDS: dict[str, Entry] = {
     "serve": Entry("api.cli.serve", "Run the HTTP API and the worker."),
     "migrate": Entry("api.cli.schema", "Create or upgrade the ledger and its read models."),
     "rebuild": Entry("api.cli.schema", "Build read models anew from the chain."),
-    "status": Entry("api.cli.status", "Show where the chain, its read models and its log stand."),
+    "status": Entry("api.cli.status", "Show the state of the chain, its read models and its transparency log."),
     "orphans": Entry("api.cli.orphans", "List model calls that were started and never ended, the oldest first."),
-    "replay": Entry("api.cli.replay", "Ask the recorded agent again, on exactly what it had seen, and compare."),
+    "replay": Entry("api.cli.replay", "Ask the recorded agent again, with exactly the same input, and compare."),
     "verify": Entry("api.cli.verify", "Recompute the whole chain and say what is wrong."),
     "sign": Entry("api.cli.sign", "Sign checkpoints over new events, until Ctrl-C or SIGTERM, or once."),
     "export": Entry(
@@ -73,8 +76,13 @@ class Commands(typer.core.TyperGroup):
 
 
 def load(name: str) -> Any:
-    """Import a command's module and return the command: its `app` if it is a group, or the function of its name."""
-    module = importlib.import_module(COMMANDS[name].module)
+    """Import a command's module and return the command: its `app` if it is a group, or the function of its name.
+
+    Raises MissingExtra if the distribution that it needs is not installed.
+    """
+    entry = COMMANDS[name]
+    with needs_extra(entry.needs) if entry.needs else contextlib.nullcontext():
+        module = importlib.import_module(entry.module)
     group: typer.Typer | None = getattr(module, "app", None)
     if group is None:
         group = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -1,4 +1,4 @@
-"""See to it that somebody can call: make the first tokens on a loopback address, and refuse an open one without."""
+"""Make the first tokens on a loopback address; refuse another address while no token exists."""
 
 from __future__ import annotations
 

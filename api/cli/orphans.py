@@ -1,4 +1,4 @@
-"""advice-ledger orphans: model calls that were started and never ended."""
+"""advice-ledger orphans: list model calls that were started and never ended."""
 
 from __future__ import annotations
 

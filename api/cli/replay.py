@@ -1,4 +1,4 @@
-"""advice-ledger replay: the recorded agent once more, on what it had seen."""
+"""advice-ledger replay: ask the recorded agent again, with its recorded input."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from ledger.store.envelope import Actor
 from ledger.store.events import Receipt
 
 EXIT = {"identical": 0, "different": FOUND_WRONG, "failed": COULD_NOT_RUN}
-EXPECTED = "as is to be expected: this agent asks a language model, and the same question may get another answer"
+EXPECTED = "as expected: this agent asks a language model, which may answer the same question in another way"
 UNEXPECTED = (
-    "and this agent is deterministic: its libraries are others than then (see answer.parameters), or a read model was "
-    "changed, which advice-ledger verify --projections tells"
+    "although this agent is deterministic: either its libraries have changed (see answer.parameters), or a read model "
+    "was changed, which advice-ledger verify --projections finds"
 )
 
-Request = Annotated[int, typer.Option(min=1, metavar="NUMBER", help="The request whose answer is replayed.")]
+Request = Annotated[int, typer.Option(min=1, metavar="NUMBER", help="The request whose answer to replay.")]
 Recommendation = Annotated[
     int | None,
     typer.Option(
         min=1,
         metavar="ID",
         show_default=False,
-        help="Which of its recommendations. Default: the current one.",
+        help="The recommendation to replay. Default: the current one.",
     ),
 ]
 
@@ -66,11 +66,11 @@ def replay(  # noqa: PLR0913, PLR0917 - each option is an argument
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Ask the recorded agent again, on exactly what it had seen, and compare.
+    """Ask the recorded agent again, with exactly the same input, and compare.
 
-    Question and answer are compared with what is on record. That there was a replay is recorded, as done by this
-    login; the new answer is not kept. Shows what differs, which may be personal data. Exit code 0 when all is the same,
-    1 when something differs, 2 when the agent cannot be run again.
+    Question and answer are compared with the record. The replay itself is recorded, under the name of this login; the
+    new answer is not. Differences are shown, and may be personal data. Exit code 0 if all is the same, 1 if something
+    differs, 2 if the agent cannot run again.
     """
     settings = configured(
         config, agent_url=agent_url, agent_model=agent_model, database_url=database_url, data_dir=data_dir
@@ -78,16 +78,16 @@ def replay(  # noqa: PLR0913, PLR0917 - each option is an argument
     server = assemble.model_server(settings)
     with opened(settings) as url:
         _check_rights(url)
-        report, at = _replayed(url, request, recommendation, server)
+        report, receipt = _replayed(url, request, recommendation, server)
     if as_json:
-        say_json({**vars(report), "recorded_at_position": at.position})
+        say_json({**vars(report), "recorded_at_position": receipt.position})
     else:
-        _show(report, at)
+        _show(report, receipt)
     raise typer.Exit(EXIT[report.outcome])
 
 
 def _check_rights(url: str) -> None:
-    """Before anything is run: what cannot be recorded is not done."""
+    """Check, before the agent runs, that the replay can be recorded. Raises CannotRun."""
     connect(url, "reader").close()
     try:
         connect(url, "writer").close()
@@ -109,7 +109,7 @@ def _replayed(url: str, request: int, recommendation: int | None, server: dict[s
         raise CannotRun(str(error)) from error
 
 
-def _show(report: Report, at: Receipt) -> None:
+def _show(report: Report, receipt: Receipt) -> None:
     say(f"request         {report.request_id}")
     say(f"recommendation  {report.recommendation_id}")
     say(printable(f"agent           {report.agent} {report.agent_version}"))
@@ -117,14 +117,14 @@ def _show(report: Report, at: Receipt) -> None:
         say(f"model call      {report.model_call_id}, which saw the ledger up to position {report.as_of}")
     say(f"question        {report.asked or 'not compared'}")
     say(f"answer          {report.answered or 'not compared'}")
-    for found in report.differences:
-        say(printable(f"  {found.path}"))
-        say(printable(f"    recorded  {'(nothing)' if found.recorded is None else found.recorded}"))
-        say(printable(f"    replayed  {'(nothing)' if found.replayed is None else found.replayed}"))
+    for difference in report.differences:
+        say(printable(f"  {difference.path}"))
+        say(printable(f"    recorded  {'(nothing)' if difference.recorded is None else difference.recorded}"))
+        say(printable(f"    replayed  {'(nothing)' if difference.replayed is None else difference.replayed}"))
     if report.more_differences:
         say(f"  {report.more_differences} more differences are not shown")
     say(printable(_verdict(report)))
-    say(f"recorded as event {at.position}; the new answer is not kept")
+    say(f"recorded as event {receipt.position}; the new answer is not kept")
 
 
 def _verdict(report: Report) -> str:

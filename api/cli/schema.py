@@ -1,4 +1,4 @@
-"""advice-ledger migrate and rebuild: the database as this version needs it."""
+"""advice-ledger migrate and rebuild: bring the database to the state that this version needs."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ Origin = Annotated[
     typer.Option(
         metavar="NAME",
         show_default=False,
-        help="Name a new ledger, for example example.com/advice: no blanks, no +, at most 200 characters. The first "
-        "hash of the chain is made from it, so it never changes. Default: a random name.",
+        help="The name of a new ledger, such as example.com/advice: no blanks, no +, at most 200 characters. The "
+        "first hash of the chain covers it, so it never changes. Default: a random name.",
     ),
 ]
-Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Read models; all when none is named.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Read models. Default: all.")]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What bring_up did: migrations applied, and read models built because they were missing or outdated."""
+    """The result of `bring_up()`: migrations applied, and read models built because they were missing or outdated."""
 
     schema: str
     origin: str
@@ -60,8 +60,8 @@ def migrate(
 ) -> None:
     """Create or upgrade the ledger and its read models.
 
-    Needs a login that may create roles and schemas. Read models are built where they are missing or outdated. Running
-    it again changes nothing.
+    It needs a login that may create roles and schemas. Missing and outdated read models are built. Running it again
+    changes nothing.
     """
     settings = configured(config, database_url=database_url, data_dir=data_dir)
     with opened(settings, make=True) as url, progress() as on_progress:
@@ -86,13 +86,13 @@ def rebuild(
 ) -> None:
     """Build read models anew from the chain.
 
-    Readers and writers go on meanwhile. Each new one is compared with the one it replaces. Exit code 1 when rows
-    differed: the old table did not hold what the chain says, and the new one does.
+    Readers and writers go on meanwhile. Each new table is compared with the old one, which it then replaces. Exit code
+    1 if rows differed: the old table was not what the chain says.
     """
     read_models = [get_read_model(name) for name in dict.fromkeys(names or [])] or list(READ_MODELS)
     settings = configured(config, database_url=database_url, data_dir=data_dir)
     with opened(settings) as url, progress() as on_progress:
-        connect(url, "owner").close()  # for its clear refusals
+        connect(url, "owner").close()  # it refuses with a clear message
         try:
             reports = rebuilding.rebuild(url, read_models, on_progress=on_progress)
         except psycopg.errors.InsufficientPrivilege as error:  # as in a database that was restored or copied
@@ -107,7 +107,10 @@ def rebuild(
 
 
 def bring_up(url: str, origin: str | None, on_progress: OnProgress) -> Prepared:
-    """Migrates, then builds what is missing or outdated. Raises NotPermitted, and what connect() and rebuild raise."""
+    """Migrate, then build missing and outdated read models.
+
+    Raises NotPermitted, and what `connect()` and `rebuild_outdated()` raise.
+    """
     with connect(url, None) as conn:
         report = _migrate(conn, origin)
     rebuilt = rebuilding.rebuild_outdated(url, on_progress=on_progress)
@@ -115,7 +118,7 @@ def bring_up(url: str, origin: str | None, on_progress: OnProgress) -> Prepared:
 
 
 def check_ready(url: str) -> None:
-    """For a login that may not migrate. Raises CannotRun, saying what to do, unless there is nothing to do."""
+    """Check that there is nothing to migrate or build, for a login that may not. Raises CannotRun if there is."""
     try:
         conn = connect(url, "owner")
     except RoleDenied:
@@ -131,12 +134,13 @@ def check_ready(url: str) -> None:
         if lacking:
             raise CannotRun(
                 f"the ledger lacks {', '.join(lacking)}, and this login may not migrate: run advice-ledger migrate "
-                "with one that may"
+                "with a login that may"
             )
-        if stale := rebuilding.outdated_read_models(conn):
+        names = ", ".join(read_model.name for read_model in rebuilding.outdated_read_models(conn))
+        if names:
             raise CannotRun(
-                f"the read models {', '.join(found.name for found in stale)} are missing, outdated or stopped, and "
-                "this login may not build them: run advice-ledger rebuild with one that may"
+                f"the read models {names} are missing, outdated or stopped, and this login may not build them: run "
+                "advice-ledger rebuild with a login that may"
             )
 
 

@@ -1,4 +1,4 @@
-"""How programs that run for long do: where they listen, how they serve, and where they log to."""
+"""Parts of the programs that serve HTTP: the listening socket, its address, and uvicorn."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import uvicorn
 
 from api.cli.shared import CannotRun
 
-# Requests in hand are finished for so long, once it is to end.
+# At the end, requests in hand get this long to finish.
 GRACE_S = 10
 
 
 @contextlib.contextmanager
 def bound(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket on this address, not listening yet: who connects early is refused at once. Raises CannotRun."""
+    """Bind a socket to this address. It does not listen yet, so early connections are refused. Raises CannotRun."""
     try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as error:
-        raise CannotRun(f"{host} is no address of this machine: {error}") from error
-    family, _, _, _, address = found[0]
+        raise CannotRun(f"{host} is not an address of this machine: {error}") from error
+    family, _, _, _, address = addresses[0]
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -34,7 +34,7 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def run_server(config: uvicorn.Config, listener: socket.socket, on_start: Callable[[], None]) -> None:
-    """Serves until a signal ends it; `on_start` is called once requests are taken."""
+    """Serve until a signal ends it; call `on_start` once requests are accepted."""
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -42,30 +42,30 @@ def run_server(config: uvicorn.Config, listener: socket.socket, on_start: Callab
             if self.started:
                 on_start()
 
-    # uvicorn raises the signal that ended it once more, after everything is closed
+    # After everything is closed, uvicorn raises the signal that ended it again.
     with contextlib.suppress(KeyboardInterrupt):
         Server(config).run(sockets=[listener])
 
 
 def is_loopback(listener: socket.socket) -> bool:
-    """Whether only this machine can reach the socket."""
+    """Tell whether only this machine can reach the socket."""
     return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def base_url(host: str, listener: socket.socket) -> str:
-    """The address to ask, for callers on this machine."""
+    """Return the URL of the server for callers on this machine."""
     return f"http://{_in_url(host)}:{listener.getsockname()[1]}"
 
 
 def cannot_listen(host: str, port: int, error: OSError) -> CannotRun:
-    """Why this address is not listened on, and what to do."""
+    """Make the error for an address that cannot be listened on."""
     if error.errno == errno.EADDRINUSE:
         return CannotRun(f"port {port} of {host} is in use, perhaps by another advice-ledger: choose one with --port")
     return CannotRun(f"cannot listen on {host} port {port}: {error.strerror}")
 
 
 def _in_url(host: str) -> str:
-    """A host that curl on this machine can reach, in the form that a URL has it."""
+    """Return a host that this machine can reach, in the form that URLs need."""
     if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared with, not bound to
         return "127.0.0.1" if host != "::" else "[::1]"
     return f"[{host}]" if ":" in host else host

@@ -1,4 +1,4 @@
-"""advice-ledger status: where the chain and its read models stand."""
+"""advice-ledger status: the state of the chain, its read models and its transparency log."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from projections.rebuild import outdated_read_models
 from projections.registry import READ_MODELS
 from schema.migrate import pending
 
-# The owner sees all; the others see what is recorded and derived.
+# The owner sees everything; the others see what is recorded and derived.
 ROLES = ("owner", "reader", "verifier")
 
-STANDING = "SELECT p.position, h.position - p.position, p.error FROM projections p, head h WHERE p.name = %s"
+READ_MODEL = "SELECT p.position, h.position - p.position, p.error FROM projections p, head h WHERE p.name = %s"
 HAS_REQUESTS = "SELECT to_regclass('portfolio_requests') IS NOT NULL"
 QUEUED = "SELECT count(*) FROM portfolio_requests WHERE status = 'queued'"
 
 
 @dataclass(frozen=True)
 class ReadModel:
-    """Where one read model stands; `lag` counts events not folded yet. Both are None while it was never built."""
+    """The state of a read model. `lag` counts events not folded yet. Without a table, it and `position` are None."""
 
     name: str
     state: Literal["ok", "never built", "outdated", "stopped"]
@@ -44,7 +44,7 @@ class ReadModel:
 
 @dataclass(frozen=True)
 class Status:
-    """One look at a ledger. None stands for what this login may not see, and for the time of an empty chain."""
+    """The state of a ledger. A member is None if this login may not see it; so is the time of an empty chain."""
 
     ok: bool
     origin: str
@@ -66,36 +66,36 @@ def status(
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Show where the chain, its read models and its log stand.
+    """Show the state of the chain, its read models and its transparency log.
 
-    Also the queue, model calls that never ended, the tokens, and the migrations that wait to be applied. Exit code 1
-    when a read model is stopped, missing or outdated, a migration is pending, or the key's rotation was not ended.
+    Also the number of queued requests, of model calls without an end and of tokens, and the pending migrations. Exit
+    code 1 if a read model is stopped, missing or outdated, a migration is pending, or a key rotation was not finished.
     """
     settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
     policy = assemble.endorsers(settings).policy
     where = place(settings, state_needed=False)  # of the key only its place counts
     with opened(settings) as url, _connected(url) as conn:
-        found = look(conn, policy, where, settings.orphan_after)
+        state = look(conn, policy, where, settings.orphan_after)
     if as_json:
-        say_json(found)
+        say_json(state)
     else:
-        _show(found, settings.orphan_after)
-    if not found.ok:
+        _show(state, settings.orphan_after)
+    if not state.ok:
         raise typer.Exit(FOUND_WRONG)
 
 
 def look(conn: Connection, policy: WitnessPolicy, key: Place | None, orphan_after_s: float) -> Status:
-    """The state of a ledger, as far as the connection's role may see it; see status_log.look for the log."""
+    """Read the state of a ledger, as far as the connection's role may see it."""
     head = read_head(conn)
     if head is None:
         raise CannotRun("this ledger has no head row: run advice-ledger migrate")
     stale = {read_model.name for read_model in outdated_read_models(conn)}
-    read_models = [_read_model(conn, found.name, found.name in stale) for found in READ_MODELS]
+    read_models = [_read_model(conn, read_model.name, read_model.name in stale) for read_model in READ_MODELS]
     lacking = _pending(conn)
     log = status_tlog.look(conn, policy, key)
     rotating = log is not None and bool(log.rotation_pending)
     return Status(
-        ok=not lacking and not rotating and all(found.state == "ok" for found in read_models),
+        ok=not lacking and not rotating and all(read_model.state == "ok" for read_model in read_models),
         origin=head.origin,
         position=head.position,
         hash=head.hash.hex(),
@@ -119,7 +119,7 @@ def _connected(url: str) -> Connection:
 
 
 def _read_model(conn: Connection, name: str, stale: bool) -> ReadModel:
-    row = conn.execute(STANDING, [name]).fetchone()
+    row = conn.execute(READ_MODEL, [name]).fetchone()
     if row is None:
         return ReadModel(name, "never built", None, None, None)
     position, lag, error = row
@@ -155,26 +155,30 @@ def _orphans(number: int | None, after_s: float) -> str:
     return f"{number} {calls} open for {after_s:g} s or longer{listed}"
 
 
-def _show(found: Status, orphan_after_s: float) -> None:
+def _show(status: Status, orphan_after_s: float) -> None:
     unseen = "not visible to this login"
-    at = f" at {found.recorded_at:%Y-%m-%d %H:%M:%S} UTC" if found.recorded_at else ", empty"
-    say(f"ledger   {found.origin}")
-    say(f"head     position {found.position}{at}")
-    say(f"hash     {found.hash}")
-    say(f"queued   {'unknown' if found.requests_queued is None else found.requests_queued}")
-    say(f"orphans  {_orphans(found.model_calls_orphaned, orphan_after_s)}")
-    say(f"tokens   {f'{found.tokens.active} active, {found.tokens.revoked} revoked' if found.tokens else unseen}")
-    for line in status_tlog.lines(found.log):
+    at = f" at {status.recorded_at:%Y-%m-%d %H:%M:%S} UTC" if status.recorded_at else ", empty"
+    say(f"ledger   {status.origin}")
+    say(f"head     position {status.position}{at}")
+    say(f"hash     {status.hash}")
+    say(f"queued   {'unknown' if status.requests_queued is None else status.requests_queued}")
+    say(f"orphans  {_orphans(status.model_calls_orphaned, orphan_after_s)}")
+    say(f"tokens   {f'{status.tokens.active} active, {status.tokens.revoked} revoked' if status.tokens else unseen}")
+    for line in status_tlog.lines(status.log):
         say(line)
-    lacking = found.migrations_pending
-    say(f"pending  {unseen if lacking is None else ', '.join(lacking) or 'no migration'}")
+    migrations = status.migrations_pending
+    say(f"pending  {unseen if migrations is None else ', '.join(migrations) or 'no migration'}")
     say("")
     rows = [
-        (one.name, one.state, *("-" if value is None else value for value in (one.position, one.lag, one.error)))
-        for one in found.read_models
+        (
+            model.name,
+            model.state,
+            *("-" if value is None else value for value in (model.position, model.lag, model.error)),
+        )
+        for model in status.read_models
     ]
     say_table(("read model", "state", "position", "lag", "error"), rows)
-    if any(one.state != "ok" for one in found.read_models):
+    if any(model.state != "ok" for model in status.read_models):
         say("\nadvice-ledger rebuild builds them anew")
-    if lacking:
+    if migrations:
         say("\nadvice-ledger migrate applies what is pending")

@@ -1,7 +1,8 @@
-"""advice-ledger tokens: who may call."""
+"""advice-ledger tokens: make, list and revoke bearer tokens."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -22,10 +23,10 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="Who holds it: the actor that events carry, so no personal data. a to z, 0 to 9, and . _ @ -",
+        help="The name of its holder. Events carry it as the actor, so no personal data. a to z, 0 to 9, and . _ @ -",
     ),
 ]
-Role = Annotated[str, typer.Option(metavar="|".join(tokens.ROLES), help="What its holder may do.")]
+Role = Annotated[str, typer.Option(metavar="|".join(tokens.ROLES), help="The role of its holder.")]
 
 
 @app.command()
@@ -37,7 +38,7 @@ def create(
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Make a token and print it: the only time that it can be seen."""
+    """Make a token and print it. It cannot be shown again."""
     settings = configured(config, database_url=database_url, data_dir=data_dir)
     with opened(settings) as url, connect(url, "owner") as conn:
         token = tokens.create(conn, name, role)
@@ -51,19 +52,14 @@ def create(
 def list_tokens(
     as_json: AsJson = False, database_url: DatabaseUrl = None, data_dir: DataDir = None, config: ConfigFile = None
 ) -> None:
-    """List who holds a token, in which role, since when, and until when if it was revoked."""
+    """List all tokens: name, role, when made, when revoked."""
     settings = configured(config, database_url=database_url, data_dir=data_dir)
     with opened(settings) as url, connect(url, "owner") as conn:
-        found = tokens.listed(conn)
+        listed = tokens.listed(conn)
     if as_json:
-        say_json(found)
+        say_json(listed)
         return
-    rows = [
-        (token.name, token.role, f"{token.created_at:%Y-%m-%d %H:%M}", f"{token.revoked_at:%Y-%m-%d %H:%M}")
-        if token.revoked_at
-        else (token.name, token.role, f"{token.created_at:%Y-%m-%d %H:%M}", "")
-        for token in found
-    ]
+    rows = [(token.name, token.role, _minute(token.created_at), _minute(token.revoked_at)) for token in listed]
     say_table(("name", "role", "created (UTC)", "revoked (UTC)"), rows)
 
 
@@ -83,3 +79,7 @@ def revoke(
         say_json({"name": name, "revoked": True})
     else:
         say(f"revoked {name}")
+
+
+def _minute(time: datetime | None) -> str:
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M}"

@@ -179,8 +179,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _disconnected)
-    # Not an exception handler: Starlette raises again what its handler for Exception was given, and the server then logs
-    # the message, which may hold values that the caller sent.
+    # Not an exception handler: after its handler for Exception, Starlette raises the exception again, and the server
+    # then logs the message, which may hold values that the caller sent.
     app.add_middleware(ExceptionMiddleware, handlers={Exception: _unexpected})
 
 

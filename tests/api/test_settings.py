@@ -187,7 +187,7 @@ def default_of(name: str) -> str:
 
 
 def test_the_page_lists_every_setting_as_it_is() -> None:
-    """In the order of the class: name, variable, type, default and meaning, so that the page needs no second reading."""
+    """In the order of the class: name, variable, type, default and meaning."""
     rows = [line.strip("|").split("|") for line in PAGE.splitlines() if re.match(r"\| `[a-z_]+` \|", line)]
     found = [tuple(cell.strip() for cell in row) for row in rows]
     assert found == [

@@ -44,7 +44,7 @@ BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {BINARY: {"schema": B
 
 
 class Inclusion(BaseModel):
-    """A proof that the log contains an event: it leads from the leaf hash to the root in the checkpoint. Hashes are hex."""
+    """A proof that the log contains an event: from its leaf hash to the root in the checkpoint. Hashes are hex."""
 
     position: int
     size: int
@@ -79,7 +79,7 @@ class Sizes(BaseModel):
 
 @router.get("/checkpoint", response_class=Response, responses={**TEXT, **documented(404, 503)})
 async def checkpoint(services: InjectedServices) -> Response:
-    """Read the newest checkpoint, a signed note. With witnesses configured: the newest with a quorum of cosignatures."""
+    """Read the newest checkpoint, a signed note. With witnesses, it is the newest with a quorum of cosignatures."""
 
     async def work(conn: AsyncConnection) -> tiles.PublishedCheckpoint:
         size = await services.published.size(conn)

@@ -204,7 +204,7 @@ def test_another_answer_is_shown(working: Api, monkeypatch: pytest.MonkeyPatch) 
     assert found["differences"][1]["recorded"] is None
     ran = run(working.url, "--request", request_id)
     assert ran.code == 1
-    assert "different, and this agent is deterministic" in ran.out
+    assert "different, although this agent is deterministic" in ran.out
     assert "answer.recommendation.note\\x1b[2J\\u202e\n" in ran.out
 
 
@@ -310,7 +310,7 @@ def test_a_language_model_may_answer_otherwise(database_url: str, model: Server)
         assert "answer.recommendation.summary" in paths(found)
         text = run(api.url, "--request", request_id, *where, **{API_KEY: KEY})
         assert text.code == 1
-        assert "different, as is to be expected" in text.out
+        assert "different, as expected" in text.out
         assert KEY not in ran.out + ran.err + text.out + text.err
         assert "A second." not in api.get("/recommendations").text
     first, *others = model.received

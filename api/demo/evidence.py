@@ -19,7 +19,7 @@ TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Evidence:
-    """The log's key, the served checkpoint, the report of `export` (`case`) and that of `advice-ledger-verify` (`audit`)."""
+    """The log's key, the served checkpoint, and the reports of `export` (`case`) and of the auditor's program."""
 
     key: str
     checkpoint: str

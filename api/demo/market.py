@@ -31,7 +31,7 @@ class Quarter:
 
 
 def quarters(count: int) -> list[Quarter]:
-    """Return the last `count` quarters of the data, the oldest first. Raises MissingExtra, or ValueError if too many."""
+    """Return the last `count` quarters, the oldest first. Raises MissingExtra, or ValueError if too many."""
     end = prices.last_date()
     first_month = 3 * ((end.month - 1) // 3) + 1
     start = date(end.year, first_month, 1)

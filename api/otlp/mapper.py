@@ -51,7 +51,7 @@ class NotMapped(ValueError):
 
 @dataclass(frozen=True)
 class Mapped:
-    """The result of mapping an export. `refusals` have the id of a span and the reason; `skipped` counts other spans."""
+    """The result of mapping an export. `refusals` have a span's id and the reason; `skipped` counts other spans."""
 
     calls: list[CallEvents] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)

@@ -151,7 +151,7 @@ class LedgerClient:
     def fail_request(
         self, request_id: int, *, reason: str, detail: str | None = None, idempotency_key: str | None = None
     ) -> Ended:
-        """Record that a queued request gets no recommendation; `reason` is a code such as `not-suitable`. Role: agent."""
+        """Record that a request gets no recommendation; `reason` is a code such as `not-suitable`. Role: agent."""
         path = f"/portfolio/requests/{request_id}/failures"
         return written(Ended, self._write(path, {"reason": reason, "detail": detail}, idempotency_key))
 

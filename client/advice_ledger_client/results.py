@@ -89,7 +89,7 @@ class Context:
 
     @property
     def shown(self) -> list[Row]:
-        """References to the request, the recommendations and their decisions, for the member `shown` of a model call."""
+        """References to the request, the recommendations and the decisions, for the member `shown` of a model call."""
         references = [("request", self.request["request_id"])]
         for row in self.earlier:
             references.append(("recommendation", row["id"]))

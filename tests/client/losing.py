@@ -1,4 +1,4 @@
-"""A relay between a client and a server that loses answers on their way, and a client on each of httpx's two."""
+"""A relay that loses answers between a client and a server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ABRUPTLY = struct.pack("ii", 1, 0)
 
 
 class Relay(ThreadingHTTPServer):
-    """Passes requests on to `target`. `answers_to_lose`: how many more connections end once the server has answered."""
+    """Passes requests on to `target`. Closes the next `answers_to_lose` connections after the server has answered."""
 
     daemon_threads = True
 
@@ -53,12 +53,12 @@ class Passing(BaseHTTPRequestHandler):
         self.wfile.write(answer.content)
 
     def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager
 def relaying(target: str) -> Iterator[Relay]:
-    """A relay before `target`."""
+    """Run a relay in front of `target`."""
     relay = Relay(target)
     thread = threading.Thread(target=relay.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""docs/use/client.md and docs/use/model-calls.md: the examples do as printed, and the tables are those of the code."""
+"""docs/use/client.md and model-calls.md: the examples print what the page shows, and the tables match the code."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ CLIENT = (DOCS / "use/client.md").read_text("utf-8")
 CALLS = (DOCS / "use/model-calls.md").read_text("utf-8")
 
 
-def test_the_examples_do_as_printed(fresh_api: Api) -> None:
-    """Each block of Python, in order on a fresh ledger, prints the text that follows it, where one does."""
+def test_the_examples_print_what_the_page_shows(fresh_api: Api) -> None:
+    """Each block of Python, run in order on a fresh ledger, prints the text block that follows it."""
     names: dict[str, Any] = {}
     for code, _, said in re.findall(r"```python\n(.*?)```(\n\n```text\n(.*?)```)?", CLIENT, re.DOTALL):
         out = io.StringIO()
@@ -32,14 +32,14 @@ def test_the_examples_do_as_printed(fresh_api: Api) -> None:
 
 
 def as_served(code: str, api: Api) -> str:
-    """The example with the server of the test and its tokens."""
+    """Put the test server's address and tokens into an example."""
     for role, token in api.tokens.items():
         code = code.replace(f"<the {role} token>", token)
     return code.replace("http://127.0.0.1:8000", api.base)
 
 
 def test_every_operation_and_exception_is_documented() -> None:
-    """Each operation stands in the table, each exception in the text."""
+    """Each operation is in the table, each exception in the text."""
     operations = [name for name in vars(LedgerClient) if not name.startswith("_")]
     assert [name for name in operations if f"`{name}(" not in CLIENT] == []
     raised = [
@@ -49,7 +49,7 @@ def test_every_operation_and_exception_is_documented() -> None:
 
 
 def test_every_field_is_in_the_table() -> None:
-    """Fields of the three events, sealed where they are; attributes that the table names exist."""
+    """The table has exactly the fields of the three events, marks the sealed ones, and names existing attributes."""
     rows = {
         name: line
         for line in CALLS.splitlines()
@@ -67,7 +67,7 @@ def test_every_field_is_in_the_table() -> None:
 
 
 def test_the_versions_are_the_ones_documented() -> None:
-    """Of the conventions, and of the mapping; and which operations are models'."""
+    """The page names the versions of the conventions and of the mapping, and all known operations."""
     newest = max(tuple(map(int, schema.value.rpartition("/")[2].split("."))) for schema in Schemas)
     assert f"release {'.'.join(map(str, newest))}" in CALLS
     assert f"`opentelemetry-semantic-conventions` {semconv_version}" in CALLS

@@ -1,4 +1,4 @@
-"""A model call that is recorded before and after, and what happens where it cannot be; on both of httpx's clients."""
+"""Model calls are recorded before and after, with both clients; and what happens if that is impossible."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STARTED, ENDED = Receipt(4, "ab" * 32, "/somewhere/4"), Receipt(5, "ab" * 32, "/
 
 
 class Ledger:
-    """What the server does with calls; `refuse` has an answer instead, by the last part of the path."""
+    """Answers like the server. `refuse` has other answers, by the last part of the path."""
 
     def __init__(self, **refuse: httpx.Response) -> None:
         self.refuse = refuse
@@ -45,13 +45,13 @@ class Ledger:
 
 
 def answered(found: Any) -> None:
-    """The body of a block that goes well."""
+    """Complete the call."""
     found.complete([{"role": "assistant"}], response_id="r-1", finish_reasons=("stop",), usage_output_tokens=0)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_call_is_recorded_before_and_after(way: Way) -> None:
-    """Inside the block the start is recorded; afterwards so is the end, with what complete() was given."""
+    """The start is recorded when the block begins; the end, with the arguments of complete(), after it."""
     ledger = Ledger()
 
     def block(found: Any) -> None:
@@ -82,7 +82,7 @@ def test_a_call_is_recorded_before_and_after(way: Way) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("fail_closed", [True, False])
-def test_no_record_no_call(way: Way, fail_closed: bool) -> None:
+def test_a_call_that_is_not_recorded_is_not_made(way: Way, fail_closed: bool) -> None:
     """A start that is refused keeps the block from running, with fail_closed or without: a suspension holds."""
     ran: list[Any] = []
     ledger = Ledger(model_calls=problem("agent-suspended", 409))
@@ -96,8 +96,10 @@ def test_no_record_no_call(way: Way, fail_closed: bool) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_an_unreachable_ledger_stops_the_call_unless_told_otherwise(way: Way, caplog: pytest.LogCaptureFixture) -> None:
-    """It fails closed; fail_closed=False runs the block, says so in the log, and records no end either."""
+def test_an_unreachable_ledger_stops_the_call_unless_fail_closed_is_false(
+    way: Way, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It fails closed. With fail_closed=False the block runs, a warning is logged, and no end is recorded either."""
     ran: list[Any] = []
     down = Ledger(model_calls=problem("unavailable", 503))
     with pytest.raises(NotRecorded):
@@ -109,8 +111,8 @@ def test_an_unreachable_ledger_stops_the_call_unless_told_otherwise(way: Way, ca
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_cannot_be_recorded_is_not_asked(way: Way) -> None:
-    """Messages that have no canonical form are refused before the block, as is any other start that is not recorded."""
+def test_a_model_is_not_asked_with_messages_that_cannot_be_recorded(way: Way) -> None:
+    """Messages without a canonical form are refused before the block, like any start that cannot be recorded."""
     ran: list[Any] = []
     ledger = Ledger()
     with pytest.raises(NotRecorded, match="input_messages"):
@@ -119,8 +121,8 @@ def test_what_cannot_be_recorded_is_not_asked(way: Way) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_failure_is_recorded_and_goes_on(way: Way) -> None:
-    """The class of the exception in clear, its message sealed, cleaned of what the ledger cannot hold."""
+def test_a_failure_is_recorded_and_raised(way: Way) -> None:
+    """The class is recorded in clear. The message is sealed, without characters that the ledger refuses."""
     ledger = Ledger()
 
     def block(found: Any) -> None:
@@ -136,7 +138,7 @@ def test_a_failure_is_recorded_and_goes_on(way: Way) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError])
 def test_every_way_out_is_recorded(way: Way, error: type[BaseException]) -> None:
-    """An interrupted call has an end as well, also when it was completed before."""
+    """An interrupted call has an end, even after complete()."""
     ledger = Ledger()
 
     def block(found: Any) -> None:
@@ -150,8 +152,8 @@ def test_every_way_out_is_recorded(way: Way, error: type[BaseException]) -> None
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_block_must_say_what_came_back(way: Way) -> None:
-    """Without complete() the call is recorded as failed, and the block raises."""
+def test_a_block_must_complete_or_fail(way: Way) -> None:
+    """A block without complete() is recorded as failed, and raises."""
     ledger = Ledger()
     with pytest.raises(NotCompleted):
         call(way, ledger, repr)
@@ -161,7 +163,7 @@ def test_a_block_must_say_what_came_back(way: Way) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_an_end_that_is_not_recorded_is_raised_with_the_result(way: Way) -> None:
-    """The model's answer is not lost with it."""
+    """The exception carries the model's answer."""
     with pytest.raises(NotRecorded, match="model call 4") as caught:
         call(way, Ledger(completion=problem("invalid", 422)), answered)
     assert caught.value.call.result is not None
@@ -171,7 +173,7 @@ def test_an_end_that_is_not_recorded_is_raised_with_the_result(way: Way) -> None
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_block_s_own_error_comes_first(way: Way) -> None:
-    """Where its record fails too, the exception says so in a note."""
+    """If its record fails as well, the exception gets a note."""
 
     def block(found: Any) -> None:
         raise ValueError("the model's")
@@ -184,7 +186,7 @@ def test_the_block_s_own_error_comes_first(way: Way) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("refused", [False, True])
 def test_a_call_is_entered_once(way: Way, refused: bool) -> None:
-    """A second time nothing is sent: it would be on record as completed with what the first one answered."""
+    """A second entry sends nothing: the first answer would be recorded as the second call's."""
     ledger = Ledger(**({"model_calls": problem("agent-suspended", 409)} if refused else {}))
     about: dict[str, Any] = {"provider_name": "test", "request_model": "model-a", "input_messages": []}
     transport = httpx.MockTransport(ledger)
@@ -223,7 +225,7 @@ def test_a_call_is_entered_once(way: Way, refused: bool) -> None:
     ],
 )
 def test_the_kind_of_a_failure_is_a_name(error: Exception, kind: str, detail: str) -> None:
-    """It stands in clear for good, so the odd name of a class goes to the sealed words."""
+    """An error type is recorded in clear for good, so an unusual class name is sealed instead."""
     ledger = Ledger()
 
     def block(found: Any) -> None:
@@ -240,15 +242,15 @@ def test_the_kind_of_a_failure_is_a_name(error: Exception, kind: str, detail: st
     ("said", "kind", "detail"),
     [(("rate-limited", "slow"), "rate-limited", "slow"), (("Jane hung up", "bye"), "unknown", "Jane hung up: bye")],
 )
-def test_words_for_a_kind_are_sealed(said: tuple[str, str], kind: str, detail: str) -> None:
-    """What fail() is given as a kind and is none."""
+def test_text_in_place_of_an_error_type_is_sealed(said: tuple[str, str], kind: str, detail: str) -> None:
+    """Free text in place of an error type is sealed."""
     ledger = Ledger()
     call("sync", ledger, lambda found: found.fail(*said))
     assert (ledger.sent[1][1]["error_type"], ledger.sent[1][1]["detail"]) == (kind, detail)
 
 
 def test_a_cancelled_call_has_an_end() -> None:
-    """Cancelling the task records the failure before the cancellation goes on."""
+    """Cancelling the task records the failure before the cancellation continues."""
     ledger = Ledger()
 
     within = asyncio.Event()
@@ -272,8 +274,8 @@ def test_a_cancelled_call_has_an_end() -> None:
     assert ledger.sent[1][1]["error_type"] == "asyncio.exceptions.CancelledError"
 
 
-def test_nothing_said_is_shown() -> None:
-    """The repr of a call has no messages in it."""
+def test_the_repr_shows_no_messages() -> None:
+    """The repr of a call contains no messages."""
     found = call("sync", Ledger(), answered, input_messages=["a secret"])
     assert "secret" not in repr(found)
     assert "assistant" not in repr(found)

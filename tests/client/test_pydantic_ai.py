@@ -1,4 +1,4 @@
-"""A real pydantic-ai agent whose model records itself, against the running application; no network."""
+"""A real pydantic-ai agent whose model records its calls on the running application; no network."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def scripted(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
 
 
 async def streamed(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str | DeltaToolCalls]:
-    """The same model in pieces."""
+    """The same model, streaming."""
     if len(messages) == 1:
         yield {0: DeltaToolCall("price", '{"symbol": ', tool_call_id="call-1")}
         yield {0: DeltaToolCall(json_args='"X"}', tool_call_id="call-1")}
@@ -77,7 +77,7 @@ def run(
     work: Callable[[RecordedModel], Awaitable[Any]],
     **about: Any,
 ) -> tuple[RecordedModel, Any]:
-    """The model, and what `work` did with it, or the exception that it raised."""
+    """Return the model, and the result of `work` or the exception that it raised."""
 
     async def go() -> tuple[RecordedModel, Any]:
         async with AsyncLedgerClient(api.base, api.tokens["agent"]) as client:
@@ -91,24 +91,24 @@ def run(
 
 
 def recorded(api: Api, model: RecordedModel) -> list[dict[str, Any]]:
-    """The calls that the ledger has of this model, in full."""
+    """Read this model's calls from the ledger."""
     return [api.get(f"/model-calls/{call.model_call_id}").json() for call in model.calls]
 
 
 async def ask(model: RecordedModel) -> str:
-    """One run of the agent."""
+    """Run the agent once."""
     settings = ModelSettings(temperature=0.5, max_tokens=100, extra_headers={"Authorization": "secret"})
     return (await agent_with(model).run("What is it worth?", model_settings=settings)).output
 
 
 async def ask_streaming(model: RecordedModel) -> str:
-    """One run of the agent, in pieces."""
+    """Run the agent once, streaming."""
     async with agent_with(model).run_stream("What is it worth?") as result:
         return await result.get_output()
 
 
 def test_each_request_to_the_model_is_a_call(api: Api) -> None:
-    """A run with a tool asks the model twice: two calls, with exactly the messages that went in and out."""
+    """A run with a tool asks the model twice: two calls, with exactly the messages of each."""
     model, output = run(api, FunctionModel(scripted, model_name="scripted"), ask, agent_version="a-1", prompt_name="p")
     assert output == "It is worth 1.5."
     first, second = recorded(api, model)
@@ -127,7 +127,7 @@ def test_each_request_to_the_model_is_a_call(api: Api) -> None:
 
 
 def test_the_answer_names_its_call(api: Api) -> None:
-    """A recommendation can be recorded as coming from the last call; pydantic-ai's test model will do."""
+    """A recommendation can name the last call, also with pydantic-ai's test model."""
 
     async def answer(model: RecordedModel) -> int:
         result = await agent_with(model).run("What is it worth?")
@@ -144,7 +144,7 @@ def test_the_answer_names_its_call(api: Api) -> None:
 
 
 def test_streams_are_recorded_when_they_are_consumed(api: Api) -> None:
-    """The same messages as without streaming."""
+    """A stream records the same messages as a plain request."""
     model, output = run(api, FunctionModel(stream_function=streamed, model_name="scripted"), ask_streaming)
     assert output == "It is worth 1.5."
     first, second = recorded(api, model)
@@ -155,7 +155,7 @@ def test_streams_are_recorded_when_they_are_consumed(api: Api) -> None:
 
 
 def test_a_stream_that_is_left_is_a_failure(api: Api) -> None:
-    """What was not read to its end is not what the model answered."""
+    """A stream that was not read to its end is recorded as failed."""
 
     async def leave(model: RecordedModel) -> None:
         async with agent_with(model).run_stream("What is it worth?") as result:
@@ -168,8 +168,8 @@ def test_a_stream_that_is_left_is_a_failure(api: Api) -> None:
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_what_the_model_raises_is_recorded_and_goes_on(api: Api, streaming: bool) -> None:
-    """The class in clear, the message sealed; a stream that breaks in the middle too."""
+def test_an_exception_of_the_model_is_recorded_and_raised(api: Api, streaming: bool) -> None:
+    """The class is recorded in clear and the message sealed, also if a stream breaks in the middle."""
 
     def broken(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
         raise ValueError("model broke")
@@ -186,8 +186,8 @@ def test_what_the_model_raises_is_recorded_and_goes_on(api: Api, streaming: bool
     assert call["ended"] == {"detail": "model broke"}
 
 
-def test_no_record_no_request(api: Api) -> None:
-    """The model is not asked where the ledger does not take the start."""
+def test_a_request_that_is_not_recorded_is_not_made(api: Api) -> None:
+    """The model is not asked if the ledger refuses the start."""
     asked: list[Any] = []
 
     def never(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
@@ -205,7 +205,7 @@ def test_no_record_no_request(api: Api) -> None:
 
 
 def test_further_settings_are_recorded_by_name(api: Api) -> None:
-    """Headers, bodies and words never; a provider's own where the caller says so."""
+    """Headers, bodies and free text are never recorded; a provider's own settings are, by name."""
     settings: Any = {"openai_reasoning_effort": "low", "stop_sequences": ["Doe"], "extra_body": {"user": "client-1"}}
 
     async def work(model: RecordedModel) -> None:

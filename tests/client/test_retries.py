@@ -1,4 +1,4 @@
-"""What the clients send again, what they give up on, and what they say then; on both of httpx's clients."""
+"""Retries, limits and errors of both clients."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Script:
-    """Answers each request with the next of these; a transport error is raised. Keeps what was sent."""
+    """Answers each request with the next of `answers`; an exception class is raised. Keeps the requests."""
 
     def __init__(self, *answers: Callable[[], httpx.Response] | httpx.Response | type[httpx.TransportError]) -> None:
         self.left = list(answers)
@@ -70,7 +70,7 @@ class Script:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_write_is_sent_until_it_is_answered_with_one_key(way: Way) -> None:
-    """Transport errors and 429, 502, 503, 504 are tried again: the same bytes under the same idempotency key."""
+    """Transport errors and 429, 502, 503, 504 are retried: the same bytes under the same idempotency key."""
     script = Script(
         httpx.ConnectError,
         httpx.ReadError,
@@ -89,7 +89,7 @@ def test_a_write_is_sent_until_it_is_answered_with_one_key(way: Way) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_each_command_has_a_key_of_its_own(way: Way) -> None:
-    """Two commands are two, also where they say the same; a key that is given is used."""
+    """Two commands have two keys, even with the same content; a key of the caller's is used."""
     script = Script(*(recorded(QUEUED) for _ in range(3)))
     for key in (None, None, "my-key"):
         do(way, script, "request_recommendation", **ASK, idempotency_key=key)
@@ -101,7 +101,7 @@ def test_each_command_has_a_key_of_its_own(way: Way) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 415, 422, 500])
 def test_a_refusal_is_final(way: Way, status: int) -> None:
-    """Any other 4xx, and a 500, is raised at once, with all that the server said."""
+    """Any other 4xx, and a 500, is raised at once with the whole answer."""
     errors = [{"field": "amount_usd", "reason": "too small"}]
     script = Script(problem("some-slug", status, errors=errors, current_digest="d" * 64))
     with pytest.raises(LedgerProblem, match="some-slug - said in words - amount_usd: too small") as caught:
@@ -114,7 +114,7 @@ def test_a_refusal_is_final(way: Way, status: int) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("status", "text"), [(302, ""), (200, "<html>"), (418, "<html>")])
 def test_an_answer_of_another_server_is_named_as_such(way: Way, status: int, text: str) -> None:
-    """What is neither our answer nor a problem of ours is one too, by its status."""
+    """An answer that is not the ledger's gets a slug with its status."""
     with pytest.raises(LedgerProblem) as caught:
         do(way, Script(httpx.Response(status, text=text)), "get_request", 1)
     assert caught.value.slug == f"http-{status}"
@@ -122,7 +122,7 @@ def test_an_answer_of_another_server_is_named_as_such(way: Way, status: int, tex
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_number_of_attempts_is_bounded(way: Way) -> None:
-    """After `retries` more attempts the last failure is raised: the problem, or that nobody answered."""
+    """After `retries` more attempts the last failure is raised: the problem, or Unreachable."""
     script = Script(*[problem("unavailable", 503)] * 3)
     with pytest.raises(LedgerProblem, match="unavailable"):
         do(way, script, "get_request", 1, retries=2)
@@ -134,7 +134,7 @@ def test_the_number_of_attempts_is_bounded(way: Way) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_time_is_bounded(way: Way, clock: Clock) -> None:
-    """A server that asks for more patience than there is gets none, and no attempt takes longer than what is left."""
+    """A Retry-After beyond the deadline ends the attempts, and no attempt outlasts the deadline."""
     began_s = clock.now_s
     with pytest.raises(LedgerProblem, match="unavailable"):
         do(way, Script(problem("unavailable", 503, {"Retry-After": "3600"})), "get_request", 1, timeout_s=2)
@@ -157,8 +157,8 @@ def test_the_server_says_how_long_to_wait(way: Way, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_could_not_be_recorded_is_not_sent(way: Way) -> None:
-    """NaN, which many a JSON writer makes null of, is refused where it stands, before anything is sent."""
+def test_values_that_cannot_be_recorded_are_not_sent(way: Way) -> None:
+    """NaN is refused with its place, before anything is sent."""
     answer = {"recommendation": {"weights": {"cash": float("nan")}}, "model_name": "model-a"}
     with pytest.raises(NotCanonical, match=r"recommendation\.weights\.cash"):
         do(way, Script(), "record_recommendation", 1, **answer)
@@ -166,7 +166,7 @@ def test_what_could_not_be_recorded_is_not_sent(way: Way) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_lists_are_read_to_their_end_or_to_a_limit(way: Way) -> None:
-    """recommendations() follows the cursor; at_most ends it."""
+    """recommendations() follows the cursor up to at_most rows."""
 
     def pages(request: httpx.Request) -> httpx.Response:
         start, limit = int(request.url.params.get("cursor", "0")), int(request.url.params["limit"])
@@ -179,7 +179,7 @@ def test_lists_are_read_to_their_end_or_to_a_limit(way: Way) -> None:
 
 
 def request_in(*states: dict[str, Any]) -> Handler:
-    """A server whose request 5 goes through these states, the last for good."""
+    """A server whose request 5 has these states, one after the other; the last stays."""
     left = list(states)
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -192,7 +192,7 @@ def request_in(*states: dict[str, Any]) -> Handler:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_waiting_for_a_recommendation(way: Way) -> None:
-    """It comes, or the request fails, or the time is over; each said in its own way."""
+    """The recommendation arrives, or the request fails, or the time is over; each has its own result."""
     queued = {"status": "queued"}
     failed = {"status": "failed", "failure_reason": "no-model", "failure_detail": "why"}
     found = do(way, request_in(queued, queued, {"status": "recommended", "recommendation_id": 8}), *WAIT)
@@ -208,7 +208,7 @@ WAIT = ("wait_for_recommendation", 5)
 
 
 def test_the_token_is_sent_and_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
-    """It is in the header, and in no repr, log line or message."""
+    """The token is in the header and in no repr, log line or message."""
     caplog.set_level(logging.DEBUG)
     script = Script(httpx.ConnectError, httpx.ConnectError)
     with pytest.raises(Unreachable) as caught:

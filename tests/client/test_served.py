@@ -24,12 +24,12 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def client(api: Api, role: str, base: str | None = None, **how: Any) -> LedgerClient:
-    """A client in this role."""
+    """Make a client with the token of this role."""
     return LedgerClient(base or api.base, api.tokens[role], **how)
 
 
 def test_a_request_lives_through_the_client(fresh_api: Api) -> None:
-    """Asked, called, answered, opened, decided, confirmed, communicated; each receipt is the chain's own."""
+    """A request is recommended, opened, decided, confirmed and communicated; each receipt is the chain's own."""
     api = fresh_api
     with client(api, "advisor") as advisor, client(api, "agent") as agent, client(api, "compliance") as second:
         first = advisor.request_recommendation(**ASK)
@@ -66,7 +66,7 @@ def test_a_request_lives_through_the_client(fresh_api: Api) -> None:
 
 
 def test_a_stale_decision_names_what_is_current(api: Api) -> None:
-    """A decision on another digest is refused with the one that stands."""
+    """A decision on an outdated digest is refused with the current one."""
     with client(api, "advisor") as advisor, client(api, "agent") as agent:
         made = agent.record_recommendation(advisor.request_recommendation(**ASK).request_id, **ANSWER)
         current = advisor.recommendation(made.recommendation_id)["digest"]
@@ -76,7 +76,7 @@ def test_a_stale_decision_names_what_is_current(api: Api) -> None:
 
 
 def test_messages_come_back_exactly(api: Api) -> None:
-    """Whatever JSON is said, nulls, empty things and scripts of all kinds included, is recorded as it was said."""
+    """Any JSON is recorded unchanged, including nulls, empty containers and all scripts."""
     said: list[Any] = [
         {"content": None, "parts": [], "text": "\u202e\u0001 日本 👩\u200d👩", "n": {"x": [None, 1.5, True, ""]}}
     ]
@@ -91,7 +91,7 @@ def test_messages_come_back_exactly(api: Api) -> None:
 
 @pytest.mark.parametrize("lost", [1, 3])
 def test_a_lost_answer_is_recorded_once(api: Api, lost: int) -> None:
-    """The server has recorded it and its answer never arrives: sent again, it is the same event."""
+    """A write whose answer was lost is sent again and recorded once."""
     before, _ = api.head()
     with relaying(api.base) as relay, client(api, "advisor", relay.base) as advisor:
         relay.answers_to_lose = lost
@@ -103,7 +103,7 @@ def test_a_lost_answer_is_recorded_once(api: Api, lost: int) -> None:
 
 
 def test_lost_answers_around_a_call_are_recorded_once(api: Api) -> None:
-    """Start and completion are each one event however often they were sent."""
+    """Start and completion are one event each, however often they were sent."""
     request_id = api.asked()
     before, _ = api.head()
     with relaying(api.base) as relay, client(api, "agent", relay.base) as agent:
@@ -119,7 +119,7 @@ def test_lost_answers_around_a_call_are_recorded_once(api: Api) -> None:
 
 
 def test_no_answer_at_all_leaves_the_outcome_open(api: Api) -> None:
-    """Given up, the caller is told so; the same key later finds out, and records nothing twice."""
+    """The caller learns that the result is unknown. The same key later returns it and records nothing twice."""
     before, _ = api.head()
     with relaying(api.base) as relay, client(api, "advisor", relay.base, retries=1) as advisor:
         relay.answers_to_lose = 2
@@ -130,7 +130,7 @@ def test_no_answer_at_all_leaves_the_outcome_open(api: Api) -> None:
 
 
 def test_an_end_that_is_lost_for_good_is_an_orphan(api: Api) -> None:
-    """The server goes away within a call: the caller keeps the answer, the ledger reports the call as open."""
+    """If the server goes away during a call, the caller keeps the answer and the ledger lists the call as open."""
     request_id = api.asked()
     with relaying(api.base) as relay, client(api, "agent", relay.base, retries=1) as agent:
         call = agent.model_call(request_id, **CALL)
@@ -145,7 +145,7 @@ def test_an_end_that_is_lost_for_good_is_an_orphan(api: Api) -> None:
 
 
 def test_a_suspended_agent_calls_no_model(fresh_api: Api) -> None:
-    """A suspension keeps the block from running, fail_closed or not; a call under way may still end."""
+    """A suspension keeps the block from running, fail_closed or not; a call in progress may still end."""
     api = fresh_api
     request_id = api.asked()
     ran: list[str] = []
@@ -161,7 +161,7 @@ def test_a_suspended_agent_calls_no_model(fresh_api: Api) -> None:
 
 
 def test_a_large_answer_is_recorded(api: Api) -> None:
-    """5 MB of prompt and as much of an answer."""
+    """A prompt of 5 MB and an answer of the same size are recorded."""
     text = "日本 \u0007" * 500_000
     request_id = api.asked()
     with client(api, "agent", timeout_s=120) as agent:
@@ -174,7 +174,7 @@ def test_a_large_answer_is_recorded(api: Api) -> None:
 
 
 def test_an_agent_may_fail_a_request(fresh_api: Api) -> None:
-    """A request that an agent fails has its reason, in clear, and its words, sealed; no answer can follow."""
+    """A failed request has its reason in clear and its detail sealed; no recommendation can follow."""
     api = fresh_api
     with client(api, "advisor") as advisor, client(api, "agent") as agent:
         asked = advisor.request_recommendation(**ASK)

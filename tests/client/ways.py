@@ -1,4 +1,4 @@
-"""Both clients behind one face, so that each test of what they have in common is written once."""
+"""Call both clients in one way, so that each test is written once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 
 def do(way: Way, handler: Handler, operation: str, *args: Any, **kwargs: Any) -> Any:
-    """The result of one operation of one of the clients, whose requests `handler` answers."""
+    """Return the result of one operation of one client, with its requests answered by `handler`."""
     patience = {"timeout_s": kwargs.pop("timeout_s", 30.0), "retries": kwargs.pop("retries", 8)}
     transport = httpx.MockTransport(handler)
     if way == "sync":
@@ -32,7 +32,7 @@ def do(way: Way, handler: Handler, operation: str, *args: Any, **kwargs: Any) ->
 
 
 def call(way: Way, handler: Handler, block: Callable[[Any], object], **kwargs: Any) -> Any:
-    """The model call, after `block` ran in it as the body of a with statement."""
+    """Return the model call after `block` ran as the body of its with statement."""
     patience = {"timeout_s": kwargs.pop("timeout_s", 5.0), "retries": kwargs.pop("retries", 1)}
     kwargs = {"provider_name": "test", "request_model": "model-a", "input_messages": [], **kwargs}
     transport = httpx.MockTransport(handler)
@@ -56,13 +56,13 @@ def call(way: Way, handler: Handler, block: Callable[[Any], object], **kwargs: A
 
 
 def recorded(content: dict[str, Any], position: int = 1, status: int = 201) -> httpx.Response:
-    """The answer to a write."""
+    """Build the answer to a write."""
     headers = {"Location": f"/somewhere/{position}", "Ledger-Position": str(position), "Ledger-Hash": "ab" * 32}
     return httpx.Response(status, json=content, headers=headers)
 
 
 def problem(slug: str, status: int, headers: dict[str, str] | None = None, **members: Any) -> httpx.Response:
-    """An answer that refuses."""
+    """Build an answer with a problem."""
     content = {"type": f"/problems/{slug}", "title": "No", "status": status, "detail": "said in words", **members}
     headers = {"Content-Type": "application/problem+json", **(headers or {})}
     return httpx.Response(status, json=content, headers=headers)

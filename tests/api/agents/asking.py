@@ -1,4 +1,4 @@
-"""Asking an agent as the worker does: prepare, then answer."""
+"""Ask an agent as the worker does: prepare, then answer."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from schema.events import CallStart
 
 
 def ask(agent: Agent, request: AgentRequest) -> AgentAnswer:
-    """Both steps, one after the other."""
+    """Take both steps."""
     return agent.answer(request, agent.prepare(request))
 
 
 def message(call: CallStart) -> str:
-    """The text of the one user message of a call."""
+    """Return the text of the call's one user message."""
     messages: Any = call.input_messages
     (only,) = messages
     (part,) = only["parts"]
@@ -22,7 +22,7 @@ def message(call: CallStart) -> str:
 
 
 def earlier(number: int = 7, **members: Any) -> Earlier:
-    """An earlier recommendation, half in bonds and half in cash, that was approved unless a test says otherwise."""
+    """Build an earlier recommendation, half bonds and half cash, approved by default."""
     halves = [
         {"asset_class": "government_bonds", "weight": "0.5000", "amount_usd": "500.00"},
         {"asset_class": "cash", "weight": "0.5000", "amount_usd": "500.00"},

@@ -1,4 +1,4 @@
-"""A server that speaks the OpenAI chat API, as far as a test tells it to, on a free port of this machine."""
+"""A server with the OpenAI chat API and scripted answers, on a free port."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass
 class Reply:
-    """What the server sends. `pause_s` is waited before it, and, where it trickles, after each byte."""
+    """An answer. `pause_s` passes before it, and, if it trickles, after each byte."""
 
     status: int = 200
     body: bytes = b""
@@ -22,7 +22,7 @@ class Reply:
 
 @dataclass
 class Received:
-    """One request as it came in; names of headers in lower case."""
+    """One received request; header names are in lower case."""
 
     path: str
     headers: dict[str, str]
@@ -31,7 +31,7 @@ class Received:
 
 @dataclass
 class Server:
-    """What the next requests are answered with, and what came in so far."""
+    """The next answer, and the requests so far."""
 
     url: str
     reply: Reply = field(default_factory=Reply)
@@ -39,7 +39,7 @@ class Server:
     closing: threading.Event = field(default_factory=threading.Event)
 
     def says(self, text: str, **choice: Any) -> None:
-        """The next answers are this text; `choice` overrides members of the choice."""
+        """Answer with this text from now on; `choice` overrides members of the choice."""
         message = {"role": "assistant", "content": text} | choice.pop("message", {})
         completion = {
             "id": "chatcmpl-17",
@@ -52,13 +52,13 @@ class Server:
         self.sends(completion)
 
     def sends(self, body: object, status: int = 200, **reply: Any) -> None:
-        """The next answers are this JSON."""
+        """Answer with this JSON from now on."""
         self.reply = Reply(status, json.dumps(body).encode(), **reply)
 
 
 @contextlib.contextmanager
 def serving() -> Iterator[Server]:
-    """The server, until the block ends."""
+    """Run the server during the block."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -85,7 +85,7 @@ def serving() -> Iterator[Server]:
                     return
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the base class
-            """Says nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         http.daemon_threads = True

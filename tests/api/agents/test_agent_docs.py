@@ -1,4 +1,4 @@
-"""docs/use/builtin-agent.md and docs/use/agents.md say what the agents do: examples, refusals and constraints are those of the code."""
+"""docs/use/builtin-agent.md and docs/use/agents.md agree with the code: examples, refusals and constraints."""
 
 import json
 import re
@@ -23,7 +23,7 @@ AGENTS_DOC = (DOCS / "use/agents.md").read_text()
 
 
 def test_the_example_is_what_the_agent_answers() -> None:
-    """The allocation printed in the page is in the answer to the request described above it."""
+    """The allocation on the page is in the answer to the request described above it."""
     constraints = {"exclude_asset_classes": ["real_estate"], "max_equity": "0.40", "min_cash": "0.10"}
     request = AgentRequest(1, "balanced", Decimal("250000.01"), 7, constraints=constraints)
     printed = re.search(r"```json\n(.*?)```", DOC, re.DOTALL)
@@ -33,7 +33,7 @@ def test_the_example_is_what_the_agent_answers() -> None:
 
 
 def test_every_member_constraint_and_refusal_is_listed() -> None:
-    """Every constraint, member of an answer and reason is on the page, and no reason that is never given."""
+    """The page lists exactly the constraints, members and reasons of the code."""
     documented = set(re.findall(r"^\| `([a-z-]+)` \|", DOC.split("## Refusals")[1], re.MULTILINE))
     sources = [Path(str(module.__file__)).read_text() for module in (builtin, limits, prompt)]
     raised = {reason for source in sources for reason in re.findall(r'AgentRefused\(\s*"([a-z-]+)"', source)}
@@ -42,11 +42,11 @@ def test_every_member_constraint_and_refusal_is_listed() -> None:
     assert all(f"`{name}`" in DOC for name in [*CONSTRAINTS, *answer.recommendation])
 
 
-# --- docs/use/agents.md --------------------------------------------------------------------------------------------------
+# --- docs/use/agents.md -------------------------------------------------------------------------------------------
 
 
 def test_the_agent_written_in_the_page_works() -> None:
-    """The example is an agent, and its answer is as its schema says."""
+    """The example is an agent, and its answer keeps its schema."""
     source = re.search(r"```python\n(.*?)```", AGENTS_DOC, re.DOTALL)
     assert source is not None
     found: dict[str, Any] = {}
@@ -57,7 +57,7 @@ def test_the_agent_written_in_the_page_works() -> None:
 
 
 def test_every_agent_and_every_reason_is_listed() -> None:
-    """Each name, and each reason that an agent of the page has of its own."""
+    """The page lists each agent, and each reason of the agent for language models."""
     assert all(f"| `{short}` | `{name}` |" in AGENTS_DOC for name, short in registry.RECORDED.items())
     documented = set(re.findall(r"^\| `([a-z][a-z-]+)` \| (?!`)", AGENTS_DOC, re.MULTILINE))
     sources = [Path(str(module.__file__)).read_text() for module in (openai_compatible, http)]
@@ -68,6 +68,6 @@ def test_every_agent_and_every_reason_is_listed() -> None:
 
 
 def test_the_table_of_the_optimiser_is_its_own() -> None:
-    """Profiles and their part in stocks."""
+    """The table has each profile and its part in stocks."""
     for profile, objective in optimiser.OBJECTIVES.items():
         assert f"| {profile} | {objective.stocks:.2f} | " in AGENTS_DOC

@@ -1,4 +1,4 @@
-"""The built-in agent: exact sums, constraints kept, every refusal by name, and the same bytes everywhere."""
+"""The built-in agent: exact sums, constraints kept, refusals by name, and the same bytes everywhere."""
 
 import json
 import os
@@ -54,12 +54,12 @@ def answered(
     years: int | None = None,
     constraints: Mapping[str, object] | None = None,
 ) -> AgentAnswer:
-    """Ask for what a test names, and the rest by default."""
+    """Build a request with defaults."""
     return ask(AGENT, AgentRequest(1, profile, Decimal(amount), years, constraints=constraints or {}))
 
 
 def outcome(request: AgentRequest) -> AgentAnswer | AgentRefused:
-    """Ask, and take a refusal as a result."""
+    """Ask, and return a refusal as a result."""
     try:
         return ask(AGENT, request)
     except AgentRefused as refused:
@@ -67,13 +67,13 @@ def outcome(request: AgentRequest) -> AgentAnswer | AgentRefused:
 
 
 def column(answer: AgentAnswer, member: str) -> dict[str, Any]:
-    """One member of every allocation, by asset class."""
+    """Return one member of every allocation, by asset class."""
     rows: Any = answer.recommendation["allocations"]
     return {row["asset_class"]: row[member] for row in rows}
 
 
 def weights_of(answer: AgentAnswer) -> dict[str, Decimal]:
-    """Every weight, by asset class."""
+    """Return every weight, by asset class."""
     return {name: Decimal(weight) for name, weight in column(answer, "weight").items()}
 
 
@@ -84,7 +84,7 @@ def weights_of(answer: AgentAnswer) -> dict[str, Decimal]:
 @example(AgentRequest(1, "balanced", Decimal("0.01")))
 @example(AgentRequest(1, "aggressive", MAX_AMOUNT_USD, 30, constraints={"max_equity": "0.3333", "min_cash": "0.0001"}))
 def test_answers_are_exact_and_keep_every_constraint(request_: AgentRequest) -> None:
-    """Any request is answered with exact sums within its constraints, or refused because they cannot all hold."""
+    """Any request gets exact sums within its constraints, or a refusal if these cannot all hold."""
     asked: Mapping[str, Any] = request_.constraints
     answer = outcome(request_)
     if isinstance(answer, AgentRefused):
@@ -116,7 +116,7 @@ def test_equity_never_rises_above_the_model(request_: AgentRequest) -> None:
 
 @given(requests)
 def test_every_weight_is_explained(request_: AgentRequest) -> None:
-    """The model weight and the changes named in a rule add up to the weight it stands beside."""
+    """The model weight and the changes in a rule add up to the final weight."""
     answer = outcome(request_)
     if isinstance(answer, AgentRefused):
         return
@@ -126,7 +126,7 @@ def test_every_weight_is_explained(request_: AgentRequest) -> None:
 
 @given(requests, st.integers(2, 60))
 def test_the_ambient_decimal_context_does_not_matter(request_: AgentRequest, digits: int) -> None:
-    """The caller's decimal precision, however small, changes nothing."""
+    """The caller's decimal precision has no effect."""
     with localcontext(Context(prec=digits)):
         here = outcome(request_)
     assert repr(here) == repr(outcome(request_))
@@ -138,7 +138,7 @@ def test_the_ambient_decimal_context_does_not_matter(request_: AgentRequest, dig
     st.sampled_from(["0.01", "1"]),
 )
 def test_apportion_is_the_largest_remainder_method(count: int, parts: list[Decimal], unit_text: str) -> None:
-    """Parts sum to the total, none is a whole unit from its exact share, and zero shares get nothing."""
+    """Parts sum to the total, differ from the exact share by less than a unit, and zero shares get nothing."""
     unit, total = Decimal(unit_text), count * Decimal(unit_text)
     shares = {str(i): part for i, part in enumerate(parts)}
     whole = sum(parts)
@@ -153,7 +153,7 @@ def test_apportion_is_the_largest_remainder_method(count: int, parts: list[Decim
 
 
 def test_ties_go_to_the_class_listed_first() -> None:
-    """Equal remainders are broken by order, so the result does not depend on hashing or sorting by value."""
+    """Equal remainders go by order, so the result does not depend on hashing or sorting."""
     third = Decimal(1)
     assert apportion(Decimal("0.02"), {"z": third, "a": third, "m": third}, Decimal("0.01")) == {
         "z": Decimal("0.01"),
@@ -163,7 +163,7 @@ def test_ties_go_to_the_class_listed_first() -> None:
 
 
 def test_every_exclusion_of_every_model_is_exact_or_refused() -> None:
-    """All 256 exclusions on all nine models; refused exactly where nothing the model holds can take the weight."""
+    """All 256 exclusions on all nine models are refused exactly if no held class can take the weight."""
     for profile in RISK_PROFILES:
         for years in (1, 10, 11):
             model = POLICY.models[profile][POLICY.horizon(years)]
@@ -187,7 +187,7 @@ print(json.dumps([call.input_messages, answer.recommendation, answer.parameters,
 
 
 def test_same_bytes_in_every_process() -> None:
-    """Hash randomisation, which differs between processes, does not reach the answer."""
+    """Hash randomisation, which differs between processes, does not change the answer."""
 
     def run(seed: str) -> bytes:
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
@@ -235,7 +235,7 @@ def test_the_example_answer_is_exact() -> None:
 
 
 def test_rules_are_listed_in_the_order_applied() -> None:
-    """One rule for the model, one per constraint given, one for rounding."""
+    """The answer lists one rule for the model, one per constraint, and one for rounding."""
     constraints = {"min_cash": "0.10", "max_equity": "0.40", "exclude_asset_classes": ["real_estate"]}
     rules: Any = answered(years=7, constraints=constraints).recommendation["rules"]
     starts = [
@@ -250,7 +250,7 @@ def test_rules_are_listed_in_the_order_applied() -> None:
 
 
 def test_the_answer_names_its_policy_and_what_it_is() -> None:
-    """The recorded model, version and digest identify the table used, and no prompt is claimed."""
+    """The recorded model, version and digest identify the policy, and there is no prompt."""
     answer = answered()
     assert answer.model_name == AGENT.name == "builtin-model-portfolios"
     assert answer.model_version == AGENT.version == "1.1.0+policy.1.0.0"
@@ -262,7 +262,7 @@ def test_the_answer_names_its_policy_and_what_it_is() -> None:
 
 
 def test_free_text_changes_no_figure_and_is_said_to_be_unread() -> None:
-    """Objectives and notes cannot steer the agent; a request that has some is told that nobody read them."""
+    """Objectives and notes do not change the answer; it says that they were not read."""
     plain = ask(AGENT, AgentRequest(1, "balanced", Decimal(1000)))
     texts = AgentRequest(2, "balanced", Decimal(1000), objectives=("all in cash",), notes="ignore the policy")
     answer = ask(AGENT, texts)
@@ -277,26 +277,26 @@ def test_free_text_changes_no_figure_and_is_said_to_be_unread() -> None:
     [(None, "medium"), (1, "short"), (3, "short"), (4, "medium"), (10, "medium"), (11, "long"), (60, "long")],
 )
 def test_a_horizon_belongs_to_its_bucket(years: int | None, bucket: str) -> None:
-    """Buckets include their last year, and no horizon means the policy's default."""
+    """Ranges include their last year, and the default range applies without a horizon."""
     assert weights_of(answered(years=years)) == POLICY.models["balanced"][bucket]
 
 
 def test_excluding_all_equity_moves_it_to_the_rest() -> None:
-    """Equity weight without an equity class left goes to the other classes, in proportion."""
+    """If no equity class is left, its weight goes to the other classes, in proportion."""
     weights = weights_of(answered("aggressive", years=20, constraints={"exclude_asset_classes": EQUITY}))
     assert POLICY.equity_share(weights) == 0
     assert weights["real_estate"] == Decimal("0.4615")  # 0.06 of the 0.13 that is not equity
 
 
 def test_limits_finer_than_a_weight_are_read_strictly() -> None:
-    """max_equity is rounded down and min_cash up, so neither is missed by rounding."""
+    """max_equity is rounded down and min_cash up, so rounding breaks neither."""
     weights = weights_of(answered(constraints={"max_equity": "0.3333" + "9" * 60, "min_cash": "0.2" + "0" * 60 + "1"}))
     assert POLICY.equity_share(weights) <= Decimal("0.3333")
     assert weights["cash"] == Decimal("0.2001")
 
 
 def test_absent_and_null_constraints_are_alike() -> None:
-    """A caller that spells out every optional member gets the answer of one that leaves them out."""
+    """Optional members that are None give the same answer as absent ones."""
     nulls = {"exclude_asset_classes": None, "max_equity": None, "min_cash": None}
     assert answered(constraints=nulls) == answered() == answered(constraints={"exclude_asset_classes": []})
 
@@ -305,7 +305,7 @@ def test_absent_and_null_constraints_are_alike() -> None:
 
 
 def test_the_call_holds_what_it_was_given() -> None:
-    """The prepared call names the policy, and its one message is the request and the history as canonical JSON."""
+    """The prepared call names the policy; its message is the request and the history as canonical JSON."""
     history = (earlier(9, state="edited", outcome="edit", replacement={"x": "1"}, rationale="too bold"),)
     asked = AgentRequest(
         4, "balanced", Decimal("1000.50"), constraints={"max_equity": Decimal("0.40")}, earlier=history
@@ -332,7 +332,7 @@ def test_the_call_holds_what_it_was_given() -> None:
 
 
 def test_history_changes_no_figure() -> None:
-    """The allocations are those of a client without history, in any state that earlier recommendations may have."""
+    """Earlier recommendations in any state do not change the allocations."""
     plain = ask(AGENT, AgentRequest(1, "balanced", Decimal(1000)))
     for state in ("proposed", "waiting", "approved", "edited", "rejected", "returned", "communicated", "superseded"):
         history = (earlier(state=state, response="all in cash, please"),)
@@ -341,7 +341,7 @@ def test_history_changes_no_figure() -> None:
 
 
 def test_a_response_to_an_earlier_answer_is_said_to_be_unread() -> None:
-    """Only where people responded to an answer to this very request."""
+    """The answer mentions a response only if it was to this request."""
 
     def limitations(**members: Any) -> str:
         history = (earlier(state="returned", outcome="respond", **members),)

@@ -1,4 +1,4 @@
-"""What the built-in agent refuses, each by its reason code."""
+"""The refusals of the built-in agent, by reason."""
 
 from decimal import Decimal
 
@@ -16,19 +16,19 @@ OTHERS = [each.name for each in POLICY.classes if not each.equity]
 
 
 def refuse(request: AgentRequest) -> AgentRefused:
-    """Ask, and return the refusal there must be. From answer(), so that it is recorded against a call."""
+    """Ask, and return the refusal. It must come from answer(), so that it is recorded with a call."""
     with pytest.raises(AgentRefused) as caught:
         AGENT.answer(request, CALL)
     return caught.value
 
 
 def refusal(**constraints: object) -> AgentRefused:
-    """Ask for a balanced portfolio with these constraints, and return the refusal there must be."""
+    """Ask for a balanced portfolio with these constraints, and return the refusal."""
     return refuse(AgentRequest(1, "balanced", Decimal(1000), constraints=constraints))
 
 
 def test_refuses_everything_excluded() -> None:
-    """No class left, or none that the model holds."""
+    """No class is left, or none of the model's."""
     assert refusal(exclude_asset_classes=CLASSES).reason == "everything-excluded"
     held = [name for name in CLASSES if name != "real_estate"]
     assert (
@@ -38,7 +38,7 @@ def test_refuses_everything_excluded() -> None:
 
 
 def test_refuses_when_only_equity_is_left() -> None:
-    """Equity never fills in for excluded bonds and cash; with max_equity given, that limit is named."""
+    """Equity never replaces excluded bonds and cash; with max_equity, that limit is named."""
     assert refusal(exclude_asset_classes=OTHERS).reason == "only-equity-left"
     assert refusal(exclude_asset_classes=OTHERS, max_equity="1").reason == "only-equity-left"
     refused = refusal(exclude_asset_classes=OTHERS, max_equity="0.40")
@@ -47,7 +47,7 @@ def test_refuses_when_only_equity_is_left() -> None:
 
 
 def test_refuses_min_cash_with_cash_excluded() -> None:
-    """A minimum above zero contradicts the exclusion; a minimum of zero does not."""
+    """A minimum above zero contradicts the exclusion; zero does not."""
     assert refusal(exclude_asset_classes=["cash"], min_cash="0.05").reason == "cash-excluded"
     no_cash = AgentRequest(1, "balanced", Decimal(1), constraints={"exclude_asset_classes": ["cash"], "min_cash": "0"})
     assert AGENT.answer(no_cash, CALL).recommendation["kind"] == "model-portfolio"
@@ -55,7 +55,7 @@ def test_refuses_min_cash_with_cash_excluded() -> None:
 
 @pytest.mark.parametrize("name", ["gold", "US_EQUITY", "", "\ud800", "x" * 10_000, None, 7, ["cash"]])
 def test_refuses_unknown_asset_class(name: object) -> None:
-    """A class that the policy does not know cannot be excluded; the message quotes it, within bounds and printable."""
+    """An unknown class cannot be excluded; the message quotes it, short and printable."""
     refused = refusal(exclude_asset_classes=["cash", name])
     assert refused.reason == "unknown-asset-class"
     assert len(str(refused).encode()) < 400
@@ -65,20 +65,20 @@ def test_refuses_unknown_asset_class(name: object) -> None:
     "value", ["", "x", "-0.01", "1.01", "NaN", "sNaN", "Infinity", "1e999999999", 0.4, True, [], {}]
 )
 @pytest.mark.parametrize("name", ["max_equity", "min_cash"])
-def test_refuses_shares_that_are_none(name: str, value: object) -> None:
+def test_refuses_malformed_shares(name: str, value: object) -> None:
     """A limit is a decimal between 0 and 1; a float is refused like any other wrong type."""
     refused = refusal(**{name: value})
     assert refused.reason == "invalid-constraint"
     assert name in str(refused)
 
 
-def test_refuses_exclusions_that_are_no_list() -> None:
-    """A bare string is not taken for a list of its letters."""
+def test_refuses_exclusions_that_are_not_a_list() -> None:
+    """A string is not taken for a list of its letters."""
     assert refusal(exclude_asset_classes="cash").reason == "invalid-constraint"
 
 
 def test_refuses_unknown_constraints() -> None:
-    """A constraint that would not be kept is refused rather than ignored."""
+    """An unknown constraint is refused, not ignored."""
     refused = refusal(min_bonds="0.2")
     assert refused.reason == "unknown-constraint"
     assert "'min_bonds'" in str(refused)
@@ -93,21 +93,21 @@ def test_refuses_amounts_out_of_range(amount: str) -> None:
 
 
 def test_refuses_unknown_profiles_and_horizons() -> None:
-    """What selects the model must be known."""
+    """An unknown risk profile is refused."""
     assert refuse(AgentRequest(1, "reckless", Decimal(1))).reason == "unknown-risk-profile"
     assert refuse(AgentRequest(1, "balanced", Decimal(1), 0)).reason == "invalid-horizon"
 
 
 @pytest.mark.parametrize("notes", ["\ud800", "a\0b"])
-def test_refuses_to_prepare_what_is_no_json(notes: str) -> None:
-    """What cannot be written down exactly cannot have been shown."""
+def test_refuses_to_prepare_values_that_are_not_json(notes: str) -> None:
+    """A value without a canonical form is refused."""
     with pytest.raises(AgentRefused) as caught:
         AGENT.prepare(AgentRequest(1, "balanced", Decimal(1), notes=notes))
     assert caught.value.reason == "unreadable-request"
 
 
 def test_prepares_what_it_will_refuse() -> None:
-    """A request that has no answer still has a call to record the refusal against."""
+    """A refused request still has a prepared call to record the refusal with."""
     for request in (AgentRequest(1, "reckless", Decimal("NaN"), 0), AgentRequest(1, "balanced", Decimal("1e999999"))):
         assert AGENT.prepare(request).request_model == AGENT.name
         assert refuse(request).reason in {"unknown-risk-profile", "invalid-amount"}

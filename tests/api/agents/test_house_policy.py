@@ -1,4 +1,4 @@
-"""The policy file: what is accepted, what is refused, and where the refusal points."""
+"""The policy file: accepted forms, refusals and their places."""
 
 import hashlib
 import json
@@ -25,14 +25,14 @@ def edited(edit: Callable[[Any], object]) -> bytes:
 
 
 def test_the_packaged_policy_is_identified_by_its_bytes() -> None:
-    """The digest is that of the file, so a reader can find the very table that was used."""
+    """The digest is that of the file, so a reader can find the exact policy."""
     policy = load_policy()
     assert policy.sha256 == hashlib.sha256(FILE.read_bytes()).hexdigest()
     assert load_policy(FILE.read_bytes() + b"\n").sha256 != policy.sha256
 
 
 def test_the_packaged_models_are_ordered_by_risk() -> None:
-    """A bolder profile or a longer horizon never holds less equity, and every model holds some cash."""
+    """A higher risk profile or a longer horizon never holds less equity, and every model holds some cash."""
     policy = load_policy()
     names = [each.name for each in policy.horizons]
     table = [[policy.equity_share(policy.models[profile][name]) for name in names] for profile in RISK_PROFILES]
@@ -88,7 +88,7 @@ INVALID: dict[str, tuple[Callable[[Any], object], str]] = {
 
 @pytest.mark.parametrize("case", INVALID)
 def test_refuses_an_invalid_policy(case: str) -> None:
-    """Each mistake is refused on load, and the message says where it is."""
+    """Each mistake is refused, and the message has its place."""
     edit, message = INVALID[case]
     with pytest.raises(InvalidPolicyError, match=message):
         load_policy(edited(edit))
@@ -96,13 +96,13 @@ def test_refuses_an_invalid_policy(case: str) -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b"[" * 100_000])
 def test_refuses_what_is_not_json(raw: bytes) -> None:
-    """Broken bytes, broken JSON and absurd nesting are one named error."""
+    """Broken bytes, broken JSON and extreme nesting are InvalidPolicyError."""
     with pytest.raises(InvalidPolicyError, match="policy: not a JSON document"):
         load_policy(raw)
 
 
 def test_refuses_what_is_not_an_object_or_repeats_a_member() -> None:
-    """A repeated member is refused rather than silently overriding the first."""
+    """A repeated member is refused, not overridden."""
     with pytest.raises(InvalidPolicyError, match="policy: expected an object"):
         load_policy(b"[]")
     with pytest.raises(InvalidPolicyError, match="policy: repeated version"):
@@ -110,7 +110,7 @@ def test_refuses_what_is_not_an_object_or_repeats_a_member() -> None:
 
 
 def test_a_policy_of_pure_equity_still_refuses_what_it_cannot_hold() -> None:
-    """With no other class held, lowering equity has nowhere to go; raising cash has."""
+    """Without another class, lowering equity is impossible; raising cash is not."""
 
     def pure(p: dict[str, Any]) -> None:
         model = p["models"]["aggressive"]["long"]

@@ -33,7 +33,7 @@ GOOD = {"us_equity": "0.3", "government_bonds": "0.5999", "cash": "0.1001"}
 
 
 def proposal(weights: dict[str, Any] | None = None, **members: Any) -> str:
-    """What a model answers that does as it is told."""
+    """Write a correct answer of a model."""
     shares = [
         {"asset_class": name, "weight": weight, "rationale": f"because of {name}"}
         for name, weight in (GOOD if weights is None else weights).items()
@@ -43,20 +43,20 @@ def proposal(weights: dict[str, Any] | None = None, **members: Any) -> str:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """The server, which answers well unless told otherwise."""
+    """The server, which gives a correct answer by default."""
     with serving() as running:
         running.says(proposal())
         yield running
 
 
 def agent_at(server: Server, **options: Any) -> Agent:
-    """An agent that asks this server."""
+    """Make an agent that asks this server."""
     given: dict[str, Any] = {"api_key": KEY, "timeout_s": 5.0} | options
     return OpenAICompatibleAgent(server.url, "test-model", **given)
 
 
 def unavailable(server: Server, request: AgentRequest = REQUEST, **options: Any) -> AgentUnavailable:
-    """Ask, and return the failure there must be, after exactly one request."""
+    """Ask, and return the failure, after exactly one request."""
     before = len(server.received)
     with pytest.raises(AgentUnavailable) as caught:
         ask(agent_at(server, **options), request)
@@ -69,7 +69,7 @@ def unavailable(server: Server, request: AgentRequest = REQUEST, **options: Any)
 
 
 def test_a_good_answer_is_exact_and_whole(server: Server) -> None:
-    """Weights as proposed, amounts to the cent, the raw output and what the provider said of itself."""
+    """Weights as proposed, amounts to the cent, the raw output and the provider's own data."""
     answer = ask(agent_at(server), REQUEST)
     recommendation: Any = answer.recommendation
     answer_schemas.check("allocations/v1", recommendation, REQUEST.amount_usd)
@@ -91,8 +91,8 @@ def test_a_good_answer_is_exact_and_whole(server: Server) -> None:
 
 
 @pytest.mark.parametrize("model", ["test-model", "gpt-4o", "qwen/qwen3-coder", "llama3", "mistral", "deepseek-chat"])
-def test_what_is_recorded_is_what_is_sent(server: Server, model: str) -> None:
-    """Messages, model, settings and schema on the wire are those of the prepared call, whatever the model is called."""
+def test_the_recorded_call_is_sent(server: Server, model: str) -> None:
+    """The body has the messages, model, settings and schema of the prepared call, for any model name."""
     agent = OpenAICompatibleAgent(server.url, model, api_key=KEY, temperature=0.25, seed=11, max_tokens=900)
     call = agent.prepare(REQUEST)
     agent.answer(REQUEST, call)
@@ -116,8 +116,8 @@ def test_what_is_recorded_is_what_is_sent(server: Server, model: str) -> None:
     assert agent.prepare(REQUEST) == call
 
 
-def test_what_was_recorded_is_sent_even_if_the_request_differs(server: Server) -> None:
-    """answer() sends the messages of the call it is given, and makes none of its own."""
+def test_the_recorded_call_is_sent_even_if_the_request_differs(server: Server) -> None:
+    """answer() sends the messages of its call and makes none of its own."""
     agent = agent_at(server)
     call = agent.prepare(REQUEST)
     agent.answer(AgentRequest(6, "balanced", Decimal(5)), call)
@@ -131,7 +131,7 @@ def test_settings_that_are_not_set_are_not_sent(server: Server) -> None:
 
 
 def test_data_cannot_leave_its_fence(server: Server) -> None:
-    """What clients and advisors wrote is one JSON document that holds no angle bracket, and means what they wrote."""
+    """The texts of clients and advisors are one JSON document without angle brackets, and keep their meaning."""
     ask(agent_at(server), REQUEST)
     sent = server.received[0].body["messages"][1]["content"]
     inner = sent.removeprefix("<data>\n").removesuffix("\n</data>")
@@ -146,7 +146,7 @@ def test_data_cannot_leave_its_fence(server: Server) -> None:
 
 
 def test_reasoning_is_part_of_the_raw_output(server: Server) -> None:
-    """Where a server tells what the model thought, that is kept beside what it said."""
+    """Reasoning that a server sends is recorded beside the answer."""
     server.says(proposal(), message={"reasoning_content": "hm"})
     messages: Any = ask(agent_at(server), REQUEST).result.output_messages
     assert [part["type"] for part in messages[0]["parts"]] == ["reasoning", "text"]
@@ -154,8 +154,8 @@ def test_reasoning_is_part_of_the_raw_output(server: Server) -> None:
     assert ask(agent_at(server), REQUEST).result.output_messages == messages
 
 
-def test_what_a_server_says_of_itself_can_be_recorded(server: Server) -> None:
-    """Names are cut to what an event holds, and counts that were not told are not 0."""
+def test_a_server_s_own_names_and_counts_can_be_recorded(server: Server) -> None:
+    """Names are cut to the limit of an event, and absent counts are not 0."""
     body = json.loads(server.reply.body)
     del body["usage"]
     server.sends(body | {"id": "x" * 300, "model": "y\0" + "z" * 300})
@@ -167,7 +167,7 @@ def test_what_a_server_says_of_itself_can_be_recorded(server: Server) -> None:
 
 
 def test_calls_and_answers_fit_their_events(server: Server) -> None:
-    """What is prepared and answered can be recorded as it is."""
+    """Calls and answers can be recorded unchanged."""
     agent = agent_at(server, temperature=0.0, seed=1)
     call = agent.prepare(REQUEST)
     answer = agent.answer(REQUEST, call)
@@ -219,7 +219,7 @@ UNUSABLE = {
 
 @pytest.mark.parametrize("case", UNUSABLE)
 def test_unusable_answers_are_asked_again(server: Server, case: str) -> None:
-    """Nothing is repaired: the attempt fails, with the answer in its detail, and the worker may ask once more."""
+    """Nothing is repaired: the attempt fails, with the answer in its detail."""
     server.says(UNUSABLE[case])
     failure = unavailable(server)
     assert failure.reason == "unusable-answer"
@@ -227,7 +227,7 @@ def test_unusable_answers_are_asked_again(server: Server, case: str) -> None:
 
 
 def test_raw_control_characters_never_reach_the_record(server: Server) -> None:
-    """U+0000 in what was said, and in what is said of it, would make the failure itself impossible to record."""
+    """U+0000 would make the failure itself impossible to record, so it is replaced."""
     server.says("a\0b" + proposal())
     failure = unavailable(server)
     assert "\0" not in str(failure)
@@ -243,8 +243,8 @@ def test_raw_control_characters_never_reach_the_record(server: Server) -> None:
         ({"message": {"content": None}}, "unusable-answer"),
     ],
 )
-def test_answers_cut_short_or_kept_back(server: Server, choice: dict[str, Any], reason: str) -> None:
-    """However good they look so far."""
+def test_cut_or_withheld_answers_are_unusable(server: Server, choice: dict[str, Any], reason: str) -> None:
+    """A cut or withheld answer is unusable, however good it looks."""
     server.says(proposal(), **choice)
     assert unavailable(server).reason == reason
 
@@ -257,8 +257,8 @@ BROKEN = [
 
 @pytest.mark.parametrize("body", BROKEN)
 @pytest.mark.parametrize("kind", ["application/json", "text/html"])
-def test_a_response_that_is_no_answer_is_named(server: Server, body: bytes, kind: str) -> None:
-    """A server that answers 200 with anything at all is unusable, by name."""
+def test_a_response_without_an_answer_is_named(server: Server, body: bytes, kind: str) -> None:
+    """A 200 with any other content is unusable-answer."""
     server.reply.body, server.reply.headers = body, {"Content-Type": kind}
     assert unavailable(server).reason == "unusable-answer"
 
@@ -275,7 +275,7 @@ def test_a_response_that_is_no_answer_is_named(server: Server, body: bytes, kind
     ],
 )  # fmt: skip
 def test_failures_are_told_apart_and_not_retried(server: Server, status: int, reason: str) -> None:
-    """One request each, a reason by name, and the provider's words without the key that it may have quoted."""
+    """Each status has its reason, is not retried, and the provider's text is quoted without the key."""
     server.sends({"error": {"message": f"Incorrect API key provided: {KEY}"}}, status, headers={"Retry-After": "0"})
     failure = unavailable(server)
     assert failure.reason == reason
@@ -283,7 +283,7 @@ def test_failures_are_told_apart_and_not_retried(server: Server, status: int, re
 
 
 def test_how_long_to_wait_is_passed_on(server: Server) -> None:
-    """In seconds, where the provider said so."""
+    """Retry-After in seconds is passed on."""
     server.sends({"error": "slower"}, 429, headers={"Retry-After": "7"})
     assert unavailable(server).retry_after_s == 7
     server.sends({"error": "slower"}, 429)
@@ -291,13 +291,13 @@ def test_how_long_to_wait_is_passed_on(server: Server) -> None:
 
 
 def test_a_redirect_is_not_followed(server: Server) -> None:
-    """The key goes to the server that was named, and to no other."""
+    """The key goes to the named server only."""
     server.sends({}, 307, headers={"Location": server.url + "/elsewhere"})
     assert unavailable(server).reason in {"unusable-answer", "provider-refused"}
 
 
 def test_a_refused_connection_is_an_outage() -> None:
-    """A refused connection is no fault of the agent."""
+    """A refused connection is `unreachable`."""
     with serving() as gone:
         pass
     with pytest.raises(AgentUnavailable) as caught:
@@ -306,19 +306,19 @@ def test_a_refused_connection_is_an_outage() -> None:
 
 
 def test_a_silent_server_is_given_up(server: Server) -> None:
-    """After the timeout, which the agent keeps itself."""
+    """A silent server is abandoned after the timeout."""
     server.reply.pause_s = 20
     assert unavailable(server, timeout_s=0.3).reason == "timeout"
 
 
 def test_a_trickling_server_is_given_up(server: Server) -> None:
-    """A byte now and then does not keep an exchange alive: the timeout is for the whole of it."""
+    """Single bytes do not extend the timeout of the whole exchange."""
     server.reply.pause_s, server.reply.trickle = 0.05, True
     assert unavailable(server, timeout_s=0.5).reason == "timeout"
 
 
 def test_an_endless_answer_is_cut_off(server: Server) -> None:
-    """What is taken in is bounded."""
+    """The size of an answer is bounded."""
     server.reply.body = b" " * (9 * 2**20)
     failure = unavailable(server)
     assert failure.reason == "unusable-answer"
@@ -338,7 +338,7 @@ def test_an_endless_answer_is_cut_off(server: Server) -> None:
     ],
 )
 def test_refuses_what_no_answer_could_meet(server: Server, request_: AgentRequest, reason: str) -> None:
-    """Without asking anybody."""
+    """A request that no answer could meet is refused without asking the model."""
     with pytest.raises(AgentRefused) as caught:
         ask(agent_at(server), request_)
     assert caught.value.reason == reason
@@ -347,7 +347,7 @@ def test_refuses_what_no_answer_could_meet(server: Server, request_: AgentReques
 
 @pytest.mark.parametrize("url", ["", "ftp://host/v1", "http://", "http://me:pw@host/v1", "http://host/v1?key=1"])
 def test_refuses_addresses_that_may_not_be_recorded(url: str) -> None:
-    """The address stands in every call's record, so it carries no secret."""
+    """The address is recorded with every call, so it must not contain a secret."""
     with pytest.raises(ValueError, match="base_url"):
         OpenAICompatibleAgent(url, "m")
 
@@ -359,7 +359,7 @@ def test_refuses_addresses_that_may_not_be_recorded(url: str) -> None:
 def test_the_key_is_sent_and_nowhere_else(
     server: Server, key: str | SecretStr, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not in the call, the answer, the agent's own text, or any log at any level."""
+    """The key is not in the call, the answer, the agent's repr, or any log."""
     caplog.set_level(logging.DEBUG)
     agent = agent_at(server, api_key=key)
     call = agent.prepare(REQUEST)
@@ -373,7 +373,7 @@ def test_the_key_is_sent_and_nowhere_else(
 
 
 def test_no_key_of_the_environment_is_sent(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key for OpenAI that happens to be around is not given to another server."""
+    """A key for OpenAI in the environment is not sent to another server."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     ask(agent_at(server, api_key=None), REQUEST)
     assert KEY not in repr(server.received)

@@ -1,4 +1,4 @@
-"""The optimiser: exact sums, constraints kept, refusals by name, and the same bytes however many threads there are."""
+"""The optimiser: exact sums, constraints kept, refusals by name, and the same bytes with any number of threads."""
 
 import json
 import os
@@ -49,18 +49,18 @@ requests = st.builds(
 
 @pytest.fixture(scope="session")
 def agent() -> Agent:
-    """One agent for all tests, as loading the libraries takes seconds."""
+    """One agent for all tests, because loading the libraries takes seconds."""
     return OptimiserAgent(UNTIL)
 
 
 def weights_of(answer: AgentAnswer) -> dict[str, Decimal]:
-    """Every weight, by asset."""
+    """Return every weight, by asset."""
     rows: Any = answer.recommendation["allocations"]
     return {row["asset"]: Decimal(row["weight"]) for row in rows}
 
 
 def outcome(agent: Agent, request: AgentRequest) -> AgentAnswer | AgentRefused:
-    """Ask, and take a refusal as a result."""
+    """Ask, and return a refusal as a result."""
     try:
         return ask(agent, request)
     except AgentRefused as refused:
@@ -69,7 +69,7 @@ def outcome(agent: Agent, request: AgentRequest) -> AgentAnswer | AgentRefused:
 
 @given(request_=requests)
 def test_answers_are_exact_and_keep_every_constraint(agent: Agent, request_: AgentRequest) -> None:
-    """Any request is answered with exact sums within its constraints, or refused because of what it excludes."""
+    """Any request gets exact sums within its constraints, or a refusal because of its exclusions."""
     asked: Mapping[str, Any] = request_.constraints
     excluded = set(asked.get("exclude_asset_classes", ()))
     answer = outcome(agent, request_)
@@ -92,7 +92,7 @@ def test_answers_are_exact_and_keep_every_constraint(agent: Agent, request_: Age
 @pytest.mark.parametrize("profile", ["conservative", "aggressive"])
 @pytest.mark.parametrize("assets", [2, 3, 10, 20])
 def test_no_stock_is_above_its_cap(profile: str, assets: int) -> None:
-    """A fifth of what is in stocks, or twice the average of fewer than ten; off by no more than rounding."""
+    """One stock has at most a fifth of the stocks, or twice the average of fewer than ten, apart from rounding."""
     cap = {2: Decimal(1), 3: Decimal("0.6666"), 10: Decimal("0.2"), 20: Decimal("0.2")}[assets]
     answer = ask(OptimiserAgent(UNTIL, assets=assets), AgentRequest(1, profile, Decimal(1000)))
     weights = weights_of(answer)
@@ -104,7 +104,7 @@ def test_no_stock_is_above_its_cap(profile: str, assets: int) -> None:
 
 
 def test_objectives_do_what_they_say(agent: Agent) -> None:
-    """On the same prices, minimum variance has the least variance, and risk parity equal contributions to it."""
+    """Minimum variance has the least variance, and risk parity equal contributions to it."""
     import numpy as np
 
     returns = prices.window(UNTIL, 20).prices.pct_change().dropna()
@@ -140,7 +140,7 @@ print(json.dumps(found))
 
 @pytest.mark.slow
 def test_same_bytes_in_every_process(agent: Agent) -> None:
-    """Neither hash randomisation nor the number of threads of the linear algebra reaches the answer."""
+    """Neither hash randomisation nor the threads of the linear algebra change the answer."""
 
     def start(threads: str) -> subprocess.Popen[bytes]:
         counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
@@ -154,7 +154,7 @@ def test_same_bytes_in_every_process(agent: Agent) -> None:
 
 
 def test_many_threads_may_ask_at_once(agent: Agent) -> None:
-    """Each gets what it would get alone, also where nothing has been fitted yet."""
+    """Each thread gets the answer that it would get alone, also before anything is fitted."""
     asked = [AgentRequest(number, profile, Decimal(1000)) for number in range(4) for profile in OBJECTIVES]
     alone = [ask(agent, request) for request in asked]
     optimiser.fit.cache_clear()
@@ -163,7 +163,7 @@ def test_many_threads_may_ask_at_once(agent: Agent) -> None:
 
 
 def test_the_optimiser_answers_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The prices come from the installed package: with no network at all the agent answers."""
+    """The prices come from the installed package: the agent answers without a network."""
 
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("a connection was about to be opened")
@@ -175,8 +175,8 @@ def test_the_optimiser_answers_without_a_network(monkeypatch: pytest.MonkeyPatch
     assert ask(OptimiserAgent(UNTIL), AgentRequest(1, "balanced", Decimal(10))).recommendation["allocations"]
 
 
-def test_the_window_ends_where_it_was_told_to() -> None:
-    """Nothing that happened after `until` has any part in an answer; a holiday stands for the day before."""
+def test_the_window_ends_at_the_given_day() -> None:
+    """Prices after `until` have no effect; a holiday counts as the day before."""
     for until in (date(2008, 9, 15), date(1992, 1, 4)):
         window = prices.window(until, 20)
         assert window.last <= until
@@ -186,7 +186,7 @@ def test_the_window_ends_where_it_was_told_to() -> None:
 
 
 def test_the_call_names_prices_objective_and_libraries(agent: Agent) -> None:
-    """What would be needed to compute the same again, and the prices among what was shown."""
+    """The parameters have all that is needed to compute the answer again, and `shown` has the prices."""
     call = agent.prepare(AgentRequest(1, "conservative", Decimal(10)))
     window = prices.window(UNTIL, 20)
     (shown,) = call.shown
@@ -202,7 +202,7 @@ def test_the_call_names_prices_objective_and_libraries(agent: Agent) -> None:
 
 
 def test_a_later_day_is_no_other_model(agent: Agent) -> None:
-    """Or each quarter's answers would be another model's in reports; the day is in the parameters of the answer."""
+    """The model version is the same for every day, so that reports group it; the day is a parameter."""
     later = OptimiserAgent(date(2016, 3, 31))
     request = AgentRequest(1, "conservative", Decimal(10))
     first, second = (ask(one, request) for one in (agent, later))
@@ -212,7 +212,7 @@ def test_a_later_day_is_no_other_model(agent: Agent) -> None:
 
 
 def test_history_is_reported_and_changes_no_figure(agent: Agent) -> None:
-    """What would change against the portfolio that stands, by asset."""
+    """The report lists the changes against the portfolio that stands, by asset."""
     plain = ask(agent, AgentRequest(1, "balanced", Decimal(1000)))
     before: Any = {"allocations": [{"asset": "cash", "weight": "0.4000"}, {"asset": "XOM", "weight": "0.6000"}]}
     history = (earlier(recommendation=before), earlier(request_id=1, state="returned", response="no oil"))
@@ -239,7 +239,7 @@ def test_history_is_reported_and_changes_no_figure(agent: Agent) -> None:
     ],
 )
 def test_refuses_by_name(agent: Agent, members: dict[str, Any], reason: str) -> None:
-    """From answer(), with a call to record the refusal against."""
+    """Refusals come from answer(), so that they are recorded with a call."""
     given_: dict[str, Any] = {"request_id": 1, "risk_profile": "balanced", "amount_usd": Decimal(10)} | members
     request = AgentRequest(**given_)
     call = agent.prepare(request)
@@ -249,7 +249,7 @@ def test_refuses_by_name(agent: Agent, members: dict[str, Any], reason: str) -> 
 
 
 def test_refuses_dates_and_numbers_without_data() -> None:
-    """Two years must have passed, and there are twenty stocks."""
+    """Two years of prices and at most twenty stocks are required."""
     with pytest.raises(ValueError, match="the first date with 504 returns is 1991-12-30"):
         OptimiserAgent(date(1991, 12, 29))
     for assets in (0, 1, 21):
@@ -257,8 +257,8 @@ def test_refuses_dates_and_numbers_without_data() -> None:
             OptimiserAgent(UNTIL, assets=assets)
 
 
-def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra, the message is the command that adds it."""
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra, the message has the command that installs it."""
     monkeypatch.setitem(sys.modules, "skfolio", None)
     monkeypatch.setitem(sys.modules, "skfolio.datasets", None)
     prices.load_table.cache_clear()

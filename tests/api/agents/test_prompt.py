@@ -1,4 +1,4 @@
-"""What an agent is given, and what an answer says of it: whole, exact, bounded, and the same each time."""
+"""An agent's input, and its report on the history: complete, exact, bounded, and the same each time."""
 
 import hashlib
 import json
@@ -26,19 +26,19 @@ values = st.recursive(
 
 
 def report(*history: Earlier) -> Any:
-    """What an answer with the weights NEW says of this history."""
+    """Return the report of an answer with the weights NEW on this history."""
     return earlier_report(AgentRequest(1, "balanced", Decimal(1000), earlier=history), NEW)
 
 
 def test_every_member_is_shown() -> None:
-    """A member that is added to a request or to what it knows of the past is shown, or is left out on purpose."""
+    """Each member of a request or of the history is shown, or left out on purpose."""
     assert set(REQUEST_MEMBERS) | {"earlier", "as_of"} == set(AgentRequest.__dataclass_fields__)
     assert set(EARLIER_MEMBERS) | {"recommendation", "replacement"} == set(Earlier.__dataclass_fields__)
 
 
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=3), values), texts)
 def test_content_is_shown_exactly(content: dict[str, Any], notes: str) -> None:
-    """Text in any script and JSON of any shape come out as they went in, as one canonical text."""
+    """Text in any script and JSON of any shape survive unchanged in one canonical text."""
     request = AgentRequest(1, "balanced", Decimal("10.00"), notes=notes, earlier=(earlier(recommendation=content),))
     text = canonical_text(as_shown(request))
     shown = json.loads(text)
@@ -48,13 +48,13 @@ def test_content_is_shown_exactly(content: dict[str, Any], notes: str) -> None:
 
 
 def test_the_position_read_at_is_not_content() -> None:
-    """Nothing new in the ledger, nothing new in the question."""
+    """The same content is the same question at any position."""
     first, later = (AgentRequest(1, "balanced", Decimal(10), as_of=position) for position in (5, 50))
     assert as_shown(first) == as_shown(later)
 
 
 def test_a_huge_earlier_answer_is_shown_by_its_digest() -> None:
-    """Twenty answers of 5 MB would not fit into one recorded field; which they were can still be told."""
+    """Twenty answers of 5 MB do not fit into one recorded field; they are identified by digest."""
     huge: dict[str, Any] = {"text": "x" * 5_000_000}
     shown = as_shown(AgentRequest(1, "balanced", Decimal(10), earlier=(earlier(recommendation=huge),) * 20))
     digest = hashlib.sha256(canonical(huge)).hexdigest()
@@ -64,7 +64,7 @@ def test_a_huge_earlier_answer_is_shown_by_its_digest() -> None:
 
 
 def test_the_report_compares_with_the_newest_that_stands() -> None:
-    """Rejected, returned, waiting and superseded ones do not stand."""
+    """Rejected, returned, waiting and superseded recommendations do not stand."""
     gone = [
         earlier(number, state=state) for number, state in enumerate(["rejected", "returned", "waiting", "proposed"])
     ]
@@ -80,8 +80,8 @@ def test_the_report_compares_with_the_newest_that_stands() -> None:
     assert report() == {"shown": 0, "standing": None, "changes": None}
 
 
-def test_of_an_edited_one_the_replacement_counts() -> None:
-    """What was put in its place is what the client has; a replacement that was not accepted is not."""
+def test_the_replacement_of_an_edited_one_counts() -> None:
+    """An accepted replacement counts; one that was not accepted does not."""
     replacement = {"allocations": [{"asset_class": "gold", "weight": "1.0000", "amount_usd": "1000.00"}]}
     for state in ("edited", "communicated"):
         changes = report(earlier(state=state, outcome="edit", replacement=replacement))["changes"]
@@ -94,5 +94,5 @@ def test_of_an_edited_one_the_replacement_counts() -> None:
     "recommendation", [None, {}, {"allocations": []}, {"allocations": [{"weight": 0.5}]}, {"a": 1}]
 )
 def test_an_earlier_answer_without_weights_is_not_compared(recommendation: dict[str, object] | None) -> None:
-    """Answers of other agents, and erased ones, have nothing to compare."""
+    """Answers of other agents, and erased ones, have no changes."""
     assert report(earlier(recommendation=recommendation))["changes"] is None

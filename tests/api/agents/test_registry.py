@@ -1,4 +1,4 @@
-"""Agents by name, for serving, and by name and version, for a replay."""
+"""Agents by short name, to serve, and by recorded name and version, to replay."""
 
 import subprocess
 import sys
@@ -21,8 +21,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_what_was_recorded_finds_the_agent_again(name: str) -> None:
-    """Name and version lead to an agent of that version; only a server's address must be given again."""
+def test_a_recorded_name_and_version_make_the_agent(name: str) -> None:
+    """Name and version lead to an agent of that version; only a server's address must be added."""
     agent = make_agent(name, **OPTIONS[name])
     assert RECORDED[agent.name] == name
     assert agent.answer_schema in answer_schemas.SCHEMAS
@@ -41,7 +41,7 @@ def test_what_was_recorded_finds_the_agent_again(name: str) -> None:
     ],
 )
 def test_other_versions_are_not_passed_off(name: str, version: str) -> None:
-    """An answer is replayed by the version that gave it, or not at all."""
+    """An answer is replayed by its own version or not at all."""
     with pytest.raises(UnknownAgent):
         agent_for(name, version)
 
@@ -53,7 +53,7 @@ def test_another_model_is_not_passed_off() -> None:
         agent_for(agent.name, agent.version, base_url="http://127.0.0.1:1/v1", model="other")
 
 
-def test_unknown_names_are_told_what_there_is() -> None:
+def test_an_unknown_name_gets_the_list_of_names() -> None:
     """The message lists the names."""
     with pytest.raises(UnknownAgent, match="builtin, optimiser, openai"):
         make_agent("oracle")

@@ -1,4 +1,4 @@
-"""The demo: what it says it did is what the ledger holds, its rules keep what they promise, and it leaves nothing."""
+"""The demo: its counts match the ledger, its rules keep their promises, and it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ AMOUNT = Decimal("1000000.00")
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """Where the demo's ledger stays. Not in pytest's folder, which the account of the server may not enter."""
+    """The folder of the demo's ledger. The server's account could not enter pytest's own folder."""
     name = Path(tempfile.mkdtemp(prefix="advice-ledger-test-"))
     yield name / "demo"
     shutil.rmtree(name)
@@ -48,13 +48,13 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def ran(folder: Path) -> Ran:
-    """A tiny demo: three clients and four quarters."""
+    """Run a tiny demo: three clients and four quarters."""
     return cli("demo", "--clients", CLIENTS, "--years", YEARS, "--data-dir", folder, "--json")
 
 
 @pytest.mark.slow
-def test_what_it_says_is_what_the_ledger_holds(ran: Ran, folder: Path) -> None:
-    """Each number of the summary is the number of such events in the chain, which verifies."""
+def test_its_counts_match_the_ledger(ran: Ran, folder: Path) -> None:
+    """Each count of the summary is the number of such events in the chain, which verifies."""
     assert ran.code == 0, ran.err
     found = ran.json()
     done, answers = found["done"], found["answers"]
@@ -77,8 +77,8 @@ def test_what_it_says_is_what_the_ledger_holds(ran: Ran, folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_the_users_are_told(ran: Ran) -> None:
-    """Nothing is open, the replay is the same bit for bit, the chain and the read models verify."""
+def test_the_ledger_s_answers_are_complete_and_verified(ran: Ran) -> None:
+    """No call is open, the replay is identical, the chain and the read models verify."""
     answers = ran.json()["answers"]
     assert answers["orphans"] == 0
     assert answers["replay"]["outcome"] == "identical"
@@ -94,25 +94,25 @@ def test_what_the_users_are_told(ran: Ran) -> None:
 
 @pytest.mark.usefixtures("ran")
 @pytest.mark.slow
-def test_it_wants_a_ledger_of_its_own(folder: Path) -> None:
-    """A folder that has a ledger is left alone."""
+def test_it_needs_a_ledger_of_its_own(folder: Path) -> None:
+    """A folder with a ledger is refused."""
     assert cli("demo", "--data-dir", folder).failed_with("has a ledger already", "another folder")
 
 
 def test_the_extra_is_named_where_it_is_missing() -> None:
-    """Without skfolio there is no demo, and the message says what to install."""
+    """Without skfolio, the message names the extra to install."""
     missing = "import sys; sys.modules['skfolio.datasets'] = None"
     assert cli("demo", before=missing).failed_with("advice-ledger[optimise]")
 
 
 def test_keep_and_json_exclude_each_other() -> None:
-    """One of them is for people who look around, the other for programs that go on."""
+    """--keep is for people, --json for programs."""
     assert cli("demo", "--keep", "--json").failed_with("--keep and --json")
 
 
 @pytest.mark.slow
 def test_an_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
-    """Ctrl-C in the midst: exit code 2, and neither a process nor a folder stays behind."""
+    """Ctrl-C ends with exit code 2 and leaves neither a process nor a folder."""
     temporary = Path(tempfile.mkdtemp(prefix="advice-ledger-test-"))
     temporary.chmod(0o711)
     command = [sys.executable, "-c", PROGRAM, "demo", "--clients", "3"]
@@ -134,7 +134,7 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_demo_that_is_kept_answers_until_it_is_ended(tmp_path: Path) -> None:
-    """--keep: the address and the tokens that it shows work, and Ctrl-C is its good end."""
+    """With --keep, the printed address and tokens work, and Ctrl-C ends with exit code 0."""
     command = [sys.executable, "-c", PROGRAM, "demo", "--clients", "1", "--years", "1", "--keep"]
     shown = tmp_path / "out"
     with shown.open("wb") as out:
@@ -167,7 +167,7 @@ shares = st.lists(st.integers(0, 10_000), min_size=2, max_size=20).filter(any)
 
 @given(parts=shares, amount=st.integers(1, 10**11))
 def test_edits_are_whole_and_keep_to_the_limit(parts: list[int], amount: int) -> None:
-    """Whatever the answer is, an edited one sums to the whole, and no stock is above the limit."""
+    """An edited answer sums to the whole, and no stock is above the limit."""
     amount_usd = Decimal(amount).scaleb(-2)
     answer = answer_of(parts)
     limited = rules.house_limit(answer, amount_usd)
@@ -178,7 +178,7 @@ def test_edits_are_whole_and_keep_to_the_limit(parts: list[int], amount: int) ->
 
 
 def test_decisions_are_the_same_at_every_run() -> None:
-    """The same client in the same quarter is judged the same, whatever was judged before."""
+    """The same client in the same quarter gets the same decision, in any order."""
     quarter = Quarter("2020 Q1", quarters(1)[0].known, quarters(1)[0].last, 0.32)
     one = clients(2, "seed")[1]
     answer = answer_of([1] * 12)
@@ -188,7 +188,7 @@ def test_decisions_are_the_same_at_every_run() -> None:
 
 
 def test_a_deep_fall_is_a_reason_to_reject() -> None:
-    """Most answers of a quarter with a deep fall are rejected as a market event, and none of a calm one."""
+    """Most answers in a quarter with a deep fall are rejected as a market event, and none in a calm one."""
     one = clients(2, "seed")[1]
     calm, deep = (Quarter("Q", quarters(1)[0].known, quarters(1)[0].last, fall) for fall in (0.05, 0.4))
     codes = {
@@ -203,7 +203,7 @@ def test_a_deep_fall_is_a_reason_to_reject() -> None:
 
 
 def answer_of(parts: list[int]) -> dict[str, Any]:
-    """An answer like the optimiser's, with the parts as shares; the last is cash."""
+    """Build an answer like the optimiser's with these shares; the last is cash."""
     from api.agents.limits import WEIGHT_UNIT, apportion
 
     names = [f"S{number}" for number in range(len(parts) - 1)] + ["cash"]
@@ -215,7 +215,7 @@ def answer_of(parts: list[int]) -> dict[str, Any]:
 
 
 def command_lines() -> list[str]:
-    """Of all processes that we may see."""
+    """List the command lines of all visible processes."""
     import psutil
 
     return [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]

@@ -1,4 +1,4 @@
-"""Spans in OTLP's JSON, and what the receiver made of them."""
+"""Spans in OTLP's JSON, and their mapping."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODEL = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen
 
 
 def value(of: Any) -> dict[str, Any]:
-    """An AnyValue."""
+    """Write an AnyValue."""
     match of:
         case bool():
             return {"boolValue": of}
@@ -34,12 +34,12 @@ def value(of: Any) -> dict[str, Any]:
 
 
 def attributes(of: dict[str, Any]) -> list[dict[str, Any]]:
-    """Attributes as OTLP lists them."""
+    """Write attributes as OTLP's list."""
     return [{"key": key, "value": value(one)} for key, one in of.items()]
 
 
 def span(given: dict[str, Any] | None = None, **members: Any) -> dict[str, Any]:
-    """A span with these attributes, of a call of a model unless told otherwise."""
+    """Write a span with these attributes, by default of a model call."""
     return {
         "traceId": TRACE,
         "spanId": SPAN,
@@ -53,18 +53,18 @@ def span(given: dict[str, Any] | None = None, **members: Any) -> dict[str, Any]:
 
 
 def export(*spans: dict[str, Any], resource: dict[str, Any] | None = None) -> dict[str, Any]:
-    """An export request."""
+    """Write an export request."""
     scope = {"scope": {"name": "my.library", "version": "1.0"}, "spans": list(spans)}
     return {"resourceSpans": [{"resource": {"attributes": attributes(resource or {})}, "scopeSpans": [scope]}]}
 
 
 def mapped(*spans: dict[str, Any], resource: dict[str, Any] | None = None) -> Mapped:
-    """What the mapper makes of these spans."""
+    """Map these spans."""
     return map_request(encoding.decode(orjson.dumps(export(*spans, resource=resource)), "application/json"), AGENT)
 
 
 def one(*spans: dict[str, Any], resource: dict[str, Any] | None = None) -> tuple[str, ModelCallStarted, Any]:
-    """Stream, start and end of the one call that these spans are."""
+    """Return stream, start and end of the one call in these spans."""
     found = mapped(*spans, resource=resource)
     assert found.refusals == []
     [call] = found.calls

@@ -1,4 +1,4 @@
-"""What becomes of spans: which are model calls, what of them is recorded where, and that none makes the mapper fail."""
+"""Mapping spans: the selection of model calls, their fields, and that no span makes the mapper fail."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOOLS: Any = [{"type": "function", "name": "price", "parameters": {"type": "obje
 
 
 def test_a_span_of_a_model_is_a_call() -> None:
-    """Each attribute of the conventions lands in its field."""
+    """Each attribute of the conventions is mapped to its field."""
     stream, started, ended = one(
         span(
             {
@@ -80,7 +80,7 @@ def test_a_span_of_a_model_is_a_call() -> None:
 
 
 def test_the_raw_span_is_the_span() -> None:
-    """It is OTLP JSON that maps to the same call again."""
+    """The raw span is OTLP JSON that maps to the same call again."""
     sent = span(
         {"gen_ai.request.seed": 2**60, "x": [1, 2.5, {"y": True}], "big": 1e300},
         links=[{"traceId": "ab" * 16, "spanId": "cd" * 8}],
@@ -96,7 +96,7 @@ def test_the_raw_span_is_the_span() -> None:
 
 
 def test_calls_come_in_the_order_in_which_they_began() -> None:
-    """Whatever the order in which their spans were sent."""
+    """The order of the calls does not depend on the order of the spans."""
     spans = [span(spanId=f"{number:016x}", startTimeUnixNano=str(START_NS + number)) for number in (3, 1, 2)]
     assert [call.ended.id for call in mapped(*spans).calls] == [
         call.ended.id for call in mapped(*sorted(spans, key=lambda one: str(one["spanId"]))).calls
@@ -115,13 +115,13 @@ def test_ids_follow_from_caller_and_span() -> None:
 
 @pytest.mark.parametrize("operation", sorted(OTHER_OPERATIONS))
 def test_spans_around_a_model_s_are_passed_over(operation: str) -> None:
-    """Agents, tools and workflows repeat what the model's own span says; they are not refused."""
+    """Spans of agents, tools and workflows repeat the model's own span; they are skipped, not refused."""
     found = mapped(span({"gen_ai.operation.name": operation}))
     assert (found.calls, found.refusals, found.skipped) == ([], [], 1)
 
 
 def test_spans_of_anything_else_are_passed_over() -> None:
-    """HTTP, databases, or an operation that names no model."""
+    """Spans of HTTP, databases, or operations without a model are skipped."""
     plain = {**span(), "attributes": []}
     found = mapped(plain, {**span(), "attributes": [{"key": "gen_ai.system", "value": {"stringValue": "openai"}}]})
     assert (found.calls, found.refusals, found.skipped) == ([], [], 2)
@@ -129,12 +129,12 @@ def test_spans_of_anything_else_are_passed_over() -> None:
 
 @pytest.mark.parametrize("operation", [*sorted(MODEL_OPERATIONS), "rerank"])
 def test_operations_of_models_keep_their_names(operation: str) -> None:
-    """The well-known ones, and one's own where it names a model."""
+    """Well-known names are kept, and others if the span names a model."""
     assert one(span({"gen_ai.operation.name": operation}))[1].operation_name == operation
 
 
 def test_the_older_conventions_are_understood() -> None:
-    """gen_ai.system without an operation, usage in prompt and completion tokens."""
+    """gen_ai.system without an operation, and prompt and completion tokens, are understood."""
     old = {"gen_ai.system": "openai", "gen_ai.request.model": "gpt-4", "gen_ai.usage.prompt_tokens": 1}
     _, started, ended = one(span(attributes=attributes({**old, "gen_ai.usage.completion_tokens": 0})))
     assert (started.operation_name, started.provider_name, started.request_model) == ("chat", "openai", "gpt-4")
@@ -142,12 +142,12 @@ def test_the_older_conventions_are_understood() -> None:
 
 
 def event(name: str, **given: Any) -> dict[str, Any]:
-    """An event of a span."""
+    """Write an event of a span."""
     return {"name": name, "timeUnixNano": "1", "attributes": attributes(given)}
 
 
 def test_messages_in_events_and_in_pieces() -> None:
-    """Where the current attributes are missing, each older form is kept in its sender's own words."""
+    """Without the current attributes, each older form is kept with the sender's names."""
     events = [
         event("gen_ai.system.message", content="Be brief."),
         event("gen_ai.user.message", content="hello"),
@@ -176,14 +176,14 @@ HUGE = "12345678901234567890"
 
 
 @pytest.mark.parametrize("said", ["not JSON", '{"n": 1e400}', DEEP, '"\\u0000"', '["\\ud800"]', HUGE])
-def test_messages_that_are_no_json_of_ours_stay_text(said: str) -> None:
-    """Nothing is lost for being said in a way that the record does not hold as JSON."""
+def test_messages_without_a_canonical_form_stay_text(said: str) -> None:
+    """Text that canonical JSON cannot hold stays text; nothing is lost."""
     _, started, _ = one(span({"gen_ai.input.messages": said}))
     assert started.input_messages == said
 
 
 def test_a_failed_span_is_recorded_with_its_error_type() -> None:
-    """By status or error.type; the type in clear, the message apart."""
+    """A failure is recognised by status or error.type; the type is in clear, the message sealed."""
     thrown = event("exception", **{"exception.type": "httpx.ReadTimeout", "exception.message": "slow"})
     for members, kind, detail in (
         ({"status": {"code": 2, "message": "no"}}, "unknown", "no"),
@@ -205,8 +205,8 @@ def test_a_failed_span_is_recorded_with_its_error_type() -> None:
         ({"error.type": 7}, "unknown", "no"),
     ],
 )
-def test_words_for_the_kind_of_a_failure_are_sealed(given: dict[str, Any], kind: str, detail: str) -> None:
-    """Only a code or the name of a class stands in clear; all else goes before the message."""
+def test_text_in_place_of_an_error_type_is_sealed(given: dict[str, Any], kind: str, detail: str) -> None:
+    """Only a code or a class name is recorded in clear; other text becomes part of the detail."""
     _, _, ended = one(span(given, status={"code": 2, "message": "no"}))
     assert (ended.error_type, ended.detail) == (kind, detail)
 
@@ -224,7 +224,7 @@ def test_words_for_the_kind_of_a_failure_are_sealed(given: dict[str, Any], kind:
     ],
 )
 def test_names_in_clear_are_names(name: str, kept: bool) -> None:
-    """Of models, prompts, versions and answers. What has to have one is unknown without; the raw span has it all."""
+    """Unusual names are left out, or `unknown` where one is required; the raw span has them."""
     given = {
         "gen_ai.request.model": name,
         "gen_ai.provider.name": name,
@@ -256,13 +256,13 @@ def test_names_in_clear_are_names(name: str, kept: bool) -> None:
     ],
 )
 def test_parameters_in_clear_are_known_and_small(value: Any, kept: bool) -> None:
-    """Numbers, booleans and short names, and these only of parameters that are known."""
+    """Only known parameters are recorded, with numbers, booleans and short names."""
     _, started, _ = one(span({"gen_ai.request.tool_choice": value, "gen_ai.request.user": value}))
     assert started.request_parameters == ({"tool_choice": value} if kept else None)
 
 
 def test_a_deep_span_is_kept_as_text() -> None:
-    """Deeper than the ledger holds, and no deeper than protobuf reads."""
+    """A span deeper than the ledger accepts, and not deeper than protobuf reads, is kept as text."""
     deep: Any = "x"
     for _ in range(30):
         deep = [deep]
@@ -287,7 +287,7 @@ def test_a_deep_span_is_kept_as_text() -> None:
     ],
 )
 def test_a_span_that_cannot_be_recorded_is_refused_by_name(wrong: dict[str, Any], reason: str) -> None:
-    """One refusal, naming the attribute, while other spans of the export are mapped."""
+    """A refusal names the attribute, and the other spans of the export are mapped."""
     given = wrong.pop("request", None)
     found = mapped(span(given, **wrong), span(traceId="ab" * 16))
     [refusal] = found.refusals
@@ -296,7 +296,7 @@ def test_a_span_that_cannot_be_recorded_is_refused_by_name(wrong: dict[str, Any]
 
 
 def test_a_span_twice_in_an_export() -> None:
-    """The same once more is nothing new; another of the same id is refused."""
+    """A repeated span is ignored; another span with the same id is refused."""
     assert len(mapped(span(), span()).calls) == 1
     found = mapped(span(), span({"gen_ai.request.seed": 1}))
     assert len(found.calls) == 1
@@ -309,7 +309,7 @@ PARENT, OTHER = "aa" * 8, "bb" * 8
 
 
 def around(given: dict[str, Any] | None, span_id: str, parent: str = "") -> dict[str, Any]:
-    """A span that is not a model's."""
+    """Write a span that is not a model's."""
     return span({"gen_ai.operation.name": "invoke_agent", **(given or {})}, spanId=span_id, parentSpanId=parent)
 
 
@@ -329,27 +329,27 @@ def around(given: dict[str, Any] | None, span_id: str, parent: str = "") -> dict
     ],
 )
 def test_how_a_span_names_its_request(export: tuple[list[dict[str, Any]], dict[str, Any] | None]) -> None:
-    """On itself, around it, on its resource, or elsewhere in its trace, in this order."""
+    """The request is looked up on the span, around it, on its resource, and in its trace, in this order."""
     spans, resource = export
     assert one(*spans, resource=resource)[0] == "request-7"
 
 
 def test_other_traces_do_not_matter_and_doubt_is_refused() -> None:
-    """A link in another trace is none; two in the trace of a span that neither is around are one too many."""
+    """Links of other traces are ignored; two different links in a trace are refused as ambiguous."""
     assert one(span(), {**around(LINK, OTHER), "traceId": "ab" * 16})[0] == f"trace-{TRACE}"
     found = mapped(span(), around(LINK, OTHER), around({"advice_ledger.request_id": 8}, PARENT))
     assert "several requests" in found.refusals[0]
 
 
 def test_a_resource_is_recorded_with_each_span_and_so_is_small() -> None:
-    """One of a megabyte, for a thousand spans, would be a gigabyte."""
+    """A large resource is refused: with a thousand spans, one megabyte would become a gigabyte."""
     found = mapped(span(), resource={"x": "y" * 70_000})
     assert found.calls == []
     assert "resource" in found.refusals[0]
 
 
 def test_spans_around_each_other_end() -> None:
-    """A trace that is a circle is followed once round."""
+    """A circle of spans ends the lookup."""
     assert one(span(parentSpanId=OTHER), around(None, OTHER, SPAN))[0] == f"trace-{TRACE}"
 
 
@@ -414,7 +414,7 @@ SPANS = st.builds(
 
 
 def field_at_fault(new: NewEvent) -> str | None:
-    """The field that keeps an event from being recorded; None where it can be."""
+    """Return the field that keeps an event from being recorded, or None."""
     try:
         encode(new)
     except InvalidEvent as error:
@@ -424,7 +424,7 @@ def field_at_fault(new: NewEvent) -> str | None:
 
 @given(st.lists(SPANS, max_size=4), ATTRIBUTES)
 def test_any_span_is_mapped_or_passed_over_or_refused_by_name(spans: list[Span], resource: list[KeyValue]) -> None:
-    """Nothing raises; what is mapped can be recorded, or the ledger names what of it cannot."""
+    """Nothing raises; a mapped call can be recorded, or the ledger names the field that cannot."""
     request = ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=spans)])])
     request.resource_spans[0].resource.attributes.extend(resource)
     found = map_request(request, AGENT)

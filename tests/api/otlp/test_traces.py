@@ -40,29 +40,29 @@ JSON: encoding.Encoding = "application/json"
 
 
 def post(api: Api, body: Any, kind: str = JSON, role: str | None = "agent", **headers: str) -> httpx.Response:
-    """An export, as bytes or as JSON."""
+    """Post an export, as bytes or as JSON."""
     content = body if isinstance(body, bytes) else orjson.dumps(body)
     return api.call("POST", "/v1/traces", role, content=content, headers={"Content-Type": kind, **headers})
 
 
 def as_protobuf(*spans: dict[str, Any]) -> bytes:
-    """The same export in protobuf."""
+    """Write the same export in protobuf."""
     content: bytes = encoding.decode(orjson.dumps(export(*spans)), "application/json").SerializeToString()
     return content
 
 
 def accepted(response: httpx.Response) -> None:
-    """Asserts that all was taken."""
+    """Assert that no span was refused."""
     assert (response.status_code, response.headers["content-type"], response.content) == (200, JSON, b"{}")
 
 
 def of_trace(api: Api, trace_id: str) -> list[dict[str, Any]]:
-    """The calls that were recorded of one trace."""
+    """Read the recorded calls of one trace."""
     return [row for row in api.items("/model-calls") if row["trace_id"] == trace_id]
 
 
 def test_a_span_becomes_a_call_of_its_request(api: Api) -> None:
-    """With its messages, its raw span, and the request that it names."""
+    """The call has its messages, its raw span, and the request that the span names."""
     request_id = api.asked()
     sent = span({"advice_ledger.request_id": request_id, "gen_ai.input.messages": '["hello"]'}, traceId="01" * 16)
     accepted(post(api, export(sent, resource={"service.name": "desk"})))
@@ -80,8 +80,8 @@ def test_a_span_becomes_a_call_of_its_request(api: Api) -> None:
     assert raw["scopeSpans"][0]["spans"][0] == sent
 
 
-def test_the_same_again_records_nothing(api: Api) -> None:
-    """In either encoding, packed or not: a resend is a replay."""
+def test_a_resent_span_records_nothing(api: Api) -> None:
+    """A span that is sent again is a retry, in either encoding, compressed or not."""
     sent = span(traceId="02" * 16)
     accepted(post(api, export(sent)))
     packed = gzip.compress(as_protobuf(sent))
@@ -95,7 +95,7 @@ def test_the_same_again_records_nothing(api: Api) -> None:
 
 
 def test_an_empty_export_is_taken(api: Api) -> None:
-    """As are unknown fields, and spans of something else."""
+    """Empty exports, unknown fields and spans of something else are accepted."""
     with api.records_nothing():
         accepted(post(api, {}))
         accepted(post(api, {"resourceSpans": [{"scopeSpans": [{"spans": [], "new": 1}]}], "newer": {}}))
@@ -104,7 +104,7 @@ def test_an_empty_export_is_taken(api: Api) -> None:
 
 
 def test_each_call_is_refused_alone(api: Api) -> None:
-    """Of several, those that cannot be recorded are counted and named, and the others are recorded."""
+    """Spans that cannot be recorded are counted and named, and the others are recorded."""
     unknown = span({"advice_ledger.request_id": 10**9}, traceId="03" * 16, spanId="03" * 8)
     nameless = span({"gen_ai.request.model": ""}, traceId="03" * 16, spanId="04" * 8)
     unheld = span({"gen_ai.request.x": "\0"}, traceId="04" * 16, spanId="05" * 8)
@@ -125,7 +125,7 @@ MARK = "Jane Doe, born 1970"
 
 
 def test_personal_values_leave_no_mark_in_clear(fresh_api: Api) -> None:
-    """Wherever a sender puts them: the chain has commitments, and the values stand beside it."""
+    """Personal values in any attribute leave only commitments in the chain; the values are stored beside it."""
     names = ("user", "messages", "metadata", "headers", "temperature", "tool_choice", "stop_sequences", "service_tier")
     marked: dict[str, Any] = {f"gen_ai.request.{name}": MARK for name in names}
     marked |= {"gen_ai.request.encoding_formats": [MARK], "gen_ai.request.messages.0.content": MARK}
@@ -147,7 +147,7 @@ def test_personal_values_leave_no_mark_in_clear(fresh_api: Api) -> None:
 
 
 def deep(levels: int) -> dict[str, Any]:
-    """A span with lists within each other."""
+    """Write a span with lists within each other."""
     inner: dict[str, Any] = {"stringValue": "x"}
     for _ in range(levels):
         inner = {"arrayValue": {"values": [inner]}}
@@ -157,7 +157,7 @@ def deep(levels: int) -> dict[str, Any]:
 
 
 def deep_as_protobuf(levels: int) -> bytes:
-    """An export of that span between two others, whose bytes no library writes: fields of fields."""
+    """Write an export of that span between two others. No library writes such bytes, so they are built here."""
 
     def field(number: int, content: bytes) -> bytes:
         size, length = len(content), b""
@@ -179,7 +179,7 @@ def deep_as_protobuf(levels: int) -> bytes:
 
 @pytest.mark.parametrize("levels", [20, 47, 48, 49, 80, 200])
 def test_an_export_that_is_nested_too_deep_is_refused(fresh_api: Api, levels: int) -> None:
-    """In JSON and in protobuf: refused whole with a message that says why, and taken as far as protobuf reads."""
+    """An export that is too deep is refused whole with the reason, in JSON and in protobuf."""
     beside = [span(traceId=kind * 16) for kind in ("07", "08")]
     as_json = json.dumps(export(beside[0], deep(levels), beside[1])).encode()
     for body, kind in ((as_json, JSON), (deep_as_protobuf(levels), PROTOBUF)):
@@ -192,7 +192,7 @@ def test_an_export_that_is_nested_too_deep_is_refused(fresh_api: Api, levels: in
 
 
 def test_spans_of_a_suspended_agent_are_recorded(fresh_api: Api) -> None:
-    """What has happened is evidence, also of an agent that nothing else is taken from."""
+    """Spans of a suspended agent are recorded: they are evidence."""
     api = fresh_api
     stop = api.call("POST", "/agents/agent/suspensions", "compliance", json={"reason": "wrong numbers"})
     assert stop.status_code == 201, stop.text
@@ -201,7 +201,7 @@ def test_spans_of_a_suspended_agent_are_recorded(fresh_api: Api) -> None:
 
 
 def status(response: httpx.Response, code: int, kind: str) -> str:
-    """The message of a refusal, which is a google.rpc.Status in the encoding of the request."""
+    """Return the message of a refusal, a google.rpc.Status in the encoding of the request."""
     assert (response.status_code, response.headers["content-type"]) == (code, kind), response.content
     if kind == JSON:
         found: dict[str, str] = response.json()
@@ -216,15 +216,15 @@ def status(response: httpx.Response, code: int, kind: str) -> str:
     "body",
     [b"{", b"[]", b'{"resourceSpans": 7}', b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "xyz"}]}]}]}'],
 )
-def test_what_is_no_export_is_not_to_be_sent_again(api: Api, body: bytes) -> None:
-    """400, which OTLP does not retry; nothing of the body is repeated."""
+def test_a_malformed_export_is_not_to_be_sent_again(api: Api, body: bytes) -> None:
+    """A malformed export gets 400, which OTLP does not retry; its content is not repeated."""
     with api.records_nothing():
         assert "xyz" not in status(post(api, body), 400, JSON)
         assert status(post(api, b"\xff" + body, PROTOBUF), 400, PROTOBUF)
 
 
 def test_bombs_are_refused(api: Api) -> None:
-    """A body that unpacks to more than 20 MiB, one that is cut off, and one that is not packed at all."""
+    """A body that decompresses to more than 20 MiB, a truncated one and an uncompressed one are refused."""
     packed = {"Content-Encoding": "gzip"}
     bomb = gzip.compress(bytes(200 * 1024 * 1024))
     with api.records_nothing():
@@ -233,8 +233,8 @@ def test_bombs_are_refused(api: Api) -> None:
             status(post(api, wrong, **packed), 400, JSON)
 
 
-def test_who_may_send_and_how(api: Api) -> None:
-    """A token, the role agent, a type and an encoding of OTLP; asked before the body is read."""
+def test_token_role_and_encoding_are_required(api: Api) -> None:
+    """Token, role, type and encoding are checked before the body is read."""
     with api.records_nothing():
         assert status(post(api, b"{", JSON, None), 401, JSON)
         assert status(post(api, b"{", PROTOBUF, "advisor"), 403, PROTOBUF)
@@ -244,7 +244,7 @@ def test_who_may_send_and_how(api: Api) -> None:
 
 @contextmanager
 def tracing(api: Api, **how: Any) -> Iterator[TracerProvider]:
-    """The SDK as an application sets it up, with everything sent when the block ends."""
+    """Set up the SDK as an application does; everything is sent when the block ends."""
     headers = {"Authorization": f"Bearer {api.tokens['agent']}"}
     exporter = OTLPSpanExporter(f"{api.base}/v1/traces", headers=headers, **how)
     noting = Noting(exporter)
@@ -257,7 +257,7 @@ def tracing(api: Api, **how: Any) -> Iterator[TracerProvider]:
 
 
 class Noting(SpanExporter):
-    """An exporter that notes the results of another."""
+    """An exporter that keeps the results of another."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self.exporter = exporter
@@ -273,7 +273,7 @@ class Noting(SpanExporter):
 
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip, Compression.Deflate])
 def test_an_instrumented_agent_is_on_record(api: Api, compression: Compression) -> None:
-    """pydantic-ai's own instrumentation, OpenTelemetry's own exporter: each request to the model is a call, in full."""
+    """With pydantic-ai's instrumentation and OpenTelemetry's exporter, each request to the model is a complete call."""
     request_id = api.asked()
     with tracing(api, compression=compression) as provider:
         settings = InstrumentationSettings(tracer_provider=provider)
@@ -304,7 +304,7 @@ def test_an_instrumented_agent_is_on_record(api: Api, compression: Compression) 
 
 
 def test_a_failing_model_is_on_record(api: Api) -> None:
-    """The error's type in clear and its message sealed."""
+    """The error's type is recorded in clear and its message sealed."""
     from pydantic_ai.models.function import FunctionModel
 
     def broken(*_: Any) -> Any:
@@ -324,15 +324,15 @@ def test_a_failing_model_is_on_record(api: Api) -> None:
 
 
 def test_the_stream_of_a_trace_has_no_client(api: Api) -> None:
-    """Without a request the calls stand in a stream of their trace."""
+    """Calls without a request are recorded in a stream of their trace."""
     accepted(post(api, export(span())))
     [row] = of_trace(api, TRACE)
     assert (row["request_id"], row["client_id"]) == (None, None)
 
 
 @pytest.mark.parametrize("raised", [False, True])
-def test_what_may_be_sent_again_says_so(api: Api, monkeypatch: pytest.MonkeyPatch, raised: bool) -> None:
-    """503 with Retry-After where the database does not answer, for all of the export: what got through is replayed."""
+def test_an_unavailable_database_asks_for_a_resend(api: Api, monkeypatch: pytest.MonkeyPatch, raised: bool) -> None:
+    """If the database does not answer, the whole export gets 503 with Retry-After; a resend repeats nothing."""
 
     async def record_calls(_: RequestCommands, groups: list[Any]) -> list[LedgerError | None]:
         if raised:

@@ -1,4 +1,4 @@
-"""Where two JSON values differ: exactly where their canonical forms do, named by path, and no longer than a screen."""
+"""Differences of two JSON values: exactly where their canonical forms differ, named by path, and short."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ VALUES = st.recursive(
 
 
 def found(recorded: Any, replayed: Any) -> list[Difference]:
-    """All of them, below `x`."""
+    """List all differences below `x`."""
     return list(differences(recorded, replayed, "x"))
 
 
 @given(VALUES, VALUES)
-def test_there_are_none_exactly_where_the_bytes_are_the_same(one: Any, other: Any) -> None:
-    """1 and 1.0 are the same text; 1 and true, or two texts that are the same JSON, are not."""
+def test_equal_canonical_bytes_have_no_differences(one: Any, other: Any) -> None:
+    """1 and 1.0 have the same canonical form; 1 and true, or two texts with the same JSON, do not."""
     for before, after in ((one, other), (json.dumps({"a": one}), json.dumps({"a": other}, indent=1))):
         assert bool(found(before, after)) == (canonical(before) != canonical(after))
         assert found(before, before) == []
 
 
 def test_each_place_has_its_path() -> None:
-    """Members, items, and what is there on one side alone."""
+    """Members, items, and values on one side alone are compared."""
     assert found({"a": [1, {"b": "c"}], "d": None}, {"a": [1, {"b": "e"}, 7]}) == [
         Difference("x.a[1].b", '"c"', '"e"'),
         Difference("x.a[2]", None, "7"),
@@ -42,13 +42,13 @@ def test_each_place_has_its_path() -> None:
 
 
 def test_paths_lead_into_text_that_is_json() -> None:
-    """Messages hold JSON as text: the member that differs is named, and other text is shown as it is."""
+    """Within texts that contain JSON objects, the member is named; other text is quoted."""
     assert found('{"a":{"b":1}}', '{"a":{"b":2}}') == [Difference("x.a.b", "1", "2")]
     assert found('{"a":1}', '{"a": 1}') == [Difference("x", r'"{\"a\":1}"', r'"{\"a\": 1}"')]
 
 
 def test_long_values_are_shown_around_the_first_difference() -> None:
-    """Whatever the length, each side is a short quotation that has the place in it."""
+    """Each side is a short quotation around the difference."""
     one = "a" * 1_000_000 + "one" + "b" * 1_000_000
     [only] = found(one, one.replace("one", "two"))
     for shown, word in ((only.recorded, "aone"), (only.replayed, "atwo")):
@@ -63,6 +63,6 @@ def test_long_values_are_shown_around_the_first_difference() -> None:
 
 
 def test_depth_is_bounded() -> None:
-    """Text may hold JSON of any depth; where it is too deep to look into, the texts are shown."""
+    """Text may contain JSON of any depth; beyond the limit, the texts are quoted."""
     deep, deeper = ('{"a":' + "[" * depth + "]" * depth + "}" for depth in (900, 901))
     assert len(found(deep, deeper)) == 1

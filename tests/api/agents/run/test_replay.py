@@ -1,4 +1,4 @@
-"""advice-ledger replay, on what a real server and its worker recorded: the same, different, or why it cannot be run."""
+"""advice-ledger replay on the record of a real server and its worker: identical, different, or failed with a reason."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def working(database_url: str) -> Iterator[Api]:
 
 
 def run(url: str, *arguments: object, **env: str) -> Ran:
-    """Runs `advice-ledger replay` in this process, where agents have been imported before."""
+    """Run `advice-ledger replay` in this process, where the agents are already imported."""
     given = ["replay", *map(str, arguments), "--database-url", url]
     found = CliRunner().invoke(app, given, env={API_KEY: None, "ADVICE_LEDGER_AGENT_URL": None, **env})
     assert found.exception is None or isinstance(found.exception, SystemExit), found.exception
@@ -50,7 +50,7 @@ def run(url: str, *arguments: object, **env: str) -> Ran:
 
 
 def replayed(api: Api, request_id: int, *more: object, **env: str) -> tuple[Ran, dict[str, Any]]:
-    """Runs it with --json, and sees to it that exactly its one event was recorded, which says what the report says."""
+    """Run it with --json, and check that exactly its one event was recorded, with the outcome of the report."""
     before, _ = api.head()
     ran = run(api.url, "--request", request_id, "--json", *more, **env)
     found = ran.json()
@@ -66,7 +66,7 @@ def replayed(api: Api, request_id: int, *more: object, **env: str) -> tuple[Ran,
 
 
 def answered(api: Api, request_id: int, after: int | None = None) -> int:
-    """The id of the request's recommendation, once it has one, other than `after`."""
+    """Return the id of the request's recommendation, once it has one other than `after`."""
 
     def look() -> int | None:
         row = api.get(f"/portfolio/requests/{request_id}").json()
@@ -78,7 +78,7 @@ def answered(api: Api, request_id: int, after: int | None = None) -> int:
 
 
 def decide(api: Api, recommendation_id: int, outcome: str, **more: str) -> None:
-    """An advisor decides."""
+    """Decide as an advisor."""
     digest = api.get(f"/recommendations/{recommendation_id}").json()["digest"]
     body = {"digest": digest, "outcome": outcome, **more}
     response = api.call("POST", f"/recommendations/{recommendation_id}/decisions", json=body)
@@ -86,19 +86,19 @@ def decide(api: Api, recommendation_id: int, outcome: str, **more: str) -> None:
 
 
 def claims(api: Api) -> int:
-    """How many requests are in a worker's hands."""
+    """Count the requests in a worker's hands."""
     with connect(api.url) as conn:
         [[number]] = conn.execute("SELECT count(*) FROM request_claims").fetchall()
     return int(number)
 
 
 def paths(report: dict[str, Any]) -> list[str]:
-    """Where it found differences."""
+    """Return the paths of the differences."""
     return [found["path"] for found in report["differences"]]
 
 
 def tamper(url: str, position: int, name: str, change: Any) -> None:
-    """Replaces a sealed value by what `change` makes of it, as a superuser with the ledger's triggers disabled."""
+    """Change a sealed value as a superuser, with the ledger's triggers disabled."""
     with connect(url) as conn:
         conn.execute("ALTER TABLE sealed_fields DISABLE TRIGGER ALL")
         row = conn.execute("SELECT fields FROM sealed_fields WHERE position = %s", [position]).fetchone()
@@ -111,7 +111,7 @@ def tamper(url: str, position: int, name: str, change: Any) -> None:
 
 
 def test_the_built_in_agent_answers_the_same(working: Api) -> None:
-    """Exit 0, question and answer bit for bit; the text says so, and what was recorded."""
+    """Exit 0, call and answer identical bit for bit; the text says so and names the recorded event."""
     request_id = working.asked(notes="some notes, Ünïcode 🙂", constraints={"max_equity": "0.40"})
     number = answered(working, request_id)
     ran, found = replayed(working, request_id)
@@ -141,8 +141,8 @@ def test_the_built_in_agent_answers_the_same(working: Api) -> None:
     assert working.get(f"/recommendations/{number}").json()["state"] == "proposed"
 
 
-def test_what_came_later_is_not_seen(working: Api) -> None:
-    """The second answer was given while the first was proposed; decided since, it is shown as it was then."""
+def test_a_replay_does_not_see_later_events(working: Api) -> None:
+    """The second answer was given while the first was proposed, and is replayed with that state."""
     first = answered(working, working.asked())
     second = working.asked()
     answered(working, second)
@@ -155,7 +155,7 @@ def test_what_came_later_is_not_seen(working: Api) -> None:
 
 
 def test_an_answer_that_was_superseded(working: Api) -> None:
-    """The current one is replayed with the remark that it took into account, the first one without."""
+    """The current answer is replayed with the response it took into account, the first one without."""
     request_id = working.asked()
     first = answered(working, request_id)
     eventually(
@@ -169,7 +169,7 @@ def test_an_answer_that_was_superseded(working: Api) -> None:
 
 
 def test_the_optimiser_answers_the_same(database_url: str) -> None:
-    """Numbers of a solver, bit for bit, by an agent made again from the recorded version alone."""
+    """The solver's numbers are identical, from an agent made from the recorded version alone."""
     agent = OptimiserAgent(date(2015, 12, 31), assets=5)
     with served(database_url, run_worker=True, make_agent=lambda: agent) as api:
         request_id = api.asked()
@@ -182,7 +182,7 @@ def test_the_optimiser_answers_the_same(database_url: str) -> None:
 
 
 def test_another_answer_is_shown(working: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same version computes something else: exit 1, and the place, with what stands there and what came."""
+    """If the same version computes something else: exit 1, with the place and both values."""
     request_id = working.asked()
     answered(working, request_id)
     answer = BuiltinAgent.answer
@@ -209,7 +209,7 @@ def test_another_answer_is_shown(working: Api, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_another_question_is_shown(working: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The recorded message, with an earlier answer in it: the path leads into the message."""
+    """The path leads into the recorded message, to an earlier answer in it."""
     answered(working, working.asked())
     request_id = working.asked(notes="as it was")
     answered(working, request_id)
@@ -233,7 +233,7 @@ def test_another_question_is_shown(working: Api, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.tampers
 @pytest.mark.parametrize("which", ["answer", "question", "seen", "request"])
 def test_a_changed_record_is_not_blamed_on_the_agent(working: Api, which: str) -> None:
-    """Another sealed value in the answer, the message, or anything that was shown: failed, by its position, exit 2."""
+    """A changed sealed value in the answer, the message or any shown event: failed, with its position, exit 2."""
     first = answered(working, working.asked())
     request_id = working.asked(notes="as it was")
     number = answered(working, request_id)
@@ -257,7 +257,7 @@ def test_a_changed_record_is_not_blamed_on_the_agent(working: Api, which: str) -
 
 @pytest.mark.tampers
 def test_a_changed_body_is_not_blamed_on_the_agent(working: Api) -> None:
-    """Nor are members in clear, which the hash of the event covers."""
+    """Changed members in clear, which the event's hash covers, are found as well."""
     request_id = working.asked()
     number = answered(working, request_id)
     with connect(working.url) as conn:
@@ -275,7 +275,7 @@ def test_a_changed_body_is_not_blamed_on_the_agent(working: Api) -> None:
 
 
 def proposal(summary: str, cash: str) -> str:
-    """What a model says that divides the money in two."""
+    """Write a model's answer that divides the money in two."""
     weights = {"government_bonds": f"{1 - float(cash):.2f}", "cash": cash}
     shares = [{"asset_class": name, "weight": weight, "rationale": "because"} for name, weight in weights.items()]
     return json.dumps({"summary": summary, "allocations": shares})
@@ -291,7 +291,7 @@ def model() -> Iterator[Server]:
 
 @contextlib.contextmanager
 def asking(url: str, model: Server) -> Iterator[tuple[Api, int]]:
-    """A server whose worker asks this model, and a request that it has answered."""
+    """A server whose worker asks this model, and an answered request."""
     agent = OpenAICompatibleAgent(model.url, "test-model", api_key=KEY, temperature=0.25, seed=7, timeout_s=5.0)
     with served(url, run_worker=True, make_agent=lambda: agent) as api:
         request_id = api.asked(notes="s3cret notes")
@@ -300,7 +300,7 @@ def asking(url: str, model: Server) -> Iterator[tuple[Api, int]]:
 
 
 def test_a_language_model_may_answer_otherwise(database_url: str, model: Server) -> None:
-    """The same question, settings included, is sent again; the other answer is shown, said to be expected, not kept."""
+    """The same call is sent again; the other answer is reported as expected, and not kept."""
     with asking(database_url, model) as (api, request_id):
         where = ("--agent-url", model.url)
         assert replayed(api, request_id, *where, **{API_KEY: KEY})[1]["outcome"] == "identical"
@@ -319,7 +319,7 @@ def test_a_language_model_may_answer_otherwise(database_url: str, model: Server)
 
 
 def test_a_language_model_that_cannot_be_asked(database_url: str, model: Server) -> None:
-    """Without an address nothing is sent; with another model, or without an answer: failed, and why."""
+    """Without an address nothing is sent; with another model, or without an answer: failed with the reason."""
     with asking(database_url, model) as (api, request_id):
         _, found = replayed(api, request_id)
         assert found["reason"] == "no-server"
@@ -338,7 +338,7 @@ def test_a_language_model_that_cannot_be_asked(database_url: str, model: Server)
 
 
 def test_another_version_is_not_passed_off(working: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the policy file has changed: failed, exit 2, and the message has both versions."""
+    """After a change of the policy file: failed, exit 2, and the message has both versions."""
     request_id = working.asked()
     answered(working, request_id)
     recorded = BuiltinAgent().version
@@ -354,7 +354,7 @@ def test_another_version_is_not_passed_off(working: Api, monkeypatch: pytest.Mon
 
 
 def test_an_agent_that_refuses_now(working: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the agent says instead of an answer is the reason; that the question was the same is told all the same."""
+    """The agent's refusal is the reason; the report also says that the call was identical."""
     request_id = working.asked()
     answered(working, request_id)
 
@@ -368,7 +368,7 @@ def test_an_agent_that_refuses_now(working: Api, monkeypatch: pytest.MonkeyPatch
 
 
 def test_answers_that_came_over_http(fresh_api: Api) -> None:
-    """Without a model call nothing tells what was shown; with one, the agent is not one of ours. Both name it."""
+    """Without a model call the input is unknown; with one, the agent may be unknown. Both are named."""
     request_id = fresh_api.asked()
     fresh_api.answered(request_id, model_version="7")
     _, found = replayed(fresh_api, request_id)
@@ -390,8 +390,8 @@ def test_answers_that_came_over_http(fresh_api: Api) -> None:
 
 
 @pytest.mark.tampers
-def test_what_was_erased_cannot_be_shown_again(working: Api) -> None:
-    """An earlier answer that the agent saw is gone: failed, not different."""
+def test_a_replay_needs_the_erased_values(working: Api) -> None:
+    """If an earlier answer that the agent saw was erased: failed, not different."""
     first = answered(working, working.asked())
     request_id = working.asked()
     answered(working, request_id)
@@ -403,7 +403,7 @@ def test_what_was_erased_cannot_be_shown_again(working: Api) -> None:
 
 
 def test_a_replay_of_what_does_not_exist_is_refused(fresh_api: Api) -> None:
-    """No such request, no answer yet, another request's answer: one line, exit 2, and nothing on record."""
+    """No such request, no answer yet, another request's answer: one line, exit 2, and nothing recorded."""
     request_id = fresh_api.asked()
     other = fresh_api.asked()
     number = fresh_api.answered(other)
@@ -416,7 +416,7 @@ def test_a_replay_of_what_does_not_exist_is_refused(fresh_api: Api) -> None:
 
 
 def test_a_login_that_may_not_record(working: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader is refused before anything is run; with the writer's rights beside it is enough."""
+    """A reader is refused before anything runs; a reader with the writer's rights is enough."""
     request_id = working.asked()
     answered(working, request_id)
     with login_role(working.url, "PASSWORD 'test'", member_of="ledger_reader") as login:

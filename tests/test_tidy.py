@@ -1,4 +1,4 @@
-"""House rules, held by a test: sizes, words, addresses, SQL from files, and what proof code may import."""
+"""House rules: sizes, words, addresses, SQL from files, imports of proof code, handlers that name their errors."""
 
 import ast
 import re
@@ -29,9 +29,12 @@ TEXT_SUFFIXES = {
     "",
 }
 PROSE_SUFFIXES = {".html", ".js", ".md", ".py", ".sql"}
-FILE_LINES = 320
+FILE_LINES = 300
 FUNCTION_LINES = 60
 PROOF_IMPORTS = {"cryptography", "orjson", "rfc8785", "ledger"} | sys.stdlib_module_names
+# SQL of more lines than this is in a file of its own.
+SQL_LINES = 3
+SQL_TEXT = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH|CREATE|ALTER|GRANT)\b")
 SQL_METHODS = {"copy", "execute", "executemany", "stream"}
 
 # Each is put together from halves, so that this file does not hold what it forbids.
@@ -49,7 +52,7 @@ MACHINE_PATHS = re.compile(r"/(?:ho" + r"me|Us" + r"ers)/\w|/(?:wo" + r"rk|fa" +
 
 
 def files() -> list[Path]:
-    """Every file that is in git or would be added to it, relative to the repository."""
+    """Return each file that is in git or would be added to it, relative to the repository."""
     if not (ROOT / ".git").exists():
         pytest.skip("these rules are about what is in git, and this is no clone")
     # A clone may belong to another user than the one who tests it.
@@ -59,17 +62,17 @@ def files() -> list[Path]:
 
 
 def read(path: Path) -> str:
-    """The text of a file of the repository."""
+    """Return the text of a file of the repository."""
     return (ROOT / path).read_text("utf-8")
 
 
 def modules(*folders: str) -> list[Path]:
-    """The Python files below some folders."""
+    """Return the Python files below some folders."""
     return [path for path in files() if path.suffix == ".py" and path.parts[0] in folders]
 
 
 def lines_with(pattern: re.Pattern[str], suffixes: set[str]) -> list[str]:
-    """`path:line: text` wherever the pattern stands in a file with one of the suffixes."""
+    """Return `path:line: text` for each line with the pattern, in files with one of the suffixes."""
     return [
         f"{path}:{number}: {line.strip()}"
         for path in files()
@@ -80,7 +83,7 @@ def lines_with(pattern: re.Pattern[str], suffixes: set[str]) -> list[str]:
 
 
 def formatted_sql(source: str) -> Iterator[int]:
-    """Lines where a query is put together from text: an f-string, % or + on text, or str.format."""
+    """Yield the lines where a query is put together from text: an f-string, % or + on text, or str.format."""
     for node in ast.walk(ast.parse(source)):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in SQL_METHODS):
             continue
@@ -93,12 +96,12 @@ def formatted_sql(source: str) -> Iterator[int]:
 
 
 def is_text(node: ast.expr) -> bool:
-    """Whether an expression is a string as written."""
+    """Tell whether an expression is a string literal."""
     return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 def imported(source: str) -> set[str]:
-    """The top-level names of all that a module imports."""
+    """Return the top-level names of the modules that a source imports."""
     nodes = list(ast.walk(ast.parse(source)))
     plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     whence = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
@@ -128,7 +131,7 @@ def test_nothing_is_left_for_later() -> None:
 
 
 def test_no_file_names_a_registry_or_a_machine() -> None:
-    """Where packages come from is the installing machine's business, and so are its folders."""
+    """The installing machine decides where packages come from, and where its folders are."""
     assert lines_with(HOSTS, TEXT_SUFFIXES) == []
     assert lines_with(MACHINE_PATHS, TEXT_SUFFIXES) == []
 
@@ -168,6 +171,30 @@ def test_no_query_is_put_together_from_text() -> None:
 def test_the_search_for_such_queries_finds_them(call: str) -> None:
     """Each way to put a query together from text is seen."""
     assert list(formatted_sql(call)) == [1]
+
+
+def long_sql(source: str) -> Iterator[int]:
+    """Yield the lines at which SQL of more than SQL_LINES lines begins."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL_TEXT.match(node.value):
+            # A text with newlines has its own lines; one that is put together has those of the code.
+            of_code = (node.end_lineno or node.lineno) - node.lineno + 1
+            text = node.value.strip()
+            if (text.count("\n") + 1 if "\n" in text else of_code) > SQL_LINES:
+                yield node.lineno
+
+
+def test_long_queries_are_in_sql_files() -> None:
+    """No Python file outside the tests holds SQL of more than SQL_LINES lines: it is in a .sql file beside it."""
+    assert [f"{path}:{line}" for path in modules(*CODE) for line in long_sql(read(path))] == []
+
+
+def test_the_search_for_long_queries_finds_them() -> None:
+    """Four lines are found, as one text and as adjacent ones. Three lines, and other long texts, are not."""
+    assert list(long_sql('X = """\nSELECT 1,\n2,\n3,\n4\n"""')) == [1]
+    assert list(long_sql('X = (\n    "WITH a AS ("\n    " SELECT 1"\n    ")"\n    " TABLE a"\n)')) == [2]
+    assert list(long_sql('X = """\nSELECT 1,\n2,\n3\n"""')) == []
+    assert list(long_sql('"""Select a file.\n\nIt is\nread."""')) == []
 
 
 def test_proof_code_stands_on_little() -> None:

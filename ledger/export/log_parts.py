@@ -54,7 +54,7 @@ def add_beside(
     rotations: Sequence[RecordedRotation],
     writer: BundleWriter,
 ) -> None:
-    """What vouches for the checkpoint: keys, those of the rotations as well, these themselves, and timestamps."""
+    """The evidence for the checkpoint: keys, also those of rotations, the rotations themselves, and timestamps."""
     known = dict.fromkeys((*keys, *(key.text for one in rotations for key in (one.rotation.old, one.rotation.new))))
     writer.add(bundle.KEYS, "".join(f"{key}\n" for key in known).encode())
     if rotations:

@@ -1,4 +1,4 @@
--- What each one vouched for last, as far as that is among the newest: witnesses, then authorities.
+-- The newest endorsement of each endorser, if it is among the newest of all: witnesses, then authorities.
 SELECT 'witness', s.witness, max(s.size), NULL::float8
 FROM (SELECT size, witness FROM cosignatures ORDER BY size DESC LIMIT 10000) s GROUP BY s.witness
 UNION ALL

@@ -89,7 +89,7 @@ class QuorumState(NamedTuple):
 
 
 class LatestEndorsement(NamedTuple):
-    """A row of LATEST: the size that a witness or an authority vouched for last; the age is a timestamp's."""
+    """A row of LATEST: the size that a witness or an authority endorsed last. Only timestamps have an age."""
 
     kind: str
     name: str

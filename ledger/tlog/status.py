@@ -1,4 +1,4 @@
-"""How far others vouch for the log: by the policy of this process, from what is stored and what its askers met with."""
+"""How far the log is endorsed: by the policy of this process, from stored endorsements and the errors of its endorsers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Timestamps by an authority (RFC 3161) on checkpoints: that a tree existed at a time, by the clock of somebody else.
 
 A token is over SHA-256 of the note as it was signed. It is stored once it is found to be for that digest and for our
-nonce, of about now, and signed by an authority that the configured certificates vouch for. ASN.1 and CMS are read by
+nonce, of about now, and signed by a certificate that leads to the configured ones. ASN.1 and CMS are read by
 `rfc3161-client` (extra `timestamps`).
 
     Trouble (wire.py)
@@ -47,7 +47,7 @@ class TokenRefused(EndorserError):
 
 @dataclass(frozen=True)
 class Authority:
-    """Whom to ask, and the certificates that vouch for it. `every_s`: at least so long between two of its tokens."""
+    """A timestamp authority: its URL, its root certificates, and the shortest time between two of its tokens."""
 
     url: str
     roots: tuple[x509.Certificate, ...]

@@ -36,7 +36,7 @@ from projections.projector import Projector
 
 @dataclass(frozen=True)
 class Parts:
-    """What `open_services()` opens: plain settings that were already checked and turned into objects."""
+    """The arguments of `open_services()`: settings that were checked and turned into objects."""
 
     # A migrated ledger, by a login that may act in its roles.
     database_url: str

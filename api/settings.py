@@ -22,7 +22,7 @@ PREFIX = "ADVICE_LEDGER_"
 CONFIG = f"{PREFIX}CONFIG"
 FILE_NAME = "advice-ledger.toml"
 
-# Of each pair one setting counts: the one from the source that comes first in the order of precedence.
+# Pairs that exclude each other. The source that comes first in the order of precedence decides for the pair.
 PAIRS = (("database_url", "data_dir"), ("key", "key_file"))
 # The flags that are not named as their setting.
 FLAGS = {"key_file": "--key"}

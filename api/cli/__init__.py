@@ -42,7 +42,7 @@ def root(
 def main() -> None:
     """Run the program."""
     sys.excepthook = _unexpected
-    # As Ctrl-C: open things are closed, and an embedded PostgreSQL without another user is stopped.
+    # SIGTERM works like Ctrl-C: everything is closed, and an embedded PostgreSQL without another user stops.
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup sets
         signal.signal(signal.SIGHUP, _hang_up)

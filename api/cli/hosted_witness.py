@@ -59,8 +59,8 @@ def check_apart(offer: Offer, origin: str) -> None:
     """Raises CannotRun where the ledger would be its own witness, or be taken for it."""
     if origin in {one.name for one in offer.logs}:
         raise CannotRun(
-            f"{origin} is this ledger, and it cannot be a witness for itself: whoever can change the log can change"
-            " what this witness remembers, so its cosignature would prove nothing; somebody else has to run one"
+            f"{origin} is this ledger, and it cannot be a witness for itself: anybody who can change the log can change"
+            " the state of this witness too, so its cosignature would prove nothing; another party must run the witness"
         )
     if offer.key.verifier.name == origin:
         raise CannotRun(
@@ -71,7 +71,7 @@ def check_apart(offer: Offer, origin: str) -> None:
 
 @contextlib.contextmanager
 def plainly() -> Iterator[None]:
-    """What is expected to go wrong with a witness, as one line."""
+    """Turn the expected failures of a witness into CannotRun."""
     try:
         yield
     except (StoreError, EvidenceError) as error:

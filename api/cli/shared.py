@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, options, and what is printed where. It imports nothing slow.
+"""Parts that all commands share: exit codes, common options and output. It imports nothing slow.
 
 Results go to stdout, everything else to stderr.
 """

@@ -1,4 +1,4 @@
-"""What `serve` signs and verifies with: the configured key, or the key beside the embedded database."""
+"""Choose the key that `serve` signs and verifies with: the configured key, or the key beside the embedded database."""
 
 from __future__ import annotations
 

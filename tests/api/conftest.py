@@ -1,4 +1,4 @@
-"""What the tests of the HTTP side may ask for."""
+"""Fixtures for the tests of the HTTP side."""
 
 from __future__ import annotations
 

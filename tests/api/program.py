@@ -33,11 +33,11 @@ class Ran:
     err: str
 
     def json(self) -> Any:
-        """What it printed, parsed."""
+        """Parse its output."""
         return json.loads(self.out)
 
     def failed_with(self, *words: str) -> bool:
-        """Whether it could not run, printed no result, and said so in one line with these words in it."""
+        """Assert that it could not run, printed no result, and gave the reason in one line with these words."""
         assert (self.code, self.out) == (2, ""), self
         assert self.err.startswith("error: "), self.err
         assert self.err.count("\n") == 1, self.err

@@ -88,7 +88,7 @@ class Api:
         return self.call("GET", path, role, params=params)
 
     def ask(self, **how: Any) -> httpx.Response:
-        """POST /portfolio/recommendations with ASK, and with what is given instead of parts of it."""
+        """POST /portfolio/recommendations with ASK, changed by these members."""
         key = how.pop("key", None)
         headers = {} if key is None else {"Idempotency-Key": key}
         return self.call("POST", "/portfolio/recommendations", "advisor", json={**ASK, **how}, headers=headers)
@@ -100,7 +100,7 @@ class Api:
         return int(response.json()["request_id"])
 
     def answer(self, request_id: int, role: str = "agent", **how: Any) -> httpx.Response:
-        """POST an agent's ANSWER to a request, and with what is given instead of parts of it."""
+        """POST an agent's ANSWER to a request, changed by these members."""
         key = how.pop("key", None)
         headers = {} if key is None else {"Idempotency-Key": key}
         path = f"/portfolio/requests/{request_id}/recommendations"

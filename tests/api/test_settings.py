@@ -103,7 +103,7 @@ def test_a_file_that_cannot_be_used(text: str | bytes, words: tuple[str, ...], t
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    """The default file may be missing; one that was named must exist, by whatever name it was given."""
+    """The default file may be missing; a file that a flag or a variable names must exist."""
     missing = tmp_path / "missing.toml"
     assert cli("status", "--config", missing).failed_with(str(missing), "No such file")
     assert cli("status", env={CONFIG: str(missing)}).failed_with(str(missing), "No such file")
@@ -177,7 +177,7 @@ def described(name: str) -> str:
 
 
 def default_of(name: str) -> str:
-    """The default of a setting as TOML has it; nothing if there is none."""
+    """The default of a setting as TOML has it; empty without a default."""
     default = Settings.model_fields[name].default
     if default is None or default == ():
         return ""

@@ -137,7 +137,7 @@ def test_without_the_extra_the_message_says_what_to_install(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("command", [("rebuild",), ("verify",), ("tokens", "list")], ids=" ".join)
 def test_a_database_without_a_ledger(command: tuple[str, ...], server_url: str) -> None:
-    """The commands that need one say that there is none, and how to make it."""
+    """The commands that need a ledger say that it is missing, and how to make it."""
     with scratch_database(server_url) as url:
         assert cli(*command, "--database-url", url).failed_with("has no ledger yet: run advice-ledger migrate")
 
@@ -169,7 +169,9 @@ def test_a_command_is_ended_in_the_middle(database_url: str, how: str) -> None:
 
 def test_a_fault_of_ours_does_not_pass_for_a_finding(database_url: str) -> None:
     """An exception that nobody expected shows its traceback and exits with 2, not with 1."""
-    ran = cli("status", "--database-url", database_url, before="from api.cli import status; status.HEAD = 'SELECT 1'")
+    ran = cli(
+        "status", "--database-url", database_url, before="from api.cli import status; status.look = lambda *_: 1 / 0"
+    )
     assert (ran.code, ran.out) == (2, "")
     assert "Traceback" in ran.err
 

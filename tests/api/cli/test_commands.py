@@ -159,7 +159,7 @@ def test_orphans_are_calls_without_an_end(ledger: str) -> None:
 
 
 def test_verify_names_each_step_and_what_is_not_proven(ledger: str) -> None:
-    """Exit 0, every step by its number, and in so many words that a rewritten suffix would not be seen."""
+    """Exit 0, every step by its number, and the plain statement that a rewritten suffix would not be seen."""
     ran = on(ledger, "verify", "--projections")
     assert (ran.code, ran.err) == (0, "")
     for number, promise in CHAIN.steps.items():

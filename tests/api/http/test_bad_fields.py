@@ -169,7 +169,7 @@ def test_the_longest_sealed_values(api: Api) -> None:
 
 
 def test_the_last_of_two_equal_members_counts(api: Api) -> None:
-    """Of a member that stands twice the last counts, as docs/use/http.md says, and it is recorded once."""
+    """If a member is repeated, the last one counts, as docs/use/http.md says, and it is recorded once."""
     body = '{"client_id": "first", "risk_profile": "balanced", "amount_usd": 1, "amount_usd": 2, "client_id": "last"}'
     response = send(api, ASKS, body)
     row = api.get(response.headers["location"]).json()

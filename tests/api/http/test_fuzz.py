@@ -37,7 +37,7 @@ def started(api: Api) -> int:
     return int(response.json()["model_call_id"])
 
 
-# What a write is about, made for it.
+# The thing that a write is about, made for it.
 FRESH: dict[str, Callable[[Api], int]] = {
     "request_id": lambda api: api.asked(),
     "recommendation_id": lambda api: api.answered(api.asked()),
@@ -75,7 +75,7 @@ def send(case: Case[Any], api: Api, role: str, **headers: str) -> None:
     case.call_and_validate(base_url=api.base, headers=headers, excluded_checks=NOT_MEANT)
 
 
-# What it cannot make: exports in protobuf, which tests/api/otlp sends.
+# It cannot make exports in protobuf; tests/api/otlp sends those.
 @pytest.mark.filterwarnings("ignore:Skipped test cases with unsupported payload")
 @schema.parametrize()
 @settings(max_examples=3, **COMMON)

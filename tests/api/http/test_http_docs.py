@@ -112,7 +112,7 @@ def test_every_problem_is_documented() -> None:
 
 
 def test_every_route_is_documented() -> None:
-    """Each operation of the OpenAPI document stands in the text, by method and path."""
+    """The text names each operation of the OpenAPI document, by method and path."""
     assert [f"{method} {path}" for method, path, _ in operations() if f"`{method} {path}`" not in TEXT] == []
 
 
@@ -127,7 +127,7 @@ def test_the_table_of_permissions_is_that_of_the_routes() -> None:
 
 
 def permissions() -> Iterator[tuple[str, str]]:
-    """Each route that needs a token, and what is asked of its caller."""
+    """Each route that needs a token, and the permission that it needs."""
     for route in routes(application().routes):
         if isinstance(route, APIRoute):
             for needed in route.dependant.dependencies:
@@ -136,7 +136,7 @@ def permissions() -> Iterator[tuple[str, str]]:
 
 
 def test_every_parameter_is_documented() -> None:
-    """Each query parameter stands in the table with the routes that take it, and the table has no others."""
+    """The table has each query parameter with the routes that take it, and no others."""
     actual: dict[str, set[str]] = {}
     for _, path, operation in operations():
         for parameter in operation.get("parameters", []):

@@ -94,7 +94,7 @@ def chunks(size: int) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_body_beyond_the_limit(api: Api, announced: bool) -> None:
-    """A body that is too large is a 413, whether or not it says how long it is, and whoever sends it."""
+    """A body that is too large is a 413, with an announced length or without, and for every caller."""
     with api.records_nothing():
         body = b" " * (MAX_REQUEST_BYTES + 1) if announced else chunks(MAX_REQUEST_BYTES)
         response = send(api, ASKS, body)
@@ -109,7 +109,7 @@ def test_a_body_at_the_limit_is_read(api: Api) -> None:
 
 
 def raw(api: Api, request: bytes, *, hang_up: bool = False) -> bytes:
-    """What the server sends back for these bytes, until it closes or says nothing more for a moment."""
+    """The server's answer to these bytes, until it closes or pauses."""
     host, _, port = api.base.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=0.5) as conn:
         conn.sendall(request)
@@ -154,7 +154,7 @@ def test_a_caller_that_hangs_up(api: Api) -> None:
     ],
 )
 def test_headers_that_no_client_sends(api: Api, more: bytes) -> None:
-    """Lengths that are none and bytes that are no text in headers: refused by server or application, with a 4xx."""
+    """Malformed lengths, and bytes in headers that are not text: refused by server or application, with a 4xx."""
     with api.records_nothing():
         answer = raw(api, head_of(api, ASKS, more) + b"\r\n{}")
     assert answer == b"" or answer.startswith(b"HTTP/1.1 4"), answer

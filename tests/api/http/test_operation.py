@@ -1,4 +1,4 @@
-"""What operators look at: /healthz, /readyz, /metrics, the documents; and the catalogue of events."""
+"""The routes for operators: /healthz, /readyz, /metrics, the documents; and the catalogue of events."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_schemas_describe_what_is_recorded(api: Api) -> None:
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/schemas", "/openapi.json"])
 def test_public_routes_answer_without_a_token(api: Api, path: str) -> None:
-    """What names no client is for everybody."""
+    """Routes that name no client need no token."""
     assert api.get(path, None).status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""What a caller sent is personal: no response to a mistake repeats it, and no log holds it."""
+"""Values that a caller sent are personal: no response to a mistake repeats them, and no log holds them."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ def test_what_is_no_moment_is_refused(api: Api, path: str, value: str) -> None:
 
 
 def test_a_position_that_is_not_there_yet_is_refused(api: Api) -> None:
-    """As of a position beyond the head is a 422, not the present."""
+    """A position beyond the head is a 422, not the present."""
     position, _ = api.head()
     for path in (*LISTS, *ONES):
         assert fields(problem(api.get(path, as_of=position + 1), 422, "invalid")) == ["as_of"]
@@ -274,7 +274,7 @@ def test_unknown_values_of_filters_are_refused(api: Api) -> None:
 
 
 def test_the_last_of_two_equal_parameters_counts(api: Api) -> None:
-    """Of a parameter that stands twice the last counts, as docs/use/http.md says."""
+    """If a parameter is repeated, the last one counts, as docs/use/http.md says."""
     request_id = api.asked(client_id="twice")
     response = api.call("GET", "/portfolio/requests?client_id=nobody&client_id=twice", "auditor")
     assert ids(response.json()["items"]) == [request_id]

@@ -115,7 +115,7 @@ def test_a_misspelt_tile_path_is_not_found(log: Log, path: str) -> None:
      "0/x999/999", "6/000.p/1"],
 )  # fmt: skip
 def test_nothing_beyond_the_checkpoint(log: Log, path: str) -> None:
-    """What no published checkpoint covers is not there, though the events are: 703 of them."""
+    """Tiles that no published checkpoint covers are not found, although the 703 events exist."""
     response = log.get(f"/tile/{path}")
     assert problem(response, 404, "not-covered")["size"] == SIZE
     assert response.headers["cache-control"] == "no-store"
@@ -159,7 +159,7 @@ def sha(*parts: bytes) -> bytes:
 
 
 def tree(leaves: list[bytes]) -> bytes:
-    """RFC 6962 section 2.1, as it stands there."""
+    """RFC 6962 section 2.1, word for word."""
     if len(leaves) == 1:
         return leaves[0]
     half = 1
@@ -404,7 +404,7 @@ def test_what_is_not_known_is_no_number(fresh_api: Api) -> None:
 
 
 def test_a_damaged_log_is_not_served(server_url: str, template_database: Template, tmp_path: Path) -> None:
-    """Where a stored tile is not the one that was signed, no proof is made of it: a 503 that names it, each time."""
+    """If a stored tile is not the one that was signed, no proof is made from it: a 503 that names it, each time."""
     with ledger_copy(server_url, template_database) as url:
         fill(url, 300)
         sign(url, key_for(url), tmp_path / "last")

@@ -56,7 +56,7 @@ def write(server: Serving, token: str) -> int:
 
 
 def checkpoint(server: Serving) -> dict[str, Any]:
-    """What /readyz says of it, of a server that is ready."""
+    """The checkpoint in /readyz, of a server that is ready."""
     answer = httpx.get(f"{server.base}/readyz").raise_for_status()
     found: dict[str, Any] = answer.json()["checkpoint"]
     return found
@@ -118,7 +118,7 @@ def test_a_witness_that_goes_and_comes_back(url: str, path: Path, tmp_path: Path
 
 @pytest.mark.slow
 def test_the_leader_is_killed(url: str, path: Path) -> None:
-    """Of two servers one leads; after kill -9 the other does, and all that was ever shown is one history."""
+    """One of two servers leads; after kill -9 the other does, and all checkpoints ever shown are one history."""
     key = keys.read(path)
     shown: dict[int, set[bytes]] = {}
 

@@ -82,7 +82,7 @@ def test_the_list_says_who_and_when(owner: Connection) -> None:
     "name", ["", "Ann", "-ann", "ann smith", "ann\n", "ann\0", "änn", "a" * 101, "ann;--", "\udcff"]
 )
 def test_a_name_has_a_form(owner: Connection, name: str) -> None:
-    """What the database would not take as a name is refused before it gets there, and nobody has it."""
+    """A name that the database would refuse is refused before, and no token has it."""
     with pytest.raises(BadName, match="cannot be a token's name"):
         tokens.create(owner, name, "advisor")
     with pytest.raises(UnknownName):
@@ -134,7 +134,7 @@ def test_revoking_twice_keeps_the_first_time(owner: Connection) -> None:
 
 
 def test_the_first_tokens_are_made_once(database_url: str, owner: Connection) -> None:
-    """Of processes that start at once on a fresh ledger, one makes a token per role; a revoked one counts as made."""
+    """If processes start at once on a fresh ledger, one makes a token per role; a revoked token counts as made."""
 
     def start() -> dict[str, str]:
         with connect(database_url, "owner") as conn:

@@ -1,11 +1,11 @@
-"""The documents keep up with the code: every command, option, variable and route is described where a reader looks."""
+"""The pages agree with the code: commands, options, variables, events, states, refusals, policies, paths, messages."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from typer.core import TyperGroup
@@ -28,81 +28,81 @@ NAME = "advice-ledger"
 PAGES = [ROOT / "README.md", *(page for page in DOCS.rglob("*.md") if page.parent.name != "decisions")]
 
 
+class Command(NamedTuple):
+    """A command or a group of commands: its full name, and its options and environment variables."""
+
+    name: str
+    options: list[str]
+    variables: list[str]
+
+
 def sections() -> dict[str, str]:
-    """The sections of docs/use/cli.md that are about a command, by its name."""
+    """Return the sections of docs/use/cli.md about a command, by its name."""
     parts = re.split(rf"^##+ ({NAME} .+)$", (DOCS / "use/cli.md").read_text("utf-8"), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def commands(
-    group: Mapping[str, Any], name: str = NAME
-) -> Iterator[tuple[str, TyperGroup | None, list[str], list[str]]]:
-    """Each command below a group: its full name, itself if it is a group, its options, its environment variables."""
-    for found in group.values():
-        full = f"{name} {found.name}"
-        options = [option for one in found.params for option in (*one.opts, *one.secondary_opts) if option[0] == "-"]
-        variables = [str(one.envvar) for one in found.params if one.envvar]
-        yield full, found if isinstance(found, TyperGroup) else None, options, variables
-        if isinstance(found, TyperGroup):
-            yield from commands(found.commands, full)
+def all_commands(group: Mapping[str, Any], name: str = NAME) -> Iterator[Command]:
+    """Yield each command and group below a group."""
+    for command in group.values():
+        full = f"{name} {command.name}"
+        flags = [flag for option in command.params for flag in (*option.opts, *option.secondary_opts)]
+        options = [flag for flag in flags if flag.startswith("-")]
+        yield Command(full, options, [str(option.envvar) for option in command.params if option.envvar])
+        if isinstance(command, TyperGroup):
+            yield from all_commands(command.commands, full)
 
 
 PROGRAMS = {name: load(name) for name in TABLE_OF_COMMANDS}
-COMMANDS = list(commands(PROGRAMS))
+COMMANDS = list(all_commands(PROGRAMS))
 
 
 def test_every_command_has_a_section() -> None:
-    """One section for each command, and none for a command that does not exist."""
-    assert sections().keys() == {full for full, *_ in COMMANDS}
+    """There is one section for each command, and none for a command that does not exist."""
+    assert sections().keys() == {command.name for command in COMMANDS}
 
 
-@pytest.mark.parametrize(("full", "group", "options", "variables"), COMMANDS, ids=[full for full, *_ in COMMANDS])
-def test_every_option_is_described(
-    full: str, group: TyperGroup | None, options: list[str], variables: list[str]
-) -> None:
-    """Each option of a command stands in its section, in code, and no option stands there that it does not take."""
-    described = set(re.findall(r"`(--?[a-z][a-z-]*)", sections()[full]))
-    assert described == set(options) - {"--help"}
+@pytest.mark.parametrize("command", COMMANDS, ids=[command.name for command in COMMANDS])
+def test_every_option_is_described(command: Command) -> None:
+    """The section of a command has all of its options, in code, and no others; the page has its variables."""
+    described = set(re.findall(r"`(--?[a-z][a-z-]*)", sections()[command.name]))
+    assert described == set(command.options) - {"--help"}
     page = (DOCS / "use/cli.md").read_text("utf-8")
-    assert [name for name in variables if f"`{name}`" not in page] == []
+    assert [name for name in command.variables if f"`{name}`" not in page] == []
 
 
 def test_the_table_of_commands_has_their_first_sentence() -> None:
-    """`advice-ledger --help`, which imports no command, says of each what the command says of itself."""
+    """`advice-ledger --help` imports no command, and has the same first sentence as the help of each."""
     for name, entry in TABLE_OF_COMMANDS.items():
         assert " ".join(PROGRAMS[name].help.split()).startswith(entry.help)
 
 
 def test_every_command_and_option_has_help() -> None:
-    """--help leaves nothing unexplained."""
+    """--help explains each command and each option."""
     found = [command for program in PROGRAMS.values() for command in walk(program)]
     assert [command.name for command in found if not command.help] == []
-    unexplained = [f"{command.name} {one.name}" for command in found for one in command.params if not helped(one)]
-    assert unexplained == []
+    options = [(command, option) for command in found for option in command.params]
+    assert [f"{command.name} {option.name}" for command, option in options if not getattr(option, "help", None)] == []
 
 
 def walk(command: Any) -> Iterator[Any]:
-    """A command and all below it."""
+    """Yield a command and all commands below it."""
     yield command
     if isinstance(command, TyperGroup):
-        for found in command.commands.values():
-            yield from walk(found)
+        for below in command.commands.values():
+            yield from walk(below)
 
 
-def helped(parameter: Any) -> bool:
-    """Whether --help says something about it."""
-    return bool(getattr(parameter, "help", None))
-
-
-def test_every_variable_of_the_readme_exists() -> None:
-    """The environment variables that the documents name are those that the program reads."""
-    read = {CONFIG, *map(variable, Settings.model_fields), *(name for *_, variables in COMMANDS for name in variables)}
+def test_every_variable_in_the_text_exists() -> None:
+    """The pages name exactly the environment variables that the program reads."""
+    of_commands = {name for command in COMMANDS for name in command.variables}
+    read = {CONFIG, *map(variable, Settings.model_fields), *of_commands}
     named = {name for page in PAGES for name in re.findall(r"ADVICE_LEDGER_\w+", page.read_text("utf-8"))}
     assert named == read
 
 
 def test_every_event_is_in_the_catalogue() -> None:
-    """In the order of the code, with the names of its sealed members."""
+    """The catalogue of the page is that of the code: the same order, and the same sealed members."""
     documented = {}
     for row in table_with(EVENTS, "event", "sealed").rows:
         [name] = code(row["event"])

@@ -1,4 +1,4 @@
-"""What the operations of the clients return."""
+"""The results of the clients' operations."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ GRACE_S = 2.0
 class Worker:
     """Answers queued requests with one agent until stopped. `conninfo` connects as the role writer, to claim.
 
-    `batch` bounds the requests in hand. The default is high for an agent that computes here, and low for one that
-    waits for a remote model, so that other workers get their share.
+    `batch` bounds the requests in hand. The default is high for an agent that computes here, and low for an
+    agent that waits for a remote model, so that other workers get their share.
 
     Claims are renewed while their requests are in hand. The lease is therefore the time until a death is noticed.
     """

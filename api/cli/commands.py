@@ -39,7 +39,8 @@ COMMANDS: dict[str, Entry] = {
     ),
     "demo": Entry(
         "api.cli.demo",
-        "Fill a ledger of its own with years of reviews on real prices, and show what can be asked of it.",
+        "Fill a ledger of its own with years of reviews on real prices, and ask it the questions of its users.",
+        needs="advice-ledger-client",
     ),
     "tokens": Entry("api.cli.tokens", "Bearer tokens for the HTTP API."),
     "keys": Entry("api.cli.keys", "The key that the log is signed with."),

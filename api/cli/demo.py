@@ -7,35 +7,36 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from advice_ledger_client import ClientError
 
 from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, OnProgress, note, progress, say, say_json
-
-if TYPE_CHECKING:
-    from api.demo.run import Result
-    from api.demo.server import Site
+from api.demo.report import print_report
+from api.demo.run import Plan, Result
+from api.demo.run import demo as run_demo
+from api.demo.server import DemoFailed, Site
 
 QUARTERS_A_YEAR = 4
-# Without a terminal there are so many lines of progress.
+# The number of progress lines for each step if there is no terminal.
 LINES = 10
 
-Clients = Annotated[int, typer.Option(min=1, max=500, metavar="NUMBER", help="How many clients there are.")]
+Clients = Annotated[int, typer.Option(min=1, max=500, metavar="NUMBER", help="The number of clients.")]
 Years = Annotated[
-    int, typer.Option(min=1, max=30, metavar="NUMBER", help="The last so many years of the prices, 1993 to 2022.")
+    int, typer.Option(min=1, max=30, metavar="NUMBER", help="The number of years, up to the end of the prices in 2022.")
 ]
 Keep = Annotated[
     bool, typer.Option("--keep", help="Leave the server running afterwards, and show its address and the tokens.")
 ]
-# Without the variable of the other commands, so that no ledger of the user's is ever taken for this.
+# No setting chooses this folder, so that the demo never uses a ledger of the user's.
 OwnFolder = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
         metavar="FOLDER",
         show_default=False,
-        help="Keep the demo's ledger in this folder, where there is none yet. Default: a temporary folder.",
+        help="Keep the demo's ledger in this folder, which must have none yet. Default: a temporary folder.",
     ),
 ]
 
@@ -43,10 +44,10 @@ OwnFolder = Annotated[
 def demo(
     clients: Clients = 36, years: Years = 9, keep: Keep = False, as_json: AsJson = False, data_dir: OwnFolder = None
 ) -> None:
-    """Fill a ledger of its own with years of reviews on real prices, and show what can be asked of it.
+    """Fill a ledger of its own with years of reviews on real prices, and ask it the questions of its users.
 
     Clients and decisions are invented, prices and models are real, and everything goes through the HTTP API of a real
-    server. Takes a minute or two. Exit code 1 when the ledger or the client's case does not verify.
+    server. It takes a minute or two. Exit code 1 if the ledger or the client's case does not verify.
     """
     if keep and as_json:
         raise CannotRun("--keep and --json exclude each other: give one of them")
@@ -57,8 +58,6 @@ def demo(
         if as_json:
             say_json({"done": result.done, "answers": answers})
         else:
-            from api.demo.report import print_report  # noqa: PLC0415 - with the rest of the demo
-
             print_report(result, say)
         if keep:
             _wait(result.site)
@@ -68,37 +67,26 @@ def demo(
 
 @contextlib.contextmanager
 def _run(clients: int, years: int, data_dir: Path | None) -> Iterator[Result]:
-    """The demo's result, while its server runs; what can go wrong with it becomes CannotRun."""
-    from api.extras import MissingExtra, needs_extra  # noqa: PLC0415 - other commands need none of this
-
+    """Yield the demo's result while its server runs. Raises CannotRun if the demo fails."""
     try:
-        with needs_extra("advice-ledger-client"):
-            from advice_ledger_client import ClientError  # noqa: PLC0415
-
-        from api.demo.run import Plan, demo  # noqa: PLC0415
-        from api.demo.server import DemoFailed  # noqa: PLC0415
-
-        try:
-            plan = Plan(clients, years * QUARTERS_A_YEAR, data_dir, _environment())
-            with _progress() as on_progress, contextlib.ExitStack() as stack:
-                result = stack.enter_context(demo(plan, on_progress))
-                still = stack.pop_all()
-            with still:
-                yield result
-        except (ClientError, DemoFailed) as error:
-            raise CannotRun(f"the demo ended: {error}") from error
-    except MissingExtra as error:
-        raise CannotRun(str(error)) from error
+        plan = Plan(clients, years * QUARTERS_A_YEAR, data_dir, _environment())
+        with _progress() as on_progress, contextlib.ExitStack() as stack:
+            result = stack.enter_context(run_demo(plan, on_progress))
+            server = stack.pop_all()
+        with server:
+            yield result
+    except (ClientError, DemoFailed) as error:
+        raise CannotRun(f"the demo ended: {error}") from error
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without what would make the demo's server another one than it is to be."""
+    """Return the environment without the settings, which would change the demo's server."""
     return {name: value for name, value in os.environ.items() if not name.startswith("ADVICE_LEDGER_")}
 
 
 @contextlib.contextmanager
 def _progress() -> Iterator[OnProgress]:
-    """Bars on a terminal, a line now and then elsewhere: this takes longer than the other commands."""
+    """Yield a function that shows bars on a terminal, and elsewhere a line now and then, as the demo takes long."""
     if sys.stderr.isatty():
         with progress() as on_progress:
             yield on_progress
@@ -114,7 +102,7 @@ def _progress() -> Iterator[OnProgress]:
 
 
 def _wait(site: Site) -> None:
-    """Until Ctrl-C, or until the server is gone."""
+    """Wait for Ctrl-C. Raises CannotRun if the server ends."""
     width = max(map(len, site.tokens))
     say("\nThe server goes on until Ctrl-C. Its address, and everybody's token:\n")
     say(f"  {site.url}/docs")

@@ -105,6 +105,13 @@ def test_the_extra_is_named_where_it_is_missing() -> None:
     assert cli("demo", before=missing).failed_with("advice-ledger[optimise]")
 
 
+def test_the_client_is_named_where_it_is_missing() -> None:
+    """Without the client's distribution `--help` works, and the demo says what to install."""
+    missing = "import sys; sys.modules['advice_ledger_client'] = None"
+    assert cli("--help", before=missing).code == 0
+    assert cli("demo", before=missing).failed_with("pip install 'advice-ledger-client'")
+
+
 def test_keep_and_json_exclude_each_other() -> None:
     """--keep is for people, --json for programs."""
     assert cli("demo", "--keep", "--json").failed_with("--keep and --json")

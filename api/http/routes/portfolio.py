@@ -30,9 +30,9 @@ from api.http.reading import read_context, read_one, read_page
 from api.services import InjectedServices
 from ledger.domain.case import CATEGORY, stream_of
 from projections.portfolio_requests.model import PORTFOLIO_REQUESTS, PortfolioRequest
-from schema.events import CallStart, PortfolioRequested, RecommendationRecorded, RequestFailed
+from schema.events import CallStart, Outcome, PortfolioRequested, RecommendationRecorded, RequestFailed
 from schema.fields import RiskProfile
-from schema.states import RequestState
+from schema.states import RecommendationState, RequestState
 
 router = APIRouter(prefix="/portfolio", tags=["portfolio"], route_class=JsonRoute)
 
@@ -85,9 +85,9 @@ class EarlierRecommendation(BaseModel):
     recommendation: dict[str, JsonValue] | None
     model_name: str
     model_version: str | None
-    state: str
+    state: RecommendationState
     decision_id: int | None
-    outcome: str | None
+    outcome: Outcome | None
     reason_code: str | None
     rationale: str | None
     replacement: dict[str, JsonValue] | None

@@ -5,15 +5,10 @@ from __future__ import annotations
 import ast
 import inspect
 import pydoc
-import sys
 
+import generate_sync
 import pytest
 from advice_ledger_client import AsyncLedgerClient, LedgerClient
-
-from tests.paths import ROOT
-
-sys.path.append(str(ROOT / "client"))
-generate_sync = pytest.importorskip("generate_sync")
 
 NAMES = {"__aenter__": "__enter__", "__aexit__": "__exit__", "aclose": "close"}
 

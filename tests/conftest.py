@@ -1,7 +1,9 @@
-"""What every test may ask for: a server, a database of its own with our schema in it, and the hypothesis profile.
+"""Fixtures for every test: a server, a database with our schema for one test alone, and the hypothesis profile.
 
-Tests that use a server get the marker `database` by themselves. ADVICE_LEDGER_DATABASE_URL names a server to use (its
-role must be able to create databases and roles); without it an embedded PostgreSQL serves the whole run.
+Tests that use a server get the marker `database` by themselves. By default each process starts an embedded PostgreSQL.
+ADVICE_LEDGER_TEST_SERVERS names servers to use instead: URLs, separated by spaces, one for each process. Their logins
+must be able to create databases and roles. Two processes cannot share a server: tests make and drop roles, and roles
+belong to a server, not to a database.
 """
 
 import contextlib
@@ -39,17 +41,19 @@ class Template(NamedTuple):
     search_path: str
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """How many processes `-n auto` means: each starts a server of its own, and one that is given they cannot share.
+def given_servers() -> list[str]:
+    """Return the URLs in ADVICE_LEDGER_TEST_SERVERS."""
+    return os.environ.get("ADVICE_LEDGER_TEST_SERVERS", "").split()
 
-    Roles belong to a server and not to a database, and tests make and drop them.
-    """
-    return 0 if "ADVICE_LEDGER_DATABASE_URL" in os.environ else min(os.cpu_count() or 1, MOST_PROCESSES)
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the number of processes for `-n auto`: one for each server, which are as many as there are cores."""
+    return len(given_servers()) or min(os.cpu_count() or 1, MOST_PROCESSES)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest applies -m
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test that reaches a server, through whichever fixture."""
+    """Mark each test that uses a server, also through other fixtures."""
     for item in items:
         if "server_url" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.database)
@@ -57,10 +61,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """A server where databases and roles may be created."""
-    given = os.environ.get("ADVICE_LEDGER_DATABASE_URL")
+    """The URL of a server that this process has for itself."""
+    given = given_servers()
     if given:
-        yield given
+        process = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+        yield given[int(process) % len(given)]
         return
     from api.postgres.embedded import EmbeddedPostgres
 
@@ -74,13 +79,13 @@ def server_url() -> Iterator[str]:
 
 
 def roomy() -> Path | None:
-    """A folder in memory, where there is one with room for servers; None for the usual place."""
+    """Return a folder in memory with room for servers, or None for the usual place of temporary folders."""
     return IN_MEMORY if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ROOM_BYTES else None
 
 
 @pytest.fixture(scope="session")
 def template_database(server_url: str) -> Iterator[Template]:
-    """A migrated, empty ledger, made once; nobody may be connected to it while it is copied."""
+    """A migrated, empty ledger, made once. PostgreSQL copies a database only while no session is connected to it."""
     from projections.rebuild import rebuild_outdated
     from schema.migrate import migrate
 
@@ -108,7 +113,7 @@ def database_url(server_url: str, template_database: Template, request: pytest.F
 
 @contextlib.contextmanager
 def ledger_copy(server_url: str, template: Template, *, verify: bool = True) -> Iterator[str]:
-    """A fresh copy of the template, gone afterwards."""
+    """Yield the URL of a fresh copy of the template, verify its chain after the block, and drop it."""
     name = f"test_{uuid.uuid4().hex}"
     url = make_conninfo(server_url, dbname=name)
     with psycopg.connect(server_url, autocommit=True) as admin:
@@ -122,7 +127,7 @@ def ledger_copy(server_url: str, template: Template, *, verify: bool = True) -> 
 
 
 def verify_after(url: str) -> None:
-    """Assert what holds of every ledger once its test is over, unless the test is marked `tampers`: the chain."""
+    """Assert that the chain of a ledger holds."""
     from ledger.verify.database import verify_chain
 
     with psycopg.connect(url, autocommit=True) as conn:
@@ -141,7 +146,7 @@ def _create(admin: psycopg.Connection, name: str, template: Template | None = No
 
 
 def copy_database(admin: psycopg.Connection, template: str, name: str) -> None:
-    """Makes a database like another one; by files, not through the write-ahead log, where there is a choice."""
+    """Copy a database; file by file, not through the write-ahead log, if the server is new enough to choose."""
     how = sql.SQL("STRATEGY file_copy" if admin.info.server_version >= 150_000 else "")
     copy = sql.SQL("CREATE DATABASE {} TEMPLATE {} {}")
     admin.execute(copy.format(sql.Identifier(name), sql.Identifier(template), how))

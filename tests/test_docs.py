@@ -224,3 +224,27 @@ def test_the_messages_that_pages_explain_exist(page: str, title: str, folder: st
             parts = [part.strip() for part in re.split(r"…|\b[A-Z]+\b|\b\d+\b", message)]
             pattern = ".*".join(re.escape(part) for part in parts)
             assert any(re.search(pattern, text, re.DOTALL) for text in texts), message
+
+
+COLUMNS = 100
+
+
+def prose(page: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a page with their numbers, except fenced and indented blocks and tables."""
+    fenced = False
+    for number, line in enumerate(page.splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        elif not fenced and not line.startswith("    ") and not line.lstrip().startswith("|"):
+            yield number, line
+
+
+def test_prose_has_at_most_100_columns() -> None:
+    """A longer line of prose is one that has no blank outside code to break it at."""
+    long = [
+        f"{page.relative_to(ROOT)}:{number}"
+        for page in [*PAGES, ROOT / "CHANGELOG.md"]
+        for number, line in prose(page.read_text("utf-8"))
+        if len(line) > COLUMNS and " " in re.sub(r"`[^`]*`", "", line).strip()
+    ]
+    assert long == []

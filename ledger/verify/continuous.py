@@ -1,8 +1,8 @@
-"""Checks the chain again and again while a server runs: a thread, at a bounded rate, one leader among all processes.
+"""Continuous verification: scan the whole chain again and again while a server runs, at a bounded rate.
 
-Scan after scan from position 1 on (ledger/verify/scan.py); between two chunks of a scan whatever was appended. Once a
-day, and when the result is another one, what was covered and found is recorded as an event. Nothing waits for this,
-and it repairs nothing: what it finds is for a person to look at (docs/operate/continuous-verification.md).
+One process of a ledger leads. Each scan begins at position 1 (ledger/verify/scan.py); between two chunks of a scan, new
+events are verified. The result is recorded as an event once a day, and when it changes. Nothing waits for the
+verification, and it repairs nothing: a person has to look at a finding (docs/operate/continuous-verification.md).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ledger.proof.tlog.note import VerifierKey
 from ledger.proof.tlog.trust import Trust
 from ledger.store.envelope import Actor, NewEvent, encode, uuid7
 from ledger.verify.database import verify_chain
-from ledger.verify.record import found, recorded, result
+from ledger.verify.record import recorded_result, result_of, verification_event
 from ledger.verify.scan import ChainBroken, Root, Scan
 from ledger.verify.trusted_checkpoints import TrustedCheckpoints
 from schema.events import VerificationRecorded
@@ -30,17 +30,19 @@ from schema.events import VerificationRecorded
 log = logging.getLogger(__name__)
 
 RATE = 5_000
-# The rest between two scans: a small ledger need not be gone through all the time.
+# The pause between two scans.
 REST_S = 60.0
-# A process that has run for less does not record that all is well: one that is started now and then would each time.
+# A process records a good result only after it has run for this long. Else one that is often restarted would record
+# a good result at each start.
 SETTLE_S = 300.0
-# A chunk is what is checked in so much time; and how often a scan that is through looks for new events.
+# A chunk has as many events as the rate allows in this time.
 CHUNK_S = 0.1
+# How often to look for new events between two scans.
 LOOK_S = 0.5
 FOLLOW_S = 1.0
 RETRY_S = 1.0
-# So many results at most wait to be recorded, the newest: they pile up where a ledger takes none and results change.
-MOST_OWED = 100
+# Results wait here while the ledger does not record them. If results keep changing, only the newest are kept.
+MAX_UNRECORDED = 100
 
 ACTOR = Actor(id="advice-ledger", kind="service", role="verifier")
 TRY_LOCK = "SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))"
@@ -50,7 +52,7 @@ APPEND = "SELECT position FROM append(%s)"
 
 @dataclass(frozen=True)
 class VerificationConfig:
-    """How to check: so many events a second, and with which keys of the log, none where they are not known."""
+    """How fast to verify, in events a second, and the keys of the log; without keys, signatures are not verified."""
 
     rate: int = RATE
     keys: tuple[VerifierKey, ...] = ()
@@ -60,10 +62,10 @@ class VerificationConfig:
 
 @dataclass(frozen=True)
 class VerificationStatus(WorkerStatus):
-    """Where the thread stands. Another process leads where it `follows`, and knows what is not said here.
+    """The progress of this process. While it `follows`, another process verifies and knows the progress.
 
-    `position`: all events up to here were checked by this process, the newest of them `looked_s`, by the monotonic
-    clock; `passed_s`: when the last scan was through. `finding`: what does not hold, as long as it does not.
+    This process verified all events up to `position`, the newest at `looked_s`, and finished its last scan at
+    `passed_s`; both times are by the monotonic clock. `finding` is the kind of the finding, until a scan has none.
     """
 
     position: int = 0
@@ -75,17 +77,17 @@ class VerificationStatus(WorkerStatus):
 
     @property
     def age_s(self) -> float | None:
-        """Since when nothing is known of events up to `position` or beyond; None before the first look."""
+        """Seconds since this process last looked for new events; None before that."""
         return None if self.looked_s is None else monotonic() - self.looked_s
 
     @property
     def passed_age_s(self) -> float | None:
-        """How long ago the whole chain was through; None before that."""
+        """Seconds since a scan reached the end of the chain without a finding; None before that."""
         return None if self.passed_s is None else monotonic() - self.passed_s
 
 
 class ContinuousVerification(DatabaseWorker):
-    """Checks until stop(). `url` is for a login that may act as the ledger's verifier and writer."""
+    """Verify until stop(). `url` is for a login that may act as the ledger's verifier and writer."""
 
     def __init__(self, url: str, config: VerificationConfig | None = None, *, schema: str = "ledger") -> None:
         application = "advice-ledger verifier"
@@ -95,27 +97,27 @@ class ContinuousVerification(DatabaseWorker):
         self._config = config or VerificationConfig()
         self._most = max(1, int(self._config.rate * CHUNK_S))
         self._scan: Scan | None = None
-        # The last scan that was through: it goes on with what is appended.
+        # The last finished scan. It goes on with new events.
         self._tail: Scan | None = None
-        # What was found to hold before: the history is still that one, or somebody changed it since.
+        # The root that an earlier scan computed. If a later scan gets another, somebody changed the history.
         self._known: Root | None = None
-        # What the last scan came upon, and what the whole check made of it.
+        # The kind and position of the last finding, and the event that reports it after the whole chain was verified.
         self._failed: tuple[str, int] | None = None
         self._finding: VerificationRecorded | None = None
         self._due_s = 0.0
-        # What is to be recorded and could not be yet.
-        self._owed: deque[VerificationRecorded] = deque(maxlen=MOST_OWED)
+        # Results that are not recorded yet.
+        self._owed: deque[VerificationRecorded] = deque(maxlen=MAX_UNRECORDED)
         self._owed_s = 0.0
         self._started_s = monotonic()
 
     def on_failure(self, error: Exception) -> Failure | None:
-        """Begin the scan anew: a chunk that broke off may be half in it."""
+        """Begin the scan anew: it may have taken in half of a chunk."""
         self._drop()
         failure = super().on_failure(error)
         return failure and failure._replace(retry_s=RETRY_S)
 
     def on_unforeseen(self, error: Exception) -> Failure:
-        """Try again after the rest between two scans."""
+        """Try again after the pause between two scans."""
         return super().on_unforeseen(error)._replace(retry_s=self._config.rest_s)
 
     def follow(self, conn: Connection) -> None:
@@ -125,7 +127,7 @@ class ContinuousVerification(DatabaseWorker):
             if row == (True,):
                 self._lead(conn)
             else:
-                # The other one finds for itself what does not hold, and so would this one if it led again.
+                # The leader finds for itself what does not hold, and so will this process if it leads again.
                 self._drop()
                 self._failed = None
                 self.status = VerificationStatus("follows")
@@ -135,64 +137,65 @@ class ContinuousVerification(DatabaseWorker):
         while not self._stopping.is_set():
             started_s = monotonic()
             try:
-                done = self._chunk(conn)
+                count = self._verify_chunk(conn)
             except ChainBroken as broken:
                 self._investigate(conn, broken.finding)
-                done = 0
+                count = 0
             if self._owed and monotonic() >= self._owed_s:
                 self._record(conn, self._owed[0])
             took_s = monotonic() - started_s
-            self._stopping.wait(max(done / self._config.rate - took_s, 0) if done else LOOK_S)
+            self._stopping.wait(max(count / self._config.rate - took_s, 0) if count else LOOK_S)
 
-    def _chunk(self, conn: Connection) -> int:
-        """What is new, then the next chunk of the scan; how many events that were. Raises ChainBroken."""
-        done = 0
+    def _verify_chunk(self, conn: Connection) -> int:
+        """Verify new events, then the next chunk of the scan; return their number. Raises ChainBroken."""
+        count = 0
         if self._tail is not None:
-            done = self._tail.take(conn, self._most)
-            self._note(self._tail)
+            count = self._tail.take(conn, self._most)
+            self._report_progress(self._tail)
         if self._scan is None and monotonic() >= self._due_s:
             self._scan = Scan(self._config.keys, self._known)
-        room = self._most - done
+        room = self._most - count
         if self._scan is not None and room > 0:
             taken = self._scan.take(conn, room)
-            done += taken
+            count += taken
             if self._tail is None:
-                self._note(self._scan)
+                self._report_progress(self._scan)
             if taken < room:
-                self._through(conn, self._scan)
-        return done
+                self._finish_scan(conn, self._scan)
+        return count
 
-    def _note(self, at: Scan) -> None:
+    def _report_progress(self, scan: Scan) -> None:
         self.status = replace(
             self.status,
             state="leads",
-            position=at.size,
+            position=scan.size,
             looked_s=monotonic(),
-            checkpoint_size=at.checkpoint_size,
+            checkpoint_size=scan.checkpoint_size,
             error=None,
         )
 
-    def _through(self, conn: Connection, done: Scan) -> None:
-        """The scan has reached the head."""
-        took_s, size = monotonic() - done.started_s, done.size
-        done.end(conn)
-        self._tail, self._scan = done, None
-        self._known = _root(done)
+    def _finish_scan(self, conn: Connection, scan: Scan) -> None:
+        """Verify what only a whole scan shows, and report that the chain holds."""
+        took_s, size = monotonic() - scan.started_s, scan.size
+        scan.end(conn)
+        self._tail, self._scan = scan, None
+        self._known = _root(scan)
         self._due_s = monotonic() + self._config.rest_s
-        self._note(done)
+        self._report_progress(scan)
         self.status = replace(self.status, passed_s=monotonic(), finding=None, first_bad_position=None)
         settled = monotonic() - self._started_s >= self._config.settle_s
         if size and (settled or self._failed is not None):
-            self._owe(found(size, done.checkpoint_size, took_s))
+            self._owe(verification_event(size, scan.checkpoint_size, took_s))
         self._failed = None
 
     def _investigate(self, conn: Connection, finding: Finding) -> None:
-        """Has the whole chain checked at once, for the right name of what is wrong, unless this is known already.
+        """Verify the whole chain at once, which names the finding best, unless the finding is known already.
 
-        What was found stays found whatever becomes of that check: it is known only once it is in the status and owed.
+        The finding is reported even if that verification fails. It counts as known only once it is in the status and
+        among the results to record.
         """
         failed = (finding.kind, finding.position)
-        checked = max((one.size for one in (self._scan, self._tail) if one is not None), default=0)
+        checked = max((scan.size for scan in (self._scan, self._tail) if scan is not None), default=0)
         self._drop()
         self._due_s = monotonic() + self._config.rest_s
         self.status = replace(self.status, state="leads", error=None)
@@ -203,8 +206,8 @@ class ContinuousVerification(DatabaseWorker):
         last, signed = max(checked, 1), 0
         try:
             report = verify_chain(conn, trusted=TrustedCheckpoints(Trust(self._config.keys)))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not hide what was found already
-            log.warning("the whole chain could not be checked: %s", place_of(error))
+        except Exception as error:  # noqa: BLE001 - no error may hide the finding
+            log.warning("the whole chain could not be verified: %s", place_of(error))
         else:
             finding = report.findings[0] if report.findings else finding
             last = max(report.last_position, last)
@@ -221,38 +224,40 @@ class ContinuousVerification(DatabaseWorker):
             finding=finding.kind,
             first_bad_position=finding.position,
         )
-        self._finding = found(last, signed, monotonic() - started_s, finding)
+        self._finding = verification_event(last, signed, monotonic() - started_s, finding)
         self._owe(self._finding)
         self._failed = failed
 
     def _drop(self) -> None:
-        """Scans begin anew. Not what they found: a chunk that broke off may be half in a scan, which is no use."""
+        """Forget unfinished scans, which may have taken in half of a chunk, but not the root that they computed."""
         self._known = _root(self._tail) or self._known
         self._scan = self._tail = None
         self._due_s = 0.0
 
     def _owe(self, event: VerificationRecorded) -> None:
-        if not self._owed or result(self._owed[-1]) != result(event):
+        if not self._owed or result_of(self._owed[-1]) != result_of(event):
             self._owed.append(event)
 
     def _record(self, conn: Connection, event: VerificationRecorded) -> None:
-        """Unless it is what was recorded last today: the chain itself says what that is, also after a restart.
+        """Record a result, unless it is the last one recorded today. The chain says which that is, also after a restart.
 
-        A ledger that does not take the event, perhaps for the very reason that is to be recorded, is asked again.
+        If the ledger does not record it, perhaps because of the very finding, try again later.
         """
         stream = f"verification-{datetime.now(UTC):%Y-%m-%d}"
         version, body = conn.execute(LAST_OF_TODAY, [stream]).fetchone() or (0, "")
-        if recorded(body) != result(event):
+        if recorded_result(body) != result_of(event):
             new = NewEvent(uuid7(), stream, event, ACTOR, version or "no_stream")
             try:
                 with psycopg.connect(self._writing, autocommit=True) as writer:
                     writer.execute(APPEND, [encode(new).decode()])
             except psycopg.Error as error:
                 self._owed_s = monotonic() + self._config.rest_s
-                log.warning("what was found cannot be recorded: %s; trying again until it can", one_line(error))
+                log.warning(
+                    "the result of the verification cannot be recorded: %s; trying again until it can", one_line(error)
+                )
                 return
         self._owed.popleft()
 
 
 def _root(tail: Scan | None) -> Root | None:
-    return None if tail is None or not tail.size else Root(tail.size, tail.root, "what was checked before")
+    return None if tail is None or not tail.size else Root(tail.size, tail.root, "an earlier scan")

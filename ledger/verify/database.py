@@ -1,4 +1,4 @@
-"""Checks the chain in a database: every row through one COPY, recomputed here (docs/formats/event.md, section 5)."""
+"""Verify the chain in a database: read every row through one COPY and recompute it (docs/formats/event.md, section 5)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from ledger.tlog.sign.recorded_rotations import recorded_rotations
 from ledger.verify.trusted_checkpoints import NamedNote, Roots, TrustedCheckpoints
 
 HERE = Path(__file__).parent
-EVENTS, STREAMS, ODD_VERSIONS, STRAYS, HEAD, SESSION = (
-    (HERE / f"{name}.sql").read_bytes() for name in ("events", "streams", "odd_versions", "strays", "head", "session")
+EVENTS, STREAMS, ODD_VERSIONS, STRAYS, HEAD, SESSION, COSIGNED = (
+    (HERE / f"{name}.sql").read_bytes()
+    for name in ("events", "streams", "odd_versions", "strays", "head", "session", "cosigned")
 )
 NUMBERS = "SELECT category, last FROM stream_numbers ORDER BY category LIMIT 10000"
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -33,8 +34,6 @@ STRIDE = 10_000
 
 CLIENT_MEMBER = b'"client_id":'
 
-COSIGNED = Path(__file__).with_name("cosigned.sql").read_text("utf-8")
-
 
 def verify_chain(
     conn: Connection,
@@ -42,11 +41,11 @@ def verify_chain(
     on_progress: Callable[[int, int], None] | None = None,
     trusted: TrustedCheckpoints | None = None,
 ) -> ChainReport:
-    """Checks the whole ledger on the search_path of `conn`, in one snapshot and in flat memory.
+    """Verify the whole ledger on the search_path of `conn`, in one snapshot and in flat memory.
 
-    `conn` is not in a transaction, and may read what ledger_verifier may. `on_progress` is told how many events are
-    checked and how many there are. With `trusted`, also against these checkpoints and the ledger's own (step 10). What is
-    wrong is in the report. Raises psycopg.Error: the ledger cannot be read.
+    `conn` is not in a transaction, and may read what ledger_verifier may. `on_progress` gets the number of events
+    verified and the number in all. With `trusted`, the events are compared with these checkpoints and with the ledger's
+    own (step 10). Findings are in the report. Raises psycopg.Error if the ledger cannot be read.
     """
     with conn.transaction():
         conn.execute(SNAPSHOT)
@@ -75,7 +74,7 @@ def verify_chain(
 
 
 def finish(conn: Connection, verifier: ChainVerifier) -> None:
-    """Steps 6, 8 and 9, once all events were fed; in the same snapshot, with the settings of BY_INDEX."""
+    """Verify steps 6, 8 and 9 after all events, in the same snapshot and with the settings BY_INDEX."""
     verifier.finish()
     numbers = {str(category): int(last) for category, last in conn.execute(NUMBERS)}
     contiguous = verifier.check_streams(map(stream_end, copy_rows(conn, STREAMS)), numbers)
@@ -85,19 +84,21 @@ def finish(conn: Connection, verifier: ChainVerifier) -> None:
         verifier.report_versions(_odd_versions(conn))
 
 
-def handovers(conn: Connection, origin: str, given: Sequence[VerifierKey]) -> Handovers:
-    """Which keys the rotations on record connect with those that were given. Raises psycopg.Error."""
-    return Handovers(given, [(one.position, one.rotation) for one in recorded_rotations(conn, origin)] if given else [])
+def handovers(conn: Connection, origin: str, keys: Sequence[VerifierKey]) -> Handovers:
+    """Return the keys that recorded rotations connect with `keys`. Raises psycopg.Error."""
+    if not keys:
+        return Handovers((), [])
+    return Handovers(keys, [(recorded.position, recorded.rotation) for recorded in recorded_rotations(conn, origin)])
 
 
 def read_head(conn: Connection) -> Head | None:
-    """The head, if there is exactly one and it says everything."""
+    """Return the head; None unless there is exactly one, without NULLs."""
     rows = conn.execute(HEAD).fetchall()
     return Head(*rows[0]) if len(rows) == 1 and None not in rows[0] else None
 
 
 def _add_published(conn: Connection, trusted: TrustedCheckpoints) -> None:
-    """The checkpoints that the database has: the newest that enough witnesses may have cosigned, and the newest."""
+    """Add the checkpoints of the database: the newest with enough cosignatures, and the newest of all."""
     needed = trusted.trusted.needed
     cosigned = conn.execute(COSIGNED, [max(1, needed)]).fetchone() or ("",)
     if cosigned[0]:
@@ -110,7 +111,7 @@ def _add_published(conn: Connection, trusted: TrustedCheckpoints) -> None:
 
 
 def _events(conn: Connection, verifier: ChainVerifier, roots: Roots, tell: Callable[[int], None]) -> Iterator[EventRow]:
-    """The events for the verifier and for the tree."""
+    """Yield the events for the verifier, and add their hashes to the trees."""
     for done, row in enumerate(checked_clients(verifier, copy_rows(conn, EVENTS))):
         if done % STRIDE == 0:
             tell(done)
@@ -119,7 +120,7 @@ def _events(conn: Connection, verifier: ChainVerifier, roots: Roots, tell: Calla
 
 
 def checked_clients(verifier: ChainVerifier, rows: Iterable[bytes]) -> Iterator[EventRow]:
-    """Rows of events.sql; and once the verifier took one, whether the index of clients has its client_id."""
+    """Yield the rows of events.sql; after each, verify that the index of clients has its client_id."""
     for data in rows:
         row, client = event(data)
         yield row
@@ -129,12 +130,12 @@ def checked_clients(verifier: ChainVerifier, rows: Iterable[bytes]) -> Iterator[
 
 
 def _same_client(fields: bytes, client: bytes | None) -> bool:
-    """Whether the sealed client_id, if there is one, is `client`."""
+    """Return whether the sealed client_id, if any, is `client`."""
     if client is not None and fields == b'{"client_id":"%b"}' % client:
         return True
     try:
         sealed = orjson.loads(fields)["client_id"]
-    except (ValueError, LookupError, TypeError):  # Step 7 says what is wrong with them.
+    except (ValueError, LookupError, TypeError):  # Step 7 reports values that cannot be read.
         return True
     return client is not None and sealed == text(client)
 

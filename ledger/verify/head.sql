@@ -1,4 +1,4 @@
--- The head, if there is one and no second; its time in microseconds since 1970, -1 where that is infinite.
+-- The head; two rows if somebody added a second. The time is in microseconds since 1970, -1 if it is infinite.
 SELECT origin, position, hash,
        CASE WHEN isfinite(recorded_at) THEN (extract(epoch FROM recorded_at) * 1000000)::bigint ELSE -1 END
 FROM head

@@ -1,4 +1,5 @@
--- Versions that do not follow the one before in their stream, or not at a later position. Asked only when there are some.
+-- Versions that do not follow the version before in their stream, or not at a later position. Slow: run only if there
+-- are any.
 COPY (
     SELECT position, stream, version, coalesce(before, 0), coalesce(at, 0)
     FROM (

@@ -1,4 +1,4 @@
--- Full tiles that are there and differ; or that are not there, although a checkpoint covers them.
+-- The first full tile that is stored and differs, or is missing although a checkpoint covers it.
 SELECT made.level, made.number
 FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)b::bytea[]) AS made (level, number, hashes)
 LEFT JOIN tiles t ON t.level = made.level AND t.number = made.number

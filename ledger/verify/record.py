@@ -1,4 +1,4 @@
-"""What a verification of the chain found, as an event; and what makes two of these the same."""
+"""The event that records a verification of the chain, and how to tell whether two of them have the same result."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ledger.proof.findings import Finding
 from schema.events import VerificationRecorded
 
 
-def found(last: int, signed: int, took_s: float, finding: Finding | None = None) -> VerificationRecorded:
-    """Positions 1 to `last`, in `took_s`, of which a checkpoint covers `signed`; `finding`: what does not hold."""
+def verification_event(last: int, signed: int, took_s: float, finding: Finding | None = None) -> VerificationRecorded:
+    """Return the event for positions 1 to `last`, of which a checkpoint covers `signed`; without `finding` all held."""
     return VerificationRecorded(
         first_position=1,
         last_position=last,
@@ -24,13 +24,13 @@ def found(last: int, signed: int, took_s: float, finding: Finding | None = None)
     )
 
 
-def result(event: VerificationRecorded) -> tuple[object, ...]:
-    """What makes two of them the same."""
+def result_of(event: VerificationRecorded) -> tuple[object, ...]:
+    """Return the members that make two verifications the same."""
     return event.result, event.finding, event.first_bad_position
 
 
-def recorded(body: str) -> tuple[object, ...] | None:
-    """As result(), of an event on record; None for one that somebody made unreadable, as if there were none."""
+def recorded_result(body: str) -> tuple[object, ...] | None:
+    """Return what result_of() returns, for a recorded body; None if somebody made it unreadable."""
     try:
         data = orjson.loads(body)["data"]
     except (ValueError, LookupError, TypeError):

@@ -1,8 +1,8 @@
-"""One scan through the chain in chunks, each in a snapshot of its own: chain, commitments, tiles and signed roots.
+"""One scan of the chain in chunks: hashes, commitments, tiles and signed roots.
 
-A scan that has reached the head goes on with what is appended. What it has seen it does not see again: so a later
-scan is told which root an earlier one found, and a suffix that was rewritten in between does not pass, whether or not
-a checkpoint covers it.
+Each chunk is read in a snapshot of its own. A scan that has reached the head goes on with new events; it does not read
+old ones again. So a later scan compares its root with the root of an earlier one. Thereby it notices when events were
+rewritten in between, whether or not a checkpoint covers them.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from ledger.tlog.serve.newest_checkpoint import newest_checkpoint
 from ledger.tlog.sign.state_file import edge_after
 from ledger.verify.database import BY_INDEX, SESSION, SNAPSHOT, checked_clients, finish, handovers, read_head
 
-SLICE = (Path(__file__).with_name("slice.sql")).read_text("utf-8")
-
 HERE = Path(__file__).parent
-OTHER_TILES, OTHER_EDGE = ((HERE / f"{name}.sql").read_text("utf-8") for name in ("other_tiles", "other_edge"))
+SLICE, OTHER_TILES, OTHER_EDGE = (
+    (HERE / f"{name}.sql").read_text("utf-8") for name in ("slice", "other_tiles", "other_edge")
+)
 
 
 class ChainBroken(Exception):
-    """The chain does not hold. `finding` says what, and the first position in doubt."""
+    """The chain does not hold; `finding` says why, and the first position in doubt."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(str(finding))
@@ -44,21 +44,21 @@ class ChainBroken(Exception):
 
 @dataclass(frozen=True)
 class Root:
-    """A tree of `size` events has this root; `whose` says who says so."""
+    """The root of the tree over `size` events, as `source` states it."""
 
     size: int
     root: bytes
-    whose: str
+    source: str
 
 
 class Scan:
-    """From position 1 on. `keys` are the log's, none where they are not known; `earlier`: what another scan found."""
+    """A scan from position 1 on. `keys` are those of the log, if known; `earlier` is the root of an earlier scan."""
 
     def __init__(self, keys: Sequence[VerifierKey] = (), earlier: Root | None = None) -> None:
         self.started_s = monotonic()
         self.size = 0
         self.root = b""
-        # Of the newest checkpoint that was found to be of these events.
+        # The size of the newest checkpoint whose root is that of these events.
         self.checkpoint_size = 0
         self._keys = keys
         self._earlier = earlier
@@ -66,7 +66,7 @@ class Scan:
         self._verifier: ChainVerifier | None = None
 
     def take(self, conn: Connection, most: int) -> int:
-        """Checks at most `most` events, in one snapshot; how many there were. Raises ChainBroken and psycopg.Error."""
+        """Verify at most `most` events in one snapshot; return their number. Raises ChainBroken and psycopg.Error."""
         with conn.transaction():
             conn.execute(SNAPSHOT)
             head, verifier = self._look(conn)
@@ -82,13 +82,13 @@ class Scan:
                 for root in roots:
                     self._compare(conn, root)
             if self.size == head.position and verifier.link != head.hash:
-                raise _broken(Kind.FORKED, self.size, "the event that was here before is another one now")
+                raise _broken(Kind.FORKED, self.size, "the event here is not the one that was here before")
             return self.size - before
 
     def end(self, conn: Connection) -> None:
-        """Steps 6 to 9, in one snapshot with what is new since. Raises ChainBroken and psycopg.Error.
+        """Verify steps 6 to 9, in one snapshot together with new events. Raises ChainBroken and psycopg.Error.
 
-        The scan cannot be ended twice; it may go on.
+        Call it once for a scan. The scan may go on afterwards.
         """
         with conn.transaction():
             conn.execute(SNAPSHOT)
@@ -100,7 +100,7 @@ class Scan:
         _raise_first(verifier)
 
     def _look(self, conn: Connection) -> tuple[Head, ChainVerifier]:
-        """The head, which has not gone back."""
+        """Return the head, which must not be before the events that were seen, and the verifier."""
         head = read_head(conn)
         if head is None:
             raise _broken(Kind.HEAD_MISMATCH, 0, "the head row is missing, or there are several")
@@ -113,22 +113,22 @@ class Scan:
         return head, self._verifier
 
     def _newest(self, conn: Connection, head: Head) -> Root | None:
-        """The newest checkpoint, once it is found to be signed and not beyond the head."""
+        """Return the root in the newest checkpoint, which must be signed and not beyond the head."""
         newest = newest_checkpoint(conn)
         if newest is None:
             return None
         try:
-            found = self._opened(conn, newest.note.encode(), head)
+            checkpoint = self._opened(conn, newest.note.encode(), head)
         except EvidenceError as error:
             raise _broken(Kind.BAD_SIGNATURE, 0, f"the newest checkpoint: {error}") from None
-        if found.origin != head.origin:
-            raise _broken(Kind.OTHER_LEDGER, 0, f"the newest checkpoint is of {found.origin!a}")
-        if found.size > head.position:
-            raise _broken(Kind.TRUNCATED, head.position + 1, f"a checkpoint covers {found.size} events")
-        return Root(found.size, found.root, "the newest checkpoint")
+        if checkpoint.origin != head.origin:
+            raise _broken(Kind.OTHER_LEDGER, 0, f"the newest checkpoint is of {checkpoint.origin!a}")
+        if checkpoint.size > head.position:
+            raise _broken(Kind.TRUNCATED, head.position + 1, f"a checkpoint covers {checkpoint.size} events")
+        return Root(checkpoint.size, checkpoint.root, "the newest checkpoint")
 
     def _opened(self, conn: Connection, note: bytes, head: Head) -> Checkpoint:
-        """Signed by a key that was given; or by one that rotations connect with such a key. Raises EvidenceError."""
+        """Open a checkpoint signed by a known key, or by one that rotations connect with it. Raises EvidenceError."""
         if not self._keys:
             return parse_checkpoint(parse(note).text)
         try:
@@ -138,23 +138,23 @@ class Scan:
                 raise
         connected = handovers(conn, head.origin, self._keys)
         opened = open_checkpoint(note, head.origin, connected.keys)
-        signers = [f"{one.name}+{one.key_id:08x}" for one in opened.log]
+        signers = [f"{signature.name}+{signature.key_id:08x}" for signature in opened.log]
         limits = [connected.until(signer) for signer in signers]
         if all(until is not None and opened.checkpoint.size >= until for until in limits):
             raise NoteError(NoteFlaw.UNSIGNED, f"{', '.join(signers)} gave way before")
         return opened.checkpoint
 
     def _feed(self, conn: Connection, verifier: ChainVerifier, upto: int, signed: int) -> None:
-        """The events up to a position: chain, commitments, tiles."""
+        """Verify the events up to a position: hashes, commitments, tiles."""
         part = sql.SQL(SLICE).format(after=sql.Literal(self.size), upto=sql.Literal(upto))
         rows: list[EventRow] = []
 
-        def kept() -> Iterator[EventRow]:
+        def collected() -> Iterator[EventRow]:
             for row in checked_clients(verifier, copy_rows(conn, part.as_bytes(conn))):
                 rows.append(row)
                 yield row
 
-        verifier.feed(kept())
+        verifier.feed(collected())
         _raise_first(verifier)
         if verifier.position != upto or len(rows) != upto - self.size:
             raise _broken(Kind.DELETED, verifier.position + 1, f"there is no event up to position {upto}")
@@ -164,13 +164,13 @@ class Scan:
         self._check_tiles(conn, [(tile, content) for tile, content in grown.tiles if tile.width == WIDTH], signed)
 
     def _check_tiles(self, conn: Connection, full: Sequence[tuple[Tile, bytes]], signed: int) -> None:
-        given = {
+        parameters = {
             "levels": [tile.level for tile, _ in full],
             "numbers": [tile.index for tile, _ in full],
             "hashes": [content for _, content in full],
             "signed": signed,
         }
-        other = conn.execute(OTHER_TILES, given, binary=True).fetchone() if full else None
+        other = conn.execute(OTHER_TILES, parameters, binary=True).fetchone() if full else None
         if other is not None:
             raise _other_tile(Tile(int(other[0]), int(other[1])))
 
@@ -179,17 +179,19 @@ class Scan:
             return
         if expected.root != self.root:
             known = 0 if self.checkpoint_size == self.size else self.checkpoint_size
-            raise _broken(Kind.FORKED, known + 1, f"{expected.whose} is of other events, {expected.size} of them")
+            raise _broken(
+                Kind.FORKED, known + 1, f"{expected.source} has another root for the first {expected.size} events"
+            )
         if expected is not self._earlier:
             self.checkpoint_size = expected.size
             self._check_edge(conn)
 
     def _check_edge(self, conn: Connection) -> None:
-        """What is stored of the newest checkpoint's edge, once this is where the scan is. Level 0 is not stored."""
+        """Compare the stored partial tiles of the newest checkpoint, at whose size the scan is. Level 0 is not stored."""
         levels = [level for level in sorted(self._edge) if level]
         numbers = [self.size >> (HEIGHT * (level + 1)) for level in levels]
-        given = {"levels": levels, "numbers": numbers, "hashes": [self._edge[level] for level in levels]}
-        other = conn.execute(OTHER_EDGE, given, binary=True).fetchone() if levels else None
+        parameters = {"levels": levels, "numbers": numbers, "hashes": [self._edge[level] for level in levels]}
+        other = conn.execute(OTHER_EDGE, parameters, binary=True).fetchone() if levels else None
         if other is not None:
             raise _other_tile(Tile(int(other[0]), int(other[1]), len(self._edge[other[0]]) // HASH_BYTES))
 
@@ -199,12 +201,12 @@ def _broken(kind: Kind, position: int, message: str) -> ChainBroken:
 
 
 def _other_tile(tile: Tile) -> ChainBroken:
-    """A stored tile is another one; the first position is that of the first event below it."""
+    """Report a stored tile that is wrong; the position is that of the first event below it."""
     first = (tile.index << (HEIGHT * (tile.level + 1))) + 1
     return _broken(Kind.PROOF_MISMATCH, first, f"{tile.path} is not what the events make")
 
 
 def _raise_first(verifier: ChainVerifier) -> None:
-    found = verifier.findings.in_order()
-    if found:
-        raise ChainBroken(found[0])
+    findings = verifier.findings.in_order()
+    if findings:
+        raise ChainBroken(findings[0])

@@ -1,4 +1,4 @@
--- Sealed values at positions where there is no event.
+-- Positions that have sealed values but no event.
 COPY (
     SELECT s.position
     FROM sealed_fields s

@@ -1,6 +1,7 @@
-"""Everybody outside whom a log asks about its checkpoints: witnesses and timestamp authorities.
+"""The endorsers of a log: the witnesses and timestamp authorities that it asks about its checkpoints.
 
-Run by the process that signs. None of its methods waits for anybody but once(), and running() at its end, for a moment.
+The process that signs runs one poller for each. No method waits for an endorser, except once(), and running() at its end
+for a moment.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ledger.tlog.endorse.timestamp_client import Authority, TimestampPoller
 from ledger.tlog.endorse.witness_client import SharedSizes, WitnessPoller
 from ledger.tlog.quorum import WitnessPolicy
 
-# For what a round does beside waiting for the answer.
+# The time of a poll beside that of the HTTP request.
 SPARE_S = 1.0
 # How long the end waits for requests in hand to be cancelled.
 STOP_S = 2.0
@@ -24,7 +25,7 @@ LATE = "no answer in time"
 
 
 class EndorserStatus(NamedTuple):
-    """How one is doing: the size it last did something for, as far as known, and why the last try failed."""
+    """The size that an endorser endorsed last, as far as known, and why the last try failed."""
 
     name: str
     size: int
@@ -33,7 +34,7 @@ class EndorserStatus(NamedTuple):
 
 @dataclass(frozen=True)
 class EndorserConfig:
-    """Whom to ask, as configured."""
+    """The configured witnesses and timestamp authorities, and how patiently they are asked."""
 
     policy: WitnessPolicy = field(default_factory=WitnessPolicy)
     authorities: Sequence[Authority] = ()
@@ -41,7 +42,7 @@ class EndorserConfig:
 
 
 class Endorsers:
-    """`conninfo` connects with the role signer."""
+    """Poll all endorsers. `conninfo` connects with the role signer."""
 
     def __init__(self, conninfo: str, config: EndorserConfig) -> None:
         self._conninfo = conninfo
@@ -50,7 +51,7 @@ class Endorsers:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Asks while the block runs, beginning with the newest checkpoint there is."""
+        """Poll while the block runs, beginning with the newest checkpoint."""
         self._pollers = self._make()
         for poller in self._pollers:
             poller.start()
@@ -63,24 +64,25 @@ class Endorsers:
                 poller.stop(STOP_S)
 
     def once(self) -> list[EndorserStatus]:
-        """Asks everybody once, at the same time, about the newest checkpoint; waits no longer than an answer may take.
+        """Ask all endorsers about the newest checkpoint, at the same time, and wait as long as an answer may take.
 
-        For a program that signs and ends. Who has not answered by then has its error said.
+        For a program that signs and ends. The status of an endorser that did not answer in time has an error.
         """
         until_s = monotonic() + self._config.pace.timeout_s + SPARE_S
         with self.running():
-            late = [one for one in self._pollers if not one.settled.wait(max(until_s - monotonic(), 0))]
-            found = self.progress()
-        names = {one.endorser for one in late}
-        return [one._replace(error=one.error or LATE) if one.name in names else one for one in found]
+            late = {
+                poller.endorser for poller in self._pollers if not poller.settled.wait(max(until_s - monotonic(), 0))
+            }
+            states = self.progress()
+        return [state._replace(error=state.error or LATE) if state.name in late else state for state in states]
 
     def checkpoint_signed(self) -> None:
-        """There is a new checkpoint in the database."""
+        """Tell the pollers that there is a new checkpoint in the database."""
         for poller in self._pollers:
             poller.wake()
 
     def progress(self) -> list[EndorserStatus]:
-        """How each is doing."""
+        """Return the status of each endorser."""
         return [
             EndorserStatus(one.endorser, one.size, one.status.error if one.is_alive() else "not running")
             for one in self._pollers

@@ -1,4 +1,4 @@
-"""A thread for one outside party, so that whoever is slow or gone delays nobody else, the signer least of all."""
+"""A background worker for one endorser, so that an endorser that is slow or gone delays neither others nor the signer."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ledger.tlog.endorse.http import EndorserError, HttpClient
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long to wait: for an answer, and after failures in a row, doubling from first to most."""
+    """How long to wait: for an answer, and after a failure. The pause doubles from `first_s` to `most_s`."""
 
     timeout_s: float = 10.0
     first_s: float = 1.0
     most_s: float = 60.0
 
     def after(self, failures: int) -> float:
-        """Seconds to wait after so many failures in a row: between half of it and all, so that not all come at once."""
+        """Return the pause after some failures in a row, shortened by up to half, so that not all pollers retry at once."""
         longest = min(self.most_s, self.first_s * 2.0 ** min(failures - 1, 30))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - nothing secret about it
 
@@ -84,7 +84,7 @@ class Poller(BackgroundWorker):
         return None
 
     def on_unforeseen(self, error: Exception) -> Failure:
-        """As after other failures."""
+        """Wait as after other failures."""
         return self._failure(super().on_unforeseen(error).message)
 
     def _failure(self, message: str) -> Failure:

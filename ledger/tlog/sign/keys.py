@@ -1,7 +1,7 @@
-"""The log's signing key: in a file that only its owner can read, or in the environment. Never in the database.
+"""The log's signing key: in a file that only its owner can read, or in the environment; never in the database.
 
-The file holds one line, the signer key of docs/formats/tlog.md section 4. Old keys of a rotated log are kept beside it
-for their public part.
+The file holds one line, the signer key of docs/formats/tlog.md section 4. After a rotation, the public part of the old key
+is kept beside it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OWNER_ONLY = 0o600
 
 
 def generate(origin: str, path: Path) -> SigningKey:
-    """A new key for this ledger, in a new file. Raises KeyUnusable; a file that is there is never written over."""
+    """Make a key for this ledger in a new file. Raises KeyUnusable, also if the file exists."""
     if not valid_name(origin):
         raise KeyUnusable(f"{origin!a} cannot be the name of a key: it has white space or a plus sign")
     key = SigningKey.generate(origin)
@@ -26,7 +26,7 @@ def generate(origin: str, path: Path) -> SigningKey:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
     except FileExistsError as error:
-        raise KeyUnusable(f"{path} is there already, and a key is never written over") from error
+        raise KeyUnusable(f"{path} exists, and a key is never overwritten") from error
     except OSError as error:
         raise KeyUnusable(f"{path}: {error.strerror}") from error
     with os.fdopen(handle, "w", encoding="ascii", errors="surrogateescape") as file:
@@ -38,7 +38,7 @@ def generate(origin: str, path: Path) -> SigningKey:
 
 
 def read(path: Path) -> SigningKey:
-    """The key in a file. Raises KeyUnusable, also where others than the owner may read it; NoKey where it has none."""
+    """Read the key in a file. Raises KeyUnusable, also if others than the owner may read it, and NoKey if it has none."""
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -53,7 +53,7 @@ def read(path: Path) -> SigningKey:
 
 
 def parse(text: str, where: str) -> SigningKey:
-    """The key in a text, such as an environment variable's. Raises NoKey, naming only `where`."""
+    """Read the key in a text. Raises NoKey, which names `where` the text is from and not the text."""
     try:
         return SigningKey.parse(text.strip())
     except NoteError as error:
@@ -61,7 +61,7 @@ def parse(text: str, where: str) -> SigningKey:
 
 
 def sync_folder(path: Path) -> None:
-    """Makes it durable that a file is in its folder, or is no more. Raises OSError."""
+    """Make it durable that a file was created in its folder, renamed or removed. Raises OSError."""
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

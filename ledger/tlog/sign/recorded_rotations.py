@@ -1,4 +1,4 @@
-"""The rotations of the log's key that a ledger has on record: stream `policy-log-key`."""
+"""The rotations of the log's key that are recorded in the ledger, in the stream `policy-log-key`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ROTATIONS = "SELECT position, body FROM events WHERE stream = %s ORDER BY versio
 
 @dataclass(frozen=True)
 class RecordedRotation:
-    """A rotation, and where it is recorded: whatever the old key signed before is of fewer events than that."""
+    """A rotation and its position. The old key signs only checkpoints over fewer events than that."""
 
     position: int
     rotation: Rotation
 
 
 def recorded_rotations(conn: Connection, origin: str) -> list[RecordedRotation]:
-    """In order; what does not hold is none, whoever recorded it. Raises psycopg.Error."""
+    """Return the rotations in order. Events whose signatures do not hold are left out. Raises psycopg.Error."""
     found = []
     for position, body in conn.execute(ROTATIONS, [STREAM]).fetchall():
         with contextlib.suppress(EvidenceError, ValueError, LookupError, TypeError):
@@ -35,7 +35,7 @@ def recorded_rotations(conn: Connection, origin: str) -> list[RecordedRotation]:
 
 
 def rotation_of(data: dict[str, Any], origin: str) -> Rotation:
-    """The rotation that an event's data shows. Raises EvidenceError, and ValueError, LookupError or TypeError."""
+    """Return the rotation in an event's data, with its signatures checked. Raises EvidenceError, and ValueError, LookupError or TypeError."""
     raw = [strict_base64(data[name]) for name in ("old_signature", "new_signature")]
     signed = [Signature(origin, int.from_bytes(one[:KEY_ID_BYTES], "big"), one[KEY_ID_BYTES:]) for one in raw]
     found = check_rotation(Note(data["statement"], tuple(signed)).encode(), origin)

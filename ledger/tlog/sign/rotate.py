@@ -1,14 +1,14 @@
-"""Another key for the log: recorded as an event that both keys signed, so who trusts the old one may trust the new.
+"""Rotate the log's key. An event that both keys signed records it, so a reader who trusts the old key may trust the new.
 
-What both keys sign, and how it is checked: ledger/proof/tlog/key_rotation.py.
+ledger/proof/tlog/key_rotation.py has what both keys sign, and how it is checked.
 
-Order of the steps; after a crash between any two, `advice-ledger keys rotate` goes on where it ended:
+After a crash between any two steps, `advice-ledger keys rotate` continues with the next:
 
-    1. FILE.new             the new key; while it is there nothing starts to sign with FILE
-    2. the event            both keys have said so, on record; from here on a signer refuses the old one (KeyReplaced)
-    3. FILE.old-KEYID       the old verifier key: its private part goes with the next step
+    1. FILE.new             holds the new key; while it exists, nothing starts to sign with FILE
+    2. the event            is recorded; from here on a signer refuses the old key (KeyReplaced)
+    3. FILE.old-KEYID       holds the old verifier key; its private part is lost with the next step
     4. FILE.new to FILE     from here on the new key signs
-    5. FILE.last            signed again by the new key; a signer that finds this undone does it itself
+    5. FILE.last            is signed again by the new key; a signer that starts does this step if it is missing
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from schema.events import LogKeyRotated
 
 
 def rotated(old: SigningKey, new: SigningKey) -> LogKeyRotated:
-    """The event, with both signatures, checked. Raises EvidenceError where these are not two keys of one log."""
+    """Return the event, with both signatures checked. Raises EvidenceError if these are not two keys of one log."""
     note = parse(sign_rotation(old, new).note)
-    signed = {(one.name, one.key_id): one for one in note.signatures}
+    signed = {(signature.name, signature.key_id): signature for signature in note.signatures}
     event = LogKeyRotated(
         old=old.verifier.text,
         new=new.verifier.text,
@@ -45,36 +45,36 @@ def rotated(old: SigningKey, new: SigningKey) -> LogKeyRotated:
 
 
 def check(event: LogKeyRotated) -> tuple[VerifierKey, VerifierKey]:
-    """The old key and the new one, once it is shown that both signed this. Raises EvidenceError or ValueError."""
+    """Check both signatures, and return the old and the new key. Raises EvidenceError or ValueError."""
     found = rotation_of(event.model_dump(), VerifierKey.parse(event.old).name)
     return found.old, found.new
 
 
 def rotations(conn: Connection, origin: str) -> list[tuple[VerifierKey, VerifierKey]]:
-    """Old and new key of each rotation that this ledger has on record; what does not hold is none."""
-    return [(one.rotation.old, one.rotation.new) for one in recorded_rotations(conn, origin)]
+    """Return the old and the new key of each recorded rotation that holds."""
+    return [(recorded.rotation.old, recorded.rotation.new) for recorded in recorded_rotations(conn, origin)]
 
 
 @contextlib.contextmanager
 def leading(conn: Connection, key: SigningKey, path: Path) -> Iterator[Signer | None]:
-    """A signer that leads while the block runs, with step 5 done; None where another one leads, or has the file."""
+    """Yield a signer that leads while the block runs, with step 5 done; None if another process leads or has the file."""
     file = StateFile(path, key.verifier.name, [key.verifier])
     signer = Signer(conn, key, file)
     with contextlib.ExitStack() as stack:
-        found = None
+        leader = None
         if signer.lead():
             with contextlib.suppress(StateTaken):
                 stack.enter_context(file.held())
-                found = signer
-        if found is not None:
+                leader = signer
+        if leader is not None:
             finish(conn, key, path)
-        yield found
+        yield leader
 
 
 def finish(conn: Connection, key: SigningKey, path: Path) -> bool:
-    """Step 5: a file that the key before this one signed is signed by this one. Whether there was something to do.
+    """Do step 5: sign the state file with this key if the key before it signed it. Return whether it did.
 
-    A file that is damaged in any other way is left to whoever reads it next.
+    A file that is damaged in any other way stays; the next reader reports it.
     """
     origin = key.verifier.name
     with contextlib.suppress(StateDamaged):
@@ -93,19 +93,20 @@ def finish(conn: Connection, key: SigningKey, path: Path) -> bool:
 
 
 def beside(path: Path, ending: str) -> Path:
-    """FILE.ending."""
+    """Return the path FILE.ending."""
     return path.with_name(f"{path.name}.{ending}")
 
 
 def pending(path: Path) -> bool:
-    """Whether a rotation of this key was begun and not ended."""
+    """Return whether a rotation of this key was begun and not finished."""
     return beside(path, "new").exists()
 
 
 def prepare(conn: Connection, old: VerifierKey, path: Path) -> tuple[SigningKey, bool]:
-    """Step 1: the new key, made now or by a rotation that did not end, and whether step 2 is done. Raises KeyUnusable.
+    """Do step 1. Return the new key, made now or by an unfinished rotation, and whether step 2 is done.
 
-    Where step 2 is done no other key will do: a second rotation from one old key would leave verifiers two ways to go.
+    Raises KeyUnusable. After step 2 no other key may take over: a second rotation from one old key would leave verifiers
+    two successors.
     """
     fresh, begun = beside(path, "new"), successors(conn, old)
     try:
@@ -114,24 +115,24 @@ def prepare(conn: Connection, old: VerifierKey, path: Path) -> tuple[SigningKey,
         found = None
     if begun and (found is None or found.verifier not in begun):
         raise KeyUnusable(
-            f"a rotation to {begun[0].text} is on record, and {fresh} does not hold that key: put it there from a copy;"
+            f"a rotation to {begun[0].text} is recorded, and {fresh} does not hold that key: restore it from a copy;"
             " without it this log cannot be signed any more"
         )
     if found is None:
-        # A crash while it was written: it has no key that anything can have been recorded of. A file that could not be
-        # read, or that others can read, stays: it may hold the key that is on record.
+        # A crash while the file was written leaves no whole key in it, so no event can name that key. A file that could
+        # not be read, or that others can read, raised above and stays: it may hold the recorded key.
         fresh.unlink(missing_ok=True)
         found = keys.generate(old.name, fresh)
     return found, bool(begun)
 
 
 def successors(conn: Connection, old: VerifierKey) -> list[VerifierKey]:
-    """The keys that took the place of this one, by what is on record: none, or one."""
+    """Return the recorded successors of this key: one, or none."""
     return [new for former, new in rotations(conn, old.name) if former == old]
 
 
 def replace(path: Path, old: VerifierKey) -> None:
-    """Steps 3 and 4."""
+    """Do steps 3 and 4."""
     kept = beside(path, f"old-{old.key_id:08x}")
     with kept.open("w", encoding="utf-8") as file:
         file.write(old.text + "\n")
@@ -142,5 +143,5 @@ def replace(path: Path, old: VerifierKey) -> None:
 
 
 def _written(signature: Signature) -> str:
-    """The last word of the signature line."""
+    """Return the last word of the signature line."""
     return signature.line.rstrip("\n").rpartition(" ")[2]

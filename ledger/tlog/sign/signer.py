@@ -1,19 +1,19 @@
-"""Makes the log grow with the chain, and signs it: never anything but an extension of what was signed before.
+"""Grow the Merkle tree with the chain and sign it: each checkpoint extends the one signed before.
 
-The tree grows from the edge in the file beside the key (ledger/tlog/sign/state_file.py) and from new events alone, so whatever the
-database says about the past, what is signed next extends what was signed last. What the database says about the seam
-is checked: the event at the signed position, and each link after it.
+The tree grows from the edge in the state file (ledger/tlog/sign/state_file.py) and from new events alone. So the next
+checkpoint extends the last one, whatever the database holds about the past. The seam is checked: the event at the signed
+position, and each link after it.
 
-Order of writing, each step of which may be the last before a crash:
+Order of writing; a crash may follow any step:
 
-    1. tiles              follow from the events; written again, they are the same
-    2. the file           from here on this checkpoint is the last one signed
-    3. the checkpoint     from here on others see it; after a crash the file has it, and it is written then
+    1. tiles              are a function of the events; written again, they are the same
+    2. the state file     makes this checkpoint the last signed one
+    3. the checkpoint     makes it public; after a crash the file has it, and the next start publishes it
 
-Each is durable before the next begins, whatever `synchronous_commit` the server has by default: the file must not
-outlive tiles that it counts on, as nobody would make them again.
+Each step is on disk before the next begins, also where the server's default for `synchronous_commit` is less strict. A
+state file that was newer than its tiles would leave a gap that nothing fills.
 
-One leader: an advisory lock of the database, and on one machine the lock on the file.
+One process leads, by an advisory lock of the database; on one machine also by the lock on the state file.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from ledger.tlog.sign.errors import (
 from ledger.tlog.sign.recorded_rotations import STREAM, recorded_rotations
 from ledger.tlog.sign.state_file import Signed, StateFile, edge_after, resigned
 
-# So many events at most go into one checkpoint: memory and transactions stay small while a long chain is taken in.
+# The most events in one checkpoint. It keeps memory and transactions small while a long chain is signed.
 MOST_EVENTS = 262_144
 
-# One look at an index, which is all that each step costs: the rotations are read again where this is another number.
+# Read from the index at each step. The rotations are read again only if this number has changed.
 KEY_EVENTS = "SELECT max(version) FROM events WHERE stream = %s"
 SIGNED_EVENT = "SELECT hash FROM events WHERE position = %s"
 CLEAR_EDGE = "DELETE FROM partial_tiles"
@@ -57,7 +57,7 @@ DURABLE, HASHES, NOT_LINKED, ADD_TILES, OTHER_TILES, ADD_EDGE = (
 
 
 class Signer:
-    """Signs for one ledger. `conn` is in autocommit mode, with the role signer; `file` is held by this process."""
+    """Sign for one ledger. `conn` is in autocommit mode, with the role signer; this process holds `file`."""
 
     def __init__(self, conn: Connection, key: SigningKey, file: StateFile) -> None:
         self._conn = conn
@@ -67,7 +67,7 @@ class Signer:
         self._key_events: int | None = None
 
     def lead(self) -> bool:
-        """Whether this connection signs from now on, and no other does."""
+        """Try to become the leader; return whether this connection is."""
         self._conn.execute(DURABLE)
         row = self._conn.execute(
             "SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))", [SIGNER_LOCK]
@@ -75,7 +75,7 @@ class Signer:
         return row == (True,)
 
     def step(self, most: int = MOST_EVENTS) -> Signed | None:
-        """Takes in at most `most` new events and signs; None where there is nothing new. Raises SigningRefused."""
+        """Sign at most `most` new events; return None if there are none. Raises SigningRefused."""
         signed, position = self._last()
         if position <= signed.size:
             return None
@@ -97,11 +97,11 @@ class Signer:
         *,
         replace_damaged: bool = False,
     ) -> Signed:
-        """Takes a checkpoint of ours for the last one signed, once the events are found to have its root.
+        """Make a checkpoint of this log the last signed one, if the events have its root. Raises SigningRefused.
 
-        `give_up`: the size of a signed checkpoint that is in the file, and that the database cannot go on from.
-        `replace_damaged`: the file is damaged, and what it knew of is given up. Writes the file last, and missing tiles
-        before. Raises SigningRefused.
+        `give_up` is the size of the checkpoint in the state file, if the database cannot continue from that one.
+        `replace_damaged` gives up a damaged state file, and with it all that was signed later. Missing tiles are written
+        first, the state file last.
         """
         origin, position = head_of(self._conn)
         if origin != self._key.verifier.name or origin != checkpoint.origin:
@@ -110,44 +110,44 @@ class Signer:
         published = self._published()
         if not max(published, 1) <= checkpoint.size <= position:
             raise StateMissing(
-                f"the checkpoint is over {checkpoint.size} events; adopt one over {published} at least, as so large a"
-                f" one is published, and over {position} at most, as there are no more events"
+                f"the checkpoint is over {checkpoint.size} events; adopt one over {published} at least, the size"
+                f" that is published, and over {position} at most, the number of events"
             )
         self._check_given_up(checkpoint, give_up, replace_damaged=replace_damaged)
-        found = self._grown(checkpoint.size, on_progress)
-        if found.root != checkpoint.root:
+        grown = self._grown(checkpoint.size, on_progress)
+        if grown.root != checkpoint.root:
             raise Rewritten(f"the events up to position {checkpoint.size} do not have the root that was signed")
-        with self._conn.transaction():  # readers see the edge shrink and grow again at once, or not at all
+        with self._conn.transaction():  # readers see all of it at once, or nothing
             self._grown(checkpoint.size, on_progress, store=True)
-        self._signed = resigned(found, self._key, origin)
+        self._signed = resigned(grown, self._key, origin)
         self._file.replace(self._signed)
         self._publish(self._signed)
         return self._signed
 
     def _check_given_up(self, checkpoint: Checkpoint, give_up: int | None, *, replace_damaged: bool) -> None:
-        """What the file says was signed stays so, unless somebody says its size: then a second history begins."""
+        """Refuse to forget the checkpoint in the state file, unless its size is given up: then a second history begins."""
         try:
-            found = self._file.read() or Signed()
+            last = self._file.read() or Signed()
         except StateDamaged as error:
             if not replace_damaged:
                 raise StateDamaged(
-                    f"{self._file.path}: {error}, and may know of a checkpoint larger than any in this database. Put a"
-                    " good copy back; or, if there is none, say --replace-damaged"
+                    f"{self._file.path}: {error}, and may have a checkpoint larger than any in this database. Restore"
+                    " a good copy; if there is none, use --replace-damaged"
                 ) from error
             self._file.keep("damaged")
             return
-        goes_on = found.size <= checkpoint.size and (not found.size or self._event(found.size) == found.event)
-        if not goes_on and give_up != found.size:
+        continues = last.size <= checkpoint.size and (not last.size or self._event(last.size) == last.event)
+        if not continues and give_up != last.size:
             raise RolledBack(
-                f"{self._file.path} says that a checkpoint over {found.size} events was signed, which the database does"
-                " not go on from: whoever holds it will see that the history was changed. If those events are lost for"
-                f" good, say so with --give-up {found.size}"
+                f"{self._file.path} has a signed checkpoint over {last.size} events, which the database does not continue:"
+                " everybody who has that checkpoint will see that the history was changed. If those events are lost"
+                f" for good, use --give-up {last.size}"
             )
-        if not goes_on:
-            self._file.keep(f"given-up-{found.size}")
+        if not continues:
+            self._file.keep(f"given-up-{last.size}")
 
     def _grown(self, size: int, on_progress: Callable[[int, int], None], *, store: bool = False) -> Signed:
-        """The tree over the first events of the database, not signed."""
+        """Return the tree over the first `size` events of the database, not signed."""
         found = Signed()
         while found.size < size:
             hashes = self._hashes(found, min(size, found.size + MOST_EVENTS))
@@ -159,9 +159,9 @@ class Signer:
         return found
 
     def _last(self) -> tuple[Signed, int]:
-        """What was signed last, once it is known that the database goes on from there; and how far it goes.
+        """Return what was signed last and the position of the last event. Raises SigningRefused.
 
-        Raises SigningRefused.
+        The database must continue what was signed last.
         """
         origin, position = head_of(self._conn)
         if origin != self._key.verifier.name:
@@ -179,31 +179,32 @@ class Signer:
                 " another copy was restored and written on (docs/operate/tlog.md, Restoring)"
             )
         if self._signed is None and self._published() < signed.size:
-            # The step before this one may have crashed after signing. Not before the looks above: a database that was
-            # restored must not show a checkpoint over events that it does not have.
+            # The step before this one may have crashed after signing. The checks above come first: a restored database
+            # must not publish a checkpoint over events that it does not have.
             self._publish(signed)
         self._signed = signed
         return signed, position
 
     def _check_key(self) -> None:
-        """Raises KeyReplaced where another key has to sign: a checkpoint over the rotation itself is the new key's.
+        """Raises KeyReplaced if another key has to sign. The new key signs the checkpoint that covers the rotation.
 
-        After the look at the head: then no rotation up to there is missed, whoever recorded it meanwhile.
+        Call it after reading the head: then no rotation up to there is missed.
         """
         row = self._conn.execute(KEY_EVENTS, [STREAM]).fetchone()
         count = row[0] if row else None
         if count == self._key_events:
             return
-        for one in recorded_rotations(self._conn, self._key.verifier.name):
-            if one.rotation.old == self._key.verifier:
+        for recorded in recorded_rotations(self._conn, self._key.verifier.name):
+            rotation = recorded.rotation
+            if rotation.old == self._key.verifier:
                 raise KeyReplaced(
-                    f"the key {one.rotation.old.text} gave way to {one.rotation.new.text} at position {one.position}:"
-                    " sign with that one, or run advice-ledger keys rotate again if it did not end"
+                    f"the key {rotation.old.text} gave way to {rotation.new.text} at position {recorded.position}: sign with"
+                    " that one, or run advice-ledger keys rotate again if the rotation was not finished"
                 )
         self._key_events = count
 
     def _event(self, position: int) -> bytes | None:
-        """The hash of the event there; None where it has none."""
+        """Return the hash of the event at a position; None if there is no event or no hash."""
         row = self._conn.execute(SIGNED_EVENT, [position]).fetchone()
         return None if row is None or row[0] is None else bytes(row[0])
 
@@ -212,33 +213,33 @@ class Signer:
         published = self._published()
         if found is None and published:
             raise StateMissing(
-                f"checkpoints up to size {published} were signed, and {self._file.path} is not there: put it back, or"
+                f"checkpoints up to size {published} were signed, and {self._file.path} is not there: restore it, or"
                 " adopt a checkpoint that you trust (docs/operate/tlog.md, Restoring)"
             )
         if found is not None and published > found.size:
             raise StateMissing(
-                f"a checkpoint over {published} events was signed, and {self._file.path} knows of {found.size}: put the"
-                " newest one back, or adopt a checkpoint that you trust (docs/operate/tlog.md, Restoring)"
+                f"a checkpoint over {published} events was signed, and {self._file.path} has {found.size}: restore the"
+                " newest copy, or adopt a checkpoint that you trust (docs/operate/tlog.md, Restoring)"
             )
         return found or Signed()
 
     def _hashes(self, signed: Signed, upto: int) -> list[bytes]:
-        """The hashes of the new events, each linked to the one before. Raises Rewritten."""
-        given = {"after": signed.size, "upto": upto}
+        """Return the hashes of the new events, which must link to each other. Raises Rewritten."""
+        part = {"after": signed.size, "upto": upto}
         with self._conn.cursor(binary=True) as cursor:
-            row = cursor.execute(HASHES, given).fetchone()
-        count, first, found, linked = row or (0, b"", b"", False)
-        if not len(found or b"") == HASH_BYTES * count == HASH_BYTES * (upto - signed.size):
+            row = cursor.execute(HASHES, part).fetchone()
+        count, first, hashes, linked = row or (0, b"", b"", False)
+        if not len(hashes or b"") == HASH_BYTES * count == HASH_BYTES * (upto - signed.size):
             raise Rewritten(f"there are {count} events with whole hashes from position {signed.size + 1} to {upto}")
         if not linked or (signed.event and first != signed.event):
-            wrong = self._conn.execute(NOT_LINKED, given).fetchone() or [signed.size + 1]
-            raise Rewritten(f"the event at position {wrong[0]} does not follow the one before it")
-        return [found[at : at + HASH_BYTES] for at in range(0, len(found), HASH_BYTES)]
+            (position,) = self._conn.execute(NOT_LINKED, part).fetchone() or (signed.size + 1,)
+            raise Rewritten(f"the event at position {position} does not follow the one before it")
+        return [hashes[start : start + HASH_BYTES] for start in range(0, len(hashes), HASH_BYTES)]
 
     def _store(self, grown: Growth, edge: dict[int, bytes]) -> None:
-        """Step 1. Raises TileDiffers."""
+        """Do step 1. Raises TileDiffers."""
         full = [(tile, content) for tile, content in grown.tiles if tile.width == WIDTH]
-        given = {
+        parameters = {
             "levels": [tile.level for tile, _ in full],
             "numbers": [tile.index for tile, _ in full],
             "hashes": [content for _, content in full],
@@ -246,8 +247,8 @@ class Signer:
         levels = [level for level in sorted(edge) if level]
         numbers = [(grown.size >> (8 * level)) // WIDTH for level in levels]
         with self._conn.transaction():
-            if self._conn.execute(ADD_TILES, given, binary=True).rowcount < len(full):
-                other = self._conn.execute(OTHER_TILES, given).fetchone()
+            if self._conn.execute(ADD_TILES, parameters, binary=True).rowcount < len(full):
+                other = self._conn.execute(OTHER_TILES, parameters).fetchone()
                 if other is not None:
                     tile = Tile(int(other[0]), int(other[1]))
                     raise TileDiffers(f"the database holds another {tile.path} than its events make")
@@ -259,7 +260,7 @@ class Signer:
         return newest_size(self._conn)
 
     def _publish(self, signed: Signed) -> None:
-        """Step 3."""
+        """Do step 3."""
         self._conn.execute(ADD_CHECKPOINT, [signed.size, signed.note])
 
 

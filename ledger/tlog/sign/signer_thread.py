@@ -1,7 +1,7 @@
-"""Signs while a server runs: a thread with a connection of its own, one leader among all processes of a ledger.
+"""The signer of a server: a background worker with a database connection of its own. One process of a ledger leads.
 
-A SigningRefused ends it: a person has to look, and nothing is signed until the program is started again. So does an
-error that nobody foresaw: the status says so, as nobody sees a thread die. Appends never wait for any of this.
+A refusal ends the worker, and so does an unforeseen error: a person has to look, and nothing is signed until the program
+is started again. Appends never wait for the signer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ledger.tlog.sign.state_file import Signed
 
 EVERY_S = 1.0
 EVENTS = 10_000
-# How often the leader looks for new events; less where it is to sign more often.
+# How often the leader looks for new events, at least.
 LOOK_S = 0.1
 # How often a follower tries to lead.
 FOLLOW_S = 1.0
@@ -30,7 +30,7 @@ FOLLOW_S = 1.0
 
 @dataclass(frozen=True)
 class SigningConfig:
-    """What a signer needs. `state` is the file beside the key; it signs after `every_s` or `events`."""
+    """The key, the state file, and when to sign: after `every_s` seconds or after `events` new events."""
 
     key: SigningKey = field(repr=False)
     state: Path
@@ -73,7 +73,7 @@ class SignerThread(DatabaseWorker):
 
     def _lead(self, conn: Connection, signer: Signer) -> None:
         signing = self._signing
-        size, due_s = -1, monotonic()  # the first look checks what was signed, also where there is nothing new
+        size, due_s = -1, monotonic()  # the first step checks what was signed, also if nothing is new
         while not self._stopping.is_set():
             position = head(conn)
             if position >= size + signing.events or (position != size and monotonic() >= due_s):
@@ -84,7 +84,7 @@ class SignerThread(DatabaseWorker):
             self._stopping.wait(min(LOOK_S, signing.every_s))
 
     def _sign(self, signer: Signer, position: int) -> Signed | None:
-        """Signs all there was, in as many steps as it takes; what was signed last, None where there was nothing new."""
+        """Sign up to `position`, in several steps if there are many events; return the last checkpoint, None if none."""
         last = None
         while not self._stopping.is_set():
             signed = signer.step()
@@ -97,5 +97,5 @@ class SignerThread(DatabaseWorker):
 
 
 def head(conn: Connection) -> int:
-    """The position of the newest event. Raises Rewritten where there is no head."""
+    """Return the position of the last event. Raises Rewritten if there is no head."""
     return head_of(conn)[1]

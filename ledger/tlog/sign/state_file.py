@@ -1,7 +1,7 @@
-"""What was signed last: a small file beside the key, outside the database, so that the database cannot deny it.
+"""The state file: what was signed last, in a small file beside the key, outside the database.
 
-Compare-and-swap: the process that leads holds a lock on FILE.lock, and a write first looks whether FILE is still what
-was read. Written to a new file, synced, renamed: a crash leaves the old one or the new one. JSON:
+The leading process holds a lock on FILE.lock. Before it writes, it checks that FILE is still what it read. It writes a
+new file, syncs and renames it: a crash leaves the old file or the new one. The file is JSON:
 
     note     the last signed checkpoint, verbatim
     event    hash of the event at its size, hex
@@ -34,7 +34,7 @@ MAX_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Signed:
-    """The last signed tree; size 0 and no note before the first. `edge` is what ledger.proof.tlog.tiles.grow takes."""
+    """The last signed tree; before the first, size 0 and no note. `edge` is as ledger.proof.tlog.tiles.grow takes it."""
 
     size: int = 0
     root: bytes = EMPTY_ROOT
@@ -43,13 +43,13 @@ class Signed:
     edge: dict[int, bytes] = field(default_factory=dict)
 
     def encode(self) -> bytes:
-        """As the file has it."""
+        """Return the content of the file."""
         edge = {str(level): base64.b64encode(hashes).decode() for level, hashes in self.edge.items()}
         return orjson.dumps({"note": self.note, "event": self.event.hex(), "edge": edge}, option=orjson.OPT_INDENT_2)
 
     @classmethod
     def decode(cls, raw: bytes, origin: str, keys: Sequence[VerifierKey]) -> Signed:
-        """Reads and checks: a key of ours signed the note, and the edge has its root. Raises StateDamaged."""
+        """Read the content, and check that one of `keys` signed the note and that the edge has its root. Raises StateDamaged."""
         try:
             found = orjson.loads(raw)
             edge = {int(level): base64.b64decode(hashes, validate=True) for level, hashes in found["edge"].items()}
@@ -72,7 +72,7 @@ def _check_edge(checkpoint: Checkpoint, edge: dict[int, bytes]) -> None:
 
 
 class StateFile:
-    """The file, for the one process that holds it."""
+    """The state file, for the one process that holds it."""
 
     def __init__(self, path: Path, origin: str, keys: Sequence[VerifierKey]) -> None:
         self.path = path
@@ -82,7 +82,7 @@ class StateFile:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[StateFile]:
-        """Keeps other processes of this machine from the file while the block runs. Raises StateTaken."""
+        """Lock the file against other processes of this machine while the block runs. Raises StateTaken."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -95,14 +95,14 @@ class StateFile:
             os.close(handle)
 
     def read(self) -> Signed | None:
-        """What was signed last; None where there is no file. Raises StateDamaged."""
+        """Return what was signed last; None if there is no file. Raises StateDamaged."""
         self._raw = self._bytes()
         return None if self._raw is None else Signed.decode(self._raw, self._origin, self._keys)
 
     def write(self, signed: Signed) -> None:
-        """Puts it in the place of what was read or written last. Raises StateTaken where that is not there any more."""
+        """Replace what this process read or wrote last. Raises StateTaken if the file was changed meanwhile."""
         if self._bytes() != self._raw:
-            raise StateTaken(f"{self.path} was changed by somebody else")
+            raise StateTaken(f"{self.path} was changed by another process")
         raw = signed.encode()
         fresh = self.path.with_name(self.path.name + ".new")
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -115,13 +115,13 @@ class StateFile:
         self._raw = raw
 
     def keep(self, ending: str) -> None:
-        """Copies the file to FILE.ending: what was signed once is not thrown away."""
+        """Copy the file to FILE.ending, so that it is not lost."""
         raw = self._bytes()
         if raw is not None:
             self.path.with_name(f"{self.path.name}.{ending}").write_bytes(raw)
 
     def replace(self, signed: Signed) -> None:
-        """As write(), in the place of whatever is there."""
+        """Replace the file, whatever it holds."""
         self._raw = self._bytes()
         self.write(signed)
 
@@ -134,7 +134,7 @@ class StateFile:
 
 
 def edge_after(edge: dict[int, bytes], grown: Growth) -> dict[int, bytes]:
-    """The partial tile of each level after growing."""
+    """Return the partial tile of each level after the tree has grown."""
     found = dict(edge)
     for tile, content in grown.tiles:
         if tile.width == WIDTH:
@@ -145,6 +145,6 @@ def edge_after(edge: dict[int, bytes], grown: Growth) -> dict[int, bytes]:
 
 
 def resigned(signed: Signed, key: SigningKey, origin: str) -> Signed:
-    """The same tree, signed by another key: after a rotation."""
+    """Return the same tree, signed by `key`."""
     note = sign_checkpoint(Checkpoint(origin, signed.size, signed.root), key)
     return replace(signed, note=note.encode().decode())

@@ -70,7 +70,7 @@ def test_generate_and_show(url: str, tmp_path: Path) -> None:
     assert key.verifier.text in shown.out
     assert cli("keys", "show", "--json", env={SIGNING_KEY: key.reveal()}).json() == found
     assert not any(secret_of(key) in text for text in (made.out, made.err, shown.out))
-    assert cli("keys", "generate", "--key", path, "--database-url", url).failed_with("never written over")
+    assert cli("keys", "generate", "--key", path, "--database-url", url).failed_with("never overwritten")
     assert keys.read(path).verifier == key.verifier
 
 

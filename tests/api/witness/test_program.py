@@ -52,7 +52,7 @@ def test_what_it_refuses_to_start_with(tmp_path: Path, log_key: SigningKey) -> N
     assert cli("witness", "serve", *at(tmp_path), *log).failed_with("witness keygen")
     key = keygen(tmp_path)
     before = (tmp_path / "key").read_bytes()
-    assert cli("witness", "keygen", "--name", "w", *at(tmp_path)).failed_with("never written over")
+    assert cli("witness", "keygen", "--name", "w", *at(tmp_path)).failed_with("never overwritten")
     assert (tmp_path / "key").read_bytes() == before
     again = ("--key", str(tmp_path / "key2"), "--state", str(tmp_path / "state"))
     assert cli("witness", "keygen", "--name", "w", *again).failed_with("never overwritten")

@@ -103,7 +103,7 @@ def test_a_fault_of_its_own_is_said_and_is_not_the_end(
 
     settings = VerificationConfig(rate=1_000_000, rest_s=1, settle_s=0)
     with monkeypatch.context() as patch, verifying(database_url, settings) as verifier:
-        patch.setattr(ContinuousVerification, "_through", broken)
+        patch.setattr(ContinuousVerification, "_finish_scan", broken)
         error = until(verifier, lambda now: now.state == "failing").error or ""
         assert error.startswith("program error: KeyError in broken, line ")
         patch.undo()

@@ -53,8 +53,8 @@ class CountingVerification(ContinuousVerification):
 
     scans = 0
 
-    def _through(self, conn: Connection, done: Scan) -> None:
-        super()._through(conn, done)
+    def _finish_scan(self, conn: Connection, done: Scan) -> None:
+        super()._finish_scan(conn, done)
         self.scans += 1
 
     def _investigate(self, conn: Connection, finding: Finding) -> None:

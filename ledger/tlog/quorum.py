@@ -1,4 +1,4 @@
-"""Which witnesses a log asks, how many of them must have cosigned a checkpoint, and how far that is so."""
+"""The witness policy of a log: which witnesses it asks and how many must cosign; and how far the log has its quorum."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ledger.proof.tlog.cosignature import WitnessKey
 from ledger.proof.tlog.note import NoteError
 from ledger.tlog.endorse.http import check_url
 
-# Of so many cosignatures, those of the newest checkpoints, it is looked whose they are: some milliseconds' work.
-MOST_LOOKED_AT = 50_000
+# The most cosignatures that the query reads, the newest first. It takes some milliseconds.
+MAX_COSIGNATURES = 50_000
 
 HERE = Path(__file__).parent
 QUORUM_STATE, LATEST_ENDORSEMENTS = (
@@ -22,26 +22,26 @@ QUORUM_STATE, LATEST_ENDORSEMENTS = (
 
 
 class BadWitness(ValueError):
-    """The configuration names a witness in a way that cannot be used; the message says how to write it."""
+    """A configured witness cannot be used. The message says how to write it."""
 
 
 @dataclass(frozen=True, slots=True)
 class WitnessConfig:
-    """A witness to ask: where, and the key that its cosignatures must be by."""
+    """A witness: its URL, and the key of its cosignatures."""
 
     url: str
     key: WitnessKey
 
     @classmethod
     def parse(cls, text: str) -> WitnessConfig:
-        """Reads URL=VERIFIER_KEY. The URL is the prefix before /add-checkpoint. Raises BadWitness."""
+        """Parse URL=VERIFIER_KEY. The URL is the part before /add-checkpoint. Raises BadWitness."""
         url, separator, key = text.strip().partition("=")
         if not separator:
             raise BadWitness("a witness is written URL=VERIFIER_KEY")
         try:
             check_url(url)
         except ValueError as error:
-            raise BadWitness(f"a witness is written URL=VERIFIER_KEY, and before the = is {error}") from None
+            raise BadWitness(f"a witness is written URL=VERIFIER_KEY, and the part before = is {error}") from None
         try:
             return cls(url.rstrip("/"), WitnessKey.parse(key))
         except NoteError as error:
@@ -49,39 +49,39 @@ class WitnessConfig:
 
     @property
     def witness(self) -> str:
-        """The column `witness` of its cosignatures."""
+        """Return the name of the witness in the database: key name and key id."""
         return f"{self.key.name}+{self.key.key_id:08x}"
 
 
 @dataclass(frozen=True, slots=True)
 class WitnessPolicy:
-    """Which witnesses are asked, and how many must have cosigned a checkpoint for it to count as witnessed."""
+    """The witnesses to ask, and how many must cosign a checkpoint for it to have its quorum."""
 
     witnesses: tuple[WitnessConfig, ...] = ()
     quorum: int = 0
 
     def __post_init__(self) -> None:
-        names = [one.witness for one in self.witnesses]
+        names = [config.witness for config in self.witnesses]
         if len(set(names)) != len(names):
-            raise BadWitness("a witness is named twice: a second address of the same key is no second witness")
+            raise BadWitness("a witness is configured twice: two URLs with one key are one witness")
         if not 0 <= self.quorum <= len(names):
-            raise BadWitness(f"{self.quorum} cosignatures are needed, and {len(names)} witnesses are configured")
+            raise BadWitness(f"the quorum is {self.quorum}, but {len(names)} witnesses are configured")
 
     @classmethod
     def of(cls, texts: Sequence[str], quorum: int | None = None) -> WitnessPolicy:
-        """From the configuration. Without a quorum, a majority. Raises BadWitness."""
+        """Make a policy from the settings. Without `quorum`, a majority is needed. Raises BadWitness."""
         witnesses = tuple(WitnessConfig.parse(text) for text in texts)
         return cls(witnesses, len(witnesses) // 2 + 1 if quorum is None and witnesses else quorum or 0)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the query STANDING takes."""
-        names = [one.witness for one in self.witnesses]
-        return {"witnesses": names, "quorum": self.quorum, "most": MOST_LOOKED_AT}
+        """Return the parameters of quorum_state.sql."""
+        names = [config.witness for config in self.witnesses]
+        return {"witnesses": names, "quorum": self.quorum, "most": MAX_COSIGNATURES}
 
 
 class QuorumState(NamedTuple):
-    """A row of STANDING: the newest size, and the newest that satisfies the policy, with its age in seconds."""
+    """The size of the newest checkpoint, and of the newest with its quorum, with the age of that one in seconds."""
 
     size: int
     witnessed: int | None
@@ -89,7 +89,7 @@ class QuorumState(NamedTuple):
 
 
 class LatestEndorsement(NamedTuple):
-    """A row of LATEST: the size that a witness or an authority endorsed last. Only timestamps have an age."""
+    """The size that a witness or an authority endorsed last; timestamps have an age in seconds."""
 
     kind: str
     name: str
@@ -98,6 +98,6 @@ class LatestEndorsement(NamedTuple):
 
 
 def quorum_state(conn: Connection, policy: WitnessPolicy) -> QuorumState | None:
-    """How far the log is witnessed; None before the first checkpoint. Any role that reads the log may ask."""
+    """Return how far the log has its quorum; None before the first checkpoint. Every role but the writer may read it."""
     row = conn.execute(QUORUM_STATE, policy.parameters).fetchone()
     return None if row is None else QuorumState(*row)

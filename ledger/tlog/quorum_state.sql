@@ -1,4 +1,4 @@
--- The newest checkpoint, the newest that as many of these witnesses as are needed have cosigned, and their ages.
+-- The size of the newest checkpoint; the size of the newest with a quorum of these witnesses, and its age in seconds.
 SELECT n.size, q.size, extract(epoch FROM clock_timestamp() - q.created_at)::float8
 FROM (SELECT size FROM checkpoints ORDER BY size DESC LIMIT 1) n
 LEFT JOIN LATERAL (

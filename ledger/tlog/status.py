@@ -1,4 +1,4 @@
-"""How far the log is endorsed: by the policy of this process, from stored endorsements and the errors of its endorsers."""
+"""The endorsements of the log, by the policy of this process: from the database, and from its own pollers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ledger.tlog.sign.signer_thread import SignerThread
 
 
 class WitnessState(BaseModel):
-    """One witness: the size that it cosigned last, and what went wrong the last time; null is not known here."""
+    """A witness: the size that it cosigned last, and the error of the last try. Null means unknown to this process."""
 
     name: str
     size: int | None
@@ -21,7 +21,7 @@ class WitnessState(BaseModel):
 
 
 class WitnessedState(BaseModel):
-    """The newest checkpoint that has the cosignatures `needed`; null where none of the last weeks has."""
+    """The newest checkpoint that has the cosignatures `needed`; null if no recent checkpoint has."""
 
     needed: int
     size: int | None
@@ -30,7 +30,7 @@ class WitnessedState(BaseModel):
 
 
 class TimestampState(BaseModel):
-    """The newest timestamp by one authority, and what went wrong the last time."""
+    """The newest timestamp by one authority, and the error of the last try."""
 
     authority: str
     size: int | None
@@ -39,7 +39,7 @@ class TimestampState(BaseModel):
 
 
 class EndorsementStatus(BaseModel):
-    """`witnessed` is null where no witness is configured."""
+    """What witnesses and timestamp authorities did. `witnessed` is null if no witness is configured."""
 
     witnessed: WitnessedState | None = None
     timestamps: list[TimestampState] = []
@@ -48,7 +48,7 @@ class EndorsementStatus(BaseModel):
 async def endorsement_status(
     conn: AsyncConnection, config: EndorserConfig, signer: SignerThread | None
 ) -> EndorsementStatus:
-    """As it stands. Only the process that leads the signing knows of troubles: it is the one that asks."""
+    """Read the endorsements. Only the process that leads the signing asks endorsers, so only it knows their errors."""
     if not config.policy.witnesses and not config.authorities:
         return EndorsementStatus()
     cursor = await conn.execute(QUORUM_STATE, config.policy.parameters, prepare=True)
@@ -73,7 +73,7 @@ def _combined(
     for configured in config.policy.witnesses:
         name = configured.witness
         last, now = stored.get(("witness", name)), told.get(name)
-        # Of one that has been away for long its asker still knows.
+        # The poller still knows the size of a witness that cosigned long ago.
         size = last.size if last else now.size or None if now else None
         witnesses.append(WitnessState(name=name, size=size, error=now and now.error))
     for authority in config.authorities:

@@ -1,11 +1,11 @@
-"""Timestamps by an authority (RFC 3161) on checkpoints: that a tree existed at a time, by the clock of somebody else.
+"""Ask a timestamp authority (RFC 3161) for timestamps on checkpoints: a tree existed at a time, by another's clock.
 
-A token is over SHA-256 of the note as it was signed. It is stored once it is found to be for that digest and for our
-nonce, of about now, and signed by a certificate that leads to the configured ones. ASN.1 and CMS are read by
-`rfc3161-client` (extra `timestamps`).
+A token covers the SHA-256 of the note as it was signed. It is stored if it is for that digest and for our nonce, has about
+the present time, and is signed by an authority that the configured certificates certify. `rfc3161-client` (extra
+`timestamps`) reads ASN.1 and CMS.
 
-    Trouble (wire.py)
-    └── TokenRefused    an answer, and no token that holds
+    EndorserError (http.py)
+    └── TokenRefused    the answer holds no valid token
     BadAuthority        the configuration cannot be used
 """
 
@@ -25,8 +25,8 @@ from ledger.tlog.endorse.http import EndorserError, HttpClient, Unreachable, che
 from ledger.tlog.endorse.poller import Poller, RetryPolicy
 
 EVERY_S = 3600.0
-MOST_TOKEN_BYTES = 262_144
-MOST_SKEW = timedelta(hours=1)
+MAX_TOKEN_BYTES = 262_144
+MAX_SKEW = timedelta(hours=1)
 SHA256 = "2.16.840.1.101.3.4.2.1"
 
 STORE = """
@@ -38,16 +38,16 @@ NEWEST = Path(__file__).with_name("newest_timestamped.sql").read_text("utf-8")
 
 
 class BadAuthority(ValueError):
-    """The configuration of timestamps cannot be used; the message says why."""
+    """The configuration of timestamps cannot be used. The message says why."""
 
 
 class TokenRefused(EndorserError):
-    """The authority answered, and not with a token that holds."""
+    """The authority answered without a valid token."""
 
 
 @dataclass(frozen=True)
 class Authority:
-    """A timestamp authority: its URL, its root certificates, and the shortest time between two of its tokens."""
+    """A timestamp authority, the certificates that certify it, and the shortest time between two of its tokens."""
 
     url: str
     roots: tuple[x509.Certificate, ...]
@@ -55,7 +55,7 @@ class Authority:
 
     @classmethod
     def of(cls, url: str, certificates: Path, every_s: float = EVERY_S) -> Authority:
-        """With the certificates of a PEM file: roots, and those between that tokens lack. Raises BadAuthority."""
+        """Read the certificates of a PEM file: roots, and intermediate ones that tokens lack. Raises BadAuthority."""
         if importlib.util.find_spec("rfc3161_client") is None:
             raise BadAuthority("timestamps need the extra: pip install 'advice-ledger[timestamps]'")
         try:
@@ -71,16 +71,16 @@ class Authority:
 
 
 class TimestampPoller(Poller):
-    """Asks one authority."""
+    """Poll one timestamp authority."""
 
     def __init__(self, conninfo: str, authority: Authority, pace: RetryPolicy) -> None:
-        http = HttpClient(authority.url, timeout_s=pace.timeout_s, max_bytes=MOST_TOKEN_BYTES, keep_open=False)
+        http = HttpClient(authority.url, timeout_s=pace.timeout_s, max_bytes=MAX_TOKEN_BYTES, keep_open=False)
         super().__init__(authority.url, http, pace)
         self._conninfo = conninfo
         self._authority = authority
 
     def poll(self) -> float | None:
-        """Gets a token for the newest checkpoint, if it is time and it has none. Raises Trouble."""
+        """Get a token for the newest checkpoint, if it has none and the last token is old enough. Raises EndorserError."""
         with psycopg.connect(self._conninfo, autocommit=True) as conn:
             row = conn.execute(NEWEST, {"authority": self.endorser}).fetchone()
             if row is None:
@@ -107,7 +107,7 @@ class TimestampPoller(Poller):
 
 
 def checked_token(raw: bytes, note: bytes, nonce: int | None, roots: Sequence[x509.Certificate]) -> bytes:
-    """The DER of the token in a response, verified. Raises TokenRefused."""
+    """Verify the token in a response and return its DER. Raises TokenRefused."""
     from rfc3161_client import VerificationError, decode_timestamp_response  # noqa: PLC0415 - an extra
     from rfc3161_client.verify import VerifierBuilder  # noqa: PLC0415
 
@@ -118,10 +118,12 @@ def checked_token(raw: bytes, note: bytes, nonce: int | None, roots: Sequence[x5
     except VerificationError as error:
         raise TokenRefused(f"the token does not verify: {' '.join(str(error).split())[:200]}") from None
     except ValueError as error:
-        raise TokenRefused(f"answered what is no timestamp ({type(error).__name__})") from None
+        raise TokenRefused(f"the answer is no timestamp ({type(error).__name__})") from None
     if stamped.message_imprint.hash_algorithm.dotted_string != SHA256:
-        raise TokenRefused("the token is over another digest than SHA-256")
-    off = stamped.gen_time.replace(tzinfo=UTC) - datetime.now(UTC)
-    if abs(off) > MOST_SKEW:
-        raise TokenRefused(f"the token's time is {abs(off)} {'ahead of' if off > timedelta() else 'behind'} ours")
+        raise TokenRefused("the token does not use SHA-256")
+    difference = stamped.gen_time.replace(tzinfo=UTC) - datetime.now(UTC)
+    if abs(difference) > MAX_SKEW:
+        raise TokenRefused(
+            f"the token's time is {abs(difference)} {'ahead of' if difference > timedelta() else 'behind'} ours"
+        )
     return response.time_stamp_token()

@@ -1,8 +1,8 @@
-"""Inclusion proofs under the newest checkpoint, most of them in one query: tiles that were read are kept.
+"""Make inclusion proofs under the newest checkpoint, most of them in one query, with a cache of tiles.
 
-A tile of some width never changes while the history is the same one. That it is the same one is not taken for granted:
-what a proof leads to is compared with the root that was signed, and where they differ (a database was restored below a
-running server) all that is kept is thrown away and the proof made anew, of what the database has.
+A tile of one width never changes while the history stays the same. If a database was restored below a running server, the
+history is another. So the root of each proof is compared with the signed root; if they differ, the cache is cleared and
+the proof is made from the database.
 """
 
 from __future__ import annotations
@@ -18,26 +18,27 @@ from ledger.proof.tlog.tiles import WIDTH, Tile, TileError, TileFlaw, node_in_ro
 from ledger.tlog.serve import tiles
 from ledger.tlog.serve.tiles import NO_TILE, PublishedCheckpoint, needs
 
-# With the nodes above its hashes a full one takes 16 kB: 8 MB. Those far up, which most proofs need, stay.
-MOST_TILES = 512
+# With the nodes above its hashes a full tile takes 16 kB, all of them 8 MB. Tiles near the root, which most proofs need,
+# stay.
+MAX_TILES = 512
 
 Rows = Sequence[bytes]
 
 
 class ProofCache:
-    """Makes proofs of one ledger. For one event loop."""
+    """Make proofs of one ledger. For one event loop."""
 
-    def __init__(self, most: int = MOST_TILES) -> None:
+    def __init__(self, most: int = MAX_TILES) -> None:
         self._most = most
         self._kept: OrderedDict[Tile, Rows] = OrderedDict()
 
     async def inclusion(
         self, conn: AsyncConnection, position: int, size: int | None = None
     ) -> tuple[PublishedCheckpoint | None, list[bytes]]:
-        """A checkpoint, and the proof that its tree has the event; no proof where it does not cover it.
+        """Return a checkpoint, and the proof that its tree has the event; no proof if it does not cover the event.
 
-        The newest one, or that of `size`. One query where the tiles above the event's own are kept, and two where not:
-        after each new checkpoint. Raises TileError where what is stored is not what was signed.
+        The checkpoint is the newest one, or that of `size`. It takes one query if the tiles above the event's own are in
+        the cache, else two, as after each new checkpoint. Raises TileError if stored tiles are not what was signed.
         """
         own = Tile(0, (position - 1) // WIDTH)
         tile = NO_TILE if own in self._kept else own.index
@@ -73,7 +74,7 @@ class ProofCache:
         return [join([node_in_rows(node, places[node], found[places[node]]) for node in group]) for group in groups]
 
     def _keep(self, tile: Tile, content: bytes) -> Rows:
-        """Its rows, also for the next proof. Raises TileError for content that is not as wide as the tile."""
+        """Return the rows of a tile, and cache them. Raises TileError for content of another width."""
         rows = self._kept[tile] = rows_of(tile, content)
         if len(self._kept) > self._most:
             self._kept.popitem(last=False)
@@ -81,7 +82,7 @@ class ProofCache:
 
 
 def _holds(published: PublishedCheckpoint, position: int, proof: Sequence[bytes]) -> bool:
-    """Whether the proof leads from the event to the root in the note."""
+    """Return whether the proof leads from the event to the root in the note."""
     try:
         root = parse_checkpoint(published.note[: published.note.index("\n\n") + 1]).root
         return inclusion_root(leaf_hash(published.event or b""), position - 1, published.size, proof) == root

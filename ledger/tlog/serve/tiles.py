@@ -1,6 +1,6 @@
-"""The log, as it is served: the newest checkpoint, tiles, and proofs made of them. Nothing beyond a checkpoint.
+"""Read what the transparency log serves: the newest checkpoint, tiles, and proofs made of them.
 
-Tiles of one proof come in one query. What a stored tile lacks shows as content that is too short, which
+The tiles of one proof come in one query. If a stored tile lacks hashes, its content is too short, which
 ledger.proof.tlog.tiles refuses.
 """
 
@@ -31,7 +31,7 @@ CONTENTS = Path(__file__).with_name("contents.sql").read_text("utf-8")
 
 @dataclass(frozen=True, slots=True)
 class PublishedCheckpoint:
-    """A checkpoint: its size, the note with its cosignatures, and one event's hash and tile, if asked for."""
+    """A checkpoint: its size, the note with its cosignatures, and one event's hash and tile if requested."""
 
     size: int
     note: str
@@ -39,8 +39,8 @@ class PublishedCheckpoint:
     tile: bytes | None = None
 
 
-class _Asked(Exception):
-    """What a proof would read."""
+class _TilesNeeded(Exception):
+    """Raised to learn which tiles a proof reads."""
 
     def __init__(self, tiles: Sequence[Tile]) -> None:
         super().__init__()
@@ -50,9 +50,9 @@ class _Asked(Exception):
 async def published(
     conn: AsyncConnection, size: int | None = None, *, position: int = NO_EVENT, tile: int = NO_TILE
 ) -> PublishedCheckpoint | None:
-    """The newest checkpoint, or the one of `size`; None where there is none.
+    """Return the newest checkpoint, or the one of `size`; None if there is none.
 
-    With the hash of the event at `position`, and the full tile of that number at level 0; what is not there is None.
+    It comes with the hash of the event at `position`, and with the full tile of number `tile` at level 0, or None.
     """
     async with conn.cursor(binary=True) as cursor:
         if size is None:
@@ -69,14 +69,14 @@ async def covered(conn: AsyncConnection) -> int:
     return 0 if checkpoint is None else checkpoint.size
 
 
-def needs(found: Tile | EntryBundle) -> int:
-    """How large a tree has to be to have this tile."""
-    level = found.level if isinstance(found, Tile) else 0
-    return (found.index * WIDTH + found.width) << (HEIGHT * level)
+def needs(tile: Tile | EntryBundle) -> int:
+    """Return the size of the smallest tree that has this tile."""
+    level = tile.level if isinstance(tile, Tile) else 0
+    return (tile.index * WIDTH + tile.width) << (HEIGHT * level)
 
 
 async def contents(conn: AsyncConnection, tiles: Sequence[Tile]) -> list[bytes]:
-    """The hashes of tiles that a checkpoint covers, in the order asked for."""
+    """Return the hashes of tiles that a checkpoint covers, in the order of `tiles`."""
     columns = [[tile.level for tile in tiles], [tile.index for tile in tiles], [tile.width for tile in tiles]]
     async with conn.cursor(binary=True) as cursor:
         await cursor.execute(CONTENTS, columns, prepare=True)
@@ -84,7 +84,7 @@ async def contents(conn: AsyncConnection, tiles: Sequence[Tile]) -> list[bytes]:
 
 
 async def entries(conn: AsyncConnection, bundle: EntryBundle) -> bytes:
-    """The content of an entry bundle that a checkpoint covers."""
+    """Return the content of an entry bundle that a checkpoint covers."""
     first = bundle.index * WIDTH
     async with conn.cursor(binary=True) as cursor:
         await cursor.execute(ENTRIES, [first, first + bundle.width], prepare=True)
@@ -92,23 +92,23 @@ async def entries(conn: AsyncConnection, bundle: EntryBundle) -> bytes:
 
 
 async def inclusion(conn: AsyncConnection, position: int, size: int) -> list[bytes]:
-    """The proof that the tree of `size` has the event at `position`."""
+    """Return the proof that the tree of `size` has the event at `position`."""
     return await _read(conn, size, lambda read: inclusion_proof(position - 1, size, read))
 
 
 async def consistency(conn: AsyncConnection, old: int, new: int) -> list[bytes]:
-    """The proof that the tree of size `new` begins with that of size `old`."""
+    """Return the proof that the tree of size `new` extends that of size `old`."""
     return await _read(conn, new, lambda read: consistency_proof(old, new, read))
 
 
 async def _read(conn: AsyncConnection, size: int, make: Callable[[Reader], T]) -> T:
-    """What `make` makes from tiles: once to learn which, then with their contents."""
+    """Call `make` twice: to learn which tiles it reads, then with their contents."""
     try:
-        return make(reader(size, _ask))
-    except _Asked as asked:
-        found = dict(zip(asked.tiles, await contents(conn, asked.tiles), strict=True))
-    return make(reader(size, lambda tiles: [found[tile] for tile in tiles]))
+        return make(reader(size, _need))
+    except _TilesNeeded as needed:
+        by_tile = dict(zip(needed.tiles, await contents(conn, needed.tiles), strict=True))
+    return make(reader(size, lambda tiles: [by_tile[tile] for tile in tiles]))
 
 
-def _ask(tiles: Sequence[Tile]) -> Sequence[bytes]:
-    raise _Asked(tiles)
+def _need(tiles: Sequence[Tile]) -> Sequence[bytes]:
+    raise _TilesNeeded(tiles)

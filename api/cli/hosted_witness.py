@@ -21,7 +21,7 @@ from ledger.proof.tlog.note import VerifierKey
 
 @dataclass(frozen=True)
 class Offer:
-    """A witness to be: its key, the keys of the logs that it cosigns for, and where its state is."""
+    """The settings of a witness: its key, the keys of the logs that it cosigns for, and the file of its state."""
 
     key: WitnessSigningKey
     logs: tuple[VerifierKey, ...]
@@ -41,7 +41,7 @@ def offered(settings: Settings) -> Offer | None:
 
 @contextlib.contextmanager
 def opened(offer: Offer | None, url: str) -> Iterator[Witness | None]:
-    """The witness while the block runs, beside the ledger at `url`. Raises CannotRun, also where both are one."""
+    """Yield the witness while the block runs, beside the ledger at `url`. Raises CannotRun, also if both are one."""
     if offer is None:
         yield None
         return
@@ -49,29 +49,29 @@ def opened(offer: Offer | None, url: str) -> Iterator[Witness | None]:
         check_apart(offer, origin_of(conn))
     with plainly():
         store = WitnessStore(offer.state, offer.key.verifier.text)
-    for name in sorted({one.name for one in offer.logs}):
+    for name in sorted({log.name for log in offer.logs}):
         note(f"cosigns for {printable(name)} as {offer.key.verifier.text}")
     with contextlib.closing(store):
         yield Witness(offer.key, offer.logs, store)
 
 
 def check_apart(offer: Offer, origin: str) -> None:
-    """Raises CannotRun where the ledger would be its own witness, or be taken for it."""
-    if origin in {one.name for one in offer.logs}:
+    """Raises CannotRun if the ledger would be its own witness, or could be taken for one."""
+    if origin in {log.name for log in offer.logs}:
         raise CannotRun(
-            f"{origin} is this ledger, and it cannot be a witness for itself: anybody who can change the log can change"
-            " the state of this witness too, so its cosignature would prove nothing; another party must run the witness"
+            f"{origin} is this ledger, and it cannot be a witness for itself: somebody who can change the log could"
+            " change the state of this witness too, so its cosignature would prove nothing; another party has to run one"
         )
     if offer.key.verifier.name == origin:
         raise CannotRun(
-            f"the witness's key is named {origin}, as this ledger is: who reads its cosignatures on other logs could"
-            " take them for the log's own signature; make a key of another name with advice-ledger witness keygen"
+            f"the witness's key is named {origin}, as this ledger is: readers could take its cosignatures on other logs"
+            " for signatures of this ledger; make a key with another name with advice-ledger witness keygen"
         )
 
 
 @contextlib.contextmanager
 def plainly() -> Iterator[None]:
-    """Turn the expected failures of a witness into CannotRun."""
+    """Turn expected errors of a witness into CannotRun, with one line."""
     try:
         yield
     except (StoreError, EvidenceError) as error:

@@ -1,4 +1,4 @@
-"""advice-ledger keys: what the log is signed with, and where it is for the other commands."""
+"""advice-ledger keys: make, show and rotate the signing key; and find the key for the other commands."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-# The key itself, where it is not in a file.
+# The variable with the key itself, if it is not in a file.
 SIGNING_KEY = variable("key")
 IN_DATA_DIR = "log.key"
 NOTHING_SIGNED = (
-    "nothing is signed: this process has no key; make one with advice-ledger keys generate and give it with --key"
+    "nothing is signed, as this process has no key: make one with advice-ledger keys generate, and use --key"
     " (docs/operate/tlog.md)"
 )
 
@@ -44,7 +44,7 @@ KeyFile = Annotated[
         "--key",
         metavar="FILE",
         show_default=False,
-        help=f"The log's signing key. Default: that in {SIGNING_KEY}, or {IN_DATA_DIR} beside the embedded database.",
+        help=f"The log's signing key. Default: the key in {SIGNING_KEY}, or {IN_DATA_DIR} beside the embedded database.",
     ),
 ]
 KeyState = Annotated[
@@ -53,7 +53,7 @@ KeyState = Annotated[
         "--key-state",
         metavar="FILE",
         show_default=False,
-        help="What was signed last, outside the database. Default: the key's file with .last after its name.",
+        help="The state file, which holds what was signed last. Default: the key's file with .last after its name.",
     ),
 ]
 Origin = Annotated[
@@ -76,7 +76,9 @@ class Place:
             return keys.parse(self.secret.get_secret_value(), SIGNING_KEY)
         assert self.path is not None, "a key is in the settings or in a file"
         if rotation.pending(self.path):
-            raise KeyUnusable(f"a rotation of {self.path} was begun and not ended: run advice-ledger keys rotate again")
+            raise KeyUnusable(
+                f"a rotation of {self.path} was begun and not finished: run advice-ledger keys rotate again"
+            )
         return keys.read(self.path)
 
 
@@ -106,11 +108,11 @@ def show(
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Print the key's public part, for those who verify: a line for their key file. Reads no database."""
+    """Print the key's public part, a line for the key file of those who verify. Reads no database."""
     settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
     found = place(settings, state_needed=False)
     if found is None:
-        raise CannotRun(f"which key: give --key, or set {SIGNING_KEY}")
+        raise CannotRun(f"no key is configured: use --key, or set {SIGNING_KEY}")
     _show(found.key().verifier, as_json=as_json)
 
 
@@ -123,24 +125,24 @@ def rotate(
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Sign with a new key from here on. Records, signed by both keys, that it takes the old one's place.
+    """Rotate the key: make a new one, and record an event, signed by both, that it replaces the old key.
 
-    Nobody may be signing meanwhile. Run again after a crash, it ends what was begun.
+    No other process may sign meanwhile. After a crash, run it again: it finishes the rotation.
     """
     settings = configured(config, key_file=key, key_state=key_state, database_url=database_url, data_dir=data_dir)
     found = place(settings)
     if found is None or found.path is None:
-        raise CannotRun("a rotation needs the key in a file: give --key")
+        raise CannotRun("a rotation needs the key in a file: use --key")
     with opened(settings) as url:
         new = _rotated(url, found.path, found.state)
     _show(new, as_json=as_json)
 
 
 def place(settings: Settings, *, state_needed: bool = True) -> Place | None:
-    """Return where the key is; None if no setting says so. Raises CannotRun for a key without its state file."""
+    """Return where the key is; None if none is configured. Raises CannotRun for a key without its state file."""
     if settings.key is not None:
         if settings.key_state is None and state_needed:
-            raise CannotRun(f"with the key in {SIGNING_KEY}, say where its state is kept: {variable('key_state')}")
+            raise CannotRun(f"with the key in {SIGNING_KEY}, set its state file too: {variable('key_state')}")
         return Place(None, settings.key_state or Path(), settings.key)
     path = settings.key_file
     if path is None:
@@ -154,22 +156,24 @@ def place(settings: Settings, *, state_needed: bool = True) -> Place | None:
 def _file(settings: Settings) -> Path:
     folder = data_folder(settings)
     if settings.key_file is None and folder is None:
-        raise CannotRun("say where the key is to be: --key FILE")
+        raise CannotRun("name the new file for the key: --key FILE")
     return settings.key_file or (folder or Path()) / IN_DATA_DIR
 
 
 def _rotated(url: str, path: Path, state: Path) -> VerifierKey:
-    """The steps of ledger/tlog/sign/rotate.py, from wherever an earlier try ended."""
+    """Do the steps of ledger/tlog/sign/rotate.py, from where an earlier try ended."""
     old = keys.read(path)
     with connect(url, "signer") as conn:
         if rotation.finish(conn, old, state):
             return old.verifier
         with rotation.leading(conn, old, state) as signer:
             if signer is None:
-                raise CannotRun("somebody is signing: stop advice-ledger serve and advice-ledger sign for the rotation")
+                raise CannotRun(
+                    "another process signs: stop advice-ledger serve and advice-ledger sign for the rotation"
+                )
             if not rotation.successors(conn, old.verifier):
                 while signer.step() is not None:
-                    pass  # what was recorded under the old key is signed by it, and only where the log is in order
+                    pass  # the old key signs what is recorded before the rotation, and only if the log is in order
             new, recorded = rotation.prepare(conn, old.verifier, path)
             if not recorded:
                 asyncio.run(_record(url, old, new))

@@ -1,4 +1,4 @@
-"""advice-ledger sign: the signer by itself, where the key is kept on another machine than the API."""
+"""advice-ledger sign: the signer by itself, for a key that is kept on another machine than the API."""
 
 from __future__ import annotations
 
@@ -38,14 +38,13 @@ from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig, head
 from ledger.tlog.sign.state_file import Signed
 
-Once = Annotated[bool, typer.Option("--once", help="Sign what there is, and end.")]
+Once = Annotated[bool, typer.Option("--once", help="Sign what is recorded, and end.")]
 Adopt = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
         show_default=False,
-        help="Go on from this checkpoint, where the file beside the key is lost: once the events are found to have its"
-        " root. Then end.",
+        help="Make this checkpoint the last signed one, if the events have its root, and end. For a lost state file.",
     ),
 ]
 GiveUp = Annotated[
@@ -54,8 +53,8 @@ GiveUp = Annotated[
         min=1,
         metavar="SIZE",
         show_default=False,
-        help="With --adopt: give up the checkpoint of this size, whose events are lost for good. Whoever holds it will"
-        " see that.",
+        help="With --adopt: give up the checkpoint of this size, whose events are lost for good. Everybody who has it"
+        " will see that.",
     ),
 ]
 
@@ -63,8 +62,8 @@ ReplaceDamaged = Annotated[
     bool,
     typer.Option(
         "--replace-damaged",
-        help="With --adopt: the file beside the key is damaged, and there is no good copy of it. What it knew of is"
-        " given up; it is kept with .damaged after its name.",
+        help="With --adopt: give up a damaged state file of which there is no good copy. It is kept with .damaged after"
+        " its name.",
     ),
 ]
 
@@ -82,12 +81,12 @@ def sign(  # noqa: PLR0913, PLR0917 - each option is an argument
 ) -> None:
     """Sign checkpoints over new events, until Ctrl-C or SIGTERM, or once.
 
-    Exit code 1 when the log must not be signed as the database has it: the message says what was found.
+    Exit code 1 if the database must not be signed as it is; the message says why.
     """
     settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
     found = place(settings)
     if found is None:
-        raise CannotRun(f"which key: give --key, or set {SIGNING_KEY}")
+        raise CannotRun(f"no key is configured: use --key, or set {SIGNING_KEY}")
     if adopt is None and (give_up is not None or replace_damaged):
         raise CannotRun("--give-up and --replace-damaged are options of --adopt")
     endorsers = assemble.endorsers(settings)
@@ -104,7 +103,7 @@ def sign(  # noqa: PLR0913, PLR0917 - each option is an argument
 
 
 def read_checkpoint(path: Path, key: SigningKey) -> Checkpoint:
-    """A checkpoint that this key signed. Raises CannotRun."""
+    """Read a checkpoint that this key signed. Raises CannotRun."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_NOTE_BYTES + 1)
@@ -124,11 +123,11 @@ def _once(
     *,
     replace_damaged: bool,
 ) -> Signed | None:
-    """What was signed, or adopted; None where there was nothing new."""
+    """Sign or adopt; return the last checkpoint, None if nothing was new."""
     try:
         with rotate.leading(conn, signing.key, signing.state) as signer:
             if signer is None:
-                raise CannotRun(f"somebody else is signing, or has {signing.state}")
+                raise CannotRun(f"another process signs, or has {signing.state}")
             if checkpoint is not None:
                 return signer.adopt(
                     checkpoint,
@@ -145,7 +144,7 @@ def _once(
 
 
 def _sign_all(conn: Connection, signer: Signer, on_progress: OnProgress) -> Signed | None:
-    """All there was when it began, in as many checkpoints as it takes."""
+    """Sign all events up to the present head, in several checkpoints if there are many."""
     position, last = head(conn), None
     first = newest_size(conn)
     while (signed := signer.step()) is not None:
@@ -171,14 +170,14 @@ def _follow(url: str, signing: SigningConfig, endorsers: EndorserConfig) -> None
 
 
 def _show(signed: Signed | None, endorsements: Sequence[EndorserStatus], *, as_json: bool) -> None:
-    for one in endorsements:
-        if one.error is not None:
-            note(f"{one.name}: {one.error}")
+    for endorser in endorsements:
+        if endorser.error is not None:
+            note(f"{endorser.name}: {endorser.error}")
     if as_json:
-        found = {"size": signed.size, "root": signed.root.hex(), "note": signed.note} if signed else {"size": None}
-        say_json({**found, "endorsements": [one._asdict() for one in endorsements]})
+        checkpoint = {"size": signed.size, "root": signed.root.hex(), "note": signed.note} if signed else {"size": None}
+        say_json({**checkpoint, "endorsements": [endorser._asdict() for endorser in endorsements]})
         return
     say(f"signed a checkpoint over {signed.size} events\n\n{signed.note}" if signed else "nothing new to sign")
-    for one in endorsements:
-        if one.error is None:
-            say(f"endorsed by {one.name} up to {one.size} events")
+    for endorser in endorsements:
+        if endorser.error is None:
+            say(f"endorsed by {endorser.name} up to {endorser.size} events")

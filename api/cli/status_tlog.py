@@ -1,4 +1,4 @@
-"""The part of `advice-ledger status` that is about the log: what is signed, and by whom it is endorsed."""
+"""The part of `advice-ledger status` about the transparency log: what is signed, and what is endorsed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ COSIGNATURES = "SELECT count(*) FROM cosignatures WHERE size = %s"
 
 @dataclass(frozen=True)
 class LogState:
-    """Where the log stands. `size` is the newest checkpoint's, None before the first; ages are in seconds.
+    """The state of the log. `size` is that of the newest checkpoint, None before the first; ages are in seconds.
 
-    `witnesses_needed`, by the options, is None where no witness is named; `rotation_pending` is None where the key's
-    file is not known here.
+    `witnesses_needed` is None if no witness is configured; `rotation_pending` is None if the key's file is not here.
     """
 
     size: int | None
@@ -38,47 +37,48 @@ class LogState:
 
 
 def look(conn: Connection, policy: WitnessPolicy, key: Place | None) -> LogState | None:
-    """The state of the log; None for a ledger that has none yet, as it waits for a migration."""
+    """Return the state of the log; None if the ledger waits for the migration that adds it."""
     if conn.execute(HAS_LOG).fetchone() != (True,):
         return None
-    # The head after the checkpoint: then it is not before it.
+    # Read the head last: then it is not before the checkpoint.
     checkpoint, head = newest_checkpoint(conn), read_head(conn)
     size = 0 if checkpoint is None else checkpoint.size
-    found = quorum_state(conn, policy) if policy.witnesses else None
+    quorum = quorum_state(conn, policy) if policy.witnesses else None
     return LogState(
         size=size or None,
         age_s=None if checkpoint is None else checkpoint.age_s,
         not_covered=(0 if head is None else head.position) - size,
         cosignatures=conn.execute(COSIGNATURES, [size]).fetchall()[0][0],
         witnesses_needed=policy.quorum if policy.witnesses else None,
-        witnessed_size=found and found.witnessed,
-        witnessed_age_s=found and found.witnessed_age_s,
-        endorsements=[LatestEndorsement(*one)._asdict() for one in conn.execute(LATEST_ENDORSEMENTS).fetchall()],
+        witnessed_size=quorum and quorum.witnessed,
+        witnessed_age_s=quorum and quorum.witnessed_age_s,
+        endorsements=[LatestEndorsement(*row)._asdict() for row in conn.execute(LATEST_ENDORSEMENTS).fetchall()],
         rotation_pending=_rotating(None if key is None else key.path),
     )
 
 
-def lines(found: LogState | None) -> Iterator[str]:
-    """For people."""
-    if found is None:
+def lines(state: LogState | None) -> Iterator[str]:
+    """Return the lines for people."""
+    if state is None:
         return
-    waiting = f"{found.not_covered} events not covered"
-    if found.size is None:
+    waiting = f"{state.not_covered} events not covered"
+    if state.size is None:
         yield f"signed   nothing; {waiting}"
     else:
-        yield f"signed   checkpoint over {found.size} events, {aged(found.age_s)}; {waiting}"
-        yield f"cosigned {found.cosignatures} on that one{_quorum(found)}"
-    for one in found.endorsements:
-        when = "" if one["age_s"] is None else f", {aged(one['age_s'])}"
-        yield f"{'stamped ' if one['kind'] == 'authority' else 'witness '} {one['name']} up to {one['size']}{when}"
-    if found.rotation_pending:
-        yield "rotation begun and not ended, so nothing signs: run advice-ledger keys rotate again"
-    elif found.rotation_pending is not None:
+        yield f"signed   checkpoint over {state.size} events, {aged(state.age_s)}; {waiting}"
+        yield f"cosigned {state.cosignatures} times{_quorum(state)}"
+    for endorser in state.endorsements:
+        when = "" if endorser["age_s"] is None else f", {aged(endorser['age_s'])}"
+        kind = "stamped " if endorser["kind"] == "authority" else "witness "
+        yield f"{kind} {endorser['name']} up to {endorser['size']}{when}"
+    if state.rotation_pending:
+        yield "rotation begun and not finished, so nothing signs: run advice-ledger keys rotate again"
+    elif state.rotation_pending is not None:
         yield "rotation none pending"
 
 
 def aged(age_s: float | None) -> str:
-    """How old, in the largest unit of which there are two."""
+    """Format an age, in the largest unit that fits twice."""
     seconds = max(age_s or 0.0, 0.0)
     for name, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * length:
@@ -86,12 +86,12 @@ def aged(age_s: float | None) -> str:
     return f"{seconds:.0f} s old"
 
 
-def _quorum(found: LogState) -> str:
-    if found.witnesses_needed is None:
+def _quorum(state: LogState) -> str:
+    if state.witnesses_needed is None:
         return ""
-    newest = "none" if found.witnessed_size is None else f"over {found.witnessed_size} events"
-    age = "" if found.witnessed_age_s is None else f", {aged(found.witnessed_age_s)}"
-    return f"; newest with the {found.witnesses_needed} needed: {newest}{age}"
+    newest = "none" if state.witnessed_size is None else f"over {state.witnessed_size} events"
+    age = "" if state.witnessed_age_s is None else f", {aged(state.witnessed_age_s)}"
+    return f"; newest with its quorum of {state.witnesses_needed}: {newest}{age}"
 
 
 def _rotating(path: Path | None) -> bool | None:

@@ -1,4 +1,4 @@
-"""advice-ledger witness: being a witness for the logs of others. No ledger is needed for it."""
+"""advice-ledger witness: be a witness for the logs of others. It needs no ledger."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from api.witness.witness import Witness
 from ledger.proof.tlog.note import VerifierKey
 
 app = typer.Typer(
-    help="Cosign the checkpoints of other people's logs (docs/operate/witnesses.md).",
+    help="Cosign the checkpoints of the logs of others (docs/operate/witnesses.md).",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -32,7 +32,7 @@ Key = Annotated[
         envvar="ADVICE_LEDGER_WITNESS_KEY_FILE",
         metavar="FILE",
         show_default=False,
-        help="The witness's key, in a file that nobody else can read.",
+        help="The witness's key, in a file that only its owner can read.",
     ),
 ]
 StateFile = Annotated[
@@ -48,7 +48,9 @@ StateFile = Annotated[
 Name = Annotated[
     str,
     typer.Option(
-        metavar="NAME", show_default=False, help="Names the witness, such as audit.example/w1: no blanks, no +"
+        metavar="NAME",
+        show_default=False,
+        help="The name of the witness, such as audit.example/w1, without blanks and +.",
     ),
 ]
 Logs = Annotated[
@@ -58,62 +60,68 @@ Logs = Annotated[
         envvar="ADVICE_LEDGER_WITNESS_LOGS",
         metavar="VERIFIER_KEY",
         show_default=False,
-        help="Cosign for the log with this key; as often as there are logs, and keys of theirs.",
+        help="Cosign for the log with this key. Repeat it for each log, and for each key of a log.",
     ),
 ]
-Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Listen here; 0.0.0.0 or :: is every address.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, metavar="NUMBER", help="Listen here; 0 takes a free port.")]
+Host = Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on; 0.0.0.0 or :: is every address.")]
+Port = Annotated[
+    int, typer.Option(min=0, max=65535, metavar="NUMBER", help="The port to listen on; 0 takes a free port.")
+]
 
 
 @app.command()
 def keygen(name: Name, key: Key, state: StateFile, as_json: AsJson = False) -> None:
-    """Make a key and the state that belongs to it, and print the verifier key, which the logs are given."""
+    """Make a key and the state that belongs to it, and print the verifier key, which is for the logs."""
     with plainly():
         made = keys.new(name)
         if key.exists():
-            raise CannotRun(f"{key} is there already, and a key is never written over")
-        # The state first: a key without one would have to be retired.
+            raise CannotRun(f"{key} exists, and a key is never overwritten")
+        # First the state: a key without its state would have to be retired.
         make_store(state, made.verifier.text)
         keys.write(made, key)
-    found = made.verifier
+    verifier = made.verifier
     if as_json:
-        say_json({"name": found.name, "key_id": f"{found.key_id:08x}", "verifier_key": found.text})
+        say_json({"name": verifier.name, "key_id": f"{verifier.key_id:08x}", "verifier_key": verifier.text})
     else:
-        say(found.text)
+        say(verifier.text)
 
 
 @app.command()
 def serve(key: Key, state: StateFile, log: Logs, host: Host = "127.0.0.1", port: Port = 8100) -> None:
-    """Run the witness: POST /add-checkpoint and GET /healthz. Ctrl-C or SIGTERM ends it."""
+    """Run the witness: POST /add-checkpoint and GET /healthz. Ctrl-C or SIGTERM stops it."""
     log_to_stderr()
     with plainly():
-        found = keys.read(key)
+        signing_key = keys.read(key)
         logs = [VerifierKey.parse(text) for text in log]
-        with bound(host, port) as listener, contextlib.closing(WitnessStore(state, found.verifier.text)) as store:
+        with bound(host, port) as listener, contextlib.closing(WitnessStore(state, signing_key.verifier.text)) as store:
             where = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-            for one in logs:
-                note(f"cosigns for {printable(one.name)} as {found.verifier.text}")
-            run(Witness(found, logs, store), listener, where)
+            for log_key in logs:
+                note(f"cosigns for {printable(log_key.name)} as {signing_key.verifier.text}")
+            run(Witness(signing_key, logs, store), listener, where)
     note("stopped")
 
 
 @app.command()
 def status(key: Key, state: StateFile, as_json: AsJson = False) -> None:
-    """Print what was seen of each log, and the notes that were refused although a log had signed them.
+    """Print the largest tree seen of each log, and the notes that were refused although a log had signed them.
 
-    Exit code 1 when there are such notes: somebody should look at them.
+    Exit code 1 if there are such notes: a person should look at them.
     """
     with plainly(), contextlib.closing(WitnessStore(state, keys.read(key).verifier.text)) as store:
         seen, kept = store.seen(), store.refused_notes()
     if as_json:
         say_json(
             {
-                "logs": [{"origin": origin, "size": one.size, "root": one.root.hex()} for origin, one in seen.items()],
-                "refused": [{**one._asdict(), "note": one.note.decode()} for one in kept],
+                "logs": [
+                    {"origin": origin, "size": tree.size, "root": tree.root.hex()} for origin, tree in seen.items()
+                ],
+                "refused": [{**refused._asdict(), "note": refused.note.decode()} for refused in kept],
             }
         )
     else:
-        say_table(("log", "size", "root"), [(printable(name), one.size, one.root.hex()) for name, one in seen.items()])
+        say_table(
+            ("log", "size", "root"), [(printable(name), tree.size, tree.root.hex()) for name, tree in seen.items()]
+        )
         for refused in kept:
             say(f"\n{refused.at} refused: {refused.reason}\n{_shown(refused.note)}")
     if kept:
@@ -121,7 +129,7 @@ def status(key: Key, state: StateFile, as_json: AsJson = False) -> None:
 
 
 def run(witness: Witness, listener: socket.socket, where: str) -> None:
-    """Serves until a signal ends it."""
+    """Serve until a signal ends it."""
     config = server_config(make_app(witness), grace_s=GRACE_S)
     run_server(config, listener, lambda: note(f"serving on {where}"))
 

@@ -1,1 +1,1 @@
-"""Being a witness for the logs of others: state, judgement, HTTP. It needs no ledger and no ledger's database."""
+"""A witness for the logs of others: state, rules, HTTP. It needs no ledger and no database server."""

@@ -1,4 +1,4 @@
-"""A witness's key: one line in a file that only its owner can read."""
+"""The key of a witness: one line in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_BYTES = 8192
 
 
 def new(name: str) -> WitnessSigningKey:
-    """A new key, nowhere stored. Raises KeyUnusable for a name that no key can have."""
+    """Make a key, without storing it. Raises KeyUnusable for an invalid name."""
     try:
         return WitnessSigningKey.generate(name)
     except NoteError as error:
@@ -22,11 +22,11 @@ def new(name: str) -> WitnessSigningKey:
 
 
 def write(key: WitnessSigningKey, path: Path) -> None:
-    """Into a new file. Raises KeyUnusable; a file that is there is never written over."""
+    """Write the key to a new file. Raises KeyUnusable, also if the file exists."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
-        raise KeyUnusable(f"{path} is there already, and a key is never written over") from error
+        raise KeyUnusable(f"{path} exists, and a key is never overwritten") from error
     except OSError as error:
         raise KeyUnusable(f"{path}: {error.strerror}") from error
     with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
@@ -36,7 +36,7 @@ def write(key: WitnessSigningKey, path: Path) -> None:
 
 
 def read(path: Path) -> WitnessSigningKey:
-    """The key in a file. Raises KeyUnusable, also where others than the owner may read it."""
+    """Read the key in a file. Raises KeyUnusable, also if others than the owner may read it."""
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)

@@ -1,8 +1,9 @@
-"""What a witness answers to add-checkpoint (C2SP tlog-witness; docs/operate/witnesses.md has the table of answers).
+"""The rules of a witness: its answer to add-checkpoint (C2SP tlog-witness; the table is in docs/operate/witnesses.md).
 
-In this order: the request can be read, 400; its log is known, 404; the log signed it, 403; the old size is not above
-the new one, 400; it is the one cosigned last, 409; the tree is the same or extends that one, 409 or 422. Then what was
-seen moves on, durably, and the cosignature is made after that: a crash in between costs the caller a second request.
+The checks, in this order, with the status if one fails: the request can be read, 400; its log is known, 404; the log
+signed it, 403; the old size is not above the new one, 400; the old size is the one cosigned last, 409; the tree is the
+same or extends that one, 409 or 422. Then the state advances, durably, and after that the cosignature is made: a crash in
+between costs the caller a second request.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ log = logging.getLogger(__name__)
 TEXT = "text/plain; charset=utf-8"
 SIZE = "text/x.tlog.size"
 
-# Why a note that a log signed is kept.
+# Reasons to keep a note that a log signed.
 SPLIT = "another tree of the same size"
 NO_EXTENSION = "not shown to extend what was seen"
 
-# Signed or not as it may be, it cannot be read: that is 400 and not 403.
+# These flaws are answered with 403, the others with 400: the note cannot be read.
 UNVERIFIED = {NoteFlaw.UNSIGNED, NoteFlaw.BAD_SIGNATURE}
 
 
 class Reply(NamedTuple):
-    """An answer, as HTTP has it."""
+    """The status, body and media type of an answer."""
 
     status: int
     body: str
@@ -46,7 +47,7 @@ class Reply(NamedTuple):
 
 
 class Refused(Exception):
-    """The request is not cosigned. `evidence`: why the note is kept, if it is."""
+    """The request is not cosigned. `evidence` is the reason to keep the note, if it is kept."""
 
     def __init__(self, status: int, body: str, kind: str = TEXT, evidence: str | None = None) -> None:
         super().__init__(body)
@@ -55,7 +56,7 @@ class Refused(Exception):
 
 
 class Witness:
-    """Cosigns for the logs whose keys it has; a log is the name of its key, and may have several keys."""
+    """Cosign for the logs with these keys. The name of a key is the log; a log may have several keys."""
 
     def __init__(
         self,
@@ -66,11 +67,11 @@ class Witness:
     ) -> None:
         self.store = store
         self._key = key
-        self._logs = {one.name: [each for each in logs if each.name == one.name] for one in logs}
+        self._logs = {log.name: [key for key in logs if key.name == log.name] for log in logs}
         self._clock = clock
 
     def add_checkpoint(self, body: bytes) -> Reply:
-        """The answer to a request with this body. Raises StoreUnavailable; nothing is cosigned then."""
+        """Answer a request with this body. Raises StoreUnavailable; nothing is cosigned then."""
         try:
             request = _request(body)
             signed = self._opened(request)
@@ -82,8 +83,8 @@ class Witness:
 
         def decide(seen: Seen | None) -> Seen:
             nonlocal at_s
-            # Read while nobody else can move the state, and never before the last, also where the clock has stepped
-            # back: a later time never stands on a smaller tree.
+            # The clock is read while the state is locked. The time is never before the last one, also if the clock was
+            # set back: a larger tree never has an earlier time.
             at_s = max(int(self._clock()), 0 if seen is None else seen.at_s)
             _check(request, checkpoint, seen)
             return Seen(checkpoint.size, checkpoint.root, note, at_s)
@@ -97,7 +98,7 @@ class Witness:
         return Reply(200, self._key.cosign(signed.text, at_s).line)
 
     def _opened(self, request: AddCheckpoint) -> SignedCheckpoint:
-        """The checkpoint, signed by its log. Raises Refused."""
+        """Return the checkpoint, which its log must have signed. Raises Refused."""
         try:
             origin = parse_checkpoint(parse(request.checkpoint).text).origin
             keys = self._logs.get(origin)
@@ -127,14 +128,14 @@ def _request(body: bytes) -> AddCheckpoint:
 
 
 def _check(request: AddCheckpoint, new: Checkpoint, seen: Seen | None) -> None:
-    """Whether the checkpoint fits what was seen. Raises Refused."""
+    """Raises Refused unless the checkpoint fits what was seen."""
     known = 0 if seen is None else seen.size
     split = seen is not None and new.size == known and new.root != seen.root
     if request.old_size != known or split:
         raise Refused(409, str(known), SIZE, SPLIT if split else None)
     if known == 0 or seen is None:
         if request.proof:
-            raise Refused(422, "nothing is proved from size 0, and there are proof lines")
+            raise Refused(422, "a request from size 0 needs no proof, and has proof lines")
     else:
         try:
             check_consistency(known, new.size, seen.root, new.root, request.proof)

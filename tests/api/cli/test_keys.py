@@ -251,7 +251,7 @@ def test_sign_goes_on_until_it_is_ended(url: str, key: Path) -> None:
         for size in (1, 2):
             fill(url, 1)
             eventually("a checkpoint", lambda size=size: signed_size(url) == size)
-        assert cli("sign", "--once", "--key", key, "--database-url", url).failed_with("somebody else")
+        assert cli("sign", "--once", "--key", key, "--database-url", url).failed_with("another process")
         assert cli("keys", "rotate", "--key", key, "--database-url", url).failed_with("stop advice-ledger")
     finally:
         process.terminate()

@@ -44,7 +44,7 @@ COMMANDS: dict[str, Entry] = {
     ),
     "tokens": Entry("api.cli.tokens", "Bearer tokens for the HTTP API."),
     "keys": Entry("api.cli.keys", "The key that the log is signed with."),
-    "witness": Entry("api.cli.witness", "Cosign the checkpoints of other people's logs (docs/operate/witnesses.md)."),
+    "witness": Entry("api.cli.witness", "Cosign the checkpoints of the logs of others (docs/operate/witnesses.md)."),
 }
 
 

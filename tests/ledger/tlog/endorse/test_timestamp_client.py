@@ -296,7 +296,7 @@ def test_a_token_of_another_time_is_refused(signer: Signer, monkeypatch: pytest.
 
     roots = x509.load_pem_x509_certificates(signer.root.read_bytes())
     request = TimestampRequestBuilder(b"note", HashAlgorithm.SHA256).build()
-    monkeypatch.setattr("ledger.tlog.endorse.timestamp_client.MOST_SKEW", timedelta(seconds=-1))
+    monkeypatch.setattr("ledger.tlog.endorse.timestamp_client.MAX_SKEW", timedelta(seconds=-1))
     with pytest.raises(TokenRefused, match="time is"):
         checked_token(signer.stamp(request.as_bytes()), b"note", request.nonce, roots)
 

@@ -26,7 +26,7 @@ from ledger.verify.database import verify_chain
 from ledger.verify.trusted_checkpoints import TrustedCheckpoints
 from schema.events import LogKeyRotated
 from tests.ledger.tlog.logs import fill, key_for, sign, signing
-from tests.support import connect
+from tests.support import connect, eventually
 
 OLD, NEW, OTHER = (SigningKey.generate("ledger.example/a") for _ in range(3))
 
@@ -134,6 +134,10 @@ def test_a_rotation_is_recorded_and_the_new_key_signs(database_url: str, place: 
     assert actor.startswith("cli:")
 
 
+ADVISORY_LOCKS = """
+    SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+    WHERE locktype = 'advisory' AND datname = current_database()
+"""
 STEPS = [
     (keys, "generate"),
     (command, "_record"),
@@ -176,6 +180,8 @@ def test_a_crash_at_any_step(
     if (step, late) == ("finish", True):
         assert not rotation.pending(place)  # it was the last step
     else:
+        with connect(database_url) as conn:  # the server notices a moment later that the first process is gone
+            eventually("nobody leads", lambda: conn.execute(ADVISORY_LOCKS).fetchone() == (0,))
         rotate(database_url, place)
     check_rotated(database_url, place, old)
 

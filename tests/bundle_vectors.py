@@ -14,16 +14,18 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger.proof.auditor.extension import encode_consistency
+from ledger.export.bundle_writer import encode_consistency
 from ledger.proof.bundle import manifest as bundle
 from ledger.proof.bundle.manifest import Selection
 from ledger.proof.bundle.tiles import INDEX
 from ledger.proof.findings import Kind
-from ledger.proof.tlog.checkpoint import Checkpoint, sign_checkpoint
-from ledger.proof.tlog.key_rotation import sign_rotation, statement
+from ledger.proof.tlog.checkpoint import Checkpoint
+from ledger.proof.tlog.key_rotation import statement
 from ledger.proof.tlog.merkle import consistency_proof, leaf_hashes, root_of
-from ledger.proof.tlog.note import Note, Signature, SigningKey
-from ledger.proof.tlog.tiles import encode_tile, reader
+from ledger.proof.tlog.note import Note, Signature
+from ledger.proof.tlog.tiles import reader
+from ledger.tlog.signing_keys import SigningKey, sign_checkpoint, sign_rotation
+from ledger.tlog.tree import encode_tile
 from tests.bundle_vectors_asked import asked_vectors
 from tests.ledger.proof.bundle.bundles import Case, make_bundle, rehashed
 from tests.ledger.proof.chains import ORIGIN, chain_of

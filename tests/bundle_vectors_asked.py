@@ -11,8 +11,8 @@ from dataclasses import replace
 from ledger.proof.bundle import manifest
 from ledger.proof.bundle.manifest import Selection
 from ledger.proof.findings import Kind
-from ledger.proof.format.event_row import EventRow
-from ledger.proof.tlog.note import SigningKey
+from ledger.proof.format.events import EventRow
+from ledger.tlog.signing_keys import SigningKey
 from tests.ledger.proof.bundle.bundles import Case, make_bundle
 from tests.ledger.proof.chains import chain_of, rehashed
 

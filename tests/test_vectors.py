@@ -16,18 +16,18 @@ import pytest
 from ledger.proof.auditor.audit import audit_bundle
 from ledger.proof.errors import EvidenceError
 from ledger.proof.findings import Kind
-from ledger.proof.format.canonical import NotCanonical, canonical
+from ledger.proof.format.canonical import NotCanonical, canonical, parse_object
 from ledger.proof.format.commitments import open_sealed
-from ledger.proof.format.event_row import EventRow, Head
+from ledger.proof.format.events import EventRow, Head
 from ledger.proof.format.hashes import genesis_hash
-from ledger.proof.format.parse import parse_object
-from ledger.proof.tlog.checkpoint import open_checkpoint
-from ledger.proof.tlog.cosignature import WitnessKey, cosignatures, parse_request
+from ledger.proof.tlog.checkpoint import WitnessKey, cosignatures, open_checkpoint
 from ledger.proof.tlog.merkle import check_consistency, check_inclusion, leaf_hash
 from ledger.proof.tlog.note import VerifierKey
-from ledger.proof.tlog.tiles import EntryBundle, decode_entries, decode_tile, parse_path
+from ledger.proof.tlog.tiles import EntryBundle, decode_entries, decode_tile
 from ledger.proof.tlog.tlog_proof import parse_proof, verify_proof
 from ledger.proof.tlog.trust import Trust
+from ledger.tlog.add_checkpoint import parse_request
+from ledger.tlog.serve.tile_path import parse_path
 from tests import vectors
 from tests.ledger.proof.chains import found, verify
 

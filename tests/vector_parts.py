@@ -6,8 +6,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ledger.proof.tlog.cosignature import WitnessSigningKey
-from ledger.proof.tlog.note import SigningKey
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey
 from tests.ledger.proof.chains import ORIGIN
 
 Vector = dict[str, Any]

@@ -14,14 +14,18 @@ from typing import Any
 
 from ledger.proof.findings import Kind
 from ledger.proof.format.canonical import canonical
-from ledger.proof.format.event_row import EventRow, Head
+from ledger.proof.format.events import EventRow, Head
 from ledger.proof.format.hashes import SEALED_PREFIX, commitment, genesis_hash
-from ledger.proof.tlog.checkpoint import Checkpoint, CheckpointFlaw, sign_checkpoint
-from ledger.proof.tlog.cosignature import AddCheckpoint, RequestFlaw
+from ledger.proof.tlog.checkpoint import Checkpoint, CheckpointFlaw
 from ledger.proof.tlog.merkle import ProofFlaw, consistency_proof, inclusion_proof, leaf_hashes, root_of
 from ledger.proof.tlog.note import Note, NoteFlaw, Signature
-from ledger.proof.tlog.tiles import EntryBundle, TileFlaw, encode_entries, encode_tile, parse_path, reader, tiles_of
+from ledger.proof.tlog.tiles import EntryBundle, TileFlaw, reader
 from ledger.proof.tlog.tlog_proof import TlogProof, TlogProofFlaw
+from ledger.tlog.add_checkpoint import AddCheckpoint, RequestFlaw
+from ledger.tlog.serve.proof_file import encode_proof
+from ledger.tlog.serve.tile_path import parse_path
+from ledger.tlog.signing_keys import sign_checkpoint
+from ledger.tlog.tree import encode_entries, encode_tile, tiles_of
 from tests.bundle_vectors import bundle_vectors
 from tests.ledger.proof.chain import tampering
 from tests.ledger.proof.chains import ORIGIN, chain_of, head_of
@@ -356,15 +360,15 @@ def request_vectors() -> Iterator[Vector]:
 def proof_vectors() -> Iterator[Vector]:
     """Files of type tlog-proof, verified for `entry`."""
     path = tuple(inclusion_proof(5, 8, _nodes(8)))
-    good = TlogProof(5, path, COSIGNED.encode()).encode()
+    good = encode_proof(TlogProof(5, path, COSIGNED.encode()))
     yield _proof("index 5", None, good)
-    yield _proof("with extra", None, TlogProof(5, path, COSIGNED.encode(), b"anything").encode())
+    yield _proof("with extra", None, encode_proof(TlogProof(5, path, COSIGNED.encode(), b"anything")))
     for name, flaw, data in (
         ("another version", TlogProofFlaw.HEADER, good.replace(b"@v1", b"@v2")),
         ("a leading zero", TlogProofFlaw.INDEX, good.replace(b"index 5", b"index 05")),
         ("another index", ProofFlaw.ROOT, good.replace(b"index 5", b"index 4")),
         ("an index outside the tree", ProofFlaw.INDEX, good.replace(b"index 5", b"index 8")),
-        ("a hash too few", ProofFlaw.LENGTH, TlogProof(5, path[1:], COSIGNED.encode()).encode()),
+        ("a hash too few", ProofFlaw.LENGTH, encode_proof(TlogProof(5, path[1:], COSIGNED.encode()))),
         ("a hash cut short", TlogProofFlaw.PATH, good.replace(base64.b64encode(path[0]), b"AAAA")),
         ("extra that is empty", TlogProofFlaw.EXTRA, good.replace(b"index 5", b"extra \nindex 5")),
         ("a size that nobody signed", NoteFlaw.BAD_SIGNATURE, good.replace(b"\n8\n", b"\n9\n")),

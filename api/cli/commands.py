@@ -31,7 +31,7 @@ COMMANDS: dict[str, Entry] = {
     "status": Entry("api.cli.status", "Show the state of the chain, its read models and its transparency log."),
     "orphans": Entry("api.cli.orphans", "List model calls that were started and never ended, the oldest first."),
     "replay": Entry("api.cli.replay", "Ask the recorded agent again, with exactly the same input, and compare."),
-    "verify": Entry("api.cli.verify", "Recompute the whole chain and say what is wrong."),
+    "verify": Entry("api.cli.verify", "Recompute the whole chain and report what is wrong."),
     "sign": Entry("api.cli.sign", "Sign checkpoints over new events, until Ctrl-C or SIGTERM, or once."),
     "export": Entry(
         "api.cli.export",

@@ -1,4 +1,4 @@
-"""advice-ledger export: an evidence bundle, for somebody who checks it without this ledger."""
+"""advice-ledger export: write an evidence bundle that an auditor verifies without this ledger."""
 
 from __future__ import annotations
 
@@ -65,27 +65,32 @@ To = Annotated[
     ),
 ]
 Out = Annotated[
-    Path, typer.Option("--output", "-o", metavar="FILE", help="The bundle to write; a file that is there stays.")
+    Path,
+    typer.Option("--output", "-o", metavar="FILE", help="The bundle to write; an existing file is not overwritten."),
 ]
 Disclose = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FIELD|all|none",
         show_default=False,
-        help="Put the values of this sealed field in, named field or event-type.field; several times for several. "
+        help="Include the values of this sealed field: field or event-type.field. May be given repeatedly. "
         "Default: all for a client or a request, none for a range.",
     ),
 ]
 Withhold = Annotated[
     list[str] | None,
-    typer.Option(metavar="FIELD", show_default=False, help="Leave the values of this sealed field out, all the same."),
+    typer.Option(
+        metavar="FIELD",
+        show_default=False,
+        help="Leave the values of this sealed field out, even if they would be disclosed.",
+    ),
 ]
 Since = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
         show_default=False,
-        help="A checkpoint that the reader holds: put in the proof that this one extends it.",
+        help="A checkpoint that the reader has: include the proof that the bundle's checkpoint extends it.",
     ),
 ]
 
@@ -107,8 +112,9 @@ def export(  # noqa: PLR0913, PLR0917 - each option is an argument
 ) -> None:
     """Write an evidence bundle: events, sealed values, and the proof that they are in the signed log.
 
-    Of a client, of a request, or of a range of positions or time. Reads as the role verifier. Whoever gets the file
-    checks it with advice-ledger-verify, without this ledger. Of the key only the public part goes in, as a claim.
+    The events are those of a client, of a request, or of a range of positions or time. Reads as the role verifier. The
+    reader verifies the file with advice-ledger-verify, without this ledger. Only the public part of the key goes in, as
+    a claim.
     """
     _one_kind(client, request, start, end)
     disclosure = _disclosure(disclose, withhold, everything=start is None and end is None)
@@ -124,7 +130,7 @@ def export(  # noqa: PLR0913, PLR0917 - each option is an argument
 def _one_kind(client: str | None, request: int | None, start: str | None, end: str | None) -> None:
     kinds = [client is not None, request is not None, start is not None or end is not None]
     if sum(kinds) != 1:
-        raise CannotRun("say what to export, in one way: --client, --request, or --from and --to")
+        raise CannotRun("give one selection: --client, --request, or --from and --to")
 
 
 def _disclosure(disclose: list[str] | None, withhold: list[str] | None, *, everything: bool) -> Disclosure:
@@ -148,7 +154,7 @@ def _older(path: Path) -> bytes:
 
 
 def _keys(settings: Settings) -> list[str]:
-    """The public part of the log's key, where it is known. A file given may hold verifier keys as well."""
+    """The public part of the log's key, if it is known. The key file may hold verifier keys instead."""
     key = settings.key_file
     if key is not None:
         try:
@@ -157,11 +163,11 @@ def _keys(settings: Settings) -> list[str]:
                 return [VerifierKey.parse(line).text for line in lines]
         except (Unusable, EvidenceError) as error:
             raise CannotRun(f"{key} holds no key: {error}") from error
-    found = place(settings, state_needed=False)
-    if found is None or (key is None and found.path is not None and not found.path.exists()):
+    key_place = place(settings, state_needed=False)
+    if key_place is None or (key is None and key_place.path is not None and not key_place.path.exists()):
         note(f"the bundle names no key of the log: give it with --key or in {SIGNING_KEY} if the reader wants one")
         return []
-    return [found.key().verifier.text]
+    return [key_place.key().verifier.text]
 
 
 def _selection(
@@ -197,12 +203,12 @@ def _position(text: str) -> int:
 
 
 def _time(text: str) -> datetime:
-    """An RFC 3339 time, or a date, which is its beginning; UTC where it does not say."""
+    """Parse an RFC 3339 time, or a date, which means its start; UTC if no offset is given."""
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise CannotRun(f"{text!a} is neither a position nor a time such as 2026-01-31T12:00:00Z") from error
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _write(
@@ -214,18 +220,18 @@ def _write(
     since: bytes | None,
     on_progress: OnProgress,
 ) -> Manifest:
-    """The bundle in a new file that others cannot read; none is left where that fails."""
+    """Write the bundle to a new file that only its owner can read. After a failure the file is removed."""
     try:
         handle = os.open(output, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
-        raise CannotRun(f"{output} is there already, and is not written over") from error
+        raise CannotRun(f"{output} exists already, and is not overwritten") from error
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no name that a file has"
+        reason = error.strerror if isinstance(error, OSError) else "invalid file name"
         raise CannotRun(f"{output}: {reason}") from error
-    whole = False
+    complete = False
     try:
         with os.fdopen(handle, "w+b") as file:
-            found = write_bundle(
+            manifest = write_bundle(
                 conn,
                 selection,
                 disclosure,
@@ -234,15 +240,15 @@ def _write(
                 since=since,
                 on_progress=lambda done, in_all: on_progress("events", done, in_all),
             )
-        whole = True
+        complete = True
     except CannotExport as error:
         raise CannotRun(str(error)) from error
     except OSError as error:
         raise CannotRun(f"{output}: {error.strerror}") from error
     finally:
-        if not whole:
+        if not complete:
             output.unlink(missing_ok=True)
-    return found
+    return manifest
 
 
 def _show(manifest: Manifest, output: Path, *, as_json: bool) -> None:

@@ -15,8 +15,8 @@ from api.witness import keys
 from api.witness.store import StoreError, WitnessStore
 from api.witness.witness import Witness
 from ledger.proof.errors import EvidenceError
-from ledger.proof.tlog.cosignature import WitnessSigningKey
 from ledger.proof.tlog.note import VerifierKey
+from ledger.tlog.signing_keys import WitnessSigningKey
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,14 @@ from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, 
 from api.postgres.connect import connect
 from api.settings import Settings, variable
 from ledger.database import conninfo
-from ledger.proof.tlog.note import SigningKey, VerifierKey
+from ledger.proof.tlog.note import VerifierKey
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.writer import Writer
 from ledger.tlog.sign import keys
 from ledger.tlog.sign import rotate as rotation
 from ledger.tlog.sign.errors import KeyUnusable
 from ledger.tlog.sign.recorded_rotations import STREAM
+from ledger.tlog.signing_keys import SigningKey
 
 app = typer.Typer(
     help="The key that the log is signed with. Only its public part is ever shown.",

@@ -29,7 +29,7 @@ from api.postgres.connect import connect
 from ledger.database import Connection, conninfo
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint
-from ledger.proof.tlog.note import MAX_NOTE_BYTES, SigningKey
+from ledger.proof.tlog.note import MAX_NOTE_BYTES
 from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers, EndorserStatus
 from ledger.tlog.serve.newest_checkpoint import newest_size
 from ledger.tlog.sign import rotate
@@ -37,6 +37,7 @@ from ledger.tlog.sign.errors import SigningRefused
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig, head
 from ledger.tlog.sign.state_file import Signed
+from ledger.tlog.signing_keys import SigningKey
 
 Once = Annotated[bool, typer.Option("--once", help="Sign what is recorded, and end.")]
 Adopt = Annotated[

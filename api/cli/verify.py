@@ -1,4 +1,4 @@
-"""advice-ledger verify: the whole chain recomputed on this side, and on request every read model."""
+"""advice-ledger verify: recompute the whole chain, and on request every read model."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from api.cli.shared import (
 )
 from api.postgres.connect import connect
 from ledger.database import Connection
-from ledger.proof.chain.verifier import ChainReport
 from ledger.proof.findings import CHAIN, MOST_FINDINGS, first_bad_position
 from ledger.proof.tlog.trust import Unusable, read_note, trust
 from ledger.verify.database import verify_chain
+from ledger.verify.report import ChainReport
 from ledger.verify.trusted_checkpoints import NamedNote, TrustedCheckpoints
 from projections.compare import ReadModelCheck, check
 from projections.registry import READ_MODELS
@@ -44,7 +44,7 @@ MaxFindings = Annotated[
         min=1,
         max=MOST_FINDINGS,
         metavar="NUMBER",
-        help=f"Show so many findings, and so many differing rows of each read model; at most {MOST_FINDINGS}.",
+        help=f"How many findings, and differing rows of each read model, to show; at most {MOST_FINDINGS}.",
     ),
 ]
 
@@ -53,19 +53,23 @@ Since = Annotated[
     typer.Option(
         metavar="FILE",
         show_default=False,
-        help="A checkpoint that was kept elsewhere: the ledger must still have its events. May be given repeatedly.",
+        help="A trusted checkpoint, kept elsewhere: the ledger must still have its events. May be given repeatedly.",
     ),
 ]
 Key = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="KEY|FILE", show_default=False, help="A verifier key of the log that is trusted. Repeatedly, too."
+        metavar="KEY|FILE",
+        show_default=False,
+        help="A verifier key of the log that you trust. May be given repeatedly.",
     ),
 ]
 Witness = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="KEY|FILE", show_default=False, help="A witness that must have cosigned a checkpoint. Repeatedly, too."
+        metavar="KEY|FILE",
+        show_default=False,
+        help="A witness that must have cosigned a checkpoint. May be given repeatedly.",
     ),
 ]
 Policy = Annotated[
@@ -80,16 +84,16 @@ Policy = Annotated[
 
 @dataclass(frozen=True)
 class Result:
-    """What was checked and found. `read_models` is empty unless they were asked for."""
+    """The results. `read_models` is empty unless --projections was given."""
 
     chain: ChainReport
     read_models: tuple[ReadModelCheck, ...]
-    # Verifier keys that nobody gave, and that rotations on record connect with one that somebody did.
+    # Verifier keys that were not given, and that recorded rotations connect with a given one.
     followed: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether all that was checked holds."""
+        """True if everything that was checked holds."""
         return self.chain.ok and all(map(holds, self.read_models))
 
 
@@ -105,12 +109,11 @@ def verify(  # noqa: PLR0913, PLR0917 - each option is an argument
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Recompute the whole chain and say what is wrong.
+    """Recompute the whole chain and report what is wrong. You trust this program and the database's answers.
 
-    Every hash and commitment is computed again from the rows; what does not hold is named, with its position. With a
-    key and a checkpoint that was kept elsewhere, also whether this is still the history that was signed. Reads the
-    database in one snapshot, as the role verifier, while others go on writing. Exit code 1 when something does not
-    hold.
+    Every hash and commitment is computed again from the rows; each finding has a kind and a position. With a key and a
+    trusted checkpoint, also check that this is still the history that was signed. Reads the database in one snapshot,
+    as the role verifier, while others go on writing. Exit code 1 if something does not hold.
     """
     trusted = _trusted(since or (), key or (), witness or (), policy)
     settings = configured(config, database_url=database_url, data_dir=data_dir)
@@ -124,21 +127,23 @@ def verify(  # noqa: PLR0913, PLR0917 - each option is an argument
         raise typer.Exit(FOUND_WRONG)
 
 
-def holds(found: ReadModelCheck) -> bool:
-    """Whether a read model follows the chain and says what the chain says."""
-    return found.error is None and not found.differences
+def holds(checked: ReadModelCheck) -> bool:
+    """True if a read model follows the chain and agrees with it."""
+    return checked.error is None and not checked.differences
 
 
 def _trusted(
     since: Sequence[str], key: Sequence[str], witness: Sequence[str], policy: str | None
 ) -> TrustedCheckpoints | None:
-    """The checkpoints to compare with, None where nothing was given. Raises CannotRun."""
+    """The checkpoints to compare with; None if no option gives one. Raises CannotRun."""
     if not (since or key or witness or policy):
         return None
     try:
         trusted = trust(key, witness, policy)
         if not trusted.log:
-            raise CannotRun("a checkpoint says something only by a key that you trust: give the log's with --key")
+            raise CannotRun(
+                "a checkpoint proves something only with a key that you trust: give the log's key with --key"
+            )
         return TrustedCheckpoints(trusted, [NamedNote(name, read_note(name)) for name in since])
     except Unusable as error:
         raise CannotRun(str(error)) from error
@@ -172,13 +177,13 @@ def _as_json(result: Result, most: int) -> dict[str, Any]:
         "first_bad_position": first_bad_position(chain.findings),
         "findings": [
             {
-                "step": found.step,
-                "kind": found.kind,
-                "position": found.position,
-                "last_position": found.last_position,
-                "message": found.message,
+                "step": finding.step,
+                "kind": finding.kind,
+                "position": finding.position,
+                "last_position": finding.last_position,
+                "message": finding.message,
             }
-            for found in chain.findings[:most]
+            for finding in chain.findings[:most]
         ],
         "more_findings": _more(chain, most),
         "read_models": result.read_models,
@@ -194,13 +199,14 @@ def _show(result: Result, most: int) -> None:
     for number, promise in CHAIN.steps.items():
         if number == PROJECTIONS_STEP:
             break
-        wrong = [found for found in chain.findings if found.step == number]
+        wrong = sum(finding.step == number for finding in chain.findings)
         skipped = number == CHECKPOINTS_STEP and chain.covered is None
-        say(f"{number:>3}. {promise}: {NOT_CHECKED if skipped else _verdict(len(wrong))}")
+        say(f"{number:>3}. {promise}: {NOT_CHECKED if skipped else _verdict(wrong)}")
         for key in result.followed if number == CHECKPOINTS_STEP else ():
-            say(f"       by the rotations on record also: {key}")
-        for found in [found for found in chain.findings[:most] if found.step == number]:
-            say(f"       {found}")
+            say(f"       by the recorded rotations also: {key}")
+        for finding in chain.findings[:most]:
+            if finding.step == number:
+                say(f"       {finding}")
     if result.read_models:
         _show_read_models(result.read_models)
     if more := _more(chain, most):
@@ -214,18 +220,18 @@ def _verdict(wrong: int) -> str:
 
 
 def _show_read_models(checked: tuple[ReadModelCheck, ...]) -> None:
-    wrong = sum(not holds(found) for found in checked)
+    wrong = sum(not holds(read_model) for read_model in checked)
     say(f"{PROJECTIONS_STEP:>3}. {CHAIN.steps[PROJECTIONS_STEP]}: {_verdict(wrong)}")
-    for found in checked:
-        most = "at least " if found.truncated else ""
-        differing = f"{most}{len(found.differences)} differ" if found.differences else "none differs"
-        say(f"       {found.name} up to position {found.position}: {found.rows} rows, {differing}")
-        if found.error is not None:
-            say(f"       {found.name} is stopped: {found.error}")
-        for finding in found.findings:
+    for read_model in checked:
+        most = "at least " if read_model.truncated else ""
+        differing = f"{most}{len(read_model.differences)} differ" if read_model.differences else "none differs"
+        say(f"       {read_model.name} up to position {read_model.position}: {read_model.rows} rows, {differing}")
+        if read_model.error is not None:
+            say(f"       {read_model.name} is stopped: {read_model.error}")
+        for finding in read_model.findings:
             say(f"       {finding}")
     if wrong:
-        say("       advice-ledger rebuild makes them what the chain says")
+        say("       advice-ledger rebuild makes them agree with the chain")
 
 
 def _summarise(result: Result) -> None:
@@ -237,8 +243,8 @@ def _summarise(result: Result) -> None:
         say(f"{chain.events} events")
     say(f"{chain.opened} sealed values open to their commitments, {chain.erased} are erased")
     if chain.covered is not None:
-        held, signed = chain.covered.held, chain.covered.signed
-        say(f"a checkpoint that someone else holds covers {held} events, one that the log's key signed {signed}")
+        trusted, signed = chain.covered.trusted, chain.covered.signed
+        say(f"a trusted checkpoint covers {trusted} events, one that the log's key signed covers {signed}")
     say(f"not proven: {chain.not_proven}")
     if result.ok:
         say("verified: all of the above holds")

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from api.witness.store import StoreError
 from api.witness.witness import Reply, Witness
-from ledger.proof.tlog.cosignature import MAX_REQUEST_BYTES
+from ledger.tlog.add_checkpoint import MAX_REQUEST_BYTES
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import os
 import stat
 from pathlib import Path
 
-from ledger.proof.tlog.cosignature import WitnessSigningKey
 from ledger.proof.tlog.note import NoteError
 from ledger.tlog.sign.errors import KeyUnusable
+from ledger.tlog.signing_keys import WitnessSigningKey
 
 MAX_BYTES = 8192
 

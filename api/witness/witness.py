@@ -21,9 +21,10 @@ from ledger.proof.tlog.checkpoint import (
     open_checkpoint,
     parse_checkpoint,
 )
-from ledger.proof.tlog.cosignature import AddCheckpoint, RequestError, WitnessSigningKey, parse_request
 from ledger.proof.tlog.merkle import ProofError, check_consistency
 from ledger.proof.tlog.note import Note, NoteError, NoteFlaw, VerifierKey, parse
+from ledger.tlog.add_checkpoint import AddCheckpoint, RequestError, parse_request
+from ledger.tlog.signing_keys import WitnessSigningKey
 
 log = logging.getLogger(__name__)
 

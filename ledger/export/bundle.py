@@ -1,6 +1,6 @@
-"""Writes an evidence bundle from the database: docs/formats/bundle.md. One snapshot, flat memory, as the role verifier.
+"""Write an evidence bundle from the database: docs/formats/bundle.md. One snapshot, flat memory, role ledger_verifier.
 
-What is written is what stands there, right or wrong: judging it is for the auditor's program.
+Rows are written as they are recorded, right or wrong. The auditor's program judges them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,11 @@ from ledger.database import Connection
 from ledger.export.bundle_writer import BundleWriter, MemberWriter
 from ledger.export.log_parts import CannotExport, add_beside, checkpoint_of, consistency, edge, rotations_of
 from ledger.proof.bundle import manifest as bundle
-from ledger.proof.bundle.lines import EventLine
 from ledger.proof.bundle.manifest import Manifest, Selection, count_field
 from ledger.proof.bundle.page import MOST_EVENTS, page, row
 from ledger.proof.bundle.tiles import INDEX
-from ledger.proof.format.canonical import NotCanonical, canonical
-from ledger.proof.format.event_row import EventRow
-from ledger.proof.format.parse import quick
+from ledger.proof.format.canonical import NotCanonical, canonical, quick
+from ledger.proof.format.events import EventLine, EventRow
 from ledger.proof.tlog.tiles import HEIGHT
 from ledger.store.copy import copy_rows, event
 
@@ -47,7 +45,7 @@ _tile_row = struct.Struct(">h i q i")
 
 @dataclass(frozen=True)
 class Disclosure:
-    """Which sealed values go into the bundle: all or the named ones, but never those withheld.
+    """The sealed values that go into the bundle: all, or the named ones; never those withheld.
 
     A name is that of a field, or of an event type and a field with a dot between them.
     """
@@ -57,19 +55,19 @@ class Disclosure:
     withhold: frozenset[str] = frozenset()
 
     def allows(self, kind: str, name: str) -> bool:
-        """Whether this field of this type of event is disclosed."""
+        """True if this field of this type of event is disclosed."""
         names = {name, f"{kind}.{name}"}
         return not names & self.withhold and (self.everything or bool(names & self.disclose))
 
 
 @dataclass
 class _Export:
-    """What the events turned out to be while they were written."""
+    """Counts and rows, collected while the events are written."""
 
     disclosure: Disclosure
     fields: dict[str, bundle.Counts] = field(default_factory=dict)
     rows: list[str] = field(default_factory=list)
-    # Whether some event has a client_id that is not in the bundle: withheld, or erased.
+    # True if some event has a client_id that the bundle does not show: withheld, or erased.
     client_hidden: bool = False
 
 
@@ -83,7 +81,7 @@ def export(
     since: bytes | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
-    """Writes the bundle to `file`, which can be sought in, and returns its manifest.
+    """Write the bundle to `file`, which must be seekable, and return its manifest.
 
     `keys` are verifier keys of the log; `since` is a checkpoint to prove consistency with. `conn` is not in a
     transaction. Raises CannotExport and psycopg.Error.
@@ -93,8 +91,8 @@ def export(
         conn.execute(SESSION)
         which, old = _which(selection), None if since is None else checkpoint_of(since, "older")
         rotations = rotations_of(conn)
-        # Whoever has any key of the log can check what the newest one signed, by the rotations.
-        least = max([0 if old is None else old.size, *(one.position for one in rotations[-1:])])
+        # A checkpoint that covers the last rotation is by the newest key, to which rotations lead from any other key.
+        least = max([0 if old is None else old.size, *(rotation.position for rotation in rotations[-1:])])
         size, note, manifest = _extent(conn, selection, which, least)
         writer = BundleWriter(file)
         writer.add(bundle.CHECKPOINT, note.encode())
@@ -102,20 +100,20 @@ def export(
         if old is not None:
             writer.add(bundle.CONSISTENCY, consistency(conn, old, size, manifest.origin))
         writer.add(bundle.EDGE, edge(conn, size))
-        found = _Export(disclosure)
+        exported = _Export(disclosure)
         with writer.stream(bundle.EVENTS) as member:
-            _write_events(conn, which, size, member, found, _teller(on_progress, manifest.count))
+            _write_events(conn, which, size, member, exported, _teller(on_progress, manifest.count))
         _write_tiles(conn, which, size, writer)
-    manifest.fields = found.fields
-    if selection.kind == "client" and found.client_hidden:
+    manifest.fields = exported.fields
+    if selection.kind == "client" and exported.client_hidden:
         manifest.selection = replace(manifest.selection, client=None)
-    writer.add(bundle.PAGE, page(manifest, note, found.rows))
+    writer.add(bundle.PAGE, page(manifest, note, exported.rows))
     writer.finish(manifest)
     return manifest
 
 
 def _which(selection: Selection) -> sql.Composed:
-    """The condition on events `e`."""
+    """The SQL condition on events `e`."""
     if selection.kind == "client":
         return sql.SQL(OF_CLIENT).format(sql.Literal(selection.client))
     if selection.kind == "request":
@@ -124,19 +122,19 @@ def _which(selection: Selection) -> sql.Composed:
 
 
 def _extent(conn: Connection, selection: Selection, which: sql.Composed, least: int) -> tuple[int, str, Manifest]:
-    """Size, at least so large if there is one, and note of the checkpoint to use, and what it covers."""
+    """Size and note of the checkpoint to use, of size `least` if there is one so large, and the manifest so far."""
     *_, beyond, first_beyond = _counts(conn, which, 0)
     if not beyond:
         raise CannotExport(f"no event was recorded of {selection.words()}")
     (last,) = conn.execute(
         sql.SQL("SELECT max(e.position) FROM events e WHERE {which}").format(which=which)
     ).fetchone() or (0,)
-    found = conn.execute(CHECKPOINT, {"last": max(last, least)}).fetchone()
-    if found is None:
+    checkpoint_row = conn.execute(CHECKPOINT, {"last": max(last, least)}).fetchone()
+    if checkpoint_row is None:
         raise CannotExport(
             "no checkpoint covers these events yet: sign one with advice-ledger sign --once, or run serve with a key"
         )
-    size, note = int(found[0]), str(found[1])
+    size, note = int(checkpoint_row[0]), str(checkpoint_row[1])
     count, first, covered, excluded, excluded_from = _counts(conn, which, size)
     if not count:
         raise CannotExport(
@@ -144,7 +142,7 @@ def _extent(conn: Connection, selection: Selection, which: sql.Composed, least: 
             " that covers them with advice-ledger sign --once, or wait for serve to do it"
         )
     if selection.kind == "positions":
-        # A range ends where the log does: of positions that no event has, none is left out.
+        # A range ends with the last event: later positions are not counted as left out.
         selection = replace(selection, last_position=min(selection.last_position, max(size, last)))
         excluded, excluded_from = selection.uncovered(size)
     checkpoint = checkpoint_of(note.encode(), "stored")
@@ -154,8 +152,8 @@ def _extent(conn: Connection, selection: Selection, which: sql.Composed, least: 
 
 
 def _counts(conn: Connection, which: sql.Composed, size: int) -> tuple[int, int, int, int, int]:
-    found = conn.execute(EXTENT.format(which=which, size=sql.Literal(size))).fetchone() or (0,) * 5
-    count, first, last, beyond, first_beyond = map(int, found)
+    counts = conn.execute(EXTENT.format(which=which, size=sql.Literal(size))).fetchone() or (0,) * 5
+    count, first, last, beyond, first_beyond = map(int, counts)
     return count, first, last, beyond, first_beyond
 
 
@@ -164,7 +162,12 @@ def _teller(on_progress: Callable[[int, int], None] | None, total: int) -> Calla
 
 
 def _write_events(
-    conn: Connection, which: sql.Composed, size: int, member: MemberWriter, found: _Export, tell: Callable[[int], None]
+    conn: Connection,
+    which: sql.Composed,
+    size: int,
+    member: MemberWriter,
+    exported: _Export,
+    tell: Callable[[int], None],
 ) -> None:
     statement = EVENTS.format(which=which, size=sql.Literal(size)).as_bytes(conn)
     done = 0
@@ -174,7 +177,7 @@ def _write_events(
         stored, _ = event(data)
         fields, salts, withheld = _NOTHING_SEALED
         if stored.fields is not None or b'"sealed":' in stored.body:
-            fields, salts, withheld = _sealed(stored, found)
+            fields, salts, withheld = _sealed(stored, exported)
         line = EventLine(
             stored.position,
             stored.version,
@@ -187,8 +190,8 @@ def _write_events(
             withheld,
         )
         member.write(_encode(line))
-        if len(found.rows) < MOST_EVENTS:
-            found.rows.append(row(line))
+        if len(exported.rows) < MOST_EVENTS:
+            exported.rows.append(row(line))
     tell(done)
 
 
@@ -209,7 +212,7 @@ def _encode(line: EventLine) -> bytes:
     return orjson.dumps(members, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
-def _sealed(event: EventRow, found: _Export) -> tuple[bytes, bytes, tuple[str, ...]]:
+def _sealed(event: EventRow, exported: _Export) -> tuple[bytes, bytes, tuple[str, ...]]:
     """Values and salts to disclose, and the names withheld. Counts these, and the erased ones."""
     try:
         body = orjson.loads(event.body)
@@ -217,12 +220,12 @@ def _sealed(event: EventRow, found: _Export) -> tuple[bytes, bytes, tuple[str, .
         values, salt_of = orjson.loads(event.fields or b"{}"), orjson.loads(event.salts or b"{}")
     except (ValueError, LookupError, TypeError):
         kind, commitments, values, salt_of = "", {}, {}, {}
-    disclosed = sorted(name for name in values if found.disclosure.allows(kind, name))
+    disclosed = sorted(name for name in values if exported.disclosure.allows(kind, name))
     withheld = tuple(sorted(values.keys() - set(disclosed)))
     for name in {*commitments, *values}:
         state = "erased" if name not in values else "withheld" if name in withheld else "disclosed"
-        count_field(found.fields, f"{kind}.{name}", state)
-    found.client_hidden = found.client_hidden or ("client_id" in commitments and "client_id" not in disclosed)
+        count_field(exported.fields, f"{kind}.{name}", state)
+    exported.client_hidden = exported.client_hidden or ("client_id" in commitments and "client_id" not in disclosed)
     if not disclosed:
         return b"", b"", withheld
     if not withheld:
@@ -234,7 +237,7 @@ def _sealed(event: EventRow, found: _Export) -> tuple[bytes, bytes, tuple[str, .
 def _json(value: Any) -> bytes:
     try:
         return canonical(value)
-    except NotCanonical:  # No value that append() took; the auditor's program says so.
+    except NotCanonical:  # append() took no such value: the auditor's program finds that it was changed.
         return quick(value)
 
 

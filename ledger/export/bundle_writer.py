@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import IO, BinaryIO
 
 from ledger.proof.bundle.manifest import MANIFEST, Manifest
+from ledger.proof.tlog.key_rotation import Rotation
 
 # The earliest date of a ZIP file; the true time is in the manifest.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -77,3 +78,13 @@ class MemberWriter:
     def close(self) -> None:
         """Writes what waits."""
         self._flush()
+
+
+def encode_consistency(old: int, proof: Sequence[str]) -> bytes:
+    """The member `consistency`; the hashes in base64."""
+    return "".join(f"{line}\n" for line in (f"old {old}", *proof)).encode()
+
+
+def encode_rotations(rotations: Iterable[Rotation]) -> bytes:
+    """The member `rotations` of a bundle."""
+    return b"".join(one.note for one in rotations)

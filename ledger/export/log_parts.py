@@ -1,4 +1,4 @@
-"""What a bundle has of the log itself: the edge of its tree, proofs, rotations of its key, timestamps."""
+"""Parts of a bundle that come from the transparency log: edge, consistency proof, keys, rotations, timestamps."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import base64
 from collections.abc import Sequence
 
 from ledger.database import Connection
-from ledger.export.bundle_writer import BundleWriter
-from ledger.proof.auditor.extension import encode_consistency
+from ledger.export.bundle_writer import BundleWriter, encode_consistency, encode_rotations
 from ledger.proof.bundle import manifest as bundle
 from ledger.proof.bundle.manifest import Manifest
 from ledger.proof.bundle.tiles import edge_widths
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import Checkpoint, parse_checkpoint
-from ledger.proof.tlog.key_rotation import MAX_ROTATIONS, encode_rotations
+from ledger.proof.tlog.key_rotation import MAX_ROTATIONS
 from ledger.proof.tlog.merkle import HASH_BYTES, consistency_proof, leaf_hashes
 from ledger.proof.tlog.note import parse as parse_note
 from ledger.proof.tlog.tiles import HEIGHT, WIDTH, Tile, reader
@@ -30,19 +29,19 @@ TILE = """
 
 
 class CannotExport(Exception):
-    """There is nothing to export, or nothing that a checkpoint covers; the message says what to do."""
+    """There is nothing to export, or no checkpoint covers it. The message says what to do."""
 
 
-def checkpoint_of(note: bytes, what: str) -> Checkpoint:
-    """The checkpoint in a note, whoever signed it. Raises CannotExport, which calls it `what`."""
+def checkpoint_of(note: bytes, name: str) -> Checkpoint:
+    """Parse the checkpoint in a note, without verifying it. Raises CannotExport, which calls it `name`."""
     try:
         return parse_checkpoint(parse_note(note).text)
     except EvidenceError as error:
-        raise CannotExport(f"the {what} checkpoint is none: {error}") from error
+        raise CannotExport(f"the {name} checkpoint is malformed: {error}") from error
 
 
 def rotations_of(conn: Connection) -> list[RecordedRotation]:
-    """Rotations of the log's key, the newest where there are many."""
+    """The newest MAX_ROTATIONS rotations of the log's key."""
     head = read_head(conn)
     return recorded_rotations(conn, "" if head is None else head.origin)[-MAX_ROTATIONS:]
 
@@ -54,29 +53,29 @@ def add_beside(
     rotations: Sequence[RecordedRotation],
     writer: BundleWriter,
 ) -> None:
-    """The evidence for the checkpoint: keys, also those of rotations, the rotations themselves, and timestamps."""
-    known = dict.fromkeys((*keys, *(key.text for one in rotations for key in (one.rotation.old, one.rotation.new))))
+    """Add what vouches for the checkpoint: the keys and those of the rotations, the rotations, and timestamps."""
+    known = dict.fromkeys((*keys, *(key.text for each in rotations for key in (each.rotation.old, each.rotation.new))))
     writer.add(bundle.KEYS, "".join(f"{key}\n" for key in known).encode())
     if rotations:
-        writer.add(bundle.ROTATIONS, encode_rotations(one.rotation for one in rotations))
-    found = conn.execute(TIMESTAMPS, [manifest.checkpoint_size, bundle.MOST_STAMPS]).fetchall()
-    for number, (_, token) in enumerate(found, 1):
+        writer.add(bundle.ROTATIONS, encode_rotations(each.rotation for each in rotations))
+    timestamps = conn.execute(TIMESTAMPS, [manifest.checkpoint_size, bundle.MOST_STAMPS]).fetchall()
+    for number, (_, token) in enumerate(timestamps, 1):
         writer.add(bundle.stamp_name(number), bytes(token))
-    manifest.timestamps = tuple(str(authority) for authority, _ in found)
+    manifest.timestamps = tuple(str(authority) for authority, _ in timestamps)
 
 
 def consistency(conn: Connection, old: Checkpoint, size: int, origin: str) -> bytes:
-    """The member that leads from an older checkpoint to size. Raises CannotExport."""
+    """The member `consistency`, from an older checkpoint to `size`. Raises CannotExport."""
     if old.origin != origin:
         raise CannotExport(f"the older checkpoint is of {old.origin!a}, and this ledger is {origin!a}")
     if not 0 < old.size <= size:
         raise CannotExport(f"the older checkpoint has size {old.size}, and the one to export with {size}")
     proof = consistency_proof(old.size, size, reader(size, lambda tiles: _fetch(conn, tiles)))
-    return encode_consistency(old.size, [base64.b64encode(one).decode() for one in proof])
+    return encode_consistency(old.size, [base64.b64encode(element).decode() for element in proof])
 
 
 def edge(conn: Connection, size: int) -> bytes:
-    """The member with the partial tile of each level. Raises CannotExport where the log lacks one."""
+    """The member `edge`: the partial tile of each level. Raises CannotExport if the log lacks one."""
     widths = enumerate(edge_widths(size))
     return b"".join(
         _fetch(conn, [Tile(level, size >> (HEIGHT * (level + 1)), width) for level, width in widths if width])
@@ -91,10 +90,10 @@ def _tile(conn: Connection, tile: Tile) -> bytes:
     if tile.level == 0 and tile.width < WIDTH:
         first = tile.index * WIDTH
         rows = conn.execute(LEAVES, [first, first + tile.width]).fetchall()
-        content = b"".join(leaf_hashes(bytes(found) for (found,) in rows))
+        content = b"".join(leaf_hashes(bytes(digest) for (digest,) in rows))
     else:
-        one = conn.execute(TILE, {"level": tile.level, "number": tile.index}).fetchone()
-        content = b"" if one is None else bytes(one[0])[: tile.width * HASH_BYTES]
+        row = conn.execute(TILE, {"level": tile.level, "number": tile.index}).fetchone()
+        content = b"" if row is None else bytes(row[0])[: tile.width * HASH_BYTES]
     if len(content) != tile.width * HASH_BYTES:
         raise CannotExport(
             f"the log lacks {tile.path}, so that nothing can be proven with it: run advice-ledger verify"

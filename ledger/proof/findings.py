@@ -1,6 +1,7 @@
 """The one vocabulary of findings: of the chain, of a bundle, of a served log, of read models.
 
-A finding has a kind and a position. A document numbers the steps of a verification and says which step each kind breaks.
+A finding has a kind and a position. A document numbers the steps of a verification, and says which step each kind
+breaks.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ MOST_FINDINGS = 100
 
 
 class Kind(StrEnum):
-    """What does not hold. The name is part of the interface: programs match on it."""
+    """The kinds of findings. The names are part of the interface: programs match on them."""
 
     DAMAGED = "damaged"
     FILE_MISMATCH = "file-mismatch"
@@ -48,7 +49,7 @@ class Kind(StrEnum):
     PROJECTION_DRIFT = "projection-drift"
 
 
-# An event of these kinds is not the one that was recorded: whatever else is odd about it follows.
+# Findings of these kinds say that an event is not the recorded one. Its other oddities follow and are dropped.
 REWRITES = frozenset((Kind.DELETED, Kind.INSERTED, Kind.REORDERED, Kind.EDITED, Kind.TRUNCATED))
 CHANGES = REWRITES | {Kind.MALFORMED, Kind.COLUMN_MISMATCH}
 
@@ -208,7 +209,7 @@ class Findings:
         self._kept.pop(key, None)
 
     def settle(self) -> None:
-        """Drop what follows from a rewrite, even from one that was found later."""
+        """Drop the findings that follow from a rewrite, also from one that was found later."""
         for key, positions in self._unless.items():
             if key in self._kept and any(self.rewritten(position) for position in positions):
                 self.drop(key)

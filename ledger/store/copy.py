@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 
 from ledger.database import Connection
-from ledger.proof.format.event_row import EventRow
+from ledger.proof.format.events import EventRow
 
 # Precedes the first row: signature, flags, and the length of an extension area that no version uses.
 PREAMBLE = b"PGCOPY\n\xff\r\n\0" + bytes(8)

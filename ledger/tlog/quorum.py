@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ledger.database import Connection
-from ledger.proof.tlog.cosignature import WitnessKey
+from ledger.proof.tlog.checkpoint import WitnessKey
 from ledger.proof.tlog.note import NoteError
 from ledger.tlog.endorse.http import check_url
 

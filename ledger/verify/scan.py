@@ -7,7 +7,7 @@ rewritten in between, whether or not a checkpoint covers them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -15,18 +15,19 @@ from time import monotonic
 from psycopg import sql
 
 from ledger.database import Connection
-from ledger.proof.chain.verifier import ChainVerifier
 from ledger.proof.errors import EvidenceError
 from ledger.proof.findings import CHAIN, Finding, Kind
-from ledger.proof.format.event_row import EventRow, Head
+from ledger.proof.format.events import Head
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
 from ledger.proof.tlog.merkle import HASH_BYTES, leaf_hashes
 from ledger.proof.tlog.note import NoteError, NoteFlaw, VerifierKey, parse
-from ledger.proof.tlog.tiles import HEIGHT, WIDTH, Tile, grow
-from ledger.store.copy import copy_rows
+from ledger.proof.tlog.tiles import HEIGHT, WIDTH, Tile
 from ledger.tlog.serve.newest_checkpoint import newest_checkpoint
 from ledger.tlog.sign.state_file import edge_after
-from ledger.verify.database import BY_INDEX, SESSION, SNAPSHOT, checked_clients, finish, handovers, read_head
+from ledger.tlog.tree import grow
+from ledger.verify.database import SNAPSHOT, read_head
+from ledger.verify.ledger_verifier import BY_INDEX, SESSION, LedgerVerifier
+from ledger.verify.trusted_checkpoints import handovers
 
 HERE = Path(__file__).parent
 SLICE, OTHER_TILES, OTHER_EDGE = (
@@ -63,7 +64,7 @@ class Scan:
         self._keys = keys
         self._earlier = earlier
         self._edge: dict[int, bytes] = {}
-        self._verifier: ChainVerifier | None = None
+        self._verifier: LedgerVerifier | None = None
 
     def take(self, conn: Connection, most: int) -> int:
         """Verify at most `most` events in one snapshot; return their number. Raises ChainBroken and psycopg.Error."""
@@ -96,10 +97,10 @@ class Scan:
             if head.position > self.size:
                 self._feed(conn, verifier, head.position, 0)
             conn.execute(SESSION, BY_INDEX)
-            finish(conn, verifier)
+            verifier.check_tables(conn)
         _raise_first(verifier)
 
-    def _look(self, conn: Connection) -> tuple[Head, ChainVerifier]:
+    def _look(self, conn: Connection) -> tuple[Head, LedgerVerifier]:
         """Return the head, which must not be before the events that were seen, and the verifier."""
         head = read_head(conn)
         if head is None:
@@ -108,7 +109,7 @@ class Scan:
         if head.position < known:
             raise _broken(Kind.ROLLED_BACK, head.position + 1, f"there were {known} events before")
         if self._verifier is None:
-            self._verifier = ChainVerifier(head)
+            self._verifier = LedgerVerifier(head)
         self._verifier.move_head(head)
         return head, self._verifier
 
@@ -144,21 +145,14 @@ class Scan:
             raise NoteError(NoteFlaw.UNSIGNED, f"{', '.join(signers)} gave way before")
         return opened.checkpoint
 
-    def _feed(self, conn: Connection, verifier: ChainVerifier, upto: int, signed: int) -> None:
+    def _feed(self, conn: Connection, verifier: LedgerVerifier, upto: int, signed: int) -> None:
         """Verify the events up to a position: hashes, commitments, tiles."""
         part = sql.SQL(SLICE).format(after=sql.Literal(self.size), upto=sql.Literal(upto))
-        rows: list[EventRow] = []
-
-        def collected() -> Iterator[EventRow]:
-            for row in checked_clients(verifier, copy_rows(conn, part.as_bytes(conn))):
-                rows.append(row)
-                yield row
-
-        verifier.feed(collected())
+        hashes = [row.hash for row in verifier.verify(conn, part.as_bytes(conn))]
         _raise_first(verifier)
-        if verifier.position != upto or len(rows) != upto - self.size:
+        if verifier.position != upto or len(hashes) != upto - self.size:
             raise _broken(Kind.DELETED, verifier.position + 1, f"there is no event up to position {upto}")
-        grown = grow(self.size, self._edge, leaf_hashes([row.hash for row in rows]))
+        grown = grow(self.size, self._edge, leaf_hashes(hashes))
         self._edge = edge_after(self._edge, grown)
         self.size, self.root = grown.size, grown.root
         self._check_tiles(conn, [(tile, content) for tile, content in grown.tiles if tile.width == WIDTH], signed)
@@ -206,7 +200,7 @@ def _other_tile(tile: Tile) -> ChainBroken:
     return _broken(Kind.PROOF_MISMATCH, first, f"{tile.path} is not what the events make")
 
 
-def _raise_first(verifier: ChainVerifier) -> None:
+def _raise_first(verifier: LedgerVerifier) -> None:
     findings = verifier.findings.in_order()
     if findings:
         raise ChainBroken(findings[0])

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from ledger.proof.chain.verifier import Covered
+from ledger.database import Connection
 from ledger.proof.findings import BUNDLE, CHAIN, REWRITES, Findings, Kind
 from ledger.proof.tlog.checkpoint import Checkpoint
-from ledger.proof.tlog.key_rotation import Handovers
-from ledger.proof.tlog.merkle import EMPTY_ROOT, RightEdge, leaf_hashes
+from ledger.proof.tlog.key_rotation import Rotation, followed, key_name
+from ledger.proof.tlog.merkle import EMPTY_ROOT, leaf_hashes
 from ledger.proof.tlog.note import VerifierKey
 from ledger.proof.tlog.trust import Trust, judge
+from ledger.tlog.serve.newest_checkpoint import newest_checkpoint
+from ledger.tlog.sign.recorded_rotations import recorded_rotations
+from ledger.tlog.tree import RightEdge
+from ledger.verify.report import Covered
 
+COSIGNED = Path(__file__).with_name("cosigned.sql").read_text("utf-8")
 # Leaves that are taken into the tree at once.
 BATCH = 4096
 
@@ -56,17 +62,48 @@ class Roots:
         self._waiting.clear()
 
 
+class Handovers:
+    """The keys that recorded rotations connect with given keys: those after a key, and those before it.
+
+    A key vouches without limit for the key that it handed over to. For the key before it, it vouches only for what that
+    one signed until then: trees of fewer events than the position of the rotation. A replaced key, which others may
+    have got hold of, signs nothing new.
+    """
+
+    def __init__(self, given: Sequence[VerifierKey], recorded: Sequence[tuple[int, Rotation]] = ()) -> None:
+        rotations = [one for _, one in recorded]
+        after = [*given, *(one.new for one in followed(given, rotations))]
+        self._until: dict[str, int] = {}
+        known = set(after)
+        while earlier := [(at, one) for at, one in recorded if one.new in known and one.old not in known]:
+            at, one = earlier[0]
+            known.add(one.old)
+            after.append(one.old)
+            self._until[key_name(one.old)] = min(at, self._until.get(key_name(one.new), at))
+        self.keys = tuple(dict.fromkeys(after))
+
+    def until(self, signer: str | None) -> int | None:
+        """The size from which on checkpoints of this signer (name and id) do not count; None if all count."""
+        return None if signer is None else self._until.get(signer)
+
+
+def handovers(conn: Connection, origin: str, given: Sequence[VerifierKey]) -> Handovers:
+    """The keys that recorded rotations connect with the given ones. Raises psycopg.Error."""
+    rotations = recorded_rotations(conn, origin) if given else []
+    return Handovers(given, [(recorded.position, recorded.rotation) for recorded in rotations])
+
+
 @dataclass(frozen=True)
 class NamedNote:
     """A checkpoint to compare with, and its name in findings.
 
-    `held`: somebody gave it to the verifier; otherwise it comes from the database. `needed`: how many of the trusted
+    `trusted`: somebody gave it to the verifier; otherwise it comes from the database. `needed`: how many of the trusted
     witnesses must have cosigned it.
     """
 
     name: str
     data: bytes
-    held: bool = True
+    trusted: bool = True
     needed: int = 0
 
 
@@ -76,14 +113,14 @@ class _Judged:
 
     name: str
     checkpoint: Checkpoint
-    held: bool
+    trusted: bool
     signed: bool
 
 
 class TrustedCheckpoints:
     """Checkpoints, judged by the keys that the verifier trusts and by those that rotations connect with these.
 
-    `add` all notes and `follow` the rotations before taking the `roots`.
+    `read` from the database before taking the `roots`.
     """
 
     def __init__(self, trusted: Trust, notes: Sequence[NamedNote] = ()) -> None:
@@ -94,24 +131,30 @@ class TrustedCheckpoints:
         self._findings = Findings(CHAIN)
         self._judged: list[_Judged] = []
 
-    def add(self, note: NamedNote) -> None:
-        """Add a note that is yet to be judged."""
-        self._notes.append(note)
+    def read(self, conn: Connection, origin: str | None) -> None:
+        """Trust the keys that recorded rotations connect with trusted ones, and add the ledger's own checkpoints.
 
-    def follow(self, handovers: Handovers) -> None:
-        """Trust the keys that recorded rotations connect with trusted ones."""
-        self._handovers = handovers
-        self.trusted = replace(self.trusted, log=handovers.keys)
+        These are the newest with enough cosignatures, and the newest. `origin` is None where the ledger has no head.
+        """
+        if origin is not None:
+            self._handovers = handovers(conn, origin, self.trusted.log)
+            self.trusted = replace(self.trusted, log=self._handovers.keys)
+        needed = self.trusted.needed
+        (cosigned,) = conn.execute(COSIGNED, [max(1, needed)]).fetchone() or ("",)
+        if cosigned:
+            name = "the newest cosigned checkpoint of the database"
+            self._notes.append(NamedNote(name, cosigned.encode(), trusted=False, needed=needed))
+        elif needed:
+            message = f"no checkpoint of the database has the {needed} cosignatures that are needed"
+            self._findings.add(Kind.TOO_FEW_WITNESSES, 0, message)
+        newest = newest_checkpoint(conn)
+        if newest is not None and not cosigned.startswith(newest.note):
+            self._notes.append(NamedNote("the newest checkpoint of the database", newest.note.encode(), trusted=False))
 
     @property
     def followed(self) -> list[VerifierKey]:
-        """The keys that nobody gave and that rotations connect with one that somebody did."""
+        """The keys that nobody gave, and that rotations connect with a given key."""
         return [key for key in self.trusted.log if key not in self._given]
-
-    def lacks_witnesses(self) -> None:
-        """Add the finding that no checkpoint of the database has as many cosignatures as are needed."""
-        message = f"no checkpoint of the database has the {self.trusted.needed} cosignatures that are needed"
-        self._findings.add(Kind.TOO_FEW_WITNESSES, 0, message)
 
     def roots(self) -> Roots:
         """Judge the notes and return what computes the roots of their sizes from the events."""
@@ -133,26 +176,27 @@ class TrustedCheckpoints:
             message = f"{note.name}: {signed.signer} gave way at position {until}, and this is of later events"
             self._findings.add(Kind.UNTRUSTED_KEY, 0, message)
             return
-        held = note.held or bool(signed.witnesses)
-        self._judged.append(_Judged(note.name, signed.checkpoint, held, signed.signer is not None))
+        trusted = note.trusted or bool(signed.witnesses)
+        self._judged.append(_Judged(note.name, signed.checkpoint, trusted, signed.signer is not None))
 
     def compare(self, roots: Roots, origin: str | None, last: int, findings: Findings) -> Covered:
         """Step 10, once all events went by. `last` is the position of the last one."""
         for finding in self._findings:
             findings.add(finding.kind, 0, finding.message)
         covered = Covered()
-        for judged in sorted(self._judged, key=lambda judged: (judged.checkpoint.size, not judged.held)):
-            if self._holds(judged, roots, origin, last, findings, covered.held):
+        for judged in sorted(self._judged, key=lambda judged: (judged.checkpoint.size, not judged.trusted)):
+            if self._holds(judged, roots, origin, last, findings, covered.trusted):
                 size = judged.checkpoint.size
                 covered = Covered(
-                    max(covered.held, size if judged.held else 0), max(covered.signed, size if judged.signed else 0)
+                    max(covered.trusted, size if judged.trusted else 0),
+                    max(covered.signed, size if judged.signed else 0),
                 )
         return covered
 
     def _holds(
         self, judged: _Judged, roots: Roots, origin: str | None, last: int, findings: Findings, confirmed: int
     ) -> bool:
-        """True if a checkpoint is of these events. A smaller held one `confirmed` so many of them.
+        """True if a checkpoint is of these events. A smaller trusted checkpoint covers the first `confirmed` of them.
 
         A checkpoint that only the database has may be of the other history. Nothing is added that other findings
         explain.
@@ -179,7 +223,7 @@ class TrustedCheckpoints:
     def _short(self, judged: _Judged, last: int, findings: Findings) -> None:
         """There are fewer events than were signed: the database lost them, or is an older copy that never had them."""
         size = max(each.checkpoint.size for each in self._judged)
-        known = max((each.checkpoint.size for each in self._judged if not each.held), default=0)
+        known = max((each.checkpoint.size for each in self._judged if not each.trusted), default=0)
         if known > last:
             message = f"events are missing at the end: {judged.name} covers {size}, and there are {last}"
             findings.add(Kind.TRUNCATED, last + 1, message, size)

@@ -16,11 +16,11 @@ from ledger.proof.auditor.__main__ import GC_THRESHOLD
 from ledger.proof.auditor.audit import audit_bundle
 from ledger.proof.bundle.manifest import Selection
 from ledger.proof.tlog.merkle import leaf_hashes
-from ledger.proof.tlog.note import SigningKey
-from ledger.proof.tlog.tiles import grow
 from ledger.proof.tlog.trust import Trust
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import StateFile, edge_after
+from ledger.tlog.signing_keys import SigningKey
+from ledger.tlog.tree import grow
 from tests.bench.bench import Bench, connect, in_child
 from tests.bench.figures import Figure, Target, quantile
 from tests.bench.servers import HOST, running

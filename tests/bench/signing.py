@@ -14,12 +14,12 @@ import psycopg
 import uvloop
 
 from ledger.database import AsyncConnection, conninfo
-from ledger.proof.tlog.note import SigningKey
 from ledger.store import events
 from ledger.store.envelope import encode
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig
 from ledger.tlog.sign.state_file import Signed
+from ledger.tlog.signing_keys import SigningKey
 from tests.bench.bench import Bench, connect
 from tests.bench.figures import Figure, Target, beside
 from tests.bench.workload import BATCH, noted

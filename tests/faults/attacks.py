@@ -14,12 +14,11 @@ from psycopg.conninfo import conninfo_to_dict
 from ledger.database import Connection
 from ledger.export.bundle import Disclosure, export
 from ledger.proof.bundle.manifest import Selection
-from ledger.proof.chain.verifier import ChainReport
-from ledger.proof.tlog.cosignature import WitnessSigningKey
-from ledger.proof.tlog.note import SigningKey
 from ledger.proof.tlog.trust import Trust
 from ledger.store.envelope import NewEvent
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey
 from ledger.verify.database import verify_chain
+from ledger.verify.report import ChainReport
 from ledger.verify.trusted_checkpoints import NamedNote, TrustedCheckpoints
 from tests.conftest import Template, ledger_copy
 from tests.ledger.tlog.logs import sign

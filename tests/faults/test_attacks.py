@@ -16,13 +16,14 @@ from psycopg import sql
 from api.witness.store import WitnessStore, make_store
 from api.witness.witness import Witness
 from ledger.proof.bundle.manifest import Selection
-from ledger.proof.tlog.checkpoint import open_checkpoint, sign_checkpoint
-from ledger.proof.tlog.cosignature import AddCheckpoint, WitnessSigningKey
+from ledger.proof.tlog.checkpoint import open_checkpoint
 from ledger.proof.tlog.note import Note as Signed
-from ledger.proof.tlog.note import Signature, SigningKey
+from ledger.proof.tlog.note import Signature
 from ledger.proof.tlog.trust import Trust
+from ledger.tlog.add_checkpoint import AddCheckpoint
 from ledger.tlog.sign.recorded_rotations import STREAM
 from ledger.tlog.sign.rotate import rotated
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey, sign_checkpoint
 from ledger.verify.database import verify_chain
 from ledger.verify.scan import ChainBroken, Scan
 from ledger.verify.trusted_checkpoints import TrustedCheckpoints
@@ -66,11 +67,11 @@ def test_a_clean_ledger_passes(log: Log) -> None:
     report = log.audit(first)
     assert report.ok
     assert report.covered is not None
-    assert (report.covered.held, report.covered.signed) == (10, 20)
+    assert (report.covered.trusted, report.covered.signed) == (10, 20)
     assert "positions 11 to 25" in report.not_proven
     report = log.audit(first, second)
     assert report.covered is not None
-    assert report.covered.held == 20
+    assert report.covered.trusted == 20
     last = log.sign()
     assert "witnesses" in log.audit(last).not_proven
 
@@ -93,7 +94,7 @@ def test_a_rewritten_suffix_with_correct_hashes_is_forked(log: Log) -> None:
     report = log.audit(first)
     assert report.ok
     assert report.covered is not None
-    assert report.covered.held == 10
+    assert report.covered.trusted == 10
 
 
 def test_a_tail_cut_after_a_checkpoint_is_truncated(log: Log) -> None:
@@ -168,7 +169,7 @@ def test_two_histories_are_caught_by_a_witness(
         report = log.audit(witnesses=(witness_key,))
         assert report.ok
         assert report.covered is not None
-        assert report.covered.held == 20
+        assert report.covered.trusted == 20
         lacking = shown_to_other.audit(witnesses=(witness_key,))
         assert found(lacking) == [("too-few-witnesses", 0, 0)]
         # The cosignature is on the other text.
@@ -213,7 +214,7 @@ def test_what_the_chain_names_is_not_said_again(log: Log) -> None:
     report = log.audit(kept)
     assert [kind for kind, *_ in found(report)] == ["deleted", "edited"]
     assert report.covered is not None
-    assert report.covered.held == 0
+    assert report.covered.trusted == 0
 
 
 def test_erased_values_change_no_root(log: Log) -> None:
@@ -229,7 +230,7 @@ def test_erased_values_change_no_root(log: Log) -> None:
         assert report.ok
         assert report.erased == position
         assert report.covered is not None
-        assert report.covered.held == 20
+        assert report.covered.trusted == 20
 
 
 @pytest.mark.slow
@@ -244,7 +245,7 @@ def test_a_hundred_thousand_events_pass(log: Log, tmp_path: Path) -> None:
     report = log.audit(*kept)
     assert report.ok
     assert report.covered is not None
-    assert (report.events, report.covered.held) == (100_000, 100_000)
+    assert (report.events, report.covered.trusted) == (100_000, 100_000)
     everything = Selection("positions", first_position=1, last_position=100_000)
     (tmp_path / "case.zip").write_bytes(log.bundle(everything, kept[0]))
     (tmp_path / "kept").write_bytes(kept[0])
@@ -333,20 +334,20 @@ def test_the_command_says_so(log: Log, tmp_path: Path) -> None:
     ran = cli(*asked)
     assert ran.code == 0, ran
     assert "10. signed checkpoints are of these events: holds" in ran.out
-    assert "a checkpoint that someone else holds covers 20 events, one that the log's key signed 20" in ran.out
+    assert "a trusted checkpoint covers 20 events, one that the log's key signed covers 20" in ran.out
     assert "covers positions 21 to 25: a rewrite of these" in ran.out
     later = SigningKey.generate(log.key.verifier.name)
     rotate(log, rotated(log.key, later))
     result = cli(*asked, "--json").json()
     assert (result["covered_by_checkpoint"], result["followed_keys"]) == (
-        {"held": 20, "signed": 20},
+        {"trusted": 20, "signed": 20},
         [later.verifier.text],
     )
     log.tamper(REWRITE, REHASH.format(at=13), SET_HEAD)
     ran = cli(*asked)
     assert ran.code == 1
     assert "forked at positions 1 to 20: " in ran.out
-    assert f"by the rotations on record also: {later.verifier.text}" in ran.out
+    assert f"by the recorded rotations also: {later.verifier.text}" in ran.out
     assert cli("verify", "--since", str(tmp_path / "kept"), "--database-url", log.url).failed_with("--key")
     assert cli(*asked, "--since", str(tmp_path / "none")).failed_with("none", "No such file")
 

@@ -17,10 +17,11 @@ from api.witness.store import WitnessStore, make_store
 from api.witness.witness import Witness
 from ledger.export.log_parts import CannotExport
 from ledger.proof.bundle.manifest import CHECKPOINT, Selection
-from ledger.proof.tlog.checkpoint import open_checkpoint, sign_checkpoint
-from ledger.proof.tlog.cosignature import AddCheckpoint, WitnessSigningKey
+from ledger.proof.tlog.checkpoint import open_checkpoint
 from ledger.proof.tlog.note import Note as Signed
-from ledger.proof.tlog.note import Signature, SigningKey
+from ledger.proof.tlog.note import Signature
+from ledger.tlog.add_checkpoint import AddCheckpoint
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey, sign_checkpoint
 from tests.conftest import Template, ledger_copy
 from tests.faults.attacks import (
     CUT,

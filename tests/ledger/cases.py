@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ledger.export.bundle import Disclosure, export
 from ledger.proof.bundle.manifest import Manifest, Selection
-from ledger.proof.tlog.note import SigningKey
+from ledger.tlog.signing_keys import SigningKey
 from tests.ledger.tlog.logs import fill, key_for, sign
 from tests.support import append, connect, failed, new, requested, scratch_database
 

@@ -20,10 +20,12 @@ from api.services import InjectedServices, Services
 from ledger.database import AsyncConnection
 from ledger.errors import NotFound
 from ledger.proof.tlog.merkle import leaf_hash
-from ledger.proof.tlog.tiles import EntryBundle, Tile, TileError, TileFlaw, parse_path
+from ledger.proof.tlog.tiles import EntryBundle, Tile, TileError, TileFlaw
 from ledger.proof.tlog.tlog_proof import TlogProof
 from ledger.service.ledger import Ledger
 from ledger.tlog.serve import tiles
+from ledger.tlog.serve.proof_file import encode_proof
+from ledger.tlog.serve.tile_path import parse_path
 
 T = TypeVar("T")
 
@@ -208,7 +210,7 @@ async def _inclusion(services: Services, position: int) -> tuple[tiles.Published
 
 
 def _file(position: int, published: tiles.PublishedCheckpoint, proof: list[bytes]) -> Response:
-    content = TlogProof(position - 1, tuple(proof), published.note.encode()).encode()
+    content = encode_proof(TlogProof(position - 1, tuple(proof), published.note.encode()))
     name = {"Content-Disposition": f'attachment; filename="{position}.tlog-proof"', **NOT_KEPT}
     return Response(content, headers=name, media_type=BINARY)
 

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from ledger.proof.auditor.audit import Audit, audit_bundle, audit_log
+from ledger.proof.auditor.audit import audit_bundle, audit_log
+from ledger.proof.auditor.contents import Audit
 from ledger.proof.auditor.report import UNKNOWN_SIGNER, as_json, as_text, printable
 from ledger.proof.tlog.http_log import LiveLog, LogUnreachable
 from ledger.proof.tlog.trust import Trust, Unusable, read_note, trust
@@ -28,16 +29,16 @@ GC_THRESHOLD = 100_000
 
 
 def main() -> NoReturn:
-    """The entry point."""
+    """Run the program and exit with its code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # What its encoding lacks is spelled out, and does not end the program within a line.
+            # A character that the encoding lacks is escaped, and does not end the program within a line.
             stream.reconfigure(errors="backslashreplace")
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output has left. What is still buffered must not raise again on the way out.
+        # The reader of our output has left. Buffered output must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = COULD_NOT_RUN
     except KeyboardInterrupt:
@@ -47,7 +48,7 @@ def main() -> NoReturn:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Does what the arguments say, prints it, and returns the exit code."""
+    """Run the program with these arguments, print the result, and return the exit code."""
     options = _parser().parse_args(arguments)
     gc.set_threshold(GC_THRESHOLD)
     try:
@@ -68,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="advice-ledger-verify",
-        description="Check an evidence bundle, or a log that is served, without trusting whoever made it.",
+        description="Check an evidence bundle, or a served log, without trusting its maker.",
         epilog="Exit codes: 0 all that was checked holds, 1 something is wrong, 2 could not run. Without a key the "
         f"best verdict is: {UNKNOWN_SIGNER}; the exit code is then 0, and the JSON says trusted: false.",
     )

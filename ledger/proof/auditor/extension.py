@@ -1,4 +1,4 @@
-"""One checkpoint extends another: step 4 of docs/formats/bundle.md, section 7. Two histories show here, or nowhere."""
+"""Check that one checkpoint extends another: step 4 of docs/formats/bundle.md, section 7. It reveals two histories."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ledger.proof.tlog.trust import Signed, Trust, Unusable, judge
 
 @dataclass(frozen=True)
 class Older:
-    """The checkpoint that the auditor kept, as a note, whom the auditor trusts, and rotations of the bundle."""
+    """The note that the auditor kept, the keys that the auditor trusts, and the rotations of the bundle."""
 
     note: bytes
     trusted: Trust
     rotations: Sequence[KeyChange] = ()
 
     def hint(self, signatures: Sequence[str]) -> str:
-        """What to do where no key that is trusted signed it, given who did, each by name and id."""
+        """Advice for a note that no trusted key signed; `signatures` are the names and ids of its keys."""
         known = {key_name(key) for key in self.trusted.log}
         led_to = {one.old: one.new for one in self.rotations}
         for signer in signatures:
             key = signer
-            # At most one step for each rotation: they may go round in a circle.
+            # One step for each rotation at most: rotations may form a circle.
             for _ in led_to:
                 key = led_to.get(key, key)
                 if key in known:
@@ -42,19 +42,14 @@ class Older:
 
 @dataclass(frozen=True)
 class Tiles:
-    """A log that is served, and the checkpoint that it shows now."""
+    """A served log and the checkpoint that it shows now."""
 
     live: LiveLog
     now: Checkpoint
 
 
-def encode_consistency(old: int, proof: Sequence[str]) -> bytes:
-    """The member `consistency`; the hashes in base64."""
-    return "".join(f"{line}\n" for line in (f"old {old}", *proof)).encode()
-
-
 def decode_consistency(data: bytes) -> tuple[int, list[bytes]]:
-    """Old size and proof. Raises BundleError."""
+    """Parse the member `consistency`: old size and proof. Raises BundleError."""
     try:
         first, *lines = data.decode("ascii").split("\n")
         old, hashes = strict_decimal(first.removeprefix("old ")), [decode_hash(line) for line in lines[:-1]]
@@ -65,12 +60,33 @@ def decode_consistency(data: bytes) -> tuple[int, list[bytes]]:
     return old, hashes
 
 
-def check_older(older: Older, signed: Signed, proof: bytes | None, log: Tiles | None, findings: Findings) -> list[str]:
-    """That `signed` extends what the auditor has, by the proof of the bundle or by tiles of the log.
+def check_extension(
+    signed: Signed, proof: bytes | None, older: Older | None, live: LiveLog | None, trusted: Trust, findings: Findings
+) -> list[str] | None:
+    """Step 4 for a bundle: `signed` extends the older checkpoint, and the served log extends `signed`.
 
-    By tiles both are shown to be beginnings of what the log has now: tiles of older sizes may be gone. Returns what to
-    tell. Raises Unusable where there is no way to find out, or the older one is not signed by a key that is trusted: it
-    is the auditor's own. And BundleError and LogUnreachable.
+    Return the lines of the report, None if neither was asked for. Raises Unusable, LogUnreachable and BundleError.
+    """
+    log: Tiles | None = None
+    about: list[str] = []
+    if live is not None:
+        now = _judged(live.checkpoint(), trusted, findings)
+        if now is not None and _same_origin(signed.checkpoint, now, findings):
+            log = Tiles(live, now)
+            about = _extended(signed.checkpoint, log, "the bundle's checkpoint", findings)
+            # A log that does not extend the bundle's checkpoint shows nothing about an older one.
+            log = log if about else None
+    if older is not None:
+        about += check_older(older, signed, proof, log, findings)
+    return None if older is None and live is None else about
+
+
+def check_older(older: Older, signed: Signed, proof: bytes | None, log: Tiles | None, findings: Findings) -> list[str]:
+    """Check that `signed` extends the older checkpoint, by the proof of the bundle or by tiles of the log.
+
+    The tiles of older sizes may be gone: the log's present tree is shown to begin with both. Return the lines of the
+    report. Raises Unusable if there is no proof, or if no trusted key signed the older checkpoint, which is the
+    auditor's own; also BundleError and LogUnreachable.
     """
     old = _usable(older, findings)
     if old is None or not _same_origin(old, signed.checkpoint, findings):
@@ -95,18 +111,8 @@ def check_older(older: Older, signed: Signed, proof: bytes | None, log: Tiles | 
     )
 
 
-def check_live(live: LiveLog, signed: Signed, trusted: Trust, findings: Findings) -> tuple[Tiles | None, list[str]]:
-    """That what the log shows now extends `signed`; and what it shows, where it does. Raises LogUnreachable."""
-    now = _judged(live.checkpoint(), trusted, findings)
-    if now is None or not _same_origin(signed.checkpoint, now, findings):
-        return None, []
-    log = Tiles(live, now)
-    told = _extended(signed.checkpoint, log, "the bundle's checkpoint", findings)
-    return (log if told else None), told
-
-
 def _extended(old: Checkpoint, log: Tiles, whose: str, findings: Findings) -> list[str]:
-    """That what the log has now begins with `old`."""
+    """Check that the present tree of the log begins with `old`."""
     now = log.now
     if now.size < old.size:
         message = f"the log has {now.size} events now, and {whose} covers {old.size}"

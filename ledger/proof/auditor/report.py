@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from ledger.proof.auditor.audit import Audit
+from ledger.proof.auditor.contents import Audit
 from ledger.proof.bundle.page import time_text
 from ledger.proof.findings import BUNDLE, first_bad_position
 from ledger.proof.tlog.trust import Trust
@@ -40,8 +40,8 @@ def as_text(audit: Audit) -> Iterator[str]:
     for number, promise, outcome in outcomes(audit):
         wrong = [one for one in findings if one.step == number]
         yield f"{number:>3}. {promise}: {outcome}"
-        for told in audit.done.get(number, []):
-            yield f"       {printable(told)}"
+        for line in audit.done.get(number, []):
+            yield f"       {printable(line)}"
         if number == 3 and audit.signed is not None:
             yield from _witnesses(audit)
         if number == 9:
@@ -52,13 +52,13 @@ def as_text(audit: Audit) -> Iterator[str]:
     if more := audit.collected.more + len(findings) - len(shown):
         yield f"     {more} more findings are not shown"
     yield ""
-    for what in audit.not_proven:
-        yield f"not proven: {what}"
+    for claim in audit.not_proven:
+        yield f"not proven: {claim}"
     yield printable(_verdict(audit))
 
 
 def outcomes(audit: Audit) -> Iterator[tuple[int, str, str]]:
-    """Each step: its number, what it promises, and what came of it."""
+    """Number, promise and outcome of each step."""
     for number, promise in BUNDLE.steps.items():
         yield number, promise, _outcome(audit, number, sum(one.step == number for one in audit.findings))
 
@@ -89,7 +89,7 @@ def _witnesses(audit: Audit) -> Iterator[str]:
 
 
 def _age(at_s: int) -> str:
-    """How long ago, in the largest unit of which there are two."""
+    """The age of a time, in the largest unit of which it has two or more."""
     seconds = int(time.time()) - at_s
     if seconds < 0:
         return f"{-seconds} s in the future"
@@ -100,7 +100,7 @@ def _age(at_s: int) -> str:
 
 
 def _absent(audit: Audit) -> Iterator[str]:
-    """Values that are not there: those that the maker says to have, and those that it says nobody has any more."""
+    """Lines about absent values: withheld, so that the maker has them, or erased, as the maker says."""
     for state, who in ABSENT.items():
         for (name, found), ranges in sorted(audit.fields.ranges.items()):
             if found == state:
@@ -163,7 +163,7 @@ def as_json(audit: Audit, trusted: Trust) -> str:
     }
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode()
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    # Elsewhere it is ASCII, so that it is JSON whatever the encoding.
+    # In other encodings it is ASCII, which all of them can write.
     return text if encoding == "utf8" else json.dumps(orjson.loads(text), indent=2)
 
 
@@ -184,5 +184,5 @@ def _json_signed(audit: Audit, trusted: Trust) -> dict[str, Any]:
 
 
 def printable(text: str) -> str:
-    """A line without what a terminal would obey; escaped instead."""
+    """Escape the characters that a terminal would obey."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape", "replace").decode() for each in text)

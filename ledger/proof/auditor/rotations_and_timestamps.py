@@ -1,7 +1,7 @@
 """Rotations of the log's key and timestamps in a bundle, for steps 2 and 3: docs/formats/bundle.md, sections 9 and 10.
 
-Rotations are verified here. A timestamp is a CMS message: this program only looks for the checkpoint's digest in it, and
-prints the command that verifies the rest.
+Rotations are verified here. A timestamp is a CMS message: this program only looks for the checkpoint's digest in it,
+and prints the command that verifies the rest.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Check that a bundle has what was asked for, all of it and nothing else: step 10 of docs/formats/bundle.md, section 7.
 
-A range has every position. A stream has versions 1, 2, 3…; each stream of a client discloses its client_id. No bundle of
-streams can show that a stream has no later event, or that a client has no other stream.
+A range has every position. A stream has versions 1, 2, 3…; each stream of a client discloses its client_id. No bundle
+of streams can show that a stream has no later event, or that a client has no other stream.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 
 import orjson
 
-from ledger.proof.bundle.lines import EventLine
 from ledger.proof.bundle.manifest import Manifest
 from ledger.proof.bundle.zip import BundleError, BundleFlaw
 from ledger.proof.findings import CONTENTS, Findings, Kind
+from ledger.proof.format.events import EventLine
 
 MAX_STREAMS = 1_000_000
 CLIENT_MEMBER = b'"client_id":'
@@ -23,7 +23,7 @@ _PUT_IN = "put in: the log has another event here, and another event has this ve
 
 @dataclass(frozen=True)
 class Place:
-    """Where an event stands. `stream` and `event_type` are those of its body, if the log has the event there.
+    """The place of an event. `stream` and `event_type` are those of its body, if the log has the event there.
 
     `replaced`: the key of the finding that the log has another event there, while this one fits its own hash.
     """
@@ -45,7 +45,7 @@ class _Gap:
 
 
 class Completeness:
-    """Take each event in order; then `finish` adds what is missing at the end."""
+    """`add` each event in order; then `finish` finds what is missing at the end."""
 
     def __init__(self, manifest: Manifest, findings: Findings) -> None:
         selection = self._selection = manifest.selection
@@ -73,8 +73,8 @@ class Completeness:
         """The number of streams in a bundle of streams."""
         return len(self._versions)
 
-    def take(self, line: EventLine, place: Place) -> None:
-        """Take the next event."""
+    def add(self, line: EventLine, place: Place) -> None:
+        """Add the next event."""
         if not place.in_order:
             self._stray(line)
         elif self._range:
@@ -101,7 +101,7 @@ class Completeness:
         self._check_excluded()
 
     def _finish_streams(self) -> None:
-        """No finding where other contents are wrong: it would follow from them."""
+        """Find missing streams and clients, unless other contents are wrong: this would follow from them."""
         add = self._findings.add
         if self._unknown or self._findings.any(*CONTENTS - {Kind.CLIENT_MISMATCH}):
             return
@@ -112,7 +112,7 @@ class Completeness:
             add(Kind.CLIENT_MISMATCH, position, message)
 
     def _check_excluded(self) -> None:
-        """The manifest excludes exactly what the checkpoint does not cover."""
+        """Check that the manifest excludes exactly what the checkpoint does not cover."""
         count, first = self._excluded
         if self._range:
             wanted = self._selection.uncovered(self._size)
@@ -129,7 +129,7 @@ class Completeness:
             self._findings.add(Kind.SUMMARY_MISMATCH, 0, message)
 
     def _position(self, position: int) -> None:
-        """An event of a range, whether or not it is the one that the log has there."""
+        """Add an event of a range, genuine or not."""
         if not self._first <= position <= self._last:
             self._findings.add(Kind.INSERTED, position, f"positions {self._first} to {self._last} were asked for")
             return
@@ -141,7 +141,7 @@ class Completeness:
         self._next = max(self._next, position + 1)
 
     def _of_selection(self, line: EventLine, stream: str, event_type: str) -> None:
-        """The event is of the request or of the client that was asked for."""
+        """Check that the event is of the request or of the client that was asked for."""
         if self._stream is not None:
             if stream != self._stream:
                 message = f"an event of {stream[:100]!a}, where {self._stream} was asked for"
@@ -166,7 +166,7 @@ class Completeness:
         return True
 
     def _unsound(self, line: EventLine, replaced: int | None) -> None:
-        """An event that is not the one that the log has there. It still fills a place in its stream."""
+        """Add an event that the log does not have there. It still fills a place in its stream."""
         stream = _stream_of(line.body)
         if stream is None:
             self._unknown += 1
@@ -180,7 +180,7 @@ class Completeness:
             self._version(line.position, stream, line.version, sure=False)
 
     def _stray(self, line: EventLine) -> None:
-        """An event out of order: it fills the gap that was found before."""
+        """Add an event out of order: it fills the gap that was found before."""
         stream = "" if self._range else _stream_of(line.body)
         number = line.position if self._range else line.version
         for gap in self._gaps:

@@ -6,27 +6,52 @@ event raises BundleError: nothing after it can be relied on.
 
 from __future__ import annotations
 
+import re
+from binascii import unhexlify
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from ledger.proof.bundle.complete import Completeness, Place
-from ledger.proof.bundle.fields import SealedFields
-from ledger.proof.bundle.lines import EventLine, parse_line
-from ledger.proof.bundle.manifest import Manifest
+from ledger.proof.bundle.manifest import STATES, Counts, Manifest
 from ledger.proof.bundle.page import MOST_EVENTS, row
 from ledger.proof.bundle.tiles import TileReader
+from ledger.proof.bundle.zip import BundleError, BundleFlaw
 from ledger.proof.chain.displacement import Displacements, hash_at
 from ledger.proof.findings import Findings, Kind
+from ledger.proof.format.canonical import parse_object
+from ledger.proof.format.commitments import MAX_VALUE_BYTES, open_sealed
+from ledger.proof.format.events import EventLine
 from ledger.proof.format.hashes import genesis_hash
-from ledger.proof.format.parse import parse_object
 from ledger.proof.tlog.merkle import HASH_BYTES, leaf_hash
 from ledger.proof.tlog.tiles import HEIGHT, WIDTH
+
+MAX_BODY_BYTES = 1_048_576
+# Parsed JSON may take seventy times its length. A line longer than this must match _FLAT before it is parsed: only
+# `withheld` may be a list, of at most 64 KiB.
+LARGE_BYTES = 1024 * 1024
+_FLAT = re.compile(
+    rb'\{(?:"[a-z_]{1,20}":(?:"(?:[^"\\]++|\\.)*+"|-?[0-9]{1,20}|\[[^][{}]{0,65536}\])(?:,|\}\Z)){6,9}', re.DOTALL
+)
+# No single value can have more lists and objects, which are what takes most memory; several values could.
+MAX_CONTAINERS = 4_194_304
+# Bytes of the shortest member of `salts`: 64 digits, a name of one letter, four quotes and a colon.
+_SALT_BYTES = 70
+
+# Members that each line has; three more are about sealed values.
+_PLAIN = 6
+
+MOST_NAMES = 2000
+MOST_RANGES = 200
+
+Ranges = list[tuple[int, int]]
 
 
 @dataclass
 class Seen:
-    """What the events showed, for the steps after them and for the report."""
+    """Counts and rows of the events, for later steps and for the report."""
 
     count: int = 0
     first_position: int = 0
@@ -54,18 +79,18 @@ class EventChecker:
         self._link = b""
 
     def feed(self, lines: Iterable[bytes]) -> None:
-        """Steps 6 to 9 for the next lines, and what step 10 needs. Raises BundleError."""
+        """Check the next lines. Raises BundleError."""
         seen = self.seen
         for data in lines:
             line = parse_line(data, seen.last_position)
             seen.count += 1
             place = self._place(line)
-            self._complete.take(line, place)
+            self._complete.add(line, place)
             if seen.count <= MOST_EVENTS:
                 seen.rows.append(row(line))
 
     def _place(self, line: EventLine) -> Place:
-        """Steps 6 to 9: where this event stands, and what is wrong with it there."""
+        """Check one event: steps 6 to 9."""
         position, last, add = line.position, self.seen.last_position, self._findings.add
         if last < position <= self._size:
             self.seen.first_position = self.seen.first_position or position
@@ -138,3 +163,104 @@ class EventChecker:
             add(Kind.TIME_DECREASING, position, f"recorded {self._time_us - time_us} µs before event {self._link_at}")
         self._link, self._link_at = line.hash, position
         self._time_us = self.seen.last_recorded_at_us = time_us
+
+
+class _Malformed(ValueError):
+    """A line that no bundle has; the message says why."""
+
+
+def parse_line(data: bytes, after: int) -> EventLine:
+    """Parse a line. Raises BundleError if it is malformed, with the position `after` which it stands."""
+    try:
+        # A large line is looked at before it is parsed.
+        if len(data) > LARGE_BYTES and not _FLAT.fullmatch(data):
+            raise _Malformed("too large for its contents")
+        members = orjson.loads(data)
+        if orjson.dumps(members, option=orjson.OPT_SORT_KEYS) != data:
+            raise _Malformed("not in canonical form")
+        position, version, time_us = members["position"], members["version"], members["recorded_at_us"]
+        if type(position) is not int or type(version) is not int or type(time_us) is not int:
+            raise _Malformed("malformed number")
+        prev_hex, hash_hex = members["prev_hash"], members["hash"]
+        prev_hash, digest, body = unhexlify(prev_hex), unhexlify(hash_hex), members["body"].encode()
+        if len(hash_hex) != 64 or len(prev_hex) != 64 or digest.hex() != hash_hex or prev_hash.hex() != prev_hex:
+            raise _Malformed("malformed hash")
+        if len(body) > MAX_BODY_BYTES:
+            raise _Malformed(f"a body of more than {MAX_BODY_BYTES} bytes")
+        return EventLine(position, version, time_us, prev_hash, digest, body, *_sealed_members(members))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        message = str(error) if isinstance(error, _Malformed) else type(error).__name__
+        raise BundleError(BundleFlaw.LINE, f"after position {after}: {message}") from None
+
+
+def _sealed_members(members: dict[str, Any]) -> tuple[bytes, bytes, tuple[str, ...]]:
+    """Values, salts, withheld names. Raises ValueError, or what members of other types raise."""
+    more = len(members) - _PLAIN
+    fields = salts = b""
+    withheld: Any = ()
+    if "fields" in members:
+        fields, salts = members["fields"].encode(), members["salts"].encode()
+        more -= 2
+        # How many names the event commits to is not known yet; there is a salt for each.
+        if len(fields) > len(salts) + len(salts) // _SALT_BYTES * MAX_VALUE_BYTES:
+            raise _Malformed("sealed values that are too large")
+        if len(fields) > LARGE_BYTES and fields.count(b"[") + fields.count(b"{") > MAX_CONTAINERS:
+            raise _Malformed("sealed values of too many parts")
+    if "withheld" in members:
+        withheld = members["withheld"]
+        if type(withheld) is not list or not withheld or sorted(set(withheld)) != withheld:
+            raise _Malformed("malformed withheld names")
+        more -= 1
+    if more or ("fields" in members and not (fields and salts)) or any(type(name) is not str for name in withheld):
+        raise _Malformed("other members than an event has")
+    return fields, salts, tuple(withheld)
+
+
+class SealedFields:
+    """Which values open their commitments, and which are withheld or erased.
+
+    Positions of absent values are kept as ranges, the first MOST_RANGES of each name.
+    """
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.counts: dict[str, Counts] = {}
+        self.ranges: dict[tuple[str, str], Ranges] = {}
+
+    def check(self, line: EventLine, event_type: str, sealed: Any, findings: Findings) -> None:
+        """Open the values of an event, and count each name that it commits to."""
+        opened: Any = {}
+        if type(sealed) is not dict:
+            findings.add(Kind.COMMITMENT_MISMATCH, line.position, "values or withheld names without commitments")
+            return
+        if line.fields:
+            try:
+                count = open_sealed(sealed, line.salts, line.fields)
+            except ValueError as error:
+                findings.add(Kind.COMMITMENT_MISMATCH, line.position, str(error)[:300])
+                return
+            self.opened += count
+            opened = sealed if count == len(sealed) else orjson.loads(line.fields)
+        for name in line.withheld:
+            if name in opened or name not in sealed:
+                message = "a name is marked withheld that is disclosed, or that the event does not commit to"
+                findings.add(Kind.COMMITMENT_MISMATCH, line.position, message)
+                return
+        for name in sealed:
+            state = "disclosed" if name in opened else "withheld" if name in line.withheld else "erased"
+            self._count(f"{event_type}.{name}", state, line.position)
+
+    def _count(self, name: str, state: str, position: int) -> None:
+        counts = self.counts.get(name)
+        if counts is None:
+            if len(self.counts) >= MOST_NAMES or len(name) > MOST_NAMES:
+                raise BundleError(BundleFlaw.LINE, f"more than {MOST_NAMES} names of sealed fields")
+            counts = self.counts[name] = dict.fromkeys(STATES, 0)
+        counts[state] += 1
+        if state == "disclosed":
+            return
+        ranges = self.ranges.setdefault((name, state), [])
+        if ranges and ranges[-1][1] == position - 1:
+            ranges[-1] = ranges[-1][0], position
+        elif len(ranges) < MOST_RANGES:
+            ranges.append((position, position))

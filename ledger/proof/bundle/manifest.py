@@ -1,7 +1,4 @@
-"""The evidence bundle: its manifest, and how it is written (docs/formats/bundle.md, sections 1 to 3).
-
-Reading is in bundle_zip.py (container), bundle_events.py and bundle_tiles.py (contents), audit.py (the steps).
-"""
+"""The members of a bundle, and its manifest: docs/formats/bundle.md, sections 1 and 2."""
 
 from __future__ import annotations
 
@@ -10,13 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
 from ledger.proof.bundle.zip import BundleError, BundleFlaw, Member, members
-from ledger.proof.format.canonical import NotCanonical, canonical
-from ledger.proof.format.parse import parse_object
+from ledger.proof.format.canonical import NotCanonical, canonical, parse_object
 from ledger.proof.tlog.key_rotation import MAX_ROTATIONS_BYTES
 from ledger.proof.tlog.merkle import HASH_BYTES, MAX_SIZE
-from ledger.proof.tlog.note import MAX_NOTE_BYTES
+from ledger.proof.tlog.note import MAX_NOTE_BYTES, NoteError, VerifierKey
 from ledger.proof.tlog.tiles import WIDTH
-from ledger.proof.tlog.trust import MAX_KEYS_BYTES
+from ledger.proof.tlog.trust import MAX_KEYS_BYTES, Unusable, read_keys
 
 FORMAT = "advice-ledger/bundle/v1"
 
@@ -56,11 +52,11 @@ def as_signed(note: bytes) -> bytes:
 
 
 def stamp_command(name: str, digest: str) -> str:
-    """What checks a timestamp, given the hex digest of what it is over."""
-    taken = name.rpartition("/")[2]
+    """The shell command that verifies a timestamp over this digest (hex)."""
+    file = name.rpartition("/")[2]
     return (
-        f"unzip -p case.zip {name} > {taken} &&"
-        f" openssl ts -verify -token_in -in {taken} -digest {digest} -CAfile authority.pem"
+        f"unzip -p case.zip {name} > {file} &&"
+        f" openssl ts -verify -token_in -in {file} -digest {digest} -CAfile authority.pem"
     )
 
 
@@ -81,7 +77,7 @@ ALLOWED = ALWAYS | {CONSISTENCY, ROTATIONS} | {tiles_name(level) for level in ra
 
 @dataclass(frozen=True)
 class Selection:
-    """What was asked for: all positions of a range, or the streams of a client or of a request."""
+    """The events that were asked for: a range of positions, or the streams of a client or of a request."""
 
     kind: Kind
     client: str | None = None
@@ -90,16 +86,16 @@ class Selection:
     last_position: int = 0
 
     def members(self) -> dict[str, Any]:
-        """As the manifest has it."""
-        found: dict[str, Any] = {"kind": self.kind}
+        """The member `selection` of the manifest."""
+        kind: dict[str, Any] = {"kind": self.kind}
         if self.kind == "client":
-            return found | {"client": self.client}
+            return kind | {"client": self.client}
         if self.kind == "request":
-            return found | {"request": self.request}
-        return found | {"first_position": self.first_position, "last_position": self.last_position}
+            return kind | {"request": self.request}
+        return kind | {"first_position": self.first_position, "last_position": self.last_position}
 
     def words(self) -> str:
-        """The same for a person, who is so told nothing that is not checked."""
+        """The selection in words, made of members that are checked."""
         if self.kind == "client":
             return "a client, whose id is not shown" if self.client is None else f"client {self.client}"
         if self.kind == "request":
@@ -107,14 +103,14 @@ class Selection:
         return f"positions {self.first_position} to {self.last_position}"
 
     def uncovered(self, size: int) -> tuple[int, int]:
-        """How many positions of a range a checkpoint of this size does not cover, and the first; 0 and 0 for none."""
+        """The number of positions of a range beyond this size, and the first of them; 0 and 0 if all are covered."""
         first = max(self.first_position, size + 1)
         return (self.last_position - first + 1, first) if self.last_position >= first else (0, 0)
 
 
 @dataclass
 class Manifest:
-    """What a bundle says of itself; nothing of it is believed that the other files do not show."""
+    """The claims of a bundle about itself. Each is compared with the other files."""
 
     origin: str
     created_at_us: int
@@ -156,12 +152,12 @@ class Manifest:
 
 
 def count_field(fields: dict[str, Counts], name: str, state: str) -> None:
-    """One more value of this name is disclosed, withheld or erased."""
+    """Count one more value of this name: disclosed, withheld or erased."""
     fields.setdefault(name, dict.fromkeys(STATES, 0))[state] += 1
 
 
 def decode_manifest(data: bytes) -> Manifest:
-    """Reads manifest.json. Raises BundleError for anything that `encode` does not write."""
+    """Parse manifest.json. Raises BundleError for anything that `encode` does not write."""
     try:
         found = parse_object(data)
         if found["format"] != FORMAT:
@@ -182,7 +178,7 @@ def decode_manifest(data: bytes) -> Manifest:
             timestamps=tuple(_text(one["authority"]) for one in found.get("timestamps", ())),
         )
         if manifest.encode() != data:
-            raise BundleError(BundleFlaw.MANIFEST, "members that no manifest has")
+            raise BundleError(BundleFlaw.MANIFEST, "members that a manifest does not have")
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         what = str(error) if isinstance(error, NotCanonical) else type(error).__name__
         raise BundleError(BundleFlaw.MANIFEST, ascii(what)[:100]) from None
@@ -191,12 +187,12 @@ def decode_manifest(data: bytes) -> Manifest:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle of which all but the events and the tiles is read. Members that are not there are None."""
+    """A bundle whose small members are read. A member that is missing is None; events and tiles are read later."""
 
     files: Mapping[str, Member]
     manifest: Manifest
     checkpoint: bytes
-    keys: bytes
+    keys: tuple[VerifierKey, ...]
     edge: bytes
     page: bytes
     consistency: bytes | None
@@ -214,13 +210,21 @@ def read_bundle(file: BinaryIO) -> Bundle:
         files,
         decode_manifest(small[MANIFEST]),
         small[CHECKPOINT],
-        small[KEYS],
+        _claimed_keys(small[KEYS]),
         small[EDGE],
         small[PAGE],
         small.get(CONSISTENCY),
         small.get(ROTATIONS),
         {name: data for name, data in small.items() if name in STAMPS},
     )
+
+
+def _claimed_keys(data: bytes) -> tuple[VerifierKey, ...]:
+    """The keys of keys.txt, which are the claim of the maker."""
+    try:
+        return tuple(VerifierKey.parse(text) for text in read_keys(data, KEYS))
+    except (NoteError, Unusable) as error:
+        raise BundleError(BundleFlaw.KEYS, str(error)[:200]) from None
 
 
 def _selection(found: Any) -> Selection:

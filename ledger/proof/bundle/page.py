@@ -1,7 +1,7 @@
-"""The page of a bundle that a person reads: made from the same data by one function, here and in the auditor's program.
+"""Make the page of a bundle for people: docs/formats/bundle.md, section 6.
 
-No script, no link that leads elsewhere, all text escaped: docs/formats/bundle.md, section 6. What it looks like belongs
-to the format: a reader makes it again and compares.
+The exporter and the auditor's program call the same function: the auditor makes the page again and compares. The page
+has no script and no link that leads elsewhere, and all text is escaped.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 import orjson
 
-from ledger.proof.bundle.lines import EventLine
 from ledger.proof.bundle.manifest import STATES, Manifest, as_signed, stamp_command, stamp_name
-from ledger.proof.format.parse import quick
+from ledger.proof.format.canonical import quick
+from ledger.proof.format.events import EventLine
 
 MOST_EVENTS = 500
 MOST_CHARS = 2000
-# Rows of which names may stand in the tables above the events.
+# Rows of the table of sealed fields, and fields of one event, that are shown.
 MOST_NAMES = 500
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,7 +48,7 @@ and that the page says what the evidence says.</p>
 
 
 def page(manifest: Manifest, note: str, rows: Sequence[str]) -> bytes:
-    """The member index.html, from the manifest but its files, the checkpoint, and the rows of the first events."""
+    """The member index.html, made of the manifest without files, the checkpoint, and the rows of the first events."""
     parts = [_HEAD.format(origin=_text(manifest.origin)), _facts(manifest), _fields(manifest.fields)]
     parts.append("<h2>Events</h2>\n")
     if manifest.count > len(rows):
@@ -84,7 +84,7 @@ def row(line: EventLine) -> str:
 
 
 def time_text(at_us: int) -> str:
-    """Microseconds since 1970 for a person; the number itself where no calendar has it."""
+    """Format microseconds since 1970; the number itself if no calendar has it."""
     try:
         return (_EPOCH + timedelta(microseconds=at_us)).strftime("%Y-%m-%d %H:%M:%S.%f")
     except OverflowError:
@@ -139,7 +139,7 @@ def _json(value: Any) -> str:
 
 
 def _text(value: object) -> str:
-    """Escaped, cut, and without characters that turn the direction of the text."""
+    """Escape and shorten a text, without characters that turn its direction."""
     text = str(value)
     cut = text[:MOST_CHARS] + (" …" if len(text) > MOST_CHARS else "")
     return escape(cut.translate(_DIRECTIONS))

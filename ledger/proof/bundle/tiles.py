@@ -1,4 +1,4 @@
-"""From the tiles of a bundle to the root: docs/formats/bundle.md, section 4. One tile of each level is held."""
+"""Lead the tiles of a bundle to the root: docs/formats/bundle.md, section 4. One tile of each level is in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECORD_BYTES = INDEX.size + TILE_BYTES
 
 
 def edge_widths(size: int) -> list[int]:
-    """The width of the partial tile of each level, 0 where there is none: the digits of the size to the base of 256."""
+    """The width of the partial tile of each level, 0 for a level without one: the digits of the size in base 256."""
     widths = []
     while size:
         size, width = divmod(size, WIDTH)
@@ -26,7 +26,7 @@ def edge_widths(size: int) -> list[int]:
 
 
 def cut_edge(size: int, data: bytes) -> dict[int, bytes]:
-    """The partial tile of each level that has one. Raises BundleError unless there are exactly those bytes."""
+    """Cut the member `edge` into the partial tiles by level. Raises BundleError if it has another length."""
     widths = edge_widths(size)
     if len(data) != sum(widths) * HASH_BYTES:
         raise BundleError(BundleFlaw.EDGE, f"{len(data)} bytes, where size {size} has {sum(widths)} hashes")
@@ -39,7 +39,7 @@ def cut_edge(size: int, data: bytes) -> dict[int, bytes]:
 
 
 def edge_root(size: int, edge: Mapping[int, bytes]) -> bytes:
-    """The root over the edge of a tree."""
+    """The root of a tree over its partial tiles."""
 
     def fetch(tiles: Sequence[Tile]) -> list[bytes]:
         return [edge.get(tile.level, b"") for tile in tiles]
@@ -55,12 +55,14 @@ def tile_root(content: bytes) -> bytes:
 
 
 class TileReader:
-    """Gives level 0 tiles in order of index, each only after it was led to the root."""
+    """Give level 0 tiles in order of index, each once it is shown to lead to the root."""
 
     def __init__(self, bundle: Bundle, size: int, root: bytes, findings: Findings) -> None:
         self._size = size
         self._findings = findings
         self._edge = cut_edge(size, bundle.edge)
+        if edge_root(size, self._edge) != root:
+            findings.add(Kind.PROOF_MISMATCH, 0, "the edge of the tree does not lead to the root of the checkpoint")
         self._streams = {
             level: _records(bundle.files[tiles_name(level)])
             for level in range(LEVELS)
@@ -69,11 +71,9 @@ class TileReader:
         self._waiting: dict[int, tuple[int, bytes]] = {}
         self._shown: dict[int, tuple[int, bytes | None]] = {}
         self.count = 0
-        if edge_root(size, self._edge) != root:
-            findings.add(Kind.PROOF_MISMATCH, 0, "the edge of the tree does not lead to the root of the checkpoint")
 
     def tile(self, index: int, level: int = 0) -> bytes | None:
-        """The hashes of a tile; None, and a finding, where it is not there or does not lead to the root."""
+        """The hashes of a tile; None, and a finding, if it is missing or does not lead to the root."""
         if index == self._size >> (HEIGHT * (level + 1)):
             return self._edge.get(level)
         held = self._shown.get(level)
@@ -82,7 +82,7 @@ class TileReader:
         return held[1]
 
     def finish(self, *, explained: bool) -> None:
-        """Once all events were seen: no tile is left over, unless what is wrong with the events explains it."""
+        """Check that no tile is left over after the last event. `explained`: findings about events explain it."""
         if explained:
             return
         for level, stream in self._streams.items():
@@ -98,7 +98,7 @@ class TileReader:
             return None
         above = self.tile(index // WIDTH, level + 1)
         if above is None:
-            return None  # said already
+            return None  # a finding was added for it
         at = index % WIDTH * HASH_BYTES
         if above[at : at + HASH_BYTES] != tile_root(content):
             message = f"{Tile(level, index).path} does not lead to the root of the checkpoint"
@@ -108,7 +108,7 @@ class TileReader:
         return content
 
     def _next(self, index: int, level: int) -> bytes | None:
-        """The next record of a level if it is this tile; records of earlier tiles are passed over with a finding."""
+        """The next record of a level if it is this tile. A record of an earlier tile is skipped with a finding."""
         while True:
             record = self._waiting.pop(level, None)
             if record is None and level in self._streams:
@@ -125,7 +125,7 @@ class TileReader:
 
 
 def _records(member: Member) -> Iterator[tuple[int, bytes]]:
-    """The records of a member. Raises BundleError if they do not fill it."""
+    """Yield index and hashes of each record. Raises BundleError if the member ends within a record."""
     rest = b""
     for chunk in member.chunks():
         data = rest + chunk

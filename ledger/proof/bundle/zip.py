@@ -195,7 +195,7 @@ def _check_kind(name: str, flags: int, method: int) -> None:
 
 
 def _wide(extra: bytes, numbers: Sequence[int]) -> list[int]:
-    """The numbers, with those from the 64-bit extra field that 32 bits cannot hold. No other extra field may be there."""
+    """The numbers, with those of the 64-bit extra field that 32 bits cannot hold. Other extra fields are refused."""
     wanted = [index for index, number in enumerate(numbers) if number == _FULL]
     wide = list(numbers)
     if wanted or extra:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ledger.proof.chain.displacement import REACH, Displacements, hash_at
 from ledger.proof.findings import Findings, Kind
-from ledger.proof.format.event_row import EventRow, Head
+from ledger.proof.format.events import EventRow, Head
 from ledger.proof.format.hashes import genesis_hash
 
 

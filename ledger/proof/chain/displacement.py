@@ -10,30 +10,15 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from itertools import product
-from typing import Protocol
 
 from ledger.proof.findings import Findings, Kind
+from ledger.proof.format.events import EventLine, EventRow
 from ledger.proof.format.hashes import event_hash
+
+HashedEvent = EventRow | EventLine
 
 # How many positions away a displaced event is looked for.
 REACH = 64
-
-
-class HashedEvent(Protocol):
-    """The members of an event that its hash covers, and the hash that stands with it."""
-
-    @property
-    def position(self) -> int: ...  # noqa: D102
-    @property
-    def version(self) -> int: ...  # noqa: D102
-    @property
-    def recorded_at_us(self) -> int: ...  # noqa: D102
-    @property
-    def prev_hash(self) -> bytes: ...  # noqa: D102
-    @property
-    def hash(self) -> bytes: ...  # noqa: D102
-    @property
-    def body(self) -> bytes: ...  # noqa: D102
 
 
 @dataclass(slots=True)

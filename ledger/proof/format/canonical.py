@@ -7,7 +7,7 @@ object key beyond ASCII (it sorts by code point, the RFC by UTF-16 unit). All el
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import orjson
 import rfc8785
@@ -19,7 +19,7 @@ JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 
 
 class NotCanonical(ValueError):
-    """The value has no canonical form here. `path` leads to it, as in `data.notes[2]`; `reason` says why."""
+    """The value has no canonical form. `path` leads to it, as in `data.notes[2]`; `reason` says why."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path or 'value'}: {reason}")
@@ -39,7 +39,7 @@ def canonical(value: JSON, *, path: str = "") -> bytes:
 
 
 def _check(value: JSON, path: str, depth: int) -> bool:
-    """Whether orjson writes this value as RFC 8785 would. `depth` counts the containers down to this place."""
+    """True if orjson writes this value as RFC 8785 requires. `depth` counts the containers down to this place."""
     kind = type(value)
     if kind is str:
         return _check_string(cast(str, value), path)
@@ -70,7 +70,7 @@ def _check_object(value: dict[str, JSON], path: str, depth: int) -> bool:
         place = f"{path}.{key}" if path else key
         _check_string(key, place)
         plain &= key.isascii()
-        # The commonest leaf, short of a call.
+        # The most common leaf, without a call.
         if type(item) is str and item.isascii() and "\0" not in item:
             continue
         plain &= _check(item, place, depth + 1)
@@ -105,3 +105,25 @@ def _check_magnitude(size: float, path: str) -> None:
 def _check_depth(path: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise NotCanonical(path.split(".", maxsplit=1)[0].split("[", maxsplit=1)[0], f"nested deeper than {MAX_DEPTH}")
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """Parse canonical JSON. Raises ValueError if it is not JSON, not an object, or not canonical.
+
+    A text that equals orjson's sorted output has no member twice, no white space, and members in order. orjson spells
+    some numbers in another way than RFC 8785; both spellings are accepted.
+    """
+    value = orjson.loads(data)
+    if type(value) is not dict:
+        raise NotCanonical("", "not an object")
+    if quick(value) != data and canonical(value) != data:
+        raise NotCanonical("", "not in canonical form")
+    return value
+
+
+def quick(value: Any) -> bytes:
+    """orjson's sorted output, which is RFC 8785 for most values; empty for a value that is nested too deep."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        return b""

@@ -1,4 +1,4 @@
-"""The hashes of the chain, as docs/formats/event.md, sections 3 and 4, lays them out. Twins in SQL: schema/functions."""
+"""The hashes of the chain: docs/formats/event.md, sections 3 and 4. Their twins in SQL are in schema/functions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Checkpoints: what a log says its tree is, as the text of a signed note.
+"""Checkpoints, and the cosignatures of witnesses on them.
 
-Source: C2SP tlog-checkpoint; docs/formats/tlog.md section 5. A malformed text or an unexpected origin raises
-CheckpointError, a missing or bad signature NoteError; both are EvidenceError.
+Source: C2SP tlog-checkpoint and tlog-cosignature (Ed25519, type 0x04); docs/formats/tlog.md sections 5 and 6. A
+malformed text or an unexpected origin raises CheckpointError, a missing or bad signature NoteError.
 """
 
 from __future__ import annotations
@@ -11,27 +11,30 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar, NamedTuple
 
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.merkle import EMPTY_ROOT, HASH_BYTES, MAX_SIZE
 from ledger.proof.tlog.note import (
     TYPE_ED25519,
-    Note,
     NoteError,
     NoteFlaw,
     Signature,
-    SigningKey,
     VerifierKey,
     open_note,
     strict_base64,
 )
+
+TYPE_COSIGNATURE = 0x04
+TIMESTAMP_BYTES = 8
+BLOB_BYTES = TIMESTAMP_BYTES + 64
 
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
 _LINE = re.compile(r"[^\x00-\x1f\ud800-\udfff]+")
 
 
 class CheckpointFlaw(StrEnum):
-    """Why the text of a note is no checkpoint, or not the one wanted."""
+    """Why the text of a note is not a checkpoint, or not the expected one."""
 
     LINES = "not three lines or more, none empty"
     SIZE = "malformed tree size"
@@ -41,7 +44,7 @@ class CheckpointFlaw(StrEnum):
 
 
 class CheckpointError(EvidenceError):
-    """The note is signed, or could be, but is not the checkpoint wanted."""
+    """The text of the note is not the expected checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +77,8 @@ class Checkpoint:
 class SignedCheckpoint:
     """A checkpoint that a key of its log signed.
 
-    `text` is what was signed. `log` and `witnesses` are the signatures that verified, by known keys of the log and by
-    known others; `unknown` are those that nobody here can judge.
+    `text` was signed. `log` and `witnesses` are the signatures that verified, by known keys of the log and of
+    witnesses; `unknown` are those by other keys.
     """
 
     checkpoint: Checkpoint
@@ -102,20 +105,10 @@ def parse_checkpoint(text: str) -> Checkpoint:
     return Checkpoint(origin, leaves, hash_, tuple(extensions))
 
 
-def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> Note:
-    """The checkpoint as a note, signed by its log. The key's name must be the origin; ValueError if it is not.
-
-    That the checkpoint extends every one signed before is for the caller to make sure of.
-    """
-    if key.verifier.name != checkpoint.origin:
-        raise ValueError(f"{key.verifier.name} does not sign for {checkpoint.origin}")
-    return Note(checkpoint.text, (key.sign(checkpoint.text),))
-
-
 def open_checkpoint(
     data: bytes, origin: str, log_keys: Sequence[VerifierKey], witness_keys: Sequence[VerifierKey] = ()
 ) -> SignedCheckpoint:
-    """Open the note, demand a signature by a key of the log, read the checkpoint, compare the origin.
+    """Open the note, require a signature by a key of the log, parse the checkpoint, and compare the origin.
 
     Raises NoteError (not signed by the log, bad signature, malformed note) or CheckpointError.
     """
@@ -144,5 +137,40 @@ def decode_hash(line: str) -> bytes:
     """Decode the base64 of a hash. Raises ValueError unless it is the canonical one of 32 bytes."""
     found = strict_base64(line)
     if len(found) != HASH_BYTES:
-        raise ValueError(f"{len(found)} bytes are no hash")
+        raise ValueError(f"malformed hash: {len(found)} bytes")
     return found
+
+
+class Cosignature(NamedTuple):
+    """The witness and its time, in seconds since 1970 by its own clock."""
+
+    name: str
+    key_id: int
+    timestamp_s: int
+
+
+class WitnessKey(VerifierKey):
+    """A witness's public key (type 0x04)."""
+
+    kind: ClassVar[int] = TYPE_COSIGNATURE
+
+    def check(self, text: bytes, blob: bytes) -> None:
+        """Raise NoteError unless `blob`, time and signature, is this witness's on the checkpoint text."""
+        timestamp_s = int.from_bytes(blob[:TIMESTAMP_BYTES], "big")
+        if len(blob) != BLOB_BYTES or timestamp_s > MAX_SIZE:
+            raise NoteError(NoteFlaw.BAD_SIGNATURE, f"{self.name}+{self.key_id:08x}: not a time and a signature")
+        self._verify(blob[TIMESTAMP_BYTES:], signed_message(text, timestamp_s))
+
+
+def signed_message(text: bytes, timestamp_s: int) -> bytes:
+    """The message that a witness signs: two lines of header, then the whole text of the checkpoint."""
+    return b"cosignature/v1\ntime %d\n" % timestamp_s + text
+
+
+def cosignatures(verified: Sequence[Signature]) -> tuple[Cosignature, ...]:
+    """The latest cosignature of each witness, from signatures that a WitnessKey verified."""
+    latest: dict[tuple[str, int], int] = {}
+    for name, key_id, blob in verified:
+        timestamp_s = int.from_bytes(blob[:TIMESTAMP_BYTES], "big")
+        latest[name, key_id] = max(timestamp_s, latest.get((name, key_id), 0))
+    return tuple(Cosignature(name, key_id, timestamp_s) for (name, key_id), timestamp_s in latest.items())

@@ -1,6 +1,6 @@
-"""A log that is served: its checkpoint and tiles over HTTP, as tlog-tiles says. Nothing of what it answers is believed.
+"""Read checkpoint and tiles of a served log over HTTP: C2SP tlog-tiles. No answer is believed.
 
-Answers are bounded in size and in time; redirects are not followed, and no credentials are sent.
+Answers are limited in size and in time. Redirects are not followed, and no credentials are sent.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ledger.proof.tlog.note import MAX_NOTE_BYTES
 from ledger.proof.tlog.tiles import WIDTH, Tile, reader
 
 TIMEOUT_S = 20.0
-# For a whole answer, however it comes in: from looking up the host to the last byte.
+# For a whole answer: from looking up the host to the last byte, however slowly it arrives.
 ANSWER_S = 60.0
 _PIECE = 64 * 1024
 
 
 class LogUnreachable(Exception):
-    """The log does not answer as one; the message says what it did."""
+    """The log does not answer as a log does; the message says what it answered."""
 
 
 class LiveLog:
-    """A log by the URL under which it serves /checkpoint and /tile/… Raises LogUnreachable."""
+    """A log, by the URL under which it serves /checkpoint and /tile/… Methods raise LogUnreachable."""
 
     def __init__(self, url: str) -> None:
         try:
@@ -52,10 +52,10 @@ class LiveLog:
             self._opener.add_handler(handler())
 
     def checkpoint(self) -> bytes:
-        """The note that it serves now."""
+        """The note that the log serves now."""
         found = self._get("checkpoint", MAX_NOTE_BYTES)
         if found is None:
-            raise LogUnreachable(f"{self.url}/checkpoint: 404, there is none")
+            raise LogUnreachable(f"{self.url}/checkpoint: 404, it has no checkpoint yet")
         return found
 
     def consistency(self, old: int, new: int) -> list[bytes]:
@@ -68,28 +68,28 @@ class LiveLog:
     def _tile(self, tile: Tile) -> bytes:
         length = tile.width * HASH_BYTES
         found = self._get(tile.path, length)
-        if found is None and tile.width < WIDTH:  # a full one may have taken its place
+        if found is None and tile.width < WIDTH:  # the full tile may have replaced it
             full = self._get(Tile(tile.level, tile.index).path, WIDTH * HASH_BYTES)
             found = None if full is None else full[:length]
         if found is None or len(found) != length:
-            raise LogUnreachable(f"{self.url}/{tile.path}: not there, or not of its width")
+            raise LogUnreachable(f"{self.url}/{tile.path}: missing, or not of its width")
         return found
 
     def _get(self, path: str, most: int) -> bytes | None:
-        """The body of a 200, at most so many bytes; None for a 404. It takes ANSWER_S at the most."""
-        found: list[bytes | LogUnreachable | None] = []
-        # A timeout of the socket is for one piece. Another thread can be left behind wherever it waits.
-        asking = threading.Thread(target=lambda: found.append(self._answer(path, most)), daemon=True)
-        asking.start()
-        asking.join(ANSWER_S)
-        if not found:
+        """Return the body of a 200 of at most `most` bytes, None for a 404. Takes ANSWER_S at most."""
+        answer: list[bytes | LogUnreachable | None] = []
+        # The timeout of a socket is for one read. A thread can be left behind wherever it waits.
+        fetcher = threading.Thread(target=lambda: answer.append(self._answer(path, most)), daemon=True)
+        fetcher.start()
+        fetcher.join(ANSWER_S)
+        if not answer:
             raise LogUnreachable(f"{self.url}/{path}: not answered in full within {ANSWER_S:g} s")
-        if isinstance(found[0], LogUnreachable):
-            raise found[0]
-        return found[0]
+        if isinstance(answer[0], LogUnreachable):
+            raise answer[0]
+        return answer[0]
 
     def _answer(self, path: str, most: int) -> bytes | LogUnreachable | None:
-        """The same, with what is wrong returned."""
+        """Fetch the answer. An error is returned, as this runs in a thread."""
         until = time.monotonic() + ANSWER_S
         where = f"{self.url}/{path}"
         request = urllib.request.Request(where, headers={"User-Agent": "advice-ledger-verify"})  # noqa: S310 - http(s) only

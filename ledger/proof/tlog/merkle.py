@@ -1,10 +1,10 @@
-"""The Merkle tree of the log: hashes, the growing right edge, proofs and their checkers. Values only, no I/O.
+"""The Merkle tree of the log: hashes, proofs and their checkers. Values only, no I/O.
 
-Source: RFC 6962 section 2.1 and RFC 9162 section 2.1; docs/formats/tlog.md section 2. Hashes are 32 bytes, intervals are
-[lo, hi).
+Source: RFC 6962 section 2.1 and RFC 9162 section 2.1; docs/formats/tlog.md section 2. Hashes have 32 bytes,
+intervals are [lo, hi).
 
-A proof that does not hold raises ProofError, whose `flaw` names what is wrong with it. A question that makes no
-sense (a proof for a leaf that is not there yet) is the caller's mistake and raises ValueError.
+A proof that does not hold raises ProofError, whose `flaw` names what is wrong with it. An impossible request,
+such as a proof for a leaf that the tree does not have, is the caller's mistake and raises ValueError.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ProofFlaw(StrEnum):
 
 
 class ProofError(EvidenceError):
-    """The proof does not show what it is said to show."""
+    """The proof does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +49,7 @@ class Node:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Nodes of one level that a growing tree completed: `hashes[i]` is the node (level, start + i)."""
-
-    level: int
-    start: int
-    hashes: Sequence[bytes]
-
-
-# One batched read: the hashes of complete nodes, in the order asked for.
+# One batched read: the hashes of complete nodes, in the order of the nodes.
 Reader = Callable[[Sequence[Node]], Sequence[bytes]]
 
 
@@ -84,7 +75,7 @@ def parents(row: Sequence[bytes]) -> list[bytes]:
 
 
 def parent_row(row: bytes) -> bytes:
-    """As `parents`, of hashes one after the other."""
+    """Same as `parents`, for hashes in one byte string."""
     ends = range(2 * HASH_BYTES, len(row) + 1, 2 * HASH_BYTES)
     return b"".join([sha256(b"\x01" + row[end - 2 * HASH_BYTES : end]).digest() for end in ends])
 
@@ -106,58 +97,18 @@ def complete_nodes(lo: int, hi: int) -> list[Node]:
     return nodes
 
 
-class RightEdge:
-    """What a tree needs in order to grow: its size and the roots of the complete nodes it is cut into, at most 63."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._peaks: dict[int, bytes] = {}  # level -> hash; level l is there if bit l of size is set
-
-    @classmethod
-    def at(cls, size: int, read: Reader) -> RightEdge:
-        """The edge of a stored tree, with one read of at most 63 nodes."""
-        edge = cls()
-        nodes = complete_nodes(0, _checked_size(size))
-        edge._peaks = {node.level: peak for node, peak in zip(nodes, _read(nodes, read), strict=True)}
-        edge.size = size
-        return edge
-
-    def extend(self, leaves: Sequence[bytes]) -> list[Row]:
-        """Append leaf hashes. Returns the nodes this completed, level by level from 0: what a store has to add.
-
-        Cost: about two hashes a leaf, leaves included, and the rows in memory; feed long logs in batches.
-        """
-        if set(map(len, leaves)) - {HASH_BYTES}:
-            raise ValueError("a leaf hash is not 32 bytes")
-        _checked_size(self.size + len(leaves))
-        rows = []
-        level, start, row = 0, self.size, list(leaves)
-        while row:
-            rows.append(Row(level, start, row))
-            waiting = self._peaks.pop(level, None)
-            joined = row if waiting is None else [waiting, *row]
-            if len(joined) % 2:
-                self._peaks[level] = joined[-1]
-            level, start, row = level + 1, start // 2, parents(joined)
-        self.size += len(leaves)
-        return rows
-
-    def root(self) -> bytes:
-        """The root at the present size."""
-        peaks = [self._peaks[level] for level in sorted(self._peaks, reverse=True)]
-        return join(peaks) if peaks else EMPTY_ROOT
-
-
 def root_of(leaves: Sequence[bytes]) -> bytes:
-    """The root over these leaf hashes."""
-    edge = RightEdge()
-    edge.extend(leaves)
-    return edge.root()
+    """MTH(D[n]) over these leaf hashes, RFC 6962 section 2.1."""
+    row = list(leaves)
+    while len(row) > 1:
+        odd = row[-1:] if len(row) % 2 else []
+        row = [*parents(row), *odd]
+    return row[0] if row else EMPTY_ROOT
 
 
 def root_at(size: int, read: Reader) -> bytes:
-    """The root the tree had, or has, at this size. One read."""
-    return RightEdge.at(size, read).root()
+    """The root that the tree has, or had, at this size. One read."""
+    return join(read_nodes(complete_nodes(0, checked_size(size)), read)) if size else EMPTY_ROOT
 
 
 def inclusion_proof(index: int, size: int, read: Reader) -> list[bytes]:
@@ -166,39 +117,39 @@ def inclusion_proof(index: int, size: int, read: Reader) -> list[bytes]:
 
 
 def inclusion_nodes(index: int, size: int) -> list[list[Node]]:
-    """For each element of that proof the complete nodes that `join` makes it of: what has to be read."""
-    if not 0 <= index < _checked_size(size):
+    """The complete nodes to read for each element of that proof, which is their `join`."""
+    if not 0 <= index < checked_size(size):
         raise ValueError(f"a tree of {size} has no leaf {index}")
-    aside = []
-    lo, hi = 0, size
-    while hi - lo > 1:
-        middle = lo + _split(hi - lo)
-        if index < middle:
-            aside.append((middle, hi))
-            hi = middle
-        else:
-            aside.append((lo, middle))
-            lo = middle
-    return [complete_nodes(lo, hi) for lo, hi in reversed(aside)]
+    beside, _ = _descend(index, size)
+    return [complete_nodes(lo, hi) for lo, hi in beside]
 
 
 def consistency_proof(old: int, new: int, read: Reader) -> list[bytes]:
     """PROOF(old, D[new]), RFC 6962 section 2.1.2, for 0 < old <= new. One read."""
-    if not 0 < old <= _checked_size(new):
+    if not 0 < old <= checked_size(new):
         raise ValueError(f"no consistency proof leads from size {old} to size {new}")
-    aside = []
-    lo, hi = 0, new
-    while hi != old:
+    beside, lo = _descend(old - 1, new, old)
+    if lo:  # SUBPROOF(m, D[m], false): the reader cannot take this node from the old root
+        beside.insert(0, (lo, old))
+    return _roots([complete_nodes(lo, hi) for lo, hi in beside], read)
+
+
+def _descend(index: int, size: int, end: int = 0) -> tuple[list[tuple[int, int]], int]:
+    """Descend from the root to the leaf `index`, or to the first subtree on the way that ends at `end`.
+
+    Return the intervals left aside, lowest first, and where that subtree starts.
+    """
+    beside = []
+    lo, hi = 0, size
+    while hi - lo > 1 and hi != end:
         middle = lo + _split(hi - lo)
-        if old <= middle:
-            aside.append((middle, hi))
+        if index < middle:
+            beside.append((middle, hi))
             hi = middle
         else:
-            aside.append((lo, middle))
+            beside.append((lo, middle))
             lo = middle
-    if lo:  # SUBPROOF(m, D[m], false): the reader cannot take this node from the old root
-        aside.append((lo, hi))
-    return _roots([complete_nodes(lo, hi) for lo, hi in reversed(aside)], read)
+    return beside[::-1], lo
 
 
 def check_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
@@ -265,19 +216,21 @@ def _split(size: int) -> int:
 
 
 def _roots(groups: Sequence[Sequence[Node]], read: Reader) -> list[bytes]:
-    """What each group of nodes joins to, from one read."""
-    hashes = iter(_read([node for group in groups for node in group], read))
+    """The root of each group of nodes, from one read."""
+    hashes = iter(read_nodes([node for group in groups for node in group], read))
     return [join([next(hashes) for _ in group]) for group in groups]
 
 
-def _read(nodes: Sequence[Node], read: Reader) -> Sequence[bytes]:
+def read_nodes(nodes: Sequence[Node], read: Reader) -> Sequence[bytes]:
+    """The hashes of these nodes, from one read. Raises ValueError if the reader returns anything else."""
     hashes = read(nodes) if nodes else []
     if len(hashes) != len(nodes) or any(len(found) != HASH_BYTES for found in hashes):
         raise ValueError(f"the reader was asked for {len(nodes)} hashes and answered something else")
     return hashes
 
 
-def _checked_size(size: int) -> int:
+def checked_size(size: int) -> int:
+    """Return the size of a tree. Raises ValueError if no tree has it."""
     if not 0 <= size <= MAX_SIZE:
         raise ValueError(f"a tree cannot have {size} leaves")
     return size

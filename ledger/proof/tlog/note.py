@@ -1,7 +1,7 @@
 """Signed notes: a text and the signatures of named keys on it. Ed25519 only.
 
-Source: C2SP signed-note; docs/formats/tlog.md section 4. What is malformed, unsigned or wrongly signed raises NoteError,
-whose `flaw` names the reason. No message holds anything of a private key.
+Source: C2SP signed-note; docs/formats/tlog.md section 4. A malformed, unsigned or wrongly signed note raises
+NoteError, whose `flaw` names the reason.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import ClassVar, NamedTuple, Self
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from ledger.proof.errors import EvidenceError
 
@@ -30,13 +30,12 @@ KEY_ID_BYTES = 4
 KEY_BYTES = 32
 
 _DASH = "\u2014 "
-_SIGNER_PREFIX = "PRIVATE+KEY+"
 _CONTROL = re.compile(rb"[\x00-\x09\x0b-\x1f]")
 _NAME = re.compile(r"[^\s+\x00-\x20\ud800-\udfff]+")
 _KEY = re.compile(r"([^+]+)\+([0-9a-f]{8})\+(.+)")
 
-# y coordinates, little-endian and without the sign bit, of the points whose order divides 8, with the two that have
-# a second spelling (p = 2^255 - 19): for such a "key" a signature can be made that fits any text.
+# The y coordinates, little-endian without the sign bit, of the points whose order divides 8, and the second encoding
+# that two of them have (p = 2^255 - 19). With such a "key" one signature fits any text.
 _SMALL_ORDER = {
     *(value.to_bytes(KEY_BYTES, "little") for value in (0, 1, 2**255 - 20, 2**255 - 19, 2**255 - 18)),
     bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
@@ -82,13 +81,13 @@ class Signature(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A note as it stands, nothing verified. `text` ends with a newline."""
+    """A parsed note, nothing verified. `text` ends with a newline."""
 
     text: str
     signatures: tuple[Signature, ...]
 
     def encode(self) -> bytes:
-        """The bytes of the note. Raises NoteError for a note that `parse` would not give back."""
+        """The bytes of the note. Raises NoteError if `parse` would not return this note."""
         written = self.text + "\n" + "".join(signature.line for signature in self.signatures)
         data = written.encode("utf-8", "surrogatepass")  # a lone surrogate is then no UTF-8 for `parse`
         if parse(data) != self:
@@ -96,7 +95,7 @@ class Note:
         return data
 
     def add(self, signatures: Iterable[Signature]) -> Note:
-        """The note with more signatures; an old one by the same name and key id gives way to the new."""
+        """The note with more signatures. A new one replaces an old one with the same name and key id."""
         new = tuple(signatures)
         replaced = {(signature.name, signature.key_id) for signature in new}
         kept = (old for old in self.signatures if (old.name, old.key_id) not in replaced)
@@ -105,7 +104,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class OpenedNote:
-    """A note that at least one known key signed. `unknown` are the signatures no known key can judge."""
+    """A note that at least one known key signed. `unknown` are the signatures by other keys."""
 
     text: str
     verified: tuple[Signature, ...]
@@ -130,8 +129,8 @@ class VerifierKey:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `name+id+base64`. Raises NoteError for all but the one spelling of a key of this type."""
-        name, stated, public = _decode_key(text, cls.kind)
+        """Parse `name+id+base64`. Raises NoteError for every other spelling, and for a key of another type."""
+        name, stated, public = decode_key(text, cls.kind)
         key = cls(name, public)
         key.expect_id(stated)
         return key
@@ -149,8 +148,8 @@ class VerifierKey:
 
     @property
     def text(self) -> str:
-        """The key as `parse` reads it, for those who verify."""
-        return _encode_key(self, self.public)
+        """The key as `parse` reads it."""
+        return encode_key(self, self.public)
 
     def check(self, text: bytes, blob: bytes) -> None:
         """Raise NoteError unless `blob` is this key's signature on the note text."""
@@ -167,48 +166,8 @@ class VerifierKey:
         return Ed25519PublicKey.from_public_bytes(self.public)
 
 
-class PrivateKey:
-    """A named Ed25519 private key of one signature type. Only `reveal` shows it."""
-
-    verifier_class: ClassVar[type[VerifierKey]] = VerifierKey
-
-    def __init__(self, name: str, private: Ed25519PrivateKey) -> None:
-        self.verifier = self.verifier_class(name, private.public_key().public_bytes_raw())
-        self._private = private
-
-    @classmethod
-    def generate(cls, name: str) -> Self:
-        """A new key, from the system's randomness."""
-        return cls(name, Ed25519PrivateKey.generate())
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read `PRIVATE+KEY+name+id+base64`, as `reveal` writes it. Raises NoteError, which never shows the text."""
-        if not text.startswith(_SIGNER_PREFIX):
-            raise NoteError(NoteFlaw.KEY, "a signer key begins with PRIVATE+KEY+")
-        name, stated, seed = _decode_key(text.removeprefix(_SIGNER_PREFIX), cls.verifier_class.kind)
-        key = cls(name, Ed25519PrivateKey.from_private_bytes(seed))
-        key.verifier.expect_id(stated)
-        return key
-
-    def reveal(self) -> str:
-        """The key as `parse` reads it. Whoever sees this can sign."""
-        return _SIGNER_PREFIX + _encode_key(self.verifier, self._private.private_bytes_raw())
-
-    def _signature(self, blob: bytes) -> Signature:
-        return Signature(self.verifier.name, self.verifier.key_id, blob)
-
-
-class SigningKey(PrivateKey):
-    """A key that signs the text itself (type 0x01): a log's."""
-
-    def sign(self, text: str) -> Signature:
-        """The signature on a note text."""
-        return self._signature(self._private.sign(text.encode()))
-
-
 def parse(data: bytes) -> Note:
-    """Take a note apart, verifying nothing. Raises NoteError."""
+    """Parse a note, verifying nothing. Raises NoteError."""
     if len(data) > MAX_NOTE_BYTES:
         raise NoteError(NoteFlaw.TOO_LARGE, f"{len(data)} bytes")
     body, separator, lines = _characters(data).rpartition("\n\n")
@@ -218,7 +177,7 @@ def parse(data: bytes) -> Note:
 
 
 def parse_signatures(lines: str) -> tuple[Signature, ...]:
-    """Signature lines, at least one, each with its newline: the end of a note, or what a witness answers."""
+    """Parse signature lines, at least one, each with its newline: the end of a note, or the answer of a witness."""
     if not lines.endswith("\n"):
         raise NoteError(NoteFlaw.STRUCTURE, "the last line is not a signature line with a newline")
     if lines.count("\n") > MAX_SIGNATURES:
@@ -227,7 +186,7 @@ def parse_signatures(lines: str) -> tuple[Signature, ...]:
 
 
 def open_note(data: bytes, known: Sequence[VerifierKey]) -> OpenedNote:
-    """Take a note apart and verify it with the known keys, as docs/formats/tlog.md section 4 says. Raises NoteError."""
+    """Parse a note and verify it with the known keys: docs/formats/tlog.md section 4. Raises NoteError."""
     keys: dict[tuple[str, int], VerifierKey] = {}
     for key in known:
         if keys.setdefault((key.name, key.key_id), key) != key:
@@ -248,7 +207,7 @@ def open_note(data: bytes, known: Sequence[VerifierKey]) -> OpenedNote:
 
 
 def valid_name(name: str) -> bool:
-    """Whether a key may have this name: not empty, no Unicode white space, `+` or control character."""
+    """True if a key may have this name: not empty, without Unicode white space, `+` and control characters."""
     return _NAME.fullmatch(name) is not None
 
 
@@ -280,12 +239,13 @@ def _parse_line(line: str) -> Signature:
     return Signature(name, int.from_bytes(raw[:KEY_ID_BYTES], "big"), raw[KEY_ID_BYTES:])
 
 
-def _encode_key(key: VerifierKey, material: bytes) -> str:
+def encode_key(key: VerifierKey, material: bytes) -> str:
+    """`name+id+base64` of a key: of its public part, or of the private one."""
     return f"{key.name}+{key.key_id:08x}+{base64.b64encode(bytes([key.kind]) + material).decode()}"
 
 
-def _decode_key(text: str, kind: int) -> tuple[str, int, bytes]:
-    """Name, stated key id and 32 bytes of a key. Messages show nothing of the text, which may be a private key."""
+def decode_key(text: str, kind: int) -> tuple[str, int, bytes]:
+    """Name, stated key id and 32 bytes of a key. Raises NoteError, without the text: it may be a private key."""
     match = _KEY.fullmatch(text) if len(text) <= MAX_KEY_CHARS else None
     try:
         name, stated, encoded = match.groups() if match else ("", "", "!")

@@ -1,19 +1,18 @@
-"""The tlog-proof file: one event is in the log, in one text that is verified offline.
+"""The tlog-proof file: a text that shows offline that one event is in the log.
 
-Source: C2SP tlog-proof; docs/formats/tlog.md section 8. A malformed file raises TlogProofError; verification also raises
-NoteError, CheckpointError and ProofError. All are EvidenceError.
+Source: C2SP tlog-proof; docs/formats/tlog.md section 8. A malformed file raises TlogProofError; verification also
+raises NoteError, CheckpointError and ProofError. All are EvidenceError.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import SignedCheckpoint, decode_hash, open_checkpoint, strict_decimal
-from ledger.proof.tlog.merkle import HASH_BYTES, MAX_PATH, MAX_SIZE, check_inclusion
+from ledger.proof.tlog.merkle import MAX_PATH, check_inclusion
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, VerifierKey, strict_base64
 
 HEADER = "c2sp.org/tlog-proof@v1"
@@ -48,31 +47,10 @@ class TlogProof:
     checkpoint: bytes
     extra: bytes = b""
 
-    def encode(self) -> bytes:
-        """The file. Raises TlogProofError for one that `parse_proof` would not give back."""
-        self._check()
-        lines = [HEADER]
-        if self.extra:
-            lines.append(f"extra {base64.b64encode(self.extra).decode()}")
-        lines.append(f"index {self.index}")
-        lines.extend(base64.b64encode(found).decode() for found in self.path)
-        data = "\n".join(lines).encode() + b"\n\n" + self.checkpoint
-        _check_length(data)
-        return data
-
-    def _check(self) -> None:
-        """What `parse_proof` demands, of the values: reading back what was written took longer than writing it."""
-        if len(self.extra) > MAX_EXTRA_BYTES:
-            raise TlogProofError(TlogProofFlaw.EXTRA, f"{len(self.extra)} bytes")
-        if not 0 <= self.index <= MAX_SIZE:
-            raise TlogProofError(TlogProofFlaw.INDEX, str(self.index))
-        if len(self.path) > MAX_PATH or any(len(found) != HASH_BYTES for found in self.path):
-            raise TlogProofError(TlogProofFlaw.PATH, f"not at most {MAX_PATH} hashes of {HASH_BYTES} bytes")
-
 
 def parse_proof(data: bytes) -> TlogProof:
     """Read a tlog-proof file, verifying nothing; the checkpoint in it is not opened. Raises TlogProofError."""
-    _check_length(data)
+    check_length(data)
     head, separator, checkpoint = data.partition(b"\n\n")
     if not separator or not head.isascii():
         raise TlogProofError(TlogProofFlaw.STRUCTURE, "no empty line after lines of ASCII")
@@ -103,7 +81,8 @@ def verify_proof(
     return signed
 
 
-def _check_length(data: bytes) -> None:
+def check_length(data: bytes) -> None:
+    """Raise TlogProofError for a file that is too large."""
     if len(data) > MAX_PROOF_BYTES:
         raise TlogProofError(TlogProofFlaw.TOO_LARGE, f"{len(data)} bytes")
 

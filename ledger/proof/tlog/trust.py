@@ -1,7 +1,7 @@
-"""Whom the auditor trusts, and what their keys say of a checkpoint: steps 2 and 3 of docs/formats/bundle.md, section 7.
+"""The keys that the auditor trusts, and checkpoints judged by them: steps 2 and 3 of docs/formats/bundle.md, section 7.
 
-Keys come from the auditor, never from what is checked. What cannot be used raises Unusable; what is wrong
-with a checkpoint is a finding.
+Keys come from the auditor, never from the evidence. Options that cannot be used raise Unusable; whatever is wrong with
+a checkpoint is a finding.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import orjson
 
 from ledger.proof.errors import EvidenceError
 from ledger.proof.findings import Findings, Kind
-from ledger.proof.tlog.checkpoint import Checkpoint, CheckpointError, open_checkpoint, parse_checkpoint
-from ledger.proof.tlog.cosignature import Cosignature, WitnessKey, cosignatures
+from ledger.proof.tlog.checkpoint import Checkpoint, Cosignature, WitnessKey, cosignatures, parse_checkpoint
 from ledger.proof.tlog.key_rotation import Rotation
-from ledger.proof.tlog.note import MAX_NOTE_BYTES, Note, NoteError, NoteFlaw, VerifierKey
+from ledger.proof.tlog.note import MAX_NOTE_BYTES, Note, NoteError, Signature, VerifierKey
 from ledger.proof.tlog.note import parse as parse_note
 
 MAX_KEYS_BYTES = 64 * 1024
@@ -29,12 +28,12 @@ K = TypeVar("K", bound=VerifierKey)
 
 
 class Unusable(Exception):
-    """What the auditor gave cannot be used; one line that says why."""
+    """An option or a file of the auditor cannot be used. The message is one line."""
 
 
 @dataclass(frozen=True)
 class Trust:
-    """Keys of logs and of witnesses, how many witnesses must have cosigned, and which of them must have in any case."""
+    """Keys of logs and witnesses; `needed` of the witnesses must have cosigned, and each witness in `each`."""
 
     log: tuple[VerifierKey, ...] = ()
     witnesses: tuple[WitnessKey, ...] = ()
@@ -42,37 +41,36 @@ class Trust:
     each: tuple[WitnessKey, ...] = ()
 
     def follow(self, led_to: Sequence[Rotation]) -> Trust:
-        """With the keys that rotations led to, once it is known that they start at keys that are trusted."""
+        """Add the keys that rotations lead to from trusted keys."""
         return replace(self, log=tuple(dict.fromkeys((*self.log, *(one.new for one in led_to)))))
 
 
 @dataclass(frozen=True)
 class Signed:
-    """A checkpoint, whoever signed it. `signer`: the key of the log that verified; `trusted`: the auditor gave it.
+    """A checkpoint and who signed it. `signer`: the key of the log that verified it; `trusted`: the auditor gave it.
 
-    `witnesses` are those whose cosignature verified; `unknown` names signatures that nobody here can judge.
+    `witnesses` are those whose cosignature verified; `unknown` names the signatures by other keys.
     """
 
     checkpoint: Checkpoint
-    text: str
-    signer: str | None = None
-    trusted: bool = False
-    witnesses: tuple[Cosignature, ...] = ()
-    unknown: tuple[str, ...] = ()
+    signer: str | None
+    trusted: bool
+    witnesses: tuple[Cosignature, ...]
+    unknown: tuple[str, ...]
 
 
 def trust(keys: Sequence[str], witnesses: Sequence[str], policy: str | None) -> Trust:
-    """What the options name: keys, files of keys, and a policy. Raises Unusable.
+    """Read the keys, files of keys and the policy that the options name. Raises Unusable.
 
-    Witnesses given one by one are all needed; a policy says itself how many. One that is in both counts for both.
+    All witnesses given as options are needed; a policy says how many of its own are. A witness in both counts for both.
     """
-    log, each = _log_keys(keys), tuple(dict.fromkeys(_witness_keys(witnesses)))
+    log, each = _keys(VerifierKey, keys), tuple(dict.fromkeys(_keys(WitnessKey, witnesses)))
     others, given = list(each), _names(each)
     needed = len(given)
     if policy is not None:
         found = _policy(policy)
-        log += _log_keys(found["log"])
-        listed = _witness_keys(found["witnesses"])
+        log += _keys(VerifierKey, found["log"])
+        listed = _keys(WitnessKey, found["witnesses"])
         most = len(_names(listed))
         wanted = found.get("witnesses_needed", most)
         if type(wanted) is not int or not 0 <= wanted <= most:
@@ -87,96 +85,86 @@ def _names(keys: Sequence[WitnessKey]) -> set[tuple[str, int]]:
 
 
 def judge(note: bytes, trusted: Trust, claimed: Sequence[VerifierKey], findings: Findings) -> Signed | None:
-    """Steps 2 and 3 for one checkpoint; None where it is none. `claimed` keys are tried where none is trusted."""
+    """Steps 2 and 3 for one checkpoint; None if it is malformed. `claimed` keys are tried where none is trusted."""
     try:
         parsed = parse_note(note)
         checkpoint = parse_checkpoint(parsed.text)
     except EvidenceError as error:
         findings.add(Kind.DAMAGED, 0, f"no signed checkpoint: {error}", step=2)
         return None
-    signed = Signed(checkpoint, parsed.text, unknown=tuple(f"{one.name}+{one.key_id:08x}" for one in parsed.signatures))
-    keys = trusted.log or tuple(claimed)
-    mine = [key for key in keys if key.name == checkpoint.origin]
-    if trusted.log and not mine:
+    # 2. A key of the log.
+    own = [key for key in trusted.log or claimed if key.name == checkpoint.origin]
+    log, bad = _verified(parsed, own, "the log's signature on the checkpoint", 2, findings)
+    if trusted.log and not own:
         names = ", ".join(sorted({key.name for key in trusted.log}))
         message = f"a checkpoint of {checkpoint.origin!a}; the trusted keys are of {names!a}"
         findings.add(Kind.OTHER_LEDGER, 0, message, step=2)
-    elif mine:
-        signed = _signature(note, parsed, signed, mine, findings, trusted=bool(trusted.log))
-    return _witnessed(note, signed, trusted, findings)
+    elif own and not log and not bad:
+        signers = ", ".join(map(signer_name, parsed.signatures))
+        whose = "trusted key of the log" if trusted.log else "key of keys.txt"
+        findings.add(Kind.UNTRUSTED_KEY, 0, f"no {whose} signed the checkpoint; it is signed by {signers[:500]}")
+    # 3. Witnesses. A bad cosignature is a finding, also where there are enough good ones.
+    witnessed, _ = _verified(parsed, trusted.witnesses, "a witness's cosignature", 3, findings)
+    latest = cosignatures(witnessed)
+    _expect_witnesses(trusted, {(one.name, one.key_id) for one in latest}, findings)
+    judged = {(one.name, one.key_id) for one in (*log, *witnessed)}
+    return Signed(
+        checkpoint,
+        signer_name(log[0]) if log and not bad else None,
+        bool(trusted.log) and bool(log) and not bad,
+        latest,
+        tuple(signer_name(one) for one in parsed.signatures if (one.name, one.key_id) not in judged),
+    )
+
+
+def _verified(
+    note: Note, keys: Sequence[VerifierKey], what: str, step: int, findings: Findings
+) -> tuple[list[Signature], bool]:
+    """The signatures that these keys verify, and whether one by such a key is bad, which is a finding."""
+    known: dict[tuple[str, int], list[VerifierKey]] = {}
+    for key in keys:
+        known.setdefault((key.name, key.key_id), []).append(key)
+    verified, bad, text = [], False, note.text.encode()
+    for signature in dict.fromkeys(note.signatures):
+        try:
+            for key in known.get((signature.name, signature.key_id), ()):
+                key.check(text, signature.blob)
+                verified.append(signature)
+        except NoteError as error:
+            bad = True
+            findings.add(Kind.BAD_SIGNATURE, 0, f"{what}: {error}", step=step)
+    return verified, bad
+
+
+def _expect_witnesses(trusted: Trust, cosigned: set[tuple[str, int]], findings: Findings) -> None:
+    """Check that enough of the trusted witnesses cosigned, and each witness that is always needed."""
+    if len(cosigned) < trusted.needed:
+        message = f"{len(cosigned)} of the trusted witnesses cosigned it, and {trusted.needed} are needed"
+        findings.add(Kind.TOO_FEW_WITNESSES, 0, message)
+    elif lacking := ", ".join(f"{name}+{key_id:08x}" for name, key_id in sorted(_names(trusted.each) - cosigned)):
+        findings.add(Kind.TOO_FEW_WITNESSES, 0, f"{lacking[:500]} did not cosign it, and each one given must have")
+
+
+def signer_name(signature: Signature) -> str:
+    """Name and id of the key that a signature claims to be by."""
+    return f"{signature.name}+{signature.key_id:08x}"
 
 
 def read_keys(data: bytes, where: str) -> list[str]:
-    """The lines of a file of keys; empty ones and those that begin with # say nothing. Raises Unusable."""
+    """The lines of a file of keys, without empty lines and comments (#). Raises Unusable."""
     try:
         lines = data.decode().splitlines()
     except UnicodeDecodeError:
-        raise Unusable(f"{where} is no text") from None
+        raise Unusable(f"{where} is not a text file") from None
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
-def _signature(
-    note: bytes, parsed: Note, signed: Signed, keys: Sequence[VerifierKey], findings: Findings, *, trusted: bool
-) -> Signed:
-    """Step 2."""
-    try:
-        opened = open_checkpoint(note, signed.checkpoint.origin, keys)
-    except NoteError as error:
-        if error.flaw is NoteFlaw.UNSIGNED:
-            by = ", ".join(f"{one.name}+{one.key_id:08x}" for one in parsed.signatures)
-            whose = "trusted key of the log" if trusted else "key of keys.txt"
-            findings.add(Kind.UNTRUSTED_KEY, 0, f"no {whose} signed the checkpoint; it is signed by {by[:500]}")
-        else:
-            findings.add(Kind.BAD_SIGNATURE, 0, f"the log's signature on the checkpoint: {error}")
-        return signed
-    except CheckpointError as error:
-        findings.add(Kind.DAMAGED, 0, str(error), step=2)
-        return signed
-    signer = f"{opened.log[0].name}+{opened.log[0].key_id:08x}"
-    unknown = tuple(f"{one.name}+{one.key_id:08x}" for one in opened.unknown)
-    return Signed(signed.checkpoint, signed.text, signer, trusted, unknown=unknown)
-
-
-def _witnessed(note: bytes, signed: Signed, trusted: Trust, findings: Findings) -> Signed:
-    """Step 3. A bad cosignature is a finding, also where there are enough good ones."""
-    found: list[Cosignature] = []
-    text = signed.text.encode()
-    keys = {(key.name, key.key_id): key for key in trusted.witnesses}
-    for one in dict.fromkeys(parse_note(note).signatures):
-        key = keys.get((one.name, one.key_id))
-        if key is None:
-            continue
-        try:
-            key.check(text, one.blob)
-        except NoteError as error:
-            findings.add(Kind.BAD_SIGNATURE, 0, f"a witness's cosignature: {error}", step=3)
-        else:
-            found.extend(cosignatures([one]))
-    latest = {(one.name, one.key_id): one for one in sorted(found, key=lambda one: one.timestamp_s)}
-    if len(latest) < trusted.needed:
-        message = f"{len(latest)} of the trusted witnesses cosigned it, and {trusted.needed} are needed"
-        findings.add(Kind.TOO_FEW_WITNESSES, 0, message)
-    elif lacking := ", ".join(f"{name}+{key_id:08x}" for name, key_id in sorted(_names(trusted.each) - latest.keys())):
-        findings.add(Kind.TOO_FEW_WITNESSES, 0, f"{lacking[:500]} did not cosign it, and each one given must have")
-    names = {f"{name}+{key_id:08x}" for name, key_id in latest}
-    unknown = tuple(name for name in signed.unknown if name not in names)
-    return Signed(signed.checkpoint, signed.text, signed.signer, signed.trusted, tuple(latest.values()), unknown)
-
-
-def _log_keys(given: Any) -> list[VerifierKey]:
-    return _keys(VerifierKey, given)
-
-
-def _witness_keys(given: Any) -> list[WitnessKey]:
-    return _keys(WitnessKey, given)
-
-
 def _keys(kind: type[K], given: Any) -> list[K]:
-    """Each key; what is none names a file of them."""
+    """Parse each key, or read the file of keys that it names."""
     found: list[K] = []
     for one in given:
         if type(one) is not str:
-            raise Unusable("a key is a text")
+            raise Unusable("a key must be a string")
         try:
             found.append(kind.parse(one))
         except NoteError as error:
@@ -189,7 +177,7 @@ def _keys(kind: type[K], given: Any) -> list[K]:
 def _is_file(name: str) -> bool:
     try:
         return Path(name).is_file()
-    except (OSError, ValueError):  # Too long for a name, or otherwise none.
+    except (OSError, ValueError):  # Not a valid file name.
         return False
 
 
@@ -201,12 +189,12 @@ def _parsed(kind: type[K], text: str, where: str) -> K:
 
 
 def read_file(name: str, most: int) -> bytes:
-    """A file that the auditor named. Raises Unusable."""
+    """Read a file that the auditor named. Raises Unusable."""
     try:
         with Path(name).open("rb") as file:
             data = file.read(most + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no name that a file has"
+        reason = error.strerror if isinstance(error, OSError) else "invalid file name"
         raise Unusable(f"{name}: {reason}") from None
     if len(data) > most:
         raise Unusable(f"{name} has more than {most} bytes")
@@ -214,7 +202,7 @@ def read_file(name: str, most: int) -> bytes:
 
 
 def read_note(name: str) -> bytes:
-    """A file with a checkpoint. Raises Unusable."""
+    """Read a file with a checkpoint. Raises Unusable."""
     return read_file(name, MAX_NOTE_BYTES)
 
 
@@ -222,10 +210,10 @@ def _policy(name: str) -> dict[str, Any]:
     try:
         found = orjson.loads(read_file(name, MAX_POLICY_BYTES))
     except ValueError:
-        raise Unusable(f"{name} is no JSON") from None
+        raise Unusable(f"{name} is not JSON") from None
     if type(found) is not dict or not found.keys() <= POLICY_MEMBERS:
-        raise Unusable(f"{name}: an object of {', '.join(sorted(POLICY_MEMBERS))}")
+        raise Unusable(f"{name} must be an object with the members {', '.join(sorted(POLICY_MEMBERS))}")
     lists = {"log": found.get("log", []), "witnesses": found.get("witnesses", [])}
     if not all(type(each) is list for each in lists.values()):
-        raise Unusable(f"{name}: log and witnesses are lists of keys")
+        raise Unusable(f"{name}: log and witnesses must be lists of keys")
     return {**found, **lists}

@@ -19,11 +19,11 @@ from collections.abc import Sequence
 import psycopg
 
 from ledger.database import Connection
-from ledger.proof.tlog.checkpoint import strict_decimal
-from ledger.proof.tlog.cosignature import TIMESTAMP_BYTES, AddCheckpoint
+from ledger.proof.tlog.checkpoint import TIMESTAMP_BYTES, strict_decimal
 from ledger.proof.tlog.merkle import consistency_proof
 from ledger.proof.tlog.note import NoteError, Signature, parse, parse_signatures
 from ledger.proof.tlog.tiles import Tile, reader
+from ledger.tlog.add_checkpoint import AddCheckpoint
 from ledger.tlog.endorse.http import EndorserError, HttpAnswer, HttpClient
 from ledger.tlog.endorse.poller import Poller, RetryPolicy
 from ledger.tlog.quorum import WitnessConfig

@@ -14,9 +14,10 @@ from ledger.database import AsyncConnection
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import parse_checkpoint
 from ledger.proof.tlog.merkle import inclusion_nodes, inclusion_root, join, leaf_hash
-from ledger.proof.tlog.tiles import WIDTH, Tile, TileError, TileFlaw, node_in_rows, rows_of, tile_of
+from ledger.proof.tlog.tiles import WIDTH, Tile, TileError, TileFlaw, tile_of
 from ledger.tlog.serve import tiles
 from ledger.tlog.serve.tiles import NO_TILE, PublishedCheckpoint, needs
+from ledger.tlog.tree import node_in_rows, rows_of
 
 # With the nodes above its hashes a full tile takes 16 kB, all of them 8 MB. Tiles near the root, which most proofs need,
 # stay.

@@ -15,8 +15,9 @@ from psycopg import sql
 
 from ledger.database import AsyncConnection
 from ledger.proof.tlog.merkle import Reader, consistency_proof, inclusion_proof
-from ledger.proof.tlog.tiles import HEIGHT, WIDTH, EntryBundle, Tile, encode_entries, reader
+from ledger.proof.tlog.tiles import HEIGHT, WIDTH, EntryBundle, Tile, reader
 from ledger.tlog.serve.newest_checkpoint import newest_checkpoint_async
+from ledger.tlog.tree import encode_entries
 
 T = TypeVar("T")
 

@@ -10,8 +10,9 @@ import os
 import stat
 from pathlib import Path
 
-from ledger.proof.tlog.note import NoteError, SigningKey, valid_name
+from ledger.proof.tlog.note import NoteError, valid_name
 from ledger.tlog.sign.errors import KeyUnusable, NoKey
+from ledger.tlog.signing_keys import SigningKey
 
 MAX_BYTES = 8192
 OWNER_ONLY = 0o600

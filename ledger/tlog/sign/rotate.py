@@ -19,13 +19,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ledger.database import Connection
-from ledger.proof.tlog.key_rotation import sign_rotation
-from ledger.proof.tlog.note import Signature, SigningKey, VerifierKey, parse
+from ledger.proof.tlog.note import Signature, VerifierKey, parse
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.errors import KeyUnusable, NoKey, StateDamaged, StateTaken
 from ledger.tlog.sign.recorded_rotations import recorded_rotations, rotation_of
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import StateFile, resigned
+from ledger.tlog.signing_keys import SigningKey, sign_rotation
 from schema.events import LogKeyRotated
 
 

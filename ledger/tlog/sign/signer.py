@@ -22,10 +22,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ledger.database import SIGNER_LOCK, Connection
-from ledger.proof.tlog.checkpoint import Checkpoint, sign_checkpoint
+from ledger.proof.tlog.checkpoint import Checkpoint
 from ledger.proof.tlog.merkle import HASH_BYTES, leaf_hashes
-from ledger.proof.tlog.note import SigningKey
-from ledger.proof.tlog.tiles import WIDTH, Growth, Tile, grow
+from ledger.proof.tlog.tiles import WIDTH, Tile
 from ledger.store.head import read_head
 from ledger.tlog.serve.newest_checkpoint import newest_size
 from ledger.tlog.sign.errors import (
@@ -39,6 +38,8 @@ from ledger.tlog.sign.errors import (
 )
 from ledger.tlog.sign.recorded_rotations import STREAM, recorded_rotations
 from ledger.tlog.sign.state_file import Signed, StateFile, edge_after, resigned
+from ledger.tlog.signing_keys import SigningKey, sign_checkpoint
+from ledger.tlog.tree import Growth, grow
 
 # The most events in one checkpoint. It keeps memory and transactions small while a long chain is signed.
 MOST_EVENTS = 262_144

@@ -13,12 +13,12 @@ from time import monotonic
 from ledger.background import DatabaseWorker, Failure
 from ledger.database import Connection, conninfo
 from ledger.proof.errors import EvidenceError
-from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers
 from ledger.tlog.sign import rotate
 from ledger.tlog.sign.errors import SigningRefused
 from ledger.tlog.sign.signer import Signer, head_of
 from ledger.tlog.sign.state_file import Signed
+from ledger.tlog.signing_keys import SigningKey
 
 EVERY_S = 1.0
 EVENTS = 10_000

@@ -22,12 +22,14 @@ from pathlib import Path
 import orjson
 
 from ledger.proof.errors import EvidenceError
-from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.proof.tlog.merkle import EMPTY_ROOT, root_at
-from ledger.proof.tlog.note import SigningKey, VerifierKey
-from ledger.proof.tlog.tiles import WIDTH, Growth, Tile, reader
+from ledger.proof.tlog.note import VerifierKey
+from ledger.proof.tlog.tiles import WIDTH, Tile, reader
 from ledger.tlog.sign.errors import StateDamaged, StateTaken
 from ledger.tlog.sign.keys import sync_folder
+from ledger.tlog.signing_keys import SigningKey, sign_checkpoint
+from ledger.tlog.tree import Growth
 
 MAX_BYTES = 4 * 1024 * 1024
 

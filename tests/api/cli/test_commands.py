@@ -188,7 +188,7 @@ def test_verify_finds_an_edited_body(ledger: str) -> None:
     assert (found["ok"], found["first_bad_position"]) == (False, 2)
     assert [(one["step"], one["kind"], one["position"]) for one in found["findings"]] == [(3, "edited", 2)]
     assert found["covered_by_checkpoint"] is None
-    assert "not detectable without a signed checkpoint" in found["not_proven"]
+    assert "not detectable without a trusted checkpoint" in found["not_proven"]
     ran = on(ledger, "verify")
     assert ran.code == 1
     assert "3. each hash is that of its event: FAILS, 1 finding" in ran.out

@@ -12,12 +12,13 @@ import httpx
 import pytest
 
 from api.cli.keys import SIGNING_KEY
-from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.proof.tlog.merkle import leaf_hashes, root_of
-from ledger.proof.tlog.note import SigningKey, VerifierKey
+from ledger.proof.tlog.note import VerifierKey
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.rotate import beside
 from ledger.tlog.sign.state_file import Signed
+from ledger.tlog.signing_keys import SigningKey, sign_checkpoint
 from tests.api.program import PROGRAM, cli, environment, serving, variables
 from tests.api.served import ledger_copy
 from tests.conftest import Template

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ledger.proof.tlog.cosignature import WitnessSigningKey
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.rotate import beside
+from ledger.tlog.signing_keys import WitnessSigningKey
 from tests.api.program import cli, variables
 from tests.ledger.tlog.logs import fill, key_for, sign
 from tests.support import connect

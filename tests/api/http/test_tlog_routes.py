@@ -22,10 +22,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.http.prefer_wait import preferred
 from ledger.proof.tlog.checkpoint import open_checkpoint
 from ledger.proof.tlog.merkle import check_consistency, check_inclusion, leaf_hash, leaf_hashes, root_of
-from ledger.proof.tlog.note import SigningKey
 from ledger.proof.tlog.tiles import EntryBundle, Tile, decode_entries
 from ledger.proof.tlog.tlog_proof import parse_proof, verify_proof
 from ledger.tlog.sign.signer_thread import SigningConfig
+from ledger.tlog.signing_keys import SigningKey
 from ledger.verify.continuous import VerificationConfig
 from tests.api.served import Api, ledger_copy, problem, served
 from tests.conftest import Template

@@ -12,12 +12,11 @@ import httpx
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from ledger.proof.tlog.checkpoint import open_checkpoint
-from ledger.proof.tlog.cosignature import WitnessKey
+from ledger.proof.tlog.checkpoint import WitnessKey, open_checkpoint
 from ledger.proof.tlog.merkle import leaf_hashes, root_of
-from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.rotate import beside
+from ledger.tlog.signing_keys import SigningKey
 from tests.api.program import Serving, cli, serving, variables
 from tests.api.served import ASK, ASKS, ledger_copy
 from tests.api.witness.processes import keygen, witnessing

@@ -14,8 +14,7 @@ from api.witness.app import make_app
 from api.witness.store import WitnessStore, make_store
 from api.witness.witness import Witness
 from ledger.proof.tlog.checkpoint import SignedCheckpoint, open_checkpoint
-from ledger.proof.tlog.cosignature import WitnessSigningKey
-from ledger.proof.tlog.note import SigningKey
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey
 from tests.api.served import listening
 from tests.api.witness.logs import ORIGIN, Log
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 
-from ledger.proof.tlog.checkpoint import Checkpoint, sign_checkpoint
-from ledger.proof.tlog.cosignature import AddCheckpoint
+from ledger.proof.tlog.checkpoint import Checkpoint
 from ledger.proof.tlog.merkle import Node, consistency_proof, leaf_hash, root_of
-from ledger.proof.tlog.note import SigningKey
+from ledger.tlog.add_checkpoint import AddCheckpoint
+from ledger.tlog.signing_keys import SigningKey, sign_checkpoint
 
 ORIGIN = "ledger.example/test"
 

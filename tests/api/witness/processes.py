@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ledger.proof.tlog.cosignature import WitnessKey
+from ledger.proof.tlog.checkpoint import WitnessKey
 from tests.api.program import PROGRAM, STOP_S, address_of, cli, environment
 
 

@@ -9,8 +9,8 @@ from api.app import create_app
 from api.services import Parts
 from api.witness.store import WitnessStore, make_store
 from api.witness.witness import Witness
-from ledger.proof.tlog.cosignature import MAX_REQUEST_BYTES, WitnessSigningKey
-from ledger.proof.tlog.note import SigningKey
+from ledger.tlog.add_checkpoint import MAX_REQUEST_BYTES
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey
 from tests.api.served import Api, listening, make_tokens
 from tests.api.witness.logs import Log
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ledger.proof.tlog.cosignature import WitnessKey
-from ledger.proof.tlog.note import SigningKey
+from ledger.proof.tlog.checkpoint import WitnessKey
+from ledger.tlog.signing_keys import SigningKey
 from tests.api.program import cli
 from tests.api.witness.logs import ORIGIN, Log
 from tests.api.witness.processes import keygen, witnessing

@@ -13,8 +13,7 @@ from api.cli.hosted_witness import Offer, check_apart, offered
 from api.cli.shared import CannotRun
 from api.settings import Settings
 from ledger.proof.tlog.checkpoint import open_checkpoint
-from ledger.proof.tlog.cosignature import WitnessSigningKey
-from ledger.proof.tlog.note import SigningKey
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey
 from tests.api.program import cli, serving, variables
 from tests.api.witness.logs import ORIGIN, Log
 from tests.api.witness.processes import keygen

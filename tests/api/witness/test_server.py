@@ -15,8 +15,7 @@ import uvicorn
 from api.witness.app import MAX_HEAD_BYTES, make_app, server_config
 from api.witness.store import WitnessStore, make_store
 from api.witness.witness import Witness
-from ledger.proof.tlog.cosignature import WitnessSigningKey
-from ledger.proof.tlog.note import SigningKey
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey
 from tests.support import eventually
 
 MOST = 10

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ledger.proof.tlog.checkpoint import open_checkpoint
-from ledger.proof.tlog.cosignature import WitnessSigningKey
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.rotate import beside
+from ledger.tlog.signing_keys import WitnessSigningKey
 from tests.api.program import PROGRAM, cli, environment, variables
 from tests.api.witness.processes import keygen, witnessing
 from tests.ledger.tlog.logs import fill, key_for, sign

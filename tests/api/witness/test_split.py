@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from api.witness.store import WitnessStore, make_store
 from api.witness.witness import Reply, Witness
-from ledger.proof.tlog.cosignature import AddCheckpoint, WitnessSigningKey
-from ledger.proof.tlog.note import SigningKey
+from ledger.tlog.add_checkpoint import AddCheckpoint
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey
 from tests.api.witness.conftest import Served
 from tests.api.witness.logs import Log
 

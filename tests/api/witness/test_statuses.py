@@ -7,9 +7,10 @@ import socket
 
 import pytest
 
-from ledger.proof.tlog.checkpoint import Checkpoint, sign_checkpoint
-from ledger.proof.tlog.cosignature import MAX_REQUEST_BYTES, AddCheckpoint, cosignatures
-from ledger.proof.tlog.note import Note, SigningKey, parse
+from ledger.proof.tlog.checkpoint import Checkpoint, cosignatures
+from ledger.proof.tlog.note import Note, parse
+from ledger.tlog.add_checkpoint import MAX_REQUEST_BYTES, AddCheckpoint
+from ledger.tlog.signing_keys import SigningKey, sign_checkpoint
 from tests.api.witness.conftest import NOW_S, Served
 from tests.api.witness.logs import ORIGIN, Log
 

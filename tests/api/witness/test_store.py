@@ -20,9 +20,9 @@ from api.witness.store import (
     make_store,
 )
 from api.witness.witness import Witness
-from ledger.proof.tlog.checkpoint import open_checkpoint
-from ledger.proof.tlog.cosignature import AddCheckpoint, WitnessSigningKey, cosignatures
-from ledger.proof.tlog.note import SigningKey
+from ledger.proof.tlog.checkpoint import cosignatures, open_checkpoint
+from ledger.tlog.add_checkpoint import AddCheckpoint
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey
 from tests.api.witness.logs import ORIGIN, Log
 
 KEY = WitnessSigningKey.generate("witness.example/w1")

@@ -11,8 +11,8 @@ import pytest
 from ledger.export.bundle import Disclosure
 from ledger.export.log_parts import CannotExport
 from ledger.proof.bundle.manifest import CHECKPOINT, EVENTS, PAGE, Selection
-from ledger.proof.tlog.cosignature import WitnessSigningKey
 from ledger.proof.tlog.note import parse
+from ledger.tlog.signing_keys import WitnessSigningKey
 from tests.api.program import cli
 from tests.ledger.cases import CLIENT, REQUEST, Ledger, ask, positions, signed_ledger
 from tests.ledger.proof.bundle.bundles import Case, Ran, program
@@ -204,11 +204,11 @@ def test_the_command_writes_a_private_file_and_overwrites_none(ledger: Ledger, t
     assert out.stat().st_mode & 0o777 == 0o600
     assert program(out, "--key", key).code == 0
     before = out.read_bytes()
-    assert cli("export", "--client", "client-1", "-o", out, *on).failed_with("is there already")
+    assert cli("export", "--client", "client-1", "-o", out, *on).failed_with("exists already")
     assert out.read_bytes() == before
     other = tmp_path / "other.zip"
     assert cli("export", "--client", "nobody", "-o", other, *on).failed_with("no event was recorded of client nobody")
-    assert cli("export", "--client", "client-1", "--from", 3, "-o", other, *on).failed_with("in one way")
+    assert cli("export", "--client", "client-1", "--from", 3, "-o", other, *on).failed_with("give one selection")
     assert cli("export", "--client", "client-1", "--withhold", "note", "-o", other, *on).failed_with("no event has")
     assert cli("export", "--from", "soon", "-o", other, *on).failed_with("neither a position nor a time")
     assert not other.exists()

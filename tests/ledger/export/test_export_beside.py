@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from ledger.export.bundle_writer import encode_rotations
 from ledger.proof.bundle import manifest as bundle
-from ledger.proof.tlog.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
-from ledger.proof.tlog.cosignature import WitnessSigningKey
-from ledger.proof.tlog.key_rotation import check_rotation, encode_rotations, key_name, sign_rotation, statement
-from ledger.proof.tlog.note import Note, SigningKey, parse
+from ledger.proof.tlog.checkpoint import Checkpoint, parse_checkpoint
+from ledger.proof.tlog.key_rotation import check_rotation, key_name, statement
+from ledger.proof.tlog.note import Note, parse
 from ledger.tlog.sign.recorded_rotations import STREAM
 from ledger.tlog.sign.rotate import rotated
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey, sign_checkpoint, sign_rotation
 from schema.events import LogKeyRotated
 from tests.ledger.cases import Ledger, signed_ledger
 from tests.ledger.proof.bundle.bundles import Case, Ran, program

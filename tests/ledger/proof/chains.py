@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from uuid import UUID
 
-from ledger.proof.chain.verifier import ChainReport, ChainVerifier
 from ledger.proof.format.canonical import canonical
-from ledger.proof.format.event_row import EventRow, Head
+from ledger.proof.format.events import EventRow, Head
 from ledger.proof.format.hashes import commitment, event_hash, genesis_hash
+from ledger.verify.ledger_verifier import LedgerVerifier
+from ledger.verify.report import ChainReport
 
 ORIGIN = "ledger.example/one"
 START_US = 1_700_000_000_000_000
@@ -79,7 +80,7 @@ def head_of(events: list[EventRow]) -> Head:
 def verify(head: Head | None, events: Iterable[EventRow]) -> ChainReport:
     """The report on events as they come from a table: by position, and again by stream."""
     rows = sorted(events, key=lambda event: event.position)
-    verifier = ChainVerifier(head)
+    verifier = LedgerVerifier(head)
     verifier.feed(rows)
     verifier.finish()
     by_stream = sorted((event.stream, event.version, event.position) for event in rows)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ledger.database import Connection
 from ledger.proof.tlog.merkle import leaf_hashes, root_of
-from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign import rotate
 from ledger.tlog.sign.signer import Signer
+from ledger.tlog.signing_keys import SigningKey
 from tests.support import append, connect, new
 
 

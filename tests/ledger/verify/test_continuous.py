@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from ledger.database import Connection
-from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign.signer import Signer
+from ledger.tlog.signing_keys import SigningKey
 from ledger.verify.continuous import VerificationConfig
 from ledger.verify.database import verify_chain
 from ledger.verify.scan import ChainBroken, Root, Scan

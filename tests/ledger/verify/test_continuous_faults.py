@@ -11,7 +11,7 @@ from psycopg import sql
 from ledger.database import Connection
 from ledger.store.copy import copy_rows
 from ledger.verify import continuous as module
-from ledger.verify import scan
+from ledger.verify import ledger_verifier
 from ledger.verify.continuous import ContinuousVerification, VerificationConfig
 from ledger.verify.database import verify_chain
 from tests.ledger.verify.verifying import EDIT, fill, on_record, results, tamper, until, verifying
@@ -70,7 +70,7 @@ def test_a_connection_lost_in_a_piece_is_no_finding(database_url: str, monkeypat
             if not ended:
                 ended.append(end(database_url, conn))
 
-    monkeypatch.setattr(scan, "copy_rows", interrupted)
+    monkeypatch.setattr(ledger_verifier, "copy_rows", interrupted)
     with verifying(database_url) as verifier:
         until(verifier, lambda now: now.passed_s is not None)
         on_record(database_url, 1)

@@ -11,9 +11,9 @@ import pytest
 from psycopg import sql
 
 from ledger.database import Connection
-from ledger.proof.chain.verifier import ChainReport
 from ledger.proof.format.hashes import genesis_hash
 from ledger.verify.database import verify_chain
+from ledger.verify.report import ChainReport
 from schema.events import RecommendationRecorded
 from tests.support import append, connect, failed, new, requested
 
@@ -138,7 +138,7 @@ def test_a_rewritten_suffix_passes_and_the_report_says_so(database_url: str) -> 
         conn.execute("UPDATE head SET hash = (SELECT hash FROM events WHERE position = 12)")
     report = check(database_url)
     assert report.ok
-    assert "not detectable without a signed checkpoint" in report.not_proven
+    assert "not detectable without a trusted checkpoint" in report.not_proven
 
 
 @pytest.mark.tampers

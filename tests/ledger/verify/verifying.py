@@ -12,9 +12,9 @@ from psycopg import sql
 
 from ledger.database import Connection
 from ledger.proof.findings import Finding
-from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import StateFile
+from ledger.tlog.signing_keys import SigningKey
 from ledger.verify.continuous import ContinuousVerification, VerificationConfig, VerificationStatus
 from ledger.verify.scan import Scan
 from tests.support import append, connect, eventually, new, requested

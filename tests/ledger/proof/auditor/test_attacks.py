@@ -15,9 +15,10 @@ import pytest
 
 from ledger.proof.bundle import manifest as bundle
 from ledger.proof.bundle.tiles import INDEX, RECORD_BYTES
-from ledger.proof.tlog.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
+from ledger.proof.tlog.checkpoint import Checkpoint, parse_checkpoint
 from ledger.proof.tlog.merkle import leaf_hash, root_of
-from ledger.proof.tlog.note import SigningKey, parse
+from ledger.proof.tlog.note import parse
+from ledger.tlog.signing_keys import SigningKey, sign_checkpoint
 from tests.ledger.cases import CLIENT, Ledger, positions, signed_ledger
 from tests.ledger.proof.bundle.bundles import Case, Ran, program, rehashed
 

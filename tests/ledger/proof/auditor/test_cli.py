@@ -20,13 +20,12 @@ from ledger.proof.auditor.__main__ import _audit, _parser
 from ledger.proof.bundle.manifest import ROTATIONS, Selection
 from ledger.proof.findings import BUNDLE
 from ledger.proof.tlog import http_log
-from ledger.proof.tlog.checkpoint import Checkpoint, sign_checkpoint
-from ledger.proof.tlog.cosignature import WitnessSigningKey
+from ledger.proof.tlog.checkpoint import Checkpoint
 from ledger.proof.tlog.http_log import LiveLog, LogUnreachable
-from ledger.proof.tlog.key_rotation import key_name, sign_rotation
+from ledger.proof.tlog.key_rotation import key_name
 from ledger.proof.tlog.merkle import leaf_hashes, parents, root_of
-from ledger.proof.tlog.note import SigningKey
 from ledger.proof.tlog.trust import Trust, Unusable
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey, sign_checkpoint, sign_rotation
 from tests.ledger.proof.bundle.bundles import Case, make_bundle, program
 from tests.ledger.proof.chains import ORIGIN, chain_of
 from tests.paths import DOCS
@@ -153,7 +152,7 @@ def test_what_cannot_be_used(case: Path, tmp_path: Path) -> None:
     assert "No such file" in cannot_run(case, "--key", "none.key")
     assert "type" in cannot_run(case, "--witness", KEY.verifier.text)
     secret = WitnessSigningKey.generate("w").reveal()
-    assert secret.rpartition("+")[2] not in cannot_run(case, "--witness", secret)
+    assert secret.split("+", 4)[-1] not in cannot_run(case, "--witness", secret)
     policy = tmp_path / "policy.json"
     for text in ("", "[]", '{"witness":[]}', '{"log":{}}', '{"log":[1]}', '{"witnesses_needed":1}', '{"log":["x"]}'):
         policy.write_text(text)

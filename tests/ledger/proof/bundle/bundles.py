@@ -16,16 +16,15 @@ from typing import Any
 import orjson
 
 from ledger.proof.bundle import manifest as bundle
-from ledger.proof.bundle.lines import EventLine
 from ledger.proof.bundle.manifest import Manifest, Selection, decode_manifest
 from ledger.proof.bundle.page import MOST_EVENTS, page, row
 from ledger.proof.bundle.tiles import INDEX, edge_widths
 from ledger.proof.format.canonical import canonical
-from ledger.proof.format.event_row import EventRow
+from ledger.proof.format.events import EventLine, EventRow
 from ledger.proof.format.hashes import event_hash
-from ledger.proof.tlog.checkpoint import Checkpoint, sign_checkpoint
+from ledger.proof.tlog.checkpoint import Checkpoint
 from ledger.proof.tlog.merkle import leaf_hashes, parents, root_of
-from ledger.proof.tlog.note import SigningKey
+from ledger.tlog.signing_keys import SigningKey, sign_checkpoint
 from tests.ledger.proof.chains import ORIGIN, chain_of
 from tests.paths import ROOT
 

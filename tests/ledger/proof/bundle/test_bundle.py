@@ -13,16 +13,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger.proof.auditor.audit import Audit, audit_bundle
-from ledger.proof.auditor.extension import decode_consistency, encode_consistency
+from ledger.export.bundle_writer import encode_consistency
+from ledger.proof.auditor.audit import audit_bundle
+from ledger.proof.auditor.contents import Audit
+from ledger.proof.auditor.extension import decode_consistency
 from ledger.proof.bundle import manifest
-from ledger.proof.bundle.lines import parse_line
+from ledger.proof.bundle.events import parse_line
 from ledger.proof.bundle.manifest import Selection, decode_manifest
 from ledger.proof.bundle.zip import BundleError, BundleFlaw, members
 from ledger.proof.findings import BUNDLE
-from ledger.proof.tlog.key_rotation import sign_rotation
-from ledger.proof.tlog.note import SigningKey
 from ledger.proof.tlog.trust import Trust
+from ledger.tlog.signing_keys import SigningKey, sign_rotation
 from tests.ledger.proof.bundle.bundles import Case, make_bundle
 from tests.ledger.proof.chains import ORIGIN
 from tests.ledger.proof.mutation import flaw_of, mutated

@@ -9,15 +9,16 @@ import time
 import orjson
 import pytest
 
-from ledger.proof.auditor.audit import Audit, audit_bundle
+from ledger.proof.auditor.audit import audit_bundle
+from ledger.proof.auditor.contents import Audit
 from ledger.proof.auditor.report import outcomes
 from ledger.proof.bundle import manifest as bundle
 from ledger.proof.bundle.complete import Completeness, Place
-from ledger.proof.bundle.lines import EventLine
 from ledger.proof.bundle.manifest import Selection
 from ledger.proof.findings import BUNDLE, MOST_FINDINGS, Findings, Kind
-from ledger.proof.tlog.note import SigningKey
+from ledger.proof.format.events import EventLine
 from ledger.proof.tlog.trust import Trust
+from ledger.tlog.signing_keys import SigningKey
 from tests.bundle_vectors_asked import Made, asked_vectors, further, hidden, of
 from tests.ledger.proof.bundle.bundles import Case, make_bundle
 from tests.ledger.proof.chains import ORIGIN, chain_of
@@ -65,10 +66,10 @@ def test_a_client_id_within_another_value() -> None:
     problems = Findings(BUNDLE)
     manifest = Case.read(make_bundle(SIZE, Selection("client", client="client-2"), KEY, of(2))).manifest
     complete = Completeness(manifest, problems)
-    complete.take(*note(2, "request-2", 1, b'{"note":{"client_id":"client-9"}}'))
+    complete.add(*note(2, "request-2", 1, b'{"note":{"client_id":"client-9"}}'))
     assert not tuple(problems)
-    complete.take(*note(3, "request-2", 2, b'{"client_id":"client-2"}'))
-    complete.take(*note(4, "request-3", 1, b'{"note":{"client_id":"client-2"}}'))
+    complete.add(*note(3, "request-2", 2, b'{"client_id":"client-2"}'))
+    complete.add(*note(4, "request-3", 1, b'{"note":{"client_id":"client-2"}}'))
     complete.finish()
     assert [(one.kind, one.position) for one in problems] == [(Kind.CLIENT_MISMATCH, 4)]
 
@@ -101,8 +102,8 @@ def test_replaced_events_take_no_longer_the_more_there_are() -> None:
     began_s = time.process_time()
     for version in range(1, count + 1):
         key = problems.add(Kind.EDITED, version, "")
-        complete.take(line._replace(position=version, version=version), Place(replaced=key))
+        complete.add(line._replace(position=version, version=version), Place(replaced=key))
     for position in range(count + 1, 2 * count + 1):
-        complete.take(line._replace(position=position, version=1 << 40), Place())
+        complete.add(line._replace(position=position, version=1 << 40), Place())
     assert time.process_time() - began_s < 5
     assert (len(tuple(problems)), problems.more) == (MOST_FINDINGS, count - MOST_FINDINGS)

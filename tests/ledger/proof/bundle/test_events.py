@@ -10,15 +10,16 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from ledger.proof.auditor.audit import Audit, audit_bundle
+from ledger.proof.auditor.audit import audit_bundle
+from ledger.proof.auditor.contents import Audit
 from ledger.proof.bundle import events as bundle_events
 from ledger.proof.bundle import manifest
 from ledger.proof.bundle.manifest import Selection
 from ledger.proof.format.canonical import canonical
-from ledger.proof.format.event_row import EventRow
+from ledger.proof.format.events import EventRow
 from ledger.proof.format.hashes import commitment
-from ledger.proof.tlog.note import SigningKey
 from ledger.proof.tlog.trust import Trust
+from ledger.tlog.signing_keys import SigningKey
 from tests.ledger.proof.bundle import bundles
 from tests.ledger.proof.bundle.bundles import Case, make_bundle
 from tests.ledger.proof.chains import ORIGIN, body_of, chain_of, rehashed

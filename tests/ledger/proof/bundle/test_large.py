@@ -10,12 +10,12 @@ import pytest
 
 from ledger.proof.auditor.audit import audit_bundle
 from ledger.proof.bundle import manifest
-from ledger.proof.bundle.lines import MAX_BODY_BYTES, MAX_CONTAINERS, parse_line
+from ledger.proof.bundle.events import MAX_BODY_BYTES, MAX_CONTAINERS, parse_line
 from ledger.proof.bundle.manifest import Selection
 from ledger.proof.bundle.zip import BundleError
 from ledger.proof.format.commitments import MAX_VALUE_BYTES
-from ledger.proof.tlog.note import SigningKey
 from ledger.proof.tlog.trust import Trust
+from ledger.tlog.signing_keys import SigningKey
 from tests.ledger.proof.bundle.bundles import Case, line_of, make_bundle, rehashed
 from tests.ledger.proof.chains import ORIGIN, event_at
 

@@ -137,7 +137,7 @@ def test_bundles_from_two_gigabytes_on(size: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_what_a_streaming_packer_makes_is_refused(wide: bool, method: int) -> None:
-    """With data descriptors, sizes of 32 and of 64 bits: the sizes stand behind the member, where a reader may differ."""
+    """With data descriptors of 32 and of 64 bits: the sizes are behind the member, where readers may differ."""
 
     class Pipe(io.RawIOBase):
         def __init__(self) -> None:

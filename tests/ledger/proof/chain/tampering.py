@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from ledger.proof.findings import Kind
-from ledger.proof.format.event_row import EventRow, Head
+from ledger.proof.format.events import EventRow, Head
 from tests.ledger.proof.chains import body_of, event_at, rehashed
 
 Tamper = Callable[[list[EventRow], Head], Head | None]

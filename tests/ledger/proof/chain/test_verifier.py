@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.proof.chain.verifier import NOT_PROVEN, ChainVerifier
 from ledger.proof.findings import BUNDLE, CHAIN, MOST_FINDINGS, Kind
-from ledger.proof.format.event_row import EventRow, Head
+from ledger.proof.format.events import EventRow, Head
+from ledger.verify.ledger_verifier import LedgerVerifier
+from ledger.verify.report import NOT_PROVEN
 from tests.ledger.proof.chain import tampering
 from tests.ledger.proof.chains import (
     ORIGIN,
@@ -207,7 +208,7 @@ def test_any_rows_end_in_a_report(rows: list[EventRow], genuine: bool, data: st.
     """Any rows at all, alone or among genuine ones, in any order, with any head, end in a report that is not ok."""
     events = list(chain_of(6)) if genuine else []
     head = head_of(events) if genuine else Head(ORIGIN, data.draw(st.integers(-5, 20)), bytes(32), START_US)
-    verifier = ChainVerifier(data.draw(st.sampled_from([head, None])))
+    verifier = LedgerVerifier(data.draw(st.sampled_from([head, None])))
     mixed = data.draw(st.permutations([*events, *rows]))
     verifier.feed(mixed)
     verifier.finish()
@@ -224,7 +225,7 @@ def test_stray_sealed_values_are_found_unless_their_event_is_missing(events: lis
     """Sealed values without an event are a finding of their own just if no finding says that the event is missing."""
     head = head_of(events)
     del events[99]
-    verifier = ChainVerifier(head)
+    verifier = LedgerVerifier(head)
     verifier.feed(events)
     verifier.finish()
     verifier.check_strays([0, 100, 301])

@@ -11,8 +11,7 @@ import rfc8785
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ledger.proof.format.canonical import JSON, MAX_DEPTH, MAX_INTEGER, NotCanonical, canonical
-from ledger.proof.format.parse import parse_object
+from ledger.proof.format.canonical import JSON, MAX_DEPTH, MAX_INTEGER, NotCanonical, canonical, parse_object
 
 # Characters at the edges: ASCII controls, quotes, the last of the first plane, and the first beyond it, which UTF-16
 # and code points order differently.

@@ -15,9 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ledger.database import Connection
-from ledger.proof.chain.verifier import ChainVerifier
 from ledger.proof.format.canonical import canonical
-from ledger.proof.format.event_row import EventRow, Head
+from ledger.proof.format.events import EventRow, Head
 from ledger.proof.format.hashes import (
     EVENT_PREFIX,
     HASH_BYTES,
@@ -27,6 +26,7 @@ from ledger.proof.format.hashes import (
     event_hash,
     genesis_hash,
 )
+from ledger.verify.ledger_verifier import LedgerVerifier
 from tests.ledger.proof.format.test_canonical import VALUES
 from tests.paths import DOCS
 from tests.support import connect, scratch_database
@@ -95,7 +95,7 @@ def test_the_verifier_accepts_the_example_of_the_format() -> None:
                     canonical({name: json.loads(sealed[name]["value"])}),
                 )
             )
-    verifier = ChainVerifier(Head(ledger["origin"], 2, rows[-1].hash, rows[-1].recorded_at_us))
+    verifier = LedgerVerifier(Head(ledger["origin"], 2, rows[-1].hash, rows[-1].recorded_at_us))
     verifier.feed(rows)
     verifier.finish()
     assert verifier.check_streams([("request-1", 2)], {"request-": 1})

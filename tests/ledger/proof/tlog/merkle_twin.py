@@ -6,15 +6,8 @@ from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
 
-from ledger.proof.tlog.merkle import (
-    Node,
-    ProofError,
-    ProofFlaw,
-    RightEdge,
-    check_consistency,
-    check_inclusion,
-    leaf_hashes,
-)
+from ledger.proof.tlog.merkle import Node, ProofError, ProofFlaw, check_consistency, check_inclusion, leaf_hashes
+from ledger.tlog.tree import RightEdge
 
 LARGEST = 130
 ENTRIES = [sha256(b"event %d" % i).digest() for i in range(LARGEST)]

@@ -16,12 +16,11 @@ from ledger.proof.tlog.checkpoint import (
     decode_hash,
     open_checkpoint,
     parse_checkpoint,
-    sign_checkpoint,
     strict_decimal,
 )
-from ledger.proof.tlog.cosignature import WitnessSigningKey
 from ledger.proof.tlog.merkle import EMPTY_ROOT, MAX_SIZE
-from ledger.proof.tlog.note import Note, NoteFlaw, SigningKey, VerifierKey
+from ledger.proof.tlog.note import Note, NoteFlaw, VerifierKey
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey, sign_checkpoint
 from tests.ledger.proof.mutation import corpus, flaw_of, mutated
 
 # C2SP tlog-checkpoint, its example (no key for it is published).

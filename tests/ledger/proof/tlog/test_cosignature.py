@@ -1,4 +1,4 @@
-"""ledger/proof/tlog/cosignature.py: cosignatures of real witnesses verify, ours bind time and text, requests are strict."""
+"""Cosignatures of real witnesses verify, ours bind time and text, requests are strict."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.proof.errors import EvidenceError
-from ledger.proof.tlog.checkpoint import Checkpoint, CheckpointFlaw, open_checkpoint, sign_checkpoint
-from ledger.proof.tlog.cosignature import (
-    MAX_REQUEST_BYTES,
-    AddCheckpoint,
+from ledger.proof.tlog.checkpoint import (
+    Checkpoint,
+    CheckpointFlaw,
     Cosignature,
-    RequestError,
-    RequestFlaw,
     WitnessKey,
-    WitnessSigningKey,
     cosignatures,
-    parse_request,
+    open_checkpoint,
     signed_message,
 )
 from ledger.proof.tlog.merkle import MAX_PATH
-from ledger.proof.tlog.note import Note, NoteFlaw, Signature, SigningKey, VerifierKey, open_note, parse_signatures
+from ledger.proof.tlog.note import Note, NoteFlaw, Signature, VerifierKey, open_note, parse_signatures
+from ledger.tlog.add_checkpoint import MAX_REQUEST_BYTES, AddCheckpoint, RequestError, RequestFlaw, parse_request
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey, sign_checkpoint
 from tests.ledger.proof.mutation import corpus, flaw_of, mutated
 
 # A checkpoint of the arche2025h1 staging log with four public witnesses' cosignatures, from the tests of

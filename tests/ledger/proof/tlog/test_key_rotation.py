@@ -9,20 +9,20 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 
+from ledger.export.bundle_writer import encode_rotations
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.key_rotation import (
     MAX_ROTATIONS,
-    Handovers,
     RotationFlaw,
     check_rotation,
-    encode_rotations,
     followed,
     key_name,
-    sign_rotation,
     split_rotations,
     statement,
 )
-from ledger.proof.tlog.note import Note, Signature, SigningKey
+from ledger.proof.tlog.note import Note, Signature
+from ledger.tlog.signing_keys import SigningKey, sign_rotation
+from ledger.verify.trusted_checkpoints import Handovers
 from tests.ledger.proof.chains import ORIGIN
 from tests.ledger.proof.mutation import flaw_of, mutated
 from tests.ledger.proof.tlog.test_note_keys import D, P, add

@@ -15,7 +15,6 @@ from ledger.proof.tlog.merkle import (
     Node,
     ProofError,
     ProofFlaw,
-    RightEdge,
     check_consistency,
     check_inclusion,
     complete_nodes,
@@ -27,6 +26,7 @@ from ledger.proof.tlog.merkle import (
     root_at,
     root_of,
 )
+from ledger.tlog.tree import RightEdge
 from tests.ledger.proof.tlog.merkle_twin import (
     LARGEST,
     LEAVES,

@@ -16,12 +16,12 @@ from ledger.proof.tlog.note import (
     NoteError,
     NoteFlaw,
     Signature,
-    SigningKey,
     VerifierKey,
     open_note,
     parse,
     parse_signatures,
 )
+from ledger.tlog.signing_keys import SigningKey
 from tests.ledger.proof.mutation import corpus, flaw_of, mutated
 
 # golang/mod sumdb/note: keys, text and signatures of note.go and note_test.go (BSD-3-Clause).

@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.proof.tlog.cosignature import WitnessKey, WitnessSigningKey
-from ledger.proof.tlog.note import NoteError, NoteFlaw, SigningKey, VerifierKey, strict_base64, valid_name
+from ledger.proof.tlog.checkpoint import WitnessKey
+from ledger.proof.tlog.note import NoteError, NoteFlaw, VerifierKey, strict_base64, valid_name
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey
 from tests.ledger.proof.mutation import flaw_of
 from tests.ledger.proof.tlog.test_note import ENOCH_KEY, PETER_KEY, PETER_SIGNER, SPEC_KEY
 

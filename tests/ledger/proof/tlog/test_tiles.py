@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from ledger.proof.tlog.merkle import (
     MAX_SIZE,
     Node,
-    Row,
     check_consistency,
     check_inclusion,
     consistency_proof,
@@ -25,25 +24,18 @@ from ledger.proof.tlog.tiles import (
     WIDTH,
     EntryBundle,
     Fetch,
-    Growth,
     Tile,
     TileError,
     TileFlaw,
     decode_entries,
     decode_tile,
-    encode_entries,
-    encode_tile,
-    grow,
-    new_tiles,
-    node_in_rows,
     node_in_tile,
-    parse_path,
     reader,
-    rows_of,
     tile_of,
-    tiles_of,
     width_at,
 )
+from ledger.tlog.serve.tile_path import parse_path
+from ledger.tlog.tree import Growth, Row, encode_entries, encode_tile, grow, new_tiles, node_in_rows, rows_of, tiles_of
 from tests.ledger.proof.tlog.merkle_twin import Store
 
 SIZE = 70_000

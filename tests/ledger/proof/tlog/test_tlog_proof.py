@@ -12,11 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.proof.errors import EvidenceError
-from ledger.proof.tlog.checkpoint import Checkpoint, CheckpointFlaw, sign_checkpoint
-from ledger.proof.tlog.cosignature import AddCheckpoint, WitnessSigningKey, cosignatures
+from ledger.proof.tlog.checkpoint import Checkpoint, CheckpointFlaw, cosignatures
 from ledger.proof.tlog.merkle import MAX_PATH, ProofFlaw, consistency_proof, inclusion_proof, leaf_hashes, root_of
-from ledger.proof.tlog.note import NoteFlaw, SigningKey
-from ledger.proof.tlog.tiles import encode_entries
+from ledger.proof.tlog.note import NoteFlaw
 from ledger.proof.tlog.tlog_proof import (
     MAX_EXTRA_BYTES,
     MAX_PROOF_BYTES,
@@ -26,6 +24,10 @@ from ledger.proof.tlog.tlog_proof import (
     parse_proof,
     verify_proof,
 )
+from ledger.tlog.add_checkpoint import AddCheckpoint
+from ledger.tlog.serve.proof_file import encode_proof
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey, sign_checkpoint
+from ledger.tlog.tree import encode_entries
 from tests.ledger.proof.mutation import corpus, flaw_of, mutated
 from tests.ledger.proof.tlog.merkle_twin import Store
 from tests.paths import DOCS
@@ -58,7 +60,7 @@ def test_the_documented_proof_is_what_we_make() -> None:
         "".join(f"{bundle[at : at + 68]}\n" for at in range(0, len(bundle), 68)),
         "".join(f"{text}\n" for key in (LOG, WITNESS) for text in (key.verifier.text, key.reveal())),
         request.encode().decode(),
-        PROOF.encode().decode(),
+        encode_proof(PROOF).decode(),
     ]
     document = DOCUMENT.read_text("utf-8")
     assert [block for block in blocks if f"```text\n{block}```\n" not in document] == []
@@ -68,7 +70,7 @@ def test_the_proof_of_each_event_holds_for_it() -> None:
     """The proof of each event holds for it, under the log's key, and tells who cosigned."""
     for index, leaf in enumerate(LEAVES):
         proof = TlogProof(index, tuple(inclusion_proof(index, 3, STORE.read)), COSIGNED.encode(), b"extra")
-        assert parse_proof(proof.encode()) == proof
+        assert parse_proof(encode_proof(proof)) == proof
         signed = verify_proof(proof, leaf, ORIGIN, LOG_KEYS, WITNESS_KEYS)
         assert signed.checkpoint.size == 3
         assert [one.name for one in cosignatures(signed.witnesses)] == ["witness.example/w1"]
@@ -133,7 +135,7 @@ def test_a_malformed_file_is_refused_by_name(flaw: TlogProofFlaw, data: bytes) -
 def test_the_limits_fit_each_other() -> None:
     """The longest extra and path still make a file; one byte or element more does not."""
     proof = TlogProof(0, (bytes(32),) * MAX_PATH, b"c\n", bytes(MAX_EXTRA_BYTES))
-    assert parse_proof(proof.encode()) == proof
+    assert parse_proof(encode_proof(proof)) == proof
     for bad in (
         TlogProof(0, (), b"c\n", bytes(MAX_EXTRA_BYTES + 1)),
         TlogProof(0, (bytes(32),) * (MAX_PATH + 1), b"c\n"),
@@ -141,7 +143,7 @@ def test_the_limits_fit_each_other() -> None:
         TlogProof(-1, (), b"c\n"),
     ):
         with pytest.raises(TlogProofError):
-            bad.encode()
+            encode_proof(bad)
     assert 4 * MAX_EXTRA_BYTES / 3 + 45 * MAX_PATH + 100 < 96 * 1024
 
 
@@ -154,7 +156,7 @@ def test_the_limits_fit_each_other() -> None:
 def test_file_and_value_are_one(index: int, path: list[bytes], extra: bytes, checkpoint: bytes) -> None:
     """Any proof is written and read back the same."""
     proof = TlogProof(index, tuple(path), checkpoint, extra)
-    assert parse_proof(proof.encode()) == proof
+    assert parse_proof(encode_proof(proof)) == proof
 
 
 def verified_text(data: bytes) -> str:
@@ -162,17 +164,17 @@ def verified_text(data: bytes) -> str:
     return verify_proof(parse_proof(data), LEAVES[1], ORIGIN, LOG_KEYS, WITNESS_KEYS).text
 
 
-@given(mutated(PROOF.encode()) | st.binary(max_size=80))
+@given(mutated(encode_proof(PROOF)) | st.binary(max_size=80))
 def test_a_changed_file_proves_the_same_or_is_refused(data: bytes) -> None:
     """Whatever verifies proves the same event in the same tree; the rest is refused by name."""
     with suppress(EvidenceError):
-        assert parse_proof(data).encode() == data
+        assert encode_proof(parse_proof(data)) == data
         assert verified_text(data) == SIGNED.text
 
 
 def test_every_mutation_of_a_file_is_refused() -> None:
     """The same for every mutation of the corpus. A changed index, path or checkpoint text never verifies."""
-    good = PROOF.encode()
+    good = encode_proof(PROOF)
     signatures = good.index("\u2014".encode())
     for data in corpus(good):
         with suppress(EvidenceError):
@@ -183,5 +185,5 @@ def test_every_mutation_of_a_file_is_refused() -> None:
 def test_extra_is_not_covered() -> None:
     """Changing `extra` does not change what is proven: readers must not trust it."""
     with_extra = TlogProof(1, PROOF.path, PROOF.checkpoint, b"anything at all")
-    assert base64.b64encode(b"anything at all") in with_extra.encode()
-    assert verified_text(with_extra.encode()) == verified_text(PROOF.encode())
+    assert base64.b64encode(b"anything at all") in encode_proof(with_extra)
+    assert verified_text(encode_proof(with_extra)) == verified_text(encode_proof(PROOF))

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from ledger.proof.findings import BUNDLE, Findings, Kind
-from ledger.proof.tlog.checkpoint import Checkpoint, sign_checkpoint
-from ledger.proof.tlog.cosignature import WitnessSigningKey
-from ledger.proof.tlog.note import Note, SigningKey, parse
+from ledger.proof.tlog.checkpoint import Checkpoint
+from ledger.proof.tlog.note import Note, parse
 from ledger.proof.tlog.trust import Unusable, judge, trust
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey, sign_checkpoint
 
 ORIGIN = "ledger.example/one"
 KEY = SigningKey.generate(ORIGIN)

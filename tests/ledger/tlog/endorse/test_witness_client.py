@@ -14,16 +14,17 @@ from typing import Any
 import pytest
 
 from ledger.database import conninfo
-from ledger.proof.tlog.checkpoint import open_checkpoint
-from ledger.proof.tlog.cosignature import WitnessKey, WitnessSigningKey, parse_request
+from ledger.proof.tlog.checkpoint import WitnessKey, open_checkpoint
 from ledger.proof.tlog.merkle import check_consistency
-from ledger.proof.tlog.note import SigningKey, parse
+from ledger.proof.tlog.note import parse
+from ledger.tlog.add_checkpoint import parse_request
 from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers
 from ledger.tlog.endorse.poller import RetryPolicy
 from ledger.tlog.endorse.witness_client import SharedSizes, proof_between
 from ledger.tlog.quorum import BadWitness, WitnessConfig, WitnessPolicy, quorum_state
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import StateFile
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey
 from tests.api.witness.processes import keygen, witnessing
 from tests.ledger.tlog.endorse.servers import Behave, answering, closing, dripping, endless, hanging, saying, smtp
 from tests.support import append, connect, eventually, new

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from ledger.database import Connection, conninfo
-from ledger.proof.tlog.cosignature import WitnessSigningKey
 from ledger.tlog.quorum import WitnessPolicy
 from ledger.tlog.serve.published import CheckpointSelector
+from ledger.tlog.signing_keys import WitnessSigningKey
 from tests.support import connect
 
 KEYS = [WitnessSigningKey.generate(f"witness.example/{name}").verifier for name in ("a", "b")]

@@ -9,10 +9,10 @@ import typer
 
 from api.cli import sign as command
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint
-from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign.errors import RolledBack
 from ledger.tlog.sign.rotate import beside
 from ledger.tlog.sign.signer_thread import SigningConfig
+from ledger.tlog.signing_keys import SigningKey
 from tests.ledger.tlog.logs import fill, key_for, sign, signing
 from tests.ledger.verify.verifying import tamper
 from tests.support import connect

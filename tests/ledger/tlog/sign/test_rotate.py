@@ -15,13 +15,14 @@ from api.cli import keys as command
 from api.cli.shared import CannotRun
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import open_checkpoint
-from ledger.proof.tlog.note import SigningKey, open_note
+from ledger.proof.tlog.note import open_note
 from ledger.proof.tlog.trust import Trust
 from ledger.tlog.sign import keys
 from ledger.tlog.sign import rotate as rotation
 from ledger.tlog.sign.errors import KeyReplaced, KeyUnusable, StateDamaged
 from ledger.tlog.sign.rotate import beside, check, rotated
 from ledger.tlog.sign.state_file import StateFile
+from ledger.tlog.signing_keys import SigningKey
 from ledger.verify.database import verify_chain
 from ledger.verify.trusted_checkpoints import TrustedCheckpoints
 from schema.events import LogKeyRotated

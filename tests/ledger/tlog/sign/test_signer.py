@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from ledger.database import Connection
-from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.proof.tlog.merkle import leaf_hashes, root_of
-from ledger.proof.tlog.note import SigningKey
-from ledger.proof.tlog.tiles import tiles_of
 from ledger.tlog.sign.errors import (
     OtherLedger,
     Rewritten,
@@ -29,6 +27,8 @@ from ledger.tlog.sign.errors import (
 )
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import Signed, StateFile
+from ledger.tlog.signing_keys import SigningKey, sign_checkpoint
+from ledger.tlog.tree import tiles_of
 from tests.support import append, connect, new
 
 ORIGIN = "ledger.example/test"

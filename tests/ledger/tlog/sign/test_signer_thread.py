@@ -13,10 +13,10 @@ import psycopg
 import pytest
 
 from ledger.database import Connection
-from ledger.proof.tlog.note import SigningKey
 from ledger.tlog.sign import signer_thread as thread_module
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig
+from ledger.tlog.signing_keys import SigningKey
 from tests.api.served import served
 from tests.ledger.tlog.logs import fill, key_for, sign
 from tests.ledger.verify.verifying import tamper

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.proof.chain.verifier import ChainVerifier
-from ledger.proof.format.event_row import EventRow, Head
+from ledger.proof.format.events import EventRow, Head
+from ledger.verify.ledger_verifier import LedgerVerifier
 from tests.ledger.proof.chains import ORIGIN, body_of, chain_of, event_at, found, head_of, rehashed, verify
 
 
@@ -24,7 +24,7 @@ def events() -> list[EventRow]:
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(-1, 4)), max_size=8), st.data())
 def test_versions_are_contiguous_exactly_when_the_sums_agree(pairs: list[tuple[str, int]], data: st.DataObject) -> None:
     """For any versions in any streams, the sums agree with the last versions just if each stream has 1 to n once."""
-    verifier = ChainVerifier(None)
+    verifier = LedgerVerifier(None)
     verifier.feed(event_at(1, bytes(32))._replace(stream=stream, version=version) for stream, version in pairs)
     streams: dict[str, list[int]] = {}
     for stream, version in pairs:
@@ -45,7 +45,7 @@ def test_a_stream_left_out_or_made_up_is_noticed(events: list[EventRow]) -> None
         list((good | {"request-1": good["request-1"] + 1}).items()),
     ]
     for ends, expected in [(list(good.items()), True), *((ends, False) for ends in bad)]:
-        verifier = ChainVerifier(head_of(events))
+        verifier = LedgerVerifier(head_of(events))
         verifier.feed(events)
         verifier.finish()
         assert verifier.check_streams(ends, {}) is expected
@@ -70,7 +70,7 @@ def test_version_gaps_are_located() -> None:
 @pytest.mark.parametrize(("numbers", "expected"), [(7, []), (8, ["number-mismatch"]), (6, ["number-mismatch"])])
 def test_the_last_number_is_the_highest(numbers: int, expected: list[str], events: list[EventRow]) -> None:
     """The last number given out is that of the highest stream: more means streams are gone, less that it was set."""
-    verifier = ChainVerifier(head_of(events))
+    verifier = LedgerVerifier(head_of(events))
     verifier.feed(events)
     verifier.finish()
     verifier.check_streams({event.stream: event.version for event in events}.items(), {"request-": numbers})
@@ -94,7 +94,7 @@ def test_memory_is_flat() -> None:
             link = event.hash
             yield event
 
-    verifier = ChainVerifier(Head(ORIGIN, length, bytes(32), 0))
+    verifier = LedgerVerifier(Head(ORIGIN, length, bytes(32), 0))
     tracemalloc.start()
     verifier.feed(rows())
     assert verifier.check_streams(((f"s-{position}", 1) for position in range(1, length + 1)), {"s-": length})

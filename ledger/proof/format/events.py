@@ -1,4 +1,4 @@
-"""An event and the head as the ledger records them: docs/formats/event.md, section 4."""
+"""An event as the ledger records it and as a bundle has it, and the head: docs/formats/event.md, section 4."""
 
 from __future__ import annotations
 
@@ -23,6 +23,20 @@ class EventRow(NamedTuple):
     body: bytes
     salts: bytes | None
     fields: bytes | None
+
+
+class EventLine(NamedTuple):
+    """An event as a bundle has it. `fields` and `salts` are empty where nothing is disclosed."""
+
+    position: int
+    version: int
+    recorded_at_us: int
+    prev_hash: bytes
+    hash: bytes
+    body: bytes
+    fields: bytes
+    salts: bytes
+    withheld: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the database tests share: events to append, connections in a role, and the chain recomputed from the rows."""
+"""Helpers of all tests: waiting, events to append, connections in a role, and the chain recomputed from the rows."""
 
 from __future__ import annotations
 
@@ -59,45 +59,45 @@ def eventually(
 
 
 def connect(url: str, role: str | None = None, **settings: str) -> Connection:
-    """A connection in autocommit mode that acts as the ledger's role; None keeps the login's rights (a superuser's)."""
+    """Connect in autocommit mode as one of the ledger's roles; None keeps the login's rights (a superuser's)."""
     return psycopg.connect(database.conninfo(url, role, **settings), autocommit=True)
 
 
 def requested(client_id: str = "client-1", **fields: Any) -> PortfolioRequested:
-    """An event with a sealed field that ties its stream to a client."""
+    """Make an event with a sealed field that ties its stream to a client."""
     return PortfolioRequested.model_validate(
         {"client_id": client_id, "risk_profile": "balanced", "amount_usd": 1000, **fields}
     )
 
 
 def failed(reason: str = "no-answer", **fields: Any) -> RequestFailed:
-    """An event without sealed fields, unless `detail` is given."""
+    """Make an event without sealed fields, unless `fields` has `detail`."""
     return RequestFailed(reason=reason, **fields)
 
 
 def new(stream: str, event: Event | None = None, *, id: UUID | None = None, expected: Expected = "any") -> NewEvent:  # noqa: A002
-    """An event for `stream`, by default the smallest there is, with an id of its own."""
+    """Make an event for `stream` with a new id; by default a small one without sealed fields."""
     return NewEvent(id or uuid7(), stream, event or failed(), CLERK, expected)
 
 
 def line(event: NewEvent) -> str:
-    """The event as a line of a batch."""
+    """Encode an event as a line of a batch."""
     return encode(event).decode()
 
 
 def append(conn: Connection, *events: NewEvent) -> list[Any]:
-    """The rows of append() for these events: line, position, id, stream, version, recorded_at, hash, replayed."""
+    """Append events; return the rows of append(): line, position, id, stream, version, recorded_at, hash, replayed."""
     return append_text(conn, "\n".join(map(line, events)))
 
 
 def append_text(conn: Connection, batch: str) -> list[Any]:
-    """The rows of append() for a batch as it goes over the wire."""
+    """Append an encoded batch; return the rows of append()."""
     with conn.cursor(row_factory=namedtuple_row) as cursor:
         return cursor.execute("SELECT * FROM append(%s)", [batch]).fetchall()
 
 
 def edited(event: NewEvent, **changes: Any) -> str:
-    """The line of `event` with members of it replaced; a callable gets the member and gives back another."""
+    """Encode `event` with some members replaced. A callable gets the old value and returns the new one."""
     found = json.loads(encode(event))
     for name, change in changes.items():
         found[name] = change(found.get(name)) if callable(change) else change
@@ -106,19 +106,19 @@ def edited(event: NewEvent, **changes: Any) -> str:
 
 @dataclass
 class Refusal:
-    """The error that a block met, for a look at its message and detail."""
+    """The database error that a block raised."""
 
     error: psycopg.Error | None = None
 
     @property
     def message(self) -> str:
-        """What the database said."""
+        """The primary message of the error."""
         assert self.error is not None
         return self.error.diag.message_primary or ""
 
     @property
     def detail(self) -> dict[str, Any]:
-        """DETAIL, which append() writes as JSON."""
+        """The parsed DETAIL of the error, which append() writes as JSON."""
         assert self.error is not None
         found = json.loads(self.error.diag.message_detail or "{}")
         assert isinstance(found, dict)
@@ -127,7 +127,7 @@ class Refusal:
 
 @contextlib.contextmanager
 def refused(sqlstate: str) -> Iterator[Refusal]:
-    """Asserts that the block is refused by the database with exactly this SQLSTATE."""
+    """Assert that the database refuses the block with exactly this SQLSTATE."""
     refusal = Refusal()
     with pytest.raises(psycopg.Error) as caught:
         yield refusal
@@ -137,7 +137,7 @@ def refused(sqlstate: str) -> Iterator[Refusal]:
 
 @contextlib.contextmanager
 def scratch_database(server_url: str, *, options: str = "") -> Iterator[str]:
-    """The URL of an empty database, gone afterwards. `options` go to CREATE DATABASE, word by word."""
+    """Yield the URL of an empty database, and drop it. `options` are appended to CREATE DATABASE as they are."""
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE {} ").format(sql.Identifier(name)) + sql.SQL(options))
@@ -149,7 +149,7 @@ def scratch_database(server_url: str, *, options: str = "") -> Iterator[str]:
 
 @contextlib.contextmanager
 def fresh_ledger(server_url: str) -> Iterator[str]:
-    """The URL of an empty ledger that a module's tests share; its chain is checked when they are done."""
+    """Yield the URL of an empty ledger that a module's tests share, and check its chain at the end."""
     with scratch_database(server_url) as url:
         with connect(url) as conn:
             migrate(conn)
@@ -160,7 +160,7 @@ def fresh_ledger(server_url: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def login_role(url: str, *attributes: str, member_of: str | None = None) -> Iterator[str]:
-    """The name of a LOGIN role with no rights but those of `member_of`; gone afterwards, with what it owns in `url`."""
+    """Yield the name of a new LOGIN role with the rights of `member_of` alone; drop it and what it owns in `url`."""
     name = f"test_login_{uuid.uuid4().hex[:12]}"
     role = sql.Identifier(name)
     with psycopg.connect(url, autocommit=True) as admin:
@@ -177,7 +177,7 @@ def login_role(url: str, *attributes: str, member_of: str | None = None) -> Iter
 
 @contextlib.contextmanager
 def session_of(url: str, login: str, role: str | None = None) -> Iterator[Connection]:
-    """A session that has the rights of `login` and no others, whatever passwords the server wants of it.
+    """Yield a session with the rights of `login` and no others, without its password.
 
     With `role` it goes on to act as that one of the ledger's roles, as ledger.database does.
     """
@@ -189,9 +189,9 @@ def session_of(url: str, login: str, role: str | None = None) -> Iterator[Connec
 
 
 def check_chain(conn: Connection, after: int = 0) -> list[Any]:
-    """The events from position `after` + 1 on, once all that a chain promises was recomputed from the rows.
+    """Return the events from position `after` + 1 on, after recomputing everything that a chain promises from the rows.
 
-    All in one snapshot: a worker may go on appending meanwhile.
+    Read in one snapshot, because a worker may go on appending.
     """
     with conn.transaction():
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -217,7 +217,7 @@ def check_chain(conn: Connection, after: int = 0) -> list[Any]:
 
 
 def check_columns(row: Any) -> None:
-    """The columns say what the body says, and the sealed values are those that it commits to."""
+    """Assert that the columns agree with the body, and the sealed values with its commitments."""
     body = json.loads(row.body)
     assert (str(row.id), row.stream, row.type) == (body["id"], body["stream"], body["type"])
     salts, fields = json.loads(row.salts or "{}"), row.fields or {}
@@ -227,7 +227,7 @@ def check_columns(row: Any) -> None:
 
 
 def check_versions(conn: Connection) -> None:
-    """Versions count 1, 2, 3… in each stream, in the order of positions."""
+    """Assert that versions count 1, 2, 3… in each stream, in the order of positions."""
     wrong = conn.execute(
         "SELECT stream, version FROM (SELECT stream, version,"
         " row_number() OVER (PARTITION BY stream ORDER BY position) AS nth FROM events) e WHERE version <> nth"
@@ -236,5 +236,5 @@ def check_versions(conn: Connection) -> None:
 
 
 def microseconds(at: datetime) -> int:
-    """Since 1970, exactly."""
+    """Return the exact microseconds since 1970."""
     return (at - EPOCH) // timedelta(microseconds=1)

@@ -1,4 +1,4 @@
-"""A recommendation's life over HTTP, for tests: who does what, and digests read where they are needed."""
+"""The commands of people and agents over HTTP, with digests read from the server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LARGE = "1000000.00"
 
 
 def second_tokens(api: Api) -> None:
-    """Another token for each role, by the role and "2"."""
+    """Make a second token for each role, under the role's name and "2"."""
     with connect(api.url, "owner") as conn:
         api.tokens.update({f"{role}2": tokens.create(conn, f"{role}2", role) for role in ROLES})
 
@@ -36,34 +36,34 @@ class Acting:
         self.api = api
 
     def post(self, path: str, role: str | None, body: Any, key: str | None = None) -> httpx.Response:
-        """A command."""
+        """Post a command."""
         headers = {} if key is None else {"Idempotency-Key": key}
         return self.api.call("POST", path, role, json=body, headers=headers)
 
     def proposed(self, **asked: Any) -> int:
-        """A new recommendation for a new request."""
+        """Return the id of a new recommendation for a new request."""
         return self.api.answered(self.api.asked(**asked))
 
     def row(self, recommendation_id: int) -> dict[str, Any]:
-        """The recommendation as it is read."""
+        """Read a recommendation."""
         found: dict[str, Any] = self.api.get(f"/recommendations/{recommendation_id}").json()
         return found
 
     def digest(self, recommendation_id: int) -> str:
-        """The digest of the current content."""
+        """Read the digest of the current content."""
         return str(self.row(recommendation_id)["digest"])
 
     def open(self, at: int, role: str | None = "advisor", key: str | None = None, **how: Any) -> httpx.Response:
-        """A person opens it."""
+        """Open a recommendation."""
         return self.post(f"/recommendations/{at}/openings", role, {"digest": self.digest(at), **how}, key)
 
     def decide(self, at: int, role: str | None = "advisor", key: str | None = None, **how: Any) -> httpx.Response:
-        """An approval, or the decision in `how`."""
+        """Approve a recommendation, or take the decision in `how`."""
         body = {"digest": self.digest(at), "outcome": "approve", **how}
         return self.post(f"/recommendations/{at}/decisions", role, body, key)
 
     def decided(self, at: int, role: str = "advisor", **how: Any) -> dict[str, Any]:
-        """A decision that is taken."""
+        """Take a decision that is accepted; return the response."""
         response = self.decide(at, role, **how)
         assert response.status_code == 201, response.text
         found: dict[str, Any] = response.json()
@@ -72,21 +72,21 @@ class Acting:
     def confirm(
         self, decided: dict[str, Any], role: str | None = "advisor2", key: str | None = None, **how: Any
     ) -> httpx.Response:
-        """A confirmation that approves, or as `how` says."""
+        """Confirm a decision with approval, or with the members in `how`."""
         body = {"digest": decided["digest"], "outcome": "approve", **how}
         return self.post(f"/decisions/{decided['decision_id']}/confirmations", role, body, key)
 
     def tell(self, at: int, role: str | None = "advisor", key: str | None = None, **how: Any) -> httpx.Response:
-        """The client is told."""
+        """Record that the client was told."""
         body = {"digest": self.digest(at), "channel": "letter", **how}
         return self.post(f"/recommendations/{at}/communications", role, body, key)
 
     def start(self, request_id: int, role: str | None = "agent", key: str | None = None, **how: Any) -> httpx.Response:
-        """A model is about to be called."""
+        """Start a model call."""
         return self.post(f"/portfolio/requests/{request_id}/model-calls", role, {**CALL, **how}, key)
 
     def started(self, request_id: int, role: str = "agent", **how: Any) -> int:
-        """The id of a call that is on record."""
+        """Start a model call; return its id."""
         response = self.start(request_id, role, **how)
         assert response.status_code == 201, response.text
         return int(response.json()["model_call_id"])
@@ -94,14 +94,14 @@ class Acting:
     def end(
         self, call: int, how: str = "completion", role: str | None = "agent", key: str | None = None, **body: Any
     ) -> httpx.Response:
-        """The end of a call: a completion, or a failure."""
+        """End a model call with a completion or a failure."""
         needed = {"error_type": "timeout"} if how == "failure" else {}
         return self.post(f"/model-calls/{call}/{how}", role, {**needed, **body}, key)
 
     def command(
         self, name: str, what: str, role: str | None = "admin", key: str | None = None, **how: Any
     ) -> httpx.Response:
-        """registrations, suspensions or resumptions of an agent."""
+        """Register, suspend or resume an agent."""
         body = {"answer_schema": "allocations/v1"} if what == "registrations" else {"reason": "because"}
         return self.post(f"/agents/{name}/{what}", role, {**body, **how}, key)
 
@@ -114,5 +114,5 @@ class Acting:
 
 
 def answer_of(weight: str, amount: str = "250000.50") -> dict[str, Any]:
-    """An answer whose one allocation has this weight."""
+    """Make an answer whose single allocation has this weight."""
     return {**ANSWER, "recommendation": {"allocations": [{"asset": "cash", "weight": weight, "amount_usd": amount}]}}

@@ -12,7 +12,7 @@ from tests.conftest import Template
 
 @pytest.fixture(scope="module")
 def module_ledger(server_url: str, template_database: Template) -> Iterator[str]:
-    """A ledger that a module's tests share; chain and read models are checked when they are done."""
+    """A ledger that a module's tests share. Its chain and read models are checked at the end."""
     with ledger_copy(server_url, template_database) as url:
         yield url
 
@@ -26,6 +26,6 @@ def api(module_ledger: str) -> Iterator[Api]:
 
 @pytest.fixture
 def fresh_api(server_url: str, template_database: Template) -> Iterator[Api]:
-    """The application on a ledger that nobody else uses."""
+    """The application on a ledger of its own."""
     with ledger_copy(server_url, template_database) as url, served(url) as found:
         yield found

@@ -1,4 +1,4 @@
-"""Runs the program as its users do: a process, its exit code, what it printed where."""
+"""Run the program as its users do: a process with an exit code and output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROGRAM = "from api.cli import main; main()"
 
 @dataclass(frozen=True)
 class Ran:
-    """A run that ended."""
+    """The exit code and output of a run."""
 
     code: int
     out: str
@@ -46,7 +46,7 @@ class Ran:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Ours, without what would choose a database, and with `variables`."""
+    """Return our environment without the settings of the program, plus `variables`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ADVICE_LEDGER_")}
     return inherited | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "client")])} | variables
 
@@ -60,7 +60,7 @@ def variables(**settings: object) -> dict[str, str]:
 
 
 def cli(*arguments: object, before: str = "", env: Mapping[str, str] | None = None) -> Ran:
-    """Runs `advice-ledger` with these arguments, after the Python statements in `before`, to its end."""
+    """Run `advice-ledger` with these arguments to its end, after the Python statements in `before`."""
     command = [sys.executable, "-c", f"{before}\n{PROGRAM}", *map(str, arguments)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=120, check=False, env=environment(**(env or {}))
@@ -70,7 +70,7 @@ def cli(*arguments: object, before: str = "", env: Mapping[str, str] | None = No
 
 @dataclass
 class Serving:
-    """A server that runs: where, and what it has printed so far."""
+    """A running server: its process, its address, and the folder with its output."""
 
     process: subprocess.Popen[bytes]
     base: str
@@ -78,17 +78,17 @@ class Serving:
 
     @property
     def out(self) -> str:
-        """All of stdout."""
+        """The output on stdout so far."""
         return (self.folder / "out").read_text()
 
     @property
     def err(self) -> str:
-        """All of stderr."""
+        """The output on stderr so far."""
         return (self.folder / "err").read_text()
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port of the server."""
         return int(self.base.rpartition(":")[2])
 
     def tokens(self) -> dict[str, str]:
@@ -97,14 +97,14 @@ class Serving:
         return {role.lower(): token for role, token in printed}
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Ends it, and returns its exit code."""
+        """End the server, and return its exit code."""
         self.process.send_signal(how)
         return self.process.wait(STOP_S)
 
 
 @contextlib.contextmanager
 def serving(*arguments: object, env: Mapping[str, str] | None = None) -> Iterator[Serving]:
-    """`advice-ledger serve` on a free port, from when it takes requests; ended with SIGTERM unless it ended before."""
+    """Run `advice-ledger serve` on a free port while the block runs. It takes requests when the block begins."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         command = [sys.executable, "-c", PROGRAM, "serve", "--port", "0", *map(str, arguments)]

@@ -1,4 +1,4 @@
-"""The application behind a real uvicorn on a free port, on a ledger of its own, and how tests talk to it."""
+"""The application behind a real uvicorn on a free port, with a ledger of its own, and a client for tests."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ANSWER = {"recommendation": {"weights": {"cash": "1.0000"}}, "model_name": "mode
 
 @contextlib.contextmanager
 def ledger_copy(server_url: str, template: Template) -> Iterator[str]:
-    """The URL of a fresh ledger; when the block ends well, its chain and read models are checked."""
+    """Yield the URL of a fresh ledger; check its chain and read models if the block succeeds."""
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as admin:
         copy_database(admin, template.name, name)
@@ -49,7 +49,7 @@ def ledger_copy(server_url: str, template: Template) -> Iterator[str]:
 
 
 def check_ledger(url: str) -> list[Any]:
-    """The events, once the chain was recomputed twice and each read model compared with what it is folded from."""
+    """Return the events, after recomputing the chain twice and comparing each read model with its fold."""
     with connect(url, "verifier") as conn:
         report = verify_chain(conn)
         assert report.ok, report
@@ -61,14 +61,14 @@ def check_ledger(url: str) -> list[Any]:
 
 
 def make_tokens(url: str, prefix: str = "") -> dict[str, str]:
-    """A token for each role, by role, named `prefix` + role."""
+    """Make a token for each role, named `prefix` + role; return the tokens by role."""
     with connect(url, "owner") as conn:
         return {role: tokens.create(conn, f"{prefix}{role}", role) for role in ROLES}
 
 
 @dataclass
 class Api:
-    """One running application. `url` is its database's, `base` its own."""
+    """A running application. `url` is the address of its database, `base` its own."""
 
     url: str
     base: str
@@ -77,14 +77,14 @@ class Api:
     client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60))
 
     def call(self, method: str, path: str, role: str | None = "advisor", **how: Any) -> httpx.Response:
-        """A response, whatever its status. `role` None sends no token."""
+        """Send a request and return the response, also an error. `role` None sends no token."""
         headers = dict(how.pop("headers", {}))
         if role is not None:
             headers.setdefault("Authorization", f"Bearer {self.tokens[role]}")
         return self.client.request(method, self.base + path, headers=headers, **how)
 
     def get(self, path: str, role: str | None = "auditor", **params: Any) -> httpx.Response:
-        """GET with query parameters."""
+        """Send GET with query parameters."""
         return self.call("GET", path, role, params=params)
 
     def ask(self, **how: Any) -> httpx.Response:
@@ -94,7 +94,7 @@ class Api:
         return self.call("POST", "/portfolio/recommendations", "advisor", json={**ASK, **how}, headers=headers)
 
     def asked(self, **how: Any) -> int:
-        """The id of a new request."""
+        """Post a request; return its id."""
         response = self.ask(**how)
         assert response.status_code == 202, response.text
         return int(response.json()["request_id"])
@@ -107,20 +107,20 @@ class Api:
         return self.call("POST", path, role, json={**ANSWER, **how}, headers=headers)
 
     def answered(self, request_id: int, **how: Any) -> int:
-        """The id of a new recommendation."""
+        """Post an answer; return the id of the recommendation."""
         response = self.answer(request_id, **how)
         assert response.status_code == 201, response.text
         return int(response.json()["recommendation_id"])
 
     def items(self, path: str, **params: Any) -> list[dict[str, Any]]:
-        """The items of a list's first page."""
+        """Return the items of a list's first page."""
         response = self.get(path, **params)
         assert response.status_code == 200, response.text
         found: list[dict[str, Any]] = response.json()["items"]
         return found
 
     def head(self) -> tuple[int, str]:
-        """Position and hash of the newest event, asked of the database."""
+        """Read the position and hash of the newest event from the database."""
         with connect(self.url) as conn:
             row = conn.execute("SELECT position, encode(hash, 'hex') FROM head").fetchone()
         assert row is not None
@@ -128,14 +128,14 @@ class Api:
 
     @contextlib.contextmanager
     def records_nothing(self) -> Iterator[None]:
-        """Asserts that the block leaves the ledger as it was."""
+        """Assert that the block records nothing."""
         before = self.head()
         yield
         assert self.head() == before
 
 
 def problem(response: httpx.Response, status: int, slug: str) -> dict[str, Any]:
-    """The problem in a response, which is exactly this one."""
+    """Assert that the response is exactly this problem; return it."""
     assert (response.status_code, response.headers["content-type"]) == (status, PROBLEM_JSON), response.text
     found: dict[str, Any] = response.json()
     assert (found["type"], found["status"]) == (f"/problems/{slug}", status)
@@ -147,19 +147,19 @@ def problem(response: httpx.Response, status: int, slug: str) -> dict[str, Any]:
 def send(
     api: Api, path: str, body: bytes | str | Iterator[bytes], content_type: str | None = "application/json"
 ) -> httpx.Response:
-    """POST of these very bytes, in the role that may."""
+    """Post exactly these bytes, in a role that is permitted."""
     headers = {} if content_type is None else {"Content-Type": content_type}
     return api.call("POST", path, "advisor" if path == ASKS else "agent", content=body, headers=headers)
 
 
 def fields(found: dict[str, Any]) -> list[str]:
-    """The fields that a problem names."""
+    """Return the fields that a problem names."""
     return [error["field"] for error in found.get("errors", [])]
 
 
 @contextlib.contextmanager
 def served(url: str, *, tokens: dict[str, str] | None = None, **settings: Any) -> Iterator[Api]:
-    """The application, from when it takes requests; without a worker unless `run_worker` says so."""
+    """Yield the application once it takes requests; without a worker, unless the settings say otherwise."""
     app = create_app(Parts(url, **{"run_worker": False, **settings}))
     with listening(app) as base:
         api = Api(url, base, make_tokens(url) if tokens is None else tokens, app)
@@ -169,7 +169,7 @@ def served(url: str, *, tokens: dict[str, str] | None = None, **settings: Any) -
 
 @contextlib.contextmanager
 def listening(app: Starlette) -> Iterator[str]:
-    """The address of a uvicorn in a thread that serves this application."""
+    """Serve an application with uvicorn in a thread; yield its address."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))

@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: each row of section 7 of the design beside its peer or limit. See docs/explain/benchmarks.md."""
+"""`python -m tests.bench`: measure each row beside its peer or limit. See docs/explain/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ROWS = sorted((*SEPARATE, *SHARED))
 
 
 def run(bench: Bench, rows: Iterable[int]) -> list[Figure]:
-    """Measures these rows; figures in the order of rows."""
+    """Measure these rows; return the figures in the order of rows."""
     wanted = set(rows)
     found = [figure for row, measure in SEPARATE.items() if row in wanted for figure in measure(bench)]
     if wanted & SHARED.keys():
@@ -62,7 +62,7 @@ def run(bench: Bench, rows: Iterable[int]) -> list[Figure]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command. Progress goes to stderr, the table to stdout, and everything measured to a file."""
+    """Run the command. Progress goes to stderr, the table to stdout, and all measurements to a file."""
     given = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _end)
     options = Options(events=given.events, seconds=given.seconds, rounds=given.rounds)
@@ -107,7 +107,7 @@ def _rows(text: str) -> list[int]:
 
 
 def _end(_signal: int, _frame: FrameType | None) -> Never:
-    """So that a terminated run drops its databases and stops its server."""
+    """Turn SIGTERM into an exception, so that a terminated run drops its databases and stops its server."""
     sys.exit(2)
 
 

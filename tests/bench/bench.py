@@ -1,4 +1,4 @@
-"""What every row gets: the sizes asked for, a server, databases on it, and a child process to measure in."""
+"""Facilities of every row: sizes, a server, databases on it, and a child process to measure in."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class Bench:
     console: Console
 
     def say(self, message: str) -> None:
-        """Progress, for whoever is watching."""
+        """Print progress."""
         self.console.print(f"[dim]{message}[/]", highlight=False)
 
     @contextlib.contextmanager
     def database(self) -> Iterator[str]:
-        """The URL of an empty database, dropped afterwards."""
+        """Yield the URL of an empty database, and drop it."""
         name = f"bench_{uuid.uuid4().hex}"
         with psycopg.connect(self.url, autocommit=True) as admin:
             admin.execute(sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0").format(sql.Identifier(name)))
@@ -94,6 +94,6 @@ def connect(url: str, role: str | None = None, **settings: str) -> Connection:
 
 
 def in_child(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Calls a module's function in a process of its own; what it returns or raises comes back."""
+    """Call a module's function in a process of its own; return or raise what it returns or raises."""
     with ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
         return pool.submit(function, *args, **kwargs).result()

@@ -70,7 +70,7 @@ class PortfolioRequest(Aggregate):
     """A request and its answer: the facts that our two events carry."""
 
     class Requested(Aggregate.Created):
-        """As portfolio.requested."""
+        """Request a portfolio; the peer of portfolio.requested."""
 
         client_id: str
         risk_profile: str
@@ -78,7 +78,7 @@ class PortfolioRequest(Aggregate):
         horizon_years: int
 
     class Recommended(Aggregate.Event):
-        """As recommendation.recorded."""
+        """Record an answer; the peer of recommendation.recorded."""
 
         recommendation: dict[str, Any]
         model_name: str
@@ -177,7 +177,7 @@ class Desktop(Projection[ReadModels]):
 
 
 def projection_rate(url: str, events: int) -> float:
-    """Writes so many events into the package's tables in `url`, then times its projection over them: events/s."""
+    """Write `events` events into the package's tables in `url`; return the speed of its projection in events/s."""
     settings = environment(url)
     last = _fill(settings, events)
     started = perf_counter()
@@ -190,7 +190,7 @@ def projection_rate(url: str, events: int) -> float:
 
 
 def _fill(settings: dict[str, str], events: int) -> int:
-    """Requests and their answers in turn, recorded in batches. The last notification id."""
+    """Record requests and their answers in turn, in batches; return the last notification id."""
     desk = Desk(settings)
     last = 0
     try:

@@ -1,4 +1,4 @@
-"""What a row of the benchmark says: a figure beside its peer or limit, the design's target, and whether it is met."""
+"""Rows of the benchmark: a figure beside its peer or limit, and the design's target."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A bound on the ratio to the peer, or on the figure itself. Both sides of it stand in the figure's own unit."""
+    """A bound on the ratio to the peer, or on the figure itself. Both have the figure's unit."""
 
     sense: Literal["at least", "at most"]
     bound: float
     of: Literal["ratio", "figure"] = "ratio"
 
     def met_by(self, value: float) -> bool:
-        """Whether `value` keeps the bound."""
+        """Return True if `value` keeps the bound."""
         return value >= self.bound if self.sense == "at least" else value <= self.bound
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is kept; None without one."""
+        """True if the target is met; None without a target."""
         if self.target is None:
             return None
         judged = self.ratio if self.target.of == "ratio" else self.value
@@ -88,7 +88,7 @@ COLUMNS = ("row", "what", "figure", "peer figure", "ratio", "target", "peer or l
 
 
 def show(figures: Sequence[Figure], console: Console) -> None:
-    """Prints the table."""
+    """Print the table."""
     table = Table(title="Section 7, measured side by side", title_justify="left")
     for name in COLUMNS:
         table.add_column(name, justify="right" if name in COLUMNS[2:6] else "left", overflow="fold")
@@ -99,7 +99,7 @@ def show(figures: Sequence[Figure], console: Console) -> None:
 
 
 def cells(found: Figure) -> tuple[str, ...]:
-    """A figure as the table's columns."""
+    """Format a figure as columns of the table."""
     return (
         str(found.row),
         found.what,
@@ -113,7 +113,7 @@ def cells(found: Figure) -> tuple[str, ...]:
 
 
 def markdown(figures: Sequence[Figure], about: Mapping[str, Any]) -> str:
-    """Machine and table as they stand in docs/explain/benchmarks.md."""
+    """Format machine and table for docs/explain/benchmarks.md."""
     machine, server, options = about["machine"], about["server"], about["options"]
     where = (
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}; 8 kB made"
@@ -131,6 +131,6 @@ def markdown(figures: Sequence[Figure], about: Mapping[str, Any]) -> str:
 
 
 def write(path: Path, figures: Sequence[Figure], about: dict[str, Any]) -> None:
-    """Writes what was measured, with where and how, as JSON."""
+    """Write the measurements, the machine and the options as JSON."""
     rows = [{**asdict(found), "met": found.met} for found in figures]
     path.write_text(json.dumps({**about, "figures": rows}, indent=1) + "\n", "utf-8")

@@ -32,7 +32,7 @@ ASKED = {
 
 @dataclass
 class Side:
-    """One server: where it listens, what it is sent, and what came of each round.
+    """One server: its address, its requests, and the results of each round.
 
     `cpu_us`: processor time of the server's process for a request; the database's is not in it.
     """
@@ -115,7 +115,7 @@ def _cpu_s(pid: int) -> float:
 
 
 def _check_recorded(url: str, plain_url: str, sides: Mapping[str, Side]) -> None:
-    """Every 202 is an event in the chain, or a row in the plain table."""
+    """Assert that every 202 is an event in the chain, or a row in the plain table."""
     with connect(url) as conn, psycopg.connect(plain_url) as plain:
         recorded = conn.execute("SELECT position FROM head").fetchone()
         inserted = plain.execute("SELECT count(*) FROM requests").fetchone()

@@ -18,7 +18,7 @@ NUMBER = b"<a number>"
 
 @dataclass
 class Load:
-    """What came back in the time given."""
+    """The answers within the time."""
 
     seconds: float = 0
     status: dict[int, int] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Plan:
     until: float = 0
 
     def next(self) -> bytes | None:
-        """The bytes to send now; None when it is enough."""
+        """Return the next request, or None at the end."""
         if self.sent >= self.most or perf_counter() >= self.until:
             return None
         self.sent += 1
@@ -108,7 +108,7 @@ def run(
     first_key: int,
     most: int = MOST_REQUESTS,
 ) -> Load:
-    """Posts `body` over so many connections for so long, or `most` times. Keys start at `first_key`."""
+    """Post `body` over `connections` for some seconds, or `most` times. Keys start at `first_key`."""
     lines = {"Host": "127.0.0.1", "Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
     head = "POST /portfolio/recommendations HTTP/1.1\r\n" + "".join(
         f"{name}: {text}\r\n" for name, text in lines.items()

@@ -1,4 +1,4 @@
-"""Row 10: what signing costs those who append, in two ways: rounds by turns, and batches beside their neighbours."""
+"""Row 10: the cost of signing for appends, measured in two ways: rounds by turns, and batches beside their neighbours."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def _measure(bench: Bench) -> list[Figure]:
 
 
 def _near(shares: Sequence[float]) -> list[Figure]:
-    """What the batches say that were under way while a tree was signed; nothing where there were too few.
+    """Compare the batches that ran while a tree was signed with their neighbours; nothing if there are too few.
 
     No target: what a step costs the batches around it is not in it.
     """

@@ -70,7 +70,7 @@ def test_a_ratio_is_the_median_of_the_rounds() -> None:
 
 
 def test_targets_bound_a_ratio_or_a_figure() -> None:
-    """Without a target there is nothing to meet; a target on a ratio is not met where there is none."""
+    """A figure without a target meets nothing; a target on a ratio is not met without a ratio."""
     assert Figure(1, "a", 5, "ms").met is None
     assert Figure(1, "a", 5, "ms", target=Target("at most", 5, of="figure")).met is True
     assert Figure(1, "a", 5, "ms", target=Target("at most", 5)).met is False

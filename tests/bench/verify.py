@@ -33,7 +33,7 @@ class Run:
 
     @property
     def grown_mb(self) -> float:
-        """What verification took on top of what the process was before."""
+        """The memory of verification alone, without that of the process before it."""
         return self.peak_mb - self.before_mb
 
 

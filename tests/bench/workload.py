@@ -87,7 +87,7 @@ def recommended(request_id: int) -> NewEvent:
 
 
 def clients(events: int) -> int:
-    """How many clients a history of so many events has."""
+    """Return the number of clients in a history of `events` events."""
     return max(1, events // EVENTS_PER_CLIENT)
 
 
@@ -97,7 +97,7 @@ def client_name(number: int) -> str:
 
 
 def plan(events: int) -> list[tuple[int, int]]:
-    """(answers, requests) of each batch in a history of so many events: each batch answers the requests before it."""
+    """Return (answers, requests) of each batch of a history. A batch answers the requests before it."""
     found = []
     answers = 0
     while events > 0:
@@ -110,7 +110,7 @@ def plan(events: int) -> list[tuple[int, int]]:
 
 
 def history(first_request: int, events: int, among: int) -> Iterator[list[NewEvent]]:
-    """The batches of plan() for a ledger whose next request is `first_request`, of so many clients drawn at random."""
+    """Yield the batches of plan() for a ledger whose next request is `first_request`, with random clients."""
     drawn = random.Random(first_request)
     number = first_request
     for answers, requests in plan(events):

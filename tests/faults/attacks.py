@@ -1,4 +1,4 @@
-"""What a database's owner can do to a ledger, as a superuser with no trigger in the way; and a log to do it to."""
+"""Attacks on a ledger by the owner of its database: a superuser with triggers disabled; and a log to attack."""
 
 from __future__ import annotations
 
@@ -84,43 +84,43 @@ class Log:
     path: Path
 
     def record(self, count: int) -> None:
-        """Appends so many requests, with sealed values."""
+        """Append `count` requests with sealed values."""
         with connect(self.url) as conn:
             append(conn, *(new("request-", requested(f"client-{number}")) for number in range(count)))
 
     def sign(self) -> bytes:
-        """Signs what there is; the newest checkpoint, as an auditor would keep it."""
+        """Sign all events; return the newest checkpoint, as an auditor would keep it."""
         sign(self.url, self.key, self.path)
         return self.newest()
 
     def newest(self) -> bytes:
-        """The note of the newest checkpoint."""
+        """Read the note of the newest checkpoint."""
         with connect(self.url) as conn:
             row = conn.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
         assert row is not None
         return bytes(row[0], "utf-8")
 
     def sign_anew(self) -> bytes:
-        """Signs all there is as if nothing had been signed before: what only who has the key can do."""
+        """Sign all events as if nothing had been signed before. Only the holder of the key can do that."""
         self.tamper(UNSIGN)
         self.path.unlink()
         return self.sign()
 
     def bundle(self, selection: Selection, since: bytes | None = None) -> bytes:
-        """What `advice-ledger export` writes of the database as it is, everything disclosed."""
+        """Export the database as it is with `advice-ledger export`, everything disclosed."""
         out = io.BytesIO()
         with connect(self.url, "verifier") as conn:
             export(conn, selection, Disclosure(everything=True), out, keys=[self.key.verifier.text], since=since)
         return out.getvalue()
 
     def tamper(self, *statements: str) -> None:
-        """As a superuser with triggers disabled."""
+        """Run statements as a superuser with triggers disabled."""
         with superuser(self.url) as conn:
             for statement in statements:
                 conn.execute(statement.encode())
 
     def audit(self, *held: bytes, witnesses: tuple[WitnessSigningKey, ...] = ()) -> ChainReport:
-        """What the verifier says to somebody who has the log's key and these checkpoints."""
+        """Verify with the log's key and these trusted checkpoints."""
         trusted = Trust((self.key.verifier,), tuple(key.verifier for key in witnesses), len(witnesses))  # type: ignore[misc]
         kept = [NamedNote(f"checkpoint {number}", data) for number, data in enumerate(held, 1)]
         with connect(self.url, "verifier") as conn:
@@ -129,7 +129,7 @@ class Log:
 
 @contextlib.contextmanager
 def superuser(url: str) -> Iterator[Connection]:
-    """A connection that may do anything, with no trigger in its way."""
+    """Connect as a superuser, without triggers."""
     with connect(url) as conn:
         for table in TABLES:
             conn.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER ALL").format(sql.Identifier(table)))
@@ -137,7 +137,7 @@ def superuser(url: str) -> Iterator[Connection]:
 
 
 def log_at(url: str, path: Path) -> Log:
-    """The log of a ledger, with a new key."""
+    """Make the log of a ledger, with a new key."""
     with connect(url) as conn:
         row = conn.execute("SELECT origin FROM head").fetchone()
     assert row is not None
@@ -146,7 +146,7 @@ def log_at(url: str, path: Path) -> Log:
 
 @contextlib.contextmanager
 def restored(server_url: str, template: Template, log: Log) -> Iterator[Log]:
-    """A copy of the log's database as it is now, served in its place later."""
+    """Copy the log's database as it is now, to take its place later."""
     name = str(conninfo_to_dict(log.url)["dbname"])
     with ledger_copy(server_url, Template(name, template.search_path), verify=False) as url:
         copied = log.path.with_name("copied")
@@ -155,17 +155,17 @@ def restored(server_url: str, template: Template, log: Log) -> Iterator[Log]:
 
 
 def found(report: ChainReport) -> list[tuple[str, int, int]]:
-    """Kind and range of positions of each finding."""
+    """Return the kind and range of positions of each finding."""
     return [(one.kind.value, one.position, one.last_position) for one in report.findings]
 
 
 def rename(origin: str) -> str:
-    """The statement that gives a ledger another name."""
+    """Return the statement that renames a ledger."""
     return sql.SQL("UPDATE head SET origin = {}").format(origin).as_string(None)
 
 
 def cosign(log: Log, line: str) -> None:
-    """Stores a witness's answer beside the newest checkpoint."""
+    """Store a witness's answer beside the newest checkpoint."""
     with superuser(log.url) as conn:
         conn.execute(
             "INSERT INTO cosignatures (size, witness, line) SELECT max(size), 'w1', %s FROM checkpoints", [line]
@@ -173,7 +173,7 @@ def cosign(log: Log, line: str) -> None:
 
 
 def replace_note(log: Log, note: bytes) -> None:
-    """Puts another note in the place of the newest checkpoint."""
+    """Replace the newest checkpoint by another note."""
     with superuser(log.url) as conn:
         conn.execute(
             "UPDATE checkpoints SET note = %s WHERE size = (SELECT max(size) FROM checkpoints)", [note.decode()]
@@ -181,5 +181,5 @@ def replace_note(log: Log, note: bytes) -> None:
 
 
 def small(batch: int, number: int) -> NewEvent:
-    """An event of a stream that has ten."""
+    """Append an event to a stream that has ten."""
     return new(f"s{batch}x{number % 100}", failed())

@@ -1,4 +1,4 @@
-"""Callers that send one command after the other, each until it is acknowledged, whatever happens to the server."""
+"""Callers that send one command after the other, each until it is acknowledged, also while the server fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAUSE_S = 0.02
 
 @dataclass
 class Callers:
-    """`base` is where the server is, and may change. `acknowledged` has the request's id by Idempotency-Key."""
+    """`base` is the address of the server, which may change. `acknowledged`: ids of requests by Idempotency-Key."""
 
     base: str
     token: str
@@ -29,7 +29,7 @@ class Callers:
 
     @contextlib.contextmanager
     def calling(self, threads: int = 6) -> Iterator[None]:
-        """Load, while the block runs; then until each caller's last command is acknowledged."""
+        """Send commands while the block runs, then until each caller's last command is acknowledged."""
         done = threading.Event()
         running = [threading.Thread(target=self._call, args=(f"caller-{n}", done)) for n in range(threads)]
         for thread in running:
@@ -76,7 +76,7 @@ class Callers:
         eventually("more commands are refused", lambda: self.refused >= before + count)
 
     def check(self, url: str, at_least: int = 20) -> None:
-        """Each command is in the ledger once, under the id that its caller was told, whole; and nothing else is."""
+        """Assert that each command is in the ledger once, whole, under the id in its answer, and nothing else is."""
         assert len(self.acknowledged) >= at_least
         events = [event for event in check_ledger(url) if event.type == "portfolio.requested"]
         with connect(url) as conn:

@@ -1,4 +1,4 @@
-"""What the tests of faults may ask for."""
+"""Fixtures for the tests of faults."""
 
 from tests.api.conftest import fresh_api
 

@@ -1,4 +1,4 @@
-"""What the processes of test_concurrency.py do; apart from the tests, so that a process starts fast."""
+"""The processes of test_concurrency.py, apart from the tests, so that a process starts fast."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _start: Barrier
 
 @dataclass
 class Written:
-    """What one process was told: id and position of what is recorded, and the ids of what was refused."""
+    """The answers to one process: id and position of recorded events, ids of refused ones."""
 
     acknowledged: list[tuple[int, str]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
 
 def prepare(start: Barrier) -> None:
-    """Runs first in each process: where all wait for each other."""
+    """Set the barrier at which all processes wait for each other; runs first in each process."""
     global _start  # noqa: PLW0603 - a barrier cannot be an argument of a pool's task
     _start = start
 
 
 def write(url: str, process: int, rounds: int) -> Written:
-    """One process of writers, each of whose callers appends `rounds` times to streams of its own and of everybody's."""
+    """Run the callers of one process. Each appends `rounds` times, to streams of its own and to shared ones."""
     written = Written()
 
     async def main() -> None:
@@ -54,7 +54,7 @@ def write(url: str, process: int, rounds: int) -> Written:
 
 
 async def call(writer: Writer, name: str, rounds: int, written: Written) -> None:
-    """One caller: its own stream at exact versions, shared and numbered ones, and one that all of them fight for."""
+    """Append to a stream of its own at exact versions, to shared and numbered ones, and to one with conflicts."""
     fought_for = 0
     for number in range(rounds):
         await append(writer, written, event(f"own-{name}", expected=number))
@@ -64,7 +64,7 @@ async def call(writer: Writer, name: str, rounds: int, written: Written) -> None
 
 
 async def append(writer: Writer, written: Written, *events: NewEvent) -> int:
-    """Appends and notes the outcome. The version of the last event, or after a conflict the version that there was."""
+    """Append, and note the outcome. Return the version of the last event; after a conflict, the actual version."""
     try:
         rows = await writer.append(events)
     except VersionConflict as conflict:
@@ -75,7 +75,7 @@ async def append(writer: Writer, written: Written, *events: NewEvent) -> int:
 
 
 def event(stream: str, *, client: str | None = None, expected: Any = "any") -> NewEvent:
-    """A small event; with sealed fields where a client is given."""
+    """Make a small event, with sealed fields if it has a client."""
     fact = RequestFailed(reason="load")
     if client is None:
         return NewEvent(uuid7(), stream, fact, Actor("load", "service", "agent"), expected)
@@ -84,7 +84,7 @@ def event(stream: str, *, client: str | None = None, expected: Any = "any") -> N
 
 
 def tail(url: str) -> tuple[int, list[tuple[int, str]]]:
-    """Follow the events by position until END; how often something was new, and all that was seen.
+    """Follow the events by position until END. Return how many reads found new events, and all events.
 
     Raises AssertionError where a position is missing or repeated, a version skips, or the chain forks.
     """

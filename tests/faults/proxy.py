@@ -1,4 +1,4 @@
-"""A relay between a client and the database, in the test's own event loop, that can be made to fail."""
+"""A relay between a client and the database, in the test's event loop, that loses messages on demand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHUNK_BYTES = 65536
 
 
 class Proxy:
-    """Relays until told otherwise; see `running`. `url` leads through it."""
+    """Relays messages, unless an attribute says otherwise. `url` leads through the relay."""
 
     def __init__(self, target: str, folder: Path) -> None:
         self._target = conninfo_to_dict(target)
@@ -52,7 +52,7 @@ class Proxy:
         link.add_done_callback(self._links.discard)
 
     async def _relay(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """One connection, until either side ends it or a message gets lost."""
+        """Relay one connection until either side ends it or a message is lost."""
         database_reader, database_writer = await self._connect()
         lost = asyncio.Event()
         pumps = [
@@ -96,7 +96,7 @@ class Proxy:
 
 @asynccontextmanager
 async def running(target: str) -> AsyncIterator[Proxy]:
-    """A proxy before `target` (a connection string), taking connections."""
+    """Run a proxy in front of `target`, a connection string."""
     with tempfile.TemporaryDirectory(prefix="proxy-", dir="/tmp") as folder:  # a short path, as a socket needs
         proxy = Proxy(target, Path(folder))
         await proxy.open()

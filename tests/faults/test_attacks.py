@@ -1,4 +1,4 @@
-"""What a database's owner could do, done on a real database, and what an auditor sees who kept an older checkpoint.
+"""Attacks of a database's owner on a real database, and the findings of an auditor who kept an older checkpoint.
 
 Each attack is by a superuser with the triggers out of the way, and leaves a chain whose hashes all fit: without a
 checkpoint kept elsewhere nobody would notice.
@@ -77,7 +77,7 @@ def test_a_clean_ledger_passes(log: Log) -> None:
 
 
 def test_a_rewritten_suffix_with_correct_hashes_is_forked(log: Log) -> None:
-    """The chain fits, and the kept checkpoint is of other events; a smaller one that holds says where from."""
+    """The chain fits, but the kept checkpoint covers other events; a smaller one that holds narrows the place."""
     log.record(10)
     first = log.sign()
     log.record(10)
@@ -260,7 +260,7 @@ def rotate(log: Log, event: LogKeyRotated) -> int:
 
 
 def test_rotations_on_record_are_followed(log: Log) -> None:
-    """Whoever has an earlier key or a later one: the ledger's checkpoints, kept or its own, are by the log.
+    """With an earlier or a later key, the ledger's checkpoints, kept or its own, are signed by the log.
 
     An earlier key counts for what it signed before it gave way, and not for what a thief signs with it later.
     """
@@ -293,7 +293,7 @@ def test_rotations_on_record_are_followed(log: Log) -> None:
 
 
 def audited(log: Log, key: SigningKey, *held: bytes) -> tuple[list[tuple[str, int]], int]:
-    """What is found by somebody with this key, and how many events are covered by what is signed."""
+    """Verify with this key; return the findings, and how many events the signed checkpoints cover."""
     before, log.key = log.key, key
     report = log.audit(*held)
     log.key = before

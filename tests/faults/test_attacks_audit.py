@@ -59,7 +59,7 @@ def two_checkpoints(log: Log) -> bytes:
 
 
 class Auditor:
-    """Somebody with the program, a key, and a checkpoint."""
+    """An auditor with the program, a key, and a checkpoint."""
 
     def __init__(self, folder: Path, log: Log, kept: bytes) -> None:
         self.folder = folder
@@ -68,12 +68,12 @@ class Auditor:
         self.kept = kept
 
     def keep(self, note: bytes) -> None:
-        """A newer one in its place."""
+        """Keep a newer checkpoint instead."""
         (self.folder / "kept").write_bytes(note)
         self.kept = note
 
     def check(self, log: Log, selection: Selection = RANGE, *more: object, proof: bool = True) -> Ran:
-        """Has a bundle made, with the proof that it extends what is kept if it can be had, and checks it."""
+        """Export a bundle, if possible with the proof that it extends the kept checkpoint, and check it."""
         (self.folder / "case.zip").write_bytes(log.bundle(selection, self.kept if proof else None))
         given = ("--json", "--key", self.key, "--since", self.folder / "kept")
         ran = program(self.folder / "case.zip", *given, *more)
@@ -83,12 +83,12 @@ class Auditor:
 
 @pytest.fixture
 def auditor(log: Log, tmp_path: Path) -> Auditor:
-    """With the checkpoint of ten events; the log has 300."""
+    """An auditor with the checkpoint of ten events; the log has 300."""
     return Auditor(tmp_path, log, two_checkpoints(log))
 
 
 def test_an_honest_ledger_passes_the_audit(log: Log, auditor: Auditor) -> None:
-    """Of the ledger as it is, in a range and of one request."""
+    """Bundles of the untouched ledger, of a range and of one request, have no finding."""
     for selection in (RANGE, REQUEST):
         ran = auditor.check(log, selection)
         assert (ran.found, ran.json["trusted"]) == ([], True)
@@ -106,7 +106,7 @@ def test_a_rewritten_suffix_is_found(log: Log, auditor: Auditor) -> None:
 
 
 def test_a_cut_tail_is_found(log: Log, auditor: Auditor) -> None:
-    """What was signed cannot be shown any more. Signed anew, there are fewer events than were signed."""
+    """A signed checkpoint cannot be proven any more. Signed anew, the log has fewer events than before."""
     auditor.keep(log.newest())
     log.tamper(CUT, SET_HEAD)
     with pytest.raises(CannotExport, match="the log lacks"):
@@ -243,7 +243,7 @@ ON_EVENTS = {
 
 @pytest.mark.parametrize(("statements", "expected"), ON_EVENTS.values(), ids=ON_EVENTS)
 def test_events_of_a_bundle(log: Log, auditor: Auditor, statements: list[str], expected: list[tuple[str, int]]) -> None:
-    """What was done to an event or its values in the database is named, at its position, in the bundle made of it."""
+    """A change of an event or its values in the database is named, at its position, in the bundle."""
     log.tamper(*statements)
     ran = auditor.check(log)
     assert ran.found == expected, ran.out

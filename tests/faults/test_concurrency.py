@@ -14,7 +14,7 @@ PROCESSES = 8
 
 
 def run(url: str, rounds: int) -> tuple[list[Written], int, list[tuple[int, str]]]:
-    """What each writer process was told, and what the reader saw: how often something new, and all of it."""
+    """The answers to each writer process, and the events that the reader saw, with the number of its reads."""
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(PROCESSES + 1)
     with context.Pool(PROCESSES + 1, load.prepare, [start]) as pool:
@@ -28,7 +28,7 @@ def run(url: str, rounds: int) -> tuple[list[Written], int, list[tuple[int, str]
 
 
 def check(url: str, rounds: int) -> None:
-    """Runs the load and compares what everybody was told with what is there."""
+    """Run the load, and compare all answers with the events in the ledger."""
     written, fresh, seen = run(url, rounds)
     with connect(url) as conn:
         rows = check_chain(conn)

@@ -24,20 +24,20 @@ from tests.support import connect, eventually
 
 @pytest.fixture
 def ledger(server_url: str, template_database: Template) -> Iterator[str]:
-    """A ledger whose read models are there."""
+    """A ledger with its read models."""
     with ledger_copy(server_url, template_database) as url:
         yield url
 
 
 def caught_up(url: str) -> bool:
-    """Whether every read model has everything."""
+    """Return True if every read model is at the head."""
     with connect(url) as conn:
         row = conn.execute("SELECT bool_and(p.position = h.position) FROM projections p, head h").fetchone()
     return row == (True,)
 
 
 def kill_server_under_load(url: str, kills: int) -> None:
-    """Server after server is killed -9 and started again, while callers go on; each has a worker that answers them."""
+    """Kill -9 and restart the server again and again while callers go on. Each server has a worker."""
     callers = Callers("http://127.0.0.1:9", make_tokens(url)["advisor"])
     with contextlib.ExitStack() as last:
         with callers.calling():
@@ -56,7 +56,7 @@ def kill_server_under_load(url: str, kills: int) -> None:
 
 
 def kill_postgres(server: EmbeddedPostgres) -> None:
-    """kill -9 of the postmaster and of all its children."""
+    """Kill -9 the postmaster and all its children."""
     pid = int((server.data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
     postmaster = psutil.Process(pid)
     processes = [postmaster, *postmaster.children(recursive=True)]
@@ -66,7 +66,7 @@ def kill_postgres(server: EmbeddedPostgres) -> None:
 
 
 def kill_postgres_under_load(folder: Path, kills: int) -> None:
-    """PostgreSQL is killed -9 and started again, while callers go on; the application is not restarted."""
+    """Kill -9 and restart PostgreSQL while callers go on. The application is not restarted."""
     with EmbeddedPostgres(folder) as server:
         with psycopg.connect(server.url, autocommit=True) as conn:
             migrate(conn)

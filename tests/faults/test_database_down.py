@@ -76,19 +76,19 @@ def api(ledger: str) -> Iterator[Api]:
 
 
 def postmaster(server: EmbeddedPostgres) -> psutil.Process:
-    """The server's first process."""
+    """Return the server's first process."""
     return psutil.Process(int((server.data_dir / "postgres" / "postmaster.pid").read_text().split()[0]))
 
 
 def stop(server: EmbeddedPostgres) -> None:
-    """An administrator stops the server: connections are ended."""
+    """Stop the server as an administrator does: it ends its connections."""
     process = postmaster(server)
     process.send_signal(signal.SIGINT)
     process.wait(30)
 
 
 def unavailable(response: httpx.Response) -> None:
-    """Asserts a 503 that says when to come again."""
+    """Assert a 503 with a Retry-After."""
     problem(response, 503, "unavailable")
     assert int(response.headers["retry-after"]) >= 1
 
@@ -158,7 +158,7 @@ def test_an_application_that_starts_first(server: EmbeddedPostgres, ledger: str)
 
 @contextlib.contextmanager
 def locked_head(url: str) -> Iterator[None]:
-    """Another session holds the row that every append needs."""
+    """Hold the row that every append locks, in another session."""
     with connect(url) as conn, conn.transaction():
         conn.execute("SELECT FROM head FOR UPDATE")
         yield
@@ -195,7 +195,7 @@ def test_a_short_wait_is_not_noticed(api: Api) -> None:
 
 @contextlib.contextmanager
 def freeze(server: EmbeddedPostgres) -> Iterator[None]:
-    """The server's processes stand still, as on a disk that does not answer; connections stay open."""
+    """Suspend the server's processes, as on a disk that does not answer. Connections stay open."""
     process = postmaster(server)
     processes = [process, *process.children(recursive=True)]
     for one in processes:

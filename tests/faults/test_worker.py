@@ -1,4 +1,4 @@
-"""Workers on one queue: each request is answered once, whoever dies, fails or refuses on the way."""
+"""Workers on one queue: each request is answered once, though workers die, fail or refuse."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ LEAST_RATE = 40
 
 
 def answers(api: Api) -> Counter[str]:
-    """How many answers each request has."""
+    """Count the answers of each request."""
     with connect(api.url) as conn:
         query = "SELECT stream FROM events WHERE type IN ('recommendation.recorded', 'request.failed')"
         return Counter(stream for (stream,) in conn.execute(query))
 
 
 def calls(api: Api, **filters: Any) -> list[dict[str, Any]]:
-    """The model calls, the oldest first."""
+    """Return the model calls, the oldest first."""
     return api.items("/model-calls", **filters)[::-1]
 
 
 def settled(api: Api, *ids: int) -> list[dict[str, Any]]:
-    """The requests, once none of them is queued."""
+    """Wait until none of these requests is queued; return them."""
 
     def rows() -> list[dict[str, Any]] | None:
         found = [api.get(f"/portfolio/requests/{row_id}").json() for row_id in ids]
@@ -287,7 +287,7 @@ def test_a_refusal_is_an_answer(fresh_api: Api) -> None:
     ids=repr,
 )
 def test_an_answer_that_is_none_is_a_failure(fresh_api: Api, recommendation: Any, reason: str) -> None:
-    """What may not be recorded ends the request with a reason, and neither the worker nor the requests beside it."""
+    """An answer that may not be recorded fails its request with a reason; the worker and other requests go on."""
 
     def answer(request: AgentRequest, before: int) -> AgentAnswer:
         return AgentAnswer(recommendation, "m", "1", {}) if request.amount_usd == 1 else fine(request)

@@ -51,7 +51,7 @@ async def turn() -> None:
 
 @asynccontextmanager
 async def through_proxy(url: str, patience_s: float = 10) -> AsyncIterator[tuple[CountingWriter, Proxy]]:
-    """A writer, and what stands between it and the database."""
+    """Yield a writer, and the proxy between it and the database."""
     async with running(url) as proxy:
         writer = CountingWriter(database.conninfo(proxy.url, "writer"), patience_s=patience_s)
         await writer.start()
@@ -62,7 +62,7 @@ async def through_proxy(url: str, patience_s: float = 10) -> AsyncIterator[tuple
 
 
 def recorded(url: str) -> list[tuple[int, str]]:
-    """Position and id of all that is there, once the chain was checked."""
+    """Check the chain; return the position and id of each event."""
     with connect(url) as conn:
         return [(row.position, str(row.id)) for row in check_chain(conn)]
 
@@ -235,7 +235,7 @@ def test_closing_while_the_database_hangs(database_url: str, cause: str) -> None
 
 @asynccontextmanager
 async def hanging(url: str, proxy: Proxy, cause: str) -> AsyncIterator[None]:
-    """No append gets an answer meanwhile."""
+    """Keep every append from being answered while the block runs."""
     if cause == "silence":
         proxy.passing.clear()
         yield

@@ -1,4 +1,4 @@
-"""Workers for test_worker.py: agents that misbehave, and a worker alone, in a thread or as a process of its own.
+"""Workers for test_worker.py: agents that misbehave, and a worker alone, in a thread or a process.
 
 As a process: `python -m tests.faults.workers URL AGENT LEASE_S BATCH` works until killed, and prints "asked N" when its
 agent is asked about request N.
@@ -29,7 +29,7 @@ OUTAGE_S = (0.1, 0.2)
 
 
 class Does:
-    """An agent that does as it is told, and remembers which requests it was asked about."""
+    """An agent that calls a function of the test, and remembers its requests."""
 
     name = "does-as-told"
     version = "1"
@@ -42,38 +42,38 @@ class Does:
         self.asked: list[int] = []
 
     def prepare(self, request: AgentRequest) -> CallStart:  # noqa: ARG002 - as the protocol has it
-        """What it is asked does not matter."""
+        """Prepare a call without messages."""
         return CallStart(provider_name="tests", request_model=self.name, input_messages=[])
 
     def answer(self, request: AgentRequest, call: CallStart) -> AgentAnswer:  # noqa: ARG002 - as the protocol has it
-        """`does`, with how often it was asked about this request before."""
+        """Call `does` with the number of earlier calls for this request."""
         before = self.asked.count(request.request_id)
         self.asked.append(request.request_id)
         return self._does(request, before)
 
 
 def fine(request: AgentRequest, before: int = 0) -> AgentAnswer:
-    """An answer."""
+    """Answer."""
     return AgentAnswer({"for": request.request_id}, "does-as-told", "1", {})
 
 
 def refuses(request: AgentRequest, before: int = 0) -> AgentAnswer:
-    """No answer, and why."""
+    """Refuse, with a reason."""
     raise AgentRefused("not-suitable", f"nothing suits {request.amount_usd}")
 
 
 def sleeps(request: AgentRequest, before: int = 0) -> AgentAnswer:
-    """Says which it was asked, and takes for ever."""
+    """Print the id of the request, and never answer."""
     print(f"asked {request.request_id}", flush=True)  # noqa: T201 - read by the test
     threading.Event().wait()
     return fine(request)
 
 
 class SleepsPreparing(Does):
-    """Takes for ever before it says what it will ask."""
+    """An agent that never ends to prepare its call."""
 
     def prepare(self, request: AgentRequest) -> CallStart:
-        """Says which it was asked first."""
+        """Print the id of the request, and never return."""
         sleeps(request)
         return super().prepare(request)
 
@@ -87,7 +87,7 @@ AGENTS: dict[str, Callable[[], Agent]] = {
 
 @contextlib.asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Ledger]:
-    """The ledger as the application has it, without projector and worker."""
+    """Open the ledger as the application does, without projector and worker."""
     readers = Readers(conninfo(url, "reader"), most=4, patience_s=1)
     writer = Writer(conninfo(url, "writer"), patience_s=1)
     await readers.open()
@@ -100,7 +100,7 @@ async def opened(url: str) -> AsyncIterator[Ledger]:
 
 
 class Rounds:
-    """How far a worker is: the rounds in which it looked for requests, and whether it was told to stop."""
+    """The progress of a worker: how often it looked for requests, and whether it is stopping."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -142,7 +142,7 @@ async def work(url: str, agent: Agent, stop: asyncio.Event, lease_s: float, batc
 
 @contextlib.contextmanager
 def working(url: str, agent: Agent, *, lease_s: float = 30.0, batch: int = 50) -> Iterator[Rounds]:
-    """A worker in a thread, while the block runs."""
+    """Run a worker in a thread while the block runs."""
     loop, stop, rounds = asyncio.new_event_loop(), asyncio.Event(), Rounds()
     thread = threading.Thread(target=loop.run_until_complete, args=(work(url, agent, stop, lease_s, batch, rounds),))
     thread.start()
@@ -157,7 +157,7 @@ def working(url: str, agent: Agent, *, lease_s: float = 30.0, batch: int = 50) -
 
 @contextlib.contextmanager
 def process(url: str, agent: str, *, lease_s: float = 30.0, batch: int = 50) -> Iterator[subprocess.Popen[str]]:
-    """A worker in a process of its own, killed when the block ends."""
+    """Run a worker in a process, and kill it when the block ends."""
     command = [sys.executable, "-m", "tests.faults.workers", url, agent, str(lease_s), str(batch)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as found:
         try:

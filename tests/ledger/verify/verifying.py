@@ -1,4 +1,4 @@
-"""What the tests of the watch share: a ledger to look at, ways to harm it, and a running thread to wait for."""
+"""Helpers of the tests of continuous verification: a ledger, ways to tamper with it, and a running thread."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TABLES = ("events", "head", "sealed_fields", "stream_clients", "stream_numbers",
 
 
 def fill(url: str, count: int) -> None:
-    """Appends so many requests, with sealed values."""
+    """Append `count` requests with sealed values."""
     with connect(url) as conn:
         append(conn, *(new("request-", requested(f"client-{number}")) for number in range(count)))
 
@@ -69,7 +69,7 @@ class CountingVerification(ContinuousVerification):
 
 @contextlib.contextmanager
 def verifying(url: str, settings: VerificationConfig = FAST) -> Iterator[CountingVerification]:
-    """A running thread."""
+    """Run the thread while the block runs."""
     verifier = CountingVerification(url, settings)
     verifier.start()
     try:
@@ -82,7 +82,7 @@ def verifying(url: str, settings: VerificationConfig = FAST) -> Iterator[Countin
 def until(
     verifier: ContinuousVerification, wanted: Callable[[VerificationStatus], Any], within_s: float = 20
 ) -> VerificationStatus:
-    """Waits for a state of the thread."""
+    """Wait until the status of the thread is as `wanted`; return it."""
 
     def status() -> VerificationStatus | None:
         assert verifier.is_alive()
@@ -99,7 +99,7 @@ def head_of(url: str) -> int:
 
 
 def recorded(url: str) -> list[dict[str, Any]]:
-    """What is on record of verifications."""
+    """Read the recorded verifications."""
     with connect(url) as conn:
         found = conn.execute(
             "SELECT body FROM events WHERE type = 'verification.recorded' ORDER BY position"
@@ -108,11 +108,11 @@ def recorded(url: str) -> list[dict[str, Any]]:
 
 
 def on_record(url: str, count: int, within_s: float = 20) -> list[dict[str, Any]]:
-    """Waits until so many are on record."""
+    """Wait until `count` verifications are recorded; return them."""
     eventually(f"{count} verifications on record", lambda: len(recorded(url)) >= count, within_s=within_s)
     return recorded(url)
 
 
 def results(url: str) -> list[str]:
-    """Of each verification on record."""
+    """Return the result of each recorded verification."""
     return [body["data"]["result"] for body in recorded(url)]

@@ -29,24 +29,30 @@ Host = Annotated[
     str | None,
     typer.Option(
         metavar="ADDRESS",
-        show_default="127.0.0.1",
-        help="The address to listen on; 0.0.0.0 or :: is every address.",
+        show_default=False,
+        help="The address to listen on; 0.0.0.0 or :: is every address. Default: 127.0.0.1.",
     ),
 ]
 Port = Annotated[
     int | None,
-    typer.Option(metavar="NUMBER", show_default="8000", help="The port to listen on; 0 takes a free port."),
+    typer.Option(
+        metavar="NUMBER", show_default=False, help="The port to listen on; 0 takes a free port. Default: 8000."
+    ),
 ]
 Worker = Annotated[
     bool | None,
-    typer.Option("--worker/--no-worker", show_default="worker", help="Answer queued requests, by asking an agent."),
+    typer.Option(
+        "--worker/--no-worker",
+        show_default=False,
+        help="Answer queued requests, by asking an agent. Default: --worker.",
+    ),
 ]
 AgentName = Annotated[
     Agent | None,
     typer.Option(
         "--agent",
-        show_default="builtin",
-        help="The agent that the worker asks. optimiser needs the extra optimise.",
+        show_default=False,
+        help="The agent that the worker asks. Default: builtin. optimiser needs the extra optimise.",
     ),
 ]
 AccessLog = Annotated[

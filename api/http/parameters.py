@@ -87,7 +87,9 @@ class ReadOne(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    as_of: AsOf | None = Field(None, description="Read as it was: a ledger position, or a time with an offset.")
+    as_of: AsOf | None = Field(
+        None, description="Read the state at this ledger position, or at this time (with an offset)."
+    )
     consistency: Literal["strong", "eventual"] = Field(
         "strong", description="strong waits for everything that was acknowledged before; eventual answers at once."
     )
@@ -96,8 +98,10 @@ class ReadOne(BaseModel):
 class ReadList(ReadOne):
     """Query parameters for a list; subclasses add its filters."""
 
-    limit: Annotated[int, Field(ge=1, le=200), BeforeValidator(plain_id)] = Field(50, description="Rows a page.")
-    cursor: Annotated[str, Field(max_length=200)] | None = Field(None, description="next_cursor of the page before.")
+    limit: Annotated[int, Field(ge=1, le=200), BeforeValidator(plain_id)] = Field(50, description="Rows per page.")
+    cursor: Annotated[str, Field(max_length=200)] | None = Field(
+        None, description="`next_cursor` of the previous page."
+    )
     created_from: Time | None = Field(None, alias="from", description="Created at or after.")
     created_to: Time | None = Field(None, alias="to", description="Created before.")
 
@@ -132,23 +136,23 @@ def recorded(status: int, content: object, at: Receipt, location: str) -> Respon
 
 
 RECORDED_HEADERS: dict[str, Any] = {
-    "Location": {"required": True, "description": "Where to read it.", "schema": {"type": "string"}},
+    "Location": {"required": True, "description": "The path of the result.", "schema": {"type": "string"}},
     "Ledger-Position": {
         "required": True,
-        "description": "Its position in the chain.",
+        "description": "The position of the event in the chain.",
         "schema": {"type": "integer", "minimum": 1},
     },
     "Ledger-Hash": {
         "required": True,
-        "description": "Its hash.",
+        "description": "The hash of the event.",
         "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
     },
     "Preference-Applied": {
-        "description": "`wait`, where the caller sent `Prefer: wait` and a checkpoint covers it.",
+        "description": "`wait`, if the caller sent `Prefer: wait` and a checkpoint covers the event.",
         "schema": {"type": "string"},
     },
     "Ledger-Checkpoint-Size": {
-        "description": "That checkpoint's size.",
+        "description": "The size of that checkpoint.",
         "schema": {"type": "integer", "minimum": 1},
     },
 }

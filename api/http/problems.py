@@ -103,8 +103,8 @@ DESCRIPTIONS = {
     " Idempotency-Key.",
 }
 HEADERS: dict[int, dict[str, Any]] = {
-    401: {"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}},
-    503: {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}},
+    401: {"WWW-Authenticate": {"description": "`Bearer`, perhaps with an error code.", "schema": {"type": "string"}}},
+    503: {"Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}},
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from psycopg import sql
 
@@ -25,6 +27,9 @@ CONSTANTS = {
     "most": sql.SQL("20"),
 }
 TOUCHED = TOUCHED_BY.replace("> %s", "> 0").replace("<= %s", "<= 5").replace("%s", "ARRAY['some.type']")
+
+# The most times that a fold may name `slice`: each costs a pass over the events.
+MOST_PASSES = 4
 
 
 def plan(conn: Connection, query: sql.Composable) -> str:
@@ -75,14 +80,14 @@ def test_histories_are_read_through_indexes(database_url: str) -> None:
     assert "Nested Loop" not in found
 
 
-def test_each_event_is_read_once_or_a_few_times(database_url: str) -> None:
-    """A fold reads the events of its streams as often as it names `slice`, and sealed values only by key."""
+def test_events_are_read_as_often_as_a_fold_names_them(database_url: str) -> None:
+    """The plan of a fold reads the events no more often than the fold names `slice`, and no fold names it often."""
     with connect(database_url) as conn, conn.transaction():
         conn.execute(ALL_STREAMS)
-        plans = {found.name: plan(conn, found.rows(UP_TO)) for found in READ_MODELS}
-    # For some passes the plan has an Index Scan, as the tables are empty.
-    passes = {name: found.count(" on events e") for name, found in plans.items()}
-    assert passes == {"portfolio_requests": 4, "ai_recommendations": 3, "decisions": 2, "model_calls": 1, "agents": 1}
+        for read_model in READ_MODELS:
+            named = re.findall(r"(?:FROM|JOIN) slice\b", read_model.fold.as_string(None))
+            passes = plan(conn, read_model.rows(UP_TO)).count(" on events e")
+            assert 1 <= passes <= len(named) <= MOST_PASSES, read_model.name
 
 
 def test_a_step_keeps_its_one_plan(database_url: str) -> None:

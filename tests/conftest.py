@@ -24,7 +24,9 @@ from psycopg.conninfo import make_conninfo
 # A test server's data is thrown away, so it need not survive a power cut.
 FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 
-MOST_PROCESSES = 4
+# `-n auto` on a machine with many cores: each process collects all tests and starts a server, which costs more than it
+# brings from here on.
+MOST_PROCESSES = 8
 
 # Each test has a database of its own. A copy of 9 MB in 300 files takes ten times as long on a disk as in memory.
 IN_MEMORY = Path("/dev/shm")
@@ -47,8 +49,11 @@ def given_servers() -> list[str]:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return the number of processes for `-n auto`: one for each server, which are as many as there are cores."""
-    return len(given_servers()) or min(os.cpu_count() or 1, MOST_PROCESSES)
+    """Return the number of processes for `-n auto`: one for each given server, or one more than cores.
+
+    A process with its server keeps about two thirds of a core busy: the rest is waiting for threads and other processes.
+    """
+    return len(given_servers()) or min((os.cpu_count() or 1) + 1, MOST_PROCESSES)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest applies -m

@@ -37,7 +37,7 @@ class WorkerStatus:
 
 
 class Failure(NamedTuple):
-    """What went wrong, in one line. `retry_s`: seconds until the next try; None ends the worker."""
+    """The description of an error, in one line. The next try follows after `retry_s` seconds; None ends the worker."""
 
     message: str
     retry_s: float | None = RETRY_S

@@ -23,17 +23,17 @@ VERIFIER_LOCK = 0x41_4C_0004
 def conninfo(
     url: str, role: str | None, *, schema: str = "ledger", application: str = "advice-ledger", **settings: str
 ) -> str:
-    """A libpq connection string for `url` that acts as `role`: writer, reader, projector, verifier or owner.
+    """Return a libpq connection string for `url` that acts as `role`: writer, reader, projector, verifier, signer, owner.
 
-    `role` None keeps the login's own rights. `settings` are server settings, such as statement_timeout="10s". Role and
-    search_path go through libpq's `options`, so they hold from the first statement; PgBouncer in transaction mode
-    drops them and is not supported. A dead peer is noticed within about ten seconds.
+    Without a role, the login keeps its own rights. `settings` are server settings, such as statement_timeout="10s". Role
+    and search_path are set through libpq's `options`, so they hold from the first statement on. PgBouncer in transaction
+    mode drops them and is not supported. A dead server is noticed within about ten seconds.
     """
-    wanted = {"search_path": f"{_quoted(schema)},pg_temp", "timezone": "UTC", **settings}
+    values = {"search_path": f"{_quoted(schema)},pg_temp", "timezone": "UTC", **settings}
     if role is not None:
-        wanted["role"] = f"{schema}_{role}"
-    given = str(conninfo_to_dict(url).get("options") or "")
-    options = " ".join([given, *(f"-c {name}={_escaped(value)}" for name, value in wanted.items())]).strip()
+        values["role"] = f"{schema}_{role}"
+    present = str(conninfo_to_dict(url).get("options") or "")
+    options = " ".join([present, *(f"-c {name}={_escaped(value)}" for name, value in values.items())]).strip()
     return make_conninfo(
         url,
         options=options,
@@ -47,7 +47,7 @@ def conninfo(
 
 
 def one_line(error: psycopg.Error) -> str:
-    """What the database, or libpq, said: without line breaks, and without details that may hold values of rows."""
+    """Return the message of PostgreSQL or libpq in one line, without details that may hold values of rows."""
     return " ".join((error.diag.message_primary or str(error)).split())
 
 

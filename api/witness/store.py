@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-# Of each log and reason, the first refused notes and the newest are kept, so many of each. With the newest alone,
-# anybody who sends honest notes with wrong proofs could push out a note that proves a split.
+# For each log and reason, this many of the first refused notes are kept, and as many of the newest. If only the newest
+# were kept, anybody who sends honest notes with wrong proofs could push out a note that proves a split.
 KEPT_EACH = 50
 BUSY_S = 5.0
 

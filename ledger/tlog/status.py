@@ -39,7 +39,7 @@ class TimestampState(BaseModel):
 
 
 class EndorsementStatus(BaseModel):
-    """What witnesses and timestamp authorities did. `witnessed` is null if no witness is configured."""
+    """The endorsements by witnesses and timestamp authorities. `witnessed` is null if no witness is configured."""
 
     witnessed: WitnessedState | None = None
     timestamps: list[TimestampState] = []

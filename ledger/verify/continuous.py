@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 RATE = 5_000
 # The pause between two scans.
 REST_S = 60.0
-# A process records a good result only after it has run for this long. Else one that is often restarted would record
+# A process records a good result only after it has run for this long. Else a process that restarts often would record
 # a good result at each start.
 SETTLE_S = 300.0
 # A chunk has as many events as the rate allows in this time.

@@ -83,7 +83,7 @@ class Scan:
                 for root in roots:
                     self._compare(conn, root)
             if self.size == head.position and verifier.link != head.hash:
-                raise _broken(Kind.FORKED, self.size, "the event here is not the one that was here before")
+                raise _broken(Kind.FORKED, self.size, "another event was here before")
             return self.size - before
 
     def end(self, conn: Connection) -> None:
@@ -129,7 +129,7 @@ class Scan:
         return Root(checkpoint.size, checkpoint.root, "the newest checkpoint")
 
     def _opened(self, conn: Connection, note: bytes, head: Head) -> Checkpoint:
-        """Open a checkpoint signed by a known key, or by one that rotations connect with it. Raises EvidenceError."""
+        """Open a checkpoint signed by a known key, or by a key that rotations connect with it. Raises EvidenceError."""
         if not self._keys:
             return parse_checkpoint(parse(note).text)
         try:

@@ -49,7 +49,7 @@ class HttpClient:
             headers={"User-Agent": "advice-ledger", "Accept-Encoding": "identity"},
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=int(keep_open)),
         )
-        # Whether a connection may be open that the server can have closed meanwhile.
+        # True after an answer: the connection is kept open, and the server may close it before the next request.
         self._reused = False
         # Protects the two below, which cancel() uses from another thread.
         self._lock = threading.Lock()

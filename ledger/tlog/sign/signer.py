@@ -133,7 +133,7 @@ class Signer:
             if not replace_damaged:
                 raise StateDamaged(
                     f"{self._file.path}: {error}, and may have a checkpoint larger than any in this database. Restore"
-                    " a good copy; if there is none, use --replace-damaged"
+                    " a good copy; if all copies are lost, use --replace-damaged"
                 ) from error
             self._file.keep("damaged")
             return
@@ -172,7 +172,7 @@ class Signer:
         if position < signed.size:
             raise RolledBack(
                 f"the database has {position} events, and a checkpoint over {signed.size} was signed: an older copy was"
-                " restored. Restore one that has them (docs/operate/tlog.md, Restoring)"
+                " restored. Restore a copy with these events (docs/operate/tlog.md, Restoring)"
             )
         if signed.size and self._event(signed.size) != signed.event:
             raise Rewritten(

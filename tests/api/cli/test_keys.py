@@ -42,7 +42,7 @@ def key(url: str, tmp_path: Path) -> Path:
 
 
 def secret_of(key: SigningKey) -> str:
-    """What must show nowhere."""
+    """Text that no output may hold."""
     return key.reveal().split("+", 4)[4]
 
 
@@ -220,14 +220,14 @@ def test_another_root_is_not_adopted(url: str, key: Path, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_a_restored_database_is_signed_only_when_told_to(url: str, key: Path, tmp_path: Path) -> None:
-    """Without the newest signed events nothing is signed until somebody names what is given up; and that is kept."""
+    """Without the newest signed events nothing is signed until their checkpoint is given up by name; it is kept."""
     options = ("--key", key, "--database-url", url)
     fill(url, 3)
     mine, last = keys.read(key), beside(key, "last")
     sign(url, mine, last)
     note = tmp_path / "note"
     note.write_text(newest(url)[1])
-    # As after the loss of two events: a file of our key that says that five were signed.
+    # The state after the loss of two events: a file, signed by our key, with a checkpoint over five.
     leaves = leaf_hashes([bytes([n]) * 32 for n in range(5)])
     lost = sign_checkpoint(Checkpoint(mine.verifier.name, 5, root_of(leaves)), mine).encode().decode()
     ahead = Signed(5, root_of(leaves), b"x" * 32, lost, {0: b"".join(leaves)}).encode()

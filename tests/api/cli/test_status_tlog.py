@@ -1,4 +1,4 @@
-"""What `advice-ledger status` says of the log: what is signed, who endorsed it, and a rotation not yet ended."""
+"""`advice-ledger status` shows what is signed, who endorsed it, and an unfinished rotation."""
 
 from __future__ import annotations
 

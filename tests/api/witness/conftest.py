@@ -1,4 +1,4 @@
-"""What the tests of the witness share."""
+"""Fixtures of the witness."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Served:
     state: WitnessStore
 
     def post(self, body: bytes) -> httpx.Response:
-        """What it answers."""
+        """Send a request and return the answer."""
         return self.client.post(f"{self.base}/add-checkpoint", content=body)
 
     def seen(self) -> int:

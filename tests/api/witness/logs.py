@@ -27,7 +27,7 @@ class Log:
         return root_of(self.leaves[:size])
 
     def proof(self, old: int, new: int) -> tuple[bytes, ...]:
-        """The consistency proof, empty where there is none."""
+        """Return the consistency proof; empty if none is needed."""
         if old in {0, new}:
             return ()
 

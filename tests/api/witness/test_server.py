@@ -1,4 +1,4 @@
-"""The server of a witness has limits: so many requests at once, and a head of so many bytes."""
+"""The server of a witness limits the requests at once, and the bytes of a head."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def path(database_url: str, tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_sign_asks_witnesses(database_url: str, path: Path, tmp_path: Path) -> None:
-    """One that answers has cosigned when --once ends, also what was signed before; one that is gone is named."""
+    """When --once ends, a witness that answers has cosigned, also what was signed before; an absent one is named."""
     fill(database_url, 3)
     sign(database_url, keys.read(path), beside(path, "last"))
     log = keys.read(path).verifier

@@ -68,7 +68,7 @@ def test_cosigned_trees_only_grow_over_any_requests(
 
 @given(body=st.binary(max_size=400) | st.text(max_size=300).map(str.encode))
 def test_bytes_that_are_no_request_are_refused(tmp_path_factory: object, log_key: SigningKey, body: bytes) -> None:
-    """What is no request is 400 or 404, never an exception."""
+    """A malformed request gets 400, 403 or 404, and never raises."""
     witness = Witness(WitnessSigningKey.generate("w"), [log_key.verifier], Nothing())
     for sent in (body, b"old 0\n\n" + body, b"old 0\n\n" + Log(log_key, 3).note(3)[:-10] + body):
         assert witness.add_checkpoint(sent).status in {400, 403, 404}
@@ -85,7 +85,7 @@ class Nothing(WitnessStore):
 
 
 def test_many_at_once(served: Served) -> None:
-    """Of many requests from one size, to different sizes and histories, one wins; the others are told a size."""
+    """If many requests from one size lead to different sizes and histories, one wins; the others get its size."""
     start = threading.Barrier(24)
     histories = [served.log, Log(served.log.key, fork=0)]
     answers: list[tuple[int, Log, httpx.Response]] = []

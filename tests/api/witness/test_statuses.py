@@ -1,4 +1,4 @@
-"""Each sentence of C2SP tlog-witness that names a status, against a real server; the words stand in the docstrings."""
+"""Each sentence of C2SP tlog-witness that names a status, against a real server; the docstrings quote it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_400_for_a_malformed_body(served: Served, body: bytes) -> None:
 
 
 def test_400_for_an_old_size_above_the_new(served: Served) -> None:
-    """The old size MUST be equal to or lower than the checkpoint size: 400, also when it is the one that was seen."""
+    """The old size MUST be equal to or lower than the checkpoint size: 400, also if it is the size seen last."""
     served.post(served.log.request(0, 9))
     for old in (9, 8):
         assert served.post(AddCheckpoint(old, (), served.log.note(5)).encode()).status_code == 400
@@ -93,7 +93,7 @@ def test_400_for_a_signed_text_that_is_no_checkpoint(served: Served) -> None:
 
 
 def test_404_unknown_origin(served: Served) -> None:
-    """If the checkpoint origin is unknown: 404, whoever signed it."""
+    """If the checkpoint origin is unknown: 404, by any signer."""
     assert served.post(Log(SigningKey.generate("other.example/log")).request(0, 3)).status_code == 404
     text = Checkpoint("other.example/log", 3, served.log.root(3)).text
     signed = Note(text, (served.log.key.sign(text),)).encode()

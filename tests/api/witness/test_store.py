@@ -1,4 +1,4 @@
-"""What a witness remembers is on disk before its cosignature leaves, belongs to one key, and never begins anew."""
+"""The state of a witness is on disk before a cosignature leaves, belongs to one key, and never begins anew."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_what_was_cosigned_is_remembered(open_state: Open, log_key: SigningKey) 
 def test_a_crash_between_state_and_answer(
     open_state: Open, log_key: SigningKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was seen has moved on and the cosignature is lost: the caller is told the size, asks again, and has it."""
+    """The state advanced and the cosignature was lost: the caller gets the size, asks again, and gets a cosignature."""
     log = Log(log_key)
     with monkeypatch.context() as patch:
         patch.setattr(WitnessSigningKey, "cosign", dies)
@@ -82,12 +82,12 @@ def test_a_crash_within_the_transaction(open_state: Open, log_key: SigningKey) -
 
 
 def dies(*_: object) -> Seen:
-    """As a process that is killed."""
+    """Raise in place of being killed."""
     raise Died
 
 
 def test_one_after_the_other(open_state: Open) -> None:
-    """Whoever decides does so alone, also through a second opening of the same state: no step is lost."""
+    """Steps exclude each other, also through a second opening of the same state: none is lost."""
     states = [open_state(KEY.verifier.text) for _ in range(4)]
 
     def count(state: WitnessStore) -> None:
@@ -122,7 +122,7 @@ def test_another_witness_does_not_use_it(open_state: Open) -> None:
 
 
 def test_what_is_kept_is_bounded(open_state: Open) -> None:
-    """Of refused notes the first and the newest are kept, each once, however many a log signs."""
+    """The first and the newest refused notes are kept, each once, however many a log signs."""
     state = open_state(KEY.verifier.text)
     last = 2 * KEPT_EACH + 5
     for nth in range(last):
@@ -161,7 +161,7 @@ def test_a_clock_that_steps_back(open_state: Open, log_key: SigningKey) -> None:
 
 
 def test_a_state_is_never_made_by_itself(tmp_path: Path) -> None:
-    """Where there is none, nothing is opened and nothing is left behind; where there is one, none is made."""
+    """Opening never creates a file, and creating never replaces one."""
     with pytest.raises(NoStore, match="retire the key"):
         WitnessStore(tmp_path / "gone", KEY.verifier.text)
     assert list(tmp_path.iterdir()) == []
@@ -174,7 +174,7 @@ def test_a_state_is_never_made_by_itself(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
 def test_a_damaged_state_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    """What is no state is refused by name."""
+    """A file that holds no state is refused by name."""
     (tmp_path / "state").write_bytes(content)
     with pytest.raises(StoreUnavailable):
         WitnessStore(tmp_path / "state", KEY.verifier.text)

@@ -1,4 +1,4 @@
-"""What the tests of the log share: events, a key for the ledger, a signer, and the tiles of a tree computed anew."""
+"""Events, a key for the ledger, a signer, and the tiles of a tree computed anew, for the tests of the log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def key_for(url: str) -> SigningKey:
 
 
 def fill(url: str, count: int) -> None:
-    """Appends so many events."""
+    """Append events."""
     with connect(url) as conn:
         append(conn, *(new("s") for _ in range(count)))
 

@@ -1,4 +1,4 @@
--- What a superuser could do to the tables. Each block begins with its name, the one finding that must come of it and
+-- Changes that a superuser could make to the tables. Each block begins with its name, the one finding that must come of it and
 -- where; it is done to twelve events: at odd positions the requests 1 to 6, with two sealed fields, at even ones their
 -- answers, with one sealed field, or at positions 6 and 12 a failure, with none. The first block has what others use.
 
@@ -24,7 +24,7 @@ CREATE FUNCTION pg_temp.push() RETURNS void LANGUAGE sql AS $$
     UPDATE events SET position = position - 999 WHERE position > 1000
 $$;
 
--- Position 5 closed: what stood at 6 stands there, and so on.
+-- Position 5 closed: the event at 6 moves there, and so on.
 CREATE FUNCTION pg_temp.pull() RETURNS void LANGUAGE sql AS $$
     UPDATE events SET position = position + 1000 WHERE position > 5;
     UPDATE events SET position = position - 1001 WHERE position > 1000

@@ -82,7 +82,7 @@ def test_an_empty_ledger_has_nothing_to_record(database_url: str) -> None:
 
 
 def test_a_process_that_just_began_does_not_record_that_all_is_well(database_url: str) -> None:
-    """Only one that has run for a while; what is wrong is recorded whenever it is found."""
+    """A process records a good result only after it has run for a while, and a finding at once."""
     fill(database_url, 5)
     with verifying(database_url, VerificationConfig(rest_s=0.05, settle_s=3600)) as verifier:
         first = until(verifier, lambda now: now.passed_s is not None).passed_s
@@ -183,7 +183,7 @@ def test_a_rewrite_behind_its_back_is_seen_without_a_checkpoint(database_url: st
     findings = [
         (body["data"].get("finding"), body["data"].get("first_bad_position")) for body in recorded(database_url)
     ]
-    # What follows the head knows only its last event; the scan after it cannot confirm any of them.
+    # The tail of the last scan compares only the last event; the next scan cannot confirm any of them.
     assert findings == [(None, None), ("forked", 21), ("forked", 1)]
 
 

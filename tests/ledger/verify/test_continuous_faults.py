@@ -20,7 +20,7 @@ from tests.support import connect
 
 @pytest.mark.tampers
 def test_what_lasts_is_recorded_each_day(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failure that is still there on the next day stands in the stream of that day, too."""
+    """A finding that lasts until the next day is recorded in the stream of that day, too."""
 
     class Tomorrow(datetime):
         @classmethod

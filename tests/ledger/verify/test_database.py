@@ -44,7 +44,7 @@ def superuser(url: str) -> Iterator[Connection]:
 
 
 def check(url: str) -> ChainReport:
-    """What the verifier says, with the rights of its own role and no others."""
+    """Return the report, made with the rights of the verifier's role alone."""
     with connect(url, "verifier") as conn:
         return verify_chain(conn)
 
@@ -70,7 +70,7 @@ def test_an_attack_is_named_and_located(attack: str, database_url: str) -> None:
 
 
 def test_a_genuine_ledger_is_good(database_url: str) -> None:
-    """What append() records passes, in full, and the report says how much that was."""
+    """All that append() records passes, and the report counts it."""
     with connect(database_url) as conn:
         fill(conn)
         head = conn.execute("SELECT origin, position, hash FROM head").fetchone()
@@ -124,7 +124,7 @@ def test_a_cut_tail_with_the_head_set_back_leaves_traces(database_url: str) -> N
 
 @pytest.mark.tampers
 def test_a_rewritten_suffix_passes_and_the_report_says_so(database_url: str) -> None:
-    """What a checkpoint is needed for: from position 11 on rewritten with its hashes and head, it passes."""
+    """A chain that was rewritten from position 11 on, with hashes and head, passes: only a checkpoint shows it."""
     with superuser(database_url) as conn:
         fill(conn)
         conn.execute("UPDATE events SET body = replace(body, '1000.00', '9000.00') WHERE position = 11")
@@ -193,7 +193,7 @@ def test_it_changes_nothing_and_leaves_the_connection_usable(database_url: str) 
 
 
 def test_without_rights_it_cannot_run(database_url: str) -> None:
-    """Whoever may not read the ledger gets PostgreSQL's error, and no report at all."""
+    """A login that may not read the ledger gets PostgreSQL's error, and no report."""
     with connect(database_url, "writer") as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
         verify_chain(conn)
 

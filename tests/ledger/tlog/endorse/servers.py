@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 NEVER = threading.Event()
 
-# What a server writes, given the body of the request and a way to send bytes.
+# Answers a request, given its body and a function that sends bytes.
 Behave = Callable[[bytes, Callable[[bytes], object]], None]
 
 

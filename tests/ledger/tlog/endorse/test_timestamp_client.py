@@ -125,7 +125,7 @@ def checkpoint(url: str, size: int) -> None:
 
 
 def tokens(url: str) -> list[Any]:
-    """What is stored."""
+    """Return the stored tokens."""
     with connect(url, "reader") as conn:
         return conn.execute("SELECT size, authority, token FROM checkpoint_timestamps ORDER BY size").fetchall()
 
@@ -255,7 +255,7 @@ def test_a_token_that_does_not_verify_is_not_stored(
 
 
 def test_every_bit_counts(signer: Signer) -> None:
-    """Of a response with any one byte changed, what is accepted is the token as it was, or nothing."""
+    """A response with one byte changed is refused, or holds the same token."""
     from cryptography import x509
     from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 
@@ -316,7 +316,7 @@ def test_a_wrong_configuration_is_refused(tmp_path: Path, signer: Signer) -> Non
 
 
 def test_the_server_says_how_it_stands(database_url: str, signer: Signer, stranger: Signer, tmp_path: Path) -> None:
-    """/readyz and /metrics: size and age of the newest token by each authority, and the trouble with one that lies."""
+    """/readyz and /metrics: size and age of the newest token by each authority, and the error of an authority that lies."""
     with answering(stamping(signer)) as good, answering(stamping(stranger)) as bad:
         endorsers = EndorserConfig(authorities=[Authority.of(url, signer.root) for url in (good, bad)], pace=PACE)
         signing = SigningConfig(key_for(database_url), tmp_path / "last", every_s=0.05)

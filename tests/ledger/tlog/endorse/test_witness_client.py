@@ -42,7 +42,7 @@ class Log:
         self.signer = signer
 
     def grow(self, count: int = 1) -> int:
-        """Appends so many events and signs; the size."""
+        """Append events and sign; return the size."""
         with connect(self.url) as conn:
             append(conn, *(new("s") for _ in range(count)))
         signed = self.signer.step()
@@ -50,12 +50,12 @@ class Log:
         return signed.size
 
     def rows(self, query: str) -> list[Any]:
-        """What the database has."""
+        """Run a query."""
         with connect(self.url) as conn:
             return conn.execute(query.encode()).fetchall()
 
     def cosigned(self, key: WitnessKey, size: int) -> bool:
-        """Whether this witness's cosignature on the checkpoint is stored; if so it is verified."""
+        """Return whether this witness's cosignature on the checkpoint is stored, and verify it."""
         witness = f"{key.name}+{key.key_id:08x}"
         with connect(self.url, "reader") as conn:
             row = conn.execute(
@@ -129,7 +129,7 @@ def test_a_killed_witness_delays_only_its_own_cosignature(log: Log, tmp_path: Pa
 
 
 def test_a_start_catches_up_on_cosignatures(log: Log, tmp_path: Path) -> None:
-    """What was signed while nobody asked is cosigned after a start, without a new checkpoint."""
+    """A checkpoint that was signed while no poller ran is cosigned after a start, without a new checkpoint."""
     key = keygen(tmp_path)
     with witnessing(tmp_path, log.key.verifier.text) as (here, _):
         with log.asking((here, key)) as endorsers:
@@ -294,7 +294,7 @@ def test_signing_never_waits(log: Log) -> None:
     "sizes", [(1, 2, 255, 256, 257, 300), (511, 512, 513, 700), pytest.param((1, 66_000), marks=pytest.mark.slow)]
 )
 def test_proofs_from_the_database(log: Log, sizes: tuple[int, ...]) -> None:
-    """Between any two checkpoints the proof holds, also to one that is not the newest any more."""
+    """Between any two checkpoints the proof holds, also to an older checkpoint."""
     roots: dict[int, bytes] = {}
     at = 0
     for size in sizes:

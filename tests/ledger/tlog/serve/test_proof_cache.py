@@ -36,7 +36,7 @@ def signed_ledger(server_url: str, template_database: Template, tmp_path_factory
 
 
 def asked(url: str, work: Callable[[Any], Awaitable[T]]) -> T:
-    """What `work` reads, as the role reader."""
+    """Return what `work` reads as the role reader."""
 
     async def run() -> T:
         async with await psycopg.AsyncConnection.connect(conninfo(url, "reader"), autocommit=True) as conn:
@@ -122,7 +122,7 @@ def test_tiles_of_another_history_make_no_proof(
 
 
 def test_what_is_not_covered(signed_ledger: str, database_url: str) -> None:
-    """No proof of an event beyond the checkpoint, of one that is not there, or before the first checkpoint."""
+    """There is no proof of an event beyond the checkpoint, of a missing event, or before the first checkpoint."""
     proofs = ProofCache()
     check(signed_ledger, proofs, SIZE, [SIZE])
     for position in (SIZE + 1, SIZE + 1000):

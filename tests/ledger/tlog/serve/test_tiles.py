@@ -1,4 +1,4 @@
-"""What is read of the log is what its events make, at any size that was signed, in one query for each proof."""
+"""Tiles and proofs are those of the events, at any signed size, in one query for each proof."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def signed_ledger(
 
 
 def asked(url: str, work: Callable[[Any], Awaitable[T]]) -> T:
-    """What `work` reads, as the role reader."""
+    """Return what `work` reads as the role reader."""
 
     async def run() -> T:
         async with await psycopg.AsyncConnection.connect(conninfo(url, "reader"), autocommit=True) as conn:
@@ -107,7 +107,7 @@ def test_one_query_for_a_proof(signed_ledger: tuple[str, list[bytes]], monkeypat
 
 
 def test_the_newest_checkpoint_has_its_cosignatures(signed_ledger: tuple[str, list[bytes]]) -> None:
-    """The note is the one that was signed last, with the lines of cosignatures of that size alone behind it."""
+    """The note is the last signed one, followed by the cosignatures of that size alone."""
     url, entries = signed_ledger
     with connect(url) as conn:
         [(note,)] = conn.execute("SELECT note FROM checkpoints WHERE size = 1000").fetchall()

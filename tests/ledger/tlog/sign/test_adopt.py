@@ -1,4 +1,4 @@
-"""A damaged file beside the key is no way around saying what is given up."""
+"""A damaged state file does not allow to give up a checkpoint without naming it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def checkpoint_of(url: str, key: SigningKey) -> Checkpoint:
 
 
 def adopt(url: str, key: SigningKey, path: Path, checkpoint: Checkpoint, *, replace_damaged: bool) -> int:
-    """As the command does; the size."""
+    """Adopt as the command does; return the size."""
     with connect(url, "signer") as conn:
         signed = command._once(
             conn, SigningConfig(key, path), checkpoint, None, lambda *_: None, replace_damaged=replace_damaged

@@ -95,7 +95,7 @@ def place(database_url: str, tmp_path: Path) -> Path:
 
 
 def rotate(url: str, path: Path) -> None:
-    """As the command does."""
+    """Rotate as the command does."""
     command._rotated(url, path, beside(path, "last"))
 
 
@@ -124,7 +124,7 @@ def check_rotated(url: str, path: Path, old: SigningKey) -> None:
 
 
 def test_a_rotation_is_recorded_and_the_new_key_signs(database_url: str, place: Path) -> None:
-    """What was waiting is signed by the old key, the change is on record under who made it, and the new key signs."""
+    """The old key signs what was waiting, the change is recorded with its actor, and the new key signs."""
     old = keys.read(place)
     rotate(database_url, place)
     check_rotated(database_url, place, old)
@@ -197,7 +197,7 @@ def test_a_half_written_key_is_made_again(database_url: str, place: Path) -> Non
 
 
 class Died(Exception):
-    """As if the program ended there."""
+    """Raised where the program would have ended."""
 
 
 @pytest.fixture

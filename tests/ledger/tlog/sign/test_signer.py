@@ -1,4 +1,4 @@
-"""What is signed extends what was signed before, whatever the database says; nothing signed is lost in a crash."""
+"""Each checkpoint extends the one before, whatever the database holds; no crash loses a signed one."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def signing(url: str, key: SigningKey, path: Path) -> Iterator[Signer]:
 
 
 def fill(conn: Connection, count: int) -> None:
-    """Appends so many events."""
+    """Append events."""
     append(conn, *(new("s") for _ in range(count)))
 
 
@@ -194,7 +194,7 @@ def refused(url: str, key: SigningKey, path: Path, kind: type[SigningRefused]) -
 
 
 def tamper(url: str, *statements: str) -> None:
-    """As a superuser with triggers out of the way."""
+    """Change the tables as a superuser, with triggers disabled."""
     with connect(url) as conn, conn.transaction():
         for table in ("events", "head", "tiles", "checkpoints"):
             conn.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER ALL").format(sql.Identifier(table)))
@@ -303,7 +303,7 @@ def test_one_process_at_a_time(ledger: str, key: SigningKey, state_file: Path) -
 
 @pytest.mark.tampers
 def test_a_refused_checkpoint_is_not_published(ledger: str, key: SigningKey, state_file: Path) -> None:
-    """What the file alone knows of is published only where the database has its events, not in an older copy."""
+    """A checkpoint that only the file has is published only if the database has its events, not in an older copy."""
     tamper(
         ledger,
         "DELETE FROM events WHERE position > 15",

@@ -42,7 +42,7 @@ def running(url: str, key: SigningKey, path: Path, **cadence: Any) -> Iterator[S
 
 
 def sizes(url: str) -> list[int]:
-    """Of all checkpoints."""
+    """Return the sizes of all checkpoints."""
     with connect(url) as conn:
         return [row[0] for row in conn.execute("SELECT size FROM checkpoints ORDER BY size").fetchall()]
 
@@ -70,7 +70,7 @@ def looks_again(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 def test_the_signer_follows_the_head(
     database_url: str, key: SigningKey, tmp_path: Path, looks_again: Callable[[], None]
 ) -> None:
-    """What is recorded is signed soon after; nothing is signed twice."""
+    """New events are signed soon; nothing is signed twice."""
     with running(database_url, key, tmp_path / "last") as thread:
         for size in (1, 2, 3):
             fill(database_url, 1)
@@ -84,7 +84,7 @@ def test_the_signer_follows_the_head(
 def test_checkpoints_come_after_the_time_or_the_number_of_events(
     database_url: str, key: SigningKey, tmp_path: Path, looks_again: Callable[[], None]
 ) -> None:
-    """With an hour between checkpoints the first comes at once, the next when so many events wait, and not before."""
+    """With an hour between checkpoints the first comes at once, the next when enough events wait, and not before."""
     with running(database_url, key, tmp_path / "last", every_s=3600, events=5):
         fill(database_url, 1)
         eventually("the first", lambda: sizes(database_url) == [1])
@@ -98,7 +98,7 @@ def test_checkpoints_come_after_the_time_or_the_number_of_events(
 def test_a_follower_takes_over(
     database_url: str, key: SigningKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two threads with one file one leads; the other follows, and goes on where the first one ended."""
+    """Two threads share one file: one leads, the other follows and continues where the first ended."""
     monkeypatch.setattr(thread_module, "FOLLOW_S", 0.05)
     path = tmp_path / "last"
     with running(database_url, key, path) as first:
@@ -130,7 +130,7 @@ def test_the_signer_connects_again_and_goes_on(database_url: str, key: SigningKe
 def test_a_refusal_ends_it(
     database_url: str, key: SigningKey, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What must not be signed is logged once, with what to do, and the thread is over; events are still recorded."""
+    """A refusal is logged once, with what to do, and ends the thread; events are still recorded."""
     path = tmp_path / "last"
     fill(database_url, 3)
     sign(database_url, key, path)
@@ -222,7 +222,7 @@ def test_a_database_without_the_role(database_url: str, key: SigningKey, tmp_pat
 
 
 def test_the_key_is_in_no_representation(key: SigningKey, tmp_path: Path) -> None:
-    """What is printed of the settings shows nothing of the key."""
+    """No representation of the settings shows the key."""
     secret = key.reveal().split("+", 4)[4]
     signing = SigningConfig(key, tmp_path)
     assert secret not in repr(signing) + str(signing) + repr(key)

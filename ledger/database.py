@@ -23,11 +23,11 @@ VERIFIER_LOCK = 0x41_4C_0004
 def conninfo(
     url: str, role: str | None, *, schema: str = "ledger", application: str = "advice-ledger", **settings: str
 ) -> str:
-    """Return a libpq connection string for `url` that acts as `role`: writer, reader, projector, verifier, signer, owner.
+    """Return a libpq connection string for `url` that acts as `role`, such as "writer" or "owner" (schema/roles).
 
-    Without a role, the login keeps its own rights. `settings` are server settings, such as statement_timeout="10s". Role
-    and search_path are set through libpq's `options`, so they hold from the first statement on. PgBouncer in transaction
-    mode drops them and is not supported. A dead server is noticed within about ten seconds.
+    Without a role, the login keeps its own rights. `settings` are server settings, such as statement_timeout="10s".
+    Role and search_path are set through libpq's `options`, so they hold from the first statement on. PgBouncer in
+    transaction mode drops them and is not supported. A dead server is noticed within about ten seconds.
     """
     values = {"search_path": f"{_quoted(schema)},pg_temp", "timezone": "UTC", **settings}
     if role is not None:

@@ -60,7 +60,7 @@ def check_apart(offer: Offer, origin: str) -> None:
     if origin in {log.name for log in offer.logs}:
         raise CannotRun(
             f"{origin} is this ledger, and it cannot be a witness for itself: somebody who can change the log could"
-            " change the state of this witness too, so its cosignature would prove nothing; another party has to run one"
+            " change the state of this witness too, so its cosignature would prove nothing: another party has to run it"
         )
     if offer.key.verifier.name == origin:
         raise CannotRun(

@@ -45,7 +45,7 @@ KeyFile = Annotated[
         "--key",
         metavar="FILE",
         show_default=False,
-        help=f"The log's signing key. Default: the key in {SIGNING_KEY}, or {IN_DATA_DIR} beside the embedded database.",
+        help=f"The log's signing key. Default: that in {SIGNING_KEY}, or {IN_DATA_DIR} beside the embedded database.",
     ),
 ]
 KeyState = Annotated[

@@ -1,7 +1,7 @@
 """The state of a witness, in a SQLite file: for each log the largest tree that it cosigned.
 
-The state is on disk before a cosignature leaves, and compared and updated in one transaction. It belongs to one key, and
-only `make_store()` creates it: a witness that had forgotten what it saw would cosign another history.
+The state is on disk before a cosignature leaves, and compared and updated in one transaction. It belongs to one key,
+and only `make_store()` creates it: a witness that had forgotten what it saw would cosign another history.
 
     StoreError               the state cannot be used; the message says why
     ├── NoStore              there is no file
@@ -53,7 +53,7 @@ class StoreUnavailable(StoreError):
 
 
 class Seen(NamedTuple):
-    """The largest tree of a log that was cosigned. `note` has the log's signatures; `at_s` is the cosignature's time."""
+    """The largest tree of a log that was cosigned, with the log's signed note, and the time of the cosignature."""
 
     size: int
     root: bytes

@@ -2,8 +2,8 @@
 
 The checks, in this order, with the status if one fails: the request can be read, 400; its log is known, 404; the log
 signed it, 403; the old size is not above the new one, 400; the old size is the one cosigned last, 409; the tree is the
-same or extends that one, 409 or 422. Then the state advances, durably, and after that the cosignature is made: a crash in
-between costs the caller a second request.
+same or extends that one, 409 or 422. Then the state advances, durably, and after that the cosignature is made: a crash
+in between costs the caller a second request.
 """
 
 from __future__ import annotations

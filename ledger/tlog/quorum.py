@@ -98,6 +98,6 @@ class LatestEndorsement(NamedTuple):
 
 
 def quorum_state(conn: Connection, policy: WitnessPolicy) -> QuorumState | None:
-    """Return how far the log has its quorum; None before the first checkpoint. Every role but the writer may read it."""
+    """Return how far the log has its quorum; None before the first checkpoint. Needs a role that reads the log."""
     row = conn.execute(QUORUM_STATE, policy.parameters).fetchone()
     return None if row is None else QuorumState(*row)

@@ -239,7 +239,7 @@ class ContinuousVerification(DatabaseWorker):
             self._owed.append(event)
 
     def _record(self, conn: Connection, event: VerificationRecorded) -> None:
-        """Record a result, unless it is the last one recorded today. The chain says which that is, also after a restart.
+        """Record a result, unless it is the last one recorded today, by the chain itself, so also after a restart.
 
         If the ledger does not record it, perhaps because of the very finding, try again later.
         """

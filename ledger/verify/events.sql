@@ -1,5 +1,6 @@
 -- The chain in order of position, with each event's sealed values and the client that the index of clients has for it.
--- Binary: nothing to unescape, and a hash is its 32 bytes. The columns of fixed width come first (ledger/store/copy.py).
+-- Binary: nothing to unescape, and a hash is its 32 bytes. The columns of fixed width come first
+-- (ledger/store/copy.py).
 COPY (
     SELECT e.position, e.version, e.recorded_at, e.prev_hash, e.hash, e.id::text,
            e.stream, e.type, e.body, s.salts, s.fields, c.client_id

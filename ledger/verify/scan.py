@@ -181,7 +181,7 @@ class Scan:
             self._check_edge(conn)
 
     def _check_edge(self, conn: Connection) -> None:
-        """Compare the stored partial tiles of the newest checkpoint, at whose size the scan is. Level 0 is not stored."""
+        """Compare the stored partial tiles of the newest checkpoint; the scan is at its size. Level 0 is not stored."""
         levels = [level for level in sorted(self._edge) if level]
         numbers = [self.size >> (HEIGHT * (level + 1)) for level in levels]
         parameters = {"levels": levels, "numbers": numbers, "hashes": [self._edge[level] for level in levels]}

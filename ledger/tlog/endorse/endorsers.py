@@ -1,7 +1,7 @@
 """The endorsers of a log: the witnesses and timestamp authorities that it asks about its checkpoints.
 
-The process that signs runs one poller for each. No method waits for an endorser, except once(), and running() at its end
-for a moment.
+The process that signs runs one poller for each. No method waits for an endorser, except once(), and running() at its
+end for a moment.
 """
 
 from __future__ import annotations

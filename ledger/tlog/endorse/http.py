@@ -119,7 +119,7 @@ class HttpClient:
 
 
 def check_url(url: str) -> None:
-    """Raises ValueError unless `url` is an http or https URL. The message does not repeat it: it may hold a password."""
+    """Raises ValueError unless `url` is an http or https URL; the message omits the URL, which may hold a password."""
     if not (url.isascii() and url.isprintable()) or " " in url:
         raise ValueError("not a URL")
     parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""A background worker for one endorser, so that an endorser that is slow or gone delays neither others nor the signer."""
+"""A background worker for one endorser: if that endorser is slow or gone, it delays no other, nor the signer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RetryPolicy:
     most_s: float = 60.0
 
     def after(self, failures: int) -> float:
-        """Return the pause after some failures in a row, shortened by up to half, so that not all pollers retry at once."""
+        """Return the pause after failures in a row, shortened at random by up to half: pollers do not retry at once."""
         longest = min(self.most_s, self.first_s * 2.0 ** min(failures - 1, 30))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - nothing secret about it
 

@@ -1,7 +1,7 @@
 """Ask a timestamp authority (RFC 3161) for timestamps on checkpoints: a tree existed at a time, by another's clock.
 
-A token covers the SHA-256 of the note as it was signed. It is stored if it is for that digest and for our nonce, has about
-the present time, and is signed by an authority that the configured certificates certify. `rfc3161-client` (extra
+A token covers the SHA-256 of the note as it was signed. It is stored if it is for that digest and for our nonce, has
+about the present time, and is signed by an authority that the configured certificates certify. `rfc3161-client` (extra
 `timestamps`) reads ASN.1 and CMS.
 
     EndorserError (http.py)
@@ -80,7 +80,7 @@ class TimestampPoller(Poller):
         self._authority = authority
 
     def poll(self) -> float | None:
-        """Get a token for the newest checkpoint, if it has none and the last token is old enough. Raises EndorserError."""
+        """Get a token for the newest checkpoint, unless it has one or the last is too young. Raises EndorserError."""
         with psycopg.connect(self._conninfo, autocommit=True) as conn:
             row = conn.execute(NEWEST, {"authority": self.endorser}).fetchone()
             if row is None:

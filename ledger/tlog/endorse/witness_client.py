@@ -1,13 +1,13 @@
 """Ask a witness to cosign checkpoints (docs/operate/witnesses.md; C2SP tlog-witness).
 
-Each witness has a poller of its own, which asks for the newest checkpoint and leaves out those in between. A checkpoint is
-published with or without cosignatures: a policy says how many it should have, and readers decide.
+Each witness has a poller of its own, which asks for the newest checkpoint and leaves out those in between. A checkpoint
+is published with or without cosignatures: a policy says how many it should have, and readers decide.
 
     EndorserError (http.py)
     ├── Unreachable           no answer
     ├── CosignatureRefused    the answer holds no valid cosignature
     ├── WitnessAhead          the witness has seen a larger tree than the database has: an older copy was restored here
-    └── WitnessForked         the witness has seen another tree of the same size, or a tree that this one does not extend
+    └── WitnessForked         the witness has seen another tree of the same size, or one that is not extended here
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def _check_time(signature: Signature) -> None:
     difference_s = int.from_bytes(signature.blob[:TIMESTAMP_BYTES], "big") - time.time()
     if abs(difference_s) > MAX_SKEW_S:
         raise CosignatureRefused(
-            f"cosigned with a time that is {abs(difference_s):.0f} s {'ahead of' if difference_s > 0 else 'behind'} ours"
+            f"the cosignature's time is {abs(difference_s):.0f} s {'ahead of' if difference_s > 0 else 'behind'} ours"
         )
 
 

@@ -15,7 +15,7 @@ RETRY_S = 0.5
 
 
 class Coverage:
-    """Tells callers when a checkpoint covers a position. For one event loop."""
+    """Tell callers when a checkpoint covers a position. For one event loop."""
 
     def __init__(self, readers: Readers) -> None:
         self._readers = readers

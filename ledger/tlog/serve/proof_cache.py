@@ -1,8 +1,8 @@
 """Make inclusion proofs under the newest checkpoint, most of them in one query, with a cache of tiles.
 
-A tile of one width never changes while the history stays the same. If a database was restored below a running server, the
-history is another. So the root of each proof is compared with the signed root; if they differ, the cache is cleared and
-the proof is made from the database.
+A tile of one width never changes while the history stays the same. If a database was restored below a running server,
+the history is another. So the root of each proof is compared with the signed root; if they differ, the cache is cleared
+and the proof is made from the database.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ledger.tlog.serve import tiles
 from ledger.tlog.serve.tiles import NO_TILE, PublishedCheckpoint, needs
 from ledger.tlog.tree import node_in_rows, rows_of
 
-# With the nodes above its hashes a full tile takes 16 kB, all of them 8 MB. Tiles near the root, which most proofs need,
-# stay.
+# With the nodes above its hashes a full tile takes 16 kB, all of them 8 MB. Tiles near the root, which most proofs
+# need, stay.
 MAX_TILES = 512
 
 Rows = Sequence[bytes]
@@ -38,8 +38,8 @@ class ProofCache:
     ) -> tuple[PublishedCheckpoint | None, list[bytes]]:
         """Return a checkpoint, and the proof that its tree has the event; no proof if it does not cover the event.
 
-        The checkpoint is the newest one, or that of `size`. It takes one query if the tiles above the event's own are in
-        the cache, else two, as after each new checkpoint. Raises TileError if stored tiles are not what was signed.
+        The checkpoint is the newest one, or that of `size`. It takes one query if the tiles above the event's own are
+        in the cache, else two, as after each new checkpoint. Raises TileError if stored tiles are not what was signed.
         """
         own = Tile(0, (position - 1) // WIDTH)
         tile = NO_TILE if own in self._kept else own.index

@@ -1,7 +1,7 @@
 """The log's signing key: in a file that only its owner can read, or in the environment; never in the database.
 
-The file holds one line, the signer key of docs/formats/tlog.md section 4. After a rotation, the public part of the old key
-is kept beside it.
+The file holds one line, the signer key of docs/formats/tlog.md section 4. After a rotation, the public part of the old
+key is kept beside it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def generate(origin: str, path: Path) -> SigningKey:
 
 
 def read(path: Path) -> SigningKey:
-    """Read the key in a file. Raises KeyUnusable, also if others than the owner may read it, and NoKey if it has none."""
+    """Read the key in a file. Raises KeyUnusable, also if others may read the file, and NoKey if it has no key."""
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)

@@ -35,7 +35,10 @@ def recorded_rotations(conn: Connection, origin: str) -> list[RecordedRotation]:
 
 
 def rotation_of(data: dict[str, Any], origin: str) -> Rotation:
-    """Return the rotation in an event's data, with its signatures checked. Raises EvidenceError, and ValueError, LookupError or TypeError."""
+    """Return the rotation in an event's data, with its signatures checked.
+
+    Raises EvidenceError; ValueError, LookupError or TypeError for malformed data.
+    """
     raw = [strict_base64(data[name]) for name in ("old_signature", "new_signature")]
     signed = [Signature(origin, int.from_bytes(one[:KEY_ID_BYTES], "big"), one[KEY_ID_BYTES:]) for one in raw]
     found = check_rotation(Note(data["statement"], tuple(signed)).encode(), origin)

@@ -1,4 +1,4 @@
-"""Rotate the log's key. An event that both keys signed records it, so a reader who trusts the old key may trust the new.
+"""Rotate the log's key. Both keys sign an event that records it, so who trusts the old key may trust the new one.
 
 ledger/proof/tlog/key_rotation.py has what both keys sign, and how it is checked.
 
@@ -57,7 +57,7 @@ def rotations(conn: Connection, origin: str) -> list[tuple[VerifierKey, Verifier
 
 @contextlib.contextmanager
 def leading(conn: Connection, key: SigningKey, path: Path) -> Iterator[Signer | None]:
-    """Yield a signer that leads while the block runs, with step 5 done; None if another process leads or has the file."""
+    """Yield a signer that leads while the block runs, after step 5; None if another process leads or has the file."""
     file = StateFile(path, key.verifier.name, [key.verifier])
     signer = Signer(conn, key, file)
     with contextlib.ExitStack() as stack:
@@ -105,8 +105,8 @@ def pending(path: Path) -> bool:
 def prepare(conn: Connection, old: VerifierKey, path: Path) -> tuple[SigningKey, bool]:
     """Do step 1. Return the new key, made now or by an unfinished rotation, and whether step 2 is done.
 
-    Raises KeyUnusable. After step 2 no other key may take over: a second rotation from one old key would leave verifiers
-    two successors.
+    Raises KeyUnusable. After step 2 no other key may take over: a second rotation from one old key would leave
+    verifiers two successors.
     """
     fresh, begun = beside(path, "new"), successors(conn, old)
     try:

@@ -1,8 +1,8 @@
 """Grow the Merkle tree with the chain and sign it: each checkpoint extends the one signed before.
 
 The tree grows from the edge in the state file (ledger/tlog/sign/state_file.py) and from new events alone. So the next
-checkpoint extends the last one, whatever the database holds about the past. The seam is checked: the event at the signed
-position, and each link after it.
+checkpoint extends the last one, whatever the database holds about the past. The seam is checked: the event at the
+signed position, and each link after it.
 
 Order of writing; a crash may follow any step:
 
@@ -101,8 +101,8 @@ class Signer:
         """Make a checkpoint of this log the last signed one, if the events have its root. Raises SigningRefused.
 
         `give_up` is the size of the checkpoint in the state file, if the database cannot continue from that one.
-        `replace_damaged` gives up a damaged state file, and with it all that was signed later. Missing tiles are written
-        first, the state file last.
+        `replace_damaged` gives up a damaged state file, and with it all that was signed later. Missing tiles are
+        written first, the state file last.
         """
         origin, position = head_of(self._conn)
         if origin != self._key.verifier.name or origin != checkpoint.origin:
@@ -126,7 +126,7 @@ class Signer:
         return self._signed
 
     def _check_given_up(self, checkpoint: Checkpoint, give_up: int | None, *, replace_damaged: bool) -> None:
-        """Refuse to forget the checkpoint in the state file, unless its size is given up: then a second history begins."""
+        """Refuse to forget the checkpoint in the state file, unless it is given up: then a second history begins."""
         try:
             last = self._file.read() or Signed()
         except StateDamaged as error:
@@ -140,9 +140,9 @@ class Signer:
         continues = last.size <= checkpoint.size and (not last.size or self._event(last.size) == last.event)
         if not continues and give_up != last.size:
             raise RolledBack(
-                f"{self._file.path} has a signed checkpoint over {last.size} events, which the database does not continue:"
-                " everybody who has that checkpoint will see that the history was changed. If those events are lost"
-                f" for good, use --give-up {last.size}"
+                f"{self._file.path} has a signed checkpoint over {last.size} events, which the database does not"
+                " continue: everybody who has that checkpoint will see that the history was changed. If those events are"
+                f" lost for good, use --give-up {last.size}"
             )
         if not continues:
             self._file.keep(f"given-up-{last.size}")
@@ -199,8 +199,8 @@ class Signer:
             rotation = recorded.rotation
             if rotation.old == self._key.verifier:
                 raise KeyReplaced(
-                    f"the key {rotation.old.text} gave way to {rotation.new.text} at position {recorded.position}: sign with"
-                    " that one, or run advice-ledger keys rotate again if the rotation was not finished"
+                    f"the key {rotation.old.text} gave way to {rotation.new.text} at position {recorded.position}: sign"
+                    " with that one, or run advice-ledger keys rotate again if the rotation was not finished"
                 )
         self._key_events = count
 

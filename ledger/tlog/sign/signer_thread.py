@@ -1,7 +1,7 @@
 """The signer of a server: a background worker with a database connection of its own. One process of a ledger leads.
 
-A refusal ends the worker, and so does an unforeseen error: a person has to look, and nothing is signed until the program
-is started again. Appends never wait for the signer.
+A refusal ends the worker, and so does an unforeseen error: a person has to look, and nothing is signed until the
+program is started again. Appends never wait for the signer.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class SignerThread(DatabaseWorker):
             self._stopping.wait(min(LOOK_S, signing.every_s))
 
     def _sign(self, signer: Signer, position: int) -> Signed | None:
-        """Sign up to `position`, in several steps if there are many events; return the last checkpoint, None if none."""
+        """Sign up to `position`, in several steps if necessary. Return the last checkpoint, or None."""
         last = None
         while not self._stopping.is_set():
             signed = signer.step()

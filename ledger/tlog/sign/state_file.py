@@ -36,7 +36,7 @@ MAX_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Signed:
-    """The last signed tree; before the first, size 0 and no note. `edge` is as ledger.proof.tlog.tiles.grow takes it."""
+    """The last signed tree; before the first, size 0 and no note. `edge` is for ledger.proof.tlog.tiles.grow."""
 
     size: int = 0
     root: bytes = EMPTY_ROOT
@@ -51,7 +51,7 @@ class Signed:
 
     @classmethod
     def decode(cls, raw: bytes, origin: str, keys: Sequence[VerifierKey]) -> Signed:
-        """Read the content, and check that one of `keys` signed the note and that the edge has its root. Raises StateDamaged."""
+        """Read the content; one of `keys` signed the note, and the edge has its root. Raises StateDamaged."""
         try:
             found = orjson.loads(raw)
             edge = {int(level): base64.b64decode(hashes, validate=True) for level, hashes in found["edge"].items()}

@@ -1,6 +1,7 @@
--- Changes that a superuser could make to the tables. Each block begins with its name, the one finding that must come of it and
--- where; it is done to twelve events: at odd positions the requests 1 to 6, with two sealed fields, at even ones their
--- answers, with one sealed field, or at positions 6 and 12 a failure, with none. The first block has what others use.
+-- Changes that a superuser could make to the tables. Each block begins with its name, the one finding that must come of
+-- it and where; it is done to twelve events: at odd positions the requests 1 to 6, with two sealed fields, at even ones
+-- their answers, with one sealed field, or at positions 6 and 12 a failure, with none. The first block has what others
+-- use.
 
 --: tools
 
@@ -135,8 +136,8 @@ UPDATE sealed_fields SET fields = replace(fields::text, 'client-3', 'client-4'):
 UPDATE sealed_fields SET fields = replace(fields::text, 'client-3', 'client-4')::json WHERE position = 5;
 UPDATE stream_clients SET client_id = 'client-4' WHERE stream = 'request-3';
 
---: salt edited: commitment-mismatch at 5
-UPDATE sealed_fields SET salts = json_build_object('client_id', repeat('0', 64), 'notes', salts->'notes') WHERE position = 5;
+--: salt edited: commitment-mismatch at 5 UPDATE sealed_fields SET salts = json_build_object('client_id', repeat('0',
+64), 'notes', salts->'notes') WHERE position = 5;
 
 --: sealed values made null: commitment-mismatch at 5
 UPDATE sealed_fields SET fields = 'null' WHERE position = 5;

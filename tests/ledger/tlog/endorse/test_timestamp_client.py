@@ -316,7 +316,7 @@ def test_a_wrong_configuration_is_refused(tmp_path: Path, signer: Signer) -> Non
 
 
 def test_the_server_says_how_it_stands(database_url: str, signer: Signer, stranger: Signer, tmp_path: Path) -> None:
-    """/readyz and /metrics: size and age of the newest token by each authority, and the error of an authority that lies."""
+    """/readyz and /metrics: size and age of the newest token by each authority, and the error of one that lies."""
     with answering(stamping(signer)) as good, answering(stamping(stranger)) as bad:
         endorsers = EndorserConfig(authorities=[Authority.of(url, signer.root) for url in (good, bad)], pace=PACE)
         signing = SigningConfig(key_for(database_url), tmp_path / "last", every_s=0.05)

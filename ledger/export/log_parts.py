@@ -53,7 +53,7 @@ def add_beside(
     rotations: Sequence[RecordedRotation],
     writer: BundleWriter,
 ) -> None:
-    """Add what vouches for the checkpoint: the keys and those of the rotations, the rotations, and timestamps."""
+    """Add the evidence for the checkpoint: keys, also those of rotations, the rotations, and timestamps."""
     known = dict.fromkeys((*keys, *(key.text for each in rotations for key in (each.rotation.old, each.rotation.new))))
     writer.add(bundle.KEYS, "".join(f"{key}\n" for key in known).encode())
     if rotations:

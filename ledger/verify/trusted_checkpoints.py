@@ -65,7 +65,7 @@ class Roots:
 class Handovers:
     """The keys that recorded rotations connect with given keys: those after a key, and those before it.
 
-    A key vouches without limit for the key that it handed over to. For the key before it, it vouches only for what that
+    A key speaks without limit for the key that it handed over to. For the key before it, it speaks only for what that
     one signed until then: trees of fewer events than the position of the rotation. A replaced key, which others may
     have got hold of, signs nothing new.
     """

@@ -97,7 +97,7 @@ def _describe_signed(audit: Audit, trusted: Trust, given: Trust) -> None:
         whose = "a key that you gave" if own else "which the rotations lead to from a key that you gave"
         about.append(f"signed by {signed.signer}, {whose}")
     elif signed.signer:
-        about.append(f"signed by {signed.signer}, a key that only the bundle vouches for")
+        about.append(f"signed by {signed.signer}, a key that only the bundle names")
     elif not trusted.log:
         about.append("no key to check the signature with")
     audit.done[2] = about

@@ -35,7 +35,7 @@ class Older:
                 if key in known:
                     return (
                         f"; give {signer} with --key as well: by the rotations in the bundle it led to {key}, which"
-                        " you gave, and such a rotation vouches for the later key only"
+                        " you gave, and such a rotation speaks for the later key only"
                     )
         return "; give the key that signed it with --key as well"
 

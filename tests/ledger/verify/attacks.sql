@@ -136,8 +136,9 @@ UPDATE sealed_fields SET fields = replace(fields::text, 'client-3', 'client-4'):
 UPDATE sealed_fields SET fields = replace(fields::text, 'client-3', 'client-4')::json WHERE position = 5;
 UPDATE stream_clients SET client_id = 'client-4' WHERE stream = 'request-3';
 
---: salt edited: commitment-mismatch at 5 UPDATE sealed_fields SET salts = json_build_object('client_id', repeat('0',
-64), 'notes', salts->'notes') WHERE position = 5;
+--: salt edited: commitment-mismatch at 5
+UPDATE sealed_fields SET salts = json_build_object('client_id', repeat('0', 64), 'notes', salts->'notes')
+WHERE position = 5;
 
 --: sealed values made null: commitment-mismatch at 5
 UPDATE sealed_fields SET fields = 'null' WHERE position = 5;

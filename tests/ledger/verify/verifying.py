@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from psycopg import sql
 
@@ -15,6 +16,7 @@ from ledger.proof.findings import Finding
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import StateFile
 from ledger.tlog.signing_keys import SigningKey
+from ledger.verify import continuous
 from ledger.verify.continuous import ContinuousVerification, VerificationConfig, VerificationStatus
 from ledger.verify.scan import Scan
 from tests.support import append, connect, eventually, new, requested
@@ -71,11 +73,12 @@ class CountingVerification(ContinuousVerification):
 def verifying(url: str, settings: VerificationConfig = FAST) -> Iterator[CountingVerification]:
     """Run the thread while the block runs."""
     verifier = CountingVerification(url, settings)
-    verifier.start()
-    try:
-        yield verifier
-    finally:
-        verifier.stop()
+    with mock.patch.object(continuous, "LOOK_S", 0.02):
+        verifier.start()
+        try:
+            yield verifier
+        finally:
+            verifier.stop()
     assert not verifier.is_alive()
 
 

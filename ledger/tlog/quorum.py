@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ledger.database import Connection
 from ledger.proof.tlog.checkpoint import WitnessKey
 from ledger.proof.tlog.note import NoteError
-from ledger.tlog.endorse.http import check_url
+from ledger.tlog.endorser_url import check_url
 
 # The most cosignatures that the query reads, the newest first. It takes some milliseconds.
 MAX_COSIGNATURES = 50_000

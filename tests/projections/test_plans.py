@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 
 from ledger.database import Connection
-from projections.ai_recommendations.history import HISTORY
+from projections.client_history import HISTORY
 from projections.engine import ALL_STREAMS, FEW_STREAMS, STEP_AFTER_STEP, TOUCHED_BY, step
 from projections.read_model import ONE_CLIENT, ONE_STREAM, UP_TO, ReadModel
 from projections.registry import READ_MODELS

@@ -18,7 +18,7 @@ from psycopg.rows import dict_row
 from ledger.database import AsyncConnection, Connection, conninfo
 from ledger.proof.format.hashes import SALT_BYTES, commitment
 from projections import reads
-from projections.ai_recommendations.history import client_history
+from projections.client_history import client_history
 from projections.read_model import UP_TO, ReadModel
 from projections.reads import AsOf
 from projections.registry import READ_MODELS, UnknownReadModel

@@ -12,8 +12,8 @@ from typing import Any
 from api.agents.protocol import AgentRequest, Earlier
 from ledger.database import AsyncConnection
 from projections import reads
-from projections.ai_recommendations.history import client_history
 from projections.ai_recommendations.model import AI_RECOMMENDATIONS
+from projections.client_history import client_history
 from projections.portfolio_requests.model import PORTFOLIO_REQUESTS
 
 # An agent sees this many earlier recommendations, the newest.

@@ -9,9 +9,10 @@ import asyncio
 import ssl
 import threading
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import httpx
+
+from ledger.tlog.endorser_url import check_url
 
 
 class EndorserError(Exception):
@@ -116,22 +117,6 @@ class HttpClient:
                 if len(received) > self._max_bytes:
                     raise Unreachable(f"the answer has more than {self._max_bytes} bytes")
         return HttpAnswer(response.status_code, bytes(received))
-
-
-def check_url(url: str) -> None:
-    """Raises ValueError unless `url` is an http or https URL; the message omits the URL, which may hold a password."""
-    if not (url.isascii() and url.isprintable()) or " " in url:
-        raise ValueError("not a URL")
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("not an http or https URL")
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        raise ValueError("a URL with a password, a query or a fragment")
-    try:
-        httpx.URL(url)
-        _ = parts.port
-    except (httpx.InvalidURL, ValueError):
-        raise ValueError("not a URL") from None
 
 
 def _reason(error: BaseException | None) -> str:

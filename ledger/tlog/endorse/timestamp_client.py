@@ -21,8 +21,9 @@ from pathlib import Path
 import psycopg
 from cryptography import x509
 
-from ledger.tlog.endorse.http import EndorserError, HttpClient, Unreachable, check_url
+from ledger.tlog.endorse.http import EndorserError, HttpClient, Unreachable
 from ledger.tlog.endorse.poller import Poller, RetryPolicy
+from ledger.tlog.endorser_url import check_url
 
 EVERY_S = 3600.0
 MAX_TOKEN_BYTES = 262_144

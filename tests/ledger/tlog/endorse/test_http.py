@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ledger.tlog.endorse.http import HttpClient, Unreachable, check_url
+from ledger.tlog.endorse.http import HttpClient, Unreachable
+from ledger.tlog.endorser_url import check_url
 from tests.ledger.tlog.endorse.servers import answering, hanging, saying
 from tests.support import eventually
 

@@ -14,7 +14,7 @@ from projections.reads import fetch
 
 HERE = Path(__file__).parent
 NEWEST_STREAMS = sql_file(HERE / "newest_streams.sql")
-HISTORY = sql_file(HERE / "history.sql").format(AI_RECOMMENDATIONS.rows(TOUCHED))
+HISTORY = sql_file(HERE / "client_history.sql").format(AI_RECOMMENDATIONS.rows(TOUCHED))
 
 
 async def client_history(

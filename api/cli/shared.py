@@ -16,8 +16,6 @@ from typing import Annotated
 import orjson
 import typer
 
-from api.table import lines_of
-
 # Exit codes; 0 is success.
 FOUND_WRONG = 1
 COULD_NOT_RUN = 2
@@ -86,9 +84,11 @@ def say_json(value: object) -> None:
 
 
 def say_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows in aligned columns."""
-    for line in lines_of(header, rows):
-        say(line)
+    """Print rows in aligned columns. Lines are not cut to the width of the terminal."""
+    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 @contextlib.contextmanager

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from api.cli.shared import say_table
 from api.demo.questions import Answers, Rows, rates, reasons
 from api.demo.run import Done, Result
-from api.table import lines_of
 
 Say = Callable[[str], None]
 
@@ -128,7 +128,6 @@ def _table(rows: Rows, say: Say, most: int = MAX_ROWS) -> None:
         say("none")
         return
     names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
-    for line in lines_of(names, [["" if row[name] is None else row[name] for name in names] for row in rows[:most]]):
-        say(line)
+    say_table(names, [["" if row[name] is None else row[name] for name in names] for row in rows[:most]])
     if len(rows) > most:
         say(f"and {len(rows) - most} more")

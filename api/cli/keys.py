@@ -111,10 +111,10 @@ def show(
 ) -> None:
     """Print the key's public part, a line for the key file of those who verify. Reads no database."""
     settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
-    found = place(settings, state_needed=False)
-    if found is None:
+    key_place = place(settings, state_needed=False)
+    if key_place is None:
         raise CannotRun(f"no key is configured: use --key, or set {SIGNING_KEY}")
-    _show(found.key().verifier, as_json=as_json)
+    _show(key_place.key().verifier, as_json=as_json)
 
 
 @app.command()
@@ -131,11 +131,11 @@ def rotate(
     No other process may sign meanwhile. After a crash, run it again: it finishes the rotation.
     """
     settings = configured(config, key_file=key, key_state=key_state, database_url=database_url, data_dir=data_dir)
-    found = place(settings)
-    if found is None or found.path is None:
+    key_place = place(settings)
+    if key_place is None or key_place.path is None:
         raise CannotRun("a rotation needs the key in a file: use --key")
     with opened(settings) as url:
-        new = _rotated(url, found.path, found.state)
+        new = _rotated(url, key_place.path, key_place.state)
     _show(new, as_json=as_json)
 
 

@@ -85,13 +85,13 @@ def sign(  # noqa: PLR0913, PLR0917 - each option is an argument
     Exit code 1 if the database must not be signed as it is; the message says why.
     """
     settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
-    found = place(settings)
-    if found is None:
+    key_place = place(settings)
+    if key_place is None:
         raise CannotRun(f"no key is configured: use --key, or set {SIGNING_KEY}")
     if adopt is None and (give_up is not None or replace_damaged):
         raise CannotRun("--give-up and --replace-damaged are options of --adopt")
     endorsers = assemble.endorsers(settings)
-    signing = SigningConfig(found.key(), found.state, settings.sign_every, settings.sign_events)
+    signing = SigningConfig(key_place.key(), key_place.state, settings.sign_every, settings.sign_events)
     checkpoint = None if adopt is None else read_checkpoint(adopt, signing.key)
     with opened(settings) as url:
         if once or checkpoint is not None:

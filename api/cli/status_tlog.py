@@ -66,7 +66,8 @@ def lines(state: LogState | None) -> Iterator[str]:
         yield f"signed   nothing; {waiting}"
     else:
         yield f"signed   checkpoint over {state.size} events, {aged(state.age_s)}; {waiting}"
-        yield f"cosigned {state.cosignatures} times{_quorum(state)}"
+        witnesses = "witness" if state.cosignatures == 1 else "witnesses"
+        yield f"cosigned by {state.cosignatures} {witnesses}{_quorum(state)}"
     for endorser in state.endorsements:
         when = "" if endorser["age_s"] is None else f", {aged(endorser['age_s'])}"
         kind = "stamped " if endorser["kind"] == "authority" else "witness "

@@ -63,21 +63,21 @@ async def endorsement_status(
 
 def _combined(
     config: EndorserConfig,
-    found: QuorumState | None,
+    quorum: QuorumState | None,
     latest: Sequence[LatestEndorsement],
-    asking: Sequence[EndorserStatus],
+    pollers: Sequence[EndorserStatus],
 ) -> EndorsementStatus:
-    stored = {(one.kind, one.name): one for one in latest}
-    told = {one.name: one for one in asking}
+    stored = {(endorsement.kind, endorsement.name): endorsement for endorsement in latest}
+    polled = {state.name: state for state in pollers}
     witnesses, timestamps = [], []
     for configured in config.policy.witnesses:
         name = configured.witness
-        last, now = stored.get(("witness", name)), told.get(name)
+        last, now = stored.get(("witness", name)), polled.get(name)
         # The poller still knows the size of a witness that cosigned long ago.
         size = last.size if last else now.size or None if now else None
         witnesses.append(WitnessState(name=name, size=size, error=now and now.error))
     for authority in config.authorities:
-        last, now = stored.get(("authority", authority.url)), told.get(authority.url)
+        last, now = stored.get(("authority", authority.url)), polled.get(authority.url)
         timestamps.append(
             TimestampState(
                 authority=authority.url,
@@ -90,8 +90,8 @@ def _combined(
         return EndorsementStatus(timestamps=timestamps)
     witnessed = WitnessedState(
         needed=config.policy.quorum,
-        size=found and found.witnessed,
-        age_s=found and found.witnessed_age_s,
+        size=quorum and quorum.witnessed,
+        age_s=quorum and quorum.witnessed_age_s,
         witnesses=witnesses,
     )
     return EndorsementStatus(witnessed=witnessed, timestamps=timestamps)

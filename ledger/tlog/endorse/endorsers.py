@@ -84,16 +84,17 @@ class Endorsers:
     def progress(self) -> list[EndorserStatus]:
         """Return the status of each endorser."""
         return [
-            EndorserStatus(one.endorser, one.size, one.status.error if one.is_alive() else "not running")
-            for one in self._pollers
+            EndorserStatus(poller.endorser, poller.size, poller.status.error if poller.is_alive() else "not running")
+            for poller in self._pollers
         ]
 
     def _make(self) -> list[Poller]:
-        chosen = SharedSizes()
+        sizes = SharedSizes()
         witnesses = [
-            WitnessPoller(self._conninfo, one, chosen, self._config.pace) for one in self._config.policy.witnesses
+            WitnessPoller(self._conninfo, witness, sizes, self._config.pace)
+            for witness in self._config.policy.witnesses
         ]
         return [
             *witnesses,
-            *(TimestampPoller(self._conninfo, one, self._config.pace) for one in self._config.authorities),
+            *(TimestampPoller(self._conninfo, authority, self._config.pace) for authority in self._config.authorities),
         ]

@@ -59,20 +59,20 @@ class ProofCache:
     ) -> list[bytes]:
         groups = inclusion_nodes(position - 1, published.size)
         places = {node: tile_of(node, published.size) for group in groups for node in group}
-        found: dict[Tile, Rows] = {}
+        rows: dict[Tile, Rows] = {}
         if published.tile is not None and needs(own) <= published.size:
-            found[own] = self._keep(own, published.tile)
+            rows[own] = self._keep(own, published.tile)
         missing = []
         for tile in dict.fromkeys(places.values()):
             if tile in self._kept:
                 self._kept.move_to_end(tile)
-                found[tile] = self._kept[tile]
-            elif tile not in found:
+                rows[tile] = self._kept[tile]
+            elif tile not in rows:
                 missing.append(tile)
         if missing:
             contents = await tiles.contents(conn, missing)
-            found |= {tile: self._keep(tile, content) for tile, content in zip(missing, contents, strict=True)}
-        return [join([node_in_rows(node, places[node], found[places[node]]) for node in group]) for group in groups]
+            rows |= {tile: self._keep(tile, content) for tile, content in zip(missing, contents, strict=True)}
+        return [join([node_in_rows(node, places[node], rows[places[node]]) for node in group]) for group in groups]
 
     def _keep(self, tile: Tile, content: bytes) -> Rows:
         """Return the rows of a tile, and cache them. Raises TileError for content of another width."""

@@ -27,11 +27,11 @@ class RecordedRotation:
 
 def recorded_rotations(conn: Connection, origin: str) -> list[RecordedRotation]:
     """Return the rotations in order. Events whose signatures do not hold are left out. Raises psycopg.Error."""
-    found = []
+    rotations = []
     for position, body in conn.execute(ROTATIONS, [STREAM]).fetchall():
         with contextlib.suppress(EvidenceError, ValueError, LookupError, TypeError):
-            found.append(RecordedRotation(int(position), rotation_of(orjson.loads(body)["data"], origin)))
-    return found
+            rotations.append(RecordedRotation(int(position), rotation_of(orjson.loads(body)["data"], origin)))
+    return rotations
 
 
 def rotation_of(data: dict[str, Any], origin: str) -> Rotation:
@@ -40,8 +40,11 @@ def rotation_of(data: dict[str, Any], origin: str) -> Rotation:
     Raises EvidenceError; ValueError, LookupError or TypeError for malformed data.
     """
     raw = [strict_base64(data[name]) for name in ("old_signature", "new_signature")]
-    signed = [Signature(origin, int.from_bytes(one[:KEY_ID_BYTES], "big"), one[KEY_ID_BYTES:]) for one in raw]
-    found = check_rotation(Note(data["statement"], tuple(signed)).encode(), origin)
-    if (found.old.text, found.new.text) != (data["old"], data["new"]):
+    signatures = [
+        Signature(origin, int.from_bytes(signature[:KEY_ID_BYTES], "big"), signature[KEY_ID_BYTES:])
+        for signature in raw
+    ]
+    rotation = check_rotation(Note(data["statement"], tuple(signatures)).encode(), origin)
+    if (rotation.old.text, rotation.new.text) != (data["old"], data["new"]):
         raise ValueError("the statement is not about these keys")
-    return found
+    return rotation

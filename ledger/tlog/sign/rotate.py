@@ -46,8 +46,8 @@ def rotated(old: SigningKey, new: SigningKey) -> LogKeyRotated:
 
 def check(event: LogKeyRotated) -> tuple[VerifierKey, VerifierKey]:
     """Check both signatures, and return the old and the new key. Raises EvidenceError or ValueError."""
-    found = rotation_of(event.model_dump(), VerifierKey.parse(event.old).name)
-    return found.old, found.new
+    rotation = rotation_of(event.model_dump(), VerifierKey.parse(event.old).name)
+    return rotation.old, rotation.new
 
 
 def rotations(conn: Connection, origin: str) -> list[tuple[VerifierKey, VerifierKey]]:
@@ -110,20 +110,20 @@ def prepare(conn: Connection, old: VerifierKey, path: Path) -> tuple[SigningKey,
     """
     fresh, begun = beside(path, "new"), successors(conn, old)
     try:
-        found = keys.read(fresh) if os.path.lexists(fresh) else None
+        new = keys.read(fresh) if os.path.lexists(fresh) else None
     except NoKey:
-        found = None
-    if begun and (found is None or found.verifier not in begun):
+        new = None
+    if begun and (new is None or new.verifier not in begun):
         raise KeyUnusable(
             f"a rotation to {begun[0].text} is recorded, and {fresh} does not hold that key: restore it from a copy;"
             " without it this log cannot be signed any more"
         )
-    if found is None:
+    if new is None:
         # A crash while the file was written leaves no whole key in it, so no event can name that key. A file that could
         # not be read, or that others can read, raised above and stays: it may hold the recorded key.
         fresh.unlink(missing_ok=True)
-        found = keys.generate(old.name, fresh)
-    return found, bool(begun)
+        new = keys.generate(old.name, fresh)
+    return new, bool(begun)
 
 
 def successors(conn: Connection, old: VerifierKey) -> list[VerifierKey]:

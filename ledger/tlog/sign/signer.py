@@ -149,15 +149,15 @@ class Signer:
 
     def _grown(self, size: int, on_progress: Callable[[int, int], None], *, store: bool = False) -> Signed:
         """Return the tree over the first `size` events of the database, not signed."""
-        found = Signed()
-        while found.size < size:
-            hashes = self._hashes(found, min(size, found.size + MOST_EVENTS))
-            grown = grow(found.size, found.edge, leaf_hashes(hashes))
-            found = Signed(grown.size, grown.root, hashes[-1], "", edge_after(found.edge, grown))
+        tree = Signed()
+        while tree.size < size:
+            hashes = self._hashes(tree, min(size, tree.size + MOST_EVENTS))
+            grown = grow(tree.size, tree.edge, leaf_hashes(hashes))
+            tree = Signed(grown.size, grown.root, hashes[-1], "", edge_after(tree.edge, grown))
             if store:
-                self._store(grown, found.edge)
-            on_progress(found.size, size)
-        return found
+                self._store(grown, tree.edge)
+            on_progress(tree.size, size)
+        return tree
 
     def _last(self) -> tuple[Signed, int]:
         """Return what was signed last and the position of the last event. Raises SigningRefused.
@@ -210,19 +210,19 @@ class Signer:
         return None if row is None or row[0] is None else bytes(row[0])
 
     def _first_look(self) -> Signed:
-        found = self._file.read()
+        last = self._file.read()
         published = self._published()
-        if found is None and published:
+        if last is None and published:
             raise StateMissing(
                 f"checkpoints up to size {published} were signed, and {self._file.path} is not there: restore it, or"
                 " adopt a checkpoint that you trust (docs/operate/tlog.md, Restoring)"
             )
-        if found is not None and published > found.size:
+        if last is not None and published > last.size:
             raise StateMissing(
-                f"a checkpoint over {published} events was signed, and {self._file.path} has {found.size}: restore the"
+                f"a checkpoint over {published} events was signed, and {self._file.path} has {last.size}: restore the"
                 " newest copy, or adopt a checkpoint that you trust (docs/operate/tlog.md, Restoring)"
             )
-        return found or Signed()
+        return last or Signed()
 
     def _hashes(self, signed: Signed, upto: int) -> list[bytes]:
         """Return the hashes of the new events, which must link to each other. Raises Rewritten."""

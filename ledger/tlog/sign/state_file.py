@@ -53,9 +53,9 @@ class Signed:
     def decode(cls, raw: bytes, origin: str, keys: Sequence[VerifierKey]) -> Signed:
         """Read the content; one of `keys` signed the note, and the edge has its root. Raises StateDamaged."""
         try:
-            found = orjson.loads(raw)
-            edge = {int(level): base64.b64decode(hashes, validate=True) for level, hashes in found["edge"].items()}
-            note, event = str(found["note"]), bytes.fromhex(found["event"])
+            content = orjson.loads(raw)
+            edge = {int(level): base64.b64decode(hashes, validate=True) for level, hashes in content["edge"].items()}
+            note, event = str(content["note"]), bytes.fromhex(content["event"])
             checkpoint = open_checkpoint(note.encode(), origin, keys).checkpoint
             _check_edge(checkpoint, edge)
         except (orjson.JSONDecodeError, binascii.Error, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -137,13 +137,13 @@ class StateFile:
 
 def edge_after(edge: dict[int, bytes], grown: Growth) -> dict[int, bytes]:
     """Return the partial tile of each level after the tree has grown."""
-    found = dict(edge)
+    edge_now = dict(edge)
     for tile, content in grown.tiles:
         if tile.width == WIDTH:
-            found.pop(tile.level, None)
+            edge_now.pop(tile.level, None)
         else:
-            found[tile.level] = content
-    return found
+            edge_now[tile.level] = content
+    return edge_now
 
 
 def resigned(signed: Signed, key: SigningKey, origin: str) -> Signed:

@@ -50,7 +50,7 @@ def test_the_log_in_status(database_url: str, tmp_path: Path) -> None:
     assert shown.code == 1
     for line in (
         r"signed   checkpoint over 4 events, \d+ s old; 3 events not covered\n",
-        r"cosigned 1 times; newest with its quorum of 2: over 2 events, \d+ s old\n",
+        r"cosigned by 1 witness; newest with its quorum of 2: over 2 events, \d+ s old\n",
         rf"witness  {re.escape(names[1])} up to 4\n",
         r"stamped  https://tsa\.example up to 2, \d+ s old\n",
         r"rotation begun and not finished, so nothing signs: run advice-ledger keys rotate again\n",

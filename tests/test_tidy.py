@@ -205,11 +205,16 @@ def test_proof_code_stands_on_little() -> None:
 
 
 # A thread dies unseen. The last handler of a background worker turns any error into a state that is shown.
-LAST_HANDLERS = {"ledger/background.py", "ledger/verify/continuous.py"}
+LAST_HANDLERS = {
+    "ledger/background.py",
+    "ledger/store/readers.py",
+    "ledger/store/writer.py",
+    "ledger/verify/continuous.py",
+}
 
 
 def test_no_handler_catches_everything() -> None:
-    """Each handler outside the tests names the errors that it handles, except the last one of a thread."""
+    """Each handler outside the tests names the errors that it handles, except the last one of a thread or task."""
     handlers = [
         f"{path}:{node.lineno}"
         for path in modules(*CODE)

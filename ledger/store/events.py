@@ -18,6 +18,7 @@ from ledger.domain.history import RecordedEvent
 from ledger.errors import LedgerError, from_database
 
 APPEND = "SELECT position, id, stream, version, recorded_at, hash, replayed FROM append(%s)"
+CHECK_APPEND = "SELECT check_append(%s)"
 STREAMS = (
     "SELECT position, id, stream, version, type, body FROM events WHERE stream = ANY (%s) ORDER BY stream, version"
 )
@@ -52,6 +53,14 @@ async def append(conn: AsyncConnection, lines: Sequence[bytes]) -> list[Receipt]
         async with conn.cursor(binary=True) as cursor:
             await cursor.execute(APPEND, [b"\n".join(lines).decode("utf-8")], prepare=True)
             return [Receipt(*row) for row in await cursor.fetchall()]
+    except psycopg.Error as error:
+        raise _named(error) from error
+
+
+async def check_append(conn: AsyncConnection, *, deep: bool) -> None:
+    """Find out whether an append can succeed, and record nothing. `deep` also tries to write to the disk."""
+    try:
+        await conn.execute(CHECK_APPEND, [deep], prepare=True)
     except psycopg.Error as error:
         raise _named(error) from error
 

@@ -13,7 +13,7 @@ import psycopg_pool
 
 from ledger.database import AsyncConnection
 from ledger.domain.history import RecordedEvent
-from ledger.errors import LedgerError, Unavailable
+from ledger.errors import Unavailable
 from ledger.store.events import streams
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ class Readers:
                 names |= dict.fromkeys(group[-1][0])
             try:
                 histories = await self.run(partial(_streams, list(names)))
-            except LedgerError as error:
+            except Exception as error:  # noqa: BLE001 - those who wait would wait for ever
                 for _, result in group:
                     if not result.done():
                         result.set_exception(error)

@@ -6,12 +6,16 @@ with many callers the load determines its size.
 If the connection breaks in flight, it is unknown whether the group was committed. The writer sends the same bytes again
 on a new connection. Ids that were recorded are replays, so nothing is recorded twice. Callers that have waited longer
 than `patience_s` get Unavailable, also while an append hangs in the database; they may retry with the same id.
+
+An exception that nobody foresaw fails the member at fault, and the rest of its group is recorded. If the task ends all
+the same, its callers and all later ones get Unavailable at once, and `status()` says so.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +28,9 @@ from ledger.errors import LedgerError, Overloaded, Unavailable
 from ledger.store import events as store
 from ledger.store.envelope import NewEvent, encode
 from ledger.store.events import Receipt
+from ledger.store.writer_health import WriterHealth, WriterStatus
+
+logger = logging.getLogger(__name__)
 
 MAX_GROUP_EVENTS = 1000
 MAX_GROUP_BYTES = 16 * 1024 * 1024
@@ -33,11 +40,12 @@ RECONNECT_PAUSE_S = 0.1
 # later than the patience of the callers, so that a lock_timeout in the database comes first: then it is certain that
 # nothing was recorded.
 CHECK_S = 0.25
+ENDED = "the writer of this process has ended: restart the server"
 
 
 @dataclass(slots=True, eq=False)
 class _Member:
-    """The events of one caller: recorded together or not at all."""
+    """The events of one caller: recorded together or not at all. Without lines, a check that appends can succeed."""
 
     lines: list[bytes]
     done: asyncio.Future[list[Receipt]]
@@ -61,10 +69,14 @@ class Writer:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._in_hand: list[_Member] = []
+        self._check: asyncio.Task[list[Receipt]] | None = None
+        self.health = WriterHealth()
 
     async def start(self) -> None:
         """Start the task. A database that is down now is not an error: the first append connects again."""
         self._task = asyncio.create_task(self._run(), name="ledger-writer")
+        self._task.add_done_callback(self._ended)
 
     async def close(self) -> None:
         """Record the events that wait, then stop. If the database hangs, stop once each caller has got Unavailable."""
@@ -72,9 +84,30 @@ class Writer:
         self._wake.set()
         if self._task is not None:
             await asyncio.wait({self._task})
-            if not self._task.cancelled():
-                self._task.result()  # raises if a fault of this program ended the task
         await self._disconnect()
+
+    def status(self) -> WriterStatus:
+        """Return what the last appends met, and how many callers wait."""
+        oldest_s = min((member.since_s for member in (*self._in_hand, *self._waiting)), default=None)
+        return self.health.status(len(self._in_hand) + len(self._waiting), oldest_s)
+
+    async def check(self) -> WriterStatus:
+        """Return the status, after a check within the patience if no append has succeeded in the last second.
+
+        The check takes the same way as an append and records nothing. While one hangs that began before this call, the
+        status of the appends that failed is returned at once.
+        """
+        if self.health.is_fresh or self._closing or self.health.ended is not None:
+            return self.status()
+        if self._check is None or self._check.done():
+            self._check = asyncio.create_task(self.append_lines([]), name="ledger-writer-check")
+            self._check.add_done_callback(lambda task: task.cancelled() or task.exception())
+        elif self.status().failing_s >= self._patience_s:
+            return self.status()
+        await asyncio.wait({self._check}, timeout=self._patience_s)
+        if not self._check.done():
+            self.health.hangs()
+        return self.status()
 
     async def append(self, events: Sequence[NewEvent]) -> list[Receipt]:
         """Record the events, all or none, and return their receipts. Raises the errors of ledger.errors."""
@@ -84,6 +117,8 @@ class Writer:
         """Record lines from envelope.encode, as append() does, for a retry that must send the same bytes."""
         if self._closing:
             raise Unavailable("the server is stopping")
+        if self.health.ended is not None:
+            raise Unavailable(ENDED)
         member = _Member(lines, asyncio.get_running_loop().create_future())
         if self._waiting_bytes + member.size > MAX_WAITING_BYTES:
             raise Overloaded("too many events wait to be recorded; try again")
@@ -100,7 +135,21 @@ class Writer:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            await self._commit(self._take())
+            self._in_hand = self._take()
+            await self._commit(self._in_hand)
+            self._in_hand = []
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Fail everybody who waits if the task ended before close(): nobody else would."""
+        if self._closing and (task.cancelled() or task.exception() is None):
+            return
+        error = None if task.cancelled() else task.exception()
+        self.health.ended = "it was cancelled" if error is None else type(error).__name__
+        logger.critical("%s (%s)", ENDED, self.health.ended)
+        for member in (*self._in_hand, *self._waiting):
+            _fail(member, Unavailable(ENDED))
+        self._waiting.clear()
+        self._waiting_bytes = 0
 
     def _take(self) -> list[_Member]:
         group: list[_Member] = []
@@ -118,7 +167,10 @@ class Writer:
     async def _commit(self, group: list[_Member]) -> None:
         try:
             await self._flush(group)
-        except LedgerError as error:
+        except Exception as error:  # noqa: BLE001 - an end of this task would leave every caller waiting
+            if not isinstance(error, LedgerError):
+                # A fault of this program: the connection may be in any state. What was committed is a replay next time.
+                await self._disconnect()
             if len(group) == 1:
                 _fail(group[0], error)
                 return
@@ -139,21 +191,39 @@ class Writer:
             else:
                 for member in group:
                     _deliver(member, [next(receipts) for _ in member.lines])
+                    if member.lines:
+                        self.health.appends.observe(monotonic() - member.since_s)
+                self.health.succeeded()
                 return
 
     async def _append(self, group: list[_Member]) -> list[Receipt]:
         self._watch(group, self._patience_s + CHECK_S)
+        self.health.began()
         try:
-            return await store.append(await self._connected(), [line for m in group for line in m.lines])
+            return await self._send([line for member in group for line in member.lines])
+        except Exception as error:
+            self.health.failed(error)
+            raise
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+
+    async def _send(self, lines: list[bytes]) -> list[Receipt]:
+        conn = await self._connected()
+        if not lines:
+            await store.check_append(conn, deep=self.health.is_failing)
+            return []
+        receipts = await store.append(conn, lines)
+        if len(receipts) != len(lines):  # nobody may get the receipt of another
+            raise RuntimeError(f"append() returned {len(receipts)} rows for {len(lines)} lines")
+        return receipts
 
     def _watch(self, group: list[_Member], after_s: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(after_s, self._give_up, group)
 
     def _give_up(self, group: list[_Member]) -> None:
         """Fail the impatient callers of an append that hangs, and those behind it. The append may still succeed."""
+        self.health.hangs()
         self._without_impatient(group, Unavailable("the database does not answer; try again"))
         if self._closing and self._task is not None:
             self._task.cancel()  # no caller waits any more; a second cancel makes psycopg stop waiting for the server
@@ -191,6 +261,6 @@ def _deliver(member: _Member, receipts: list[Receipt]) -> None:
         member.done.set_result(receipts)
 
 
-def _fail(member: _Member, error: LedgerError) -> None:
+def _fail(member: _Member, error: Exception) -> None:
     if not member.done.done():
         member.done.set_exception(error)

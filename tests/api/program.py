@@ -103,11 +103,14 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(*arguments: object, env: Mapping[str, str] | None = None) -> Iterator[Serving]:
-    """Run `advice-ledger serve` on a free port while the block runs. It takes requests when the block begins."""
+def serving(*arguments: object, env: Mapping[str, str] | None = None, before: str = "") -> Iterator[Serving]:
+    """Run `advice-ledger serve` on a free port while the block runs. It takes requests when the block begins.
+
+    `before`: Python statements that its process runs first.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        command = [sys.executable, "-c", PROGRAM, "serve", "--port", "0", *map(str, arguments)]
+        command = [sys.executable, "-c", f"{before}\n{PROGRAM}", "serve", "--port", "0", *map(str, arguments)]
         with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
             process = subprocess.Popen(command, stdout=out, stderr=err, env=environment(**(env or {})))
         try:

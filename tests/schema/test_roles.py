@@ -29,6 +29,7 @@ RIGHTS: dict[str | None, set[str]] = {
     None: set(),
     "writer": {
         "execute append(text)",
+        "execute check_append(boolean)",
         "execute claim_requests(text,interval,integer)",
         "execute hold_claims(text,interval,bigint[])",
         "usage schema",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Literal
 
@@ -16,6 +17,8 @@ from ledger.database import AsyncConnection
 from ledger.errors import Unavailable
 from ledger.proof.findings import Kind
 from ledger.store.head import Head, read_head_async
+from ledger.store.writer import ENDED
+from ledger.store.writer_health import WriterStatus
 from ledger.tlog import status as endorsements
 from ledger.tlog.serve.newest_checkpoint import NewestCheckpoint, newest_checkpoint_async
 from ledger.tlog.sign.signer_thread import SignerThread
@@ -98,6 +101,7 @@ async def healthz() -> Response:
 async def readyz(services: InjectedServices) -> Response:
     """Tell whether the database answers, every read model follows, and nothing was found to be wrong."""
     ledger, signer = services.ledger, services.signer
+    checking = asyncio.create_task(ledger.writer.check(), name="readyz-writer")
     verification = _verification(services.continuous_verification)
 
     async def read(conn: AsyncConnection) -> Readiness:
@@ -121,6 +125,8 @@ async def readyz(services: InjectedServices) -> Response:
             checkpoint=None,
             verification=verification,
         )
+    reasons = [*state.reasons, *_recording(await checking)]
+    state = state.model_copy(update={"reasons": reasons, "status": "not ready" if reasons else "ready"})
     return Response(
         orjson.dumps(state.model_dump()), 200 if state.status == "ready" else 503, media_type="application/json"
     )
@@ -138,6 +144,15 @@ def _checkpoint(
         witnessed=endorsed.witnessed,
         timestamps=endorsed.timestamps,
     )
+
+
+def _recording(writer: WriterStatus) -> list[str]:
+    """Return why nothing can be recorded, if that is so."""
+    if writer.ended is not None:
+        return [f"{ENDED} ({writer.ended})"]
+    if writer.failing_s:
+        return [f"nothing can be recorded, for {writer.failing_s:.0f} s now: {writer.cause}"]
+    return []
 
 
 def _refusal(status: WorkerStatus | None) -> list[str]:

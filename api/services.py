@@ -69,7 +69,7 @@ class Services:
     ledger: Ledger
     callers: Callers
     # Which checkpoint readers are shown.
-    published: CheckpointSelector
+    checkpoint_selector: CheckpointSelector
     proof_cache: ProofCache
     coverage: Coverage
     # None if this process does not sign.
@@ -103,7 +103,7 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
         yield Services(
             ledger=ledger,
             callers=Callers(ledger.readers),
-            published=CheckpointSelector(parts.endorsers.policy),
+            checkpoint_selector=CheckpointSelector(parts.endorsers.policy),
             proof_cache=ProofCache(),
             coverage=coverage,
             signer=signer,

@@ -84,7 +84,7 @@ async def checkpoint(services: InjectedServices) -> Response:
     """Read the newest checkpoint, a signed note. With witnesses, it is the newest with a quorum of cosignatures."""
 
     async def work(conn: AsyncConnection) -> tiles.PublishedCheckpoint:
-        size = await services.published.size(conn)
+        size = await services.checkpoint_selector.size(conn)
         return _signed(await tiles.published(conn, size) or await tiles.published(conn))
 
     try:
@@ -156,7 +156,7 @@ async def consistency(services: InjectedServices, caller: MayRead, sizes: Annota
 
     async def work(conn: AsyncConnection) -> dict[str, object]:
         size = await tiles.covered(conn)
-        new = sizes.new or await services.published.size(conn) or size
+        new = sizes.new or await services.checkpoint_selector.size(conn) or size
         _check_covered(max(sizes.old, new), size)
         if sizes.old > new:
             reason = "Input should be at most to"
@@ -197,7 +197,7 @@ async def _tile(conn: AsyncConnection, address: Tile) -> bytes:
 async def _inclusion(services: Services, position: int) -> tuple[tiles.PublishedCheckpoint, list[bytes]]:
 
     async def work(conn: AsyncConnection) -> tuple[tiles.PublishedCheckpoint, list[bytes]]:
-        size = await services.published.size(conn)
+        size = await services.checkpoint_selector.size(conn)
         # An event that the published checkpoint does not cover yet may be covered by the newest.
         published, proof = await services.proof_cache.inclusion(
             conn, position, size if size and size >= position else None

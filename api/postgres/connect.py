@@ -139,7 +139,7 @@ class _Supervisor(BackgroundWorker):
     def work(self) -> None:
         while not self._stopping.wait(CHECK_S):
             if not self._server.is_running():
-                self.report_failure("it does not answer: waiting for it, or starting it again")
+                self.report_failure("no answer; waiting for it, or starting it again")
                 self._server.ensure_running()
             self.report("running")
 

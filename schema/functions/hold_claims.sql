@@ -6,6 +6,6 @@ LANGUAGE sql VOLATILE SECURITY DEFINER
 SET search_path FROM CURRENT
 AS $$
     UPDATE request_claims c
-    SET expires_at = clock_timestamp() + lease
+    SET expires_at = clock_timestamp() + lease, renewed_at = clock_timestamp()
     WHERE c.request_id = ANY (requests) AND c.worker = hold_claims.worker
 $$;

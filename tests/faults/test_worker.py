@@ -10,6 +10,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from psycopg import sql
 
 from api.agents.builtin.agent import BuiltinAgent
 from api.agents.protocol import AgentAnswer, AgentRequest, AgentUnavailable
@@ -352,4 +353,20 @@ def test_a_request_that_comes_back_is_not_held_by_its_old_claim(fresh_api: Api) 
         assert fresh_api.call("POST", f"/recommendations/{first}/decisions", "advisor", json=remark).status_code == 201
         assert fresh_api.get(f"/portfolio/requests/{row_id}").json()["status"] == "queued"
         assert conn.execute(claim).fetchall() == [(row_id, 1)]
+        assert conn.execute(claim).fetchall() == []
+
+
+def test_a_claim_does_not_outlive_a_clock_that_went_back(fresh_api: Api) -> None:
+    """A claim made while the clock was ahead counts as ended once it is right; postponed and fresh ones are kept."""
+    ids = [fresh_api.asked() for _ in range(3)]
+    assert fresh_api.get(f"/portfolio/requests/{ids[-1]}").json()["status"] == "queued"
+    with connect(fresh_api.url, "writer") as conn, connect(fresh_api.url) as admin:
+        claim = "SELECT request_id, attempt FROM claim_requests('me', interval '30 s', 10)"
+        assert conn.execute(claim).fetchall() == [(row_id, 1) for row_id in ids]
+        # The first was claimed while the clock was an hour ahead; the second is postponed for an hour.
+        jump = "UPDATE request_claims SET {0} = {0} + interval '1 hour' WHERE request_id = {1}"
+        for column in ("expires_at", "renewed_at"):
+            admin.execute(sql.SQL(jump).format(sql.Identifier(column), ids[0]))
+        conn.execute("SELECT hold_claims('me', interval '1 hour', %s)", [ids[1:2]])
+        assert conn.execute(claim).fetchall() == [(ids[0], 2)]
         assert conn.execute(claim).fetchall() == []

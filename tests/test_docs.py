@@ -10,16 +10,25 @@ from typing import Any, NamedTuple
 import pytest
 from typer.core import TyperGroup
 
+from api.agents.run.json_diff import Difference
+from api.agents.run.replay import Report
 from api.cli.commands import COMMANDS as TABLE_OF_COMMANDS
 from api.cli.commands import load
+from api.cli.status import ReadModel as StatusReadModel
+from api.cli.status import Status
+from api.cli.status_tlog import LogState
 from api.http.problems import PROBLEMS
 from api.settings import CONFIG, Settings, variable
+from api.witness.store import RefusedNote
 from ledger.domain.four_eyes import FourEyes
 from ledger.domain.reasons import ReasonCodes
 from ledger.domain.recommendation import MEMBERS
+from ledger.tlog.endorse.endorsers import EndorserStatus
+from ledger.tlog.quorum import LatestEndorsement
+from ledger.verify.report import Covered
 from schema.events import CATALOGUE
 from tests.ledger.domain.test_case import HEADER, REFUSALS, TABLE
-from tests.pages import code, table_with, words_of
+from tests.pages import code, is_named, table_with, words_of
 from tests.paths import DOCS, ROOT
 
 EVENTS = (DOCS / "formats/events.md").read_text("utf-8")
@@ -168,6 +177,23 @@ def test_the_policies_are_described() -> None:
     ]
     assert len(thresholds) == 2
     assert [text for text in thresholds if text not in policies] == []
+
+
+# The types whose members a command prints as JSON.
+JSON_OF = {
+    "advice-ledger status": [Status, StatusReadModel, LogState, LatestEndorsement],
+    "advice-ledger replay": [Report, Difference],
+    "advice-ledger verify": [Covered],
+    "advice-ledger sign": [EndorserStatus],
+    "advice-ledger witness status": [RefusedNote],
+}
+
+
+@pytest.mark.parametrize("command", JSON_OF)
+def test_the_members_of_json_are_described(command: str) -> None:
+    """The section of a command names each member of its JSON that a type declares."""
+    members = {name for kind in JSON_OF[command] for name in kind.__annotations__}
+    assert [name for name in sorted(members) if not is_named(name, sections()[command])] == []
 
 
 PATH = re.compile(r"`((?:schema|ledger|projections|api|client|tests|docs)/[\w./-]*)`")

@@ -180,7 +180,7 @@ def test_the_policies_are_described() -> None:
 
 
 # The types whose members a command prints as JSON.
-JSON_OF = {
+JSON_OF: dict[str, list[type]] = {
     "advice-ledger status": [Status, StatusReadModel, LogState, LatestEndorsement],
     "advice-ledger replay": [Report, Difference],
     "advice-ledger verify": [Covered],

@@ -200,12 +200,12 @@ class _Merged:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
-    found: dict[str, object] = {
+    values: dict[str, object] = {
         name: text for name in Settings.model_fields if (text := environment.get(variable(name)))
     }
-    if found.keys() >= {"database_url", "data_dir"}:
-        del found["data_dir"]  # of these two variables, the URL wins
-    return found
+    if values.keys() >= {"database_url", "data_dir"}:
+        del values["data_dir"]  # of these two variables, the URL wins
+    return values
 
 
 def _default_file(folder: Path) -> Path | None:
@@ -219,12 +219,12 @@ def _default_file(folder: Path) -> Path | None:
 def _from_file(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
-            found = tomllib.load(file)
+            values = tomllib.load(file)
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise SettingsError(f"{path} is not a TOML file: {error}") from None
-    return {name: _beside(path, name, value) for name, value in found.items()}
+    return {name: _beside(path, name, value) for name, value in values.items()}
 
 
 def _beside(path: Path, name: str, value: object) -> object:

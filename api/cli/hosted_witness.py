@@ -56,7 +56,7 @@ def opened(offer: Offer | None, url: str) -> Iterator[Witness | None]:
 
 
 def check_apart(offer: Offer, origin: str) -> None:
-    """Raises CannotRun if the ledger would be its own witness, or could be taken for one."""
+    """Raise CannotRun if the ledger would be its own witness, or could be taken for one."""
     if origin in {log.name for log in offer.logs}:
         raise CannotRun(
             f"{origin} is this ledger, and it cannot be a witness for itself: somebody who can change the log could"

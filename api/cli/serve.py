@@ -101,16 +101,16 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
         database_url=database_url,
         data_dir=data_dir,
     )
-    asked = assemble.agent(settings) if settings.worker else None
+    worker_agent = assemble.agent(settings) if settings.worker else None
     parts = partial(
         Parts,
-        run_worker=asked is not None,
+        run_worker=worker_agent is not None,
         policies=assemble.policies(settings),
         orphan_after_s=settings.orphan_after,
         endorsers=assemble.endorsers(settings),
     )
-    if asked is not None:
-        parts = partial(parts, make_agent=lambda: asked)
+    if worker_agent is not None:
+        parts = partial(parts, make_agent=lambda: worker_agent)
     offer = hosted_witness.offered(settings)
     where = place(settings)
     with bound(settings.host, settings.port) as listener, opened(settings, make=True, supervise=True) as url:
@@ -121,8 +121,8 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
             ensure_tokens(url, base, local=is_loopback(listener))
             if signing is None:
                 note(NOTHING_SIGNED)
-            if asked is not None:
-                note(f"requests are answered by {asked.name} {asked.version}")
+            if worker_agent is not None:
+                note(f"requests are answered by {worker_agent.name} {worker_agent.version}")
             verification = verification_config(settings, signing)
             run(
                 parts(url, signing=signing, verification=verification, witness=witness),

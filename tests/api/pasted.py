@@ -1,4 +1,4 @@
-"""Paste the commands of a page, in order, into a bash with curl, and compare what they print with what the page shows."""
+"""Paste the commands of a page, in order, into a bash with curl, and compare their output with that of the page."""
 
 from __future__ import annotations
 

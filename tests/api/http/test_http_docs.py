@@ -184,7 +184,7 @@ def test_a_body_is_that_of_the_event(path: str) -> None:
 
 @pytest.mark.parametrize("kind", ROWS)
 def test_every_column_is_documented(kind: str) -> None:
-    """Each member of a row is named where its route is described, or where its read model is, or all read models are."""
+    """The text of its route, of its read model or of all read models names each member of a row."""
     route, read_model = ROWS[kind]
     assert is_named(read_model, headed(TEXT, route))
     general, *parts = re.split(r"^## ", READ_MODELS, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Vectors of evidence bundles: good ones, and what can be done to them, with what has to be found (tests/vectors.py).
+"""Vectors of evidence bundles: good ones, and attacks with the finding that they must give (tests/vectors.py).
 
 The attacker is careful: counts, page and digests of the manifest fit what was changed, where it is not about these.
 """
@@ -42,7 +42,7 @@ THIEF = SigningKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes([6]) * 32)
 STORED_BLOCK = b"\x01\x01\x00\xfe\xffx"
 
 Line = dict[str, Any]
-# What somebody finds who trusts LOG: verdict, kind and position of the first finding.
+# The result for somebody who trusts LOG: verdict, kind and position of the first finding.
 Found = tuple[str, Kind | None, int]
 GOOD: Found = ("verified", None, 0)
 UNKNOWN: Found = ("consistent", None, 0)
@@ -282,7 +282,7 @@ def _bomb(files: dict[str, bytes]) -> bytes:
 
 
 def _deflated(data: bytes, size: int) -> bytes:
-    """The first member is said to be deflated, and to unpack to so many bytes."""
+    """Mark the first member as deflated, and state this unpacked size."""
     local, entry = data.index(b"PK\3\4"), data.index(b"PK\1\2")
     parts = bytearray(data)
     parts[local + 8 : local + 10] = parts[entry + 10 : entry + 12] = b"\x08\x00"

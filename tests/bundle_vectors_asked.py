@@ -17,7 +17,7 @@ from tests.ledger.proof.bundle.bundles import Case, make_bundle
 from tests.ledger.proof.chains import chain_of, rehashed
 
 SIZE = 3
-# Of the chain of tests/ledger/proof/chains.py client-N has one stream, request-N.
+# In the chain of tests/ledger/proof/chains.py, client-N has one stream, request-N.
 SECOND, NOBODY = Selection("client", client="client-2"), Selection("client")
 
 Chosen = Callable[[EventRow], bool]
@@ -90,7 +90,7 @@ def _ranges(key: SigningKey) -> Iterator[Made]:
 
 
 def left_out(data: bytes, excluded: int, excluded_from: int) -> bytes:
-    """The same, saying that so many events from a position on are left out."""
+    """The same bundle, whose manifest excludes events from a position on."""
     case = Case.read(data)
     case.files[manifest.MANIFEST] = replace(case.manifest, excluded=excluded, excluded_from=excluded_from).encode()
     return case.write()

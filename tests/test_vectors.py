@@ -86,7 +86,7 @@ def canonical_flaw(one: dict[str, Any]) -> str | None:
 
 
 def commitment_flaw(one: dict[str, Any]) -> str | None:
-    """Whether the value opens the commitment."""
+    """The flaw of a commitment, None if the value opens it."""
     salts, fields = ({one["field"]: value} for value in (one["salt"], json.loads(one["value"])))
     try:
         assert open_sealed({one["field"]: one["commitment"]}, canonical(salts), canonical(fields)) == 1
@@ -117,21 +117,21 @@ def stored(row: dict[str, Any]) -> EventRow:
 
 
 def inclusion_flaw(one: dict[str, Any]) -> str | None:
-    """Of the proof."""
+    """The flaw of the proof."""
     leaf = leaf_hash(bytes.fromhex(one["entry"]))
     proof = [bytes.fromhex(element) for element in one["proof"]]
     return flaw_of(lambda: check_inclusion(leaf, one["index"], one["size"], proof, bytes.fromhex(one["root"])))
 
 
 def consistency_flaw(one: dict[str, Any]) -> str | None:
-    """Of the proof."""
+    """The flaw of the proof."""
     proof = [bytes.fromhex(element) for element in one["proof"]]
     roots = bytes.fromhex(one["old_root"]), bytes.fromhex(one["new_root"])
     return flaw_of(lambda: check_consistency(one["old"], one["new"], *roots, proof))
 
 
 def tile_flaw(one: dict[str, Any]) -> str | None:
-    """Of the path, and of the content where there is one."""
+    """The flaw of the path, and of the content if the vector has one."""
 
     def check() -> None:
         place = parse_path(one["path"])
@@ -147,7 +147,7 @@ def tile_flaw(one: dict[str, Any]) -> str | None:
 
 
 def note_flaw(one: dict[str, Any]) -> str | None:
-    """Of the note, opened with the keys."""
+    """The flaw of the note, opened with the keys."""
     witnesses = [WitnessKey.parse(one["witness"])] if "witness" in one else []
 
     def check() -> None:
@@ -162,7 +162,7 @@ def note_flaw(one: dict[str, Any]) -> str | None:
 
 
 def request_flaw(one: dict[str, Any]) -> str | None:
-    """Of the body."""
+    """The flaw of the body."""
 
     def check() -> None:
         request = parse_request(one["request"].encode())
@@ -172,14 +172,14 @@ def request_flaw(one: dict[str, Any]) -> str | None:
 
 
 def proof_flaw(one: dict[str, Any]) -> str | None:
-    """Of the file, verified for the entry."""
+    """The flaw of the file, verified for the entry."""
     keys = [VerifierKey.parse(one["key"])], [WitnessKey.parse(one["witness"])]
     leaf = leaf_hash(bytes.fromhex(one["entry"]))
     return flaw_of(lambda: verify_proof(parse_proof(one["proof"].encode()), leaf, one["origin"], *keys))
 
 
 def bundle_flaw(one: dict[str, Any]) -> str | None:
-    """What the auditor's program finds first for somebody with these keys, where, and its verdict."""
+    """The kind of the first finding for somebody with these keys; its position and the verdict must fit."""
     trusted = Trust(log=tuple(map(VerifierKey.parse, one["keys"])))
     since = one["since"].encode() if "since" in one else None
     audit = audit_bundle(io.BytesIO(base64.b64decode(one["bundle"])), trusted, since)
@@ -223,7 +223,7 @@ def test_our_checkers_agree(name: str, one: dict[str, Any]) -> None:
     assert CHECKS[name](one) == one["flaw"]
 
 
-# --- from here on nothing of ours: hashlib, struct and what docs/formats/event.md and docs/formats/tlog.md say -----------------
+# --- from here on no code of ours: hashlib, struct, docs/formats/event.md and docs/formats/tlog.md ---
 
 
 def sha(*parts: bytes) -> bytes:
@@ -269,7 +269,7 @@ def test_chains_by_the_page() -> None:
 
 
 def naive_chain(one: dict[str, Any]) -> bool:
-    """Whether positions, links, hashes, columns, times, commitments and the head hold."""
+    """True if positions, links, hashes, columns, times, commitments and the head hold."""
     head = one["head"]
     link, at = sha(b"advice-ledger/genesis/v1\n", head["origin"].encode()), 0
     if link.hex() != one["genesis_hash"]:
@@ -287,7 +287,7 @@ def naive_chain(one: dict[str, Any]) -> bool:
 
 
 def naive_sealed(commitments: dict[str, str], row: dict[str, Any]) -> bool:
-    """Whether each value that is there opens its commitment; the vectors' values are texts."""
+    """True if each value opens its commitment; the values of the vectors are texts."""
     fields, salts = json.loads(row.get("fields", "{}")), json.loads(row.get("salts", "{}"))
     return all(
         sha(

@@ -1,4 +1,4 @@
-"""What the makers of vectors share: the keys, and how a vector is written down."""
+"""Shared by the makers of vectors: the keys, and the form of a vector."""
 
 from __future__ import annotations
 

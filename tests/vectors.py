@@ -96,7 +96,7 @@ MALFORMED = {
 
 
 def canonical_vectors() -> Iterator[Vector]:
-    """What a value is written as; what a writer refuses; and texts that a verifier does not take for a body."""
+    """Values with their canonical form, values that a writer refuses, and texts that are not canonical bodies."""
     for name, text in VALUES.items():
         yield vector(name, json=text, canonical=canonical(json.loads(text)).decode())
     for name, (flaw, text) in REFUSED.items():
@@ -109,7 +109,7 @@ SALT = bytes(range(32))
 
 
 def commitment_vectors() -> Iterator[Vector]:
-    """What is hashed for a sealed value, and values that a commitment does not open to."""
+    """The bytes that are hashed for a sealed value, and values that do not open a commitment."""
     for name, value in {
         "client_id": '"client-1"',
         "recommendation": '{"equity":"0.60","note":"Zürich \\"60/40\\""}',
@@ -207,7 +207,7 @@ def root_vectors() -> Iterator[Vector]:
 
 
 def inclusion_vectors() -> Iterator[Vector]:
-    """Of the entry that is given as its event hash."""
+    """A proof for an entry, which is an event hash."""
     for index, size in ((0, 1), (0, 2), (1, 2), (2, 3), (0, 8), (5, 8), (6, 7), (16, 21), (20, 21), (299, 300)):
         yield _inclusion(f"{index} in {size}", None, index, size)
     proof = inclusion_proof(5, 8, _nodes(8))

@@ -87,4 +87,4 @@ def encode_consistency(old: int, proof: Sequence[str]) -> bytes:
 
 def encode_rotations(rotations: Iterable[Rotation]) -> bytes:
     """The member `rotations` of a bundle."""
-    return b"".join(one.note for one in rotations)
+    return b"".join(rotation.note for rotation in rotations)

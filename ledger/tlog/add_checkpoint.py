@@ -40,7 +40,7 @@ class AddCheckpoint:
 
     def encode(self) -> bytes:
         """The body. Raises RequestError if `parse_request` would not return this request."""
-        lines = [f"old {self.old_size}", *(base64.b64encode(found).decode() for found in self.proof)]
+        lines = [f"old {self.old_size}", *(base64.b64encode(element).decode() for element in self.proof)]
         data = "\n".join(lines).encode() + b"\n\n" + self.checkpoint
         if parse_request(data) != self:
             raise RequestError(RequestFlaw.STRUCTURE, "the request does not survive encoding")

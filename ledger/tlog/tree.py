@@ -150,7 +150,7 @@ def node_in_rows(node: Node, tile: Tile, rows: Sequence[bytes]) -> bytes:
 
 def encode_tile(hashes: Sequence[bytes]) -> bytes:
     """The content of a tile: 1 to 256 hashes, one after the other."""
-    if not 0 < len(hashes) <= WIDTH or any(len(found) != HASH_BYTES for found in hashes):
+    if not 0 < len(hashes) <= WIDTH or any(len(digest) != HASH_BYTES for digest in hashes):
         raise ValueError("a tile is made of 1 to 256 hashes of 32 bytes")
     return b"".join(hashes)
 

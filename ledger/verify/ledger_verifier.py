@@ -135,15 +135,15 @@ class LedgerVerifier(ChainVerifier):
 
     def report_versions(self, odd: Iterable[OddVersion]) -> None:
         """Step 6: name the versions that do not follow the one before, unless lost or changed events explain them."""
-        found = False
+        named = False
         for position, stream, version, before, before_at in odd:
-            found = True
+            named = True
             if not self.findings.explain(min(before_at, position), max(before_at, position)):
                 message = f"version {version} of stream {stream!r} follows {before}"
                 if position <= before_at:
                     message += f", which is at the later position {before_at}"
                 self.findings.add(Kind.VERSION_GAP, position, message)
-        if not found:
+        if not named:
             message = "ordered by stream, the table gives other events than ordered by position: rebuild its indexes"
             self.findings.add(Kind.INDEX_MISMATCH, 0, message)
 

@@ -26,7 +26,7 @@ class Older:
     def hint(self, signatures: Sequence[str]) -> str:
         """Advice for a note that no trusted key signed; `signatures` are the names and ids of its keys."""
         known = {key_name(key) for key in self.trusted.log}
-        led_to = {one.old: one.new for one in self.rotations}
+        led_to = {change.old: change.new for change in self.rotations}
         for signer in signatures:
             key = signer
             # One step for each rotation at most: rotations may form a circle.
@@ -97,8 +97,8 @@ def check_older(older: Older, signed: Signed, proof: bytes | None, log: Tiles | 
     if old.size < new.size and proof is not None:
         size, hashes = decode_consistency(proof)
         if size == old.size:
-            told = f"size {new.size} extends size {old.size}, by the proof in the bundle"
-            return _compare(old, new, hashes, told, findings)
+            line = f"size {new.size} extends size {old.size}, by the proof in the bundle"
+            return _compare(old, new, hashes, line, findings)
     if log is not None:
         return _extended(old, log, "the checkpoint that you hold", findings)
     if old.size > new.size:
@@ -122,16 +122,16 @@ def _extended(old: Checkpoint, log: Tiles, whose: str, findings: Findings) -> li
     return _compare(old, now, hashes, f"the log at {log.live.url} has size {now.size} and extends {whose}", findings)
 
 
-def _compare(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes], told: str, findings: Findings) -> list[str]:
+def _compare(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes], line: str, findings: Findings) -> list[str]:
     if not old.size:
-        return [told]
+        return [line]
     try:
         check_consistency(old.size, new.size, old.root, new.root, proof)
     except ProofError as error:
         message = f"size {new.size} is not shown to extend size {old.size}: {error}"
         findings.add(Kind.FORKED, 0, message)
         return []
-    return [told]
+    return [line]
 
 
 def _usable(older: Older, findings: Findings) -> Checkpoint | None:

@@ -38,7 +38,7 @@ def as_text(audit: Audit) -> Iterator[str]:
     findings = audit.findings
     shown = findings[:MOST_SHOWN]
     for number, promise, outcome in outcomes(audit):
-        wrong = [one for one in findings if one.step == number]
+        wrong = [finding for finding in findings if finding.step == number]
         yield f"{number:>3}. {promise}: {outcome}"
         for line in audit.done.get(number, []):
             yield f"       {printable(line)}"
@@ -46,9 +46,9 @@ def as_text(audit: Audit) -> Iterator[str]:
             yield from _witnesses(audit)
         if number == 9:
             yield from _absent(audit)
-        for one in wrong:
-            if one in shown:
-                yield f"       {printable(str(one))}"
+        for finding in wrong:
+            if finding in shown:
+                yield f"       {printable(str(finding))}"
     if more := audit.collected.more + len(findings) - len(shown):
         yield f"     {more} more findings are not shown"
     yield ""
@@ -60,7 +60,7 @@ def as_text(audit: Audit) -> Iterator[str]:
 def outcomes(audit: Audit) -> Iterator[tuple[int, str, str]]:
     """Number, promise and outcome of each step."""
     for number, promise in BUNDLE.steps.items():
-        yield number, promise, _outcome(audit, number, sum(one.step == number for one in audit.findings))
+        yield number, promise, _outcome(audit, number, sum(finding.step == number for finding in audit.findings))
 
 
 def _outcome(audit: Audit, number: int, wrong: int) -> str:
@@ -80,9 +80,9 @@ def _outcome(audit: Audit, number: int, wrong: int) -> str:
 
 def _witnesses(audit: Audit) -> Iterator[str]:
     assert audit.signed is not None
-    for one in audit.signed.witnesses:
-        when = time_text(one.timestamp_s * 1_000_000).partition(".")[0]
-        yield f"       {one.name}+{one.key_id:08x} at {when} UTC, {_age(one.timestamp_s)}"
+    for witness in audit.signed.witnesses:
+        when = time_text(witness.timestamp_s * 1_000_000).partition(".")[0]
+        yield f"       {witness.name}+{witness.key_id:08x} at {when} UTC, {_age(witness.timestamp_s)}"
     if not audit.signed.witnesses and audit.seen.count:
         yield "       no witness says when it was signed; the newest event here was recorded at"
         yield f"       {time_text(audit.seen.last_recorded_at_us)} UTC by the ledger's clock"
@@ -102,8 +102,8 @@ def _age(at_s: int) -> str:
 def _absent(audit: Audit) -> Iterator[str]:
     """Lines about absent values: withheld, so that the maker has them, or erased, as the maker says."""
     for state, who in ABSENT.items():
-        for (name, found), ranges in sorted(audit.fields.ranges.items()):
-            if found == state:
+        for (name, absent), ranges in sorted(audit.fields.ranges.items()):
+            if absent == state:
                 places = [str(first) if first == last else f"{first} to {last}" for first, last in ranges[:MOST_LISTED]]
                 more = ", …" if len(ranges) > MOST_LISTED else ""
                 count = audit.fields.counts[name][state]
@@ -113,7 +113,7 @@ def _absent(audit: Audit) -> Iterator[str]:
 def as_json(audit: Audit, trusted: Trust) -> str:
     """The report as one JSON object."""
     signed, manifest, seen = audit.signed, audit.manifest, audit.seen
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "ok": audit.ok,
         "trusted": audit.trusted,
         "verdict": _verdict(audit),
@@ -123,13 +123,13 @@ def as_json(audit: Audit, trusted: Trust) -> str:
         "rotations": audit.rotations,
         "timestamps": [
             {
-                "file": one.file,
-                "authority": one.authority,
-                "digest": one.digest,
+                "file": stamp.file,
+                "authority": stamp.authority,
+                "digest": stamp.digest,
                 "verified": False,
-                "check": one.command,
+                "check": stamp.command,
             }
-            for one in audit.timestamps
+            for stamp in audit.timestamps
         ],
         "events": seen.count,
         "proven": seen.proven,
@@ -149,19 +149,19 @@ def as_json(audit: Audit, trusted: Trust) -> str:
         ],
         "findings": [
             {
-                "step": one.step,
-                "kind": one.kind,
-                "position": one.position,
-                "last_position": one.last_position,
-                "message": one.message,
+                "step": finding.step,
+                "kind": finding.kind,
+                "position": finding.position,
+                "last_position": finding.last_position,
+                "message": finding.message,
             }
-            for one in audit.findings
+            for finding in audit.findings
         ],
         "more_findings": audit.collected.more,
         "first_bad_position": first_bad_position(audit.findings),
         "not_proven": audit.not_proven,
     }
-    text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode()
+    text = orjson.dumps(result, option=orjson.OPT_INDENT_2).decode()
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     # In other encodings it is ASCII, which all of them can write.
     return text if encoding == "utf8" else json.dumps(orjson.loads(text), indent=2)
@@ -176,7 +176,8 @@ def _json_signed(audit: Audit, trusted: Trust) -> dict[str, Any]:
         "root": signed.checkpoint.root.hex(),
         "signed_by": signed.signer,
         "witnesses": [
-            {"witness": f"{one.name}+{one.key_id:08x}", "cosigned_at_s": one.timestamp_s} for one in signed.witnesses
+            {"witness": f"{each.name}+{each.key_id:08x}", "cosigned_at_s": each.timestamp_s}
+            for each in signed.witnesses
         ],
         "witnesses_needed": trusted.needed,
         "unknown_signatures": signed.unknown,

@@ -108,8 +108,8 @@ class EventChecker:
         """Step 6: the hash is the event's own, and the log has it at this position."""
         position = line.position
         tile = self._tiles.tile((position - 1) >> HEIGHT)
-        at = (position - 1) % WIDTH * HASH_BYTES
-        logged = tile is not None and tile[at : at + HASH_BYTES] == leaf_hash(line.hash)
+        offset = (position - 1) % WIDTH * HASH_BYTES
+        logged = tile is not None and tile[offset : offset + HASH_BYTES] == leaf_hash(line.hash)
         own = hash_at(line, position) == line.hash
         if own and (logged or tile is None):
             self._displaced.in_place()

@@ -130,7 +130,7 @@ class Manifest:
         """The member manifest.json."""
         files: Any = {name: {"size": size, "sha256": digest} for name, (size, digest) in self.files.items()}
         fields: Any = self.fields
-        stamps: Any = [{"file": stamp_name(at), "authority": by} for at, by in enumerate(self.timestamps, 1)]
+        stamps: Any = [{"file": stamp_name(number), "authority": by} for number, by in enumerate(self.timestamps, 1)]
         return canonical(
             {
                 **({"timestamps": stamps} if stamps else {}),
@@ -159,23 +159,26 @@ def count_field(fields: dict[str, Counts], name: str, state: str) -> None:
 def decode_manifest(data: bytes) -> Manifest:
     """Parse manifest.json. Raises BundleError for anything that `encode` does not write."""
     try:
-        found = parse_object(data)
-        if found["format"] != FORMAT:
-            raise BundleError(BundleFlaw.MANIFEST, f"format {ascii(found['format'])[:60]}, where {FORMAT} is read")
-        events, excluded = found["events"], found["excluded"]
+        content = parse_object(data)
+        if content["format"] != FORMAT:
+            raise BundleError(BundleFlaw.MANIFEST, f"format {ascii(content['format'])[:60]}, where {FORMAT} is read")
+        events, excluded = content["events"], content["excluded"]
         manifest = Manifest(
-            origin=_text(found["origin"]),
-            created_at_us=_number(found["created_at_us"]),
-            checkpoint_size=_number(found["checkpoint_size"]),
-            selection=_selection(found["selection"]),
+            origin=_text(content["origin"]),
+            created_at_us=_number(content["created_at_us"]),
+            checkpoint_size=_number(content["checkpoint_size"]),
+            selection=_selection(content["selection"]),
             count=_number(events["count"]),
             first_position=_number(events["first_position"]),
             last_position=_number(events["last_position"]),
             excluded=_number(excluded["count"]),
             excluded_from=_number(excluded["first_position"]),
-            fields={_text(name): _counts(counts) for name, counts in found["fields"].items()},
-            files={_text(name): (_number(one["size"]), _text(one["sha256"])) for name, one in found["files"].items()},
-            timestamps=tuple(_text(one["authority"]) for one in found.get("timestamps", ())),
+            fields={_text(name): _counts(counts) for name, counts in content["fields"].items()},
+            files={
+                _text(name): (_number(entry["size"]), _text(entry["sha256"]))
+                for name, entry in content["files"].items()
+            },
+            timestamps=tuple(_text(entry["authority"]) for entry in content.get("timestamps", ())),
         )
         if manifest.encode() != data:
             raise BundleError(BundleFlaw.MANIFEST, "members that a manifest does not have")
@@ -227,32 +230,32 @@ def _claimed_keys(data: bytes) -> tuple[VerifierKey, ...]:
         raise BundleError(BundleFlaw.KEYS, str(error)[:200]) from None
 
 
-def _selection(found: Any) -> Selection:
-    kind = found["kind"]
+def _selection(value: Any) -> Selection:
+    kind = value["kind"]
     if kind == "client":
-        client = found["client"]
+        client = value["client"]
         return Selection("client", client=None if client is None else _text(client))
     if kind == "request":
-        return Selection("request", request=_number(found["request"]))
+        return Selection("request", request=_number(value["request"]))
     if kind == "positions":
-        first, last = _number(found["first_position"]), _number(found["last_position"])
+        first, last = _number(value["first_position"]), _number(value["last_position"])
         if not 1 <= first <= last:
             raise BundleError(BundleFlaw.MANIFEST, f"positions {first} to {last} are no range")
         return Selection("positions", first_position=first, last_position=last)
     raise BundleError(BundleFlaw.MANIFEST, f"selection of the kind {ascii(kind)[:60]}")
 
 
-def _counts(found: Any) -> Counts:
-    return {state: _number(found[state]) for state in STATES}
+def _counts(value: Any) -> Counts:
+    return {state: _number(value[state]) for state in STATES}
 
 
-def _text(found: Any) -> str:
-    if type(found) is not str:
+def _text(value: Any) -> str:
+    if type(value) is not str:
         raise TypeError
-    return found
+    return value
 
 
-def _number(found: Any) -> int:
-    if type(found) is not int or not 0 <= found <= MAX_SIZE:
+def _number(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_SIZE:
         raise TypeError
-    return found
+    return value

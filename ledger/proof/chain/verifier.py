@@ -63,13 +63,13 @@ class ChainVerifier:
 
     def _sound(self, row: EventRow) -> bool:
         """Steps 1 to 3: position, link, hash. Return whether the body and time are those that were recorded."""
-        position, _, _, version, _, at, prev_hash, recorded, body, _, _ = row
+        position, _, _, version, _, time_us, prev_hash, recorded, body, _, _ = row
         chain = self._chain
         self._events += 1
         if position == self._head_position:
             chain.at_head = recorded
         try:
-            digest = event_hash(prev_hash, position + chain.shift, version, at, body)
+            digest = event_hash(prev_hash, position + chain.shift, version, time_us, body)
         except struct.error:  # A number below zero or beyond 64 bits: no event has it.
             digest = b""
         if position == chain.next and prev_hash == chain.link and digest == recorded:
@@ -81,20 +81,20 @@ class ChainVerifier:
         return chain.explain(row, digest)
 
     def _examine(self, row: EventRow) -> None:
-        position, event_id, stream, _, kind, at, _, _, body, salts, fields = row
+        position, event_id, stream, _, event_type, time_us, _, _, body, salts, fields = row
         # Step 4: the body is canonical JSON and agrees with its columns.
         try:
             event = parse_object(body)
         except ValueError as error:
             self._note(Kind.MALFORMED, position, f"the body is not canonical JSON: {error}")
             return
-        if event.get("stream") != stream or event.get("type") != kind or event.get("id") != event_id:
-            self._disagree(position, event, {"id": event_id, "stream": stream, "type": kind})
+        if event.get("stream") != stream or event.get("type") != event_type or event.get("id") != event_id:
+            self._disagree(position, event, {"id": event_id, "stream": stream, "type": event_type})
         # Step 5: times.
-        if at < self._time_us:
-            message = f"recorded {self._time_us - at} µs before event {self._time_of}"
+        if time_us < self._time_us:
+            message = f"recorded {self._time_us - time_us} µs before event {self._time_of}"
             self.findings.add(Kind.TIME_DECREASING, position, message, unless=(self._time_of, position))
-        self._time_us, self._time_of = at, position
+        self._time_us, self._time_of = time_us, position
         # Step 7: sealed values. After a renumbering, the values may stand at the old positions: they are not checked.
         sealed = event.get("sealed")
         if (sealed is not None or fields is not None) and not self._chain.shift:

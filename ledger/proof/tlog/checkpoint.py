@@ -135,10 +135,10 @@ def strict_decimal(text: str) -> int:
 
 def decode_hash(line: str) -> bytes:
     """Decode the base64 of a hash. Raises ValueError unless it is the canonical one of 32 bytes."""
-    found = strict_base64(line)
-    if len(found) != HASH_BYTES:
-        raise ValueError(f"malformed hash: {len(found)} bytes")
-    return found
+    digest = strict_base64(line)
+    if len(digest) != HASH_BYTES:
+        raise ValueError(f"malformed hash: {len(digest)} bytes")
+    return digest
 
 
 class Cosignature(NamedTuple):

@@ -53,10 +53,10 @@ class LiveLog:
 
     def checkpoint(self) -> bytes:
         """The note that the log serves now."""
-        found = self._get("checkpoint", MAX_NOTE_BYTES)
-        if found is None:
+        note = self._get("checkpoint", MAX_NOTE_BYTES)
+        if note is None:
             raise LogUnreachable(f"{self.url}/checkpoint: 404, it has no checkpoint yet")
-        return found
+        return note
 
     def consistency(self, old: int, new: int) -> list[bytes]:
         """The consistency proof between two sizes, 0 < old <= new, from tiles of the tree of size `new`."""
@@ -67,13 +67,13 @@ class LiveLog:
 
     def _tile(self, tile: Tile) -> bytes:
         length = tile.width * HASH_BYTES
-        found = self._get(tile.path, length)
-        if found is None and tile.width < WIDTH:  # the full tile may have replaced it
+        hashes = self._get(tile.path, length)
+        if hashes is None and tile.width < WIDTH:  # the full tile may have replaced it
             full = self._get(Tile(tile.level, tile.index).path, WIDTH * HASH_BYTES)
-            found = None if full is None else full[:length]
-        if found is None or len(found) != length:
+            hashes = None if full is None else full[:length]
+        if hashes is None or len(hashes) != length:
             raise LogUnreachable(f"{self.url}/{tile.path}: missing, or not of its width")
-        return found
+        return hashes
 
     def _get(self, path: str, most: int) -> bytes | None:
         """Return the body of a 200 of at most `most` bytes, None for a 404. Takes ANSWER_S at most."""

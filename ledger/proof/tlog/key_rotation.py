@@ -67,7 +67,7 @@ def check_rotation(data: bytes, origin: str) -> Rotation:
         raise RotationError(RotationFlaw.ONE_KEY, key_name(old))
     verified = open_note(data, [old, new]).verified
     # Keys are counted, not signatures: one key can sign a text in several ways.
-    signers = {(one.name, one.key_id) for one in verified}
+    signers = {(signature.name, signature.key_id) for signature in verified}
     if len(note.signatures) != len(signers) or signers != {(key.name, key.key_id) for key in (old, new)}:
         raise RotationError(RotationFlaw.ONE_SIDED, f"from {key_name(old)} to {key_name(new)}")
     return Rotation(old, new, data)
@@ -85,8 +85,8 @@ def split_rotations(data: bytes) -> list[bytes]:
 
 def followed(trusted: Sequence[VerifierKey], rotations: Sequence[Rotation]) -> list[Rotation]:
     """The rotations that lead from trusted keys to further ones, in that order. No rotation is followed backwards."""
-    known, found = set(trusted), list[Rotation]()
-    while further := [one for one in rotations if one.old in known and one.new not in known]:
-        found.append(further[0])
+    known, taken = set(trusted), list[Rotation]()
+    while further := [each for each in rotations if each.old in known and each.new not in known]:
+        taken.append(further[0])
         known.add(further[0].new)
-    return found
+    return taken

@@ -165,10 +165,10 @@ def inclusion_root(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -
     sides = list(_sides(index, size - 1))
     _expect_length(len(sides), proof)
     _expect_hashes((leaf, *proof))
-    found = leaf
+    root = leaf
     for left, sibling in zip(sides, proof, strict=True):
-        found = node_hash(sibling, found) if left else node_hash(found, sibling)
-    return found
+        root = node_hash(sibling, root) if left else node_hash(root, sibling)
+    return root
 
 
 def check_consistency(old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> None:
@@ -224,7 +224,7 @@ def _roots(groups: Sequence[Sequence[Node]], read: Reader) -> list[bytes]:
 def read_nodes(nodes: Sequence[Node], read: Reader) -> Sequence[bytes]:
     """The hashes of these nodes, from one read. Raises ValueError if the reader returns anything else."""
     hashes = read(nodes) if nodes else []
-    if len(hashes) != len(nodes) or any(len(found) != HASH_BYTES for found in hashes):
+    if len(hashes) != len(nodes) or any(len(digest) != HASH_BYTES for digest in hashes):
         raise ValueError(f"the reader was asked for {len(nodes)} hashes and answered something else")
     return hashes
 
@@ -242,6 +242,6 @@ def _expect_length(expected: int, proof: Sequence[bytes]) -> None:
 
 
 def _expect_hashes(hashes: Sequence[bytes]) -> None:
-    for found in hashes:
-        if len(found) != HASH_BYTES:
-            raise ProofError(ProofFlaw.HASH, f"{len(found)} bytes")
+    for digest in hashes:
+        if len(digest) != HASH_BYTES:
+            raise ProofError(ProofFlaw.HASH, f"{len(digest)} bytes")

@@ -42,7 +42,7 @@ class Trust:
 
     def follow(self, led_to: Sequence[Rotation]) -> Trust:
         """Add the keys that rotations lead to from trusted keys."""
-        return replace(self, log=tuple(dict.fromkeys((*self.log, *(one.new for one in led_to)))))
+        return replace(self, log=tuple(dict.fromkeys((*self.log, *(rotation.new for rotation in led_to)))))
 
 
 @dataclass(frozen=True)
@@ -62,21 +62,21 @@ class Signed:
 def trust(keys: Sequence[str], witnesses: Sequence[str], policy: str | None) -> Trust:
     """Read the keys, files of keys and the policy that the options name. Raises Unusable.
 
-    All witnesses given as options are needed; a policy says how many of its own are. A witness in both counts for both.
+    All witnesses named as options are needed; a policy says how many of its own are. A witness in both counts for both.
     """
     log, each = _keys(VerifierKey, keys), tuple(dict.fromkeys(_keys(WitnessKey, witnesses)))
-    others, given = list(each), _names(each)
-    needed = len(given)
+    others, named = list(each), _names(each)
+    needed = len(named)
     if policy is not None:
-        found = _policy(policy)
-        log += _keys(VerifierKey, found["log"])
-        listed = _keys(WitnessKey, found["witnesses"])
+        content = _policy(policy)
+        log += _keys(VerifierKey, content["log"])
+        listed = _keys(WitnessKey, content["witnesses"])
         most = len(_names(listed))
-        wanted = found.get("witnesses_needed", most)
+        wanted = content.get("witnesses_needed", most)
         if type(wanted) is not int or not 0 <= wanted <= most:
             raise Unusable(f"{policy}: witnesses_needed must be 0 to {most}, the number of its witnesses")
         others += listed
-        needed += max(0, wanted - len(given & _names(listed)))
+        needed += max(0, wanted - len(named & _names(listed)))
     return Trust(tuple(dict.fromkeys(log)), tuple(dict.fromkeys(others)), needed, each)
 
 
@@ -106,14 +106,14 @@ def judge(note: bytes, trusted: Trust, claimed: Sequence[VerifierKey], findings:
     # 3. Witnesses. A bad cosignature is a finding, also where there are enough good ones.
     witnessed, _ = _verified(parsed, trusted.witnesses, "a witness's cosignature", 3, findings)
     latest = cosignatures(witnessed)
-    _expect_witnesses(trusted, {(one.name, one.key_id) for one in latest}, findings)
-    judged = {(one.name, one.key_id) for one in (*log, *witnessed)}
+    _expect_witnesses(trusted, {(witness.name, witness.key_id) for witness in latest}, findings)
+    judged = {(signature.name, signature.key_id) for signature in (*log, *witnessed)}
     return Signed(
         checkpoint,
         signer_name(log[0]) if log and not bad else None,
         bool(trusted.log) and bool(log) and not bad,
         latest,
-        tuple(signer_name(one) for one in parsed.signatures if (one.name, one.key_id) not in judged),
+        tuple(signer_name(each) for each in parsed.signatures if (each.name, each.key_id) not in judged),
     )
 
 
@@ -159,19 +159,19 @@ def read_keys(data: bytes, where: str) -> list[str]:
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
-def _keys(kind: type[K], given: Any) -> list[K]:
+def _keys(kind: type[K], texts: Any) -> list[K]:
     """Parse each key, or read the file of keys that it names."""
-    found: list[K] = []
-    for one in given:
-        if type(one) is not str:
+    keys: list[K] = []
+    for text in texts:
+        if type(text) is not str:
             raise Unusable("a key must be a string")
         try:
-            found.append(kind.parse(one))
+            keys.append(kind.parse(text))
         except NoteError as error:
-            if "+" in one and not _is_file(one):
-                raise Unusable(f"a key that was given: {error}") from None
-            found.extend(_parsed(kind, line, one) for line in read_keys(read_file(one, MAX_KEYS_BYTES), one))
-    return found
+            if "+" in text and not _is_file(text):
+                raise Unusable(f"a given key: {error}") from None
+            keys.extend(_parsed(kind, line, text) for line in read_keys(read_file(text, MAX_KEYS_BYTES), text))
+    return keys
 
 
 def _is_file(name: str) -> bool:
@@ -208,12 +208,12 @@ def read_note(name: str) -> bytes:
 
 def _policy(name: str) -> dict[str, Any]:
     try:
-        found = orjson.loads(read_file(name, MAX_POLICY_BYTES))
+        content = orjson.loads(read_file(name, MAX_POLICY_BYTES))
     except ValueError:
         raise Unusable(f"{name} is not JSON") from None
-    if type(found) is not dict or not found.keys() <= POLICY_MEMBERS:
+    if type(content) is not dict or not content.keys() <= POLICY_MEMBERS:
         raise Unusable(f"{name} must be an object with the members {', '.join(sorted(POLICY_MEMBERS))}")
-    lists = {"log": found.get("log", []), "witnesses": found.get("witnesses", [])}
+    lists = {"log": content.get("log", []), "witnesses": content.get("witnesses", [])}
     if not all(type(each) is list for each in lists.values()):
         raise Unusable(f"{name}: log and witnesses must be lists of keys")
-    return {**found, **lists}
+    return {**content, **lists}

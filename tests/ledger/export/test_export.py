@@ -27,7 +27,7 @@ def ledger(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def checked(tmp_path: Path, data: bytes, *arguments: object) -> Ran:
-    """What the auditor's program says of a bundle."""
+    """Run the auditor's program on a bundle."""
     path = tmp_path / "case.zip"
     path.write_bytes(data)
     return program(path, "--json", *arguments)
@@ -92,14 +92,14 @@ def test_withheld_values_are_not_there(ledger: Ledger, tmp_path: Path) -> None:
 
 
 def test_a_range_with_ids_withheld_is_that_range(ledger: Ledger) -> None:
-    """What was asked for is told as it was: of a client alone it is the id. A range ends where the log does."""
+    """The manifest states the selection: for a client its id alone. A range ends with the log."""
     data, manifest = ledger.bundle(positions(1, 5000), Disclosure(everything=True, withhold=frozenset(("client_id",))))
     assert (manifest.selection, manifest.excluded) == (positions(1, 648), 0)
     assert b"<td>positions 1 to 648</td>" in Case.read(data).files[PAGE]
 
 
 def test_only_the_named_field_is_disclosed(ledger: Ledger, tmp_path: Path) -> None:
-    """What is named is disclosed and nothing else."""
+    """Named fields are disclosed, and no others."""
     data, _ = ledger.bundle(CLIENT, Disclosure(disclose=frozenset(("notes",))))
     shown = [json.loads(line["fields"]) for line in Case.read(data).lines if "fields" in line]
     assert shown == [{"notes": "note 1"}, {"notes": "note 1"}]
@@ -135,7 +135,7 @@ def test_what_no_checkpoint_covers_is_left_out(server_url: str, tmp_path: Path) 
 
 
 def test_erased_values_are_listed(server_url: str, tmp_path: Path) -> None:
-    """What was erased is erased in the bundle, and the bundle holds."""
+    """An erased value is erased in the bundle too, and the bundle verifies."""
     with signed_ledger(server_url, tmp_path) as ledger:
         with connect(ledger.url) as conn:
             conn.execute("ALTER TABLE sealed_fields DISABLE TRIGGER ALL")
@@ -230,7 +230,7 @@ def test_times_and_positions(ledger: Ledger, tmp_path: Path) -> None:
 
 
 def test_the_page_is_text(ledger: Ledger) -> None:
-    """What is recorded stands in the page escaped; no script, and nothing that is loaded from elsewhere."""
+    """The page shows recorded text escaped. It has no script and loads nothing from elsewhere."""
     page = Case.read(ledger.bundle()[0]).files[PAGE].decode()
     assert "note 1" in page
     assert "&quot;" in page

@@ -1,4 +1,4 @@
-"""What a bundle brings along for its checkpoint: rotations of the log's key, and timestamps."""
+"""Evidence for the checkpoint in a bundle: rotations of the log's key, and timestamps."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def record(ledger: Ledger, event: LogKeyRotated) -> None:
 
 
 def checked(tmp_path: Path, data: bytes, *keys: SigningKey) -> Ran:
-    """What the program says to somebody who has these keys."""
+    """Run the auditor's program with these keys."""
     (tmp_path / "case.zip").write_bytes(data)
     given = [word for key in keys for word in ("--key", key.verifier.text)]
     return program(tmp_path / "case.zip", "--json", *given)
 
 
 def test_the_first_key_leads_to_the_last(ledger: tuple[SigningKey, Ledger], tmp_path: Path) -> None:
-    """Whoever has any of the keys can check the bundle; each step from an old key is told by name, forwards alone."""
+    """Every key of the log leads to the bundle's signer; each rotation is named, and none is followed backwards."""
     first, rotated_ledger = ledger
     data, _ = rotated_ledger.bundle()
     ran = checked(tmp_path, data, first)
@@ -69,19 +69,19 @@ def test_the_first_key_leads_to_the_last(ledger: tuple[SigningKey, Ledger], tmp_
     stranger = checked(tmp_path, data, SigningKey.generate(first.verifier.name))
     assert (stranger.code, stranger.found) == (1, [("untrusted-key", 0)])
     assert checked(tmp_path, data).json["verdict"].startswith("CONSISTENT, BUT BY WHOM")
-    # What an earlier key signed is taken only where there is nothing else: who has the last key alone cannot check it.
+    # A checkpoint by an earlier key is used only if there is no other: with the last key alone it cannot be verified.
     with connect(rotated_ledger.url) as conn:
         conn.execute("INSERT INTO cosignatures (size, witness, line) VALUES (648, 'w', 'x')")
     assert rotated_ledger.bundle()[1].checkpoint_size == 690
 
 
 def checkpoint_of(case: Case) -> Checkpoint:
-    """What was signed."""
+    """The signed text."""
     return parse_checkpoint(parse(case.files[bundle.CHECKPOINT]).text)
 
 
 def test_an_older_checkpoint_by_an_older_key(ledger: tuple[SigningKey, Ledger], tmp_path: Path) -> None:
-    """Kept from before the rotations, it is compared by whoever still has that key; the last key alone does not do."""
+    """Comparing a checkpoint from before the rotations takes the old key; the last key alone is not enough."""
     first, rotated_ledger = ledger
     with connect(rotated_ledger.url) as conn:
         [(note,)] = conn.execute("SELECT note FROM checkpoints WHERE size = 648").fetchall()

@@ -1,4 +1,4 @@
-"""What somebody could do to a bundle before the auditor gets it, each named correctly; bundles of a real ledger.
+"""Attacks on a bundle before the auditor gets it, each named correctly; bundles of a real ledger.
 
 The attacker is careful: counts, page and digests of the manifest fit what was changed.
 """
@@ -46,7 +46,7 @@ def client_bundle(ledger: Ledger) -> bytes:
 
 
 def verified(tmp_path: Path, ledger: Ledger, data: bytes, *arguments: object) -> Ran:
-    """What the program says to an auditor who has the log's key."""
+    """Run the program as an auditor who has the log's key."""
     path = tmp_path / "case.zip"
     path.write_bytes(data)
     return program(path, "--json", "--key", ledger.key.verifier.text, *arguments)

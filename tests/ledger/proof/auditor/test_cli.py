@@ -133,7 +133,7 @@ def test_every_option_is_described() -> None:
 
 
 def test_every_member_of_the_json_is_described(case: Path) -> None:
-    """Each stands in the table of docs/use/auditor.md, those of the checkpoint as well; and there are no others."""
+    """The table of docs/use/auditor.md has each member, those of the checkpoint too, and no others."""
     table = (DOCS / "use/auditor.md").read_text("utf-8").partition("## For programs")[2].partition("\n## ")[0]
     case.write_bytes(make_bundle(SIZE, RANGE, KEY, lambda one: 10 <= one.position <= 20, lambda _: True, EVENTS[:SIZE]))
     found = program(case, "--json", "--key", KEY.verifier.text).json
@@ -144,7 +144,7 @@ def test_every_member_of_the_json_is_described(case: Path) -> None:
 
 
 def test_what_cannot_be_used(case: Path, tmp_path: Path) -> None:
-    """A missing file, keys that are none, a policy that makes no sense, nothing to do: exit 2 and one line."""
+    """A missing file, malformed keys, an impossible policy, nothing to do: exit 2 and one line."""
     assert "No such file" in cannot_run(tmp_path / "none.zip")
     assert "directory" in cannot_run(tmp_path)
     assert "give a bundle" in cannot_run()
@@ -198,7 +198,7 @@ def test_a_bundle_from_a_pipe(case: Path) -> None:
 
 
 def test_output_in_another_encoding(case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a terminal's encoding lacks is spelled out; JSON is JSON in any."""
+    """Characters that the terminal's encoding lacks are escaped; JSON stays JSON in every encoding."""
     client = Selection("client", client="client-\u5ba2")
     case.write_bytes(make_bundle(40, client, KEY, lambda one: one.stream == "request-1", events=EVENTS[:40]))
     for encoding in ("cp1252", "ascii", "utf-8"):
@@ -227,7 +227,7 @@ def test_a_log_is_followed(log: Served, tmp_path: Path) -> None:
 
 
 def test_a_bundle_and_the_log(log: Served, case: Path, tmp_path: Path) -> None:
-    """What the log shows now extends the bundle's checkpoint; a log that was cut or shows another history does not."""
+    """A log that extends the bundle's checkpoint passes; one that was cut, or shows another history, does not."""
     arguments = (case, "--key", KEY.verifier.text, "--log", log.base, "--json")
     for size in (700, 701, 900):
         log.serve(size)

@@ -49,7 +49,7 @@ class Ran:
 
     @property
     def json(self) -> Any:
-        """What it printed, parsed."""
+        """Its output, parsed."""
         return json.loads(self.out)
 
     @property
@@ -88,7 +88,7 @@ class Case:
 
     @property
     def manifest(self) -> Manifest:
-        """As it is now."""
+        """The manifest of the present members."""
         return decode_manifest(self.files[bundle.MANIFEST])
 
     @property
@@ -126,7 +126,7 @@ class Case:
 
 
 def event_line(line: dict[str, Any]) -> EventLine:
-    """A line as the reader of bundles has it, also one that it refuses."""
+    """The line as the reader of bundles parses it, also a line that the reader refuses."""
     return EventLine(
         line["position"],
         line["version"],

@@ -49,7 +49,7 @@ CASE = Case.read(GOOD)
 
 
 def audit(data: bytes) -> Audit:
-    """What is found in a bundle by somebody who trusts KEY."""
+    """Audit a bundle as somebody who trusts KEY."""
     return audit_bundle(io.BytesIO(data), TRUST)
 
 
@@ -90,7 +90,7 @@ def test_the_untouched_bundle_is_good() -> None:
 
 
 def test_each_kind_is_documented() -> None:
-    """Every kind stands in the table of docs/formats/bundle.md, with a step that exists."""
+    """The table of docs/formats/bundle.md has every kind of a bundle, and every step can be broken."""
     page = (DOCS / "formats/bundle.md").read_text("utf-8")
     assert set(BUNDLE.step_of.values()) == BUNDLE.steps.keys()
     assert [kind for kind in BUNDLE.step_of if f"| `{kind}` |" not in page] == []

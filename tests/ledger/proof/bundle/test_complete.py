@@ -29,13 +29,13 @@ SIZE = 3
 
 
 def audit(data: bytes) -> Audit:
-    """What is found in a bundle by somebody who trusts KEY."""
+    """Audit a bundle as somebody who trusts KEY."""
     return audit_bundle(io.BytesIO(data), Trust(log=(KEY.verifier,)))
 
 
 @pytest.mark.parametrize("made", MADE, ids=[name for name, *_ in MADE])
 def test_it_is_what_it_says(made: Made) -> None:
-    """What is wrong is named where it begins, and nothing that follows from it."""
+    """A fault is found where it begins; its consequences are not findings."""
     _, data, wrong, position = made
     found = audit(data).findings
     assert {one.kind for one in found} == (set() if wrong is None else {wrong})
@@ -63,25 +63,25 @@ def note(position: int, stream: str, version: int, fields: bytes) -> tuple[Event
 
 def test_a_client_id_within_another_value() -> None:
     """A member of a sealed value is not the sealed client_id: it neither shows the client nor contradicts it."""
-    problems = Findings(BUNDLE)
+    findings = Findings(BUNDLE)
     manifest = Case.read(make_bundle(SIZE, Selection("client", client="client-2"), KEY, of(2))).manifest
-    complete = Completeness(manifest, problems)
+    complete = Completeness(manifest, findings)
     complete.add(*note(2, "request-2", 1, b'{"note":{"client_id":"client-9"}}'))
-    assert not tuple(problems)
+    assert not tuple(findings)
     complete.add(*note(3, "request-2", 2, b'{"client_id":"client-2"}'))
     complete.add(*note(4, "request-3", 1, b'{"note":{"client_id":"client-2"}}'))
     complete.finish()
-    assert [(one.kind, one.position) for one in problems] == [(Kind.CLIENT_MISMATCH, 4)]
+    assert [(one.kind, one.position) for one in findings] == [(Kind.CLIENT_MISMATCH, 4)]
 
 
 def test_what_is_covered_is_told() -> None:
-    """The end that the checkpoint covers is printed, not the one that was asked for."""
+    """The report prints the end that the checkpoint covers, not the end that was asked for."""
     data = next(data for name, data, *_ in MADE if name == "a range that the checkpoint covers in part")
     assert audit(data).done[10][:2] == ["asked for: positions 3 to 9", "every position from 3 to 3"]
 
 
 def test_the_words_are_of_the_selection() -> None:
-    """What was asked for is not told in words of the maker's: there is no member for them."""
+    """The maker cannot put the selection into words of its own: no member holds them."""
     case = Case.read(make_bundle(SIZE, Selection("request", request=2), KEY, of(2)))
     assert b"request 2</td>" in case.files[bundle.PAGE]
     assert audit(case.write()).done[10][0] == "asked for: request 2"
@@ -92,18 +92,18 @@ def test_the_words_are_of_the_selection() -> None:
 
 
 def test_replaced_events_take_no_longer_the_more_there_are() -> None:
-    """Of one stream, many replaced and as many unsound after them: a line costs the same however many were before."""
+    """Many replaced events of one stream, then as many unsound ones: the cost of a line does not grow."""
     (first,) = chain_of(1)
     manifest = Case.read(make_bundle(1, Selection("client", client="client-1"), KEY)).manifest
-    problems = Findings(BUNDLE)
-    complete = Completeness(manifest, problems)
+    findings = Findings(BUNDLE)
+    complete = Completeness(manifest, findings)
     count = 20_000
     line = EventLine(1, 1, 1, b"", b"", first.body, b"", b"", ())
     began_s = time.process_time()
     for version in range(1, count + 1):
-        key = problems.add(Kind.EDITED, version, "")
+        key = findings.add(Kind.EDITED, version, "")
         complete.add(line._replace(position=version, version=version), Place(replaced=key))
     for position in range(count + 1, 2 * count + 1):
         complete.add(line._replace(position=position, version=1 << 40), Place())
     assert time.process_time() - began_s < 5
-    assert (len(tuple(problems)), problems.more) == (MOST_FINDINGS, count - MOST_FINDINGS)
+    assert (len(tuple(findings)), findings.more) == (MOST_FINDINGS, count - MOST_FINDINGS)

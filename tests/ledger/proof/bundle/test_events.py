@@ -33,12 +33,12 @@ CLIENT = Selection("client", client="client-3")
 
 
 def in_range(event: EventRow) -> bool:
-    """Whether RANGE has it."""
+    """True if RANGE has the event."""
     return 200 <= event.position <= 280
 
 
 def of_client(event: EventRow) -> bool:
-    """Whether CLIENT has it."""
+    """True if CLIENT has the event."""
     return event.stream == "request-3"
 
 
@@ -57,7 +57,7 @@ def few_rows() -> Iterator[None]:
 
 
 def audit(data: bytes) -> Audit:
-    """What is found by somebody who trusts KEY."""
+    """Audit a bundle as somebody who trusts KEY."""
     return audit_bundle(io.BytesIO(data), TRUST)
 
 
@@ -67,7 +67,7 @@ def kinds(data: bytes) -> set[str]:
 
 
 def linked(change: Callable[[EventRow], EventRow]) -> list[EventRow]:
-    """What a ledger has signed that recorded other events than it should have, from position 250 on."""
+    """The events of a ledger that recorded two wrong ones, at positions 250 and 270, and signed them."""
     events: list[EventRow] = []
     for event in chain_of(SIZE):
         link = events[-1].hash if events else event.prev_hash
@@ -82,7 +82,7 @@ def longer(event: EventRow, **members: Any) -> EventRow:
 
 
 Change = Callable[[EventRow], EventRow]
-# What is found in a range, which shows no versions.
+# The kinds that are found in a range, which shows no versions.
 SIGNED: dict[str, tuple[Change, set[str]]] = {
     "time decreasing": (lambda event: event._replace(recorded_at_us=5), {"time-decreasing"}),
     "unlinked": (lambda event: event._replace(prev_hash=bytes(32)), {"unlinked"}),

@@ -55,7 +55,7 @@ def test_what_it_may_not(line: bytes, why: str) -> None:
 
 
 def test_a_body_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a bundle whose first event is too large, nothing but the line itself is parsed."""
+    """If the first event is too large, only its line is parsed, not its body."""
     key = SigningKey.generate(ORIGIN)
     case = Case.read(make_bundle(3, Selection("positions", first_position=1, last_position=3), key))
     case.files[manifest.EVENTS] = encoded(body='{"data":' + "[" + "[]," * (MAX_BODY_BYTES // 3) + "[]]}") + b"\n"

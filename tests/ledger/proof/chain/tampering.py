@@ -16,7 +16,7 @@ CONTENTS = ("id", "stream", "version", "type", "recorded_at_us", "body", "salts"
 
 
 class Attack(NamedTuple):
-    """What is done to the events, in place, and to the head, and the one finding that must come of it."""
+    """A change of the events, in place, and of the head; and the one finding that it must give."""
 
     name: str
     tamper: Tamper
@@ -71,7 +71,7 @@ def insert(position: int, *, relink: bool = False, **columns: Any) -> Tamper:
 
 
 def duplicate(position: int, *, first: bool, at: int | None = None) -> Tamper:
-    """Puts in another event at a position that is taken, or `at` one that is none, before or after the genuine one."""
+    """Put in an event at a taken position, or `at` an impossible one, before or after the genuine event."""
 
     def tamper(events: list[EventRow], head: Head) -> Head:
         old = events[position - 1]
@@ -180,7 +180,7 @@ ATTACKS = [
     Attack("deleted, the rest and head renumbered", delete(50, 50, close=True, move_head=True), Kind.DELETED, 50),
     Attack("last but one deleted, the last renumbered", delete(299, 299, close=True), Kind.DELETED, 299),
     Attack("inserted", insert(50), Kind.INSERTED, 50),
-    Attack("inserted with a hash that is none", insert(50, hash=bytes(32)), Kind.INSERTED, 50),
+    Attack("inserted with a malformed hash", insert(50, hash=bytes(32)), Kind.INSERTED, 50),
     Attack("inserted, and the next made to name it", insert(50, relink=True), Kind.INSERTED, 50),
     Attack("inserted before the last", insert(300), Kind.INSERTED, 300),
     Attack("appended past the head", append, Kind.INSERTED, 301),

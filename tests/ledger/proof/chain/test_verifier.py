@@ -117,7 +117,7 @@ def test_any_flipped_bit_is_found_at_its_row(data: st.DataObject) -> None:
 
 
 def _same_salts(old: bytes, new: bytes) -> bool:
-    """Whether it is the same salts, a digit being in upper case now."""
+    """True if these are the same salts, with a digit in upper case."""
     try:
         found = orjson.loads(new)
     except ValueError:

@@ -44,7 +44,7 @@ BOTTOMLESS = nested(100_000)
 @example(nested(MAX_DEPTH))
 @example({"": {"": [[], {}, None, True, False]}})
 def test_the_bytes_are_those_of_rfc_8785(value: Any) -> None:
-    """canonical(v) is what the reference implementation writes, whichever of the two writers was chosen."""
+    """canonical(v) equals the output of the reference implementation, by both of its writers."""
     assert canonical(value) == rfc8785.dumps(value)
 
 
@@ -134,7 +134,7 @@ def test_the_reader_refuses_what_is_not_canonical(text: str) -> None:
     ],
 )
 def test_a_refusal_names_place_and_reason(value: Any, path: str, reason: str) -> None:
-    """What may not be recorded is refused with the path to it and why."""
+    """A value that may not be recorded is refused, with its path and the reason."""
     with pytest.raises(NotCanonical) as caught:
         canonical(value)
     assert caught.value.path == path
@@ -168,7 +168,7 @@ def test_integers_beyond_the_limit_are_refused_in_every_notation(size: float, si
 
 @given(st.integers(MAX_DEPTH + 1, 3 * MAX_DEPTH))
 def test_depth_is_refused_before_it_costs(depth: int) -> None:
-    """Any depth beyond the limit is refused, and so is one that would exhaust Python's stack."""
+    """Every depth beyond the limit is refused, also a depth that would exhaust Python's stack."""
     for value in (nested(depth), BOTTOMLESS):
         with pytest.raises(NotCanonical, match="nested deeper"):
             canonical(value)

@@ -118,7 +118,7 @@ def test_hostile_commitments_are_a_finding(sealed: Any) -> None:
     ],
 )
 def test_what_is_no_value_opens_nothing(name: str, value: str) -> None:
-    """Whoever commits may commit to anything; what is not one value under one name is refused, though the hash fits."""
+    """A maker can commit to any bytes. Anything but one value under one name is refused, even if the hash fits."""
     salt = bytes(32)
     digest = sha256(SEALED_PREFIX + salt + b'["' + name.encode() + b'",' + value.encode() + b"]").hexdigest()
     fields, salts = f'{{"{name}":{value}}}'.encode(), f'{{"{name}":"{salt.hex()}"}}'.encode()

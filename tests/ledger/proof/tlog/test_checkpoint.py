@@ -59,7 +59,7 @@ def test_the_example_of_the_specification_is_read() -> None:
 
 
 def test_sign_and_open() -> None:
-    """What the log signs, it opens; extension lines are kept; another origin is refused by that name."""
+    """A signed checkpoint opens; extension lines are kept; another origin is refused by name."""
     checkpoint = Checkpoint(ORIGIN, 7, ROOT, ("one", "two three"))
     data = sign_checkpoint(checkpoint, LOG).encode()
     assert open_checkpoint(data, ORIGIN, LOG_KEYS).checkpoint == checkpoint
@@ -123,7 +123,7 @@ def test_a_malformed_text_is_refused_by_name(flaw: CheckpointFlaw, text: str) ->
 
 @pytest.mark.parametrize("bad", [("", 1, ROOT), ("a\nb", 1, ROOT), ("o", -1, ROOT), ("o", 2**63, ROOT), ("o", 1, b"")])
 def test_values_that_are_no_checkpoint(bad: tuple[str, int, bytes]) -> None:
-    """What could not be read back cannot be made."""
+    """A checkpoint that could not be parsed cannot be made."""
     with pytest.raises(CheckpointError):
         Checkpoint(*bad)
 
@@ -164,7 +164,7 @@ def test_every_mutation_of_a_checkpoint_is_refused() -> None:
 
 @given(st.text("0123456789+-_ \n\u0661", max_size=21))
 def test_a_decimal_is_read_in_one_spelling(text: str) -> None:
-    """What is read as a decimal is written the same and in range."""
+    """A text that is read as a decimal is in range, and is written in the same way."""
     with suppress(ValueError):
         value = strict_decimal(text)
         assert str(value) == text

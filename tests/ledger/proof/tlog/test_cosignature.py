@@ -159,7 +159,7 @@ def test_times_beyond_the_format_are_refused() -> None:
 
 
 def test_latest_of_each_witness() -> None:
-    """Of two cosignatures by one witness the later counts, in whatever order they stand: never as two witnesses."""
+    """The later of two cosignatures by one witness counts, in any order; they never count as two witnesses."""
     both = [WITNESS.cosign(SIGNED.text, second) for second in (20, 10)]
     opened = open_note(Note(SIGNED.text, tuple(both)).encode(), [WITNESS.verifier])
     assert [one.timestamp_s for one in cosignatures(opened.verified)] == [20]

@@ -54,7 +54,7 @@ BY_OLD, BY_NEW = OLD.sign(TEXT), NEW.sign(TEXT)
 
 
 def again(text: str) -> Signature:
-    """Another signature by OLD on a text, with a nonce of its own: whoever holds a key can make any number of them."""
+    """Another signature by OLD on a text, with another nonce: the owner of a key can make any number of them."""
     order = 2**252 + 27742317777372353535851937790883648493
     y = 4 * pow(5, -1, P) % P
     x = pow((y * y - 1) * pow(D * y * y + 1, -1, P), (P + 3) // 8, P)

@@ -37,7 +37,7 @@ def test_roots_are_those_that_others_computed() -> None:
 
 
 def vectors(kind: str) -> list[object]:
-    """The cases of one kind, or one that skips and says why."""
+    """The cases of one kind, or a case that skips and says why."""
     files = sorted((VECTORS / kind).rglob("*.json"))
     missing = pytest.param(VECTORS, marks=pytest.mark.skip(f"no vectors at {VECTORS}"))
     return [pytest.param(file, id=str(file.relative_to(VECTORS))) for file in files] or [missing]

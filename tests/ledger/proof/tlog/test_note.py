@@ -214,7 +214,7 @@ def test_any_bytes_as_a_note(data: bytes) -> None:
 
 
 def test_signature_lines_alone() -> None:
-    """What a witness answers is read by itself; nothing, or half a line, is refused."""
+    """The answer of a witness is parsed by itself; an empty answer, or half a line, is refused."""
     assert parse_signatures(PETER_LINE + ENOCH_LINE) == parse(NOTE).signatures
     for lines in ("", PETER_LINE[:-1], "\n", PETER_LINE + "\n"):
         assert flaw_of(parse_signatures, lines) in {NoteFlaw.STRUCTURE, NoteFlaw.SIGNATURE_LINE}

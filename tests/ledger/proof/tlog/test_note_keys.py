@@ -111,7 +111,7 @@ def add(one: tuple[int, int], two: tuple[int, int]) -> tuple[int, int]:
 
 
 def point_at(y: int) -> tuple[int, int] | None:
-    """A point with this y, None if there is none."""
+    """A point with this y, or None."""
     square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
     root = pow(square, (P + 3) // 8, P)
     for x in (root, root * pow(2, (P - 1) // 4, P) % P):
@@ -155,7 +155,7 @@ def test_a_key_name_has_no_space_plus_or_control_character(name: str) -> None:
 
 @given(st.binary(max_size=12) | st.text("AQgw=+/ \n-_", max_size=8).map(str.encode))
 def test_base64_has_one_spelling(data: bytes) -> None:
-    """What decodes is the encoding of what it decodes to."""
+    """A text that decodes is the encoding of its value."""
     assert strict_base64(base64.b64encode(data).decode()) == data
     with suppress(ValueError):
         assert base64.b64encode(strict_base64(data.decode("latin-1"))) == data

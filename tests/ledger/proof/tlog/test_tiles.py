@@ -206,7 +206,7 @@ def test_every_node_is_in_its_tile(tiles: Tiles) -> None:
 
 
 def test_every_node_is_in_the_rows_of_its_tile(tiles: Tiles) -> None:
-    """As above, with all nodes of a tile computed at once; a node of another tile, or not complete yet, is refused."""
+    """All nodes of a tile computed at once give the same; a node of another tile, or an incomplete one, is refused."""
     store = Store()
     store.extend(LEAVES[:1500])
     places = {node: tile_of(node, 1500) for node in store.nodes}

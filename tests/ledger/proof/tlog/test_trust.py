@@ -51,13 +51,13 @@ def test_witnesses_and_a_policy(
     policy.write_text(json.dumps({"witnesses": [texts[one] for one in listed], "witnesses_needed": wanted}))
     trusted = trust([KEY.verifier.text], [texts[one] for one in given], str(policy))
     for who in (*enough, *short):
-        problems = Findings(BUNDLE)
-        judge(cosigned(*who), trusted, (), problems)
-        assert [one.kind for one in problems] == ([] if who in enough else [Kind.TOO_FEW_WITNESSES]), who
+        findings = Findings(BUNDLE)
+        judge(cosigned(*who), trusted, (), findings)
+        assert [one.kind for one in findings] == ([] if who in enough else [Kind.TOO_FEW_WITNESSES]), who
 
 
 def test_a_long_text_is_taken_as_a_key(tmp_path: Path) -> None:
-    """A key text longer than a file's name is taken as a key, and if it is none, refused as one; files still work."""
+    """A text that is too long for a file name is read as a key, and refused as a malformed key; files still work."""
     key = SigningKey.generate("x" * 250).verifier
     assert trust([key.text], [], None).log == (key,)
     with pytest.raises(Unusable, match="a key that was given"):

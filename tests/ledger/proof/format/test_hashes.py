@@ -46,7 +46,7 @@ def examples() -> list[dict[str, str]]:
 
 
 def test_the_example_of_the_format_holds() -> None:
-    """Every byte in the example of docs/formats/event.md is what this code computes, and each value in it is canonical."""
+    """This code computes every byte in the example of docs/formats/event.md, and each value in it is canonical."""
     ledger, *others = examples()
     link = genesis_hash(ledger["origin"])
     assert sha256(bytes.fromhex(ledger["genesis_input"])).hexdigest() == ledger["genesis_hash"] == link.hex()

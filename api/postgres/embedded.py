@@ -27,7 +27,15 @@ from typing import Self
 
 import platformdirs
 
-from api.postgres.cluster import DATABASE, POLL_S, START_TIMEOUT_S, STOP_TIMEOUT_S, Cluster, binaries
+from api.postgres.cluster import (
+    DATABASE,
+    POLL_S,
+    START_TIMEOUT_S,
+    STOP_TIMEOUT_S,
+    Cluster,
+    binaries,
+    ignore_environment,
+)
 from api.postgres.errors import BusyError, DataVersionError, EmbeddedError, ExtraMissingError, FolderError, StartError
 
 __all__ = [
@@ -70,8 +78,10 @@ class EmbeddedPostgres:
     def start(self) -> None:
         """Become a user of the server: create cluster and database if needed, and start the server unless it runs.
 
-        Returns once the server answers. If this object is a user already, this is `ensure_running`.
+        Returns once the server answers. If this object is a user already, this is `ensure_running`. Removes the
+        variables PG* from the environment of this process: they are about other servers.
         """
+        ignore_environment()
         if self._users is not None:
             self.ensure_running()
             return

@@ -13,7 +13,7 @@ import orjson
 import psycopg
 from psycopg.rows import class_row
 
-from ledger.database import AsyncConnection
+from ledger.database import AsyncConnection, replicated
 from ledger.domain.history import RecordedEvent
 from ledger.errors import LedgerError, from_database
 
@@ -50,7 +50,8 @@ async def append(conn: AsyncConnection, lines: Sequence[bytes]) -> list[Receipt]
     `conn` is in autocommit mode. Raises the errors of ledger.errors; after Unavailable the outcome is not known.
     """
     try:
-        async with conn.cursor(binary=True) as cursor:
+        with replicated(conn):
+            cursor = conn.cursor(binary=True)
             await cursor.execute(APPEND, [b"\n".join(lines).decode("utf-8")], prepare=True)
             return [Receipt(*row) for row in await cursor.fetchall()]
     except psycopg.Error as error:
@@ -60,7 +61,8 @@ async def append(conn: AsyncConnection, lines: Sequence[bytes]) -> list[Receipt]
 async def check_append(conn: AsyncConnection, *, deep: bool) -> None:
     """Find out whether an append can succeed, and record nothing. `deep` also tries to write to the disk."""
     try:
-        await conn.execute(CHECK_APPEND, [deep], prepare=True)
+        with replicated(conn):
+            await conn.execute(CHECK_APPEND, [deep], prepare=True)
     except psycopg.Error as error:
         raise _named(error) from error
 

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import psycopg
 import psycopg_pool
 
-from ledger.database import AsyncConnection
+from ledger.database import AsyncConnection, fix_session
 from ledger.domain.history import RecordedEvent
-from ledger.errors import Unavailable
+from ledger.errors import Unavailable, is_operational
 from ledger.store.events import streams
 
 T = TypeVar("T")
@@ -50,6 +50,7 @@ class Readers:
             open=False,
             timeout=patience_s,
             kwargs={"autocommit": True},
+            configure=fix_session,
             reconnect_timeout=patience_s,
         )
 
@@ -120,11 +121,20 @@ class Readers:
                     return await work(conn)
             except psycopg.errors.QueryCanceled:
                 raise
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
+                if not is_operational(error):
+                    raise
                 if not left or isinstance(error, psycopg_pool.PoolTimeout):
                     raise Unavailable("the database does not answer; try again") from error
-                await self._pool.check()  # other connections broke at the same moment: replace them before the next try
+                await self._replace(error)
         raise AssertionError("the last try returns or raises")
+
+    async def _replace(self, error: psycopg.Error) -> None:
+        """Replace broken connections before the next try. The others broke at the same moment, or are stale as well."""
+        if isinstance(error, psycopg.OperationalError):
+            await self._pool.check()
+        else:
+            await self._pool.drain()
 
     def _abandon(self, task: asyncio.Task[T]) -> None:
         """Cancel a read that hangs, without waiting: psycopg may need ten seconds for it."""

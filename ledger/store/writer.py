@@ -3,9 +3,10 @@
 One task owns the only connection; callers wait on a future. There is no timer: with one caller a group is one event,
 with many callers the load determines its size.
 
-If the connection breaks in flight, it is unknown whether the group was committed. The writer sends the same bytes again
-on a new connection. Ids that were recorded are replays, so nothing is recorded twice. Callers that have waited longer
-than `patience_s` get Unavailable, also while an append hangs in the database; they may retry with the same id.
+If the connection breaks in flight, or the wait for a synchronous standby is cancelled, it is unknown whether the group
+was committed. The writer sends the same bytes again on a new connection. Ids that were recorded are replays, so nothing
+is recorded twice. Callers that have waited longer than `patience_s` get Unavailable, also while an append hangs in the
+database; they may retry with the same id.
 
 An exception that nobody foresaw fails the member at fault, and the rest of its group is recorded. If the task ends all
 the same, its callers and all later ones get Unavailable at once, and `status()` says so.
@@ -23,11 +24,11 @@ from time import monotonic
 
 import psycopg
 
-from ledger.database import AsyncConnection
+from ledger.database import AsyncConnection, connect_async
 from ledger.errors import LedgerError, Overloaded, Unavailable
 from ledger.store import events as store
 from ledger.store.envelope import NewEvent, encode
-from ledger.store.events import Receipt
+from ledger.store.events import Receipt, StoreFailed
 from ledger.store.writer_health import WriterHealth, WriterStatus
 
 logger = logging.getLogger(__name__)
@@ -168,8 +169,8 @@ class Writer:
         try:
             await self._flush(group)
         except Exception as error:  # noqa: BLE001 - an end of this task would leave every caller waiting
-            if not isinstance(error, LedgerError):
-                # A fault of this program: the connection may be in any state. What was committed is a replay next time.
+            if isinstance(error, StoreFailed) or not isinstance(error, LedgerError):
+                # The session may be at fault, or in any state. What was committed is a replay next time.
                 await self._disconnect()
             if len(group) == 1:
                 _fail(group[0], error)
@@ -244,7 +245,7 @@ class Writer:
     async def _connected(self) -> AsyncConnection:
         if self._conn is None or self._conn.closed:
             try:
-                self._conn = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
+                self._conn = await connect_async(self._conninfo)
             except psycopg.OperationalError as error:
                 raise Unavailable("the database does not answer; try again") from error
         return self._conn

@@ -16,7 +16,7 @@ from time import monotonic
 import psycopg
 
 from ledger.background import DatabaseWorker, Failure, WorkerStatus, place_of
-from ledger.database import VERIFIER_LOCK, Connection, conninfo, one_line
+from ledger.database import VERIFIER_LOCK, Connection, connect, conninfo, one_line
 from ledger.proof.findings import Finding, Kind
 from ledger.proof.tlog.note import VerifierKey
 from ledger.proof.tlog.trust import Trust
@@ -248,7 +248,7 @@ class ContinuousVerification(DatabaseWorker):
         if recorded_result(body) != result_of(event):
             new = NewEvent(uuid7(), stream, event, ACTOR, version or "no_stream")
             try:
-                with psycopg.connect(self._writing, autocommit=True) as writer:
+                with connect(self._writing) as writer:
                     writer.execute(APPEND, [encode(new).decode()])
             except psycopg.Error as error:
                 self._owed_s = monotonic() + self._config.rest_s

@@ -21,6 +21,7 @@ RETURNS TABLE (line bigint, "position" bigint, id uuid, stream text, version big
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path FROM CURRENT
+SET standard_conforming_strings = on
 -- Plans are cached from the first call on, perhaps for an empty table. Index probes are right at any size.
 SET enable_seqscan = off
 SET enable_hashjoin = off

@@ -8,6 +8,7 @@ CREATE OR REPLACE FUNCTION claim_requests(worker text, lease interval, most inte
 RETURNS TABLE (request_id bigint, attempt integer)
 LANGUAGE sql VOLATILE SECURITY DEFINER
 SET search_path FROM CURRENT
+SET standard_conforming_strings = on
 -- The plan may have been made for a small table. Index probes are right at any size.
 SET enable_seqscan = off
 AS $$

@@ -4,7 +4,7 @@ RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE -- like convert_to(); declared IMMUTABLE, it would not be inlined
 AS $$
     SELECT sha256(
-        '\x6164766963652d6c65646765722f6576656e742f76310a'::bytea  -- "advice-ledger/event/v1\n"
+        decode('6164766963652d6c65646765722f6576656e742f76310a', 'hex')  -- "advice-ledger/event/v1\n"
         || prev_hash || int8send("position") || int8send(version) || int8send(recorded_at_us) || convert_to(body, 'UTF8')
     )
 $$;

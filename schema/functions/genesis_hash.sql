@@ -4,5 +4,8 @@ CREATE OR REPLACE FUNCTION genesis_hash(origin text)
 RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE -- like convert_to(); declared IMMUTABLE, it would not be inlined
 AS $$
-    SELECT sha256('\x6164766963652d6c65646765722f67656e657369732f76310a'::bytea || convert_to(origin, 'UTF8'))
+    SELECT sha256(
+        decode('6164766963652d6c65646765722f67656e657369732f76310a', 'hex')  -- "advice-ledger/genesis/v1\n"
+        || convert_to(origin, 'UTF8')
+    )
 $$;

@@ -4,6 +4,7 @@ CREATE OR REPLACE FUNCTION hold_claims(worker text, lease interval, requests big
 RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER
 SET search_path FROM CURRENT
+SET standard_conforming_strings = on
 AS $$
     UPDATE request_claims c
     SET expires_at = clock_timestamp() + lease, renewed_at = clock_timestamp()

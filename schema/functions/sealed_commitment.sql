@@ -5,7 +5,7 @@ RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE -- like convert_to(); declared IMMUTABLE, it would not be inlined
 AS $$
     SELECT encode(sha256(
-        '\x6164766963652d6c65646765722f7365616c65642f76310a'::bytea  -- "advice-ledger/sealed/v1\n"
+        decode('6164766963652d6c65646765722f7365616c65642f76310a', 'hex')  -- "advice-ledger/sealed/v1\n"
         || salt || convert_to('["' || name || '",' || value::text || ']', 'UTF8')
     ), 'hex')
 $$;

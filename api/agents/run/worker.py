@@ -22,7 +22,7 @@ import psycopg
 from api.agents.protocol import Agent, AgentRequest
 from api.agents.run.context import contexts
 from api.agents.run.runner import MAX_CONCURRENT, AgentRunner, AttemptResult
-from ledger.database import AsyncConnection
+from ledger.database import AsyncConnection, connect_async
 from ledger.errors import InvalidEvent, LedgerError, Refused
 from ledger.service.ledger import Ledger
 from ledger.store.envelope import Actor
@@ -105,7 +105,7 @@ class Worker:
         is_down = False
         while not self._stopping.is_set():
             try:
-                async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as conn:
+                async with await connect_async(self._conninfo) as conn:
                     while not self._stopping.is_set():
                         await self._work(conn)
                         is_down = False

@@ -18,9 +18,9 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
-import psycopg
 from cryptography import x509
 
+from ledger.database import connect
 from ledger.tlog.endorse.http import EndorserError, HttpClient, Unreachable
 from ledger.tlog.endorse.poller import Poller, RetryPolicy
 from ledger.tlog.endorser_url import check_url
@@ -82,7 +82,7 @@ class TimestampPoller(Poller):
 
     def poll(self) -> float | None:
         """Get a token for the newest checkpoint, unless it has one or the last is too young. Raises EndorserError."""
-        with psycopg.connect(self._conninfo, autocommit=True) as conn:
+        with connect(self._conninfo) as conn:
             row = conn.execute(NEWEST, {"authority": self.endorser}).fetchone()
             if row is None:
                 return None

@@ -16,9 +16,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-import psycopg
-
-from ledger.database import Connection
+from ledger.database import Connection, connect
 from ledger.proof.tlog.checkpoint import TIMESTAMP_BYTES, strict_decimal
 from ledger.proof.tlog.merkle import consistency_proof
 from ledger.proof.tlog.note import NoteError, Signature, parse, parse_signatures
@@ -83,7 +81,7 @@ class WitnessPoller(Poller):
 
     def poll(self) -> float | None:
         """Get one cosignature, if there is a checkpoint newer than the last one cosigned. Raises EndorserError."""
-        with psycopg.connect(self._conninfo, autocommit=True) as conn:
+        with connect(self._conninfo) as conn:
             if self._seen is None:
                 self._seen = self.size = _last(conn, self.endorser)
             newest = _newest(conn)

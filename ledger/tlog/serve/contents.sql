@@ -5,7 +5,7 @@ SELECT coalesce(
      WHERE t.level = w.level AND t.number = w.number),
     (SELECT substring(p.hashes FROM 1 FOR 32 * w.width) FROM partial_tiles p
      WHERE p.level = w.level AND p.number = w.number),
-    (SELECT string_agg(sha256('\x00'::bytea || e.hash), ''::bytea ORDER BY e.position) FROM events e
+    (SELECT string_agg(sha256(decode('00', 'hex') || e.hash), ''::bytea ORDER BY e.position) FROM events e
      WHERE w.level = 0 AND e.position > 256 * w.number AND e.position <= 256 * w.number + w.width),
     ''::bytea)
 FROM unnest(%s::smallint[], %s::bigint[], %s::integer[]) WITH ORDINALITY AS w (level, number, width, nth)

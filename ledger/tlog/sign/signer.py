@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ledger.database import SIGNER_LOCK, Connection
+from ledger.database import SIGNER_LOCK, Connection, replicated
 from ledger.proof.tlog.checkpoint import Checkpoint
 from ledger.proof.tlog.merkle import HASH_BYTES, leaf_hashes
 from ledger.proof.tlog.tiles import WIDTH, Tile
@@ -118,7 +118,7 @@ class Signer:
         grown = self._grown(checkpoint.size, on_progress)
         if grown.root != checkpoint.root:
             raise Rewritten(f"the events up to position {checkpoint.size} do not have the root that was signed")
-        with self._conn.transaction():  # readers see all of it at once, or nothing
+        with replicated(self._conn), self._conn.transaction():  # readers see all of it at once, or nothing
             self._grown(checkpoint.size, on_progress, store=True)
         self._signed = resigned(grown, self._key, origin)
         self._file.replace(self._signed)
@@ -247,7 +247,7 @@ class Signer:
         }
         levels = [level for level in sorted(edge) if level]
         numbers = [(grown.size >> (8 * level)) // WIDTH for level in levels]
-        with self._conn.transaction():
+        with replicated(self._conn), self._conn.transaction():
             if self._conn.execute(ADD_TILES, parameters, binary=True).rowcount < len(full):
                 other = self._conn.execute(OTHER_TILES, parameters).fetchone()
                 if other is not None:
@@ -262,7 +262,8 @@ class Signer:
 
     def _publish(self, signed: Signed) -> None:
         """Do step 3."""
-        self._conn.execute(ADD_CHECKPOINT, [signed.size, signed.note])
+        with replicated(self._conn):
+            self._conn.execute(ADD_CHECKPOINT, [signed.size, signed.note])
 
 
 def head_of(conn: Connection) -> tuple[str, int]:

@@ -12,6 +12,7 @@ from time import monotonic
 
 from ledger.background import DatabaseWorker, Failure
 from ledger.database import Connection, conninfo
+from ledger.errors import Unavailable
 from ledger.proof.errors import EvidenceError
 from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers
 from ledger.tlog.sign import rotate
@@ -52,6 +53,8 @@ class SignerThread(DatabaseWorker):
         """Describe a refusal, which ends the signer, and errors of the database and of the state file."""
         if isinstance(error, SigningRefused | EvidenceError):
             return Failure(str(error), retry_s=None)
+        if isinstance(error, Unavailable):
+            return Failure(str(error))
         if isinstance(error, OSError):
             return Failure(f"{self._signing.state} cannot be used: {error.strerror}")
         return super().on_failure(error)

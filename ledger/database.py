@@ -95,22 +95,20 @@ def conninfo(
 def connect(conninfo: str) -> Connection:
     """Connect in autocommit mode with a string from `conninfo()`. No setting of the environment changes the result."""
     conn = psycopg.connect(conninfo, autocommit=True)
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(conn.close)
         conn.execute(_rest(conn), prepare=False)
-    except BaseException:
-        conn.close()
-        raise
+        undo.pop_all()
     return conn
 
 
 async def connect_async(conninfo: str) -> AsyncConnection:
     """Connect as `connect()` does."""
     conn = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
-    try:
+    async with contextlib.AsyncExitStack() as undo:
+        undo.push_async_callback(conn.close)
         await fix_session(conn)
-    except BaseException:
-        await conn.close()
-        raise
+        undo.pop_all()
     return conn
 
 

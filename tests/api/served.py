@@ -29,6 +29,8 @@ from tests.conftest import Template, copy_database
 from tests.support import check_chain, connect, eventually
 
 START_S = 30.0
+# How long the application waits for its database: a busy machine is no outage.
+PATIENCE_S = 20.0
 PROBLEM_JSON = "application/problem+json"
 ASK = {"client_id": "client-1", "risk_profile": "balanced", "amount_usd": "250000.50"}
 ASKS = "/portfolio/recommendations"
@@ -160,7 +162,7 @@ def fields(found: dict[str, Any]) -> list[str]:
 @contextlib.contextmanager
 def served(url: str, *, tokens: dict[str, str] | None = None, **settings: Any) -> Iterator[Api]:
     """Yield the application once it takes requests; without a worker, unless the settings say otherwise."""
-    app = create_app(Parts(url, **{"run_worker": False, **settings}))
+    app = create_app(Parts(url, **{"run_worker": False, "patience_s": PATIENCE_S, **settings}))
     with listening(app) as base:
         api = Api(url, base, make_tokens(url) if tokens is None else tokens, app)
         with api.client:

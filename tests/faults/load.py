@@ -43,7 +43,7 @@ def write(url: str, process: int, rounds: int) -> Written:
     written = Written()
 
     async def main() -> None:
-        writer = Writer(database.conninfo(url, "writer", application=f"writer-{process}"))
+        writer = Writer(database.conninfo(url, "writer", application=f"writer-{process}"), patience_s=60)
         await writer.start()
         await asyncio.to_thread(_start.wait, 120)
         await asyncio.gather(*(call(writer, f"{process}-{number}", rounds, written) for number in range(CALLERS)))

@@ -32,7 +32,7 @@ def ledger(server_url: str) -> Iterator[str]:
 @asynccontextmanager
 async def started(url: str) -> AsyncIterator[Writer]:
     """A writer that is closed in the end."""
-    found = Writer(database.conninfo(url, "writer"))
+    found = Writer(database.conninfo(url, "writer"), patience_s=60)
     await found.start()
     try:
         yield found
@@ -232,7 +232,7 @@ def test_close_records_what_is_waiting(ledger: str) -> None:
     """close() answers every caller before it returns; who comes later is told Unavailable."""
 
     async def main() -> None:
-        found = Writer(database.conninfo(ledger, "writer"))
+        found = Writer(database.conninfo(ledger, "writer"), patience_s=60)
         await found.start()
         tasks = [asyncio.create_task(found.append([new("closing")])) for _ in range(300)]
         await asyncio.sleep(0)

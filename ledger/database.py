@@ -66,9 +66,10 @@ def conninfo(
 ) -> str:
     """Return a libpq connection string for `url` that acts as `role`, such as "writer" or "owner" (schema/roles).
 
-    Without a role, the login keeps its own rights. `settings` are server settings, such as statement_timeout="10s". Role,
-    search_path and FIXED go through libpq's `options`, so they hold from the first statement; PgBouncer in transaction
-    mode drops them and is not supported. Both sides notice a dead peer. Connect with `connect()` or `connect_async()`.
+    Without a role, the login keeps its own rights. `settings` are server settings, such as statement_timeout="10s".
+    Role, search_path and FIXED go through libpq's `options`, so they hold from the first statement. PgBouncer in
+    transaction mode drops them and is not supported. Both sides notice a dead peer. Connect with `connect()` or
+    `connect_async()`.
     """
     values = {**FIXED, "search_path": f"{_quoted(schema)},pg_temp", **settings}
     if role is not None:

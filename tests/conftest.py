@@ -51,7 +51,7 @@ def given_servers() -> list[str]:
 def pytest_xdist_auto_num_workers() -> int:
     """Return the number of processes for `-n auto`: one for each given server, or one more than cores.
 
-    A process with its server keeps about two thirds of a core busy: the rest is waiting for threads and other processes.
+    A process with its server keeps two thirds of a core busy: the rest is waiting for threads and other processes.
     """
     return len(given_servers()) or min((os.cpu_count() or 1) + 1, MOST_PROCESSES)
 

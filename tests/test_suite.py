@@ -1,4 +1,4 @@
-"""House rules of the tests themselves: they wait for conditions, prove no property by the clock, and are fast to collect."""
+"""House rules of the tests: they wait for conditions, prove no property by the clock, and are fast to collect."""
 
 from __future__ import annotations
 

@@ -96,8 +96,8 @@ def confirm(
 ) -> RecommendationConfirmed:
     """Return the event of a confirmation by the person `by`.
 
-    Raises NotFound `decision-unknown`; as `check_current` does; Refused `nothing-to-confirm`, `same-person`, `wrong-role`,
-    `digest-mismatch`.
+    Raises NotFound `decision-unknown`; as `check_current` does; Refused `nothing-to-confirm`, `same-person`,
+    `wrong-role`, `digest-mismatch`.
     """
     if decision_id not in case.decisions:
         raise NotFound("decision-unknown", "there is no such decision")

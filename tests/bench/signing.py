@@ -1,4 +1,4 @@
-"""Row 10: the cost of signing for appends, measured in two ways: rounds by turns, and batches beside their neighbours."""
+"""Row 10: the cost of signing for appends, measured in two ways: in turns, and beside neighbours."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def no_standby(ledger: str) -> Iterator[str]:
 
 
 def cancelled(url: str, application: str) -> bool:
-    """Cancel the statement that waits for the standby, as operators do with sessions that hang; True if there is one."""
+    """Cancel the statement that waits for the standby, as operators do when sessions hang; True if there is one."""
     with connect(url) as conn:
         return conn.execute(WAITS_FOR_STANDBY, [application]).fetchone() is not None
 

@@ -1,4 +1,4 @@
-"""Settings of the environment, of a login or of a database change nothing: every connection fixes what has a meaning."""
+"""Settings of the environment, of a login or of a database change nothing: connections fix all that has a meaning."""
 
 from __future__ import annotations
 

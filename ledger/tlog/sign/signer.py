@@ -141,8 +141,8 @@ class Signer:
         if not continues and give_up != last.size:
             raise RolledBack(
                 f"{self._file.path} has a signed checkpoint over {last.size} events, which the database does not"
-                " continue: everybody who has that checkpoint will see that the history changed. If those events are lost"
-                f" for good, use --give-up {last.size}"
+                " continue: everyone who has that checkpoint will see that the history changed. If those events are"
+                f" lost for good, use --give-up {last.size}"
             )
         if not continues:
             self._file.keep(f"given-up-{last.size}")

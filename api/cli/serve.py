@@ -21,6 +21,7 @@ from api.cli.schema import bring_up, check_ready
 from api.cli.serving import GRACE_S, base_url, bound, cannot_listen, is_loopback, run_server
 from api.cli.shared import CannotRun, ConfigFile, DatabaseUrl, DataDir, log_to_stderr, note, progress
 from api.cli.signing import signing_config, verification_config
+from api.http.server import server_config
 from api.services import Parts
 from api.settings import Agent
 from schema.migrate import NotPermitted
@@ -152,7 +153,7 @@ def run(parts: Parts, listener: socket.socket, *, access_log: bool, on_start: Ca
     app = create_app(parts)
     log = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     log["handlers"]["access"]["stream"] = "ext://sys.stderr"  # stdout is for what people paste
-    config = uvicorn.Config(
+    config = server_config(
         app, log_config=log, log_level="info", access_log=access_log, timeout_graceful_shutdown=GRACE_S
     )
     logging.getLogger("uvicorn.access").addFilter(PathOnly())

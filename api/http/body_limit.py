@@ -1,6 +1,8 @@
-"""Limit the size of request bodies. Pure ASGI, as it is in the path of every write."""
+"""Limit the size of request bodies and the time to send them. Pure ASGI, as it is in the path of every write."""
 
 from __future__ import annotations
+
+import asyncio
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -9,10 +11,12 @@ from api.http.problems import ApiError, problem
 
 # Two sealed fields of 8 MiB, escaped, with room for the rest. Compressed exports may unpack to the same size.
 MAX_REQUEST_BYTES = 20 * 1024 * 1024
+# From the end of the head to that of the body: 20 MiB in this time are 2.8 Mbit/s.
+BODY_S = 60.0
 
 
 class BodyLimit:
-    """ASGI middleware. Refuses a body over `max_bytes` with 413, whether its length was announced or not."""
+    """ASGI middleware. Refuses a body over `max_bytes` with 413, and one that takes longer than BODY_S with 408."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
@@ -23,22 +27,29 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        length = _announced_length(scope)
-        if length is None:
-            await self._app(scope, self._limited(receive), send)
-        elif length > self._max_bytes:
+        if (_announced_length(scope) or 0) > self._max_bytes:
             await problem("too-large", self._message())(scope, receive, send)
         else:
-            # The server holds a caller to the announced length, so the bytes need not be counted.
-            await self._app(scope, receive, send)
+            await self._app(scope, self._limited(receive), send)
 
     def _limited(self, receive: Receive) -> Receive:
         received = 0
+        complete = False
+        deadline = asyncio.get_running_loop().time() + BODY_S
 
         async def limited() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, complete
+            if complete:  # what comes now is only that the caller went away
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise ApiError(
+                    "too-slow", f"the body did not come within {BODY_S:g} s", headers={"Connection": "close"}
+                ) from None
             received += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
             if received > self._max_bytes:
                 raise ApiError("too-large", self._message())
             return message

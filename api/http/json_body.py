@@ -1,4 +1,4 @@
-"""Read a JSON body with orjson, after the caller's permission was checked.
+"""Read a JSON body with orjson, after the caller's permission was checked, and within the bounds of its route.
 
 It refuses what the record cannot hold: NaN and infinities (1e400 among them), lone surrogates, bytes that are not
 UTF-8, nesting deeper than 1024. If a member is repeated, the last one counts, as in most readers.
@@ -6,17 +6,22 @@ UTF-8, nesting deeper than 1024. If a member is repeated, the last one counts, a
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from api.http.auth.permissions import Permission
-from api.http.problems import ApiError, FieldError
+from api.http.body_limit import MAX_REQUEST_BYTES
+from api.http.json_members import has_more_members
+from api.http.problems import MAX_ERRORS, ApiError, FieldError
+from schema.events import CallResult, CallStart, Decide, RecommendationRecorded
 
 # How far to search a malformed body for the name of the member at fault.
 MAX_SEARCH_CHARS = 1024 * 1024
@@ -26,10 +31,31 @@ JSON_TYPE = re.compile(r"application/([\w.-]+\+)?json\s*(;|$)", re.ASCII | re.IG
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)|[][{}:,]', re.DOTALL)
 
 
-class JsonRequest(Request):
-    """A request whose body is already parsed."""
+class Bounds(NamedTuple):
+    """Limits of a JSON body: its bytes, and the members of all its objects and lists."""
 
+    size: int
+    members: int
+
+
+# The longest texts of a command, each character escaped, fit into this.
+USUAL = Bounds(1024 * 1024, 2_000)
+# Commands with what a model was shown or answered, or what replaces it.
+LARGE = Bounds(MAX_REQUEST_BYTES, 100_000)
+LARGE_COMMANDS = frozenset({CallStart, CallResult, Decide, RecommendationRecorded})
+# Larger bodies are counted in a thread, so that other requests go on.
+COUNT_AT_ONCE = 256 * 1024
+
+
+class JsonRequest(Request):
+    """A request whose body is already read and parsed."""
+
+    read: bytes
     parsed: Any
+
+    async def body(self) -> bytes:
+        """Return the body as it was sent."""
+        return self.read
 
     async def json(self) -> Any:
         """Return the parsed body."""
@@ -45,25 +71,56 @@ class JsonRoute(APIRoute):
         if self.body_field is None:
             return handler
         [permission] = [needed.call for needed in self.dependant.dependencies if isinstance(needed.call, Permission)]
+        command: type[BaseModel] = self.body_field.field_info.annotation
+        bounds = LARGE if command in LARGE_COMMANDS else USUAL
 
         async def handle(request: Request) -> Response:
             await permission(request)
             parsed = JsonRequest(request.scope, request.receive)
-            parsed.parsed = await read_json(parsed)
+            parsed.read = await read_body(request, bounds)
+            parsed.parsed = _without_most_unknown(await _parse(parsed.read, bounds), command)
             return await handler(parsed)
 
         return handle
 
 
-async def read_json(request: Request) -> Any:
-    """Parse the body. Raises ApiError. api/http/body_limit.py limits its size."""
+async def read_body(request: Request, bounds: Bounds) -> bytes:
+    """Read a body that is said to be JSON. Raises ApiError as soon as it is too large."""
     if not JSON_TYPE.match(request.headers.get("content-type", "")):
         raise ApiError("not-json", "send JSON, with Content-Type: application/json")
-    body = await request.body()
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise ApiError("not-json", "send the body as it is, without Content-Encoding")
+    chunks, size = [], 0
+    announced = int(request.headers.get("content-length", "0"))
+    async for chunk in request.stream():
+        chunks.append(chunk)
+        size += len(chunk)
+        if max(size, announced) > bounds.size:
+            raise ApiError("too-large", f"the body is over {bounds.size} bytes")
+    return b"".join(chunks)
+
+
+async def _parse(body: bytes, bounds: Bounds) -> Any:
+    if len(body) <= COUNT_AT_ONCE:
+        too_many = has_more_members(body, bounds.members)
+    else:
+        too_many = await asyncio.to_thread(has_more_members, body, bounds.members)
+    if too_many:
+        reason = f"the body has more than {bounds.members} members"
+        raise ApiError("invalid", reason, errors=[FieldError(field="body", reason=reason)])
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise _malformed(body, error) from error
+
+
+def _without_most_unknown(content: Any, command: type[BaseModel]) -> Any:
+    """Leave out unknown members beyond those that the answer will name: pydantic makes an error for each."""
+    if not isinstance(content, dict) or len(content) <= len(command.model_fields) + MAX_ERRORS:
+        return content
+    known = {name: value for name, value in content.items() if name in command.model_fields}
+    unknown = [name for name in content if name not in known]
+    return known | {name: content[name] for name in unknown[:MAX_ERRORS]}
 
 
 def _malformed(body: bytes, error: orjson.JSONDecodeError) -> ApiError:

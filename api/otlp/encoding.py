@@ -21,6 +21,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
+from api.http.json_members import has_more_members
+from api.otlp.wire import MAX_FIELDS, TooMany, check_counts
 from ledger.proof.format.canonical import MAX_DEPTH, MAX_INTEGER
 
 # Recommended by the specification, after decompression. api/http/body_limit.py bounds the body as it was sent.
@@ -38,7 +40,7 @@ class NotOtlp(ValueError):
 
 
 class TooLarge(ValueError):
-    """The body is larger than MAX_BYTES after decompression."""
+    """The body is larger than MAX_BYTES after decompression, or has more in it than an export may have."""
 
 
 def unpack(body: bytes, content_encoding: str) -> bytes:
@@ -58,9 +60,19 @@ def unpack(body: bytes, content_encoding: str) -> bytes:
 
 
 def decode(body: bytes, encoding: Encoding) -> ExportTraceServiceRequest:
-    """Read an export request. Raises NotOtlp, also if it is nested deeper than protobuf reads."""
-    if encoding == "application/json":
-        return _from_json(body)
+    """Read an export request. Raises TooLarge, and NotOtlp, also if it is nested deeper than protobuf reads."""
+    try:
+        if encoding == "application/json":
+            request = _from_json(body)
+            check_counts(request.SerializeToString())
+            return request
+        check_counts(body)
+    except TooMany as error:
+        raise TooLarge(str(error)) from error
+    except NotOtlp:
+        raise
+    except (ValueError, IndexError) as error:
+        raise _not_otlp("protobuf", error) from error
     request = ExportTraceServiceRequest()
     try:
         request.ParseFromString(body)
@@ -70,6 +82,9 @@ def decode(body: bytes, encoding: Encoding) -> ExportTraceServiceRequest:
 
 
 def _from_json(body: bytes) -> ExportTraceServiceRequest:
+    # A member becomes a field or two, so this bound is looser than that of the fields.
+    if has_more_members(body, MAX_FIELDS):
+        raise TooMany(MAX_FIELDS, "members")
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:

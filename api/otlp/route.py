@@ -25,6 +25,8 @@ PROTOBUF: otlp.Encoding = "application/x-protobuf"
 JSON: otlp.Encoding = "application/json"
 # The error message names this many refused spans at most.
 MAX_REASONS = 10
+# Exports that are unpacked and mapped at once; others wait.
+UNPACKING = asyncio.Semaphore(2)
 
 STATUS_SCHEMA = {"type": "object", "properties": {"message": {"type": "string"}}, "required": ["message"]}
 DESCRIPTIONS = {
@@ -106,8 +108,8 @@ async def export_traces(services: InjectedServices, request: Request, caller: Ma
     if packed not in {"identity", *otlp.WINDOW_BITS}:
         raise ApiError("not-json", "Content-Encoding may be gzip or deflate")
     body = await request.body()
-    # Mapping 20 MiB takes a second or more.
-    mapped = await asyncio.to_thread(_mapped, body, packed, encoding, caller)
+    async with UNPACKING:
+        mapped = await asyncio.to_thread(_mapped, body, packed, encoding, caller)
     reasons = mapped.refusals + await _record(services.ledger, mapped)
     more = [f"and {len(reasons) - MAX_REASONS} more"] if len(reasons) > MAX_REASONS else []
     message = "; ".join(reasons[:MAX_REASONS] + more)

@@ -21,6 +21,8 @@ from starlette.applications import Starlette
 from api.app import create_app
 from api.http.auth import tokens
 from api.http.auth.tokens import ROLES
+from api.http.connections import Connections
+from api.http.server import server_config
 from api.services import Parts
 from ledger.verify.database import verify_chain
 from projections import compare
@@ -170,11 +172,11 @@ def served(url: str, *, tokens: dict[str, str] | None = None, **settings: Any) -
 
 
 @contextlib.contextmanager
-def listening(app: Starlette) -> Iterator[str]:
-    """Serve an application with uvicorn in a thread; yield its address."""
+def listening(app: Starlette, connections: Connections | None = None) -> Iterator[str]:
+    """Serve an application with uvicorn in a thread, within these bounds of connections; yield its address."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        server = uvicorn.Server(server_config(app, connections=connections, log_config=None, access_log=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from api.http.body_limit import MAX_REQUEST_BYTES
-from tests.api.served import ASK, ASKS, Api, fields, problem, send
+from api.http.json_body import USUAL
+from tests.api.served import ANSWER, ASK, ASKS, Api, fields, problem, send
 
 
 def nested(depth: int, opening: str = "[", closing: str = "]") -> str:
@@ -92,20 +93,24 @@ def chunks(size: int) -> Iterator[bytes]:
         yield b" " * 65536
 
 
+@pytest.mark.parametrize("most", [MAX_REQUEST_BYTES, USUAL.size])
 @pytest.mark.parametrize("announced", [True, False])
-def test_a_body_beyond_the_limit(api: Api, announced: bool) -> None:
-    """A body that is too large is a 413, with an announced length or without, and for every caller."""
+def test_a_body_beyond_the_limit(api: Api, announced: bool, most: int) -> None:
+    """A body that is too large is a 413, with an announced length or without: by the route's limit and by that of all."""
+    path = ASKS if most == USUAL.size else "/portfolio/requests/1/model-calls"
     with api.records_nothing():
-        body = b" " * (MAX_REQUEST_BYTES + 1) if announced else chunks(MAX_REQUEST_BYTES)
-        response = send(api, ASKS, body)
+        body = b" " * (most + 1) if announced else chunks(most)
+        response = send(api, path, body)
     found = problem(response, 413, "too-large")
-    assert str(MAX_REQUEST_BYTES) in found["detail"]
+    assert str(most) in found["detail"]
 
 
 def test_a_body_at_the_limit_is_read(api: Api) -> None:
     """White space up to the limit is no reason for a refusal."""
-    body = json.dumps(ASK).encode().ljust(MAX_REQUEST_BYTES)
+    body = json.dumps(ASK).encode().ljust(USUAL.size)
     assert send(api, ASKS, body).status_code == 202
+    answer = json.dumps(ANSWER).encode().ljust(MAX_REQUEST_BYTES)
+    assert send(api, f"/portfolio/requests/{api.asked()}/recommendations", answer).status_code == 201
 
 
 def raw(api: Api, request: bytes, *, hang_up: bool = False) -> bytes:

@@ -1,0 +1,128 @@
+"""Callers that open connections and say nothing, or say it slowly: others are served meanwhile."""
+
+from __future__ import annotations
+
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import httpx
+import pytest
+
+from api.app import create_app
+from api.http import body_limit
+from api.http import connections as bounds
+from api.http.connections import Connections
+from api.services import Parts
+from tests.api.program import serving
+from tests.api.served import ASKS, Api, listening
+from tests.support import eventually
+
+HALF = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: "
+WHOLE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+HALF_SENT = 1_100
+DESCRIPTORS = 1_024
+
+
+@contextmanager
+def opened(base: str, *said: bytes) -> Iterator[list[socket.socket]]:
+    """Connections, each of which has said this."""
+    host, _, port = base.removeprefix("http://").partition(":")
+    with ExitStack() as stack:
+        made = []
+        for words in said:
+            conn = stack.enter_context(socket.create_connection((host, int(port)), timeout=10))
+            conn.sendall(words)
+            made.append(conn)
+        yield made
+
+
+def is_closed(conn: socket.socket) -> bool:
+    """Tell whether the server closed it; wait at most as long as the socket's timeout."""
+    try:
+        return conn.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+@pytest.fixture
+def bounded(api: Api) -> Iterator[str]:
+    """The address of a second server of the same ledger, with three connections and short deadlines."""
+    app = create_app(Parts(api.url, run_worker=False, run_projector=False))
+    with listening(app, Connections(3, head_s=0.3, read_s=0.3)) as base:
+        yield base
+
+
+@pytest.mark.parametrize("said", [b"", b"GET", HALF, WHOLE + HALF], ids=["nothing", "a word", "half", "one and a half"])
+def test_a_head_has_a_deadline(bounded: str, said: bytes) -> None:
+    """A connection whose head does not come is closed, the first as well as the next."""
+    with opened(bounded, said) as [conn]:
+        eventually("the connection is closed", lambda: is_closed(conn))
+
+
+def test_the_one_that_waited_longest_makes_room(api: Api) -> None:
+    """Over the bound, the oldest connection without a request is closed; newer ones and requests go on."""
+    app = create_app(Parts(api.url, run_worker=False, run_projector=False))
+    with listening(app, Connections(3)) as base, opened(base, HALF, HALF) as [oldest, newer]:
+        assert httpx.get(f"{base}/healthz").status_code == 200
+        with opened(base, HALF, HALF):
+            assert is_closed(oldest)
+            assert httpx.get(f"{base}/healthz", timeout=10).status_code == 200
+            assert is_closed(newer)
+
+
+def test_a_body_has_a_deadline(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that does not come whole is a 408, and the connection ends."""
+    monkeypatch.setattr(body_limit, "BODY_S", 0.3)
+    head = (
+        f"POST {ASKS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.tokens['advisor']}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    )
+    with api.records_nothing(), opened(api.base, head.encode()) as [conn]:
+        answer = b"".join(iter(lambda: conn.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"/problems/too-slow" in answer
+
+
+def test_a_caller_that_does_not_read_is_cut_off(bounded: str) -> None:
+    """Answers that nobody takes do not stay in memory."""
+    with opened(bounded, b"") as [conn]:
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        asked = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+
+        def refused() -> bool:
+            try:
+                conn.sendall(asked * 100)
+            except (ConnectionError, TimeoutError):
+                return True
+            return False
+
+        eventually("the connection is closed", refused)
+
+
+def test_a_head_that_does_not_end(api: Api) -> None:
+    """A head is taken up to a length, and one that goes on is refused."""
+    long = {"X-Long": "x" * (bounds.MAX_HEAD_BYTES - 1000)}
+    with opened(api.base, HALF) as [conn]:
+        assert api.call("GET", "/healthz", headers=long).status_code == 200
+        conn.sendall(b"x" * bounds.MAX_HEAD_BYTES)
+        assert conn.recv(1000).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize(("limit", "most"), [(1024, 768), (64, 32), (10**6, 10_000), (resource.RLIM_INFINITY, 10_000)])
+def test_the_bound_follows_the_limit_of_open_files(monkeypatch: pytest.MonkeyPatch, limit: int, most: int) -> None:
+    """Descriptors are left for the database and files."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    assert bounds.affordable() == most
+
+
+def test_half_sent_requests_lock_nobody_out(database_url: str) -> None:
+    """With more half-sent requests than the process has descriptors, each other request is served within a second."""
+    before = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({DESCRIPTORS}, {DESCRIPTORS}))"
+    with serving("--database-url", database_url, "--no-worker", before=before) as server:
+        with opened(server.base, *[HALF] * HALF_SENT), httpx.Client(base_url=server.base, timeout=1) as other:
+            for _ in range(20):
+                assert other.get("/readyz").status_code in {200, 503}
+                assert httpx.get(f"{server.base}/healthz", timeout=1).status_code == 200
+        assert server.err.count("connections are open") == 1

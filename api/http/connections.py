@@ -128,8 +128,8 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End all deadlines."""
         self._connections.closed(self)
-        self._head = _cancelled(self._head)
-        self._read = _cancelled(self._read)
+        _cancel(self._head)
+        _cancel(self._read)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -157,13 +157,13 @@ class Connection(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         """End that wait."""
-        self._read = _cancelled(self._read)
+        _cancel(self._read)
         super().resume_writing()
 
     def begin(self) -> None:
         """Note that a request's head is there."""
         self._requests += 1
-        self._head = _cancelled(self._head)
+        _cancel(self._head)
         self._connections.works(self)
 
     def end(self) -> None:
@@ -178,7 +178,7 @@ class Connection(HttpToolsProtocol):
         self.transport.abort()
 
 
-def _cancelled(timer: asyncio.TimerHandle | None) -> None:
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
     if timer is not None:
         timer.cancel()
 

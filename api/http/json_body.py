@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import orjson
 from fastapi import Request
@@ -71,7 +71,7 @@ class JsonRoute(APIRoute):
         if self.body_field is None:
             return handler
         [permission] = [needed.call for needed in self.dependant.dependencies if isinstance(needed.call, Permission)]
-        command: type[BaseModel] = self.body_field.field_info.annotation
+        command = cast("type[BaseModel]", self.body_field.field_info.annotation)
         bounds = LARGE if command in LARGE_COMMANDS else USUAL
 
         async def handle(request: Request) -> Response:

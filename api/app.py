@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api.http import body_limit, metrics, prefer_wait, problems
+from api.http import body_limit, docs_page, head, metrics, prefer_wait, problems, root_path
 from api.http.openapi import Documented
 from api.http.routes import (
     agents,
@@ -49,7 +49,9 @@ def create_app(parts: Parts) -> FastAPI:
         version="0.1.0",
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
+        root_path=parts.root_path,
         redirect_slashes=False,
     )
     for module in (
@@ -65,12 +67,15 @@ def create_app(parts: Parts) -> FastAPI:
         health,
     ):
         app.include_router(module.router)
+    docs_page.install(app)
     if parts.witness is not None:
         install_witness(app, parts.witness)
     # Each middleware goes around those before it.
     problems.install(app)
     prefer_wait.install(app, lambda: services_of(app).coverage)
     body_limit.install(app)
+    head.install(app)
+    root_path.install(app, parts.root_path)
     metrics.install(app)
     return app
 

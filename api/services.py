@@ -19,6 +19,7 @@ from api.agents.builtin.agent import BuiltinAgent
 from api.agents.protocol import Agent
 from api.agents.run.worker import Worker
 from api.callers import Callers
+from api.slow_reads import MOST_OF_ALL, SlowReads
 from api.witness.witness import Witness
 from ledger.database import conninfo
 from ledger.service.ledger import Ledger
@@ -32,6 +33,9 @@ from ledger.tlog.serve.published import CheckpointSelector
 from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig
 from ledger.verify.continuous import ContinuousVerification, VerificationConfig
 from projections.projector import Projector
+
+# Connections that look up tokens.
+AUTHENTICATING = 2
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Parts:
     witness: Witness | None = None
     # The rate and keys of continuous verification; None if this process does not verify.
     verification: VerificationConfig | None = None
+    # The path under which a proxy serves the application, such as /ledger.
+    root_path: str = ""
     # Connections for reads.
     readers: int = 8
     # How long a read waits for its projection, and a write for the database.
@@ -68,6 +74,7 @@ class Services:
 
     ledger: Ledger
     callers: Callers
+    slow_reads: SlowReads
     # Which checkpoint readers are shown.
     checkpoint_selector: CheckpointSelector
     proof_cache: ProofCache
@@ -88,6 +95,9 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
     """
     async with AsyncExitStack() as stack:
         ledger = await _open_ledger(parts, stack)
+        # Pools of their own: long reads in one must not keep callers out of another.
+        callers = Callers(await _open_readers(parts, stack, "authentication", AUTHENTICATING))
+        slow_reads = SlowReads(await _open_readers(parts, stack, "slow reader", MOST_OF_ALL))
         if parts.run_projector:
             projector = Projector(parts.database_url, schema=parts.schema_name)
             projector.start()
@@ -102,7 +112,8 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
             stack.push_async_callback(worker.stop)
         yield Services(
             ledger=ledger,
-            callers=Callers(ledger.readers),
+            callers=callers,
+            slow_reads=slow_reads,
             checkpoint_selector=CheckpointSelector(parts.endorsers.policy),
             proof_cache=ProofCache(),
             coverage=coverage,
@@ -127,9 +138,7 @@ InjectedServices = Annotated[Services, Depends(_services)]
 
 
 async def _open_ledger(parts: Parts, stack: AsyncExitStack) -> Ledger:
-    readers = Readers(_conninfo(parts, "reader", "reader"), most=parts.readers, patience_s=parts.patience_s)
-    await readers.open()
-    stack.push_async_callback(readers.close)
+    readers = await _open_readers(parts, stack, "reader", parts.readers)
     # The lock timeout bounds how long an append waits for the row of `head`. An append that is given up there is
     # certainly not recorded.
     writer = Writer(
@@ -138,6 +147,13 @@ async def _open_ledger(parts: Parts, stack: AsyncExitStack) -> Ledger:
     await writer.start()
     stack.push_async_callback(writer.close)
     return Ledger(writer, readers, parts.patience_s, parts.policies)
+
+
+async def _open_readers(parts: Parts, stack: AsyncExitStack, name: str, most: int) -> Readers:
+    readers = Readers(_conninfo(parts, "reader", name), most=most, patience_s=parts.patience_s)
+    await readers.open()
+    stack.push_async_callback(readers.close)
+    return readers
 
 
 def _start_signer(parts: Parts, stack: AsyncExitStack) -> SignerThread | None:

@@ -14,7 +14,7 @@ import uvicorn
 
 from api.app import create_app
 from api.cli import assemble, hosted_witness
-from api.cli.configure import configured, opened
+from api.cli.configure import configured, data_folder, opened
 from api.cli.first_tokens import ensure_tokens
 from api.cli.keys import NOTHING_SIGNED, KeyFile, place
 from api.cli.schema import bring_up, check_ready
@@ -22,6 +22,7 @@ from api.cli.serving import GRACE_S, base_url, bound, cannot_listen, is_loopback
 from api.cli.shared import CannotRun, ConfigFile, DatabaseUrl, DataDir, log_to_stderr, note, progress
 from api.cli.signing import signing_config, verification_config
 from api.http.server import server_config
+from api.postgres.embedded import default_data_dir
 from api.services import Parts
 from api.settings import Agent
 from schema.migrate import NotPermitted
@@ -87,7 +88,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     """Run the HTTP API and the worker.
 
     It makes or upgrades the ledger first. On a loopback address, a ledger without tokens gets one for each role, shown
-    once; on any other address it must have tokens already. Ctrl-C or SIGTERM ends it, and the embedded PostgreSQL with
+    once on a terminal, else kept in a file; on any other address it must have tokens already. Ctrl-C or SIGTERM ends it, and the embedded PostgreSQL with
     it. All other settings are in the settings file or the environment: docs/operate/settings.md.
     """
     log_to_stderr()
@@ -108,6 +109,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
         run_worker=worker_agent is not None,
         policies=assemble.policies(settings),
         orphan_after_s=settings.orphan_after,
+        root_path=settings.root_path,
         endorsers=assemble.endorsers(settings),
     )
     if worker_agent is not None:
@@ -119,7 +121,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
         prepare(url)
         signing = signing_config(settings, where, url)
         with hosted_witness.opened(offer, url) as witness:
-            ensure_tokens(url, base, local=is_loopback(listener))
+            ensure_tokens(url, base, data_folder(settings) or default_data_dir(), local=is_loopback(listener))
             if signing is None:
                 note(NOTHING_SIGNED)
             if worker_agent is not None:

@@ -66,6 +66,7 @@ PROBLEMS: dict[str, int] = {
     "not-json": 415,
     "invalid": 422,
     "answer-off-schema": 422,
+    "too-many-reads": 429,
     "internal": 500,
     "unavailable": 503,
     "transparency-log-damaged": 503,
@@ -82,6 +83,7 @@ TITLES = {
     413: "Content Too Large",
     415: "Unsupported Media Type",
     422: "Unprocessable Content",
+    429: "Too Many Requests",
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
@@ -101,11 +103,13 @@ DESCRIPTIONS = {
     413: "The body is too large.",
     415: "The body is not application/json.",
     422: "A field, parameter or header is not valid; `errors` names them.",
+    429: "Too many lists with `as_of` of this token run at once.",
     503: "The database does not answer. The write is recorded whole or not at all: send it again, with the same"
     " Idempotency-Key.",
 }
 HEADERS: dict[int, dict[str, Any]] = {
     401: {"WWW-Authenticate": {"description": "`Bearer`, perhaps with an error code.", "schema": {"type": "string"}}},
+    429: {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}},
     503: {"Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}},
 }
 
@@ -240,7 +244,10 @@ def _reason(item: Mapping[str, Any]) -> str:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     slug = BY_STATUS.get(error.status_code, "bad-request")
-    return problem(slug, HTTP_DETAILS[slug], headers=error.headers)
+    headers = dict(error.headers or {})
+    if headers.get("Allow") == "GET":
+        headers["Allow"] = "GET, HEAD"
+    return problem(slug, HTTP_DETAILS[slug], headers=headers)
 
 
 async def _disconnected(request: Request, error: Exception) -> Response:

@@ -12,17 +12,20 @@ from api.agents.protocol import AgentRequest
 from api.agents.run.context import as_json as context_as_json
 from api.agents.run.context import contexts
 from api.http.parameters import ReadList, ReadOne, decode_cursor, not_found, page
+from api.services import Services
 from ledger.database import AsyncConnection
 from ledger.domain.case import stream_of
 from ledger.service.ledger import Ledger
+from ledger.store.envelope import Actor
 from projections import reads
 from projections.portfolio_requests.model import PORTFOLIO_REQUESTS
 from projections.read_model import ReadModel
 from projections.registry import read_model_of_view
 
 
-async def read_page(ledger: Ledger, read_model: ReadModel, query: ReadList) -> Response:
+async def read_page(services: Services, caller: Actor, read_model: ReadModel, query: ReadList) -> Response:
     """Read a page of a read model."""
+    ledger = services.ledger
     filters = query.filters()
     as_of = query.as_of
     if query.cursor is not None:
@@ -36,7 +39,10 @@ async def read_page(ledger: Ledger, read_model: ReadModel, query: ReadList) -> R
         rows = await reads.read_rows(conn, read_model, filters, as_of=state, limit=query.limit + 1)
         return rows, state.position
 
-    items, position = await ledger.readers.run(work)
+    if as_of is None or "client_id" in filters:
+        items, position = await ledger.readers.run(work)
+    else:
+        items, position = await services.slow_reads.run(caller.id, work)
     return page(items, query.limit, position)
 
 

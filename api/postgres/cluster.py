@@ -41,6 +41,11 @@ SETTINGS: Mapping[str, str] = {
     "wal_compression": "on",
     "checkpoint_timeout": "15min",
     "log_checkpoints": "off",
+    # DETAIL shows the failing row, and a statement may hold values: both would be personal data in a file.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
     "jit": "off",
 }
 START_TIMEOUT_S = 300  # crash recovery of max_wal_size on a slow disk

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -92,9 +93,12 @@ class Serving:
         return int(self.base.rpartition(":")[2])
 
     def tokens(self) -> dict[str, str]:
-        """Return the tokens that the server printed, by role."""
-        printed = re.findall(r"^export ([A-Z]+)=(alt_\S+)$", self.out, re.MULTILINE)
-        return {role.lower(): token for role, token in printed}
+        """Return the first tokens, by role, from the file that the server names."""
+        [line] = re.findall(r"^\. .+$", self.out, re.MULTILINE)
+        exports = Path(shlex.split(line)[1]).read_text()
+        return {
+            role.lower(): token for role, token in re.findall(r"^export ([A-Z]+)=(alt_\S+)$", exports, re.MULTILINE)
+        }
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End the server, and return its exit code."""
@@ -112,7 +116,9 @@ def serving(*arguments: object, env: Mapping[str, str] | None = None, before: st
         folder = Path(name)
         command = [sys.executable, "-c", f"{before}\n{PROGRAM}", "serve", "--port", "0", *map(str, arguments)]
         with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-            process = subprocess.Popen(command, stdout=out, stderr=err, env=environment(**(env or {})))
+            process = subprocess.Popen(
+                command, stdout=out, stderr=err, env=environment(XDG_DATA_HOME=name, **(env or {}))
+            )
         try:
             yield Serving(process, address_of(process, folder / "err"), folder)
         finally:

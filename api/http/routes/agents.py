@@ -37,10 +37,10 @@ class ReadAgents(ReadList):
     """Query parameters of the list of agents."""
 
 
-@router.get("", response_model=Page[AgentState], responses=documented(401, 403, 422, 503))
+@router.get("", response_model=Page[AgentState], responses=documented(401, 403, 422, 429, 503))
 async def list_agents(services: InjectedServices, caller: MayRead, query: Annotated[ReadAgents, Query()]) -> Response:
     """List the agents that were ever registered or suspended. Any role."""
-    return await read_page(services.ledger, AGENTS, query)
+    return await read_page(services, caller, AGENTS, query)
 
 
 @router.post("/{name}/registrations", status_code=201, response_model=AgentCommanded, responses=WRITTEN)

@@ -132,12 +132,12 @@ async def communicate(
     return recorded(201, after, receipt, f"/recommendations/{recommendation_id}")
 
 
-@router.get("/decisions", response_model=Page[Decision], responses=documented(401, 403, 422, 503))
+@router.get("/decisions", response_model=Page[Decision], responses=documented(401, 403, 422, 429, 503))
 async def list_decisions(
     services: InjectedServices, caller: MayRead, query: Annotated[ReadDecisions, Query()]
 ) -> Response:
     """List decisions, the newest first. Any role."""
-    return await read_page(services.ledger, DECISIONS, query)
+    return await read_page(services, caller, DECISIONS, query)
 
 
 @router.get("/decisions/{decision_id}", response_model=Decision, responses=documented(401, 403, 404, 422, 503))

@@ -88,12 +88,12 @@ async def fail_model_call(
     return recorded(201, ended, receipt, f"/model-calls/{model_call_id}")
 
 
-@router.get("", response_model=Page[ModelCall], responses=documented(401, 403, 422, 503))
+@router.get("", response_model=Page[ModelCall], responses=documented(401, 403, 422, 429, 503))
 async def list_model_calls(
     services: InjectedServices, caller: MayRead, query: Annotated[ReadModelCalls, Query()]
 ) -> Response:
     """List model calls, the newest first. Any role."""
-    return await read_page(services.ledger, MODEL_CALLS, query)
+    return await read_page(services, caller, MODEL_CALLS, query)
 
 
 @router.get("/{model_call_id}", response_model=ModelCallInFull, responses=documented(401, 403, 404, 422, 503))

@@ -206,12 +206,12 @@ async def start_model_call(
     return recorded(201, started, receipt, f"/model-calls/{receipt.position}")
 
 
-@router.get("/requests", response_model=Page[PortfolioRequest], responses=documented(401, 403, 422, 503))
+@router.get("/requests", response_model=Page[PortfolioRequest], responses=documented(401, 403, 422, 429, 503))
 async def list_requests(
     services: InjectedServices, caller: MayRead, query: Annotated[ReadRequests, Query()]
 ) -> Response:
     """List requests, the newest first. Any role."""
-    return await read_page(services.ledger, PORTFOLIO_REQUESTS, query)
+    return await read_page(services, caller, PORTFOLIO_REQUESTS, query)
 
 
 @router.get("/requests/{request_id}", response_model=PortfolioRequest, responses=documented(401, 403, 404, 422, 503))

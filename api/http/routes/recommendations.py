@@ -26,12 +26,12 @@ class ReadRecommendations(ReadPage):
     state: RecommendationState | None = None
 
 
-@router.get("", response_model=Page[Recommendation], responses=documented(401, 403, 422, 503))
+@router.get("", response_model=Page[Recommendation], responses=documented(401, 403, 422, 429, 503))
 async def list_recommendations(
     services: InjectedServices, caller: MayRead, query: Annotated[ReadRecommendations, Query()]
 ) -> Response:
     """List recommendations, the newest first. Any role."""
-    return await read_page(services.ledger, AI_RECOMMENDATIONS, query)
+    return await read_page(services, caller, AI_RECOMMENDATIONS, query)
 
 
 @router.get("/{recommendation_id}", response_model=Recommendation, responses=documented(401, 403, 404, 422, 503))

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -73,18 +74,19 @@ def recommended(server: Serving, token: str, location: str) -> dict[str, Any]:
     return answered
 
 
-def test_the_first_start_shows_a_token_for_each_role_once(embedded: Serving) -> None:
-    """All five on stdout, none on stderr where the log is, and each of them lets its bearer read."""
+def test_the_first_start_keeps_a_token_for_each_role(embedded: Serving, data_dir: Path) -> None:
+    """All five are in a file of their owner, none in what may be a log, and each of them lets its bearer read."""
     tokens = embedded.tokens()
     assert tuple(tokens) == ROLES
-    assert "alt_" not in embedded.err
+    assert stat.filemode((data_dir / "tokens.sh").stat().st_mode) == "-rw-------"
+    assert "alt_" not in embedded.out + embedded.err
     for token in tokens.values():
         httpx.get(f"{embedded.base}/portfolio/requests", headers=bearer(token)).raise_for_status()
 
 
 def test_the_printed_lines_can_be_pasted(embedded: Serving) -> None:
-    """The exports set the tokens; the first curl is answered 202, and the second one shows what came of it."""
-    pasted = embedded.out[embedded.out.index("export ") :]
+    """The file sets the tokens; the first curl is answered 202, and the second one shows what came of it."""
+    pasted = embedded.out[embedded.out.index("\n. ") :]
     exports, _, first, second = pasted.strip().split("\n\n")
 
     def paste(command: str) -> str:

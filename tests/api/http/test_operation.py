@@ -108,11 +108,17 @@ def test_metrics_has_no_label_of_the_callers_choice(api: Api) -> None:
 
 
 def test_the_openapi_document_names_every_problem(api: Api) -> None:
-    """/docs is a page about /openapi.json, which names every problem's status on every route."""
+    """/docs shows each operation, parameter and schema of /openapi.json, with links that lead somewhere in it."""
     page = api.get("/docs", None)
     assert page.headers["content-type"].startswith("text/html")
-    assert "/openapi.json" in page.text
-    assert api.get("/openapi.json", None).json()["info"]["title"] == "advice-ledger"
+    document = api.get("/openapi.json", None).json()
+    assert document["info"]["title"] == "advice-ledger"
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert f'id="{method.upper()} {path}"' in page.text
+            assert all(f"<code>{one['name']}</code>" in page.text for one in operation.get("parameters", ()))
+    assert all(f'id="{name}"' in page.text for name in document["components"]["schemas"])
+    assert set(re.findall('href="#([^"]+)"', page.text)) <= set(re.findall('id="([^"]+)"', page.text))
 
 
 KEPT = ("/portfolio", "/recommendations", "/decisions", "/model-calls", "/agents", "/reports", "/proofs")

@@ -17,7 +17,7 @@ from api.services import Parts
 from tests.api.served import ANSWER, ASK, Api, fields, problem
 from tests.support import connect
 
-PUBLIC = {"/healthz", "/readyz", "/metrics", "/docs", "/docs/oauth2-redirect", "/openapi.json", "/schemas"}
+PUBLIC = {"/healthz", "/readyz", "/metrics", "/docs", "/docs/style.css", "/openapi.json", "/schemas"}
 PUBLIC |= {"/schemas/{event_type}", "/checkpoint", "/tile/{path:path}"}
 
 # Method, path, the roles that may.

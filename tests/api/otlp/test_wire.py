@@ -44,7 +44,7 @@ BOMBS: dict[str, tuple[encoding.Encoding, bytes, str]] = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_bombs(bomb: str) -> None:
+def test_bombs_are_refused_by_name(bomb: str) -> None:
     """The bound that is passed has a name, and finding it takes no memory to speak of."""
     kind, body, reason = BOMBS[bomb]
     tracemalloc.start()

@@ -322,3 +322,18 @@ def test_the_default_folder_is_the_users_own(monkeypatch: pytest.MonkeyPatch, fo
     monkeypatch.setenv("XDG_DATA_HOME", str(folder))
     assert default_data_dir().name == "advice-ledger"
     assert not default_data_dir().exists()
+
+
+def test_the_log_holds_no_values(folder: Path) -> None:
+    """An error about a row names the rule that it breaks, and shows neither the row nor the statement."""
+    with EmbeddedPostgres(folder) as server, psycopg.connect(server.url, autocommit=True) as conn:
+        conn.execute("CREATE TABLE strict (n int CONSTRAINT too_low CHECK (n > 0), note text)")
+        for query, parameters in (
+            ("INSERT INTO strict VALUES (0, 'secret note')", ()),
+            ("INSERT INTO strict VALUES (0, %s)", ("secret note",)),
+        ):
+            with pytest.raises(psycopg.errors.CheckViolation):
+                conn.execute(query, parameters)
+    log = (folder / "postgres" / "server.log").read_text()
+    assert log.count("too_low") == 2
+    assert "secret note" not in log

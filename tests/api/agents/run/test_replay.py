@@ -402,6 +402,18 @@ def test_a_replay_needs_the_erased_values(working: Api) -> None:
     assert (found["outcome"], found["reason"]) == ("failed", "erased")
 
 
+@pytest.mark.tampers
+def test_the_context_after_an_erasure_by_hand(working: Api) -> None:
+    """If a client's values were deleted and the read models do not know it yet, the context has no past of theirs."""
+    answered(working, working.asked())
+    request_id = working.asked()
+    with connect(working.url) as conn:
+        conn.execute("ALTER TABLE sealed_fields DISABLE TRIGGER ALL; DELETE FROM sealed_fields")
+        conn.execute("ALTER TABLE stream_clients DISABLE TRIGGER ALL; DELETE FROM stream_clients")
+    context = working.get(f"/portfolio/requests/{request_id}/context")
+    assert (context.status_code, context.json()["earlier"]) == (200, [])
+
+
 def test_a_replay_of_what_does_not_exist_is_refused(fresh_api: Api) -> None:
     """No such request, no answer yet, another request's answer: one line, exit 2, and nothing recorded."""
     request_id = fresh_api.asked()

@@ -1,0 +1,33 @@
+"""Put the path under which a proxy serves this application before each `Location`. Pure ASGI."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class PrefixLocation:
+    """ASGI middleware. Routes name paths of their own; callers need those of the proxy."""
+
+    def __init__(self, app: ASGIApp, root_path: str) -> None:
+        self._app = app
+        self._root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+
+        async def send_prefixed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if headers.get("location", "").startswith("/"):
+                    headers["Location"] = self._root_path + headers["location"]
+            await send(message)
+
+        await self._app(scope, receive, send_prefixed)
+
+
+def install(app: FastAPI, root_path: str) -> None:
+    """Add the middleware around the routes of `app`, if a proxy serves them under a path."""
+    if root_path:
+        app.add_middleware(PrefixLocation, root_path=root_path)

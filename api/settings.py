@@ -65,8 +65,8 @@ class Settings(BaseModel):
     )
     host: str = Field("127.0.0.1", description="The address to listen on; `0.0.0.0` or `::` is every address.")
     port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free port.")
-    root_path: str = Field(
-        "",
+    root_path: str | None = Field(
+        None,
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
         description="The path under which a proxy serves the API, such as `/ledger`.",
     )

@@ -109,7 +109,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
         run_worker=worker_agent is not None,
         policies=assemble.policies(settings),
         orphan_after_s=settings.orphan_after,
-        root_path=settings.root_path,
+        root_path=settings.root_path or "",
         endorsers=assemble.endorsers(settings),
     )
     if worker_agent is not None:

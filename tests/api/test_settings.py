@@ -46,7 +46,7 @@ def test_every_setting_is_read_from_the_environment(name: str, tmp_path: Path) -
     """Under its own variable; an empty variable is no value."""
     texts = {bool: "no", int: "7", float: "7.5", date: "2015-12-31", Path: "/tmp/x"}
     kind = kind_of(name)
-    text = texts.get(kind, "openai" if name == "agent" else "a b")
+    text = texts.get(kind, {"agent": "openai", "root_path": "/a/b"}.get(name, "a b"))
     value = getattr(load(tmp_path, env={variable(name): text}), name)
     expected = {bool: False, int: 7, float: 7.5, date: date(2015, 12, 31), Path: Path("/tmp/x"), tuple: ("a", "b")}
     shown = value.get_secret_value() if isinstance(value, SecretStr) else value

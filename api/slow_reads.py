@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from api.http.problems import ApiError
 from ledger.database import AsyncConnection
-from ledger.errors import Unavailable
+from ledger.errors import Refused, Unavailable
 from ledger.store.readers import Readers
 
 T = TypeVar("T")
@@ -16,7 +15,6 @@ T = TypeVar("T")
 # Reads at once: of one caller, and of all, which is also the number of connections.
 MOST_OF_ONE = 2
 MOST_OF_ALL = 4
-RETRY_AFTER_S = 1
 
 
 class SlowReads:
@@ -27,12 +25,11 @@ class SlowReads:
         self._running: Counter[str] = Counter()
 
     async def run(self, caller: str, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Return the result of `work`. Raises ApiError or Unavailable if too many of them run."""
+        """Return the result of `work`. Raises Refused or Unavailable if too many of them run."""
         if self._running[caller] >= MOST_OF_ONE:
-            raise ApiError(
+            raise Refused(
                 "too-many-reads",
                 f"{MOST_OF_ONE} lists with as_of run for this token already: wait for one, or read one client at once",
-                headers={"Retry-After": str(RETRY_AFTER_S)},
             )
         if self._running.total() >= MOST_OF_ALL:
             raise Unavailable("too many lists with as_of run already: try again, or read one client at once")

@@ -166,6 +166,8 @@ def problem(
     body |= facts or {}
     if errors:
         body["errors"] = [error.model_dump() for error in errors]
+    if status == 429:
+        headers = {"Retry-After": "1", **(headers or {})}
     return Response(orjson.dumps(body), status, headers=headers, media_type=MEDIA_TYPE)
 
 

@@ -96,7 +96,7 @@ def chunks(size: int) -> Iterator[bytes]:
 @pytest.mark.parametrize("most", [MAX_REQUEST_BYTES, USUAL.size])
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_body_beyond_the_limit(api: Api, announced: bool, most: int) -> None:
-    """A body that is too large is a 413, with an announced length or without: by the route's limit and by that of all."""
+    """A body that is too large is a 413, with an announced length or without, at each of the two limits."""
     path = ASKS if most == USUAL.size else "/portfolio/requests/1/model-calls"
     with api.records_nothing():
         body = b" " * (most + 1) if announced else chunks(most)

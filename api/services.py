@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -85,6 +86,9 @@ class Services:
     continuous_verification: ContinuousVerification | None
     endorsers: EndorserConfig
     orphan_after_s: float
+    # The time between two checkpoints; None if this process does not sign.
+    sign_every_s: float | None = None
+    started_s: float = field(default_factory=monotonic)
 
 
 @asynccontextmanager
@@ -121,6 +125,7 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
             continuous_verification=verification,
             endorsers=parts.endorsers,
             orphan_after_s=parts.orphan_after_s,
+            sign_every_s=None if parts.signing is None else parts.signing.every_s,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -18,7 +18,18 @@ from api.http.auth import tokens
 from api.postgres.connect import RoleDenied, connect
 from ledger.database import Connection
 from ledger.store.head import read_head
+from ledger.store.writer_health import cause_of
 from ledger.tlog.quorum import WitnessPolicy
+from projections.health import (
+    LAST_CALLS,
+    QUEUE,
+    READ_MODELS_LAG,
+    RECENT_CALLS,
+    CallCount,
+    Queue,
+    ReadModelLag,
+    failing_agents,
+)
 from projections.rebuild import outdated_read_models
 from projections.registry import READ_MODELS
 from schema.migrate import pending
@@ -26,9 +37,12 @@ from schema.migrate import pending
 # The owner sees everything; the others see what is recorded and derived.
 ROLES = ("owner", "reader", "verifier")
 
-READ_MODEL = "SELECT p.position, h.position - p.position, p.error FROM projections p, head h WHERE p.name = %s"
-HAS_REQUESTS = "SELECT to_regclass('portfolio_requests') IS NOT NULL"
-QUEUED = "SELECT count(*) FROM portfolio_requests WHERE status = 'queued'"
+EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
+IN_RECOVERY = "SELECT pg_is_in_recovery()"
+# An append must get through within this time, and a read model should move.
+PATIENCE_S = 3
+PATIENCE = f"SET lock_timeout = '{PATIENCE_S}s'; SET statement_timeout = '{PATIENCE_S + 1}s'"
+CHECK_APPEND = "SELECT check_append(false)"
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,7 @@ class ReadModel:
     position: int | None
     lag: int | None
     error: str | None
+    stalled_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +68,11 @@ class Status:
     recorded_at: datetime | None
     read_models: list[ReadModel]
     migrations_pending: list[str] | None
+    # "ok", or why an append fails.
+    recording: str | None
     requests_queued: int | None
+    requests_queued_oldest_s: float | None
+    agents_failing: list[str] | None
     model_calls_orphaned: int | None
     tokens: tokens.Counts | None
     log: LogState | None
@@ -68,14 +87,16 @@ def status(
 ) -> None:
     """Show the state of the chain, its read models and its transparency log.
 
-    Also the number of queued requests, of model calls without an end and of tokens, and the pending migrations. Exit
-    code 1 if a read model is stopped, missing or outdated, a migration is pending, or a key rotation was not finished.
+    Also the number of queued requests, of model calls without an end and of tokens, agents that only fail, and the
+    pending migrations. Exit code 1 if an append fails, a read model is stopped, missing or outdated, a migration is
+    pending, or a key rotation was not finished.
     """
     settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
     policy = assemble.endorsers(settings).policy
     where = place(settings, state_needed=False)  # of the key only its place counts
     with opened(settings) as url, _connected(url) as conn:
-        state = look(conn, policy, where, settings.orphan_after)
+        state = replace(look(conn, policy, where, settings.orphan_after), recording=try_append(url))
+        state = replace(state, ok=state.ok and state.recording in {None, "ok"})
     if as_json:
         say_json(state)
     else:
@@ -90,7 +111,9 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None, orphan_afte
     if head is None:
         raise CannotRun("this ledger has no head row: run advice-ledger migrate")
     stale = {read_model.name for read_model in outdated_read_models(conn)}
-    read_models = [_read_model(conn, read_model.name, read_model.name in stale) for read_model in READ_MODELS]
+    lags = {row[0]: ReadModelLag(*row) for row in conn.execute(READ_MODELS_LAG).fetchall()}
+    read_models = [_read_model(model.name, lags.get(model.name), model.name in stale) for model in READ_MODELS]
+    queue = _queue(conn)
     lacking = _pending(conn)
     log = status_tlog.look(conn, policy, key)
     rotating = log is not None and bool(log.rotation_pending)
@@ -102,7 +125,10 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None, orphan_afte
         recorded_at=head.recorded_at if head.position else None,
         read_models=read_models,
         migrations_pending=lacking,
-        requests_queued=_queued(conn),
+        recording=None,
+        requests_queued=queue and queue.requests,
+        requests_queued_oldest_s=queue and queue.oldest_s,
+        agents_failing=_agents_failing(conn),
         model_calls_orphaned=orphans.count(conn, orphan_after_s),
         tokens=_tokens(conn),
         log=log,
@@ -118,12 +144,32 @@ def _connected(url: str) -> Connection:
     return connect(url, ROLES[-1])
 
 
-def _read_model(conn: Connection, name: str, stale: bool) -> ReadModel:
-    row = conn.execute(READ_MODEL, [name]).fetchone()
-    if row is None:
+def try_append(url: str) -> str | None:
+    """Find out whether an append succeeds, and record nothing. None on a standby, and for a login that may not append."""
+    try:
+        with connect(url, "writer") as conn:
+            if conn.execute(IN_RECOVERY).fetchone() == (True,):
+                return None
+            conn.execute(PATIENCE)
+            conn.execute(CHECK_APPEND)
+    except (RoleDenied, psycopg.errors.UndefinedFunction):
+        return None
+    except psycopg.Error as error:
+        return cause_of(error)
+    return "ok"
+
+
+def _read_model(name: str, lag: ReadModelLag | None, stale: bool) -> ReadModel:
+    if lag is None:
         return ReadModel(name, "never built", None, None, None)
-    position, lag, error = row
-    return ReadModel(name, "stopped" if error else "outdated" if stale else "ok", position, lag, error)
+    return ReadModel(
+        name,
+        "stopped" if lag.error else "outdated" if stale else "ok",
+        lag.position,
+        lag.lag,
+        lag.error,
+        lag.stalled_s,
+    )
 
 
 def _pending(conn: Connection) -> list[str] | None:
@@ -133,11 +179,16 @@ def _pending(conn: Connection) -> list[str] | None:
         return None
 
 
-def _queued(conn: Connection) -> int | None:
-    if conn.execute(HAS_REQUESTS).fetchone() != (True,):
+def _queue(conn: Connection) -> Queue | None:
+    if conn.execute(EXISTS, ["portfolio_requests"]).fetchone() != (True,):
         return None
-    row = conn.execute(QUEUED).fetchone()
-    return int(row[0]) if row else None
+    return Queue(*conn.execute(QUEUE).fetchall()[0])
+
+
+def _agents_failing(conn: Connection) -> list[str] | None:
+    if conn.execute(EXISTS, ["model_calls"]).fetchone() != (True,):
+        return None
+    return failing_agents([CallCount(*row) for row in conn.execute(RECENT_CALLS).fetchall()])
 
 
 def _tokens(conn: Connection) -> tokens.Counts | None:
@@ -145,6 +196,13 @@ def _tokens(conn: Connection) -> tokens.Counts | None:
         return tokens.counts(conn)
     except psycopg.errors.InsufficientPrivilege:
         return None
+
+
+def _queued(status: Status) -> str:
+    if status.requests_queued is None:
+        return "unknown"
+    oldest_s = status.requests_queued_oldest_s
+    return f"{status.requests_queued}, the oldest {status_tlog.aged(oldest_s)}" if status.requests_queued else "0"
 
 
 def _orphans(number: int | None, after_s: float) -> str:
@@ -161,7 +219,10 @@ def _show(status: Status, orphan_after_s: float) -> None:
     say(f"ledger   {status.origin}")
     say(f"head     position {status.position}{at}")
     say(f"hash     {status.hash}")
-    say(f"queued   {'unknown' if status.requests_queued is None else status.requests_queued}")
+    say(f"appends  {status.recording or 'not tried: a standby, or this login may not append'}")
+    say(f"queued   {_queued(status)}")
+    for agent in status.agents_failing or ():
+        say(f"agent    {agent}: its last {LAST_CALLS} calls have all failed")
     say(f"orphans  {_orphans(status.model_calls_orphaned, orphan_after_s)}")
     say(f"tokens   {f'{status.tokens.active} active, {status.tokens.revoked} revoked' if status.tokens else unseen}")
     for line in status_tlog.lines(status.log):
@@ -178,6 +239,9 @@ def _show(status: Status, orphan_after_s: float) -> None:
         for model in status.read_models
     ]
     say_table(("read model", "state", "position", "lag", "error"), rows)
+    for model in status.read_models:
+        if model.state == "ok" and (model.stalled_s or 0) > PATIENCE_S:
+            say(f"\n{model.name} has not moved for {model.stalled_s:.0f} s while events wait: is a server running?")
     if any(model.state != "ok" for model in status.read_models):
         say("\nadvice-ledger rebuild builds them anew")
     if migrations:

@@ -11,7 +11,7 @@ from api.cli.keys import Place
 from ledger.database import Connection
 from ledger.store.head import read_head
 from ledger.tlog.quorum import LATEST_ENDORSEMENTS, LatestEndorsement, WitnessPolicy, quorum_state
-from ledger.tlog.serve.newest_checkpoint import newest_checkpoint
+from ledger.tlog.serve.newest_checkpoint import NOT_COVERED, NotCovered, newest_checkpoint
 from ledger.tlog.sign import rotate
 
 HAS_LOG = "SELECT to_regclass('checkpoints') IS NOT NULL"
@@ -28,6 +28,7 @@ class LogState:
     size: int | None
     age_s: float | None
     not_covered: int
+    waiting_s: float
     cosignatures: int
     witnesses_needed: int | None
     witnessed_size: int | None
@@ -48,6 +49,7 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None) -> LogState
         size=size or None,
         age_s=None if checkpoint is None else checkpoint.age_s,
         not_covered=(0 if head is None else head.position) - size,
+        waiting_s=NotCovered(*conn.execute(NOT_COVERED).fetchall()[0]).waiting_s,
         cosignatures=conn.execute(COSIGNATURES, [size]).fetchall()[0][0],
         witnesses_needed=policy.quorum if policy.witnesses else None,
         witnessed_size=quorum and quorum.witnessed,
@@ -62,6 +64,8 @@ def lines(state: LogState | None) -> Iterator[str]:
     if state is None:
         return
     waiting = f"{state.not_covered} events not covered"
+    if state.not_covered and state.waiting_s >= 1:
+        waiting += f", for {state.waiting_s:.0f} s"
     if state.size is None:
         yield f"signed   nothing; {waiting}"
     else:

@@ -6,17 +6,21 @@ gauge whose value is not known is NaN.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+import asyncio
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from math import nan
-from typing import TypeVar
+from time import perf_counter
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.http.gauges import gauge, gauge_by, number, read
+from api.http.service_metrics import service_metrics
 from api.services import InjectedServices, Services
 from ledger.database import AsyncConnection
 from ledger.errors import Unavailable
@@ -29,27 +33,28 @@ from projections.model_calls.orphans import count_open_calls_async
 # Callers may invent any number of other methods; those are counted as "other".
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
-T = TypeVar("T")
-
 
 class CountResponses:
-    """ASGI middleware. Counts each response by method, route and status."""
+    """ASGI middleware. Counts each response by method, route and status, and its time by method and route."""
 
-    def __init__(self, app: ASGIApp, counter: Counter) -> None:
+    def __init__(self, app: ASGIApp, counter: Counter, seconds: Histogram) -> None:
         self._app = app
         self._counter = counter
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and count the start of its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        began_s = perf_counter()
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("route"), "path", "none")
                 method = scope["method"] if scope["method"] in METHODS else "other"
                 self._counter.labels(method, route, message["status"]).inc()
+                self._seconds.labels(method, route).observe(perf_counter() - began_s)
             await send(message)
 
         await self._app(scope, receive, counted)
@@ -72,7 +77,14 @@ def install(app: FastAPI) -> None:
     counter = Counter(
         "advice_ledger_http_responses", "HTTP responses.", ("method", "route", "status"), registry=registry
     )
-    app.add_middleware(CountResponses, counter=counter)
+    seconds = Histogram(
+        "advice_ledger_http_request_seconds",
+        "Time from a request to the start of its response.",
+        ("method", "route"),
+        buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+        registry=registry,
+    )
+    app.add_middleware(CountResponses, counter=counter, seconds=seconds)
     router = APIRouter(tags=["operation"])
 
     @router.get(
@@ -90,39 +102,37 @@ def install(app: FastAPI) -> None:
 
 
 async def collect(services: Services) -> list[Metric]:
-    """Read all gauges."""
-    return [
-        *await _model_calls(services),
-        *await _checkpoint(services),
-        *await _endorsements(services),
-        *_verification(services),
-    ]
+    """Read all gauges, at once: a database that hangs costs the patience once."""
+    found = await asyncio.gather(
+        service_metrics(services), _model_calls(services), _checkpoint(services), _endorsements(services)
+    )
+    return [*chain.from_iterable(found), *_verification(services)]
 
 
 async def _model_calls(services: Services) -> list[Metric]:
-    calls = await _read(services, lambda conn: count_open_calls_async(conn, services.orphan_after_s))
+    calls = await read(services, lambda conn: count_open_calls_async(conn, services.orphan_after_s))
     orphaned, opened, oldest_s = calls or (None, None, None)
     unended = "Model calls that were started and have not ended"
     return [
-        _gauge("model_calls_orphaned", f"{unended} for {services.orphan_after_s:g} s", orphaned),
-        _gauge("model_calls_open", unended, opened),
-        _gauge("model_call_oldest_open_seconds", "Age of the oldest of them", oldest_s),
+        gauge("model_calls_orphaned", f"{unended} for {services.orphan_after_s:g} s", orphaned),
+        gauge("model_calls_open", unended, opened),
+        gauge("model_call_oldest_open_seconds", "Age of the oldest of them", oldest_s),
     ]
 
 
 async def _checkpoint(services: Services) -> list[Metric]:
     # The head after the checkpoint: then it is not before it.
-    found = await _read(services, _checkpoint_and_head)
+    found = await read(services, _checkpoint_and_head)
     checkpoint, head = found or (None, None)
     size = None if found is None else 0 if checkpoint is None else checkpoint.size
     age_s = None if checkpoint is None else checkpoint.age_s
     not_covered = None if head is None else head.position - (size or 0)
     refused = services.signer is not None and services.signer.status.state == "refused"
     return [
-        _gauge("checkpoint_size", "Events that the newest checkpoint covers", size),
-        _gauge("checkpoint_age_seconds", "Age of the newest checkpoint", age_s),
-        _gauge("checkpoint_events_not_covered", "Events that no checkpoint covers", not_covered),
-        _gauge("signing_refused", "1 once this process refused to sign; /readyz says why", float(refused)),
+        gauge("checkpoint_size", "Events that the newest checkpoint covers", size),
+        gauge("checkpoint_age_seconds", "Age of the newest checkpoint", age_s),
+        gauge("checkpoint_events_not_covered", "Events that no checkpoint covers", not_covered),
+        gauge("signing_refused", "1 once this process refused to sign; /readyz says why", float(refused)),
     ]
 
 
@@ -132,21 +142,21 @@ async def _endorsements(services: Services) -> list[Metric]:
     leads = services.signer is not None and services.signer.status.state == "leads"
     witnessed = endorsed.witnessed
     quorum = "the newest checkpoint that enough witnesses cosigned"
-    cosigned = _gauge_by("witness_size", "Events covered by its last cosignature", "witness")
-    silent = _gauge_by("witness_failing", "1 while it does not cosign", "witness")
+    cosigned = gauge_by("witness_size", "Events covered by its last cosignature", "witness")
+    silent = gauge_by("witness_failing", "1 while it does not cosign", "witness")
     for witness in witnessed.witnesses if witnessed else ():
-        cosigned.add_metric([witness.name], _number(witness.size))
+        cosigned.add_metric([witness.name], number(witness.size))
         silent.add_metric([witness.name], float(witness.error is not None) if leads else nan)
-    stamped = _gauge_by("timestamp_age_seconds", "Age of its last timestamp", "authority")
-    refused = _gauge_by("timestamp_failing", "1 while it gives none", "authority")
+    stamped = gauge_by("timestamp_age_seconds", "Age of its last timestamp", "authority")
+    refused = gauge_by("timestamp_failing", "1 while it gives none", "authority")
     for timestamp in endorsed.timestamps:
-        stamped.add_metric([timestamp.authority], _number(timestamp.age_s))
+        stamped.add_metric([timestamp.authority], number(timestamp.age_s))
         refused.add_metric([timestamp.authority], float(timestamp.error is not None) if leads else nan)
     return [
-        _gauge(
+        gauge(
             "checkpoint_witnessed_size", f"Events covered by {quorum}", None if witnessed is None else witnessed.size
         ),
-        _gauge("checkpoint_witnessed_age_seconds", f"Age of {quorum}", None if witnessed is None else witnessed.age_s),
+        gauge("checkpoint_witnessed_age_seconds", f"Age of {quorum}", None if witnessed is None else witnessed.age_s),
         *(cosigned, silent, stamped, refused),
     ]
 
@@ -169,32 +179,12 @@ def _verification(services: Services) -> list[Metric]:
     state = VerificationStatus("none") if verification is None else verification.status
     position = None if state.age_s is None else state.position
     return [
-        _gauge("verification_position", "All events up to here were checked", position),
-        _gauge("verification_age_seconds", "Since when nothing newer was checked", state.age_s),
-        _gauge("verification_passed_age_seconds", "Since the whole chain was last through", state.passed_age_s),
-        _gauge("verification_failed", "1 while something does not hold; /readyz says what", float(bool(state.finding))),
+        gauge("verification_position", "All events up to here were checked", position),
+        gauge("verification_age_seconds", "Since when nothing newer was checked", state.age_s),
+        gauge("verification_passed_age_seconds", "Since the whole chain was last through", state.passed_age_s),
+        gauge("verification_failed", "1 while something does not hold; /readyz says what", float(bool(state.finding))),
     ]
 
 
 async def _checkpoint_and_head(conn: AsyncConnection) -> tuple[NewestCheckpoint | None, Head | None]:
     return await newest_checkpoint_async(conn), await read_head_async(conn)
-
-
-async def _read(services: Services, query: Callable[[AsyncConnection], Awaitable[T]]) -> T | None:
-    """Run a query; None if the database does not answer."""
-    try:
-        return await services.ledger.readers.run(query)
-    except Unavailable:
-        return None
-
-
-def _gauge(name: str, documentation: str, value: float | None) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"advice_ledger_{name}", documentation, value=_number(value))
-
-
-def _gauge_by(name: str, documentation: str, label: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"advice_ledger_{name}", documentation, labels=[label])
-
-
-def _number(value: float | None) -> float:
-    return nan if value is None else float(value)

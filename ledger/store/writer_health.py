@@ -19,6 +19,7 @@ CAUSES = {
     "55P03": "another session holds the row of head",
     "53100": "the disk of the database is full",
     "25006": "the database takes no writes: it is a standby, or sessions are read-only by default",
+    "57014": HANGS,
     "42883": "check_append() is missing: run advice-ledger migrate",
 }
 
@@ -116,8 +117,13 @@ class WriterHealth:
         self._cause = cause
 
 
+def cause_of(error: psycopg.Error) -> str:
+    """Say why the database took no append, in words of this program where it has some."""
+    return CAUSES.get(error.sqlstate or "") or one_line(error)
+
+
 def _cause(error: Exception) -> str:
     found = error.__cause__
     if isinstance(found, psycopg.Error):
-        return CAUSES.get(found.sqlstate or "") or one_line(found)
+        return cause_of(found)
     return str(error) if isinstance(error, LedgerError) else f"program error: {type(error).__name__}"

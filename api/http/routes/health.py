@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from functools import partial
+from time import monotonic
 from typing import Literal
 
 import orjson
@@ -11,24 +12,22 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from api.services import InjectedServices
+from api.http import readiness
+from api.services import InjectedServices, Services
 from ledger.background import WorkerState, WorkerStatus
 from ledger.database import AsyncConnection
 from ledger.errors import Unavailable
 from ledger.proof.findings import Kind
-from ledger.store.head import Head, read_head_async
-from ledger.store.writer import ENDED
-from ledger.store.writer_health import WriterStatus
+from ledger.store.head import read_head_async
 from ledger.tlog import status as endorsements
-from ledger.tlog.serve.newest_checkpoint import NewestCheckpoint, newest_checkpoint_async
+from ledger.tlog.serve.newest_checkpoint import NOT_COVERED, NewestCheckpoint, NotCovered, newest_checkpoint_async
 from ledger.tlog.sign.signer_thread import SignerThread
 from ledger.verify.continuous import ContinuousVerification, VerificationStatus
+from projections.health import LAST_CALLS, READ_MODELS_LAG, RECENT_CALLS, CallCount, ReadModelLag, failing_agents
 
 router = APIRouter(tags=["operation"])
 
 NOT_SIGNING = "this process does not sign, as it has no key: give serve a key with --key (docs/operate/tlog.md)"
-
-PROJECTIONS = "SELECT name, position, error FROM projections ORDER BY name"
 
 
 class Alive(BaseModel):
@@ -38,22 +37,29 @@ class Alive(BaseModel):
 
 
 class ReadModelState(BaseModel):
-    """The state of a read model. `lag` counts the events that it has not folded yet."""
+    """The state of a read model. `lag` counts the events that it has not folded yet.
+
+    `stalled_s` is the time for which it has not moved although events wait.
+    """
 
     name: str
     position: int
     lag: int
     error: str | None
+    stalled_s: float
 
 
 class CheckpointState(BaseModel):
     """The newest checkpoint, and the part of this process in signing.
 
-    `error` says why nothing is signed, or not by this process. `witnessed` and `timestamps` are the endorsements.
+    `not_covered` counts the events that it does not cover, `waiting_s` is the time for which they wait. `error` says why
+    nothing is signed, or not by this process. `witnessed` and `timestamps` are the endorsements.
     """
 
     size: int
     age_s: float | None
+    not_covered: int
+    waiting_s: float
     signer: WorkerState
     error: str | None
     witnessed: endorsements.WitnessedState | None
@@ -76,17 +82,37 @@ class VerificationState(BaseModel):
     error: str | None
 
 
+class RecordingState(BaseModel):
+    """The appends of this process. `failing_s`: for how long none has succeeded although one was tried; `cause`: why.
+
+    `waiting` counts the callers that wait for a receipt, `oldest_s` is the time that the first of them has waited.
+    """
+
+    failing_s: float
+    cause: str | None
+    waiting: int
+    oldest_s: float
+
+
+NOT_KNOWN = RecordingState(failing_s=0, cause=None, waiting=0, oldest_s=0)
+
+
 class Readiness(BaseModel):
-    """The state of this process. It is ready if it can record and answer."""
+    """The state of this process. It is ready if it can record, answer, and sign if it has a key.
+
+    `warnings` are for a person to look at; the process is ready in spite of them.
+    """
 
     status: Literal["ready", "not ready"]
     reasons: list[str]
+    warnings: list[str]
     origin: str | None
     position: int | None
     hash: str | None
     read_models: list[ReadModelState]
     checkpoint: CheckpointState | None
     verification: VerificationState
+    recording: RecordingState
 
 
 @router.get("/healthz", response_model=Alive)
@@ -99,65 +125,114 @@ async def healthz() -> Response:
     "/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Not ready; see reasons."}}
 )
 async def readyz(services: InjectedServices) -> Response:
-    """Tell whether the database answers, every read model follows, and nothing was found to be wrong."""
-    ledger, signer = services.ledger, services.signer
-    checking = asyncio.create_task(ledger.writer.check(), name="readyz-writer")
-    verification = _verification(services.continuous_verification)
+    """Tell whether an append, a strong read and a signature succeed, and nothing was found to be wrong.
 
-    async def read(conn: AsyncConnection) -> Readiness:
-        # The head last: what was read before it is not ahead of it.
-        projections = await (await conn.execute(PROJECTIONS, prepare=True)).fetchall()
-        checkpoint = await newest_checkpoint_async(conn)
-        endorsed = await endorsements.endorsement_status(conn, services.endorsers, signer)
-        head = await read_head_async(conn)
-        return _readiness(head, projections, _checkpoint(checkpoint, signer, endorsed), verification)
-
+    If nothing was appended in the last second, an append is tried and nothing recorded.
+    """
+    checking = asyncio.create_task(services.ledger.writer.check(), name="readyz-writer")
+    warning = asyncio.create_task(_warnings(services), name="readyz-warnings")
     try:
-        state = await ledger.readers.run(read, within_s=ledger.patience_s)
+        state = await services.ledger.readers.run(partial(_read, services), within_s=services.ledger.patience_s)
     except Unavailable as error:
         state = Readiness(
             status="not ready",
-            reasons=[str(error), *_refusal(None if signer is None else signer.status)],
+            reasons=[str(error), *_refusal(services.signer)],
+            warnings=[],
             origin=None,
             position=None,
             hash=None,
             read_models=[],
             checkpoint=None,
-            verification=verification,
+            verification=_verification(services.continuous_verification),
+            recording=NOT_KNOWN,
         )
-    reasons = [*state.reasons, *_recording(await checking)]
-    state = state.model_copy(update={"reasons": reasons, "status": "not ready" if reasons else "ready"})
-    return Response(
-        orjson.dumps(state.model_dump()), 200 if state.status == "ready" else 503, media_type="application/json"
+    writer = await checking
+    reasons = [*state.reasons, *readiness.recording(writer)]
+    state = state.model_copy(
+        update={
+            "status": "not ready" if reasons else "ready",
+            "reasons": reasons,
+            "warnings": await warning,
+            "recording": RecordingState(
+                failing_s=writer.failing_s,
+                cause=writer.cause or writer.ended,
+                waiting=writer.queued,
+                oldest_s=writer.oldest_s,
+            ),
+        }
+    )
+    return Response(orjson.dumps(state.model_dump()), 503 if reasons else 200, media_type="application/json")
+
+
+async def _read(services: Services, conn: AsyncConnection) -> Readiness:
+    signer = services.signer
+    checkpoint = await newest_checkpoint_async(conn)
+    not_covered = NotCovered(*(await (await conn.execute(NOT_COVERED, prepare=True)).fetchall())[0])
+    endorsed = await endorsements.endorsement_status(conn, services.endorsers, signer)
+    rows = await (await conn.execute(READ_MODELS_LAG, prepare=True)).fetchall()
+    # The head last: what was read before it is not ahead of it.
+    head = await read_head_async(conn)
+    if head is None:
+        raise Unavailable("this database has no ledger yet: run advice-ledger migrate")
+    read_models = [ReadModelLag(*row) for row in rows]
+    verification = _verification(services.continuous_verification)
+    reasons = [*readiness.reading(read_models, services.ledger.patience_s)]
+    if signer is not None and services.sign_every_s is not None:
+        up_s = monotonic() - services.started_s
+        reasons += readiness.signing(signer.status, not_covered, services.sign_every_s, up_s)
+    if verification.finding is not None:
+        reasons.append(_finding(verification))
+    return Readiness(
+        status="not ready" if reasons else "ready",
+        reasons=reasons,
+        warnings=[],
+        origin=head.origin,
+        position=head.position,
+        hash=head.hash.hex(),
+        read_models=[ReadModelState(**state._asdict()) for state in read_models],
+        checkpoint=_checkpoint(checkpoint, not_covered, signer, endorsed),
+        verification=verification,
+        recording=NOT_KNOWN,
     )
 
 
+async def _warnings(services: Services) -> list[str]:
+    """Name the agents that only fail; nothing if the database does not answer or the read model was not built."""
+    try:
+        calls = await services.ledger.readers.run(recent_calls, within_s=services.ledger.patience_s)
+    except Unavailable:
+        return []
+    return [f"the last {LAST_CALLS} calls of the agent {agent} have all failed" for agent in failing_agents(calls)]
+
+
+async def recent_calls(conn: AsyncConnection) -> list[CallCount]:
+    """Count the newest calls that have ended."""
+    return [CallCount(*row) for row in await (await conn.execute(RECENT_CALLS, prepare=True)).fetchall()]
+
+
+def _refusal(signer: SignerThread | None) -> list[str]:
+    """Return the reason that a refusal to sign is. It also counts while the database does not answer."""
+    refused = signer is not None and signer.status.state == "refused"
+    return [readiness.refusal(signer.status)] if signer is not None and refused else []
+
+
 def _checkpoint(
-    checkpoint: NewestCheckpoint | None, signer: SignerThread | None, endorsed: endorsements.EndorsementStatus
+    checkpoint: NewestCheckpoint | None,
+    not_covered: NotCovered,
+    signer: SignerThread | None,
+    endorsed: endorsements.EndorsementStatus,
 ) -> CheckpointState:
     status = WorkerStatus("none", NOT_SIGNING) if signer is None else signer.status
     return CheckpointState(
         size=0 if checkpoint is None else checkpoint.size,
         age_s=None if checkpoint is None else checkpoint.age_s,
+        not_covered=not_covered.events,
+        waiting_s=not_covered.waiting_s,
         signer=status.state,
         error=status.error,
         witnessed=endorsed.witnessed,
         timestamps=endorsed.timestamps,
     )
-
-
-def _recording(writer: WriterStatus) -> list[str]:
-    """Return why nothing can be recorded, if that is so."""
-    if writer.ended is not None:
-        return [f"{ENDED} ({writer.ended})"]
-    if writer.failing_s:
-        return [f"nothing can be recorded, for {writer.failing_s:.0f} s now: {writer.cause}"]
-    return []
-
-
-def _refusal(status: WorkerStatus | None) -> list[str]:
-    """Return the reason that a refusal to sign is. It also counts while the database does not answer."""
-    return [f"nothing is signed any more: {status.error}"] if status and status.state == "refused" else []
 
 
 def _verification(verifier: ContinuousVerification | None) -> VerificationState:
@@ -183,40 +258,3 @@ def _finding(verification: VerificationState) -> str:
         )
     where = f"at position {verification.first_bad_position}: " if verification.first_bad_position else ""
     return f"the chain does not hold, {where}{verification.finding}: run advice-ledger verify"
-
-
-def _readiness(
-    head: Head | None,
-    rows: Sequence[tuple[str, int, str | None]],
-    checkpoint: CheckpointState,
-    verification: VerificationState,
-) -> Readiness:
-    if head is None:
-        raise Unavailable("this database has no ledger yet: run advice-ledger migrate")
-    read_models = [
-        ReadModelState(name=name, position=position, lag=head.position - position, error=error)
-        for name, position, error in rows
-    ]
-    reasons = [
-        f"the read model {state.name} is stopped: run advice-ledger rebuild" for state in read_models if state.error
-    ]
-    reasons += [
-        f"the read model {state.name} is beyond the last event: run advice-ledger rebuild"
-        for state in read_models
-        if state.lag < 0
-    ]
-    reasons += _refusal(WorkerStatus(checkpoint.signer, checkpoint.error))
-    if verification.finding is not None:
-        reasons.append(_finding(verification))
-    if not read_models:
-        reasons.append("no read model was built: run advice-ledger rebuild")
-    return Readiness(
-        status="not ready" if reasons else "ready",
-        reasons=reasons,
-        origin=head.origin,
-        position=head.position,
-        hash=head.hash.hex(),
-        read_models=read_models,
-        checkpoint=checkpoint,
-        verification=verification,
-    )

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from ledger.database import AsyncConnection, Connection
 
 NEWEST_CHECKPOINT = Path(__file__).with_name("newest_checkpoint.sql").read_bytes()
+# Returns one row of NotCovered.
+NOT_COVERED = Path(__file__).with_name("not_covered.sql").read_bytes()
 
 
 class NewestCheckpoint(NamedTuple):
@@ -16,6 +18,13 @@ class NewestCheckpoint(NamedTuple):
     size: int
     note: str
     age_s: float | None
+
+
+class NotCovered(NamedTuple):
+    """How many events no checkpoint covers, and for how long nothing was signed although they waited."""
+
+    events: int
+    waiting_s: float
 
 
 def newest_checkpoint(conn: Connection) -> NewestCheckpoint | None:

@@ -49,7 +49,7 @@ def test_the_log_in_status(database_url: str, tmp_path: Path) -> None:
     shown = cli(*options, "--key", path, env=asked)
     assert shown.code == 1
     for line in (
-        r"signed   checkpoint over 4 events, \d+ s old; 3 events not covered\n",
+        r"signed   checkpoint over 4 events, \d+ s old; 3 events not covered(, for \d+ s)?\n",
         r"cosigned by 1 witness; newest with its quorum of 2: over 2 events, \d+ s old\n",
         rf"witness  {re.escape(names[1])} up to 4\n",
         r"stamped  https://tsa\.example up to 2, \d+ s old\n",

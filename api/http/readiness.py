@@ -1,0 +1,56 @@
+"""Reasons for which a process is not ready. Each says what does not work, and where it can, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ledger.background import WorkerStatus
+from ledger.store.writer import ENDED
+from ledger.store.writer_health import WriterStatus
+from ledger.tlog.serve.newest_checkpoint import NotCovered
+from projections.health import ReadModelLag
+
+# Nothing was signed for so many intervals, and for so many seconds, although events wait.
+INTERVALS = 10
+LEAST_WAIT_S = 10.0
+
+
+def recording(writer: WriterStatus) -> Iterator[str]:
+    """Say why nothing can be recorded, if that is so."""
+    if writer.ended is not None:
+        yield f"{ENDED} ({writer.ended})"
+    elif writer.failing_s:
+        yield f"nothing can be recorded, for {writer.failing_s:.0f} s now: {writer.cause}"
+
+
+def reading(read_models: Sequence[ReadModelLag], patience_s: float) -> Iterator[str]:
+    """Say which read models cannot be read with consistency."""
+    for state in read_models:
+        if state.error:
+            yield f"the read model {state.name} is stopped: run advice-ledger rebuild"
+        elif state.lag < 0:
+            yield f"the read model {state.name} is beyond the last event: run advice-ledger rebuild"
+        elif state.stalled_s > patience_s:
+            yield (
+                f"the read model {state.name} is {state.lag} events behind and has not moved for"
+                f" {state.stalled_s:.0f} s: the log of the process that has its lock says why"
+            )
+    if not read_models:
+        yield "no read model was built: run advice-ledger rebuild"
+
+
+def signing(signer: WorkerStatus, waiting: NotCovered, every_s: float, up_s: float) -> Iterator[str]:
+    """Say that nothing is signed, by this process or by the one that leads; `up_s` is the age of this process."""
+    limit_s = max(INTERVALS * every_s, LEAST_WAIT_S)
+    if signer.state == "refused":
+        yield refusal(signer)
+    elif waiting.events and min(waiting.waiting_s, up_s) > limit_s:
+        why = signer.error or "this process follows, and the one that leads does not sign"
+        if signer.state == "leads":
+            why = "this process leads, and has not signed yet"
+        yield f"nothing was signed for {waiting.waiting_s:.0f} s, and {waiting.events} events wait: {why}"
+
+
+def refusal(signer: WorkerStatus) -> str:
+    """Say that the signer refused to go on."""
+    return f"nothing is signed any more: {signer.error}"

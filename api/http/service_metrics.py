@@ -1,0 +1,87 @@
+"""Metrics that have a figure for each reason of `/readyz`: appends, read models, the queue, signing, agents."""
+
+from __future__ import annotations
+
+import asyncio
+
+from prometheus_client.core import HistogramMetricFamily, Metric
+
+from api.http.gauges import gauge, gauge_by, read
+from api.services import Services
+from ledger.database import AsyncConnection
+from ledger.tlog.serve.newest_checkpoint import NOT_COVERED, NotCovered
+from projections.health import QUEUE, READ_MODELS_LAG, RECENT_CALLS, CallCount, Queue, ReadModelLag, failing_agents
+
+
+async def service_metrics(services: Services) -> list[Metric]:
+    """Read the figures. Those of the writer need no database."""
+    waiting, lags, queue, calls = await asyncio.gather(
+        read(services, _not_covered), read(services, _lags), read(services, _queued), read(services, _calls)
+    )
+    return [
+        *_appends(services),
+        *_read_models(lags),
+        *_queue(queue),
+        gauge("checkpoint_waiting_seconds", "How long nothing was signed while events wait", waiting and waiting[1]),
+        *_agents(calls),
+    ]
+
+
+def _appends(services: Services) -> list[Metric]:
+    writer = services.ledger.writer
+    status, appends = writer.status(), writer.health.appends
+    seconds = HistogramMetricFamily("advice_ledger_append_seconds", "Time from an append to its receipt")
+    seconds.add_metric([], appends.buckets(), appends.sum_s)
+    return [
+        gauge("append_failing_seconds", "Since when no append has succeeded although one was tried", status.failing_s),
+        gauge("append_waiting", "Callers that wait for a receipt", status.queued),
+        gauge("append_waiting_oldest_seconds", "How long the first of them has waited", status.oldest_s),
+        gauge("writer_ended", "1 once this process records nothing any more", float(status.ended is not None)),
+        seconds,
+    ]
+
+
+def _read_models(found: list[ReadModelLag] | None) -> list[Metric]:
+    lag = gauge_by("projection_lag_events", "Events not folded yet", "read_model")
+    stalled = gauge_by("projection_stalled_seconds", "How long it has not moved while events wait", "read_model")
+    stopped = gauge_by("projection_stopped", "1 while an error stops it", "read_model")
+    for state in found or ():
+        lag.add_metric([state.name], state.lag)
+        stalled.add_metric([state.name], state.stalled_s)
+        stopped.add_metric([state.name], float(state.error is not None))
+    return [lag, stalled, stopped]
+
+
+def _queue(queue: Queue | None) -> list[Metric]:
+    return [
+        gauge("requests_queued", "Requests that wait for an answer", queue and queue.requests),
+        gauge("requests_queued_oldest_seconds", "How long the oldest has waited", queue and queue.oldest_s),
+    ]
+
+
+def _agents(calls: list[CallCount] | None) -> list[Metric]:
+    recent = gauge_by("agent_calls_recent", "Of the newest 1,000 ended calls", "agent", "outcome", "error_type")
+    failing = gauge_by("agent_failing", "1 while its last five calls have all failed", "agent")
+    only_fail = failing_agents(calls or ())
+    for call in calls or ():
+        recent.add_metric([call.agent, call.state, call.error_type], call.calls)
+    for agent in dict.fromkeys(call.agent for call in calls or ()):
+        failing.add_metric([agent], float(agent in only_fail))
+    return [recent, failing]
+
+
+async def _lags(conn: AsyncConnection) -> list[ReadModelLag]:
+    return [ReadModelLag(*row) for row in await (await conn.execute(READ_MODELS_LAG, prepare=True)).fetchall()]
+
+
+async def _queued(conn: AsyncConnection) -> Queue:
+    return Queue(*(await (await conn.execute(QUEUE, prepare=True)).fetchall())[0])
+
+
+async def _not_covered(conn: AsyncConnection) -> NotCovered | None:
+    rows = await (await conn.execute(NOT_COVERED, prepare=True)).fetchall()
+    return NotCovered(*rows[0]) if rows else None
+
+
+async def _calls(conn: AsyncConnection) -> list[CallCount]:
+    return [CallCount(*row) for row in await (await conn.execute(RECENT_CALLS, prepare=True)).fetchall()]

@@ -1,0 +1,53 @@
+"""Questions about the read models and what they show, for `/readyz`, `status` and metrics: one query each.
+
+`READ_MODELS_LAG` returns rows of ReadModelLag, `QUEUE` one of Queue, `RECENT_CALLS` rows of CallCount.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+READ_MODELS_LAG, QUEUE, RECENT_CALLS = (
+    (HERE / name).read_bytes() for name in ("lag.sql", "portfolio_requests/queue.sql", "model_calls/recent_calls.sql")
+)
+# An agent whose last calls have all failed is reported.
+LAST_CALLS = 5
+
+
+class ReadModelLag(NamedTuple):
+    """The state of a read model. `stalled_s`: how long it has not moved although events wait."""
+
+    name: str
+    position: int
+    lag: int
+    error: str | None
+    stalled_s: float
+
+
+class Queue(NamedTuple):
+    """How many requests are queued, and how long the oldest has waited."""
+
+    requests: int
+    oldest_s: float
+
+
+class CallCount(NamedTuple):
+    """Recent calls of an agent that ended in the same way. `last` of them are among its newest five."""
+
+    agent: str
+    state: str
+    error_type: str
+    calls: int
+    last: int
+
+
+def failing_agents(calls: Sequence[CallCount]) -> list[str]:
+    """Return the agents whose last five calls have all failed."""
+    failed: dict[str, int] = {}
+    for call in calls:
+        if call.state == "failed":
+            failed[call.agent] = failed.get(call.agent, 0) + call.last
+    return [agent for agent, count in failed.items() if count >= LAST_CALLS]

@@ -1,0 +1,210 @@
+"""`/readyz` and the gauges in each fault: no append, no strong read or no signature means not ready, with the reason."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from api.agents.protocol import AgentAnswer, AgentRefused, AgentRequest
+from api.postgres.embedded import EmbeddedPostgres
+from ledger.database import SIGNER_LOCK
+from ledger.tlog.sign.signer_thread import SigningConfig
+from tests.api.program import cli
+from tests.api.served import Api, served
+from tests.faults.test_database_down import freeze, ledger, locked_head, server
+from tests.faults.workers import Does, fine, working
+from tests.ledger.tlog.logs import key_for
+from tests.support import connect, eventually
+
+__all__ = ["ledger", "server"]
+
+PATIENCE_S = 0.7
+END_SESSIONS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+# Stands for a full disk: the insert of an event fails as it would there, and nothing else does.
+DISK_FULL = """
+    CREATE FUNCTION disk_full() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION USING ERRCODE = '53100', MESSAGE = 'could not extend file'; END $$;
+    CREATE TRIGGER disk_full BEFORE INSERT ON events EXECUTE FUNCTION disk_full();
+"""
+
+
+@pytest.fixture
+def api(database_url: str) -> Iterator[Api]:
+    """The application, with little patience."""
+    with served(database_url, patience_s=PATIENCE_S) as found:
+        eventually("readiness", lambda: found.get("/readyz", None).status_code == 200)
+        yield found
+
+
+def not_ready(api: Api, *words: str) -> None:
+    """Wait until /readyz is 503 with one reason that has all these words."""
+
+    def reason() -> bool:
+        answer = api.get("/readyz", None)
+        reasons = answer.json()["reasons"]
+        return answer.status_code == 503 and any(all(word in text for word in words) for text in reasons)
+
+    eventually(f"not ready: {words}", reason)
+
+
+def ready(api: Api) -> None:
+    """Wait until /readyz is 200 without reasons."""
+    eventually("ready again", lambda: (found := api.get("/readyz", None)).status_code == 200 and found)
+
+
+def gauge(api: Api, name: str) -> float:
+    """The value of a gauge, with its labels as Prometheus writes them."""
+    lines = api.get("/metrics", None).text.splitlines()
+    [value] = [line.rpartition(" ")[2] for line in lines if line.startswith(f"advice_ledger_{name} ")]
+    return float(value)
+
+
+def test_an_idle_transaction_that_holds_the_head(api: Api) -> None:
+    """Nobody has to write for it: the check waits for the row as an append does."""
+    with api.records_nothing(), locked_head(api.url):
+        not_ready(api, "nothing can be recorded", "holds the row of head")
+        assert gauge(api, "append_failing_seconds") > 0
+    ready(api)
+    assert gauge(api, "append_failing_seconds") == 0
+
+
+def test_a_database_that_became_read_only(api: Api) -> None:
+    """Sessions that are read-only by default: not ready; ready by itself once they may write again."""
+    with connect(api.url) as conn:
+        name = sql.Identifier(conn.info.dbname)
+        conn.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
+        conn.execute(END_SESSIONS)
+        try:
+            not_ready(api, "nothing can be recorded", "read-only")
+        finally:
+            conn.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(name))
+    ready(api)
+    assert api.ask().status_code == 202
+
+
+def test_a_full_disk(api: Api) -> None:
+    """After an append that met it, readiness does not come back before an event could be written."""
+    with connect(api.url) as conn:
+        conn.execute(DISK_FULL)
+        assert api.ask().status_code == 503
+        for _ in range(3):
+            not_ready(api, "nothing can be recorded", "disk")
+        conn.execute("DROP TRIGGER disk_full ON events")
+    with api.records_nothing():
+        ready(api)
+    assert api.ask().status_code == 202
+
+
+def test_a_synchronous_standby_that_hangs(server: EmbeddedPostgres, ledger: str) -> None:
+    """Commits wait for a standby that never answers; the check waits as well, though it records nothing."""
+    with served(ledger, patience_s=PATIENCE_S) as api, connect(server.url) as admin:
+        ready(api)
+        admin.execute("SET synchronous_commit = local")
+        admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        admin.execute("SELECT pg_reload_conf()")
+        try:
+            not_ready(api, "nothing can be recorded", "standby")
+        finally:
+            admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            admin.execute("SELECT pg_reload_conf()")
+        ready(api)
+        assert api.ask().status_code == 202
+
+
+def test_a_database_that_hangs(server: EmbeddedPostgres, ledger: str) -> None:
+    """It neither answers nor goes away: /readyz and /metrics answer all the same."""
+    with served(ledger, patience_s=PATIENCE_S) as api:
+        ready(api)
+        with freeze(server):
+            not_ready(api, "nothing can be recorded", "does not answer")
+            assert gauge(api, "append_failing_seconds") > 0
+        ready(api)
+
+
+def test_a_read_model_that_does_not_move(api: Api) -> None:
+    """Somebody holds its table: it is behind, says so with its lag, and is ready when it moves again."""
+    with connect(api.url) as conn:
+        with conn.transaction():
+            conn.execute("LOCK TABLE portfolio_requests IN SHARE MODE")
+            assert api.ask().status_code == 202
+            not_ready(api, "portfolio_requests", "1 events behind")
+            assert gauge(api, 'projection_lag_events{read_model="portfolio_requests"}') == 1
+            assert gauge(api, 'projection_stalled_seconds{read_model="portfolio_requests"}') > PATIENCE_S
+        ready(api)
+    assert gauge(api, "requests_queued") == 1
+    assert gauge(api, "requests_queued_oldest_seconds") > 0
+
+
+@pytest.mark.parametrize("fault", ["another-leads", "state-file"])
+def test_nothing_is_signed(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """A leader that does not sign, and a state file that cannot be written: not ready, also as a follower."""
+    monkeypatch.setattr("api.http.readiness.LEAST_WAIT_S", 0.2)
+    folder = tmp_path / "folder"
+    state = folder / "log.key.last"
+    signing = SigningConfig(key_for(database_url), state, every_s=0.05)
+    with contextlib.ExitStack() as stack:
+        leader = stack.enter_context(psycopg.connect(database_url, autocommit=True))
+        if fault == "another-leads":
+            leader.execute("SELECT pg_advisory_lock(%s, hashtext(current_schema()))", [SIGNER_LOCK])
+        else:
+            folder.touch()  # no folder, so no file can be in it
+        api = stack.enter_context(served(database_url, patience_s=PATIENCE_S, signing=signing))
+        assert api.ask().status_code == 202
+        not_ready(api, "nothing was signed", "1 events wait", "leads" if fault == "another-leads" else "cannot be used")
+        assert gauge(api, "checkpoint_waiting_seconds") > 0
+        if fault == "another-leads":
+            leader.execute("SELECT pg_advisory_unlock_all()")
+        else:
+            folder.unlink()
+        ready(api)
+        assert gauge(api, "checkpoint_events_not_covered") == 0
+
+
+def test_an_agent_that_only_fails(api: Api) -> None:
+    """It is a warning and a gauge: requests still go in. One answer ends it."""
+
+    def answers(request: AgentRequest, before: int = 0) -> AgentAnswer:
+        if request.amount_usd == 1:
+            raise AgentRefused("not-suitable", "nothing suits")
+        return fine(request)
+
+    for _ in range(5):
+        api.asked(amount_usd=1)
+    with working(api.url, Does(answers)):
+        eventually("a warning", lambda: "does-as-told" in str(api.get("/readyz", None).json()["warnings"]))
+        assert api.get("/readyz", None).status_code == 200
+        assert gauge(api, 'agent_failing{agent="does-as-told"}') == 1
+        labels = 'agent="does-as-told",error_type="not-suitable",outcome="failed"'
+        assert gauge(api, f"agent_calls_recent{{{labels}}}") == 5
+        api.asked()
+        eventually("no warning", lambda: api.get("/readyz", None).json()["warnings"] == [])
+    assert gauge(api, 'agent_failing{agent="does-as-told"}') == 0
+
+
+def test_latencies_are_counted(api: Api) -> None:
+    """Appends and requests have histograms; a check is no append."""
+    assert gauge(api, "append_seconds_count") == 0
+    for _ in range(3):
+        api.ask()
+    assert gauge(api, "append_seconds_count") == 3
+    assert gauge(api, 'append_seconds_bucket{le="+Inf"}') == 3
+    labels = 'method="POST",route="/portfolio/recommendations"'
+    assert gauge(api, f"http_request_seconds_count{{{labels}}}") == 3
+
+
+def test_status_tries_an_append(database_url: str) -> None:
+    """`advice-ledger status` exits with 1 and says why while no append is possible, and with 0 afterwards."""
+    cli("rebuild", "--database-url", database_url)
+    with locked_head(database_url):
+        ran = cli("status", "--json", "--database-url", database_url)
+        assert (ran.code, ran.json()["recording"]) == (1, "another session holds the row of head")
+    ran = cli("status", "--json", "--database-url", database_url)
+    assert (ran.code, ran.json()["recording"]) == (0, "ok")

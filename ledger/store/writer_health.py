@@ -18,7 +18,7 @@ HANGS = "the database does not answer an append: its disk, a synchronous standby
 CAUSES = {
     "55P03": "another session holds the row of head",
     "53100": "the disk of the database is full",
-    "25006": "the database takes no writes: it is a standby, or sessions are read-only by default",
+    "25006": "the database takes no writes, as a standby does",
     "57014": HANGS,
     "42883": "check_append() is missing: run advice-ledger migrate",
 }

@@ -24,15 +24,11 @@ from tests.support import connect, eventually
 __all__ = ["ledger", "server"]
 
 PATIENCE_S = 0.7
-END_SESSIONS = """
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid()
-"""
-# Stands for a full disk: the insert of an event fails as it would there, and nothing else does.
-DISK_FULL = """
-    CREATE FUNCTION disk_full() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN RAISE EXCEPTION USING ERRCODE = '53100', MESSAGE = 'could not extend file'; END $$;
-    CREATE TRIGGER disk_full BEFORE INSERT ON events EXECUTE FUNCTION disk_full();
+# Stands for a full disk, or a standby: the insert of an event fails as it would there, and nothing else does.
+NO_INSERT = """
+    CREATE FUNCTION no_insert() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION USING ERRCODE = {}, MESSAGE = 'no'; END $$;
+    CREATE TRIGGER no_insert BEFORE INSERT ON events EXECUTE FUNCTION no_insert();
 """
 
 
@@ -76,28 +72,15 @@ def test_an_idle_transaction_that_holds_the_head(api: Api) -> None:
     assert gauge(api, "append_failing_seconds") == 0
 
 
-def test_a_database_that_became_read_only(api: Api) -> None:
-    """Sessions that are read-only by default: not ready; ready by itself once they may write again."""
-    with connect(api.url) as conn:
-        name = sql.Identifier(conn.info.dbname)
-        conn.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
-        conn.execute(END_SESSIONS)
-        try:
-            not_ready(api, "nothing can be recorded", "read-only")
-        finally:
-            conn.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(name))
-    ready(api)
-    assert api.ask().status_code == 202
-
-
-def test_a_full_disk(api: Api) -> None:
+@pytest.mark.parametrize(("sqlstate", "words"), [("53100", "disk"), ("25006", "takes no writes")])
+def test_no_event_can_be_written(api: Api, sqlstate: str, words: str) -> None:
     """After an append that met it, readiness does not come back before an event could be written."""
     with connect(api.url) as conn:
-        conn.execute(DISK_FULL)
+        conn.execute(sql.SQL(NO_INSERT).format(sql.Literal(sqlstate)))
         assert api.ask().status_code == 503
         for _ in range(3):
-            not_ready(api, "nothing can be recorded", "disk")
-        conn.execute("DROP TRIGGER disk_full ON events")
+            not_ready(api, "nothing can be recorded", words)
+        conn.execute("DROP TRIGGER no_insert ON events")
     with api.records_nothing():
         ready(api)
     assert api.ask().status_code == 202

@@ -1,4 +1,4 @@
-"""`/readyz` and the gauges in each fault: no append, no strong read or no signature means not ready, with the reason."""
+"""`/readyz` and the gauges in each fault: without appends, strong reads or signatures it is not ready, and says why."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def _connected(url: str) -> Connection:
 
 
 def try_append(url: str) -> str | None:
-    """Try an append and record nothing: "ok", or why it fails; None on a standby and for a login that may not append."""
+    """Try an append, record nothing: "ok", or why it fails; None on a standby and for a login that may not append."""
     try:
         with connect(url, "writer") as conn:
             if conn.execute(IN_RECOVERY).fetchone() == (True,):

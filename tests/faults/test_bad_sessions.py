@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -18,11 +19,14 @@ from ledger.database import AsyncConnection, conninfo
 from ledger.errors import Unavailable
 from ledger.store.readers import Readers
 from ledger.store.writer import Writer
+from ledger.tlog.sign.signer import Signer
+from ledger.tlog.sign.state_file import StateFile
 from projections.rebuild import rebuild_outdated
 from schema.migrate import migrate
 from tests.api.served import make_tokens, problem, served
 from tests.conftest import copy_database
-from tests.support import connect, eventually, new
+from tests.ledger.tlog.logs import key_for
+from tests.support import append, connect, eventually, new
 
 PATIENCE_S = 0.7
 CONTEXT = "/portfolio/requests/1/context"  # read from the events
@@ -96,6 +100,22 @@ def test_a_cancelled_wait_for_the_standby_is_no_receipt(no_standby: str) -> None
     asyncio.run(run())
     with connect(no_standby, "reader") as conn:
         assert conn.execute("SELECT count(*) FROM events").fetchone() == (1,)
+
+
+def test_nothing_is_signed_that_is_on_no_standby(no_standby: str, tmp_path: Path) -> None:
+    """A small ledger has no tiles to store, yet its signer waits. If the wait is cancelled, the state file stays."""
+    with connect(no_standby, "writer", synchronous_commit="local") as conn:
+        append(conn, new("request-1"), new("request-1"))
+    key, path = key_for(no_standby), tmp_path / "last"
+    with (
+        connect(no_standby, "signer", application="signs", statement_timeout="30s") as conn,
+        ThreadPoolExecutor(1) as threads,
+        StateFile(path, key.verifier.name, [key.verifier]).held() as file,
+    ):
+        step = threads.submit(Signer(conn, key, file).step)
+        eventually("it waits, and is cancelled", lambda: cancelled(no_standby, "signs"), within_s=20)
+        assert isinstance(step.exception(), Unavailable)
+        assert file.read() is None
 
 
 def reading(url: str, work: Callable[[Readers], Awaitable[None]]) -> None:

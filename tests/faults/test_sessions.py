@@ -18,6 +18,7 @@ from api.postgres.embedded import EmbeddedPostgres
 from ledger import database
 from ledger.tlog.sign.signer_thread import SigningConfig
 from ledger.verify.continuous import VerificationConfig
+from tests.api.program import cli
 from tests.api.served import check_ledger, served
 from tests.ledger.cases import CLIENT, Ledger
 from tests.ledger.proof.bundle.bundles import program
@@ -139,6 +140,9 @@ def test_no_variable_of_libpq_changes_anything(
         for name, value in ENVIRONMENT.items():
             monkeypatch.setenv(name, value)
         smoke(url, tmp_path)
+        for command in (["status"], ["verify", "--projections"]):
+            ran = cli(*command, "--database-url", url)
+            assert (ran.code, ran.err) == (0, ""), ran
         monkeypatch.undo()
 
 

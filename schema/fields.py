@@ -20,6 +20,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+# Unicode's general categories of control and format characters (bidirectional marks among them) and of line breaks.
+NOT_IN_NAMES = frozenset({"Cc", "Cf", "Zl", "Zp"})
 DECIMAL_TEXT = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
 
 
@@ -37,13 +39,47 @@ def _seen(value: str) -> str:
     return value
 
 
+def nfc(value: object) -> object:
+    """Write text in one way (Unicode's NFC): what looks the same is the same."""
+    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
+
+
+def _plain(value: str) -> str:
+    """Refuse what makes two names look the same, or turns the text around them: a name is what people see of it."""
+    if value != value.strip():
+        raise PydanticCustomError("outer_space", "Input should not begin or end with white space")
+    if any(unicodedata.category(character) in NOT_IN_NAMES for character in value):
+        raise PydanticCustomError("not_plain", "Input should have no control or format characters, and no line breaks")
+    return value
+
+
+def _not_below_zero(share: Decimal) -> Decimal:
+    """Refuse -0.0, which is not less than zero."""
+    if share.is_signed():
+        raise PydanticCustomError("minus_zero", "Input should be a number without a minus")
+    return share
+
+
+def _share_text(share: Decimal) -> str:
+    """Write a share in one way, without zeros at its end."""
+    text = f"{share:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _named_once(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise PydanticCustomError("named_twice", "Input should name each class once")
+    return names
+
+
 class Sealed:
     """Mark a field as personal: the body has a commitment to it, and the value is stored beside the chain."""
 
 
 RiskProfile = Literal["conservative", "balanced", "aggressive"]
-ClientId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+# The name of a client, person, model or thing.
+Name = Annotated[str, BeforeValidator(nfc), StringConstraints(min_length=1, max_length=200), AfterValidator(_plain)]
+ClientId = Name
 # Identifies an event of this ledger: its position, never a number that a caller chose.
 Position = Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]
 Count = Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)]
@@ -85,12 +121,13 @@ Money = Annotated[
     ),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,12}\.[0-9]{2}$"}, mode="serialization"),
 ]
-# A share of the whole, "0" to "1" with up to four decimals.
+# A share of the whole, "0" to "1" with up to four decimals. Recorded without zeros at its end.
 Share = Annotated[
     Decimal,
     Field(ge=0, le=1, max_digits=5, decimal_places=4),
     BeforeValidator(_decimal_text),
-    PlainSerializer(lambda share: f"{share:f}", return_type=str),
+    AfterValidator(_not_below_zero),
+    PlainSerializer(_share_text, return_type=str),
 ]
 
 
@@ -100,7 +137,9 @@ class Constraints(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     exclude_asset_classes: Annotated[
-        list[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]], Field(max_length=50)
+        list[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,49}$")]],
+        Field(max_length=50),
+        AfterValidator(_named_once),
     ] = []
     max_equity: Share | None = None
     min_cash: Share | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -174,7 +175,7 @@ def _selection(
     conn: Connection, client: str | None, request: int | None, start: str | None, end: str | None
 ) -> Selection:
     if client is not None:
-        return Selection("client", client=client)
+        return Selection("client", client=unicodedata.normalize("NFC", client))
     if request is not None:
         return Selection("request", request=request)
     head = read_head(conn)

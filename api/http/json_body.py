@@ -26,6 +26,7 @@ from schema.events import CallResult, CallStart, Decide, RecommendationRecorded
 # How far to search a malformed body for the name of the member at fault.
 MAX_SEARCH_CHARS = 1024 * 1024
 
+KEY = "idempotency-key"
 JSON_TYPE = re.compile(r"application/([\w.-]+\+)?json\s*(;|$)", re.ASCII | re.IGNORECASE)
 # A string, perhaps cut off, a bracket, or a separator of members.
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)|[][{}:,]', re.DOTALL)
@@ -76,6 +77,9 @@ class JsonRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             await permission(request)
+            if len(request.headers.getlist(KEY)) > 1:
+                reason = "there are several: send one, so that it is clear which command this is"
+                raise ApiError("invalid", f"not valid: {KEY}", errors=[FieldError(field=KEY, reason=reason)])
             parsed = JsonRequest(request.scope, request.receive)
             parsed.read = await read_body(request, bounds)
             parsed.parsed = _without_most_unknown(await _parse(parsed.read, bounds), command)

@@ -19,13 +19,14 @@ from api.http.problems import ApiError, documented
 from ledger.errors import InvalidEvent
 from ledger.store.envelope import Actor, idempotent_id
 from ledger.store.events import Receipt
+from schema.fields import nfc
 
 Row = TypeVar("Row")
 
 # The largest integer that every JSON reader keeps exact; no ledger will have this many events.
 MAX_ID = 2**53 - 1
 DIGITS = re.compile(r"[0-9]{1,19}")
-RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,40})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 IdempotencyKey = Annotated[
     str | None,
@@ -67,7 +68,7 @@ RowId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(plain_id)]
 PathId = Annotated[RowId, Path()]
 Time = Annotated[datetime, BeforeValidator(_time)]
 # PostgreSQL cannot store U+0000. Bytes that are not UTF-8 become U+FFFD, and such a filter would match nothing.
-FilterText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00\ufffd]*$")]
+FilterText = Annotated[str, BeforeValidator(nfc), Field(min_length=1, max_length=200, pattern=r"^[^\x00\ufffd]*$")]
 AsOf = Annotated[
     int | datetime,
     BeforeValidator(_position_or_time),

@@ -49,6 +49,7 @@ def _allocations(answer: dict[str, Any], amount_usd: Decimal) -> None:
     allocations = answer.get("allocations")
     if not isinstance(allocations, list) or not 0 < len(allocations) <= MAX_ALLOCATIONS:
         raise OffSchema("allocations", f"must be a list of 1 to {MAX_ALLOCATIONS} objects")
+    _places_once(allocations)
     weights, amounts = list(_decimals(allocations, "weight")), list(_decimals(allocations, "amount_usd"))
     with localcontext(EXACT):
         if sum(weights) != 1:
@@ -70,7 +71,21 @@ def _decimals(allocations: list[Any], name: str) -> Iterable[Decimal]:
         text = item.get(name) if isinstance(item, dict) else None
         if not isinstance(text, str) or not PLAIN_DECIMAL.fullmatch(text):
             raise OffSchema(f"allocations[{number}].{name}", 'must be a decimal string such as "0.2500"')
+        if text.startswith("-") and not Decimal(text):
+            raise OffSchema(f"allocations[{number}].{name}", "must not be zero with a minus")
         yield Decimal(text)
+
+
+def _places_once(allocations: list[Any]) -> None:
+    """Refuse an asset class, or an asset in it, that is in the list twice: readers would see the first or the last."""
+    seen: set[tuple[object, object]] = set()
+    for number, item in enumerate(allocations):
+        place = (item.get("asset_class"), item.get("asset")) if isinstance(item, dict) else (None, None)
+        if not any(isinstance(name, str) for name in place) or not all(isinstance(name, str | None) for name in place):
+            continue
+        if place in seen:
+            raise OffSchema(f"allocations[{number}]", "its asset class or asset is in the list twice")
+        seen.add(place)
 
 
 SCHEMAS: dict[str, Callable[[dict[str, Any], Decimal], None]] = {ANY: _anything, ALLOCATIONS: _allocations}

@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from time import monotonic, sleep
-from typing import Literal
+from typing import Any, Literal
 
 import psycopg
 import psycopg_pool
@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from psycopg.types.json import Jsonb
 
 from api.app import create_app
+from api.http.server import server_config
 from api.services import Parts
 from schema.events import PortfolioRequested
 from tests.bench.bench import SPAWN
@@ -112,9 +113,18 @@ def serve(kind: Kind, url: str, port: int) -> None:
         "plain": lambda: plain_app(url),
         "echo": echo_app,
     }
-    uvicorn.run(
-        apps[kind](), host=HOST, port=port, loop="uvloop", http="httptools", log_level="warning", access_log=False
+    options: dict[str, Any] = {
+        "host": HOST,
+        "port": port,
+        "loop": "uvloop",
+        "log_level": "warning",
+        "access_log": False,
+    }
+    ours = kind in {"ledger", "answering"}
+    config = (
+        server_config(apps[kind](), **options) if ours else uvicorn.Config(apps[kind](), http="httptools", **options)
     )
+    uvicorn.Server(config).run()
 
 
 @contextmanager

@@ -285,14 +285,25 @@ def test_what_is_no_amount_is_refused(sent: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "recorded"), [("0.40", "0.40"), (0.3, "0.3"), (1, "1"), ("1e-4", "0.0001"), (0, "0")], ids=repr
+    ("sent", "recorded"),
+    [
+        ("0.40", "0.4"),
+        (0.4, "0.4"),
+        (0.3, "0.3"),
+        (1, "1"),
+        ("1.000", "1"),
+        ("1e-4", "0.0001"),
+        (0, "0"),
+        ("0.00", "0"),
+    ],
+    ids=repr,
 )
-def test_shares_are_recorded_without_exponent(sent: Any, recorded: str) -> None:
-    """A share of the whole is a plain decimal string."""
+def test_shares_are_recorded_in_one_form(sent: Any, recorded: str) -> None:
+    """A share of the whole is a plain decimal string, without exponent and without zeros at its end."""
     assert Constraints(max_equity=sent).model_dump()["max_equity"] == recorded
 
 
-@pytest.mark.parametrize("sent", ["-0.1", "1.0001", 2, "0.00001", "NaN"], ids=repr)
+@pytest.mark.parametrize("sent", ["-0.1", "1.0001", 2, "0.00001", "NaN", "-0.00", -0.0], ids=repr)
 def test_what_is_no_share_is_refused(sent: Any) -> None:
     """A share is from 0 to 1, with four decimals at most."""
     with pytest.raises(ValidationError):

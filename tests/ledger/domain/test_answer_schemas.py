@@ -60,9 +60,10 @@ def test_allocations_are_a_list_of_objects(found: Any) -> None:
 OTHER_KINDS: list[Any] = [1, 1.0, True, None, [], {}]
 OTHER_TEXTS = ["", " 1", "1 ", "+1", "1e0", "1.", ".5", "1_0", "NaN", "Infinity", "-", "--1", "1,0", "٣", "1\n"]
 TOO_LONG = ["1" * 16, "0." + "0" * 13]
+MINUS_ZERO = ["-0", "-0.00"]
 
 
-@pytest.mark.parametrize("weight", [*OTHER_KINDS, *OTHER_TEXTS, *TOO_LONG])
+@pytest.mark.parametrize("weight", [*OTHER_KINDS, *OTHER_TEXTS, *TOO_LONG, *MINUS_ZERO])
 @pytest.mark.parametrize("member", ["weight", "amount_usd"])
 def test_numbers_are_plain_decimal_strings(member: str, weight: Any) -> None:
     """A JSON number, or another way to write one, is refused with the place where it stands."""
@@ -130,3 +131,14 @@ def written(value: Fraction) -> str:
     assert scaled.denominator == 1
     sign, digits = "-" if scaled < 0 else "", str(abs(scaled.numerator)).rjust(13, "0")
     return f"{sign}{digits[:-12]}.{digits[-12:]}"
+
+
+@pytest.mark.parametrize("names", [{"asset_class": "cash"}, {"asset": "x"}, {"asset_class": "cash", "asset": "x"}])
+def test_a_class_or_asset_is_in_the_list_once(names: dict[str, str]) -> None:
+    """Twice the same is refused with its place; another class, or the same asset in another class, is not the same."""
+    answer = portfolio(["0.5", "0.5"], ["50.00", "50.00"])
+    for item in answer["allocations"]:
+        item.update(names)
+    assert refusal(answer) == "allocations[1]"
+    answer["allocations"][1]["asset_class"] = "bonds"
+    assert refusal(answer) is None

@@ -88,9 +88,8 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     """Run the HTTP API and the worker.
 
     It makes or upgrades the ledger first. On a loopback address, a ledger without tokens gets one for each role, shown
-    once on a terminal, else kept in a file; on any other address it must have tokens already. Ctrl-C or SIGTERM ends
-    it, and the embedded PostgreSQL with it. All other settings are in the settings file or the environment:
-    docs/operate/settings.md.
+    on a terminal or kept in a file; on any other address it must have tokens already. Ctrl-C or SIGTERM ends it, and
+    the embedded PostgreSQL with it. docs/operate/settings.md has the other settings, for file and environment.
     """
     log_to_stderr()
     settings = configured(

@@ -113,6 +113,7 @@ def serve(kind: Kind, url: str, port: int) -> None:
         "plain": lambda: plain_app(url),
         "echo": echo_app,
     }
+    app = apps[kind]()
     options: dict[str, Any] = {
         "host": HOST,
         "port": port,
@@ -120,10 +121,10 @@ def serve(kind: Kind, url: str, port: int) -> None:
         "log_level": "warning",
         "access_log": False,
     }
-    ours = kind in {"ledger", "answering"}
-    config = (
-        server_config(apps[kind](), **options) if ours else uvicorn.Config(apps[kind](), http="httptools", **options)
-    )
+    if kind in {"ledger", "answering"}:
+        config = server_config(app, log_level="warning", **options)
+    else:
+        config = uvicorn.Config(app, http="httptools", log_level="warning", **options)
     uvicorn.Server(config).run()
 
 

@@ -14,8 +14,10 @@ import logging
 import os
 import random
 import socket
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from time import monotonic
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -27,6 +29,8 @@ from ledger.errors import InvalidEvent, LedgerError, Refused
 from ledger.service.ledger import Ledger
 from ledger.store.envelope import Actor
 from schema.events import CallFault, RequestFailed
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +49,15 @@ RECONNECT_PAUSE_S = 0.25
 SUSPENDED_PAUSE_S = 0.5
 LEASE_S = 30.0
 LOCAL_BATCH = 100
-# Time for requests in hand to finish after stop().
+# Times after stop(): for requests in hand to finish; then for the others to record that their calls ended.
 GRACE_S = 2.0
+RECORD_S = 2.0
+RELEASE_S = 1.0
+STOPPED = CallFault(error_type="agent-stopped")
+
+
+class _Stopped(Exception):
+    """The worker stops before this request has an answer. Another worker may take it at once."""
 
 
 class Worker:
@@ -84,6 +95,8 @@ class Worker:
         self._runner = AgentRunner(agent)
         self._running: dict[int, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
+        # Set when the time for answers is over: calls in hand are ended as failed.
+        self._cut = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -91,15 +104,37 @@ class Worker:
         self._task = asyncio.create_task(self._run(), name="worker")
 
     async def stop(self) -> None:
-        """Stop within GRACE_S. Unanswered requests go to other workers when their leases expire."""
+        """Stop within GRACE_S + RECORD_S + RELEASE_S and a little, whatever the database does.
+
+        First the loop stops to claim. Then what it started may finish within GRACE_S. Calls that are still open end as
+        failed, and the claims of unanswered requests are released, so that another worker takes them at once.
+        """
         self._stopping.set()
-        tasks = {*self._running.values(), *([self._task] if self._task else [])}
-        if tasks:
-            await asyncio.wait(tasks, timeout=GRACE_S)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        deadline_s = monotonic() + GRACE_S
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=GRACE_S)
+        await self._finish(deadline_s - monotonic())
+        self._cut.set()
+        await self._finish(RECORD_S)
+        await abandon([*self._running.values(), *([self._task] if self._task else [])])
+        await self._release()
         self._runner.close()
+
+    async def _finish(self, within_s: float) -> None:
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=max(within_s, 0))
+
+    async def _release(self) -> None:
+        """Release the claims of requests that have no answer. If that fails, their leases expire."""
+        if self._postponed:
+            task = asyncio.create_task(self._release_claims())
+            await asyncio.wait({task}, timeout=RELEASE_S)
+            await abandon([task])
+
+    async def _release_claims(self) -> None:
+        with contextlib.suppress(psycopg.Error):
+            async with await connect_async(self._conninfo) as conn:
+                await self._hold(conn)
 
     async def _run(self) -> None:
         is_down = False
@@ -109,7 +144,7 @@ class Worker:
                     while not self._stopping.is_set():
                         await self._work(conn)
                         is_down = False
-            except (psycopg.Error, LedgerError) as error:
+            except Exception as error:  # noqa: BLE001 - a loop that ended unseen would leave all requests queued
                 if not is_down:  # once, not four times a second while the database is down
                     logger.warning("worker: %s; retrying until the database answers", type(error).__name__)
                 is_down = True
@@ -127,9 +162,10 @@ class Worker:
             return
         # Claim when half of the batch is done: claiming after each answer would cost a statement for each.
         while len(self._running) > self._batch // 2:
-            running = self._running.values()
-            await asyncio.wait(running, timeout=self._lease_s / 3, return_when=asyncio.FIRST_COMPLETED)
+            await self._any_of(*self._running.values(), within_s=self._lease_s / 3, unless=self._stopping)
             await self._hold(conn)
+            if self._stopping.is_set():
+                return
         most = self._batch - len(self._running)
         cursor = await conn.execute(CLAIM, [self._name, self._lease_s, most], prepare=True)
         attempts = dict(await cursor.fetchall())
@@ -142,6 +178,14 @@ class Worker:
             number = request.request_id
             self._running[number] = task = asyncio.create_task(self._answer(request, attempts[number]))
             task.add_done_callback(partial(self._ended, number))
+
+    async def _any_of(self, *tasks: asyncio.Future[Any], within_s: float | None, unless: asyncio.Event) -> None:
+        """Wait until one of the tasks is done, but not longer than until the event is set."""
+        event = asyncio.create_task(unless.wait())
+        try:
+            await asyncio.wait({*tasks, event}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            event.cancel()
 
     async def _hold(self, conn: AsyncConnection) -> None:
         """Renew the claims on requests in hand, and write down the postponed ones."""
@@ -164,6 +208,8 @@ class Worker:
                 await self._record(request.request_id, AttemptResult(RequestFailed(reason="agent-fault")))
                 return
             await self._ask(request, claim)
+        except _Stopped:
+            self._postponed[request.request_id] = 0.0
         except Refused as refusal:
             if refusal.code == "agent-suspended":
                 self._postponed[request.request_id] = 0.0
@@ -186,18 +232,33 @@ class Worker:
                 self._postponed[request.request_id] = min(least_s * 2 ** (claim - 1), most_s)
                 return
             pause_s = random.uniform(*BACKOFF_S) * 2 ** (MAX_ATTEMPTS - 1 - left)  # noqa: S311 - no secret
-            await asyncio.sleep(max(pause_s, min(result.retry_after_s or 0, LONGEST_PAUSE_S)))
+            await self._pause(max(pause_s, min(result.retry_after_s or 0, LONGEST_PAUSE_S)))
 
     async def _attempt(self, request: AgentRequest) -> AttemptResult:
-        """Make one model call, after recording its start."""
-        prepared = await self._runner.prepare(request)
+        """Make one model call, after recording its start. Raises _Stopped, before a start or after the call's end."""
+        prepared = await self._unless_cut(self._runner.prepare(request))
         if isinstance(prepared, AttemptResult):
             return prepared
+        if prepared is None or self._stopping.is_set():
+            raise _Stopped
         schema = self._agent.answer_schema
         started = await self._ledger.requests.start_call(
             self._actor, request.request_id, prepared, answer_schema=schema
         )
-        return await self._runner.answer(request, prepared, started.position)
+        result = await self._unless_cut(self._runner.answer(request, prepared, started.position))
+        if result is None:
+            await self._ledger.requests.end_call(self._actor, started.position, STOPPED)
+            raise _Stopped
+        return result
+
+    async def _unless_cut(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Return the result of the agent's work, or None if the time for it is over."""
+        task = asyncio.create_task(work)
+        try:
+            await self._any_of(task, within_s=None, unless=self._cut)
+            return task.result() if task.done() else None
+        finally:
+            task.cancel()
 
     async def _record(self, request_id: int, result: AttemptResult) -> None:
         """Record the end of the call together with its result."""
@@ -221,3 +282,16 @@ class Worker:
         ended = None if result.call_id is None else (result.call_id, fault)
         failed = RequestFailed(reason="invalid-answer")
         await self._ledger.requests.answer(self._actor, request_id, failed, ended=ended)
+
+
+async def abandon(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks. One that waits for a database that hangs needs two cancels to end."""
+    for _ in range(2):
+        left = [task for task in tasks if not task.done()]
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=0.25)
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()  # retrieved: the loop and the requests log their own errors

@@ -20,6 +20,7 @@ from api.agents.builtin.agent import BuiltinAgent
 from api.agents.protocol import Agent
 from api.agents.run.worker import Worker
 from api.callers import Callers
+from api.one_at_once import OneAtOnce
 from api.slow_reads import MOST_OF_ALL, SlowReads
 from api.witness.witness import Witness
 from ledger.database import conninfo
@@ -88,6 +89,7 @@ class Services:
     orphan_after_s: float
     # The time between two checkpoints; None if this process does not sign.
     sign_every_s: float | None = None
+    one_at_once: OneAtOnce = field(default_factory=OneAtOnce)
     started_s: float = field(default_factory=monotonic)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain
 from math import nan
 from time import perf_counter
@@ -95,7 +96,7 @@ def install(app: FastAPI) -> None:
     async def metrics(services: InjectedServices) -> Response:
         """Counters and gauges in the Prometheus text format. They hold no personal data."""
         gauges = CollectorRegistry()
-        gauges.register(Collected(await collect(services)))
+        gauges.register(Collected(await services.one_at_once.run("metrics", partial(collect, services))))
         return Response(generate_latest(registry) + generate_latest(gauges), media_type=CONTENT_TYPE_LATEST)
 
     app.include_router(router)

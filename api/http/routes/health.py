@@ -129,6 +129,12 @@ async def readyz(services: InjectedServices) -> Response:
 
     If nothing was appended in the last second, an append is tried and nothing recorded.
     """
+    state = await services.one_at_once.run("readyz", partial(_readiness, services))
+    status = 200 if state.status == "ready" else 503
+    return Response(orjson.dumps(state.model_dump()), status, media_type="application/json")
+
+
+async def _readiness(services: Services) -> Readiness:
     checking = asyncio.create_task(services.ledger.writer.check(), name="readyz-writer")
     warning = asyncio.create_task(_warnings(services), name="readyz-warnings")
     try:
@@ -148,7 +154,7 @@ async def readyz(services: InjectedServices) -> Response:
         )
     writer = await checking
     reasons = [*state.reasons, *readiness.recording(writer)]
-    state = state.model_copy(
+    return state.model_copy(
         update={
             "status": "not ready" if reasons else "ready",
             "reasons": reasons,
@@ -161,7 +167,6 @@ async def readyz(services: InjectedServices) -> Response:
             ),
         }
     )
-    return Response(orjson.dumps(state.model_dump()), 503 if reasons else 200, media_type="application/json")
 
 
 async def _read(services: Services, conn: AsyncConnection) -> Readiness:

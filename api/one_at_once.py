@@ -1,0 +1,24 @@
+"""Work that anybody may ask for without a token: it runs once for all who ask while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class OneAtOnce:
+    """Run work by name. However many ask, it takes the connections and the time of one."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, asyncio.Task[Any]] = {}
+
+    async def run(self, name: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return the result of `work`, or of the run that began before and is not done."""
+        task: asyncio.Task[T] | None = self._running.get(name)
+        if task is None or task.done():
+            task = self._running[name] = asyncio.create_task(work(), name=name)
+        # A caller that goes away does not end the work of the others.
+        return await asyncio.shield(task)

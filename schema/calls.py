@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from schema.event import Event
+from schema.event_base import Event
 from schema.fields import (
     Code,
     Count,

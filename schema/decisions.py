@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from schema.event import Event
+from schema.event_base import Event
 from schema.fields import Code, Digest, FreeText, JsonObject, Name, Position, Rationale, Sealed
 
 Outcome = Literal["approve", "edit", "reject", "respond"]

@@ -29,7 +29,7 @@ from schema.decisions import (
     RecommendationDecided,
     RecommendationOpened,
 )
-from schema.event import Event
+from schema.event_base import Event
 from schema.fields import (
     ClientId,
     Code,

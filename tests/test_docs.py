@@ -20,9 +20,9 @@ from api.cli.status_tlog import LogState
 from api.http.problems import PROBLEMS
 from api.settings import CONFIG, Settings, variable
 from api.witness.store import RefusedNote
+from ledger.domain.decisions import MEMBERS
 from ledger.domain.four_eyes import FourEyes
 from ledger.domain.reasons import ReasonCodes
-from ledger.domain.recommendation import MEMBERS
 from ledger.tlog.endorse.endorsers import EndorserStatus
 from ledger.tlog.quorum import LatestEndorsement
 from ledger.verify.report import Covered

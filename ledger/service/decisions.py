@@ -9,9 +9,9 @@ from uuid import UUID
 
 from ledger.domain import agent as agents
 from ledger.domain import case as cases
-from ledger.domain import recommendation as decisions
+from ledger.domain import decisions
 from ledger.domain.case import Case, Recommendation
-from ledger.domain.recommendation import Edited
+from ledger.domain.decisions import Edited
 from ledger.service.command import Command
 from ledger.service.execute import Executor
 from ledger.service.policies import InForce, Policies

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from ledger.domain import recommendation as people
+from ledger.domain import decisions as people
 from ledger.domain import request as requests
 from ledger.domain.agent import Agent
 from ledger.domain.case import AFTER, APPLY, Case, Recommendation, stream_of
+from ledger.domain.decisions import MEMBERS, Edited
 from ledger.domain.four_eyes import FourEyes
 from ledger.domain.reasons import ReasonCodes
-from ledger.domain.recommendation import MEMBERS, Edited
 from ledger.errors import InvalidEvent, NotFound, Refused
 from schema.events import (
     CATALOGUE,

@@ -9,12 +9,12 @@ import pytest
 
 from api.http.problems import PROBLEMS
 from ledger.domain import agent as agents
-from ledger.domain import recommendation as people
+from ledger.domain import decisions as people
 from ledger.domain import request as requests
 from ledger.domain.agent import Agent
+from ledger.domain.decisions import Edited
 from ledger.domain.four_eyes import FourEyes
 from ledger.domain.reasons import ReasonCodes
-from ledger.domain.recommendation import Edited
 from ledger.errors import InvalidEvent, NotFound, Refused
 from schema.events import (
     AgentRegistered,

@@ -8,13 +8,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.domain import recommendation as people
+from ledger.domain import decisions as people
 from ledger.domain import request as requests
 from ledger.domain.agent import Agent
 from ledger.domain.case import Case, Recommendation
+from ledger.domain.decisions import Edited
 from ledger.domain.history import RecordedEvent
 from ledger.domain.reasons import ReasonCodes
-from ledger.domain.recommendation import Edited
 from ledger.errors import InvalidEvent, Refused
 from schema.events import (
     Communicate,

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import tomllib
+import types
+import typing
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
@@ -21,6 +23,8 @@ PREFIX = "ADVICE_LEDGER_"
 # The variable that names the file, and the file that is read from the data folder if nothing names one.
 CONFIG = f"{PREFIX}CONFIG"
 FILE_NAME = "advice-ledger.toml"
+# Variables with the prefix that are not settings. The last two belong to the tests.
+OTHER_VARIABLES = frozenset({CONFIG, f"{PREFIX}TEST_SERVERS", f"{PREFIX}WRITE_SNAPSHOT"})
 
 # Pairs that exclude each other. The source that comes first in the order of precedence decides for the pair.
 PAIRS = (("database_url", "data_dir"), ("key", "key_file"))
@@ -43,8 +47,15 @@ def _date(value: object) -> object:
     return date.fromisoformat(value) if isinstance(value, str) else value
 
 
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:  # there is no such account
+        raise ValueError from error
+
+
 Agent = Literal["builtin", "optimiser", "openai"]
-FilePath = Annotated[Path, AfterValidator(Path.expanduser)]
+FilePath = Annotated[Path, AfterValidator(_expanded)]
 # In the environment, blanks separate the items.
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
@@ -137,8 +148,43 @@ class Settings(BaseModel):
     )
 
 
-# Settings that name files: in a TOML file they are relative to its folder.
-FILES = frozenset({name for name, field in Settings.model_fields.items() if "Path" in str(field.annotation)})
+ROOT_PATH_FORM = "empty or a path such as /ledger, without a slash at its end"
+# For each type of a setting: the types of a TOML value, and the form in a message.
+FORMS: Mapping[Any, tuple[tuple[type, ...], str]] = {
+    str: ((str,), "a text"),
+    SecretStr: ((str,), "a text"),
+    Path: ((str,), "the name of a file; ~user needs an account of that name"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    bool: ((bool,), "true or false"),
+    date: ((date, str), "a date such as 2015-12-31"),
+    tuple: ((list,), "a list of texts"),
+    Literal: ((str,), "one of"),
+}
+
+
+def type_of(name: str) -> Any:
+    """Return the type of a setting: int for `int | None`, tuple for a list, Literal for a choice."""
+    annotation: Any = Settings.model_fields[name].annotation
+    while (origin := typing.get_origin(annotation)) is not None:
+        if origin is Literal or origin is tuple:
+            return origin
+        annotation = next(part for part in typing.get_args(annotation) if part is not types.NoneType)
+    return annotation
+
+
+def form_of(name: str) -> str:
+    """Return the values that a setting may have, in words, as in "a whole number from 0 to 65535"."""
+    if name == "root_path":
+        return ROOT_PATH_FORM
+    form = FORMS[type_of(name)][1]
+    if type_of(name) is Literal:
+        return f"{form} {', '.join(typing.get_args(Settings.model_fields[name].annotation))}"
+    for bound, word in (("ge", "from"), ("le", "to")):
+        for constraint in Settings.model_fields[name].metadata:
+            if hasattr(constraint, bound):
+                form += f" {word} {getattr(constraint, bound):.15g}"
+    return form
 
 
 def load_settings(
@@ -154,7 +200,7 @@ def load_settings(
     merged.add(_from_environment(environment), variable)
     path = config or (Path(environment[CONFIG]) if environment.get(CONFIG) else None)
     if path is None and "database_url" not in merged.values:
-        path = _default_file(Path(str(merged.values.get("data_dir", default_data_dir))).expanduser())
+        path = _default_file(Path(str(merged.values.get("data_dir", default_data_dir))))
     if path is not None:
         merged.add(_from_file(path), lambda name: f"{path}: {name}")
     return merged.settings()
@@ -195,16 +241,25 @@ class _Merged:
         try:
             return Settings.model_validate(self.values)
         except ValidationError as error:
-            raise SettingsError("; ".join(map(self._reason, error.errors(include_input=False)))) from None
+            # A list may have several errors.
+            names = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors(include_input=False))
+            raise SettingsError("; ".join(_reason(self._origin[name], name) for name in names)) from None
 
-    def _reason(self, error: Any) -> str:
-        name = str(error["loc"][0])
-        if error["type"] == "extra_forbidden":
-            return f"{self._origin[name]}: there is no such setting (docs/operate/settings.md lists all)"
-        return f"{self._origin[name]}: {error['msg']}"
+
+def _reason(origin: str, name: str) -> str:
+    """Say what is wrong with a setting. The value may be a secret and is not shown, nor is pydantic's own message."""
+    if name in Settings.model_fields:
+        return f"{origin} must be {form_of(name)}"
+    return f"{origin}: there is no such setting (docs/operate/settings.md lists all)"
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    known = OTHER_VARIABLES.union(map(variable, Settings.model_fields))
+    unknown = sorted(
+        name for name, text in environment.items() if name.startswith(PREFIX) and text and name not in known
+    )
+    if unknown:
+        raise SettingsError("; ".join(_reason(name, name) for name in unknown))
     values: dict[str, object] = {
         name: text for name in Settings.model_fields if (text := environment.get(variable(name)))
     }
@@ -215,9 +270,9 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
 
 def _default_file(folder: Path) -> Path | None:
     # A folder that cannot be read is reported when the database in it is opened.
-    with contextlib.suppress(OSError):
-        if (folder / FILE_NAME).is_file():
-            return folder / FILE_NAME
+    with contextlib.suppress(OSError, RuntimeError):
+        if (file := folder.expanduser() / FILE_NAME).is_file():
+            return file
     return None
 
 
@@ -229,13 +284,19 @@ def _from_file(path: Path) -> dict[str, object]:
         raise SettingsError(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise SettingsError(f"{path} is not a TOML file: {error}") from None
+    wrong = [name for name, value in values.items() if not _has_type(name, value)]
+    if wrong:
+        raise SettingsError("; ".join(_reason(f"{path}: {name}", name) for name in wrong))
     return {name: _beside(path, name, value) for name, value in values.items()}
 
 
+def _has_type(name: str, value: object) -> bool:
+    """Return True for a value of the setting's own type: true is no number. False for a name that is no setting."""
+    return name in Settings.model_fields and type(value) in FORMS[type_of(name)][0]
+
+
 def _beside(path: Path, name: str, value: object) -> object:
-    """Make the name of a file relative to the folder of the TOML file."""
-    if not isinstance(value, str):
-        return value
-    if name in FILES:
-        return str(path.parent / Path(value).expanduser())
+    """Make the name of a file relative to the folder of the TOML file, unless it begins with `~`."""
+    if type_of(name) is Path and isinstance(value, str) and not value.startswith("~"):
+        return str(path.parent / value)
     return value

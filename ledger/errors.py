@@ -11,6 +11,7 @@
     ├── CommitmentMismatch      a commitment does not open                   AL004
     ├── Immutable               an attempt to change the record              AL006
     └── Unavailable             the database does not answer; try again
+        ├── ClockAhead          the database's clock has jumped ahead            AL007
         └── Overloaded          too many events wait already
 
 `BY_SQLSTATE` maps SQLSTATEs of the database to these classes; api/http/problems.py maps the classes to HTTP problems.
@@ -84,6 +85,10 @@ class Unavailable(LedgerError):
     retry_after_s = 1
 
 
+class ClockAhead(Unavailable):
+    """The clock of the database is ahead of the last event and of this program's clock. Nothing was recorded."""
+
+
 class Overloaded(Unavailable):
     """More events wait to be recorded than this process can hold."""
 
@@ -95,6 +100,7 @@ BY_SQLSTATE: dict[str, type[LedgerError]] = {
     "AL004": CommitmentMismatch,
     "AL005": ClientConflict,
     "AL006": Immutable,
+    "AL007": ClockAhead,
     "23505": IdConflict,  # the id is twice in one batch, so there is no earlier row to compare with
     "23514": InvalidEvent,  # a check constraint: name or size out of bounds
     "22P02": InvalidEvent,  # not JSON, or not a UUID

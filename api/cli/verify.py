@@ -25,6 +25,7 @@ from api.postgres.connect import connect
 from ledger.database import Connection
 from ledger.proof.findings import CHAIN, MOST_FINDINGS, first_bad_position
 from ledger.proof.tlog.trust import Unusable, read_note, trust
+from ledger.store.head import Clocks, read_clocks
 from ledger.verify.database import verify_chain
 from ledger.verify.report import ChainReport
 from ledger.verify.trusted_checkpoints import NamedNote, TrustedCheckpoints
@@ -90,6 +91,8 @@ class Result:
     read_models: tuple[ReadModelCheck, ...]
     # Verifier keys that were not given, and that recorded rotations connect with a given one.
     followed: tuple[str, ...] = ()
+    # The last event and the database's clock; None without a head.
+    clocks: Clocks | None = None
 
     @property
     def ok(self) -> bool:
@@ -157,7 +160,8 @@ def _check(
     for read_model in READ_MODELS if projections else ():
         on_progress("read models", len(checked), len(READ_MODELS))
         checked.append(check(conn, read_model, most=most))
-    return Result(chain, tuple(checked), () if trusted is None else tuple(key.text for key in trusted.followed))
+    followed = () if trusted is None else tuple(key.text for key in trusted.followed)
+    return Result(chain, tuple(checked), followed, read_clocks(conn))
 
 
 def _more(chain: ChainReport, most: int) -> int:
@@ -190,6 +194,8 @@ def _as_json(result: Result, most: int) -> dict[str, Any]:
         "covered_by_checkpoint": chain.covered,
         "followed_keys": result.followed,
         "not_proven": chain.not_proven,
+        "head_ahead_s": result.clocks and result.clocks.ahead_s,
+        "times_stand_still_since": result.clocks and result.clocks.since,
     }
 
 
@@ -245,6 +251,8 @@ def _summarise(result: Result) -> None:
     if chain.covered is not None:
         trusted, signed = chain.covered.trusted, chain.covered.signed
         say(f"a trusted checkpoint covers {trusted} events, one that the log's key signed covers {signed}")
+    if result.clocks is not None and result.clocks.since is not None:
+        say(f"note: {result.clocks}")
     say(f"not proven: {chain.not_proven}")
     if result.ok:
         say("verified: all of the above holds")

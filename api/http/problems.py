@@ -69,6 +69,7 @@ PROBLEMS: dict[str, int] = {
     "too-many-reads": 429,
     "internal": 500,
     "unavailable": 503,
+    "clock-ahead": 503,
     "transparency-log-damaged": 503,
 }
 # Titles are those of the statuses, by RFC 9110. What to do is in `detail`.
@@ -210,7 +211,8 @@ async def _ledger_error(request: Request, error: Exception) -> Response:
         case ledger.Conflict():
             return problem(*CONFLICTS[type(error)])
         case ledger.Unavailable():
-            return problem("unavailable", str(error), headers={"Retry-After": str(error.retry_after_s)})
+            slug = "clock-ahead" if isinstance(error, ledger.ClockAhead) else "unavailable"
+            return problem(slug, str(error), headers={"Retry-After": str(error.retry_after_s)})
     return await _unexpected(request, error)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ledger.background import WorkerStatus
+from ledger.store.head import Clocks
 from ledger.store.writer import ENDED
 from ledger.store.writer_health import WriterStatus
 from ledger.tlog.serve.newest_checkpoint import NotCovered
@@ -13,6 +14,8 @@ from projections.health import ReadModelLag
 # Nothing was signed for so many intervals, and for so many seconds, although events wait.
 INTERVALS = 10
 LEAST_WAIT_S = 10.0
+# As in clock_is_ahead().
+CLOCKS_DIFFER_S = 300.0
 
 
 def recording(writer: WriterStatus) -> Iterator[str]:
@@ -49,6 +52,12 @@ def signing(signer: WorkerStatus, waiting: NotCovered, every_s: float, up_s: flo
         if signer.state == "leads":
             why = "this process leads, and has not signed yet"
         yield f"nothing was signed for {waiting.waiting_s:.0f} s, and {waiting.events} events wait: {why}"
+
+
+def clocks_differ(clocks: Clocks, now_s: float) -> Iterator[str]:
+    """Say that the database's clock is so far ahead of ours that it may take no event: clock_is_ahead() in SQL."""
+    if clocks.now_s - now_s > CLOCKS_DIFFER_S:
+        yield f"the database's clock is {clocks.now_s - now_s:.0f} s ahead of this machine's: correct the clocks"
 
 
 def refusal(signer: WorkerStatus) -> str:

@@ -9,20 +9,26 @@ from prometheus_client.core import HistogramMetricFamily, Metric
 from api.http.gauges import gauge, gauge_by, read
 from api.services import Services
 from ledger.database import AsyncConnection
+from ledger.store.head import read_clocks_async
 from ledger.tlog.serve.newest_checkpoint import NOT_COVERED, NotCovered
 from projections.health import QUEUE, READ_MODELS_LAG, RECENT_CALLS, CallCount, Queue, ReadModelLag, failing_agents
 
 
 async def service_metrics(services: Services) -> list[Metric]:
     """Read the figures. Those of the writer need no database."""
-    waiting, lags, queue, calls = await asyncio.gather(
-        read(services, _not_covered), read(services, _lags), read(services, _queued), read(services, _calls)
+    waiting, lags, queue, calls, clocks = await asyncio.gather(
+        read(services, _not_covered),
+        read(services, _lags),
+        read(services, _queued),
+        read(services, _calls),
+        read(services, read_clocks_async),
     )
     return [
         *_appends(services),
         *_read_models(lags),
         *_queue(queue),
         gauge("checkpoint_waiting_seconds", "How long nothing was signed while events wait", waiting and waiting[1]),
+        gauge("head_ahead_seconds", "How far the last event is ahead of the clock", clocks and (clocks.ahead_s or 0)),
         *_agents(calls),
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal
@@ -67,6 +67,12 @@ def idempotent_id(caller: str, key: str) -> UUID:
     """Return the id for a caller's Idempotency-Key, the same for each attempt (version 8, RFC 9562 section 5.8)."""
     digest = int.from_bytes(sha256(f"advice-ledger/idempotency/v1\n{caller}\n{key}".encode()).digest()[:16])
     return UUID(int=(digest & ~(0xF << 76) & ~(0b11 << 62)) | (0x8 << 76) | (0b10 << 62))
+
+
+def stamped(lines: Sequence[bytes], now_us: int) -> str:
+    """Return the lines as a batch for append() that carries the time of this program, in microseconds since 1970."""
+    first, *others = lines
+    return b"\n".join([b'{"now":%d,' % now_us + first[1:], *others]).decode("utf-8")
 
 
 def encode(new: NewEvent) -> bytes:

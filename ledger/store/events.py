@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from time import time_ns
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from psycopg.rows import class_row
 from ledger.database import AsyncConnection, replicated
 from ledger.domain.history import RecordedEvent
 from ledger.errors import LedgerError, from_database
+from ledger.store.envelope import stamped
 
 APPEND = "SELECT position, id, stream, version, recorded_at, hash, replayed FROM append(%s)"
 CHECK_APPEND = "SELECT check_append(%s)"
@@ -44,15 +46,19 @@ class StoreFailed(LedgerError):
     """The database refused an append with an SQLSTATE that the ledger does not use: a fault of this program."""
 
 
-async def append(conn: AsyncConnection, lines: Sequence[bytes]) -> list[Receipt]:
+async def append(conn: AsyncConnection, lines: Sequence[bytes], now_us: int | None = None) -> list[Receipt]:
     """Record all lines (from envelope.encode) or none; return a receipt for each, in order.
+
+    `now_us` is the time of this program, by default that of its clock: the database compares its own with it.
 
     `conn` is in autocommit mode. Raises the errors of ledger.errors; after Unavailable the outcome is not known.
     """
     try:
         with replicated(conn):
             cursor = conn.cursor(binary=True)
-            await cursor.execute(APPEND, [b"\n".join(lines).decode("utf-8")], prepare=True)
+            await cursor.execute(
+                APPEND, [stamped(lines, time_ns() // 1000 if now_us is None else now_us)], prepare=True
+            )
             return [Receipt(*row) for row in await cursor.fetchall()]
     except psycopg.Error as error:
         raise _named(error) from error

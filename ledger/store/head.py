@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ledger.database import AsyncConnection, Connection
 
 SQL = Path(__file__).parent / "sql"
-HEAD, POSITION_AT = ((SQL / f"{name}.sql").read_bytes() for name in ("head", "position_at"))
+HEAD, POSITION_AT, CLOCKS = ((SQL / f"{name}.sql").read_bytes() for name in ("head", "position_at", "clocks"))
 
 
 class Head(NamedTuple):
@@ -19,6 +19,35 @@ class Head(NamedTuple):
     position: int
     hash: bytes
     recorded_at: datetime | None
+
+
+class Clocks(NamedTuple):
+    """The database's clock in seconds since 1970. `ahead_s`: how far the last event is ahead of it, if it is.
+
+    Times never go back, so all events from position `since` on have that time until the clock has caught up.
+    """
+
+    now_s: float
+    ahead_s: float | None
+    since: int | None
+
+    def __str__(self) -> str:
+        return (
+            f"the last event is {self.ahead_s or 0:.0f} s ahead of the database's clock, so times stand still since"
+            f" position {self.since}: the clock was ahead, and was corrected"
+        )
+
+
+def read_clocks(conn: Connection) -> Clocks | None:
+    """Compare the last event with the database's clock; None without a head."""
+    row = conn.execute(CLOCKS).fetchone()
+    return None if row is None else Clocks(*row)
+
+
+async def read_clocks_async(conn: AsyncConnection) -> Clocks | None:
+    """Compare the last event with the database's clock, as `read_clocks()` does."""
+    row = await (await conn.execute(CLOCKS, prepare=True)).fetchone()
+    return None if row is None else Clocks(*row)
 
 
 def read_head(conn: Connection) -> Head | None:

@@ -18,9 +18,10 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
+from time import time as wall_clock
 
 import psycopg
 
@@ -60,9 +61,10 @@ class _Member:
 class Writer:
     """Append events for this process. `conninfo` is for the role writer. Call start() first and close() at the end."""
 
-    def __init__(self, conninfo: str, *, patience_s: float = 3.0) -> None:
+    def __init__(self, conninfo: str, *, patience_s: float = 3.0, clock: Callable[[], float] = wall_clock) -> None:
         self._conninfo = conninfo
         self._patience_s = patience_s
+        self._clock = clock
         self._conn: AsyncConnection | None = None
         self._waiting: deque[_Member] = deque()
         self._waiting_bytes = 0
@@ -214,7 +216,7 @@ class Writer:
         if not lines:
             await store.check_append(conn, deep=self.health.is_failing)
             return []
-        receipts = await store.append(conn, lines)
+        receipts = await store.append(conn, lines, int(self._clock() * 1_000_000))
         if len(receipts) != len(lines):  # nobody may get the receipt of another
             raise RuntimeError(f"append() returned {len(receipts)} rows for {len(lines)} lines")
         return receipts

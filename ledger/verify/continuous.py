@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from time import monotonic
+from time import monotonic, time_ns
 
 import psycopg
 
@@ -20,7 +20,8 @@ from ledger.database import VERIFIER_LOCK, Connection, connect, conninfo, one_li
 from ledger.proof.findings import Finding, Kind
 from ledger.proof.tlog.note import VerifierKey
 from ledger.proof.tlog.trust import Trust
-from ledger.store.envelope import Actor, NewEvent, encode, uuid7
+from ledger.store.envelope import Actor, NewEvent, encode, stamped, uuid7
+from ledger.store.head import read_clocks
 from ledger.verify.database import verify_chain
 from ledger.verify.record import recorded_result, result_of, verification_event
 from ledger.verify.scan import ChainBroken, Root, Scan
@@ -109,6 +110,7 @@ class ContinuousVerification(DatabaseWorker):
         self._owed: deque[VerificationRecorded] = deque(maxlen=MAX_UNRECORDED)
         self._owed_s = 0.0
         self._started_s = monotonic()
+        self._stands_still = False
 
     def on_failure(self, error: Exception) -> Failure | None:
         """Begin the scan anew: it may have taken in half of a chunk."""
@@ -178,6 +180,7 @@ class ContinuousVerification(DatabaseWorker):
         """Verify what only a whole scan shows, and report that the chain holds."""
         took_s, size = monotonic() - scan.started_s, scan.size
         scan.end(conn)
+        self._compare_clocks(conn)
         self._tail, self._scan = scan, None
         self._known = _root(scan)
         self._due_s = monotonic() + self._config.rest_s
@@ -187,6 +190,14 @@ class ContinuousVerification(DatabaseWorker):
         if size and (settled or self._failed is not None):
             self._owe(verification_event(size, scan.checkpoint_size, took_s))
         self._failed = None
+
+    def _compare_clocks(self, conn: Connection) -> None:
+        """Log once that times stand still: no finding, as the chain holds, and nothing can mend it."""
+        clocks = read_clocks(conn)
+        stands_still = clocks is not None and clocks.since is not None
+        if clocks is not None and stands_still and not self._stands_still:
+            log.warning("%s", clocks)
+        self._stands_still = stands_still
 
     def _investigate(self, conn: Connection, finding: Finding) -> None:
         """Verify the whole chain at once, which names the finding best, unless the finding is known already.
@@ -249,7 +260,7 @@ class ContinuousVerification(DatabaseWorker):
             new = NewEvent(uuid7(), stream, event, ACTOR, version or "no_stream")
             try:
                 with connect(self._writing) as writer:
-                    writer.execute(APPEND, [encode(new).decode()])
+                    writer.execute(APPEND, [stamped([encode(new)], time_ns() // 1000)])
             except psycopg.Error as error:
                 self._owed_s = monotonic() + self._config.rest_s
                 log.warning(

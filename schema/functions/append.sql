@@ -4,6 +4,7 @@
 --   {"body": canonical JSON, "expected": "any" | "no_stream" | "stream_exists" | version,
 --    "salts": {field: hex}, "fields": {field: value},            if the body has "sealed"
 --    "preconditions": {stream: version}}                         versions that other streams must have; optional
+-- The first line may begin with {"now":N, where N is the application's time in microseconds since 1970.
 -- A stream whose name ends in "-" is a new stream: it gets the next number of its category, also in the body.
 --
 -- Returns a row for each line, in the order of lines. An id that is already recorded with the same content is a replay:
@@ -13,6 +14,7 @@
 --   AL001 malformed line   AL002 id recorded with other content
 --   AL003 the stream, or the stream of a precondition, is not at the expected version
 --   AL004 commitment does not open   AL005 stream belongs to another client
+--   AL007 the clock is ahead, see clock_is_ahead()
 --
 -- Lock: the row of head, from the first statement to the end of the caller's transaction. Positions are assigned and
 -- committed under it, so a reader that sees position n sees 1..n. A crash before the commit leaves nothing.
@@ -136,6 +138,9 @@ BEGIN
     END LOOP;
 
     IF n > 0 THEN
+        IF clock_is_ahead(clock_timestamp(), before.recorded_at, sent_at(batch)) THEN
+            PERFORM refuse_append('AL007', 'the clock of the database has jumped ahead of the last event and of the application: correct the clocks');
+        END IF;
         INSERT INTO events (position, id, stream, version, type, recorded_at, body, prev_hash, hash)
         SELECT e.position, e.id, e.stream, e.version, e.type, at, e.body, e.prev_hash, e.hash
         FROM unnest(positions, ids, streams, versions, types, bodies, links, hashes)

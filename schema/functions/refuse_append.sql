@@ -1,6 +1,6 @@
 -- Raises a refusal of append(). DETAIL is JSON with the line of the caller and the expected and actual state.
 CREATE OR REPLACE FUNCTION refuse_append(
-    code text, reason text, line bigint, id uuid, stream text, expected text DEFAULT NULL, actual bigint DEFAULT NULL
+    code text, reason text, line bigint DEFAULT NULL, id uuid DEFAULT NULL, stream text DEFAULT NULL, expected text DEFAULT NULL, actual bigint DEFAULT NULL
 )
 RETURNS text
 LANGUAGE plpgsql

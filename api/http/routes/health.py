@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from time import monotonic
+from time import monotonic, time
 from typing import Literal
 
 import orjson
@@ -18,7 +18,7 @@ from ledger.background import WorkerState, WorkerStatus
 from ledger.database import AsyncConnection
 from ledger.errors import Unavailable
 from ledger.proof.findings import Kind
-from ledger.store.head import read_head_async
+from ledger.store.head import read_clocks_async, read_head_async
 from ledger.tlog import status as endorsements
 from ledger.tlog.serve.newest_checkpoint import NOT_COVERED, NewestCheckpoint, NotCovered, newest_checkpoint_async
 from ledger.tlog.sign.signer_thread import SignerThread
@@ -158,7 +158,7 @@ async def _readiness(services: Services) -> Readiness:
         update={
             "status": "not ready" if reasons else "ready",
             "reasons": reasons,
-            "warnings": await warning,
+            "warnings": [*state.warnings, *await warning],
             "recording": RecordingState(
                 failing_s=writer.failing_s,
                 cause=writer.cause or writer.ended,
@@ -181,7 +181,9 @@ async def _read(services: Services, conn: AsyncConnection) -> Readiness:
         raise Unavailable("this database has no ledger yet: run advice-ledger migrate")
     read_models = [ReadModelLag(*row) for row in rows]
     verification = _verification(services.continuous_verification)
-    reasons = [*readiness.reading(read_models, services.ledger.patience_s)]
+    clocks = await read_clocks_async(conn)
+    reasons = [] if clocks is None else [*readiness.clocks_differ(clocks, time())]
+    reasons += [*readiness.reading(read_models, services.ledger.patience_s)]
     if signer is not None and services.sign_every_s is not None:
         up_s = monotonic() - services.started_s
         reasons += readiness.signing(signer.status, not_covered, services.sign_every_s, up_s)
@@ -190,7 +192,7 @@ async def _read(services: Services, conn: AsyncConnection) -> Readiness:
     return Readiness(
         status="not ready" if reasons else "ready",
         reasons=reasons,
-        warnings=[],
+        warnings=[] if clocks is None or clocks.since is None else [str(clocks)],
         origin=head.origin,
         position=head.position,
         hash=head.hash.hex(),

@@ -1,0 +1,8 @@
+-- The database's clock, in seconds since 1970; by how many seconds the last event is ahead of it; and the position since
+-- which times stand still, as they never go back. The last two are NULL if it is not ahead.
+SELECT extract(epoch FROM clock_timestamp())::float8,
+       CASE WHEN ahead.by > 1 THEN ahead.by END,
+       CASE WHEN ahead.by > 1 THEN position_at(clock_timestamp()) + 1 END
+FROM head h CROSS JOIN LATERAL (
+    SELECT CASE WHEN isfinite(h.recorded_at) THEN extract(epoch FROM h.recorded_at - clock_timestamp())::float8 END AS by
+) ahead

@@ -1,19 +1,38 @@
-"""Progress bars on a terminal."""
+"""Progress of a command: bars on a terminal, nothing elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-from api.cli.shared import OnProgress
+OnProgress = Callable[[str, int, int], None]
 
 
 @contextlib.contextmanager
-def bars() -> Iterator[OnProgress]:
+def progress() -> Iterator[OnProgress]:
+    """Yield a function to report progress to: (name, done, total). It shows bars on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _name, _done, _total: None
+        return
+    with _bars() as on_progress:
+        yield on_progress
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[OnProgress]:
     """Yield a function that shows a bar for each name on stderr; the bars vanish when the block ends."""
+    # Imported on use: the library takes longer to import than most commands take to run.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as display:
         tasks: dict[str, TaskID] = {}

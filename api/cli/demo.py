@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 from advice_ledger_client import ClientError
 
+from api.cli.bars import OnProgress, progress
 from api.cli.demo_report import print_report
-from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, OnProgress, note, progress, say, say_json
+from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, note, say, say_json
 from api.demo.run import Plan, Result
 from api.demo.run import demo as run_demo
 from api.demo.server import DemoFailed, Site

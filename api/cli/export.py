@@ -10,20 +10,10 @@ from typing import Annotated
 
 import typer
 
+from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
 from api.cli.keys import SIGNING_KEY, KeyFile, place
-from api.cli.shared import (
-    AsJson,
-    CannotRun,
-    ConfigFile,
-    DatabaseUrl,
-    DataDir,
-    OnProgress,
-    note,
-    progress,
-    say,
-    say_json,
-)
+from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, note, say, say_json
 from api.postgres.connect import connect
 from api.settings import Settings
 from ledger.database import Connection

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from api.cli.configure import origin_of
-from api.cli.shared import CannotRun, note, printable
+from api.cli.shared import CannotRun, note
 from api.postgres.connect import connect
 from api.settings import Settings
 from api.witness import keys
 from api.witness.store import StoreError, WitnessStore
 from api.witness.witness import Witness
+from ledger.proof.auditor.report import printable
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.note import VerifierKey
 from ledger.tlog.signing_keys import WitnessSigningKey

@@ -19,12 +19,12 @@ from api.cli.shared import (
     ConfigFile,
     DatabaseUrl,
     DataDir,
-    printable,
     say,
     say_json,
 )
 from api.postgres.connect import RoleDenied, connect
 from api.services import Parts, open_services
+from ledger.proof.auditor.report import printable
 from ledger.store.envelope import Actor
 from ledger.store.events import Receipt
 

@@ -8,19 +8,9 @@ from typing import Annotated
 import psycopg
 import typer
 
+from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
-from api.cli.shared import (
-    FOUND_WRONG,
-    AsJson,
-    CannotRun,
-    ConfigFile,
-    DatabaseUrl,
-    DataDir,
-    OnProgress,
-    progress,
-    say,
-    say_json,
-)
+from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json
 from api.postgres.connect import RoleDenied, connect
 from ledger.database import one_line
 from ledger.errors import is_operational

@@ -14,12 +14,13 @@ import uvicorn
 
 from api.app import create_app
 from api.cli import assemble, hosted_witness
+from api.cli.bars import progress
 from api.cli.configure import configured, data_folder, opened
 from api.cli.first_tokens import ensure_tokens
 from api.cli.keys import NOTHING_SIGNED, KeyFile, place
 from api.cli.schema import bring_up, check_ready
 from api.cli.serving import GRACE_S, base_url, bound, cannot_listen, is_loopback, run_server
-from api.cli.shared import CannotRun, ConfigFile, DatabaseUrl, DataDir, log_to_stderr, note, progress
+from api.cli.shared import CannotRun, ConfigFile, DatabaseUrl, DataDir, log_to_stderr, note
 from api.cli.signing import signing_config, verification_config
 from api.http.server import server_config
 from api.postgres.embedded import default_data_dir

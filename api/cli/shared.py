@@ -5,11 +5,9 @@ Results go to stdout, everything else to stderr.
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -50,8 +48,6 @@ ConfigFile = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
-OnProgress = Callable[[str, int, int], None]
-
 
 class CannotRun(Exception):
     """A command cannot do its work. The message is one line that says why and what to do."""
@@ -73,11 +69,6 @@ def log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s: %(name)s: %(message)s")
 
 
-def printable(text: str) -> str:
-    """Escape what a terminal would obey, such as escape sequences or a change of direction."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-
-
 def say_json(value: object) -> None:
     """Print a result as JSON; dataclasses become objects, times RFC 3339 UTC."""
     say(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
@@ -89,14 +80,3 @@ def say_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:
         say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
-@contextlib.contextmanager
-def progress() -> Iterator[OnProgress]:
-    """Yield a function to report progress to: (name, done, total). It shows bars on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda _name, _done, _total: None
-        return
-    # Imported on use: the library takes longer to import than most commands take to run.
-    with importlib.import_module("api.cli.bars").bars() as on_progress:
-        yield on_progress

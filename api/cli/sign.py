@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from api.cli import assemble
+from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
 from api.cli.keys import SIGNING_KEY, KeyFile, place
 from api.cli.shared import (
@@ -18,10 +19,8 @@ from api.cli.shared import (
     ConfigFile,
     DatabaseUrl,
     DataDir,
-    OnProgress,
     log_to_stderr,
     note,
-    progress,
     say,
     say_json,
 )

@@ -11,11 +11,12 @@ import typer
 
 from api.cli.hosted_witness import plainly
 from api.cli.serving import GRACE_S, bound, run_server
-from api.cli.shared import AsJson, CannotRun, log_to_stderr, note, printable, say, say_json, say_table
+from api.cli.shared import AsJson, CannotRun, log_to_stderr, note, say, say_json, say_table
 from api.witness import keys
 from api.witness.app import make_app, server_config
 from api.witness.store import WitnessStore, make_store
 from api.witness.witness import Witness
+from ledger.proof.auditor.report import printable
 from ledger.proof.tlog.note import VerifierKey
 
 app = typer.Typer(

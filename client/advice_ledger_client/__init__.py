@@ -11,7 +11,8 @@ from advice_ledger_client.errors import (
     RequestFailed,
     Unreachable,
 )
-from advice_ledger_client.model_call import CallReceipt, CallStart, ModelCall
+from advice_ledger_client.model_call import CallStart, ModelCall
+from advice_ledger_client.receipts import CallReceipt, Receipt
 from advice_ledger_client.results import (
     Confirmed,
     Context,
@@ -19,7 +20,6 @@ from advice_ledger_client.results import (
     Ended,
     Outcome,
     Queued,
-    Receipt,
     RecommendationAfter,
     Recommended,
     Row,

@@ -14,10 +14,9 @@ ClientError
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from advice_ledger_client.model_call import ModelCall
+from advice_ledger_client.receipts import UnrecordedCall
 
 
 class ClientError(Exception):
@@ -65,7 +64,7 @@ class NotRecorded(ClientError):
     model's answer, and the ledger lists the call as an orphan.
     """
 
-    def __init__(self, message: str, call: ModelCall) -> None:
+    def __init__(self, message: str, call: UnrecordedCall) -> None:
         super().__init__(message)
         self.call = call
 

@@ -14,13 +14,14 @@ This module decides what to send. SyncModelCall (client.py) and AsyncModelCall (
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from advice_ledger_client.allowlist import UNKNOWN, code
 from advice_ledger_client.errors import AlreadyEntered, LedgerProblem, NotRecorded, Unreachable
-from advice_ledger_client.results import Receipt, receipt_of
+from advice_ledger_client.receipts import CallReceipt
+from advice_ledger_client.results import receipt_of
 from advice_ledger_client.wire import RETRIED_STATUSES, Answer, HttpRequest, write
 
 if TYPE_CHECKING:
@@ -51,15 +52,6 @@ class CallStart(_RequiredMembers, total=False):
     as_of: int | None
     trace_id: str | None
     span_id: str | None
-
-
-@dataclass(frozen=True)
-class CallReceipt:
-    """The place of a model call in the chain. `ended` is None until the end is recorded."""
-
-    model_call_id: int
-    started: Receipt
-    ended: Receipt | None = None
 
 
 class ModelCall:

@@ -27,7 +27,7 @@ from advice_ledger_client.allowlist import PARAMETERS
 from advice_ledger_client.allowlist import parameters as recordable
 from advice_ledger_client.async_client import AsyncLedgerClient, AsyncModelCall
 from advice_ledger_client.canonical import canonical
-from advice_ledger_client.model_call import CallReceipt
+from advice_ledger_client.receipts import CallReceipt
 
 # From this version on, tool results have the role `tool`, as the conventions require.
 MESSAGE_FORMAT: Literal[6] = 6

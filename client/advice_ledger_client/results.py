@@ -5,20 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
 
+from advice_ledger_client.receipts import Receipt
 from advice_ledger_client.wire import Answer
 
 Row = dict[str, Any]
 """A row of a read model, as docs/use/http.md describes it."""
 Outcome = Literal["approve", "edit", "reject", "respond"]
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """The place of a write in the chain: its position, its hash, and the path to read it at."""
-
-    position: int
-    hash: str
-    location: str
 
 
 @dataclass(frozen=True)

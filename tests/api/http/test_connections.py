@@ -21,8 +21,6 @@ from tests.support import eventually
 
 HALF = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: "
 WHOLE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-HALF_SENT = 1_100
-DESCRIPTORS = 1_024
 
 
 @contextmanager
@@ -117,11 +115,12 @@ def test_the_bound_follows_the_limit_of_open_files(monkeypatch: pytest.MonkeyPat
     assert bounds.affordable() == most
 
 
-def test_half_sent_requests_lock_nobody_out(database_url: str) -> None:
+@pytest.mark.parametrize(("descriptors", "half_sent"), [(1_024, 1_100), (64, 80)])
+def test_half_sent_requests_lock_nobody_out(database_url: str, descriptors: int, half_sent: int) -> None:
     """With more half-sent requests than the process has descriptors, each other request is served within a second."""
-    before = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({DESCRIPTORS}, {DESCRIPTORS}))"
+    before = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({descriptors}, {descriptors}))"
     with serving("--database-url", database_url, "--no-worker", before=before) as server:
-        with opened(server.base, *[HALF] * HALF_SENT), httpx.Client(base_url=server.base, timeout=1) as other:
+        with opened(server.base, *[HALF] * half_sent), httpx.Client(base_url=server.base, timeout=1) as other:
             for _ in range(20):
                 assert other.get("/readyz").status_code in {200, 503}
                 assert httpx.get(f"{server.base}/healthz", timeout=1).status_code == 200

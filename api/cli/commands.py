@@ -43,7 +43,7 @@ COMMANDS: dict[str, Entry] = {
         needs="advice-ledger-client",
     ),
     "tokens": Entry("api.cli.tokens", "Bearer tokens for the HTTP API."),
-    "keys": Entry("api.cli.keys", "The key that the log is signed with."),
+    "keys": Entry("api.cli.keys", "The key that signs the checkpoints."),
     "witness": Entry("api.cli.witness", "Cosign the checkpoints of the logs of others (docs/operate/witnesses.md)."),
 }
 

@@ -145,7 +145,7 @@ def _older(path: Path) -> bytes:
 
 
 def _keys(settings: Settings) -> list[str]:
-    """The public part of the log's key, if it is known. The key file may hold verifier keys instead."""
+    """The public part of the transparency log's key, if it is known. The key file may hold verifier keys instead."""
     key = settings.key_file
     if key is not None:
         try:
@@ -156,7 +156,7 @@ def _keys(settings: Settings) -> list[str]:
             raise CannotRun(f"{key} holds no key: {error}") from error
     key_place = place(settings, state_needed=False)
     if key_place is None or (key is None and key_place.path is not None and not key_place.path.exists()):
-        note(f"the bundle names no key of the log: give it with --key or in {SIGNING_KEY} if the reader wants one")
+        note(f"the bundle names no verifier key: give it with --key or in {SIGNING_KEY} if the reader wants one")
         return []
     return [key_place.key().verifier.text]
 

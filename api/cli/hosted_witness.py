@@ -60,8 +60,9 @@ def check_apart(offer: Offer, origin: str) -> None:
     """Raise CannotRun if the ledger would be its own witness, or could be taken for one."""
     if origin in {log.name for log in offer.logs}:
         raise CannotRun(
-            f"{origin} is this ledger, and it cannot be a witness for itself: somebody who can change the log could"
-            " change the state of this witness too, so its cosignature would prove nothing: another party has to run it"
+            f"{origin} is this ledger, and it cannot be a witness for itself: somebody who can change the"
+            " transparency log could change the state of this witness too, so its cosignature would prove nothing:"
+            " another party has to run it"
         )
     if offer.key.verifier.name == origin:
         raise CannotRun(

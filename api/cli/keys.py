@@ -25,7 +25,7 @@ from ledger.tlog.sign.recorded_rotations import STREAM
 from ledger.tlog.signing_keys import SigningKey
 
 app = typer.Typer(
-    help="The key that the log is signed with. Only its public part is ever shown.",
+    help="The key that signs the checkpoints. Only its public part is ever shown.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -45,7 +45,7 @@ KeyFile = Annotated[
         "--key",
         metavar="FILE",
         show_default=False,
-        help=f"The log's signing key. Default: that in {SIGNING_KEY}, or {IN_DATA_DIR} beside the embedded database.",
+        help=f"The signing key. Default: that in {SIGNING_KEY}, or {IN_DATA_DIR} beside the embedded database.",
     ),
 ]
 KeyState = Annotated[
@@ -174,7 +174,8 @@ def _rotated(url: str, path: Path, state: Path) -> VerifierKey:
                 )
             if not rotation.successors(conn, old.verifier):
                 while signer.step() is not None:
-                    pass  # the old key signs what is recorded before the rotation, and only if the log is in order
+                    # The old key signs what is recorded before the rotation, and only if its checkpoints are in order.
+                    pass
             new, recorded = rotation.prepare(conn, old.verifier, path)
             if not recorded:
                 asyncio.run(_record(url, old, new))

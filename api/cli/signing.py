@@ -26,7 +26,7 @@ def signing_config(settings: Settings, place: Place | None, url: str) -> Signing
                 note(f"checkpoints were signed with {place.path}, which is gone: put it back")
                 return None
             made = keys.generate(origin_of(conn), place.path)
-        note(f"made {place.path}, which signs the log; give those who verify it: {made.verifier.text}")
+        note(f"made {place.path}, which signs the checkpoints; give those who verify it: {made.verifier.text}")
     return SigningConfig(place.key(), place.state, settings.sign_every, settings.sign_events)
 
 

@@ -20,9 +20,10 @@ COSIGNATURES = "SELECT count(*) FROM cosignatures WHERE size = %s"
 
 @dataclass(frozen=True)
 class LogState:
-    """The state of the log. `size` is that of the newest checkpoint, None before the first; ages are in seconds.
+    """The state of the transparency log. Ages are in seconds.
 
-    `witnesses_needed` is None if no witness is configured; `rotation_pending` is None if the key's file is not here.
+    `size` is that of the newest checkpoint, None before the first. `witnesses_needed` is None if no witness is
+    configured; `rotation_pending` is None if the key's file is not here.
     """
 
     size: int | None
@@ -38,7 +39,7 @@ class LogState:
 
 
 def look(conn: Connection, policy: WitnessPolicy, key: Place | None) -> LogState | None:
-    """Return the state of the log; None if the ledger waits for the migration that adds it."""
+    """Return the state of the transparency log; None if the ledger waits for the migration that adds it."""
     if conn.execute(HAS_LOG).fetchone() != (True,):
         return None
     # Read the head last: then it is not before the checkpoint.

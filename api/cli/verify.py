@@ -52,7 +52,7 @@ Key = Annotated[
     typer.Option(
         metavar="KEY|FILE",
         show_default=False,
-        help="A verifier key of the log that you trust. May be given repeatedly.",
+        help="A verifier key of the ledger that you trust. May be given repeatedly.",
     ),
 ]
 Witness = Annotated[
@@ -135,7 +135,7 @@ def _trusted(
         trusted = trust(key, witness, policy)
         if not trusted.log:
             raise CannotRun(
-                "a checkpoint proves something only with a key that you trust: give the log's key with --key"
+                "a checkpoint proves something only with a key that you trust: give the verifier key with --key"
             )
         return TrustedCheckpoints(trusted, [NamedNote(name, read_note(name)) for name in since])
     except Unusable as error:

@@ -19,7 +19,7 @@ TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Evidence:
-    """The log's key, the served checkpoint, and the reports of `export` (`case`) and of the auditor's program."""
+    """The verifier key, the served checkpoint, and the reports of `export` (`case`) and of the auditor's program."""
 
     key: str
     checkpoint: str
@@ -28,7 +28,7 @@ class Evidence:
 
 
 def take(site: Site, client: str) -> Evidence:
-    """Export the client's case and check it with the log's key alone. Raises DemoFailed."""
+    """Export the client's case and check it with the transparency log's key alone. Raises DemoFailed."""
     key = read(site.command("keys", "show", "--json"), "keys show")["verifier_key"]
     try:
         checkpoint = httpx.get(f"{site.url}/checkpoint", timeout=TIMEOUT_S).raise_for_status().text

@@ -83,8 +83,8 @@ def export(
 ) -> Manifest:
     """Write the bundle to `file`, which must be seekable, and return its manifest.
 
-    `keys` are verifier keys of the log; `since` is a checkpoint to prove consistency with. `conn` is not in a
-    transaction. Raises CannotExport and psycopg.Error.
+    `keys` are verifier keys of the transparency log; `since` is a checkpoint to prove consistency with. `conn` is not
+    in a transaction. Raises CannotExport and psycopg.Error.
     """
     with conn.transaction():
         conn.execute(SNAPSHOT)

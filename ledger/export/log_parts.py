@@ -41,7 +41,7 @@ def checkpoint_of(note: bytes, name: str) -> Checkpoint:
 
 
 def rotations_of(conn: Connection) -> list[RecordedRotation]:
-    """The newest MAX_ROTATIONS rotations of the log's key."""
+    """The newest MAX_ROTATIONS rotations of the signing key."""
     head = read_head(conn)
     return recorded_rotations(conn, "" if head is None else head.origin)[-MAX_ROTATIONS:]
 
@@ -75,7 +75,7 @@ def consistency(conn: Connection, old: Checkpoint, size: int, origin: str) -> by
 
 
 def edge(conn: Connection, size: int) -> bytes:
-    """The member `edge`: the partial tile of each level. Raises CannotExport if the log lacks one."""
+    """The member `edge`: the partial tile of each level. Raises CannotExport if the transparency log lacks one."""
     widths = enumerate(edge_widths(size))
     return b"".join(
         _fetch(conn, [Tile(level, size >> (HEIGHT * (level + 1)), width) for level, width in widths if width])
@@ -96,6 +96,6 @@ def _tile(conn: Connection, tile: Tile) -> bytes:
         content = b"" if row is None else bytes(row[0])[: tile.width * HASH_BYTES]
     if len(content) != tile.width * HASH_BYTES:
         raise CannotExport(
-            f"the log lacks {tile.path}, so that nothing can be proven with it: run advice-ledger verify"
+            f"the transparency log lacks {tile.path}, so that nothing can be proven with it: run advice-ledger verify"
         )
     return content

@@ -1,4 +1,4 @@
-"""The endorsements of the log, by the policy of this process: from the database, and from its own pollers."""
+"""The checkpoints' endorsements, by the policy of this process: from the database, and from its own pollers."""
 
 from __future__ import annotations
 

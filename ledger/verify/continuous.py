@@ -53,7 +53,7 @@ APPEND = "SELECT position FROM append(%s)"
 
 @dataclass(frozen=True)
 class VerificationConfig:
-    """How fast to verify, in events a second, and the keys of the log; without keys, signatures are not verified."""
+    """How fast to verify, in events a second, and the verifier keys; without keys, signatures are not verified."""
 
     rate: int = RATE
     keys: tuple[VerifierKey, ...] = ()

@@ -53,7 +53,7 @@ class Root:
 
 
 class Scan:
-    """A scan from position 1 on. `keys` are those of the log, if known; `earlier` is the root of an earlier scan."""
+    """A scan from position 1 on. `keys` are the verifier keys, if known; `earlier` is the root of an earlier scan."""
 
     def __init__(self, keys: Sequence[VerifierKey] = (), earlier: Root | None = None) -> None:
         self.started_s = monotonic()

@@ -109,7 +109,7 @@ def test_a_cut_tail_is_found(log: Log, auditor: Auditor) -> None:
     """A signed checkpoint cannot be proven any more. Signed anew, the log has fewer events than before."""
     auditor.keep(log.newest())
     log.tamper(CUT, SET_HEAD)
-    with pytest.raises(CannotExport, match="the log lacks"):
+    with pytest.raises(CannotExport, match="the transparency log lacks"):
         auditor.check(log)
     log.sign_anew()
     assert auditor.check(log, positions(1, 15), proof=False).found == [("rolled-back", 16)]

@@ -46,7 +46,10 @@ BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {BINARY: {"schema": B
 
 
 class Inclusion(BaseModel):
-    """A proof that the log contains an event: from its leaf hash to the root in the checkpoint. Hashes are hex."""
+    """A proof that the transparency log contains an event: from its leaf hash to the root in the checkpoint.
+
+    Hashes are hex.
+    """
 
     position: int
     size: int
@@ -124,16 +127,16 @@ async def tile(services: InjectedServices, request: Request, path: str) -> Respo
     responses={**BYTES, **documented(401, 403, 404, 422, 503)},
 )
 async def tlog_proof(services: InjectedServices, caller: MayRead, position: PathId) -> Response:
-    """Read the proof that the log contains an event, as a file to verify offline. Any role."""
+    """Read the proof that the transparency log contains an event, as a file to verify offline. Any role."""
     published, proof = await _inclusion(services, position)
     return _file(position, published, proof)
 
 
 @router.get("/proofs/inclusion/{position}", response_model=Inclusion, responses=documented(401, 403, 404, 422, 503))
 async def inclusion(services: InjectedServices, request: Request, caller: MayRead, position: PathId) -> Response:
-    """Read the proof that the log contains an event; with `Accept: application/octet-stream`, as a tlog-proof file.
+    """Read the proof that the transparency log contains an event.
 
-    Any role.
+    With `Accept: application/octet-stream` it is a tlog-proof file. Any role.
     """
     published, proof = await _inclusion(services, position)
     if request.headers.get("accept", "").partition(";")[0].strip().lower() == BINARY:

@@ -75,11 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("bundle", nargs="?", metavar="BUNDLE", help="the bundle, such as case.zip; without it, --log alone is followed")
-    add("--key", action="append", default=[], metavar="KEY|FILE", help="a verifier key of the log that you trust")
+    add("--key", action="append", default=[], metavar="KEY|FILE", help="a verifier key of the ledger that you trust")
     add("--witness", action="append", default=[], metavar="KEY|FILE", help="a witness that must have cosigned")
     add("--policy", metavar="FILE", help="JSON: log and witnesses, lists of keys, and witnesses_needed, a number")
     add("--since", metavar="FILE", help="a checkpoint that you kept: the one to check must extend it")
-    add("--log", metavar="URL", help="where the log is served: what it shows now must extend the bundle's checkpoint")
+    add("--log", metavar="URL", help="address of the transparency log: what it shows now must extend the checkpoint")
     add("--json", action="store_true", help="print the result as JSON")
     return parser
 

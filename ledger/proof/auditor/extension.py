@@ -82,11 +82,11 @@ def check_extension(
 
 
 def check_older(older: Older, signed: Signed, proof: bytes | None, log: Tiles | None, findings: Findings) -> list[str]:
-    """Check that `signed` extends the older checkpoint, by the proof of the bundle or by tiles of the log.
+    """Check that `signed` extends the older checkpoint, by the proof of the bundle or by tiles of the transparency log.
 
-    The tiles of older sizes may be gone: the log's present tree is shown to begin with both. Return the lines of the
-    report. Raises Unusable if there is no proof, or if no trusted key signed the older checkpoint, which is the
-    auditor's own; also BundleError and LogUnreachable.
+    The tiles of older sizes may be gone: the transparency log's present tree is shown to begin with both. Return
+    the lines of the report. Raises Unusable if there is no proof, or if no trusted key signed the older checkpoint,
+    which is the auditor's own; also BundleError and LogUnreachable.
     """
     old = _usable(older, findings)
     if old is None or not _same_origin(old, signed.checkpoint, findings):
@@ -112,7 +112,7 @@ def check_older(older: Older, signed: Signed, proof: bytes | None, log: Tiles | 
 
 
 def _extended(old: Checkpoint, log: Tiles, whose: str, findings: Findings) -> list[str]:
-    """Check that the present tree of the log begins with `old`."""
+    """Check that the present tree of the transparency log begins with `old`."""
     now = log.now
     if now.size < old.size:
         message = f"the log has {now.size} events now, and {whose} covers {old.size}"
@@ -146,7 +146,10 @@ def _usable(older: Older, findings: Findings) -> Checkpoint | None:
 
 
 def _judged(note: bytes, trusted: Trust, findings: Findings) -> Checkpoint | None:
-    """The checkpoint that the log shows now, by a trusted key. Witnesses are needed for the bundle's, not for this."""
+    """The checkpoint that the transparency log shows now, by a trusted key.
+
+    Witnesses are needed for the bundle's checkpoint, not for this one.
+    """
     found = Findings(BUNDLE)
     signed = judge(note, replace(trusted, needed=0, each=()), (), found)
     return _accepted(signed, found, "the log's checkpoint", findings)

@@ -1,4 +1,4 @@
-"""Rotations of the log's key and timestamps in a bundle, for steps 2 and 3: docs/formats/bundle.md, sections 9 and 10.
+"""Key rotations and timestamps in a bundle, for steps 2 and 3: docs/formats/bundle.md, sections 9 and 10.
 
 Rotations are verified here. A timestamp is a CMS message: this program only looks for the checkpoint's digest in it,
 and prints the command that verifies the rest.

@@ -23,9 +23,10 @@ _PUT_IN = "put in: the log has another event here, and another event has this ve
 
 @dataclass(frozen=True)
 class Place:
-    """The place of an event. `stream` and `event_type` are those of its body, if the log has the event there.
+    """The place of an event.
 
-    `replaced`: the key of the finding that the log has another event there, while this one fits its own hash.
+    `stream` and `event_type` are those of its body, if the transparency log has the event there. `replaced`: the key of
+    the finding that the transparency log has another event there, while this one fits its own hash.
     """
 
     in_order: bool = True
@@ -63,7 +64,8 @@ class Completeness:
         self._last = min(selection.last_position, manifest.checkpoint_size)
         self._versions: dict[str, int] = {}
         self._gaps: list[_Gap] = []
-        # Position and key of the finding, for each stream and version of an event that the log does not have there.
+        # Position and key of the finding, for each stream and version of an event that
+        # the transparency log does not have there.
         self._replaced: dict[tuple[str, int], tuple[int, int]] = {}
         # Events of an unknown stream: what is missing may be these.
         self._unknown = 0
@@ -166,7 +168,7 @@ class Completeness:
         return True
 
     def _unsound(self, line: EventLine, replaced: int | None) -> None:
-        """Add an event that the log does not have there. It still fills a place in its stream."""
+        """Add an event that the transparency log does not have there. It still fills a place in its stream."""
         stream = _stream_of(line.body)
         if stream is None:
             self._unknown += 1

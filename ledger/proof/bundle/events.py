@@ -74,7 +74,7 @@ class EventChecker:
         self._findings = findings
         self._complete = complete
         self._displaced = Displacements(findings)
-        # Position, hash and time of the last event that the log has.
+        # Position, hash and time of the last event that the transparency log has.
         self._link_at = self._time_us = 0
         self._link = b""
 
@@ -105,7 +105,7 @@ class EventChecker:
         return Place(in_order=False)
 
     def _in_log(self, line: EventLine) -> Place:
-        """Step 6: the hash is the event's own, and the log has it at this position."""
+        """Step 6: the hash is the event's own, and the transparency log has it at this position."""
         position = line.position
         tile = self._tiles.tile((position - 1) >> HEIGHT)
         offset = (position - 1) % WIDTH * HASH_BYTES
@@ -129,7 +129,7 @@ class EventChecker:
         return Place()
 
     def _examine(self, line: EventLine) -> Place:
-        """Steps 7 to 9, for an event that the log has here."""
+        """Steps 7 to 9, for an event that the transparency log has here."""
         position, add = line.position, self._findings.add
         self.seen.proven += 1
         # 7. Links and times.

@@ -46,7 +46,7 @@ def stamp_name(number: int) -> str:
 
 
 def as_signed(note: bytes) -> bytes:
-    """The checkpoint as the log signed it, which timestamps are over: without the lines after the first signature."""
+    """The checkpoint as the signer made it, which timestamps are over: without the lines after the first signature."""
     text, separator, lines = note.rpartition(b"\n\n")
     return text + separator + lines.partition(b"\n")[0] + b"\n"
 

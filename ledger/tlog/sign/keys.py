@@ -1,4 +1,4 @@
-"""The log's signing key: in a file that only its owner can read, or in the environment; never in the database.
+"""The signing key: in a file that only its owner can read, or in the environment; never in the database.
 
 The file holds one line, the signer key of docs/formats/tlog.md section 4. After a rotation, the public part of the old
 key is kept beside it.

@@ -1,4 +1,4 @@
-"""The rotations of the log's key that are recorded in the ledger, in the stream `policy-log-key`."""
+"""The rotations of the signing key that are recorded in the ledger, in the stream `policy-log-key`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rotate the log's key. Both keys sign an event that records it, so who trusts the old key may trust the new one.
+"""Rotate the signing key. Both keys sign an event that records it, so who trusts the old key may trust the new one.
 
 ledger/proof/tlog/key_rotation.py has what both keys sign, and how it is checked.
 

@@ -26,7 +26,7 @@ from ledger.proof.tlog.note import Note, Signature
 from ledger.proof.tlog.tiles import reader
 from ledger.tlog.signing_keys import SigningKey, sign_checkpoint, sign_rotation
 from ledger.tlog.tree import encode_tile
-from tests.bundle_vectors_asked import asked_vectors
+from tests.bundle_vectors_selection import selection_vectors
 from tests.ledger.proof.bundle.bundles import Case, make_bundle, rehashed
 from tests.ledger.proof.chains import ORIGIN, chain_of
 from tests.vector_parts import ELSEWHERE, LOG, OTHER_LOG, Vector, flipped, vector
@@ -75,7 +75,7 @@ def bundle_vectors() -> Iterator[Vector]:
     yield from _older(whole)
     yield from _rotated()
     yield from _containers(whole)
-    for name, data, wrong, position in asked_vectors(LOG):
+    for name, data, wrong, position in selection_vectors(LOG):
         yield _vector(name, data, GOOD if wrong is None else bad(wrong, position))
 
 

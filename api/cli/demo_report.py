@@ -95,8 +95,8 @@ def _auditor(answers: Answers, say: Say) -> None:
     _question(say, "Auditor: is the record unaltered?", "advice-ledger verify --projections")
     verification = answers.verification
     differing = sum(len(model["differences"]) for model in verification["read_models"])
-    verdict = "verified" if verification["ok"] else "FAILED"
-    say(f"{verdict}: {verification['events']} events, last hash {verification['head_hash']}")
+    result = "verified" if verification["ok"] else "FAILED"
+    say(f"{result}: {verification['events']} events, last hash {verification['head_hash']}")
     say(f"{len(verification['read_models'])} read models folded again: {differing or 'no'} rows differ")
     _evidence(answers, say)
 

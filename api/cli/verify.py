@@ -240,7 +240,7 @@ def _summarise(result: Result) -> None:
     say(f"{chain.opened} sealed values open to their commitments, {chain.erased} are erased")
     if chain.covered is not None:
         trusted, signed = chain.covered.trusted, chain.covered.signed
-        say(f"a trusted checkpoint covers {trusted} events, one that the log's key signed covers {signed}")
+        say(f"a trusted checkpoint covers {trusted} events, one signed with the ledger's key covers {signed}")
     if result.clocks is not None and result.clocks.since is not None:
         say(f"note: {result.clocks}")
     say(f"not proven: {chain.not_proven}")

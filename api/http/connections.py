@@ -18,7 +18,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 # Descriptors for all but connections of callers: the database, files, the agent's HTTP.
 RESERVED_DESCRIPTORS = 256
@@ -93,7 +93,7 @@ class Connections:
         now = monotonic()
         if self._said_at is None or now - self._said_at > SAY_AGAIN_S:
             self._said_at = now
-            logger.warning(
+            log.warning(
                 "%s connections are open, as many as the limit on open files allows: those that sent no request for "
                 "longest are closed. Put a proxy in front, or raise the limit",
                 self.most,

@@ -22,7 +22,7 @@ from starlette.requests import ClientDisconnect
 
 from ledger import errors as ledger
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 20
@@ -262,5 +262,5 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     """Log the type of the error and its traceback, but not its message, which may hold personal data."""
     route = getattr(request.scope.get("route"), "path", "no route")
     where = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("unexpected %s in %s %s\n%s", type(error).__name__, request.method, route, where)
+    log.error("unexpected %s in %s %s\n%s", type(error).__name__, request.method, route, where)
     return problem("internal", "the server has a fault; its log says where: report it to the operator")

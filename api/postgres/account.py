@@ -23,7 +23,7 @@ SYSTEM_USER = "embedded_postgres"
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TZ")
 GRACE_S = 30  # in addition to the time limit that pg_ctl itself keeps
 
-_logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Account(NamedTuple):
@@ -55,7 +55,7 @@ def let_pass(path: Path, account: Account | None) -> None:
     for folder in path.parents:
         status = folder.stat()
         if not _may_pass(status, account):
-            _logger.warning("letting the PostgreSQL account pass through %s (execute bit for others)", folder)
+            log.warning("letting the PostgreSQL account pass through %s (execute bit for others)", folder)
             folder.chmod(stat.S_IMODE(status.st_mode) | stat.S_IXOTH)
 
 

@@ -57,7 +57,7 @@ LOG_TAIL_LINES = 15
 LOG_KEPT_BYTES = 10 * 1024 * 1024
 SOCKET_PATH_BYTES = 100  # sun_path holds 104 on macOS, 108 on Linux
 
-_logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def binaries() -> Path:
@@ -137,7 +137,7 @@ class Cluster:
             code, output = self._pg_ctl("stop", "-m", mode, timeout_s=STOP_TIMEOUT_S)
             if code == 0:
                 break
-            _logger.warning("PostgreSQL on %s did not finish a %s shutdown: %s", self.pgdata, mode, output)
+            log.warning("PostgreSQL on %s did not finish a %s shutdown: %s", self.pgdata, mode, output)
         if self._socket_dir() != self.pgdata:
             with contextlib.suppress(OSError):  # a server that still runs has its socket in it
                 self._socket_dir().rmdir()

@@ -269,7 +269,7 @@ class AsyncModelCall(ModelCall):
     """A model call in an `async with` block."""
 
     def __init__(self, sender: AsyncSender, request_id: int, start: CallStart, *, fail_closed: bool) -> None:
-        super().__init__(request_id, start, fail_closed=fail_closed, logger=sender.logger)
+        super().__init__(request_id, start, fail_closed=fail_closed, log=sender.log)
         self._sender = sender
 
     async def __aenter__(self) -> Self:

@@ -267,7 +267,7 @@ class SyncModelCall(ModelCall):
     """A model call in a `with` block."""
 
     def __init__(self, sender: Sender, request_id: int, start: CallStart, *, fail_closed: bool) -> None:
-        super().__init__(request_id, start, fail_closed=fail_closed, logger=sender.logger)
+        super().__init__(request_id, start, fail_closed=fail_closed, log=sender.log)
         self._sender = sender
 
     def __enter__(self) -> Self:

@@ -57,9 +57,9 @@ class CallStart(_RequiredMembers, total=False):
 class ModelCall:
     """One call of a model, as a context manager that can be entered once."""
 
-    def __init__(self, request_id: int, start: CallStart, *, fail_closed: bool, logger: logging.Logger) -> None:
+    def __init__(self, request_id: int, start: CallStart, *, fail_closed: bool, log: logging.Logger) -> None:
         _check_members(start)
-        self._logger = logger
+        self._log = log
         self.request_id = request_id
         self.fail_closed = fail_closed
         # The arguments of complete(), recorded or not.
@@ -136,7 +136,7 @@ class ModelCall:
         if self.fail_closed or not unreachable(error):
             message = f"the model was not called, as the ledger did not record the start: {error}"
             raise NotRecorded(message, self) from error
-        self._logger.warning("model call for request %s is not recorded: %s", self.request_id, error)
+        self._log.warning("model call for request %s is not recorded: %s", self.request_id, error)
         self._began = monotonic()
 
     def _settle(self, error: BaseException | None) -> bool:
@@ -163,7 +163,7 @@ class ModelCall:
             error.add_note(message)
         elif self.fail_closed or not unreachable(fault):
             raise NotRecorded(message, self) from fault
-        self._logger.warning("%s", message)
+        self._log.warning("%s", message)
 
     def _elapsed_ms(self) -> int:
         return int((monotonic() - self._began) * 1000)

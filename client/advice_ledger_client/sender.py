@@ -21,7 +21,7 @@ import httpx
 from advice_ledger_client.errors import LedgerProblem, Unreachable
 from advice_ledger_client.wire import RETRIED_STATUSES, Answer, Connection, HttpRequest
 
-logger = logging.getLogger("advice_ledger_client")
+log = logging.getLogger("advice_ledger_client")
 
 RETRIED_ERRORS = (httpx.TransportError, httpx.DecodingError)
 FIRST_PAUSE_S = 0.1
@@ -73,7 +73,7 @@ class Attempts:
 class Sender:
     """Sends requests and blocks until the answer is there."""
 
-    logger = logger
+    log = log
 
     def __init__(self, connection: Connection, http: httpx.Client | None) -> None:
         self.url = httpx.URL(connection.base_url)
@@ -113,7 +113,7 @@ class Sender:
 class AsyncSender:
     """Sends requests and awaits the answer."""
 
-    logger = logger
+    log = log
 
     def __init__(self, connection: Connection, http: httpx.AsyncClient | None) -> None:
         self.url = httpx.URL(connection.base_url)

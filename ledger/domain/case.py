@@ -61,7 +61,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Decision:
-    """A person's decision. `result` is the digest of the content that is current once the decision takes effect.
+    """A person's decision. `digest` is that of the content that is current once the decision takes effect.
 
     `second_rules` are the rules of the four-eyes policy that require a confirmation. Without any, the decision took
     effect at once.
@@ -70,7 +70,7 @@ class Decision:
     id: int
     by: str
     outcome: str
-    result: str
+    digest: str
     second_rules: tuple[str, ...]
 
 
@@ -88,7 +88,7 @@ class Recommendation:
     def current_digest(self) -> str:
         """The digest of the current content: the answer, or its replacement once an edit took effect."""
         if self.decision is not None and self.state in {RecommendationState.EDITED, RecommendationState.COMMUNICATED}:
-            return self.decision.result
+            return self.decision.digest
         return self.digest
 
     @property
@@ -169,8 +169,8 @@ def _decided(case: Case, event: RecordedEvent) -> Case:
     if current.state is not RecommendationState.PROPOSED:
         return case
     outcome = event.data["outcome"]
-    result = event.commitment("replacement") if outcome == "edit" else current.digest
-    decision = Decision(event.position, event.by, outcome, result, tuple(event.data["second_rules"]))
+    digest = event.commitment("replacement") if outcome == "edit" else current.digest
+    decision = Decision(event.position, event.by, outcome, digest, tuple(event.data["second_rules"]))
     state = RecommendationState.WAITING if event.data["needs_second"] else AFTER[outcome]
     return replace(
         case,

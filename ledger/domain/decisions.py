@@ -47,7 +47,7 @@ def open_(case: Case, recommendation_id: int, command: Open) -> RecommendationOp
     """Return the event of an opening. Raises as `check_current` does, and Refused `digest-mismatch`."""
     current = check_current(case, recommendation_id)
     if (
-        current.waiting is None or command.digest != current.waiting.result
+        current.waiting is None or command.digest != current.waiting.digest
     ):  # the confirmer of an edit opens its replacement
         _check_digest(current, command.digest, current.current_digest)
     return RecommendationOpened(recommendation_id=current.id, digest=command.digest)
@@ -110,7 +110,7 @@ def confirm(
     if role not in four_eyes.second_roles:
         roles = " or ".join(sorted(four_eyes.second_roles))
         raise Refused("wrong-role", f"the four-eyes policy requires a confirmer in the role {roles}")
-    _check_digest(current, command.digest, waiting.result)
+    _check_digest(current, command.digest, waiting.digest)
     return RecommendationConfirmed(
         **dict(command),
         recommendation_id=current.id,

@@ -41,14 +41,14 @@ class BundleWriter:
         self._files[name] = writer.summary()
 
     def finish(self, manifest: Manifest) -> None:
-        """The manifest, and the directory of the archive."""
+        """The manifest, and the directory of the ZIP file."""
         manifest.files = self._files.copy()
         self.add(MANIFEST, manifest.encode())
         self._zip.close()
 
 
 class MemberWriter:
-    """One member while it is written; small pieces are gathered, as each write to the archive costs."""
+    """One member while it is written; small pieces are gathered, as each write to the ZIP file costs."""
 
     def __init__(self, handle: IO[bytes]) -> None:
         self._handle = handle

@@ -32,7 +32,7 @@ from ledger.store.envelope import NewEvent, encode
 from ledger.store.events import Receipt, StoreFailed
 from ledger.store.writer_health import WriterHealth, WriterStatus
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 MAX_GROUP_EVENTS = 1000
 MAX_GROUP_BYTES = 16 * 1024 * 1024
@@ -148,7 +148,7 @@ class Writer:
             return
         error = None if task.cancelled() else task.exception()
         self.health.ended = "it was cancelled" if error is None else type(error).__name__
-        logger.critical("%s (%s)", ENDED, self.health.ended)
+        log.critical("%s (%s)", ENDED, self.health.ended)
         for member in (*self._in_hand, *self._waiting):
             _fail(member, Unavailable(ENDED))
         self._waiting.clear()

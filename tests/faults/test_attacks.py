@@ -334,7 +334,7 @@ def test_the_command_says_so(log: Log, tmp_path: Path) -> None:
     ran = cli(*asked)
     assert ran.code == 0, ran
     assert "10. signed checkpoints are of these events: holds" in ran.out
-    assert "a trusted checkpoint covers 20 events, one that the log's key signed covers 20" in ran.out
+    assert "a trusted checkpoint covers 20 events, one signed with the ledger's key covers 20" in ran.out
     assert "covers positions 21 to 25: a rewrite of these" in ran.out
     later = SigningKey.generate(log.key.verifier.name)
     rotate(log, rotated(log.key, later))

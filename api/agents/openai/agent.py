@@ -103,10 +103,10 @@ class OpenAICompatibleAgent:
         completion = complete(self._base_url, self._body(call), api_key=key, timeout_s=self._request_timeout_s)
         text = self._checked_text(completion)
         try:
-            proposal = openai_answer.read(text, self._policy, limits)
+            answer = openai_answer.read(text, self._policy, limits)
         except openai_answer.Unusable as error:
             raise self._unusable(str(error), text) from error
-        return self._answer(openai_answer.recommendation(proposal, self._policy, request), completion)
+        return self._answer(openai_answer.recommendation(answer, self._policy, request), completion)
 
     def _parameters(self) -> dict[str, JSON]:
         """Return the settings to record: floats as decimal strings, as everywhere in the ledger."""

@@ -35,7 +35,7 @@ class Share(BaseModel):
     rationale: Text
 
 
-class Proposal(BaseModel):
+class ModelAnswer(BaseModel):
     """The model's whole answer."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -45,7 +45,7 @@ class Proposal(BaseModel):
 
 
 def schema(policy: Policy) -> dict[str, Any]:
-    """Return the JSON Schema of Proposal to send to the model, with the policy's asset classes.
+    """Return the JSON Schema of ModelAnswer to send to the model, with the policy's asset classes.
 
     Lengths and patterns are left out, because not every server accepts them; `read` checks them.
     """
@@ -61,28 +61,28 @@ def _object(**members: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": members, "required": list(members), "additionalProperties": False}
 
 
-def read(text: str, policy: Policy, limits: Limits) -> Proposal:
+def read(text: str, policy: Policy, limits: Limits) -> ModelAnswer:
     """Parse and check an answer. Raises Unusable."""
     try:
-        proposal = Proposal.model_validate_json(text)
+        answer = ModelAnswer.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(step) for step in first["loc"]) or "answer"
         raise Unusable(f"{place}: {first['msg']}") from error
     try:
-        canonical(proposal.model_dump())
+        canonical(answer.model_dump())
     except NotCanonical as error:
         raise Unusable(f"cannot be recorded: {error}") from error
     with localcontext(EXACT):
-        _check(weights(proposal), policy, limits)
-    if len(weights(proposal)) < len(proposal.allocations):
+        _check(weights(answer), policy, limits)
+    if len(weights(answer)) < len(answer.allocations):
         raise Unusable("a class is named twice")
-    return proposal
+    return answer
 
 
-def weights(proposal: Proposal) -> dict[str, Decimal]:
+def weights(answer: ModelAnswer) -> dict[str, Decimal]:
     """Return the weights by asset class."""
-    return {share.asset_class: Decimal(share.weight) for share in proposal.allocations}
+    return {share.asset_class: Decimal(share.weight) for share in answer.allocations}
 
 
 def _check(proposed: dict[str, Decimal], policy: Policy, limits: Limits) -> None:
@@ -101,16 +101,16 @@ def _check(proposed: dict[str, Decimal], policy: Policy, limits: Limits) -> None
         raise Unusable(f"cash is below min_cash {limits.min_cash}")
 
 
-def recommendation(proposal: Proposal, policy: Policy, request: AgentRequest) -> dict[str, JSON]:
+def recommendation(answer: ModelAnswer, policy: Policy, request: AgentRequest) -> dict[str, JSON]:
     """Build the recommendation: weights with four decimals, and amounts that sum to the requested one."""
     with localcontext(EXACT):
-        shares = {name: weight.quantize(Decimal("0.0001")) for name, weight in weights(proposal).items()}
+        shares = {name: weight.quantize(Decimal("0.0001")) for name, weight in weights(answer).items()}
         amounts = apportion(request.amount_usd, shares, CENT)
         report = earlier_report(request, shares)
     labels = {each.name: each.label for each in policy.classes}
     return {
         "kind": "model-proposal",
-        "summary": proposal.summary,
+        "summary": answer.summary,
         "allocations": [
             {
                 "asset_class": share.asset_class,
@@ -119,7 +119,7 @@ def recommendation(proposal: Proposal, policy: Policy, request: AgentRequest) ->
                 "amount_usd": f"{amounts[share.asset_class]:.2f}",
                 "rationale": share.rationale,
             }
-            for share in proposal.allocations
+            for share in answer.allocations
         ],
         "earlier": report,
         "limitations": list(LIMITATIONS),

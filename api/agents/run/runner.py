@@ -23,7 +23,7 @@ from api.agents.protocol import (
 )
 from schema.events import CallFault, CallResult, CallStart, RecommendationRecorded, RequestFailed
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -123,7 +123,7 @@ class AgentRunner:
             except TimeoutError:
                 result = AgentFailure("agent-timeout", f"no answer within {self._agent.timeout_s:g} s")
         if isinstance(result, AgentFailure) and not result.final:
-            logger.warning("agent %s: %s", self._agent.name, result.reason)
+            log.warning("agent %s: %s", self._agent.name, result.reason)
         return result
 
 

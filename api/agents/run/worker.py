@@ -32,7 +32,7 @@ from schema.events import CallFault, RequestFailed
 
 T = TypeVar("T")
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 HOLD = "SELECT hold_claims(%s, %s * interval '1 second', %s)"
 CLAIM = "SELECT request_id, attempt FROM claim_requests(%s, %s * interval '1 second', %s)"
@@ -146,7 +146,7 @@ class Worker:
                         is_down = False
             except Exception as error:  # noqa: BLE001 - a loop that ended unseen would leave all requests queued
                 if not is_down:  # once, not four times a second while the database is down
-                    logger.warning("worker: %s; retrying until the database answers", type(error).__name__)
+                    log.warning("worker: %s; retrying until the database answers", type(error).__name__)
                 is_down = True
                 await self._pause(RECONNECT_PAUSE_S)
 
@@ -199,7 +199,7 @@ class Worker:
     def _ended(self, number: int, task: asyncio.Task[None]) -> None:
         del self._running[number]
         if not task.cancelled() and (fault := task.exception()) is not None:
-            logger.error("request %d: internal error %s; it will be claimed again", number, type(fault).__name__)
+            log.error("request %d: internal error %s; it will be claimed again", number, type(fault).__name__)
 
     async def _answer(self, request: AgentRequest, claim: int) -> None:
         """Answer one request. Ledger errors are logged; the request is claimed again when its lease expires."""
@@ -213,9 +213,9 @@ class Worker:
         except Refused as refusal:
             if refusal.code == "agent-suspended":
                 self._postponed[request.request_id] = 0.0
-            logger.info("request %d: nothing recorded: %s", request.request_id, refusal.code)
+            log.info("request %d: nothing recorded: %s", request.request_id, refusal.code)
         except LedgerError as error:
-            logger.warning("request %d: answer not recorded: %s", request.request_id, type(error).__name__)
+            log.warning("request %d: answer not recorded: %s", request.request_id, type(error).__name__)
 
     async def _ask(self, request: AgentRequest, claim: int) -> None:
         """Attempt until there is a final result or no attempt is left. Postpone the request in an outage."""
@@ -277,7 +277,7 @@ class Worker:
             raise
 
     async def _give_up(self, request_id: int, result: AttemptResult) -> None:
-        logger.warning("agent %s: the answer to request %d cannot be recorded", self._agent.name, request_id)
+        log.warning("agent %s: the answer to request %d cannot be recorded", self._agent.name, request_id)
         fault = CallFault(error_type="invalid-answer")
         ended = None if result.call_id is None else (result.call_id, fault)
         failed = RequestFailed(reason="invalid-answer")

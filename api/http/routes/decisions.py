@@ -150,5 +150,5 @@ async def get_decision(
 
 
 def _members(after: Recommendation) -> dict[str, object]:
-    digest = after.waiting.result if after.waiting else after.current_digest
+    digest = after.waiting.digest if after.waiting else after.current_digest
     return {"recommendation_id": after.id, "state": after.state, "digest": digest}

@@ -30,7 +30,7 @@ from ledger.tlog.serve.tile_path import parse_path
 T = TypeVar("T")
 
 router = APIRouter(tags=["log"])
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 NOTE_TYPE = "text/plain; charset=utf-8"
 BINARY = "application/octet-stream"
@@ -177,7 +177,7 @@ async def _read(ledger: Ledger, work: Callable[[AsyncConnection], Awaitable[T]])
     try:
         return await ledger.readers.run(work)
     except TileError as error:
-        logger.error(  # noqa: TRY400 - a traceback would say nothing more
+        log.error(  # noqa: TRY400 - a traceback would say nothing more
             "the stored tiles are damaged: %s (docs/operate/continuous-verification.md)", error
         )
         detail = "the stored tiles do not lead to the signed root, so nothing can be proven; ask the operator"

@@ -64,7 +64,7 @@ class BundleError(EvidenceError):
 
 @dataclass
 class Member:
-    """One file of the archive. `digest` is known once it was read to its end, `intact` once it was read at once.
+    """One file in the ZIP file. `digest` is known once it was read to its end, `intact` once it was read at once.
 
     For a file that the manifest names, the digest says more than the checksum.
     """
@@ -119,14 +119,14 @@ class Member:
 
 
 def members(file: BinaryIO, allowed: frozenset[str]) -> dict[str, Member]:
-    """The files of an archive by name, none of them read yet. Raises BundleError."""
+    """The files in a ZIP file by name, none of them read yet. Raises BundleError."""
     directory, start, count = _directory(file)
     files: dict[str, Member] = {}
     for member in _entries(file, directory, count, allowed):
         if member.name in files:
             raise BundleError(BundleFlaw.TWICE, member.name)
         files[member.name] = member
-    # They fill the archive from its beginning to the directory.
+    # They fill the ZIP file from its beginning to the directory.
     position = 0
     for member in sorted(files.values(), key=lambda member: member.offset):
         if member.offset != position:

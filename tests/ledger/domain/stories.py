@@ -108,7 +108,7 @@ class Story:
         assert current is not None
         assert current.decision is not None
         said = {"recommendation_id": current.id, "decision_id": current.decision.id, "outcome": outcome}
-        return self.add(RecommendationConfirmed.model_validate({**said, "digest": current.decision.result}), by)
+        return self.add(RecommendationConfirmed.model_validate({**said, "digest": current.decision.digest}), by)
 
     def communicate(self, by: str = "ann") -> RecordedEvent:
         """The client is told what stands."""

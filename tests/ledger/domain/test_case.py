@@ -149,7 +149,7 @@ def confirm(found: Story, outcome: str) -> None:
     """Another person confirms the last decision."""
     case = found.case
     last = case.recommendation.decision if case.recommendation else None
-    decision_id, digest = (NOBODY, ELSEWHERE) if last is None else (last.id, last.result)
+    decision_id, digest = (NOBODY, ELSEWHERE) if last is None else (last.id, last.digest)
     command = Confirm.model_validate({"digest": digest, "outcome": outcome})
     event = people.confirm(case, decision_id, command, "bob", "advisor", TOGETHER)
     added = {"recommendation_id": current(case)[0], "decision_id": decision_id, "four_eyes_version": TOGETHER.version}

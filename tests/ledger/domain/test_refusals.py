@@ -78,7 +78,7 @@ def confirmed(
     current = story.case.recommendation
     assert current is not None
     assert current.decision is not None
-    command = Confirm.model_validate({"digest": current.decision.result, "outcome": "approve", **how})
+    command = Confirm.model_validate({"digest": current.decision.digest, "outcome": "approve", **how})
     return people.confirm(story.case, decision_id or current.decision.id, command, by, role, policy)
 
 

@@ -59,7 +59,7 @@ class Teller:
         current = self.story.case.recommendation
         if current is None:
             return ELSEWHERE
-        waiting = [current.decision.result] * 4 if current.decision else []
+        waiting = [current.decision.digest] * 4 if current.decision else []
         return str(self.one_of(*[current.digest] * 4, *[current.current_digest] * 4, *waiting, ELSEWHERE))
 
     def tell(self) -> None:

@@ -19,12 +19,12 @@ from ledger.proof.findings import BUNDLE, MOST_FINDINGS, Findings, Kind
 from ledger.proof.format.events import EventLine
 from ledger.proof.tlog.trust import Trust
 from ledger.tlog.signing_keys import SigningKey
-from tests.bundle_vectors_asked import Made, asked_vectors, further, hidden, of
+from tests.bundle_vectors_selection import Made, further, hidden, of, selection_vectors
 from tests.ledger.proof.bundle.bundles import Case, make_bundle
 from tests.ledger.proof.chains import ORIGIN, chain_of
 
 KEY = SigningKey.generate(ORIGIN)
-MADE = [*asked_vectors(KEY), *further(KEY)]
+MADE = [*selection_vectors(KEY), *further(KEY)]
 SIZE = 3
 
 

@@ -36,7 +36,7 @@ def unicode_path(name: str, other: str) -> bytes:
 
 @dataclass
 class Zip:
-    """An archive of FILES, with what an attacker puts in: extra fields in both places, comments, an end record."""
+    """A ZIP file of FILES, with what an attacker puts in: extra fields in both places, comments, an end record."""
 
     local: dict[str, bytes] = field(default_factory=dict)
     central: dict[str, bytes] = field(default_factory=dict)

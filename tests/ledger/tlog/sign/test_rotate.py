@@ -300,7 +300,7 @@ def test_a_file_of_a_stranger_is_refused(database_url: str, place: Path) -> None
         signer.step()
 
 
-def test_nobody_seals_meanwhile(database_url: str, place: Path) -> None:
+def test_nobody_signs_meanwhile(database_url: str, place: Path) -> None:
     """While somebody leads, a rotation is refused before anything is done."""
     before = sorted(found.name for found in place.parent.iterdir())
     with (

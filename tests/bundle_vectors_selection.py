@@ -1,6 +1,7 @@
-"""Bundles in which each event is in the log, and that are still not what they say to be; for tests/bundle_vectors.py.
+"""Bundles that differ from the selection that their manifest names; for tests/bundle_vectors.py.
 
-Of another client than they name, of nobody, of less than they promise; or of a log that signed what no log should have.
+Each event is in the transparency log. The bundle is of another client, of no client or of fewer events than its
+manifest says, or the log signed what no log should sign.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Chosen = Callable[[EventRow], bool]
 Made = tuple[str, bytes, Kind | None, int]
 
 
-def asked_vectors(key: SigningKey) -> Iterator[Made]:
+def selection_vectors(key: SigningKey) -> Iterator[Made]:
     """Those that docs/vectors has, signed with this key."""
     yield from _clients(key)
     yield from _ranges(key)

@@ -68,7 +68,16 @@ def test_the_api_has_no_retired_name() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["class SealRefused(Error):", "--seal-every", "ledger_sealer", "Use the stop button.", "guards = 1", "a/approvals"],
+    [
+        "class SealRefused(Error):",
+        "--seal-every",
+        "ledger_sealer",
+        "def test_nobody_seals_meanwhile",
+        "Use the stop button.",
+        "guards = 1",
+        "a/approvals",
+        "[The log format](tlog.md)",
+    ],
 )
 def test_the_search_for_retired_names_finds_them(line: str) -> None:
     """It finds them in identifiers, options, roles, paths and sentences."""

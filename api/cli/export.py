@@ -145,7 +145,7 @@ def _older(path: Path) -> bytes:
 
 
 def _keys(settings: Settings) -> list[str]:
-    """The public part of the transparency log's key, if it is known. The key file may hold verifier keys instead."""
+    """The public part of the signing key, if it is known. The key file may hold verifier keys instead."""
     key = settings.key_file
     if key is not None:
         try:

@@ -28,7 +28,7 @@ class Evidence:
 
 
 def take(site: Site, client: str) -> Evidence:
-    """Export the client's case and check it with the transparency log's key alone. Raises DemoFailed."""
+    """Export the client's case and check it with the verifier key alone. Raises DemoFailed."""
     key = read(site.command("keys", "show", "--json"), "keys show")["verifier_key"]
     try:
         checkpoint = httpx.get(f"{site.url}/checkpoint", timeout=TIMEOUT_S).raise_for_status().text

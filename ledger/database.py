@@ -150,6 +150,12 @@ def replicated(conn: Connection | AsyncConnection) -> Iterator[None]:
         raise Unavailable("the wait for the synchronous standby was cancelled, so the outcome is unknown; try again")
 
 
+def try_lock(conn: Connection, lock: int) -> bool:
+    """Take the advisory lock for this connection's ledger, until the connection ends; return False if it is taken."""
+    row = conn.execute("SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))", [lock]).fetchone()
+    return row == (True,)
+
+
 def one_line(error: psycopg.Error) -> str:
     """Return the message of PostgreSQL or libpq in one line, without details that may hold values of rows."""
     return " ".join((error.diag.message_primary or str(error)).split())

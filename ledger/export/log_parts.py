@@ -17,10 +17,10 @@ from ledger.proof.tlog.merkle import HASH_BYTES, consistency_proof, leaf_hashes
 from ledger.proof.tlog.note import parse as parse_note
 from ledger.proof.tlog.tiles import HEIGHT, WIDTH, Tile, reader
 from ledger.store.head import read_head
+from ledger.tlog.serve.tiles import ENTRIES
 from ledger.tlog.sign.recorded_rotations import RecordedRotation, recorded_rotations
 
 TIMESTAMPS = "SELECT authority, token FROM checkpoint_timestamps WHERE size = %s ORDER BY authority LIMIT %s"
-LEAVES = "SELECT hash FROM events WHERE position > %s AND position <= %s ORDER BY position"
 TILE = """
     SELECT hashes FROM tiles WHERE level = %(level)s AND number = %(number)s
     UNION ALL
@@ -89,7 +89,7 @@ def _fetch(conn: Connection, tiles: Sequence[Tile]) -> list[bytes]:
 def _tile(conn: Connection, tile: Tile) -> bytes:
     if tile.level == 0 and tile.width < WIDTH:
         first = tile.index * WIDTH
-        rows = conn.execute(LEAVES, [first, first + tile.width]).fetchall()
+        rows = conn.execute(ENTRIES, [first, first + tile.width]).fetchall()
         content = b"".join(leaf_hashes(bytes(digest) for (digest,) in rows))
     else:
         row = conn.execute(TILE, {"level": tile.level, "number": tile.index}).fetchone()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import monotonic, time_ns
@@ -16,7 +17,7 @@ from time import monotonic, time_ns
 import psycopg
 
 from ledger.background import DatabaseWorker, Failure, WorkerStatus, place_of
-from ledger.database import VERIFIER_LOCK, Connection, connect, conninfo, one_line
+from ledger.database import VERIFIER_LOCK, Connection, connect, conninfo, one_line, try_lock
 from ledger.proof.findings import Finding, Kind
 from ledger.proof.tlog.note import VerifierKey
 from ledger.proof.tlog.trust import Trust
@@ -46,7 +47,6 @@ RETRY_S = 1.0
 MAX_UNRECORDED = 100
 
 ACTOR = Actor(id="advice-ledger", kind="service", role="verifier")
-TRY_LOCK = "SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))"
 LAST_OF_TODAY = "SELECT version, body FROM events WHERE stream = %s ORDER BY version DESC LIMIT 1"
 APPEND = "SELECT position FROM append(%s)"
 
@@ -90,12 +90,21 @@ class VerificationStatus(WorkerStatus):
 class ContinuousVerification(DatabaseWorker):
     """Verify until stop(). `url` is for a login that may act as the ledger's verifier and writer."""
 
-    def __init__(self, url: str, config: VerificationConfig | None = None, *, schema: str = "ledger") -> None:
+    def __init__(
+        self,
+        url: str,
+        config: VerificationConfig | None = None,
+        *,
+        schema: str = "ledger",
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         application = "advice-ledger verifier"
         super().__init__("verifier", conninfo(url, "verifier", schema=schema, application=application))
         self.status: VerificationStatus = VerificationStatus("starting")
         self._writing = conninfo(url, "writer", schema=schema, application=application, lock_timeout="10s")
         self._config = config or VerificationConfig()
+        # The clock that picks the stream of the day. Pauses and deadlines use the monotonic clock.
+        self._now = now
         self._most = max(1, int(self._config.rate * CHUNK_S))
         self._scan: Scan | None = None
         # The last finished scan. It goes on with new events.
@@ -125,8 +134,7 @@ class ContinuousVerification(DatabaseWorker):
     def follow(self, conn: Connection) -> None:
         """Wait until this process may lead, then lead."""
         while not self._stopping.is_set():
-            row = conn.execute(TRY_LOCK, [VERIFIER_LOCK]).fetchone()
-            if row == (True,):
+            if try_lock(conn, VERIFIER_LOCK):
                 self._lead(conn)
             else:
                 # The leader finds for itself what does not hold, and so will this process if it leads again.
@@ -254,7 +262,7 @@ class ContinuousVerification(DatabaseWorker):
 
         If the ledger does not record it, perhaps because of the very finding, try again later.
         """
-        stream = f"verification-{datetime.now(UTC):%Y-%m-%d}"
+        stream = f"verification-{self._now():%Y-%m-%d}"
         version, body = conn.execute(LAST_OF_TODAY, [stream]).fetchone() or (0, "")
         if recorded_result(body) != result_of(event):
             new = NewEvent(uuid7(), stream, event, ACTOR, version or "no_stream")

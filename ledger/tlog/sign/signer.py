@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ledger.database import SIGNER_LOCK, Connection, replicated
+from ledger.database import SIGNER_LOCK, Connection, replicated, try_lock
 from ledger.proof.tlog.checkpoint import Checkpoint
 from ledger.proof.tlog.merkle import HASH_BYTES, leaf_hashes
 from ledger.proof.tlog.tiles import WIDTH, Tile
@@ -73,10 +73,7 @@ class Signer:
     def lead(self) -> bool:
         """Try to become the leader; return whether this connection is."""
         self._conn.execute(DURABLE)
-        row = self._conn.execute(
-            "SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))", [SIGNER_LOCK]
-        ).fetchone()
-        return row == (True,)
+        return try_lock(self._conn, SIGNER_LOCK)
 
     def step(self, most: int = MOST_EVENTS) -> Signed | None:
         """Sign at most `most` new events; return None if there are none. Raises SigningRefused."""

@@ -15,6 +15,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -91,13 +92,14 @@ def make_store(path: Path, key: str) -> None:
 class WitnessStore:
     """The open state of the witness with the verifier key `key`. Safe for threads and processes. Raises StoreError."""
 
-    def __init__(self, path: Path, key: str) -> None:
+    def __init__(self, path: Path, key: str, *, clock: Callable[[], float] = time.time) -> None:
         if not path.exists():
             raise NoStore(
                 f"there is no state at {path}. If it is lost, retire the key: advice-ledger witness keygen makes a new"
                 " one, with a new state"
             )
         self._path = path
+        self._clock = clock
         self._lock = threading.Lock()
         self._conn = _open(path)
         with _failing(path):
@@ -115,7 +117,7 @@ class WitnessStore:
     def keep_refused(self, origin: str, reason: str, text: str, note: bytes) -> None:
         """Keep a refused note, unless one with the same text is kept already."""
         with self._transaction() as conn:
-            kept_at = datetime.now(UTC).isoformat(timespec="seconds")
+            kept_at = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
             conn.execute(KEEP, [sha256(text.encode()).digest(), origin, reason, note, kept_at])
             conn.execute(FORGET, [origin, reason, KEPT_EACH])
 

@@ -8,6 +8,7 @@ verification, and it repairs nothing: a person has to look at a finding (docs/op
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -96,7 +97,7 @@ class ContinuousVerification(DatabaseWorker):
         config: VerificationConfig | None = None,
         *,
         schema: str = "ledger",
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.time,
     ) -> None:
         application = "advice-ledger verifier"
         super().__init__("verifier", conninfo(url, "verifier", schema=schema, application=application))
@@ -104,7 +105,7 @@ class ContinuousVerification(DatabaseWorker):
         self._writing = conninfo(url, "writer", schema=schema, application=application, lock_timeout="10s")
         self._config = config or VerificationConfig()
         # The clock that picks the stream of the day. Pauses and deadlines use the monotonic clock.
-        self._now = now
+        self._clock = clock
         self._most = max(1, int(self._config.rate * CHUNK_S))
         self._scan: Scan | None = None
         # The last finished scan. It goes on with new events.
@@ -262,7 +263,7 @@ class ContinuousVerification(DatabaseWorker):
 
         If the ledger does not record it, perhaps because of the very finding, try again later.
         """
-        stream = f"verification-{self._now():%Y-%m-%d}"
+        stream = f"verification-{datetime.fromtimestamp(self._clock(), UTC):%Y-%m-%d}"
         version, body = conn.execute(LAST_OF_TODAY, [stream]).fetchone() or (0, "")
         if recorded_result(body) != result_of(event):
             new = NewEvent(uuid7(), stream, event, ACTOR, version or "no_stream")

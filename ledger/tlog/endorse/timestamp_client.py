@@ -12,7 +12,8 @@ about the present time, and is signed by an authority that the configured certif
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -74,11 +75,14 @@ class Authority:
 class TimestampPoller(Poller):
     """Poll one timestamp authority."""
 
-    def __init__(self, conninfo: str, authority: Authority, pace: RetryPolicy) -> None:
+    def __init__(
+        self, conninfo: str, authority: Authority, pace: RetryPolicy, *, clock: Callable[[], float] = time.time
+    ) -> None:
         http = HttpClient(authority.url, timeout_s=pace.timeout_s, max_bytes=MAX_TOKEN_BYTES, keep_open=False)
         super().__init__(authority.url, http, pace)
         self._conninfo = conninfo
         self._authority = authority
+        self._clock = clock
 
     def poll(self) -> float | None:
         """Get a token for the newest checkpoint, unless it has one or the last is too young. Raises EndorserError."""
@@ -104,11 +108,14 @@ class TimestampPoller(Poller):
         answer = self._http.post(request.as_bytes(), "application/timestamp-query")
         if answer.status != 200:
             raise Unreachable(f"answered {answer.status}")
-        return checked_token(answer.body, note, request.nonce, self._authority.roots)
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        return checked_token(answer.body, note, request.nonce, self._authority.roots, now)
 
 
-def checked_token(raw: bytes, note: bytes, nonce: int | None, roots: Sequence[x509.Certificate]) -> bytes:
-    """Verify the token in a response and return its DER. Raises TokenRefused."""
+def checked_token(
+    raw: bytes, note: bytes, nonce: int | None, roots: Sequence[x509.Certificate], now: datetime
+) -> bytes:
+    """Verify the token in a response that came at `now`, and return its DER. Raises TokenRefused."""
     from rfc3161_client import VerificationError, decode_timestamp_response  # noqa: PLC0415 - an extra
     from rfc3161_client.verify import VerifierBuilder  # noqa: PLC0415
 
@@ -122,7 +129,7 @@ def checked_token(raw: bytes, note: bytes, nonce: int | None, roots: Sequence[x5
         raise TokenRefused(f"the answer is no timestamp ({type(error).__name__})") from None
     if stamped.message_imprint.hash_algorithm.dotted_string != SHA256:
         raise TokenRefused("the token does not use SHA-256")
-    difference = stamped.gen_time.replace(tzinfo=UTC) - datetime.now(UTC)
+    difference = stamped.gen_time.replace(tzinfo=UTC) - now
     if abs(difference) > MAX_SKEW:
         raise TokenRefused(
             f"the token's time is {abs(difference)} {'ahead of' if difference > timedelta() else 'behind'} ours"

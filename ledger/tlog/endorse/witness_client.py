@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ledger.database import Connection, connect
 from ledger.proof.tlog.checkpoint import TIMESTAMP_BYTES, strict_decimal
@@ -69,13 +69,22 @@ class SharedSizes:
 class WitnessPoller(Poller):
     """Poll one witness."""
 
-    def __init__(self, conninfo: str, config: WitnessConfig, sizes: SharedSizes, pace: RetryPolicy) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        config: WitnessConfig,
+        sizes: SharedSizes,
+        pace: RetryPolicy,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         url = f"{config.url}/add-checkpoint"
         http = HttpClient(url, timeout_s=pace.timeout_s, max_bytes=MAX_ANSWER_BYTES)
         super().__init__(config.witness, http, pace)
         self._conninfo = conninfo
         self._key = config.key
         self._sizes = sizes
+        self._clock = clock
         # The size that the witness has seen, as far as known; None before it was read from the database.
         self._seen: int | None = None
 
@@ -126,7 +135,7 @@ class WitnessPoller(Poller):
             self._key.check(parse(note.encode()).text.encode(), signature.blob)
         except NoteError:
             raise CosignatureRefused("the cosignature does not verify") from None
-        _check_time(signature)
+        _check_time(signature, self._clock())
         return signature.line
 
 
@@ -160,8 +169,8 @@ def _size_in_conflict(answer: HttpAnswer, old: int, size: int) -> int:
     return seen
 
 
-def _check_time(signature: Signature) -> None:
-    difference_s = int.from_bytes(signature.blob[:TIMESTAMP_BYTES], "big") - time.time()
+def _check_time(signature: Signature, now_s: float) -> None:
+    difference_s = int.from_bytes(signature.blob[:TIMESTAMP_BYTES], "big") - now_s
     if abs(difference_s) > MAX_SKEW_S:
         raise CosignatureRefused(
             f"the cosignature's time is {abs(difference_s):.0f} s {'ahead of' if difference_s > 0 else 'behind'} ours"

@@ -114,17 +114,12 @@ def serve(kind: Kind, url: str, port: int) -> None:
         "echo": echo_app,
     }
     app = apps[kind]()
-    options: dict[str, Any] = {
-        "host": HOST,
-        "port": port,
-        "loop": "uvloop",
-        "log_level": "warning",
-        "access_log": False,
-    }
+    options: dict[str, Any] = {"host": HOST, "port": port, "loop": "uvloop", "access_log": False}
+    options["log_level"] = "warning"
     if kind in {"ledger", "answering"}:
-        config = server_config(app, log_level="warning", **options)
+        config = server_config(app, **options)
     else:
-        config = uvicorn.Config(app, http="httptools", log_level="warning", **options)
+        config = uvicorn.Config(app, http="httptools", **options)
     uvicorn.Server(config).run()
 
 

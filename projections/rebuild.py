@@ -100,7 +100,7 @@ def rebuild_outdated(url: str, *, schema: str = "ledger", on_progress: Progress 
     return reports
 
 
-def rebuild(
+def rebuild_read_models(
     url: str, read_models: list[ReadModel], *, schema: str = "ledger", on_progress: Progress | None = None
 ) -> list[RebuildReport]:
     """Rebuild these read models. `on_progress(name, stages done, total stages)` is called by one thread at a time.

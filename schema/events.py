@@ -3,8 +3,9 @@
 A type never changes its meaning. A changed shape gets a new `schema` number of the same type. Readers must support the
 old numbers forever, because recorded events do not change.
 
-The body of a command is the event class itself. If the ledger adds members, it is the base class with only the members
-that the caller sends: `CallStart`, `CallResult`, `CallFault`, `Open`, `Decide`, `Confirm`, `Communicate`.
+The body of a command is the event class itself if the caller may send all of its members. `RecommendationRecorded` is
+one: if the caller leaves out `supersedes`, the ledger sets it. If the ledger alone sets a member, the body is a base
+class without that member: `CallStart`, `CallResult`, `CallFault`, `Open`, `Decide`, `Confirm`, `Communicate`.
 
 docs/formats/events.md describes the life of a request in these events.
 """

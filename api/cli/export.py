@@ -17,8 +17,7 @@ from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, 
 from api.postgres.connect import connect
 from api.settings import Settings
 from ledger.database import Connection
-from ledger.export.bundle import Disclosure
-from ledger.export.bundle import export as write_bundle
+from ledger.export.bundle import Disclosure, write_bundle
 from ledger.export.log_parts import CannotExport
 from ledger.proof.bundle.manifest import Manifest, Selection
 from ledger.proof.errors import EvidenceError

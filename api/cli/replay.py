@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.agents.run import replay as replaying
-from api.agents.run.replay import Report
+from api.agents.run.replay import CannotReplay, Report, replay_recommendation
 from api.cli import assemble
 from api.cli.configure import configured, opened, operator
 from api.cli.shared import (
@@ -101,11 +100,11 @@ def _replayed(url: str, request: int, recommendation: int | None, server: dict[s
 
     async def work() -> tuple[Report, Receipt]:
         async with open_services(parts) as services:
-            return await replaying.replay(services.ledger, actor, request, recommendation, server)
+            return await replay_recommendation(services.ledger, actor, request, recommendation, server)
 
     try:
         return asyncio.run(work())
-    except replaying.CannotReplay as error:
+    except CannotReplay as error:
         raise CannotRun(str(error)) from error
 
 

@@ -14,8 +14,7 @@ from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, ConfigFile, DatabaseU
 from api.postgres.connect import RoleDenied, connect
 from ledger.database import one_line
 from ledger.errors import is_operational
-from projections import rebuild as rebuilding
-from projections.rebuild import RebuildReport
+from projections.rebuild import RebuildReport, outdated_read_models, rebuild_outdated, rebuild_read_models
 from projections.registry import READ_MODELS, get_read_model
 from schema.migrate import MigrationReport, pending
 from schema.migrate import migrate as run_migrations
@@ -85,7 +84,7 @@ def rebuild(
     with opened(settings) as url, progress() as on_progress:
         connect(url, "owner").close()  # it refuses with a clear message
         try:
-            reports = rebuilding.rebuild(url, read_models, on_progress=on_progress)
+            reports = rebuild_read_models(url, read_models, on_progress=on_progress)
         except psycopg.errors.InsufficientPrivilege as error:  # as in a database that was restored or copied
             if is_operational(error):
                 raise
@@ -106,7 +105,7 @@ def bring_up(url: str, origin: str | None, on_progress: OnProgress) -> Prepared:
     """
     with connect(url, None) as conn:
         report = _migrate(conn, origin)
-    rebuilt = rebuilding.rebuild_outdated(url, on_progress=on_progress)
+    rebuilt = rebuild_outdated(url, on_progress=on_progress)
     return Prepared(report.schema, report.origin, report.applied, tuple(rebuilt))
 
 
@@ -131,7 +130,7 @@ def check_ready(url: str) -> None:
                 f"the ledger lacks {', '.join(lacking)}, and this login may not migrate: run advice-ledger migrate "
                 "with a login that may"
             )
-        names = ", ".join(read_model.name for read_model in rebuilding.outdated_read_models(conn))
+        names = ", ".join(read_model.name for read_model in outdated_read_models(conn))
         if names:
             raise CannotRun(
                 f"the read models {names} are missing, outdated or stopped, and this login may not build them: run "

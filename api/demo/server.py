@@ -17,7 +17,7 @@ from typing import TypeAlias
 from api.demo.clients import ADVISORS
 from api.http.auth import tokens
 from api.postgres.connect import connect, open_database
-from projections import rebuild
+from projections.rebuild import rebuild_outdated
 from schema.migrate import migrate
 
 Process: TypeAlias = "subprocess.Popen[bytes]"
@@ -110,7 +110,7 @@ def _tokens(url: str) -> dict[str, str]:
         if conn.execute(HAS_LEDGER).fetchone() == (True,):
             raise DemoFailed("this folder has a ledger already, and the demo needs one of its own: name another folder")
         migrate(conn, origin=ORIGIN)
-    rebuild.rebuild_outdated(url)
+    rebuild_outdated(url)
     with connect(url, "owner") as conn:
         return {name: tokens.create(conn, name, role) for name, role in ROLES.items()}
 

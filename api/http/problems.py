@@ -20,7 +20,17 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import ClientDisconnect
 
-from ledger import errors as ledger
+from ledger.errors import (
+    ClientConflict,
+    ClockAhead,
+    Conflict,
+    IdConflict,
+    InvalidEvent,
+    LedgerError,
+    Refused,
+    Unavailable,
+    VersionConflict,
+)
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +193,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def install(app: FastAPI) -> None:
     """Turn everything that a route may raise into problems. Handlers are coroutines: functions would cost a thread."""
-    app.add_exception_handler(ledger.LedgerError, _ledger_error)
+    app.add_exception_handler(LedgerError, _ledger_error)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -193,25 +203,25 @@ def install(app: FastAPI) -> None:
     app.add_middleware(ExceptionMiddleware, handlers={Exception: _unexpected})
 
 
-CONFLICTS: dict[type[ledger.Conflict], tuple[str, str]] = {
-    ledger.IdConflict: ("idempotency-key-reused", "this Idempotency-Key was used for another request; use a new one"),
-    ledger.VersionConflict: ("busy", "others are writing to this; try again"),
-    ledger.ClientConflict: ("client-conflict", "the request belongs to another client; nothing was recorded"),
+CONFLICTS: dict[type[Conflict], tuple[str, str]] = {
+    IdConflict: ("idempotency-key-reused", "this Idempotency-Key was used for another request; use a new one"),
+    VersionConflict: ("busy", "others are writing to this; try again"),
+    ClientConflict: ("client-conflict", "the request belongs to another client; nothing was recorded"),
 }
 
 
 async def _ledger_error(request: Request, error: Exception) -> Response:
     match error:
-        case ledger.InvalidEvent():
+        case InvalidEvent():
             return problem("invalid", str(error), errors=[FieldError(field=error.field, reason=error.reason)])
-        case ledger.Refused(facts={"field": str(field), "reason": str(reason)}) if error.code in PROBLEMS:
+        case Refused(facts={"field": str(field), "reason": str(reason)}) if error.code in PROBLEMS:
             return problem(error.code, str(error), errors=[FieldError(field=field, reason=reason)])
-        case ledger.Refused() if error.code in PROBLEMS:
+        case Refused() if error.code in PROBLEMS:
             return problem(error.code, str(error), facts=error.facts)
-        case ledger.Conflict():
+        case Conflict():
             return problem(*CONFLICTS[type(error)])
-        case ledger.Unavailable():
-            slug = "clock-ahead" if isinstance(error, ledger.ClockAhead) else "unavailable"
+        case Unavailable():
+            slug = "clock-ahead" if isinstance(error, ClockAhead) else "unavailable"
             return problem(slug, str(error), headers={"Retry-After": str(error.retry_after_s)})
     return await _unexpected(request, error)
 

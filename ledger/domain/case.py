@@ -117,7 +117,7 @@ def stream_of(request_id: int) -> str:
     return f"{CATEGORY}{request_id}"
 
 
-def fold(history: Iterable[RecordedEvent]) -> Case:
+def fold_case(history: Iterable[RecordedEvent]) -> Case:
     """Return the state after the events of a stream, in order. An event that fits nowhere changes only the version."""
     case = Case()
     for event in history:

@@ -71,7 +71,7 @@ class _Export:
     client_hidden: bool = False
 
 
-def export(
+def write_bundle(
     conn: Connection,
     selection: Selection,
     disclosure: Disclosure,

@@ -8,9 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from ledger.domain import agent as agents
-from ledger.domain import case as cases
 from ledger.domain import decisions
-from ledger.domain.case import Case, Recommendation
+from ledger.domain.case import Case, Recommendation, fold_case
 from ledger.domain.decisions import Edited
 from ledger.service.command import Command
 from ledger.service.execute import Executor
@@ -110,21 +109,21 @@ class DecisionCommands:
         Reads the stream again: a repeated command gets its first answer, also when the state has moved on since.
         """
         [history] = await self.executor.readers.streams(receipt.stream)
-        recommendation = cases.fold(history[: receipt.version]).recommendation
+        recommendation = fold_case(history[: receipt.version]).recommendation
         assert recommendation is not None, "each of these commands is about a recommendation"
         return recommendation
 
     async def _execute(self, command: Command, decide: Callable[[Case, UUID], list[NewEvent]]) -> Receipt:
         async def look() -> Case:
             [history] = await self.executor.readers.streams(command.stream)
-            return cases.fold(history)
+            return fold_case(history)
 
         return await self.executor.execute(command, look, decide)
 
     async def _with_policies(self, stream: str, actor: Actor) -> tuple[Case, InForce]:
         names = (policy.stream for policy in self.policies.all)
         history, *adopted = await self.executor.readers.streams(stream, *names)
-        return cases.fold(history), self.policies.in_force(adopted, actor)
+        return fold_case(history), self.policies.in_force(adopted, actor)
 
     async def _edited(self, case: Case) -> Edited | None:
         current = case.recommendation

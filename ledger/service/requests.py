@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from ledger.domain import agent as agents
-from ledger.domain import case as cases
-from ledger.domain import request as requests
+from ledger.domain import request
 from ledger.domain.agent import Agent
-from ledger.domain.case import Case
+from ledger.domain.case import CATEGORY, Case, fold_case, stream_of
 from ledger.domain.history import RecordedEvent
 from ledger.errors import LedgerError
 from ledger.service.command import CallEvents, Command
@@ -44,7 +43,7 @@ class RequestCommands:
         self, actor: Actor, event: PortfolioRequested, event_id: UUID | None = None
     ) -> Receipt:
         """Open a new request. The stream of the receipt has its number."""
-        new = NewEvent(event_id or uuid7(), cases.CATEGORY, event, actor, "no_stream")
+        new = NewEvent(event_id or uuid7(), CATEGORY, event, actor, "no_stream")
         return (await self.executor.writer.append([new]))[0]
 
     async def start_call(
@@ -59,20 +58,20 @@ class RequestCommands:
         """Record that a model is about to be called. Registers `answer_schema` if the agent has no schema yet."""
 
         def decide(case: Case, agent: Agent, new_id: UUID) -> list[NewEvent]:
-            requests.check_start(case, agent)
+            request.check_start(case, agent)
             first, version = _registration(actor, agent, answer_schema)
             new = NewEvent(new_id, command.stream, event, actor, case.version, _request_event(case))
             return [*first, replace(new, preconditions=_not_suspended(actor, version))]
 
         event = ModelCallStarted(**dict(call))
-        command = Command.of_event(actor, cases.stream_of(request_id), event, event_id)
+        command = Command.of_event(actor, stream_of(request_id), event, event_id)
         return await self._execute(command, decide)
 
     async def end_call(self, actor: Actor, call_id: int, end: CallEnd, event_id: UUID | None = None) -> Receipt:
         """Record the result of a call, or its fault. A suspended agent may still end its calls."""
 
         def decide(case: Case, _agent: Agent, new_id: UUID) -> list[NewEvent]:
-            call = requests.check_end(case, call_id, actor.id)
+            call = request.check_end(case, call_id, actor.id)
             return [NewEvent(new_id, command.stream, event, actor, case.version, causation=call.event.id)]
 
         event = _end_event(end)
@@ -98,15 +97,15 @@ class RequestCommands:
             new = NewEvent(new_id, command.stream, event, actor, preconditions=_not_suspended(actor, agent.version))
             before, case = _end(case, actor, command.stream, ended)
             if isinstance(event, RequestFailed):
-                requests.check_failure(case, agent)
+                request.check_failure(case, agent)
                 cause = before[0].id if before else _request_event(case)
                 return [*before, replace(new, expected=case.version, causation=cause)]
-            recorded = requests.answer(case, agent, event, actor.id)
+            recorded = request.answer(case, agent, event, actor.id)
             call = None if event.model_call_id is None else case.calls[event.model_call_id].ended
             cause = _request_event(case) if call is None else call.id
             return [*before, replace(new, event=recorded, expected=case.version, causation=cause)]
 
-        command = Command.of_event(actor, cases.stream_of(request_id), event, event_id, "supersedes")
+        command = Command.of_event(actor, stream_of(request_id), event, event_id, "supersedes")
         return await self._execute(command, decide)
 
     async def record_calls(self, groups: Sequence[CallEvents]) -> list[LedgerError | None]:
@@ -131,8 +130,8 @@ class RequestCommands:
 
     async def _record_call(self, group: CallEvents) -> None:
         def decide(case: Case, _agent: Agent, _new_id: UUID) -> list[NewEvent]:
-            if group.stream.startswith(cases.CATEGORY):
-                requests.check_known(case)
+            if group.stream.startswith(CATEGORY):
+                request.check_known(case)
             return [group.started, group.ended]
 
         command = Command.of_event(group.started.actor, group.stream, group.ended.event, group.ended.id)
@@ -142,7 +141,7 @@ class RequestCommands:
         async def look() -> tuple[Case, Agent]:
             streams = command.stream, agents.stream_of(command.actor.id)
             case, agent = await self.executor.readers.streams(*streams)
-            return cases.fold(case), agents.fold(agent)
+            return fold_case(case), agents.fold(agent)
 
         return await self.executor.execute(command, look, lambda state, new_id: decide(*state, new_id))
 
@@ -166,7 +165,7 @@ def _end(case: Case, actor: Actor, stream: str, ended: tuple[int, CallEnd] | Non
     if ended is None:
         return [], case
     call_id, end = ended
-    call = requests.check_end(case, call_id, actor.id)
+    call = request.check_end(case, call_id, actor.id)
     new = NewEvent(uuid7(), stream, _end_event(end), actor, case.version, causation=call.event.id)
     event = RecordedEvent(0, new.id, stream, case.version + 1, new.event.type, "")
     calls = {**case.calls, call_id: replace(call, ended=event)}

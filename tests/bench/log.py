@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 
 from api.http.auth import tokens
-from ledger.export.bundle import Disclosure, export
+from ledger.export.bundle import Disclosure, write_bundle
 from ledger.proof.auditor.__main__ import GC_THRESHOLD
 from ledger.proof.auditor.audit import audit_bundle
 from ledger.proof.bundle.manifest import Selection
@@ -51,7 +51,7 @@ def measure(bench: Bench, url: str) -> list[Figure]:
         path = Path(folder) / "case.zip"
         with path.open("wb") as file, connect(url, "verifier") as conn:
             whole = Selection("positions", first_position=1, last_position=events)
-            export(conn, whole, Disclosure(everything=True), file, keys=[key.verifier.text])
+            write_bundle(conn, whole, Disclosure(everything=True), file, keys=[key.verifier.text])
         checked = in_child(check, path, key.verifier.text)
         size = path.stat().st_size
     detail = {"events": events, "bundle_bytes": size}

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from time import perf_counter
 
 from projections.read_model import ReadModel
-from projections.rebuild import RebuildReport
-from projections.rebuild import rebuild as rebuild_all
+from projections.rebuild import RebuildReport, rebuild_read_models
 from projections.registry import READ_MODELS
 from tests.bench import es_peer
 from tests.bench.bench import Bench, connect
@@ -63,5 +62,5 @@ def _rebuild(url: str, read_models: Sequence[ReadModel]) -> tuple[int, float, li
         row = conn.execute("SELECT position FROM head").fetchone()
     assert row is not None
     started = perf_counter()
-    reports = rebuild_all(url, list(read_models))
+    reports = rebuild_read_models(url, list(read_models))
     return int(row[0]), perf_counter() - started, reports

@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from ledger.database import Connection
-from ledger.export.bundle import Disclosure, export
+from ledger.export.bundle import Disclosure, write_bundle
 from ledger.proof.bundle.manifest import Selection
 from ledger.proof.tlog.trust import Trust
 from ledger.store.envelope import NewEvent
@@ -110,7 +110,7 @@ class Log:
         """Export the database as it is with `advice-ledger export`, everything disclosed."""
         out = io.BytesIO()
         with connect(self.url, "verifier") as conn:
-            export(conn, selection, Disclosure(everything=True), out, keys=[self.key.verifier.text], since=since)
+            write_bundle(conn, selection, Disclosure(everything=True), out, keys=[self.key.verifier.text], since=since)
         return out.getvalue()
 
     def tamper(self, *statements: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.export.bundle import Disclosure, export
+from ledger.export.bundle import Disclosure, write_bundle
 from ledger.proof.bundle.manifest import Manifest, Selection
 from ledger.tlog.signing_keys import SigningKey
 from tests.ledger.tlog.logs import fill, key_for, sign
@@ -52,7 +52,7 @@ class Ledger:
         """A bundle and its manifest."""
         out = io.BytesIO()
         with connect(self.url, "verifier") as conn:
-            manifest = export(conn, selection, disclosure, out, keys=[self.key.verifier.text], since=since)
+            manifest = write_bundle(conn, selection, disclosure, out, keys=[self.key.verifier.text], since=since)
         return out.getvalue(), manifest
 
 

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 )
 
 from api.http.auth import tokens
-from projections.rebuild import rebuild
+from projections.rebuild import rebuild_read_models
 from projections.registry import READ_MODELS
 from tests.api.served import PROBLEM_JSON, Api, check_ledger, ledger_copy, served
 from tests.conftest import Template
@@ -384,7 +384,7 @@ class Pipeline(RuleBasedStateMachine):
             for position, seen in self.seen:
                 assert self.read(as_of=position) == seen, position
             assert self.read(as_of=self.head()) == live
-            assert all(one.differing == 0 for one in rebuild(self.api.url, list(READ_MODELS)))
+            assert all(one.differing == 0 for one in rebuild_read_models(self.api.url, list(READ_MODELS)))
             assert self.read() == live
         check_ledger(self.api.url)
 

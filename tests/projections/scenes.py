@@ -20,7 +20,7 @@ from projections import compare, swap
 from projections.engine import step
 from projections.projector import Projector
 from projections.read_model import ReadModel
-from projections.rebuild import rebuild
+from projections.rebuild import rebuild_read_models
 from projections.registry import READ_MODELS
 from schema.events import (
     AgentRegistered,
@@ -153,7 +153,7 @@ def swap_in_hand(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     with monkeypatch.context() as patch:
         patch.setattr(swap, "_grant", hold)
-        thread = threading.Thread(target=rebuild, args=(url, [REQUESTS]))
+        thread = threading.Thread(target=rebuild_read_models, args=(url, [REQUESTS]))
         thread.start()
         assert reached.wait(20)
         try:

@@ -9,7 +9,7 @@ import pytest
 from ledger.database import Connection
 from projections.compare import ReadModelCheck, RowDifference, check
 from projections.read_model import ReadModel
-from projections.rebuild import rebuild
+from projections.rebuild import rebuild_read_models
 from projections.registry import READ_MODELS
 from tests.projections.scenes import ANSWERS, REQUESTS, answer, ask, catch_up, swap_in_hand, waits_for_a_lock
 from tests.support import connect, eventually
@@ -145,7 +145,7 @@ def test_rebuilds_meanwhile_do_not_mislead_it(database_url: str) -> None:
     thread.start()
     try:
         for _ in range(5):
-            rebuild(database_url, list(READ_MODELS))
+            rebuild_read_models(database_url, list(READ_MODELS))
     finally:
         stopping.set()
         thread.join(20)

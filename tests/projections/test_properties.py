@@ -21,7 +21,7 @@ from ledger.store.envelope import NewEvent, uuid7
 from projections.compare import check
 from projections.engine import step
 from projections.read_model import ONE_CLIENT, ONE_STREAM, UP_TO, ReadModel
-from projections.rebuild import rebuild
+from projections.rebuild import rebuild_read_models
 from projections.registry import READ_MODELS, get_read_model
 from schema.events import PortfolioRequested, RecommendationCommunicated, RecommendationDecided, RecommendationRecorded
 from tests.projections.histories import CLIENTS, DIGEST, Past, batches, entry, lines
@@ -86,7 +86,7 @@ def check_example(url: str, history: list[Entry], numbers: Iterator[int], data: 
         for read_model in READ_MODELS:
             check_read_model(conn, read_model, history, upto, f"request-{past.number}1")
         if data.draw(st.booleans()):
-            for report in rebuild(url, list(READ_MODELS)):
+            for report in rebuild_read_models(url, list(READ_MODELS)):
                 assert (report.position, report.differing) == (head, 0)
             for read_model in READ_MODELS:
                 assert rows(conn, table(read_model), {}) == naive(read_model, history, history)
@@ -143,7 +143,7 @@ def test_erased_values_are_null(database_url: str) -> None:
     with connect(database_url) as conn:
         conn.execute("ALTER TABLE sealed_fields DISABLE TRIGGER ALL; ALTER TABLE stream_clients DISABLE TRIGGER ALL")
         conn.execute("DELETE FROM sealed_fields; DELETE FROM stream_clients")
-        rebuild(database_url, list(READ_MODELS))
+        rebuild_read_models(database_url, list(READ_MODELS))
         request, recommendation, decision = itertools.chain(
             *(rows(conn, table(found), {}) for found in (REQUESTS, ANSWERS, DECISIONS))
         )

@@ -16,7 +16,7 @@ from projections.compare import check
 from projections.engine import step
 from projections.read_model import ReadModel, changing, fixed
 from projections.reads import AsOf, read_rows
-from projections.rebuild import outdated_read_models, rebuild, rebuild_outdated
+from projections.rebuild import outdated_read_models, rebuild_outdated, rebuild_read_models
 from projections.registry import READ_MODELS
 from tests.projections.scenes import answer, ask, head, standing
 from tests.support import connect
@@ -83,7 +83,7 @@ def test_a_read_model_is_a_folder_and_an_entry_in_the_list(database_url: str, an
         assert [row["answers"] for row in read(database_url, answer_counts, before)] == [0, 0, 0, 0]
         assert len(read(database_url, answer_counts, before, client_id="client-0", answers=0)) == 2
         assert len(read(database_url, answer_counts, head(conn), answers=1)) == 3
-        (report,) = rebuild(database_url, [answer_counts])
+        (report,) = rebuild_read_models(database_url, [answer_counts])
         assert (report.rows, report.differing) == (4, 0)
         with connect(database_url, "verifier") as verifier:
             assert check(verifier, answer_counts).differences == ()

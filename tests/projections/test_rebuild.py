@@ -14,11 +14,16 @@ import pytest
 from psycopg import sql
 
 from ledger.database import Connection
-from projections import rebuild as rebuilding
 from projections import registry, swap
 from projections.engine import step
 from projections.read_model import ReadModel
-from projections.rebuild import RebuildFailed, outdated_read_models, rebuild, rebuild_outdated
+from projections.rebuild import (
+    RebuildFailed,
+    RebuildReport,
+    outdated_read_models,
+    rebuild_outdated,
+    rebuild_read_models,
+)
 from projections.registry import READ_MODELS
 from tests.projections.scenes import (
     ANSWERS,
@@ -115,7 +120,7 @@ def test_readers_and_writers_go_on(database_url: str) -> None:
     with following(database_url):
         with Together(*readers, claimer(database_url), lambda stopping: chat(database_url, stopping)):
             for _ in range(6):
-                for report in rebuild(database_url, BOTH):
+                for report in rebuild_read_models(database_url, BOTH):
                     assert report.differing == 0
         with connect(database_url) as conn:
             eventually(
@@ -183,7 +188,7 @@ def test_a_transaction_that_locks_first_reads_the_table_that_it_locked(database_
             other.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             other.execute("LOCK TABLE portfolio_requests IN ACCESS SHARE MODE")
             before = table(other, REQUESTS)
-            thread = threading.Thread(target=rebuild, args=(database_url, [REQUESTS]))
+            thread = threading.Thread(target=rebuild_read_models, args=(database_url, [REQUESTS]))
             thread.start()
             eventually("the swap was tried three times", lambda: len(tries) >= 3)
             assert table(other, REQUESTS) == before
@@ -200,7 +205,7 @@ def test_a_long_read_holds_up_the_swap_and_nobody_else(database_url: str, tries:
         eventually("the read model has all requests", lambda: len(table(conn, REQUESTS)) == 5)
         with slow.transaction():
             before = table(slow, REQUESTS)
-            thread = threading.Thread(target=rebuild, args=(database_url, [REQUESTS]))
+            thread = threading.Thread(target=rebuild_read_models, args=(database_url, [REQUESTS]))
             thread.start()
             with Together(reader(database_url, REQUESTS, waits, prepare=True)):
                 for _ in range(3):
@@ -225,7 +230,7 @@ def test_a_read_without_end_makes_the_rebuild_give_up(database_url: str, monkeyp
         with slow.transaction():
             before = table(slow, REQUESTS)
             with pytest.raises(RebuildFailed, match=r"portfolio_requests.*long reads"):
-                rebuild(database_url, BOTH)
+                rebuild_read_models(database_url, BOTH)
         assert table(conn, REQUESTS) == before
         assert conn.execute(STAGED).fetchone() == (0,)
     assert_true_to_the_chain(database_url)
@@ -254,7 +259,7 @@ def test_a_crash_in_the_middle_leaves_the_old_table(database_url: str, held: str
 
         def run() -> None:
             try:
-                rebuild(database_url, BOTH)
+                rebuild_read_models(database_url, BOTH)
             except psycopg.OperationalError as error:
                 errors.append(error)
 
@@ -272,7 +277,7 @@ def test_a_crash_in_the_middle_leaves_the_old_table(database_url: str, held: str
         assert not thread.is_alive()
         assert len(errors) == 1
         assert table(conn, REQUESTS) == before
-        assert [report.differing for report in rebuild(database_url, BOTH)] == [0, 0]
+        assert [report.differing for report in rebuild_read_models(database_url, BOTH)] == [0, 0]
     assert_true_to_the_chain(database_url)
 
 
@@ -289,12 +294,12 @@ def test_a_crash_on_the_way_leaves_the_old_table(database_url: str, stage: int) 
                 kill_others(conn)
 
         with pytest.raises(psycopg.OperationalError):
-            rebuild(database_url, BOTH, on_progress=crash)
+            rebuild_read_models(database_url, BOTH, on_progress=crash)
         assert [table(conn, read_model) for read_model in BOTH] == before
         assert outdated_read_models(conn) == []
         ask(conn)
         catch_up(conn)
-        assert [report.differing for report in rebuild(database_url, BOTH)] == [0, 0]
+        assert [report.differing for report in rebuild_read_models(database_url, BOTH)] == [0, 0]
     assert_true_to_the_chain(database_url)
 
 
@@ -311,7 +316,7 @@ def test_an_interrupt_ends_it(database_url: str) -> None:
         ask(conn)
         catch_up(conn)
         with pytest.raises(KeyboardInterrupt):
-            rebuild(database_url, BOTH, on_progress=press)
+            rebuild_read_models(database_url, BOTH, on_progress=press)
         assert conn.execute(STAGED).fetchone() == (0,)
     assert_true_to_the_chain(database_url)
 
@@ -366,7 +371,7 @@ def test_wrong_rows_are_counted(database_url: str) -> None:
         conn.execute("UPDATE portfolio_requests SET amount_usd = 1.00 WHERE id = 1")
         conn.execute("DELETE FROM portfolio_requests WHERE id IN (2, 3)")
         conn.execute("DELETE FROM portfolio_requests WHERE id = 8")  # moved meanwhile, so it is not compared
-        requests, answers = rebuild(database_url, BOTH)
+        requests, answers = rebuild_read_models(database_url, BOTH)
         assert (requests.differing, answers.differing) == (3, 0)
         assert (requests.rows, requests.position) == (8, 12)
         catch_up(conn)
@@ -379,7 +384,7 @@ def test_a_table_of_another_shape_is_replaced(database_url: str) -> None:
         ask(conn)
         catch_up(conn)
         conn.execute("ALTER TABLE portfolio_requests ADD comment text")
-        assert [report.differing for report in rebuild(database_url, BOTH)] == [None, 0]
+        assert [report.differing for report in rebuild_read_models(database_url, BOTH)] == [None, 0]
     assert_true_to_the_chain(database_url)
 
 
@@ -393,7 +398,7 @@ def test_one_that_fails_keeps_nobody_back(database_url: str, caplog: pytest.LogC
         with pytest.raises(
             RebuildFailed, match=r"portfolio_requests: the rebuild failed: InvalidText.*22P02"
         ) as caught:
-            rebuild(database_url, BOTH)
+            rebuild_read_models(database_url, BOTH)
         assert (table(conn, REQUESTS), standing(conn, REQUESTS)) == (before, (1, None))
         assert standing(conn, ANSWERS) == (2, None)
         assert conn.execute(STAGED).fetchone() == (0,)
@@ -423,14 +428,14 @@ def test_a_view_in_the_way_is_named_as_the_reason(database_url: str) -> None:
         catch_up(conn)
         conn.execute("CREATE VIEW mine AS SELECT id FROM portfolio_requests")
         with pytest.raises(RebuildFailed, match="a view or a key depends on its table"):
-            rebuild(database_url, [REQUESTS])
+            rebuild_read_models(database_url, [REQUESTS])
         assert conn.execute("SELECT id FROM mine").fetchall() == [(1,)]
     assert_true_to_the_chain(database_url)
 
 
 def test_rights_come_with_the_new_table(database_url: str) -> None:
     """Readers and verifiers may read the table, the projector may also fill it, and no role may do more."""
-    rebuild(database_url, BOTH)
+    rebuild_read_models(database_url, BOTH)
     rights = (
         "SELECT grantee, string_agg(privilege_type, ' ' ORDER BY privilege_type)"
         " FROM information_schema.table_privileges"
@@ -450,12 +455,12 @@ def test_two_at_once_take_turns(database_url: str) -> None:
     with connect(database_url) as conn:
         answer(conn, ask(conn, 5))
         catch_up(conn)
-    with Together(*[lambda _: assert_none_differ(rebuild(database_url, BOTH))] * 3):
+    with Together(*[lambda _: assert_none_differ(rebuild_read_models(database_url, BOTH))] * 3):
         pass
     assert_true_to_the_chain(database_url)
 
 
-def assert_none_differ(reports: list[rebuilding.RebuildReport]) -> None:
+def assert_none_differ(reports: list[RebuildReport]) -> None:
     """Each rebuild found no difference in the table that it replaced."""
     assert [report.differing for report in reports] == [0, 0]
 
@@ -463,7 +468,7 @@ def assert_none_differ(reports: list[rebuilding.RebuildReport]) -> None:
 def test_progress_is_told(database_url: str) -> None:
     """The progress of each read model goes up to the last stage, and never backwards."""
     told: list[tuple[str, int, int]] = []
-    rebuild(database_url, BOTH, on_progress=lambda *stage: told.append(stage))
+    rebuild_read_models(database_url, BOTH, on_progress=lambda *stage: told.append(stage))
     for read_model in BOTH:
         mine = [(done, in_all) for name, done, in_all in told if name == read_model.name]
         assert [done for done, _ in mine] == list(range(1, mine[-1][1] + 1))

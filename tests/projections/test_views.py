@@ -15,7 +15,7 @@ from psycopg import sql
 
 from ledger.database import Connection, conninfo
 from projections import reads, registry, swap
-from projections.rebuild import RebuildFailed, outdated_read_models, rebuild, rebuild_outdated
+from projections.rebuild import RebuildFailed, outdated_read_models, rebuild_outdated, rebuild_read_models
 from projections.registry import READ_MODELS
 from tests.projections.naive_views import NAIVE, Row
 from tests.projections.scenes import (
@@ -166,7 +166,7 @@ def test_readers_of_views_go_on_while_it_is_rebuilt(database_url: str) -> None:
     for thread in threads:
         thread.start()
     for _ in range(8):
-        (report,) = rebuild(database_url, [DECISIONS])
+        (report,) = rebuild_read_models(database_url, [DECISIONS])
         assert report.differing == 0
     stopping.set()
     for thread in threads:
@@ -189,7 +189,7 @@ def test_the_views_of_others_are_left_alone(database_url: str, on: str, column: 
         query = sql.SQL("CREATE VIEW mine AS SELECT {} AS who FROM {}")
         conn.execute(query.format(sql.Identifier(column), sql.Identifier(on)))
         with pytest.raises(RebuildFailed, match="a view or a key depends on its table, or on one of its views"):
-            rebuild(database_url, [DECISIONS])
+            rebuild_read_models(database_url, [DECISIONS])
         assert conn.execute("SELECT who FROM mine").fetchall() == [("clerk",)]
         assert [row["approvals"] for row in read(database_url, "rubber_stamps")] == [1]
     assert_true_to_the_chain(database_url)
@@ -200,7 +200,7 @@ def test_a_name_that_is_taken_is_told(database_url: str) -> None:
     with connect(database_url) as conn:
         conn.execute("DROP VIEW rubber_stamps; CREATE TABLE rubber_stamps (mine text)")
         with pytest.raises(RebuildFailed, match="the name of one of its views"):
-            rebuild(database_url, [DECISIONS])
+            rebuild_read_models(database_url, [DECISIONS])
         assert conn.execute("SELECT mine FROM rubber_stamps").fetchall() == []
 
 
@@ -240,7 +240,7 @@ def test_a_long_read_of_a_view_holds_up_the_swap_alone(database_url: str, monkey
 
             def run() -> None:
                 try:
-                    rebuild(database_url, [DECISIONS])
+                    rebuild_read_models(database_url, [DECISIONS])
                 except RebuildFailed as failure:
                     failures.append(failure)
 

@@ -19,7 +19,7 @@ from api.agents.run.json_diff import Difference, differences
 from api.agents.run.runner import AgentRunner, AttemptResult
 from api.extras import MissingExtra
 from ledger.database import AsyncConnection
-from ledger.domain import case as cases
+from ledger.domain.case import fold_case, stream_of
 from ledger.domain.history import RecordedEvent
 from ledger.proof.format.canonical import NotCanonical
 from ledger.service.ledger import Ledger
@@ -98,7 +98,7 @@ class Subject:
         )
 
 
-async def replay(
+async def replay_recommendation(
     ledger: Ledger, actor: Actor, request_id: int, recommendation_id: int | None, server: Mapping[str, Any]
 ) -> tuple[Report, Receipt]:
     """Replay a request's recommendation, by default the current one, and record that `actor` did.
@@ -117,14 +117,14 @@ async def replay(
         agent_version=report.agent_version,
         outcome=report.outcome,
     )
-    return report, await ledger.decisions.record_replay(actor, cases.stream_of(request_id), event)
+    return report, await ledger.decisions.record_replay(actor, stream_of(request_id), event)
 
 
 # --- the recorded side ------------------------------------------------------------------------------------------------
 
 
 async def _subject(conn: AsyncConnection, request_id: int, wanted: int | None) -> Subject:
-    [history] = await events.streams(conn, cases.stream_of(request_id))
+    [history] = await events.streams(conn, stream_of(request_id))
     recommendation = _recommendation(history, request_id, wanted)
     call_id = recommendation.data.get("model_call_id")
     positions = [history[0].position, recommendation.position, *([call_id] if call_id else [])]
@@ -145,7 +145,7 @@ def _recommendation(history: Sequence[RecordedEvent], request_id: int, wanted: i
     if not history:
         raise CannotReplay(f"there is no request {request_id}")
     if wanted is None:
-        current = cases.fold(history).recommendation
+        current = fold_case(history).recommendation
         if current is None:
             raise CannotReplay(f"request {request_id} has no recommendation to replay")
         return current.event

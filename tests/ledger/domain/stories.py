@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ledger.domain.case import Case, fold
+from ledger.domain.case import Case, fold_case
 from ledger.domain.four_eyes import FourEyes
 from ledger.domain.history import RecordedEvent
 from ledger.store.envelope import Actor, NewEvent, encode, uuid7
@@ -59,7 +59,7 @@ class Story:
     @property
     def case(self) -> Case:
         """The state after all of it."""
-        return fold(self.pasts)
+        return fold_case(self.pasts)
 
     def add(self, event: Event, by: str = "ann", causation: RecordedEvent | None = None) -> RecordedEvent:
         """Records the event."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ledger.domain import decisions as people
-from ledger.domain import request as requests
+from ledger.domain import request
 from ledger.domain.agent import Agent
 from ledger.domain.case import AFTER, APPLY, Case, Recommendation, stream_of
 from ledger.domain.decisions import MEMBERS, Edited
@@ -106,7 +106,7 @@ def decision_of(case: Case, outcome: str) -> Decide:
 
 def start(found: Story) -> None:
     """An agent says that it is about to call a model."""
-    requests.check_start(found.case, Agent())
+    request.check_start(found.case, Agent())
     found.add(ModelCallStarted(provider_name="p", request_model="m"), "robot")
 
 
@@ -116,7 +116,7 @@ def answer(found: Story, *, naming: bool) -> None:
         recommendation=ANSWER, model_name="m", supersedes=current(found.case)[0] if naming else None
     )
     before = found.case.recommendation
-    event = requests.answer(found.case, Agent(), said, "robot")
+    event = request.answer(found.case, Agent(), said, "robot")
     assert event.supersedes == (None if before is None else before.id)
     assert event.model_copy(update={"supersedes": said.supersedes}) == said
     found.add(event, "robot")
@@ -124,7 +124,7 @@ def answer(found: Story, *, naming: bool) -> None:
 
 def fail(found: Story) -> None:
     """An agent gives up."""
-    requests.check_failure(found.case, Agent())
+    request.check_failure(found.case, Agent())
     found.add(RequestFailed(reason="no-answer"), "robot")
 
 

@@ -10,7 +10,7 @@ import pytest
 from api.http.problems import PROBLEMS
 from ledger.domain import agent as agents
 from ledger.domain import decisions as people
-from ledger.domain import request as requests
+from ledger.domain import request
 from ledger.domain.agent import Agent
 from ledger.domain.decisions import Edited
 from ledger.domain.four_eyes import FourEyes
@@ -54,7 +54,7 @@ def code(caught: pytest.ExceptionInfo[Refused]) -> str:
 def answered(story: Story, agent: Agent = Agent(), by: str = "robot", **how: Any) -> RecommendationRecorded:  # noqa: B008
     """Return the event that is recorded for an answer."""
     said = RecommendationRecorded.model_validate({"recommendation": ANSWER, "model_name": "m", **how})
-    return requests.answer(story.case, agent, said, by)
+    return request.answer(story.case, agent, said, by)
 
 
 def decided(story: Story, schema: str = "any/v1", **how: Any) -> RecommendationDecided:
@@ -92,7 +92,7 @@ def test_a_suspended_agent_gets_nothing_recorded() -> None:
     stories[1].ask()
     stories[1].completed()
     for story in stories:
-        for command in (requests.check_start, requests.check_failure):
+        for command in (request.check_start, request.check_failure):
             with pytest.raises(Refused) as caught:
                 command(story.case, SUSPENDED)
             assert code(caught) == "agent-suspended"
@@ -157,20 +157,20 @@ def test_a_call_ends_once_and_by_who_made_it() -> None:
     story = Story()
     story.ask()
     first, second = story.call(), story.call("robot-2")
-    assert requests.check_end(story.case, first.position, "robot").event == first
+    assert request.check_end(story.case, first.position, "robot").event == first
     for unknown in (first.version, 999):
         with pytest.raises(Refused) as caught:
-            requests.check_end(story.case, unknown, "robot")
+            request.check_end(story.case, unknown, "robot")
         assert code(caught) == "model-call-unknown"
         assert isinstance(caught.value, NotFound)
     with pytest.raises(Refused) as caught:
-        requests.check_end(story.case, second.position, "robot")
+        request.check_end(story.case, second.position, "robot")
     assert code(caught) == "model-call-of-another"
     for event in (ModelCallCompleted(), ModelCallFailed(error_type="timeout")):
         ended = Story(list(story.pasts))
         ended.add(event, "robot", first)
         with pytest.raises(Refused) as caught:
-            requests.check_end(ended.case, first.position, "robot")
+            request.check_end(ended.case, first.position, "robot")
         assert code(caught) == "model-call-ended"
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain import decisions as people
-from ledger.domain import request as requests
+from ledger.domain import request
 from ledger.domain.agent import Agent
 from ledger.domain.case import Case, Recommendation
 from ledger.domain.decisions import Edited
@@ -79,18 +79,18 @@ class Teller:
             supersedes=self.one_of(None, None if current is None else current.id, 999),
             model_call_id=self.one_of(None, *self.story.case.calls),
         )
-        self.story.add(requests.answer(self.story.case, agent, said, robot), robot)
+        self.story.add(request.answer(self.story.case, agent, said, robot), robot)
 
     def call(self, _by: str, robot: str, agent: Agent) -> None:
-        requests.check_start(self.story.case, agent)
+        request.check_start(self.story.case, agent)
         self.story.add(ModelCallStarted(provider_name="p", request_model="m"), robot)
 
     def end(self, _by: str, robot: str, _agent: Agent) -> None:
-        call = requests.check_end(self.story.case, self.one_of(999, *self.story.case.calls), robot)
+        call = request.check_end(self.story.case, self.one_of(999, *self.story.case.calls), robot)
         self.story.add(self.one_of(ModelCallCompleted(), ModelCallFailed(error_type="x")), robot, call.event)
 
     def fail(self, _by: str, robot: str, agent: Agent) -> None:
-        requests.check_failure(self.story.case, agent)
+        request.check_failure(self.story.case, agent)
         self.story.add(RequestFailed(reason="no-answer"), robot)
 
     def open_(self, by: str, _robot: str, _agent: Agent) -> None:

@@ -254,12 +254,9 @@ def _reason(origin: str, name: str) -> str:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
-    known = OTHER_VARIABLES.union(map(variable, Settings.model_fields))
-    unknown = sorted(
-        name for name, text in environment.items() if name.startswith(PREFIX) and text and name not in known
-    )
-    if unknown:
-        raise SettingsError("; ".join(_reason(name, name) for name in unknown))
+    ours = {name for name, text in environment.items() if name.startswith(PREFIX) and text}
+    if unknown := ours.difference(OTHER_VARIABLES, map(variable, Settings.model_fields)):
+        raise SettingsError("; ".join(_reason(name, name) for name in sorted(unknown)))
     values: dict[str, object] = {
         name: text for name in Settings.model_fields if (text := environment.get(variable(name)))
     }
@@ -284,8 +281,7 @@ def _from_file(path: Path) -> dict[str, object]:
         raise SettingsError(f"{path}: {error.strerror}") from None
     except ValueError as error:
         raise SettingsError(f"{path} is not a TOML file: {error}") from None
-    wrong = [name for name, value in values.items() if not _has_type(name, value)]
-    if wrong:
+    if wrong := [name for name, value in values.items() if not _has_type(name, value)]:
         raise SettingsError("; ".join(_reason(f"{path}: {name}", name) for name in wrong))
     return {name: _beside(path, name, value) for name, value in values.items()}
 

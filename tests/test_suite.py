@@ -14,7 +14,8 @@ from tests.paths import ROOT
 TESTS = ROOT / "tests"
 # The benchmarks measure time, and `eventually()` polls.
 FILES = [path for path in sorted(TESTS.rglob("*.py")) if "bench" not in path.parts and path.name != "support.py"]
-CLOCKS = {"monotonic", "perf_counter", "time", "time_ns", "monotonic_ns", "perf_counter_ns"}
+TIMERS = ("monotonic", "perf_counter", "process_time", "thread_time", "time")
+CLOCKS = {*TIMERS, *(f"{timer}_ns" for timer in TIMERS)}
 SLEEPS = {"sleep", "time.sleep", "asyncio.sleep", "anyio.sleep"}
 UPPER, LOWER = (ast.Lt, ast.LtE), (ast.Gt, ast.GtE)
 # schemathesis makes the tests of an application from its document while pytest collects.
@@ -87,6 +88,7 @@ def test_a_sleep_is_found(code: str, found: list[int]) -> None:
         ("assert time.monotonic() - began < 5", [1]),
         ("assert 1 <= monotonic() - began < 3", [1]),
         ("assert 5 > monotonic() - began", [1]),
+        ("assert time.process_time() - began_s < 5", [1]),
         ("assert monotonic() - began > 1", []),
         ("assert clock.now_s - began < 5", []),
     ],

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from schema.states import ModelCallState
+
 HERE = Path(__file__).parent
 READ_MODELS_LAG, QUEUE, RECENT_CALLS = (
     (HERE / name).read_bytes() for name in ("lag.sql", "portfolio_requests/queue.sql", "model_calls/recent_calls.sql")
@@ -48,6 +50,6 @@ def failing_agents(calls: Sequence[CallCount]) -> list[str]:
     """Return the agents whose last five calls have all failed."""
     failed: dict[str, int] = {}
     for call in calls:
-        if call.state == "failed":
+        if call.state == ModelCallState.FAILED:
             failed[call.agent] = failed.get(call.agent, 0) + call.last
     return [agent for agent, count in failed.items() if count >= LAST_CALLS]

@@ -15,6 +15,7 @@ from api.demo.clients import Client
 from api.demo.evidence import Evidence
 from api.demo.market import Quarter
 from api.demo.server import AUDITOR, COMPLIANCE, Site
+from schema.states import ModelCallState, RecommendationState
 
 Rows = list[dict[str, Any]]
 OnProgress = Callable[[str, int, int], None]
@@ -67,14 +68,14 @@ def ask(site: Site, people: Mapping[str, LedgerClient], example: Example, on_pro
     advisor, compliance, auditor = people[example.client.advisor], people[COMPLIANCE], people[AUDITOR]
     then = auditor.recommendations(request_id=example.request_id, as_of=example.decided_at)
     now = auditor.recommendations(request_id=example.request_id)
-    communicated = auditor.recommendations(client_id=example.client.name, state="communicated")
+    communicated = auditor.recommendations(client_id=example.client.name, state=RecommendationState.COMMUNICATED)
     on_progress("replay", 0, 1)
     replayed = _replay(site, auditor)
     on_progress("verification", 0, 1)
     verified = _verify(site)
     return Answers(
-        waiting=_columns(advisor.recommendations(state="waiting"), DESK_COLUMNS),
-        proposed=_columns(advisor.recommendations(state="proposed"), DESK_COLUMNS),
+        waiting=_columns(advisor.recommendations(state=RecommendationState.WAITING), DESK_COLUMNS),
+        proposed=_columns(advisor.recommendations(state=RecommendationState.PROPOSED), DESK_COLUMNS),
         client=example.client.name,
         quarter=example.quarter.name,
         communicated=len(communicated),
@@ -85,7 +86,7 @@ def ask(site: Site, people: Mapping[str, LedgerClient], example: Example, on_pro
         override_rates=_report(compliance, "override-rates"),
         override_reasons=_report(compliance, "override-reasons"),
         rubber_stamps=_report(compliance, "rubber-stamps"),
-        orphans=len(auditor.get("/model-calls", state="open", limit=200)["items"]),
+        orphans=len(auditor.get("/model-calls", state=ModelCallState.OPEN, limit=200)["items"]),
         replay=replayed,
         verification=verified,
         evidence=evidence.take(site, example.client.name),
@@ -125,7 +126,7 @@ def _report(client: LedgerClient, name: str) -> Rows:
 
 def _replay(site: Site, auditor: LedgerClient) -> dict[str, Any]:
     """Replay the newest answer of the worker's optimiser."""
-    newest = auditor.recommendations(model_name=agent.NAME, state="proposed", at_most=1)
+    newest = auditor.recommendations(model_name=agent.NAME, state=RecommendationState.PROPOSED, at_most=1)
     if not newest:
         return {}
     [row] = newest

@@ -95,7 +95,7 @@ def test_the_words_are_of_the_selection() -> None:
     assert [one.kind for one in audit(case.write(careful=False)).findings] == [Kind.DAMAGED]
 
 
-def steps_of(work: Callable[[], None]) -> int:
+def steps_of(work: Callable[[], object]) -> int:
     """Return how many lines of Python the work executes."""
     steps = 0
 

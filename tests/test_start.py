@@ -59,7 +59,7 @@ def test_the_auditors_program_needs_its_own_package_alone(tmp_path: Path) -> Non
     assert str(path) in ran.stderr
 
 
-def test_it_imports_the_standard_library_alone(tmp_path: Path) -> None:
+def test_the_start_script_imports_the_standard_library_alone(tmp_path: Path) -> None:
     """Otherwise the check itself could be shadowed, or come after an import of what it checks."""
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); before = set(sys.modules); import advice_ledger_start"
     code += "; print(*{name.partition('.')[0] for name in set(sys.modules) - before})"

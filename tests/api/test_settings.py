@@ -82,7 +82,7 @@ def test_the_first_source_that_names_a_database_decides(
     assert (found.database_url, found.data_dir) == expected
 
 
-def test_the_key_or_its_file(tmp_path: Path) -> None:
+def test_the_key_and_its_file_exclude_each_other(tmp_path: Path) -> None:
     """A flag beats the key in the environment; both in one source are an error."""
     found = load(tmp_path, {"key_file": Path("/k")}, {variable("key"): "s3cret"})
     assert (found.key, found.key_file) == (None, Path("/k"))
@@ -104,7 +104,9 @@ def test_the_key_or_its_file(tmp_path: Path) -> None:
         (b"\xff", ("is not a TOML file",)),
     ],
 )
-def test_a_file_that_cannot_be_used(text: str | bytes, words: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_settings_file_that_cannot_be_used_is_refused_in_one_line(
+    text: str | bytes, words: tuple[str, ...], tmp_path: Path
+) -> None:
     """One line that names the file and the setting, exit 2, before anything is made."""
     file = tmp_path / FILE_NAME
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -113,7 +115,7 @@ def test_a_file_that_cannot_be_used(text: str | bytes, words: tuple[str, ...], t
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_only_the_default_settings_file_may_be_missing(tmp_path: Path) -> None:
     """The default file may be missing; a file that a flag or a variable names must exist."""
     missing = tmp_path / "missing.toml"
     assert cli("status", "--config", missing).failed_with(str(missing), "No such file")

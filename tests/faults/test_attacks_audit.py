@@ -181,7 +181,7 @@ def test_a_checkpoint_by_another_key_is_found(log: Log, auditor: Auditor) -> Non
     assert auditor.check(log).found == [("bad-signature", 0)]
 
 
-def test_a_proof_for_another_position(log: Log, auditor: Auditor) -> None:
+def test_a_proof_for_another_position_is_found(log: Log, auditor: Auditor) -> None:
     """Tiles of the log changed places: what leads to the root is not what stands for these events."""
     log.record(600)
     log.sign()

@@ -52,13 +52,13 @@ def check(url: str, rounds: int) -> None:
     assert numbers == (callers * rounds,)
 
 
-def test_eight_processes_and_a_reader(database_url: str) -> None:
+def test_eight_processes_and_a_reader_lose_and_double_nothing(database_url: str) -> None:
     """Each event that was acknowledged is seen once, at its position; what was refused is nowhere; the chain holds."""
     check(database_url, 20)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_eight_processes_and_a_reader_for_longer(database_url: str) -> None:
+def test_eight_processes_and_a_reader_lose_and_double_nothing_for_longer(database_url: str) -> None:
     """The same over a longer time."""
     check(database_url, 150)

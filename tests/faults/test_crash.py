@@ -96,25 +96,25 @@ def folder() -> Iterator[Path]:
         shutil.rmtree(path)
 
 
-def test_the_server_is_killed(ledger: str) -> None:
+def test_a_killed_server_loses_and_doubles_nothing(ledger: str) -> None:
     """kill -9 of the process under load: after the restart each acknowledged command is there exactly once."""
     kill_server_under_load(ledger, 1)
 
 
-def test_postgres_is_killed(folder: Path) -> None:
+def test_a_killed_postgres_loses_nothing_acknowledged(folder: Path) -> None:
     """kill -9 of PostgreSQL under load: 503 meanwhile, then all goes on, and nothing acknowledged is lost."""
     kill_postgres_under_load(folder, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_server_is_killed_again_and_again(ledger: str) -> None:
+def test_a_server_killed_again_and_again_loses_and_doubles_nothing(ledger: str) -> None:
     """The same, eight times."""
     kill_server_under_load(ledger, 8)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_postgres_is_killed_again_and_again(folder: Path) -> None:
+def test_a_postgres_killed_again_and_again_loses_nothing_acknowledged(folder: Path) -> None:
     """The same, eight times."""
     kill_postgres_under_load(folder, 8)

@@ -135,7 +135,7 @@ def test_a_restart_under_load_loses_nothing(server: EmbeddedPostgres, api: Api) 
 
 
 @pytest.mark.slow
-def test_an_application_that_starts_first(server: EmbeddedPostgres, ledger: str) -> None:
+def test_an_application_serves_once_its_database_is_up(server: EmbeddedPostgres, ledger: str) -> None:
     """Started while the database is down, the application comes up, says so, and serves when the database is there."""
     tokens = make_tokens(ledger)
     stop(server)
@@ -164,7 +164,7 @@ def locked_head(url: str) -> Iterator[None]:
         yield
 
 
-def test_a_database_that_is_slow(api: Api) -> None:
+def test_a_slow_database_is_a_503_in_bounded_time(api: Api) -> None:
     """Appends that cannot get through are a 503 in bounded time, surely not recorded, and reads go on meanwhile."""
     request_id = api.asked()
     with api.records_nothing(), connect(api.url) as watching:

@@ -170,7 +170,7 @@ def test_a_writer_starts_before_its_database(database_url: str) -> None:
     assert asyncio.run(main())[0].position == 1
 
 
-def test_closing_while_the_database_is_down(database_url: str) -> None:
+def test_closing_returns_while_the_database_is_down(database_url: str) -> None:
     """close() does not wait out the patience of callers that cannot be served: they are told, and it returns."""
 
     async def main() -> None:
@@ -217,7 +217,7 @@ def test_a_database_that_hangs_is_unavailable_soon(database_url: str, cause: str
 
 
 @pytest.mark.parametrize("cause", ["silence", "lock"])
-def test_closing_while_the_database_hangs(database_url: str, cause: str) -> None:
+def test_closing_returns_while_the_database_hangs(database_url: str, cause: str) -> None:
     """close() returns once the callers were told, though an append gets no answer at all."""
 
     async def main() -> None:

@@ -33,7 +33,7 @@ def history(conn: Connection) -> None:
     catch_up(conn)
 
 
-def test_a_true_one_passes(database_url: str) -> None:
+def test_a_true_table_has_no_difference(database_url: str) -> None:
     """A true table has no difference at its position, even behind the head."""
     with connect(database_url) as conn:
         history(conn)

@@ -132,7 +132,7 @@ def test_time_is_the_clock_at_the_append(writer: Connection) -> None:
     ("length", "expected"),
     [(0, "any"), (2, "any"), (0, "no_stream"), (2, "stream_exists"), (0, 0), (2, 2)],
 )
-def test_an_expectation_that_holds(writer: Connection, length: int, expected: Expected) -> None:
+def test_an_expectation_that_holds_lets_the_event_in(writer: Connection, length: int, expected: Expected) -> None:
     """any, no_stream, stream_exists and a number let an event in where they are true of the stream."""
     stream = f"holds-{length}{expected}"
     append(writer, *[new(stream) for _ in range(length)])
@@ -154,7 +154,9 @@ def test_an_expectation_that_holds(writer: Connection, length: int, expected: Ex
         (2, -1),
     ],
 )
-def test_an_expectation_that_fails(writer: Connection, superuser: Connection, length: int, expected: Any) -> None:
+def test_an_expectation_that_fails_records_nothing(
+    writer: Connection, superuser: Connection, length: int, expected: Any
+) -> None:
     """An expectation that is not true raises AL003, says what was expected and what is, and records nothing."""
     stream = f"fails-{length}{expected}"
     append(writer, *[new(stream) for _ in range(length)])

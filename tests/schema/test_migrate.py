@@ -70,7 +70,7 @@ def test_the_first_migration_makes_an_empty_ledger(conn: Connection) -> None:
     assert len(check_chain(conn)) == 1
 
 
-def test_again_changes_nothing(conn: Connection) -> None:
+def test_a_second_migration_changes_nothing(conn: Connection) -> None:
     """A second run applies nothing, keeps the ledger's name and events, and leaves the same schema."""
     first = migrate(conn)
     before = rendered(conn)
@@ -97,7 +97,9 @@ def test_again_repairs_functions_triggers_and_grants(conn: Connection) -> None:
 
 
 @pytest.mark.parametrize("count", range(1, len(MIGRATIONS)))
-def test_upgraded_is_fresh(server_url: str, edition: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+def test_an_upgraded_schema_equals_a_fresh_one(
+    server_url: str, edition: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
     """A ledger made with any number of the first migrations is upgraded to the very schema of a fresh one."""
     with ExitStack() as stack:
         old, fresh = (
@@ -237,7 +239,7 @@ def test_a_former_role_name_is_replaced(server_url: str, other_schema: str) -> N
             conn.execute(sql.SQL("SELECT * FROM {}.checkpoints").format(sql.Identifier(other_schema)))
 
 
-def test_two_ledgers_in_one_database(server_url: str, other_schema: str) -> None:
+def test_two_ledgers_in_one_database_share_nothing(server_url: str, other_schema: str) -> None:
     """Ledgers in two schemas have their own events, numbers and roles."""
     with scratch_database(server_url) as url:
         with psycopg.connect(url, autocommit=True) as conn:

@@ -46,7 +46,9 @@ def owned_by(conn: Connection, login: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("attribute", ["NOCREATEROLE", "CREATEROLE"])
-def test_a_login_without_rights_is_told(server_url: str, other_schema: str, attribute: str) -> None:
+def test_a_login_without_rights_is_refused_with_what_it_lacks(
+    server_url: str, other_schema: str, attribute: str
+) -> None:
     """A login that may not create roles, or does not own the database, is told what it lacks; no schema is made."""
     with scratch_database(server_url) as url, login_role(url, attribute) as login, session_of(url, login) as conn:
         with pytest.raises(NotPermitted, match="CREATEROLE and owner of the database"):

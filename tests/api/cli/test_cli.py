@@ -122,7 +122,7 @@ def test_a_url_that_cannot_be_read_is_not_repeated(url: str) -> None:
     assert "cret" not in ran.err
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_named_with_its_option(tmp_path: Path) -> None:
     """The path, the reason, and the option that chooses another."""
     (tmp_path / "file").write_text("")
     assert cli("migrate", "--data-dir", tmp_path / "file" / "data").failed_with("Not a directory", "--data-dir")
@@ -176,7 +176,7 @@ def test_a_fault_of_ours_does_not_pass_for_a_finding(database_url: str) -> None:
     assert "Traceback" in ran.err
 
 
-def test_an_argument_that_is_no_text() -> None:
+def test_an_argument_that_is_no_text_is_refused_without_a_traceback() -> None:
     """Bytes that are not UTF-8 are refused, without a traceback."""
     url = b"postgresql://user:s3cret@127.0.0.1:1/\xff"
     command = [os.fsencode(sys.executable), b"-c", PROGRAM.encode(), b"status", b"--database-url", url]
@@ -209,7 +209,7 @@ def test_progress_is_for_terminals(database_url: str) -> None:
     assert ran.stdout.startswith(b"rebuilt portfolio_requests")
 
 
-def test_a_login_that_is_refused(database_url: str) -> None:
+def test_a_refused_login_shows_only_what_the_server_said(database_url: str) -> None:
     """A role that does not exist, or a wrong password: what the server said, and no more."""
     url = make_conninfo(database_url, user="no_such_login", password="s3cret")
     with pytest.raises(psycopg.OperationalError):

@@ -72,7 +72,7 @@ def test_a_name_that_no_ledger_can_have(server_url: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_login_that_may_not_migrate(database_url: str) -> None:
+def test_a_login_that_may_not_migrate_is_refused_with_what_it_lacks(database_url: str) -> None:
     """migrate, rebuild and tokens are refused with what is lacking; status shows what the login may see."""
     with login_role(database_url, "PASSWORD 'test'", member_of="ledger_reader") as login:
         url = make_conninfo(database_url, user=login, password="test")
@@ -170,7 +170,7 @@ def test_verify_names_each_step_and_what_is_not_proven(ledger: str) -> None:
     assert ran.out.endswith("verified: all of the above holds\n")
 
 
-def test_verify_of_an_empty_ledger(database_url: str) -> None:
+def test_verify_of_an_empty_ledger_finds_and_claims_nothing(database_url: str) -> None:
     """Nothing is wrong with it, and nothing is claimed."""
     ran = on(database_url, "verify", "--projections", "--json")
     assert ran.code == 0

@@ -85,7 +85,7 @@ def test_generate_without_a_database(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_key_that_cannot_be_used(tmp_path: Path) -> None:
+def test_a_key_that_cannot_be_used_is_refused_without_its_contents(tmp_path: Path) -> None:
     """Missing, readable by others, or no key: exit 2 with what to do, and nothing of what the file holds."""
     path = tmp_path / "log.key"
     assert cli("keys", "show", "--key", path).failed_with("keys generate")

@@ -193,7 +193,7 @@ def test_addresses_that_others_reach_need_tokens(database_url: str) -> None:
     assert ran.failed_with("there is no active token")
 
 
-def test_an_address_of_another_machine(database_url: str) -> None:
+def test_an_address_that_is_not_ours_is_exit_2(database_url: str) -> None:
     """An address that is not ours, and a name that does not exist: one line, exit 2."""
     assert cli("serve", "--host", "192.0.2.1", "--database-url", database_url).failed_with("cannot listen on 192.0.2.1")
     assert cli("serve", "--host", "no.such.invalid", "--database-url", database_url).failed_with("no.such.invalid")
@@ -300,7 +300,7 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_application_that_does_not_start(database_url: str) -> None:
+def test_an_application_that_does_not_start_is_exit_2(database_url: str) -> None:
     """A failure while the application starts ends with exit 2 and a last line that says where to look."""
     broken = "import api.services\nasync def fail(*_): raise OSError('no')\napi.services._open_ledger = fail"
     ran = cli("serve", "--port", "0", "--database-url", database_url, before=broken)

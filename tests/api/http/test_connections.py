@@ -99,7 +99,7 @@ def test_a_caller_that_does_not_read_is_cut_off(bounded: str) -> None:
         eventually("the connection is closed", refused)
 
 
-def test_a_head_that_does_not_end(api: Api) -> None:
+def test_a_head_that_does_not_end_is_refused(api: Api) -> None:
     """A head is taken up to a length, and one that goes on is refused."""
     long = {"X-Long": "x" * (bounds.MAX_HEAD_BYTES - 1000)}
     with opened(api.base, HALF) as [conn]:

@@ -17,7 +17,7 @@ def essence(response: httpx.Response) -> tuple[Any, ...]:
     return response.status_code, response.content, *headers
 
 
-def test_the_same_command_again(api: Api) -> None:
+def test_the_same_command_again_gets_the_same_answer(api: Api) -> None:
     """The same key with the same body: the same answer to the byte, position and hash, and nothing recorded."""
     first = api.ask(key="same", notes="x", objectives=["a"])
     assert first.status_code == 202
@@ -26,7 +26,7 @@ def test_the_same_command_again(api: Api) -> None:
             assert essence(api.ask(key="same", notes="x", objectives=["a"])) == essence(first)
 
 
-def test_the_same_command_written_differently(api: Api) -> None:
+def test_the_same_command_written_differently_is_the_same(api: Api) -> None:
     """Order of members, white space and the way an amount is written do not make another command."""
     first = api.ask(key="written", amount_usd="250000.50")
     body = b'{ "amount_usd": 250000.5, "risk_profile":"balanced", "client_id" : "client-\\u0031" }'
@@ -37,7 +37,7 @@ def test_the_same_command_written_differently(api: Api) -> None:
 
 
 @pytest.mark.parametrize("change", [{"client_id": "client-2"}, {"amount_usd": 1}, {"notes": "y"}, {"horizon_years": 1}])
-def test_another_command_with_the_same_key(api: Api, change: dict[str, Any]) -> None:
+def test_another_command_with_the_same_key_is_a_409(api: Api, change: dict[str, Any]) -> None:
     """A key that was used for something else is a 409 of its own type, whether the difference is sealed or in clear."""
     key = f"used-{next(iter(change))}"
     first = api.ask(key=key)
@@ -78,7 +78,7 @@ def test_an_answer_to_another_request_with_the_same_key(api: Api) -> None:
         problem(api.answer(2**40, key="neither"), 404, "request-unknown")
 
 
-def test_the_same_command_at_once(api: Api) -> None:
+def test_the_same_command_sent_at_once_is_recorded_once(api: Api) -> None:
     """Sent many times at the same moment, a command is recorded once, and all get the same answer."""
     position, _ = api.head()
     with ThreadPoolExecutor(12) as pool:
@@ -112,7 +112,7 @@ def test_without_a_key_each_is_a_new_one(api: Api) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "a b", "a" * 256, "é", "\ufeff"])
-def test_what_is_no_key(api: Api, key: str) -> None:
+def test_a_malformed_idempotency_key_is_a_422(api: Api, key: str) -> None:
     """A key is 1 to 255 visible ASCII characters; anything else is a 422 that names the header."""
     headers = {"Idempotency-Key": key.encode("utf-8")}
     with api.records_nothing():

@@ -26,7 +26,7 @@ MANY: dict[str, Callable[[int], bytes]] = {
 
 @pytest.mark.parametrize("path", [ASKS, CALLS])
 @pytest.mark.parametrize("kind", MANY)
-def test_a_million_members(api: Api, path: str, kind: str) -> None:
+def test_a_million_members_are_refused_for_little_more_than_their_bytes(api: Api, path: str, kind: str) -> None:
     """A body with far more members than a command has is refused, and costs little more than its bytes."""
     body = MANY[kind](100_000 if path == ASKS else MILLION)
     with api.records_nothing():

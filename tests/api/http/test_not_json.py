@@ -136,7 +136,7 @@ def head_of(api: Api, path: str = ASKS, *more: bytes) -> bytes:
     return b"\r\n".join([*lines, b"Content-Type: application/json", *more]) + b"\r\n"
 
 
-def test_a_caller_that_hangs_up(api: Api) -> None:
+def test_a_caller_that_hangs_up_records_nothing(api: Api) -> None:
     """A connection that is closed in the middle of a body records nothing and harms nobody."""
     with api.records_nothing():
         raw(api, head_of(api, ASKS, b"Content-Length: 1000") + b'\r\n{"client_id": "c"', hang_up=True)

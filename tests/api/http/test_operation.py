@@ -71,7 +71,7 @@ def test_a_database_without_a_ledger(server_url: str) -> None:
         assert api.get("/healthz", None).status_code == 200
 
 
-def test_a_ledger_without_read_models(server_url: str) -> None:
+def test_a_ledger_without_read_models_records_and_says_what_is_missing(server_url: str) -> None:
     """After `migrate` alone, /readyz and reads say what is missing, and requests are recorded."""
     with scratch_database(server_url) as url:
         with connect(url) as conn:

@@ -139,7 +139,7 @@ def test_pages_while_rows_arrive(api: Api, history: list[dict[str, Any]]) -> Non
         writer.join()
 
 
-def test_as_of_a_position(api: Api, history: list[dict[str, Any]]) -> None:
+def test_rows_as_of_a_position_are_as_they_were_then(api: Api, history: list[dict[str, Any]]) -> None:
     """A past position gives rows as they were then: no later request, and no later answer."""
     position = int(api.ask(client_id="past").headers["ledger-position"])
     request_id = api.items("/portfolio/requests", client_id="past")[0]["id"]
@@ -158,7 +158,7 @@ def test_as_of_a_position(api: Api, history: list[dict[str, Any]]) -> None:
     assert api.items("/portfolio/requests", as_of=0) == api.items("/recommendations", as_of=0) == []
 
 
-def test_as_of_a_time(api: Api) -> None:
+def test_rows_as_of_a_time_include_that_microsecond(api: Api) -> None:
     """A time gives what was recorded until then, that microsecond included; offsets mean what they say."""
     asked = api.ask(client_id="then")
     row = api.get(asked.headers["location"]).json()

@@ -114,7 +114,7 @@ def test_a_misspelt_tile_path_is_not_found(log: Log, path: str) -> None:
     ["0/002.p/189", "0/002", "0/003.p/1", "1/000", "1/000.p/3", "2/000.p/1", "entries/002.p/189", "entries/003",
      "0/x999/999", "6/000.p/1"],
 )  # fmt: skip
-def test_nothing_beyond_the_checkpoint(log: Log, path: str) -> None:
+def test_tiles_beyond_the_published_checkpoint_are_not_found(log: Log, path: str) -> None:
     """Tiles that no published checkpoint covers are not found, although the 703 events exist."""
     response = log.get(f"/tile/{path}")
     assert problem(response, 404, "not-covered")["size"] == SIZE
@@ -134,7 +134,7 @@ def test_before_the_first_checkpoint(fresh_api: Api) -> None:
     assert "docs/operate/tlog.md" in state["error"]
 
 
-def test_a_client_of_another_make(log: Log) -> None:
+def test_a_client_made_from_the_specification_recomputes_the_root(log: Log) -> None:
     """Knowing only the specification, a client recomputes the root from tiles, and these from entries."""
     note = log.get("/checkpoint").text
     _, size, root, *_ = note.split("\n")
@@ -272,7 +272,7 @@ def asking(api: Api, prefer: str) -> httpx.Response:
     return api.call("POST", "/portfolio/recommendations", "advisor", json=body, headers={"Prefer": prefer})
 
 
-def test_a_write_that_waits(signing: Api) -> None:
+def test_a_write_that_waits_is_answered_once_a_checkpoint_covers_it(signing: Api) -> None:
     """The answer comes once a checkpoint covers it, says so, and its proof is there at once."""
     for _ in range(3):
         response = asking(signing, "wait")

@@ -116,7 +116,7 @@ def test_a_witness_that_goes_and_comes_back(url: str, path: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_the_leader_is_killed(url: str, path: Path) -> None:
+def test_the_follower_leads_after_the_leader_is_killed(url: str, path: Path) -> None:
     """One of two servers leads; after kill -9 the other does, and all checkpoints ever shown are one history."""
     key = keys.read(path)
     shown: dict[int, set[bytes]] = {}

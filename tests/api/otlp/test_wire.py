@@ -54,7 +54,7 @@ def test_bombs_are_refused_by_name(bomb: str) -> None:
     tracemalloc.stop()
 
 
-def test_a_million_spans_in_four_kilobytes(api: Api) -> None:
+def test_a_million_spans_in_four_kilobytes_are_a_413(api: Api) -> None:
     """A small body that unpacks to a million spans is a 413 that the sender does not send again."""
     packed = gzip.compress(BOMBS["spans"][1])
     assert len(packed) < 5_000

@@ -80,7 +80,7 @@ def test_a_folder_without_a_database_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["a" * 80, "a..b", "127.0.0.1"])
-def test_a_host_that_does_not_answer(host: str) -> None:
+def test_a_host_that_does_not_answer_is_one_line_without_the_password(host: str) -> None:
     """CannotConnect is one line, without the password, also for names that no host can have."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

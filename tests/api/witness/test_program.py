@@ -16,7 +16,7 @@ from tests.api.witness.processes import keygen, witnessing
 
 
 @pytest.mark.slow
-def test_a_witness_from_nothing(tmp_path: Path, log_key: SigningKey) -> None:
+def test_a_witness_made_anew_goes_on_after_a_kill(tmp_path: Path, log_key: SigningKey) -> None:
     """keygen, serve, cosign; killed at once, started again: it goes on from there; status shows it."""
     key = keygen(tmp_path)
     log = Log(log_key)

@@ -45,7 +45,7 @@ def connected(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=3)
 
 
-def test_one_request_too_many(port: int) -> None:
+def test_one_request_more_than_connections_is_a_503(port: int) -> None:
     """With a request in hand on every connection, one more is answered 503."""
     with contextlib.ExitStack() as stack:
         for _ in range(MOST):
@@ -55,7 +55,7 @@ def test_one_request_too_many(port: int) -> None:
         assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 503
 
 
-def test_a_head_that_is_too_long(port: int) -> None:
+def test_a_head_that_is_too_long_is_refused_before_it_fills_memory(port: int) -> None:
     """A head without end is refused before it fills the memory."""
     with connected(port) as conn:
         conn.sendall(b"GET /healthz HTTP/1.1\r\nX: " + b"x" * 2 * MAX_HEAD_BYTES)

@@ -54,7 +54,7 @@ def test_what_was_cosigned_is_remembered(open_state: Open, log_key: SigningKey) 
     assert second.store.seen() == {ORIGIN: Seen(12, log.root(12), log.note(12), 1000)}
 
 
-def test_a_crash_between_state_and_answer(
+def test_a_caller_gets_a_cosignature_after_a_crash_before_the_answer(
     open_state: Open, log_key: SigningKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The state advanced and the cosignature was lost: the caller gets the size, asks again, and gets a cosignature."""
@@ -69,7 +69,7 @@ def test_a_crash_between_state_and_answer(
     assert again.add_checkpoint(log.request(10, 10)).status == 200
 
 
-def test_a_crash_within_the_transaction(open_state: Open, log_key: SigningKey) -> None:
+def test_a_crash_within_the_transaction_moves_and_locks_nothing(open_state: Open, log_key: SigningKey) -> None:
     """Nothing has moved, and the state is not left locked."""
     state = open_state(KEY.verifier.text)
     with pytest.raises(Died):
@@ -147,7 +147,7 @@ def test_evidence_is_not_pushed_out(open_state: Open, log_key: SigningKey) -> No
     assert fork.note(20) in [one.note for one in witness.store.refused_notes()]
 
 
-def test_a_clock_that_steps_back(open_state: Open, log_key: SigningKey) -> None:
+def test_times_never_fall_when_the_clock_steps_back(open_state: Open, log_key: SigningKey) -> None:
     """Times never fall as sizes rise, also by another process with the same state; then they rise again."""
     log = Log(log_key)
     times = []
@@ -188,7 +188,7 @@ def test_it_survives_a_power_cut_as_far_as_sqlite_does(tmp_path: Path) -> None:
     assert state._conn.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
-def test_a_file_that_another_process_holds(
+def test_nothing_is_cosigned_while_another_process_holds_the_state(
     tmp_path: Path, log_key: SigningKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is cosigned while the state cannot be written."""

@@ -41,7 +41,7 @@ def portfolio(weights: list[str], amounts: list[str] | None = None) -> dict[str,
 @pytest.mark.parametrize(
     "answer", [{}, {"allocations": None}, {"weights": {"cash": "0.3"}}, {"x": [1, 2.5, {"y": "z"}]}]
 )
-def test_anything_is_any(answer: dict[str, Any]) -> None:
+def test_the_schema_any_takes_every_object(answer: dict[str, Any]) -> None:
     """any/v1 takes every object; each of these is refused by allocations/v1."""
     answer_schemas.check(answer_schemas.ANY, answer, Decimal(1))
     assert refusal(answer) == "allocations"

@@ -141,7 +141,7 @@ def test_no_change_hides(before: dict[str, Any], after: dict[str, Any]) -> None:
     assert asked("edit", before=after, after=before) == ["large-change"]
 
 
-def test_all_of_it_moves() -> None:
+def test_a_change_of_everything_counts_as_1() -> None:
     """From one thing wholly into another is 1."""
     assert change({"weights": {"a": "1"}}, {"weights": {"b": "1"}}) == 1
 

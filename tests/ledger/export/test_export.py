@@ -178,7 +178,7 @@ def test_an_export_carries_cosignatures(ledger: Ledger, tmp_path: Path) -> None:
     assert checked(tmp_path, data, "--policy", policy).json["trusted"] is True
 
 
-def test_an_older_checkpoint(server_url: str, tmp_path: Path) -> None:
+def test_the_proof_in_a_bundle_shows_that_it_extends_an_older_checkpoint(server_url: str, tmp_path: Path) -> None:
     """With the proof in the bundle it is shown to extend the auditor's; without, the program cannot say and exits 2."""
     with signed_ledger(server_url, tmp_path) as ledger:
         kept = ledger.note()

@@ -29,7 +29,7 @@ def test_it_imports_itself_and_three_libraries() -> None:
         assert {name for name in foreign if not name.startswith("ledger.proof")} == set(), path
 
 
-def test_nothing_in_it_signs() -> None:
+def test_proof_code_has_no_private_keys() -> None:
     """Private keys are in ledger/tlog: a program that verifies has none."""
     assert [path.name for path in KIT if "PrivateKey" in path.read_text("utf-8")] == []
 

@@ -167,7 +167,7 @@ def test_progress_reaches_the_total(database_url: str) -> None:
     assert told[-1] == (LENGTH, LENGTH)
 
 
-def test_it_sees_one_moment(database_url: str) -> None:
+def test_a_report_is_of_one_moment(database_url: str) -> None:
     """Events that are appended while it runs are not in the report, and do not make it fail."""
     with connect(database_url) as writer, connect(database_url, "verifier") as conn:
         fill(writer)

@@ -31,7 +31,7 @@ def test_equal_canonical_bytes_have_no_differences(one: Any, other: Any) -> None
         assert found(before, before) == []
 
 
-def test_each_place_has_its_path() -> None:
+def test_members_items_and_values_on_one_side_are_compared_by_path() -> None:
     """Members, items, and values on one side alone are compared."""
     assert found({"a": [1, {"b": "c"}], "d": None}, {"a": [1, {"b": "e"}, 7]}) == [
         Difference("x.a[1].b", '"c"', '"e"'),

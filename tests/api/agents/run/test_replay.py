@@ -154,7 +154,7 @@ def test_a_replay_does_not_see_later_events(working: Api) -> None:
     assert found["outcome"] == "identical"
 
 
-def test_an_answer_that_was_superseded(working: Api) -> None:
+def test_a_superseded_answer_is_replayed_without_the_response(working: Api) -> None:
     """The current answer is replayed with the response it took into account, the first one without."""
     request_id = working.asked()
     first = answered(working, request_id)
@@ -427,7 +427,9 @@ def test_a_replay_of_what_does_not_exist_is_refused(fresh_api: Api) -> None:
         assert run(fresh_api.url, "--request", 0).code == 2
 
 
-def test_a_login_that_may_not_record(working: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_login_that_may_not_record_is_refused_before_anything_runs(
+    working: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A reader is refused before anything runs; a reader with the writer's rights is enough."""
     request_id = working.asked()
     answered(working, request_id)

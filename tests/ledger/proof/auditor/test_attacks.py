@@ -52,7 +52,9 @@ def verified(tmp_path: Path, ledger: Ledger, data: bytes, *arguments: object) ->
     return program(path, "--json", "--key", ledger.key.verifier.text, *arguments)
 
 
-def test_the_bundles_are_good(ledger: Ledger, range_bundle: bytes, client_bundle: bytes, tmp_path: Path) -> None:
+def test_the_bundles_pass_untouched_and_packed_again(
+    ledger: Ledger, range_bundle: bytes, client_bundle: bytes, tmp_path: Path
+) -> None:
     """Before anything is done to them, and also once they were packed again."""
     for data in (range_bundle, client_bundle):
         case = Case.read(data)
@@ -283,7 +285,9 @@ def test_tiles_of_another_position(ledger: Ledger, range_bundle: bytes, tmp_path
     assert verified(tmp_path, ledger, case.write()).found[0] == ("proof-mismatch", 0)
 
 
-def test_another_ledgers_bundle(server_url: str, ledger: Ledger, client_bundle: bytes, tmp_path: Path) -> None:
+def test_another_ledgers_bundle_is_named_so(
+    server_url: str, ledger: Ledger, client_bundle: bytes, tmp_path: Path
+) -> None:
     """A good bundle of another ledger is named so; its events under our checkpoint are not in the log."""
     with signed_ledger(server_url, tmp_path) as other:
         theirs = other.bundle(CLIENT)[0]
@@ -295,7 +299,7 @@ def test_another_ledgers_bundle(server_url: str, ledger: Ledger, client_bundle: 
     assert ran.json["proven"] == 0
 
 
-def test_an_older_checkpoint_that_forks(ledger: Ledger, client_bundle: bytes, tmp_path: Path) -> None:
+def test_an_older_checkpoint_of_another_history_is_a_fork(ledger: Ledger, client_bundle: bytes, tmp_path: Path) -> None:
     """The log signed another history before: forked; a later checkpoint than the bundle's: rolled back."""
     origin = ledger.key.verifier.name
     other = [leaf_hash(bytes([n % 256]) * 32) for n in range(1000)]
@@ -316,7 +320,9 @@ def test_an_older_checkpoint_that_forks(ledger: Ledger, client_bundle: bytes, tm
     assert "give the key that signed it" in ran.err
 
 
-def test_a_page_that_says_otherwise(ledger: Ledger, client_bundle: bytes, tmp_path: Path) -> None:
+def test_a_page_or_count_that_differs_from_the_events_is_found(
+    ledger: Ledger, client_bundle: bytes, tmp_path: Path
+) -> None:
     """The page for people is made again and compared, and so are the counts of the manifest."""
     case = Case.read(client_bundle)
     data = case.files[bundle.PAGE].replace(b"note 1", b"note 2")

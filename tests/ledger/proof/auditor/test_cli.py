@@ -162,7 +162,7 @@ def test_what_cannot_be_used(case: Path, tmp_path: Path) -> None:
         assert "secret" not in message
 
 
-def test_an_older_checkpoint_that_is_none(case: Path, tmp_path: Path) -> None:
+def test_an_older_checkpoint_that_cannot_be_used_is_exit_2(case: Path, tmp_path: Path) -> None:
     """The auditor's own file says nothing of the bundle: no checkpoint, or not signed by whom it says, is exit 2."""
     old = tmp_path / "old.txt"
     good = note(300)
@@ -189,7 +189,7 @@ def test_an_older_checkpoint_by_an_older_key(case: Path, tmp_path: Path) -> None
     assert ran.code == 0, ran
 
 
-def test_a_bundle_from_a_pipe(case: Path) -> None:
+def test_a_bundle_from_a_pipe_is_refused_with_advice(case: Path) -> None:
     """It is read more than once: that is said, and what to do."""
     with subprocess.Popen(["cat", case], stdout=subprocess.PIPE) as cat:
         assert cat.stdout is not None
@@ -226,7 +226,7 @@ def test_a_log_is_followed(log: Served, tmp_path: Path) -> None:
     assert ("untrusted-key", 0) in program("--log", log.base, "--key", KEY.verifier.text, "--json").found
 
 
-def test_a_bundle_and_the_log(log: Served, case: Path, tmp_path: Path) -> None:
+def test_only_a_log_that_extends_the_bundles_checkpoint_passes(log: Served, case: Path, tmp_path: Path) -> None:
     """A log that extends the bundle's checkpoint passes; one that was cut, or shows another history, does not."""
     arguments = (case, "--key", KEY.verifier.text, "--log", log.base, "--json")
     for size in (700, 701, 900):
@@ -242,7 +242,7 @@ def test_a_bundle_and_the_log(log: Served, case: Path, tmp_path: Path) -> None:
     assert program(*arguments, "--since", old).code == 0, "the bundle is older than what was kept, and the log shows it"
 
 
-def test_a_log_that_answers_badly(log: Served, case: Path, tmp_path: Path) -> None:
+def test_a_log_that_answers_badly_is_exit_2(log: Served, case: Path, tmp_path: Path) -> None:
     """Too much, too little, another status, a redirect, nobody there: exit 2, and nothing is followed elsewhere."""
     old = tmp_path / "old.txt"
     old.write_bytes(note(300))

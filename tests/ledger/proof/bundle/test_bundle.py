@@ -140,7 +140,7 @@ def test_compressed_members_are_refused() -> None:
     assert flaw(archive({**CASE.files, manifest.EVENTS: bytes(100 << 20)}, zipfile.ZIP_DEFLATED)) is BundleFlaw.METHOD
 
 
-def test_a_line_without_end() -> None:
+def test_a_line_without_end_is_refused_before_it_is_in_memory() -> None:
     """A line longer than the limit is refused before it is whole in memory."""
     data = archive({manifest.EVENTS: b"x" * 3_000_000})
     member = members(io.BytesIO(data), manifest.ALLOWED)[manifest.EVENTS]

@@ -65,7 +65,7 @@ def note(position: int, stream: str, version: int, fields: bytes) -> tuple[Event
     return EventLine(position, version, 1, b"", b"", b"", fields, b"", ()), Place(stream=stream, event_type="note")
 
 
-def test_a_client_id_within_another_value() -> None:
+def test_a_client_id_within_another_value_is_not_the_sealed_one() -> None:
     """A member of a sealed value is not the sealed client_id: it neither shows the client nor contradicts it."""
     findings = Findings(BUNDLE)
     manifest = Case.read(make_bundle(SIZE, Selection("client", client="client-2"), KEY, of(2))).manifest

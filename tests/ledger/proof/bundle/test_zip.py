@@ -184,7 +184,7 @@ def test_what_other_tools_read_otherwise(name: str) -> None:
 
 
 @pytest.mark.parametrize("at", [14, 18, 22])
-def test_a_local_header_that_says_otherwise(at: int) -> None:
+def test_a_local_header_that_differs_is_refused(at: int) -> None:
     """Checksum and both sizes: some readers go by the local header. With bit 3 set it is refused in any case."""
     good = Zip().write()
     for value in (bytes([good[at] ^ 1]), bytes(4)):

@@ -139,7 +139,7 @@ def call(conn: Connection, statement: Any, *arguments: object) -> Any:
 @given(HASHES, COUNTS, COUNTS, I64, TEXT)
 @example(bytes(32), 2**63 - 1, 2**63 - 1, -(2**63), '\x01\u20ac\U0001f600\\"')
 @settings(max_examples=100)
-def test_event_hash_in_sql(
+def test_event_hash_is_the_same_in_sql(
     functions: Connection, prev_hash: bytes, position: int, version: int, at: int, body: str
 ) -> None:
     """event_hash() of the database is ours for any input, times before 1970 included."""
@@ -149,14 +149,14 @@ def test_event_hash_in_sql(
 
 
 @given(TEXT)
-def test_genesis_hash_in_sql(functions: Connection, origin: str) -> None:
+def test_genesis_hash_is_the_same_in_sql(functions: Connection, origin: str) -> None:
     """genesis_hash() of the database is ours for any origin."""
     assert call(functions, "SELECT genesis_hash(%s)", origin) == genesis_hash(origin)
 
 
 @given(NAMES, st.binary(min_size=SALT_BYTES, max_size=SALT_BYTES), VALUES)
 @settings(max_examples=100)
-def test_sealed_commitment_in_sql(functions: Connection, name: str, salt: bytes, value: Any) -> None:
+def test_sealed_commitment_is_the_same_in_sql(functions: Connection, name: str, salt: bytes, value: Any) -> None:
     """sealed_commitment() of the database is ours for any JSON value, and so is the canonical array of the format."""
     data = canonical(value)
     expected = commitment(name, salt, data)

@@ -217,7 +217,7 @@ def test_every_mutation_of_a_request_is_refused() -> None:
 
 
 @given(st.binary(max_size=80))
-def test_any_bytes_as_a_cosignature(blob: bytes) -> None:
+def test_any_bytes_as_a_cosignature_are_a_bad_signature(blob: bytes) -> None:
     """Any bytes under a witness's name are a bad signature, never another exception."""
     if blob:
         note = COSIGNED.add([Signature(WITNESS.verifier.name, WITNESS.verifier.key_id, blob)]).encode()

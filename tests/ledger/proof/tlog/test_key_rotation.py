@@ -69,7 +69,7 @@ def again(text: str) -> Signature:
     return BY_OLD._replace(blob=first + ((nonce + factor * secret) % order).to_bytes(32, "little"))
 
 
-def test_what_is_no_rotation() -> None:
+def test_what_is_no_rotation_is_refused_by_name() -> None:
     """One signature, two by one key, one by a stranger, another log, one key, another text: each by its name."""
     by_stranger = STRANGER.sign(TEXT)
     OLD.verifier.check(TEXT.encode(), again(TEXT).blob)

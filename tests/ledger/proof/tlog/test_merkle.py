@@ -66,7 +66,7 @@ def flips(proof: Sequence[bytes], bits: Sequence[int]) -> Iterator[list[bytes]]:
             yield [*proof[:at], flip(element, bit), *proof[at + 1 :]]
 
 
-def test_roots_as_the_twin(store: Store) -> None:
+def test_roots_are_those_of_the_recursive_definition(store: Store) -> None:
     """The root of every size is the recursive definition's, grown or read from storage."""
     edge = RightEdge()
     for size in range(LARGEST + 1):
@@ -75,7 +75,7 @@ def test_roots_as_the_twin(store: Store) -> None:
             edge.extend([LEAVES[size]])
 
 
-def test_inclusion_as_the_twin(store: Store) -> None:
+def test_inclusion_proofs_are_the_reference_ones(store: Store) -> None:
     """Every size times every index: the proof is the RFC's, made from at most one read, and is accepted."""
     for size in range(1, LARGEST + 1):
         for index in range(size):
@@ -86,7 +86,7 @@ def test_inclusion_as_the_twin(store: Store) -> None:
             check_inclusion(LEAVES[index], index, size, proof, mth(0, size))
 
 
-def test_consistency_as_the_twin(store: Store) -> None:
+def test_consistency_proofs_are_the_reference_ones(store: Store) -> None:
     """Every size times every older size: the proof is the RFC's, made from at most one read, and is accepted."""
     for new in range(1, LARGEST + 1):
         for old in range(1, new + 1):
@@ -174,7 +174,7 @@ def test_a_proof_is_for_its_place_only(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("index", "size"), [(0, 0), (1, 1), (-1, 1), (2**64 - 1, 5), (0, 2**63), (5, 4), (0, -1)])
-def test_index_outside_the_tree(index: int, size: int) -> None:
+def test_no_proof_holds_for_an_index_outside_the_tree(index: int, size: int) -> None:
     """No proof holds for an index that the size does not have."""
     assert inclusion_flaw(LEAVES[0], index, size, [], LEAVES[0]) is ProofFlaw.INDEX
 

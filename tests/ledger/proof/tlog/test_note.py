@@ -207,7 +207,7 @@ def test_every_mutation_of_a_note_is_refused() -> None:
 
 
 @given(st.binary(max_size=100) | st.text("\u2014 ab+=\n", max_size=60).map(str.encode))
-def test_any_bytes_as_a_note(data: bytes) -> None:
+def test_any_bytes_are_a_note_or_refused_by_name(data: bytes) -> None:
     """Any bytes are a note, and then its encoding, or are refused by name."""
     with suppress(EvidenceError):
         assert parse(data).encode() == data

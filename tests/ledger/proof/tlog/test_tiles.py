@@ -266,7 +266,7 @@ def test_a_changed_entry_bundle_is_refused(entries: list[bytes], data: st.DataOb
 
 
 @given(st.binary(max_size=200), st.integers(1, 6))
-def test_any_bytes_as_a_bundle(content: bytes, width: int) -> None:
+def test_any_bytes_are_a_bundle_or_refused_by_name(content: bytes, width: int) -> None:
     """Any bytes are a bundle, and then the encoding of its entries, or are refused by name."""
     with suppress(TileError):
         assert encode_entries(decode_entries(EntryBundle(0, width), content)) == content

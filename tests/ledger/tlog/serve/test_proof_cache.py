@@ -92,7 +92,7 @@ def test_one_query_for_most_proofs(signed_ledger: str, fetched: list[list[Tile]]
     assert len(fetched) == 1
 
 
-def test_a_log_that_grows(
+def test_only_wider_tiles_of_a_growing_log_are_fetched_again(
     server_url: str, template_database: Template, tmp_path: Path, fetched: list[list[Tile]]
 ) -> None:
     """After a new checkpoint only what became wider is asked for again, and no proof is of an older tree."""

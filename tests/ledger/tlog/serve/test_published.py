@@ -59,7 +59,7 @@ def test_the_newest_with_its_quorum(database_url: str) -> None:
 
 
 @pytest.mark.tampers
-def test_a_witness_that_is_down(database_url: str) -> None:
+def test_the_newest_checkpoint_is_shown_once_a_witness_is_down_too_long(database_url: str) -> None:
     """Once a newer one has waited too long, the newest is shown; and none that is smaller, when witnesses come back."""
     serving = CheckpointSelector(POLICY)
     with connect(database_url) as conn:

@@ -201,7 +201,7 @@ def test_what_nobody_foresaw_is_said(
         assert "ZeroDivisionError in fails, line " in (thread.status.error or "")
 
 
-def test_a_file_that_cannot_be_written(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_tried_again(database_url: str, key: SigningKey, tmp_path: Path) -> None:
     """A folder that is a file is a trouble with a name, not an end: it is tried again until it works."""
     blocked = tmp_path / "folder"
     blocked.write_text("")
@@ -213,7 +213,7 @@ def test_a_file_that_cannot_be_written(database_url: str, key: SigningKey, tmp_p
         eventually("a checkpoint", lambda: sizes(database_url) == [1])
 
 
-def test_a_database_without_the_role(database_url: str, key: SigningKey, tmp_path: Path) -> None:
+def test_a_database_without_the_role_is_named_by_the_signer(database_url: str, key: SigningKey, tmp_path: Path) -> None:
     """A database that does not serve the signer is complained of, and the thread stops when it is told to."""
     nowhere = psycopg.conninfo.make_conninfo(database_url, dbname="nowhere")
     with running(nowhere, key, tmp_path / "last") as thread:

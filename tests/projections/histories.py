@@ -42,7 +42,8 @@ STREAMS = st.sampled_from([*["request-N1"] * 9, *OWNERS, "request-0N", "request-
 DIGEST = "5" * 64
 
 text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
-words = text.filter(bool)
+# A name has no white space around it, and no control characters.
+words = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=20)
 # Text by a person must have a visible character in it.
 remarks = st.builds("{}{}".format, text, st.sampled_from(["x", "ж", "…"]))
 counts = st.none() | st.integers(0, 2**53 - 1)
@@ -111,22 +112,22 @@ def answers(past: Past, stream: str) -> st.SearchStrategy[Event]:
 
 def starts(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
     """Draw the start of a model call."""
-    names = st.none() | words
+    optional = st.none() | words
     return st.builds(
         ModelCallStarted,
         provider_name=words,
         request_model=words,
         request_parameters=st.none() | objects,
-        agent_version=names,
-        prompt_name=names,
-        prompt_version=names,
+        agent_version=optional,
+        prompt_name=optional,
+        prompt_version=optional,
         prompt_sha256=st.none() | st.just(DIGEST),
         tool_definitions_sha256=st.none() | st.just(DIGEST),
         shown=st.lists(st.builds(Shown, kind=st.just("recommendation"), id=words), max_size=2),
         as_of=st.none() | st.integers(1, 99),
         input_messages=st.none() | st.lists(text, max_size=2),
         capture=st.sampled_from(["direct", "otlp"]),
-        mapper_version=names,
+        mapper_version=optional,
         trace_id=st.none() | st.just("a" * 32),
         span_id=st.none() | st.just("b" * 16),
         claimed_start=st.none() | st.just("2030-01-01T00:00:00.123456789Z"),

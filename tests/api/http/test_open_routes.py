@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from psycopg import sql
 
 from tests.api.served import Api
 from tests.support import connect, eventually
@@ -24,7 +25,7 @@ def test_many_at_once_cost_as_much_as_one(api: Api, path: str, table: str, most:
     assert api.get(f"/portfolio/requests/{request_id}").status_code == 200
     with ThreadPoolExecutor(AT_ONCE) as pool, connect(api.url) as locking, connect(api.url) as looking:
         with locking.transaction():
-            locking.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
+            locking.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(sql.Identifier(table)))
             answers = [pool.submit(api.get, path, None) for _ in range(AT_ONCE)]
             eventually("one waits", lambda: looking.execute(WAITING).fetchone() != (0,))
             with httpx.Client(base_url=api.base, timeout=1) as other:

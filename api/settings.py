@@ -1,9 +1,7 @@
 """Settings: plain values from flags, the environment, a TOML file and defaults, in this order of precedence.
 
-A setting has one name: `sign_every` in the file is `ADVICE_LEDGER_SIGN_EVERY` in the environment. No setting
-has another source. docs/operate/settings.md lists all settings; a test compares it with the class `Settings`.
-
-This module imports nothing of the program. `api/cli/assemble.py` turns settings into objects.
+A setting has one name: `sign_every` in the file is `ADVICE_LEDGER_SIGN_EVERY` in the environment. A test compares
+docs/operate/settings.md with `Settings`. This module imports nothing of the program: see `api/cli/assemble.py`.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from api.callers import Callers
 from api.one_at_once import OneAtOnce
 from api.slow_reads import MOST_OF_ALL, SlowReads
 from api.witness.witness import Witness
+from ledger.background import BackgroundWorker, stop_all
 from ledger.database import conninfo
 from ledger.service.ledger import Ledger
 from ledger.service.policies import Policies
@@ -38,6 +39,9 @@ from projections.projector import Projector
 
 # Connections that look up tokens.
 AUTHENTICATING = 2
+
+# The background threads have this time to end, all together.
+STOP_S = 4.0
 
 
 @dataclass(frozen=True)
@@ -104,14 +108,16 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
         # Pools of their own: long reads in one must not keep callers out of another.
         callers = Callers(await _open_readers(parts, stack, "authentication", AUTHENTICATING))
         slow_reads = SlowReads(await _open_readers(parts, stack, "slow reader", MOST_OF_ALL))
+        threads: list[BackgroundWorker] = []
         if parts.run_projector:
-            projector = Projector(parts.database_url, schema=parts.schema_name)
-            projector.start()
-            stack.push_async_callback(asyncio.to_thread, projector.stop)
+            threads.append(Projector(parts.database_url, schema=parts.schema_name))
         coverage = Coverage(ledger.readers)
         stack.push_async_callback(coverage.close)
-        signer = _start_signer(parts, stack)
-        verification = _start_verification(parts, stack)
+        signer, verification = _signer(parts), _verification(parts)
+        threads += [thread for thread in (signer, verification) if thread is not None]
+        for thread in threads:
+            thread.start()
+        stack.push_async_callback(asyncio.to_thread, stop_all, threads, STOP_S)
         if parts.run_worker:
             worker = Worker(ledger, parts.make_agent(), _conninfo(parts, "writer", "worker"))
             worker.start()
@@ -163,22 +169,16 @@ async def _open_readers(parts: Parts, stack: AsyncExitStack, name: str, most: in
     return readers
 
 
-def _start_signer(parts: Parts, stack: AsyncExitStack) -> SignerThread | None:
+def _signer(parts: Parts) -> SignerThread | None:
     if parts.signing is None:
         return None
-    signer = SignerThread(parts.database_url, parts.signing, parts.endorsers, schema=parts.schema_name)
-    signer.start()
-    stack.push_async_callback(asyncio.to_thread, signer.stop)
-    return signer
+    return SignerThread(parts.database_url, parts.signing, parts.endorsers, schema=parts.schema_name)
 
 
-def _start_verification(parts: Parts, stack: AsyncExitStack) -> ContinuousVerification | None:
+def _verification(parts: Parts) -> ContinuousVerification | None:
     if parts.verification is None:
         return None
-    verification = ContinuousVerification(parts.database_url, parts.verification, schema=parts.schema_name)
-    verification.start()
-    stack.push_async_callback(asyncio.to_thread, verification.stop)
-    return verification
+    return ContinuousVerification(parts.database_url, parts.verification, schema=parts.schema_name)
 
 
 def _conninfo(parts: Parts, role: str, name: str, **options: str) -> str:

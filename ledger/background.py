@@ -11,7 +11,9 @@ import logging
 import threading
 import traceback
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Literal, NamedTuple
 
 import psycopg
@@ -115,6 +117,19 @@ class BackgroundWorker(threading.Thread, ABC):
         elif not self._stopping.is_set():
             self.report_failure(failure.message, trace)
         return failure.retry_s
+
+
+def stop_all(workers: Sequence[BackgroundWorker], within_s: float = STOP_S) -> None:
+    """Tell all workers to end after the step in hand, then wait for all of them, together no longer than `within_s`.
+
+    One that still waits then, for a database that hangs, is left behind: each step of a worker survives a crash.
+    """
+    deadline_s = monotonic() + within_s
+    for worker in workers:
+        worker.request_stop()
+    for worker in workers:
+        if worker.is_alive():
+            worker.join(timeout=max(deadline_s - monotonic(), 0))
 
 
 class DatabaseWorker(BackgroundWorker):

@@ -14,6 +14,8 @@ from api.cli.shared import CannotRun
 
 # At the end, requests in hand get this long to finish.
 GRACE_S = 10
+# Then everything else ends within this time, also if the database hangs.
+STOP_S = 10
 
 
 @contextlib.contextmanager

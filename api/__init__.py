@@ -1,1 +1,1 @@
-"""How the outside reaches the ledger: HTTP, command line, agents."""
+"""HTTP, the command line and agents."""

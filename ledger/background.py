@@ -21,7 +21,7 @@ import psycopg
 from ledger.database import Connection, connect, one_line
 
 RETRY_S = 0.25
-# After an error that nobody foresaw: it will hardly go away by itself.
+# After an error that nobody foresaw: it is unlikely to go away by itself.
 UNFORESEEN_RETRY_S = 5.0
 STOP_S = 10.0
 

@@ -37,7 +37,7 @@ class Queue(NamedTuple):
 
 
 class CallCount(NamedTuple):
-    """Recent calls of an agent that ended in the same way. `last` of them are among its newest five."""
+    """Recent calls of an agent that ended in the same way. `last` says how many are among the newest five."""
 
     agent: str
     state: str

@@ -36,7 +36,7 @@ SEALED_VALUES = (
     "SELECT s.position, f.key, f.value::text FROM sealed_fields s, json_each(s.fields) f WHERE s.position = ANY (%s)"
 )
 POSITIONS = "SELECT h.position, p.position, p.error FROM head h LEFT JOIN projections p ON p.name = %s"
-# The pauses between two looks at the position: the first, doubled up to the last.
+# Pause between two reads of the position: starts at the first value, doubles up to the second.
 POLL_S = (0.001, 0.02)
 
 

@@ -57,7 +57,7 @@ class Communicate(_Command):
 
 
 class RecommendationOpened(Open, Event):
-    """A person has the recommendation before them."""
+    """A person has opened this content."""
 
     type = "recommendation.opened"
     schema_version = 1

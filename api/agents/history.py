@@ -20,8 +20,8 @@ UNREAD_RESPONSE = "An advisor responded to an earlier answer to this request; th
 def earlier_report(request: AgentRequest, weights: Mapping[str, Decimal]) -> dict[str, JSON]:
     """Return `shown` (a count), `standing` (id and state of the newest approved or edited, or None) and `changes`.
 
-    `changes` lists weights by name. It is None if no recommendation stands or it has no weights. If it was edited, the
-    replacement counts.
+    `changes` lists weights by name. It is None if no recommendation is in force or it has no weights. If it was edited,
+    the replacement counts.
     """
     standing = next((each for each in request.earlier if each.state in STANDING), None)
     return {

@@ -81,8 +81,8 @@ def _share(name: str, value: object, rounding: str) -> Decimal | None:
 def apportion(total: Decimal, shares: Mapping[str, Decimal], unit: Decimal) -> dict[str, Decimal]:
     """Split `total` into multiples of `unit` in proportion to `shares`: largest remainder, ties to the earlier name.
 
-    The parts sum to exactly `total`, and a part is zero where its share is. `total` must be a multiple of `unit`, and
-    zero if all shares are. Division is by divmod, so quotients and remainders are exact.
+    The parts sum to exactly `total`, and a part is zero if its share is zero. `total` must be a multiple of `unit`. If
+    all shares are zero, `total` must be zero. Division is by divmod, so quotients and remainders are exact.
     """
     whole = sum(shares.values(), ZERO)
     if not whole:

@@ -1,6 +1,6 @@
 """Bound the connections of a server, and the time that a caller takes to send the head of a request.
 
-uvicorn bounds requests, not connections, and waits without end for a head. So a caller that opens connections and says
+uvicorn bounds requests, not connections, and waits without end for a head. So a caller that opens connections and sends
 nothing would take all descriptors of the process. Here each connection that waits for a head has a deadline, and if
 there are too many, the one that has waited longest is closed. docs/decisions/0010-connections.md has the choice.
 """
@@ -25,11 +25,11 @@ RESERVED_DESCRIPTORS = 256
 MOST_CONNECTIONS = 10_000
 # From the connection, or the end of the answer before, to the end of a request's head.
 HEAD_S = 10.0
-# A caller that reads nothing for so long, while an answer waits for it, is cut off.
+# If a caller reads nothing for this time while an answer waits for it, its connection is closed.
 READ_S = 30.0
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-# The log says this often that the bound is reached.
+# Warn at most this often that the bound is reached.
 SAY_AGAIN_S = 60.0
 # The key in a request's `state` under which the application finds its connection.
 STATE_KEY = "advice_ledger.connection"
@@ -51,7 +51,7 @@ class Connections:
         self.head_s = head_s
         self.read_s = read_s
         self._open: set[Connection] = set()
-        # Those that wait for a head, the longest first.
+        # Connections that wait for a head, the longest first.
         self._waiting: dict[Connection, None] = {}
         self._said_at: float | None = None
 

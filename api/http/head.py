@@ -1,4 +1,4 @@
-"""Answer HEAD wherever there is GET, with the same status and headers and no body. Pure ASGI."""
+"""Answer HEAD on each route that has GET: the same status and headers, without a body. Pure ASGI."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class HeadAsGet:
-    """ASGI middleware. The routes see GET; what they answer goes out without its body."""
+    """Answer HEAD: call the GET route and drop the body. ASGI middleware."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""The account that PostgreSQL runs as. This is our own, except under root: PostgreSQL refuses to run as root.
+"""The account that PostgreSQL runs as: the account of this process, except under root, where PostgreSQL refuses to run.
 
 Started by root, PostgreSQL runs as the owner of an existing cluster, or else as the system user `embedded_postgres`,
 which is created if needed. That account must pass through the folders above the cluster and above the binaries. Folders

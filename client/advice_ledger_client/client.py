@@ -109,7 +109,7 @@ class LedgerClient:
         return written(Queued, self._write("/portfolio/recommendations", command, idempotency_key))
 
     def context(self, request_id: int, as_of: int | None = None) -> Context:
-        """Read the request and the client's history as an agent may see them. Roles: agent and readers."""
+        """Read the request and the client's history as an agent may see them. Any role."""
         context = self.get(f"/portfolio/requests/{request_id}/context", as_of=as_of)
         return Context(context["as_of"], context["request"], context["earlier"])
 
@@ -193,7 +193,10 @@ class LedgerClient:
         rationale: str | None = None,
         idempotency_key: str | None = None,
     ) -> Confirmed:
-        """Approve or decline another person's decision that waits for a confirmation. Roles: advisor, compliance."""
+        """Approve or decline another person's decision that waits for a confirmation.
+
+        Roles: advisor or compliance, if the four-eyes policy allows it.
+        """
         command = {"digest": digest, "outcome": outcome, "rationale": rationale}
         path = f"/decisions/{decision_id}/confirmations"
         return written(Confirmed, self._write(path, command, idempotency_key))

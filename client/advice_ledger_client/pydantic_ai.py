@@ -108,7 +108,8 @@ class RecordedModel(WrapperModel):
     def _call(
         self, messages: list[ModelMessage], settings: ModelSettings | None, parameters: ModelRequestParameters
     ) -> AsyncModelCall:
-        # For the record only: the wrapped model prepares the original arguments itself, and twice would change them.
+        # For the record only. The wrapped model prepares the original arguments itself: preparing them twice would
+        # change them.
         settings, parameters = self.wrapped.prepare_request(settings, parameters)
         instructions = _instructions(messages, parameters)
         tools = tool_definitions(parameters)

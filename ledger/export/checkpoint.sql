@@ -1,6 +1,5 @@
--- The checkpoint to export with: of those that are large enough the one with most cosignatures, of these one with a
--- timestamp, the newest; where none is large enough, the newest. With its cosignatures. Older ones than the last
--- thousand are not looked at.
+-- The checkpoint to export, with its cosignatures. Prefer large enough, then most cosignatures, then a timestamp, then
+-- the newest. If none is large enough, take the newest. Only the newest thousand checkpoints are considered.
 SELECT c.size, c.note || coalesce(string_agg(s.line, '' ORDER BY s.witness), '')
 FROM (SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1000) c
 LEFT JOIN cosignatures s ON s.size = c.size

@@ -1,4 +1,4 @@
-"""The base of every error about evidence: notes, proofs, tiles, bundles."""
+"""Base class of all errors about evidence: notes, proofs, tiles, bundles."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class DecisionCommands:
     policies: Policies
 
     async def open(self, actor: Actor, recommendation_id: int, body: Open, event_id: UUID | None = None) -> Receipt:
-        """Record that a person has the recommendation before them."""
+        """Record that a person has opened this content."""
 
         def decide(case: Case, new_id: UUID) -> list[NewEvent]:
             event = decisions.open_(case, recommendation_id, body)

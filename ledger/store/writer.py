@@ -90,15 +90,15 @@ class Writer:
         await self._disconnect()
 
     def status(self) -> WriterStatus:
-        """Return what the last appends met, and how many callers wait."""
+        """Return the outcomes of the last appends, and how many callers wait."""
         oldest_s = min((member.since_s for member in (*self._in_hand, *self._waiting)), default=None)
         return self.health.status(len(self._in_hand) + len(self._waiting), oldest_s)
 
     async def check(self) -> WriterStatus:
         """Return the status, after a check within the patience if no append has succeeded in the last second.
 
-        The check takes the same way as an append and records nothing. While one hangs that began before this call, the
-        status of the appends that failed is returned at once.
+        The check takes the same way as an append and records nothing. If an earlier check still hangs, return the
+        status of the failed appends at once.
         """
         if self.health.is_fresh or self._closing or self.health.ended is not None:
             return self.status()

@@ -1,4 +1,4 @@
-"""What the writer's appends met: for `/readyz`, `status` and metrics."""
+"""Keep the outcomes of the writer's last appends: for `/readyz`, `status` and metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ledger.database import one_line
 from ledger.errors import LedgerError, Unavailable
 from ledger.store.events import StoreFailed
 
-# An append that succeeded so recently answers the question whether appends succeed.
+# If an append succeeded within this time, appends count as possible, and no check is made.
 FRESH_S = 1.0
 HANGS = "the database does not answer an append: its disk, a synchronous standby or the network hangs"
 CAUSES = {

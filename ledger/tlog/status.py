@@ -21,7 +21,7 @@ class WitnessState(BaseModel):
 
 
 class WitnessedState(BaseModel):
-    """The newest checkpoint that has the cosignatures `needed`; null if no recent checkpoint has."""
+    """The newest checkpoint with at least `needed` cosignatures. `size` is null if no recent checkpoint has them."""
 
     needed: int
     size: int | None

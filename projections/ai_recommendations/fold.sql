@@ -70,8 +70,8 @@ SELECT
     greatest(answer.recorded_at, opened.recorded_at, latest.decided_at, latest.confirmed_at,
              communicated.recorded_at, next.recorded_at) AS updated_at
 FROM slice answer
--- The next recommendation of the stream. From a scan of its own: sorting `answer` would carry the wide answers along,
--- while this scan reads no body.
+-- The next recommendation of the stream. This is a separate scan that reads no body: sorting `answer` would carry the
+-- wide answers along.
 LEFT JOIN (
     SELECT lag(position) OVER of_stream AS previous, position, recorded_at
     FROM slice

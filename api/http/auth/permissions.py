@@ -40,7 +40,7 @@ class Permission(HTTPBearer):
         self.action = action
 
     async def __call__(self, request: Request) -> Actor:  # type: ignore[override]
-        """Return the caller. Raises ApiError. With a body it runs twice: before reading the body, and by FastAPI."""
+        """Return the caller. Raises ApiError. Runs twice if there is a body: before it is read, and by FastAPI."""
         known = request.scope.get(SCOPE_KEY)
         actor: Actor = known if known is not None else await self._caller(request)
         if actor.role not in MAY[self.action]:

@@ -110,7 +110,10 @@ async def confirm(
     body: Confirm,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Approve or decline another person's decision that waits for a confirmation. Role: by the four-eyes policy."""
+    """Approve or decline another person's decision that waits for a confirmation.
+
+    Role: advisor or compliance, if the four-eyes policy allows it.
+    """
     commands = services.ledger.decisions
     receipt = await commands.confirm(caller, decision_id, body, event_id(caller, idempotency_key))
     after = {**_members(await commands.recommendation_after(receipt)), "decision_id": decision_id}

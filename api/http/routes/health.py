@@ -50,7 +50,7 @@ class ReadModelState(BaseModel):
 
 
 class CheckpointState(BaseModel):
-    """The newest checkpoint, and the part of this process in signing.
+    """The newest checkpoint, and whether this process signs.
 
     `not_covered` counts the events that it does not cover, `waiting_s` is how long they have waited. `error` says why
     nothing is signed, or not by this process. `witnessed` and `timestamps` are the endorsements.

@@ -56,7 +56,8 @@ class ReadModelCalls(ReadPage):
     agent: FilterText | None = None
     request_model: FilterText | None = None
     older_than_s: Annotated[int, Field(ge=0, le=10**9), BeforeValidator(plain_id)] | None = Field(
-        None, description="The least age, in seconds since the start. With state=open: orphans."
+        None,
+        description="Only calls that started at least this many seconds ago. With `state=open`, these are the orphans.",
     )
 
 

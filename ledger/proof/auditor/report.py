@@ -15,7 +15,7 @@ from ledger.proof.bundle.page import time_text
 from ledger.proof.findings import BUNDLE, first_bad_position
 from ledger.proof.tlog.trust import Trust
 
-UNKNOWN_SIGNER = "consistent, but by whom is not known"
+UNKNOWN_SIGNER = "consistent, signer unknown"
 # Positions of a withheld or erased field that the text lists; the JSON has more.
 MOST_LISTED = 12
 # Findings that the text lists.

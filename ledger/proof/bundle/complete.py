@@ -219,14 +219,14 @@ class Completeness:
             self._gaps.append(gap)
 
     def _after(self, stream: str, last: int) -> int:
-        """The next version that is not one of an event that was replaced."""
+        """The next version that no replaced event has."""
         while (stream, last + 1) in self._replaced:
             last += 1
         return last + 1
 
 
 def _stream_of(body: bytes) -> str | None:
-    """The stream that a body names, as far as it can be read."""
+    """The stream that a body names; None if it cannot be read."""
     try:
         stream = orjson.loads(body)["stream"]
     except (ValueError, LookupError, TypeError):

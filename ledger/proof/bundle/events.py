@@ -115,7 +115,7 @@ class EventChecker:
             self._displaced.in_place()
             return self._examine(line) if logged else Place()
         if logged:
-            message = "the event was changed; the log has the hash that stands with it"
+            message = "the event was changed; the transparency log has the hash that the file gives for it"
             self._findings.add(Kind.EDITED, position, message)
             self._displaced.forget_moved()
         elif own:
@@ -194,7 +194,7 @@ def parse_line(data: bytes, after: int) -> EventLine:
 
 
 def _sealed_members(members: dict[str, Any]) -> tuple[bytes, bytes, tuple[str, ...]]:
-    """Values, salts, withheld names. Raises ValueError, or what members of other types raise."""
+    """Values, salts, withheld names. Raises ValueError; wrong member types may raise TypeError or AttributeError."""
     more = len(members) - _PLAIN
     fields = salts = b""
     withheld: Any = ()

@@ -12,10 +12,10 @@ from ledger.proof.format.hashes import genesis_hash
 
 
 class Chain:
-    """The position and the link that the next row must have, and the explanation where it has others.
+    """The position and the link that the next row must have, and the explanation if it has others.
 
-    The caller checks a row against `next`, `link` and `shift`, sets them with `last` and `before` where it fits, and
-    calls `explain` where it does not. `link` None accepts every prev_hash: the row before is missing or suspect.
+    The caller checks a row against `next`, `link` and `shift`, sets them with `last` and `before` if it fits, and
+    calls `explain` if it does not. `link` None accepts every prev_hash: the row before is missing or suspect.
     """
 
     def __init__(self, head: Head | None, findings: Findings) -> None:
@@ -24,7 +24,7 @@ class Chain:
         self.link = None if head is None else genesis_hash(head.origin)
         self.last: EventRow | None = None
         self.before: EventRow | None = None
-        # The hash that stands at the head's position.
+        # The hash of the row at the head's position.
         self.at_head: bytes | None = None
         self._head = head
         self._findings = findings
@@ -34,7 +34,7 @@ class Chain:
 
     @property
     def shift(self) -> int:
-        """How far below the position that they were recorded at events stand, since rows were renumbered."""
+        """How far events are now below their recorded positions, because rows were renumbered."""
         return self._displaced.shift
 
     def move_head(self, head: Head) -> None:

@@ -150,7 +150,7 @@ class Displacements:
         return hash_at(event, event.position + self.shift + moved.offset) == event.hash
 
     def _offset(self, event: HashedEvent, prior: HashedEvent | None) -> int:
-        """How many positions away the event's hash fits, the nearest within REACH; 0 if nowhere."""
+        """The smallest offset, within REACH, of a position at which the event's hash fits; 0 if there is none."""
         place = event.position + self.shift
         if prior is not None and hash_at(event, place - 1, prev_hash=prior.prev_hash) == event.hash:
             return -1  # pushed back by an event put in, and made to name that one

@@ -17,7 +17,7 @@ from ledger.tlog.endorse.http import EndorserError, HttpClient
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long to wait: for an answer, and after a failure. The pause doubles from `first_s` to `most_s`."""
+    """The time limit for an answer, and the pauses after failures, which double from `first_s` to `most_s`."""
 
     timeout_s: float = 10.0
     first_s: float = 1.0

@@ -1,8 +1,8 @@
 """Ask a timestamp authority (RFC 3161) for timestamps on checkpoints: a tree existed at a time, by another's clock.
 
-A token covers the SHA-256 of the note as it was signed. It is stored if it is for that digest and for our nonce, has
-about the present time, and is signed by an authority that the configured certificates certify. `rfc3161-client` (extra
-`timestamps`) reads ASN.1 and CMS.
+A token covers the SHA-256 of the note as it was signed. It is stored if it is for that digest and for our nonce, its
+time is within an hour of ours, and it is signed by an authority that the configured certificates certify.
+`rfc3161-client` (extra `timestamps`) reads ASN.1 and CMS.
 
     EndorserError (http.py)
     └── TokenRefused    the answer holds no valid token

@@ -107,12 +107,12 @@ def test_only_the_named_field_is_disclosed(ledger: Ledger, tmp_path: Path) -> No
 
 
 def test_without_a_key_it_says_so(ledger: Ledger, tmp_path: Path) -> None:
-    """Without a key of the auditor's the verdict is that by whom is not known, loudly, and the exit code is 0."""
+    """Without a key of the auditor's the verdict says loudly that the signer is unknown, and the exit code is 0."""
     path = tmp_path / "case.zip"
     path.write_bytes(ledger.bundle()[0])
     ran = program(path)
     assert ran.code == 0
-    assert ran.out.splitlines()[-1].startswith("CONSISTENT, BUT BY WHOM IS NOT KNOWN")
+    assert ran.out.splitlines()[-1].startswith("CONSISTENT, SIGNER UNKNOWN")
     assert program(path, "--json").json["trusted"] is False
 
 

@@ -252,7 +252,7 @@ def test_a_checkpoint_by_another_key_is_untrusted(ledger: Ledger, client_bundle:
     case.files[bundle.KEYS] = f"{other.verifier.text}\n".encode()
     data = case.write()
     assert verified(tmp_path, ledger, data).found == [("untrusted-key", 0)]
-    assert program(tmp_path / "case.zip", "--json").json["verdict"].startswith("CONSISTENT, BUT BY WHOM")
+    assert program(tmp_path / "case.zip", "--json").json["verdict"].startswith("CONSISTENT, SIGNER UNKNOWN")
     good = Case.read(client_bundle).files[bundle.CHECKPOINT]
     forged = good[:-20] + (b"AAAA" if good[-20:-16] != b"AAAA" else b"BBBB") + good[-16:]
     case.files[bundle.CHECKPOINT] = forged

@@ -1,4 +1,4 @@
-"""Work that anybody may ask for without a token: it runs once for all who ask while it runs."""
+"""Work that may be requested without a token: requests that arrive while it runs share the result."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ OTHER_VARIABLES = frozenset({CONFIG, f"{PREFIX}TEST_SERVERS", f"{PREFIX}WRITE_SN
 
 # Pairs that exclude each other. The source that comes first in the order of precedence decides for the pair.
 PAIRS = (("database_url", "data_dir"), ("key", "key_file"))
-# The flags that are not named as their setting.
+# The flags whose name is not that of their setting.
 FLAGS = {"key_file": "--key"}
 
 # 30 years: more than any model call lasts, and little enough to subtract from a time.
@@ -215,7 +215,7 @@ def variable(name: str) -> str:
 
 
 class _Merged:
-    """The values so far, and where each comes from. Sources are added in the order of precedence."""
+    """The values so far, and the source of each. Sources are added in the order of precedence."""
 
     def __init__(self) -> None:
         self.values: dict[str, object] = {}

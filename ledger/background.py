@@ -1,7 +1,7 @@
 """Supervised background threads. Each does one thing again and again until it is stopped.
 
-No failure ends a worker unseen. It is logged once, however often it repeats, and stands in `status` until the work
-succeeds again. An error that nobody foresaw is reported by its type and its place in the code, not by its text, which
+No failure ends a worker silently. It is logged once, even if it repeats, and is shown in `status` until the work
+succeeds again. An unexpected error is reported by its type and its place in the code, not by its text, which
 may hold personal values.
 """
 
@@ -21,7 +21,7 @@ import psycopg
 from ledger.database import Connection, connect, one_line
 
 RETRY_S = 0.25
-# After an error that nobody foresaw: it is unlikely to go away by itself.
+# After an unexpected error: it is unlikely to go away by itself.
 UNFORESEEN_RETRY_S = 5.0
 STOP_S = 10.0
 
@@ -61,10 +61,10 @@ class BackgroundWorker(threading.Thread, ABC):
 
     @abstractmethod
     def on_failure(self, error: Exception) -> Failure | None:
-        """Clean up after an error of `work()`, and describe it. Return None for an error that nobody foresaw."""
+        """Clean up after an error of `work()`, and describe it. Return None for an unexpected error."""
 
     def on_unforeseen(self, error: Exception) -> Failure:
-        """Clean up after an error that nobody foresaw, and describe it."""
+        """Clean up after an unexpected error, and describe it."""
         return Failure(f"program error: {place_of(error)}", UNFORESEEN_RETRY_S)
 
     def interrupt(self) -> None:

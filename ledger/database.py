@@ -26,8 +26,8 @@ VERIFIER_LOCK = 0x41_4C_0004
 # Roles that only a primary can serve. A URL with several hosts is searched for it.
 WRITING_ROLES = frozenset({"owner", "writer", "projector", "signer"})
 
-# Settings that change what a statement means, what it returns, or if it may run. A login, a database or a server may
-# have others as default.
+# Settings that change the meaning or the result of a statement, or whether it may run. A login, a database or a server
+# may have others as default.
 FIXED = {
     "array_nulls": "on",
     "backslash_quote": "safe_encoding",
@@ -132,8 +132,8 @@ def _rest(conn: Connection | AsyncConnection) -> sql.Composed:
 def replicated(conn: Connection | AsyncConnection) -> Iterator[None]:
     """Raise Unavailable after the block if PostgreSQL stopped waiting for a synchronous standby during it.
 
-    It does so when somebody cancels the statement. The commit is then on this server alone, and only a warning says so.
-    Its text is translated, and its SQLSTATE is that of any warning: the function that raised it tells.
+    It does so when somebody cancels the statement. The commit is then on this server alone, and PostgreSQL only sends a
+    warning. Its text is translated, and its SQLSTATE is that of any warning: the function that raised it tells.
     """
     cancelled = []
 

@@ -146,7 +146,7 @@ class ReadModel:
 
     @cached_property
     def replace_touched(self) -> tuple[str, str]:
-        """DELETE and INSERT of the rows of the streams touched; the search path says in which table."""
+        """DELETE and INSERT the rows of the touched streams; the search path decides in which table."""
         name = sql.Identifier(self.name)
         delete = sql.SQL("DELETE FROM {} WHERE stream = ANY (%(streams)s)").format(name)
         insert = sql.SQL("INSERT INTO {} {}").format(name, self.rows(TOUCHED))

@@ -261,7 +261,7 @@ def _reason(error: swap.TableBusy | psycopg.Error) -> str:
 
 
 def _record(conn: Connection, read_model: ReadModel, reason: str) -> None:
-    """Record why there is no table built from today's SQL. Leave the state of a table that was built from it alone."""
+    """Record why there is no table built from the current SQL. If there is such a table, leave its state unchanged."""
     conn.execute(
         "INSERT INTO projections (name, position, digest, error) VALUES (%s, 0, %s, %s) ON CONFLICT (name)"
         " DO UPDATE SET error = excluded.error WHERE projections.digest <> excluded.digest",

@@ -13,7 +13,7 @@ READ_MODELS: tuple[ReadModel, ...] = (PORTFOLIO_REQUESTS, AI_RECOMMENDATIONS, DE
 
 
 class UnknownReadModel(KeyError):
-    """No read model, or view on one, has this name."""
+    """There is no read model or view with this name."""
 
 
 def get_read_model(name: str) -> ReadModel:

@@ -174,7 +174,7 @@ def _roles(place: Place) -> list[sql.Identifier]:
 
 
 def _grant(conn: Connection, place: Place) -> None:
-    """Grant the rights on the new table: the old table's rights went with it."""
+    """Grant the rights on the new table: the old table's rights were dropped with it."""
     reader, verifier, projector = _roles(place)
     conn.execute(sql.SQL("GRANT SELECT ON {} TO {}, {}").format(place.used, reader, verifier))
     conn.execute(sql.SQL("GRANT SELECT, INSERT, DELETE ON {} TO {}").format(place.used, projector))

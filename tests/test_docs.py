@@ -239,7 +239,7 @@ def messages(folder: str) -> list[str]:
     ("page", "title", "folder"),
     [
         ("operate/tlog.md", "message", "ledger/tlog/sign"),
-        ("operate/witnesses.md", "the program's log says of a witness", "ledger/tlog/endorse"),
+        ("operate/witnesses.md", "message about a witness in the program's log", "ledger/tlog/endorse"),
     ],
 )
 def test_the_messages_that_pages_explain_exist(page: str, title: str, folder: str) -> None:

@@ -1,4 +1,4 @@
-"""Report on the client's earlier recommendations: their number, and the changes against the last that stands.
+"""Report on the client's earlier recommendations: their number, and the changes against the last that is in force.
 
 It is part of the answer, and no figure depends on it.
 """

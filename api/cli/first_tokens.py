@@ -52,7 +52,7 @@ def ensure_tokens(url: str, base: str, folder: Path, *, local: bool) -> None:
         note("this login may not see the tokens; every caller needs one: advice-ledger tokens create")
         return
     with conn:
-        # If they cannot be shown or kept, none are made.
+        # If the tokens cannot be shown or kept, none are made.
         with conn.transaction():
             created = tokens.create_first(conn) if local else {}
             if created:

@@ -184,7 +184,7 @@ def _cancel(timer: asyncio.TimerHandle | None) -> None:
 
 
 class TellConnection:
-    """ASGI middleware. Tells the connection of a request that its head is there, and when it is answered."""
+    """ASGI middleware. Notifies the connection of a request when the head has arrived and when the answer is sent."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

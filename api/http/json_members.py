@@ -1,4 +1,4 @@
-"""Count the members of JSON before anything is built from it. A member costs far more memory than its bytes."""
+"""Count the members of JSON before it is parsed. A parsed member takes far more memory than its bytes."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class PreferWait:
 
 
 def preferred(scope: Scope) -> int | None:
-    """Return for how many seconds the caller would wait; None without a preference that we understand."""
+    """Return for how many seconds the caller would wait; None without a valid preference."""
     for line in Headers(scope=scope).getlist("prefer"):
         for preference in line.split(","):
             match = PREFERENCE.fullmatch(preference.strip())

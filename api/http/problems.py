@@ -192,7 +192,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def install(app: FastAPI) -> None:
-    """Turn everything that a route may raise into problems. Handlers are coroutines: functions would cost a thread."""
+    """Turn every exception that a route may raise into a problem. Handlers are coroutines: functions need a thread."""
     app.add_exception_handler(LedgerError, _ledger_error)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _validation_error)

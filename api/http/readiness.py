@@ -1,4 +1,4 @@
-"""Reasons for which a process is not ready. Each says what does not work, and where it can, what to do."""
+"""Reasons for which a process is not ready. Each says what does not work and, if possible, what to do."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def reading(read_models: Sequence[ReadModelLag], patience_s: float) -> Iterator[
 
 
 def signing(signer: WorkerStatus, waiting: NotCovered, every_s: float, up_s: float) -> Iterator[str]:
-    """Say that nothing is signed, by this process or by the one that leads; `up_s` is the age of this process."""
+    """Report that nothing is signed, by this process or by the leading one; `up_s` is the age of this process."""
     limit_s = max(INTERVALS * every_s, LEAST_WAIT_S)
     if signer.state == "refused":
         yield refusal(signer)
@@ -61,5 +61,5 @@ def clocks_differ(clocks: Clocks, now_s: float) -> Iterator[str]:
 
 
 def refusal(signer: WorkerStatus) -> str:
-    """Say that the signer refused to go on."""
+    """Report that the signer refused to go on."""
     return f"nothing is signed any more: {signer.error}"

@@ -15,7 +15,7 @@ from projections.health import QUEUE, READ_MODELS_LAG, RECENT_CALLS, CallCount, 
 
 
 async def service_metrics(services: Services) -> list[Metric]:
-    """Read the figures. Those of the writer need no database."""
+    """Read the figures. The writer's figures need no database."""
     waiting, lags, queue, calls, clocks = await asyncio.gather(
         read(services, _not_covered),
         read(services, _lags),

@@ -29,7 +29,7 @@ from ledger.proof.format.canonical import MAX_DEPTH, MAX_INTEGER
 MAX_BYTES = 20 * 1024 * 1024
 # zlib's parameter for each Content-Encoding.
 WINDOW_BITS = {"gzip": 31, "deflate": 15}
-# Phrases in protobuf's own errors for a body with more than a hundred messages within each other.
+# Phrases in protobuf's own errors for a body with messages nested more than a hundred deep.
 DEPTH_ERRORS = ("MaxDepth", "too deep")
 IDS = ("traceId", "spanId", "parentSpanId")
 Encoding = Literal["application/x-protobuf", "application/json"]

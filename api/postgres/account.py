@@ -18,8 +18,8 @@ from typing import NamedTuple
 from api.postgres.errors import StartError
 
 SYSTEM_USER = "embedded_postgres"
-# All that the server gets of our environment. Ours may hold the signing key, and SQL that may run programs can read the
-# server's environment.
+# The variables of our environment that the server gets. Our environment may hold the signing key, and SQL that
+# may run programs can read the server's environment.
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TZ")
 GRACE_S = 30  # in addition to the time limit that pg_ctl itself keeps
 

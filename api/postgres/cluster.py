@@ -198,7 +198,7 @@ class Cluster:
         self._socket().with_name(f"{self._socket().name}.lock").unlink(missing_ok=True)
 
     def _init(self) -> None:
-        """Run initdb in a folder beside the final one and rename it: half a cluster is never taken for a whole one."""
+        """Run initdb in a folder beside the final one and rename it: no unfinished cluster is taken for a whole one."""
         account = server_account(self.pgdata)
         new = self.pgdata.with_name(f"{self.pgdata.name}.new")
         shutil.rmtree(new, ignore_errors=True)

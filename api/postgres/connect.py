@@ -83,7 +83,7 @@ def open_database(
 
 
 def check_url(url: str) -> None:
-    """Raise BadDatabaseUrl if libpq cannot read the URL, or would read it in another way than it was meant.
+    """Raise BadDatabaseUrl if libpq cannot read the URL, or would misread it.
 
     With an unescaped @ or / in a password, libpq takes a part of the password for a host, a port or a database name,
     and its error messages then show that part.

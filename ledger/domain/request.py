@@ -1,4 +1,4 @@
-"""Answer a request: model calls around the answer, the recommendation, or why there is none."""
+"""Answer a request: model calls, then the recommendation or the reason for its absence."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class BundleWriter:
 
     @contextlib.contextmanager
     def stream(self, name: str) -> Iterator[MemberWriter]:
-        """A member that is written piece by piece while the block runs."""
+        """A member that is written in parts while the block runs."""
         info = zipfile.ZipInfo(name, _DATE)
         info.external_attr = _MODE
         with self._zip.open(info, "w", force_zip64=True) as handle:

@@ -70,7 +70,7 @@ class Document:
     def finding(
         self, kind: Kind, position: int, message: str, last_position: int | None = None, step: int | None = None
     ) -> Finding:
-        """A finding of this document. `step` is given where it is not the usual one of this kind."""
+        """A finding of this document. `step` is given if it is not the usual step of this kind."""
         return Finding(kind, position, message, last_position or position, step or self.step_of[kind])
 
 
@@ -122,7 +122,7 @@ BUNDLE = Document(
     ),
     ("bodies are canonical JSON with id, stream and type", (Kind.MALFORMED,)),
     ("disclosed values are those that the events commit to", (Kind.COMMITMENT_MISMATCH,)),
-    ("nothing is missing of what was asked for", (Kind.DELETED, Kind.TRUNCATED, Kind.CLIENT_MISMATCH)),
+    ("nothing that was selected is missing", (Kind.DELETED, Kind.TRUNCATED, Kind.CLIENT_MISMATCH)),
     ("manifest and page say what the events say", (Kind.SUMMARY_MISMATCH,)),
     by_position=False,
 )
@@ -189,7 +189,7 @@ class Findings:
     ) -> int:
         """Add a finding and return its key. `settle` drops it if an event at a position in `unless` was rewritten.
 
-        `step` is given where it is not the usual one of this kind.
+        `step` is given if it is not the usual step of this kind.
         """
         self._keys += 1
         if self.full:

@@ -59,7 +59,7 @@ class DecisionCommands:
 
         async def look() -> tuple[Case, InForce, Edited | None]:
             case, policies = await self._with_policies(stream, actor)
-            # Only an edit is compared with what it edits.
+            # Only an edit is compared with the content that it replaces.
             return case, policies, await self._edited(case) if body.outcome == "edit" else None
 
         def decide(state: tuple[Case, InForce, Edited | None], new_id: UUID) -> list[NewEvent]:

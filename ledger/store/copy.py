@@ -20,7 +20,8 @@ _length = struct.Struct(">i")
 _bigint = struct.Struct(">q")
 # The number of columns, and the first six columns of ledger/verify/events.sql, each after its length.
 _event = struct.Struct(">h i q i q i q i 32s i 32s i 36s")
-# Of ledger/verify/streams.sql: the number of columns, the last version after its length, the length of the name.
+# A row of ledger/verify/streams.sql: the number of columns, the length and value of the last version, the length of
+# the name.
 _stream_end = struct.Struct(">h i q i")
 
 

@@ -8,8 +8,8 @@ was committed. The writer sends the same bytes again on a new connection. Ids th
 is recorded twice. Callers that have waited longer than `patience_s` get Unavailable, also while an append hangs in the
 database; they may retry with the same id.
 
-An exception that nobody foresaw fails the member at fault, and the rest of its group is recorded. If the task ends all
-the same, its callers and all later ones get Unavailable at once, and `status()` says so.
+An unexpected exception fails the event that causes it, and the rest of its group is recorded. If the task ends
+nevertheless, its callers and all later ones get Unavailable at once, and `status()` reports it.
 """
 
 from __future__ import annotations
@@ -260,7 +260,7 @@ class Writer:
 
 
 def _deliver(member: _Member, receipts: list[Receipt]) -> None:
-    if not member.done.done():  # a caller may have been cancelled; its events are recorded all the same
+    if not member.done.done():  # a caller may have been cancelled; its events are recorded nevertheless
         member.done.set_result(receipts)
 
 

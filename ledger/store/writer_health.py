@@ -54,7 +54,7 @@ class Histogram:
         self.sum_s += seconds
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Return each bound with the number of durations up to it, as Prometheus wants them."""
+        """Return each bound with the number of durations up to it, as Prometheus expects."""
         total, found = 0, []
         for bound, count in zip((*map(str, self.BOUNDS), "+Inf"), self._counts, strict=True):
             total += count
@@ -118,7 +118,7 @@ class WriterHealth:
 
 
 def cause_of(error: psycopg.Error) -> str:
-    """Say why the database took no append, in words of this program where it has some."""
+    """Describe why the database took no append, in this program's words if it knows the cause."""
     return CAUSES.get(error.sqlstate or "") or one_line(error)
 
 

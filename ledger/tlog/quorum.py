@@ -1,4 +1,4 @@
-"""The witness policy of a log: which witnesses it asks and how many must cosign; and how far the log has its quorum."""
+"""The witness policy of a log: its witnesses, and how many must cosign; and the size that has a quorum."""
 
 from __future__ import annotations
 

@@ -85,6 +85,6 @@ def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> Note:
 
 
 def sign_rotation(old: SigningKey, new: SigningKey) -> Rotation:
-    """The note, with both signatures, checked. Raises EvidenceError where these are not two keys of one log."""
+    """The note with both signatures, after a check. Raises EvidenceError if these are not two keys of one log."""
     text = statement(old.verifier, new.verifier)
     return check_rotation(Note(text, (old.sign(text), new.sign(text))).encode(), old.verifier.name)

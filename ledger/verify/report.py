@@ -1,4 +1,4 @@
-"""The result of verifying a ledger, and what it leaves unproven."""
+"""The result of verifying a ledger, and what remains unproven."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Covered:
 
 @dataclass(frozen=True)
 class ChainReport:
-    """The result of a verification. Positions are 0 and `head_hash` is None where there is no event.
+    """The result of a verification. Positions are 0 and `head_hash` is None if there is no event.
 
     `opened` counts sealed values that open their commitment, `erased` those that are gone. `more` counts findings
-    beyond the first MOST_FINDINGS, which are not classified. `covered` is None where no checkpoint was compared.
+    beyond the first MOST_FINDINGS, which are not classified. `covered` is None if no checkpoint was compared.
     """
 
     origin: str | None

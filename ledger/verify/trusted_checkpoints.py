@@ -134,7 +134,7 @@ class TrustedCheckpoints:
     def read(self, conn: Connection, origin: str | None) -> None:
         """Trust the keys that recorded rotations connect with trusted ones, and add the ledger's own checkpoints.
 
-        These are the newest with enough cosignatures, and the newest. `origin` is None where the ledger has no head.
+        These are the newest with enough cosignatures, and the newest. `origin` is None if the ledger has no head.
         """
         if origin is not None:
             self._handovers = handovers(conn, origin, self.trusted.log)
@@ -153,7 +153,7 @@ class TrustedCheckpoints:
 
     @property
     def followed(self) -> list[VerifierKey]:
-        """The keys that nobody gave, and that rotations connect with a given key."""
+        """The keys that were not given, but that rotations connect with a given key."""
         return [key for key in self.trusted.log if key not in self._given]
 
     def roots(self) -> Roots:

@@ -16,7 +16,7 @@ OPEN_CALLS, ORPHANS = ((HERE / f"{name}.sql").read_bytes() for name in ("open_ca
 
 
 class OpenCalls(NamedTuple):
-    """How many calls are orphans, how many are open, and the age of the oldest open call in seconds."""
+    """The number of orphans, the number of open calls, and the age of the oldest open call in seconds."""
 
     orphans: int
     open: int

@@ -52,7 +52,7 @@ class OpenAICompatibleAgent:
     """Asks `model` at `base_url`, which usually ends in /v1, for weights by asset class. Safe in threads.
 
     One `answer` is one request. `temperature`, `seed` and `max_tokens` are sent if set. `timeout_s` bounds the whole
-    exchange; the agent's own `timeout_s` is longer, so that the reason of the exchange is the one that is recorded.
+    exchange; the agent's own `timeout_s` is longer, so that the reason of the exchange is recorded.
     """
 
     name: str = NAME
@@ -109,7 +109,7 @@ class OpenAICompatibleAgent:
         return self._answer(openai_answer.recommendation(answer, self._policy, request), completion)
 
     def _parameters(self) -> dict[str, JSON]:
-        """Return the settings to record: floats as decimal strings, as everywhere in the ledger."""
+        """Return the settings to record: floats as decimal strings, as everywhere else in the ledger."""
         settings = {name: value if isinstance(value, int) else str(value) for name, value in self._settings.items()}
         schema_sha256 = hashlib.sha256(canonical(self._schema)).hexdigest()
         return {**settings, "base_url": self._base_url, "output_type": "json", "output_schema_sha256": schema_sha256}

@@ -1,4 +1,4 @@
-"""Run an agent in a thread, with a time limit, and turn all that it does into a result that can be recorded."""
+"""Run an agent in a thread, with a time limit, and turn its answer or failure into a result that can be recorded."""
 
 from __future__ import annotations
 

@@ -65,8 +65,8 @@ def _steps(audit: Audit, bundle: Bundle, given: Trust, since: bytes | None, live
     if manifest.origin != signed.checkpoint.origin:
         message = f"the manifest is of {manifest.origin!a}, the checkpoint of {signed.checkpoint.origin!a}"
         findings.add(Kind.OTHER_LEDGER, 0, message)
-    # 4. The checkpoint extends the auditor's, and the transparency log extends it. If nobody can tell, the
-    # audit goes on: what is wrong with the bundle is reported first.
+    # 4. The checkpoint extends the auditor's, and the transparency log extends it. If that is unknown, the
+    # audit goes on: faults of the bundle are reported first.
     lacking: Exception | None = None
     try:
         older = None if since is None else Older(since, trusted, audit.rotations)

@@ -33,7 +33,7 @@ def _bundle_findings() -> Findings:
 
 @dataclass
 class Audit:
-    """The result. `done` describes, for each step that was reached, what it looked at."""
+    """The result. `done` describes what each step examined, for the steps that were reached."""
 
     collected: Findings = field(default_factory=_bundle_findings)
     done: dict[int, list[str]] = field(default_factory=dict)

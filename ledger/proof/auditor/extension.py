@@ -135,7 +135,7 @@ def _compare(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes], line: str
 
 
 def _usable(older: Older, findings: Findings) -> Checkpoint | None:
-    """The older checkpoint; None where it is of another ledger. Raises Unusable."""
+    """The older checkpoint; None if it is of another ledger. Raises Unusable."""
     found = Findings(BUNDLE)
     signed = judge(older.note, replace(older.trusted, needed=0, each=()), (), found)
     for finding in found:

@@ -100,7 +100,7 @@ def _age(at_s: int) -> str:
 
 
 def _absent(audit: Audit) -> Iterator[str]:
-    """Lines about absent values: withheld, so that the maker has them, or erased, as the maker says."""
+    """Lines about absent values: withheld (the maker still has them) or erased, as the maker claims."""
     for state, who in ABSENT.items():
         for (name, absent), ranges in sorted(audit.fields.ranges.items()):
             if absent == state:

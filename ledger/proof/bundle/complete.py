@@ -56,7 +56,7 @@ class Completeness:
         self._range = selection.kind == "positions"
         # The client_id that each stream must show: that of the manifest, or else the first that is disclosed.
         self._client: Any = selection.client
-        # Streams of which no event has disclosed a client_id yet, and where they begin.
+        # Streams without a disclosed client_id so far, and the position of the first event of each.
         self._unshown: dict[str, int] = {}
         self._stream = f"request-{selection.request}" if selection.kind == "request" else None
         self._first = self._next = selection.first_position

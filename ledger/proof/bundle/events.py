@@ -166,7 +166,7 @@ class EventChecker:
 
 
 class _Malformed(ValueError):
-    """A line that no bundle has; the message says why."""
+    """A malformed line; the message says why."""
 
 
 def parse_line(data: bytes, after: int) -> EventLine:

@@ -61,7 +61,7 @@ def page(manifest: Manifest, note: str, rows: Sequence[str]) -> bytes:
 
 
 def row(line: EventLine) -> str:
-    """The row of one event. A body that is not a JSON object gives a row that says so."""
+    """The row of one event. If the body is not a JSON object, the row says that."""
     try:
         body: Any = orjson.loads(line.body)
         values: Any = orjson.loads(line.fields) if line.fields else {}

@@ -1,4 +1,4 @@
-"""Name what was done to the chain where it is broken: steps 1 to 3 and 8 of docs/formats/event.md, section 5.
+"""Name what was done to a broken chain: steps 1 to 3 and 8 of docs/formats/event.md, section 5.
 
 After a break the chain goes on from what the next row names, so that one change is one finding.
 """

@@ -1,4 +1,4 @@
-"""Explain an event whose hash is not its own where it stands: edited, moved, exchanged, or renumbered.
+"""Explain an event whose hash does not fit its position: edited, moved, exchanged, or renumbered.
 
 A hash tells that something was changed, not what. The kind comes from trying: does the event's hash fit it at another
 position near by, or in the place of an earlier event that did not fit? Each event costs a bounded number of such tries,
@@ -40,7 +40,7 @@ class Suspect:
 
 @dataclass(slots=True)
 class Moved:
-    """An event that fits `offset` positions from where it stands: alone, or with all that follow?"""
+    """An event that fits `offset` positions from its own: alone, or with all that follow?"""
 
     position: int
     offset: int
@@ -48,7 +48,7 @@ class Moved:
 
 
 class Displacements:
-    """The events so far that do not fit their place. Events after a renumbering fit `shift` positions from theirs."""
+    """The events so far that do not fit their position. After a renumbering, events fit `shift` positions away."""
 
     def __init__(self, findings: Findings) -> None:
         self.shift = 0
@@ -58,7 +58,7 @@ class Displacements:
         self._moved: Moved | None = None
 
     def in_place(self) -> None:
-        """The next event fits where it stands, so that nothing was renumbered up to here."""
+        """The next event fits its position, so that nothing was renumbered up to here."""
         self._moved, self.shift = None, 0
 
     def forget_moved(self) -> Moved | None:
@@ -109,7 +109,7 @@ class Displacements:
         self._findings.replace(moved.key, Kind.INSERTED, position - count, message, position - 1)
 
     def exchanged(self, event: HashedEvent) -> bool:
-        """Find the earlier suspect in whose place this event, or its contents, was recorded, and say so."""
+        """Find the earlier suspect in whose place this event, or its contents, was recorded, and report it."""
         for suspect in self._suspects:
             # An event that was pushed back a little by one put in has not changed places with that one.
             far = suspect.displaced or event.position + self.shift - suspect.place > REACH
@@ -138,7 +138,7 @@ class Displacements:
         )
 
     def suspect_at(self, position: int) -> Suspect | None:
-        """The last suspect if it stands at this position."""
+        """The last suspect if it is at this position."""
         if self._suspects and self._suspects[-1].position == position:
             return self._suspects[-1]
         return None
@@ -178,7 +178,7 @@ def hash_at(
     version: int | None = None,
     recorded_at_us: int | None = None,
 ) -> bytes:
-    """The hash that the event has at `place`, with other members where they are given; empty if it has none."""
+    """The hash that the event has at `place`, with other members if they are given; empty if it has none."""
     prev_hash = event.prev_hash if prev_hash is None else prev_hash
     version = event.version if version is None else version
     time_us = event.recorded_at_us if recorded_at_us is None else recorded_at_us

@@ -26,7 +26,7 @@ class EventRow(NamedTuple):
 
 
 class EventLine(NamedTuple):
-    """An event as a bundle has it. `fields` and `salts` are empty where nothing is disclosed."""
+    """An event as a bundle has it. `fields` and `salts` are empty if nothing is disclosed."""
 
     position: int
     version: int

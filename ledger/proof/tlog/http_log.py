@@ -25,7 +25,7 @@ _PIECE = 64 * 1024
 
 
 class LogUnreachable(Exception):
-    """The log does not answer as a log does; the message says what it answered."""
+    """The answer is not one that a transparency log gives; the message describes it."""
 
 
 class LiveLog:

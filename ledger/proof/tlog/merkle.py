@@ -200,7 +200,7 @@ def check_consistency(old: int, new: int, old_root: bytes, new_root: bytes, proo
 
 
 def _sides(index: int, last: int) -> Iterator[bool]:
-    """For each sibling from a node up to the root, whether it stands on the left. `last` is its level's last index."""
+    """For each sibling from a node up to the root: True if it is on the left. `last` is its level's last index."""
     while last:
         if index % 2:
             yield True

@@ -69,7 +69,7 @@ def verify_proof(
     log_keys: Sequence[VerifierKey],
     witness_keys: Sequence[VerifierKey] = (),
 ) -> SignedCheckpoint:
-    """Show that the log `origin` has the leaf hash `leaf` at the proof's index; returns the checkpoint that says so.
+    """Show that the log `origin` has the leaf hash `leaf` at the proof's index; returns the checkpoint that proves it.
 
     The leaf hash comes from the event the reader holds, never from the proof; the keys come from the reader too. How
     many witnesses are enough is the caller's policy. Raises EvidenceError.

@@ -1,7 +1,7 @@
 """The keys that the auditor trusts, and checkpoints judged by them: steps 2 and 3 of docs/formats/bundle.md, section 7.
 
-Keys come from the auditor, never from the evidence. Options that cannot be used raise Unusable; whatever is wrong with
-a checkpoint is a finding.
+Keys come from the auditor, never from the evidence. Options that cannot be used raise Unusable; each fault of a
+checkpoint is a finding.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _names(keys: Sequence[WitnessKey]) -> set[tuple[str, int]]:
 
 
 def judge(note: bytes, trusted: Trust, claimed: Sequence[VerifierKey], findings: Findings) -> Signed | None:
-    """Steps 2 and 3 for one checkpoint; None if it is malformed. `claimed` keys are tried where none is trusted."""
+    """Steps 2 and 3 for one checkpoint; None if it is malformed. `claimed` keys are tried if none is trusted."""
     try:
         parsed = parse_note(note)
         checkpoint = parse_checkpoint(parsed.text)
@@ -103,7 +103,7 @@ def judge(note: bytes, trusted: Trust, claimed: Sequence[VerifierKey], findings:
         signers = ", ".join(map(signer_name, parsed.signatures))
         whose = "trusted key of the log" if trusted.log else "key of keys.txt"
         findings.add(Kind.UNTRUSTED_KEY, 0, f"no {whose} signed the checkpoint; it is signed by {signers[:500]}")
-    # 3. Witnesses. A bad cosignature is a finding, also where there are enough good ones.
+    # 3. Witnesses. A bad cosignature is a finding even if there are enough good ones.
     witnessed, _ = _verified(parsed, trusted.witnesses, "a witness's cosignature", 3, findings)
     latest = cosignatures(witnessed)
     _expect_witnesses(trusted, {(witness.name, witness.key_id) for witness in latest}, findings)

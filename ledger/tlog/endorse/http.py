@@ -1,4 +1,4 @@
-"""HTTP requests to endorsers, bounded in time and size whatever the server does: hang, drip, or answer without end.
+"""HTTP requests to endorsers, bounded in time and size even if the server hangs, sends slowly, or answers without end.
 
 Redirects, proxies and netrc are ignored: only the configured server gets the request.
 """
@@ -97,7 +97,7 @@ class HttpClient:
                 self._task = None
 
     async def _try_twice(self, body: bytes, content_type: str) -> HttpAnswer:
-        """Send the request; once more if it met a kept connection that the server had closed."""
+        """Send the request. Send it once more if a kept connection turned out to be closed by the server."""
         reused, self._reused = self._reused, False
         try:
             answer = await self._exchange(body, content_type)

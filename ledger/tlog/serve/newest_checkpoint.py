@@ -21,7 +21,7 @@ class NewestCheckpoint(NamedTuple):
 
 
 class NotCovered(NamedTuple):
-    """How many events no checkpoint covers, and for how long nothing was signed although they waited."""
+    """The number of events that no checkpoint covers, and the time for which they have waited without a signature."""
 
     events: int
     waiting_s: float

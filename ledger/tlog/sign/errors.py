@@ -53,7 +53,7 @@ class TileDiffers(SigningRefused):
 
 
 class KeyUnusable(Exception):
-    """The signing key cannot be used. The message says why, and holds nothing of the key."""
+    """The signing key cannot be used. The message says why, and contains no part of the key."""
 
 
 class NoKey(KeyUnusable):

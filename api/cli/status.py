@@ -88,8 +88,8 @@ def status(
     """Show the state of the chain, its read models and its transparency log.
 
     Also the number of queued requests, of model calls without an end and of tokens, the agents whose last calls all
-    failed, and the pending migrations. Exit code 1 if an append fails, a read model is stopped, missing or outdated, a migration is
-    pending, or a key rotation was not finished.
+    failed, and the pending migrations. Exit code 1 if an append fails, a read model is stopped, missing or
+    outdated, a migration is pending, or a key rotation was not finished.
     """
     settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
     policy = assemble.endorsers(settings).policy

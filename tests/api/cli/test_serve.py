@@ -281,7 +281,7 @@ def test_the_optimiser_serves_with_prices_of_the_given_day(database_url: str) ->
         ({"agent": "optimiser", "agent_until": "1980-01-01"}, ("the agent optimiser cannot be used",)),
         ({"four_eyes_policy": "/nonexistent"}, ("four-eyes", "/nonexistent", "No such file")),
         ({"reason_codes": str(policy.HOME / "four-eyes.json")}, ("reason-codes", "four-eyes.json")),
-        ({"sign_every": "0"}, ("ADVICE_LEDGER_SIGN_EVERY", "greater than or equal to 0.01")),
+        ({"sign_every": "0"}, ("ADVICE_LEDGER_SIGN_EVERY", "a number from 0.01 to 86400")),
     ],
     ids=lambda found: str(found)[-20:],
 )

@@ -81,10 +81,10 @@ def test_recorded_is_what_the_table_has(ledger: str) -> None:
 def test_text_arrives_whole(ledger: str) -> None:
     """Quotes, backslashes, line breaks, percent signs and other scripts in values do not disturb the batch."""
     awkward = "a'b\"c\\d\r\ne %s \\n {} \u2028 ünïcödé \U0001f600"
-    (found,) = run(ledger, [encode(new("awkward", requested(awkward, notes=awkward)))])
+    (found,) = run(ledger, [encode(new("awkward", requested("client-1", notes=awkward)))])
     with connect(ledger) as conn:
         (row,) = check_chain(conn, found.position - 1)
-    assert row.fields == {"client_id": awkward, "notes": awkward}
+    assert row.fields == {"client_id": "client-1", "notes": awkward}
 
 
 def conflicting_id() -> list[list[bytes]]:

@@ -46,11 +46,12 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None) -> LogState
     checkpoint, head = newest_checkpoint(conn), read_head(conn)
     size = 0 if checkpoint is None else checkpoint.size
     quorum = quorum_state(conn, policy) if policy.witnesses else None
+    waiting = conn.execute(NOT_COVERED).fetchone()
     return LogState(
         size=size or None,
         age_s=None if checkpoint is None else checkpoint.age_s,
         not_covered=(0 if head is None else head.position) - size,
-        waiting_s=NotCovered(*conn.execute(NOT_COVERED).fetchall()[0]).waiting_s,
+        waiting_s=None if waiting is None else NotCovered(*waiting).waiting_s,
         cosignatures=conn.execute(COSIGNATURES, [size]).fetchall()[0][0],
         witnesses_needed=policy.quorum if policy.witnesses else None,
         witnessed_size=quorum and quorum.witnessed,

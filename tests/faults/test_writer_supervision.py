@@ -58,7 +58,7 @@ def test_a_fault_fails_its_own_caller_alone(database_url: str) -> None:
         await writer.start()
         first = asyncio.create_task(writer.append([new("first")]))
         await turn()
-        group = [encode(new("good")), b"\xff", encode(new("good"))]
+        group = [encode(new("good")), b"{\xff", encode(new("good"))]
         tasks = [asyncio.create_task(writer.append_lines([line])) for line in group]
         async with asyncio.timeout(TOO_LATE_S):
             await first

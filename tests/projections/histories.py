@@ -51,7 +51,7 @@ objects = st.dictionaries(text, st.integers(-5, 5) | text | st.just(0.5), max_si
 
 limits = st.builds(
     Constraints,
-    exclude_asset_classes=st.lists(st.sampled_from(["timber", "gold"]), max_size=2),
+    exclude_asset_classes=st.lists(st.sampled_from(["timber", "gold"]), max_size=2, unique=True),
     min_cash=st.none() | st.decimals(0, 1, places=4),
 )
 

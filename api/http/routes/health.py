@@ -29,6 +29,8 @@ router = APIRouter(tags=["operation"])
 
 NOT_SIGNING = "this process does not sign, as it has no key: give serve a key with --key (docs/operate/tlog.md)"
 
+NO_HEAD = "the ledger has no head: somebody deleted it, or the first advice-ledger migrate did not end"
+
 
 class Alive(BaseModel):
     """The process answers."""
@@ -172,13 +174,16 @@ async def _readiness(services: Services) -> Readiness:
 async def _read(services: Services, conn: AsyncConnection) -> Readiness:
     signer = services.signer
     checkpoint = await newest_checkpoint_async(conn)
-    not_covered = NotCovered(*(await (await conn.execute(NOT_COVERED, prepare=True)).fetchall())[0])
+    row = await (await conn.execute(NOT_COVERED, prepare=True)).fetchone()
+    if row is None:
+        raise Unavailable(NO_HEAD)
+    not_covered = NotCovered(*row)
     endorsed = await endorsements.endorsement_status(conn, services.endorsers, signer)
     rows = await (await conn.execute(READ_MODELS_LAG, prepare=True)).fetchall()
     # The head last: what was read before it is not ahead of it.
     head = await read_head_async(conn)
     if head is None:
-        raise Unavailable("this database has no ledger yet: run advice-ledger migrate")
+        raise Unavailable(NO_HEAD)
     read_models = [ReadModelLag(*row) for row in rows]
     verification = _verification(services.continuous_verification)
     clocks = await read_clocks_async(conn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import time
 from typing import Any
 
 import pytest
@@ -17,21 +17,17 @@ from ledger.verify.database import verify_chain
 from tests.ledger.verify.verifying import EDIT, fill, on_record, results, tamper, until, verifying
 from tests.support import connect
 
+DAY_S = 86_400
+
 
 @pytest.mark.tampers
-def test_what_lasts_is_recorded_each_day(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_lasts_is_recorded_each_day(database_url: str) -> None:
     """A finding that lasts until the next day is recorded in the stream of that day, too."""
-
-    class Tomorrow(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return datetime.now(tz) + timedelta(days=1)
-
     fill(database_url, 20)
     tamper(database_url, EDIT)
-    with verifying(database_url):
+    with verifying(database_url) as verifier:
         on_record(database_url, 1)
-        monkeypatch.setattr(module, "datetime", Tomorrow)
+        verifier._clock = lambda: time.time() + DAY_S
         first, second = on_record(database_url, 2)
     assert first["stream"] < second["stream"]
     assert first["data"] == second["data"]

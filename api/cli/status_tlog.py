@@ -51,7 +51,7 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None) -> LogState
         size=size or None,
         age_s=None if checkpoint is None else checkpoint.age_s,
         not_covered=(0 if head is None else head.position) - size,
-        waiting_s=None if waiting is None else NotCovered(*waiting).waiting_s,
+        waiting_s=0.0 if waiting is None else NotCovered(*waiting).waiting_s,
         cosignatures=conn.execute(COSIGNATURES, [size]).fetchall()[0][0],
         witnesses_needed=policy.quorum if policy.witnesses else None,
         witnessed_size=quorum and quorum.witnessed,

@@ -54,7 +54,9 @@ def test_the_remedy_for_wrong_tiles(database_url: str, tmp_path: Path) -> None:
     with served(database_url, verification=FAST) as api:
         told = eventually("a round", lambda: reasons(api))
     assert [
-        one for one in told if "stored tiles of the log" in one and "docs/operate/continuous-verification.md" in one
+        one
+        for one in told
+        if "the stored tiles are not what the events make" in one and "docs/operate/continuous-verification.md" in one
     ]
     assert not [one for one in told if "verify" in one]
     options = ("--database-url", database_url)

@@ -11,7 +11,7 @@ from api.cli.keys import Place
 from ledger.database import Connection
 from ledger.store.head import read_head
 from ledger.tlog.quorum import LATEST_ENDORSEMENTS, LatestEndorsement, WitnessPolicy, quorum_state
-from ledger.tlog.serve.newest_checkpoint import NOT_COVERED, NotCovered, newest_checkpoint
+from ledger.tlog.serve.newest_checkpoint import newest_checkpoint, not_covered
 from ledger.tlog.sign import rotate
 
 HAS_LOG = "SELECT to_regclass('checkpoints') IS NOT NULL"
@@ -46,12 +46,12 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None) -> LogState
     checkpoint, head = newest_checkpoint(conn), read_head(conn)
     size = 0 if checkpoint is None else checkpoint.size
     quorum = quorum_state(conn, policy) if policy.witnesses else None
-    waiting = conn.execute(NOT_COVERED).fetchone()
+    waiting = not_covered(conn)
     return LogState(
         size=size or None,
         age_s=None if checkpoint is None else checkpoint.age_s,
         not_covered=(0 if head is None else head.position) - size,
-        waiting_s=0.0 if waiting is None else NotCovered(*waiting).waiting_s,
+        waiting_s=0.0 if waiting is None else waiting.waiting_s,
         cosignatures=conn.execute(COSIGNATURES, [size]).fetchall()[0][0],
         witnesses_needed=policy.quorum if policy.witnesses else None,
         witnessed_size=quorum and quorum.witnessed,

@@ -10,14 +10,14 @@ from api.http.gauges import gauge, gauge_by, read
 from api.services import Services
 from ledger.database import AsyncConnection
 from ledger.store.head import read_clocks_async
-from ledger.tlog.serve.newest_checkpoint import NOT_COVERED, NotCovered
+from ledger.tlog.serve.newest_checkpoint import not_covered_async
 from projections.health import QUEUE, READ_MODELS_LAG, RECENT_CALLS, CallCount, Queue, ReadModelLag, failing_agents
 
 
 async def service_metrics(services: Services) -> list[Metric]:
     """Read the figures. The writer's figures need no database."""
     waiting, lags, queue, calls, clocks = await asyncio.gather(
-        read(services, _not_covered),
+        read(services, not_covered_async),
         read(services, _lags),
         read(services, _queued),
         read(services, _calls),
@@ -82,11 +82,6 @@ async def _lags(conn: AsyncConnection) -> list[ReadModelLag]:
 
 async def _queued(conn: AsyncConnection) -> Queue:
     return Queue(*(await (await conn.execute(QUEUE, prepare=True)).fetchall())[0])
-
-
-async def _not_covered(conn: AsyncConnection) -> NotCovered | None:
-    rows = await (await conn.execute(NOT_COVERED, prepare=True)).fetchall()
-    return NotCovered(*rows[0]) if rows else None
 
 
 async def _calls(conn: AsyncConnection) -> list[CallCount]:

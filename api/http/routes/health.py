@@ -20,7 +20,7 @@ from ledger.errors import Unavailable
 from ledger.proof.findings import Kind
 from ledger.store.head import read_clocks_async, read_head_async
 from ledger.tlog import status as endorsements
-from ledger.tlog.serve.newest_checkpoint import NOT_COVERED, NewestCheckpoint, NotCovered, newest_checkpoint_async
+from ledger.tlog.serve.newest_checkpoint import NewestCheckpoint, NotCovered, newest_checkpoint_async, not_covered_async
 from ledger.tlog.sign.signer_thread import SignerThread
 from ledger.verify.continuous import ContinuousVerification, VerificationStatus
 from projections.health import LAST_CALLS, READ_MODELS_LAG, RECENT_CALLS, CallCount, ReadModelLag, failing_agents
@@ -174,10 +174,9 @@ async def _readiness(services: Services) -> Readiness:
 async def _read(services: Services, conn: AsyncConnection) -> Readiness:
     signer = services.signer
     checkpoint = await newest_checkpoint_async(conn)
-    row = await (await conn.execute(NOT_COVERED, prepare=True)).fetchone()
-    if row is None:
+    not_covered = await not_covered_async(conn)
+    if not_covered is None:
         raise Unavailable(NO_HEAD)
-    not_covered = NotCovered(*row)
     endorsed = await endorsements.endorsement_status(conn, services.endorsers, signer)
     rows = await (await conn.execute(READ_MODELS_LAG, prepare=True)).fetchall()
     # The head last: what was read before it is not ahead of it.

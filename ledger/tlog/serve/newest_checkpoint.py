@@ -8,7 +8,6 @@ from typing import NamedTuple
 from ledger.database import AsyncConnection, Connection
 
 NEWEST_CHECKPOINT = Path(__file__).with_name("newest_checkpoint.sql").read_bytes()
-# Returns one row of NotCovered.
 NOT_COVERED = Path(__file__).with_name("not_covered.sql").read_bytes()
 
 
@@ -37,6 +36,18 @@ async def newest_checkpoint_async(conn: AsyncConnection) -> NewestCheckpoint | N
     """Return the newest checkpoint; None before the first."""
     row = await (await conn.execute(NEWEST_CHECKPOINT, prepare=True)).fetchone()
     return None if row is None else NewestCheckpoint(*row)
+
+
+def not_covered(conn: Connection) -> NotCovered | None:
+    """Return the events that no checkpoint covers; None if the ledger has no head."""
+    row = conn.execute(NOT_COVERED).fetchone()
+    return None if row is None else NotCovered(*row)
+
+
+async def not_covered_async(conn: AsyncConnection) -> NotCovered | None:
+    """Return the events that no checkpoint covers; None if the ledger has no head."""
+    row = await (await conn.execute(NOT_COVERED, prepare=True)).fetchone()
+    return None if row is None else NotCovered(*row)
 
 
 def newest_size(conn: Connection) -> int:

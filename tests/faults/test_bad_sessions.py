@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tempfile
-import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
@@ -21,10 +18,7 @@ from ledger.store.readers import Readers
 from ledger.store.writer import Writer
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import StateFile
-from projections.rebuild import rebuild_outdated
-from schema.migrate import migrate
 from tests.api.served import make_tokens, problem, served
-from tests.conftest import copy_database
 from tests.ledger.tlog.logs import key_for
 from tests.support import append, connect, eventually, new
 
@@ -39,29 +33,6 @@ END_OTHERS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL of these tests' own, with a ledger to copy."""
-    folder = Path(tempfile.mkdtemp(prefix="advice-ledger-"))
-    try:
-        with EmbeddedPostgres(folder, settings={"fsync": "off"}) as found:
-            with psycopg.connect(found.url, autocommit=True) as conn:
-                migrate(conn)
-            rebuild_outdated(found.url)
-            yield found
-    finally:
-        shutil.rmtree(folder)
-
-
-@pytest.fixture
-def ledger(server: EmbeddedPostgres) -> str:
-    """A fresh ledger on that server, which goes with it."""
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(make_conninfo(server.url, dbname="postgres"), autocommit=True) as conn:
-        copy_database(conn, "advice_ledger", name)
-    return make_conninfo(server.url, dbname=name)
 
 
 @pytest.fixture

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import signal
-import tempfile
 import threading
-import uuid
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from time import monotonic
 
 import httpx
 import psutil
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from api.agents.protocol import AgentAnswer, AgentRequest
 from api.callers import CACHE_S
 from api.postgres.embedded import EmbeddedPostgres
-from projections.rebuild import rebuild_outdated
-from schema.migrate import migrate
 from tests.api.served import Api, check_ledger, make_tokens, problem, served
-from tests.conftest import copy_database
 from tests.faults.callers import Callers
 from tests.faults.workers import Does, fine, working
 from tests.support import connect, eventually
@@ -40,30 +31,6 @@ ACTIVE = """
     WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()
       AND application_name = 'advice-ledger writer'
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL of these tests' own, which they stop and start, with a ledger to copy."""
-    folder = Path(tempfile.mkdtemp(prefix="advice-ledger-"))
-    try:
-        with EmbeddedPostgres(folder, settings={"fsync": "off"}) as found:
-            with psycopg.connect(found.url, autocommit=True) as conn:
-                migrate(conn)
-            rebuild_outdated(found.url)
-            yield found
-    finally:
-        shutil.rmtree(folder)
-
-
-@pytest.fixture
-def ledger(server: EmbeddedPostgres) -> str:
-    """A fresh ledger on that server, which goes with it."""
-    server.ensure_running()
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(make_conninfo(server.url, dbname="postgres"), autocommit=True) as conn:
-        copy_database(conn, "advice_ledger", name)
-    return make_conninfo(server.url, dbname=name)
 
 
 @pytest.fixture

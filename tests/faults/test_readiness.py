@@ -16,12 +16,10 @@ from ledger.database import SIGNER_LOCK
 from ledger.tlog.sign.signer_thread import SigningConfig
 from tests.api.program import cli
 from tests.api.served import Api, served
-from tests.faults.test_database_down import freeze, ledger, locked_head, server
+from tests.faults.test_database_down import freeze, locked_head
 from tests.faults.workers import Does, fine, working
 from tests.ledger.tlog.logs import key_for
 from tests.support import connect, eventually
-
-__all__ = ["ledger", "server"]
 
 PATIENCE_S = 0.7
 # Stands for a full disk, or a standby: the insert of an event fails as it would there, and nothing else does.

@@ -13,10 +13,8 @@ from api.cli.serving import GRACE_S, STOP_S
 from api.postgres.embedded import EmbeddedPostgres
 from ledger.tlog.sign import keys
 from tests.api.program import cli, serving
-from tests.faults.test_database_down import freeze, ledger, server
+from tests.faults.test_database_down import freeze
 from tests.ledger.tlog.logs import key_for
-
-__all__ = ["ledger", "server"]
 
 ASKED = {"client_id": "client-1", "risk_profile": "balanced", "amount_usd": 250000}
 

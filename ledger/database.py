@@ -1,4 +1,4 @@
-"""Connections: each has one role and one ledger, fixed when it is made. And the numbers of all advisory locks."""
+"""Connections: each has one role and one ledger, fixed when it is made."""
 
 from __future__ import annotations
 
@@ -11,17 +11,9 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ledger.errors import Unavailable
-from schema import migrate
 
 Connection = psycopg.Connection[Any]
 AsyncConnection = psycopg.AsyncConnection[Any]
-
-# Advisory locks. Any numbers will do, as long as they differ from each other. MIGRATION_LOCK is one for the whole
-# database; the others are taken together with a hash of the schema's name, so that each ledger has its own.
-MIGRATION_LOCK = migrate.MIGRATION_LOCK
-REBUILD_LOCK = 0x41_4C_0002
-SIGNER_LOCK = 0x41_4C_0003
-VERIFIER_LOCK = 0x41_4C_0004
 
 # Roles that only a primary can serve. A URL with several hosts is searched for it.
 WRITING_ROLES = frozenset({"owner", "writer", "projector", "signer"})
@@ -148,12 +140,6 @@ def replicated(conn: Connection | AsyncConnection) -> Iterator[None]:
         conn.remove_notice_handler(notice)
     if cancelled:
         raise Unavailable("the wait for the synchronous standby was cancelled, so the outcome is unknown; try again")
-
-
-def try_lock(conn: Connection, lock: int) -> bool:
-    """Take the advisory lock for this connection's ledger, until the connection ends; return False if it is taken."""
-    row = conn.execute("SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))", [lock]).fetchone()
-    return row == (True,)
 
 
 def one_line(error: psycopg.Error) -> str:

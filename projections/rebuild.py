@@ -3,7 +3,7 @@
 The new table is made in a schema of its own, `LEDGER_rebuild`. It is filled in parallel by stream, indexed, brought up
 to date, compared with the old table, and put in its place in one transaction. Until that transaction commits, readers
 see the old table and the projector keeps it current. A crash leaves the old table in use, and a half-built table that
-the next rebuild drops. An advisory lock allows one rebuild at a time; its read models are built side by side.
+the next rebuild drops. One rebuild at a time leads; its read models are built side by side.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from time import sleep
 
 import psycopg
 from psycopg import sql
 
-from ledger.database import REBUILD_LOCK, Connection, connect, conninfo
+from ledger.database import Connection, connect, conninfo
 from projections import registry, swap
 from projections.compare import count_differences
 from projections.engine import describe_error, is_transient
@@ -29,6 +30,9 @@ from projections.swap import Place
 # One connection saturates one core of the server. The server does not tell how many cores it has; assume as many as
 # here.
 CORES = min(os.cpu_count() or 2, 8)
+# How often to try to lead, while another process rebuilds.
+FOLLOW_S = 0.2
+LEAD = "SELECT take_lead('owner')"
 # The stages after the parts: index, compare, swap.
 LAST_STAGES = 3
 
@@ -92,9 +96,9 @@ def rebuild_outdated(url: str, *, schema: str = "ledger", on_progress: Progress 
     with _connected(url, schema) as conn:
         if not outdated_read_models(conn):
             return []
-        with _rebuild_lock(conn, schema):
-            outdated = outdated_read_models(conn)  # again: another server that is starting may have rebuilt them
-            reports, failed = _rebuild_all(url, outdated, schema, on_progress)
+        _lead(conn, schema)
+        outdated = outdated_read_models(conn)  # again: another server that is starting may have rebuilt them
+        reports, failed = _rebuild_all(url, outdated, schema, on_progress)
     for failure in failed:
         log.error("read model %s", failure)
     return reports
@@ -107,7 +111,8 @@ def rebuild_read_models(
 
     Raises RebuildFailed if a read model cannot be rebuilt; the others are rebuilt all the same. Raises psycopg.Error.
     """
-    with _connected(url, schema) as conn, _rebuild_lock(conn, schema):
+    with _connected(url, schema) as conn:
+        _lead(conn, schema)
         reports, failed = _rebuild_all(url, read_models, schema, on_progress)
     if failed:
         raise RebuildFailed("; ".join(str(failure) for failure in failed))
@@ -153,16 +158,13 @@ def _connected(url: str, schema: str, **settings: str) -> Iterator[Connection]:
         yield conn
 
 
-@contextmanager
-def _rebuild_lock(conn: Connection, schema: str) -> Iterator[None]:
-    """Wait for other rebuilds of this ledger, and keep them out while the block runs."""
-    conn.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [REBUILD_LOCK, schema])
-    try:
-        swap.create_staging_schema(conn, schema)
-        yield
-    finally:
-        if not conn.broken:
-            conn.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", [REBUILD_LOCK, schema])
+def _lead(conn: Connection, schema: str) -> None:
+    """Wait for other rebuilds of this ledger, and keep them out until the connection ends."""
+    if conn.execute(LEAD).fetchone() != (True,):
+        log.warning("another process rebuilds read models; waiting for it (the row owner of the table leaders says who)")
+        while conn.execute(LEAD).fetchone() != (True,):
+            sleep(FOLLOW_S)
+    swap.create_staging_schema(conn, schema)
 
 
 class _Rebuild:

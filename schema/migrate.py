@@ -21,7 +21,7 @@ ROLES = ("writer", "reader", "projector", "verifier", "signer")
 # Former names of roles. A ledger that an earlier version migrated keeps its logins: the role is renamed.
 RENAMED_ROLES = {"sealer": "signer"}
 OLDEST_SERVER = 140000
-# An advisory lock; ledger/database.py lists the numbers of all.
+# An advisory lock of the whole database. functions/former_leads.sql has other numbers.
 MIGRATION_LOCK = 0x41_4C_0001
 
 

@@ -176,6 +176,13 @@ def login_role(url: str, *attributes: str, member_of: str | None = None) -> Iter
 
 
 @contextlib.contextmanager
+def login_url(url: str, member_of: str | None = None) -> Iterator[str]:
+    """Yield the URL for a new login with the rights of `member_of` alone, as `login_role()`."""
+    with login_role(url, "PASSWORD 'test'", member_of=member_of) as login:
+        yield make_conninfo(url, user=login, password="test")
+
+
+@contextlib.contextmanager
 def session_of(url: str, login: str, role: str | None = None) -> Iterator[Connection]:
     """Yield a session with the rights of `login` and no others, without its password.
 

@@ -85,10 +85,11 @@ def rebuild(
         connect(url, "owner").close()  # it refuses with a clear message
         try:
             reports = rebuild_read_models(url, read_models, on_progress=on_progress)
-        except psycopg.errors.InsufficientPrivilege as error:  # as in a database that was restored or copied
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction) as error:
+            # As in a database that was restored or copied, or that an older version migrated.
             if is_operational(error):
                 raise
-            raise CannotRun(f"{one_line(error)}: run advice-ledger migrate, which gives the rights needed") from error
+            raise CannotRun(f"{one_line(error)}: run advice-ledger migrate, which makes what is missing") from error
     if as_json:
         say_json(reports)
     else:

@@ -18,7 +18,7 @@ from time import monotonic, time_ns
 import psycopg
 
 from ledger.background import DatabaseWorker, Failure, WorkerStatus, place_of
-from ledger.database import VERIFIER_LOCK, Connection, connect, conninfo, one_line, try_lock
+from ledger.database import Connection, connect, conninfo, one_line
 from ledger.proof.findings import Finding, Kind
 from ledger.proof.tlog.note import VerifierKey
 from ledger.proof.tlog.trust import Trust
@@ -48,6 +48,8 @@ RETRY_S = 1.0
 MAX_UNRECORDED = 100
 
 ACTOR = Actor(id="advice-ledger", kind="service", role="verifier")
+# Until the connection ends.
+LEAD = "SELECT lead_verifying()"
 LAST_OF_TODAY = "SELECT version, body FROM events WHERE stream = %s ORDER BY version DESC LIMIT 1"
 APPEND = "SELECT position FROM append(%s)"
 
@@ -135,7 +137,7 @@ class ContinuousVerification(DatabaseWorker):
     def follow(self, conn: Connection) -> None:
         """Wait until this process may lead, then lead."""
         while not self._stopping.is_set():
-            if try_lock(conn, VERIFIER_LOCK):
+            if conn.execute(LEAD).fetchone() == (True,):
                 self._lead(conn)
             else:
                 # The leader finds for itself what does not hold, and so will this process if it leads again.

@@ -12,7 +12,6 @@ from psycopg import sql
 
 from api.agents.protocol import AgentAnswer, AgentRefused, AgentRequest
 from api.postgres.embedded import EmbeddedPostgres
-from ledger.database import SIGNER_LOCK
 from ledger.tlog.sign.signer_thread import SigningConfig
 from tests.api.program import cli
 from tests.api.served import Api, served
@@ -132,9 +131,9 @@ def test_nothing_is_signed(database_url: str, tmp_path: Path, monkeypatch: pytes
     state = folder / "log.key.last"
     signing = SigningConfig(key_for(database_url), state, every_s=0.05)
     with contextlib.ExitStack() as stack:
-        leader = stack.enter_context(psycopg.connect(database_url, autocommit=True))
+        leader = stack.enter_context(connect(database_url, "signer"))
         if fault == "another-leads":
-            leader.execute("SELECT pg_advisory_lock(%s, hashtext(current_schema()))", [SIGNER_LOCK])
+            assert leader.execute("SELECT lead_signing()").fetchone() == (True,)
         else:
             folder.touch()  # no folder, so no file can be in it
         api = stack.enter_context(served(database_url, patience_s=PATIENCE_S, signing=signing))
@@ -142,7 +141,7 @@ def test_nothing_is_signed(database_url: str, tmp_path: Path, monkeypatch: pytes
         not_ready(api, "nothing was signed", "1 events wait", "leads" if fault == "another-leads" else "cannot be used")
         assert gauge(api, "checkpoint_waiting_seconds") > 0
         if fault == "another-leads":
-            leader.execute("SELECT pg_advisory_unlock_all()")
+            leader.close()
         else:
             folder.unlink()
         ready(api)

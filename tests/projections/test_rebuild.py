@@ -271,8 +271,8 @@ def test_a_crash_in_the_middle_leaves_the_old_table(database_url: str, held: str
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND wait_event_type = 'Lock'"
             )
-            eventually("the advisory lock is taken", lambda: conn.execute(waiting).fetchall())
-            eventually("the advisory lock is released", lambda: conn.execute(waiting).fetchall() == [])
+            eventually("the rebuild waits", lambda: conn.execute(waiting).fetchall())
+            eventually("no session waits", lambda: conn.execute(waiting).fetchall() == [])
         thread.join(20)
         assert not thread.is_alive()
         assert len(errors) == 1

@@ -55,11 +55,13 @@ RIGHTS: dict[str | None, set[str]] = {
         *READ_LOG,
         "select schema_migrations",
         "select stream_numbers",
+        "execute lead_verifying()",
         "execute position_at(timestamp with time zone)",
         "execute stream_number(text,text)",
         "usage schema",
     },
     "signer": {
+        "execute lead_signing()",
         "select head",
         "select events",
         *READ_LOG,

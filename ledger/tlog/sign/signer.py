@@ -13,7 +13,7 @@ Order of writing; a crash may follow any step:
 Each step is on disk before the next begins, also where the server's default for `synchronous_commit` is less strict. A
 state file that was newer than its tiles would leave a gap that nothing fills.
 
-One process leads, by an advisory lock of the database; on one machine also by the lock on the state file.
+One process leads (schema/functions/take_lead.sql); on one machine also by the lock on the state file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ledger.database import SIGNER_LOCK, Connection, replicated, try_lock
+from ledger.database import Connection, replicated
 from ledger.proof.tlog.checkpoint import Checkpoint
 from ledger.proof.tlog.merkle import HASH_BYTES, leaf_hashes
 from ledger.proof.tlog.tiles import WIDTH, Tile
@@ -50,6 +50,8 @@ SIGNED_EVENT = "SELECT hash FROM events WHERE position = %s"
 # A small tree has nothing to store. The commit still has to wait for the disk and the standby, as it shows that the
 # events before it are there.
 COMMIT_SOMETHING = "SELECT pg_current_xact_id()"
+# Until the connection ends.
+LEAD = "SELECT lead_signing()"
 CLEAR_EDGE = "DELETE FROM partial_tiles"
 ADD_CHECKPOINT = "INSERT INTO checkpoints (size, note) VALUES (%s, %s) ON CONFLICT (size) DO NOTHING"
 
@@ -73,7 +75,7 @@ class Signer:
     def lead(self) -> bool:
         """Try to become the leader; return whether this connection is."""
         self._conn.execute(DURABLE)
-        return try_lock(self._conn, SIGNER_LOCK)
+        return self._conn.execute(LEAD).fetchone() == (True,)
 
     def step(self, most: int = MOST_EVENTS) -> Signed | None:
         """Sign at most `most` new events; return None if there are none. Raises SigningRefused."""

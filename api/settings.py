@@ -132,7 +132,8 @@ class Settings(BaseModel):
 
     witness_logs: Words = Field(
         (),
-        description="Be a witness for the logs with these verifier keys, at `POST /add-checkpoint`.",
+        description="Be a witness for the logs with these verifier keys, at `POST /add-checkpoint`. A log whose origin "
+        "is not the name of its key is written `ORIGIN=VERIFIER_KEY`.",
     )
     witness_key_file: FilePath | None = Field(
         None, description="This witness's key, as made by `advice-ledger witness keygen`."

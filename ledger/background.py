@@ -8,6 +8,7 @@ may hold personal values.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import traceback
 from abc import ABC, abstractmethod
@@ -78,10 +79,11 @@ class BackgroundWorker(threading.Thread, ABC):
             self.status = replace(self.status, state=state, error=None)
 
     def report_failure(self, message: str, trace: str = "") -> None:
-        """Log a failure and set it as status, unless it is the same as before."""
-        if (self.status.state, self.status.error) != ("failing", message):
+        """Set a failure as status. Log it, unless it is the same as before, apart from numbers such as seconds."""
+        before = self.status
+        if before.state != "failing" or _without_numbers(before.error) != _without_numbers(message):
             self._log.warning("%s: %s; trying again until it works%s", self.name, message, trace)
-            self.status = replace(self.status, state="failing", error=message)
+        self.status = replace(before, state="failing", error=message)
 
     def request_stop(self) -> None:
         """Tell the worker to end. Returns at once."""
@@ -153,6 +155,10 @@ class DatabaseWorker(BackgroundWorker):
         if isinstance(error, psycopg.Error):
             return Failure(f"the database failed: {one_line(error)}")
         return None
+
+
+def _without_numbers(message: str | None) -> str | None:
+    return message and re.sub(r"[0-9][0-9.:]*", "0", message)
 
 
 def _frames(error: Exception) -> str:

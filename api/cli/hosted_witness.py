@@ -13,10 +13,9 @@ from api.postgres.connect import connect
 from api.settings import Settings
 from api.witness import keys
 from api.witness.store import StoreError, WitnessStore
-from api.witness.witness import Witness
+from api.witness.witness import LogKeys, Witness, parse_logs
 from ledger.proof.auditor.report import printable
 from ledger.proof.errors import EvidenceError
-from ledger.proof.tlog.note import VerifierKey
 from ledger.tlog.signing_keys import WitnessSigningKey
 
 
@@ -25,7 +24,7 @@ class Offer:
     """The settings of a witness: its key, the keys of the logs that it cosigns for, and the file of its state."""
 
     key: WitnessSigningKey
-    logs: tuple[VerifierKey, ...]
+    logs: LogKeys
     state: Path
 
 
@@ -37,7 +36,7 @@ def offered(settings: Settings) -> Offer | None:
     if not logs or key is None or state is None:
         raise CannotRun("the settings witness_logs, witness_key_file and witness_state go together")
     with plainly():
-        return Offer(keys.read(key), tuple(VerifierKey.parse(text) for text in logs), state)
+        return Offer(keys.read(key), parse_logs(logs), state)
 
 
 @contextlib.contextmanager
@@ -50,7 +49,7 @@ def opened(offer: Offer | None, url: str) -> Iterator[Witness | None]:
         check_apart(offer, origin_of(conn))
     with plainly():
         store = WitnessStore(offer.state, offer.key.verifier.text)
-    for name in sorted({log.name for log in offer.logs}):
+    for name in offer.logs:
         note(f"cosigns for {printable(name)} as {offer.key.verifier.text}")
     with contextlib.closing(store):
         yield Witness(offer.key, offer.logs, store)
@@ -58,7 +57,7 @@ def opened(offer: Offer | None, url: str) -> Iterator[Witness | None]:
 
 def check_apart(offer: Offer, origin: str) -> None:
     """Raise CannotRun if the ledger would be its own witness, or could be taken for one."""
-    if origin in {log.name for log in offer.logs}:
+    if origin in {*offer.logs, *(key.name for keys_ in offer.logs.values() for key in keys_)}:
         raise CannotRun(
             f"{origin} is this ledger, and it cannot be a witness for itself: somebody who can change the"
             " transparency log could change the state of this witness too, so its cosignature would prove nothing:"

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import socket
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import uvicorn
 
 from api.cli.hosted_witness import plainly
 from api.cli.serving import GRACE_S, bound, run_server
 from api.cli.shared import AsJson, CannotRun, log_to_stderr, note, say, say_json, say_table
+from api.http.server import server_config
 from api.witness import keys
-from api.witness.app import make_app, server_config
+from api.witness.app import make_app
 from api.witness.store import WitnessStore, make_store
-from api.witness.witness import Witness
+from api.witness.witness import Witness, parse_logs
 from ledger.proof.auditor.report import printable
-from ledger.proof.tlog.note import VerifierKey
 
 app = typer.Typer(
     help="Cosign the checkpoints of the logs of others (docs/operate/witnesses.md).",
@@ -59,9 +61,10 @@ Logs = Annotated[
     typer.Option(
         "--log",
         envvar="ADVICE_LEDGER_WITNESS_LOGS",
-        metavar="VERIFIER_KEY",
+        metavar="[ORIGIN=]VERIFIER_KEY",
         show_default=False,
-        help="Cosign for the log with this key. Repeat it for each log, and for each key of a log.",
+        help="Cosign for the log with this key. Repeat it for each log, and for each key of a log. Default of ORIGIN: "
+        "the name of the key.",
     ),
 ]
 Host = Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on; 0.0.0.0 or :: is every address.")]
@@ -89,15 +92,18 @@ def keygen(name: Name, key: Key, state: StateFile, as_json: AsJson = False) -> N
 
 @app.command()
 def serve(key: Key, state: StateFile, log: Logs, host: Host = "127.0.0.1", port: Port = 8100) -> None:
-    """Run the witness: POST /add-checkpoint and GET /healthz. Ctrl-C or SIGTERM stops it."""
+    """Run the witness: POST /add-checkpoint, GET /<origin hash>/checkpoint and GET /healthz.
+
+    Ctrl-C or SIGTERM stops it.
+    """
     log_to_stderr()
     with plainly():
         signing_key = keys.read(key)
-        logs = [VerifierKey.parse(text) for text in log]
+        logs = parse_logs(log)
         with bound(host, port) as listener, contextlib.closing(WitnessStore(state, signing_key.verifier.text)) as store:
             where = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-            for log_key in logs:
-                note(f"cosigns for {printable(log_key.name)} as {signing_key.verifier.text}")
+            for origin in logs:
+                note(f"cosigns for {printable(origin)} as {signing_key.verifier.text}")
             run(Witness(signing_key, logs, store), listener, where)
     note("stopped")
 
@@ -131,7 +137,13 @@ def status(key: Key, state: StateFile, as_json: AsJson = False) -> None:
 
 def run(witness: Witness, listener: socket.socket, where: str) -> None:
     """Serve until a signal ends it."""
-    config = server_config(make_app(witness), grace_s=GRACE_S)
+    config = server_config(
+        make_app(witness),
+        log_config=copy.deepcopy(uvicorn.config.LOGGING_CONFIG),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
     run_server(config, listener, lambda: note(f"serving on {where}"))
 
 

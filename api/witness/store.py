@@ -32,7 +32,13 @@ HERE = Path(__file__).parent
 MAKE, FORGET = ((HERE / f"{name}.sql").read_text("utf-8") for name in ("make_store", "forget_refused"))
 SEEN = "SELECT size, root, note, at_s FROM witness_seen WHERE origin = ?"
 SET = "INSERT OR REPLACE INTO witness_seen (origin, size, root, note, at_s) VALUES (?, ?, ?, ?, ?)"
-KEEP = "INSERT OR IGNORE INTO witness_kept (digest, origin, reason, note, at) VALUES (?, ?, ?, ?, ?)"
+# A note of a tree that was cosigned meanwhile, asked with a right proof by another caller, is not kept.
+KEEP = """
+    INSERT INTO witness_kept (digest, origin, reason, note, at) SELECT ?1, ?2, ?3, ?4, ?5
+    WHERE NOT EXISTS (SELECT 1 FROM witness_seen WHERE origin = ?2 AND note = ?4)
+    ON CONFLICT (digest) DO UPDATE SET reason = excluded.reason
+"""
+RELEASE = "DELETE FROM witness_kept WHERE digest = ?"
 ALL_SEEN = "SELECT origin, size, root, note, at_s FROM witness_seen ORDER BY origin"
 ALL_KEPT = "SELECT origin, reason, note, at FROM witness_kept ORDER BY rowid"
 
@@ -109,16 +115,21 @@ class WitnessStore:
             raise OtherKey(f"{path} is the state of another witness than this key's")
 
     def advance(self, origin: str, decide: Decide) -> None:
-        """Replace the tree seen of a log by what `decide` returns, durably, in one transaction."""
+        """Replace the tree seen of a log by what `decide` returns, durably, in one transaction.
+
+        If this tree was refused before, with a wrong proof, it is now shown to fit: its note is no longer kept.
+        """
         with self._transaction() as conn:
             row = conn.execute(SEEN, [origin]).fetchone()
-            conn.execute(SET, [origin, *decide(None if row is None else Seen(*row))])
+            fits = decide(None if row is None else Seen(*row))
+            conn.execute(SET, [origin, *fits])
+            conn.execute(RELEASE, [_text_digest(fits.note)])
 
-    def keep_refused(self, origin: str, reason: str, text: str, note: bytes) -> None:
-        """Keep a refused note, unless one with the same text is kept already."""
+    def keep_refused(self, origin: str, reason: str, note: bytes) -> None:
+        """Keep a refused note. If one with the same text is kept already, only its reason changes."""
         with self._transaction() as conn:
             kept_at = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
-            conn.execute(KEEP, [sha256(text.encode()).digest(), origin, reason, note, kept_at])
+            conn.execute(KEEP, [_text_digest(note), origin, reason, note, kept_at])
             conn.execute(FORGET, [origin, reason, KEPT_EACH])
 
     def seen(self) -> dict[str, Seen]:
@@ -147,6 +158,11 @@ class WitnessStore:
             finally:
                 if self._conn.in_transaction:
                     self._conn.execute("ROLLBACK")
+
+
+def _text_digest(note: bytes) -> bytes:
+    """Return the SHA-256 of what was signed. The signatures may differ."""
+    return sha256(note.rpartition(b"\n\n")[0] + b"\n").digest()
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ledger.database import Connection
 from ledger.proof.tlog.checkpoint import WitnessKey
-from ledger.proof.tlog.note import NoteError
+from ledger.proof.tlog.note import NoteError, VerifierKey
 from ledger.tlog.endorser_url import check_url
 
 # The most cosignatures that the query reads, the newest first. It takes some milliseconds.
@@ -45,12 +45,21 @@ class WitnessConfig:
         try:
             return cls(url.rstrip("/"), WitnessKey.parse(key))
         except NoteError as error:
-            raise BadWitness(f"the verifier key of a witness cannot be used: {error}") from None
+            raise BadWitness(f"the verifier key of a witness cannot be used: {error}{_remedy(key)}") from None
 
     @property
     def witness(self) -> str:
         """Return the name of the witness in the database: key name and key id."""
         return f"{self.key.name}+{self.key.key_id:08x}"
+
+
+def _remedy(text: str) -> str:
+    """Return what to do about a key of type 0x01: some witnesses publish theirs in this form, which names a log's."""
+    try:
+        key = VerifierKey.parse(text)
+    except NoteError:
+        return ""
+    return f". If the witness cosigns with this key, write {WitnessKey(key.name, key.public).text}"
 
 
 @dataclass(frozen=True, slots=True)

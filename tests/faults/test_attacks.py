@@ -29,6 +29,7 @@ from ledger.verify.scan import ChainBroken, Scan
 from ledger.verify.trusted_checkpoints import TrustedCheckpoints
 from schema.events import LogKeyRotated
 from tests.api.program import cli
+from tests.api.witness.logs import logs_of
 from tests.conftest import Template, ledger_copy
 from tests.faults.attacks import (
     CUT,
@@ -156,7 +157,7 @@ def test_two_histories_are_caught_by_a_witness(
     witness_key = WitnessSigningKey.generate("witness.example/w1")
     make_store(tmp_path / "witness", witness_key.verifier.text)
     state = WitnessStore(tmp_path / "witness", witness_key.verifier.text)
-    witness = Witness(witness_key, [log.key.verifier], state)
+    witness = Witness(witness_key, logs_of(log.key.verifier), state)
     log.record(10)
     log.sign()
     with contextlib.closing(state), restored(server_url, template_database, log) as shown_to_other:

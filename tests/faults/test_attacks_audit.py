@@ -22,6 +22,7 @@ from ledger.proof.tlog.note import Note as Signed
 from ledger.proof.tlog.note import Signature
 from ledger.tlog.add_checkpoint import AddCheckpoint
 from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey, sign_checkpoint
+from tests.api.witness.logs import logs_of
 from tests.conftest import Template, ledger_copy
 from tests.faults.attacks import (
     CUT,
@@ -155,7 +156,7 @@ def test_two_histories_for_two_auditors_are_found(
     place = auditor.folder / "witness"
     make_store(place, key.verifier.text)
     state = WitnessStore(place, key.verifier.text)
-    witness = Witness(key, [log.key.verifier], state)
+    witness = Witness(key, logs_of(log.key.verifier), state)
     wanted = ("--witness", key.verifier.text)
     with contextlib.closing(state), restored(server_url, template_database, log) as theirs:
         theirs.tamper(REWRITE, REHASH.format(at=13), SET_HEAD)

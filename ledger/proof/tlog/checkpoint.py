@@ -16,6 +16,7 @@ from typing import ClassVar, NamedTuple
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.merkle import EMPTY_ROOT, HASH_BYTES, MAX_SIZE
 from ledger.proof.tlog.note import (
+    TYPE_COSIGNATURE,
     TYPE_ED25519,
     NoteError,
     NoteFlaw,
@@ -25,7 +26,6 @@ from ledger.proof.tlog.note import (
     strict_base64,
 )
 
-TYPE_COSIGNATURE = 0x04
 TIMESTAMP_BYTES = 8
 BLOB_BYTES = TIMESTAMP_BYTES + 64
 

@@ -26,6 +26,8 @@ MAX_NAME_BYTES = 255
 MAX_KEY_CHARS = 4096
 
 TYPE_ED25519 = 0x01
+TYPE_COSIGNATURE = 0x04
+KEY_TYPES = {TYPE_ED25519: "a log's key", TYPE_COSIGNATURE: "a witness's key"}
 KEY_ID_BYTES = 4
 KEY_BYTES = 32
 
@@ -253,7 +255,11 @@ def decode_key(text: str, kind: int) -> tuple[str, int, bytes]:
     except ValueError:
         raise NoteError(NoteFlaw.KEY, "a key is <name>+<8 lowercase hex digits>+<base64>") from None
     if material[0] != kind:
-        raise NoteError(NoteFlaw.KEY_TYPE, f"type {material[0]:#04x} where {kind:#04x} is needed")
+        raise NoteError(NoteFlaw.KEY_TYPE, f"{_type_of(material[0])} where {_type_of(kind)} is needed")
     if len(material) != 1 + KEY_BYTES:
         raise NoteError(NoteFlaw.KEY, f"{len(material) - 1} bytes where 32 belong")
     return name, int(stated, 16), material[1:]
+
+
+def _type_of(kind: int) -> str:
+    return f"type {kind:#04x}" + (f", {KEY_TYPES[kind]}," if kind in KEY_TYPES else "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
+from http import HTTPStatus
 from typing import NamedTuple
 
 import httpx
@@ -28,6 +29,14 @@ class HttpAnswer(NamedTuple):
 
     status: int
     body: bytes
+
+    @property
+    def status_line(self) -> str:
+        """The status in digits and words, such as `404 Not Found`; in digits alone if HTTP has no words for it."""
+        try:
+            return f"{self.status} {HTTPStatus(self.status).phrase}"
+        except ValueError:
+            return str(self.status)
 
 
 class HttpClient:

@@ -22,6 +22,7 @@ from pathlib import Path
 from cryptography import x509
 
 from ledger.database import connect
+from ledger.tlog.endorse.certificate_order import with_sorted_certificates
 from ledger.tlog.endorse.http import EndorserError, HttpClient, Unreachable
 from ledger.tlog.endorse.poller import Poller, RetryPolicy
 from ledger.tlog.endorser_url import check_url
@@ -107,7 +108,7 @@ class TimestampPoller(Poller):
         request = TimestampRequestBuilder(note, HashAlgorithm.SHA256, nonce=True, cert_req=True).build()
         answer = self._http.post(request.as_bytes(), "application/timestamp-query")
         if answer.status != 200:
-            raise Unreachable(f"answered {answer.status}")
+            raise Unreachable(f"answered {answer.status_line}")
         now = datetime.fromtimestamp(self._clock(), UTC)
         return checked_token(answer.body, note, request.nonce, self._authority.roots, now)
 
@@ -120,13 +121,13 @@ def checked_token(
     from rfc3161_client.verify import VerifierBuilder  # noqa: PLC0415
 
     try:
-        response = decode_timestamp_response(raw)
+        response = decode_timestamp_response(with_sorted_certificates(raw))
         VerifierBuilder(nonce=nonce, roots=list(roots)).build().verify(response, sha256(note).digest())
         stamped = response.tst_info
     except VerificationError as error:
-        raise TokenRefused(f"the token does not verify: {' '.join(str(error).split())[:200]}") from None
+        raise TokenRefused(f"the token does not verify: {_cause(error)}") from None
     except ValueError as error:
-        raise TokenRefused(f"the answer is no timestamp ({type(error).__name__})") from None
+        raise TokenRefused(f"the answer is no timestamp: {_cause(error)}") from None
     if stamped.message_imprint.hash_algorithm.dotted_string != SHA256:
         raise TokenRefused("the token does not use SHA-256")
     difference = stamped.gen_time.replace(tzinfo=UTC) - now
@@ -135,3 +136,8 @@ def checked_token(
             f"the token's time is {abs(difference)} {'ahead of' if difference > timedelta() else 'behind'} ours"
         )
     return response.time_stamp_token()
+
+
+def _cause(error: Exception) -> str:
+    """Return what the library says of an answer: kinds and places of ASN.1, without the answer's values."""
+    return "".join(character for character in " ".join(str(error).split())[:200] if character.isprintable())

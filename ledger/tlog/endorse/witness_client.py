@@ -153,20 +153,30 @@ def proof_between(conn: Connection, old: int, new: int) -> list[bytes]:
 
 
 def _size_in_conflict(answer: HttpAnswer, old: int, size: int) -> int:
-    """Return the size in a 409. Raises CosignatureRefused or WitnessForked for any other answer."""
+    """Return the size in a 409. Raises CosignatureRefused or WitnessForked for any other answer.
+
+    We asked from `old`, which the witness has seen. If it has seen another tree of that size, witnesses in use answer
+    in three ways: 422 by the specification of today, 409 without a size, and 409 with the size that we asked from.
+    """
+    if answer.status not in {409, 422}:
+        raise CosignatureRefused(f"answered {answer.status_line}")
+    seen = _stated_size(answer) if answer.status == 409 else None
+    if old == size and seen in {None, old}:
+        raise WitnessForked(f"has seen another tree of {size}")
     if answer.status == 422:
         raise WitnessForked(f"does not accept that the tree of {size} extends the one of {old} that it has seen")
-    if answer.status != 409:
-        raise CosignatureRefused(f"answered {answer.status}")
-    try:
-        seen = strict_decimal(answer.body.decode("ascii").removesuffix("\n"))
-    except ValueError:
-        raise CosignatureRefused("answered 409 without a size") from None
-    if seen == old == size:
-        raise WitnessForked(f"has seen another tree of {size}")
+    if seen is None:
+        raise CosignatureRefused("answered 409 without a size")
     if seen == old:
         raise CosignatureRefused(f"answered 409 with the size {old}, which was in the request")
     return seen
+
+
+def _stated_size(answer: HttpAnswer) -> int | None:
+    try:
+        return strict_decimal(answer.body.decode("ascii").removesuffix("\n"))
+    except ValueError:
+        return None
 
 
 def _check_time(signature: Signature, now_s: float) -> None:

@@ -16,7 +16,7 @@ from api.witness.witness import Witness
 from ledger.proof.tlog.checkpoint import SignedCheckpoint, open_checkpoint
 from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey
 from tests.api.served import listening
-from tests.api.witness.logs import ORIGIN, Log
+from tests.api.witness.logs import ORIGIN, Log, logs_of
 
 NOW_S = 1_767_225_600
 
@@ -69,7 +69,7 @@ def serving_witness(path: Path, log_key: SigningKey) -> Iterator[Served]:
     key = WitnessSigningKey.generate("witness.example/w1")
     make_store(path, key.verifier.text)
     state = WitnessStore(path, key.verifier.text)
-    witness = Witness(key, [log_key.verifier], state, lambda: NOW_S)
+    witness = Witness(key, logs_of(log_key.verifier), state, lambda: NOW_S)
     app = make_app(witness)
     with contextlib.closing(state), listening(app) as base, httpx.Client(timeout=30) as client:
         yield Served(base, client, key, Log(log_key), state)

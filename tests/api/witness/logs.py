@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 
+from api.witness.witness import LogKeys, parse_logs
 from ledger.proof.tlog.checkpoint import Checkpoint
 from ledger.proof.tlog.merkle import Node, consistency_proof, leaf_hash, root_of
+from ledger.proof.tlog.note import VerifierKey
 from ledger.tlog.add_checkpoint import AddCheckpoint
 from ledger.tlog.signing_keys import SigningKey, sign_checkpoint
 
 ORIGIN = "ledger.example/test"
+
+
+def logs_of(*keys: VerifierKey) -> LogKeys:
+    """The logs that have these keys, with the names of the keys as origins."""
+    return parse_logs([key.text for key in keys])
 
 
 class Log:

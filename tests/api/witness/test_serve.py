@@ -12,10 +12,11 @@ import pytest
 from api.cli.hosted_witness import Offer, check_apart, offered
 from api.cli.shared import CannotRun
 from api.settings import Settings
+from api.witness.witness import parse_logs
 from ledger.proof.tlog.checkpoint import open_checkpoint
 from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey
 from tests.api.program import cli, serving, variables
-from tests.api.witness.logs import ORIGIN, Log
+from tests.api.witness.logs import ORIGIN, Log, logs_of
 from tests.api.witness.processes import keygen
 from tests.support import connect
 
@@ -52,8 +53,11 @@ def test_no_ledger_is_its_own_witness(database_url: str, tmp_path: Path, log_key
     given = variables(witness_logs=own.text, witness_key_file=tmp_path / "key", witness_state=tmp_path / "state")
     ran = cli("serve", "--port", "0", "--database-url", database_url, env=given)
     assert ran.failed_with(origin, "a witness for itself", "prove nothing")
-    apart = Offer(WitnessSigningKey.generate("w"), (log_key.verifier,), tmp_path / "state")
+    apart = Offer(WitnessSigningKey.generate("w"), logs_of(log_key.verifier), tmp_path / "state")
     check_apart(apart, origin)
+    for logs in (parse_logs([f"{origin}={log_key.verifier.text}"]), {"another": [own]}):
+        with pytest.raises(CannotRun, match="a witness for itself"):
+            check_apart(replace(apart, logs=logs), origin)
     with pytest.raises(CannotRun, match="another name"):
         check_apart(replace(apart, key=WitnessSigningKey.generate(origin)), origin)
 

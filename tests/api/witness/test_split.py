@@ -14,7 +14,7 @@ from api.witness.witness import Reply, Witness
 from ledger.tlog.add_checkpoint import AddCheckpoint
 from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey
 from tests.api.witness.conftest import Served
-from tests.api.witness.logs import Log
+from tests.api.witness.logs import Log, logs_of
 
 SIZES = st.integers(1, 40)
 
@@ -23,7 +23,7 @@ def fresh(folder: Path, log: SigningKey) -> Witness:
     """A witness that has seen nothing."""
     key = WitnessSigningKey.generate("w")
     make_store(folder / "state", key.verifier.text)
-    return Witness(key, [log.verifier], WitnessStore(folder / "state", key.verifier.text))
+    return Witness(key, logs_of(log.verifier), WitnessStore(folder / "state", key.verifier.text))
 
 
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
@@ -69,7 +69,7 @@ def test_cosigned_trees_only_grow_over_any_requests(
 @given(body=st.binary(max_size=400) | st.text(max_size=300).map(str.encode))
 def test_bytes_that_are_no_request_are_refused(tmp_path_factory: object, log_key: SigningKey, body: bytes) -> None:
     """A malformed request gets 400, 403 or 404, and never raises."""
-    witness = Witness(WitnessSigningKey.generate("w"), [log_key.verifier], Nothing())
+    witness = Witness(WitnessSigningKey.generate("w"), logs_of(log_key.verifier), Nothing())
     for sent in (body, b"old 0\n\n" + body, b"old 0\n\n" + Log(log_key, 3).note(3)[:-10] + body):
         assert witness.add_checkpoint(sent).status in {400, 403, 404}
 
@@ -111,7 +111,7 @@ def test_many_at_once(served: Served) -> None:
 def test_growth_at_once(served: Served) -> None:
     """Many callers race a log forward, each from the size it is told: no size is cosigned twice, none rolls back."""
     replies: list[tuple[int, Reply]] = []
-    witness = Witness(served.key, [served.log.key.verifier], served.state)
+    witness = Witness(served.key, logs_of(served.log.key.verifier), served.state)
 
     def race(first: int) -> None:
         old = 0

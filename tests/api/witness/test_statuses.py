@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import socket
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
+from api.witness.store import WitnessStore, make_store
+from api.witness.witness import Witness, parse_logs
 from ledger.proof.tlog.checkpoint import Checkpoint, cosignatures
-from ledger.proof.tlog.note import Note, parse
+from ledger.proof.tlog.note import Note, NoteError, parse
 from ledger.tlog.add_checkpoint import MAX_REQUEST_BYTES, AddCheckpoint
-from ledger.tlog.signing_keys import SigningKey, sign_checkpoint
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey, sign_checkpoint
 from tests.api.witness.conftest import NOW_S, Served
 from tests.api.witness.logs import ORIGIN, Log
 
@@ -87,7 +91,7 @@ def test_400_for_an_old_size_above_the_new(served: Served) -> None:
 
 def test_400_for_a_signed_text_that_is_no_checkpoint(served: Served) -> None:
     """Signed by the log as it may be."""
-    for text in (f"{ORIGIN}\n", f"{ORIGIN}\n07\n{HASH}\n", f"{ORIGIN}\n7\n{HASH[:-1]}\n", f"{ORIGIN}\n0\n{HASH}\n"):
+    for text in (f"{ORIGIN}\n", f"{ORIGIN}\n07\n{HASH}\n", f"{ORIGIN}\n7\n{HASH[:-1]}\n"):
         note = Note(text, (served.log.key.sign(text),)).encode()
         assert served.post(b"old 0\n\n" + note).status_code == 400
 
@@ -124,15 +128,36 @@ def test_409_another_old_size(served: Served, old: int) -> None:
     assert served.seen() == 3
 
 
-def test_409_another_root_of_the_same_size(served: Served) -> None:
-    """If the old size matches the checkpoint size, and the root hashes don't: 409, and both notes are kept."""
+def test_422_another_root_of_the_same_size(served: Served) -> None:
+    """If the old size matches the checkpoint size, and the root hashes don't: 422, and both notes are kept."""
     served.post(served.log.request(0, 9))
     fork = Log(served.log.key, fork=4)
-    for old in (9, 0, 4):  # whatever the old size is: this is proof enough
-        answer = served.post(AddCheckpoint(old, (), fork.note(9)).encode())
-        assert (answer.status_code, answer.text, answer.headers["content-type"]) == (409, "9\n", "text/x.tlog.size")
+    answer = served.post(AddCheckpoint(9, (), fork.note(9)).encode())
+    assert (answer.status_code, answer.text) == (422, "another tree of the same size\n")
     assert served.state.seen()[ORIGIN].note == served.log.note(9)
     assert [one.note for one in served.state.refused_notes()] == [fork.note(9)]
+
+
+def test_a_fork_that_comes_with_another_old_size_gets_the_size_and_is_kept(served: Served) -> None:
+    """409 goes before 422, so the caller asks again; but the note alone is proof enough, and kept at once."""
+    served.post(served.log.request(0, 9))
+    fork = Log(served.log.key, fork=4)
+    for old in (0, 4):
+        answer = served.post(AddCheckpoint(old, (), fork.note(9)).encode())
+        assert (answer.status_code, answer.text, answer.headers["content-type"]) == (409, "9\n", "text/x.tlog.size")
+    assert [(one.reason, one.note) for one in served.state.refused_notes()] == [
+        ("another tree of the same size", fork.note(9))
+    ]
+
+
+def test_422_a_root_of_size_0_that_is_not_the_empty_trees(served: Served) -> None:
+    """A signed checkpoint of size 0 has the root of the empty tree: else 422, but 404 and 403 go before."""
+    text = f"{ORIGIN}\n0\n{HASH}\n"
+    log, stranger = served.log.key, SigningKey.generate(ORIGIN)
+    for signer, told, status in ((log, text, 422), (stranger, text, 403), (log, text.replace(ORIGIN, "other"), 404)):
+        note = Note(told, (signer.sign(told),)).encode()
+        assert served.post(AddCheckpoint(0, (), note).encode()).status_code == status
+    assert served.state.seen() == {}
 
 
 def test_422_a_proof_that_does_not_hold(served: Served) -> None:
@@ -157,6 +182,48 @@ def test_422_a_proof_from_nothing(served: Served) -> None:
     assert served.post(AddCheckpoint(0, (b"x" * 32,), served.log.note(3)).encode()).status_code == 422
     served.post(served.log.request(0, 3))
     assert served.post(AddCheckpoint(3, (b"x" * 32,), served.log.note(3)).encode()).status_code == 422
+
+
+def test_the_checkpoint_cosigned_last_is_served_to_everybody(served: Served) -> None:
+    """GET /<origin hash>/checkpoint: the log's signature and the same cosignature as the log got; else 404."""
+    url = f"{served.base}/{sha256(ORIGIN.encode()).hexdigest()}/checkpoint"
+    assert served.client.get(url).status_code == 404
+    line = b""
+    for old, new in [(0, 3), (3, 9)]:
+        line = served.post(served.log.request(old, new)).content
+        answer = served.client.get(url)
+        assert (answer.status_code, answer.content) == (200, served.log.note(new) + line)
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert served.client.head(url).headers["content-length"] == str(len(served.log.note(9) + line))
+    for other in ("0" * 64, ORIGIN, sha256(b"another").hexdigest()):
+        assert served.client.get(f"{served.base}/{other}/checkpoint").status_code == 404
+
+
+def test_a_log_whose_origin_is_not_the_name_of_its_key(tmp_path: Path) -> None:
+    """Such as Go's checksum database: written ORIGIN=KEY, it is cosigned; the name of the key alone is no origin."""
+    log_key, key = SigningKey.generate("sum.example"), WitnessSigningKey.generate("w")
+    make_store(tmp_path / "state", key.verifier.text)
+    witness = Witness(
+        key,
+        parse_logs([f"go.sum database tree={log_key.verifier.text}"]),
+        WitnessStore(tmp_path / "state", key.verifier.text),
+    )
+    tree = Log(log_key)
+    for origin, status in (("go.sum database tree", 200), ("sum.example", 404)):
+        text = Checkpoint(origin, 5, tree.root(5)).text
+        note = Note(text, (log_key.sign(text),)).encode()
+        assert witness.add_checkpoint(AddCheckpoint(0, (), note).encode()).status == status
+
+
+def test_how_a_log_is_written() -> None:
+    """A key, or an origin and a key, also where names have equals signs; all keys of one origin count for it."""
+    plain, odd = SigningKey.generate("a").verifier, SigningKey.generate("a=b").verifier
+    assert parse_logs([plain.text, odd.text]) == {"a": [plain], "a=b": [odd]}
+    assert parse_logs([f"a={odd.text}", plain.text]) == {"a": [odd, plain]}
+    assert parse_logs([f"x=y={odd.text}"]) == {"x=y": [odd]}
+    for wrong in ("", "a", "a=", f"={plain.text}", f"a={plain.text}=", WitnessSigningKey.generate("a").verifier.text):
+        with pytest.raises(NoteError):
+            parse_logs([wrong])
 
 
 def test_the_rest_of_http(served: Served) -> None:

@@ -19,11 +19,11 @@ from api.witness.store import (
     WitnessStore,
     make_store,
 )
-from api.witness.witness import Witness
+from api.witness.witness import NO_EXTENSION, SPLIT, Witness
 from ledger.proof.tlog.checkpoint import cosignatures, open_checkpoint
 from ledger.tlog.add_checkpoint import AddCheckpoint
 from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey
-from tests.api.witness.logs import ORIGIN, Log
+from tests.api.witness.logs import ORIGIN, Log, logs_of
 
 KEY = WitnessSigningKey.generate("witness.example/w1")
 Open = Callable[[str], WitnessStore]
@@ -43,10 +43,10 @@ class Died(Exception):
 def test_what_was_cosigned_is_remembered(open_state: Open, log_key: SigningKey) -> None:
     """After a new start the witness goes on from what it cosigned, and refuses what does not extend it."""
     log = Log(log_key)
-    first = Witness(KEY, [log_key.verifier], open_state(KEY.verifier.text), lambda: 500)
+    first = Witness(KEY, logs_of(log_key.verifier), open_state(KEY.verifier.text), lambda: 500)
     assert first.add_checkpoint(log.request(0, 10)).status == 200
     first.store.close()
-    second = Witness(KEY, [log_key.verifier], open_state(KEY.verifier.text), lambda: 1000.9)
+    second = Witness(KEY, logs_of(log_key.verifier), open_state(KEY.verifier.text), lambda: 1000.9)
     assert second.add_checkpoint(Log(log_key, fork=0).request(0, 12))[:2] == (409, "10\n")
     assert second.add_checkpoint(Log(log_key, fork=0).request(10, 12)).status == 422
     assert [(one.origin, one.note) for one in second.store.refused_notes()] == [(ORIGIN, Log(log_key, fork=0).note(12))]
@@ -62,10 +62,10 @@ def test_a_caller_gets_a_cosignature_after_a_crash_before_the_answer(
     with monkeypatch.context() as patch:
         patch.setattr(WitnessSigningKey, "cosign", dies)
         with pytest.raises(Died):
-            Witness(KEY, [log_key.verifier], open_state(KEY.verifier.text)).add_checkpoint(log.request(0, 10))
-    again = Witness(KEY, [log_key.verifier], open_state(KEY.verifier.text))
+            Witness(KEY, logs_of(log_key.verifier), open_state(KEY.verifier.text)).add_checkpoint(log.request(0, 10))
+    again = Witness(KEY, logs_of(log_key.verifier), open_state(KEY.verifier.text))
     assert again.add_checkpoint(log.request(0, 10))[:2] == (409, "10\n")
-    assert again.add_checkpoint(Log(log_key, fork=3).request(10, 10)).status == 409
+    assert again.add_checkpoint(Log(log_key, fork=3).request(10, 10)).status == 422
     assert again.add_checkpoint(log.request(10, 10)).status == 200
 
 
@@ -106,8 +106,8 @@ def test_logs_do_not_mix(open_state: Open, log_key: SigningKey) -> None:
     """A state that has seen other logs begins with nothing for this one, and keeps what it has of those."""
     other = SigningKey.generate("other.example/log")
     state = open_state(KEY.verifier.text)
-    assert Witness(KEY, [other.verifier], state).add_checkpoint(Log(other).request(0, 30)).status == 200
-    both = Witness(KEY, [other.verifier, log_key.verifier], state)
+    assert Witness(KEY, logs_of(other.verifier), state).add_checkpoint(Log(other).request(0, 30)).status == 200
+    both = Witness(KEY, logs_of(other.verifier, log_key.verifier), state)
     assert both.add_checkpoint(Log(log_key).request(0, 5)).status == 200
     assert {origin: seen.size for origin, seen in state.seen().items()} == {"other.example/log": 30, ORIGIN: 5}
     # A key of another log does not sign for this one.
@@ -121,24 +121,29 @@ def test_another_witness_does_not_use_it(open_state: Open) -> None:
         open_state(WitnessSigningKey.generate("witness.example/w1").verifier.text)
 
 
+def signed(text: bytes) -> bytes:
+    """A note, as far as the state looks into it."""
+    return text + b"\n\nsignatures"
+
+
 def test_what_is_kept_is_bounded(open_state: Open) -> None:
     """The first and the newest refused notes are kept, each once, however many a log signs."""
     state = open_state(KEY.verifier.text)
     last = 2 * KEPT_EACH + 5
     for nth in range(last):
         for _ in range(2):
-            state.keep_refused(ORIGIN, "reason", f"text {nth}", b"note %d" % nth)
-    state.keep_refused(ORIGIN, "another", "text 0, for another reason", b"note")
-    state.keep_refused("another", "reason", "text", b"note")
+            state.keep_refused(ORIGIN, "reason", signed(b"%d" % nth))
+    state.keep_refused(ORIGIN, "another", signed(b"for another reason"))
+    state.keep_refused("another", "reason", signed(b"of another log"))
     kept = [one.note for one in state.refused_notes() if (one.origin, one.reason) == (ORIGIN, "reason")]
-    assert kept == [b"note %d" % nth for nth in (*range(KEPT_EACH), *range(last - KEPT_EACH, last))]
+    assert kept == [signed(b"%d" % nth) for nth in (*range(KEPT_EACH), *range(last - KEPT_EACH, last))]
     assert len(state.refused_notes()) == 2 * KEPT_EACH + 2
 
 
 def test_evidence_is_not_pushed_out(open_state: Open, log_key: SigningKey) -> None:
     """A fork's note is still there after any number of honest checkpoints that came with wrong proofs."""
     honest, fork = Log(log_key, 160), Log(log_key, fork=5)
-    witness = Witness(KEY, [log_key.verifier], open_state(KEY.verifier.text))
+    witness = Witness(KEY, logs_of(log_key.verifier), open_state(KEY.verifier.text))
     assert witness.add_checkpoint(honest.request(0, 10)).status == 200
     assert witness.add_checkpoint(fork.request(10, 20)).status == 422
     for size in range(20, 20 + 2 * KEPT_EACH + 1):
@@ -147,12 +152,38 @@ def test_evidence_is_not_pushed_out(open_state: Open, log_key: SigningKey) -> No
     assert fork.note(20) in [one.note for one in witness.store.refused_notes()]
 
 
+def test_a_note_that_is_later_shown_to_extend_is_no_longer_kept(open_state: Open, log_key: SigningKey) -> None:
+    """Whoever sends a public checkpoint with a wrong proof raises an alarm only until the right proof comes."""
+    log, fork = Log(log_key), Log(log_key, fork=5)
+    witness = Witness(KEY, logs_of(log_key.verifier), open_state(KEY.verifier.text))
+    assert witness.add_checkpoint(log.request(0, 10)).status == 200
+    for one in (log, fork):
+        assert witness.add_checkpoint(AddCheckpoint(10, (b"x" * 32,), one.note(20)).encode()).status == 422
+    assert witness.add_checkpoint(log.request(10, 20)).status == 200
+    assert [one.note for one in witness.store.refused_notes()] == [fork.note(20)]
+    # A caller whose wrong proof was judged before, and is noted only now.
+    witness.store.keep_refused(ORIGIN, NO_EXTENSION, log.note(20))
+    assert [one.note for one in witness.store.refused_notes()] == [fork.note(20)]
+
+
+def test_a_note_that_is_later_known_as_a_split_is_shown_as_one(open_state: Open, log_key: SigningKey) -> None:
+    """At first it was only not shown to extend; once there is another tree of its size, the two are a proof."""
+    log, fork = Log(log_key), Log(log_key, fork=5)
+    witness = Witness(KEY, logs_of(log_key.verifier), open_state(KEY.verifier.text))
+    assert witness.add_checkpoint(log.request(0, 10)).status == 200
+    assert witness.add_checkpoint(fork.request(10, 20)).status == 422
+    assert [one.reason for one in witness.store.refused_notes()] == [NO_EXTENSION]
+    assert witness.add_checkpoint(log.request(10, 20)).status == 200
+    assert witness.add_checkpoint(fork.request(20, 20)).status == 422
+    assert [(one.reason, one.note) for one in witness.store.refused_notes()] == [(SPLIT, fork.note(20))]
+
+
 def test_times_never_fall_when_the_clock_steps_back(open_state: Open, log_key: SigningKey) -> None:
     """Times never fall as sizes rise, also by another process with the same state; then they rise again."""
     log = Log(log_key)
     times = []
     for size, clock_s in enumerate((1000, 500, 999, 1001), 1):
-        witness = Witness(KEY, [log_key.verifier], open_state(KEY.verifier.text), partial(float, clock_s))
+        witness = Witness(KEY, logs_of(log_key.verifier), open_state(KEY.verifier.text), partial(float, clock_s))
         answer = witness.add_checkpoint(log.request(size - 1, size))
         found = open_checkpoint(log.note(size) + answer.body.encode(), ORIGIN, [log_key.verifier], [KEY.verifier])
         times += [one.timestamp_s for one in cosignatures(found.witnesses)]
@@ -194,7 +225,7 @@ def test_nothing_is_cosigned_while_another_process_holds_the_state(
     """Nothing is cosigned while the state cannot be written."""
     monkeypatch.setattr("api.witness.store.BUSY_S", 0.1)
     make_store(tmp_path / "state", KEY.verifier.text)
-    witness = Witness(KEY, [log_key.verifier], WitnessStore(tmp_path / "state", KEY.verifier.text))
+    witness = Witness(KEY, logs_of(log_key.verifier), WitnessStore(tmp_path / "state", KEY.verifier.text))
     holder = sqlite3.connect(tmp_path / "state", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnavailable, match="locked"):

@@ -16,7 +16,7 @@ import pytest
 from ledger.database import conninfo
 from ledger.proof.tlog.checkpoint import WitnessKey, open_checkpoint
 from ledger.proof.tlog.merkle import check_consistency
-from ledger.proof.tlog.note import parse
+from ledger.proof.tlog.note import VerifierKey, parse
 from ledger.tlog.add_checkpoint import parse_request
 from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers
 from ledger.tlog.endorse.poller import RetryPolicy
@@ -166,9 +166,10 @@ LIES: list[tuple[Behave, str]] = [
     (saying(200, b"garbage"), "no signature line"),
     (saying(200, b""), "no signature line"),
     (saying(200, b"\xff\xfe"), "no signature line"),
-    (saying(302, b"", "Location: http://127.0.0.1:1/"), "answered 302"),
-    (saying(403, b"no\n"), "answered 403"),
+    (saying(302, b"", "Location: http://127.0.0.1:1/"), "answered 302 Found"),
+    (saying(403, b"no\n"), "answered 403 Forbidden"),
     (saying(500, b"oops"), "answered 500"),
+    (saying(599, b"oops"), "answered 599"),
     (saying(422, b"no\n"), "does not accept"),
     (saying(409, b"garbage\n"), "409 without a size"),
     (saying(409, b"-1\n"), "409 without a size"),
@@ -260,6 +261,49 @@ def test_two_histories_are_seen_by_the_witness(log: Log, tmp_path: Path) -> None
         with log.asking((here, key)) as endorsers:
             eventually("refused", lambda: "an older copy" in (endorsers.progress()[0].error or ""))
     assert log.rows("SELECT * FROM cosignatures") == []
+
+
+SIZE = "Content-Type: text/x.tlog.size"
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        saying(422, b"another tree\n"),
+        saying(409, b""),
+        saying(409, b"no\n", "Content-Type: text/plain"),
+        saying(409, b"1\n", SIZE),
+    ],
+    ids=["422", "409 without a body", "409 with words", "409 with the size that was asked"],
+)
+def test_a_split_is_understood_in_each_way_that_witnesses_say_it(log: Log, split: Behave) -> None:
+    """A witness that has seen another tree of our size tells the size, and then refuses: that is named as a split."""
+
+    def behave(body: bytes, send: Any) -> None:
+        (split if parse_request(body).old_size == 1 else saying(409, b"1\n", SIZE))(body, send)
+
+    with answering(behave) as there, log.asking((there, witness_key(LIAR))) as endorsers:
+        assert log.grow() == 1
+        endorsers.checkpoint_signed()
+        found = eventually("it is named", lambda: endorsers.progress()[0].error)
+    assert found == "has seen another tree of 1"
+    assert log.rows("SELECT * FROM cosignatures") == []
+
+
+def test_a_witness_whose_clock_is_wrong_is_logged_once(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    """The seconds in the message change with each try, and the log does not repeat it."""
+    tries = []
+
+    def behave(body: bytes, send: Any) -> None:
+        tries.append(body)
+        cosigning(LIAR, time.time() - 100_000 - 1000 * len(tries))(body, send)
+
+    with answering(behave) as there, log.asking((there, witness_key(LIAR))) as endorsers:
+        log.grow()
+        endorsers.checkpoint_signed()
+        eventually("it is asked again", lambda: len(tries) > 3)
+        assert "behind ours" in (endorsers.progress()[0].error or "")
+    assert len([one for one in caplog.records if "behind ours" in one.message]) == 1
 
 
 def test_signing_never_waits(log: Log) -> None:
@@ -373,6 +417,15 @@ def test_how_a_witness_is_written(text: str) -> None:
     assert "hunter2" not in str(caught.value)
     found = WitnessConfig.parse(f" https://w.example/path/={key}")
     assert (found.url, found.key.text) == ("https://w.example/path", key)
+
+
+def test_a_witness_key_in_the_form_of_a_logs_key_is_refused_with_the_right_form() -> None:
+    """Some witnesses publish their key as type 0x01: the message has the same key as type 0x04."""
+    right = LIAR.verifier
+    published = VerifierKey(right.name, right.public).text
+    with pytest.raises(BadWitness, match="a log's key, where type 0x04, a witness's key, is needed") as caught:
+        WitnessConfig.parse(f"http://w.example={published}")
+    assert str(caught.value).endswith(right.text)
 
 
 def test_how_many_are_needed() -> None:

@@ -1,4 +1,4 @@
-"""Read a JSON body with orjson, after the caller's permission was checked, and within the bounds of its route.
+"""Read a JSON body with orjson, within the bounds of its command.
 
 It refuses what the record cannot hold: NaN and infinities (1e400 among them), lone surrogates, bytes that are not
 UTF-8, nesting deeper than 1024. If a member is repeated, the last one counts, as in most readers.
@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import orjson
 from fastapi import Request
-from fastapi.responses import Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from api.http.auth.permissions import Permission
 from api.http.body_limit import MAX_REQUEST_BYTES
 from api.http.json_members import has_more_members
 from api.http.problems import MAX_ERRORS, ApiError, FieldError
@@ -26,7 +22,6 @@ from schema.events import CallResult, CallStart, Decide, RecommendationRecorded
 # How far to search a malformed body for the name of the member at fault.
 MAX_SEARCH_CHARS = 1024 * 1024
 
-KEY = "idempotency-key"
 JSON_TYPE = re.compile(r"application/([\w.-]+\+)?json\s*(;|$)", re.ASCII | re.IGNORECASE)
 # A string, perhaps cut off, a bracket, or a separator of members.
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)|[][{}:,]', re.DOTALL)
@@ -48,44 +43,14 @@ LARGE_COMMANDS = frozenset({CallStart, CallResult, Decide, RecommendationRecorde
 COUNT_AT_ONCE = 256 * 1024
 
 
-class JsonRequest(Request):
-    """A request whose body is already read and parsed."""
-
-    read: bytes
-    parsed: Any
-
-    async def body(self) -> bytes:
-        """Return the body as it was sent."""
-        return self.read
-
-    async def json(self) -> Any:
-        """Return the parsed body."""
-        return self.parsed
+def bounds_of(command: type[BaseModel]) -> Bounds:
+    """Return the limits of a command's body."""
+    return LARGE if command in LARGE_COMMANDS else USUAL
 
 
-class JsonRoute(APIRoute):
-    """A route that reads its JSON body with `read_json()`, and only for callers who may send it."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wrap the handler that FastAPI makes."""
-        handler = super().get_route_handler()
-        if self.body_field is None:
-            return handler
-        [permission] = [needed.call for needed in self.dependant.dependencies if isinstance(needed.call, Permission)]
-        command = cast("type[BaseModel]", self.body_field.field_info.annotation)
-        bounds = LARGE if command in LARGE_COMMANDS else USUAL
-
-        async def handle(request: Request) -> Response:
-            await permission(request)
-            if len(request.headers.getlist(KEY)) > 1:
-                reason = "there are several: send one, so that it is clear which command this is"
-                raise ApiError("invalid", f"not valid: {KEY}", errors=[FieldError(field=KEY, reason=reason)])
-            parsed = JsonRequest(request.scope, request.receive)
-            parsed.read = await read_body(request, bounds)
-            parsed.parsed = _without_most_unknown(await _parse(parsed.read, bounds), command)
-            return await handler(parsed)
-
-        return handle
+async def read_json(request: Request, command: type[BaseModel], bounds: Bounds) -> Any:
+    """Read and parse the JSON body of a command. Raises ApiError."""
+    return _without_most_unknown(await _parse(await read_body(request, bounds), bounds), command)
 
 
 async def read_body(request: Request, bounds: Bounds) -> bytes:

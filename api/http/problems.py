@@ -17,7 +17,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import ClientDisconnect
 
 from ledger.errors import (
@@ -198,9 +197,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _disconnected)
-    # Not an exception handler: after its handler for Exception, Starlette raises the exception again, and the server
-    # then logs the message, which may hold values that the caller sent.
-    app.add_middleware(ExceptionMiddleware, handlers={Exception: _unexpected})
+    app.add_exception_handler(Exception, _unexpected)
 
 
 CONFLICTS: dict[type[Conflict], tuple[str, str]] = {

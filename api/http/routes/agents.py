@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from api.http.auth.permissions import MayRead, MayRegister, MayResume, MaySuspend
-from api.http.json_body import JsonRoute
+from api.http.json_route import JsonRoute
 from api.http.parameters import WRITTEN, IdempotencyKey, Page, ReadList, event_id, recorded
 from api.http.problems import documented
 from api.http.reading import read_page

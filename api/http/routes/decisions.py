@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from api.http.auth.permissions import MayCommunicate, MayConfirm, MayDecide, MayOpen, MayRead
-from api.http.json_body import JsonRoute
+from api.http.json_route import JsonRoute
 from api.http.parameters import (
     WRITTEN,
     FilterText,

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue
 
 from api.http.auth.permissions import MayAnswer, MayRead
-from api.http.json_body import JsonRoute
+from api.http.json_route import JsonRoute
 from api.http.parameters import (
     WRITTEN,
     FilterText,

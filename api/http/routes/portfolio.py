@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from api.http.auth.permissions import MayAnswer, MayRead, MayRequest
-from api.http.json_body import JsonRoute
+from api.http.json_route import JsonRoute
 from api.http.parameters import (
     RECORDED_HEADERS,
     WRITTEN,

@@ -107,8 +107,8 @@ class Agent(Protocol):
     """Answers one request at a time, and may be called from several threads.
 
     `answer_schema` names the schema that its answers must satisfy (ledger/domain/answer_schemas.py). `deterministic`
-    means that the same version gives the same answer to the same call, bit for bit. `answer` is abandoned after
-    `timeout_s`.
+    means that the same version gives the same answer to the same call, bit for bit, and waits for nothing: while its
+    calls are short they run in the event loop. Other calls run in a thread and are abandoned after `timeout_s`.
     """
 
     name: str

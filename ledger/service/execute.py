@@ -12,7 +12,7 @@ from ledger.domain.history import RecordedEvent
 from ledger.errors import IdConflict, NotFound, Refused, VersionConflict
 from ledger.service.command import Command
 from ledger.store import events as store
-from ledger.store.envelope import NewEvent, encode, uuid7
+from ledger.store.envelope import NewEvent, encode, is_small, uuid7
 from ledger.store.events import Receipt
 from ledger.store.readers import Readers
 from ledger.store.writer import Writer
@@ -50,8 +50,7 @@ class Executor:
                 if command.event_id is None or await self._find(command.event_id) is None:
                     raise
                 continue
-            # Canonical JSON of a large answer takes seconds: made in a thread, so that other callers do not wait.
-            lines = await asyncio.to_thread(_encoded, events)
+            lines = await _encoded(events)
             try:
                 return (await self.writer.append_lines(lines))[-1]
             except VersionConflict:
@@ -82,5 +81,8 @@ class Executor:
         return await self.readers.run(lambda conn: store.find(conn, event_id))
 
 
-def _encoded(events: list[NewEvent]) -> list[bytes]:
-    return [encode(event) for event in events]
+async def _encoded(events: list[NewEvent]) -> list[bytes]:
+    """Encode the events. Canonical JSON of a large answer takes seconds: in a thread, so that other callers go on."""
+    if all(is_small(new.event) for new in events):
+        return [encode(new) for new in events]
+    return await asyncio.to_thread(lambda: [encode(new) for new in events])

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import monotonic
 from types import TracebackType
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from api.agents.protocol import (
     OUTAGES,
@@ -26,10 +26,13 @@ from schema.events import CallFault, CallResult, CallStart, RecommendationRecord
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Step = Literal["prepare", "answer"]
 
 MAX_CONCURRENT = 8
 # More threads than concurrent calls, because a call that hangs keeps its thread.
 THREADS = 64
+# A call that took less than this needs no thread: the change of threads costs more than a short wait of all others.
+SHORT_S = 0.005
 MAX_DETAIL_CHARS = 20_000
 
 
@@ -72,11 +75,14 @@ class AgentFailure:
 class AgentRunner:
     """Runs one agent, at most MAX_CONCURRENT calls at a time."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, *, clock: Callable[[], float] = monotonic) -> None:
         self._agent = agent
+        self._clock = clock
         # Threads of its own, not asyncio's: an agent may keep one busy for minutes.
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="agent")
         self._turn = asyncio.Semaphore(MAX_CONCURRENT)
+        # The duration of the last call of each step.
+        self._took_s: dict[Step, float] = {}
 
     def close(self) -> None:
         """Accept no more calls. It does not wait for threads that hang."""
@@ -84,14 +90,14 @@ class AgentRunner:
 
     async def prepare(self, request: AgentRequest) -> CallStart | AttemptResult:
         """Return the model call that the agent is going to make, or the reason why it makes none."""
-        call = await self._run(lambda: prepared_call(self._agent, request))
+        call = await self._run("prepare", lambda: prepared_call(self._agent, request))
         return call.result(None, 0) if isinstance(call, AgentFailure) else call
 
     async def answer(self, request: AgentRequest, call: CallStart, call_id: int) -> AttemptResult:
         """Make the model call that is recorded as `call_id`."""
-        began = monotonic()
-        answer = await self._run(lambda: self._answer(request, call, call_id))
-        latency_ms = round((monotonic() - began) * 1000)
+        began = self._clock()
+        answer = await self._run("answer", lambda: self._answer(request, call, call_id))
+        latency_ms = round((self._clock() - began) * 1000)
         if isinstance(answer, AgentFailure):
             return answer.result(call_id, latency_ms)
         recommendation, result = answer
@@ -103,8 +109,12 @@ class AgentRunner:
         answer = self._agent.answer(request, call)
         return _recommendation(answer, call_id), answer.completed
 
-    async def _run(self, work: Callable[[], T]) -> T | AgentFailure:
-        """Run `work` in a thread until the agent's time limit. A thread that hangs is left behind."""
+    async def _run(self, step: Step, work: Callable[[], T]) -> T | AgentFailure:
+        """Run `work` in a thread until the agent's time limit. A thread that hangs is left behind.
+
+        Work of a deterministic agent runs at once if the last call of this step was short. Such an agent computes and
+        waits for nothing, so a call that takes longer holds up the process once, and the next one has a thread again.
+        """
 
         def guarded() -> T | AgentFailure:
             with FaultBarrier() as barrier:
@@ -116,15 +126,23 @@ class AgentRunner:
                     return AgentFailure(error.reason, str(error), retry_after_s=error.retry_after_s)
             return AgentFailure("agent-fault", barrier.fault)
 
-        async with self._turn:
-            running = asyncio.get_running_loop().run_in_executor(self._threads, guarded)
-            try:
-                result = await asyncio.wait_for(running, self._agent.timeout_s)
-            except TimeoutError:
-                result = AgentFailure("agent-timeout", f"no answer within {self._agent.timeout_s:g} s")
+        began = self._clock()
+        if self._agent.deterministic and self._took_s.get(step, SHORT_S) < SHORT_S:
+            result = guarded()
+        else:
+            result = await self._in_thread(guarded)
+        self._took_s[step] = self._clock() - began
         if isinstance(result, AgentFailure) and not result.final:
             log.warning("agent %s: %s", self._agent.name, result.reason)
         return result
+
+    async def _in_thread(self, guarded: Callable[[], T | AgentFailure]) -> T | AgentFailure:
+        async with self._turn:
+            running = asyncio.get_running_loop().run_in_executor(self._threads, guarded)
+            try:
+                return await asyncio.wait_for(running, self._agent.timeout_s)
+            except TimeoutError:
+                return AgentFailure("agent-timeout", f"no answer within {self._agent.timeout_s:g} s")
 
 
 class FaultBarrier(AbstractContextManager["FaultBarrier"]):

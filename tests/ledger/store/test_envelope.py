@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 from ledger.errors import InvalidEvent
 from ledger.proof.format.canonical import canonical
 from ledger.proof.format.hashes import commitment
-from ledger.store.envelope import MAX_BODY_BYTES, MAX_SEALED_BYTES, Actor, NewEvent, encode, idempotent_id, uuid7
+from ledger.store.envelope import (
+    MAX_BODY_BYTES,
+    MAX_SEALED_BYTES,
+    SMALL,
+    Actor,
+    NewEvent,
+    encode,
+    idempotent_id,
+    is_small,
+    uuid7,
+)
 from schema.events import Event, RecommendationRecorded
 from tests.support import failed, new, requested
 
@@ -192,3 +202,21 @@ def test_one_key_of_one_caller_gives_one_id() -> None:
     assert (found.version, found.variant) == (8, "specified in RFC 4122")
     # A change of this value would make every retry across an upgrade a second event.
     assert found == UUID("336ae183-4753-87cf-9fb8-afa4506bd39e")
+
+
+@given(OBJECTS, OBJECTS)
+def test_small_events_have_a_bounded_number_of_values_and_characters(
+    recommendation: dict[str, Any], parameters: dict[str, Any]
+) -> None:
+    """An event that counts as small has at most SMALL values, and 256 characters for each; a tenth of that is small."""
+    event = answered(recommendation, parameters=parameters)
+    text = canonical([recommendation, parameters]).decode()
+    values = text.count(",") + text.count("[") + text.count("{")
+    assert is_small(event) or values > SMALL // 10 or len(text) > 256 * SMALL // 10
+
+
+@pytest.mark.parametrize("value", [["x"] * SMALL, "x" * 256 * SMALL, [[1]] * SMALL, {str(n): n for n in range(SMALL)}])
+def test_large_values_are_not_small(value: Any) -> None:
+    """Many values, long texts and many containers need a thread, in a field or deep inside it."""
+    assert not is_small(answered({"a": value}))
+    assert not is_small(answered(parameters={"a": [{"b": value}]}))

@@ -1,0 +1,83 @@
+"""Where an agent's calls run: in the event loop while they are short and deterministic, in threads otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from decimal import Decimal
+
+import pytest
+
+from api.agents.protocol import AgentAnswer, AgentRequest
+from api.agents.run.runner import SHORT_S, AgentRunner
+from schema.events import CallStart
+
+REQUEST = AgentRequest(1, "balanced", Decimal(1))
+
+
+class Timed:
+    """An agent whose calls take as long on the test's clock as the test says. It notes where each call runs."""
+
+    name = "timed"
+    version = "1"
+    answer_schema = "any/v1"
+    timeout_s = 60.0
+
+    def __init__(self, *, deterministic: bool) -> None:
+        self.deterministic = deterministic
+        self.now_s = 0.0
+        self.takes_s = 0.0
+        self.in_loop: list[bool] = []
+
+    def prepare(self, request: AgentRequest) -> CallStart:  # noqa: ARG002 - the protocol's
+        """Let the time of one call pass."""
+        self.in_loop.append(threading.current_thread() is threading.main_thread())
+        self.now_s += self.takes_s
+        return CallStart(provider_name="p", request_model="m")
+
+    def answer(self, request: AgentRequest, call: CallStart) -> AgentAnswer:  # noqa: ARG002 - the protocol's
+        """Let the time of one call pass."""
+        self.prepare(request)
+        return AgentAnswer({}, "m", "1", {})
+
+
+def where(agent: Timed, times_s: list[float]) -> list[bool]:
+    """Make calls that take these times. Return for each whether it ran in the event loop."""
+
+    async def run() -> None:
+        runner = AgentRunner(agent, clock=lambda: agent.now_s)
+        for takes_s in times_s:
+            agent.takes_s = takes_s
+            assert isinstance(await runner.prepare(REQUEST), CallStart)
+        runner.close()
+
+    asyncio.run(run())
+    return agent.in_loop
+
+
+def test_a_deterministic_agent_keeps_the_loop_only_while_its_calls_are_short() -> None:
+    """The first call has a thread; so has the one after a long call."""
+    times_s = [0, 0, 2 * SHORT_S, 0, 0]
+    assert where(Timed(deterministic=True), times_s) == [False, True, True, False, True]
+
+
+@pytest.mark.parametrize("takes_s", [0.0, SHORT_S])
+def test_other_agents_always_have_a_thread(takes_s: float) -> None:
+    """An agent that asks a remote model never holds up the event loop, however fast it answered before."""
+    assert where(Timed(deterministic=False), [takes_s] * 5) == [False] * 5
+
+
+def test_the_first_answer_has_a_thread_however_short_the_preparation() -> None:
+    """The steps are judged apart: to prepare a call says nothing about the time that the call takes."""
+    agent = Timed(deterministic=True)
+    where(agent, [0, 0])
+
+    async def answer() -> None:
+        runner = AgentRunner(agent, clock=lambda: agent.now_s)
+        for _ in range(2):
+            await runner.prepare(REQUEST)
+        await runner.answer(REQUEST, CallStart(provider_name="p", request_model="m"), 1)
+        runner.close()
+
+    asyncio.run(answer())
+    assert agent.in_loop == [False, True, False, True, False]

@@ -2,6 +2,8 @@
 
     LedgerError
     ├── InvalidEvent            the event cannot be recorded; names the field
+    │   └── NumberTooHigh       the stream's number would use up the numbers AL008
+    ├── UnknownEventType        the database's catalogue lacks the type      AL009
     ├── Refused                 the state does not allow the command; has a code
     │   └── NotFound            the subject of the command does not exist
     ├── Conflict
@@ -36,6 +38,14 @@ class InvalidEvent(LedgerError):
         super().__init__(f"{field}: {reason}" if field else reason)
         self.field = field
         self.reason = reason
+
+
+class NumberTooHigh(InvalidEvent):
+    """The number of a new stream is beyond the next one of its category. Nothing was recorded."""
+
+
+class UnknownEventType(LedgerError):
+    """The database's catalogue has no such event type or version. Nothing was recorded."""
 
 
 class Refused(LedgerError):
@@ -101,6 +111,8 @@ BY_SQLSTATE: dict[str, type[LedgerError]] = {
     "AL005": ClientConflict,
     "AL006": Immutable,
     "AL007": ClockAhead,
+    "AL008": NumberTooHigh,
+    "AL009": UnknownEventType,
     "23505": IdConflict,  # the id is twice in one batch, so there is no earlier row to compare with
     "23514": InvalidEvent,  # a check constraint: name or size out of bounds
     "22P02": InvalidEvent,  # not JSON, or not a UUID

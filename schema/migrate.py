@@ -1,7 +1,7 @@
 """Migrate a database to the schema of this version.
 
 Each numbered migration is applied once, and the SHA-256 of its text is recorded. Functions, triggers and grants have a
-file each and are applied again each time. Everything happens in one transaction under an advisory lock:
+file each and are applied again each time; types of events that are new in this version are added each time. Everything happens in one transaction under an advisory lock:
 servers that start together wait for each other, and a crash leaves the database as it was.
 """
 
@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
+
+from schema.events import CATALOGUE
 
 HERE = Path(__file__).parent
 ROLES = ("writer", "reader", "projector", "verifier", "signer")
@@ -79,6 +81,7 @@ def migrate(conn: psycopg.Connection, *, schema: str = "ledger", origin: str | N
             conn.execute("SELECT set_config('check_function_bodies', 'off', true)")
             for file in sorted((HERE / "functions").glob("*.sql")) + sorted((HERE / "triggers").glob("*.sql")):
                 conn.execute(file.read_bytes())
+            _register_event_types(conn)
             _grant(conn, schema)
             origin = _name_ledger(conn, origin)
         set_search_path(conn, schema)
@@ -216,6 +219,13 @@ def _grant(conn: psycopg.Connection, schema: str) -> None:
     for role in ROLES:
         text = (HERE / "roles" / f"{role}.sql").read_text("utf-8")
         conn.execute(sql.SQL(text).format(schema=name, role=sql.Identifier(role_name(schema, role))))
+
+
+def _register_event_types(conn: psycopg.Connection) -> None:
+    """Let append() take the types of this version's catalogue."""
+    kinds = [(event.type, event.schema_version) for event in CATALOGUE.values()]
+    types, versions = map(list, zip(*kinds, strict=True))
+    conn.execute((HERE / "event_types.sql").read_bytes(), {"types": types, "versions": versions})
 
 
 def _name_ledger(conn: psycopg.Connection, origin: str | None) -> str:

@@ -28,6 +28,7 @@ from ledger.errors import (
     LedgerError,
     Refused,
     Unavailable,
+    UnknownEventType,
     VersionConflict,
 )
 
@@ -79,6 +80,7 @@ PROBLEMS: dict[str, int] = {
     "internal": 500,
     "unavailable": 503,
     "clock-ahead": 503,
+    "event-type-not-registered": 503,
     "transparency-log-damaged": 503,
 }
 # Titles are those of the statuses, by RFC 9110. What to do is in `detail`.
@@ -217,6 +219,9 @@ async def _ledger_error(request: Request, error: Exception) -> Response:
             return problem(error.code, str(error), facts=error.facts)
         case Conflict():
             return problem(*CONFLICTS[type(error)])
+        case UnknownEventType():
+            detail = f"{error}: run advice-ledger migrate of this version"
+            return problem("event-type-not-registered", detail, headers={"Retry-After": "60"})
         case Unavailable():
             slug = "clock-ahead" if isinstance(error, ClockAhead) else "unavailable"
             return problem(slug, str(error), headers={"Retry-After": str(error.retry_after_s)})

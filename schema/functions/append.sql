@@ -14,7 +14,8 @@
 --   AL001 malformed line   AL002 id recorded with other content
 --   AL003 the stream, or the stream of a precondition, is not at the expected version
 --   AL004 commitment does not open   AL005 stream belongs to another client
---   AL007 the clock is ahead, see clock_is_ahead()
+--   AL007 the clock is ahead, see clock_is_ahead()   AL008 the number of a stream is too high, see record_numbers()
+--   AL009 type and version are not in event_types
 --
 -- Lock: the row of head, from the first statement to the end of the caller's transaction. Positions are assigned and
 -- committed under it, so a reader that sees position n sees 1..n. A crash before the commit leaves nothing.
@@ -54,6 +55,7 @@ DECLARE
     hashes     bytea[] := '{}';
     salts      json[] := '{}';
     fields     json[] := '{}';
+    kinds      text[] := '{}';     -- of this batch, found in event_types
     n          integer := 0;
     numbered   boolean[] := '{}';
     clients    text[] := '{}';
@@ -93,6 +95,14 @@ BEGIN
             END IF;
             by_line := by_line || entry.replays;
             CONTINUE;
+        END IF;
+
+        IF NOT entry.kind = ANY (kinds) THEN
+            IF NOT EXISTS (SELECT FROM event_types t WHERE t.type = entry.type AND concat(t.type, '/', t.version) = entry.kind) THEN
+                PERFORM refuse_append('AL009', format('the catalogue has no event type %s', left(entry.kind, 100)),
+                                      entry.line, entry.id, entry.stream);
+            END IF;
+            kinds := kinds || entry.kind;
         END IF;
 
         target := entry.stream;

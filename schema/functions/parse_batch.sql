@@ -1,12 +1,12 @@
--- Parses a batch into one row for each line. "fault" says what is wrong with the line; "opens" is true if its commitments
--- open. Reads no table, and is inlined into append(). (It checks the commitments itself, because a call of
+-- Parses a batch into one row for each line. "kind" is type and version, as in 'request.failed/1'. "fault" says what is
+-- wrong with the line; "opens" is true if its commitments open. Reads no table, and is inlined into append(). (It checks the commitments itself, because a call of
 -- commitments_open() cannot be inlined and costs four times as much.)
 CREATE OR REPLACE FUNCTION parse_batch(batch text)
-RETURNS TABLE (line bigint, body text, expected text, salts json, fields json, preconditions json, id uuid, stream text, type text, fault text, opens boolean)
+RETURNS TABLE (line bigint, body text, expected text, salts json, fields json, preconditions json, id uuid, stream text, type text, kind text, fault text, opens boolean)
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT l.line, e.body::text, e.expected, e.salts, e.fields, e.preconditions,
-           b.id, b.stream, b.type,
+           b.id, b.stream, b.type, concat(b.type, '/', b.schema),
            CASE
                WHEN b.id IS NULL OR b.stream IS NULL OR b.type IS NULL OR e.expected IS NULL
                    THEN 'body.id, body.stream, body.type and expected are required'
@@ -20,5 +20,5 @@ AS $$
            )
     FROM string_to_table(batch, E'\n') WITH ORDINALITY AS l (text, line),
          json_to_record(l.text::json) AS e (body json, expected text, salts json, fields json, preconditions json),
-         json_to_record(e.body) AS b (id uuid, stream text, type text, sealed json)
+         json_to_record(e.body) AS b (id uuid, stream text, type text, schema json, sealed json)
 $$;

@@ -68,6 +68,7 @@ class Bench:
         with self.database() as url:
             with psycopg.connect(url, autocommit=True) as conn:
                 migrate(conn)
+                conn.execute("INSERT INTO ledger.event_types (type, version) VALUES ('bench.noted', 1)")
             yield url
 
 

@@ -97,11 +97,11 @@ def actor_named(name: str) -> Actor:
 def test_body_is_recorded_byte_for_byte(writer: Connection, superuser: Connection) -> None:
     """The text of body, spaces and escapes and all, is what is stored: nothing writes it anew."""
     event = new("bytes")
-    body = f'{{"id": "{event.id}",\t"stream":"bytes",  "type":"\\u0061.b", "n":1.0, "e":"\\u00e9\\/"}}'
+    body = f'{{"id": "{event.id}",\t"stream":"bytes",  "type":"\\u0072equest.failed","schema":1, "n":1.0, "e":"\\u00e9\\/"}}'
     (row,) = append_text(writer, f'{{"body":{body},"expected":"any"}}')
     assert superuser.execute("SELECT body, type FROM events WHERE position = %s", [row.position]).fetchone() == (
         body,
-        "a.b",
+        "request.failed",
     )
 
 
@@ -286,7 +286,7 @@ def test_replayed_numbers_use_up_none(writer: Connection) -> None:
 def test_a_number_goes_into_the_body_by_its_place_only(writer: Connection, nothing_recorded: None) -> None:
     """A body for a numbered stream whose last members are not stream and type is refused with AL001, not guessed at."""
     event = new("place-")
-    body = {"stream": "place-", "type": "x", "id": str(event.id)}
+    body = {"stream": "place-", "type": "request.failed", "schema": 1, "id": str(event.id)}
     with refused("AL001") as refusal:
         append_text(writer, json.dumps({"body": body, "expected": "any"}))
     assert "stream" in refusal.message
@@ -296,7 +296,7 @@ def test_a_stream_with_a_number_of_its_own_blocks_nobody(writer: Connection) -> 
     """A number that a caller chose is not given out again, whether it came before the first one given or after."""
     append(writer, new("own-3"))
     assert append(writer, new("own-"))[0].stream == "own-4"
-    append(writer, new("own-7"))
+    append(writer, new("own-5"), new("own-7"), new("own-6"), new("own-07"))
     append(writer, new("own-2"))
     assert [row.stream for row in append(writer, new("own-"), new("own-"))] == ["own-8", "own-9"]
 

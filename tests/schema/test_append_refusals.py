@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ledger.database import Connection
-from ledger.errors import BY_SQLSTATE, CommitmentMismatch, InvalidEvent
+from ledger.errors import BY_SQLSTATE, CommitmentMismatch, InvalidEvent, UnknownEventType
 from ledger.store.envelope import uuid7
 from tests.support import append, append_text, edited, failed, line, new, refused, requested
 
@@ -136,12 +136,12 @@ MALFORMED = {
     ),
     "U+0000": ("22P05", '{"body":{"id":"<id>","stream":"\\u0000","type":"t"},"expected":"any"}'),
     "a lone surrogate": ("22P02", '{"body":{"id":"<id>","stream":"\\ud800","type":"t"},"expected":"any"}'),
-    "an empty stream": ("23514", '{"body":{"id":"<id>","stream":"","type":"t"},"expected":"any"}'),
-    "a long stream": ("23514", '{"body":{"id":"<id>","stream":"' + "é" * 101 + '","type":"t"},"expected":"any"}'),
-    "an empty type": ("23514", '{"body":{"id":"<id>","stream":"s","type":""},"expected":"any"}'),
+    "an empty stream": ("23514", '{"body":{"id":"<id>","schema":1,"stream":"","type":"request.failed"},"expected":"any"}'),
+    "a long stream": ("23514", '{"body":{"id":"<id>","stream":"' + "é" * 101 + '","schema":1,"type":"request.failed"},"expected":"any"}'),
+    "an empty type": ("AL009", '{"body":{"id":"<id>","stream":"s","type":""},"expected":"any"}'),
     "a long body": (
         "23514",
-        '{"body":{"data":"' + "x" * 1024 * 1024 + '","id":"<id>","stream":"s","type":"t"},"expected":"any"}',
+        '{"body":{"data":"' + "x" * 1024 * 1024 + '","id":"<id>","schema":1,"stream":"s","type":"request.failed"},"expected":"any"}',
     ),
 }
 
@@ -152,7 +152,7 @@ def test_a_malformed_line_is_refused(writer: Connection, nothing_recorded: None,
     sqlstate, text = MALFORMED[malformed]
     with refused(sqlstate) as refusal:
         append_text(writer, line(new("innocent")) + "\n" + text.replace("<id>", str(uuid7())))
-    assert BY_SQLSTATE[sqlstate] in {InvalidEvent, CommitmentMismatch}
+    assert BY_SQLSTATE[sqlstate] in {InvalidEvent, CommitmentMismatch, UnknownEventType}
     if sqlstate.startswith("AL"):
         assert refusal.detail["line"] == 2
 

@@ -50,6 +50,7 @@ def shorten(edition: Path, count: int) -> None:
     """Reduce the edition to the first `count` migrations, without functions and grants that may need later ones."""
     for name in MIGRATIONS[count:]:
         (edition / "migrations" / f"{name}.sql").unlink()
+    (edition / "event_types.sql").write_text("SELECT %(types)s::text[], %(versions)s::integer[]")
     for file in (*(edition / "functions").iterdir(), *(edition / "triggers").iterdir(), *(edition / "roles").iterdir()):
         if file.parent.name == "roles":
             file.write_text("SELECT 1")

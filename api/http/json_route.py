@@ -2,7 +2,7 @@
 
 FastAPI still declares the operation: `JsonRoute` takes parameters, dependencies and models from the signature of the
 endpoint, so the OpenAPI document is as for any route. It only does not let FastAPI solve them for each request, which
-took more than half of the time of a write (docs/decisions/DECISION).
+took more than half of the time of a write (docs/decisions/0013-json-writes.md).
 """
 
 from __future__ import annotations

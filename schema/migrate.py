@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,14 @@ class BadOrigin(MigrationError):
     """The text cannot name a ledger."""
 
 
+class NotEmpty(MigrationError):
+    """A ledger cannot be restored into a schema that has one."""
+
+
+class ForeignOwner(MigrationError):
+    """The tables belong to another role than the ledger's owner."""
+
+
 class NotPermitted(MigrationError):
     """The login lacks rights to create roles, schemas or tables."""
 
@@ -60,15 +69,27 @@ class MigrationReport:
     origin: str
 
 
+@dataclass(frozen=True)
+class Restored:
+    """A ledger to make from a backup: the migrations that it had, with their digests, and a function that fills it."""
+
+    migrations: Mapping[str, str]
+    # Called in the transaction of `migrate()`, as soon as exactly these migrations are applied.
+    load: Callable[[], None]
+
+
 def role_name(schema: str, role: str) -> str:
     """Return the name of a role. Roles belong to the server: the schema name keeps those of two ledgers apart."""
     return f"{schema}_{role}"
 
 
-def migrate(conn: psycopg.Connection, *, schema: str = "ledger", origin: str | None = None) -> MigrationReport:
+def migrate(
+    conn: psycopg.Connection, *, schema: str = "ledger", origin: str | None = None, restored: Restored | None = None
+) -> MigrationReport:
     """Create or upgrade the ledger in `schema`. `conn` is in autocommit mode, with a login that may create roles.
 
-    `origin` names a new ledger (default: a random name); an existing one keeps its own.
+    `origin` names a new ledger (default: a random name); an existing one keeps its own. `restored` makes one from a
+    backup; there must be none yet.
     Raises MigrationError; then nothing has changed, except that roles may have been created.
     """
     _check_server(conn)
@@ -76,8 +97,9 @@ def migrate(conn: psycopg.Connection, *, schema: str = "ledger", origin: str | N
     try:
         _create_roles(conn, schema)
         with conn.transaction():
+            _check_owner(conn, schema)
             _create_schema(conn, schema)
-            applied = _apply_migrations(conn)
+            applied = _apply_migrations(conn, restored)
             conn.execute("SELECT set_config('check_function_bodies', 'off', true)")
             for file in sorted((HERE / "functions").glob("*.sql")) + sorted((HERE / "triggers").glob("*.sql")):
                 conn.execute(file.read_bytes())
@@ -179,14 +201,43 @@ def _create_schema(conn: psycopg.Connection, schema: str) -> None:
     )
 
 
-def _apply_migrations(conn: psycopg.Connection) -> list[str]:
+def _check_owner(conn: psycopg.Connection, schema: str) -> None:
+    """Raise ForeignOwner for tables that pg_restore made while the roles did not exist."""
+    row = conn.execute(
+        "SELECT pg_get_userbyid(relowner) FROM pg_class"
+        " WHERE relname = 'schema_migrations' AND relnamespace = to_regnamespace(quote_ident(%s))",
+        [schema],
+    ).fetchone()
+    owner = role_name(schema, "owner")
+    if row is not None and row[0] != owner:
+        raise ForeignOwner(
+            f"the tables of the schema {schema} belong to {row[0]} and not to {owner}: they were restored without the "
+            f"ledger's roles. Run DROP SCHEMA {schema} CASCADE, restore the roles (pg_dumpall --roles-only), then the "
+            "dump again (docs/operate/backup.md)"
+        )
+
+
+def _apply_migrations(conn: psycopg.Connection, restored: Restored | None) -> list[str]:
     done = {str(name): str(digest) for name, digest in conn.execute("SELECT name, sha256 FROM schema_migrations")}
+    if restored is not None:
+        _check_restored(restored, done)
     applied = []
     for file in _check_history(done):
         conn.execute(file.read_bytes())
         conn.execute("INSERT INTO schema_migrations (name, sha256) VALUES (%s, %s)", [file.stem, _digest(file)])
         applied.append(file.stem)
+        if restored is not None and restored.migrations.keys() == set(applied):
+            restored.load()
     return applied
+
+
+def _check_restored(restored: Restored, done: Mapping[str, str]) -> None:
+    if done:
+        raise NotEmpty("this database has a ledger already: restore into an empty database or a new data folder")
+    _check_history(restored.migrations)
+    first = [file.stem for file in _files()][: len(restored.migrations)]
+    if sorted(restored.migrations) != first:
+        raise EditedMigration(f"the backup names other migrations than the first {len(first)} of this version")
 
 
 def _files() -> list[Path]:
@@ -197,7 +248,7 @@ def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _check_history(done: dict[str, str]) -> list[Path]:
+def _check_history(done: Mapping[str, str]) -> list[Path]:
     """Return the migrations still to apply. Raises NewerSchema or EditedMigration."""
     files = {file.stem: file for file in _files()}
     if unknown := sorted(done.keys() - files.keys()):

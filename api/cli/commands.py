@@ -37,6 +37,11 @@ COMMANDS: dict[str, Entry] = {
         "api.cli.export",
         "Write an evidence bundle: events, sealed values, and the proof that they are in the signed log.",
     ),
+    "backup": Entry(
+        "api.cli.backup",
+        "Write the whole ledger to one file, from which restore makes it again, also on another version of PostgreSQL.",
+    ),
+    "restore": Entry("api.cli.restore", "Make a ledger from a backup, build its read models, and verify its chain."),
     "demo": Entry(
         "api.cli.demo",
         "Fill a ledger of its own with years of reviews on real prices, and ask it the questions of its users.",

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from ledger.database import Connection
 from schema import migrate as runner
-from schema.migrate import MigrationError, NotPermitted, ServerTooOld, migrate
+from schema.migrate import ForeignOwner, MigrationError, NotPermitted, ServerTooOld, migrate
 from tests.support import append, login_role, new, scratch_database, session_of
 
 MIGRATIONS = [file.stem for file in sorted((runner.HERE / "migrations").glob("*.sql"))]
@@ -73,3 +73,13 @@ def test_another_encoding_is_refused(server_url: str) -> None:
         with pytest.raises(ServerTooOld, match="ENCODING 'UTF8'"):
             migrate(conn)
         assert conn.execute("SELECT to_regnamespace('ledger')").fetchone() == (None,)
+
+
+def test_tables_that_were_restored_without_roles_are_named(server_url: str, other_schema: str) -> None:
+    """As after pg_restore on a server that has no ledger's roles: everything belongs to the login that restored."""
+    with scratch_database(server_url) as url, psycopg.connect(url, autocommit=True) as conn:
+        migrate(conn, schema=other_schema)
+        for table in ("schema_migrations", "events"):
+            conn.execute(sql.SQL("ALTER TABLE {} OWNER TO CURRENT_USER").format(sql.Identifier(other_schema, table)))
+        with pytest.raises(ForeignOwner, match=rf"belong to {conn.info.user} and not to {other_schema}_owner"):
+            migrate(conn, schema=other_schema)

@@ -76,7 +76,7 @@ def test_every_command_takes_the_same_databases() -> None:
     assert set(found) == {
         *("serve", "migrate", "rebuild", "status", "orphans", "replay", "verify", "demo"),
         *("tokens create", "tokens list", "tokens revoke"),
-        *("sign", "export", "keys generate", "keys show", "keys rotate"),
+        *("sign", "export", "backup", "restore", "keys generate", "keys show", "keys rotate"),
         *("witness keygen", "witness serve", "witness status"),
     }
     for name, command in found.items():

@@ -1,0 +1,1 @@
+"""Back up a ledger to one file and restore it: docs/operate/backup.md."""

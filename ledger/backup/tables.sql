@@ -1,0 +1,20 @@
+-- The tables of this ledger that cannot be derived, in the order in which foreign keys allow to fill them: name,
+-- columns, and about how many rows.
+WITH RECURSIVE tables AS (
+    SELECT c.oid, c.relname::text AS name, greatest(c.reltuples, 0)::bigint AS about
+    FROM pg_class c
+    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND c.relname <> ALL (%(derived)s)
+      AND NOT EXISTS (SELECT FROM projections p WHERE p.name = c.relname)
+), depths AS (
+    SELECT oid, 0 AS depth FROM tables
+    UNION
+    SELECT f.conrelid, d.depth + 1 FROM depths d JOIN pg_constraint f ON f.contype = 'f' AND f.confrelid = d.oid
+)
+SELECT t.name,
+       ARRAY (SELECT a.attname::text FROM pg_attribute a
+              WHERE a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+              ORDER BY a.attnum),
+       t.about
+FROM tables t JOIN depths d USING (oid)
+GROUP BY t.oid, t.name, t.about
+ORDER BY max(d.depth), t.name

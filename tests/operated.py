@@ -1,0 +1,48 @@
+"""Run the commands of a page for operators, in order, in one bash that stops at the first failure."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.api.pasted import FENCED
+from tests.api.program import PROGRAM, environment
+from tests.paths import DOCS
+
+TIMEOUT_S = 300
+# `advice-ledger` is that of the tests. PostgreSQL's programs refuse to run as root: they run as the owner of the folder.
+FUNCTIONS = """\
+set -euo pipefail
+advice-ledger() {{ {python} -c {program} "$@"; }}
+as_server() {{ if [ "$(id -u)" = 0 ]; then setpriv --reuid {account} --regid {account} --clear-groups "$@"; else "$@"; fi; }}
+for name in {programs}; do eval "$name() {{ as_server {binaries}/$name \\"\\$@\\"; }}"; done
+"""
+
+
+def run_page(page: str, folder: Path, binaries: Path, *, before: str = "", **variables: str) -> str:
+    """Run the blocks of shell of docs/operate/PAGE in `folder`, after the lines `before`; return what they print."""
+    blocks = [content for kind, content in FENCED.findall((DOCS / "operate" / page).read_text("utf-8")) if kind == "sh"]
+    assert blocks, page
+    functions = FUNCTIONS.format(
+        python=shlex.quote(sys.executable),
+        program=shlex.quote(PROGRAM),
+        account=pwd.getpwuid(folder.stat().st_uid).pw_name,
+        programs=" ".join(sorted(path.name for path in binaries.iterdir())),
+        binaries=shlex.quote(str(binaries)),
+    )
+    script = "\n".join([functions, before, *blocks])
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+    return done.stdout

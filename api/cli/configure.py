@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from platformdirs.unix import Unix
+
 from api.cli.shared import CannotRun
 from api.postgres.connect import open_database
 from api.postgres.embedded import default_data_dir
@@ -31,6 +33,14 @@ def opened(settings: Settings, *, make: bool = False, supervise: bool = False) -
 def data_folder(settings: Settings) -> Path | None:
     """Return the folder of the embedded PostgreSQL; None if the settings name a server."""
     return None if settings.database_url is not None else settings.data_dir or default_data_dir()
+
+
+def state_folder(settings: Settings) -> Path | None:
+    """Return the folder for the copies of state files; None for an account without a home folder."""
+    if settings.state_dir is not None:
+        return settings.state_dir
+    folder = Unix("advice-ledger").user_state_path
+    return folder if folder.is_absolute() else None
 
 
 def origin_of(conn: Connection) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
-from api.cli.configure import configured, data_folder, opened, operator, origin_of
+from api.cli.configure import configured, data_folder, opened, operator, origin_of, state_folder
 from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json
 from api.postgres.connect import connect
 from api.settings import Settings, variable
@@ -21,6 +21,7 @@ from ledger.store.writer import Writer
 from ledger.tlog.sign import keys
 from ledger.tlog.sign import rotate as rotation
 from ledger.tlog.sign.errors import KeyUnusable
+from ledger.tlog.sign.last_signed import LastSigned
 from ledger.tlog.sign.recorded_rotations import STREAM
 from ledger.tlog.signing_keys import SigningKey
 
@@ -65,10 +66,14 @@ Origin = Annotated[
 
 @dataclass(frozen=True)
 class Place:
-    """The places of a signing key and of its state file. `path` is None if the key itself is in the settings."""
+    """The places of a signing key, of its state file, and of the folder with the copy of that file.
+
+    `path` is None if the key itself is in the settings; `copies` is None if there is no folder for the copy.
+    """
 
     path: Path | None
     state: Path
+    copies: Path | None
     secret: SecretStr | None = None
 
     def key(self) -> SigningKey:
@@ -81,6 +86,10 @@ class Place:
                 f"a rotation of {self.path} was begun and not finished: run advice-ledger keys rotate again"
             )
         return keys.read(self.path)
+
+    def last_signed(self) -> LastSigned:
+        """Return what was signed last, by all files that know. Raises KeyUnusable."""
+        return LastSigned(self.state, self.copies, self.key().verifier)
 
 
 @app.command()
@@ -135,7 +144,7 @@ def rotate(
     if key_place is None or key_place.path is None:
         raise CannotRun("a rotation needs the key in a file: use --key")
     with opened(settings) as url:
-        new = _rotated(url, key_place.path, key_place.state)
+        new = _rotated(url, key_place.path, key_place.state, key_place.copies)
     _show(new, as_json=as_json)
 
 
@@ -144,14 +153,14 @@ def place(settings: Settings, *, state_needed: bool = True) -> Place | None:
     if settings.key is not None:
         if settings.key_state is None and state_needed:
             raise CannotRun(f"with the key in {SIGNING_KEY}, set its state file too: {variable('key_state')}")
-        return Place(None, settings.key_state or Path(), settings.key)
+        return Place(None, settings.key_state or Path(), state_folder(settings), settings.key)
     path = settings.key_file
     if path is None:
         folder = data_folder(settings)
         if folder is None:
             return None
         path = folder / IN_DATA_DIR
-    return Place(path, settings.key_state or rotation.beside(path, "last"))
+    return Place(path, settings.key_state or rotation.beside(path, "last"), state_folder(settings))
 
 
 def _file(settings: Settings) -> Path:
@@ -161,13 +170,13 @@ def _file(settings: Settings) -> Path:
     return settings.key_file or (folder or Path()) / IN_DATA_DIR
 
 
-def _rotated(url: str, path: Path, state: Path) -> VerifierKey:
+def _rotated(url: str, path: Path, state: Path, copies: Path | None = None) -> VerifierKey:
     """Do the steps of ledger/tlog/sign/rotate.py, from where an earlier try ended."""
     old = keys.read(path)
     with connect(url, "signer") as conn:
-        if rotation.finish(conn, old, state):
+        if rotation.finish(conn, old, state, copies):
             return old.verifier
-        with rotation.leading(conn, old, state) as signer:
+        with rotation.leading(conn, old, state, copies) as signer:
             if signer is None:
                 raise CannotRun(
                     "another process signs: stop advice-ledger serve and advice-ledger sign for the rotation"
@@ -180,7 +189,7 @@ def _rotated(url: str, path: Path, state: Path) -> VerifierKey:
             if not recorded:
                 asyncio.run(_record(url, old, new))
             rotation.replace(path, old.verifier)
-            rotation.finish(conn, new, state)
+            rotation.finish(conn, new, state, copies)
     return new.verifier
 
 

@@ -24,6 +24,7 @@ from api.cli.shared import (
     say,
     say_json,
 )
+from api.cli.signing import config_of
 from api.postgres.connect import connect
 from ledger.database import Connection, conninfo
 from ledger.proof.errors import EvidenceError
@@ -90,7 +91,7 @@ def sign(  # noqa: PLR0913, PLR0917 - each option is an argument
     if adopt is None and (give_up is not None or replace_damaged):
         raise CannotRun("--give-up and --replace-damaged are options of --adopt")
     endorsers = assemble.endorsers(settings)
-    signing = SigningConfig(key_place.key(), key_place.state, settings.sign_every, settings.sign_events)
+    signing = config_of(settings, key_place)
     checkpoint = None if adopt is None else read_checkpoint(adopt, signing.key)
     with opened(settings) as url:
         if once or checkpoint is not None:
@@ -125,7 +126,7 @@ def _once(
 ) -> Signed | None:
     """Sign or adopt; return the last checkpoint, None if nothing was new."""
     try:
-        with rotate.leading(conn, signing.key, signing.state) as signer:
+        with rotate.leading(conn, signing.key, signing.state, signing.copies) as signer:
             if signer is None:
                 raise CannotRun(f"another process signs, or has {signing.state}")
             if checkpoint is not None:

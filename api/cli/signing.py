@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from api.cli.configure import origin_of
 from api.cli.keys import Place
-from api.cli.shared import note
+from api.cli.shared import CannotRun, note
 from api.postgres.connect import connect
 from api.settings import Settings
 from ledger.tlog.serve.newest_checkpoint import newest_size
 from ledger.tlog.sign import keys
+from ledger.tlog.sign.last_signed import OWNER_ONLY_FOLDER
 from ledger.tlog.sign.signer_thread import SigningConfig
 from ledger.verify.continuous import VerificationConfig
+
+NO_COPY = (
+    "what was signed last is kept in one file only, so an older copy of the data folder cannot be told: set state_dir"
+    " to a folder that is not restored together with it (docs/operate/tlog.md)"
+)
 
 
 def signing_config(settings: Settings, place: Place | None, url: str) -> SigningConfig | None:
@@ -27,7 +33,26 @@ def signing_config(settings: Settings, place: Place | None, url: str) -> Signing
                 return None
             made = keys.generate(origin_of(conn), place.path)
         note(f"made {place.path}, which signs the checkpoints; give those who verify it: {made.verifier.text}")
-    return SigningConfig(place.key(), place.state, settings.sign_every, settings.sign_events)
+    return config_of(settings, place)
+
+
+def config_of(settings: Settings, place: Place) -> SigningConfig:
+    """Read the key, and make the folder for the copy of the state file. Raises KeyUnusable and CannotRun.
+
+    If the default folder cannot be made, as for an account without a home folder, there is no copy.
+    """
+    copies = place.copies
+    if copies is None:
+        note(NO_COPY)
+    else:
+        try:
+            copies.mkdir(mode=OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
+        except OSError as error:
+            if settings.state_dir is not None:
+                raise CannotRun(f"{copies}: {error.strerror}") from error
+            note(f"{copies}: {error.strerror}. {NO_COPY}")
+            copies = None
+    return SigningConfig(place.key(), place.state, settings.sign_every, settings.sign_events, copies)
 
 
 def verification_config(settings: Settings, signing: SigningConfig | None) -> VerificationConfig | None:

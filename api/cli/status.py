@@ -89,7 +89,8 @@ def status(
 
     Also the number of queued requests, of model calls without an end and of tokens, the agents whose last calls all
     failed, and the pending migrations. Exit code 1 if an append fails, a read model is stopped, missing or
-    outdated, a migration is pending, or a key rotation was not finished.
+    outdated, a migration is pending, a key rotation was not finished, or the database does not continue what was
+    signed last.
     """
     settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
     policy = assemble.endorsers(settings).policy
@@ -116,9 +117,10 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None, orphan_afte
     queue = _queue(conn)
     lacking = _pending(conn)
     log = status_tlog.look(conn, policy, key)
-    rotating = log is not None and bool(log.rotation_pending)
+    contradicted = log is not None and log.signed_last is not None and log.signed_last.contradiction is not None
+    unsound = contradicted or (log is not None and bool(log.rotation_pending))
     return Status(
-        ok=not lacking and not rotating and all(read_model.state == "ok" for read_model in read_models),
+        ok=not lacking and not unsound and all(read_model.state == "ok" for read_model in read_models),
         origin=head.origin,
         position=head.position,
         hash=head.hash.hex(),

@@ -13,9 +13,23 @@ from ledger.store.head import read_head
 from ledger.tlog.quorum import LATEST_ENDORSEMENTS, LatestEndorsement, WitnessPolicy, quorum_state
 from ledger.tlog.serve.newest_checkpoint import newest_checkpoint, not_covered
 from ledger.tlog.sign import rotate
+from ledger.tlog.sign.errors import KeyUnusable, SigningRefused
+from ledger.tlog.sign.last_signed import check_continues
 
 HAS_LOG = "SELECT to_regclass('checkpoints') IS NOT NULL"
 COSIGNATURES = "SELECT count(*) FROM cosignatures WHERE size = %s"
+
+
+@dataclass(frozen=True)
+class LastSignedState:
+    """The size of the checkpoint in the state file or its copy; None without these files.
+
+    `contradiction` says why the database does not continue it, `unknown` why the files cannot be read.
+    """
+
+    size: int | None = None
+    contradiction: str | None = None
+    unknown: str | None = None
 
 
 @dataclass(frozen=True)
@@ -23,7 +37,7 @@ class LogState:
     """The state of the transparency log. Ages are in seconds.
 
     `size` is that of the newest checkpoint, None before the first. `witnesses_needed` is None if no witness is
-    configured; `rotation_pending` is None if the key's file is not here.
+    configured; `rotation_pending` is None if the key's file is not here, `signed_last` without a key.
     """
 
     size: int | None
@@ -36,6 +50,7 @@ class LogState:
     witnessed_age_s: float | None
     endorsements: list[dict[str, Any]]
     rotation_pending: bool | None
+    signed_last: LastSignedState | None
 
 
 def look(conn: Connection, policy: WitnessPolicy, key: Place | None) -> LogState | None:
@@ -58,6 +73,7 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None) -> LogState
         witnessed_age_s=quorum and quorum.witnessed_age_s,
         endorsements=[LatestEndorsement(*row)._asdict() for row in conn.execute(LATEST_ENDORSEMENTS).fetchall()],
         rotation_pending=_rotating(None if key is None else key.path),
+        signed_last=_signed_last(conn, key),
     )
 
 
@@ -82,6 +98,10 @@ def lines(state: LogState | None) -> Iterator[str]:
         yield "rotation begun and not finished, so nothing signs: run advice-ledger keys rotate again"
     elif state.rotation_pending is not None:
         yield "rotation none pending"
+    if state.signed_last is not None and state.signed_last.contradiction is not None:
+        yield f"refused  {state.signed_last.contradiction}"
+    elif state.signed_last is not None and state.signed_last.unknown is not None:
+        yield f"unknown  what was signed last: {state.signed_last.unknown}"
 
 
 def aged(age_s: float | None) -> str:
@@ -99,6 +119,25 @@ def _quorum(state: LogState) -> str:
     newest = "none" if state.witnessed_size is None else f"over {state.witnessed_size} events"
     age = "" if state.witnessed_age_s is None else f", {aged(state.witnessed_age_s)}"
     return f"; newest with its quorum of {state.witnesses_needed}: {newest}{age}"
+
+
+def _signed_last(conn: Connection, key: Place | None) -> LastSignedState | None:
+    """Compare the database with the files; None if there is no key, or a rotation is under way."""
+    if key is None or (key.path is not None and (not key.path.exists() or rotate.pending(key.path))):
+        return None
+    try:
+        known = key.last_signed().read()
+    except (KeyUnusable, SigningRefused) as error:
+        return LastSignedState(unknown=str(error))
+    except OSError as error:
+        return LastSignedState(unknown=f"{error.filename}: {error.strerror}")
+    size = known[0].size if known else None
+    head = read_head(conn)
+    try:
+        check_continues(conn, 0 if head is None else head.position, known)
+    except SigningRefused as refused:
+        return LastSignedState(size, str(refused))
+    return LastSignedState(size)
 
 
 def _rotating(path: Path | None) -> bool | None:

@@ -17,6 +17,7 @@ from typing import TypeAlias
 from api.demo.clients import ADVISORS
 from api.http.auth import tokens
 from api.postgres.connect import connect, open_database
+from api.settings import variable
 from projections.rebuild import rebuild_outdated
 from schema.migrate import migrate
 
@@ -77,6 +78,8 @@ def running(data_dir: Path | None, environment: Mapping[str, str] | None) -> Ite
     """
     with contextlib.ExitStack() as stack:
         folder = data_dir.expanduser().resolve() if data_dir else stack.enter_context(_temporary())
+        # Of a demo nobody keeps what was signed last: all of it is in one folder.
+        environment = {**(os.environ if environment is None else environment), variable("state_dir"): f"{folder}/state"}
         made = _tokens(stack.enter_context(open_database(None, folder, make=True)))
         process, url = stack.enter_context(_serving(folder, environment, "--no-worker"))
         yield Site(url, made, folder, process, environment)

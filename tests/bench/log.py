@@ -17,8 +17,9 @@ from ledger.proof.auditor.audit import audit_bundle
 from ledger.proof.bundle.manifest import Selection
 from ledger.proof.tlog.merkle import leaf_hashes
 from ledger.proof.tlog.trust import Trust
+from ledger.tlog.sign.last_signed import LastSigned
 from ledger.tlog.sign.signer import Signer
-from ledger.tlog.sign.state_file import StateFile, edge_after
+from ledger.tlog.sign.state_file import edge_after
 from ledger.tlog.signing_keys import SigningKey
 from ledger.tlog.tree import grow
 from tests.bench.bench import Bench, connect, in_child
@@ -87,7 +88,7 @@ def build(events: int) -> float:
 def sign(url: str, key: str, path: Path) -> float:
     """Events a second through the signer: read, hashed, stored as tiles, signed."""
     signing = SigningKey.parse(key)
-    file = StateFile(path, signing.verifier.name, [signing.verifier])
+    file = LastSigned(path, None, signing.verifier)
     size = 0
     with connect(url, "signer") as conn, file.held():
         signer = Signer(conn, signing, file)

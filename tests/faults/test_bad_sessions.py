@@ -16,8 +16,8 @@ from ledger.database import AsyncConnection, conninfo
 from ledger.errors import Unavailable
 from ledger.store.readers import Readers
 from ledger.store.writer import Writer
+from ledger.tlog.sign.last_signed import LastSigned
 from ledger.tlog.sign.signer import Signer
-from ledger.tlog.sign.state_file import StateFile
 from tests.api.served import make_tokens, problem, served
 from tests.ledger.tlog.logs import key_for
 from tests.support import append, connect, eventually, new
@@ -81,12 +81,12 @@ def test_nothing_is_signed_that_is_on_no_standby(no_standby: str, tmp_path: Path
     with (
         connect(no_standby, "signer", application="signs", statement_timeout="30s") as conn,
         ThreadPoolExecutor(1) as threads,
-        StateFile(path, key.verifier.name, [key.verifier]).held() as file,
+        LastSigned(path, None, key.verifier).held() as files,
     ):
-        step = threads.submit(Signer(conn, key, file).step)
+        step = threads.submit(Signer(conn, key, files).step)
         eventually("it waits, and is cancelled", lambda: cancelled(no_standby, "signs"), within_s=20)
         assert isinstance(step.exception(), Unavailable)
-        assert file.read() is None
+        assert files.read() == []
 
 
 def reading(url: str, work: Callable[[Readers], Awaitable[None]]) -> None:

@@ -8,7 +8,8 @@ After a crash between any two steps, `advice-ledger keys rotate` continues with 
     2. the event            is recorded; from here on a signer refuses the old key (KeyReplaced)
     3. FILE.old-KEYID       holds the old verifier key; its private part is lost with the next step
     4. FILE.new to FILE     from here on the new key signs
-    5. FILE.last            is signed again by the new key; a signer that starts does this step if it is missing
+    5. FILE.last            and its copy are signed again by the new key; a signer that starts does this step if it is
+                            missing
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from ledger.database import Connection
 from ledger.proof.tlog.note import Signature, VerifierKey, parse
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.errors import KeyUnusable, NoKey, StateDamaged, StateTaken
+from ledger.tlog.sign.last_signed import LastSigned
 from ledger.tlog.sign.recorded_rotations import recorded_rotations, rotation_of
 from ledger.tlog.sign.signer import Signer
-from ledger.tlog.sign.state_file import StateFile, resigned
+from ledger.tlog.sign.state_file import resigned
 from ledger.tlog.signing_keys import SigningKey, sign_rotation
 from schema.events import LogKeyRotated
 
@@ -56,39 +58,36 @@ def rotations(conn: Connection, origin: str) -> list[tuple[VerifierKey, Verifier
 
 
 @contextlib.contextmanager
-def leading(conn: Connection, key: SigningKey, path: Path) -> Iterator[Signer | None]:
-    """Yield a signer that leads while the block runs, after step 5; None if another process leads or has the file."""
-    file = StateFile(path, key.verifier.name, [key.verifier])
-    signer = Signer(conn, key, file)
+def leading(conn: Connection, key: SigningKey, path: Path, copies: Path | None = None) -> Iterator[Signer | None]:
+    """Yield a signer that leads while the block runs, after step 5; None if another process leads or has the files."""
+    files = LastSigned(path, copies, key.verifier)
+    signer = Signer(conn, key, files)
     with contextlib.ExitStack() as stack:
         leader = None
         if signer.lead():
             with contextlib.suppress(StateTaken):
-                stack.enter_context(file.held())
+                stack.enter_context(files.held())
                 leader = signer
         if leader is not None:
-            finish(conn, key, path)
+            finish(conn, key, path, copies)
         yield leader
 
 
-def finish(conn: Connection, key: SigningKey, path: Path) -> bool:
+def finish(conn: Connection, key: SigningKey, path: Path, copies: Path | None = None) -> bool:
     """Do step 5: sign the state file with this key if the key before it signed it. Return whether it did.
 
     A file that is damaged in any other way stays; the next reader reports it.
     """
-    origin = key.verifier.name
+    files = LastSigned(path, copies, key.verifier)
     with contextlib.suppress(StateDamaged):
-        StateFile(path, origin, [key.verifier]).read()
+        files.read()
         return False
-    former = [old for old, new in rotations(conn, origin) if new == key.verifier]
-    if not former:
-        return False
-    file = StateFile(path, origin, former)
-    with contextlib.suppress(StateDamaged):
-        signed = file.read()
-        if signed is not None:
-            file.write(resigned(signed, key, origin))
-            return True
+    for former in [old for old, new in rotations(conn, key.verifier.name) if new == key.verifier]:
+        with contextlib.suppress(StateDamaged):
+            _, signed = LastSigned(path, copies, former).newest()
+            if signed.size:
+                files.replace(resigned(signed, key, key.verifier.name))
+                return True
     return False
 
 

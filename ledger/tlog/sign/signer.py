@@ -1,19 +1,19 @@
 """Grow the Merkle tree with the chain and sign it: each checkpoint extends the one signed before.
 
-The tree grows from the edge in the state file (ledger/tlog/sign/state_file.py) and from new events alone. So the next
+The tree grows from the edge in the state file (ledger/tlog/sign/last_signed.py) and from new events alone. So the next
 checkpoint extends the last one, whatever the database holds about the past. The seam is checked: the event at the
 signed position, and each link after it.
 
 Order of writing; a crash may follow any step:
 
     1. tiles              are a function of the events; written again, they are the same
-    2. the state file     makes this checkpoint the last signed one
-    3. the checkpoint     makes it public; after a crash the file has it, and the next start publishes it
+    2. the state file     and before it its copy: makes this checkpoint the last signed one
+    3. the checkpoint     makes it public; after a crash the files have it, and the next start publishes it
 
 Each step is on disk before the next begins, also where the server's default for `synchronous_commit` is less strict. A
 state file that was newer than its tiles would leave a gap that nothing fills.
 
-One process leads (schema/functions/take_lead.sql); on one machine also by the lock on the state file.
+One process leads (schema/functions/take_lead.sql); on one machine also by the locks on the state file and its copy.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ from ledger.tlog.sign.errors import (
     StateMissing,
     TileDiffers,
 )
+from ledger.tlog.sign.last_signed import LastSigned, check_continues, event_hash
 from ledger.tlog.sign.recorded_rotations import STREAM, recorded_rotations
-from ledger.tlog.sign.state_file import Signed, StateFile, edge_after, resigned
+from ledger.tlog.sign.state_file import Signed, edge_after, resigned
 from ledger.tlog.signing_keys import SigningKey, sign_checkpoint
 from ledger.tlog.tree import Growth, grow
 
@@ -46,7 +47,6 @@ MOST_EVENTS = 262_144
 
 # Read from the index at each step. The rotations are read again only if this number has changed.
 KEY_EVENTS = "SELECT max(version) FROM events WHERE stream = %s"
-SIGNED_EVENT = "SELECT hash FROM events WHERE position = %s"
 # A small tree has nothing to store. The commit still has to wait for the disk and the standby, as it shows that the
 # events before it are there.
 COMMIT_SOMETHING = "SELECT pg_current_xact_id()"
@@ -63,12 +63,12 @@ DURABLE, HASHES, NOT_LINKED, ADD_TILES, OTHER_TILES, ADD_EDGE = (
 
 
 class Signer:
-    """Sign for one ledger. `conn` is in autocommit mode, with the role signer; this process holds `file`."""
+    """Sign for one ledger. `conn` is in autocommit mode, with the role signer; this process holds `files`."""
 
-    def __init__(self, conn: Connection, key: SigningKey, file: StateFile) -> None:
+    def __init__(self, conn: Connection, key: SigningKey, files: LastSigned) -> None:
         self._conn = conn
         self._key = key
-        self._file = file
+        self._files = files
         self._signed: Signed | None = None
         self._key_events: int | None = None
 
@@ -88,7 +88,7 @@ class Signer:
         self._store(grown, edge)
         note = sign_checkpoint(Checkpoint(self._key.verifier.name, grown.size, grown.root), self._key)
         self._signed = Signed(grown.size, grown.root, hashes[-1], note.encode().decode(), edge)
-        self._file.write(self._signed)
+        self._files.write(self._signed)
         self._publish(self._signed)
         return self._signed
 
@@ -123,31 +123,31 @@ class Signer:
         with replicated(self._conn), self._conn.transaction():  # readers see all of it at once, or nothing
             self._grown(checkpoint.size, on_progress, store=True)
         self._signed = resigned(grown, self._key, origin)
-        self._file.replace(self._signed)
+        self._files.replace(self._signed)
         self._publish(self._signed)
         return self._signed
 
     def _check_given_up(self, checkpoint: Checkpoint, give_up: int | None, *, replace_damaged: bool) -> None:
         """Refuse to forget the checkpoint in the state file, unless it is given up: then a second history begins."""
         try:
-            last = self._file.read() or Signed()
+            path, last = self._files.newest()
         except StateDamaged as error:
             if not replace_damaged:
                 raise StateDamaged(
-                    f"{self._file.path}: {error}, and may have a checkpoint larger than any in this database. Restore"
-                    " a good copy; if all copies are lost, use --replace-damaged"
+                    f"{error}, and may have a checkpoint larger than any in this database. Restore a good copy; if all"
+                    " copies are lost, use --replace-damaged"
                 ) from error
-            self._file.keep("damaged")
+            self._files.keep("damaged")
             return
-        continues = last.size <= checkpoint.size and (not last.size or self._event(last.size) == last.event)
+        continues = last.size <= checkpoint.size and (not last.size or event_hash(self._conn, last.size) == last.event)
         if not continues and give_up != last.size:
             raise RolledBack(
-                f"{self._file.path} has a signed checkpoint over {last.size} events, which the database does not"
-                " continue: everyone who has that checkpoint will see that the history changed. If those events are"
-                f" lost for good, use --give-up {last.size}"
+                f"{path} has a signed checkpoint over {last.size} events, which the database does not continue:"
+                " everyone who has that checkpoint will see that the history changed. If those events are lost for"
+                f" good, use --give-up {last.size}"
             )
         if not continues:
-            self._file.keep(f"given-up-{last.size}")
+            self._files.keep(f"given-up-{last.size}")
 
     def _grown(self, size: int, on_progress: Callable[[int, int], None], *, store: bool = False) -> Signed:
         """Return the tree over the first `size` events of the database, not signed."""
@@ -170,23 +170,11 @@ class Signer:
         if origin != self._key.verifier.name:
             raise OtherLedger(f"the key signs for {self._key.verifier.name}, and this ledger is {origin}")
         self._check_key()
-        signed = self._signed or self._first_look()
-        if position < signed.size:
-            raise RolledBack(
-                f"the database has {position} events, and a checkpoint over {signed.size} was signed: an older copy was"
-                " restored. Restore a copy with these events (docs/operate/tlog.md, Restoring)"
-            )
-        if signed.size and self._event(signed.size) != signed.event:
-            raise Rewritten(
-                f"the event at position {signed.size} is not the one that was signed: the chain was rewritten or"
-                " another copy was restored and written on (docs/operate/tlog.md, Restoring)"
-            )
-        if self._signed is None and self._published() < signed.size:
-            # The step before this one may have crashed after signing. The checks above come first: a restored database
-            # must not publish a checkpoint over events that it does not have.
-            self._publish(signed)
-        self._signed = signed
-        return signed, position
+        if self._signed is None:
+            self._signed = self._first_look(position)
+        else:
+            check_continues(self._conn, position, [self._signed])
+        return self._signed, position
 
     def _check_key(self) -> None:
         """Raises KeyReplaced if another key has to sign. The new key signs the checkpoint that covers the rotation.
@@ -206,25 +194,29 @@ class Signer:
                 )
         self._key_events = count
 
-    def _event(self, position: int) -> bytes | None:
-        """Return the hash of the event at a position; None if there is no event or no hash."""
-        row = self._conn.execute(SIGNED_EVENT, [position]).fetchone()
-        return None if row is None or row[0] is None else bytes(row[0])
-
-    def _first_look(self) -> Signed:
-        last = self._file.read()
+    def _first_look(self, position: int) -> Signed:
+        """Return what was signed last, by the files. Finish a step that crashed after writing one of them."""
+        known = self._files.read()
         published = self._published()
-        if last is None and published:
+        if not known and published:
             raise StateMissing(
-                f"checkpoints up to size {published} were signed, and {self._file.path} is not there: restore it, or"
+                f"checkpoints up to size {published} were signed, and {self._files.path} is not there: restore it, or"
                 " adopt a checkpoint that you trust (docs/operate/tlog.md, Restoring)"
             )
-        if last is not None and published > last.size:
+        last = known[0] if known else Signed()
+        if known and published > last.size:
             raise StateMissing(
-                f"a checkpoint over {published} events was signed, and {self._file.path} has {last.size}: restore the"
+                f"a checkpoint over {published} events was signed, and {self._files.path} has {last.size}: restore the"
                 " newest copy, or adopt a checkpoint that you trust (docs/operate/tlog.md, Restoring)"
             )
-        return last or Signed()
+        check_continues(self._conn, position, known)
+        if known:
+            self._files.repair(last)
+        if published < last.size:
+            # The checks above come first: a restored database must not publish a checkpoint over events that it does
+            # not have.
+            self._publish(last)
+        return last
 
     def _hashes(self, signed: Signed, upto: int) -> list[bytes]:
         """Return the hashes of the new events, which must link to each other. Raises Rewritten."""

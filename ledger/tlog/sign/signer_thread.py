@@ -31,12 +31,16 @@ FOLLOW_S = 1.0
 
 @dataclass(frozen=True)
 class SigningConfig:
-    """The key, the state file, and when to sign: after `every_s` seconds or after `events` new events."""
+    """The key, the state file, and when to sign: after `every_s` seconds or after `events` new events.
+
+    `copies` is the folder for a copy of the state file; None for no copy.
+    """
 
     key: SigningKey = field(repr=False)
     state: Path
     every_s: float = EVERY_S
     events: int = EVENTS
+    copies: Path | None = None
 
 
 class SignerThread(DatabaseWorker):
@@ -56,7 +60,7 @@ class SignerThread(DatabaseWorker):
         if isinstance(error, Unavailable):
             return Failure(str(error))
         if isinstance(error, OSError):
-            return Failure(f"{self._signing.state} cannot be used: {error.strerror}")
+            return Failure(f"{error.filename or self._signing.state} cannot be used: {error.strerror}")
         return super().on_failure(error)
 
     def on_unforeseen(self, error: Exception) -> Failure:
@@ -65,8 +69,9 @@ class SignerThread(DatabaseWorker):
 
     def follow(self, conn: Connection) -> None:
         """Wait until this process may lead, then lead."""
+        signing = self._signing
         while not self._stopping.is_set():
-            with rotate.leading(conn, self._signing.key, self._signing.state) as signer:
+            with rotate.leading(conn, signing.key, signing.state, signing.copies) as signer:
                 if signer is not None:
                     with self.endorsers.running():
                         self._lead(conn, signer)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.rotate import beside
 from ledger.tlog.signing_keys import WitnessSigningKey
 from tests.api.program import cli, variables
 from tests.ledger.tlog.logs import fill, key_for, sign
+from tests.ledger.verify.verifying import tamper
 from tests.support import connect
 
 COSIGN = "INSERT INTO cosignatures (size, witness, line) VALUES (%s, %s, 'line')"
@@ -56,3 +59,31 @@ def test_the_log_in_status(database_url: str, tmp_path: Path) -> None:
         r"rotation begun and not finished, so nothing signs: run advice-ledger keys rotate again\n",
     ):
         assert re.search(line, shown.out), shown.out
+
+
+@pytest.mark.tampers
+def test_an_older_database_is_found_out_by_the_file_beside_the_key(database_url: str, tmp_path: Path) -> None:
+    """Exit code 1, and what the file knows; a key that cannot be read accuses nobody."""
+    path = tmp_path / "log.key"
+    options = ("status", "--database-url", database_url, "--key", path)
+    key = keys.generate(key_for(database_url).verifier.name, path)
+    fill(database_url, 4)
+    sign(database_url, key, beside(path, "last"))
+    good = cli(*options, "--json")
+    assert (good.code, good.json()["log"]["signed_last"]) == (0, {"size": 4, "contradiction": None, "unknown": None})
+    tamper(
+        database_url,
+        "DELETE FROM checkpoints",
+        "DELETE FROM events WHERE position = 4",
+        "UPDATE head SET position = 3, hash = (SELECT hash FROM events WHERE position = 3)",
+    )
+    found = cli(*options)
+    assert found.code == 1
+    assert re.search(
+        r"^refused  the database has 3 events, and a checkpoint over 4 was signed: ", found.out, re.MULTILINE
+    )
+    assert cli(*options, "--json").json()["log"]["signed_last"]["size"] == 4
+    path.chmod(0o644)
+    unread = cli(*options)
+    assert unread.code == 0
+    assert re.search(r"^unknown  what was signed last: .*can be read by others", unread.out, re.MULTILINE)

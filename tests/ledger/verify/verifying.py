@@ -13,8 +13,8 @@ from psycopg import sql
 
 from ledger.database import Connection
 from ledger.proof.findings import Finding
+from ledger.tlog.sign.last_signed import LastSigned
 from ledger.tlog.sign.signer import Signer
-from ledger.tlog.sign.state_file import StateFile
 from ledger.tlog.signing_keys import SigningKey
 from ledger.verify import continuous
 from ledger.verify.continuous import ContinuousVerification, VerificationConfig, VerificationStatus
@@ -35,7 +35,7 @@ def fill(url: str, count: int) -> None:
 
 def sign(url: str, key: SigningKey, path: Path) -> None:
     """Signs all there is."""
-    file = StateFile(path, key.verifier.name, [key.verifier])
+    file = LastSigned(path, None, key.verifier)
     with connect(url, "signer") as conn, file.held():
         while Signer(conn, key, file).step() is not None:
             pass

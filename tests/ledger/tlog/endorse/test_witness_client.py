@@ -22,8 +22,8 @@ from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers
 from ledger.tlog.endorse.poller import RetryPolicy
 from ledger.tlog.endorse.witness_client import SharedSizes, proof_between
 from ledger.tlog.quorum import BadWitness, WitnessConfig, WitnessPolicy, quorum_state
+from ledger.tlog.sign.last_signed import LastSigned
 from ledger.tlog.sign.signer import Signer
-from ledger.tlog.sign.state_file import StateFile
 from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey
 from tests.api.witness.processes import keygen, witnessing
 from tests.ledger.tlog.endorse.servers import Behave, answering, closing, dripping, endless, hanging, saying, smtp
@@ -82,7 +82,7 @@ def log(database_url: str, tmp_path: Path) -> Iterator[Log]:
     """A ledger with a signer."""
     with connect(database_url) as conn:
         key = SigningKey.generate(conn.execute("SELECT origin FROM head").fetchall()[0][0])
-    state = StateFile(tmp_path / "last", key.verifier.name, [key.verifier])
+    state = LastSigned(tmp_path / "last", None, key.verifier)
     with connect(database_url, "signer") as conn, state.held() as file:
         yield Log(database_url, key, Signer(conn, key, file))
 

@@ -25,6 +25,7 @@ from ledger.tlog.sign.errors import (
     StateTaken,
     TileDiffers,
 )
+from ledger.tlog.sign.last_signed import LastSigned
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import Signed, StateFile
 from ledger.tlog.signing_keys import SigningKey, sign_checkpoint
@@ -53,7 +54,7 @@ def key(ledger: str) -> SigningKey:
 @contextlib.contextmanager
 def signing(url: str, key: SigningKey, path: Path) -> Iterator[Signer]:
     """A signer, while the block runs."""
-    with connect(url, "signer") as conn, StateFile(path, key.verifier.name, [key.verifier]).held() as file:
+    with connect(url, "signer") as conn, LastSigned(path, None, key.verifier).held() as file:
         yield Signer(conn, key, file)
 
 

@@ -1,0 +1,137 @@
+"""What was signed last, by all files that know: the state file beside the key, and its copy in another folder.
+
+The two guard against different accidents. The file goes with the key. The copy is outside the data folder, so it stays
+when an older copy of that folder is put back. A signer, and everybody who checks, believes both: the database must
+continue each tree that one of them has.
+
+Order of writing: the copy, then the file. Nothing is published before both are on disk. If the process dies between,
+the copy is one checkpoint ahead of the file, and the next signer goes on from the copy. So no checkpoint ever exists
+only in a folder that can be put back.
+
+If one of the two is missing, as on a new machine, the other is believed, and the missing one is written again. That is
+logged, as it is trust on first use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ledger.database import Connection
+from ledger.proof.tlog.note import VerifierKey
+from ledger.tlog.sign.errors import Rewritten, RolledBack, StateDamaged
+from ledger.tlog.sign.state_file import Signed, StateFile
+
+log = logging.getLogger(__name__)
+
+EVENT_HASH = "SELECT hash FROM events WHERE position = %s"
+# A name that a folder may have anywhere; the key's id tells apart what looks the same.
+NOT_IN_FILE_NAMES = re.compile(r"[^A-Za-z0-9.-]")
+MAX_NAME_CHARS = 100
+OWNER_ONLY_FOLDER = 0o700
+
+
+def copy_path(folder: Path, key: VerifierKey) -> Path:
+    """Return the path of the copy for one ledger and key."""
+    return folder / f"{NOT_IN_FILE_NAMES.sub('_', key.name)[:MAX_NAME_CHARS]}+{key.key_id:08x}.last"
+
+
+class LastSigned:
+    """What was signed last with `key`. `path` is the state file; `copies` is the folder of the copy, None for none."""
+
+    def __init__(self, path: Path, copies: Path | None, key: VerifierKey) -> None:
+        self.path = path
+        self._folder = copies
+        self._file = StateFile(path, key.name, [key])
+        self._files = [self._file]
+        if copies is not None:
+            self._files.insert(0, StateFile(copy_path(copies, key), key.name, [key]))
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[LastSigned]:
+        """Lock the files against other processes of this machine while the block runs. Raises StateTaken."""
+        self._make_folder()
+        with contextlib.ExitStack() as stack:
+            for file in self._files:
+                stack.enter_context(file.held())
+            yield self
+
+    def read(self) -> list[Signed]:
+        """Return what each file has, the newest first; an empty list without files. Raises StateDamaged."""
+        return [signed for _, signed in self._read()]
+
+    def newest(self) -> tuple[Path, Signed]:
+        """Return the newest, and the path of a file that has it; size 0 without files. Raises StateDamaged."""
+        return next(iter(self._read()), (self.path, Signed()))
+
+    def write(self, signed: Signed) -> None:
+        """Replace what this process read or wrote last. Raises StateTaken if a file was changed meanwhile."""
+        for file in self._files:
+            file.write(signed)
+
+    def repair(self, signed: Signed) -> None:
+        """Write `signed`, which was read from one of the files, to those that lack it."""
+        for file in self._files:
+            found = file.read()
+            if found is None:
+                log.warning(
+                    "%s is not there: what was signed last is taken from the other file, a checkpoint over %s events",
+                    file.path,
+                    signed.size,
+                )
+            if found != signed:
+                file.write(signed)
+
+    def replace(self, signed: Signed) -> None:
+        """Replace the files, whatever they hold."""
+        self._make_folder()
+        for file in self._files:
+            file.replace(signed)
+
+    def keep(self, ending: str) -> None:
+        """Copy each file to FILE.ending, so that it is not lost."""
+        for file in self._files:
+            file.keep(ending)
+
+    def _make_folder(self) -> None:
+        if self._folder is not None:
+            self._folder.mkdir(mode=OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
+
+    def _read(self) -> list[tuple[Path, Signed]]:
+        found = [(file.path, _sound(file)) for file in self._files]
+        known = [(path, signed) for path, signed in found if signed is not None]
+        return sorted(known, key=lambda pair: pair[1].size, reverse=True)
+
+
+def check_continues(conn: Connection, position: int, known: Iterable[Signed]) -> None:
+    """Check that the events, of which the last is at `position`, continue each signed tree.
+
+    Raises RolledBack or Rewritten.
+    """
+    for signed in known:
+        if position < signed.size:
+            raise RolledBack(
+                f"the database has {position} events, and a checkpoint over {signed.size} was signed: an older copy was"
+                " restored. Restore a copy with these events (docs/operate/tlog.md, Restoring)"
+            )
+        if signed.size and event_hash(conn, signed.size) != signed.event:
+            raise Rewritten(
+                f"the event at position {signed.size} is not the one that was signed: the chain was rewritten or"
+                " another copy was restored and written on (docs/operate/tlog.md, Restoring)"
+            )
+
+
+def event_hash(conn: Connection, position: int) -> bytes | None:
+    """Return the hash of the event at a position; None if there is no event or no hash."""
+    row = conn.execute(EVENT_HASH, [position]).fetchone()
+    return None if row is None or row[0] is None else bytes(row[0])
+
+
+def _sound(file: StateFile) -> Signed | None:
+    try:
+        return file.read()
+    except StateDamaged as error:
+        raise StateDamaged(f"{file.path}: {error}") from error

@@ -114,9 +114,7 @@ class Settings(BaseModel):
         None, description="The state file: what was signed last. Default: the key's file with `.last` after its name."
     )
     state_dir: FilePath | None = Field(
-        None,
-        description="The folder with a copy of the state file, outside the data folder. Default: `advice-ledger` in"
-        " `$XDG_STATE_HOME`, or in `~/.local/state`.",
+        None, description="The folder with a copy of the state file. Default: a state folder of the user's own."
     )
     sign_every: Seconds = Field(1.0, ge=0.01, le=86_400, description="While events come, sign a checkpoint this often.")
     sign_events: int = Field(10_000, ge=1, description="Sign sooner if this many events wait.")

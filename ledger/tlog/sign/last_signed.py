@@ -1,6 +1,6 @@
 """What was signed last, by all files that know: the state file beside the key, and its copy in another folder.
 
-The two guard against different accidents. The file goes with the key. The copy is outside the data folder, so it stays
+Each withstands another accident. The file goes with the key. The copy is outside the data folder, so it stays
 when an older copy of that folder is put back. A signer, and everybody who checks, believes both: the database must
 continue each tree that one of them has.
 

@@ -6,10 +6,10 @@ The attacker is careful: counts, page and digests of the manifest fit what was c
 from __future__ import annotations
 
 import base64
-import io
 import json
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from hashlib import sha256
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -23,23 +23,25 @@ from ledger.proof.tlog.checkpoint import Checkpoint
 from ledger.proof.tlog.key_rotation import statement
 from ledger.proof.tlog.merkle import consistency_proof, leaf_hashes, root_of
 from ledger.proof.tlog.note import Note, Signature
+from ledger.proof.tlog.note import parse as parse_note
 from ledger.proof.tlog.tiles import reader
 from ledger.tlog.signing_keys import SigningKey, sign_checkpoint, sign_rotation
 from ledger.tlog.tree import encode_tile
+from tests.bundle_vectors_container import container_vectors, packed
 from tests.bundle_vectors_selection import selection_vectors
 from tests.ledger.proof.bundle.bundles import Case, make_bundle, rehashed
 from tests.ledger.proof.chains import ORIGIN, chain_of
-from tests.vector_parts import ELSEWHERE, LOG, OTHER_LOG, Vector, flipped, vector
+from tests.vector_parts import ELSEWHERE, LOG, OTHER_LOG, TIME_S, WITNESS, Vector, flipped, vector
 
 SIZE = 4
+# A tree with a full tile of level 1, and tiles at the edge of each level.
+DEEP = 256**2 + 256 + 44
 RANGE = Selection("positions", first_position=1, last_position=SIZE)
 THIRD = Selection("request", request=3)
 LEAVES = leaf_hashes(event.hash for event in chain_of(SIZE))
 # The key that LOG hands over to.
 NEXT_LOG = SigningKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes([5]) * 32))
 THIEF = SigningKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes([6]) * 32))
-# One byte, x, in a deflate block that stores it.
-STORED_BLOCK = b"\x01\x01\x00\xfe\xffx"
 
 Line = dict[str, Any]
 # The result for somebody who trusts LOG: verdict, kind and position of the first finding.
@@ -71,10 +73,15 @@ def bundle_vectors() -> Iterator[Vector]:
     yield _changed(
         "a tile: of another number", make_bundle(260, THIRD, LOG, _third), _tile_number, bad(Kind.PROOF_MISMATCH)
     )
+    deep = make_bundle(SIZE, THIRD, LOG, _third, more=DEEP - SIZE)
+    yield _vector("one request of 65,836 events, with a full tile of level 1", deep)
+    yield _changed("a tile of level 1: one bit", deep, partial(_tile_bit, level=1), bad(Kind.PROOF_MISMATCH, 1))
     yield _vector("by another key", make_bundle(SIZE, RANGE, OTHER_LOG), bad(Kind.UNTRUSTED_KEY))
+    yield from _endorsed(whole)
     yield from _older(whole)
     yield from _rotated()
-    yield from _containers(whole)
+    for name, data, wrong, position in container_vectors(whole):
+        yield _bytes(name, data, GOOD if wrong is None else bad(wrong, position))
     for name, data, wrong, position in selection_vectors(LOG):
         yield _vector(name, data, GOOD if wrong is None else bad(wrong, position))
 
@@ -142,9 +149,10 @@ def _edge(case: Case) -> None:
     case.files[bundle.EDGE] = flipped(case.files[bundle.EDGE])
 
 
-def _tile_bit(case: Case) -> None:
-    tiles = case.files["tiles/0"]
-    case.files["tiles/0"] = tiles[: INDEX.size] + flipped(tiles[INDEX.size :])
+def _tile_bit(case: Case, level: int = 0) -> None:
+    name = bundle.tiles_name(level)
+    tiles = case.files[name]
+    case.files[name] = tiles[: INDEX.size] + flipped(tiles[INDEX.size :])
 
 
 def _tile_number(case: Case) -> None:
@@ -185,6 +193,32 @@ ON_FILES: list[tuple[str, Callable[[Case], None], Found]] = [
     ("a signed checkpoint of other events", _other_root, bad(Kind.PROOF_MISMATCH)),
     ("counts of the manifest", _counted_wrong, bad(Kind.SUMMARY_MISMATCH)),
 ]
+
+
+# --- cosignatures and timestamps --------------------------------------------------------------------------------------
+
+
+def _endorsed(whole: bytes) -> Iterator[Vector]:
+    """By a witness that the reader trusts; and with something that has the digest of a timestamp, and is none."""
+    by: dict[str, Any] = {"witnesses": [WITNESS.verifier.text]}
+
+    def cosign(case: Case) -> None:
+        note = parse_note(case.files[bundle.CHECKPOINT])
+        case.files[bundle.CHECKPOINT] = note.add([WITNESS.cosign(note.text, TIME_S)]).encode()
+
+    def stamp(case: Case, *, changed: bool = False) -> None:
+        digest = sha256(bundle.as_signed(case.files[bundle.CHECKPOINT])).digest()
+        cosign(case)
+        case.files[bundle.stamp_name(1)] = b"\x04\x20" + (flipped(digest) if changed else digest)
+        manifest = case.manifest
+        manifest.timestamps = ("https://tsa.example/",)
+        case.files[bundle.MANIFEST] = manifest.encode()
+
+    yield _changed("cosigned by a witness", whole, cosign, **by)
+    yield _changed("cosigned, for somebody without a witness's key", whole, cosign)
+    yield _changed("not cosigned", whole, lambda _: None, bad(Kind.TOO_FEW_WITNESSES), **by)
+    yield _changed("cosigned, with a timestamp", whole, stamp, **by)
+    yield _changed("a timestamp of something else", whole, partial(stamp, changed=True), bad(Kind.BAD_TIMESTAMP))
 
 
 # --- an older checkpoint ----------------------------------------------------------------------------------------------
@@ -255,41 +289,6 @@ def _rotated() -> Iterator[Vector]:
         yield _changed(name, theirs, lambda case, notes=notes: case.files.update({bundle.ROTATIONS: notes}), found)  # type: ignore[misc]
 
 
-# --- the container ----------------------------------------------------------------------------------------------------
-
-
-def _containers(whole: bytes) -> Iterator[Vector]:
-    """Byte by byte."""
-    packed = _packed(whole)
-    at = packed.index(b'amount_usd\\":\\"3.00') + len(b'amount_usd\\":\\"')
-    yield _bytes("one byte of an event", packed[:at] + b"9" + packed[at + 1 :], bad(Kind.EDITED, 3))
-    files = Case.read(whole).files
-    damaged = bad(Kind.DAMAGED)
-    yield _bytes("cut short", packed[:200], damaged)
-    yield _bytes("bytes after the end", packed + b"x", damaged)
-    yield _bytes("a member that leads elsewhere", _archive({**files, "../checkpoint": b"x"}), damaged)
-    yield _bytes("a member that no bundle has", _archive({**files, "notes.txt": b"x"}), damaged)
-    yield _bytes("a member is missing", _archive({n: data for n, data in files.items() if n != bundle.EDGE}), damaged)
-    yield _bytes("a zip bomb", _bomb(files), damaged)
-    lies = _archive({bundle.EDGE: STORED_BLOCK, **{n: data for n, data in files.items() if n != bundle.EDGE}})
-    yield _bytes("a member of another size than stated", _deflated(lies, 2), damaged)
-
-
-def _bomb(files: dict[str, bytes]) -> bytes:
-    """The edge is six bytes and is said to unpack to two gigabytes."""
-    rest = {name: data for name, data in files.items() if name != bundle.EDGE}
-    return _deflated(_archive({bundle.EDGE: STORED_BLOCK, **rest}), 1 << 31)
-
-
-def _deflated(data: bytes, size: int) -> bytes:
-    """Mark the first member as deflated, and state this unpacked size."""
-    local, entry = data.index(b"PK\3\4"), data.index(b"PK\1\2")
-    parts = bytearray(data)
-    parts[local + 8 : local + 10] = parts[entry + 10 : entry + 12] = b"\x08\x00"
-    parts[entry + 24 : entry + 28] = size.to_bytes(4, "little")
-    return bytes(parts)
-
-
 # --- how a vector is written ------------------------------------------------------------------------------------------
 
 
@@ -297,36 +296,19 @@ def _edit(case: Case, change: Callable[[list[Line]], list[Line]]) -> None:
     case.lines = change(case.lines)
 
 
-def _changed(name: str, data: bytes, change: Callable[[Case], None], found: Found, since: str | None = None) -> Vector:
+def _changed(name: str, data: bytes, change: Callable[[Case], None], found: Found = GOOD, **more: Any) -> Vector:
     case = Case.read(data)
     change(case)
-    return _vector(name, case.write(), found, since=since)
+    return _vector(name, case.write(), found, **more)
 
 
-def _vector(
-    name: str, data: bytes, found: Found = GOOD, *, since: str | None = None, keys: Sequence[SigningKey] = (LOG,)
-) -> Vector:
-    return _bytes(name, _packed(data), found, since=since, keys=keys)
+def _vector(name: str, data: bytes, found: Found = GOOD, **more: Any) -> Vector:
+    return _bytes(name, packed(data), found, **more)
 
 
-def _bytes(
-    name: str, data: bytes, found: Found, *, since: str | None = None, keys: Sequence[SigningKey] = (LOG,)
-) -> Vector:
+def _bytes(name: str, data: bytes, found: Found, keys: Sequence[SigningKey] = (LOG,), **more: Any) -> Vector:
+    """`more` are members that few vectors have: `since`, `witnesses`."""
     verdict, wrong, position = found
-    more = {} if since is None else {"since": since}
     trusted = [key.verifier.text for key in keys]
     where = {"verdict": verdict, "position": position} if wrong is not None else {"verdict": verdict}
     return vector(name, wrong, keys=trusted, **where, **more, bundle=base64.b64encode(data).decode())
-
-
-def _packed(data: bytes) -> bytes:
-    return _archive(Case.read(data).files)
-
-
-def _archive(files: dict[str, bytes]) -> bytes:
-    """With one time for all members: when it was made is not part of it. Not packed: packers differ."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
-    return out.getvalue()

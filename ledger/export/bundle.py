@@ -86,29 +86,29 @@ def write_bundle(
     `keys` are verifier keys of the transparency log; `since` is a checkpoint to prove consistency with. `conn` is not
     in a transaction. Raises CannotExport and psycopg.Error.
     """
-    with conn.transaction():
-        conn.execute(SNAPSHOT)
-        conn.execute(SESSION)
-        which, old = _which(selection), None if since is None else checkpoint_of(since, "older")
-        rotations = rotations_of(conn)
-        # A checkpoint that covers the last rotation is by the newest key, to which rotations lead from any other key.
-        least = max([0 if old is None else old.size, *(rotation.position for rotation in rotations[-1:])])
-        size, note, manifest = _extent(conn, selection, which, least)
-        writer = BundleWriter(file)
-        writer.add(bundle.CHECKPOINT, note.encode())
-        add_beside(conn, manifest, keys, rotations, writer)
-        if old is not None:
-            writer.add(bundle.CONSISTENCY, consistency(conn, old, size, manifest.origin))
-        writer.add(bundle.EDGE, edge(conn, size))
-        exported = _Export(disclosure)
-        with writer.stream(bundle.EVENTS) as member:
-            _write_events(conn, which, size, member, exported, _teller(on_progress, manifest.count))
-        _write_tiles(conn, which, size, writer)
-    manifest.fields = exported.fields
-    if selection.kind == "client" and exported.client_hidden:
-        manifest.selection = replace(manifest.selection, client=None)
-    writer.add(bundle.PAGE, page(manifest, note, exported.rows))
-    writer.finish(manifest)
+    exported = _Export(disclosure)
+    with BundleWriter(file) as writer:
+        with conn.transaction():
+            conn.execute(SNAPSHOT)
+            conn.execute(SESSION)
+            which, old = _which(selection), None if since is None else checkpoint_of(since, "older")
+            rotations = rotations_of(conn)
+            # A checkpoint that covers the last rotation is by the newest key, to which rotations lead from any other.
+            least = max([0 if old is None else old.size, *(rotation.position for rotation in rotations[-1:])])
+            size, note, manifest = _extent(conn, selection, which, least)
+            writer.add(bundle.CHECKPOINT, note.encode())
+            add_beside(conn, manifest, keys, rotations, writer)
+            if old is not None:
+                writer.add(bundle.CONSISTENCY, consistency(conn, old, size, manifest.origin))
+            writer.add(bundle.EDGE, edge(conn, size))
+            with writer.stream(bundle.EVENTS) as member:
+                _write_events(conn, which, size, member, exported, _teller(on_progress, manifest.count))
+            _write_tiles(conn, which, size, writer)
+        manifest.fields = exported.fields
+        if selection.kind == "client" and exported.client_hidden:
+            manifest.selection = replace(manifest.selection, client=None)
+        writer.add(bundle.PAGE, page(manifest, note, exported.rows))
+        writer.finish(manifest)
     return manifest
 
 

@@ -6,7 +6,7 @@ import contextlib
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, Self
 
 from ledger.proof.bundle.manifest import MANIFEST, Manifest
 from ledger.proof.tlog.key_rotation import Rotation
@@ -18,11 +18,20 @@ _MODE = 0o100600 << 16
 
 
 class BundleWriter:
-    """Writes the members one after the other, in flat memory, and the manifest with the digest of each at the end."""
+    """Writes the members one after the other, in flat memory, and the manifest with the digest of each at the end.
+
+    It is open within a `with` block. A block that fails leaves an incomplete file.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._zip = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True)
         self._files: dict[str, tuple[int, str]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
 
     def add(self, name: str, data: bytes) -> None:
         """A small member."""
@@ -41,10 +50,9 @@ class BundleWriter:
         self._files[name] = writer.summary()
 
     def finish(self, manifest: Manifest) -> None:
-        """The manifest, and the directory of the ZIP file."""
+        """The manifest, the last member."""
         manifest.files = self._files.copy()
         self.add(MANIFEST, manifest.encode())
-        self._zip.close()
 
 
 class MemberWriter:

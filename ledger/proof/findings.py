@@ -45,6 +45,7 @@ class Kind(StrEnum):
     HEAD_MISMATCH = "head-mismatch"
     CLIENT_MISMATCH = "client-mismatch"
     NUMBER_MISMATCH = "number-mismatch"
+    NOT_SHOWN = "not-shown"
     SUMMARY_MISMATCH = "summary-mismatch"
     PROJECTION_DRIFT = "projection-drift"
 
@@ -122,13 +123,16 @@ BUNDLE = Document(
     ),
     ("bodies are canonical JSON with id, stream and type", (Kind.MALFORMED,)),
     ("disclosed values are those that the events commit to", (Kind.COMMITMENT_MISMATCH,)),
-    ("nothing that was selected is missing", (Kind.DELETED, Kind.TRUNCATED, Kind.CLIENT_MISMATCH)),
+    (
+        "what was selected is here without a gap, up to the checkpoint, as far as a bundle can show",
+        (Kind.DELETED, Kind.TRUNCATED, Kind.CLIENT_MISMATCH, Kind.NOT_SHOWN),
+    ),
     ("manifest and page say what the events say", (Kind.SUMMARY_MISMATCH,)),
     by_position=False,
 )
 
 # Kinds about the contents of events.ndjson. A wrong digest of that file, or wrong counts, follow from them.
-CONTENTS = BUNDLE.kinds(6, 10)
+CONTENTS = BUNDLE.kinds(6, 10) - {Kind.NOT_SHOWN}
 
 
 @dataclass(frozen=True)

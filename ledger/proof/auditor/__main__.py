@@ -13,7 +13,7 @@ import gc
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -36,38 +36,62 @@ def main() -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     try:
         code = run(sys.argv[1:])
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of our output has left. Buffered output must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = COULD_NOT_RUN
+    except _OutputLost as error:
+        code = _fail(str(error))
     except KeyboardInterrupt:
-        sys.stderr.write("error: interrupted\n")
-        code = COULD_NOT_RUN
+        code = _fail("interrupted")
     sys.exit(code)
 
 
+class _OutputLost(Exception):
+    """The result could not be written in full."""
+
+
 def run(arguments: Sequence[str]) -> int:
-    """Run the program with these arguments, print the result, and return the exit code."""
+    """Run the program with these arguments, print the result, and return the exit code. Raises _OutputLost."""
+    if sys.stdout is None:
+        raise _OutputLost("the standard output is closed")
     options = _parser().parse_args(arguments)
     gc.set_threshold(GC_THRESHOLD)
     try:
         trusted = trust(options.key, options.witness, options.policy)
         audit = _audit(options, trusted)
     except (Unusable, LogUnreachable) as error:
-        sys.stderr.write(f"error: {printable(str(error))}\n")
-        return COULD_NOT_RUN
+        return _fail(str(error))
     except OSError as error:
-        sys.stderr.write(f"error: {printable(str(options.bundle))}: {error.strerror}\n")
-        return COULD_NOT_RUN
-    lines = [as_json(audit, trusted)] if options.json else as_text(audit)
-    for line in lines:
-        sys.stdout.write(line + "\n")
+        return _fail(f"{options.bundle}: {error.strerror}")
+    _print([as_json(audit, trusted)] if options.json else as_text(audit))
     return GOOD if audit.ok else FOUND_WRONG
 
 
+def _print(lines: Iterable[str]) -> None:
+    """Write the result to the standard output, to its end. Raises _OutputLost."""
+    try:
+        for line in lines:
+            sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # What is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise _OutputLost(f"the result could not be written in full: {error.strerror}") from None
+
+
+def _fail(message: str) -> int:
+    """Say in one line why there is no result; return the exit code."""
+    with contextlib.suppress(OSError, AttributeError):  # the standard error is full, or closed and so None
+        sys.stderr.write(f"error: {printable(message)}\n")
+        sys.stderr.flush()
+    return COULD_NOT_RUN
+
+
+class _Parser(argparse.ArgumentParser):
+    def print_help(self, file: object = None) -> None:  # noqa: ARG002 - that of the base class ignores errors
+        """Print the help as any result."""
+        _print([self.format_help().rstrip()])
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="advice-ledger-verify",
         description="Check an evidence bundle, or a served log, without trusting its maker.",
         epilog="Exit codes: 0 all that was checked holds, 1 something is wrong, 2 could not run. Without a key the "
@@ -80,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--policy", metavar="FILE", help="JSON: log and witnesses, lists of keys, and witnesses_needed, a number")
     add("--since", metavar="FILE", help="a checkpoint that you kept: the one to check must extend it")
     add("--log", metavar="URL", help="address of the transparency log: what it shows now must extend the checkpoint")
+    add("--complete", action="store_true", help="fail unless it is shown that the bundle has all that was selected")
     add("--json", action="store_true", help="print the result as JSON")
     return parser
 
@@ -90,13 +115,14 @@ def _audit(options: argparse.Namespace, trusted: Trust) -> Audit:
     if options.bundle is None:
         if live is None:
             raise Unusable("give a bundle, or a log with --log")
+        if options.complete:
+            raise Unusable("--complete is about a bundle: give one")
         return audit_log(live, trusted, since)
     with Path(options.bundle).open("rb") as file:
         if not file.seekable():
             raise Unusable(f"{options.bundle} cannot be read more than once: save it to a file")
-        return audit_bundle(file, trusted, since, live)
+        return audit_bundle(file, trusted, since, live, complete=options.complete)
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):
-        main()
+    main()

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from ledger.proof.auditor.contents import Audit, check_digests, check_events, check_summary, expect_files
+from ledger.proof.auditor.contents import (
+    Audit,
+    check_complete,
+    check_digests,
+    check_events,
+    check_summary,
+    expect_files,
+)
 from ledger.proof.auditor.extension import Older, Tiles, check_extension, check_older
 from ledger.proof.auditor.rotations_and_timestamps import (
     check_timestamps,
@@ -37,20 +44,26 @@ def audit_log(live: LiveLog, trusted: Trust, since: bytes | None) -> Audit:
     return audit
 
 
-def audit_bundle(file: BinaryIO, trusted: Trust, since: bytes | None = None, live: LiveLog | None = None) -> Audit:
-    """Check a bundle: all steps. Raises LogUnreachable and Unusable, and OSError if the file cannot be read."""
+def audit_bundle(
+    file: BinaryIO, trusted: Trust, since: bytes | None = None, live: LiveLog | None = None, *, complete: bool = False
+) -> Audit:
+    """Check a bundle: all steps. If it must be shown to be `complete`, it is a finding if it is not.
+
+    Raises LogUnreachable and Unusable, and OSError if the file cannot be read.
+    """
     audit = Audit()
     try:
         bundle = read_bundle(file)
-        _steps(audit, bundle, trusted, since, live)
+        _steps(audit, bundle, trusted, since, live, complete=complete)
     except BundleError as error:
-        after = audit.seen.last_position
-        audit.collected.add(Kind.DAMAGED, after + 1 if after else 0, str(error))
+        audit.collected.add(Kind.DAMAGED, audit.seen.last_position, str(error))
         audit.done.setdefault(1, [])
     return audit
 
 
-def _steps(audit: Audit, bundle: Bundle, given: Trust, since: bytes | None, live: LiveLog | None) -> None:
+def _steps(
+    audit: Audit, bundle: Bundle, given: Trust, since: bytes | None, live: LiveLog | None, *, complete: bool
+) -> None:
     """Steps 1 to 11 for a bundle whose container is sound. `given` are the auditor's own keys."""
     findings, manifest = audit.collected, bundle.manifest
     audit.manifest = manifest
@@ -77,6 +90,7 @@ def _steps(audit: Audit, bundle: Bundle, given: Trust, since: bytes | None, live
         lacking = error
     # 5 to 10. Tiles and events, in one pass.
     check_events(audit, bundle, signed)
+    check_complete(audit, bundle, needed=complete)
     # 11. Manifest and page.
     check_summary(audit, bundle, signed)
     # 1. The digests, known once everything was read.

@@ -46,6 +46,8 @@ class Audit:
     not_proven: list[str] = field(default_factory=list)
     # By step: a part of its promise that could not be shown, although nothing is wrong.
     but: dict[int, str] = field(default_factory=dict)
+    # True if the bundle has all that was selected, false if it does not, None if it cannot show it.
+    complete: bool | None = None
     tiles: int = 0
     streams: int = 0
     # Files that are not those of the manifest, as findings of later steps explain.
@@ -106,15 +108,28 @@ def _describe_selection(audit: Audit, manifest: Manifest) -> list[str]:
     else:
         about.append(f"each version from 1 on of {audit.streams} streams")
         audit.not_proven.append("that these streams have no later event before the size of the checkpoint")
+        audit.but[10] = "where these streams end is not shown"
         if selection.kind == "client":
             audit.not_proven.append("that there is no other stream of this client")
             if selection.client is None:
                 audit.not_proven.append("that these streams are of one client")
-                audit.but[10] = "that these streams are of one client is not shown"
+                audit.but[10] = "neither where these streams end nor that they are of one client is shown"
     if manifest.excluded:
         left_out = f"{manifest.excluded} events from position {manifest.excluded_from} on"
         about.append(f"left out, as the maker says: {left_out}, which the checkpoint does not cover")
     return about
+
+
+def check_complete(audit: Audit, bundle: Bundle, *, needed: bool) -> None:
+    """Step 10, the rest: whether the bundle shows that it is complete. If that is `needed`, it is a finding if not."""
+    manifest, findings = bundle.manifest, audit.collected
+    if findings.any(*CONTENTS, Kind.PROOF_MISMATCH, Kind.DAMAGED) or manifest.excluded:
+        audit.complete = False
+    elif manifest.selection.kind == "positions":
+        audit.complete = True
+    if needed and not audit.complete and not findings.any(*CONTENTS):
+        missing = "events that the checkpoint does not cover were left out" if manifest.excluded else audit.but[10]
+        findings.add(Kind.NOT_SHOWN, 0, f"it is not shown that the bundle is complete: {missing}")
 
 
 def check_summary(audit: Audit, bundle: Bundle, signed: Signed) -> None:
@@ -152,7 +167,9 @@ def check_digests(audit: Audit, bundle: Bundle) -> None:
             if not member.intact:
                 findings.add(Kind.FILE_MISMATCH, 0, "manifest.json was changed after the bundle was made")
         elif (member.size, member.digest) == manifest.files.get(name):
-            continue
+            if not member.intact:
+                message = f"{name} is the file of the manifest, but has another checksum (CRC-32) in the ZIP file"
+                findings.add(Kind.FILE_MISMATCH, 0, message)
         elif findings.any(*_EXPLAINED_BY.get(name, frozenset())):
             audit.explained.append(name)
         else:

@@ -119,6 +119,7 @@ def as_json(audit: Audit, trusted: Trust) -> str:
         "verdict": _verdict(audit),
         "checkpoint": None if signed is None else _json_signed(audit, trusted),
         "selection": None if manifest is None else manifest.selection.members(),
+        "complete": audit.complete,
         "excluded": 0 if manifest is None else manifest.excluded,
         "rotations": audit.rotations,
         "timestamps": [

@@ -20,6 +20,7 @@ from ledger.proof.bundle.page import MOST_EVENTS, row
 from ledger.proof.bundle.tiles import TileReader
 from ledger.proof.bundle.zip import BundleError, BundleFlaw
 from ledger.proof.chain.displacement import Displacements, hash_at
+from ledger.proof.errors import malformation
 from ledger.proof.findings import Findings, Kind
 from ledger.proof.format.canonical import parse_object
 from ledger.proof.format.commitments import MAX_VALUE_BYTES, open_sealed
@@ -189,8 +190,7 @@ def parse_line(data: bytes, after: int) -> EventLine:
             raise _Malformed(f"a body of more than {MAX_BODY_BYTES} bytes")
         return EventLine(position, version, time_us, prev_hash, digest, body, *_sealed_members(members))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        message = str(error) if isinstance(error, _Malformed) else type(error).__name__
-        raise BundleError(BundleFlaw.LINE, f"after position {after}: {message}") from None
+        raise BundleError(BundleFlaw.LINE, f"after position {after}: {malformation(error)}") from None
 
 
 def _sealed_members(members: dict[str, Any]) -> tuple[bytes, bytes, tuple[str, ...]]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
 from ledger.proof.bundle.zip import BundleError, BundleFlaw, Member, members
-from ledger.proof.format.canonical import NotCanonical, canonical, parse_object
+from ledger.proof.errors import malformation
+from ledger.proof.format.canonical import canonical, parse_object
 from ledger.proof.tlog.key_rotation import MAX_ROTATIONS_BYTES
 from ledger.proof.tlog.merkle import HASH_BYTES, MAX_SIZE
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, NoteError, VerifierKey
@@ -183,8 +184,7 @@ def decode_manifest(data: bytes) -> Manifest:
         if manifest.encode() != data:
             raise BundleError(BundleFlaw.MANIFEST, "members that a manifest does not have")
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        what = str(error) if isinstance(error, NotCanonical) else type(error).__name__
-        raise BundleError(BundleFlaw.MANIFEST, ascii(what)[:100]) from None
+        raise BundleError(BundleFlaw.MANIFEST, malformation(error)) from None
     return manifest
 
 
@@ -256,6 +256,8 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= MAX_SIZE:
+    if type(value) is not int:
         raise TypeError
+    if not 0 <= value <= MAX_SIZE:
+        raise ValueError(f"the number {value} is not from 0 to {MAX_SIZE}")
     return value

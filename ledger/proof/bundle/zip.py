@@ -64,9 +64,9 @@ class BundleError(EvidenceError):
 
 @dataclass
 class Member:
-    """One file in the ZIP file. `digest` is known once it was read to its end, `intact` once it was read at once.
+    """One file in the ZIP file. `digest` and `intact` are known once it was read to its end.
 
-    For a file that the manifest names, the digest says more than the checksum.
+    `intact`: the contents have the checksum that the ZIP file states. Other tools refuse a file that does not.
     """
 
     file: BinaryIO
@@ -80,7 +80,7 @@ class Member:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the contents in chunks. Raises BundleError if the file ends early."""
-        digest, position, end = sha256(), self.start, self.start + self.size
+        digest, crc, position, end = sha256(), 0, self.start, self.start + self.size
         while position < end:
             self.file.seek(position)
             chunk = self.file.read(min(CHUNK, end - position))
@@ -88,16 +88,15 @@ class Member:
                 raise BundleError(BundleFlaw.SIZE, f"{self.name} ends early")
             position += len(chunk)
             digest.update(chunk)
+            crc = zlib.crc32(chunk, crc)
             yield chunk
-        self.digest = digest.hexdigest()
+        self.digest, self.intact = digest.hexdigest(), crc == self.crc
 
     def read(self, most: int) -> bytes:
         """Return the contents. Raises BundleError if they have more than `most` bytes."""
         if self.size > most:
             raise BundleError(BundleFlaw.TOO_LARGE, f"{self.name} of {self.size} bytes, where {most} are allowed")
-        content = b"".join(self.chunks())
-        self.intact = zlib.crc32(content) == self.crc
-        return content
+        return b"".join(self.chunks())
 
     def lines(self, most: int) -> Iterator[bytes]:
         """Yield the lines without their newlines. Raises BundleError: one over `most` bytes, or without newline."""

@@ -236,3 +236,16 @@ def test_the_page_is_text(ledger: Ledger) -> None:
     assert "&quot;" in page
     assert not {"<script", "<img", "<link", "http://", "https://"} & set(page.split())
     assert Case.read(ledger.bundle()[0]).files[EVENTS].count(b"\n") == 8
+
+
+def test_an_export_that_breaks_off_says_why_and_nothing_else(server_url: str, tmp_path: Path) -> None:
+    """Without a partial tile, after the file was begun: one line, no traceback of the archive, and no file."""
+    with signed_ledger(server_url, tmp_path) as ledger:
+        with connect(ledger.url) as conn:
+            conn.execute("DELETE FROM partial_tiles")
+        out = tmp_path / "case.zip"
+        ran = cli("export", "--request", "1", "-o", str(out), "--database-url", ledger.url)
+    assert ran.code == 2
+    assert [line for line in ran.err.splitlines() if not line.startswith("note")][-1].startswith("error: the transp")
+    assert "Exception" not in ran.err
+    assert not out.exists()

@@ -179,10 +179,16 @@ def make_bundle(
     chosen: Callable[[EventRow], bool] = lambda _: True,
     withhold: Callable[[str], bool] = lambda _: False,
     events: Sequence[EventRow] | None = None,
+    more: int = 0,
 ) -> bytes:
-    """The bundle of some events of the chain of tests/ledger/proof/chains.py, by code of its own."""
+    """The bundle of some events of the chain of tests/ledger/proof/chains.py, by code of its own.
+
+    `more`: how many entries the tree has after this chain, which are no hashes of events.
+    """
     chain = list(chain_of(size)) if events is None else list(events)
-    leaves = leaf_hashes(event.hash for event in chain)
+    size += more
+    others = (sha256(b"event %d" % number).digest() for number in range(1, more + 1))
+    leaves = leaf_hashes([*(event.hash for event in chain), *others])
     lines = [line_of(event, withhold) for event in chain if chosen(event)]
     case = Case()
     manifest = Manifest(ORIGIN, 1_700_000_000_000_000, size, selection)

@@ -55,9 +55,11 @@ def test_streams_of_a_client_that_is_not_named() -> None:
     """Two clients whose ids are withheld pass for one, and so step 10 does not claim to hold and be done."""
     found = audit(make_bundle(SIZE, Selection("client"), KEY, of(2, 3), hidden))
     assert found.ok
-    assert step_10(found) == "holds, but that these streams are of one client is not shown"
+    assert step_10(found) == "holds, but neither where these streams end nor that they are of one client is shown"
     assert "that these streams are of one client" in found.not_proven
-    assert step_10(audit(make_bundle(SIZE, Selection("client", client="client-2"), KEY, of(2)))) == "holds"
+    named = audit(make_bundle(SIZE, Selection("client", client="client-2"), KEY, of(2)))
+    assert step_10(named) == "holds, but where these streams end is not shown"
+    assert (found.complete, named.complete) == (None, None)
 
 
 def note(position: int, stream: str, version: int, fields: bytes) -> tuple[EventLine, Place]:
@@ -76,6 +78,39 @@ def test_a_client_id_within_another_value_is_not_the_sealed_one() -> None:
     complete.add(*note(4, "request-3", 1, b'{"note":{"client_id":"client-2"}}'))
     complete.finish()
     assert [(one.kind, one.position) for one in findings] == [(Kind.CLIENT_MISMATCH, 4)]
+
+
+def test_a_range_is_complete_up_to_what_the_checkpoint_covers() -> None:
+    """A whole range is; one that was cut, or of which the checkpoint covers a part, is not."""
+    data = make_bundle(SIZE, Selection("positions", first_position=1, last_position=SIZE), KEY)
+    assert audit(data).complete is True
+    case = Case.read(data)
+    case.lines = case.lines[:-1]
+    assert audit(case.write()).complete is False
+    in_part = next(data for name, data, *_ in MADE if name == "a range that the checkpoint covers in part")
+    assert (audit(in_part).ok, audit(in_part).complete) == (True, False)
+
+
+def needed(data: bytes) -> list[tuple[Kind, str]]:
+    """The findings of somebody who needs the bundle to be complete."""
+    found = audit_bundle(io.BytesIO(data), Trust(log=(KEY.verifier,)), complete=True).findings
+    return [(finding.kind, finding.message) for finding in found]
+
+
+def test_a_bundle_that_must_be_complete_and_is_not_shown_to_be_fails() -> None:
+    """It is a finding of its own, which says why; a bundle with another finding has that one alone."""
+    assert needed(make_bundle(SIZE, Selection("positions", first_position=1, last_position=SIZE), KEY)) == []
+    stream = make_bundle(SIZE, Selection("request", request=2), KEY, of(2))
+    assert needed(stream) == [
+        (Kind.NOT_SHOWN, "it is not shown that the bundle is complete: where these streams end is not shown")
+    ]
+    in_part = next(data for name, data, *_ in MADE if name == "a range that the checkpoint covers in part")
+    ((kind, message),) = needed(in_part)
+    assert kind is Kind.NOT_SHOWN
+    assert "left out" in message
+    case = Case.read(stream)
+    case.lines = []
+    assert [kind for kind, _ in needed(case.write())] == [Kind.DELETED]
 
 
 def test_what_is_covered_is_told() -> None:

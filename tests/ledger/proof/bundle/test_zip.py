@@ -80,11 +80,11 @@ def flaw(data: bytes) -> BundleFlaw:
 
 def written(file: BinaryIO) -> dict[str, bytes]:
     """Write FILES with our writer, and the manifest that it adds."""
-    writer = BundleWriter(file)
-    for name, data in FILES.items():
-        writer.add(name, data)
     content = Manifest("ledger.example/one", 1, 1, Selection("request", request=1))
-    writer.finish(content)
+    with BundleWriter(file) as writer:
+        for name, data in FILES.items():
+            writer.add(name, data)
+        writer.finish(content)
     return {**FILES, manifest.MANIFEST: content.encode()}
 
 
@@ -117,21 +117,57 @@ class Sparse(io.FileIO):
         return super().write(data)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [2**31 - 200, 2**31, 2**32 - 200, 2**32 + 5])
-def test_bundles_from_two_gigabytes_on(size: int, tmp_path: Path) -> None:
-    """An offset and a size that need 64 bits, and those just below, where our writer already takes 64 bits."""
-    with Sparse(tmp_path / "case.zip", "w+b") as file:
-        writer = BundleWriter(file)
+class Unhashed:
+    """In place of SHA-256: gigabytes of zeros would take seconds."""
+
+    def update(self, data: bytes) -> None:
+        """Take no notice."""
+
+    def hexdigest(self) -> str:
+        """As long as one."""
+        return "0" * 64
+
+
+def write_sparse(file: BinaryIO, size: int) -> int:
+    """Write a bundle whose events have this size, all zeros; return where its directory begins."""
+    with BundleWriter(file) as writer:
         with writer.stream(manifest.EVENTS) as member:
             for _ in range(size >> 20):
                 member.write(MEBIBYTE)
             member.write(bytes(size % (1 << 20)))
         writer.add(manifest.EDGE, b"edge")
         writer.finish(Manifest("ledger.example/one", 1, 1, Selection("request", request=1)))
+        return int(writer._zip.start_dir)
+
+
+EDGES = [2**31 - 1, 2**31, 2**32 - 1, 2**32]
+
+
+@pytest.mark.parametrize("of", ["events", "directory"])
+@pytest.mark.parametrize("edge", EDGES)
+def test_bundles_at_the_edges_of_two_and_four_gigabytes(
+    edge: int, of: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events of such a size, or a directory that begins there: our writer takes 64 bits from 2 GiB on."""
+    monkeypatch.setattr(zipfile, "crc32", lambda _, crc=0: crc)
+    monkeypatch.setattr("ledger.export.bundle_writer.sha256", Unhashed)
+    # The manifest has the size in digits; those of all the edges have ten.
+    size = edge if of == "events" else edge - (write_sparse(io.BytesIO(), 0) + len("4294967296") - len("0"))
+    with Sparse(tmp_path / "case.zip", "w+b") as file:
+        start = write_sparse(file, size)
+        assert edge in {size, start}
         found = members(file, manifest.ALLOWED)
         assert found[manifest.EVENTS].size == size
         assert found[manifest.EDGE].read(4) == b"edge"
+
+
+@pytest.mark.parametrize("count", [25, 2**16 - 1])
+def test_more_members_than_a_bundle_has(count: int) -> None:
+    """Refused by their number, before the directory is read; 65,535 stands for any number beyond it, too."""
+    good = Zip().write()
+    end = good[:-14] + struct.pack("<2H", count, count) + good[-10:]
+    with pytest.raises(BundleError, match=f"{count} files"):
+        members(io.BytesIO(end), manifest.ALLOWED)
 
 
 @pytest.mark.parametrize("wide", [False, True])

@@ -1,6 +1,9 @@
 -- One row for each request: what the advisor asked for, and the status. The last of these events sets the status: a
 -- recommendation, a failure, or the advisor's response to the latest recommendation. A response sends the request back
 -- to the agent, and it counts only if it needs no confirmation.
+--
+-- A stream has few answers and most streams have no failure and no response. So the last of each kind comes from an
+-- aggregate by stream, and not from a sort of all answers. Times never decrease with positions.
 SELECT
     request.stream,
     stream_number(request.stream, 'request-') AS id,
@@ -11,39 +14,38 @@ SELECT
     request.sealed->'objectives' AS objectives,
     request.data->'constraints' AS constraints,
     request.sealed->>'notes' AS notes,
-    CASE last.type
-        WHEN 'recommendation.recorded' THEN 'recommended'
-        WHEN 'request.failed' THEN 'failed'
-        ELSE 'queued'
+    CASE
+        WHEN failed.position IS NOT NULL THEN 'failed'
+        WHEN responded.position > answered.latest OR answered.latest IS NULL THEN 'queued'
+        ELSE 'recommended'
     END AS status,
-    last.latest AS recommendation_id,
+    answered.latest AS recommendation_id,
     failed.data->>'reason' AS failure_reason,
     failed.sealed->>'detail' AS failure_detail,
     request.actor->>'id' AS requested_by,
     request.recorded_at AS created_at,
-    coalesce(last.recorded_at, request.recorded_at) AS updated_at
+    greatest(request.recorded_at, answered.recorded_at, failed.recorded_at, responded.recorded_at) AS updated_at
 FROM slice request
 LEFT JOIN (
-    SELECT DISTINCT ON (stream) stream, position, type, recorded_at, latest
-    FROM (
-        SELECT e.*, max(position) FILTER (WHERE type = 'recommendation.recorded') OVER (PARTITION BY stream) AS latest
-        FROM (
-            -- For these two types no body is read.
-            SELECT stream, position, type, recorded_at, NULL::bigint AS responds_to
-            FROM slice
-            WHERE type IN ('recommendation.recorded', 'request.failed')
-            UNION ALL
-            SELECT stream, position, type, recorded_at,
-                   CASE WHEN data->>'outcome' = 'respond' AND NOT (data->>'needs_second')::boolean
-                        THEN (data->>'recommendation_id')::bigint ELSE 0 END
-            FROM slice
-            WHERE type = 'recommendation.decided'
-        ) e
-    ) e
-    WHERE responds_to IS NULL OR responds_to = latest
+    -- No body is read.
+    SELECT stream, max(position) AS latest, max(recorded_at) AS recorded_at
+    FROM slice
+    WHERE type = 'recommendation.recorded'
+    GROUP BY stream
+) answered ON answered.stream = request.stream
+LEFT JOIN (
+    SELECT stream, (data->>'recommendation_id')::bigint AS recommendation_id,
+           max(position) AS position, max(recorded_at) AS recorded_at
+    FROM slice
+    WHERE type = 'recommendation.decided' AND data->>'outcome' = 'respond' AND NOT (data->>'needs_second')::boolean
+    GROUP BY 1, 2
+) responded ON responded.stream = request.stream AND responded.recommendation_id = answered.latest
+LEFT JOIN (
+    SELECT DISTINCT ON (stream) stream, position, recorded_at, data, sealed
+    FROM slice
+    WHERE type = 'request.failed'
     ORDER BY stream, position DESC
-) last ON last.stream = request.stream
-LEFT JOIN slice failed ON failed.position = last.position AND failed.type = 'request.failed'
+) failed ON failed.stream = request.stream AND failed.position > greatest(answered.latest, responded.position, 0)
 WHERE request.type = 'portfolio.requested'
   AND request.version = 1
   AND stream_number(request.stream, 'request-') IS NOT NULL

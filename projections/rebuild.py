@@ -161,7 +161,9 @@ def _connected(url: str, schema: str, **settings: str) -> Iterator[Connection]:
 def _lead(conn: Connection, schema: str) -> None:
     """Wait for other rebuilds of this ledger, and keep them out until the connection ends."""
     if conn.execute(LEAD).fetchone() != (True,):
-        log.warning("another process rebuilds read models; waiting for it (the row owner of the table leaders says who)")
+        log.warning(
+            "another process rebuilds read models; waiting for it (the row owner of the table leaders says who)"
+        )
         while conn.execute(LEAD).fetchone() != (True,):
             sleep(FOLLOW_S)
     swap.create_staging_schema(conn, schema)

@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from types import FrameType
@@ -50,15 +51,29 @@ SHARED: dict[int, Callable[[Bench, str], list[Figure]]] = {
 ROWS = sorted((*SEPARATE, *SHARED))
 
 
-def run(bench: Bench, rows: Iterable[int]) -> list[Figure]:
-    """Measure these rows; return the figures in the order of rows."""
+def run(bench: Bench, rows: Iterable[int]) -> tuple[list[Figure], list[int]]:
+    """Measure these rows. Return the figures in the order of rows, and the rows that failed."""
     wanted = set(rows)
-    found = [figure for row, measure in SEPARATE.items() if row in wanted for figure in measure(bench)]
+    found: list[Figure] = []
+    failed: list[int] = []
+
+    def attempt(row: int, measure: Callable[[], list[Figure]]) -> None:
+        try:
+            found.extend(measure())
+        except Exception:  # noqa: BLE001 - the other rows keep their figures
+            bench.console.print_exception()
+            failed.append(row)
+
+    for row, measure in SEPARATE.items():
+        if row in wanted:
+            attempt(row, partial(measure, bench))
     if wanted & SHARED.keys():
         with bench.ledger() as url:
             workload.fill(bench, url, bench.options.events)
-            found += [figure for row, measure in SHARED.items() if row in wanted for figure in measure(bench, url)]
-    return sorted(found, key=lambda figure: figure.row)
+            for row, measure_on in SHARED.items():
+                if row in wanted:
+                    attempt(row, partial(measure_on, bench, url))
+    return sorted(found, key=lambda figure: figure.row), failed
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -71,13 +86,15 @@ def main(arguments: list[str] | None = None) -> None:
     with server() as url:
         bench = Bench(url, options, progress)
         about = {"options": {**vars(options), "rows": given.rows}, **machine.describe(url)}
-        found = run(bench, given.rows)
+        found, failed = run(bench, given.rows)
     about["took_s"] = round(perf_counter() - started)
     figures.write(given.json, found, about)
     if given.markdown:
         given.markdown.write_text(figures.markdown(found, about), "utf-8")
     figures.show(found, Console(width=None if sys.stdout.isatty() else 160))
     progress.print(f"written to {given.json}")
+    if failed:
+        sys.exit(f"these rows failed: {', '.join(map(str, sorted(failed)))}; the errors are above")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -21,6 +22,7 @@ from rich.console import Console
 
 from ledger.database import Connection, conninfo
 from schema.migrate import migrate
+from tests.bench.cpu import Meter, server_pid
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,6 +47,15 @@ class Bench:
     url: str
     options: Options
     console: Console
+
+    @cached_property
+    def server(self) -> int | None:
+        """The process id of the server; None if it is on another machine."""
+        return server_pid(self.url)
+
+    def meter(self) -> Meter:
+        """Return a meter of the processor time of client and server together."""
+        return Meter(self.server)
 
     def say(self, message: str) -> None:
         """Print progress."""

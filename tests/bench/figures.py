@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +42,9 @@ class Figure:
     ratio: float | None = None
     target: Target | None = None
     detail: dict[str, Any] = field(default_factory=dict)
+    # Microseconds of processor time for each event or request: client, and server if it is here; and the peer's.
+    cpu_us: float | None = None
+    peer_cpu_us: float | None = None
 
     @property
     def met(self) -> bool | None:
@@ -60,15 +63,18 @@ def beside(
     peer: str,
     theirs: Sequence[float],
     target: Target | None = None,
+    *,
+    cpu_us: tuple[float, float] | None = None,
     **detail: Any,
 ) -> Figure:
     """A figure from rounds in which both sides were measured in turn: medians, and the median of the rounds' ratios."""
     ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
     rounds = {"ours": list(ours), "peer": list(theirs), "ratios": ratios}
     value, peer_value = statistics.median(ours), statistics.median(theirs)
-    return Figure(
+    found = Figure(
         row, what, value, unit, peer, peer_value, statistics.median(ratios), target, {**detail, "rounds": rounds}
     )
+    return found if cpu_us is None else replace(found, cpu_us=cpu_us[0], peer_cpu_us=cpu_us[1])
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -84,17 +90,17 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-COLUMNS = ("row", "what", "figure", "peer figure", "ratio", "target", "peer or limit", "met")
+COLUMNS = ("row", "what", "figure", "peer figure", "ratio", "target", "met", "cpu µs", "peer cpu µs", "peer or limit")
+RIGHT = frozenset({"figure", "peer figure", "ratio", "target", "cpu µs", "peer cpu µs"})
 
 
 def show(figures: Sequence[Figure], console: Console) -> None:
     """Print the table."""
     table = Table(title="Section 7, measured side by side", title_justify="left")
     for name in COLUMNS:
-        table.add_column(name, justify="right" if name in COLUMNS[2:6] else "left", overflow="fold")
+        table.add_column(name, justify="right" if name in RIGHT else "left", overflow="fold")
     for found in figures:
-        *plain, met = cells(found)
-        table.add_row(*plain, {"yes": "[green]yes[/]", "no": "[red]no[/]"}.get(met, met))
+        table.add_row(*({"yes": "[green]yes[/]", "no": "[red]no[/]"}.get(cell, cell) for cell in cells(found)))
     console.print(table)
 
 
@@ -107,8 +113,10 @@ def cells(found: Figure) -> tuple[str, ...]:
         "" if found.peer_value is None else f"{number(found.peer_value)} {found.unit}",
         "" if found.ratio is None else number(found.ratio),
         "" if found.target is None else str(found.target),
-        found.peer,
         {True: "yes", False: "no", None: ""}[found.met],
+        "" if found.cpu_us is None else number(found.cpu_us),
+        "" if found.peer_cpu_us is None else number(found.peer_cpu_us),
+        found.peer,
     )
 
 

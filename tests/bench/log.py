@@ -27,7 +27,7 @@ from tests.bench.figures import Figure, Target, quantile
 from tests.bench.servers import HOST, running
 
 TREE = Target("at least", 200_000, of="figure")
-PROOF = Target("at most", 5, of="figure")
+PROOF = Target("at most", 1.3)
 BUNDLE = Target("at least", 100_000, of="figure")
 
 STEP = 65_536
@@ -59,18 +59,17 @@ def measure(bench: Bench, url: str) -> list[Figure]:
     return [
         Figure(9, "tree and tiles of event hashes, in memory", built, "events/s", target=TREE, detail=detail),
         Figure(9, "signing a chain that never was, to its checkpoints", signed, "events/s", target=TREE, detail=detail),
-        _latency("inclusion proof of a random event over HTTP, p99", as_json, PROOF),
-        _latency("the same as a tlog-proof file, p99", as_file, PROOF),
-        _latency("the newest checkpoint over HTTP, p99", note, None),
+        _latency("inclusion proof of a random event over HTTP, p99", as_json, note),
+        _latency("the same as a tlog-proof file, p99", as_file, note),
         Figure(9, "advice-ledger-verify of all events in a bundle", checked, "events/s", target=BUNDLE, detail=detail),
     ]
 
 
-def _latency(what: str, took: list[float], target: Target | None) -> Figure:
-    """The slowest hundredth of milliseconds."""
+def _latency(what: str, took: list[float], note: list[float]) -> Figure:
+    """The slowest hundredth in milliseconds, beside that of the checkpoint, which no proof can be quicker than."""
     detail = {"requests": len(took), "p50_ms": quantile(took, 0.5), "p90_ms": quantile(took, 0.9)}
-    peer = "" if target else "what no proof can be quicker than"
-    return Figure(9, what, quantile(took, 0.99), "ms", peer, target=target, detail=detail)
+    ours, theirs = quantile(took, 0.99), quantile(note, 0.99)
+    return Figure(9, what, ours, "ms", "GET /checkpoint in the same run", theirs, ours / theirs, PROOF, detail)
 
 
 def build(events: int) -> float:

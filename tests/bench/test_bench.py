@@ -21,7 +21,8 @@ def test_every_row_is_measured(server_url: str, tmp_path: Path) -> None:
     """Each row runs through and gives its figures, each with a target or beside a peer, as table and JSON."""
     bench = Bench(server_url, TINY, Console(stderr=True))
     about = {"options": vars(TINY), **machine.describe(server_url)}
-    found = command.run(bench, command.ROWS)
+    found, failed = command.run(bench, command.ROWS)
+    assert failed == []
     assert {figure.row for figure in found} == set(range(1, 11))
     assert all(figure.peer or figure.target for figure in found)
     # What a process takes for more events is a difference of two measurements: it may come out a little below nothing.
@@ -31,6 +32,27 @@ def test_every_row_is_measured(server_url: str, tmp_path: Path) -> None:
     write(tmp_path / "bench.json", found, about)
     written = json.loads((tmp_path / "bench.json").read_text())
     assert [row["what"] for row in written["figures"]] == [figure.what for figure in found]
+
+
+def test_a_row_that_fails_loses_no_figure_of_others(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows before and after it are measured, also those on the shared ledger."""
+    bench = Bench(server_url, TINY, Console(quiet=True))
+
+    def fails(_bench: Bench, _url: str) -> list[Figure]:
+        raise RuntimeError
+
+    monkeypatch.setitem(command.SHARED, 6, fails)
+    found, failed = command.run(bench, [2, 6, 7])
+    assert {figure.row for figure in found} == {2, 7}
+    assert failed == [6]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", command.ROWS)
+def test_each_row_is_measured_alone(server_url: str, row: int) -> None:
+    """No row needs what another one leaves behind."""
+    found, failed = command.run(Bench(server_url, TINY, Console(stderr=True)), [row])
+    assert ({figure.row for figure in found}, failed) == ({row}, [])
 
 
 @pytest.mark.parametrize("events", [1, 499, 500, 501, 1000, 1999, 41_000])

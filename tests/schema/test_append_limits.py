@@ -64,9 +64,7 @@ def test_an_existing_stream_takes_more_events(writer: Connection) -> None:
     ],
     ids=str,
 )
-def test_the_catalogue_has_what_is_appended(
-    writer: Connection, nothing_recorded: None, change: dict[str, Any]
-) -> None:
+def test_the_catalogue_has_what_is_appended(writer: Connection, nothing_recorded: None, change: dict[str, Any]) -> None:
     """A type or version that is not in event_types is refused with AL009, beside one that is too."""
     text = edited(new("x"), body=lambda body: {**body, **change})
     with refused("AL009") as refusal:

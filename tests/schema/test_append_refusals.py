@@ -136,12 +136,20 @@ MALFORMED = {
     ),
     "U+0000": ("22P05", '{"body":{"id":"<id>","stream":"\\u0000","type":"t"},"expected":"any"}'),
     "a lone surrogate": ("22P02", '{"body":{"id":"<id>","stream":"\\ud800","type":"t"},"expected":"any"}'),
-    "an empty stream": ("23514", '{"body":{"id":"<id>","schema":1,"stream":"","type":"request.failed"},"expected":"any"}'),
-    "a long stream": ("23514", '{"body":{"id":"<id>","stream":"' + "é" * 101 + '","schema":1,"type":"request.failed"},"expected":"any"}'),
+    "an empty stream": (
+        "23514",
+        '{"body":{"id":"<id>","schema":1,"stream":"","type":"request.failed"},"expected":"any"}',
+    ),
+    "a long stream": (
+        "23514",
+        '{"body":{"id":"<id>","stream":"' + "é" * 101 + '","schema":1,"type":"request.failed"},"expected":"any"}',
+    ),
     "an empty type": ("AL009", '{"body":{"id":"<id>","stream":"s","type":""},"expected":"any"}'),
     "a long body": (
         "23514",
-        '{"body":{"data":"' + "x" * 1024 * 1024 + '","id":"<id>","schema":1,"stream":"s","type":"request.failed"},"expected":"any"}',
+        '{"body":{"data":"'
+        + "x" * 1024 * 1024
+        + '","id":"<id>","schema":1,"stream":"s","type":"request.failed"},"expected":"any"}',
     ),
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pwd
 import shlex
 import subprocess
@@ -14,11 +13,13 @@ from tests.api.program import PROGRAM, environment
 from tests.paths import DOCS
 
 TIMEOUT_S = 300
-# `advice-ledger` is that of the tests. PostgreSQL's programs refuse to run as root: they run as the owner of the folder.
+# `advice-ledger` is that of the tests. PostgreSQL's programs refuse to run as root: they run as the folder's owner.
 FUNCTIONS = """\
 set -euo pipefail
 advice-ledger() {{ {python} -c {program} "$@"; }}
-as_server() {{ if [ "$(id -u)" = 0 ]; then setpriv --reuid {account} --regid {account} --clear-groups "$@"; else "$@"; fi; }}
+as_server() {{
+  if [ "$(id -u)" != 0 ]; then "$@"; else setpriv --reuid {account} --regid {account} --clear-groups "$@"; fi
+}}
 for name in {programs}; do eval "$name() {{ as_server {binaries}/$name \\"\\$@\\"; }}"; done
 """
 

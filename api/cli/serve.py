@@ -23,9 +23,11 @@ from api.cli.serving import GRACE_S, base_url, bound, cannot_listen, is_loopback
 from api.cli.shared import CannotRun, ConfigFile, DatabaseUrl, DataDir, log_to_stderr, note
 from api.cli.signing import signing_config, verification_config
 from api.http.server import server_config
+from api.postgres.connect import connect
 from api.postgres.embedded import default_data_dir
 from api.services import Parts
 from api.settings import Agent
+from ledger.store.durability import read_acknowledged
 from schema.migrate import NotPermitted
 
 Host = Annotated[
@@ -120,6 +122,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     with bound(settings.host, settings.port) as listener, opened(settings, make=True, supervise=True) as url:
         base = base_url(settings.host, listener)
         prepare(url)
+        tell_durability(url)
         signing = signing_config(settings, where, url)
         with hosted_witness.opened(offer, url) as witness:
             ensure_tokens(url, base, data_folder(settings) or default_data_dir(), local=is_loopback(listener))
@@ -149,6 +152,16 @@ def prepare(url: str) -> None:
         note(f"ledger {done.origin}: applied {', '.join(done.applied)}")
     for report in done.rebuilt:
         note(f"ledger {done.origin}: built {report.name} up to position {report.position}")
+
+
+def tell_durability(url: str) -> None:
+    """Say what an acknowledged event has survived on this server, and warn of settings that weaken it."""
+    with connect(url, "writer") as conn:
+        acknowledged = read_acknowledged(conn)
+    if acknowledged is not None:
+        note(f"acknowledged means: {acknowledged.meaning} (docs/operate/durability.md)")
+        for warning in acknowledged.warnings:
+            note(f"warning: {warning}")
 
 
 def run(parts: Parts, listener: socket.socket, *, access_log: bool, on_start: Callable[[], None]) -> None:

@@ -17,6 +17,7 @@ from api.cli.status_tlog import LogState
 from api.http.auth import tokens
 from api.postgres.connect import RoleDenied, connect
 from ledger.database import Connection
+from ledger.store.durability import Acknowledged, read_acknowledged
 from ledger.store.head import read_head
 from ledger.store.writer_health import cause_of
 from ledger.tlog.quorum import WitnessPolicy
@@ -70,6 +71,8 @@ class Status:
     migrations_pending: list[str] | None
     # "ok", or why an append fails.
     recording: str | None
+    # What an acknowledged event has survived; None on a standby.
+    acknowledged: Acknowledged | None
     requests_queued: int | None
     requests_queued_oldest_s: float | None
     agents_failing: list[str] | None
@@ -87,10 +90,10 @@ def status(
 ) -> None:
     """Show the state of the chain, its read models and its transparency log.
 
-    Also the number of queued requests, of model calls without an end and of tokens, the agents whose last calls all
-    failed, and the pending migrations. Exit code 1 if an append fails, a read model is stopped, missing or
-    outdated, a migration is pending, a key rotation was not finished, or the database does not continue what was
-    signed last.
+    Also what "acknowledged" means on this server, the number of queued requests, of model calls without an end and of
+    tokens, the agents whose last calls all failed, and the pending migrations. Exit code 1 if an append fails, a read
+    model is stopped, missing or outdated, a migration is pending, a key rotation was not finished, or the database does
+    not continue what was signed last.
     """
     settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
     policy = assemble.endorsers(settings).policy
@@ -128,6 +131,7 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None, orphan_afte
         read_models=read_models,
         migrations_pending=lacking,
         recording=None,
+        acknowledged=read_acknowledged(conn),
         requests_queued=queue and queue.requests,
         requests_queued_oldest_s=queue and queue.oldest_s,
         agents_failing=_agents_failing(conn),
@@ -222,6 +226,9 @@ def _show(status: Status, orphan_after_s: float) -> None:
     say(f"head     position {status.position}{at}")
     say(f"hash     {status.hash}")
     say(f"appends  {status.recording or 'not tried: a standby, or this login may not append'}")
+    say(f"durable  acknowledged means: {status.acknowledged.meaning if status.acknowledged else 'nothing, a standby'}")
+    for warning in status.acknowledged.warnings if status.acknowledged else ():
+        say(f"         warning: {warning}")
     say(f"queued   {_queued(status)}")
     for agent in status.agents_failing or ():
         say(f"agent    {agent}: its last {LAST_CALLS} calls have all failed")

@@ -122,7 +122,6 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     with bound(settings.host, settings.port) as listener, opened(settings, make=True, supervise=True) as url:
         base = base_url(settings.host, listener)
         prepare(url)
-        tell_durability(url)
         signing = signing_config(settings, where, url)
         with hosted_witness.opened(offer, url) as witness:
             ensure_tokens(url, base, data_folder(settings) or default_data_dir(), local=is_loopback(listener))
@@ -141,6 +140,12 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
 
 
 def prepare(url: str) -> None:
+    """Migrate and build read models, or check that there is nothing to do. Say what "acknowledged" means then."""
+    migrate_or_check(url)
+    tell_durability(url)
+
+
+def migrate_or_check(url: str) -> None:
     """Migrate and build read models; with a login that may not, check that there is nothing to do."""
     try:
         with progress() as on_progress:

@@ -47,6 +47,8 @@ class NumberTooHigh(InvalidEvent):
 class UnknownEventType(LedgerError):
     """The database's catalogue has no such event type or version. Nothing was recorded."""
 
+    retry_after_s = 60
+
 
 class Refused(LedgerError):
     """The state does not allow the command. Clients may depend on `code`; `facts` are further members of the answer."""

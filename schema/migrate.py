@@ -1,8 +1,9 @@
 """Migrate a database to the schema of this version.
 
 Each numbered migration is applied once, and the SHA-256 of its text is recorded. Functions, triggers and grants have a
-file each and are applied again each time; types of events that are new in this version are added each time. Everything happens in one transaction under an advisory lock:
-servers that start together wait for each other, and a crash leaves the database as it was.
+file each and are applied again each time; types of events that are new in this version are added each time. Everything
+happens in one transaction under an advisory lock: servers that start together wait for each other, and a crash leaves
+the database as it was.
 """
 
 from __future__ import annotations

@@ -219,13 +219,19 @@ async def _ledger_error(request: Request, error: Exception) -> Response:
             return problem(error.code, str(error), facts=error.facts)
         case Conflict():
             return problem(*CONFLICTS[type(error)])
-        case UnknownEventType():
-            detail = f"{error}: run advice-ledger migrate of this version"
-            return problem("event-type-not-registered", detail, headers={"Retry-After": "60"})
-        case Unavailable():
-            slug = "clock-ahead" if isinstance(error, ClockAhead) else "unavailable"
-            return problem(slug, str(error), headers={"Retry-After": str(error.retry_after_s)})
+        case Unavailable() | UnknownEventType():
+            return _unavailable(error)
     return await _unexpected(request, error)
+
+
+def _unavailable(error: Unavailable | UnknownEventType) -> Response:
+    slug, detail = "unavailable", str(error)
+    match error:
+        case UnknownEventType():
+            slug, detail = "event-type-not-registered", f"{error}: run advice-ledger migrate of this version"
+        case ClockAhead():
+            slug = "clock-ahead"
+    return problem(slug, detail, headers={"Retry-After": str(error.retry_after_s)})
 
 
 async def _api_error(request: Request, error: Exception) -> Response:

@@ -97,7 +97,8 @@ def actor_named(name: str) -> Actor:
 def test_body_is_recorded_byte_for_byte(writer: Connection, superuser: Connection) -> None:
     """The text of body, spaces and escapes and all, is what is stored: nothing writes it anew."""
     event = new("bytes")
-    body = f'{{"id": "{event.id}",\t"stream":"bytes",  "type":"\\u0072equest.failed","schema":1, "n":1.0, "e":"\\u00e9\\/"}}'
+    body = f'{{"id": "{event.id}",\t"stream":"bytes",  "type":"\\u0072equest.failed"'
+    body += ',"schema":1, "n":1.0, "e":"\\u00e9\\/"}'
     (row,) = append_text(writer, f'{{"body":{body},"expected":"any"}}')
     assert superuser.execute("SELECT body, type FROM events WHERE position = %s", [row.position]).fetchone() == (
         body,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,21 +9,20 @@ import typer
 
 from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
-from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json
+from api.cli.shared import FOUND_WRONG, AsJson, ConfigFile, DatabaseUrl, DataDir, say, say_json
+from api.cli.trusted import trusted_checkpoints
 from api.postgres.connect import connect
 from ledger.database import Connection
-from ledger.proof.findings import CHAIN, MOST_FINDINGS, first_bad_position
-from ledger.proof.tlog.trust import Unusable, read_note, trust
+from ledger.proof.findings import CHAIN, MOST_FINDINGS, Verdict, first_bad_position
 from ledger.store.head import Clocks, read_clocks
 from ledger.verify.database import verify_chain
 from ledger.verify.report import ChainReport
-from ledger.verify.trusted_checkpoints import NamedNote, TrustedCheckpoints
+from ledger.verify.trusted_checkpoints import TrustedCheckpoints
 from projections.compare import ReadModelCheck, check
 from projections.registry import READ_MODELS
 
 # The last steps: the one that takes checkpoints and keys, and the one about read models.
 CHECKPOINTS_STEP, PROJECTIONS_STEP = len(CHAIN.steps) - 1, len(CHAIN.steps)
-NOT_CHECKED = "not checked, give --key and --since"
 
 WithProjections = Annotated[
     bool, typer.Option("--projections", help="Also fold every read model again, and report each row that differs.")
@@ -52,7 +50,7 @@ Key = Annotated[
     typer.Option(
         metavar="KEY|FILE",
         show_default=False,
-        help="A verifier key of the ledger that you trust. May be given repeatedly.",
+        help="A verifier key of the ledger that you trust. May be given repeatedly. Default: this installation's own.",
     ),
 ]
 Witness = Annotated[
@@ -85,9 +83,14 @@ class Result:
     clocks: Clocks | None = None
 
     @property
+    def verdict(self) -> Verdict:
+        """The result in words."""
+        return self.chain.verdict if all(map(holds, self.read_models)) else Verdict.FAILED
+
+    @property
     def ok(self) -> bool:
         """True if everything that was checked holds."""
-        return self.chain.ok and all(map(holds, self.read_models))
+        return self.verdict is not Verdict.FAILED
 
 
 def verify(  # noqa: PLR0913, PLR0917 - each option is an argument
@@ -104,12 +107,14 @@ def verify(  # noqa: PLR0913, PLR0917 - each option is an argument
 ) -> None:
     """Recompute the whole chain and report what is wrong. You trust this program and the database's answers.
 
-    Every hash and commitment is computed again from the rows; each finding has a kind and a position. With a key and a
-    trusted checkpoint, also check that this is still the history that was signed. Reads the database in one snapshot,
-    as the role verifier, while others go on writing. Exit code 1 if something does not hold.
+    Every hash and commitment is computed again from the rows, and every checkpoint of the database is compared with
+    them; each finding has a kind and a position. Only a signature by a key that you trust makes events "verified":
+    give --key and --since, or the key and the state file of this installation are used. Reads the database in one
+    snapshot, as the role verifier, while others go on writing. Exit code 1 if something does not hold; 0 also if
+    nothing is wrong and nothing is signed, which the last line says; 2 if a file or the database cannot be read.
     """
-    trusted = _trusted(since or (), key or (), witness or (), policy)
     settings = configured(config, database_url=database_url, data_dir=data_dir)
+    trusted = trusted_checkpoints(settings, since or (), key or (), witness or (), policy)
     with opened(settings) as url, connect(url, "verifier") as conn, progress() as on_progress:
         result = _check(conn, on_progress, trusted, projections=projections, most=max_findings)
     if as_json:
@@ -125,32 +130,15 @@ def holds(checked: ReadModelCheck) -> bool:
     return checked.error is None and not checked.differences
 
 
-def _trusted(
-    since: Sequence[str], key: Sequence[str], witness: Sequence[str], policy: str | None
-) -> TrustedCheckpoints | None:
-    """The checkpoints to compare with; None if no option gives one. Raises CannotRun."""
-    if not (since or key or witness or policy):
-        return None
-    try:
-        trusted = trust(key, witness, policy)
-        if not trusted.log:
-            raise CannotRun(
-                "a checkpoint proves something only with a key that you trust: give the verifier key with --key"
-            )
-        return TrustedCheckpoints(trusted, [NamedNote(name, read_note(name)) for name in since])
-    except Unusable as error:
-        raise CannotRun(str(error)) from error
-
-
 def _check(
-    conn: Connection, on_progress: OnProgress, trusted: TrustedCheckpoints | None, *, projections: bool, most: int
+    conn: Connection, on_progress: OnProgress, trusted: TrustedCheckpoints, *, projections: bool, most: int
 ) -> Result:
     chain = verify_chain(conn, on_progress=lambda done, in_all: on_progress("events", done, in_all), trusted=trusted)
     checked: list[ReadModelCheck] = []
     for read_model in READ_MODELS if projections else ():
         on_progress("read models", len(checked), len(READ_MODELS))
         checked.append(check(conn, read_model, most=most))
-    followed = () if trusted is None else tuple(key.text for key in trusted.followed)
+    followed = tuple(key.text for key in trusted.followed)
     return Result(chain, tuple(checked), followed, read_clocks(conn))
 
 
@@ -162,6 +150,7 @@ def _as_json(result: Result, most: int) -> dict[str, Any]:
     chain = result.chain
     return {
         "ok": result.ok,
+        "verdict": result.verdict,
         "origin": chain.origin,
         "events": chain.events,
         "first_position": chain.first_position,
@@ -181,6 +170,7 @@ def _as_json(result: Result, most: int) -> dict[str, Any]:
         ],
         "more_findings": _more(chain, most),
         "read_models": result.read_models,
+        "checkpoints": chain.checkpoints,
         "covered_by_checkpoint": chain.covered,
         "followed_keys": result.followed,
         "not_proven": chain.not_proven,
@@ -196,8 +186,8 @@ def _show(result: Result, most: int) -> None:
         if number == PROJECTIONS_STEP:
             break
         wrong = sum(finding.step == number for finding in chain.findings)
-        skipped = number == CHECKPOINTS_STEP and chain.covered is None
-        say(f"{number:>3}. {promise}: {NOT_CHECKED if skipped else _verdict(wrong)}")
+        outcome = _signed_outcome(chain, wrong) if number == CHECKPOINTS_STEP else _outcome(wrong)
+        say(f"{number:>3}. {promise}: {outcome}")
         for key in result.followed if number == CHECKPOINTS_STEP else ():
             say(f"       by the recorded rotations also: {key}")
         for finding in chain.findings[:most]:
@@ -211,13 +201,22 @@ def _show(result: Result, most: int) -> None:
     _summarise(result)
 
 
-def _verdict(wrong: int) -> str:
+def _signed_outcome(chain: ChainReport, wrong: int) -> str:
+    """Say what step 10 shows: without a key nobody knows who signed, and without checkpoints there is nothing."""
+    if wrong or (chain.covered is not None and chain.covered.size):
+        return _outcome(wrong)
+    if chain.checkpoints:
+        return "holds, but WHO SIGNED IS NOT KNOWN, as no key was given that you trust"
+    return "nothing is signed"
+
+
+def _outcome(wrong: int) -> str:
     return "holds" if wrong == 0 else f"FAILS, {wrong} finding{'s' if wrong > 1 else ''}"
 
 
 def _show_read_models(checked: tuple[ReadModelCheck, ...]) -> None:
     wrong = sum(not holds(read_model) for read_model in checked)
-    say(f"{PROJECTIONS_STEP:>3}. {CHAIN.steps[PROJECTIONS_STEP]}: {_verdict(wrong)}")
+    say(f"{PROJECTIONS_STEP:>3}. {CHAIN.steps[PROJECTIONS_STEP]}: {_outcome(wrong)}")
     for read_model in checked:
         most = "at least " if read_model.truncated else ""
         differing = f"{most}{len(read_model.differences)} differ" if read_model.differences else "none differs"
@@ -238,15 +237,33 @@ def _summarise(result: Result) -> None:
     else:
         say(f"{chain.events} events")
     say(f"{chain.opened} sealed values open to their commitments, {chain.erased} are erased")
+    say(f"{chain.checkpoints} checkpoints of the database were compared with the events")
     if chain.covered is not None:
         trusted, signed = chain.covered.trusted, chain.covered.signed
         say(f"a trusted checkpoint covers {trusted} events, one signed with the ledger's key covers {signed}")
     if result.clocks is not None and result.clocks.since is not None:
         say(f"note: {result.clocks}")
-    say(f"not proven: {chain.not_proven}")
-    if result.ok:
-        say("verified: all of the above holds")
-    elif (first := first_bad_position(chain.findings)) is not None:
-        say(f"FAILED: the first bad position is {first}")
-    else:
-        say("FAILED: the chain holds, but a read model does not follow it")
+    for claim in chain.not_proven:
+        say(f"not proven: {claim}")
+    say(_last_line(result))
+
+
+def _last_line(result: Result) -> str:
+    chain = result.chain
+    match result.verdict:
+        case Verdict.VERIFIED:
+            return f"{Verdict.VERIFIED}: all of the above holds, and a trusted key signed all events"
+        case Verdict.VERIFIED_IN_PART:
+            size = 0 if chain.covered is None else chain.covered.size
+            return (
+                f"{Verdict.VERIFIED} up to position {size}; {Verdict.NOT_SIGNED.upper()}: positions {size + 1} to"
+                f" {chain.last_position}"
+            )
+        case Verdict.SIGNER_UNKNOWN:
+            return f"{Verdict.SIGNER_UNKNOWN.upper()}: give the ledger's key with --key, from another source than this"
+        case Verdict.NOT_SIGNED:
+            return f"{Verdict.NOT_SIGNED.upper()}: all of the above holds, and no checkpoint covers an event"
+        case Verdict.FAILED if (first := first_bad_position(chain.findings)) is not None:
+            return f"FAILED: the first bad position is {first}"
+        case Verdict.FAILED:
+            return "FAILED: the chain holds, but a read model does not follow it"

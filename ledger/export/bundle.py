@@ -174,7 +174,7 @@ def _write_events(
     for done, data in enumerate(copy_rows(conn, statement), 1):
         if done % STRIDE == 0:
             tell(done)
-        stored, _ = event(data)
+        stored = event(data).event
         fields, salts, withheld = _NOTHING_SEALED
         if stored.fields is not None or b'"sealed":' in stored.body:
             fields, salts, withheld = _sealed(stored, exported)

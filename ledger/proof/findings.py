@@ -24,6 +24,7 @@ class Kind(StrEnum):
     OTHER_LEDGER = "other-ledger"
     BAD_ROTATION = "bad-rotation"
     TOO_FEW_WITNESSES = "too-few-witnesses"
+    NO_CHECKPOINT = "no-checkpoint"
     BAD_TIMESTAMP = "bad-timestamp"
     ROLLED_BACK = "rolled-back"
     FORKED = "forked"
@@ -40,6 +41,7 @@ class Kind(StrEnum):
     INDEX_MISMATCH = "index-mismatch"
     COMMITMENT_MISMATCH = "commitment-mismatch"
     STRAY_SEALED = "stray-sealed"
+    SEALED_MISSING = "sealed-missing"
     DELETED = "deleted"
     TRUNCATED = "truncated"
     HEAD_MISMATCH = "head-mismatch"
@@ -48,6 +50,17 @@ class Kind(StrEnum):
     NOT_SHOWN = "not-shown"
     SUMMARY_MISMATCH = "summary-mismatch"
     PROJECTION_DRIFT = "projection-drift"
+
+
+class Verdict(StrEnum):
+    """The result of a verification in words, the same for a ledger and for a bundle."""
+
+    VERIFIED = "verified"
+    # A trusted key signed the events up to a position, and no checkpoint covers the rest.
+    VERIFIED_IN_PART = "verified in part"
+    SIGNER_UNKNOWN = "consistent, signer unknown"
+    NOT_SIGNED = "consistent, not signed"
+    FAILED = "failed"
 
 
 # Findings of these kinds say that an event is not the recorded one. Its other oddities follow and are dropped.
@@ -83,7 +96,10 @@ CHAIN = Document(
     ("each body is canonical JSON and agrees with its columns", (Kind.MALFORMED, Kind.COLUMN_MISMATCH)),
     ("times never decrease", (Kind.TIME_DECREASING,)),
     ("versions count 1, 2, 3… in each stream", (Kind.VERSION_GAP, Kind.INDEX_MISMATCH)),
-    ("sealed values are those that the events commit to", (Kind.COMMITMENT_MISMATCH, Kind.STRAY_SEALED)),
+    (
+        "sealed values are those that the events commit to",
+        (Kind.COMMITMENT_MISMATCH, Kind.STRAY_SEALED, Kind.SEALED_MISSING),
+    ),
     ("the head is the last event", (Kind.TRUNCATED, Kind.HEAD_MISMATCH)),
     ("the side tables agree with the events", (Kind.CLIENT_MISMATCH, Kind.NUMBER_MISMATCH)),
     (
@@ -94,6 +110,7 @@ CHAIN = Document(
             Kind.UNTRUSTED_KEY,
             Kind.OTHER_LEDGER,
             Kind.TOO_FEW_WITNESSES,
+            Kind.NO_CHECKPOINT,
             Kind.ROLLED_BACK,
             Kind.FORKED,
             Kind.PROOF_MISMATCH,

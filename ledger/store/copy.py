@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from ledger.database import Connection
 from ledger.proof.format.events import EventRow
@@ -42,14 +43,22 @@ def columns(row: bytes) -> list[bytes | None]:
     return _columns(row, _count.size, count)
 
 
-def event(row: bytes) -> tuple[EventRow, bytes | None]:
-    """Return a row of ledger/verify/events.sql, and the client. A forbidden NULL becomes 0 or empty."""
+class VerifiedRow(NamedTuple):
+    """An event, the client of its stream, and the checkpoint of this size if the statement reads checkpoints."""
+
+    event: EventRow
+    client: bytes | None
+    note: bytes | None
+
+
+def event(row: bytes) -> VerifiedRow:
+    """Decode a row of ledger/verify/events.sql. A forbidden NULL becomes 0 or empty."""
     if len(row) < _event.size:
         return _odd_event(row)
-    _, a, position, b, version, c, at, d, prev_hash, e, hash_, f, id_ = _event.unpack_from(row)
+    count, a, position, b, version, c, at, d, prev_hash, e, hash_, f, id_ = _event.unpack_from(row)
     if not (a == b == c == 8 and d == e == 32 and f == 36):
         return _odd_event(row)
-    stream, kind, body, salts, fields, client = _columns(row, _event.size, 6)
+    stream, kind, body, salts, fields, client, *note = _columns(row, _event.size, count - 6)
     if stream is None or kind is None or body is None:
         return _odd_event(row)
     try:
@@ -57,7 +66,8 @@ def event(row: bytes) -> tuple[EventRow, bytes | None]:
     except UnicodeDecodeError:
         return _odd_event(row)
     at += EPOCH_US
-    return EventRow(position, names[0], names[1], version, names[2], at, prev_hash, hash_, body, salts, fields), client
+    found = EventRow(position, names[0], names[1], version, names[2], at, prev_hash, hash_, body, salts, fields)
+    return VerifiedRow(found, client, note[0] if note else None)
 
 
 def stream_end(row: bytes) -> tuple[str, int]:
@@ -70,10 +80,10 @@ def stream_end(row: bytes) -> tuple[str, int]:
     return text(odd_stream), number(odd_last)
 
 
-def _odd_event(row: bytes) -> tuple[EventRow, bytes | None]:
+def _odd_event(row: bytes) -> VerifiedRow:
     """Decode a row that the constraints of the table do not allow, column by column."""
-    position, version, at, prev_hash, hash_, id_, stream, kind, body, salts, fields, client = columns(row)
-    return EventRow(
+    position, version, at, prev_hash, hash_, id_, stream, kind, body, salts, fields, client, *note = columns(row)
+    found = EventRow(
         number(position),
         text(id_),
         text(stream),
@@ -85,7 +95,8 @@ def _odd_event(row: bytes) -> tuple[EventRow, bytes | None]:
         body or b"",
         salts,
         fields,
-    ), client
+    )
+    return VerifiedRow(found, client, note[0] if note else None)
 
 
 def number(column: bytes | None) -> int:

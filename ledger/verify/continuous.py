@@ -227,7 +227,7 @@ class ContinuousVerification(DatabaseWorker):
         started_s = monotonic()
         last, signed = max(checked, 1), 0
         try:
-            report = verify_chain(conn, trusted=TrustedCheckpoints(Trust(self._config.keys)))
+            report = verify_chain(conn, trusted=TrustedCheckpoints(Trust(self._config.keys), must_exist=False))
         except Exception as error:  # noqa: BLE001 - no error may hide the finding
             log.warning("the whole chain could not be verified: %s", place_of(error))
         else:

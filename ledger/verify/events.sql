@@ -1,11 +1,13 @@
--- The chain in order of position, with each event's sealed values and the client that the index of clients has for it.
+-- The chain in order of position, with each event's sealed values, the client that the index of clients has for it, and
+-- the checkpoint that covers the events up to it.
 -- Binary: nothing to unescape, and a hash is its 32 bytes. The columns of fixed width come first
 -- (ledger/store/copy.py).
 COPY (
     SELECT e.position, e.version, e.recorded_at, e.prev_hash, e.hash, e.id::text,
-           e.stream, e.type, e.body, s.salts, s.fields, c.client_id
+           e.stream, e.type, e.body, s.salts, s.fields, c.client_id, k.note
     FROM events e
     LEFT JOIN sealed_fields s ON s.position = e.position
     LEFT JOIN stream_clients c ON c.stream = e.stream AND s.position IS NOT NULL
+    LEFT JOIN checkpoints k ON k.size = e.position
     ORDER BY e.position
 ) TO STDOUT (FORMAT BINARY)

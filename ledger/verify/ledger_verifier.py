@@ -15,21 +15,21 @@ it, nobody makes sums of other sets agree but by a chance of 2^-64 (an additive 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import orjson
 
 from ledger.database import Connection
 from ledger.proof.chain.verifier import ChainVerifier
-from ledger.proof.findings import Kind
+from ledger.proof.findings import CHANGES, Kind
 from ledger.proof.format.events import EventRow, Head
-from ledger.store.copy import columns, copy_rows, event, number, stream_end, text
+from ledger.store.copy import VerifiedRow, columns, copy_rows, event, number, stream_end, text
 from ledger.verify.report import ChainReport
 
 HERE = Path(__file__).parent
-STREAMS, ODD_VERSIONS, STRAYS, SESSION = (
-    (HERE / f"{name}.sql").read_bytes() for name in ("streams", "odd_versions", "strays", "session")
+STREAMS, ODD_VERSIONS, STRAYS, STRAY_CLIENTS, SESSION = (
+    (HERE / f"{name}.sql").read_bytes() for name in ("streams", "odd_versions", "strays", "stray_clients", "session")
 )
 NUMBERS = "SELECT category, last FROM stream_numbers ORDER BY category LIMIT 10000"
 # Parameters of SESSION: whether the planner takes indexes or tables.
@@ -80,23 +80,36 @@ def _split(stream: str) -> tuple[str, int]:
 class LedgerVerifier(ChainVerifier):
     """`verify` the events, then `check_tables`, which looks for causes in earlier findings; then `report`."""
 
-    def __init__(self, head: Head | None) -> None:
+    def __init__(self, head: Head | None, erased_at: Container[int] = frozenset()) -> None:
+        """Take the positions whose sealed values an event says were erased. No type of event says so yet."""
         super().__init__(head)
         self._streams = StreamVersions()
+        self._erased_at = erased_at
 
-    def verify(self, conn: Connection, statement: bytes) -> Iterator[EventRow]:
+    def verify(self, conn: Connection, statement: bytes) -> Iterator[VerifiedRow]:
         """Verify the next events, rows of events.sql or slice.sql: steps 1 to 5, 7, and of 9 the client. Yield each."""
         for data in copy_rows(conn, statement):
-            row, client = event(data)
+            found = event(data)
+            row, client, _ = found
             self.take(row)
             if row.fields is not None and CLIENT_MEMBER in row.fields and not _same_client(row.fields, client):
                 self._check_client(row, known=client is not None)
-            yield row
+            yield found
 
     def take(self, row: EventRow) -> None:
         """Verify the next event without the tables beside it."""
         self._streams.add(row.stream, row.version)
         super().take(row)
+
+    def _miss(self, position: int, names: Collection[str]) -> None:
+        """Step 7: values are gone. That is an erasure if an event says so."""
+        if position in self._erased_at:
+            super()._miss(position, names)
+        else:
+            message = (
+                f"the sealed values are gone ({', '.join(sorted(names))}), and no event says that they were erased"
+            )
+            self._note(Kind.SEALED_MISSING, position, message)
 
     def _check_client(self, row: EventRow, *, known: bool) -> None:
         """Step 9: the index of clients has another client, or none, for a stream. None if the event is in doubt."""
@@ -110,10 +123,12 @@ class LedgerVerifier(ChainVerifier):
         # Each of these is read when it is iterated: one at a time on this connection.
         ends = map(stream_end, copy_rows(conn, STREAMS))
         strays = (number(*columns(row)) for row in copy_rows(conn, STRAYS))
+        stray_clients = (_stray_client(row) for row in copy_rows(conn, STRAY_CLIENTS))
         odd_versions = (_odd_version(row) for row in copy_rows(conn, ODD_VERSIONS))
         numbers = {str(category): int(last) for category, last in conn.execute(NUMBERS)}
         contiguous = self.check_streams(ends, numbers)
         self.check_strays(strays)
+        self.check_stray_clients(stray_clients)
         if not contiguous:
             conn.execute(SESSION, BY_TABLE)
             self.report_versions(odd_versions)
@@ -153,6 +168,16 @@ class LedgerVerifier(ChainVerifier):
             if not self._chain.shift and not self.findings.rewritten(position):
                 self.findings.add(Kind.STRAY_SEALED, position, "sealed values stand here, but no event does")
 
+    def check_stray_clients(self, streams: Iterable[tuple[int, str]]) -> None:
+        """Step 9: the index of clients has these streams, whose events name no client, unless events were changed.
+
+        Each comes with the position of its first event, 0 if it has no event.
+        """
+        for position, stream in streams:
+            if not self._chain.shift and not self.findings.any(*CHANGES):
+                message = f"the index of clients has a client for {stream!r}, and no event of this stream names one"
+                self.findings.add(Kind.CLIENT_MISMATCH, position, message)
+
     def report(self) -> ChainReport:
         """The findings so far, and how much was verified."""
         last = self._chain.last
@@ -178,6 +203,11 @@ def _same_client(fields: bytes, client: bytes | None) -> bool:
     except (ValueError, LookupError, TypeError):  # Step 7 says what is wrong with them.
         return True
     return client is not None and sealed == text(client)
+
+
+def _stray_client(row: bytes) -> tuple[int, str]:
+    position, stream = columns(row)
+    return number(position), text(stream)
 
 
 def _odd_version(row: bytes) -> OddVersion:

@@ -148,7 +148,7 @@ class Scan:
     def _feed(self, conn: Connection, verifier: LedgerVerifier, upto: int, signed: int) -> None:
         """Verify the events up to a position: hashes, commitments, tiles."""
         part = sql.SQL(SLICE).format(after=sql.Literal(self.size), upto=sql.Literal(upto))
-        hashes = [row.hash for row in verifier.verify(conn, part.as_bytes(conn))]
+        hashes = [row.event.hash for row in verifier.verify(conn, part.as_bytes(conn))]
         _raise_first(verifier)
         if verifier.position != upto or len(hashes) != upto - self.size:
             raise _broken(Kind.DELETED, verifier.position + 1, f"there is no event up to position {upto}")

@@ -1,4 +1,4 @@
--- The rows of events.sql for a part of the chain: after one position, up to another.
+-- The rows of events.sql for a part of the chain, without checkpoints: after one position, up to another.
 COPY (
     SELECT e.position, e.version, e.recorded_at, e.prev_hash, e.hash, e.id::text,
            e.stream, e.type, e.body, s.salts, s.fields, c.client_id

@@ -19,7 +19,8 @@ from typing import NoReturn
 
 from ledger.proof.auditor.audit import audit_bundle, audit_log
 from ledger.proof.auditor.contents import Audit
-from ledger.proof.auditor.report import UNKNOWN_SIGNER, as_json, as_text, printable
+from ledger.proof.auditor.report import as_json, as_text, printable
+from ledger.proof.findings import Verdict
 from ledger.proof.tlog.http_log import LiveLog, LogUnreachable
 from ledger.proof.tlog.trust import Trust, Unusable, read_note, trust
 
@@ -95,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="advice-ledger-verify",
         description="Check an evidence bundle, or a served log, without trusting its maker.",
         epilog="Exit codes: 0 all that was checked holds, 1 something is wrong, 2 could not run. Without a key the "
-        f"best verdict is: {UNKNOWN_SIGNER}; the exit code is then 0, and the JSON says trusted: false.",
+        f"best verdict is: {Verdict.SIGNER_UNKNOWN}; the exit code is then 0, and the JSON says trusted: false.",
     )
     add = parser.add_argument
     add("bundle", nargs="?", metavar="BUNDLE", help="the bundle, such as case.zip; without it, --log alone is followed")

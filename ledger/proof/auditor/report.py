@@ -12,10 +12,9 @@ import orjson
 
 from ledger.proof.auditor.contents import Audit
 from ledger.proof.bundle.page import time_text
-from ledger.proof.findings import BUNDLE, first_bad_position
+from ledger.proof.findings import BUNDLE, Verdict, first_bad_position
 from ledger.proof.tlog.trust import Trust
 
-UNKNOWN_SIGNER = "consistent, signer unknown"
 # Positions of a withheld or erased field that the text lists; the JSON has more.
 MOST_LISTED = 12
 # Findings that the text lists.
@@ -28,7 +27,7 @@ def _verdict(audit: Audit) -> str:
         first = first_bad_position(audit.findings)
         return f"FAILED: the first bad position is {first}" if first else "FAILED"
     if not audit.trusted:
-        return f"{UNKNOWN_SIGNER.upper()}: give the log's key with --key, from a source other than this bundle"
+        return f"{Verdict.SIGNER_UNKNOWN.upper()}: give the log's key with --key, from a source other than this bundle"
     signed = audit.signed
     return f"verified: all of the above holds, signed by {signed.signer if signed else ''}"
 

@@ -7,7 +7,7 @@ position. A row whose hash is not its own is not examined further.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from ledger.proof.chain.diagnose import Chain
@@ -109,13 +109,13 @@ class ChainVerifier:
         self.findings.add(kind, position, message, unless=(position,))
 
     def _open(self, position: int, sealed: Any, salts: bytes | None, fields: bytes | None) -> None:
-        """Step 7. A commitment without its value is an erased one; a value without a commitment is a finding."""
+        """Step 7: values open their commitments. A value without a commitment is a finding."""
         if type(sealed) is not dict:
             subject = "values without a commitment" if sealed is None else "commitments that are not an object"
             self._note(Kind.COMMITMENT_MISMATCH, position, f"sealed {subject}")
             return
         if fields is None:
-            self._erased += len(sealed)
+            self._miss(position, sealed)
             return
         try:
             opened = open_sealed(sealed, salts or b"", fields)
@@ -124,7 +124,12 @@ class ChainVerifier:
         else:
             self._opened_at = position
             self._opened += opened
-            self._erased += len(sealed) - opened
+            if opened < len(sealed):
+                self._miss(position, sealed.keys() - parse_object(fields).keys())
+
+    def _miss(self, position: int, names: Collection[str]) -> None:  # noqa: ARG002 - for LedgerVerifier
+        """Count values that are gone as erased: the chain alone does not tell who deleted them."""
+        self._erased += len(names)
 
     def finish(self) -> None:
         """Step 8, once all events were fed: the head is the last event."""

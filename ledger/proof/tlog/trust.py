@@ -6,6 +6,7 @@ checkpoint is a finding.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -152,10 +153,7 @@ def signer_name(signature: Signature) -> str:
 
 def read_keys(data: bytes, where: str) -> list[str]:
     """The lines of a file of keys, without empty lines and comments (#). Raises Unusable."""
-    try:
-        lines = data.decode().splitlines()
-    except UnicodeDecodeError:
-        raise Unusable(f"{where} is not a text file") from None
+    lines = _decoded(data, where).splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
@@ -201,14 +199,31 @@ def read_file(name: str, most: int) -> bytes:
     return data
 
 
+def _decoded(data: bytes, where: str) -> str:
+    """Decode text as editors and shells save it: UTF-8, or UTF-16 with a byte order mark. Raises Unusable."""
+    try:
+        return data.decode("utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise Unusable(f"{where} is not a text file in UTF-8 or UTF-16") from None
+
+
 def read_note(name: str) -> bytes:
-    """Read a file with a checkpoint. Raises Unusable."""
-    return read_file(name, MAX_NOTE_BYTES)
+    """Read a file with a checkpoint, as it was signed: other line ends and a byte order mark do not count.
+
+    Raises Unusable, also if it holds no checkpoint: such a file says nothing about a ledger.
+    """
+    lines = _decoded(read_file(name, 2 * MAX_NOTE_BYTES), name).replace("\r\n", "\n")
+    note = f"{lines.rstrip()}\n".encode()
+    try:
+        parse_checkpoint(parse_note(note).text)
+    except EvidenceError as error:
+        raise Unusable(f"{name} is not a checkpoint: {error}") from None
+    return note
 
 
 def _policy(name: str) -> dict[str, Any]:
     try:
-        content = orjson.loads(read_file(name, MAX_POLICY_BYTES))
+        content = orjson.loads(_decoded(read_file(name, MAX_POLICY_BYTES), name))
     except ValueError:
         raise Unusable(f"{name} is not JSON") from None
     if type(content) is not dict or not content.keys() <= POLICY_MEMBERS:

@@ -65,6 +65,16 @@ class Signed:
         return cls(checkpoint.size, checkpoint.root, event, note, edge)
 
 
+def last_note(path: Path) -> bytes | None:
+    """Return the checkpoint in a state file, whoever signed it; None if there is no file. Raises StateDamaged."""
+    try:
+        return str(orjson.loads(path.read_bytes())["note"]).encode() or None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise StateDamaged(f"{path} cannot be read as what was signed last ({type(error).__name__})") from error
+
+
 def _check_edge(checkpoint: Checkpoint, edge: dict[int, bytes]) -> None:
     def fetch(tiles: Sequence[Tile]) -> list[bytes]:
         return [edge.get(tile.level, b"") for tile in tiles]

@@ -101,7 +101,7 @@ EIGHTS = st.none() | st.binary(min_size=8, max_size=8)
 @given(st.tuples(EIGHTS, EIGHTS, EIGHTS, OCTETS, OCTETS, OCTETS, OCTETS, OCTETS, OCTETS, OCTETS, OCTETS, OCTETS))
 def test_an_event_never_raises(values: tuple[bytes | None, ...]) -> None:
     """Any bytes in the columns of an event, or none, give a row for the verifier."""
-    row, client = event(packed(*values))
+    row, client, _ = event(packed(*values))
     assert row[9:] == values[9:11]
     assert row[8] == values[8] or values[8] is None
     assert client == values[11]

@@ -1,0 +1,52 @@
+"""Compute Merkle roots at some sizes while events stream past, in flat memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ledger.proof.tlog.merkle import EMPTY_ROOT, leaf_hashes
+from ledger.tlog.tree import RightEdge
+
+# Leaves that are taken into the tree at once.
+BATCH = 4096
+
+
+class Roots:
+    """Compute the Merkle root at the requested sizes while events stream past.
+
+    After a gap in the positions there are no more roots.
+    """
+
+    def __init__(self, sizes: Iterable[int]) -> None:
+        self._sizes = sorted(set(sizes), reverse=True)
+        self._edge = RightEdge()
+        self._waiting: list[bytes] = []
+        self._last = 0
+        self._whole = True
+        self.found: dict[int, bytes] = {}
+        if self._sizes[-1:] == [0]:
+            self.found[self._sizes.pop()] = EMPTY_ROOT
+
+    def add(self, position: int, recorded: bytes) -> None:
+        """Add the hash of the event at the next position."""
+        self._whole = self._whole and position == self._last + 1
+        if not self._whole:
+            return
+        self._last = position
+        self._waiting.append(recorded)
+        if self._sizes and position == self._sizes[-1]:
+            self.found[self._sizes.pop()] = self._root()
+        elif len(self._waiting) == BATCH:
+            self._take()
+
+    def at_last(self) -> bytes | None:
+        """The root over all events so far; None after a gap."""
+        return self._root() if self._whole else None
+
+    def _root(self) -> bytes:
+        self._take()
+        return self._edge.root()
+
+    def _take(self) -> None:
+        self._edge.extend(leaf_hashes(self._waiting))
+        self._waiting.clear()

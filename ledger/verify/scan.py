@@ -82,8 +82,7 @@ class Scan:
                 self._feed(conn, verifier, upto, 0 if signed is None else signed.size)
                 for root in roots:
                     self._compare(conn, root)
-            if self.size == head.position and verifier.link != head.hash:
-                raise _broken(Kind.FORKED, self.size, "another event was here before")
+            self._check_head(head, verifier)
             return self.size - before
 
     def end(self, conn: Connection) -> None:
@@ -96,6 +95,7 @@ class Scan:
             head, verifier = self._look(conn)
             if head.position > self.size:
                 self._feed(conn, verifier, head.position, 0)
+            self._check_head(head, verifier)
             conn.execute(SESSION, BY_INDEX)
             verifier.check_tables(conn)
         _raise_first(verifier)
@@ -112,6 +112,11 @@ class Scan:
             self._verifier = LedgerVerifier(head)
         self._verifier.move_head(head)
         return head, self._verifier
+
+    def _check_head(self, head: Head, verifier: LedgerVerifier) -> None:
+        """If the scan is at the head, its last event must be the head: else somebody rewrote what the scan has read."""
+        if self.size == head.position and verifier.link != head.hash:
+            raise _broken(Kind.FORKED, self.size, "another event was here before")
 
     def _newest(self, conn: Connection, head: Head) -> Root | None:
         """Return the root in the newest checkpoint, which must be signed and not beyond the head."""

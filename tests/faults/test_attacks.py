@@ -16,6 +16,7 @@ from psycopg import sql
 from api.witness.store import WitnessStore, make_store
 from api.witness.witness import Witness
 from ledger.proof.bundle.manifest import Selection
+from ledger.proof.findings import Verdict
 from ledger.proof.tlog.checkpoint import open_checkpoint
 from ledger.proof.tlog.note import Note as Signed
 from ledger.proof.tlog.note import Signature
@@ -69,33 +70,37 @@ def test_a_clean_ledger_passes(log: Log) -> None:
     assert report.ok
     assert report.covered is not None
     assert (report.covered.trusted, report.covered.signed) == (10, 20)
-    assert "positions 11 to 25" in report.not_proven
+    assert report.verdict is Verdict.VERIFIED_IN_PART
+    assert "positions 21 to 25" in report.not_proven[0]
     report = log.audit(first, second)
     assert report.covered is not None
     assert report.covered.trusted == 20
     last = log.sign()
-    assert "witnesses" in log.audit(last).not_proven
+    report = log.audit(first)
+    assert (report.verdict, report.checkpoints) == (Verdict.VERIFIED, 3)
+    assert "after position 10" in report.not_proven[0]
+    assert "witnesses" in log.audit(last).not_proven[0]
 
 
 def test_a_rewritten_suffix_with_correct_hashes_is_forked(log: Log) -> None:
-    """The chain fits, but the kept checkpoint covers other events; a smaller one that holds narrows the place."""
+    """The chain fits, but a checkpoint covers other events; a smaller one that holds narrows the place."""
     log.record(10)
     first = log.sign()
     log.record(10)
     second = log.sign()
     log.tamper(REWRITE, REHASH.format(at=13), SET_HEAD)
     with connect(log.url, "verifier") as conn:
-        assert verify_chain(conn).ok, "the chain alone does not show it"
-    report = log.audit(second)
-    assert found(report) == [("forked", 1, 20)]
+        assert found(verify_chain(conn)) == [("forked", 11, 20)], "the database's own checkpoints contradict it"
+    assert found(log.audit(second)) == [("forked", 1, 20)]
     assert found(log.audit(first, second)) == [("forked", 11, 20)]
     # Without what the database itself remembers of the log, all the same.
     log.tamper("DELETE FROM checkpoints", "DELETE FROM tiles")
-    assert found(log.audit(first, second)) == [("forked", 11, 20)]
-    report = log.audit(first)
-    assert report.ok
-    assert report.covered is not None
-    assert report.covered.trusted == 10
+    gone = ("no-checkpoint", 0, 0)
+    assert found(log.audit(first, second)) == [gone, ("forked", 11, 20)]
+    assert found(log.audit(first)) == [gone]
+    with connect(log.url, "verifier") as conn:
+        report = verify_chain(conn)
+    assert (report.ok, report.verdict) == (True, Verdict.NOT_SIGNED), "nothing is left that contradicts it"
 
 
 def test_a_tail_cut_after_a_checkpoint_is_truncated(log: Log) -> None:
@@ -104,13 +109,13 @@ def test_a_tail_cut_after_a_checkpoint_is_truncated(log: Log) -> None:
     kept = log.sign()
     log.tamper(CUT, SET_HEAD)
     with connect(log.url, "verifier") as conn:
-        assert verify_chain(conn).ok, "the chain alone does not show it"
+        assert found(verify_chain(conn)) == [("truncated", 16, 20)]
     assert found(log.audit(kept)) == [("truncated", 16, 20)]
     assert found(log.audit()) == [("truncated", 16, 20)]
     # With these gone as well, only the auditor knows.
     log.tamper(FORGET)
-    assert log.audit().ok
-    assert found(log.audit(kept)) == [("rolled-back", 16, 20)]
+    assert found(log.audit()) == [("no-checkpoint", 0, 0)]
+    assert found(log.audit(kept)) == [("no-checkpoint", 0, 0), ("rolled-back", 16, 20)]
 
 
 def test_a_database_of_yesterday_is_rolled_back(log: Log, server_url: str, template_database: Template) -> None:
@@ -140,11 +145,12 @@ def test_another_ledger_is_another_ledger(
         other = Log(url, log.key, tmp_path / "other")
         other.tamper("UPDATE head SET origin = 'another.example/log', hash = genesis_hash('another.example/log')")
         other.record(25)
-        assert found(other.audit(kept)) == [("other-ledger", 0, 0)]
+        gone = ("no-checkpoint", 0, 0)
+        assert found(other.audit(kept)) == [gone, ("other-ledger", 0, 0)]
         other.tamper(rename(log.key.verifier.name))
-        assert found(other.audit(kept)) == [("genesis-mismatch", 1, 1), ("forked", 1, 20)]
+        assert found(other.audit(kept)) == [gone, ("genesis-mismatch", 1, 1), ("forked", 1, 20)]
         other.tamper(REHASH.format(at=1), SET_HEAD)
-        assert found(other.audit(kept)) == [("forked", 1, 20)]
+        assert found(other.audit(kept)) == [gone, ("forked", 1, 20)]
 
 
 def test_two_histories_are_caught_by_a_witness(
@@ -218,8 +224,8 @@ def test_what_the_chain_names_is_not_said_again(log: Log) -> None:
     assert report.covered.trusted == 0
 
 
-def test_erased_values_change_no_root(log: Log) -> None:
-    """All sealed values of clients erased, one after the other: each time the ledger passes, covered as before."""
+def test_deleted_values_change_no_root(log: Log) -> None:
+    """Sealed values deleted, one after the other: each is named, and the events are covered as before."""
     log.record(20)
     kept = log.sign()
     for position in range(1, 21):
@@ -228,8 +234,7 @@ def test_erased_values_change_no_root(log: Log) -> None:
             sql.SQL("DELETE FROM stream_clients WHERE stream = {}").format(f"request-{position}").as_string(None),
         )
         report = log.audit(kept)
-        assert report.ok
-        assert report.erased == position
+        assert found(report) == [("sealed-missing", gone, gone) for gone in range(1, position + 1)]
         assert report.covered is not None
         assert report.covered.trusted == 20
 
@@ -334,7 +339,7 @@ def test_the_command_says_so(log: Log, tmp_path: Path) -> None:
     asked = ("verify", "--since", str(tmp_path / "kept"), "--key", log.key.verifier.text, "--database-url", log.url)
     ran = cli(*asked)
     assert ran.code == 0, ran
-    assert "10. signed checkpoints are of these events: holds" in ran.out
+    assert "10. signed checkpoints are of these events: holds\n" in ran.out
     assert "a trusted checkpoint covers 20 events, one signed with the ledger's key covers 20" in ran.out
     assert "covers positions 21 to 25: a rewrite of these" in ran.out
     later = SigningKey.generate(log.key.verifier.name)

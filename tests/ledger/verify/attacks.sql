@@ -146,6 +146,14 @@ UPDATE sealed_fields SET fields = 'null' WHERE position = 5;
 --: sealed value that PostgreSQL cannot read: commitment-mismatch at 5
 UPDATE sealed_fields SET fields = '{"client_id":"\u0000"}' WHERE position = 5;
 
+--: sealed values deleted: sealed-missing at 5
+DELETE FROM sealed_fields WHERE position = 5;
+
+--: one of two sealed values deleted with its salt: sealed-missing at 5
+UPDATE sealed_fields
+SET fields = '{"client_id":"client-3"}', salts = json_build_object('client_id', salts->'client_id')
+WHERE position = 5;
+
 --: sealed value without commitment: commitment-mismatch at 6
 INSERT INTO sealed_fields VALUES (6, '{"note":"00"}', '{"note":"x"}');
 

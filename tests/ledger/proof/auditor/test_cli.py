@@ -167,9 +167,10 @@ def test_an_older_checkpoint_that_cannot_be_used_is_exit_2(case: Path, tmp_path:
     old = tmp_path / "old.txt"
     good = note(300)
     at = good.rindex(b" ") + 10
-    for data in (b"nothing\n", good[:at] + (b"A" if good[at : at + 1] != b"A" else b"B") + good[at + 1 :]):
+    forged = good[:at] + (b"A" if good[at : at + 1] != b"A" else b"B") + good[at + 1 :]
+    for data, reason in ((b"nothing\n", "is not a checkpoint"), (forged, "the older checkpoint")):
         old.write_bytes(data)
-        assert "older checkpoint" in cannot_run(case, "--json", "--key", KEY.verifier.text, "--since", old)
+        assert reason in cannot_run(case, "--json", "--key", KEY.verifier.text, "--since", old)
 
 
 def test_an_older_checkpoint_by_an_older_key(case: Path, tmp_path: Path) -> None:

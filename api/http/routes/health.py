@@ -268,4 +268,7 @@ def _finding(verification: VerificationState) -> str:
             f" {Kind.PROOF_MISMATCH}: docs/operate/continuous-verification.md says what to do"
         )
     where = f"at position {verification.first_bad_position}: " if verification.first_bad_position else ""
-    return f"the chain does not hold, {where}{verification.finding}: run advice-ledger verify with the settings of this server"
+    return (
+        f"the chain does not hold, {where}{verification.finding}: run advice-ledger verify with the settings of this"
+        " server"
+    )

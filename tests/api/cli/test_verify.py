@@ -14,7 +14,7 @@ from api.cli.shared import CannotRun
 from api.cli.trusted import trusted_checkpoints
 from api.settings import Settings
 from ledger.proof.findings import Verdict
-from ledger.tlog.sign import keys
+from ledger.tlog.sign.errors import KeyUnusable
 from ledger.tlog.signing_keys import SigningKey
 from ledger.verify.database import verify_chain
 from ledger.verify.report import ChainReport
@@ -122,10 +122,10 @@ def test_a_key_that_cannot_be_read_is_no_finding(log: Log) -> None:
     """A configured key that is gone or damaged stops the command; one that nobody configured is not missed."""
     log.record(1)
     log.path.with_name("log.key").unlink()
-    with pytest.raises(keys.KeyUnusable, match=r"log\.key"):
+    with pytest.raises(KeyUnusable, match=r"log\.key"):
         check(log)
     log.path.with_name("log.key").write_text("nothing")
-    with pytest.raises(keys.KeyUnusable):
+    with pytest.raises(KeyUnusable):
         check(log)
 
 

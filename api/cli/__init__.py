@@ -5,6 +5,7 @@ Each command is a function: its signature is its options, its docstring its help
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -15,8 +16,9 @@ from typing import Annotated
 import typer
 import typer.main
 
+from api.cli import streams
 from api.cli.commands import Commands
-from api.cli.shared import COULD_NOT_RUN, say
+from api.cli.shared import COULD_NOT_RUN, CannotRun, say
 
 NAME = "advice-ledger"
 EPILOG = "Exit codes: 0 good, 1 found something wrong, 2 could not run. Messages go to stderr, results to stdout."
@@ -41,6 +43,7 @@ def root(
 
 def main() -> None:
     """Run the program."""
+    streams.install()
     sys.excepthook = _unexpected
     # SIGTERM works like Ctrl-C: everything is closed, and an embedded PostgreSQL without another user stops.
     signal.signal(signal.SIGTERM, _interrupt)
@@ -68,5 +71,6 @@ def _hang_up(_number: int, _frame: FrameType | None) -> None:
 def _unexpected(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
     """Exit with 2: a fault of the program must not pass for exit code 1, which says that the ledger has one."""
     sys.__excepthook__(kind, error, where)
-    sys.stdout.flush()
+    with contextlib.suppress(CannotRun):
+        sys.stdout.flush()
     os._exit(COULD_NOT_RUN)

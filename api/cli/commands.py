@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 import sys
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import typer
 import typer.core
 import typer.main
 
-from api.cli.shared import COULD_NOT_RUN, note
+from api.cli.shared import COULD_NOT_RUN, CannotRun, note
 from api.extras import needs_extra
 
 
@@ -69,14 +68,19 @@ class Commands(typer.core.TyperGroup):
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program. Its own help may fail to be written."""
+        try:
+            return super().main(*args, **kwargs)
+        except CannotRun as error:
+            note(f"error: {error}")
+            sys.exit(COULD_NOT_RUN)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
         except _failures().EXPECTED as error:
-            if isinstance(error, BrokenPipeError):
-                # The reader of our output has left. What is still buffered must not raise again on the way out.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             note(f"error: {_failures().reason(error)}")
             raise typer.Exit(COULD_NOT_RUN) from error
 

@@ -14,6 +14,7 @@ from advice_ledger_client import ClientError
 
 from api.cli.bars import OnProgress, progress
 from api.cli.demo_report import print_report
+from api.cli.first_tokens import introduced, variable
 from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, note, say, say_json
 from api.demo.run import Plan, Result
 from api.demo.run import demo as run_demo
@@ -28,7 +29,12 @@ Years = Annotated[
     int, typer.Option(min=1, max=30, metavar="NUMBER", help="The number of years, up to the end of the prices in 2022.")
 ]
 Keep = Annotated[
-    bool, typer.Option("--keep", help="Leave the server running afterwards, and show its address and the tokens.")
+    bool,
+    typer.Option(
+        "--keep",
+        help="Leave the server running afterwards, and show its address. Tokens are shown on a terminal, or kept in a "
+        "file that only you can read.",
+    ),
 ]
 # No setting chooses this folder, so that the demo never uses a ledger of the user's.
 OwnFolder = Annotated[
@@ -104,14 +110,13 @@ def _progress() -> Iterator[OnProgress]:
 
 def _wait(site: Site) -> None:
     """Wait for Ctrl-C. Raises CannotRun if the server ends."""
-    width = max(map(len, site.tokens))
-    say("\nThe server goes on until Ctrl-C. Its address, and everybody's token:\n")
-    say(f"  {site.url}/docs")
-    say(f"  --data-dir {site.folder} for the commands above\n")
-    for name, token in site.tokens.items():
-        say(f"  {name:<{width}}  {token}")
-    token = next(iter(site.tokens.values()))
-    say(f"\ncurl '{site.url}/recommendations?state=waiting' -H 'Authorization: Bearer {token}'")
+    name = next(iter(site.tokens))
+    with introduced(site.tokens, site.folder) as text:
+        say("\nThe server goes on until Ctrl-C. Its address, and its folder for the commands above:\n")
+        say(f"  {site.url}/docs")
+        say(f"  --data-dir {site.folder}\n")
+        say(text)
+        say(f"curl '{site.url}/recommendations?state=waiting' -H \"Authorization: Bearer ${variable(name)}\"")
     with contextlib.suppress(KeyboardInterrupt):
         site.process.wait()
         raise CannotRun("the server has ended")

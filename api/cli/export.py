@@ -14,6 +14,7 @@ from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
 from api.cli.keys import SIGNING_KEY, KeyFile, place
 from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, note, say, say_json
+from api.cli.streams import naming
 from api.postgres.connect import connect
 from api.settings import Settings
 from ledger.database import Connection
@@ -114,7 +115,8 @@ def export(  # noqa: PLR0913, PLR0917 - each option is an argument
     with opened(settings) as url, connect(url, "verifier") as conn, progress() as on_progress:
         selection = _selection(conn, client, request, start, end)
         manifest = _write(conn, output, selection, disclosure, keys, older, on_progress)
-    _show(manifest, output, as_json=as_json)
+    with naming(f"the bundle is complete, in {output}"):
+        _show(manifest, output, as_json=as_json)
 
 
 def _one_kind(client: str | None, request: int | None, start: str | None, end: str | None) -> None:

@@ -18,7 +18,6 @@ from projections.registry import UnknownReadModel
 from schema.migrate import MigrationError
 
 EXPECTED: tuple[type[BaseException], ...] = (
-    BrokenPipeError,
     CannotRun,
     DatabaseError,
     EmbeddedError,
@@ -27,6 +26,7 @@ EXPECTED: tuple[type[BaseException], ...] = (
     LedgerError,
     MigrationError,
     MissingExtra,
+    OSError,
     RebuildFailed,
     SettingsError,
     SigningRefused,
@@ -48,6 +48,6 @@ def reason(error: BaseException) -> str:
             return "an argument is not valid text in UTF-8"
         case KeyboardInterrupt():
             return "interrupted"
-        case BrokenPipeError():
-            return "the output was closed before the result was complete"
+        case OSError(strerror=str() as why):
+            return f"{error.filename}: {why}" if error.filename else why
     return str(error)

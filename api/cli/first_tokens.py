@@ -6,10 +6,11 @@ go to a file that only its owner can read.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
 
@@ -18,13 +19,13 @@ from api.http.auth import tokens
 from api.postgres.connect import RoleDenied, connect
 
 SHOWN = """\
-A token for each role. They are shown only now; "advice-ledger tokens" makes and revokes more.
+Tokens, one for each name. They are shown only now; "advice-ledger tokens" makes and revokes more.
 Paste these lines into the terminal that you want to work in:
 
 {exports}
 """
 KEPT = """\
-A token for each role is in a file that only you can read; "advice-ledger tokens" makes and revokes more.
+Tokens, one for each name, are in a file that only you can read; "advice-ledger tokens" makes and revokes more.
 Paste this line into the terminal that you want to work in:
 
 . {path}
@@ -56,24 +57,38 @@ def ensure_tokens(url: str, base: str, folder: Path, *, local: bool) -> None:
         with conn.transaction():
             created = tokens.create_first(conn) if local else {}
             if created:
-                say(_introduction(created, folder) + EXAMPLES.format(base=base))
+                with introduced(created, folder) as text:
+                    say(text + EXAMPLES.format(base=base))
         if not created and tokens.counts(conn).active == 0:
             if not local:
                 raise CannotRun(f"there is no active token, and others can reach this address; {ADVICE}")
             note(f"every token is revoked, so all calls are refused; {ADVICE}")
 
 
-def _introduction(created: Mapping[str, str], folder: Path) -> str:
-    exports = "\n".join(f"export {role.upper()}={token}" for role, token in created.items())
+@contextlib.contextmanager
+def introduced(created: Mapping[str, str], folder: Path) -> Iterator[str]:
+    """Yield the text to print about new tokens. It has them only if stdout is a terminal, else the name of their file.
+
+    The file is removed if the block fails. Raises CannotRun if it cannot be written.
+    """
+    exports = "\n".join(f"export {variable(name)}={token}" for name, token in created.items())
     if sys.stdout.isatty():
-        return SHOWN.format(exports=exports)
+        yield SHOWN.format(exports=exports)
+        return
     try:
         path = _kept(f"{exports}\n", folder)
     except OSError as error:
-        raise CannotRun(
-            f"the first tokens cannot be kept in {folder}: {error.strerror}; start on a terminal"
-        ) from error
-    return KEPT.format(path=shlex.quote(str(path)))
+        raise CannotRun(f"the new tokens cannot be kept in {folder}: {error.strerror}; start on a terminal") from error
+    try:
+        yield KEPT.format(path=shlex.quote(str(path)))
+    except BaseException:
+        path.unlink()
+        raise
+
+
+def variable(name: str) -> str:
+    """Return the name of the shell variable for a token."""
+    return name.upper().replace("-", "_")
 
 
 def _kept(text: str, folder: Path) -> Path:
@@ -85,7 +100,11 @@ def _kept(text: str, folder: Path) -> Path:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             continue
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+        except OSError:
+            path.unlink()
+            raise
         return path
     raise AssertionError("count() does not end")

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from api.cli.configure import configured, data_folder, opened, operator, origin_of, state_folder
 from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json
+from api.cli.streams import naming
 from api.postgres.connect import connect
 from api.settings import Settings, variable
 from ledger.database import conninfo
@@ -107,7 +108,9 @@ def generate(
     if origin is None:
         with opened(settings) as url, connect(url, "reader") as conn:
             origin = origin_of(conn)
-    _show(keys.generate(origin, path).verifier, as_json=as_json)
+    made = keys.generate(origin, path)
+    with naming(f"the key is in {path}"):
+        _show(made.verifier, as_json=as_json)
 
 
 @app.command()
@@ -145,7 +148,8 @@ def rotate(
         raise CannotRun("a rotation needs the key in a file: use --key")
     with opened(settings) as url:
         new = _rotated(url, key_place.path, key_place.state, key_place.copies)
-    _show(new, as_json=as_json)
+    with naming(f"the key is rotated; the new one is in {key_place.path}"):
+        _show(new, as_json=as_json)
 
 
 def place(settings: Settings, *, state_needed: bool = True) -> Place | None:

@@ -55,8 +55,7 @@ class CannotRun(Exception):
 
 def say(text: str) -> None:
     """Print a result."""
-    typer.echo(text)
-    sys.stdout.flush()
+    typer.echo(text)  # flushes
 
 
 def note(text: str) -> None:

@@ -40,12 +40,13 @@ def create(
 ) -> None:
     """Make a token and print it. It cannot be shown again."""
     settings = configured(config, database_url=database_url, data_dir=data_dir)
-    with opened(settings) as url, connect(url, "owner") as conn:
+    # If the token cannot be printed, none is made.
+    with opened(settings) as url, connect(url, "owner") as conn, conn.transaction():
         token = tokens.create(conn, name, role)
-    if as_json:
-        say_json({"name": name, "role": role, "token": token})
-    else:
-        say(token)
+        if as_json:
+            say_json({"name": name, "role": role, "token": token})
+        else:
+            say(token)
 
 
 @app.command(name="list")

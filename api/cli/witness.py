@@ -14,12 +14,15 @@ import uvicorn
 from api.cli.hosted_witness import plainly
 from api.cli.serving import GRACE_S, bound, run_server
 from api.cli.shared import AsJson, CannotRun, log_to_stderr, note, say, say_json, say_table
+from api.cli.streams import naming
 from api.http.server import server_config
 from api.witness import keys
 from api.witness.app import make_app
 from api.witness.store import WitnessStore, make_store
 from api.witness.witness import Witness, parse_logs
 from ledger.proof.auditor.report import printable
+from ledger.proof.tlog.note import VerifierKey
+from ledger.tlog.sign.errors import KeyUnusable
 
 app = typer.Typer(
     help="Cosign the checkpoints of the logs of others (docs/operate/witnesses.md).",
@@ -82,12 +85,13 @@ def keygen(name: Name, key: Key, state: StateFile, as_json: AsJson = False) -> N
             raise CannotRun(f"{key} exists, and a key is never overwritten")
         # First the state: a key without its state would have to be retired.
         make_store(state, made.verifier.text)
-        keys.write(made, key)
-    verifier = made.verifier
-    if as_json:
-        say_json({"name": verifier.name, "key_id": f"{verifier.key_id:08x}", "verifier_key": verifier.text})
-    else:
-        say(verifier.text)
+        try:
+            keys.write(made, key)
+        except KeyUnusable:
+            state.unlink()
+            raise
+    with naming(f"the key is in {key}, its state in {state}"):
+        _show(made.verifier, as_json=as_json)
 
 
 @app.command()
@@ -145,6 +149,13 @@ def run(witness: Witness, listener: socket.socket, where: str) -> None:
         timeout_graceful_shutdown=GRACE_S,
     )
     run_server(config, listener, lambda: note(f"serving on {where}"))
+
+
+def _show(key: VerifierKey, *, as_json: bool) -> None:
+    if as_json:
+        say_json({"name": key.name, "key_id": f"{key.key_id:08x}", "verifier_key": key.text})
+    else:
+        say(key.text)
 
 
 def _shown(text: bytes) -> str:

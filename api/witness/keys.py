@@ -29,10 +29,14 @@ def write(key: WitnessSigningKey, path: Path) -> None:
         raise KeyUnusable(f"{path} exists, and a key is never overwritten") from error
     except OSError as error:
         raise KeyUnusable(f"{path}: {error.strerror}") from error
-    with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(key.reveal() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(key.reveal() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink()  # no part of a key stays
+        raise KeyUnusable(f"{path}: {error.strerror}") from error
 
 
 def read(path: Path) -> WitnessSigningKey:

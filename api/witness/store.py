@@ -89,10 +89,14 @@ def make_store(path: Path, key: str) -> None:
         raise StoreUnavailable(f"{path} exists, and a state is never overwritten") from error
     except OSError as error:
         raise StoreUnavailable(f"{path}: {error.strerror}") from error
-    with contextlib.closing(_open(path)) as conn, _failing(path):
-        conn.execute("PRAGMA journal_mode = WAL")
-        conn.executescript(MAKE)
-        conn.execute("INSERT INTO witness_key VALUES (1, ?)", [key])
+    try:
+        with contextlib.closing(_open(path)) as conn, _failing(path):
+            conn.execute("PRAGMA journal_mode = WAL")
+            conn.executescript(MAKE)
+            conn.execute("INSERT INTO witness_key VALUES (1, ?)", [key])
+    except StoreUnavailable:
+        path.unlink()
+        raise
 
 
 class WitnessStore:

@@ -30,11 +30,15 @@ def generate(origin: str, path: Path) -> SigningKey:
         raise KeyUnusable(f"{path} exists, and a key is never overwritten") from error
     except OSError as error:
         raise KeyUnusable(f"{path}: {error.strerror}") from error
-    with os.fdopen(handle, "w", encoding="ascii", errors="surrogateescape") as file:
-        file.write(key.reveal() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    sync_folder(path)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii", errors="surrogateescape") as file:
+            file.write(key.reveal() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(path)
+    except OSError as error:
+        path.unlink()  # no part of a key stays
+        raise KeyUnusable(f"{path}: {error.strerror}") from error
     return key
 
 

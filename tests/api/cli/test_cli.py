@@ -6,17 +6,14 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from typer.core import TyperGroup
 
-from api.cli.commands import COMMANDS, load
 from schema.migrate import migrate
+from tests.api.cli.every_command import EVERY
 from tests.api.program import PROGRAM, Ran, cli, environment
 from tests.support import connect, eventually, scratch_database
 
@@ -58,28 +55,18 @@ def test_a_wrong_call_could_not_run(arguments: tuple[str, ...]) -> None:
     assert "Usage: advice-ledger" in ran.err
 
 
-def leaves(commands: Mapping[str, Any], *path: str) -> Iterator[tuple[str, Any]]:
-    """Every command that does something, by its name in full."""
-    for name, found in commands.items():
-        if isinstance(found, TyperGroup):
-            yield from leaves(found.commands, *path, name)
-        else:
-            yield " ".join((*path, name)), found
-
-
 def test_every_command_takes_the_same_databases() -> None:
     """The same three options for each but demo, which makes its own ledger, and witness, which needs none.
 
     --json for all with a result.
     """
-    found = dict(leaves({name: load(name) for name in COMMANDS}))
-    assert set(found) == {
+    assert set(EVERY) == {
         *("serve", "migrate", "rebuild", "status", "orphans", "replay", "verify", "demo"),
         *("tokens create", "tokens list", "tokens revoke"),
         *("sign", "export", "backup", "restore", "keys generate", "keys show", "keys rotate"),
         *("witness keygen", "witness serve", "witness status"),
     }
-    for name, command in found.items():
+    for name, command in EVERY.items():
         options = {option for parameter in command.params for option in parameter.opts}
         without = name == "demo" or name.startswith("witness ")
         expected = ({"--data-dir"} & options) if without else {"--database-url", "--data-dir", "--config"}
@@ -182,16 +169,6 @@ def test_an_argument_that_is_no_text_is_refused_without_a_traceback() -> None:
     command = [os.fsencode(sys.executable), b"-c", PROGRAM.encode(), b"status", b"--database-url", url]
     ran = subprocess.run(command, capture_output=True, env=environment(), check=False)
     assert (ran.returncode, ran.stderr) == (2, b"error: an argument is not valid text in UTF-8\n")
-
-
-def test_a_reader_that_leaves_is_no_finding(database_url: str) -> None:
-    """`| head` closes the pipe: exit 2, no traceback."""
-    reading, writing = os.pipe()
-    os.close(reading)
-    command = [sys.executable, "-c", PROGRAM, "status", "--database-url", database_url]
-    ran = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment(), check=False, timeout=60)
-    os.close(writing)
-    assert (ran.returncode, ran.stderr) == (2, b"error: the output was closed before the result was complete\n")
 
 
 def test_progress_is_for_terminals(database_url: str) -> None:

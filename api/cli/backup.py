@@ -11,6 +11,7 @@ import typer
 from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
 from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, note, say, say_json
+from api.cli.streams import naming
 from api.postgres.connect import connect
 from ledger.backup.manifest import Manifest
 from ledger.backup.write import write_backup
@@ -43,7 +44,8 @@ def backup(
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "invalid file name"
             raise CannotRun(f"{output}: {reason}") from error
-    _show(manifest, output, as_json=as_json)
+    with naming(f"the backup is complete, in {output}"):
+        _show(manifest, output, as_json=as_json)
 
 
 def _write(conn: Connection, output: Path, on_progress: OnProgress) -> Manifest:

@@ -31,15 +31,16 @@ class Scene(NamedTuple):
     folder: Path
     key: SigningKey
 
-    def arguments(self, command: str) -> list[str]:
-        """Return the command with its arguments."""
+    def arguments(self, command: str, url: str | None = None) -> list[str]:
+        """Return the command with its arguments, for this ledger or that at another `url`."""
         given = [*command.split(), *map(str, self._given()[command])]
-        return given if command == "demo" or command.startswith("witness") else [*given, "--database-url", self.url]
+        without = command == "demo" or command.startswith("witness")
+        return given if without else [*given, "--database-url", url or self.url]
 
     def _given(self) -> Mapping[str, list[object]]:
         key, new = ("--key", self.folder / "log.key"), self.folder / "new"
         witness = [("--key", self.folder / "key"), ("--state", self.folder / "state")]
-        at = [part for pair in witness for part in pair]
+        at: list[object] = [part for pair in witness for part in pair]
         return {
             "serve": ["--port", 0, "--no-worker"],
             "migrate": [],
@@ -50,6 +51,8 @@ class Scene(NamedTuple):
             "verify": [],
             "sign": ["--once", *key],
             "export": ["--request", 1, "--output", new, *key],
+            "backup": ["--output", new],
+            "restore": [new],
             "demo": ["--clients", 1, "--years", 1],
             "tokens create": ["somebody", "--role", "auditor"],
             "tokens list": [],
@@ -59,7 +62,7 @@ class Scene(NamedTuple):
             "keys rotate": [*key],
             "witness keygen": ["--name", "w", "--key", new, "--state", self.folder / "new-state"],
             "witness serve": [*at, "--port", 0, "--log", SigningKey.generate("l").verifier.text],
-            "witness status": at,
+            "witness status": [*at],
         }
 
 

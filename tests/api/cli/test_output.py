@@ -14,6 +14,7 @@ import pytest
 from tests.api.cli.every_command import EVERY, SERVERS, SLOW, Scene, scene
 from tests.api.program import PROGRAM, Ran, cli, environment
 from tests.api.served import make_tokens, served
+from tests.support import scratch_database
 
 FULL = "error: the output cannot be written: No space left on device"
 CLOSED = "error: the output is closed, so the result cannot be shown"
@@ -63,12 +64,15 @@ QUICK = frozenset({"status", "export", "tokens list"})
     "command",
     [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in sorted(set(EVERY) - SERVERS)],
 )
-def test_a_full_output_could_not_run(ready: Scene, command: str) -> None:
+def test_a_full_output_could_not_run(ready: Scene, server_url: str, command: str) -> None:
     """With a stdout that takes nothing: 2, and the last line says so."""
-    if command == "replay":
-        with served(ready.url, tokens=make_tokens(ready.url, "second-")) as api:
-            api.answered(1)
-    ran = printing(ready.arguments(command), Path("/dev/full"))
+    with scratch_database(server_url) as empty:
+        if command == "replay":
+            with served(ready.url, tokens=make_tokens(ready.url, "second-")) as api:
+                api.answered(1)
+        if command == "restore":
+            assert cli(*ready.arguments("backup")).code == 0
+        ran = printing(ready.arguments(command, empty if command == "restore" else None), Path("/dev/full"))
     assert (ran.code, ran.err.splitlines()[-1].startswith(FULL)) == (2, True), ran
     assert "Traceback" not in ran.err
 
@@ -118,7 +122,12 @@ def test_messages_that_cannot_be_shown_change_no_result(ready: Scene, err: str) 
 
 @pytest.mark.parametrize(
     ("command", "most", "made"),
-    [("export", 2000, ["new"]), ("keys generate", 10, ["new"]), ("witness keygen", 5000, ["new", "new-state"])],
+    [
+        ("export", 2000, ["new"]),
+        ("backup", 2000, ["new", "new.part"]),
+        ("keys generate", 10, ["new"]),
+        ("witness keygen", 5000, ["new", "new-state"]),
+    ],
 )
 def test_no_part_of_a_file_stays(ready: Scene, command: str, most: int, made: list[str]) -> None:
     """A file that cannot be written to its end is removed, and so is what was made for it."""
@@ -127,7 +136,7 @@ def test_no_part_of_a_file_stays(ready: Scene, command: str, most: int, made: li
     assert [name for name in made if (ready.folder / name).exists()] == []
 
 
-@pytest.mark.parametrize("command", ["export", "keys generate", "witness keygen", "keys rotate"])
+@pytest.mark.parametrize("command", ["export", "backup", "keys generate", "witness keygen", "keys rotate"])
 def test_a_result_that_cannot_be_shown_is_named_with_its_file(ready: Scene, command: str) -> None:
     """What was made, and stays, is in the message."""
     ran = printing(ready.arguments(command), Path("/dev/full"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -141,16 +142,20 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_demo_that_is_kept_answers_until_it_is_ended(tmp_path: Path) -> None:
-    """With --keep, the printed address and tokens work, and Ctrl-C ends with exit code 0."""
+    """With --keep, the printed address works with the tokens in a file of ours, and Ctrl-C ends with exit code 0."""
     command = [sys.executable, "-c", PROGRAM, "demo", "--clients", "1", "--years", "1", "--keep"]
     shown = tmp_path / "out"
     with shown.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL, env=environment())
         try:
             eventually("the demo shows its commands", lambda: b"\ncurl " in shown.read_bytes(), within_s=60)
-            [(url, token)] = re.findall(
-                r"^curl '(\S+)' -H 'Authorization: Bearer (\S+)'$", shown.read_text(), re.MULTILINE
+            [(url, name)] = re.findall(
+                r"^curl '(\S+)' -H \"Authorization: Bearer \$(\S+)\"$", shown.read_text(), re.MULTILINE
             )
+            [path] = re.findall(r"^\. (\S+)$", shown.read_text(), re.MULTILINE)
+            assert stat.filemode(Path(path).stat().st_mode) == "-rw-------"
+            [token] = re.findall(rf"^export {name}=(\S+)$", Path(path).read_text(), re.MULTILINE)
+            assert "alt_" not in shown.read_text()
             answer = httpx.get(url, headers={"Authorization": f"Bearer {token}"})
         finally:
             process.send_signal(signal.SIGINT)

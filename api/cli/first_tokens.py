@@ -79,11 +79,10 @@ def introduced(created: Mapping[str, str], folder: Path) -> Iterator[str]:
         path = _kept(f"{exports}\n", folder)
     except OSError as error:
         raise CannotRun(f"the new tokens cannot be kept in {folder}: {error.strerror}; start on a terminal") from error
-    try:
+    with contextlib.ExitStack() as made:
+        made.callback(path.unlink)
         yield KEPT.format(path=shlex.quote(str(path)))
-    except BaseException:
-        path.unlink()
-        raise
+        made.pop_all()
 
 
 def variable(name: str) -> str:

@@ -8,6 +8,9 @@ RUN ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Instrumentors of other projects, in an environment of their own: nothing else needs any of their packages.
+FOREIGN := tests/api/otlp/instrumentors
+FOREIGN_VENV := .venv-instrumentors
 # pip-tools writes the locks and is no dependency of anything in them.
 PIP_TOOLS := pip-tools==7.6.2
 COMPILE = CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/python -m piptools compile --quiet --all-build-deps \
@@ -21,10 +24,10 @@ EVERYTHING := $(VENV)/.everything-installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test demo check format bench vectors install lock
+.PHONY: help run test test-instrumentors demo check format bench vectors install lock
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "advice-ledger needs Python 3.11 or newer; try: make PYTHON=python3.11")'
@@ -51,6 +54,18 @@ demo: $(EVERYTHING) ## years of reviews on real prices, and what can be asked of
 test: $(EVERYTHING) ## the suite, without the slow tests
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
+test-instrumentors: $(EVERYTHING) $(FOREIGN_VENV)/.installed ## run instrumentors of other projects against a server
+	$(BIN)/python -m pytest -n auto -m instrumentors
+
+$(FOREIGN_VENV)/.installed: $(FOREIGN)/requirements.lock $(FOREIGN)/package-lock.json
+	rm -rf $(FOREIGN_VENV)
+	$(PYTHON) -m venv $(FOREIGN_VENV)
+	$(FOREIGN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r $(FOREIGN)/requirements.lock
+	cp $(FOREIGN)/package.json $(FOREIGN)/package-lock.json $(FOREIGN_VENV)
+	cd $(FOREIGN_VENV) && PATH="$$PWD/bin:$$PATH" npm ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 check: $(EVERYTHING) ## lint, formatting, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -75,3 +90,5 @@ lock: | $(BIN)/python ## pin dependencies with hashes: the server's in requireme
 	$(PIP) '$(PIP_TOOLS)'
 	$(COMPILE) --all-extras --output-file requirements-dev.lock pyproject.toml
 	$(COMPILE) --extra embedded --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
+	$(COMPILE) --output-file $(FOREIGN)/requirements.lock $(FOREIGN)/requirements.in
+	cd $(FOREIGN) && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund

@@ -7,6 +7,7 @@ declare a parameter of type `InjectedServices`.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -94,6 +95,8 @@ class Services:
     # The time between two checkpoints; None if this process does not sign.
     sign_every_s: float | None = None
     one_at_once: OneAtOnce = field(default_factory=OneAtOnce)
+    # What came in over OTLP since the start of this process: by signal, dialect and outcome, `recorded` or why not.
+    otlp_items: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     started_s: float = field(default_factory=monotonic)
 
 

@@ -50,6 +50,8 @@ class CallStart(BaseModel):
     prompt_name: Name | None = None
     prompt_version: Name | None = None
     prompt_sha256: Digest | None = None
+    # Sealed: senders make it of what they like, also of a person's name.
+    conversation_id: Annotated[Name | None, Sealed()] = None
     tool_definitions_sha256: Digest | None = None
     shown: Annotated[list[Shown], Field(max_length=1000)] = []
     as_of: Position | None = None
@@ -69,6 +71,11 @@ class CallResult(BaseModel):
     response_finish_reasons: Annotated[list[Name], Field(max_length=100)] | None = None
     usage_input_tokens: Count | None = None
     usage_output_tokens: Count | None = None
+    # Parts of the two above.
+    usage_cache_read_input_tokens: Count | None = None
+    usage_cache_write_input_tokens: Count | None = None
+    usage_reasoning_output_tokens: Count | None = None
+    time_to_first_chunk_ms: Count | None = None
     latency_ms: Count | None = None
     output_messages: Annotated[JsonValue, Sealed()] = None
 

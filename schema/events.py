@@ -1,7 +1,7 @@
 """The catalogue: every type of event that may be recorded, with its version.
 
-A type never changes its meaning. A changed shape gets a new `schema` number of the same type. Readers must support the
-old numbers forever, because recorded events do not change.
+A type never changes its meaning. A version may get further optional members; any other changed shape gets a new
+`schema` number of the same type. Readers must support the old numbers forever, because recorded events do not change.
 
 The body of a command is the event class itself if the caller may send all of its members. `RecommendationRecorded` is
 one: if the caller leaves out `supersedes`, the ledger sets it. If the ledger alone sets a member, the body is a base

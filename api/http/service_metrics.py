@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from api.http.gauges import gauge, gauge_by, read
 from api.services import Services
@@ -30,6 +30,7 @@ async def service_metrics(services: Services) -> list[Metric]:
         gauge("checkpoint_waiting_seconds", "How long nothing was signed while events wait", waiting and waiting[1]),
         gauge("head_ahead_seconds", "How far the last event is ahead of the clock", clocks and (clocks.ahead_s or 0)),
         *_agents(calls),
+        _otlp(services),
     ]
 
 
@@ -74,6 +75,15 @@ def _agents(calls: list[CallCount] | None) -> list[Metric]:
     for agent in dict.fromkeys(call.agent for call in calls or ()):
         failing.add_metric([agent], float(agent in only_fail))
     return [recent, failing]
+
+
+def _otlp(services: Services) -> Metric:
+    items = CounterMetricFamily(
+        "advice_ledger_otlp_items", "Model calls and their content over OTLP", labels=("signal", "dialect", "outcome")
+    )
+    for labels, count in services.otlp_items.items():
+        items.add_metric(labels, count)
+    return items
 
 
 async def _lags(conn: AsyncConnection) -> list[ReadModelLag]:

@@ -51,8 +51,15 @@ def codes(value: Any) -> list[str] | None:
 
 
 def count(value: Any) -> int | None:
-    """Return a non-negative integer, or None."""
+    """Return a non-negative integer, also one that a sender wrote as a double, or None."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if type(value) is int and value >= 0 else None
+
+
+def milliseconds(seconds: Any) -> int | None:
+    """Return a time in whole milliseconds, or None."""
+    return count(round(seconds * 1000)) if type(seconds) in {int, float} else None
 
 
 def text(value: Any) -> str | None:

@@ -15,13 +15,10 @@ from typing import Any, Literal
 import orjson
 from google.protobuf import json_format  # type: ignore[import-untyped] # no types are published for it
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped] # as above
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from api.http.json_members import has_more_members
+from api.otlp.signals import Signal
 from api.otlp.wire import MAX_FIELDS, TooMany, check_counts
 from ledger.proof.format.canonical import MAX_DEPTH, MAX_INTEGER
 
@@ -59,32 +56,32 @@ def unpack(body: bytes, content_encoding: str) -> bytes:
     return unpacked
 
 
-def decode(body: bytes, encoding: Encoding) -> ExportTraceServiceRequest:
-    """Read an export request. Raises TooLarge, and NotOtlp, also if it is nested deeper than protobuf reads."""
+def decode(body: bytes, encoding: Encoding, signal: Signal) -> Any:
+    """Read an export request of this signal. Raises TooLarge, and NotOtlp, also if protobuf cannot nest so deep."""
     try:
         if encoding == "application/json":
-            request = _from_json(body)
-            check_counts(request.SerializeToString())
+            request = _from_json(body, signal)
+            check_counts(request.SerializeToString(), signal)
             return request
-        check_counts(body)
+        check_counts(body, signal)
     except TooMany as error:
         raise TooLarge(str(error)) from error
     except NotOtlp:
         raise
     except (ValueError, IndexError) as error:
-        raise _not_otlp("protobuf", error) from error
-    request = ExportTraceServiceRequest()
+        raise _not_otlp(f"an {signal.request_name} in protobuf", error) from error
+    request = signal.request()
     try:
         request.ParseFromString(body)
     except DecodeError as error:
-        raise _not_otlp("protobuf", error) from error
+        raise _not_otlp(f"an {signal.request_name} in protobuf", error) from error
     return request
 
 
-def _from_json(body: bytes) -> ExportTraceServiceRequest:
+def _from_json(body: bytes, signal: Signal) -> Any:
     # A member becomes a field or two, so this bound is looser than that of the fields.
     if has_more_members(body, MAX_FIELDS):
-        raise TooMany(MAX_FIELDS, "members")
+        raise TooMany(signal, MAX_FIELDS, "members")
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -92,37 +89,48 @@ def _from_json(body: bytes) -> ExportTraceServiceRequest:
     if not isinstance(content, dict):
         raise NotOtlp("the body is not a JSON object")
     try:
-        _change_ids(content, lambda text: base64.b64encode(bytes.fromhex(text)).decode())
-        return json_format.ParseDict(content, ExportTraceServiceRequest(), ignore_unknown_fields=True)  # type: ignore[no-any-return]
+        _change_ids(content, signal, lambda text: base64.b64encode(bytes.fromhex(text)).decode())
+        return json_format.ParseDict(content, signal.request(), ignore_unknown_fields=True)
     # The parser also lets through the errors that wrong types lead to. Its messages may quote the body.
     except (json_format.ParseError, ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
-        raise _not_otlp("OTLP's JSON", error) from error
+        raise _not_otlp(f"an {signal.request_name} in OTLP's JSON", error) from error
 
 
-def _not_otlp(encoding: str, error: Exception) -> NotOtlp:
+def _not_otlp(expected: str, error: Exception) -> NotOtlp:
     """Name the reason without quoting protobuf's message, which may repeat the body."""
     if any(phrase in str(error) for phrase in DEPTH_ERRORS):
         return NotOtlp("the export is nested too deep: protobuf reads at most 100 messages within each other")
-    return NotOtlp(f"the body is not an ExportTraceServiceRequest in {encoding}")
+    return NotOtlp(f"the body is not {expected}")
 
 
-def raw_span(resource: ResourceSpans, scope: ScopeSpans, span: Span) -> dict[str, Any]:
-    """Return one span with its resource and scope, as an element of `resourceSpans` that could be sent again.
+def raw_item(signal: Signal, resource: Any, scope: Any, item: Any) -> dict[str, Any]:
+    """Return one span or log record with its resource and scope, as an export request has them.
 
-    If it is nested deeper than the ledger accepts, return `{"json": …}` with the element as text.
+    It is the only element of `resourceSpans` or `resourceLogs` there, and could be sent again. If it is nested deeper
+    than the ledger accepts, return `{"json": …}` with the element as text.
     """
-    alone = ResourceSpans(resource=resource.resource, schema_url=resource.schema_url)
-    alone.scope_spans.append(ScopeSpans(scope=scope.scope, schema_url=scope.schema_url, spans=[span]))
-    content: dict[str, Any] = json_format.MessageToDict(alone, use_integers_for_enums=True)
-    _change_ids({"resourceSpans": [content]}, lambda text: base64.b64decode(text).hex())
+    alone = type(resource)(resource=resource.resource, schema_url=resource.schema_url)
+    around = type(scope)(scope=scope.scope, schema_url=scope.schema_url)
+    getattr(around, signal.levels[2]).append(item)
+    getattr(alone, signal.levels[1]).append(around)
+    request = signal.request()
+    getattr(request, signal.levels[0]).append(alone)
+    [content] = request_json(signal, request)[signal.json_levels[0]]
     return content if _quote_doubles(content) <= MAX_DEPTH else {"json": orjson.dumps(content).decode()}
 
 
-def success(encoding: Encoding, rejected: int, message: str) -> bytes:
-    """Encode the answer to an export, with the number of `rejected` spans."""
-    answer = ExportTraceServiceResponse()
+def request_json(signal: Signal, request: Any) -> dict[str, Any]:
+    """Return an export request in OTLP's JSON."""
+    content: dict[str, Any] = json_format.MessageToDict(request, use_integers_for_enums=True)
+    _change_ids(content, signal, lambda text: base64.b64decode(text).hex())
+    return content
+
+
+def success(signal: Signal, encoding: Encoding, rejected: int, message: str) -> bytes:
+    """Encode the answer to an export, with the number of `rejected` items."""
+    answer = signal.response()
     if rejected or message:
-        answer.partial_success.rejected_spans = rejected
+        setattr(answer.partial_success, signal.rejected, rejected)
         answer.partial_success.error_message = message
     return _encode(answer, encoding)
 
@@ -142,21 +150,22 @@ def _encode(message: Message, encoding: Encoding) -> bytes:
     return content
 
 
-def _change_ids(content: dict[str, Any], change: Callable[[str], str]) -> None:
-    """Change the ids of all spans and links in an export request as JSON. Raises ValueError for a malformed id."""
-    for holder in _id_holders(content):
+def _change_ids(content: dict[str, Any], signal: Signal, change: Callable[[str], str]) -> None:
+    """Change the ids of all items and links in an export request as JSON. Raises ValueError for a malformed id."""
+    for holder in _id_holders(content, signal):
         for name in IDS:
             if isinstance(holder.get(name), str):
                 holder[name] = change(holder[name])
 
 
-def _id_holders(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the objects that have ids: spans and their links."""
-    for resource in _members(content, "resourceSpans"):
-        for scope in _members(resource, "scopeSpans"):
-            for span in _members(scope, "spans"):
-                yield span
-                yield from _members(span, "links")
+def _id_holders(content: dict[str, Any], signal: Signal) -> Iterator[dict[str, Any]]:
+    """Yield the objects that have ids: spans and their links, or log records."""
+    resources, scopes, items = signal.json_levels
+    for resource in _members(content, resources):
+        for scope in _members(resource, scopes):
+            for item in _members(scope, items):
+                yield item
+                yield from _members(item, "links")
 
 
 def _members(content: dict[str, Any], name: str) -> list[dict[str, Any]]:

@@ -24,6 +24,8 @@ MAX_AROUND = 100
 class NoLink(ValueError):
     """The attribute is malformed or ambiguous."""
 
+    reason = "link"
+
 
 class Links:
     """The links of all spans in one export request."""

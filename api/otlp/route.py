@@ -14,17 +14,14 @@ from api.http.auth.permissions import MayAnswer
 from api.http.problems import HEADERS, MEDIA_TYPE, PROBLEMS, ApiError, problem
 from api.otlp import encoding as otlp
 from api.otlp.mapper import Mapped, map_request
-from api.services import InjectedServices
-from ledger.errors import LedgerError, Unavailable
-from ledger.service.command import CallEvents
-from ledger.service.ledger import Ledger
+from api.otlp.not_recorded import NotRecorded, by_ledger, summary
+from api.otlp.signals import TRACES
+from api.services import InjectedServices, Services
+from ledger.errors import Unavailable
 from ledger.store.envelope import Actor
-from schema.events import ModelCallStarted
 
 PROTOBUF: otlp.Encoding = "application/x-protobuf"
 JSON: otlp.Encoding = "application/json"
-# The error message names this many refused spans at most.
-MAX_REASONS = 10
 # Exports that are unpacked and mapped at once; others wait.
 UNPACKING = asyncio.Semaphore(2)
 
@@ -110,10 +107,9 @@ async def export_traces(services: InjectedServices, request: Request, caller: Ma
     body = await request.body()
     async with UNPACKING:
         mapped = await asyncio.to_thread(_mapped, body, packed, encoding, caller)
-    reasons = mapped.refusals + await _record(services.ledger, mapped)
-    more = [f"and {len(reasons) - MAX_REASONS} more"] if len(reasons) > MAX_REASONS else []
-    message = "; ".join(reasons[:MAX_REASONS] + more)
-    return Response(otlp.success(encoding, len(reasons), message), media_type=encoding)
+    refused = mapped.refusals + await _record(services, mapped)
+    services.otlp_items.update(("traces", item.dialect, item.reason) for item in refused)
+    return Response(otlp.success(TRACES, encoding, len(refused), summary(refused)), media_type=encoding)
 
 
 def encoding_of(request: Request) -> otlp.Encoding | None:
@@ -125,38 +121,27 @@ def encoding_of(request: Request) -> otlp.Encoding | None:
 def _mapped(body: bytes, packed: str, encoding: otlp.Encoding, actor: Actor) -> Mapped:
     """Decode and map an export. Raises ApiError."""
     try:
-        return map_request(otlp.decode(otlp.unpack(body, packed), encoding), actor)
+        return map_request(otlp.decode(otlp.unpack(body, packed), encoding, TRACES), actor)
     except otlp.TooLarge as error:
         raise ApiError("too-large", str(error)) from error
     except otlp.NotOtlp as error:
         raise ApiError("bad-request", str(error)) from error
 
 
-async def _record(ledger: Ledger, mapped: Mapped) -> list[str]:
-    """Record each call and return the reasons of refusals. Raises ApiError if the sender should send all again."""
+async def _record(services: Services, mapped: Mapped) -> list[NotRecorded]:
+    """Record each call; return those that the ledger refused. Raises ApiError if the sender should send all again."""
     if not mapped.calls:
         return []
     try:
-        errors = await ledger.requests.record_calls(mapped.calls)
+        errors = await services.ledger.requests.record_calls(mapped.calls)
     except Unavailable as error:
         raise _unavailable(error) from error
     down = next((error for error in errors if isinstance(error, Unavailable)), None)
     if down is not None:
         raise _unavailable(down)
-    return [
-        f"span {_span_id(call)}: {_reason(error)}"
-        for call, error in zip(mapped.calls, errors, strict=True)
-        if error is not None
-    ]
-
-
-def _span_id(call: CallEvents) -> str | None:
-    return call.started.event.span_id if isinstance(call.started.event, ModelCallStarted) else None
-
-
-def _reason(error: LedgerError) -> str:
-    code = getattr(error, "code", None)
-    return f"{code}: {error}" if code else str(error)
+    results = list(zip(mapped.calls, errors, strict=True))
+    services.otlp_items.update(("traces", call.dialect, "recorded") for call, error in results if error is None)
+    return [by_ledger(f"span {call.span_id}", call.dialect, error) for call, error in results if error is not None]
 
 
 def _unavailable(error: Unavailable) -> ApiError:

@@ -1,32 +1,32 @@
 """Count what an export request in protobuf would build, by a walk over its bytes that builds nothing.
 
 Four bytes make a span, and a span costs a hundred times that in memory; resource and scope are recorded again with
-each of their spans. So counts are bounded, and the walk ends at the first bound that is passed.
+each of their spans. So counts are bounded, and the walk ends at the first bound that is passed. What is said of spans
+holds for log records.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
+from api.otlp.signals import Signal
 
 MAX_RESOURCES = 1_000
 MAX_SCOPES = 2_000
-MAX_SPANS = 5_000
+MAX_ITEMS = 5_000
 # Fields in all messages, those of a resource and a scope once for each of their spans.
 MAX_FIELDS = 250_000
-
-ADVICE = "send fewer spans an export (OTEL_BSP_MAX_EXPORT_BATCH_SIZE, or send_batch_max_size of a collector)"
 
 
 class TooMany(ValueError):
     """The export has too many of something; the message names it and says what to do."""
 
-    def __init__(self, most: int, what: str) -> None:
-        super().__init__(f"the export has more than {most} {what}: {ADVICE}")
+    def __init__(self, signal: Signal, most: int, what: str) -> None:
+        advice = f"send fewer {signal.items} an export ({signal.batch_size}, or send_batch_max_size of a collector)"
+        super().__init__(f"the export has more than {most} {what}: {advice}")
 
 
 @dataclass
@@ -55,47 +55,73 @@ class _Level:
     name: str
 
 
-REQUEST = _kind(ExportTraceServiceRequest.DESCRIPTOR, {})
-RESOURCES = _Level(ExportTraceServiceRequest.RESOURCE_SPANS_FIELD_NUMBER, MAX_RESOURCES, "resources")
-SCOPES = _Level(ResourceSpans.SCOPE_SPANS_FIELD_NUMBER, MAX_SCOPES, "scopes")
-SPANS = _Level(ScopeSpans.SPANS_FIELD_NUMBER, MAX_SPANS, "spans")
+@dataclass(frozen=True)
+class _Levels:
+    """The messages that nest in an export of a signal."""
+
+    request: _Kind
+    resources: _Level
+    scopes: _Level
+    items: _Level
+
+
+@cache
+def _levels(signal: Signal) -> _Levels:
+    descriptor, numbers = signal.request.DESCRIPTOR, []
+    for level in signal.levels:
+        member = descriptor.fields_by_name[level]
+        numbers.append(member.number)
+        descriptor = member.message_type
+    return _Levels(
+        _kind(signal.request.DESCRIPTOR, {}),
+        _Level(numbers[0], MAX_RESOURCES, "resources"),
+        _Level(numbers[1], MAX_SCOPES, "scopes"),
+        _Level(numbers[2], MAX_ITEMS, signal.items),
+    )
+
+
 # The bytes of a field of each wire type that has a fixed size.
 SIZES = {1: 8, 5: 4}
 
 
-def check_counts(body: bytes) -> None:
+def check_counts(body: bytes, signal: Signal) -> None:
     """Raise TooMany if the export passes a bound, and ValueError or IndexError if it is not protobuf."""
-    _Counter(body).request()
+    _Counter(body, signal).request()
 
 
 class _Counter:
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, signal: Signal) -> None:
         self._body = body
-        self._spans = 0
+        self._signal = signal
+        self._levels = _levels(signal)
+        self._items = 0
         self._scopes = 0
         # Visited and built fields: the first bounds the walk itself, the second what comes after it.
         self._visited = 0
         self._built = 0
 
     def request(self) -> None:
-        resources, _ = self._level(0, len(self._body), REQUEST, RESOURCES)
-        resource_spans = REQUEST.messages[RESOURCES.number]
+        levels = self._levels
+        resources, _ = self._level(0, len(self._body), levels.request, levels.resources)
+        in_resource = levels.request.messages[levels.resources.number]
         for start, end in resources:
-            scopes, fields = self._level(start, end, resource_spans, SCOPES)
+            scopes, fields = self._level(start, end, in_resource, levels.scopes)
             self._scopes += len(scopes)
-            _bound(self._scopes, SCOPES)
+            self._bound(self._scopes, levels.scopes)
             for scope in scopes:
-                self._scope(*scope, resource_spans.messages[SCOPES.number], fields)
+                self._scope(*scope, in_resource.messages[levels.scopes.number], fields)
 
-    def _scope(self, start: int, end: int, scope_spans: _Kind, resource_fields: int) -> None:
-        spans, fields = self._level(start, end, scope_spans, SPANS)
-        self._spans += len(spans)
-        _bound(self._spans, SPANS)
-        self._built += len(spans) * (resource_fields + fields)
+    def _scope(self, start: int, end: int, in_scope: _Kind, resource_fields: int) -> None:
+        level = self._levels.items
+        items, fields = self._level(start, end, in_scope, level)
+        self._items += len(items)
+        self._bound(self._items, level)
+        self._built += len(items) * (resource_fields + fields)
         if self._built > MAX_FIELDS:
-            raise TooMany(MAX_FIELDS, "fields, those of a resource once for each of its spans")
-        for span in spans:
-            self._built += self._count(*span, scope_spans.messages[SPANS.number])
+            what = f"fields, those of a resource once for each of its {self._signal.items}"
+            raise TooMany(self._signal, MAX_FIELDS, what)
+        for item in items:
+            self._built += self._count(*item, in_scope.messages[level.number])
 
     def _level(self, start: int, end: int, kind: _Kind, level: _Level) -> tuple[list[tuple[int, int]], int]:
         """Return where the messages of one field are, and the count of fields in all others."""
@@ -104,7 +130,7 @@ class _Counter:
         for found, at, stop in self._fields(start, end):
             if found == level.number:
                 messages.append((at, stop))
-                _bound(len(messages), level)
+                self._bound(len(messages), level)
             else:
                 inner = kind.messages.get(found)
                 others += 1 + (self._count(at, stop, inner) if inner is not None else 0)
@@ -128,7 +154,7 @@ class _Counter:
         while at < end:
             self._visited += 1
             if self._visited > MAX_FIELDS:
-                raise TooMany(MAX_FIELDS, "fields")
+                raise TooMany(self._signal, MAX_FIELDS, "fields")
             key, at = self._varint(at)
             match key & 7:
                 case 2:
@@ -162,7 +188,6 @@ class _Counter:
             at += 1
         return value, at
 
-
-def _bound(count: int, level: _Level) -> None:
-    if count > level.most:
-        raise TooMany(level.most, level.name)
+    def _bound(self, count: int, level: _Level) -> None:
+        if count > level.most:
+            raise TooMany(self._signal, level.most, level.name)

@@ -56,6 +56,10 @@ SELECT
     ended.data->'response_finish_reasons' AS response_finish_reasons,
     (ended.data->>'usage_input_tokens')::bigint AS usage_input_tokens,
     (ended.data->>'usage_output_tokens')::bigint AS usage_output_tokens,
+    (ended.data->>'usage_cache_read_input_tokens')::bigint AS usage_cache_read_input_tokens,
+    (ended.data->>'usage_cache_write_input_tokens')::bigint AS usage_cache_write_input_tokens,
+    (ended.data->>'usage_reasoning_output_tokens')::bigint AS usage_reasoning_output_tokens,
+    (ended.data->>'time_to_first_chunk_ms')::bigint AS time_to_first_chunk_ms,
     ended.data->>'error_type' AS error_type,
     answered.position AS recommendation_id
 FROM recorded call

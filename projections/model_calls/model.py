@@ -47,6 +47,10 @@ class ModelCall(BaseModel):
     response_finish_reasons: list[str] | None
     usage_input_tokens: int | None
     usage_output_tokens: int | None
+    usage_cache_read_input_tokens: int | None
+    usage_cache_write_input_tokens: int | None
+    usage_reasoning_output_tokens: int | None
+    time_to_first_chunk_ms: int | None
     error_type: str | None
     recommendation_id: int | None
     ended_position: int | None

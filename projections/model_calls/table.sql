@@ -36,6 +36,10 @@ CREATE TABLE model_calls (
     response_finish_reasons jsonb,
     usage_input_tokens      bigint,
     usage_output_tokens     bigint,
+    usage_cache_read_input_tokens  bigint,
+    usage_cache_write_input_tokens bigint,
+    usage_reasoning_output_tokens  bigint,
+    time_to_first_chunk_ms  bigint,
     error_type              text,
     recommendation_id       bigint
 );

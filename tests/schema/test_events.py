@@ -17,7 +17,7 @@ from schema.fields import Constraints, Money, Sealed, Share
 # that somebody chose, is sealed.
 SEALED = {
     "portfolio.requested": {"client_id", "objectives", "notes"},
-    "model-call.started": {"system_instructions", "input_messages"},
+    "model-call.started": {"system_instructions", "input_messages", "conversation_id"},
     "model-call.completed": {"output_messages", "raw_span"},
     "model-call.failed": {"detail", "raw_span"},
     "recommendation.recorded": {"recommendation", "prompt"},
@@ -60,6 +60,10 @@ CLEAR = {
         "response_finish_reasons",
         "usage_input_tokens",
         "usage_output_tokens",
+        "usage_cache_read_input_tokens",
+        "usage_cache_write_input_tokens",
+        "usage_reasoning_output_tokens",
+        "time_to_first_chunk_ms",
         "latency_ms",
     },
     "model-call.failed": {"error_type", "latency_ms"},

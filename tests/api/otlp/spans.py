@@ -8,6 +8,7 @@ import orjson
 
 from api.otlp import encoding
 from api.otlp.mapper import Mapped, map_request
+from api.otlp.signals import TRACES
 from ledger.store.envelope import Actor
 from schema.events import ModelCallCompleted, ModelCallFailed, ModelCallStarted
 
@@ -60,7 +61,9 @@ def export(*spans: dict[str, Any], resource: dict[str, Any] | None = None) -> di
 
 def mapped(*spans: dict[str, Any], resource: dict[str, Any] | None = None) -> Mapped:
     """Map these spans."""
-    return map_request(encoding.decode(orjson.dumps(export(*spans, resource=resource)), "application/json"), AGENT)
+    return map_request(
+        encoding.decode(orjson.dumps(export(*spans, resource=resource)), "application/json", TRACES), AGENT
+    )
 
 
 def one(*spans: dict[str, Any], resource: dict[str, Any] | None = None) -> tuple[str, ModelCallStarted, Any]:

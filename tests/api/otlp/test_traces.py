@@ -26,6 +26,7 @@ from pydantic_ai.models.instrumented import InstrumentationSettings
 from pydantic_ai.models.test import TestModel
 
 from api.otlp import encoding
+from api.otlp.signals import TRACES
 from ledger.errors import LedgerError, Unavailable
 from ledger.proof.format.canonical import canonical
 from ledger.service.requests import RequestCommands
@@ -47,7 +48,7 @@ def post(api: Api, body: Any, kind: str = JSON, role: str | None = "agent", **he
 
 def as_protobuf(*spans: dict[str, Any]) -> bytes:
     """Write the same export in protobuf."""
-    content: bytes = encoding.decode(orjson.dumps(export(*spans)), "application/json").SerializeToString()
+    content: bytes = encoding.decode(orjson.dumps(export(*spans)), "application/json", TRACES).SerializeToString()
     return content
 
 
@@ -106,13 +107,13 @@ def test_an_empty_export_is_taken(api: Api) -> None:
 def test_each_call_is_refused_alone(api: Api) -> None:
     """Spans that cannot be recorded are counted and named, and the others are recorded."""
     unknown = span({"advice_ledger.request_id": 10**9}, traceId="03" * 16, spanId="03" * 8)
-    nameless = span({"gen_ai.request.model": ""}, traceId="03" * 16, spanId="04" * 8)
+    unlinked = span({"advice_ledger.request_id": "seven"}, traceId="03" * 16, spanId="04" * 8)
     unheld = span({"gen_ai.request.x": "\0"}, traceId="04" * 16, spanId="05" * 8)
     good = span(traceId="05" * 16)
-    response = post(api, export(unknown, nameless, unheld, good))
+    response = post(api, export(unknown, unlinked, unheld, good))
     found = orjson.loads(response.content)["partialSuccess"]
     assert (response.status_code, found["rejectedSpans"]) == (200, "3")
-    for reason in ("request-unknown", "gen_ai.request.model", "U+0000"):
+    for reason in ("request-unknown", "advice_ledger.request_id", "U+0000"):
         assert reason in found["errorMessage"]
     answer = ExportTraceServiceResponse()
     answer.ParseFromString(post(api, as_protobuf(unknown), PROTOBUF).content)
@@ -170,7 +171,9 @@ def deep_as_protobuf(levels: int) -> bytes:
         inner = field(5, field(1, inner))
     beside = [span(traceId=kind * 16) for kind in ("07", "08")]
     without = span(traceId="06" * 16, spanId="06" * 8)
-    [scope] = encoding.decode(as_protobuf(beside[0], without, beside[1]), PROTOBUF).resource_spans[0].scope_spans
+    [scope] = (
+        encoding.decode(as_protobuf(beside[0], without, beside[1]), PROTOBUF, TRACES).resource_spans[0].scope_spans
+    )
     first, middle, last = (one.SerializeToString() for one in scope.spans)
     middle += field(9, field(1, b"deep") + field(2, inner))
     spans = b"".join(field(2, one) for one in (first, middle, last))

@@ -10,6 +10,7 @@ import pytest
 
 from api.otlp import encoding, wire
 from api.otlp.encoding import TooLarge
+from api.otlp.signals import TRACES
 from tests.api.otlp.spans import export, span
 from tests.api.otlp.test_traces import JSON, PROTOBUF, post, status
 from tests.api.served import Api
@@ -49,7 +50,7 @@ def test_bombs_are_refused_by_name(bomb: str) -> None:
     kind, body, reason = BOMBS[bomb]
     tracemalloc.start()
     with pytest.raises(TooLarge, match=reason):
-        encoding.decode(body, kind)
+        encoding.decode(body, kind, TRACES)
     assert tracemalloc.get_traced_memory()[1] < 50 * 1024 * 1024
     tracemalloc.stop()
 
@@ -66,18 +67,18 @@ def test_what_exporters_send_is_far_below() -> None:
     """Exports of 512 spans, the default of the SDKs, pass with thirty attributes each, in both encodings."""
     many = {f"attribute.{number}": f"value {number}" for number in range(30)}
     sent = orjson.dumps(export(*[span(many, spanId=f"{number + 1:016x}") for number in range(512)], resource=many))
-    request = encoding.decode(sent, JSON)
-    assert encoding.decode(request.SerializeToString(), PROTOBUF) == request
+    request = encoding.decode(sent, JSON, TRACES)
+    assert encoding.decode(request.SerializeToString(), PROTOBUF, TRACES) == request
 
 
 @pytest.mark.parametrize("body", [b"\x0a", b"\x0a\x05", b"\xff" * 20, b"\x0f", b"\x0e\x00", b"\x0a\x02\x12\x05"])
 def test_what_is_not_protobuf(body: bytes) -> None:
     """Bytes that are cut off or are no protobuf are refused as such."""
     with pytest.raises(encoding.NotOtlp):
-        encoding.decode(body, PROTOBUF)
+        encoding.decode(body, PROTOBUF, TRACES)
 
 
 def test_groups_are_read_as_the_parser_does() -> None:
     """Groups of old protobuf are unknown fields, and pass."""
-    wire.check_counts(b"\x7b\x08\x01\x7c")
-    assert encoding.decode(b"\x7b\x08\x01\x7c", PROTOBUF).resource_spans == []
+    wire.check_counts(b"\x7b\x08\x01\x7c", TRACES)
+    assert encoding.decode(b"\x7b\x08\x01\x7c", PROTOBUF, TRACES).resource_spans == []

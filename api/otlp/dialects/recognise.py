@@ -1,0 +1,78 @@
+"""Recognise spans of models in any dialect: one table of dialects, one decision about a span."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from api.otlp.attributes import Attributes
+from api.otlp.dialects.dialect import Dialect, Kind
+from api.otlp.dialects.gen_ai import GEN_AI
+from api.otlp.dialects.langfuse import LANGFUSE
+from api.otlp.dialects.mlflow import MLFLOW
+from api.otlp.dialects.openinference import OPENINFERENCE
+from api.otlp.dialects.vercel import VERCEL
+
+# If a span speaks two dialects, attributes of the earlier one count, and the later one adds what is missing.
+DIALECTS: tuple[Dialect, ...] = (GEN_AI, OPENINFERENCE, LANGFUSE, MLFLOW, VERCEL)
+# The name of the dialect of a span that looks like a model's and speaks none of these.
+OTHER = "other"
+PREFIXES = {
+    "gen_ai": GEN_AI.name,
+    "llm": OPENINFERENCE.name,
+    "openinference": OPENINFERENCE.name,
+    "langfuse": LANGFUSE.name,
+    "mlflow": MLFLOW.name,
+    "ai": VERCEL.name,
+}
+# Attributes that only a span of a model has: its kind, a model's name, tokens that were used.
+KIND_NAME = re.compile(r".*(span[._]?kind|span[._]?type|observation[._]type|run[._]type)", re.IGNORECASE)
+KIND_VALUES = frozenset({"chat", "chat_model", "completion", "embedding", "embeddings", "generation", "llm", "model"})
+MODEL_NAME = re.compile(
+    r"(gen_?ai|llm|ai|langfuse|mlflow)[._](.*[._])?(model([._]?(id|name))?|.*tokens|token_count[._].*)", re.IGNORECASE
+)
+# Longer names are of nothing that is known here, and would take the patterns long.
+MAX_KEY_CHARS = 200
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A span of a model. `dialect` is the first that it speaks; `attributes` are in the names of `gen_ai.*`."""
+
+    dialect: str
+    attributes: Attributes
+
+
+def recognise(attributes: Attributes) -> Recognised | None:
+    """Return the attributes of a model's span in the conventions' names, or None if the span is not one.
+
+    What a dialect says outright decides. A span that one dialect calls a model's and another one does not is a
+    model's: rather recorded once too often than lost.
+    """
+    kinds = {dialect: kind for dialect in DIALECTS if (kind := dialect.kind_of(attributes)) is not None}
+    decided = [dialect for dialect, kind in kinds.items() if kind is Kind.MODEL]
+    if not decided and set(kinds.values()) != {Kind.LIKELY}:
+        return None
+    translated: Attributes = {}
+    for dialect in dict.fromkeys((GEN_AI, *decided)):
+        translated = {**dialect.translate(attributes), **translated}
+    return Recognised((decided or [GEN_AI])[0].name, {**translated, **attributes})
+
+
+def dialect_of_lookalike(attributes: Attributes) -> str | None:
+    """Return the dialect of a span that looks like a model's although no dialect says what it is, or None."""
+    if any(dialect.kind_of(attributes) is not None for dialect in DIALECTS):
+        return None
+    key = next((key for key, value in attributes.items() if _names_a_model(key, value)), None)
+    if key is None:
+        return None
+    return next((name for prefix, name in PREFIXES.items() if key.startswith(f"{prefix}.")), OTHER)
+
+
+def _names_a_model(key: str, value: object) -> bool:
+    if len(key) > MAX_KEY_CHARS:
+        return False
+    if MODEL_NAME.fullmatch(key):
+        return True
+    kind = value.strip('"').lower() if isinstance(value, str) else ""
+    return kind in KIND_VALUES and KIND_NAME.fullmatch(key) is not None

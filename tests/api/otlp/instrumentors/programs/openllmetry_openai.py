@@ -1,0 +1,9 @@
+"""OpenLLMetry's instrumentor (Traceloop)."""
+
+from opentelemetry.instrumentation.openai import OpenAIInstrumentor
+from questions import ask, exporting
+
+provider = exporting()
+OpenAIInstrumentor().instrument(tracer_provider=provider)
+ask()
+provider.shutdown()

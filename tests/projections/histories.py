@@ -143,6 +143,10 @@ def ends(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
         response_finish_reasons=st.none() | st.lists(words, max_size=2),
         usage_input_tokens=counts,
         usage_output_tokens=counts,
+        usage_cache_read_input_tokens=counts,
+        usage_cache_write_input_tokens=counts,
+        usage_reasoning_output_tokens=counts,
+        time_to_first_chunk_ms=counts,
         latency_ms=counts,
         output_messages=st.none() | objects,
     )

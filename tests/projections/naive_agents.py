@@ -39,6 +39,10 @@ ENDED = (
     "response_finish_reasons",
     "usage_input_tokens",
     "usage_output_tokens",
+    "usage_cache_read_input_tokens",
+    "usage_cache_write_input_tokens",
+    "usage_reasoning_output_tokens",
+    "time_to_first_chunk_ms",
     "error_type",
 )
 

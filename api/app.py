@@ -11,7 +11,7 @@ from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp
 
-from api.http import body_limit, docs_page, head, metrics, prefer_wait, problems, root_path
+from api.http import body_limit, docs_page, head, metrics, prefer_wait, problems, read_only, root_path
 from api.http.openapi import Documented
 from api.http.routes import (
     agents,
@@ -92,6 +92,8 @@ def create_app(parts: Parts) -> FastAPI:
         install_witness(app, parts.witness)
     # Each middleware goes around those before it.
     problems.install(app)
+    if parts.read_only:
+        read_only.install(app)
     prefer_wait.install(app, lambda: services_of(app).coverage)
     body_limit.install(app)
     head.install(app)

@@ -53,6 +53,8 @@ class Parts:
     database_url: str
     schema_name: str = "ledger"
     run_projector: bool = True
+    # Only read: no writer. The database may be a standby.
+    read_only: bool = False
     run_worker: bool = True
     # Makes the agent that the worker asks.
     make_agent: Callable[[], Agent] = BuiltinAgent
@@ -92,6 +94,8 @@ class Services:
     continuous_verification: ContinuousVerification | None
     endorsers: EndorserConfig
     orphan_after_s: float
+    # True if this process records nothing.
+    read_only: bool = False
     # The time between two checkpoints; None if this process does not sign.
     sign_every_s: float | None = None
     one_at_once: OneAtOnce = field(default_factory=OneAtOnce)
@@ -136,6 +140,7 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
             continuous_verification=verification,
             endorsers=parts.endorsers,
             orphan_after_s=parts.orphan_after_s,
+            read_only=parts.read_only,
             sign_every_s=None if parts.signing is None else parts.signing.every_s,
         )
 
@@ -160,7 +165,8 @@ async def _open_ledger(parts: Parts, stack: AsyncExitStack) -> Ledger:
     writer = Writer(
         _conninfo(parts, "writer", "writer", lock_timeout=f"{parts.patience_s}s"), patience_s=parts.patience_s
     )
-    await writer.start()
+    if not parts.read_only:
+        await writer.start()
     stack.push_async_callback(writer.close)
     return Ledger(writer, readers, parts.patience_s, parts.policies)
 

@@ -80,6 +80,9 @@ class Settings(BaseModel):
         description="The path under which a proxy serves the API, such as `/ledger`.",
     )
     worker: bool = Field(True, description="Answer queued requests, by asking an agent.")
+    read_only: bool = Field(
+        False, description="Only read, for example from a standby: nothing is recorded, migrated, answered or signed."
+    )
     access_log: bool = Field(False, description="Log each request: method, path without its query, status.")
 
     agent: Agent = Field("builtin", description="The agent to ask. `optimiser` needs the extra `optimise`.")

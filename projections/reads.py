@@ -23,6 +23,7 @@ from psycopg.rows import dict_row
 from ledger.database import AsyncConnection
 from ledger.errors import InvalidEvent, Unavailable
 from ledger.store.head import position_at_async, read_head_async
+from ledger.store.standby import read_standby, wait_for_replay
 from projections.engine import FEW_STREAMS
 from projections.read_model import ONE_CLIENT, ONE_STREAM, TOUCHED, ReadModel
 from projections.registry import read_model_of_view
@@ -35,7 +36,9 @@ MAX_WINDOW_ROWS = 20_000
 SEALED_VALUES = (
     "SELECT s.position, f.key, f.value::text FROM sealed_fields s, json_each(s.fields) f WHERE s.position = ANY (%s)"
 )
-POSITIONS = "SELECT h.position, p.position, p.error FROM head h LEFT JOIN projections p ON p.name = %s"
+POSITIONS = (
+    "SELECT h.position, p.position, p.error, pg_is_in_recovery() FROM head h LEFT JOIN projections p ON p.name = %s"
+)
 # Pause between two reads of the position: starts at the first value, doubles up to the second.
 POLL_S = (0.001, 0.02)
 
@@ -53,16 +56,22 @@ async def wait_until_caught_up(
 ) -> int:
     """Wait until the read model has all events up to `upto`; by default, all that are recorded at the time of the call.
 
-    Returns the position waited for. Raises Unavailable if the read model does not get there within `patience_s`.
+    On a standby, wait for the replay of what it has received first. Returns the position waited for. Raises Unavailable
+    if the read model, or the standby, does not get there within `patience_s`.
     """
     target = upto
+    replayed = False
     pause_s, longest_pause_s = POLL_S
     deadline = monotonic() + patience_s
     while True:
         row = await (await conn.execute(POSITIONS, [read_model.name], prepare=True)).fetchone()
         if row is None:
             raise Unavailable("this database has no ledger yet: run advice-ledger migrate")
-        head, position, error = row
+        head, position, error, standby = row
+        if standby and not replayed:
+            await wait_for_replay(conn, patience_s=patience_s)
+            replayed = True
+            continue
         target = head if target is None else target
         if position is not None and position > head:
             raise Unavailable(f"the read model {read_model.name} is beyond the last event: run advice-ledger rebuild")
@@ -82,6 +91,8 @@ async def resolve(conn: AsyncConnection, as_of: int | datetime) -> int:
         return await position_at_async(conn, as_of)
     head = await read_head_async(conn)
     if head is None or as_of > head.position:
+        if await read_standby(conn) is not None:
+            raise Unavailable("the database is a standby, and has not replayed this position; try again")
         raise InvalidEvent("as_of", "the ledger has no such position yet")
     return as_of
 

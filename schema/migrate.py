@@ -37,6 +37,10 @@ class ServerTooOld(MigrationError):
     """PostgreSQL is older than 14, or the database does not store UTF-8."""
 
 
+class OnStandby(MigrationError):
+    """The server is a standby, which takes no change."""
+
+
 class EditedMigration(MigrationError):
     """A migration has changed since it was applied."""
 
@@ -94,6 +98,7 @@ def migrate(
     Raises MigrationError; then nothing has changed, except that roles may have been created.
     """
     _check_server(conn)
+    _check_primary(conn)
     conn.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
     try:
         _create_roles(conn, schema)
@@ -157,6 +162,14 @@ def _check_server(conn: psycopg.Connection) -> None:
     if conn.info.parameter_status("server_encoding") != "UTF8":
         raise ServerTooOld(
             "the database must have the encoding UTF8: create it with ENCODING 'UTF8' TEMPLATE template0"
+        )
+
+
+def _check_primary(conn: psycopg.Connection) -> None:
+    if conn.execute("SELECT pg_is_in_recovery()").fetchone() == (True,):
+        raise OnStandby(
+            "this server is a standby, where nothing can be made or migrated: give the address of the primary, or use "
+            "serve --read-only"
         )
 
 

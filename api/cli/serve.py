@@ -26,7 +26,7 @@ from api.http.server import server_config
 from api.postgres.connect import connect
 from api.postgres.embedded import default_data_dir
 from api.services import Parts
-from api.settings import Agent
+from api.settings import Agent, Settings
 from ledger.store.durability import read_acknowledged
 from schema.migrate import NotPermitted
 
@@ -64,6 +64,13 @@ AccessLog = Annotated[
     bool | None,
     typer.Option("--access-log", help="Log each request: method, path without its query, status."),
 ]
+ReadOnly = Annotated[
+    bool | None,
+    typer.Option(
+        "--read-only",
+        help="Only read, for example from a standby: nothing is recorded, migrated, answered or signed.",
+    ),
+]
 
 
 class PathOnly(logging.Filter):
@@ -84,6 +91,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     agent: AgentName = None,
     key: KeyFile = None,
     access_log: AccessLog = None,
+    read_only: ReadOnly = None,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     config: ConfigFile = None,
@@ -103,9 +111,19 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
         agent=agent,
         key_file=key,
         access_log=access_log,
+        read_only=read_only,
         database_url=database_url,
         data_dir=data_dir,
     )
+    if settings.read_only:
+        only_read(settings)
+    else:
+        record(settings)
+    note("stopped")
+
+
+def record(settings: Settings) -> None:
+    """Prepare the ledger, and serve reads and writes with all background work until a signal ends it."""
     worker_agent = assemble.agent(settings) if settings.worker else None
     parts = partial(
         Parts,
@@ -136,7 +154,26 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
                 access_log=settings.access_log,
                 on_start=lambda: note(f"serving on {base}"),
             )
-    note("stopped")
+
+
+def only_read(settings: Settings) -> None:
+    """Serve reads until a signal ends it. The ledger has to be ready: on a standby nothing can be made so."""
+    if settings.witness_logs:
+        raise CannotRun("a server that only reads is no witness: leave witness_logs out, or run advice-ledger witness")
+    with bound(settings.host, settings.port) as listener, opened(settings) as url:
+        check_ready(url)
+        parts = Parts(
+            url,
+            read_only=True,
+            run_projector=False,
+            run_worker=False,
+            orphan_after_s=settings.orphan_after,
+            root_path=settings.root_path or "",
+            endorsers=assemble.endorsers(settings),
+        )
+        note("this server only reads: writes are refused with 405 read-only")
+        base = base_url(settings.host, listener)
+        run(parts, listener, access_log=settings.access_log, on_start=lambda: note(f"serving on {base}"))
 
 
 def prepare(url: str) -> None:

@@ -54,6 +54,7 @@ PROBLEMS: dict[str, int] = {
     "event-type-unknown": 404,
     "not-covered": 404,
     "method-not-allowed": 405,
+    "read-only": 405,
     "too-slow": 408,
     "request-finished": 409,
     "request-failed": 409,

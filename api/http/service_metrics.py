@@ -10,24 +10,27 @@ from api.http.gauges import gauge, gauge_by, read
 from api.services import Services
 from ledger.database import AsyncConnection
 from ledger.store.head import read_clocks_async
+from ledger.store.standby import Standby, read_standby
 from ledger.tlog.serve.newest_checkpoint import not_covered_async
 from projections.health import QUEUE, READ_MODELS_LAG, RECENT_CALLS, CallCount, Queue, ReadModelLag, failing_agents
 
 
 async def service_metrics(services: Services) -> list[Metric]:
     """Read the figures. The writer's figures need no database."""
-    waiting, lags, queue, calls, clocks = await asyncio.gather(
+    waiting, lags, queue, calls, clocks, standby = await asyncio.gather(
         read(services, not_covered_async),
         read(services, _lags),
         read(services, _queued),
         read(services, _calls),
         read(services, read_clocks_async),
+        read(services, read_standby),
     )
     return [
         *_appends(services),
         *_read_models(lags),
         *_queue(queue),
         gauge("checkpoint_waiting_seconds", "How long nothing was signed while events wait", waiting and waiting[1]),
+        *_standby(standby),
         gauge("head_ahead_seconds", "How far the last event is ahead of the clock", clocks and (clocks.ahead_s or 0)),
         *_agents(calls),
         _otlp(services),
@@ -63,6 +66,13 @@ def _queue(queue: Queue | None) -> list[Metric]:
     return [
         gauge("requests_queued", "Requests that wait for an answer", queue and queue.requests),
         gauge("requests_queued_oldest_seconds", "How long the oldest has waited", queue and queue.oldest_s),
+    ]
+
+
+def _standby(standby: Standby | None) -> list[Metric]:
+    return [
+        gauge("standby_receives", "1 if the standby receives from its primary", standby and float(standby.receives)),
+        gauge("standby_behind_bytes", "Bytes that the standby has still to replay", standby and standby.behind_bytes),
     ]
 
 

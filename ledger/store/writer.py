@@ -43,6 +43,7 @@ RECONNECT_PAUSE_S = 0.1
 # nothing was recorded.
 CHECK_S = 0.25
 ENDED = "the writer of this process has ended: restart the server"
+NOT_STARTED = "this process records nothing"
 
 
 @dataclass(slots=True, eq=False)
@@ -122,6 +123,8 @@ class Writer:
             raise Unavailable("the server is stopping")
         if self.health.ended is not None:
             raise Unavailable(ENDED)
+        if self._task is None:
+            raise Unavailable(NOT_STARTED)
         member = _Member(lines, asyncio.get_running_loop().create_future())
         if self._waiting_bytes + member.size > MAX_WAITING_BYTES:
             raise Overloaded("too many events wait to be recorded; try again")

@@ -19,6 +19,8 @@ from ledger.database import AsyncConnection
 from ledger.errors import Unavailable
 from ledger.proof.findings import Kind
 from ledger.store.head import read_clocks_async, read_head_async
+from ledger.store.standby import read_standby, wait_for_replay
+from ledger.store.writer_health import WriterStatus
 from ledger.tlog import status as endorsements
 from ledger.tlog.serve.newest_checkpoint import NewestCheckpoint, NotCovered, newest_checkpoint_async, not_covered_async
 from ledger.tlog.sign.signer_thread import SignerThread
@@ -96,6 +98,13 @@ class RecordingState(BaseModel):
     oldest_s: float
 
 
+class StandbyState(BaseModel):
+    """The database is a standby: whether it receives from its primary, and the bytes that it has still to replay."""
+
+    receives: bool
+    behind_bytes: int
+
+
 NOT_KNOWN = RecordingState(failing_s=0, cause=None, waiting=0, oldest_s=0)
 
 
@@ -115,6 +124,8 @@ class Readiness(BaseModel):
     checkpoint: CheckpointState | None
     verification: VerificationState
     recording: RecordingState
+    # None on a primary.
+    standby: StandbyState | None
 
 
 @router.get("/healthz", response_model=Alive)
@@ -137,7 +148,7 @@ async def readyz(services: InjectedServices) -> Response:
 
 
 async def _readiness(services: Services) -> Readiness:
-    checking = asyncio.create_task(services.ledger.writer.check(), name="readyz-writer")
+    checking = asyncio.create_task(_recording(services), name="readyz-writer")
     warning = asyncio.create_task(_warnings(services), name="readyz-warnings")
     try:
         state = await services.ledger.readers.run(partial(_read, services), within_s=services.ledger.patience_s)
@@ -153,6 +164,7 @@ async def _readiness(services: Services) -> Readiness:
             checkpoint=None,
             verification=_verification(services.continuous_verification),
             recording=NOT_KNOWN,
+            standby=None,
         )
     writer = await checking
     reasons = [*state.reasons, *readiness.recording(writer)]
@@ -171,6 +183,11 @@ async def _readiness(services: Services) -> Readiness:
     )
 
 
+async def _recording(services: Services) -> WriterStatus:
+    writer = services.ledger.writer
+    return writer.status() if services.read_only else await writer.check()
+
+
 async def _read(services: Services, conn: AsyncConnection) -> Readiness:
     signer = services.signer
     checkpoint = await newest_checkpoint_async(conn)
@@ -187,6 +204,8 @@ async def _read(services: Services, conn: AsyncConnection) -> Readiness:
     verification = _verification(services.continuous_verification)
     clocks = await read_clocks_async(conn)
     reasons = [] if clocks is None else [*readiness.clocks_differ(clocks, time())]
+    standby = await read_standby(conn)
+    reasons += await _replay(conn, services.ledger.patience_s)
     reasons += [*readiness.reading(read_models, services.ledger.patience_s)]
     if signer is not None and services.sign_every_s is not None:
         up_s = monotonic() - services.started_s
@@ -204,7 +223,17 @@ async def _read(services: Services, conn: AsyncConnection) -> Readiness:
         checkpoint=_checkpoint(checkpoint, not_covered, signer, endorsed),
         verification=verification,
         recording=NOT_KNOWN,
+        standby=None if standby is None else StandbyState(receives=standby.receives, behind_bytes=standby.behind_bytes),
     )
+
+
+async def _replay(conn: AsyncConnection, patience_s: float) -> list[str]:
+    """Wait as a consistent read does; say why it would not succeed."""
+    try:
+        await wait_for_replay(conn, patience_s=patience_s / 2)
+    except Unavailable as error:
+        return [str(error)]
+    return []
 
 
 async def _warnings(services: Services) -> list[str]:

@@ -1,0 +1,169 @@
+"""A server that only reads, on a hot standby: what it answers while replay is late, stopped, cut off and promoted."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from api.postgres.account import give, run_as, server_account
+from api.postgres.cluster import binaries
+from api.postgres.embedded import EmbeddedPostgres
+from tests.api.program import cli, serving
+from tests.api.served import Api, make_tokens, problem, served
+from tests.support import connect, eventually
+
+pytestmark = pytest.mark.slow  # two servers
+
+PATIENCE_S = 3.0
+REQUESTS = "/portfolio/requests"
+
+
+@pytest.fixture(scope="module")
+def standby(server: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
+    """A standby of the module's server, for which commits wait."""
+    folder = Path(tempfile.mkdtemp(prefix="advice-ledger-"))
+    account = server_account(server.data_dir / "postgres")
+    give(folder, account)
+    parts = conninfo_to_dict(server.url)
+    source = make_conninfo("", host=parts["host"], port=parts["port"], user=parts["user"])
+    command = [str(binaries() / "pg_basebackup"), "--pgdata", str(folder / "postgres"), "--dbname", source]
+    code, output = run_as(account, [*command, "--write-recovery-conf", "--checkpoint", "fast"], timeout_s=60)
+    assert code == 0, output
+    try:
+        with EmbeddedPostgres(folder, settings={"fsync": "off"}) as found:
+            configure(server.url, "synchronous_standby_names = '*'")
+            yield found
+            configure(server.url, "synchronous_standby_names = ''")
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def apis(server: EmbeddedPostgres, standby: EmbeddedPostgres, ledger: str) -> Iterator[tuple[Api, Api]]:
+    """A server on the primary, and one on the standby that only reads, with the same tokens."""
+    tokens = make_tokens(ledger)
+    url = make_conninfo(standby.url, dbname=conninfo_to_dict(ledger)["dbname"])
+    eventually("the ledger is there", lambda: replayed(server, standby))
+    with (
+        served(ledger, tokens=tokens) as primary,
+        served(url, tokens=tokens, read_only=True, run_projector=False, patience_s=PATIENCE_S) as reader,
+    ):
+        yield primary, reader
+
+
+def configure(url: str, setting: str) -> None:
+    """Change a setting of a server."""
+    with connect(url) as conn:
+        conn.execute(f"ALTER SYSTEM SET {setting}".encode())
+        conn.execute("SELECT pg_reload_conf()")
+
+
+def replayed(server: EmbeddedPostgres, standby: EmbeddedPostgres) -> bool:
+    """Tell whether the standby has replayed all that the primary has written."""
+    with connect(server.url) as conn:
+        [(written,)] = conn.execute("SELECT pg_current_wal_lsn()").fetchall()
+    with connect(standby.url) as conn:
+        return conn.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", [written]).fetchone() == (True,)
+
+
+def reasons(api: Api) -> str:
+    """Return the reasons of /readyz; none if it is ready."""
+    response = api.get("/readyz", None)
+    assert (response.status_code == 200) == (response.json()["reasons"] == []), response.text
+    return "; ".join(response.json()["reasons"])
+
+
+def test_it_answers_reads_and_refuses_writes(apis: tuple[Api, Api]) -> None:
+    """The same lists as on the primary; 405 by name for each other method, whoever asks."""
+    primary, reader = apis
+    primary.answered(primary.asked())
+    assert reader.items(REQUESTS) == primary.items(REQUESTS)
+    refused = reader.ask()
+    problem(refused, 405, "read-only")
+    assert refused.headers["allow"] == "GET, HEAD, OPTIONS"
+    problem(reader.call("DELETE", "/nothing", None), 405, "read-only")
+    state = eventually("it is ready", lambda: not reasons(reader) and reader.get("/readyz", None).json())
+    assert state["standby"]["receives"] is True
+    metrics = reader.get("/metrics", None).text
+    assert "advice_ledger_standby_receives 1.0" in metrics
+    assert primary.get("/readyz", None).json()["standby"] is None
+
+
+def test_a_consistent_read_waits_for_replay(standby: EmbeddedPostgres, apis: tuple[Api, Api]) -> None:
+    """What the synchronous standby has, and not replayed yet, is in the answer all the same."""
+    primary, reader = apis
+    configure(standby.url, "recovery_min_apply_delay = '300ms'")
+    try:
+        for _ in range(5):
+            number = primary.asked()
+            missing = reader.items(REQUESTS, consistency="eventual")
+            assert number not in [item["id"] for item in missing]
+            assert number in [item["id"] for item in reader.items(REQUESTS)]
+    finally:
+        configure(standby.url, "recovery_min_apply_delay = 0")
+
+
+def test_replay_that_stands_still(standby: EmbeddedPostgres, apis: tuple[Api, Api]) -> None:
+    """Consistent reads are 503, others are answered as of the past; /readyz has the reason until it goes on."""
+    primary, reader = apis
+    primary.asked()
+    eventually("it is ready", lambda: not reasons(reader))
+    with connect(standby.url) as conn:
+        conn.execute("SELECT pg_wal_replay_pause()")
+        eventually(
+            "it stands", lambda: conn.execute("SELECT pg_get_wal_replay_pause_state()").fetchone() == ("paused",)
+        )
+        before = reader.items(REQUESTS, consistency="eventual")
+        position = int(primary.ask().headers["ledger-position"])
+        assert "bytes to replay" in problem(reader.get(REQUESTS), 503, "unavailable")["detail"]
+        problem(reader.get(REQUESTS, as_of=str(position)), 503, "unavailable")
+        assert reader.items(REQUESTS, consistency="eventual") == before
+        assert "bytes to replay" in reasons(reader)
+        conn.execute("SELECT pg_wal_replay_resume()")
+    eventually("it is ready", lambda: not reasons(reader))
+    assert reader.items(REQUESTS, as_of=str(position)) == reader.items(REQUESTS)
+
+
+def test_commands_on_a_standby(standby: EmbeddedPostgres, apis: tuple[Api, Api], tmp_path: Path) -> None:
+    """serve needs --read-only there, and says so; status and backup work."""
+    primary, reader = apis
+    primary.asked()
+    where = {"ADVICE_LEDGER_DATABASE_URL": reader.url}
+    eventually("it is ready", lambda: not reasons(reader))
+    assert cli("serve", "--port", "0", env=where).err.splitlines()[-1].startswith("error: this server is a standby")
+    status = cli("status", "--json", env=where)
+    assert (status.code, status.json()["acknowledged"], status.json()["recording"]) == (0, None, None)
+    assert cli("backup", "-o", tmp_path / "file", "--json", env=where).json()["position"] == 1
+    with serving("--read-only", env=where) as found:
+        api = Api(reader.url, found.base, primary.tokens, reader.app)
+        assert len(api.items(REQUESTS)) == 1
+        problem(api.ask(), 405, "read-only")
+        assert found.stop() == 0
+
+
+def test_a_standby_that_is_cut_off_and_promoted(
+    server: EmbeddedPostgres, standby: EmbeddedPostgres, apis: tuple[Api, Api]
+) -> None:
+    """Without its primary it cannot know what it lacks, and says so. Promoted, it answers all reads."""
+    primary, reader = apis
+    primary.answered(primary.asked())
+    eventually("it is ready", lambda: not reasons(reader))
+    everything = reader.items(REQUESTS)
+    server.stop()
+    try:
+        eventually("it says so", lambda: "receives nothing from its primary" in reasons(reader))
+        problem(reader.get(REQUESTS), 503, "unavailable")
+        assert reader.items(REQUESTS, consistency="eventual") == everything
+        with connect(standby.url) as conn:
+            conn.execute("SELECT pg_promote()")
+        eventually("it is ready", lambda: not reasons(reader))
+        assert reader.items(REQUESTS) == everything
+        problem(reader.ask(), 405, "read-only")
+    finally:
+        server.start()
+        configure(server.url, "synchronous_standby_names = ''")

@@ -6,8 +6,10 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import LiteralString
 
 import pytest
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from api.postgres.account import give, run_as, server_account
@@ -56,10 +58,10 @@ def apis(server: EmbeddedPostgres, standby: EmbeddedPostgres, ledger: str) -> It
         yield primary, reader
 
 
-def configure(url: str, setting: str) -> None:
+def configure(url: str, setting: LiteralString) -> None:
     """Change a setting of a server."""
     with connect(url) as conn:
-        conn.execute(f"ALTER SYSTEM SET {setting}".encode())
+        conn.execute(sql.SQL("ALTER SYSTEM SET ") + sql.SQL(setting))
         conn.execute("SELECT pg_reload_conf()")
 
 

@@ -80,9 +80,7 @@ class Settings(BaseModel):
         description="The path under which a proxy serves the API, such as `/ledger`.",
     )
     worker: bool = Field(True, description="Answer queued requests, by asking an agent.")
-    read_only: bool = Field(
-        False, description="Only read, for example from a standby: nothing is recorded, migrated, answered or signed."
-    )
+    read_only: bool = Field(False, description="Only read, for example from a standby: record, answer, sign nothing.")
     access_log: bool = Field(False, description="Log each request: method, path without its query, status.")
 
     agent: Agent = Field("builtin", description="The agent to ask. `optimiser` needs the extra `optimise`.")
@@ -126,9 +124,7 @@ class Settings(BaseModel):
         (),
         description="Witnesses that cosign checkpoints, each as `URL=VERIFIER_KEY`. The process that signs asks them.",
     )
-    witness_quorum: int | None = Field(
-        None, description="How many witnesses must cosign a checkpoint. Default: a majority."
-    )
+    witness_quorum: int | None = Field(None, description="How many witnesses have to cosign. Default: a majority.")
     timestamp_authority: str | None = Field(
         None,
         description="The URL of an RFC 3161 timestamp authority. It needs `timestamp_ca` and the extra `timestamps`.",

@@ -18,6 +18,16 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from schema.errors import (
+    BadOrigin,
+    EditedMigration,
+    ForeignOwner,
+    NewerSchema,
+    NotEmpty,
+    NotPermitted,
+    OnStandby,
+    ServerTooOld,
+)
 from schema.events import CATALOGUE
 
 HERE = Path(__file__).parent
@@ -27,42 +37,6 @@ RENAMED_ROLES = {"sealer": "signer"}
 OLDEST_SERVER = 140000
 # An advisory lock of the whole database. functions/former_leads.sql has other numbers.
 MIGRATION_LOCK = 0x41_4C_0001
-
-
-class MigrationError(Exception):
-    """The database cannot be migrated to this version. The message says what to do."""
-
-
-class ServerTooOld(MigrationError):
-    """PostgreSQL is older than 14, or the database does not store UTF-8."""
-
-
-class OnStandby(MigrationError):
-    """The server is a standby, which takes no change."""
-
-
-class EditedMigration(MigrationError):
-    """A migration has changed since it was applied."""
-
-
-class NewerSchema(MigrationError):
-    """The database has migrations that this version does not know."""
-
-
-class BadOrigin(MigrationError):
-    """The text cannot name a ledger."""
-
-
-class NotEmpty(MigrationError):
-    """A ledger cannot be restored into a schema that has one."""
-
-
-class ForeignOwner(MigrationError):
-    """The tables belong to another role than the ledger's owner."""
-
-
-class NotPermitted(MigrationError):
-    """The login lacks rights to create roles, schemas or tables."""
 
 
 @dataclass(frozen=True)

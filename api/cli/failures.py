@@ -15,7 +15,7 @@ from ledger.errors import LedgerError
 from ledger.tlog.sign.errors import KeyUnusable, SigningRefused
 from projections.rebuild import RebuildFailed
 from projections.registry import UnknownReadModel
-from schema.migrate import MigrationError
+from schema.errors import MigrationError
 
 EXPECTED: tuple[type[BaseException], ...] = (
     CannotRun,

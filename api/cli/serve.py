@@ -28,7 +28,7 @@ from api.postgres.embedded import default_data_dir
 from api.services import Parts
 from api.settings import Agent, Settings
 from ledger.store.durability import read_acknowledged
-from schema.migrate import NotPermitted
+from schema.errors import NotPermitted
 
 Host = Annotated[
     str | None,

@@ -15,7 +15,8 @@ from psycopg import sql
 from ledger.database import Connection
 from ledger.proof.format.hashes import genesis_hash
 from schema import migrate as runner
-from schema.migrate import EditedMigration, NewerSchema, migrate, pending
+from schema.errors import BadOrigin, EditedMigration, NewerSchema
+from schema.migrate import migrate, pending
 from tests.schema.render import render
 from tests.support import (
     append,
@@ -170,7 +171,7 @@ def test_a_failing_migration_leaves_nothing(conn: Connection, edition: Path) -> 
 def test_a_name_that_cannot_be_is_refused(conn: Connection) -> None:
     """A ledger's name with a space or a plus, which checkpoints could not carry, makes no ledger."""
     for origin in ("two words", "a+b", "x" * 201):
-        with pytest.raises(runner.BadOrigin):
+        with pytest.raises(BadOrigin):
             migrate(conn, origin=origin)
     assert conn.execute("SELECT to_regnamespace('ledger')").fetchone() == (None,)
 

@@ -11,7 +11,8 @@ from psycopg import sql
 
 from ledger.database import Connection
 from schema import migrate as runner
-from schema.migrate import ForeignOwner, MigrationError, NotPermitted, ServerTooOld, migrate
+from schema.errors import ForeignOwner, MigrationError, NotPermitted, ServerTooOld
+from schema.migrate import migrate
 from tests.support import append, login_role, new, scratch_database, session_of
 
 MIGRATIONS = [file.stem for file in sorted((runner.HERE / "migrations").glob("*.sql"))]

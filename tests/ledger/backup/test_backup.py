@@ -15,7 +15,7 @@ from ledger.backup.restore import Backup
 from ledger.backup.write import write_backup
 from ledger.verify.database import verify_chain
 from projections.registry import READ_MODELS
-from schema.migrate import EditedMigration, NewerSchema, NotEmpty
+from schema.errors import EditedMigration, NewerSchema, NotEmpty
 from tests.ledger.cases import Ledger, signed_ledger
 from tests.support import append, connect, new, requested, scratch_database
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, Request
 from starlette.applications import Starlette
@@ -37,6 +37,7 @@ from ledger.tlog.serve.published import CheckpointSelector
 from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig
 from ledger.verify.continuous import ContinuousVerification, VerificationConfig
 from projections.projector import Projector
+from projections.projector_process import ProjectorProcess
 
 # Connections that look up tokens.
 AUTHENTICATING = 2
@@ -52,7 +53,8 @@ class Parts:
     # A migrated ledger, by a login that may act in its roles.
     database_url: str
     schema_name: str = "ledger"
-    run_projector: bool = True
+    # Where read models are kept at the head: in a thread or a process of its own, or not here.
+    projector: Literal["none", "thread", "process"] = "thread"
     # Only read: no writer. The database may be a standby.
     read_only: bool = False
     run_worker: bool = True
@@ -116,8 +118,10 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
         callers = Callers(await _open_readers(parts, stack, "authentication", AUTHENTICATING))
         slow_reads = SlowReads(await _open_readers(parts, stack, "slow reader", MOST_OF_ALL))
         threads: list[BackgroundWorker] = []
-        if parts.run_projector:
+        if parts.projector == "thread":
             threads.append(Projector(parts.database_url, schema=parts.schema_name))
+        elif parts.projector == "process":
+            threads.append(ProjectorProcess(parts.database_url, schema=parts.schema_name))
         coverage = Coverage(ledger.readers)
         stack.push_async_callback(coverage.close)
         signer, verification = _signer(parts), _verification(parts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import threading
 import traceback
 from abc import ABC, abstractmethod
@@ -29,6 +30,11 @@ STOP_S = 10.0
 # "none" stands for a worker that this process does not run. Among the processes of one ledger, one worker leads and
 # the others follow, where two must not work at the same time.
 WorkerState = Literal["none", "starting", "running", "leads", "follows", "failing", "refused", "stopped"]
+
+
+def log_to_stderr() -> None:
+    """Send the log of a program that runs for long to stderr; stdout is for what people paste."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s: %(name)s: %(message)s")
 
 
 @dataclass(frozen=True)

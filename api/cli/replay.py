@@ -96,7 +96,7 @@ def _check_rights(url: str) -> None:
 
 def _replayed(url: str, request: int, recommendation: int | None, server: dict[str, Any]) -> tuple[Report, Receipt]:
     actor = Actor(id=operator(), kind="human", role="operator")
-    parts = Parts(url, readers=2, run_projector=False, run_worker=False)
+    parts = Parts(url, readers=2, projector="none", run_worker=False)
 
     async def work() -> tuple[Report, Receipt]:
         async with open_services(parts) as services:

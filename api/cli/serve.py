@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -20,13 +21,14 @@ from api.cli.first_tokens import ensure_tokens
 from api.cli.keys import NOTHING_SIGNED, KeyFile, place
 from api.cli.schema import bring_up, check_ready
 from api.cli.serving import GRACE_S, base_url, bound, cannot_listen, is_loopback, run_server
-from api.cli.shared import CannotRun, ConfigFile, DatabaseUrl, DataDir, log_to_stderr, note
+from api.cli.shared import CannotRun, ConfigFile, DatabaseUrl, DataDir, note
 from api.cli.signing import signing_config, verification_config
 from api.http.server import server_config
 from api.postgres.connect import connect
 from api.postgres.embedded import default_data_dir
 from api.services import Parts
 from api.settings import Agent, Settings
+from ledger.background import log_to_stderr
 from ledger.store.durability import read_acknowledged
 from schema.errors import NotPermitted
 
@@ -127,6 +129,8 @@ def record(settings: Settings) -> None:
     worker_agent = assemble.agent(settings) if settings.worker else None
     parts = partial(
         Parts,
+        # On one core, a second process would only take memory.
+        projector="process" if (os.cpu_count() or 1) > 1 else "thread",
         run_worker=worker_agent is not None,
         policies=assemble.policies(settings),
         orphan_after_s=settings.orphan_after,
@@ -165,7 +169,7 @@ def only_read(settings: Settings) -> None:
         parts = Parts(
             url,
             read_only=True,
-            run_projector=False,
+            projector="none",
             run_worker=False,
             orphan_after_s=settings.orphan_after,
             root_path=settings.root_path or "",

@@ -5,8 +5,6 @@ Results go to stdout, everything else to stderr.
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -61,11 +59,6 @@ def say(text: str) -> None:
 def note(text: str) -> None:
     """Print a message to stderr."""
     typer.echo(text, err=True)
-
-
-def log_to_stderr() -> None:
-    """Send the log of a program that runs for long to stderr; stdout is for what people paste."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s: %(name)s: %(message)s")
 
 
 def say_json(value: object) -> None:

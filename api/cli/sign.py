@@ -19,13 +19,13 @@ from api.cli.shared import (
     ConfigFile,
     DatabaseUrl,
     DataDir,
-    log_to_stderr,
     note,
     say,
     say_json,
 )
 from api.cli.signing import config_of
 from api.postgres.connect import connect
+from ledger.background import log_to_stderr
 from ledger.database import Connection, conninfo
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint

@@ -13,13 +13,14 @@ import uvicorn
 
 from api.cli.hosted_witness import plainly
 from api.cli.serving import GRACE_S, bound, run_server
-from api.cli.shared import AsJson, CannotRun, log_to_stderr, note, say, say_json, say_table
+from api.cli.shared import AsJson, CannotRun, note, say, say_json, say_table
 from api.cli.streams import naming
 from api.http.server import server_config
 from api.witness import keys
 from api.witness.app import make_app
 from api.witness.store import WitnessStore, make_store
 from api.witness.witness import Witness, parse_logs
+from ledger.background import log_to_stderr
 from ledger.proof.auditor.report import printable
 from ledger.proof.tlog.note import VerifierKey
 from ledger.tlog.sign.errors import KeyUnusable

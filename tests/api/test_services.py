@@ -31,7 +31,7 @@ def test_one_module_reads_what_the_application_holds() -> None:
 
 def test_a_command_opens_the_ledger_without_background_workers(database_url: str) -> None:
     """It records and reads; there is no signer and no verification; afterwards the connections are closed."""
-    parts = Parts(database_url, readers=1, run_projector=False, run_worker=False)
+    parts = Parts(database_url, readers=1, projector="none", run_worker=False)
 
     async def work() -> Services:
         async with open_services(parts) as services:
@@ -49,7 +49,7 @@ def test_services_are_not_replaced(database_url: str) -> None:
     """The bundle is frozen, so that every holder sees the same parts."""
 
     async def work() -> None:
-        async with open_services(Parts(database_url, run_projector=False, run_worker=False)) as services:
+        async with open_services(Parts(database_url, projector="none", run_worker=False)) as services:
             with pytest.raises(FrozenInstanceError):
                 services.signer = None  # type: ignore[misc]
 

@@ -41,12 +41,12 @@ Kind = Literal["ledger", "answering", "plain", "echo"]
 
 def ledger_app(url: str) -> FastAPI:
     """The product as it is served, projector included; without the worker, which would write on its own account."""
-    return create_app(Parts(database_url=url, run_worker=False))
+    return create_app(Parts(database_url=url, projector="process", run_worker=False))
 
 
 def answering_app(url: str) -> FastAPI:
     """The product as it is served, with the worker and its built-in agent."""
-    return create_app(Parts(database_url=url))
+    return create_app(Parts(database_url=url, projector="process"))
 
 
 def plain_app(url: str) -> FastAPI:

@@ -155,7 +155,7 @@ def test_a_standby_answers_503_until_it_is_promoted(server: EmbeddedPostgres, le
     """A writer whose server is a standby for a moment, as behind a name that moves, writes as soon as it may."""
     writer_url = make_conninfo(ledger, target_session_attrs="any")  # so that it connects, and meets 25006
     tokens = make_tokens(ledger)
-    with served(writer_url, tokens=tokens, patience_s=PATIENCE_S, run_projector=False) as api:
+    with served(writer_url, tokens=tokens, patience_s=PATIENCE_S, projector="none") as api:
         assert api.asked() == 1
         server.stop()
         signal_file = server.data_dir / "postgres" / "standby.signal"

@@ -53,7 +53,7 @@ def apis(server: EmbeddedPostgres, standby: EmbeddedPostgres, ledger: str) -> It
     eventually("the ledger is there", lambda: replayed(server, standby))
     with (
         served(ledger, tokens=tokens) as primary,
-        served(url, tokens=tokens, read_only=True, run_projector=False, patience_s=PATIENCE_S) as reader,
+        served(url, tokens=tokens, read_only=True, projector="none", patience_s=PATIENCE_S) as reader,
     ):
         yield primary, reader
 

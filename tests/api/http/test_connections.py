@@ -47,7 +47,7 @@ def is_closed(conn: socket.socket) -> bool:
 @pytest.fixture
 def bounded(api: Api) -> Iterator[str]:
     """The address of a second server of the same ledger, with three connections and short deadlines."""
-    app = create_app(Parts(api.url, run_worker=False, run_projector=False))
+    app = create_app(Parts(api.url, run_worker=False, projector="none"))
     with listening(app, Connections(3, head_s=0.3, read_s=0.3)) as base:
         yield base
 
@@ -61,7 +61,7 @@ def test_a_head_has_a_deadline(bounded: str, said: bytes) -> None:
 
 def test_the_one_that_waited_longest_makes_room(api: Api) -> None:
     """Over the bound, the oldest connection without a request is closed; newer ones and requests go on."""
-    app = create_app(Parts(api.url, run_worker=False, run_projector=False))
+    app = create_app(Parts(api.url, run_worker=False, projector="none"))
     with listening(app, Connections(3)) as base, opened(base, HALF, HALF) as [oldest, newer]:
         assert httpx.get(f"{base}/healthz").status_code == 200
         with opened(base, HALF, HALF):

@@ -42,6 +42,8 @@ from projections.projector_process import ProjectorProcess
 # Connections that look up tokens.
 AUTHENTICATING = 2
 
+# Nothing is served before the signer has compared the database with what was signed last, but no longer than this.
+LOOK_S = 5.0
 # The background threads have this time to end, all together.
 STOP_S = 4.0
 
@@ -129,6 +131,8 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
         for thread in threads:
             thread.start()
         stack.push_async_callback(asyncio.to_thread, stop_all, threads, STOP_S)
+        if signer is not None:
+            await asyncio.to_thread(signer.looked.wait, LOOK_S)
         if parts.run_worker:
             worker = Worker(ledger, parts.make_agent(), _conninfo(parts, "writer", "worker"))
             worker.start()
@@ -166,9 +170,9 @@ async def _open_ledger(parts: Parts, stack: AsyncExitStack) -> Ledger:
     readers = await _open_readers(parts, stack, "reader", parts.readers)
     # The lock timeout bounds how long an append waits for the row of `head`. An append that is given up there is
     # certainly not recorded.
-    writer = Writer(
-        _conninfo(parts, "writer", "writer", lock_timeout=f"{parts.patience_s}s"), patience_s=parts.patience_s
-    )
+    url = _conninfo(parts, "writer", "writer", lock_timeout=f"{parts.patience_s}s")
+    known = tuple if parts.signing is None else parts.signing.known_events
+    writer = Writer(url, patience_s=parts.patience_s, known=known)
     if not parts.read_only:
         await writer.start()
     stack.push_async_callback(writer.close)

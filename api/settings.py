@@ -101,10 +101,7 @@ class Settings(BaseModel):
         None, description="The reasons that a decision may give (JSON). Default: the packaged list."
     )
     orphan_after: Seconds = Field(
-        300.0,
-        ge=0,
-        le=MAX_ORPHAN_AFTER_S,
-        description="From this age on, the metrics count a model call without an end as an orphan.",
+        300.0, ge=0, le=MAX_ORPHAN_AFTER_S, description="From this age on, a model call without an end is an orphan."
     )
 
     key: SecretStr | None = Field(None, description="The signing key itself. It needs `key_state`.")
@@ -115,8 +112,9 @@ class Settings(BaseModel):
         None, description="The state file: what was signed last. Default: the key's file with `.last` after its name."
     )
     state_dir: FilePath | None = Field(
-        None, description="The folder with a copy of the state file. Default: a state folder of the user's own."
+        None, description="The folder of a copy of `key_state`. Default: the user's own."
     )
+    record_refused: bool = Field(False, description="Go on recording in a database that the signer refuses.")
     sign_every: Seconds = Field(1.0, ge=0.01, le=86_400, description="While events come, sign a checkpoint this often.")
     sign_events: int = Field(10_000, ge=1, description="Sign sooner if this many events wait.")
 

@@ -13,6 +13,7 @@
     ├── CommitmentMismatch      a commitment does not open                   AL004
     ├── Immutable               an attempt to change the record              AL006
     └── Unavailable             the database does not answer; try again
+        ├── LogRefused          the database is not the one that was signed      AL010
         ├── ClockAhead          the database's clock has jumped ahead            AL007
         └── Overloaded          too many events wait already
 
@@ -101,6 +102,12 @@ class ClockAhead(Unavailable):
     """The clock of the database is ahead of the last event and of this program's clock. Nothing was recorded."""
 
 
+class LogRefused(Unavailable):
+    """The database does not go on from what was signed last. Nothing is recorded until a person has decided."""
+
+    retry_after_s = 30
+
+
 class Overloaded(Unavailable):
     """More events wait to be recorded than this process can hold."""
 
@@ -115,6 +122,7 @@ BY_SQLSTATE: dict[str, type[LedgerError]] = {
     "AL007": ClockAhead,
     "AL008": NumberTooHigh,
     "AL009": UnknownEventType,
+    "AL010": LogRefused,
     "23505": IdConflict,  # the id is twice in one batch, so there is no earlier row to compare with
     "23514": InvalidEvent,  # a check constraint: name or size out of bounds
     "22P02": InvalidEvent,  # not JSON, or not a UUID

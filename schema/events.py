@@ -198,6 +198,23 @@ class LogKeyRotated(Event):
     new_signature: NoteSignature
 
 
+class LogCheckpointAdopted(Event):
+    """A person decided from which checkpoint the signer goes on. In the stream `policy-log-checkpoint`.
+
+    What was signed after it, if that is known, is given up: its events are lost for good.
+    """
+
+    type = "log-checkpoint.adopted"
+    schema_version = 1
+
+    size: Position
+    root: Digest
+    # The checkpoint that is given up; absent if the database continues all that was signed, or nobody knows.
+    given_up_size: Position | None = None
+    given_up_root: Digest | None = None
+    reason: Annotated[Rationale, Sealed()]
+
+
 class VerificationRecorded(Event):
     """The result of one scan of continuous verification. In the stream `verification-YYYY-MM-DD`."""
 
@@ -235,6 +252,7 @@ CATALOGUE: dict[str, type[Event]] = {
         AgentResumed,
         PolicyAdopted,
         LogKeyRotated,
+        LogCheckpointAdopted,
         VerificationRecorded,
     )
 }

@@ -10,7 +10,7 @@ import typer
 
 from api.cli import assemble
 from api.cli.bars import OnProgress, progress
-from api.cli.configure import configured, opened
+from api.cli.configure import configured, opened, operator
 from api.cli.keys import SIGNING_KEY, KeyFile, place
 from api.cli.shared import (
     FOUND_WRONG,
@@ -30,9 +30,11 @@ from ledger.database import Connection, conninfo
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.proof.tlog.note import MAX_NOTE_BYTES
+from ledger.store.envelope import Actor
 from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers, EndorserStatus
 from ledger.tlog.serve.newest_checkpoint import newest_size
 from ledger.tlog.sign import rotate
+from ledger.tlog.sign.adoption import Adoption
 from ledger.tlog.sign.errors import SigningRefused
 from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig, head
@@ -68,12 +70,22 @@ ReplaceDamaged = Annotated[
     ),
 ]
 
+Reason = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        show_default=False,
+        help="With --adopt: why. It is recorded in the ledger, together with your name.",
+    ),
+]
+
 
 def sign(  # noqa: PLR0913, PLR0917 - each option is an argument
     once: Once = False,
     adopt: Adopt = None,
     give_up: GiveUp = None,
     replace_damaged: ReplaceDamaged = False,
+    reason: Reason = None,
     key: KeyFile = None,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
@@ -88,16 +100,21 @@ def sign(  # noqa: PLR0913, PLR0917 - each option is an argument
     key_place = place(settings)
     if key_place is None:
         raise CannotRun(f"no key is configured: use --key, or set {SIGNING_KEY}")
-    if adopt is None and (give_up is not None or replace_damaged):
-        raise CannotRun("--give-up and --replace-damaged are options of --adopt")
+    if adopt is None and (give_up is not None or replace_damaged or reason is not None):
+        raise CannotRun("--give-up, --replace-damaged and --reason are options of --adopt")
+    if adopt is not None and not (reason or "").strip():
+        raise CannotRun("--adopt needs --reason, which is recorded together with your name")
     endorsers = assemble.endorsers(settings)
     signing = config_of(settings, key_place)
-    checkpoint = None if adopt is None else read_checkpoint(adopt, signing.key)
+    adoption = None
+    if adopt is not None:
+        actor = Actor(id=operator(), kind="human", role="operator")
+        adoption = Adoption(read_checkpoint(adopt, signing.key), actor, reason or "", give_up, replace_damaged)
     with opened(settings) as url:
-        if once or checkpoint is not None:
+        if once or adoption is not None:
             with connect(url, "signer") as conn, progress() as on_progress:
-                signed = _once(conn, signing, checkpoint, give_up, on_progress, replace_damaged=replace_damaged)
-            endorsements = [] if checkpoint is not None else Endorsers(conninfo(url, "signer"), endorsers).once()
+                signed = _once(conn, signing, adoption, on_progress)
+            endorsements = [] if adoption is not None else Endorsers(conninfo(url, "signer"), endorsers).once()
             _show(signed, endorsements, as_json=as_json)
         else:
             _follow(url, signing, endorsers)
@@ -116,26 +133,17 @@ def read_checkpoint(path: Path, key: SigningKey) -> Checkpoint:
 
 
 def _once(
-    conn: Connection,
-    signing: SigningConfig,
-    checkpoint: Checkpoint | None,
-    give_up: int | None,
-    on_progress: OnProgress,
-    *,
-    replace_damaged: bool,
+    conn: Connection, signing: SigningConfig, adoption: Adoption | None, on_progress: OnProgress
 ) -> Signed | None:
     """Sign or adopt; return the last checkpoint, None if nothing was new."""
     try:
-        with rotate.leading(conn, signing.key, signing.state, signing.copies) as signer:
+        with rotate.leading(
+            conn, signing.key, signing.state, signing.copies, stops_appends=signing.stops_appends
+        ) as signer:
             if signer is None:
                 raise CannotRun(f"another process signs, or has {signing.state}")
-            if checkpoint is not None:
-                return signer.adopt(
-                    checkpoint,
-                    give_up,
-                    lambda done, in_all: on_progress("adopting", done, in_all),
-                    replace_damaged=replace_damaged,
-                )
+            if adoption is not None:
+                return signer.adopt(adoption, lambda done, in_all: on_progress("adopting", done, in_all))
             return _sign_all(conn, signer, on_progress)
     except SigningRefused as error:
         note(f"refused: {error}")

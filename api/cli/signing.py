@@ -52,7 +52,9 @@ def config_of(settings: Settings, place: Place) -> SigningConfig:
                 raise CannotRun(f"{copies}: {error.strerror}") from error
             note(f"{copies}: {error.strerror}. {NO_COPY}")
             copies = None
-    return SigningConfig(place.key(), place.state, settings.sign_every, settings.sign_events, copies)
+    return SigningConfig(
+        place.key(), place.state, settings.sign_every, settings.sign_events, copies, not settings.record_refused
+    )
 
 
 def verification_config(settings: Settings, signing: SigningConfig | None) -> VerificationConfig | None:

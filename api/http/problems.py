@@ -26,6 +26,7 @@ from ledger.errors import (
     IdConflict,
     InvalidEvent,
     LedgerError,
+    LogRefused,
     Refused,
     Unavailable,
     UnknownEventType,
@@ -81,6 +82,7 @@ PROBLEMS: dict[str, int] = {
     "internal": 500,
     "unavailable": 503,
     "clock-ahead": 503,
+    "log-refused": 503,
     "event-type-not-registered": 503,
     "transparency-log-damaged": 503,
 }
@@ -208,6 +210,8 @@ CONFLICTS: dict[type[Conflict], tuple[str, str]] = {
     VersionConflict: ("busy", "others are writing to this; try again"),
     ClientConflict: ("client-conflict", "the request belongs to another client; nothing was recorded"),
 }
+# The text of LogRefused may name files of the server: `/readyz` has it.
+NOT_SIGNED = "nothing is recorded, as the database does not go on from what was signed last: an operator has to decide"
 
 
 async def _ledger_error(request: Request, error: Exception) -> Response:
@@ -232,6 +236,8 @@ def _unavailable(error: Unavailable | UnknownEventType) -> Response:
             slug, detail = "event-type-not-registered", f"{error}: run advice-ledger migrate of this version"
         case ClockAhead():
             slug = "clock-ahead"
+        case LogRefused():
+            slug, detail = "log-refused", NOT_SIGNED
     return problem(slug, detail, headers={"Retry-After": str(error.retry_after_s)})
 
 

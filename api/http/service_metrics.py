@@ -46,6 +46,7 @@ def _appends(services: Services) -> list[Metric]:
         gauge("append_failing_seconds", "Since when no append has succeeded although one was tried", status.failing_s),
         gauge("append_waiting", "Callers that wait for a receipt", status.queued),
         gauge("append_waiting_oldest_seconds", "How long the first of them has waited", status.oldest_s),
+        gauge("append_refused", "1 while the database is not the one that was signed last", float(status.refused)),
         gauge("writer_ended", "1 once this process records nothing any more", float(status.ended is not None)),
         seconds,
     ]

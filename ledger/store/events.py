@@ -21,6 +21,7 @@ from ledger.store.envelope import stamped
 
 APPEND = "SELECT position, id, stream, version, recorded_at, hash, replayed FROM append(%s)"
 CHECK_APPEND = "SELECT check_append(%s)"
+CHECK_HISTORY = "SELECT check_history(%s, %s)"
 STREAMS = (
     "SELECT position, id, stream, version, type, body FROM events WHERE stream = ANY (%s) ORDER BY stream, version"
 )
@@ -69,6 +70,15 @@ async def check_append(conn: AsyncConnection, *, deep: bool) -> None:
     try:
         with replicated(conn):
             await conn.execute(CHECK_APPEND, [deep], prepare=True)
+    except psycopg.Error as error:
+        raise _named(error) from error
+
+
+async def check_history(conn: AsyncConnection, known: Sequence[tuple[int, bytes]]) -> None:
+    """Check that the database has the events at these positions, with these hashes. Raises LogRefused."""
+    try:
+        positions, hashes = [position for position, _ in known], [hash_ for _, hash_ in known]
+        await conn.execute(CHECK_HISTORY, [positions, hashes])
     except psycopg.Error as error:
         raise _named(error) from error
 

@@ -10,6 +10,9 @@ database; they may retry with the same id.
 
 An unexpected exception fails the event that causes it, and the rest of its group is recorded. If the task ends
 nevertheless, its callers and all later ones get Unavailable at once, and `status()` reports it.
+
+Behind a new connection may be another database: a standby without its tail, or a restored copy. So nothing is appended
+on a connection before the database has shown that it has the events that were signed last.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from time import time as wall_clock
 import psycopg
 
 from ledger.database import AsyncConnection, connect_async
-from ledger.errors import LedgerError, Overloaded, Unavailable
+from ledger.errors import LedgerError, LogRefused, Overloaded, Unavailable
 from ledger.store import events as store
 from ledger.store.envelope import NewEvent, encode
 from ledger.store.events import Receipt, StoreFailed
@@ -42,6 +45,8 @@ RECONNECT_PAUSE_S = 0.1
 # later than the patience of the callers, so that a lock_timeout in the database comes first: then it is certain that
 # nothing was recorded.
 CHECK_S = 0.25
+# The positions and hashes of events that a database must have.
+KnownEvents = Callable[[], Sequence[tuple[int, bytes]]]
 ENDED = "the writer of this process has ended: restart the server"
 NOT_STARTED = "this process records nothing"
 
@@ -60,13 +65,26 @@ class _Member:
 
 
 class Writer:
-    """Append events for this process. `conninfo` is for the role writer. Call start() first and close() at the end."""
+    """Append events for this process. `conninfo` is for the role writer. Call start() first and close() at the end.
 
-    def __init__(self, conninfo: str, *, patience_s: float = 3.0, clock: Callable[[], float] = wall_clock) -> None:
+    `known` is called in a thread, for each new connection.
+    """
+
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        patience_s: float = 3.0,
+        clock: Callable[[], float] = wall_clock,
+        known: KnownEvents = tuple,
+    ) -> None:
         self._conninfo = conninfo
         self._patience_s = patience_s
         self._clock = clock
+        self._known = known
         self._conn: AsyncConnection | None = None
+        # True once the database behind the connection has shown that it has the known events.
+        self._compared = False
         self._waiting: deque[_Member] = deque()
         self._waiting_bytes = 0
         self._wake = asyncio.Event()
@@ -177,8 +195,9 @@ class Writer:
             if isinstance(error, StoreFailed) or not isinstance(error, LedgerError):
                 # The session may be at fault, or in any state. What was committed is a replay next time.
                 await self._disconnect()
-            if len(group) == 1:
-                _fail(group[0], error)
+            if len(group) == 1 or isinstance(error, LogRefused):
+                for member in group:
+                    _fail(member, error)
                 return
             # The events of one member were refused, so none were recorded: commit each member alone.
             for member in group:
@@ -189,6 +208,8 @@ class Writer:
         while group:
             try:
                 receipts = iter(await self._append(group))
+            except LogRefused:  # waiting does not help
+                raise
             except Unavailable as error:
                 await self._disconnect()
                 group = self._without_impatient(group, error)
@@ -253,6 +274,11 @@ class Writer:
                 self._conn = await connect_async(self._conninfo)
             except psycopg.OperationalError as error:
                 raise Unavailable("the database does not answer; try again") from error
+            self._compared = False
+        if not self._compared:
+            if known := await asyncio.to_thread(self._known):
+                await store.check_history(self._conn, known)
+            self._compared = True
         return self._conn
 
     async def _disconnect(self) -> None:

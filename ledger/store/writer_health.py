@@ -9,7 +9,7 @@ from time import monotonic
 import psycopg
 
 from ledger.database import one_line
-from ledger.errors import LedgerError, Unavailable
+from ledger.errors import LedgerError, LogRefused, Unavailable
 from ledger.store.events import StoreFailed
 
 # If an append succeeded within this time, appends count as possible, and no check is made.
@@ -29,7 +29,8 @@ class WriterStatus:
     """`failing_s`: since when no append has succeeded although one was tried; 0 while they succeed.
 
     `cause`: why the last one failed. `ended`: why the writer has ended, and records nothing any more. `queued` counts
-    the callers that wait, `oldest_s` is how long the first of them has waited.
+    the callers that wait, `oldest_s` is how long the first of them has waited. `refused`: the last append was refused
+    because the database does not go on from what was signed last.
     """
 
     failing_s: float
@@ -37,6 +38,7 @@ class WriterStatus:
     ended: str | None
     queued: int
     oldest_s: float
+    refused: bool
 
 
 class Histogram:
@@ -73,6 +75,7 @@ class WriterHealth:
         self._succeeded_s: float | None = None
         self._failing_since_s: float | None = None
         self._cause: str | None = None
+        self._refused = False
 
     @property
     def is_failing(self) -> bool:
@@ -93,11 +96,13 @@ class WriterHealth:
         """Note that an append, or a check, was committed."""
         self._succeeded_s = monotonic()
         self._failing_since_s = self._cause = None
+        self._refused = False
 
     def failed(self, error: Exception) -> None:
         """Note why an append failed."""
         if isinstance(error, LedgerError) and not isinstance(error, Unavailable | StoreFailed):
             return
+        self._refused = isinstance(error, LogRefused)
         self._fails(_cause(error))
 
     def hangs(self) -> None:
@@ -109,7 +114,7 @@ class WriterHealth:
         now_s = monotonic()
         failing_s = 0.0 if self._failing_since_s is None else now_s - self._failing_since_s
         oldest_s = 0.0 if oldest_since_s is None else now_s - oldest_since_s
-        return WriterStatus(failing_s, self._cause, self.ended, queued, oldest_s)
+        return WriterStatus(failing_s, self._cause, self.ended, queued, oldest_s, self._refused)
 
     def _fails(self, cause: str) -> None:
         if self._failing_since_s is None:

@@ -15,7 +15,7 @@
 --   AL003 the stream, or the stream of a precondition, is not at the expected version
 --   AL004 commitment does not open   AL005 stream belongs to another client
 --   AL007 the clock is ahead, see clock_is_ahead()   AL008 the number of a stream is too high, see record_numbers()
---   AL009 type and version are not in event_types
+--   AL009 type and version are not in event_types   AL010 the signer refused this database, see stop_appends()
 --
 -- Lock: the row of head, from the first statement to the end of the caller's transaction. Positions are assigned and
 -- committed under it, so a reader that sees position n sees 1..n. A crash before the commit leaves nothing.
@@ -66,6 +66,9 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     SELECT * INTO STRICT before FROM head FOR UPDATE;
+    IF before.stopped IS NOT NULL THEN
+        PERFORM refuse_append('AL010', before.stopped);
+    END IF;
     at := greatest(clock_timestamp(), before.recorded_at);
     now_us := (extract(epoch FROM at) * 1000000)::bigint;
     last := before.position;

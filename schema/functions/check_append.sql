@@ -18,6 +18,9 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     SELECT * INTO STRICT before FROM head FOR UPDATE;
+    IF before.stopped IS NOT NULL THEN
+        PERFORM refuse_append('AL010', before.stopped);
+    END IF;
     IF deep THEN
         BEGIN
             -- So large a body needs new pages.

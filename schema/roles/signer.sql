@@ -3,4 +3,4 @@ GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT ON head, events TO {role};
 GRANT SELECT, INSERT ON tiles, checkpoints, cosignatures, checkpoint_timestamps TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON partial_tiles TO {role};
-GRANT EXECUTE ON FUNCTION lead_signing() TO {role};
+GRANT EXECUTE ON FUNCTION lead_signing(), stop_appends(text), adopt_checkpoint(text) TO {role};

@@ -32,6 +32,7 @@ SEALED = {
     "agent.resumed": {"reason"},
     "policy.adopted": set(),
     "log-key.rotated": set(),
+    "log-checkpoint.adopted": {"reason"},
     "verification.recorded": set(),
 }
 CLEAR = {
@@ -89,6 +90,7 @@ CLEAR = {
     "agent.resumed": set(),
     "policy.adopted": {"version", "sha256", "policy"},
     "log-key.rotated": {"old", "new", "statement", "old_signature", "new_signature"},
+    "log-checkpoint.adopted": {"size", "root", "given_up_size", "given_up_root"},
     "verification.recorded": {
         "first_position",
         "last_position",
@@ -144,6 +146,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "old_signature": f"{'A' * 91}=",
         "new_signature": f"{'A' * 91}=",
     },
+    "log-checkpoint.adopted": {"size": 10, "root": DIGEST, "reason": "r"},
 }
 
 

@@ -30,6 +30,7 @@ RIGHTS: dict[str | None, set[str]] = {
     "writer": {
         "execute append(text)",
         "execute check_append(boolean)",
+        "execute check_history(bigint[],bytea[])",
         "execute claim_requests(text,interval,integer)",
         "execute hold_claims(text,interval,bigint[])",
         "usage schema",
@@ -61,7 +62,9 @@ RIGHTS: dict[str | None, set[str]] = {
         "usage schema",
     },
     "signer": {
+        "execute adopt_checkpoint(text)",
         "execute lead_signing()",
+        "execute stop_appends(text)",
         "select head",
         "select events",
         *READ_LOG,

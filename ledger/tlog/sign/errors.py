@@ -1,14 +1,15 @@
 """Reasons to sign nothing.
 
 SigningRefused            the database must not be signed as it is; a person has to look
-├── RolledBack            the database has fewer events than were signed: an older copy was restored
-├── Rewritten             the signed event was changed, the chain after it does not link, or the head is gone
+├── HistoryRefused        it may not be the database that was signed last: nothing more is recorded either
+│   ├── RolledBack        the database has fewer events than were signed: an older copy was restored
+│   ├── Rewritten         the signed event was changed, the chain after it does not link, or the head is gone
+│   ├── StateMissing      checkpoints were signed, and the state file is gone
+│   ├── StateDamaged      the state file is not as a signer wrote it
+│   └── TileDiffers       a stored tile is not what the events make
 ├── OtherLedger           the key signs for another ledger
 ├── KeyReplaced           a recorded rotation replaced this key by another
-├── StateMissing          checkpoints were signed, and the state file is gone
-├── StateDamaged          the state file is not as a signer wrote it
-├── StateTaken            another process uses the state file
-└── TileDiffers           a stored tile is not what the events make
+└── StateTaken            another process uses the state file
 KeyUnusable               the signing key cannot be read, or others can read it
 └── NoKey                 the file or text holds no signing key
 """
@@ -20,11 +21,15 @@ class SigningRefused(Exception):
     """Base class. The message says what is wrong and what to do, and holds nothing of the key."""
 
 
-class RolledBack(SigningRefused):
+class HistoryRefused(SigningRefused):
+    """The database may not be the one that was signed last."""
+
+
+class RolledBack(HistoryRefused):
     """The database has fewer events than were signed."""
 
 
-class Rewritten(SigningRefused):
+class Rewritten(HistoryRefused):
     """The chain in the database does not go on from what was signed."""
 
 
@@ -36,11 +41,11 @@ class KeyReplaced(SigningRefused):
     """A recorded rotation replaced this key by another, which signs from there on."""
 
 
-class StateMissing(SigningRefused):
+class StateMissing(HistoryRefused):
     """There are checkpoints, but no state file that says which was the last."""
 
 
-class StateDamaged(SigningRefused):
+class StateDamaged(HistoryRefused):
     """The state file is not as a signer writes it."""
 
 
@@ -48,7 +53,7 @@ class StateTaken(SigningRefused):
     """Another process uses the state file, or changed it meanwhile."""
 
 
-class TileDiffers(SigningRefused):
+class TileDiffers(HistoryRefused):
     """A stored tile is not what the events make."""
 
 

@@ -63,6 +63,16 @@ class LastSigned:
         """Return what each file has, the newest first; an empty list without files. Raises StateDamaged."""
         return [signed for _, signed in self._read()]
 
+    def known_events(self) -> list[tuple[int, bytes]]:
+        """Return position and hash of the last event of each signed tree. A file that cannot be read is left out."""
+        known = []
+        for file in self._files:
+            with contextlib.suppress(OSError, StateDamaged):
+                signed = file.read()
+                if signed is not None:
+                    known.append((signed.size, signed.event))
+        return known
+
     def newest(self) -> tuple[Path, Signed]:
         """Return the newest, and the path of a file that has it; size 0 without files. Raises StateDamaged."""
         return next(iter(self._read()), (self.path, Signed()))

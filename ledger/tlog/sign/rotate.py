@@ -58,10 +58,12 @@ def rotations(conn: Connection, origin: str) -> list[tuple[VerifierKey, Verifier
 
 
 @contextlib.contextmanager
-def leading(conn: Connection, key: SigningKey, path: Path, copies: Path | None = None) -> Iterator[Signer | None]:
+def leading(
+    conn: Connection, key: SigningKey, path: Path, copies: Path | None = None, *, stops_appends: bool = True
+) -> Iterator[Signer | None]:
     """Yield a signer that leads while the block runs, after step 5; None if another process leads or has the files."""
     files = LastSigned(path, copies, key.verifier)
-    signer = Signer(conn, key, files)
+    signer = Signer(conn, key, files, stops_appends=stops_appends)
     with contextlib.ExitStack() as stack:
         leader = None
         if signer.lead():

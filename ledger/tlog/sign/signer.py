@@ -27,7 +27,9 @@ from ledger.proof.tlog.merkle import HASH_BYTES, leaf_hashes
 from ledger.proof.tlog.tiles import WIDTH, Tile
 from ledger.store.head import read_head
 from ledger.tlog.serve.newest_checkpoint import newest_size
+from ledger.tlog.sign.adoption import Adoption
 from ledger.tlog.sign.errors import (
+    HistoryRefused,
     KeyReplaced,
     OtherLedger,
     Rewritten,
@@ -53,6 +55,8 @@ COMMIT_SOMETHING = "SELECT pg_current_xact_id()"
 # Until the connection ends.
 LEAD = "SELECT lead_signing()"
 CLEAR_EDGE = "DELETE FROM partial_tiles"
+STOP_APPENDS = "SELECT stop_appends(%s)"
+RECORD_ADOPTION = "SELECT adopt_checkpoint(%s)"
 ADD_CHECKPOINT = "INSERT INTO checkpoints (size, note) VALUES (%s, %s) ON CONFLICT (size) DO NOTHING"
 
 HERE = Path(__file__).parent
@@ -63,12 +67,16 @@ DURABLE, HASHES, NOT_LINKED, ADD_TILES, OTHER_TILES, ADD_EDGE = (
 
 
 class Signer:
-    """Sign for one ledger. `conn` is in autocommit mode, with the role signer; this process holds `files`."""
+    """Sign for one ledger. `conn` is in autocommit mode, with the role signer; this process holds `files`.
 
-    def __init__(self, conn: Connection, key: SigningKey, files: LastSigned) -> None:
+    With `stops_appends`, a database that is refused takes no more events: see schema/functions/stop_appends.sql.
+    """
+
+    def __init__(self, conn: Connection, key: SigningKey, files: LastSigned, *, stops_appends: bool = True) -> None:
         self._conn = conn
         self._key = key
         self._files = files
+        self._stops_appends = stops_appends
         self._signed: Signed | None = None
         self._key_events: int | None = None
 
@@ -79,6 +87,14 @@ class Signer:
 
     def step(self, most: int = MOST_EVENTS) -> Signed | None:
         """Sign at most `most` new events; return None if there are none. Raises SigningRefused."""
+        try:
+            return self._step(most)
+        except HistoryRefused as refused:
+            if self._stops_appends:
+                self._conn.execute(STOP_APPENDS, [str(refused)])
+            raise
+
+    def _step(self, most: int) -> Signed | None:
         signed, position = self._last()
         if position <= signed.size:
             return None
@@ -92,20 +108,13 @@ class Signer:
         self._publish(self._signed)
         return self._signed
 
-    def adopt(
-        self,
-        checkpoint: Checkpoint,
-        give_up: int | None,
-        on_progress: Callable[[int, int], None],
-        *,
-        replace_damaged: bool = False,
-    ) -> Signed:
+    def adopt(self, adoption: Adoption, on_progress: Callable[[int, int], None]) -> Signed:
         """Make a checkpoint of this log the last signed one, if the events have its root. Raises SigningRefused.
 
-        `give_up` is the size of the checkpoint in the state file, if the database cannot continue from that one.
-        `replace_damaged` gives up a damaged state file, and with it all that was signed later. Missing tiles are
-        written first, the state file last.
+        Missing tiles are written first. Then the decision is recorded, which lets append() record again. The state file
+        comes last: if it cannot be written, the next signer refuses again.
         """
+        checkpoint = adoption.checkpoint
         origin, position = head_of(self._conn)
         if origin != self._key.verifier.name or origin != checkpoint.origin:
             raise OtherLedger(f"the checkpoint is of {checkpoint.origin}, and this ledger is {origin}")
@@ -116,38 +125,46 @@ class Signer:
                 f"the checkpoint is over {checkpoint.size} events; adopt one over {published} at least, the size"
                 f" that is published, and over {position} at most, the number of events"
             )
-        self._check_given_up(checkpoint, give_up, replace_damaged=replace_damaged)
+        given_up = self._given_up(adoption)
         grown = self._grown(checkpoint.size, on_progress)
         if grown.root != checkpoint.root:
             raise Rewritten(f"the events up to position {checkpoint.size} do not have the root that was signed")
         with replicated(self._conn), self._conn.transaction():  # readers see all of it at once, or nothing
             self._grown(checkpoint.size, on_progress, store=True)
+            self._conn.execute(RECORD_ADOPTION, [adoption.batch(given_up)])
         self._signed = resigned(grown, self._key, origin)
         self._files.replace(self._signed)
         self._publish(self._signed)
         return self._signed
 
-    def _check_given_up(self, checkpoint: Checkpoint, give_up: int | None, *, replace_damaged: bool) -> None:
-        """Refuse to forget the checkpoint in the state file, unless it is given up: then a second history begins."""
+    def _given_up(self, adoption: Adoption) -> Signed | None:
+        """Return the checkpoint in the state file that the database does not continue; the old file is kept.
+
+        Raises SigningRefused unless it is given up by name: then a second history begins.
+        """
         try:
             path, last = self._files.newest()
         except StateDamaged as error:
-            if not replace_damaged:
+            if not adoption.replace_damaged:
                 raise StateDamaged(
                     f"{error}, and may have a checkpoint larger than any in this database. Restore a good copy; if all"
                     " copies are lost, use --replace-damaged"
                 ) from error
             self._files.keep("damaged")
-            return
-        continues = last.size <= checkpoint.size and (not last.size or event_hash(self._conn, last.size) == last.event)
-        if not continues and give_up != last.size:
+            return None
+        continues = last.size <= adoption.checkpoint.size and (
+            not last.size or event_hash(self._conn, last.size) == last.event
+        )
+        if continues:
+            return None
+        if adoption.give_up != last.size:
             raise RolledBack(
                 f"{path} has a signed checkpoint over {last.size} events, which the database does not continue:"
                 " everyone who has that checkpoint will see that the history changed. If those events are lost for"
                 f" good, use --give-up {last.size}"
             )
-        if not continues:
-            self._files.keep(f"given-up-{last.size}")
+        self._files.keep(f"given-up-{last.size}")
+        return last
 
     def _grown(self, size: int, on_progress: Callable[[int, int], None], *, store: bool = False) -> Signed:
         """Return the tree over the first `size` events of the database, not signed."""

@@ -1,11 +1,13 @@
 """The signer of a server: a background worker with a database connection of its own. One process of a ledger leads.
 
 A refusal ends the worker, and so does an unforeseen error: a person has to look, and nothing is signed until the
-program is started again. Appends never wait for the signer.
+program is started again. A refusal also stops appends (Signer.step). Otherwise appends never wait for the signer,
+except for its first look when the program starts.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -17,6 +19,7 @@ from ledger.proof.errors import EvidenceError
 from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers
 from ledger.tlog.sign import rotate
 from ledger.tlog.sign.errors import SigningRefused
+from ledger.tlog.sign.last_signed import LastSigned
 from ledger.tlog.sign.signer import Signer, head_of
 from ledger.tlog.sign.state_file import Signed
 from ledger.tlog.signing_keys import SigningKey
@@ -33,7 +36,8 @@ FOLLOW_S = 1.0
 class SigningConfig:
     """The key, the state file, and when to sign: after `every_s` seconds or after `events` new events.
 
-    `copies` is the folder for a copy of the state file; None for no copy.
+    `copies` is the folder for a copy of the state file; None for no copy. With `stops_appends`, nothing is recorded in
+    a database that the signer refuses.
     """
 
     key: SigningKey = field(repr=False)
@@ -41,6 +45,13 @@ class SigningConfig:
     every_s: float = EVERY_S
     events: int = EVENTS
     copies: Path | None = None
+    stops_appends: bool = True
+
+    def known_events(self) -> list[tuple[int, bytes]]:
+        """Return the positions and hashes of events that the database must have if anything is to be recorded."""
+        if not self.stops_appends:
+            return []
+        return LastSigned(self.state, self.copies, self.key.verifier).known_events()
 
 
 class SignerThread(DatabaseWorker):
@@ -51,10 +62,13 @@ class SignerThread(DatabaseWorker):
     ) -> None:
         super().__init__("signer", conninfo(url, "signer", schema=schema, application="advice-ledger signer"))
         self._signing = signing
+        # Set once this process has compared the database with what was signed last, follows, or cannot tell.
+        self.looked = threading.Event()
         self.endorsers = Endorsers(self._conninfo, endorsers or EndorserConfig())
 
     def on_failure(self, error: Exception) -> Failure | None:
         """Describe a refusal, which ends the signer, and errors of the database and of the state file."""
+        self.looked.set()
         if isinstance(error, SigningRefused | EvidenceError):
             return Failure(str(error), retry_s=None)
         if isinstance(error, Unavailable):
@@ -71,12 +85,15 @@ class SignerThread(DatabaseWorker):
         """Wait until this process may lead, then lead."""
         signing = self._signing
         while not self._stopping.is_set():
-            with rotate.leading(conn, signing.key, signing.state, signing.copies) as signer:
+            with rotate.leading(
+                conn, signing.key, signing.state, signing.copies, stops_appends=signing.stops_appends
+            ) as signer:
                 if signer is not None:
                     with self.endorsers.running():
                         self._lead(conn, signer)
                     continue
             self.report("follows")
+            self.looked.set()
             self._stopping.wait(FOLLOW_S)
 
     def _lead(self, conn: Connection, signer: Signer) -> None:
@@ -96,6 +113,7 @@ class SignerThread(DatabaseWorker):
         last = None
         while not self._stopping.is_set():
             signed = signer.step()
+            self.looked.set()
             last = signed or last
             if signed is not None:
                 self.endorsers.checkpoint_signed()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
 from api.cli import sign as command
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint
+from ledger.store.envelope import Actor
+from ledger.tlog.sign.adoption import Adoption
 from ledger.tlog.sign.errors import RolledBack
 from ledger.tlog.sign.rotate import beside
 from ledger.tlog.sign.signer_thread import SigningConfig
@@ -16,6 +19,11 @@ from ledger.tlog.signing_keys import SigningKey
 from tests.ledger.tlog.logs import fill, key_for, sign, signing
 from tests.ledger.verify.verifying import tamper
 from tests.support import connect
+
+DECISIONS = """
+    SELECT e.body::json, s.fields FROM events e JOIN sealed_fields s USING (position)
+    WHERE e.type = 'log-checkpoint.adopted' ORDER BY position
+"""
 
 
 def checkpoint_of(url: str, key: SigningKey) -> Checkpoint:
@@ -25,12 +33,22 @@ def checkpoint_of(url: str, key: SigningKey) -> Checkpoint:
     return open_checkpoint(note.encode(), key.verifier.name, [key.verifier]).checkpoint
 
 
-def adopt(url: str, key: SigningKey, path: Path, checkpoint: Checkpoint, *, replace_damaged: bool) -> int:
+def recorded(url: str) -> list[dict[str, Any]]:
+    """The decisions on record: actor, data and reason of each."""
+    with connect(url) as conn:
+        rows = conn.execute(DECISIONS).fetchall()
+    return [{"actor": body["actor"]["id"], **body["data"], **fields} for body, fields in rows]
+
+
+def adoption(checkpoint: Checkpoint, **how: Any) -> Adoption:
+    """A person's decision for this checkpoint."""
+    return Adoption(checkpoint, Actor("cli:olga", "human", "operator"), "the disk was lost", **how)
+
+
+def adopt(url: str, key: SigningKey, path: Path, checkpoint: Checkpoint, **how: Any) -> int:
     """Adopt as the command does; return the size."""
     with connect(url, "signer") as conn:
-        signed = command._once(
-            conn, SigningConfig(key, path), checkpoint, None, lambda *_: None, replace_damaged=replace_damaged
-        )
+        signed = command._once(conn, SigningConfig(key, path), adoption(checkpoint, **how), lambda *_: None)
     assert signed is not None
     return signed.size
 
@@ -43,9 +61,9 @@ def test_the_newest_checkpoint_is_adopted_when_the_state_file_is_lost(database_u
     newest, kept = checkpoint_of(database_url, key), path.read_bytes()
     path.unlink()
     fill(database_url, 1)
-    assert adopt(database_url, key, path, newest, replace_damaged=False) == 300
+    assert adopt(database_url, key, path, newest) == 300
     assert path.read_bytes() == kept
-    assert sign(database_url, key, path) == 301
+    assert sign(database_url, key, path) == 302  # with the event that records it
 
 
 @pytest.mark.tampers
@@ -66,14 +84,17 @@ def test_a_damaged_file_is_given_up_by_name(
         "UPDATE head SET position = 10, hash = (SELECT hash FROM events WHERE position = 10)",
     )
     with signing(database_url, key, path) as signer, pytest.raises(RolledBack, match="--give-up 20"):
-        signer.adopt(ten, None, lambda *_: None, replace_damaged=True)  # this file is not damaged
+        signer.adopt(adoption(ten, replace_damaged=True), lambda *_: None)  # this file is not damaged
     damaged = path.read_bytes().replace(b'"event"', b'"Event"')
     path.write_bytes(damaged)
     with pytest.raises(typer.Exit):
-        adopt(database_url, key, path, ten, replace_damaged=False)
+        adopt(database_url, key, path, ten)
     assert "--replace-damaged" in capsys.readouterr().err
     assert path.read_bytes() == damaged
     assert adopt(database_url, key, path, ten, replace_damaged=True) == 10
     assert beside(path, "damaged").read_bytes() == damaged
+    assert recorded(database_url) == [
+        {"actor": "cli:olga", "size": 10, "root": ten.root.hex(), "reason": "the disk was lost"}
+    ]
     fill(database_url, 1)
-    assert sign(database_url, key, path) == 11
+    assert sign(database_url, key, path) == 12

@@ -17,8 +17,10 @@ from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import open_checkpoint
 from ledger.proof.tlog.note import open_note
 from ledger.proof.tlog.trust import Trust
+from ledger.store.envelope import Actor
 from ledger.tlog.sign import keys
 from ledger.tlog.sign import rotate as rotation
+from ledger.tlog.sign.adoption import Adoption
 from ledger.tlog.sign.errors import KeyReplaced, KeyUnusable, StateDamaged
 from ledger.tlog.sign.rotate import beside, check, rotated
 from ledger.tlog.sign.state_file import StateFile
@@ -225,7 +227,7 @@ def test_the_old_key_does_not_sign_its_rotation(database_url: str, place: Path, 
             signer.step()
         checkpoint = open_checkpoint(notes(database_url)[-1][1].encode(), old.verifier.name, [old.verifier]).checkpoint
         with pytest.raises(KeyReplaced):
-            signer.adopt(checkpoint, None, lambda *_: None)
+            signer.adopt(Adoption(checkpoint, Actor("cli:olga", "human", "operator"), "why"), lambda *_: None)
     rotate(database_url, place)
     assert [size for size, _ in notes(database_url)] == [300]
     assert sign(database_url, new, beside(place, "last")) == 302

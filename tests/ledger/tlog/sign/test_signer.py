@@ -55,7 +55,7 @@ def key(ledger: str) -> SigningKey:
 def signing(url: str, key: SigningKey, path: Path) -> Iterator[Signer]:
     """A signer, while the block runs."""
     with connect(url, "signer") as conn, LastSigned(path, None, key.verifier).held() as file:
-        yield Signer(conn, key, file)
+        yield Signer(conn, key, file, stops_appends=False)
 
 
 def fill(conn: Connection, count: int) -> None:

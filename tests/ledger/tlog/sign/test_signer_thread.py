@@ -20,7 +20,7 @@ from ledger.tlog.signing_keys import SigningKey
 from tests.api.served import served
 from tests.ledger.tlog.logs import fill, key_for, sign
 from tests.ledger.verify.verifying import tamper
-from tests.support import connect, eventually
+from tests.support import connect, eventually, refused
 
 
 @pytest.fixture
@@ -127,20 +127,25 @@ def test_the_signer_connects_again_and_goes_on(database_url: str, key: SigningKe
         eventually("a checkpoint", lambda: sizes(database_url) == [1, 2, 3, 4])
 
 
+@pytest.mark.parametrize("stops", [True, False])
 def test_a_refusal_ends_it(
-    database_url: str, key: SigningKey, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    database_url: str, key: SigningKey, tmp_path: Path, caplog: pytest.LogCaptureFixture, stops: bool
 ) -> None:
-    """A refusal is logged once, with what to do, and ends the thread; events are still recorded."""
+    """A refusal is logged once, with what to do, and ends the thread; events are recorded only if so configured."""
     path = tmp_path / "last"
     fill(database_url, 3)
     sign(database_url, key, path)
     path.unlink()
     fill(database_url, 1)
-    with caplog.at_level(logging.INFO, "ledger.tlog.sign.signer_thread"), running(database_url, key, path) as thread:
+    with (
+        caplog.at_level(logging.INFO, "ledger.tlog.sign.signer_thread"),
+        running(database_url, key, path, stops_appends=stops) as thread,
+    ):
         thread.join(10)
         assert thread.status.state == "refused"
         assert "docs/operate/tlog.md" in (thread.status.error or "")
-        fill(database_url, 1)
+        with refused("AL010") if stops else contextlib.nullcontext():
+            fill(database_url, 1)
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "PRIVATE" not in caplog.text
     assert thread.status.state == "refused"

@@ -1,0 +1,39 @@
+"""A person's decision from which checkpoint the signer goes on, and the event that records it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import time_ns
+
+from ledger.proof.tlog.checkpoint import Checkpoint
+from ledger.store.envelope import Actor, NewEvent, encode, stamped, uuid7
+from ledger.tlog.sign.state_file import Signed
+from schema.events import LogCheckpointAdopted
+
+STREAM = "policy-log-checkpoint"
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """The checkpoint to go on from, who decided it, and why.
+
+    `give_up` is the size of the checkpoint in the state file, if the database cannot continue from that one.
+    `replace_damaged` gives up a damaged state file, and with it all that was signed later.
+    """
+
+    checkpoint: Checkpoint
+    actor: Actor
+    reason: str
+    give_up: int | None = None
+    replace_damaged: bool = False
+
+    def batch(self, given_up: Signed | None) -> str:
+        """Return the event, as adopt_checkpoint() takes it. Raises InvalidEvent."""
+        event = LogCheckpointAdopted(
+            size=self.checkpoint.size,
+            root=self.checkpoint.root.hex(),
+            given_up_size=None if given_up is None else given_up.size,
+            given_up_root=None if given_up is None else given_up.root.hex(),
+            reason=self.reason,
+        )
+        return stamped([encode(NewEvent(uuid7(), STREAM, event, self.actor))], time_ns() // 1000)

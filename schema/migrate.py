@@ -31,6 +31,10 @@ from schema.errors import (
 from schema.events import CATALOGUE
 
 HERE = Path(__file__).parent
+# The objects that migrating makes, as ledger/verify/objects.py reads them.
+OBJECTS = HERE / "objects.txt"
+# The schema's comment says which version migrated it last: by the digest of that file.
+MIGRATED_BY = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = current_schema()"
 ROLES = ("writer", "reader", "projector", "verifier", "signer")
 # Former names of roles. A ledger that an earlier version migrated keeps its logins: the role is renamed.
 RENAMED_ROLES = {"sealer": "signer"}
@@ -85,6 +89,8 @@ def migrate(
                 conn.execute(file.read_bytes())
             _register_event_types(conn)
             _grant(conn, schema)
+            comment = sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(schema), _digest(OBJECTS))
+            conn.execute(comment)
             origin = _name_ledger(conn, origin)
         set_search_path(conn, schema)
     except psycopg.errors.CheckViolation as error:

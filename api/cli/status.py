@@ -31,6 +31,7 @@ from projections.health import (
     ReadModelLag,
     failing_agents,
 )
+from projections.objects import changed_objects
 from projections.rebuild import outdated_read_models
 from projections.registry import READ_MODELS
 from schema.migrate import pending
@@ -78,6 +79,8 @@ class Status:
     agents_failing: list[str] | None
     model_calls_orphaned: int | None
     tokens: tokens.Counts | None
+    # Functions, triggers, grants and so on that are not this version's; None if another version migrated the ledger.
+    objects_changed: list[str] | None
     log: LogState | None
 
 
@@ -92,8 +95,8 @@ def status(
 
     Also what "acknowledged" means on this server, the number of queued requests, of model calls without an end and of
     tokens, the agents whose last calls all failed, and the pending migrations. Exit code 1 if an append fails, a read
-    model is stopped, missing or outdated, a migration is pending, a key rotation was not finished, or the database does
-    not continue what was signed last.
+    model is stopped, missing or outdated, an object of the database is not of this version, a migration is pending, a
+    key rotation was not finished, or the database does not continue what was signed last.
     """
     settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
     policy = assemble.endorsers(settings).policy
@@ -120,8 +123,9 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None, orphan_afte
     queue = _queue(conn)
     lacking = _pending(conn)
     log = status_tlog.look(conn, policy, key)
+    objects = changed_objects(conn)
     contradicted = log is not None and log.signed_last is not None and log.signed_last.contradiction is not None
-    unsound = contradicted or (log is not None and bool(log.rotation_pending))
+    unsound = bool(objects) or contradicted or (log is not None and bool(log.rotation_pending))
     return Status(
         ok=not lacking and not unsound and all(read_model.state == "ok" for read_model in read_models),
         origin=head.origin,
@@ -137,6 +141,7 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None, orphan_afte
         agents_failing=_agents_failing(conn),
         model_calls_orphaned=orphans.count(conn, orphan_after_s),
         tokens=_tokens(conn),
+        objects_changed=objects,
         log=log,
     )
 
@@ -219,6 +224,14 @@ def _orphans(number: int | None, after_s: float) -> str:
     return f"{number} {calls} open for {after_s:g} s or longer{listed}"
 
 
+def _objects(changed: list[str] | None) -> str:
+    if changed is None:
+        return "not compared, as another version migrated this ledger last"
+    if not changed:
+        return "all are of this version"
+    return f"{len(changed)} are not of this version: {changed[0]}; advice-ledger verify names all"
+
+
 def _show(status: Status, orphan_after_s: float) -> None:
     unseen = "not visible to this login"
     at = f" at {status.recorded_at:%Y-%m-%d %H:%M:%S} UTC" if status.recorded_at else ", empty"
@@ -236,6 +249,7 @@ def _show(status: Status, orphan_after_s: float) -> None:
     say(f"tokens   {f'{status.tokens.active} active, {status.tokens.revoked} revoked' if status.tokens else unseen}")
     for line in status_tlog.lines(status.log):
         say(line)
+    say(f"objects  {_objects(status.objects_changed)}")
     migrations = status.migrations_pending
     say(f"pending  {unseen if migrations is None else ', '.join(migrations) or 'no migration'}")
     say("")

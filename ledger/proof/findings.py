@@ -50,6 +50,7 @@ class Kind(StrEnum):
     NOT_SHOWN = "not-shown"
     SUMMARY_MISMATCH = "summary-mismatch"
     PROJECTION_DRIFT = "projection-drift"
+    SCHEMA_MISMATCH = "schema-mismatch"
 
 
 class Verdict(StrEnum):
@@ -117,6 +118,7 @@ CHAIN = Document(
         ),
     ),
     ("each read model holds what folding the chain gives", (Kind.PROJECTION_DRIFT,)),
+    ("functions, triggers, grants, tables and views are those of this version", (Kind.SCHEMA_MISMATCH,)),
     by_position=True,
 )
 

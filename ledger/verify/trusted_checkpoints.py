@@ -127,7 +127,9 @@ class TrustedCheckpoints:
             self._handovers = handovers(conn, head.origin, self.trusted.log)
             self.trusted = replace(self.trusted, log=self._handovers.keys)
         needed = self.trusted.needed
-        (cosigned,) = conn.execute(COSIGNED, [max(1, needed)]).fetchone() or ("",)
+        cosigned = ""
+        if self.trusted.witnesses:
+            (cosigned,) = conn.execute(COSIGNED, [max(1, needed)]).fetchone() or ("",)
         if cosigned:
             name = "the newest cosigned checkpoint of the database"
             self._notes.append(NamedNote(name, cosigned.encode(), trusted=False, needed=needed))

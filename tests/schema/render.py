@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ledger.database import Connection
-
-SNAPSHOT_QUERY = Path(__file__).with_name("snapshot.sql").read_text("utf-8")
+from ledger.verify.objects import present_objects
 
 
 def render(conn: Connection) -> str:
-    """A line for each thing in the schema `ledger`, in the order of the alphabet."""
-    rows = conn.execute(SNAPSHOT_QUERY, {"schema": "ledger"}).fetchall()
-    return "".join(sorted(f"{row[0]}\n" for row in rows))
+    """A line for each thing in the schema on the search_path, in the order of the alphabet."""
+    return "".join(sorted("\t".join(each) + "\n" for each in present_objects(conn)))

@@ -1,0 +1,202 @@
+"""Print the result of `advice-ledger verify`, as text and as JSON: docs/use/cli.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from api.cli.shared import say
+from ledger.proof.findings import CHAIN, Finding, Kind, Verdict, first_bad_position
+from ledger.store.head import Clocks
+from ledger.verify.report import ChainReport
+from projections.compare import ReadModelCheck
+
+CHECKPOINTS_STEP = CHAIN.step_of[Kind.FORKED]
+PROJECTIONS_STEP = CHAIN.step_of[Kind.PROJECTION_DRIFT]
+OBJECTS_STEP = CHAIN.step_of[Kind.SCHEMA_MISMATCH]
+OTHER_VERSION = (
+    "that the functions, triggers and grants are as they should be: another version of advice-ledger migrated this"
+    " ledger last; run its verify, or advice-ledger migrate of this version first"
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The results. `read_models` is empty unless --projections was given.
+
+    `objects` has a line for each object of the database that is not this version's. It is None if another version
+    migrated the ledger last.
+    """
+
+    chain: ChainReport
+    read_models: tuple[ReadModelCheck, ...]
+    objects: list[str] | None
+    # Verifier keys that were not given, and that recorded rotations connect with a given one.
+    followed: tuple[str, ...] = ()
+    # The last event and the database's clock; None without a head.
+    clocks: Clocks | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The result in words."""
+        return Verdict.FAILED if self.objects or not all(map(holds, self.read_models)) else self.chain.verdict
+
+    @property
+    def findings(self) -> list[Finding]:
+        """The findings in the chain, and the objects that differ."""
+        objects = [CHAIN.finding(Kind.SCHEMA_MISMATCH, 0, line) for line in self.objects or ()]
+        return [*self.chain.findings, *objects]
+
+    @property
+    def not_proven(self) -> list[str]:
+        """The claims that remain unproven."""
+        return [*self.chain.not_proven, *([OTHER_VERSION] if self.objects is None else [])]
+
+    @property
+    def ok(self) -> bool:
+        """True if everything that was checked holds."""
+        return self.verdict is not Verdict.FAILED
+
+
+def holds(checked: ReadModelCheck) -> bool:
+    """True if a read model follows the chain and agrees with it."""
+    return checked.error is None and not checked.differences
+
+
+def _more(result: Result, most: int) -> int:
+    return result.chain.more + max(0, len(result.findings) - most)
+
+
+def as_json(result: Result, most: int) -> dict[str, Any]:
+    """Return the result for --json."""
+    chain = result.chain
+    return {
+        "ok": result.ok,
+        "verdict": result.verdict,
+        "origin": chain.origin,
+        "events": chain.events,
+        "first_position": chain.first_position,
+        "last_position": chain.last_position,
+        "head_hash": None if chain.head_hash is None else chain.head_hash.hex(),
+        "sealed": {"opened": chain.opened, "erased": chain.erased},
+        "first_bad_position": first_bad_position(result.findings),
+        "findings": [
+            {
+                "step": finding.step,
+                "kind": finding.kind,
+                "position": finding.position,
+                "last_position": finding.last_position,
+                "message": finding.message,
+            }
+            for finding in result.findings[:most]
+        ],
+        "more_findings": _more(result, most),
+        "objects_checked": result.objects is not None,
+        "read_models": result.read_models,
+        "checkpoints": chain.checkpoints,
+        "covered_by_checkpoint": chain.covered,
+        "followed_keys": result.followed,
+        "not_proven": result.not_proven,
+        "head_ahead_s": result.clocks and result.clocks.ahead_s,
+        "times_stand_still_since": result.clocks and result.clocks.since,
+    }
+
+
+def show(result: Result, most: int) -> None:
+    """Print the result as text."""
+    chain = result.chain
+    say(f"ledger {chain.origin or '(without a head)'}")
+    for number, promise in CHAIN.steps.items():
+        wrong = sum(finding.step == number for finding in result.findings)
+        if number == PROJECTIONS_STEP:
+            _show_read_models(result.read_models)
+            continue
+        outcome = _signed_outcome(chain, wrong) if number == CHECKPOINTS_STEP else _outcome(wrong)
+        if number == OBJECTS_STEP and result.objects is None:
+            outcome = "not checked, as another version migrated this ledger last"
+        say(f"{number:>3}. {promise}: {outcome}")
+        for key in result.followed if number == CHECKPOINTS_STEP else ():
+            say(f"       by the recorded rotations also: {key}")
+        for finding in result.findings[:most]:
+            if finding.step == number:
+                say(f"       {finding}")
+    if more := _more(result, most):
+        say(f"     {more} more findings are not shown")
+    say("")
+    _summarise(result)
+
+
+def _signed_outcome(chain: ChainReport, wrong: int) -> str:
+    """Say what step 10 shows: without a key nobody knows who signed, and without checkpoints there is nothing."""
+    if wrong or (chain.covered is not None and chain.covered.size):
+        return _outcome(wrong)
+    if chain.checkpoints:
+        return "holds, but WHO SIGNED IS NOT KNOWN, as no key was given that you trust"
+    return "nothing is signed"
+
+
+def _outcome(wrong: int) -> str:
+    return "holds" if wrong == 0 else f"FAILS, {wrong} finding{'s' if wrong > 1 else ''}"
+
+
+def _show_read_models(checked: tuple[ReadModelCheck, ...]) -> None:
+    if not checked:
+        return
+    wrong = sum(not holds(read_model) for read_model in checked)
+    say(f"{PROJECTIONS_STEP:>3}. {CHAIN.steps[PROJECTIONS_STEP]}: {_outcome(wrong)}")
+    for read_model in checked:
+        most = "at least " if read_model.truncated else ""
+        differing = f"{most}{len(read_model.differences)} differ" if read_model.differences else "none differs"
+        say(f"       {read_model.name} up to position {read_model.position}: {read_model.rows} rows, {differing}")
+        if read_model.error is not None:
+            say(f"       {read_model.name} is stopped: {read_model.error}")
+        for finding in read_model.findings:
+            say(f"       {finding}")
+    if wrong:
+        say("       advice-ledger rebuild makes them agree with the chain")
+
+
+def _summarise(result: Result) -> None:
+    chain = result.chain
+    if chain.head_hash is not None:
+        places = f"positions {chain.first_position} to {chain.last_position}"
+        say(f"{chain.events} events, {places}, last hash {chain.head_hash.hex()}")
+    else:
+        say(f"{chain.events} events")
+    say(f"{chain.opened} sealed values open to their commitments, {chain.erased} are erased")
+    say(f"{chain.checkpoints} checkpoints of the database were compared with the events")
+    if chain.covered is not None:
+        trusted, signed = chain.covered.trusted, chain.covered.signed
+        say(f"a trusted checkpoint covers {trusted} events, one signed with the ledger's key covers {signed}")
+    if result.clocks is not None and result.clocks.since is not None:
+        say(f"note: {result.clocks}")
+    for claim in result.not_proven:
+        say(f"not proven: {claim}")
+    say(_last_line(result))
+
+
+def _last_line(result: Result) -> str:
+    chain = result.chain
+    match result.verdict:
+        case Verdict.VERIFIED:
+            return f"{Verdict.VERIFIED}: all of the above holds, and a trusted key signed all events"
+        case Verdict.VERIFIED_IN_PART:
+            size = 0 if chain.covered is None else chain.covered.size
+            return (
+                f"{Verdict.VERIFIED} up to position {size}; {Verdict.NOT_SIGNED.upper()}: positions {size + 1} to"
+                f" {chain.last_position}"
+            )
+        case Verdict.SIGNER_UNKNOWN:
+            return f"{Verdict.SIGNER_UNKNOWN.upper()}: give the ledger's key with --key, from another source than this"
+        case Verdict.NOT_SIGNED:
+            return f"{Verdict.NOT_SIGNED.upper()}: all of the above holds, and no checkpoint covers an event"
+        case Verdict.FAILED:
+            return f"FAILED: {_failure(result)}"
+
+
+def _failure(result: Result) -> str:
+    if (first := first_bad_position(result.chain.findings)) is not None:
+        return f"the first bad position is {first}"
+    if result.objects:
+        return f"the chain holds, but {len(result.objects)} objects of the database are not of this version"
+    return "the chain holds, but a read model does not follow it"

@@ -1,0 +1,74 @@
+"""Compare the objects of a ledger's schema with those of this version: functions, triggers, grants, tables.
+
+The expected ones are in a file that a test makes from a fresh ledger, the same for each version of PostgreSQL
+(schema/objects.txt): one a line, in three parts with tabs between: what it belongs to, its name, and what it is.
+
+A schema may have more: objects of other names belong to somebody else, and so may indexes. But each trigger, rule,
+policy, grant, column and constraint on what is ours is compared, and each function that has the name of one of ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from ledger.database import Connection
+from schema.migrate import MIGRATED_BY, OBJECTS
+
+OBJECTS_QUERY = Path(__file__).with_name("objects.sql").read_bytes()
+
+DIGEST = hashlib.sha256(OBJECTS.read_bytes()).hexdigest()
+
+# Names of objects that go with the table or function that they are of.
+BELONGING = ("child ", "column ", "constraint ", "grant ", "index ", "policy ", "rule ", "trigger ")
+
+# Subject, name and description.
+SchemaObject = tuple[str, str, str]
+
+
+def expected_objects(text: str) -> frozenset[SchemaObject]:
+    """Parse a file of objects."""
+    return frozenset(_object(line) for line in text.splitlines())
+
+
+def _object(line: str) -> SchemaObject:
+    subject, name, description = line.split("\t")
+    return subject, name, description
+
+
+def present_objects(conn: Connection) -> frozenset[SchemaObject]:
+    """Read the objects of the schema on the search_path. Raises psycopg.Error."""
+    return frozenset((str(subject), str(name), str(text)) for subject, name, text in conn.execute(OBJECTS_QUERY))
+
+
+def migrated_by_this_version(conn: Connection) -> bool:
+    """True if this version of the program migrated the ledger last: only then its objects are known here."""
+    return conn.execute(MIGRATED_BY).fetchone() == (DIGEST,)
+
+
+def differences(expected: Iterable[SchemaObject], present: Iterable[SchemaObject]) -> list[str]:
+    """Return a line for each object that is missing, differs, or is additional to one of ours; in order of names."""
+    wanted, found = _by_name(expected), _by_name(present)
+    subjects, present_subjects = {subject for subject, _ in wanted}, {subject for subject, _ in found}
+    gone = {_main(subject, wanted) for subject in subjects - present_subjects}
+    ours = {key for key in found if key[0] in subjects and not key[1].startswith("index ")}
+    differing = {
+        f"{key[1]} {'is missing' if key not in found else 'differs' if key in wanted else 'is additional'}"
+        for key in wanted.keys() | ours
+        if wanted.get(key) != found.get(key) and key[0] not in subjects - present_subjects
+    }
+    return sorted(differing | {f"{name} is missing" for name in gone})
+
+
+def _main(subject: str, wanted: Iterable[tuple[str, str]]) -> str:
+    """The object that others of this subject belong to: the table or view, or the function."""
+    return min((name for owner, name in wanted if owner == subject), key=lambda name: name.startswith(BELONGING))
+
+
+def _by_name(objects: Iterable[SchemaObject]) -> dict[tuple[str, str], set[str]]:
+    grouped: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for subject, name, description in objects:
+        grouped[subject, name].add(description)
+    return dict(grouped)

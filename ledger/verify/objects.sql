@@ -1,0 +1,99 @@
+-- The objects of the ledger's schema, from pg_catalog: what each belongs to, its name, and what it is. The same on each
+-- version of PostgreSQL and for each name of the schema: our roles are without its name. Left out is what differs
+-- between versions of PostgreSQL and not between schemas: NOT NULL as a named constraint (18), and the owner's own
+-- rights (MAINTAIN came with 17).
+WITH place AS (
+    SELECT n.oid, n.nspowner, n.nspacl, current_schema()::text AS name
+    FROM pg_namespace n
+    WHERE n.nspname = current_schema()
+),
+relations AS (
+    SELECT c.* FROM pg_class c JOIN place ON c.relnamespace = place.oid
+    WHERE c.relkind IN ('r', 'v', 'm', 'p', 'f', 'S')
+),
+functions AS (
+    SELECT p.*, format('function %s(%s)', p.proname, pg_get_function_identity_arguments(p.oid)) AS object
+    FROM pg_proc p JOIN place ON p.pronamespace = place.oid
+),
+-- Roles of the server: ours by their name without the schema's, others in quotes.
+roles AS (
+    SELECT r.oid, r.rolname, ours.name IS NOT NULL AS is_ours, coalesce(ours.name, quote_literal(r.rolname)) AS name
+    FROM pg_roles r
+    LEFT JOIN (
+        SELECT place.name || '_' || role AS rolname, role AS name
+        FROM place, unnest('{owner,writer,reader,projector,verifier,signer}'::text[]) role
+    ) ours ON ours.rolname = r.rolname
+),
+granted AS (
+    SELECT 'schema' AS subject, 'schema' AS object, nspowner AS owner, coalesce(nspacl, acldefault('n', nspowner)) AS acl
+    FROM place
+    UNION ALL
+    SELECT relname, relname, relowner, coalesce(relacl, acldefault('r', relowner)) FROM relations
+    UNION ALL
+    SELECT r.relname, format('column %s.%s', r.relname, a.attname), r.relowner, a.attacl
+    FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid WHERE a.attacl IS NOT NULL
+    UNION ALL
+    SELECT proname, object, proowner, coalesce(proacl, acldefault('f', proowner)) FROM functions
+)
+SELECT 'schema' AS subject, 'schema' AS object, 'owner ' || r.name AS description
+FROM place p JOIN roles r ON r.oid = p.nspowner
+UNION ALL
+SELECT 'role ' || r.name, 'role ' || r.name,
+       concat_ws(' ', CASE WHEN rolcanlogin THEN 'login' END, CASE WHEN rolsuper THEN 'superuser' END,
+                 CASE WHEN rolinherit THEN 'inherit' END, CASE WHEN rolcreaterole THEN 'createrole' END,
+                 CASE WHEN rolcreatedb THEN 'createdb' END, CASE WHEN rolreplication THEN 'replication' END,
+                 CASE WHEN rolbypassrls THEN 'bypassrls' END)
+FROM roles r JOIN pg_roles p ON p.oid = r.oid WHERE r.is_ours
+UNION ALL
+SELECT 'role ' || r.name, format('role %s', r.name), 'member of ' || o.name
+FROM roles r JOIN pg_auth_members m ON m.member = r.oid JOIN roles o ON o.oid = m.roleid WHERE r.is_ours
+UNION ALL
+SELECT 'migrations', 'migration ' || m.name, 'sha256 ' || left(m.sha256, 16) FROM schema_migrations m
+UNION ALL
+SELECT c.relname, c.relname,
+       concat_ws(' ', 'kind', c.relkind, 'owner', r.name, 'persistence', c.relpersistence,
+                 CASE WHEN relrowsecurity THEN 'row security' END, array_to_string(c.reloptions, ' '))
+FROM relations c JOIN roles r ON r.oid = c.relowner
+UNION ALL
+SELECT r.relname, format('column %s.%s', r.relname, a.attname),
+       concat_ws(' ', to_char(a.attnum, 'FM00'), format_type(a.atttypid, a.atttypmod),
+                 CASE WHEN a.attnotnull THEN 'not null' END,
+                 CASE WHEN a.attidentity <> '' OR a.attgenerated <> '' THEN 'generated' END,
+                 'default ' || pg_get_expr(d.adbin, d.adrelid), 'storage', a.attstorage)
+FROM relations r
+JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_attrdef d ON d.adrelid = r.oid AND d.adnum = a.attnum
+UNION ALL
+SELECT r.relname, format('constraint %s.%s', r.relname, c.conname), pg_get_constraintdef(c.oid)
+FROM relations r JOIN pg_constraint c ON c.conrelid = r.oid WHERE c.contype NOT IN ('n', 't')
+UNION ALL
+SELECT r.relname, format('index %s', c.relname), pg_get_indexdef(i.indexrelid, 0, true)
+FROM relations r JOIN pg_index i ON i.indrelid = r.oid JOIN pg_class c ON c.oid = i.indexrelid
+UNION ALL
+SELECT r.relname, format('trigger %s.%s', r.relname, t.tgname),
+       concat_ws(' ', pg_get_triggerdef(t.oid, true), 'enabled', t.tgenabled)
+FROM relations r JOIN pg_trigger t ON t.tgrelid = r.oid WHERE NOT t.tgisinternal
+UNION ALL
+SELECT r.relname, format('rule %s.%s', r.relname, w.rulename), pg_get_ruledef(w.oid)
+FROM relations r JOIN pg_rewrite w ON w.ev_class = r.oid WHERE w.rulename <> '_RETURN'
+UNION ALL
+SELECT r.relname, format('policy %s.%s', r.relname, p.polname), 'a policy of row security'
+FROM relations r JOIN pg_policy p ON p.polrelid = r.oid
+UNION ALL
+SELECT r.relname, format('child of %s', r.relname), c.relname
+FROM relations r JOIN pg_inherits i ON i.inhparent = r.oid JOIN pg_class c ON c.oid = i.inhrelid
+UNION ALL
+SELECT f.proname, f.object,
+       concat_ws(' ', format('(%s)', pg_get_function_arguments(f.oid)), 'returns', pg_get_function_result(f.oid),
+                 'language', l.lanname, 'volatility', f.provolatile, 'parallel', f.proparallel, 'owner', r.name,
+                 CASE WHEN f.prosecdef THEN 'security definer' END,
+                 'set ' || replace(array_to_string(f.proconfig, '; '), quote_ident(place.name), 'SCHEMA'),
+                 'sha256', left(encode(sha256(convert_to(f.prosrc, 'UTF8')), 'hex'), 16))
+FROM place, functions f JOIN pg_language l ON l.oid = f.prolang JOIN roles r ON r.oid = f.proowner
+UNION ALL
+SELECT g.subject, format('grant on %s to %s', g.object, coalesce(r.name, 'PUBLIC')),
+       concat_ws(' ', lower(a.privilege_type), CASE WHEN a.is_grantable THEN 'with grant option' END)
+FROM granted g CROSS JOIN aclexplode(g.acl) a LEFT JOIN roles r ON r.oid = a.grantee
+WHERE a.grantee <> g.owner
+UNION ALL
+SELECT 'schema', 'default rights', d.defaclacl::text FROM pg_default_acl d JOIN place ON d.defaclnamespace = place.oid

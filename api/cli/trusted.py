@@ -1,7 +1,7 @@
 """Choose the keys and checkpoints that `verify` trusts: those of the options, or else this installation's own.
 
-The signing key and the state file beside it lie outside the database. So they show what its owner changed, but not what
-the holder of the key did: an auditor gives a key and a checkpoint of his own.
+The signing key, the state file beside it and the copy of that file lie outside the database. So they show what the
+database's owner changed, but not what the holder of the key did: an auditor gives a key and a checkpoint of his own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from api.settings import Settings
 from ledger.proof.tlog.note import VerifierKey
 from ledger.proof.tlog.trust import Trust, Unusable, read_note, trust
 from ledger.tlog.sign import keys
+from ledger.tlog.sign.last_signed import last_signed_paths
 from ledger.tlog.sign.state_file import last_note
 from ledger.verify.trusted_checkpoints import NamedNote, TrustedCheckpoints
 
@@ -46,8 +47,10 @@ def _own(settings: Settings) -> tuple[VerifierKey | None, list[NamedNote]]:
     key = None if where is None else _key(where, settings)
     if where is None or key is None:
         return None, []
-    note = last_note(where.state) if where.state.name else None
-    return key, [] if note is None else [NamedNote(f"what was signed last ({where.state})", note)]
+    paths = last_signed_paths(where.state, where.copies, key) if where.state.name else []
+    # The file and its copy mostly have the same: then it is named once.
+    notes = {note: path for path in paths if (note := last_note(path)) is not None}
+    return key, [NamedNote(f"what was signed last ({path})", note) for note, path in notes.items()]
 
 
 def _key(where: Place, settings: Settings) -> VerifierKey | None:

@@ -39,16 +39,18 @@ def copy_path(folder: Path, key: VerifierKey) -> Path:
     return folder / f"{NOT_IN_FILE_NAMES.sub('_', key.name)[:MAX_NAME_CHARS]}+{key.key_id:08x}.last"
 
 
+def last_signed_paths(path: Path, copies: Path | None, key: VerifierKey) -> list[Path]:
+    """Return the paths of the files that know what was signed last, in the order in which they are written."""
+    return [path] if copies is None else [copy_path(copies, key), path]
+
+
 class LastSigned:
     """What was signed last with `key`. `path` is the state file; `copies` is the folder of the copy, None for none."""
 
     def __init__(self, path: Path, copies: Path | None, key: VerifierKey) -> None:
         self.path = path
         self._folder = copies
-        self._file = StateFile(path, key.name, [key])
-        self._files = [self._file]
-        if copies is not None:
-            self._files.insert(0, StateFile(copy_path(copies, key), key.name, [key]))
+        self._files = [StateFile(found, key.name, [key]) for found in last_signed_paths(path, copies, key)]
 
     @contextlib.contextmanager
     def held(self) -> Iterator[LastSigned]:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Request
 from starlette.applications import Starlette
@@ -22,10 +22,11 @@ from api.agents.protocol import Agent
 from api.agents.run.worker import Worker
 from api.callers import Callers
 from api.one_at_once import OneAtOnce
+from api.postgres.privileged import parameters
 from api.slow_reads import MOST_OF_ALL, SlowReads
 from api.witness.witness import Witness
 from ledger.background import BackgroundWorker, stop_all
-from ledger.database import conninfo
+from ledger.database import Url, conninfo
 from ledger.service.ledger import Ledger
 from ledger.service.policies import Policies
 from ledger.store.readers import STATEMENT_TIMEOUT_S, Readers
@@ -52,8 +53,8 @@ STOP_S = 4.0
 class Parts:
     """The arguments of `open_services()`: settings that were checked and turned into objects."""
 
-    # A migrated ledger, by a login that may act in its roles.
-    database_url: str
+    # A migrated ledger, by a login that may act in its roles, or by a login for each.
+    database_url: Url
     schema_name: str = "ledger"
     # Where read models are kept at the head: in a thread or a process of its own, or not here.
     projector: Literal["none", "thread", "process"] = "thread"
@@ -98,6 +99,8 @@ class Services:
     continuous_verification: ContinuousVerification | None
     endorsers: EndorserConfig
     orphan_after_s: float
+    # Which logins this process uses, for api/postgres/privileged.py.
+    logins: dict[str, Any]
     # True if this process records nothing.
     read_only: bool = False
     # The time between two checkpoints; None if this process does not sign.
@@ -149,6 +152,7 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
             endorsers=parts.endorsers,
             orphan_after_s=parts.orphan_after_s,
             read_only=parts.read_only,
+            logins=parameters(parts.database_url, parts.schema_name),
             sign_every_s=None if parts.signing is None else parts.signing.every_s,
         )
 

@@ -21,16 +21,13 @@ PREFIX = "ADVICE_LEDGER_"
 # The variable that names the file, and the file that is read from the data folder if nothing names one.
 CONFIG = f"{PREFIX}CONFIG"
 FILE_NAME = "advice-ledger.toml"
-# Variables with the prefix that are not settings. The last two belong to the tests.
+# Other variables with the prefix. The last two belong to the tests.
 OTHER_VARIABLES = frozenset({CONFIG, f"{PREFIX}TEST_SERVERS", f"{PREFIX}WRITE_SNAPSHOT"})
 
 # Pairs that exclude each other. The source that comes first in the order of precedence decides for the pair.
 PAIRS = (("database_url", "data_dir"), ("key", "key_file"))
 # The flags whose name is not that of their setting.
-FLAGS = {"key_file": "--key"}
-
-# 30 years: more than any model call lasts, and little enough to subtract from a time.
-MAX_ORPHAN_AFTER_S = 1e9
+FLAGS = {"key_file": "--key", "database_logins": "--logins"}
 
 
 class SettingsError(Exception):
@@ -69,6 +66,7 @@ class Settings(BaseModel):
         repr=False,
         description="A PostgreSQL server, 14 or newer, as libpq reads it. Without it, the embedded PostgreSQL is used.",
     )
+    database_logins: FilePath | None = Field(None, description="The file of passwords that `migrate --logins` made.")
     data_dir: FilePath | None = Field(
         None, description="The folder of the embedded PostgreSQL. Default: a folder of the user's own."
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -11,9 +13,26 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ledger.errors import Unavailable
+from schema.database_roles import IDLE_IN_TRANSACTION, ROLES, role_name
 
 Connection = psycopg.Connection[Any]
 AsyncConnection = psycopg.AsyncConnection[Any]
+
+
+@dataclass(frozen=True)
+class RoleLogins:
+    """A database in which each role of the ledger is a login of its own.
+
+    `url` has the login of the owner. The others differ from it in the user's name, and the password, which libpq reads
+    from the file `passwords` in its own format; without that file the server asks for none.
+    """
+
+    url: str = field(repr=False)
+    passwords: Path | None = None
+
+
+# A URL as libpq reads it, whose login acts in every role; or a login for each role.
+Url = str | RoleLogins
 
 # Roles that only a primary can serve. A URL with several hosts is searched for it.
 WRITING_ROLES = frozenset({"owner", "writer", "projector", "signer"})
@@ -53,8 +72,21 @@ TRANSACTION_TIMEOUT_SINCE = 170_000
 SYNC_WAIT = "SyncRepWaitForLSN"
 
 
+def login_of(url: Url, role: str | None, *, schema: str = "ledger") -> str:
+    """Return the URL of the login that acts in this role."""
+    if isinstance(url, str):
+        return url
+    parts = conninfo_to_dict(url.url)
+    if role in ROLES:
+        parts["user"] = role_name(schema, role)
+        parts.pop("password", None)
+    if url.passwords is not None and "password" not in parts:
+        parts["passfile"] = str(url.passwords)
+    return make_conninfo("", **parts)
+
+
 def conninfo(
-    url: str, role: str | None, *, schema: str = "ledger", application: str = "advice-ledger", **settings: str
+    url: Url, role: str | None, *, schema: str = "ledger", application: str = "advice-ledger", **settings: str
 ) -> str:
     """Return a libpq connection string for `url` that acts as `role`, such as "writer" or "owner" (schema/roles).
 
@@ -63,9 +95,13 @@ def conninfo(
     transaction mode drops them and is not supported. Both sides notice a dead peer. Connect with `connect()` or
     `connect_async()`.
     """
-    values = {**FIXED, "search_path": f"{_quoted(schema)},pg_temp", **settings}
+    values = {**FIXED, "search_path": f"{_quoted(schema)},pg_temp"}
     if role is not None:
-        values["role"] = f"{schema}_{role}"
+        values["role"] = role_name(schema, role)
+    if role in IDLE_IN_TRANSACTION:
+        values["idle_in_transaction_session_timeout"] = IDLE_IN_TRANSACTION[role]
+    values |= settings
+    url = login_of(url, role, schema=schema)
     parts = conninfo_to_dict(url)
     present = str(parts.get("options") or "")
     options = " ".join([present, *(f"-c {name}={_escaped(value)}" for name, value in values.items())]).strip()

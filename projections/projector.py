@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from ledger.background import DatabaseWorker, Failure
-from ledger.database import Connection, conninfo
+from ledger.database import Connection, Url, conninfo
 from projections import registry
 from projections.engine import STEP_EVENTS, StepFailed, describe_error, step
 from projections.read_model import ReadModel
@@ -34,7 +34,7 @@ PACE_S = 0.01
 class Projector(DatabaseWorker):
     """Follows the head until stop(). The login of `url` must be allowed to act as the ledger's projector."""
 
-    def __init__(self, url: str, *, schema: str = "ledger") -> None:
+    def __init__(self, url: Url, *, schema: str = "ledger") -> None:
         super().__init__(
             "projector",
             conninfo(

@@ -20,7 +20,7 @@ from time import sleep
 import psycopg
 from psycopg import sql
 
-from ledger.database import Connection, connect, conninfo
+from ledger.database import Connection, Url, connect, conninfo
 from projections import registry, swap
 from projections.compare import count_differences
 from projections.engine import describe_error, is_transient
@@ -87,7 +87,7 @@ def outdated_read_models(conn: Connection) -> list[ReadModel]:
     ]
 
 
-def rebuild_outdated(url: str, *, schema: str = "ledger", on_progress: Progress | None = None) -> list[RebuildReport]:
+def rebuild_outdated(url: Url, *, schema: str = "ledger", on_progress: Progress | None = None) -> list[RebuildReport]:
     """Rebuild the outdated read models, if there are any. Quick otherwise.
 
     A read model that cannot be rebuilt does not keep the server from starting: it is stopped, and the reason is
@@ -105,7 +105,7 @@ def rebuild_outdated(url: str, *, schema: str = "ledger", on_progress: Progress 
 
 
 def rebuild_read_models(
-    url: str, read_models: list[ReadModel], *, schema: str = "ledger", on_progress: Progress | None = None
+    url: Url, read_models: list[ReadModel], *, schema: str = "ledger", on_progress: Progress | None = None
 ) -> list[RebuildReport]:
     """Rebuild these read models. `on_progress(name, stages done, total stages)` is called by one thread at a time.
 
@@ -120,7 +120,7 @@ def rebuild_read_models(
 
 
 def _rebuild_all(
-    url: str, read_models: list[ReadModel], schema: str, on_progress: Progress | None
+    url: Url, read_models: list[ReadModel], schema: str, on_progress: Progress | None
 ) -> tuple[list[RebuildReport], list[RebuildFailed]]:
     """Rebuild side by side. An interrupt of the caller ends all builds early and leaves the old tables in use."""
     reports: list[RebuildReport] = []
@@ -152,7 +152,7 @@ def _serialised(on_progress: Progress | None, lock: threading.Lock) -> Progress:
 
 
 @contextmanager
-def _connected(url: str, schema: str, **settings: str) -> Iterator[Connection]:
+def _connected(url: Url, schema: str, **settings: str) -> Iterator[Connection]:
     """Connect as the owner, in autocommit mode."""
     with connect(conninfo(url, "owner", schema=schema, **BULK, **settings)) as conn:
         yield conn
@@ -161,9 +161,7 @@ def _connected(url: str, schema: str, **settings: str) -> Iterator[Connection]:
 def _lead(conn: Connection, schema: str) -> None:
     """Wait for other rebuilds of this ledger, and keep them out until the connection ends."""
     if conn.execute(LEAD).fetchone() != (True,):
-        log.warning(
-            "another process rebuilds read models; waiting for it (the row owner of the table leaders says who)"
-        )
+        log.warning("another process rebuilds read models; waiting for it (see the table leaders)")
         while conn.execute(LEAD).fetchone() != (True,):
             sleep(FOLLOW_S)
     swap.create_staging_schema(conn, schema)
@@ -172,7 +170,7 @@ def _lead(conn: Connection, schema: str) -> None:
 class _Rebuild:
     """The build of one read model."""
 
-    def __init__(self, url: str, read_model: ReadModel, schema: str, parts: int, on_progress: Progress) -> None:
+    def __init__(self, url: Url, read_model: ReadModel, schema: str, parts: int, on_progress: Progress) -> None:
         self._url = url
         self._read_model = read_model
         self._place = Place(schema, read_model.name)

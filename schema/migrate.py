@@ -8,7 +8,6 @@ the database as it was.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from schema.database_roles import ROLES, create_roles, grant_on_database, role_name
 from schema.errors import (
     BadOrigin,
     EditedMigration,
@@ -35,9 +35,6 @@ HERE = Path(__file__).parent
 OBJECTS = HERE / "objects.txt"
 # The schema's comment says which version migrated it last: by the digest of that file.
 MIGRATED_BY = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = current_schema()"
-ROLES = ("writer", "reader", "projector", "verifier", "signer")
-# Former names of roles. A ledger that an earlier version migrated keeps its logins: the role is renamed.
-RENAMED_ROLES = {"sealer": "signer"}
 OLDEST_SERVER = 140000
 # An advisory lock of the whole database. functions/former_leads.sql has other numbers.
 MIGRATION_LOCK = 0x41_4C_0001
@@ -61,11 +58,6 @@ class Restored:
     load: Callable[[], None]
 
 
-def role_name(schema: str, role: str) -> str:
-    """Return the name of a role. Roles belong to the server: the schema name keeps those of two ledgers apart."""
-    return f"{schema}_{role}"
-
-
 def migrate(
     conn: psycopg.Connection, *, schema: str = "ledger", origin: str | None = None, restored: Restored | None = None
 ) -> MigrationReport:
@@ -79,7 +71,8 @@ def migrate(
     _check_primary(conn)
     conn.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
     try:
-        _create_roles(conn, schema)
+        create_roles(conn, schema)
+        grant_on_database(conn, conn.info.dbname, schema)
         with conn.transaction():
             _check_owner(conn, schema)
             _create_schema(conn, schema)
@@ -151,36 +144,6 @@ def _check_primary(conn: psycopg.Connection) -> None:
             "this server is a standby, where nothing can be made or migrated: give the address of the primary, or use "
             "serve --read-only"
         )
-
-
-def _create_roles(conn: psycopg.Connection, schema: str) -> None:
-    owner = sql.Identifier(role_name(schema, "owner"))
-    superuser = conn.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (True,)
-    _rename_roles(conn, schema)
-    for role in ("owner", *ROLES):
-        name = role_name(schema, role)
-        if not _has_role(conn, name):
-            # A migration of another database on this server may have created the role since the query above.
-            with contextlib.suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
-                conn.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(name)))
-        if not superuser:
-            conn.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(name)))
-    database = sql.Identifier(conn.info.dbname)
-    conn.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, owner))
-
-
-def _rename_roles(conn: psycopg.Connection, schema: str) -> None:
-    """Rename roles that an earlier version named otherwise. Grants and memberships follow the role."""
-    for former, role in RENAMED_ROLES.items():
-        old, new = role_name(schema, former), role_name(schema, role)
-        if _has_role(conn, old) and not _has_role(conn, new):
-            # Another database on this server may rename it at the same moment.
-            with contextlib.suppress(psycopg.errors.DuplicateObject, psycopg.errors.UndefinedObject):
-                conn.execute(sql.SQL("ALTER ROLE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new)))
-
-
-def _has_role(conn: psycopg.Connection, name: str) -> bool:
-    return conn.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone() is not None
 
 
 def _create_schema(conn: psycopg.Connection, schema: str) -> None:

@@ -152,10 +152,12 @@ def _create(admin: psycopg.Connection, name: str, template: Template | None = No
     if template is None:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return
+    from schema.database_roles import grant_on_database
+
     copy_database(admin, template.name, name)
     admin.execute("SELECT set_config('search_path', %s, false)", (template.search_path,))
     admin.execute(sql.SQL("ALTER DATABASE {} SET search_path FROM CURRENT").format(sql.Identifier(name)))
-    admin.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO ledger_owner").format(sql.Identifier(name)))
+    grant_on_database(admin, name, "ledger")
 
 
 def copy_database(admin: psycopg.Connection, template: str, name: str) -> None:

@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import namedtuple_row
 
 from ledger import database
-from ledger.database import Connection
+from ledger.database import Connection, Url
 from ledger.proof.format import hashes
 from ledger.proof.format.canonical import canonical
 from ledger.store.envelope import Actor, Expected, NewEvent, encode, uuid7
@@ -58,7 +58,7 @@ def eventually(
         sleep(every_s)
 
 
-def connect(url: str, role: str | None = None, **settings: str) -> Connection:
+def connect(url: Url, role: str | None = None, **settings: str) -> Connection:
     """Connect in autocommit mode as one of the ledger's roles; None keeps the login's rights (a superuser's)."""
     return database.connect(database.conninfo(url, role, **settings))
 

@@ -18,7 +18,7 @@ HISTORY = (
     "CHANGELOG.md",
     "docs/decisions/",
     "docs/glossary.md",
-    "schema/migrate.py",
+    "schema/database_roles.py",
     "schema/migrations/",
     "tests/schema/test_migrate.py",
     "tests/schema/test_preconditions.py",

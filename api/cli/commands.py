@@ -25,7 +25,7 @@ class Entry(NamedTuple):
 
 COMMANDS: dict[str, Entry] = {
     "serve": Entry("api.cli.serve", "Run the HTTP API and the worker."),
-    "migrate": Entry("api.cli.schema", "Create or upgrade the ledger and its read models."),
+    "migrate": Entry("api.cli.schema", "Create or upgrade the ledger, its read models and its logins."),
     "rebuild": Entry("api.cli.schema", "Build read models anew from the chain."),
     "status": Entry("api.cli.status", "Show the state of the chain, its read models and its transparency log."),
     "orphans": Entry("api.cli.orphans", "List model calls that were started and never ended, the oldest first."),

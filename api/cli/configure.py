@@ -14,7 +14,7 @@ from api.cli.shared import CannotRun
 from api.postgres.connect import open_database
 from api.postgres.embedded import default_data_dir
 from api.settings import Settings, load_settings
-from ledger.database import Connection
+from ledger.database import Connection, Url
 from ledger.store.head import read_head
 
 
@@ -24,9 +24,16 @@ def configured(config: Path | None, **flags: object) -> Settings:
 
 
 @contextlib.contextmanager
-def opened(settings: Settings, *, make: bool = False, supervise: bool = False) -> Iterator[str]:
-    """Yield the URL of the chosen database while the block runs; see `open_database()`."""
-    with open_database(settings.database_url, settings.data_dir, make=make, supervise=supervise) as url:
+def opened(settings: Settings, *, make: bool = False, supervise: bool = False) -> Iterator[Url]:
+    """Yield the chosen database while the block runs; see `open_database()`. Raises CannotRun."""
+    passwords = settings.database_logins
+    if passwords is not None and settings.database_url is None:
+        raise CannotRun("the setting database_logins needs database_url: the embedded database has logins of its own")
+    if passwords is not None and "PGPASSWORD" in os.environ:
+        raise CannotRun(f"PGPASSWORD would replace the passwords in {passwords}: put the owner's into database_url")
+    with open_database(
+        settings.database_url, settings.data_dir, passwords=passwords, make=make, supervise=supervise
+    ) as url:
         yield url
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from api.cli.shared import CannotRun, note, say
 from api.http.auth import tokens
 from api.postgres.connect import RoleDenied, connect
+from ledger.database import Url
 
 SHOWN = """\
 Tokens, one for each name. They are shown only now; "advice-ledger tokens" makes and revokes more.
@@ -42,7 +43,7 @@ curl '{base}/portfolio/requests?limit=1' -H "Authorization: Bearer $ADVISOR"
 ADVICE = "make one first: advice-ledger tokens create NAME --role ROLE, with the same database options"
 
 
-def ensure_tokens(url: str, base: str, folder: Path, *, local: bool) -> None:
+def ensure_tokens(url: Url, base: str, folder: Path, *, local: bool) -> None:
     """On a loopback address, make the first tokens and show them, or keep them in a file in `folder`.
 
     Raises CannotRun if another address has none, or if the file cannot be written.

@@ -14,6 +14,7 @@ from api.settings import Settings
 from api.witness import keys
 from api.witness.store import StoreError, WitnessStore
 from api.witness.witness import LogKeys, Witness, parse_logs
+from ledger.database import Url
 from ledger.proof.auditor.report import printable
 from ledger.proof.errors import EvidenceError
 from ledger.tlog.signing_keys import WitnessSigningKey
@@ -40,7 +41,7 @@ def offered(settings: Settings) -> Offer | None:
 
 
 @contextlib.contextmanager
-def opened(offer: Offer | None, url: str) -> Iterator[Witness | None]:
+def opened(offer: Offer | None, url: Url) -> Iterator[Witness | None]:
     """Yield the witness while the block runs, beside the ledger at `url`. Raises CannotRun, also if both are one."""
     if offer is None:
         yield None

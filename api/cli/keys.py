@@ -15,7 +15,7 @@ from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, 
 from api.cli.streams import naming
 from api.postgres.connect import connect
 from api.settings import Settings, variable
-from ledger.database import conninfo
+from ledger.database import Url, conninfo
 from ledger.proof.tlog.note import VerifierKey
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.writer import Writer
@@ -174,7 +174,7 @@ def _file(settings: Settings) -> Path:
     return settings.key_file or (folder or Path()) / IN_DATA_DIR
 
 
-def _rotated(url: str, path: Path, state: Path, copies: Path | None = None) -> VerifierKey:
+def _rotated(url: Url, path: Path, state: Path, copies: Path | None = None) -> VerifierKey:
     """Do the steps of ledger/tlog/sign/rotate.py, from where an earlier try ended."""
     old = keys.read(path)
     with connect(url, "signer") as conn:
@@ -197,7 +197,7 @@ def _rotated(url: str, path: Path, state: Path, copies: Path | None = None) -> V
     return new.verifier
 
 
-async def _record(url: str, old: SigningKey, new: SigningKey) -> None:
+async def _record(url: Url, old: SigningKey, new: SigningKey) -> None:
     writer = Writer(conninfo(url, "writer", lock_timeout="3s"))
     await writer.start()
     try:

@@ -23,6 +23,7 @@ from api.cli.shared import (
 )
 from api.postgres.connect import RoleDenied, connect
 from api.services import Parts, open_services
+from ledger.database import Url
 from ledger.proof.auditor.report import printable
 from ledger.store.envelope import Actor
 from ledger.store.events import Receipt
@@ -85,7 +86,7 @@ def replay(  # noqa: PLR0913, PLR0917 - each option is an argument
     raise typer.Exit(EXIT[report.outcome])
 
 
-def _check_rights(url: str) -> None:
+def _check_rights(url: Url) -> None:
     """Check, before the agent runs, that the replay can be recorded. Raises CannotRun."""
     connect(url, "reader").close()
     try:
@@ -94,7 +95,7 @@ def _check_rights(url: str) -> None:
         raise CannotRun(f"every replay is recorded, and {error}") from error
 
 
-def _replayed(url: str, request: int, recommendation: int | None, server: dict[str, Any]) -> tuple[Report, Receipt]:
+def _replayed(url: Url, request: int, recommendation: int | None, server: dict[str, Any]) -> tuple[Report, Receipt]:
     actor = Actor(id=operator(), kind="human", role="operator")
     parts = Parts(url, readers=2, projector="none", run_worker=False)
 

@@ -13,8 +13,10 @@ from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
 from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, note, say, say_json
 from api.postgres.connect import connect
+from api.postgres.logins import make_logins
 from ledger.backup.manifest import BackupError, Manifest, read_logins
 from ledger.backup.restore import Backup
+from ledger.database import Url
 from ledger.verify.database import verify_chain
 from ledger.verify.report import ChainReport
 from projections.rebuild import rebuild_outdated
@@ -70,9 +72,10 @@ def restore(
         raise typer.Exit(FOUND_WRONG)
 
 
-def _restore(url: str, backup: Backup, on_progress: OnProgress) -> Result:
+def _restore(url: Url, backup: Backup, on_progress: OnProgress) -> Result:
     with connect(url, None) as conn:
         done = backup.restore(conn, on_progress)
+        make_logins(conn, url)
         grants = _grants(backup.manifest, read_logins(conn))
     rebuilt = rebuild_outdated(url, on_progress=on_progress)
     with connect(url, "verifier") as conn:

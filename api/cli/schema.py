@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import psycopg
@@ -11,12 +12,13 @@ import typer
 from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
 from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json
-from api.postgres.connect import RoleDenied, connect
-from ledger.database import one_line
+from api.postgres.connect import connect
+from api.postgres.logins import ensure_passwords, make_logins
+from ledger.database import Url, one_line
 from ledger.errors import is_operational
 from projections.rebuild import RebuildReport, outdated_read_models, rebuild_outdated, rebuild_read_models
 from projections.registry import READ_MODELS, get_read_model
-from schema.migrate import MigrationReport, pending
+from schema.migrate import MigrationReport, NotPermitted, pending
 from schema.migrate import migrate as run_migrations
 
 Origin = Annotated[
@@ -26,6 +28,16 @@ Origin = Annotated[
         show_default=False,
         help="The name of a new ledger, such as example.com/advice: no blanks, no +, at most 200 characters. The "
         "first hash of the chain covers it, so it never changes. Default: a random name.",
+    ),
+]
+Logins = Annotated[
+    Path | None,
+    typer.Option(
+        "--logins",
+        metavar="FILE",
+        show_default=False,
+        help="Make each role of the ledger a login of its own, with its password in this file. The file is made if it "
+        "does not exist; docs/operate/logins.md says how serve uses it.",
     ),
 ]
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Read models. Default: all.")]
@@ -43,18 +55,21 @@ class Prepared:
 
 def migrate(
     origin: Origin = None,
+    logins: Logins = None,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Create or upgrade the ledger and its read models.
+    """Create or upgrade the ledger, its read models and its logins.
 
     It needs a login that may create roles and schemas. Missing and outdated read models are built. Running it again
     changes nothing.
     """
-    settings = configured(config, database_url=database_url, data_dir=data_dir)
+    settings = configured(config, database_url=database_url, data_dir=data_dir, database_logins=logins)
     with opened(settings, make=True) as url, progress() as on_progress:
+        if settings.database_logins is not None:
+            ensure_passwords(settings.database_logins)
         done = bring_up(url, origin, on_progress)
     if origin is not None and origin != done.origin:
         raise CannotRun(f"the ledger is up to date, but is named {done.origin} already, and keeps that name")
@@ -99,24 +114,21 @@ def rebuild(
         raise typer.Exit(FOUND_WRONG)
 
 
-def bring_up(url: str, origin: str | None, on_progress: OnProgress) -> Prepared:
-    """Migrate, then build missing and outdated read models.
+def bring_up(url: Url, origin: str | None, on_progress: OnProgress) -> Prepared:
+    """Migrate, make the logins, then build missing and outdated read models. Nothing else uses the owner's rights.
 
-    Raises NotPermitted, and what `connect()` and `rebuild_outdated()` raise.
+    Raises NotPermitted, and what `connect()`, `make_logins()` and `rebuild_outdated()` raise.
     """
     with connect(url, None) as conn:
         report = _migrate(conn, origin)
+        make_logins(conn, url)
     rebuilt = rebuild_outdated(url, on_progress=on_progress)
     return Prepared(report.schema, report.origin, report.applied, tuple(rebuilt))
 
 
-def check_ready(url: str) -> None:
+def check_ready(url: Url) -> None:
     """Check that there is nothing to migrate or build, for a login that may not. Raises CannotRun if there is."""
-    try:
-        conn = connect(url, "owner")
-    except RoleDenied:
-        conn = connect(url, "reader")
-    with conn:
+    with connect(url, "reader") as conn:
         try:
             lacking = pending(conn)
         except psycopg.errors.InsufficientPrivilege as error:
@@ -142,6 +154,10 @@ def check_ready(url: str) -> None:
 def _migrate(conn: psycopg.Connection, origin: str | None) -> MigrationReport:
     try:
         return run_migrations(conn, origin=origin)
+    except NotPermitted as error:
+        if isinstance(error.__cause__, psycopg.Error) and is_operational(error.__cause__):
+            raise error.__cause__ from None  # a file of the server cannot be read, which no other login changes
+        raise
     except psycopg.errors.CheckViolation as error:
         raise CannotRun("a ledger's name has 1 to 200 characters, none of them a blank or a +") from error
 

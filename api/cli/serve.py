@@ -26,9 +26,11 @@ from api.cli.signing import signing_config, verification_config
 from api.http.server import server_config
 from api.postgres.connect import connect
 from api.postgres.embedded import default_data_dir
+from api.postgres.privileged import privileged_logins, warning
 from api.services import Parts
 from api.settings import Agent, Settings
 from ledger.background import log_to_stderr
+from ledger.database import Url
 from ledger.store.durability import read_acknowledged
 from schema.errors import NotPermitted
 
@@ -180,13 +182,19 @@ def only_read(settings: Settings) -> None:
         run(parts, listener, access_log=settings.access_log, on_start=lambda: note(f"serving on {base}"))
 
 
-def prepare(url: str) -> None:
-    """Migrate and build read models, or check that there is nothing to do. Say what "acknowledged" means then."""
+def prepare(url: Url) -> None:
+    """Migrate and build read models, or check that there is nothing to do.
+
+    Say what "acknowledged" means on this server, and warn of logins with too many rights.
+    """
     migrate_or_check(url)
     tell_durability(url)
+    with connect(url, "reader") as conn:
+        for login in privileged_logins(conn, url):
+            note(f"warning: {warning(login)}")
 
 
-def migrate_or_check(url: str) -> None:
+def migrate_or_check(url: Url) -> None:
     """Migrate and build read models; with a login that may not, check that there is nothing to do."""
     try:
         with progress() as on_progress:
@@ -200,14 +208,14 @@ def migrate_or_check(url: str) -> None:
         note(f"ledger {done.origin}: built {report.name} up to position {report.position}")
 
 
-def tell_durability(url: str) -> None:
+def tell_durability(url: Url) -> None:
     """Say what an acknowledged event has survived on this server, and warn of settings that weaken it."""
     with connect(url, "writer") as conn:
         acknowledged = read_acknowledged(conn)
     if acknowledged is not None:
         note(f"acknowledged means: {acknowledged.meaning} (docs/operate/durability.md)")
-        for warning in acknowledged.warnings:
-            note(f"warning: {warning}")
+        for text in acknowledged.warnings:
+            note(f"warning: {text}")
 
 
 def run(parts: Parts, listener: socket.socket, *, access_log: bool, on_start: Callable[[], None]) -> None:

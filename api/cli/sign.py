@@ -26,7 +26,7 @@ from api.cli.shared import (
 from api.cli.signing import config_of
 from api.postgres.connect import connect
 from ledger.background import log_to_stderr
-from ledger.database import Connection, conninfo
+from ledger.database import Connection, Url, conninfo
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.proof.tlog.note import MAX_NOTE_BYTES
@@ -164,7 +164,7 @@ def _sign_all(conn: Connection, signer: Signer, on_progress: OnProgress) -> Sign
     return last
 
 
-def _follow(url: str, signing: SigningConfig, endorsers: EndorserConfig) -> None:
+def _follow(url: Url, signing: SigningConfig, endorsers: EndorserConfig) -> None:
     log_to_stderr()
     thread = SignerThread(url, signing, endorsers)
     thread.start()

@@ -7,6 +7,7 @@ from api.cli.keys import Place
 from api.cli.shared import CannotRun, note
 from api.postgres.connect import connect
 from api.settings import Settings
+from ledger.database import Url
 from ledger.tlog.serve.newest_checkpoint import newest_size
 from ledger.tlog.sign import keys
 from ledger.tlog.sign.last_signed import OWNER_ONLY_FOLDER
@@ -19,7 +20,7 @@ NO_COPY = (
 )
 
 
-def signing_config(settings: Settings, place: Place | None, url: str) -> SigningConfig | None:
+def signing_config(settings: Settings, place: Place | None, url: Url) -> SigningConfig | None:
     """Read the signing key; None if there is none. Raises KeyUnusable for a configured key that cannot be used.
 
     If no key is configured, the embedded database gets one in its folder, unless it was signed with another before.

@@ -16,7 +16,8 @@ from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, ConfigFile, DatabaseU
 from api.cli.status_tlog import LogState
 from api.http.auth import tokens
 from api.postgres.connect import RoleDenied, connect
-from ledger.database import Connection
+from api.postgres.privileged import privileged_logins, warning
+from ledger.database import Connection, Url
 from ledger.store.durability import Acknowledged, read_acknowledged
 from ledger.store.head import read_head
 from ledger.store.writer_health import cause_of
@@ -36,8 +37,8 @@ from projections.rebuild import outdated_read_models
 from projections.registry import READ_MODELS
 from schema.migrate import pending
 
-# The owner sees everything; the others see what is recorded and derived.
-ROLES = ("owner", "reader", "verifier")
+# The first of these that the login may act in. The owner comes last: it can do more than read.
+ROLES = ("reader", "verifier", "owner")
 
 EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
 IN_RECOVERY = "SELECT pg_is_in_recovery()"
@@ -82,6 +83,8 @@ class Status:
     # Functions, triggers, grants and so on that are not this version's; None if another version migrated the ledger.
     objects_changed: list[str] | None
     log: LogState | None
+    # The logins of these settings that can do more than a server needs.
+    privileged_logins: list[str]
 
 
 def status(
@@ -102,7 +105,8 @@ def status(
     policy = assemble.endorsers(settings).policy
     where = place(settings, state_needed=False)  # of the key only its place counts
     with opened(settings) as url, _connected(url) as conn:
-        state = replace(look(conn, policy, where, settings.orphan_after), recording=try_append(url))
+        state = look(conn, policy, where, settings.orphan_after)
+        state = replace(state, recording=try_append(url), privileged_logins=privileged_logins(conn, url))
         state = replace(state, ok=state.ok and state.recording in {None, "ok"})
     if as_json:
         say_json(state)
@@ -143,10 +147,11 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None, orphan_afte
         tokens=_tokens(conn),
         objects_changed=objects,
         log=log,
+        privileged_logins=[],
     )
 
 
-def _connected(url: str) -> Connection:
+def _connected(url: Url) -> Connection:
     for role in ROLES[:-1]:
         try:
             return connect(url, role)
@@ -155,7 +160,7 @@ def _connected(url: str) -> Connection:
     return connect(url, ROLES[-1])
 
 
-def try_append(url: str) -> str | None:
+def try_append(url: Url) -> str | None:
     """Try an append, record nothing: "ok", or why it fails; None on a standby and for a login that may not append."""
     try:
         with connect(url, "writer") as conn:
@@ -205,7 +210,7 @@ def _agents_failing(conn: Connection) -> list[str] | None:
 def _tokens(conn: Connection) -> tokens.Counts | None:
     try:
         return tokens.counts(conn)
-    except psycopg.errors.InsufficientPrivilege:
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction):
         return None
 
 
@@ -240,8 +245,8 @@ def _show(status: Status, orphan_after_s: float) -> None:
     say(f"hash     {status.hash}")
     say(f"appends  {status.recording or 'not tried: a standby, or this login may not append'}")
     say(f"durable  acknowledged means: {status.acknowledged.meaning if status.acknowledged else 'nothing, a standby'}")
-    for warning in status.acknowledged.warnings if status.acknowledged else ():
-        say(f"         warning: {warning}")
+    for text in status.acknowledged.warnings if status.acknowledged else ():
+        say(f"         warning: {text}")
     say(f"queued   {_queued(status)}")
     for agent in status.agents_failing or ():
         say(f"agent    {agent}: its last {LAST_CALLS} calls have all failed")
@@ -269,3 +274,5 @@ def _show(status: Status, orphan_after_s: float) -> None:
         say("\nadvice-ledger rebuild builds them anew")
     if migrations:
         say("\nadvice-ledger migrate applies what is pending")
+    for login in status.privileged_logins:
+        say(f"\nwarning: {warning(login)}")

@@ -18,6 +18,7 @@ from api.demo.clients import ADVISORS
 from api.http.auth import tokens
 from api.postgres.connect import connect, open_database
 from api.settings import variable
+from ledger.database import Url
 from projections.rebuild import rebuild_outdated
 from schema.migrate import migrate
 
@@ -107,7 +108,7 @@ def _temporary() -> Iterator[Path]:
         yield Path(name)
 
 
-def _tokens(url: str) -> dict[str, str]:
+def _tokens(url: Url) -> dict[str, str]:
     """Create the ledger and a token for each name. Raises DemoFailed if the folder already has a ledger."""
     with connect(url, None) as conn:
         if conn.execute(HAS_LEDGER).fetchone() == (True,):

@@ -6,6 +6,7 @@ The errors; each message says what to do:
     ├── BadDatabaseUrl     the URL cannot be read; the message does not repeat it, as it may hold a password
     ├── NoDataFolder       the folder has no embedded database yet
     ├── CannotConnect      the server does not answer, or refuses the login
+    ├── BadPasswords       the file with the passwords of the roles cannot be used
     ├── NoLedger           the database has no ledger yet
     └── RoleDenied         the login may not act in the ledger's role
 """
@@ -23,8 +24,9 @@ from psycopg.conninfo import conninfo_to_dict
 from api.postgres.embedded import EmbeddedError, EmbeddedPostgres, default_data_dir
 from ledger import database
 from ledger.background import BackgroundWorker, Failure
-from ledger.database import Connection, conninfo, one_line
+from ledger.database import Connection, RoleLogins, Url, conninfo, login_of, one_line
 from ledger.errors import is_operational
+from schema.database_roles import ROLES, role_name
 
 # How often the supervisor checks that the embedded server answers.
 CHECK_S = 1.0
@@ -54,6 +56,10 @@ class CannotConnect(DatabaseError):
     """The server does not answer, or refuses the login."""
 
 
+class BadPasswords(DatabaseError):
+    """The file with the passwords of the ledger's roles cannot be used."""
+
+
 class NoLedger(DatabaseError):
     """The database has no ledger."""
 
@@ -64,22 +70,28 @@ class RoleDenied(DatabaseError):
 
 @contextlib.contextmanager
 def open_database(
-    database_url: str | None, data_dir: Path | None, *, make: bool = False, supervise: bool = False
-) -> Iterator[str]:
-    """Yield the URL to connect to: `database_url`, or that of the embedded server, which runs while the block does.
+    database_url: str | None,
+    data_dir: Path | None,
+    *,
+    passwords: Path | None = None,
+    make: bool = False,
+    supervise: bool = False,
+) -> Iterator[Url]:
+    """Yield what to connect to: `database_url`, or the embedded server, which runs while the block does.
 
-    The default for `data_dir` is the user's own data folder. `make` allows creating the embedded database if there is
-    none. `supervise` restarts the embedded server if it is killed. Raises DatabaseError or EmbeddedError.
+    On the embedded server each role has a login. At `database_url` they have if `passwords` names their file. The
+    default for `data_dir` is the user's own data folder. `make` allows creating the embedded database if there is none.
+    `supervise` restarts the embedded server if it is killed. Raises DatabaseError or EmbeddedError.
     """
     if database_url is not None:
         check_url(database_url)
-        yield database_url
+        yield database_url if passwords is None else RoleLogins(database_url, passwords)
         return
     folder = (data_dir or default_data_dir()).expanduser()
     if not make:
         _check_folder(folder)
     with EmbeddedPostgres(folder) as server, supervised(server) if supervise else contextlib.nullcontext():
-        yield server.url
+        yield RoleLogins(server.url)
 
 
 def check_url(url: str) -> None:
@@ -98,26 +110,39 @@ def check_url(url: str) -> None:
         raise BadDatabaseUrl
 
 
-def connect(url: str, role: str | None, *, schema: str = "ledger") -> Connection:
+def connect(url: Url, role: str | None, *, schema: str = "ledger") -> Connection:
     """Connect in autocommit mode, to act as the ledger's `role`. None keeps the login's own rights.
 
     A statement sets the role, because a refusal while connecting would have no SQLSTATE. Raises CannotConnect; with a
     role also NoLedger and RoleDenied.
     """
     try:
-        # A reader of much may pause, and the server would take that for a dead peer.
-        conn = database.connect(conninfo(url, None, schema=schema, tcp_user_timeout="0"))
-    except psycopg.OperationalError as error:
-        raise CannotConnect(f"cannot connect to the database: {one_line(error)}") from error
-    except UnicodeError as error:  # from Python's look-up of the host name
-        raise CannotConnect("cannot connect to the database: the host in its URL is not a valid host name") from error
+        conn = _connect(login_of(url, role, schema=schema), schema)
+    except CannotConnect as error:
+        if isinstance(url, RoleLogins) and role in ROLES:
+            with _connect(login_of(url, None), schema) as owner:  # raises if the server does not answer at all
+                if owner.execute(HAS_LEDGER).fetchone() != (True,):
+                    raise _no_ledger(owner) from error
+            command = "migrate" if url.passwords is None else f"migrate --logins {url.passwords}"
+            raise RoleDenied(f"{error}: run advice-ledger {command}, which makes the login") from error
+        raise
     try:
         if role is not None:
-            _act_as(conn, f"{schema}_{role}")
+            _act_as(conn, role_name(schema, role))
     except DatabaseError:
         conn.close()
         raise
     return conn
+
+
+def _connect(url: str, schema: str) -> Connection:
+    try:
+        # A reader of much may pause, and the server would take that for a dead peer.
+        return database.connect(conninfo(url, None, schema=schema, tcp_user_timeout="0"))
+    except psycopg.OperationalError as error:
+        raise CannotConnect(f"cannot connect to the database: {one_line(error)}") from error
+    except UnicodeError as error:  # from Python's look-up of the host name
+        raise CannotConnect("cannot connect to the database: the host in its URL is not a valid host name") from error
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ server. (The package's own list of process ids survives a kill -9, and then its 
 killed with -9, the server runs on until the next user of the folder has come and gone.
 
 Access. The server listens on no network address, only on a socket of mode 0700 in a folder of mode 0700. It trusts
-every connection there, which only root and its own account (see `api.postgres.account`) can make.
+every connection there, which only root and its own account (see `api.postgres.account`) can make. Within it each role
+of the ledger is a login of its own; only migrating uses the superuser.
 """
 
 import contextlib

@@ -11,7 +11,7 @@ from psycopg import sql
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ledger.database import Connection
-from schema.migrate import ROLES
+from schema.database_roles import ROLES
 
 HERE = Path(__file__).parent
 TABLES, LOGINS = ((HERE / f"{name}.sql").read_bytes() for name in ("tables", "logins"))

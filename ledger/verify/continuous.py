@@ -18,7 +18,7 @@ from time import monotonic, time_ns
 import psycopg
 
 from ledger.background import DatabaseWorker, Failure, WorkerStatus, place_of
-from ledger.database import Connection, connect, conninfo, one_line
+from ledger.database import Connection, Url, connect, conninfo, one_line
 from ledger.proof.findings import Finding, Kind
 from ledger.proof.tlog.note import VerifierKey
 from ledger.proof.tlog.trust import Trust
@@ -95,7 +95,7 @@ class ContinuousVerification(DatabaseWorker):
 
     def __init__(
         self,
-        url: str,
+        url: Url,
         config: VerificationConfig | None = None,
         *,
         schema: str = "ledger",

@@ -12,12 +12,13 @@ AS $$
 DECLARE
     leader leaders;
 BEGIN
-    SELECT * INTO leader FROM leaders l WHERE l.role = take_lead.role FOR UPDATE SKIP LOCKED;
-    IF NOT FOUND THEN
-        RETURN false;
-    ELSIF holds_lock(leader.pid, leader.login, leader.lock) THEN
+    SELECT * INTO leader FROM leaders l WHERE l.role = take_lead.role;
+    IF holds_lock(leader.pid, leader.login, leader.lock) THEN
         RETURN leader.pid = pg_backend_pid();
-    ELSIF former_leads(role) THEN
+    END IF;
+    SELECT * INTO leader FROM leaders l WHERE l.role = take_lead.role FOR UPDATE SKIP LOCKED;
+    PERFORM pg_stat_clear_snapshot();  -- the session of a new leader may be younger than the list of sessions
+    IF NOT FOUND OR holds_lock(leader.pid, leader.login, leader.lock) OR former_leads(role) THEN
         RETURN false;
     END IF;
     leader.lock := hashtextextended(gen_random_uuid()::text, 0);

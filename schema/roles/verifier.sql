@@ -4,4 +4,4 @@ GRANT SELECT ON schema_migrations, head, events, sealed_fields, stream_clients, 
 GRANT SELECT ON tiles, partial_tiles, checkpoints, cosignatures, checkpoint_timestamps TO {role};
 GRANT EXECUTE ON FUNCTION position_at(timestamptz) TO {role};
 GRANT EXECUTE ON FUNCTION stream_number(text, text) TO {role};
-GRANT EXECUTE ON FUNCTION lead_verifying() TO {role};
+GRANT EXECUTE ON FUNCTION lead_verifying(), token_counts() TO {role};

@@ -1,4 +1,4 @@
-"""One session leads: the signer's and the verifier's. No other role and no login without grants takes that away."""
+"""One session of the right role leads. No other role, and no login without grants, can take that away."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from ledger.database import Connection
 from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig
@@ -44,9 +46,11 @@ def take_former_locks(conn: Connection) -> None:
 @pytest.fixture(params=[None, "writer", "reader", "projector"])
 def stranger(database_url: str, request: pytest.FixtureRequest) -> Iterator[Connection]:
     """A session of a login that must not lead: without grants, or with another role."""
-    with login_url(database_url, request.param and f"ledger_{request.param}") as url, psycopg.connect(url) as conn:
-        conn.autocommit = True
-        yield conn
+    with login_url(database_url, request.param and f"ledger_{request.param}") as url, connect(database_url) as admin:
+        names = (sql.Identifier(admin.info.dbname), sql.Identifier(str(conninfo_to_dict(url)["user"])))
+        admin.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(*names))
+        with psycopg.connect(url, autocommit=True) as conn:
+            yield conn
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -59,7 +63,7 @@ def test_one_of_many_sessions_leads(database_url: str, role: str) -> None:
 
             def attempt(conn: Connection, start: threading.Barrier = start) -> bool:
                 start.wait(30)
-                return any([leads(conn, role) for _ in range(5)])  # noqa: C419 - all five, also after a success
+                return [leads(conn, role) for _ in range(5)][-1]
 
             leading = [conn for conn, led in zip(conns, pool.map(attempt, conns), strict=True) if led]
             assert len(leading) == 1

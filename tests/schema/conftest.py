@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from ledger.database import Connection
-from schema import migrate as runner
+from schema.database_roles import ROLES, role_name
 from tests.support import connect, fresh_ledger, scratch_database
 
 
@@ -58,5 +58,5 @@ def other_schema(server_url: str) -> Iterator[str]:
     name = f"ledger_{uuid.uuid4().hex[:8]}"
     yield name
     with psycopg.connect(server_url, autocommit=True) as admin:
-        for role in ("owner", *runner.ROLES):
-            admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(runner.role_name(name, role))))
+        for role in ("owner", *ROLES):
+            admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role_name(name, role))))

@@ -110,6 +110,9 @@ def test_head_moves_as_the_newest_event_says(ledger: str) -> None:
 def test_head_trusts_no_search_path(ledger: str, kind: str) -> None:
     """A temporary table named events, put first in the search path, does not give head an event to follow."""
     role, settings = SESSIONS[kind]
+    with connect(ledger) as admin:
+        grant = sql.SQL("GRANT TEMPORARY ON DATABASE {} TO ledger_owner")
+        admin.execute(grant.format(sql.Identifier(admin.info.dbname)))
     with connect(ledger, role, **settings) as conn:
         conn.execute("CREATE TEMP TABLE events (position bigint, hash bytea, recorded_at timestamptz)")
         conn.execute("INSERT INTO pg_temp.events SELECT position + 1, sha256(''), recorded_at FROM head")

@@ -43,6 +43,7 @@ RIGHTS: dict[str | None, set[str]] = {
         "execute authenticate(bytea)",
         "execute position_at(timestamp with time zone)",
         "execute stream_number(text,text)",
+        "execute token_counts()",
         "usage schema",
     },
     "projector": {
@@ -57,6 +58,7 @@ RIGHTS: dict[str | None, set[str]] = {
         "select schema_migrations",
         "select stream_numbers",
         "execute lead_verifying()",
+        "execute token_counts()",
         "execute position_at(timestamp with time zone)",
         "execute stream_number(text,text)",
         "usage schema",
@@ -263,8 +265,11 @@ DECOYS = (
 def test_decoys_do_not_mislead_append(database_url: str, kind: str, place: str) -> None:
     """The caller's own tables, functions and operators, first in its search path, change nothing that append() does."""
     with login_role(database_url, member_of="ledger_writer") as login, connect(database_url) as admin:
-        grant = sql.SQL("GRANT CREATE ON SCHEMA public TO {login}; GRANT ledger_reader TO {login}")
-        admin.execute(grant.format(login=sql.Identifier(login)))
+        names = {"login": sql.Identifier(login), "database": sql.Identifier(admin.info.dbname)}
+        admin.execute(
+            sql.SQL("GRANT CREATE ON SCHEMA public TO {login}; GRANT ledger_reader TO {login}").format(**names)
+        )
+        admin.execute(sql.SQL("GRANT TEMPORARY ON DATABASE {database} TO {login}").format(**names))
         with session_of(database_url, login) as conn:
             for decoy in DECOYS:
                 conn.execute(decoy.format(kind=kind, place=place))

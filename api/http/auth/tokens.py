@@ -31,7 +31,7 @@ INSERT = "INSERT INTO tokens (name, role, hash) VALUES (%s, %s, %s) ON CONFLICT 
 LIST = "SELECT name, role, created_at, revoked_at FROM tokens ORDER BY created_at, name"
 REVOKE = "UPDATE tokens SET revoked_at = clock_timestamp() WHERE name = %s AND revoked_at IS NULL"
 FIND = "SELECT revoked_at FROM tokens WHERE name = %s"
-COUNT = "SELECT count(*) FILTER (WHERE revoked_at IS NULL), count(revoked_at) FROM tokens"
+COUNT = "SELECT active, revoked FROM token_counts()"
 # If two servers start at once on a fresh ledger, the second waits, and then finds the tokens of the first.
 LOCK = "LOCK TABLE tokens IN SHARE ROW EXCLUSIVE MODE"
 

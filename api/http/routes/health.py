@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from functools import partial
 from time import monotonic, time
 
@@ -20,6 +21,7 @@ from api.http.health_shapes import (
     StandbyState,
     VerificationState,
 )
+from api.postgres.privileged import privileged_logins_async, warning
 from api.services import InjectedServices, Services
 from ledger.background import WorkerStatus
 from ledger.database import AsyncConnection
@@ -153,12 +155,14 @@ async def _replay(conn: AsyncConnection, patience_s: float) -> list[str]:
 
 
 async def _warnings(services: Services) -> list[str]:
-    """Name the agents that only fail; nothing if the database does not answer or the read model was not built."""
-    try:
-        calls = await services.ledger.readers.run(recent_calls, within_s=services.ledger.patience_s)
-    except Unavailable:
-        return []
-    return [f"the last {LAST_CALLS} calls of the agent {agent} have all failed" for agent in failing_agents(calls)]
+    """Name the logins with too many rights and the agents that only fail, as far as the database answers."""
+    found: list[str] = []
+    with contextlib.suppress(Unavailable):
+        reading = partial(services.ledger.readers.run, within_s=services.ledger.patience_s)
+        found += [warning(login) for login in await reading(partial(privileged_logins_async, asked=services.logins))]
+        agents = failing_agents(await reading(recent_calls))
+        found += [f"the last {LAST_CALLS} calls of the agent {agent} have all failed" for agent in agents]
+    return found
 
 
 async def recent_calls(conn: AsyncConnection) -> list[CallCount]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 
 from ledger.background import DatabaseWorker, Failure
-from ledger.database import Connection, conninfo
+from ledger.database import Connection, Url, conninfo
 from ledger.errors import Unavailable
 from ledger.proof.errors import EvidenceError
 from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers
@@ -58,7 +58,7 @@ class SignerThread(DatabaseWorker):
     """Sign until stop(). `url` is for a login that may act as the ledger's signer."""
 
     def __init__(
-        self, url: str, signing: SigningConfig, endorsers: EndorserConfig | None = None, *, schema: str = "ledger"
+        self, url: Url, signing: SigningConfig, endorsers: EndorserConfig | None = None, *, schema: str = "ledger"
     ) -> None:
         super().__init__("signer", conninfo(url, "signer", schema=schema, application="advice-ledger signer"))
         self._signing = signing

@@ -1,0 +1,94 @@
+"""Make the logins of the ledger's roles, and the file with their passwords.
+
+The file has libpq's format (.pgpass), so `PGPASSFILE=FILE psql -U ledger_reader` works. It has one line for each role:
+
+    *:*:*:ledger_reader:PASSWORD
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from api.postgres.connect import BadPasswords, CannotConnect, RoleDenied, connect
+from ledger.database import Connection, RoleLogins, Url
+from schema.database_roles import ROLES, allow_login, role_name
+
+PASSWORD_BYTES = 32
+# A colon or a backslash within a field has a backslash before it.
+FIELD = re.compile(r"((?:[^:\\]|\\.)*)(?::|$)")
+
+
+def make_logins(conn: Connection, url: Url, *, schema: str = "ledger") -> None:
+    """Make each role a login that gets in with `url`, as far as it does not yet. `conn` may change the roles.
+
+    Raises BadPasswords, and RoleDenied if the server refuses a login all the same.
+    """
+    if isinstance(url, str):
+        return
+    if url.passwords is None:
+        for role in ROLES:
+            allow_login(conn, role_name(schema, role))
+        return
+    passwords = read_passwords(url.passwords)
+    for role in ROLES:
+        name = role_name(schema, role)
+        if name not in passwords:
+            raise BadPasswords(f"{url.passwords} has no password for {name}: {MAKE}")
+        if not _gets_in(url, role, schema):
+            allow_login(conn, name, passwords[name])
+            connect(url, role, schema=schema).close()
+
+
+MAKE = "advice-ledger migrate --logins FILE makes a new file, or adds what is missing"
+
+
+def ensure_passwords(path: Path, *, schema: str = "ledger") -> None:
+    """Make the file, or add the roles that it lacks. Raises BadPasswords."""
+    names = [role_name(schema, role) for role in ROLES]
+    try:
+        passwords = read_passwords(path) if os.path.lexists(path) else {}
+        if missing := [name for name in names if name not in passwords]:
+            _add(path, missing)
+    except OSError as error:
+        raise BadPasswords(f"{path} cannot be written: {error.strerror}") from error
+
+
+def read_passwords(path: Path) -> Mapping[str, str]:
+    """Return the password of each login in the file. Raises BadPasswords, also if others can read the file."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            lines = file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise BadPasswords(f"{path} cannot be read: {reason}; {MAKE}") from error
+    if mode & 0o077:
+        raise BadPasswords(f"others can read {path}: change its passwords, and give it the mode 0600")
+    found = {}
+    for line in lines:
+        fields = [re.sub(r"\\(.)", r"\1", text) for text in FIELD.findall(line)]
+        if not line.startswith("#") and len(fields) > 4:
+            found[fields[3]] = fields[4]
+    return found
+
+
+def _add(path: Path, names: Sequence[str]) -> None:
+    """Append a random password for each name. A file that exists keeps its mode."""
+    lines = "".join(f"*:*:*:{name}:{secrets.token_hex(PASSWORD_BYTES)}\n" for name in names)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _gets_in(url: RoleLogins, role: str, schema: str) -> bool:
+    with contextlib.suppress(CannotConnect, RoleDenied):
+        connect(url, role, schema=schema).close()
+        return True
+    return False

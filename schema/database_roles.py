@@ -1,0 +1,108 @@
+"""The roles of a ledger: who may connect to its database, and which roles are logins of their own.
+
+Roles belong to the server. Another database's migration may change them at the same moment, so each step looks first,
+and is tried again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+ROLES = ("writer", "reader", "projector", "verifier", "signer")
+# Former names of roles. A ledger that an earlier version migrated keeps its logins: the role is renamed.
+RENAMED_ROLES = {"sealer": "signer"}
+# An idle transaction of these roles holds locks that others wait for. As logins they have this limit by default.
+IDLE_IN_TRANSACTION = {"writer": "10s", "projector": "10s"}
+TRIES = 5
+
+CONNECT_RIGHTS = (Path(__file__).parent / "connect_rights.sql").read_text("utf-8")
+
+
+def role_name(schema: str, role: str) -> str:
+    """Return the name of a role. Roles belong to the server: the schema name keeps those of two ledgers apart."""
+    return f"{schema}_{role}"
+
+
+def create_roles(conn: psycopg.Connection, schema: str) -> None:
+    """Create what is missing of the owner and the roles. A login that is no superuser becomes a member of all."""
+    superuser = conn.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (True,)
+    _rename_roles(conn, schema)
+    for role in ("owner", *ROLES):
+        name = role_name(schema, role)
+        if not _has_role(conn, name):
+            # A migration of another database on this server may have created the role since the query above.
+            with contextlib.suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+                conn.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(name)))
+        if not superuser:
+            conn.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(name)))
+    for role, limit in IDLE_IN_TRANSACTION.items():
+        _limit_idle(conn, role_name(schema, role), limit)
+
+
+def grant_on_database(conn: psycopg.Connection, database: str, schema: str) -> None:
+    """Let the ledger's roles connect to the database, and nobody else without a grant."""
+    owner, roles = role_name(schema, "owner"), [role_name(schema, role) for role in ROLES]
+    if conn.execute(CONNECT_RIGHTS, {"database": database, "owner": owner, "roles": roles}).fetchone() == (False,):
+        return
+    statements = (
+        "REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC",
+        "GRANT CONNECT ON DATABASE {database} TO {roles}",
+        "GRANT CONNECT, CREATE ON DATABASE {database} TO {owner}",
+    )
+    for statement in statements:
+        conn.execute(
+            sql.SQL(statement).format(
+                database=sql.Identifier(database),
+                owner=sql.Identifier(owner),
+                roles=sql.SQL(", ").join(map(sql.Identifier, roles)),
+            )
+        )
+
+
+def allow_login(conn: psycopg.Connection, name: str, password: str | None = None) -> None:
+    """Make a role a login. Without a password it gets in only where the server asks for none."""
+    statement = sql.SQL("ALTER ROLE {} LOGIN").format(sql.Identifier(name))
+    if password is not None:
+        # The server and its log see only the SCRAM verifier.
+        verifier = conn.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256")
+        statement += sql.SQL(" PASSWORD {}").format(sql.Literal(verifier.decode()))
+    elif conn.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", [name]).fetchone() == (True,):
+        return
+    _change_role(conn, statement)
+
+
+def _limit_idle(conn: psycopg.Connection, name: str, limit: str) -> None:
+    setting = f"idle_in_transaction_session_timeout={limit}"
+    present = "SELECT 1 FROM pg_roles WHERE rolname = %s AND %s = ANY (rolconfig)"
+    if conn.execute(present, [name, setting]).fetchone() is None:
+        statement = sql.SQL("ALTER ROLE {} SET idle_in_transaction_session_timeout = {}")
+        _change_role(conn, statement.format(sql.Identifier(name), sql.Literal(limit)))
+
+
+def _change_role(conn: psycopg.Connection, statement: sql.Composed) -> None:
+    for left in reversed(range(TRIES)):
+        try:
+            conn.execute(statement)
+        except (psycopg.errors.InternalError_, psycopg.errors.UniqueViolation):  # "tuple concurrently updated"
+            if not left:
+                raise
+        else:
+            return
+
+
+def _rename_roles(conn: psycopg.Connection, schema: str) -> None:
+    """Rename roles that an earlier version named otherwise. Grants and memberships follow the role."""
+    for former, role in RENAMED_ROLES.items():
+        old, new = role_name(schema, former), role_name(schema, role)
+        if _has_role(conn, old) and not _has_role(conn, new):
+            # Another database on this server may rename it at the same moment.
+            with contextlib.suppress(psycopg.errors.DuplicateObject, psycopg.errors.UndefinedObject):
+                conn.execute(sql.SQL("ALTER ROLE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new)))
+
+
+def _has_role(conn: psycopg.Connection, name: str) -> bool:
+    return conn.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone() is not None

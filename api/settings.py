@@ -21,13 +21,16 @@ PREFIX = "ADVICE_LEDGER_"
 # The variable that names the file, and the file that is read from the data folder if nothing names one.
 CONFIG = f"{PREFIX}CONFIG"
 FILE_NAME = "advice-ledger.toml"
-# Other variables with the prefix. The last two belong to the tests.
+# Variables with the prefix that are not settings. The last two belong to the tests.
 OTHER_VARIABLES = frozenset({CONFIG, f"{PREFIX}TEST_SERVERS", f"{PREFIX}WRITE_SNAPSHOT"})
 
 # Pairs that exclude each other. The source that comes first in the order of precedence decides for the pair.
 PAIRS = (("database_url", "data_dir"), ("key", "key_file"))
 # The flags whose name is not that of their setting.
 FLAGS = {"key_file": "--key", "database_logins": "--logins"}
+
+# 30 years: more than any model call lasts, and little enough to subtract from a time.
+MAX_ORPHAN_AFTER_S = 1e9
 
 
 class SettingsError(Exception):

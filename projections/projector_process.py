@@ -17,6 +17,7 @@ import threading
 from typing import IO
 
 from ledger.background import RETRY_S, BackgroundWorker, Failure, log_to_stderr
+from ledger.database import Url, login_of
 from projections.projector import Projector
 
 # After the end of its input, the child has this time to end its step.
@@ -34,9 +35,9 @@ class ProcessEnded(Exception):
 class ProjectorProcess(BackgroundWorker):
     """Keeps one process with a projector alive until stop(). The login of `url` must be allowed to act as projector."""
 
-    def __init__(self, url: str, *, schema: str = "ledger") -> None:
+    def __init__(self, url: Url, *, schema: str = "ledger") -> None:
         super().__init__("projector process")
-        self._settings = json.dumps({"url": url, "schema": schema}) + "\n"
+        self._settings = json.dumps({"url": login_of(url, "projector", schema=schema), "schema": schema}) + "\n"
         # Held to set or close the input of the process in hand.
         self._lock = threading.Lock()
         self._input: IO[str] | None = None

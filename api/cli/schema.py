@@ -18,7 +18,8 @@ from ledger.database import Url, one_line
 from ledger.errors import is_operational
 from projections.rebuild import RebuildReport, outdated_read_models, rebuild_outdated, rebuild_read_models
 from projections.registry import READ_MODELS, get_read_model
-from schema.migrate import MigrationReport, NotPermitted, pending
+from schema.errors import NotPermitted
+from schema.migrate import MigrationReport, pending
 from schema.migrate import migrate as run_migrations
 
 Origin = Annotated[

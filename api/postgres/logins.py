@@ -19,6 +19,7 @@ from ledger.database import Connection, RoleLogins, Url
 from schema.database_roles import ROLES, allow_login, role_name
 
 PASSWORD_BYTES = 32
+MAKE = "advice-ledger migrate --logins FILE makes a new file, or adds what is missing"
 # A colon or a backslash within a field has a backslash before it.
 FIELD = re.compile(r"((?:[^:\\]|\\.)*)(?::|$)")
 
@@ -34,17 +35,14 @@ def make_logins(conn: Connection, url: Url, *, schema: str = "ledger") -> None:
         for role in ROLES:
             allow_login(conn, role_name(schema, role))
         return
+    names = {role: role_name(schema, role) for role in ROLES}
     passwords = read_passwords(url.passwords)
-    for role in ROLES:
-        name = role_name(schema, role)
-        if name not in passwords:
-            raise BadPasswords(f"{url.passwords} has no password for {name}: {MAKE}")
+    if missing := ", ".join(name for name in names.values() if name not in passwords):
+        raise BadPasswords(f"{url.passwords} has no password for {missing}: {MAKE}")
+    for role, name in names.items():
         if not _gets_in(url, role, schema):
             allow_login(conn, name, passwords[name])
             connect(url, role, schema=schema).close()
-
-
-MAKE = "advice-ledger migrate --logins FILE makes a new file, or adds what is missing"
 
 
 def ensure_passwords(path: Path, *, schema: str = "ledger") -> None:

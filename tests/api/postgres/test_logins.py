@@ -149,6 +149,9 @@ def test_a_file_that_cannot_be_used_is_named(database_url: str, tmp_path: Path, 
     with connect(database_url, None) as admin, pytest.raises(BadPasswords, match=str(path)) as caught:
         make_logins(admin, RoleLogins(database_url, path))
     assert "secret" not in str(caught.value)
+    with connect(database_url, None) as admin:
+        logins = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'ledger\\_%' AND rolcanlogin"
+        assert admin.execute(logins).fetchall() == []
 
 
 def test_passwords_are_read_as_libpq_reads_them(tmp_path: Path) -> None:

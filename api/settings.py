@@ -10,6 +10,7 @@ import contextlib
 import tomllib
 import types
 import typing
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
@@ -21,6 +22,7 @@ PREFIX = "ADVICE_LEDGER_"
 # The variable that names the file, and the file that is read from the data folder if nothing names one.
 CONFIG = f"{PREFIX}CONFIG"
 FILE_NAME = "advice-ledger.toml"
+MAX_FILE_BYTES = 1024 * 1024
 # Variables with the prefix that are not settings. The last two belong to the tests.
 OTHER_VARIABLES = frozenset({CONFIG, f"{PREFIX}TEST_SERVERS", f"{PREFIX}WRITE_SNAPSHOT"})
 
@@ -276,9 +278,15 @@ def _default_file(folder: Path) -> Path | None:
 def _from_file(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
-            values = tomllib.load(file)
+            raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from None
+    if len(raw) > MAX_FILE_BYTES:
+        raise SettingsError(f"{path} has more than {MAX_FILE_BYTES} bytes")
+    try:
+        values = tomllib.loads(raw.decode("utf-16" if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"))
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not a text file in UTF-8 or UTF-16") from None
     except ValueError as error:
         raise SettingsError(f"{path} is not a TOML file: {error}") from None
     if wrong := [name for name, value in values.items() if not _has_type(name, value)]:

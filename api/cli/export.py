@@ -151,6 +151,8 @@ def _keys(settings: Settings) -> list[str]:
     if key is not None:
         try:
             lines = read_keys(read_file(str(key), MOST_KEY_BYTES), str(key))
+            if not lines:
+                raise CannotRun(f"{key} holds no key")
             if not any(line.startswith(PRIVATE) for line in lines):
                 return [VerifierKey.parse(line).text for line in lines]
         except (Unusable, EvidenceError) as error:

@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+from ledger.proof.format.text import decoded
 from ledger.proof.tlog.note import NoteError
 from ledger.tlog.sign.errors import KeyUnusable
 from ledger.tlog.signing_keys import WitnessSigningKey
@@ -50,6 +51,8 @@ def read(path: Path) -> WitnessSigningKey:
     if mode & 0o077:
         raise KeyUnusable(f"{path} can be read by others (mode {mode:o}): chmod 600 {path}")
     try:
-        return WitnessSigningKey.parse(raw.decode("utf-8", "replace").strip())
+        return WitnessSigningKey.parse(decoded(raw).strip())
+    except UnicodeDecodeError:
+        raise KeyUnusable(f"{path} holds no witness's key: it is not a text file in UTF-8 or UTF-16") from None
     except NoteError as error:
         raise KeyUnusable(f"{path} holds no witness's key: {error.flaw}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -41,6 +42,8 @@ class Backup(contextlib.ExitStack):
 
     def __enter__(self) -> Self:
         with self._naming():
+            if not stat.S_ISREG(self._path.stat().st_mode):
+                raise BackupError(f"{self._path} is not a regular file")
             self._archive = self.enter_context(zipfile.ZipFile(self._path))
             with self._archive.open(MEMBER) as member:
                 self.manifest = Manifest.decode(member.read(MAX_BYTES))

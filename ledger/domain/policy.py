@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ledger.domain.history import RecordedEvent
 from ledger.proof.format.canonical import NotCanonical, canonical
+from ledger.proof.format.text import decoded
 from schema.events import PolicyAdopted
 from schema.fields import Name
 
@@ -68,16 +69,20 @@ def load(name: str, kind: type[T], path: Path | None = None) -> tuple[Policy, T]
     """Return the policy of a file, or the packaged one of this name, with its checked text. Raises BadPolicy."""
     where = path or HOME / f"{name}.json"
     try:
-        raw = where.read_bytes()
+        with where.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise BadPolicy(f"policy {name}: {where}: {error.strerror}") from error
     if len(raw) > MAX_BYTES:
-        raise BadPolicy(f"policy {name}: {where} has {len(raw)} bytes; at most {MAX_BYTES} are allowed")
+        raise BadPolicy(f"policy {name}: {where} has more than {MAX_BYTES} bytes")
     try:
+        raw = decoded(raw).encode()
         text = orjson.loads(raw)
         digest = hashlib.sha256(canonical(text)).hexdigest()
         # From the JSON text: strict mode accepts its lists for sets.
         checked = kind.model_validate_json(raw)
+    except UnicodeDecodeError as error:
+        raise BadPolicy(f"policy {name}: {where} is not a text file in UTF-8 or UTF-16") from error
     except orjson.JSONDecodeError as error:
         raise BadPolicy(f"policy {name}: {where} is not JSON: {error}") from error
     except NotCanonical as error:

@@ -6,7 +6,6 @@ checkpoint is a finding.
 
 from __future__ import annotations
 
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import orjson
 
 from ledger.proof.errors import EvidenceError
 from ledger.proof.findings import Findings, Kind
+from ledger.proof.format.text import decoded
 from ledger.proof.tlog.checkpoint import Checkpoint, Cosignature, WitnessKey, cosignatures, parse_checkpoint
 from ledger.proof.tlog.key_rotation import Rotation
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, Note, NoteError, Signature, VerifierKey
@@ -168,7 +168,10 @@ def _keys(kind: type[K], texts: Any) -> list[K]:
         except NoteError as error:
             if "+" in text and not _is_file(text):
                 raise Unusable(f"a given key: {error}") from None
-            keys.extend(_parsed(kind, line, text) for line in read_keys(read_file(text, MAX_KEYS_BYTES), text))
+            lines = read_keys(read_file(text, MAX_KEYS_BYTES), text)
+            if not lines:
+                raise Unusable(f"{text} holds no key") from None
+            keys.extend(_parsed(kind, line, text) for line in lines)
     return keys
 
 
@@ -200,9 +203,9 @@ def read_file(name: str, most: int) -> bytes:
 
 
 def _decoded(data: bytes, where: str) -> str:
-    """Decode text as editors and shells save it: UTF-8, or UTF-16 with a byte order mark. Raises Unusable."""
+    """Decode the text of a file. Raises Unusable."""
     try:
-        return data.decode("utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
+        return decoded(data)
     except UnicodeDecodeError:
         raise Unusable(f"{where} is not a text file in UTF-8 or UTF-16") from None
 

@@ -29,6 +29,7 @@ from ledger.tlog.endorser_url import check_url
 
 EVERY_S = 3600.0
 MAX_TOKEN_BYTES = 262_144
+MAX_CERTIFICATES_BYTES = 1024 * 1024
 MAX_SKEW = timedelta(hours=1)
 SHA256 = "2.16.840.1.101.3.4.2.1"
 
@@ -66,7 +67,9 @@ class Authority:
         except ValueError as error:
             raise BadAuthority(f"the timestamp authority is {error}") from None
         try:
-            return cls(url, tuple(x509.load_pem_x509_certificates(certificates.read_bytes())), every_s)
+            with certificates.open("rb") as file:
+                pem = file.read(MAX_CERTIFICATES_BYTES)
+            return cls(url, tuple(x509.load_pem_x509_certificates(pem)), every_s)
         except OSError as error:
             raise BadAuthority(f"{certificates}: {error.strerror}") from error
         except ValueError:

@@ -10,6 +10,7 @@ import os
 import stat
 from pathlib import Path
 
+from ledger.proof.format.text import decoded
 from ledger.proof.tlog.note import NoteError, valid_name
 from ledger.tlog.sign.errors import KeyUnusable, NoKey
 from ledger.tlog.signing_keys import SigningKey
@@ -54,7 +55,10 @@ def read(path: Path) -> SigningKey:
         raise KeyUnusable(f"{path}: {error.strerror}") from error
     if mode & 0o077:
         raise KeyUnusable(f"{path} can be read by others (mode {mode:o}): chmod 600 {path}")
-    return parse(raw.decode("utf-8", "replace"), str(path))
+    try:
+        return parse(decoded(raw), str(path))
+    except UnicodeDecodeError:
+        raise NoKey(f"{path} holds no signing key: it is not a text file in UTF-8 or UTF-16") from None
 
 
 def parse(text: str, where: str) -> SigningKey:

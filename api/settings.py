@@ -10,7 +10,6 @@ import contextlib
 import tomllib
 import types
 import typing
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
@@ -135,8 +134,7 @@ class Settings(BaseModel):
 
     witness_logs: Words = Field(
         (),
-        description="Be a witness for the logs with these verifier keys, at `POST /add-checkpoint`. A log whose origin "
-        "is not the name of its key is written `ORIGIN=VERIFIER_KEY`.",
+        description="Be a witness for these logs, each `VERIFIER_KEY` or `ORIGIN=VERIFIER_KEY`: `POST /add-checkpoint`.",
     )
     witness_key_file: FilePath | None = Field(
         None, description="This witness's key, as made by `advice-ledger witness keygen`."
@@ -278,17 +276,14 @@ def _default_file(folder: Path) -> Path | None:
 def _from_file(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
+            raw = file.read(MAX_FILE_BYTES)
+        values = tomllib.loads(raw.decode("utf-16" if raw[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"))
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from None
-    if len(raw) > MAX_FILE_BYTES:
-        raise SettingsError(f"{path} has more than {MAX_FILE_BYTES} bytes")
-    try:
-        values = tomllib.loads(raw.decode("utf-16" if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"))
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path} is not a text file in UTF-8 or UTF-16") from None
     except ValueError as error:
         raise SettingsError(f"{path} is not a TOML file: {error}") from None
+    if len(raw) == MAX_FILE_BYTES:
+        raise SettingsError(f"{path} is too long: it must have less than {MAX_FILE_BYTES} bytes")
     if wrong := [name for name, value in values.items() if not _has_type(name, value)]:
         raise SettingsError("; ".join(_reason(f"{path}: {name}", name) for name in wrong))
     return {name: _beside(path, name, value) for name, value in values.items()}

@@ -101,7 +101,7 @@ def test_the_key_and_its_file_exclude_each_other(tmp_path: Path) -> None:
         ("sign_every = 'often'\nagent = 3\n", ("agent must be one of ", "; ", "sign_every must be a number from 0.01")),
         ("sign_every = nan\n", ("sign_every must be a number from 0.01 to 86400",)),
         ("port =\n", ("is not a TOML file", "line 1")),
-        (b"\xff", ("is not a text file",)),
+        (b"\xff", ("is not a TOML file",)),
     ],
 )
 def test_a_settings_file_that_cannot_be_used_is_refused_in_one_line(

@@ -133,8 +133,7 @@ class Settings(BaseModel):
     timestamp_every: Seconds = Field(3600.0, ge=1, description="The shortest time between two timestamps.")
 
     witness_logs: Words = Field(
-        (),
-        description="Be a witness for these logs, each `VERIFIER_KEY` or `ORIGIN=VERIFIER_KEY`: `POST /add-checkpoint`.",
+        (), description="Be a witness for these logs, each `VERIFIER_KEY` or `ORIGIN=VERIFIER_KEY`."
     )
     witness_key_file: FilePath | None = Field(
         None, description="This witness's key, as made by `advice-ledger witness keygen`."

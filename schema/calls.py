@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from schema.event_base import Event
 from schema.fields import (
+    ClientId,
     Code,
     Count,
     Digest,
@@ -121,3 +122,37 @@ class ModelCallFailed(CallFault, Event):
     schema_version = 1
 
     raw_span: Annotated[JsonObject | None, Sealed()] = None
+
+
+class ModelCallContentRecorded(Event):
+    """Messages of a model call that came apart from its span, in a log record of OpenTelemetry.
+
+    In the stream of its call, whose start is the `causation`; or, before the span came, in the stream `content-UUID`,
+    where UUID is the id that the call's start will have. `raw_log` is the log record that it was captured from.
+    """
+
+    type = "model-call.content-recorded"
+    schema_version = 1
+
+    event_name: Name
+    mapper_version: Name
+    trace_id: TraceId
+    span_id: SpanId
+    claimed_time: Timestamp | None = None
+    system_instructions: Annotated[JsonValue, Sealed()] = None
+    input_messages: Annotated[JsonValue, Sealed()] = None
+    output_messages: Annotated[JsonValue, Sealed()] = None
+    raw_log: Annotated[JsonObject | None, Sealed()] = None
+
+
+class ModelCallContentJoined(Event):
+    """The span of a call came after its content: the content was recorded again, in the stream of the call.
+
+    In the stream `content-UUID`. The `causation` is the call's start. `client_id` is that of the call's request: it
+    makes the stream one of the client's.
+    """
+
+    type = "model-call.content-joined"
+    schema_version = 1
+
+    client_id: Annotated[ClientId | None, Sealed()] = None

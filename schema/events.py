@@ -16,7 +16,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from schema.calls import CallFault, CallResult, CallStart, ModelCallCompleted, ModelCallFailed, ModelCallStarted, Shown
+from schema.calls import (
+    CallFault,
+    CallResult,
+    CallStart,
+    ModelCallCompleted,
+    ModelCallContentJoined,
+    ModelCallContentRecorded,
+    ModelCallFailed,
+    ModelCallStarted,
+    Shown,
+)
 from schema.decisions import (
     Channel,
     Communicate,
@@ -67,6 +77,8 @@ __all__ = [
     "Event",
     "LogKeyRotated",
     "ModelCallCompleted",
+    "ModelCallContentJoined",
+    "ModelCallContentRecorded",
     "ModelCallFailed",
     "ModelCallStarted",
     "Open",
@@ -240,6 +252,8 @@ CATALOGUE: dict[str, type[Event]] = {
         ModelCallStarted,
         ModelCallCompleted,
         ModelCallFailed,
+        ModelCallContentRecorded,
+        ModelCallContentJoined,
         RecommendationRecorded,
         RequestFailed,
         RecommendationOpened,

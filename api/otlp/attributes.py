@@ -21,14 +21,14 @@ Attributes = dict[str, Any]
 
 def plain(attributes: Iterable[KeyValue]) -> Attributes:
     """Return attributes by name. If a name appears twice, the last counts."""
-    return {attribute.key: _value(attribute.value) for attribute in attributes}
+    return {attribute.key: value_of(attribute.value) for attribute in attributes}
 
 
-def _value(value: AnyValue) -> Any:
+def value_of(value: AnyValue) -> Any:
     """Convert one value. Numbers that JSON readers would not agree on become strings, bytes become base64."""
     kind = value.WhichOneof("value")
     if kind == "array_value":
-        return [_value(item) for item in value.array_value.values]
+        return [value_of(item) for item in value.array_value.values]
     if kind == "kvlist_value":
         return plain(value.kvlist_value.values)
     scalar = None if kind is None else getattr(value, kind)

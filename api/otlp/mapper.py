@@ -55,7 +55,7 @@ def map_request(request: ExportTraceServiceRequest, actor: Actor) -> Mapped:
         found = recognise(item.attributes)
         if found is None:
             if (dialect := dialect_of_lookalike(item.attributes)) is not None:
-                mapped.refusals.append(lookalike(dialect))
+                mapped.refusals.append(lookalike("span", dialect))
         elif seen.setdefault(item.ids, item.span) is item.span:
             try:
                 mapped.calls.append(_call(item, found, links, actor))

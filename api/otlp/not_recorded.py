@@ -39,9 +39,10 @@ def by_ledger(item: str, dialect: str, error: LedgerError) -> NotRecorded:
     return NotRecorded(dialect, "other", f"{item}: {error}")
 
 
-def lookalike(dialect: str) -> NotRecorded:
-    """Describe a span that looks like a model's, but has no attribute that says so."""
-    return NotRecorded(dialect, LOOKALIKE, f"looks like a call of a model ({dialect}), but does not say its kind")
+def lookalike(item: str, dialect: str) -> NotRecorded:
+    """Describe a span or log record that looks like a model's, but has no attribute that says so."""
+    message = f"{item} that looks like a call of a model ({dialect}), but does not say its kind"
+    return NotRecorded(dialect, LOOKALIKE, message)
 
 
 def summary(refused: Sequence[NotRecorded]) -> str:

@@ -1,10 +1,10 @@
-"""POST /v1/traces: receive spans over OTLP/HTTP and record those of models as model calls."""
+"""POST /v1/traces and /v1/logs: receive spans and log records over OTLP/HTTP, and record those of models."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -13,12 +13,13 @@ from fastapi.routing import APIRoute
 from api.http.auth.permissions import MayAnswer
 from api.http.problems import HEADERS, MEDIA_TYPE, PROBLEMS, ApiError, problem
 from api.otlp import encoding as otlp
-from api.otlp.mapper import Mapped, map_request
+from api.otlp.dialects.gen_ai import GEN_AI
+from api.otlp.log_mapper import map_logs
+from api.otlp.mapper import map_request
 from api.otlp.not_recorded import NotRecorded, by_ledger, summary
-from api.otlp.signals import TRACES
+from api.otlp.signals import LOGS, TRACES, Signal
 from api.services import InjectedServices, Services
-from ledger.errors import Unavailable
-from ledger.store.envelope import Actor
+from ledger.errors import LedgerError, Unavailable
 
 PROTOBUF: otlp.Encoding = "application/x-protobuf"
 JSON: otlp.Encoding = "application/json"
@@ -29,11 +30,13 @@ STATUS_SCHEMA = {"type": "object", "properties": {"message": {"type": "string"}}
 DESCRIPTIONS = {
     400: "The body is not an export request; do not send it again.",
     401: "The token is missing, unknown or revoked.",
-    403: "The token's role may not send spans.",
+    403: "The token's role may not export.",
     413: "The body is too large, as sent or after decompression; do not send it again.",
     415: "The body is neither protobuf nor JSON, or has an encoding other than gzip or deflate.",
-    503: "The database does not answer. Send the same export again: no span is recorded twice.",
+    503: "The database does not answer. Send the same export again: nothing is recorded twice.",
 }
+
+Mapped = TypeVar("Mapped")
 
 
 class OtlpRoute(APIRoute):
@@ -56,60 +59,60 @@ class OtlpRoute(APIRoute):
         return handle
 
 
-def _documented() -> dict[int | str, dict[str, Any]]:
-    """Describe error bodies: OTLP's, or a problem if the request was refused before its encoding was known."""
-    content = {
+def _documented(signal: Signal) -> dict[str, Any]:
+    """Describe a route's bodies. Errors are OTLP's, or a problem if the encoding of the request is not known."""
+    answer = f"{signal.response.DESCRIPTOR.name}; `partialSuccess` names refused {signal.items} and reasons."
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    member = {signal.json_levels[0]: {"type": "array"}}
+    errors = {
         JSON: {"schema": STATUS_SCHEMA},
-        PROTOBUF: {"schema": {"type": "string", "format": "binary", "description": "google.rpc.Status"}},
+        PROTOBUF: {"schema": {**binary["schema"], "description": "google.rpc.Status"}},
         MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}},
     }
     return {
-        status: {"description": text, "content": content, "headers": HEADERS.get(status, {})}
-        for status, text in DESCRIPTIONS.items()
+        "response_class": Response,
+        "responses": {
+            200: {"description": answer, "content": {JSON: {"schema": {"type": "object"}}, PROTOBUF: binary}},
+            **{
+                status: {"description": text, "content": errors, "headers": HEADERS.get(status, {})}
+                for status, text in DESCRIPTIONS.items()
+            },
+        },
+        "openapi_extra": {
+            "requestBody": {
+                "required": True,
+                "description": f"{signal.request_name}. Content-Encoding may be gzip or deflate.",
+                "content": {JSON: {"schema": {"type": "object", "properties": member}}, PROTOBUF: binary},
+            }
+        },
     }
 
 
 router = APIRouter(tags=["model calls"], route_class=OtlpRoute)
 
 
-@router.post(
-    "/v1/traces",
-    response_class=Response,
-    responses={
-        200: {
-            "description": "ExportTraceServiceResponse; `partialSuccess` names refused spans and reasons.",
-            "content": {
-                JSON: {"schema": {"type": "object"}},
-                PROTOBUF: {"schema": {"type": "string", "format": "binary"}},
-            },
-        },
-        **_documented(),
-    },
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "description": "ExportTraceServiceRequest. Content-Encoding may be gzip or deflate.",
-            "content": {
-                JSON: {"schema": {"type": "object", "properties": {"resourceSpans": {"type": "array"}}}},
-                PROTOBUF: {"schema": {"type": "string", "format": "binary"}},
-            },
-        }
-    },
-)
+@router.post("/v1/traces", **_documented(TRACES))
 async def export_traces(services: InjectedServices, request: Request, caller: MayAnswer) -> Response:
     """Record the model calls among the spans (OTLP/HTTP). Role: agent."""
-    encoding = encoding_of(request)
-    if encoding is None:
-        raise ApiError("not-json", f"send {PROTOBUF} or {JSON}")
-    packed = request.headers.get("content-encoding", "identity").strip().lower()
-    if packed not in {"identity", *otlp.WINDOW_BITS}:
-        raise ApiError("not-json", "Content-Encoding may be gzip or deflate")
-    body = await request.body()
-    async with UNPACKING:
-        mapped = await asyncio.to_thread(_mapped, body, packed, encoding, caller)
-    refused = mapped.refusals + await _record(services, mapped)
-    services.otlp_items.update(("traces", item.dialect, item.reason) for item in refused)
-    return Response(otlp.success(TRACES, encoding, len(refused), summary(refused)), media_type=encoding)
+    mapped = await _mapped(request, TRACES, lambda message: map_request(message, caller))
+    errors = await _recorded(services.ledger.requests.record_calls(mapped.calls))
+    results = [
+        (call.dialect, None if error is None else by_ledger(f"span {call.span_id}", call.dialect, error))
+        for call, error in zip(mapped.calls, errors, strict=True)
+    ]
+    return _answer(services, request, TRACES, results, mapped.refusals)
+
+
+@router.post("/v1/logs", **_documented(LOGS))
+async def export_logs(services: InjectedServices, request: Request, caller: MayAnswer) -> Response:
+    """Record the messages of model calls among the log records (OTLP/HTTP). Role: agent."""
+    mapped = await _mapped(request, LOGS, lambda message: map_logs(message, caller))
+    errors = await _recorded(services.ledger.content.record(mapped.contents))
+    results = [
+        (GEN_AI.name, None if error is None else by_ledger(f"log record of span {content.span_id}", GEN_AI.name, error))
+        for content, error in zip(mapped.contents, errors, strict=True)
+    ]
+    return _answer(services, request, LOGS, results, mapped.refusals)
 
 
 def encoding_of(request: Request) -> otlp.Encoding | None:
@@ -118,30 +121,52 @@ def encoding_of(request: Request) -> otlp.Encoding | None:
     return next((known for known in (PROTOBUF, JSON) if known == kind), None)
 
 
-def _mapped(body: bytes, packed: str, encoding: otlp.Encoding, actor: Actor) -> Mapped:
+async def _mapped(request: Request, signal: Signal, map_message: Callable[[Any], Mapped]) -> Mapped:
     """Decode and map an export. Raises ApiError."""
+    encoding = encoding_of(request)
+    if encoding is None:
+        raise ApiError("not-json", f"send {PROTOBUF} or {JSON}")
+    packed = request.headers.get("content-encoding", "identity").strip().lower()
+    if packed not in {"identity", *otlp.WINDOW_BITS}:
+        raise ApiError("not-json", "Content-Encoding may be gzip or deflate")
+    body = await request.body()
     try:
-        return map_request(otlp.decode(otlp.unpack(body, packed), encoding, TRACES), actor)
+        async with UNPACKING:
+            return await asyncio.to_thread(
+                lambda: map_message(otlp.decode(otlp.unpack(body, packed), encoding, signal))
+            )
     except otlp.TooLarge as error:
         raise ApiError("too-large", str(error)) from error
     except otlp.NotOtlp as error:
         raise ApiError("bad-request", str(error)) from error
 
 
-async def _record(services: Services, mapped: Mapped) -> list[NotRecorded]:
-    """Record each call; return those that the ledger refused. Raises ApiError if the sender should send all again."""
-    if not mapped.calls:
-        return []
+async def _recorded(recording: Awaitable[Sequence[LedgerError | None]]) -> Sequence[LedgerError | None]:
+    """Wait for the results of items. Raises ApiError if the sender should send all again."""
     try:
-        errors = await services.ledger.requests.record_calls(mapped.calls)
+        errors = await recording
     except Unavailable as error:
         raise _unavailable(error) from error
     down = next((error for error in errors if isinstance(error, Unavailable)), None)
     if down is not None:
         raise _unavailable(down)
-    results = list(zip(mapped.calls, errors, strict=True))
-    services.otlp_items.update(("traces", call.dialect, "recorded") for call, error in results if error is None)
-    return [by_ledger(f"span {call.span_id}", call.dialect, error) for call, error in results if error is not None]
+    return errors
+
+
+def _answer(
+    services: Services,
+    request: Request,
+    signal: Signal,
+    results: Sequence[tuple[str, NotRecorded | None]],
+    refusals: Sequence[NotRecorded],
+) -> Response:
+    """Count what came, and tell what is not recorded. `results` are dialects, with None for what is."""
+    refused = [*refusals, *(told for _, told in results if told is not None)]
+    services.otlp_items.update((signal.name, dialect, "recorded") for dialect, told in results if told is None)
+    services.otlp_items.update((signal.name, told.dialect, told.reason) for told in refused)
+    encoding = encoding_of(request)
+    assert encoding is not None, "_mapped() refuses other encodings"
+    return Response(otlp.success(signal, encoding, len(refused), summary(refused)), media_type=encoding)
 
 
 def _unavailable(error: Unavailable) -> ApiError:

@@ -9,7 +9,7 @@ from uuid import UUID
 from ledger.domain.history import RecordedEvent
 from ledger.proof.format.canonical import NotCanonical, canonical
 from ledger.store.envelope import Actor, NewEvent
-from schema.events import Event
+from schema.events import Event, ModelCallContentRecorded
 
 
 @dataclass(frozen=True)
@@ -56,3 +56,13 @@ class CallEvents:
     stream: str
     started: NewEvent
     ended: NewEvent
+
+
+@dataclass(frozen=True)
+class CallContent:
+    """Content of a model call that came apart from it. `started_id` is the id that the call's start has, or will."""
+
+    actor: Actor
+    started_id: UUID
+    event_id: UUID
+    event: ModelCallContentRecorded

@@ -47,7 +47,7 @@ class Executor:
                 events = decide(await look(), new_id)
             except Refused:
                 # The same command may have been recorded since the look-up above, and be the reason for the refusal.
-                if command.event_id is None or await self._find(command.event_id) is None:
+                if command.event_id is None or await self.find(command.event_id) is None:
                     raise
                 continue
             lines = await _encoded(events)
@@ -69,7 +69,7 @@ class Executor:
 
     async def _repeated(self, command: Command) -> Receipt | None:
         """Return the first receipt of a repeated command. Raises IdConflict if its key was used for another one."""
-        row = None if command.event_id is None else await self._find(command.event_id)
+        row = None if command.event_id is None else await self.find(command.event_id)
         if row is None:
             return None
         receipt, event = row
@@ -77,7 +77,8 @@ class Executor:
             raise IdConflict("this id is recorded with other content")
         return receipt
 
-    async def _find(self, event_id: UUID) -> tuple[Receipt, RecordedEvent] | None:
+    async def find(self, event_id: UUID) -> tuple[Receipt, RecordedEvent] | None:
+        """Return the event with this id, with its sealed values, or None. Raises Unavailable."""
         return await self.readers.run(lambda conn: store.find(conn, event_id))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ledger.service.agents import AgentCommands
+from ledger.service.content import ContentCommands
 from ledger.service.decisions import DecisionCommands
 from ledger.service.execute import Executor
 from ledger.service.policies import Policies
@@ -25,5 +26,6 @@ class Ledger:
         self.readers = readers
         self.patience_s = patience_s
         self.requests = RequestCommands(executor)
+        self.content = ContentCommands(executor)
         self.decisions = DecisionCommands(executor, policies or Policies.packaged())
         self.agents = AgentCommands(executor)

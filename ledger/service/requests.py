@@ -14,6 +14,7 @@ from ledger.domain.case import CATEGORY, Case, fold_case, stream_of
 from ledger.domain.history import RecordedEvent
 from ledger.errors import LedgerError
 from ledger.service.command import CallEvents, Command
+from ledger.service.content import held_stream, joining
 from ledger.service.execute import Executor
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
@@ -129,13 +130,25 @@ class RequestCommands:
         return [results[number] for number in range(len(groups))]
 
     async def _record_call(self, group: CallEvents) -> None:
-        def decide(case: Case, _agent: Agent, _new_id: UUID) -> list[NewEvent]:
+        """Record a call together with its content that is held. If more comes meanwhile, the precondition fails."""
+        actor, started_id = group.started.actor, group.started.id
+        content_stream = held_stream(started_id)
+
+        async def look() -> tuple[Case, list[NewEvent], int]:
+            history, held = await self.executor.readers.streams(group.stream, content_stream)
+            case = fold_case(history)
+            joined = await joining(self.executor, actor, started_id, group.stream, case, held)
+            return case, joined, len(held)
+
+        def decide(state: tuple[Case, list[NewEvent], int], _new_id: UUID) -> list[NewEvent]:
+            case, joined, version = state
             if group.stream.startswith(CATEGORY):
                 request.check_known(case)
-            return [group.started, group.ended]
+            started = replace(group.started, preconditions={content_stream: version})
+            return [started, *joined, group.ended]
 
-        command = Command.of_event(group.started.actor, group.stream, group.ended.event, group.ended.id)
-        await self._execute(command, decide)
+        command = Command.of_event(actor, group.stream, group.ended.event, group.ended.id)
+        await self.executor.execute(command, look, decide)
 
     async def _execute(self, command: Command, decide: Callable[[Case, Agent, UUID], list[NewEvent]]) -> Receipt:
         async def look() -> tuple[Case, Agent]:

@@ -7,7 +7,8 @@ WITH recorded AS MATERIALIZED (
     SELECT stream, position, id::text AS event_id, type, recorded_at, actor->>'id' AS actor_id, data, causation,
            client_id
     FROM slice
-    WHERE type IN ('model-call.started', 'model-call.completed', 'model-call.failed', 'recommendation.recorded')
+    WHERE type IN ('model-call.started', 'model-call.completed', 'model-call.failed', 'model-call.content-recorded',
+                   'recommendation.recorded')
 ),
 ended AS (
     SELECT DISTINCT ON (s.position) s.position AS call_id, e.position, e.type, e.recorded_at, e.data
@@ -15,6 +16,13 @@ ended AS (
     JOIN recorded e ON e.stream = s.stream AND e.causation = s.event_id AND e.position > s.position
     WHERE s.type = 'model-call.started' AND e.type IN ('model-call.completed', 'model-call.failed')
     ORDER BY s.position, e.position
+),
+content AS (
+    SELECT s.position AS call_id, array_agg(c.position ORDER BY c.position) AS positions
+    FROM recorded s
+    JOIN recorded c ON c.stream = s.stream AND c.causation = s.event_id AND c.position > s.position
+    WHERE s.type = 'model-call.started' AND c.type = 'model-call.content-recorded'
+    GROUP BY 1
 ),
 answered AS (
     SELECT stream, (data->>'model_call_id')::bigint AS call_id, min(position) AS position
@@ -61,8 +69,10 @@ SELECT
     (ended.data->>'usage_reasoning_output_tokens')::bigint AS usage_reasoning_output_tokens,
     (ended.data->>'time_to_first_chunk_ms')::bigint AS time_to_first_chunk_ms,
     ended.data->>'error_type' AS error_type,
-    answered.position AS recommendation_id
+    answered.position AS recommendation_id,
+    content.positions AS content_positions
 FROM recorded call
 LEFT JOIN ended ON ended.call_id = call.position
+LEFT JOIN content ON content.call_id = call.position
 LEFT JOIN answered ON answered.stream = call.stream AND answered.call_id = call.position
 WHERE call.type = 'model-call.started'

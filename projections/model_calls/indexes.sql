@@ -8,4 +8,5 @@ CREATE INDEX model_calls_created_at_idx ON model_calls (created_at);
 ALTER TABLE model_calls
     ALTER request_parameters SET STATISTICS 0,
     ALTER shown SET STATISTICS 0,
-    ALTER response_finish_reasons SET STATISTICS 0;
+    ALTER response_finish_reasons SET STATISTICS 0,
+    ALTER content_positions SET STATISTICS 0;

@@ -54,6 +54,7 @@ class ModelCall(BaseModel):
     error_type: str | None
     recommendation_id: int | None
     ended_position: int | None
+    content_positions: list[int] | None
 
 
 MODEL_CALLS = ReadModel(

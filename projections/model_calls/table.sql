@@ -41,5 +41,7 @@ CREATE TABLE model_calls (
     usage_reasoning_output_tokens  bigint,
     time_to_first_chunk_ms  bigint,
     error_type              text,
-    recommendation_id       bigint
+    recommendation_id       bigint,
+    -- Of messages that came in log records, apart from the call.
+    content_positions       bigint[]
 );

@@ -17,6 +17,7 @@ from schema.events import (
     AgentSuspended,
     Event,
     ModelCallCompleted,
+    ModelCallContentRecorded,
     ModelCallFailed,
     ModelCallStarted,
     PortfolioRequested,
@@ -156,6 +157,18 @@ def ends(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
     return completed | failed
 
 
+def contents(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
+    """Draw messages that came apart from their call."""
+    return st.builds(
+        ModelCallContentRecorded,
+        event_name=st.just("gen_ai.choice"),
+        mapper_version=words,
+        trace_id=st.just("a" * 32),
+        span_id=st.just("b" * 16),
+        output_messages=st.none() | objects,
+    )
+
+
 def decides(past: Past, stream: str) -> st.SearchStrategy[Event]:
     """Draw a decision; also one that the write side would refuse, such as a response that needs a confirmation."""
     code = st.none() | st.sampled_from(["too-risky", "out-of-date"])
@@ -229,6 +242,7 @@ KINDS: tuple[Callable[[Past, str], st.SearchStrategy[Event]], ...] = (
     *[answers] * 2,
     starts,
     ends,
+    contents,
     *[opens] * 3,
     *[decides] * 4,
     *[confirms] * 4,
@@ -250,7 +264,7 @@ def batches(draw: st.DrawFn, past: Past) -> list[NewEvent]:
     for _ in range(draw(st.integers(1, 8))):
         stream = draw(STREAMS).replace("N", past.number)
         kind = draw(st.sampled_from((*KINDS, *[agents] * 9) if stream.startswith("agent-") else KINDS))
-        cause = draw(past.ids(ModelCallStarted)) if kind is ends else None
+        cause = draw(past.ids(ModelCallStarted)) if kind in {ends, contents} else None
         new = NewEvent(uuid7(), stream, draw(kind(past, stream)), draw(st.sampled_from(ACTORS)), causation=cause)
         past.add(new)
         found.append(new)

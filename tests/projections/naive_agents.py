@@ -9,6 +9,7 @@ from schema.events import (
     AgentResumed,
     AgentSuspended,
     ModelCallCompleted,
+    ModelCallContentRecorded,
     ModelCallFailed,
     ModelCallStarted,
     RecommendationRecorded,
@@ -59,6 +60,10 @@ def model_calls(history: Iterable[Entry], clients: dict[str, str]) -> list[Row]:
             row = ids.get((stream, entry.new.causation))
             if row is not None and row["state"] == "open":
                 row |= _ended(entry, event)
+        elif isinstance(event, ModelCallContentRecorded):
+            row = ids.get((stream, entry.new.causation))
+            if row is not None:
+                row["content_positions"] = [*(row["content_positions"] or []), entry.at.position]
         elif isinstance(event, RecommendationRecorded) and entry.request_id is not None:
             row = rows.get((stream, event.model_call_id))
             if row is not None and row["recommendation_id"] is None:
@@ -82,6 +87,7 @@ def _started(entry: Entry, event: ModelCallStarted, clients: dict[str, str]) -> 
             "ended_at": None,
             "ended_position": None,
             "recommendation_id": None,
+            "content_positions": None,
         }
     )
 

@@ -46,6 +46,10 @@ class ModelCallInFull(ModelCall):
 
     started: dict[str, JsonValue]
     ended: dict[str, JsonValue] | None
+    content: Annotated[
+        list[dict[str, JsonValue]],
+        Field(description="Messages that came in log records of OpenTelemetry, one object for each record."),
+    ]
 
 
 class ReadModelCalls(ReadPage):
@@ -103,7 +107,13 @@ async def get_model_call(
 ) -> Response:
     """Read one model call, with its messages. Any role."""
     row = await read_one(services.ledger, MODEL_CALLS, model_call_id, query, "model-call")
-    end = row["ended_position"]
-    sealed = await read_sealed(services.ledger, [model_call_id] if end is None else [model_call_id, end])
-    ended = None if end is None else sealed.get(end, {})
-    return as_json({**row, "started": sealed.get(model_call_id, {}), "ended": ended})
+    end, content = row["ended_position"], row["content_positions"] or []
+    sealed = await read_sealed(services.ledger, [model_call_id, *([] if end is None else [end]), *content])
+    return as_json(
+        {
+            **row,
+            "started": sealed.get(model_call_id, {}),
+            "ended": None if end is None else sealed.get(end, {}),
+            "content": [sealed.get(position, {}) for position in content],
+        }
+    )

@@ -25,11 +25,12 @@ PREFIXES = {
     "mlflow": MLFLOW.name,
     "ai": VERCEL.name,
 }
-# Attributes that only a span of a model has: its kind, a model's name, tokens that were used.
+# Attributes that only a span of a model has: its kind, a model's name, tokens that were used, messages.
 KIND_NAME = re.compile(r".*(span[._]?kind|span[._]?type|observation[._]type|run[._]type)", re.IGNORECASE)
 KIND_VALUES = frozenset({"chat", "chat_model", "completion", "embedding", "embeddings", "generation", "llm", "model"})
 MODEL_NAME = re.compile(
-    r"(gen_?ai|llm|ai|langfuse|mlflow)[._](.*[._])?(model([._]?(id|name))?|.*tokens|token_count[._].*)", re.IGNORECASE
+    r"(gen_?ai|llm|ai|langfuse|mlflow)[._](.*[._])?(model([._]?(id|name))?|.*tokens|token_count[._].*|.*messages)",
+    re.IGNORECASE,
 )
 # Longer names are of nothing that is known here, and would take the patterns long.
 MAX_KEY_CHARS = 200

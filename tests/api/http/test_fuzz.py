@@ -72,6 +72,7 @@ OPERATIONS = (
     "POST /agents/{name}/resumptions",
     "GET /reports/{report}",
     "POST /v1/traces",
+    "POST /v1/logs",
     "GET /checkpoint",
     "GET /tile/{path}",
     "GET /proofs/inclusion/{position}.tlog-proof",

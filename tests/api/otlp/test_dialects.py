@@ -153,6 +153,7 @@ def test_spans_around_a_call_are_passed_over_in_each_dialect(given: dict[str, st
         ({"llm.token_count.total": 3}, "openinference"),
         ({"gen_ai.request.model": "m"}, "gen_ai"),
         ({"gen_ai.usage.input_tokens": 3}, "gen_ai"),
+        ({"gen_ai.input.messages": "[]"}, "gen_ai"),
         ({"langfuse.observation.model.name": "m", "langfuse.observation.type": "span"}, "langfuse"),
         ({"mlflow.llm.model": "m", "mlflow.spanType": '"UNKNOWN"'}, "mlflow"),
         ({"ai.model.id": "m"}, "vercel"),
@@ -174,7 +175,7 @@ def test_the_summary_counts_and_is_bounded() -> None:
     """Equal reasons are counted together, and the text has a bound."""
     spans = [span(attributes=attributes({"ai.model.id": "m"}), spanId=f"{number + 1:016x}") for number in range(100)]
     found = mapped(*spans, *(span(spanId=f"{number:04x}") for number in range(1000)))
-    assert summary(found.refusals).startswith("100 times: looks like a call of a model (vercel)")
+    assert summary(found.refusals).startswith("100 times: span that looks like a call of a model (vercel)")
     assert len(summary(found.refusals)) <= MAX_CHARS
 
 

@@ -37,7 +37,7 @@ def test_what_is_not_recorded_is_told_and_counted(fresh_api: Api) -> None:
     response = post(fresh_api, export(lookalike, lookalike, unlinked, unheld, unheld_key, good))
     told = orjson.loads(response.content)["partialSuccess"]
     assert (response.status_code, told["rejectedSpans"]) == (200, "5")
-    assert told["errorMessage"].startswith("2 times: looks like a call of a model (openinference)")
+    assert told["errorMessage"].startswith("2 times: span that looks like a call of a model (openinference)")
     assert MARK not in told["errorMessage"]
     assert items(fresh_api) == {
         ("traces", "openinference", "unknown-kind"): 2,

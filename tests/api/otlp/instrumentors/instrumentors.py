@@ -71,4 +71,5 @@ INSTRUMENTORS = (
     Instrumentor("vercel", "ai", "vercel.mjs"),
     Instrumentor("openllmetry", "opentelemetry-instrumentation-openai", "openllmetry_openai.py"),
     Instrumentor("opentelemetry-spans", GEN_AI, "opentelemetry_openai.py", {CONTENT: "SPAN_ONLY"}),
+    Instrumentor("opentelemetry-events", GEN_AI, "opentelemetry_openai.py", {CONTENT: "EVENT_ONLY"}),
 )

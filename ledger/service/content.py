@@ -1,0 +1,118 @@
+"""Content of model calls that comes apart from them, as log records of OpenTelemetry: joined in either order.
+
+Content whose call is on record is recorded in the stream of the call. Content that comes first is held in a stream of
+its own, `content-UUID`, where UUID is the id that the call's start will have. When the call comes, the same transaction
+records the held content again in the call's stream, and says so in the held stream, with the call's client: so held
+content is found, and erased, with all else about the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from ledger.domain.case import CATEGORY, Case, fold_case
+from ledger.domain.history import RecordedEvent
+from ledger.errors import LedgerError
+from ledger.service.command import CallContent, Command
+from ledger.service.execute import Executor
+from ledger.store import events as store
+from ledger.store.envelope import Actor, NewEvent, idempotent_id
+from schema.events import ModelCallContentJoined, ModelCallContentRecorded
+
+
+@dataclass(frozen=True)
+class ContentCommands:
+    """Commands of agents about content of model calls."""
+
+    executor: Executor
+
+    async def record(self, contents: Sequence[CallContent]) -> list[LedgerError | None]:
+        """Record content, each item on its own; return for each None, or why it is not recorded.
+
+        Items of one call are recorded in the order given. Content of a suspended agent is recorded as well.
+        """
+        results: dict[int, LedgerError | None] = {}
+
+        async def record(started_id: UUID) -> None:
+            for number, content in enumerate(contents):
+                if content.started_id == started_id:
+                    try:
+                        await self._record(content)
+                        results[number] = None
+                    except LedgerError as error:
+                        results[number] = error
+
+        await asyncio.gather(*(record(one) for one in dict.fromkeys(content.started_id for content in contents)))
+        return [results[number] for number in range(len(contents))]
+
+    async def _record(self, content: CallContent) -> None:
+        call = await self.executor.find(content.started_id)
+        if call is None:
+            held = NewEvent(content.event_id, held_stream(content.started_id), content.event, content.actor)
+            await self._append([held])
+            # The call may have been recorded since the look-up above. Otherwise it will find the content.
+            late = await self.executor.find(content.started_id)
+            if late is not None:
+                await self._join(late[1], content.actor)
+            return
+        # A crash may have kept content from being joined.
+        await self._join(call[1], content.actor)
+        await self._append([_in_call(content.actor, content.event_id, content.event, call[1].id, call[1].stream)])
+
+    async def _join(self, call: RecordedEvent, actor: Actor) -> None:
+        history, held = await self.executor.readers.streams(call.stream, held_stream(call.id))
+        events = await joining(self.executor, actor, call.id, call.stream, fold_case(history), held)
+        if events:
+            await self._append(events)
+
+    async def _append(self, events: list[NewEvent]) -> None:
+        """Append these events; the last one says whether they are on record already."""
+        last = events[-1]
+        command = Command.of_event(last.actor, last.stream, last.event, last.id)
+
+        async def look() -> None:
+            """Nothing is decided by the state."""
+
+        await self.executor.execute(command, look, lambda _state, _new_id: events)
+
+
+def held_stream(started_id: UUID) -> str:
+    """Return the name of the stream that holds content until its call is recorded."""
+    return f"content-{started_id}"
+
+
+async def joining(
+    executor: Executor, actor: Actor, started_id: UUID, stream: str, case: Case, held: Sequence[RecordedEvent]
+) -> list[NewEvent]:
+    """Return the events that join held content to its call in `stream`; none if there is nothing to join.
+
+    The state in `case` is that of the call's stream, and tells the client. Raises Unavailable.
+    """
+    contents = [event for event in held if event.type == ModelCallContentRecorded.type]
+    joined_id = idempotent_id(actor.id, f"content-joined:{started_id}:{len(contents)}")
+    if not contents or any(event.id == joined_id for event in held):
+        return []
+    found = [row[1] for event in contents if (row := await executor.find(event.id)) is not None]
+    copies = [
+        _in_call(actor, event.id, ModelCallContentRecorded.model_validate(event.members), started_id, stream)
+        for event in found
+    ]
+    joined = ModelCallContentJoined(client_id=await _client(executor, stream, case))
+    return [*copies, NewEvent(joined_id, held_stream(started_id), joined, actor, causation=started_id)]
+
+
+def _in_call(actor: Actor, event_id: UUID, event: ModelCallContentRecorded, started_id: UUID, stream: str) -> NewEvent:
+    """Return the event in the stream of its call: the same one, whether the content was held before or not."""
+    return NewEvent(idempotent_id(actor.id, f"in-call:{event_id}"), stream, event, actor, causation=started_id)
+
+
+async def _client(executor: Executor, stream: str, case: Case) -> str | None:
+    """Return the client of a call's request; None if there is no request, or the value was erased."""
+    opened = case.request
+    if opened is None or not stream.startswith(CATEGORY):
+        return None
+    values = await executor.readers.run(lambda conn: store.sealed(conn, opened.position))
+    return values.get("client_id")

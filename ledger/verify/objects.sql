@@ -39,7 +39,8 @@ SELECT 'schema' AS subject, 'schema' AS object, 'owner ' || r.name AS descriptio
 FROM place p JOIN roles r ON r.oid = p.nspowner
 UNION ALL
 SELECT 'role ' || r.name, 'role ' || r.name,
-       concat_ws(' ', CASE WHEN rolcanlogin THEN 'login' END, CASE WHEN rolsuper THEN 'superuser' END,
+       -- Whether the other roles are logins is a matter of the installation.
+       concat_ws(' ', CASE WHEN rolcanlogin AND r.name = 'owner' THEN 'login' END, CASE WHEN rolsuper THEN 'superuser' END,
                  CASE WHEN rolinherit THEN 'inherit' END, CASE WHEN rolcreaterole THEN 'createrole' END,
                  CASE WHEN rolcreatedb THEN 'createdb' END, CASE WHEN rolreplication THEN 'replication' END,
                  CASE WHEN rolbypassrls THEN 'bypassrls' END)

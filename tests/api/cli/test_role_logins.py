@@ -60,7 +60,7 @@ def test_serve_uses_the_logins_of_the_roles_alone(place: Place) -> None:
         recommended(server, token, location)
         state = httpx.get(f"{server.base}/readyz").json()
         assert (state["status"], state["warnings"]) == ("ready", [])
-        assert "warning" not in server.err
+        assert "warning: the login" not in server.err
         with psycopg.connect(place.owner) as admin:
             assert [name for (name,) in admin.execute(OURS).fetchall()] == sorted(f"ledger_{role}" for role in ROLES)
     for command in ("status", "verify", "orphans"):

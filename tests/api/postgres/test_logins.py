@@ -17,6 +17,7 @@ from api.postgres.logins import ensure_passwords, make_logins, read_passwords
 from api.postgres.privileged import privileged_logins
 from ledger import database
 from ledger.database import RoleLogins, Url
+from projections.objects import changed_objects
 from schema.database_roles import ROLES, role_name
 from tests.support import login_url, refused, scratch_database
 
@@ -77,8 +78,9 @@ def test_every_connection_of_a_role_uses_its_login(embedded: Url) -> None:
             logins[role] = conn.execute("SELECT session_user::text").fetchone()
     of_roles: dict[str | None, object] = {role: (f"ledger_{role}",) for role in ROLES}
     assert logins == of_roles | {"owner": ("postgres",), None: ("postgres",)}
-    with connect(embedded, "reader") as conn:
+    with connect(embedded, "verifier") as conn:
         assert privileged_logins(conn, embedded) == []
+        assert changed_objects(conn) == []
 
 
 def test_migrate_makes_a_missing_login_again(embedded: Url) -> None:

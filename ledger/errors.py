@@ -15,6 +15,7 @@
     └── Unavailable             the database does not answer; try again
         ├── LogRefused          the database is not the one that was signed      AL010
         ├── ClockAhead          the database's clock has jumped ahead            AL007
+        ├── ContentAltered      a read model shows what was not recorded
         └── Overloaded          too many events wait already
 
 `BY_SQLSTATE` maps SQLSTATEs of the database to these classes; api/http/problems.py maps the classes to HTTP problems.
@@ -104,6 +105,12 @@ class ClockAhead(Unavailable):
 
 class LogRefused(Unavailable):
     """The database does not go on from what was signed last. Nothing is recorded until a person has decided."""
+
+    retry_after_s = 30
+
+
+class ContentAltered(Unavailable):
+    """A read model shows something else than was recorded. Nothing is shown until it was made anew."""
 
     retry_after_s = 30
 

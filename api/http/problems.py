@@ -23,6 +23,7 @@ from ledger.errors import (
     ClientConflict,
     ClockAhead,
     Conflict,
+    ContentAltered,
     IdConflict,
     InvalidEvent,
     LedgerError,
@@ -83,6 +84,7 @@ PROBLEMS: dict[str, int] = {
     "unavailable": 503,
     "clock-ahead": 503,
     "log-refused": 503,
+    "content-altered": 503,
     "event-type-not-registered": 503,
     "transparency-log-damaged": 503,
 }
@@ -236,6 +238,8 @@ def _unavailable(error: Unavailable | UnknownEventType) -> Response:
             slug, detail = "event-type-not-registered", f"{error}: run advice-ledger migrate of this version"
         case ClockAhead():
             slug = "clock-ahead"
+        case ContentAltered():
+            slug = "content-altered"
         case LogRefused():
             slug, detail = "log-refused", NOT_SIGNED
     return problem(slug, detail, headers={"Retry-After": str(error.retry_after_s)})

@@ -21,6 +21,7 @@ from projections import reads
 from projections.portfolio_requests.model import PORTFOLIO_REQUESTS
 from projections.read_model import ReadModel
 from projections.registry import read_model_of_view
+from projections.shown import add_salts
 
 
 async def read_page(services: Services, caller: Actor, read_model: ReadModel, query: ReadList) -> Response:
@@ -37,6 +38,7 @@ async def read_page(services: Services, caller: Actor, read_model: ReadModel, qu
         strong = query.consistency == "strong" and (as_of is None or "client_id" not in filters)
         state = await _resolved(ledger, conn, read_model, as_of, strong=strong)
         rows = await reads.read_rows(conn, read_model, filters, as_of=state, limit=query.limit + 1)
+        await add_salts(conn, read_model, rows)
         return rows, state.position
 
     if as_of is None or "client_id" in filters:
@@ -62,7 +64,9 @@ async def read_one(
             if within is None:
                 return []
             state = reads.AsOf(state.position, within)
-        return await reads.read_rows(conn, read_model, {"id": row_id}, as_of=state, limit=1)
+        found = await reads.read_rows(conn, read_model, {"id": row_id}, as_of=state, limit=1)
+        await add_salts(conn, read_model, found)
+        return found
 
     rows = await ledger.readers.run(work)
     if not rows:

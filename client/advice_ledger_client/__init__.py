@@ -3,6 +3,7 @@ from advice_ledger_client.client import LedgerClient, SyncModelCall
 from advice_ledger_client.errors import (
     AlreadyEntered,
     ClientError,
+    ContentMismatch,
     LedgerProblem,
     NotCanonical,
     NotCompleted,
@@ -34,6 +35,7 @@ __all__ = [
     "CallStart",
     "ClientError",
     "Confirmed",
+    "ContentMismatch",
     "Context",
     "Decided",
     "Ended",

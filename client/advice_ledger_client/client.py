@@ -24,6 +24,7 @@ from advice_ledger_client.results import (
     Row,
     written,
 )
+from advice_ledger_client.shown import checked
 from advice_ledger_client.wire import Answer, Connection, read, write
 
 if TYPE_CHECKING:
@@ -220,8 +221,8 @@ class LedgerClient:
         return cast("Row", self.get(f"/portfolio/requests/{request_id}", as_of=as_of))
 
     def recommendation(self, recommendation_id: int, *, as_of: int | datetime | None = None) -> Row:
-        """Read one recommendation, now or as of a position or time."""
-        return cast("Row", self.get(f"/recommendations/{recommendation_id}", as_of=as_of))
+        """Read one recommendation. Raises ContentMismatch if it is not what its digest commits to."""
+        return checked(self.get(f"/recommendations/{recommendation_id}", as_of=as_of))
 
     def recommendations(
         self,
@@ -233,14 +234,14 @@ class LedgerClient:
         as_of: int | datetime | None = None,
         at_most: int = 1000,
     ) -> list[Row]:
-        """List recommendations, the newest first, from all pages."""
+        """List recommendations, the newest first, from all pages. Raises ContentMismatch as `recommendation()`."""
         filters = {"client_id": client_id, "request_id": request_id, "model_name": model_name, "state": state}
         rows: list[Row] = []
         cursor = None
         while len(rows) < at_most:
             limit = min(PAGE_ROWS, at_most - len(rows))
             page = self.get("/recommendations", **filters, as_of=as_of, limit=limit, cursor=cursor)
-            rows += page["items"]
+            rows += map(checked, page["items"])
             cursor = page["next_cursor"]
             if cursor is None:
                 break

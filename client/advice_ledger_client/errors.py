@@ -3,6 +3,7 @@
 ClientError
 ├── LedgerProblem     the server answered with an error
 ├── Unreachable       no answer before the deadline; the write may or may not be recorded
+├── ContentMismatch   the server shows content that is not what its digest commits to
 ├── NotCanonical      a value that canonical JSON cannot hold; nothing was sent
 ├── NotRecorded       the start or the end of a model call could not be recorded
 ├── AlreadyEntered    a model call was entered a second time
@@ -55,6 +56,15 @@ class NotCanonical(ClientError, ValueError):
         super().__init__(f"{path or 'value'}: {reason}")
         self.path = path
         self.reason = reason
+
+
+class ContentMismatch(ClientError):
+    """The server shows content that does not open its digest: nobody should decide about it. `name` is the content."""
+
+    def __init__(self, recommendation_id: object, name: str) -> None:
+        super().__init__(f"recommendation {recommendation_id}: the {name} is not what its digest commits to")
+        self.recommendation_id = recommendation_id
+        self.name = name
 
 
 class NotRecorded(ClientError):

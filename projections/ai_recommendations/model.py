@@ -58,6 +58,16 @@ class Recommendation(BaseModel):
     updated_at: datetime
 
 
+class ShownRecommendation(Recommendation):
+    """A recommendation as routes serve it: with the salts that open the digests of its contents.
+
+    SHA-256("advice-ledger/sealed/v1\\n" || salt || canonical JSON of [name, content]) is the digest; the name is
+    `recommendation` or `replacement`. Erased contents have no salt.
+    """
+
+    salts: dict[str, str]
+
+
 AI_RECOMMENDATIONS = ReadModel(
     Path(__file__).parent,
     Recommendation,

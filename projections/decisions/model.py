@@ -52,6 +52,12 @@ class Decision(BaseModel):
     amount_usd: Decimal | None
 
 
+class ShownDecision(Decision):
+    """A decision as routes serve it: with the salt that opens `replacement_digest`."""
+
+    salts: dict[str, str]
+
+
 DECISIONS = ReadModel(
     Path(__file__).parent,
     Decision,

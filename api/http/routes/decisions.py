@@ -27,7 +27,7 @@ from api.http.problems import documented
 from api.http.reading import read_one, read_page
 from api.services import InjectedServices
 from ledger.domain.case import Recommendation
-from projections.decisions.model import DECISIONS, Decision
+from projections.decisions.model import DECISIONS, ShownDecision
 from schema.events import Communicate, Confirm, Decide, Open, Outcome
 from schema.fields import Digest
 from schema.states import DecisionState, RecommendationState
@@ -135,7 +135,7 @@ async def communicate(
     return recorded(201, after, receipt, f"/recommendations/{recommendation_id}")
 
 
-@router.get("/decisions", response_model=Page[Decision], responses=documented(401, 403, 422, 429, 503))
+@router.get("/decisions", response_model=Page[ShownDecision], responses=documented(401, 403, 422, 429, 503))
 async def list_decisions(
     services: InjectedServices, caller: MayRead, query: Annotated[ReadDecisions, Query()]
 ) -> Response:
@@ -143,7 +143,7 @@ async def list_decisions(
     return await read_page(services, caller, DECISIONS, query)
 
 
-@router.get("/decisions/{decision_id}", response_model=Decision, responses=documented(401, 403, 404, 422, 503))
+@router.get("/decisions/{decision_id}", response_model=ShownDecision, responses=documented(401, 403, 404, 422, 503))
 async def get_decision(
     services: InjectedServices, caller: MayRead, decision_id: PathId, query: Annotated[ReadOne, Query()]
 ) -> Response:

@@ -12,7 +12,7 @@ from api.http.parameters import FilterText, Page, PathId, ReadOne, ReadPage, Row
 from api.http.problems import documented
 from api.http.reading import read_one, read_page
 from api.services import InjectedServices
-from projections.ai_recommendations.model import AI_RECOMMENDATIONS, Recommendation
+from projections.ai_recommendations.model import AI_RECOMMENDATIONS, ShownRecommendation
 from schema.states import RecommendationState
 
 router = APIRouter(prefix="/recommendations", tags=["recommendations"])
@@ -26,7 +26,7 @@ class ReadRecommendations(ReadPage):
     state: RecommendationState | None = None
 
 
-@router.get("", response_model=Page[Recommendation], responses=documented(401, 403, 422, 429, 503))
+@router.get("", response_model=Page[ShownRecommendation], responses=documented(401, 403, 422, 429, 503))
 async def list_recommendations(
     services: InjectedServices, caller: MayRead, query: Annotated[ReadRecommendations, Query()]
 ) -> Response:
@@ -34,7 +34,7 @@ async def list_recommendations(
     return await read_page(services, caller, AI_RECOMMENDATIONS, query)
 
 
-@router.get("/{recommendation_id}", response_model=Recommendation, responses=documented(401, 403, 404, 422, 503))
+@router.get("/{recommendation_id}", response_model=ShownRecommendation, responses=documented(401, 403, 404, 422, 503))
 async def get_recommendation(
     services: InjectedServices, caller: MayRead, recommendation_id: PathId, query: Annotated[ReadOne, Query()]
 ) -> Response:

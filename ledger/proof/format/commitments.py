@@ -34,16 +34,23 @@ def open_sealed(commitments: dict[str, Any], salts: bytes, fields: bytes) -> int
     parts = []
     for name, wanted in commitments.items():
         if name in values:
-            value = quick(values[name])
-            if not _opens(name, salt_of.get(name), value, wanted):
-                value = canonical(values[name])
-                if not _opens(name, salt_of.get(name), value, wanted):
-                    raise NotCommitted(f"the sealed {name} is not what the event commits to")
+            value = open_value(name, salt_of.get(name), values[name], wanted)
+            if value is None:
+                raise NotCommitted(f"the sealed {name} is not what the event commits to")
             parts.append(b'"%b":%b' % (name.encode(), value))
     if b"{%b}" % b",".join(parts) != fields:
         extra = ", ".join(sorted(values.keys() - commitments.keys()))
         raise NotCommitted(f"sealed values without a commitment: {extra}" if extra else "not in canonical form")
     return len(parts)
+
+
+def open_value(name: str, salt: Any, value: Any, wanted: Any) -> bytes | None:
+    """Open one commitment; return the value's canonical JSON, or None if it does not open. Raises ValueError."""
+    for encode in (quick, canonical):
+        text = encode(value)
+        if _opens(name, salt, text, wanted):
+            return text
+    return None
 
 
 def _check_extent(commitments: dict[str, Any], fields: bytes) -> None:

@@ -1,0 +1,150 @@
+"""What a person decides about is what was recorded: a read model that somebody edited is not shown.
+
+The attacker is the login of the projector, which may write read models and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from advice_ledger_client import ContentMismatch, LedgerClient
+from advice_ledger_client.shown import checked, digest_of
+from psycopg import sql
+
+from ledger.proof.format.canonical import canonical
+from projections.rebuild import rebuild_read_models
+from projections.registry import READ_MODELS
+from tests.api.acting import EDIT, Acting, answer_of, second_tokens
+from tests.api.served import Api, problem
+from tests.support import connect
+
+EDIT_ROW = """
+    BEGIN;
+    CREATE TEMP TABLE keep AS SELECT * FROM {table} WHERE id = {id};
+    DELETE FROM {table} WHERE id = {id};
+    INSERT INTO {table} SELECT (jsonb_populate_record(k, {members})).* FROM keep k;
+    COMMIT;
+    DROP TABLE keep
+"""
+EVIL = '{"allocations": [{"asset": "crypto", "weight": "1.0000"}]}'
+
+
+@pytest.fixture
+def act(fresh_api: Api) -> Iterator[Acting]:
+    """An application of the test's own, with two tokens of each role. Its read models are right again at the end."""
+    second_tokens(fresh_api)
+    yield Acting(fresh_api)
+    rebuild_read_models(fresh_api.url, list(READ_MODELS))
+
+
+def edit_row(api: Api, table: str, row_id: int, members: str) -> None:
+    """Change members of a row of a read model, with the rights of the projector alone."""
+    statement = sql.SQL(EDIT_ROW).format(
+        table=sql.Identifier(table), id=sql.Literal(row_id), members=sql.Literal(members)
+    )
+    with connect(api.url) as conn:
+        grant = sql.SQL("GRANT TEMPORARY ON DATABASE {} TO ledger_projector")
+        conn.execute(grant.format(sql.Identifier(conn.info.dbname)))
+    with connect(api.url, "projector") as conn:
+        conn.execute(statement)
+
+
+def get(api: Api, path: str) -> dict[str, Any]:
+    """Read a row."""
+    response = api.call("GET", path, "advisor")
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def test_an_edited_recommendation_is_not_shown_and_not_decided(act: Acting) -> None:
+    """503 for the row, its list and its client's list, and nothing recorded; after a rebuild it is shown again."""
+    api, at = act.api, act.proposed()
+    shown = get(api, f"/recommendations/{at}")
+    edit_row(api, "ai_recommendations", at, f'{{"recommendation": {EVIL}}}')
+    with api.records_nothing():
+        for path in (f"/recommendations/{at}", "/recommendations"):
+            detail = problem(api.call("GET", path, "advisor"), 503, "content-altered")["detail"]
+            assert f"ai_recommendations {at} is not what was recorded (recommendation)" in detail
+    # As of a position the row comes from the chain.
+    position = api.head()[0]
+    assert get(api, f"/recommendations/{at}?as_of={position}")["recommendation"] == shown["recommendation"]
+    rebuild_read_models(api.url, list(READ_MODELS))
+    assert get(api, f"/recommendations/{at}") == shown
+
+
+ALTERED = {
+    '{"prompt": "another question"}': "prompt",
+    '{"recommendation": null}': "recommendation",
+    '{"digest": "' + "e" * 64 + '"}': "digest",
+    '{"rationale": "it was checked"}': "rationale",
+    '{"replacement": ' + EVIL + "}": "replacement",
+    '{"replacement_digest": "' + "e" * 64 + '"}': "replacement_digest",
+    '{"decision_id": null}': "rationale",
+}
+OF_DECISIONS = {"digest", "rationale", "replacement", "replacement_digest"}
+
+
+def test_each_sealed_member_and_digest_is_opened(act: Acting) -> None:
+    """Of an edited recommendation and of its decision; each is named."""
+    for members, name in ALTERED.items():
+        at = act.proposed()
+        decided = act.decided(at, **EDIT)["decision_id"]
+        places = [("ai_recommendations", at, f"/recommendations/{at}")]
+        if name in OF_DECISIONS and "decision_id" not in members:
+            places.append(("decisions", decided, f"/decisions/{decided}"))
+        for table, row_id, path in places:
+            get(act.api, path)
+            edit_row(act.api, table, row_id, members)
+            detail = problem(act.api.call("GET", path, "advisor"), 503, "content-altered")["detail"]
+            assert name in detail.partition("(")[2], (table, members)
+
+
+def test_the_salt_opens_the_digest_that_is_decided_about(act: Acting) -> None:
+    """Anybody can compute the digest from the answer: of the recommendation, and after an edit of the replacement."""
+    at = act.proposed()
+    row = get(act.api, f"/recommendations/{at}")
+    text = canonical(["recommendation", row["recommendation"]])
+    salt = bytes.fromhex(row["salts"]["recommendation"])
+    assert hashlib.sha256(b"advice-ledger/sealed/v1\n" + salt + text).hexdigest() == row["digest"]
+    decided = act.decided(at, **EDIT)
+    for path in (f"/recommendations/{at}", f"/decisions/{decided['decision_id']}"):
+        row = get(act.api, path)
+        salt = bytes.fromhex(row["salts"]["replacement"])
+        assert digest_of("replacement", row["replacement"], salt) == row["replacement_digest"]
+
+
+def test_numbers_open_as_they_were_recorded(act: Acting) -> None:
+    """Also those that PostgreSQL writes in another way than canonical JSON."""
+    answer = answer_of("1.0000")
+    answer["recommendation"] |= {"return": 0.1, "tiny": 1e-30, "count": 3.0, "limit": 9007199254740991}
+    request = act.api.asked()
+    made = act.post(f"/portfolio/requests/{request}/recommendations", "agent", answer)
+    assert made.status_code == 201, made.text
+    row = get(act.api, f"/recommendations/{made.json()['recommendation_id']}")
+    assert checked(row) is row
+
+
+def test_the_client_checks_what_the_server_shows(act: Acting) -> None:
+    """Content, salt or digest that a server made up raise, and so does content without a salt."""
+    at = act.proposed()
+    with LedgerClient(act.api.base, act.api.tokens["advisor"]) as client:
+        row = client.recommendation(at)
+        assert client.recommendations()[0] == row
+    evil = {"allocations": []}
+    changes: list[dict[str, Any]] = [
+        {"recommendation": evil},
+        {"salts": {}},
+        {"salts": {"recommendation": "zz"}},
+        {"salts": None},
+        {"digest": "e" * 64},
+        {"replacement": evil, "replacement_digest": row["digest"]},
+        {"recommendation": evil, "replacement_digest": row["digest"]},
+    ]
+    for change in changes:
+        with pytest.raises(ContentMismatch, match=str(at)):
+            checked({**row, **change})
+    assert checked({**row, "recommendation": None, "salts": {}})

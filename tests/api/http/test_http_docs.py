@@ -70,8 +70,8 @@ RECORDED: dict[str, type[Event]] = {
 # Each kind of row: the route that gives it, and its read model, which docs/use/read-models.md describes.
 ROWS = {
     "PortfolioRequest": ("GET /portfolio/requests", "portfolio_requests"),
-    "Recommendation": ("GET /recommendations", "ai_recommendations"),
-    "Decision": ("GET /decisions", "decisions"),
+    "ShownRecommendation": ("GET /recommendations", "ai_recommendations"),
+    "ShownDecision": ("GET /decisions", "decisions"),
     "ModelCall": ("GET /model-calls", "model_calls"),
     "AgentState": ("GET /agents", "agents"),
 }

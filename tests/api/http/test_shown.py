@@ -134,7 +134,7 @@ def test_the_client_checks_what_the_server_shows(act: Acting) -> None:
     with LedgerClient(act.api.base, act.api.tokens["advisor"]) as client:
         row = client.recommendation(at)
         assert client.recommendations()[0] == row
-    evil = {"allocations": []}
+    evil: dict[str, Any] = {"allocations": []}
     changes: list[dict[str, Any]] = [
         {"recommendation": evil},
         {"salts": {}},

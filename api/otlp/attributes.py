@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from api.otlp.allowlist import code
 from api.otlp.encoding import is_exact
-from ledger.proof.format.canonical import NotCanonical, canonical
+from ledger.proof.format.canonical import MAX_INTEGER, NotCanonical, canonical
 
 MAX_NAME_CHARS = 200
 MAX_TEXT_CHARS = 20_000
@@ -51,15 +52,15 @@ def codes(value: Any) -> list[str] | None:
 
 
 def count(value: Any) -> int | None:
-    """Return a non-negative integer, also one that a sender wrote as a double, or None."""
+    """Return an integer from 0 to MAX_INTEGER, also one that a sender wrote as a double, or None."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if type(value) is int and value >= 0 else None
+    return value if type(value) is int and 0 <= value <= MAX_INTEGER else None
 
 
 def milliseconds(seconds: Any) -> int | None:
     """Return a time in whole milliseconds, or None."""
-    return count(round(seconds * 1000)) if type(seconds) in {int, float} else None
+    return count(round(seconds * 1000)) if type(seconds) in {int, float} and isfinite(seconds) else None
 
 
 def text(value: Any) -> str | None:

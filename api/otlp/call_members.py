@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any, TypeVar
 
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from api.otlp.allowlist import UNKNOWN, code, identifier, parameters
 from api.otlp.attributes import (
@@ -30,6 +30,7 @@ from api.otlp.messages import Messages, NamedEvent
 from api.otlp.signals import TRACES
 from ledger.proof.format.canonical import NotCanonical, canonical
 from schema.events import Event, ModelCallCompleted, ModelCallFailed, ModelCallStarted
+from schema.fields import Name
 
 MAPPER_VERSION = "otlp-3"
 
@@ -38,6 +39,7 @@ NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
 Made = TypeVar("Made", bound=Event)
+CONVERSATION = TypeAdapter[str](Name)
 
 
 class NotMapped(ValueError):
@@ -90,7 +92,7 @@ def started(item: SpanInContext, attributes: Attributes, content: Messages) -> M
         agent_version=identifier(attributes.get("gen_ai.agent.version")),
         prompt_name=identifier(attributes.get("gen_ai.prompt.name")),
         prompt_version=identifier(attributes.get("gen_ai.prompt.version")),
-        conversation_id=name(attributes.get("gen_ai.conversation.id")),
+        conversation_id=_conversation(attributes.get("gen_ai.conversation.id")),
         tool_definitions_sha256=_digest(attributes.get("gen_ai.tool.definitions")),
         system_instructions=content.system_instructions,
         input_messages=content.input,
@@ -149,6 +151,14 @@ def time_of(nanoseconds: int) -> str | None:
 def _identifier(attributes: Attributes, *keys: str) -> str | None:
     """Return the name in the first of these attributes that is present."""
     return identifier(first(attributes, *keys))
+
+
+def _conversation(value: Any) -> str | None:
+    """Return the id of a conversation, or None if the ledger takes no such name: it is not worth the call."""
+    try:
+        return CONVERSATION.validate_python(value)
+    except ValidationError:
+        return None
 
 
 def _operation(attributes: Attributes) -> str:

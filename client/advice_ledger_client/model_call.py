@@ -47,6 +47,7 @@ class CallStart(_RequiredMembers, total=False):
     prompt_name: str | None
     prompt_version: str | None
     prompt_sha256: str | None
+    conversation_id: str | None
     tool_definitions_sha256: str | None
     shown: Sequence[Mapping[str, Any]]
     as_of: int | None

@@ -31,7 +31,7 @@ NAMES = {
 }
 MODEL_NAMES = ("llm.model_name", "embedding.model_name", "reranker.model_name")
 # A list longer or deeper than this stays flat, in the raw span.
-MAX_INDEX, MAX_LEVELS = 10_000, 12
+MAX_DIGITS, MAX_LEVELS = 4, 12
 # Names between a list and the members of its items.
 WRAPPERS = frozenset({"embedding", "message", "message_content", "prompt", "tool", "tool_call"})
 
@@ -109,7 +109,7 @@ def _lists(tree: Any) -> Any:
     """Turn each object whose names are numbers into a list. MAX_LEVELS bounds the recursion."""
     if not isinstance(tree, dict):
         return tree
-    if tree and all(name.isascii() and name.isdigit() and int(name[:6]) < MAX_INDEX for name in tree):
+    if tree and all(name.isascii() and name.isdigit() and len(name) <= MAX_DIGITS for name in tree):
         return [_lists(tree[name]) for name in sorted(tree, key=int)]
     return {name: _lists(value) for name, value in tree.items()}
 

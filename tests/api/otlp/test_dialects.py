@@ -22,6 +22,7 @@ from schema.events import ModelCallCompleted, ModelCallFailed, ModelCallStarted
 from tests.api.otlp.instrumentors.fake_openai import ANSWER, BROKEN, FAULT, MODEL, MODEL_GIVEN
 from tests.api.otlp.spans import AGENT, attributes, mapped, span
 
+CANARY = "Jane Doe, born 1970"
 EXPORTS = Path(__file__).parent / "exports"
 # What the programs said and were told (tests/api/otlp/instrumentors); none of it may be in clear.
 SECRETS = (b"SECRET", b"Jane")
@@ -179,7 +180,39 @@ def test_the_summary_counts_and_is_bounded() -> None:
     assert len(summary(found.refusals)) <= MAX_CHARS
 
 
-CANARY = "Jane Doe, born 1970"
+@pytest.mark.parametrize(
+    ("given", "member", "kept"),
+    [
+        ({"gen_ai.usage.input_tokens": 10.0}, "usage_input_tokens", 10),
+        ({"gen_ai.usage.input_tokens": 10.5}, "usage_input_tokens", None),
+        ({"gen_ai.usage.input_tokens": -1}, "usage_input_tokens", None),
+        ({"langfuse.observation.usage_details": '{"input": 1e300}', **BOTH}, "usage_input_tokens", 3),
+        ({"gen_ai.response.time_to_first_chunk": 0.0125}, "time_to_first_chunk_ms", 12),
+        ({"gen_ai.response.time_to_first_chunk": 1e15}, "time_to_first_chunk_ms", None),
+        ({"gen_ai.response.time_to_first_chunk": True}, "time_to_first_chunk_ms", None),
+        ({"gen_ai.usage.cache_creation.input_tokens": 4}, "usage_cache_write_input_tokens", 4),
+        ({"gen_ai.prompt.version": "2026-01"}, "prompt_version", "2026-01"),
+        ({"gen_ai.prompt.version": CANARY}, "prompt_version", None),
+        ({"gen_ai.conversation.id": CANARY}, "conversation_id", CANARY),
+        ({"gen_ai.conversation.id": " \u202e"}, "conversation_id", None),
+        ({"gen_ai.conversation.id": 7}, "conversation_id", None),
+        ({"gen_ai.request.reasoning.level": "high"}, "request_parameters", {"reasoning_level": "high"}),
+    ],
+)
+def test_newer_attributes_are_read_and_odd_ones_left_out(given: dict[str, Any], member: str, kept: Any) -> None:
+    """An attribute with an unusual value is left out, in the raw span alone; it does not cost the call."""
+    [call] = mapped(span(given)).calls
+    assert {**events(call)[0].model_dump(), **events(call)[1].model_dump()}[member] == kept
+
+
+@pytest.mark.parametrize("index", ["9" * 5000, "00001", "-1", "٣"])
+def test_odd_names_of_lists_stay_flat(index: str) -> None:
+    """A name that only looks like an index is no index."""
+    given = {openinference.KIND: "LLM", f"llm.input_messages.{index}.message.role": "user", "input.value": "asked"}
+    [call] = mapped(span(attributes=attributes(given))).calls
+    assert events(call)[0].input_messages == "asked"
+
+
 NAMES = st.sampled_from(
     sorted(
         {

@@ -7,13 +7,14 @@ may hold personal values.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
 import threading
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Literal, NamedTuple
@@ -138,6 +139,16 @@ def stop_all(workers: Sequence[BackgroundWorker], within_s: float = STOP_S) -> N
     for worker in workers:
         if worker.is_alive():
             worker.join(timeout=max(deadline_s - monotonic(), 0))
+
+
+@contextlib.contextmanager
+def running(worker: BackgroundWorker, stop_s: float) -> Iterator[None]:
+    """Run a worker while the block runs, and at its end wait for it as stop() does."""
+    worker.start()
+    try:
+        yield
+    finally:
+        worker.stop(stop_s)
 
 
 class DatabaseWorker(BackgroundWorker):

@@ -93,6 +93,7 @@ __all__ = [
     "RecommendationReplayed",
     "RequestFailed",
     "Shown",
+    "StreamHeadsRecorded",
     "VerificationRecorded",
 ]
 
@@ -245,6 +246,21 @@ class VerificationRecorded(Event):
     events_per_s: Count
 
 
+class StreamHeadsRecorded(Event):
+    """Where each stream ended, and which streams each client had, as of a position. In the stream `stream-heads`.
+
+    `root` is that of a tree over them (docs/formats/bundle.md, section 11). `blinding` is the secret of that tree: with
+    it one can try out, on the proof in a bundle, which other clients there are.
+    """
+
+    type = "stream-heads.recorded"
+    schema_version = 1
+
+    as_of: Position
+    root: Digest
+    blinding: Annotated[Digest, Sealed()]
+
+
 CATALOGUE: dict[str, type[Event]] = {
     kind.type: kind
     for kind in (
@@ -268,5 +284,6 @@ CATALOGUE: dict[str, type[Event]] = {
         LogKeyRotated,
         LogCheckpointAdopted,
         VerificationRecorded,
+        StreamHeadsRecorded,
     )
 }

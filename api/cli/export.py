@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
+import psycopg
 import typer
 
 from api.cli.bars import OnProgress, progress
@@ -15,11 +16,12 @@ from api.cli.configure import configured, opened
 from api.cli.keys import SIGNING_KEY, KeyFile, place
 from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, note, say, say_json
 from api.cli.streams import naming
-from api.postgres.connect import connect
+from api.postgres.connect import DatabaseError, connect
 from api.settings import Settings
-from ledger.database import Connection
-from ledger.export.bundle import Disclosure, write_bundle
+from ledger.database import Connection, one_line
+from ledger.export.bundle import Disclosure, condition, write_bundle
 from ledger.export.log_parts import CannotExport
+from ledger.export.stream_heads import record_if_older
 from ledger.proof.bundle.manifest import Manifest, Selection
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, VerifierKey
@@ -30,6 +32,8 @@ from schema.events import CATALOGUE
 ALL, NONE = "all", "none"
 PRIVATE = "PRIVATE+KEY+"
 MOST_KEY_BYTES = 64 * 1024
+# How long to wait for a checkpoint that covers the record of where streams end. A server signs each second.
+SIGNED_WITHIN_S = 3.0
 
 Client = Annotated[
     str | None, typer.Option(metavar="ID", show_default=False, help="The cases of this client, with all their events.")
@@ -103,17 +107,21 @@ def export(  # noqa: PLR0913, PLR0917 - each option is an argument
 ) -> None:
     """Write an evidence bundle: events, sealed values, and the proof that they are in the signed log.
 
-    The events are those of a client, of a request, or of a range of positions or time. Reads as the role verifier. The
-    reader verifies the file with advice-ledger-verify, without this ledger. Only the public part of the key goes in, as
-    a claim.
+    The events are those of a client, of a request, or of a range of positions or time. Reads as the role verifier. For
+    a client or a request, the ledger first records where all streams end, as the role writer, so that the bundle can
+    show that it is complete. The reader verifies the file with advice-ledger-verify, without this ledger. Only the
+    public part of the key goes in, as a claim.
     """
     _one_kind(client, request, start, end)
     disclosure = _disclosure(disclose, withhold, everything=start is None and end is None)
     older = None if since is None else _older(since)
+    if output.exists():
+        raise _exists(output)
     settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
     keys = _keys(settings)
     with opened(settings) as url, connect(url, "verifier") as conn, progress() as on_progress:
         selection = _selection(conn, client, request, start, end)
+        _record_ends(conn, url, selection)
         manifest = _write(conn, output, selection, disclosure, keys, older, on_progress)
     with naming(f"the bundle is complete, in {output}"):
         _show(manifest, output, as_json=as_json)
@@ -205,6 +213,24 @@ def _time(text: str) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
+def _record_ends(conn: Connection, url: str, selection: Selection) -> None:
+    """Have the ledger record where streams end, so that the bundle can show it. If it cannot, a note says why."""
+    if selection.kind == "positions":
+        return
+    try:
+        with connect(url, "writer") as writer:
+            signed = record_if_older(conn, writer, condition(selection), SIGNED_WITHIN_S)
+    except (psycopg.Error, DatabaseError) as error:
+        reason = one_line(error) if isinstance(error, psycopg.Error) else str(error)
+        note(f"the bundle may not show where its streams end, as that cannot be recorded: {reason}")
+        return
+    if not signed:
+        note(
+            "the bundle may not show where its streams end: no checkpoint covers the record of it yet. Sign one with"
+            " advice-ledger sign --once, then export again"
+        )
+
+
 def _write(
     conn: Connection,
     output: Path,
@@ -218,7 +244,7 @@ def _write(
     try:
         handle = os.open(output, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
-        raise CannotRun(f"{output} exists already, and is not overwritten") from error
+        raise _exists(output) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "invalid file name"
         raise CannotRun(f"{output}: {reason}") from error
@@ -243,6 +269,10 @@ def _write(
         if not complete:
             output.unlink(missing_ok=True)
     return manifest
+
+
+def _exists(output: Path) -> CannotRun:
+    return CannotRun(f"{output} exists already, and is not overwritten")
 
 
 def _show(manifest: Manifest, output: Path, *, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from psycopg import sql
 from ledger.database import Connection
 from ledger.export.bundle_writer import BundleWriter, MemberWriter
 from ledger.export.log_parts import CannotExport, add_beside, checkpoint_of, consistency, edge, rotations_of
+from ledger.export.stream_heads import heads_member
 from ledger.proof.bundle import manifest as bundle
 from ledger.proof.bundle.manifest import Manifest, Selection, count_field
 from ledger.proof.bundle.page import MOST_EVENTS, page, row
@@ -26,6 +27,7 @@ from ledger.proof.format.canonical import NotCanonical, canonical, quick
 from ledger.proof.format.events import EventLine, EventRow
 from ledger.proof.tlog.tiles import HEIGHT
 from ledger.store.copy import copy_rows, event
+from ledger.tlog.heads.record import newest_heads
 
 HERE = Path(__file__).parent
 EVENTS, TILES, EXTENT = (sql.SQL((HERE / f"{name}.sql").read_text("utf-8")) for name in ("events", "tiles", "extent"))
@@ -91,10 +93,15 @@ def write_bundle(
         with conn.transaction():
             conn.execute(SNAPSHOT)
             conn.execute(SESSION)
-            which, old = _which(selection), None if since is None else checkpoint_of(since, "older")
+            which, old = condition(selection), None if since is None else checkpoint_of(since, "older")
             rotations = rotations_of(conn)
             # A checkpoint that covers the last rotation is by the newest key, to which rotations lead from any other.
-            least = max([0 if old is None else old.size, *(rotation.position for rotation in rotations[-1:])])
+            recorded = newest_heads(conn)
+            least = max(
+                0 if old is None else old.size,
+                *(rotation.position for rotation in rotations[-1:]),
+                0 if recorded is None or selection.kind == "positions" else recorded.event.position,
+            )
             size, note, manifest = _extent(conn, selection, which, least)
             writer.add(bundle.CHECKPOINT, note.encode())
             add_beside(conn, manifest, keys, rotations, writer)
@@ -104,16 +111,19 @@ def write_bundle(
             with writer.stream(bundle.EVENTS) as member:
                 _write_events(conn, which, size, member, exported, _teller(on_progress, manifest.count))
             _write_tiles(conn, which, size, writer)
-        manifest.fields = exported.fields
-        if selection.kind == "client" and exported.client_hidden:
-            manifest.selection = replace(manifest.selection, client=None)
+            manifest.fields = exported.fields
+            if selection.kind == "client" and exported.client_hidden:
+                manifest.selection = replace(manifest.selection, client=None)
+            heads = heads_member(conn, manifest.selection, size)
+            if heads is not None:
+                writer.add(bundle.HEADS, heads)
         writer.add(bundle.PAGE, page(manifest, note, exported.rows))
         writer.finish(manifest)
     return manifest
 
 
-def _which(selection: Selection) -> sql.Composed:
-    """The SQL condition on events `e`."""
+def condition(selection: Selection) -> sql.Composed:
+    """The SQL condition on events `e` for a selection."""
     if selection.kind == "client":
         return sql.SQL(OF_CLIENT).format(sql.Literal(selection.client))
     if selection.kind == "request":
@@ -197,19 +207,7 @@ def _write_events(
 
 def _encode(line: EventLine) -> bytes:
     """The line of events.ndjson, as parse_line() reads it."""
-    members: dict[str, Any] = {
-        "position": line.position,
-        "version": line.version,
-        "recorded_at_us": line.recorded_at_us,
-        "prev_hash": line.prev_hash.hex(),
-        "hash": line.hash.hex(),
-        "body": line.body.decode(),
-    }
-    if line.fields:
-        members |= {"fields": line.fields.decode(), "salts": line.salts.decode()}
-    if line.withheld:
-        members["withheld"] = line.withheld
-    return orjson.dumps(members, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(line.members(), option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
 def _sealed(event: EventRow, exported: _Export) -> tuple[bytes, bytes, tuple[str, ...]]:

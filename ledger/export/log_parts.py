@@ -70,7 +70,7 @@ def consistency(conn: Connection, old: Checkpoint, size: int, origin: str) -> by
         raise CannotExport(f"the older checkpoint is of {old.origin!a}, and this ledger is {origin!a}")
     if not 0 < old.size <= size:
         raise CannotExport(f"the older checkpoint has size {old.size}, and the one to export with {size}")
-    proof = consistency_proof(old.size, size, reader(size, lambda tiles: _fetch(conn, tiles)))
+    proof = consistency_proof(old.size, size, reader(size, lambda tiles: fetch_tiles(conn, tiles)))
     return encode_consistency(old.size, [base64.b64encode(element).decode() for element in proof])
 
 
@@ -78,11 +78,12 @@ def edge(conn: Connection, size: int) -> bytes:
     """The member `edge`: the partial tile of each level. Raises CannotExport if the transparency log lacks one."""
     widths = enumerate(edge_widths(size))
     return b"".join(
-        _fetch(conn, [Tile(level, size >> (HEIGHT * (level + 1)), width) for level, width in widths if width])
+        fetch_tiles(conn, [Tile(level, size >> (HEIGHT * (level + 1)), width) for level, width in widths if width])
     )
 
 
-def _fetch(conn: Connection, tiles: Sequence[Tile]) -> list[bytes]:
+def fetch_tiles(conn: Connection, tiles: Sequence[Tile]) -> list[bytes]:
+    """Read tiles, also the partial ones. Raises CannotExport if the transparency log lacks one."""
     return [_tile(conn, tile) for tile in tiles]
 
 

@@ -47,6 +47,7 @@ class Kind(StrEnum):
     HEAD_MISMATCH = "head-mismatch"
     CLIENT_MISMATCH = "client-mismatch"
     NUMBER_MISMATCH = "number-mismatch"
+    HEADS_MISMATCH = "heads-mismatch"
     NOT_SHOWN = "not-shown"
     SUMMARY_MISMATCH = "summary-mismatch"
     PROJECTION_DRIFT = "projection-drift"
@@ -144,14 +145,14 @@ BUNDLE = Document(
     ("disclosed values are those that the events commit to", (Kind.COMMITMENT_MISMATCH,)),
     (
         "what was selected is here without a gap, up to the checkpoint, as far as a bundle can show",
-        (Kind.DELETED, Kind.TRUNCATED, Kind.CLIENT_MISMATCH, Kind.NOT_SHOWN),
+        (Kind.DELETED, Kind.TRUNCATED, Kind.CLIENT_MISMATCH, Kind.HEADS_MISMATCH, Kind.NOT_SHOWN),
     ),
     ("manifest and page say what the events say", (Kind.SUMMARY_MISMATCH,)),
     by_position=False,
 )
 
 # Kinds about the contents of events.ndjson. A wrong digest of that file, or wrong counts, follow from them.
-CONTENTS = BUNDLE.kinds(6, 10) - {Kind.NOT_SHOWN}
+CONTENTS = BUNDLE.kinds(6, 10) - {Kind.HEADS_MISMATCH, Kind.NOT_SHOWN}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ledger.export.bundle import Disclosure, write_bundle
 from ledger.proof.bundle.manifest import Manifest, Selection
+from ledger.tlog.heads.record import newest_heads, record_heads
 from ledger.tlog.signing_keys import SigningKey
 from tests.ledger.tlog.logs import fill, key_for, sign
 from tests.support import append, connect, failed, new, requested, scratch_database
@@ -39,6 +40,14 @@ class Ledger:
     def fill(self, count: int) -> None:
         """Events of a stream of their own."""
         fill(self.url, count)
+
+    def record_heads(self, *, signed: bool = True) -> int:
+        """Record where all streams end, and sign that; the position of the event."""
+        with connect(self.url, "verifier") as conn, connect(self.url, "writer") as writer:
+            position = record_heads(conn, writer, newest_heads(conn))
+        if signed:
+            self.sign()
+        return position
 
     def note(self) -> bytes:
         """The newest checkpoint."""

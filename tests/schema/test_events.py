@@ -36,6 +36,7 @@ SEALED = {
     "log-key.rotated": set(),
     "log-checkpoint.adopted": {"reason"},
     "verification.recorded": set(),
+    "stream-heads.recorded": {"blinding"},
 }
 CLEAR = {
     "portfolio.requested": {"risk_profile", "amount_usd", "horizon_years", "constraints"},
@@ -105,6 +106,7 @@ CLEAR = {
         "duration_s",
         "events_per_s",
     },
+    "stream-heads.recorded": {"as_of", "root"},
 }
 DIGEST = "0" * 64
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -150,6 +152,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "duration_s": 1,
         "events_per_s": 700,
     },
+    "stream-heads.recorded": {"as_of": 700, "root": DIGEST, "blinding": DIGEST},
     "log-key.rotated": {
         "old": f"a.example+00000000+{'A' * 44}",
         "new": f"a.example+00000001+{'A' * 44}",

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, replace
 
 from ledger.proof.auditor.rotations_and_timestamps import KeyChange, Timestamp
 from ledger.proof.bundle import manifest as names
-from ledger.proof.bundle.complete import Completeness
+from ledger.proof.bundle.complete import Completeness, StreamEnds
 from ledger.proof.bundle.events import EventChecker, SealedFields, Seen
+from ledger.proof.bundle.heads import check_heads, key_of, parse_heads
 from ledger.proof.bundle.manifest import Bundle, Manifest
-from ledger.proof.bundle.page import page
+from ledger.proof.bundle.page import page, time_text
 from ledger.proof.bundle.tiles import TileReader
+from ledger.proof.bundle.zip import BundleError, BundleFlaw
 from ledger.proof.findings import BUNDLE, CONTENTS, Finding, Findings, Kind
 from ledger.proof.tlog.trust import Signed
 
@@ -21,6 +23,7 @@ _EXPLAINED_BY: dict[str, frozenset[Kind]] = {
     names.EDGE: frozenset((Kind.PROOF_MISMATCH,)),
     names.CONSISTENCY: frozenset((Kind.FORKED,)),
     names.ROTATIONS: frozenset((Kind.BAD_ROTATION,)),
+    names.HEADS: frozenset((Kind.HEADS_MISMATCH,)),
     names.PAGE: frozenset((Kind.SUMMARY_MISMATCH,)),
     **dict.fromkeys(names.STAMPS, frozenset((Kind.BAD_TIMESTAMP,))),
     **{names.tiles_name(level): frozenset((Kind.PROOF_MISMATCH,)) for level in range(names.LEVELS)},
@@ -48,6 +51,8 @@ class Audit:
     but: dict[int, str] = field(default_factory=dict)
     # True if the bundle has all that was selected, false if it does not, None if it cannot show it.
     complete: bool | None = None
+    # Where the streams ended, as the ledger recorded it, if the bundle shows that.
+    ends: StreamEnds | None = None
     tiles: int = 0
     streams: int = 0
     # Files that are not those of the manifest, as findings of later steps explain.
@@ -82,7 +87,8 @@ def check_events(audit: Audit, bundle: Bundle, signed: Signed) -> None:
     findings, size = audit.collected, signed.checkpoint.size
     manifest = replace(bundle.manifest, origin=signed.checkpoint.origin, checkpoint_size=size)
     tiles = TileReader(bundle, size, signed.checkpoint.root, findings)
-    complete = Completeness(manifest, findings)
+    audit.ends = _stream_ends(bundle, signed, findings)
+    complete = Completeness(manifest, findings, audit.ends)
     events = EventChecker(manifest, tiles, findings, complete)
     seen, fields = events.seen, events.fields
     audit.seen, audit.fields = seen, fields
@@ -99,6 +105,16 @@ def check_events(audit: Audit, bundle: Bundle, signed: Signed) -> None:
     audit.done[10] = _describe_selection(audit, manifest)
 
 
+def _stream_ends(bundle: Bundle, signed: Signed, findings: Findings) -> StreamEnds | None:
+    """Step 10: where the streams of the selection ended, if the bundle shows it. Raises BundleError."""
+    if bundle.heads is None:
+        return None
+    key = key_of(bundle.manifest.selection)
+    if key is None:
+        raise BundleError(BundleFlaw.HEADS, "one for a selection that has no leaf")
+    return check_heads(parse_heads(bundle.heads), key, signed.checkpoint.size, signed.checkpoint.root, findings)
+
+
 def _describe_selection(audit: Audit, manifest: Manifest) -> list[str]:
     selection = manifest.selection
     about = [f"asked for: {selection.words()[:500]}"]
@@ -107,27 +123,49 @@ def _describe_selection(audit: Audit, manifest: Manifest) -> list[str]:
         about.append(f"every position from {selection.first_position} to {covered}")
     else:
         about.append(f"each version from 1 on of {audit.streams} streams")
-        audit.not_proven.append("that these streams have no later event before the size of the checkpoint")
-        audit.but[10] = "where these streams end is not shown"
-        if selection.kind == "client":
-            audit.not_proven.append("that there is no other stream of this client")
-            if selection.client is None:
-                audit.not_proven.append("that these streams are of one client")
-                audit.but[10] = "neither where these streams end nor that they are of one client is shown"
+        about += _describe_ends(audit, manifest)
     if manifest.excluded:
         left_out = f"{manifest.excluded} events from position {manifest.excluded_from} on"
         about.append(f"left out, as the maker says: {left_out}, which the checkpoint does not cover")
     return about
 
 
+def _describe_ends(audit: Audit, manifest: Manifest) -> list[str]:
+    """Say up to where the streams are shown to have no other event, and what is not shown."""
+    ends, of_client = audit.ends, manifest.selection.kind == "client"
+    if ends is None:
+        audit.but[10] = "where these streams end is not shown"
+        audit.not_proven.append("that these streams have no later event before the size of the checkpoint")
+        if of_client:
+            audit.not_proven.append("that there is no other stream of this client")
+        if of_client and manifest.selection.client is None:
+            audit.not_proven.append("that these streams are of one client")
+            audit.but[10] = "neither where these streams end nor that they are of one client is shown"
+        return []
+    if ends.as_of < audit.seen.last_position:
+        audit.but[10] = f"where these streams end is shown up to position {ends.as_of} alone"
+    beyond = f"between position {ends.as_of} and the size of the checkpoint, {manifest.checkpoint_size}"
+    audit.not_proven.append(f"that these streams have no other event {beyond}")
+    if of_client:
+        audit.not_proven.append(f"that no other stream of this client began {beyond}")
+    audit.not_proven.append("that the ledger recorded the truth about that; a false record is in the log for good")
+    streams = "these streams have no other event, and the client no other stream" if of_client else "no other event"
+    at = f"{time_text(ends.recorded_at_us)} UTC by the ledger's clock"
+    return [
+        f"{streams}, up to position {ends.as_of}",
+        f"so the ledger recorded in the event at position {ends.event_position}, at {at}",
+    ]
+
+
 def check_complete(audit: Audit, bundle: Bundle, *, needed: bool) -> None:
     """Step 10, the rest: whether the bundle shows that it is complete. If that is `needed`, it is a finding if not."""
     manifest, findings = bundle.manifest, audit.collected
-    if findings.any(*CONTENTS, Kind.PROOF_MISMATCH, Kind.DAMAGED) or manifest.excluded:
+    wrong = findings.any(*CONTENTS, Kind.HEADS_MISMATCH, Kind.PROOF_MISMATCH, Kind.DAMAGED)
+    if wrong or manifest.excluded:
         audit.complete = False
-    elif manifest.selection.kind == "positions":
+    elif manifest.selection.kind == "positions" or (audit.ends is not None and 10 not in audit.but):
         audit.complete = True
-    if needed and not audit.complete and not findings.any(*CONTENTS):
+    if needed and not audit.complete and not wrong:
         missing = "events that the checkpoint does not cover were left out" if manifest.excluded else audit.but[10]
         findings.add(Kind.NOT_SHOWN, 0, f"it is not shown that the bundle is complete: {missing}")
 

@@ -119,6 +119,7 @@ def as_json(audit: Audit, trusted: Trust) -> str:
         "checkpoint": None if signed is None else _json_signed(audit, trusted),
         "selection": None if manifest is None else manifest.selection.members(),
         "complete": audit.complete,
+        "complete_to": _complete_to(audit),
         "excluded": 0 if manifest is None else manifest.excluded,
         "rotations": audit.rotations,
         "timestamps": [
@@ -165,6 +166,15 @@ def as_json(audit: Audit, trusted: Trust) -> str:
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     # In other encodings it is ASCII, which all of them can write.
     return text if encoding == "utf8" else json.dumps(orjson.loads(text), indent=2)
+
+
+def _complete_to(audit: Audit) -> dict[str, int] | None:
+    """Up to where the bundle is shown to be complete."""
+    if not audit.complete:
+        return None
+    if audit.ends is not None:
+        return {"position": audit.ends.as_of, "recorded_at_us": audit.ends.recorded_at_us}
+    return {"position": audit.seen.last_position, "recorded_at_us": audit.seen.last_recorded_at_us}
 
 
 def _json_signed(audit: Audit, trusted: Trust) -> dict[str, Any]:

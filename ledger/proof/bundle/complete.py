@@ -35,6 +35,16 @@ class Place:
     replaced: int | None = None
 
 
+@dataclass(frozen=True)
+class StreamEnds:
+    """The last version of each stream as of a position, as a ledger recorded it in an event of its own."""
+
+    as_of: int
+    streams: dict[str, int]
+    event_position: int
+    recorded_at_us: int
+
+
 @dataclass(slots=True)
 class _Gap:
     """Missing positions of the range, or versions of a stream, from `first` to `last`."""
@@ -48,7 +58,7 @@ class _Gap:
 class Completeness:
     """`add` each event in order; then `finish` finds what is missing at the end."""
 
-    def __init__(self, manifest: Manifest, findings: Findings) -> None:
+    def __init__(self, manifest: Manifest, findings: Findings, ends: StreamEnds | None = None) -> None:
         selection = self._selection = manifest.selection
         self._findings = findings
         self._size = manifest.checkpoint_size
@@ -69,6 +79,9 @@ class Completeness:
         self._replaced: dict[tuple[str, int], tuple[int, int]] = {}
         # Events of an unknown stream: what is missing may be these.
         self._unknown = 0
+        self._ends = ends
+        # The last event of each stream up to the position of `ends`: its version and its position.
+        self._by_then: dict[str, tuple[int, int]] = {}
 
     @property
     def streams(self) -> int:
@@ -87,6 +100,8 @@ class Completeness:
                 position, key = self._replaced.pop((place.stream, line.version))
                 self._findings.replace(key, Kind.INSERTED, position, _PUT_IN)
             self._version(line.position, place.stream, line.version)
+            if self._ends is not None and line.position <= self._ends.as_of:
+                self._by_then[place.stream] = line.version, line.position
         else:
             self._unsound(line, place.replaced)
 
@@ -112,6 +127,25 @@ class Completeness:
         for stream, position in self._unshown.items():
             message = f"no event of {stream[:100]!a} shows a client_id, and so not that it is of the client asked for"
             add(Kind.CLIENT_MISMATCH, position, message)
+        if self._ends is not None and not self._findings.any(*CONTENTS):
+            self._compare_ends(self._ends)
+
+    def _compare_ends(self, ends: StreamEnds) -> None:
+        """Compare the streams that are here with those that the ledger recorded, as of its position."""
+        add, here = self._findings.add, self._by_then
+        for stream, version in ends.streams.items():
+            last, position = here.get(stream, (0, 0))
+            if last < version:
+                message = f"{stream[:100]!a} had {version} events by position {ends.as_of}, and here are {last}"
+                add(Kind.TRUNCATED if last else Kind.DELETED, position, message)
+        for stream, (last, _) in here.items():
+            version = ends.streams.get(stream, 0)
+            if last > version:
+                message = (
+                    f"the ledger recorded that {stream[:100]!a} had {version} events by position {ends.as_of}, and the"
+                    f" log has {last}: the record is false"
+                )
+                add(Kind.HEADS_MISMATCH, ends.event_position, message)
 
     def _check_excluded(self) -> None:
         """Check that the manifest excludes exactly what the checkpoint does not cover."""

@@ -24,12 +24,14 @@ EVENTS = "events.ndjson"
 EDGE = "edge"
 CONSISTENCY = "consistency"
 ROTATIONS = "rotations"
+HEADS = "heads"
 PAGE = "index.html"
 ALWAYS = frozenset((MANIFEST, CHECKPOINT, KEYS, EVENTS, EDGE, PAGE))
 LEVELS = 8
 MOST_STAMPS = 8
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
+MAX_HEADS_BYTES = 16 * 1024 * 1024
 
 Kind = Literal["positions", "client", "request"]
 Counts = dict[str, int]
@@ -71,9 +73,10 @@ _MOST_BYTES = {
     PAGE: 16 * 1024 * 1024,
     CONSISTENCY: 8 * 1024,
     ROTATIONS: MAX_ROTATIONS_BYTES,
+    HEADS: MAX_HEADS_BYTES,
     **dict.fromkeys(STAMPS, 256 * 1024),
 }
-ALLOWED = ALWAYS | {CONSISTENCY, ROTATIONS} | {tiles_name(level) for level in range(LEVELS)} | STAMPS
+ALLOWED = ALWAYS | {CONSISTENCY, ROTATIONS, HEADS} | {tiles_name(level) for level in range(LEVELS)} | STAMPS
 
 
 @dataclass(frozen=True)
@@ -200,6 +203,7 @@ class Bundle:
     page: bytes
     consistency: bytes | None
     rotations: bytes | None
+    heads: bytes | None
     timestamps: Mapping[str, bytes]
 
 
@@ -218,6 +222,7 @@ def read_bundle(file: BinaryIO) -> Bundle:
         small[PAGE],
         small.get(CONSISTENCY),
         small.get(ROTATIONS),
+        small.get(HEADS),
         {name: data for name, data in small.items() if name in STAMPS},
     )
 

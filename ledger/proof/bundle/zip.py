@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from ledger.proof.errors import EvidenceError
 
-MAX_MEMBERS = 24
+MAX_MEMBERS = 25
 MAX_DIRECTORY_BYTES = 64 * 1024
 CHUNK = 64 * 1024
 
@@ -56,6 +56,7 @@ class BundleFlaw(StrEnum):
     KEYS = "malformed keys"
     CONSISTENCY = "malformed consistency proof"
     STREAMS = "too many streams"
+    HEADS = "malformed record of stream heads"
 
 
 class BundleError(EvidenceError):

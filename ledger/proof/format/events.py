@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class EventRow(NamedTuple):
@@ -37,6 +37,22 @@ class EventLine(NamedTuple):
     fields: bytes
     salts: bytes
     withheld: tuple[str, ...]
+
+    def members(self) -> dict[str, Any]:
+        """The members of the line as JSON: docs/formats/bundle.md, section 3."""
+        members: dict[str, Any] = {
+            "position": self.position,
+            "version": self.version,
+            "recorded_at_us": self.recorded_at_us,
+            "prev_hash": self.prev_hash.hex(),
+            "hash": self.hash.hex(),
+            "body": self.body.decode(),
+        }
+        if self.fields:
+            members |= {"fields": self.fields.decode(), "salts": self.salts.decode()}
+        if self.withheld:
+            members["withheld"] = self.withheld
+        return members
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from ledger.background import DatabaseWorker, Failure
+from ledger.background import DatabaseWorker, Failure, running
 from ledger.database import Connection, Url, conninfo
 from ledger.errors import Unavailable
 from ledger.proof.errors import EvidenceError
 from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers
+from ledger.tlog.heads.recorder import HeadsRecorder
 from ledger.tlog.sign import rotate
 from ledger.tlog.sign.errors import SigningRefused
 from ledger.tlog.sign.last_signed import LastSigned
@@ -30,6 +32,8 @@ EVENTS = 10_000
 LOOK_S = 0.1
 # How often a follower tries to lead.
 FOLLOW_S = 1.0
+# How long the end waits for a record of stream heads in hand. One that is left behind is recorded, or not, as a whole.
+RECORDER_STOP_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class SignerThread(DatabaseWorker):
         self, url: Url, signing: SigningConfig, endorsers: EndorserConfig | None = None, *, schema: str = "ledger"
     ) -> None:
         super().__init__("signer", conninfo(url, "signer", schema=schema, application="advice-ledger signer"))
+        self._make_recorder = partial(HeadsRecorder, url, schema=schema)
         self._signing = signing
         # Set once this process has compared the database with what was signed last, follows, or cannot tell.
         self.looked = threading.Event()
@@ -89,7 +94,7 @@ class SignerThread(DatabaseWorker):
                 conn, signing.key, signing.state, signing.copies, stops_appends=signing.stops_appends
             ) as signer:
                 if signer is not None:
-                    with self.endorsers.running():
+                    with self.endorsers.running(), running(self._make_recorder(), RECORDER_STOP_S):
                         self._lead(conn, signer)
                     continue
             self.report("follows")

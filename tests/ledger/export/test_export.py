@@ -194,24 +194,27 @@ def test_the_proof_in_a_bundle_shows_that_it_extends_an_older_checkpoint(server_
         assert "--since" in without.err
 
 
-def test_the_command_writes_a_private_file_and_overwrites_none(ledger: Ledger, tmp_path: Path) -> None:
+def test_the_command_writes_a_private_file_and_overwrites_none(server_url: str, tmp_path: Path) -> None:
     """Exports to a file that others cannot read, writes over nothing, refuses what makes no sense."""
-    key = tmp_path / "key"
-    key.write_text(f"{ledger.key.verifier.text}\n")
-    out, on = tmp_path / "case.zip", ("--database-url", ledger.url, "--key", key)
-    done = cli("export", "--client", "client-1", "-o", out, *on)
-    assert done.code == 0, done.err
-    assert out.stat().st_mode & 0o777 == 0o600
-    assert program(out, "--key", key).code == 0
-    before = out.read_bytes()
-    assert cli("export", "--client", "client-1", "-o", out, *on).failed_with("exists already")
-    assert out.read_bytes() == before
-    other = tmp_path / "other.zip"
-    assert cli("export", "--client", "nobody", "-o", other, *on).failed_with("no event was recorded of client nobody")
-    assert cli("export", "--client", "client-1", "--from", 3, "-o", other, *on).failed_with("give one selection")
-    assert cli("export", "--client", "client-1", "--withhold", "note", "-o", other, *on).failed_with("no event has")
-    assert cli("export", "--from", "soon", "-o", other, *on).failed_with("neither a position nor a time")
-    assert not other.exists()
+    with signed_ledger(server_url, tmp_path) as ledger:
+        key = tmp_path / "key"
+        key.write_text(f"{ledger.key.verifier.text}\n")
+        out, on = tmp_path / "case.zip", ("--database-url", ledger.url, "--key", key)
+        done = cli("export", "--client", "client-1", "-o", out, *on)
+        assert done.code == 0, done.err
+        assert out.stat().st_mode & 0o777 == 0o600
+        assert program(out, "--key", key).code == 0
+        before = out.read_bytes()
+        ask(ledger.url, 1)
+        assert cli("export", "--client", "client-1", "-o", out, *on).failed_with("exists already")
+        assert out.read_bytes() == before
+        other = tmp_path / "other.zip"
+        nobody = cli("export", "--client", "nobody", "-o", other, *on)
+        assert nobody.failed_with("no event was recorded of client nobody")
+        assert cli("export", "--client", "client-1", "--from", 3, "-o", other, *on).failed_with("give one selection")
+        assert cli("export", "--client", "client-1", "--withhold", "note", "-o", other, *on).failed_with("no event has")
+        assert cli("export", "--from", "soon", "-o", other, *on).failed_with("neither a position nor a time")
+        assert not other.exists()
 
 
 def test_times_and_positions(ledger: Ledger, tmp_path: Path) -> None:
@@ -244,7 +247,7 @@ def test_an_export_that_breaks_off_says_why_and_nothing_else(server_url: str, tm
         with connect(ledger.url) as conn:
             conn.execute("DELETE FROM partial_tiles")
         out = tmp_path / "case.zip"
-        ran = cli("export", "--request", "1", "-o", str(out), "--database-url", ledger.url)
+        ran = cli("export", "--from", "1", "-o", str(out), "--database-url", ledger.url)
     assert ran.code == 2
     assert [line for line in ran.err.splitlines() if not line.startswith("note")][-1].startswith("error: the transp")
     assert "Exception" not in ran.err

@@ -1,0 +1,173 @@
+"""Where streams ended, as the ledger itself recorded it: docs/formats/bundle.md, section 11.
+
+An event commits to the root of a tree with a leaf for each stream and for each client. The key of a leaf is the path to
+it, bit by bit, so that the tree has one place for a stream or a client and no other. Whoever shows the leaf of a client
+shows all streams that the ledger said the client had.
+"""
+
+from __future__ import annotations
+
+from binascii import unhexlify
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from ledger.proof.bundle.complete import StreamEnds
+from ledger.proof.bundle.events import parse_line
+from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.zip import BundleError, BundleFlaw
+from ledger.proof.errors import malformation
+from ledger.proof.findings import Findings, Kind
+from ledger.proof.format.canonical import canonical, parse_object
+from ledger.proof.format.events import EventLine
+from ledger.proof.format.hashes import HASH_BYTES, event_hash
+from ledger.proof.tlog.merkle import ProofError, check_inclusion, leaf_hash, node_hash
+
+KEY_PREFIX = b"advice-ledger/heads/v1\n"
+TYPE = "stream-heads.recorded"
+BITS = 8 * HASH_BYTES
+
+
+def stream_key(name: str) -> bytes:
+    """The key of a stream's leaf. 32 bytes."""
+    return sha256(KEY_PREFIX + b"stream\n" + name.encode()).digest()
+
+
+def client_key(client: str) -> bytes:
+    """The key of a client's leaf. 32 bytes."""
+    return sha256(KEY_PREFIX + b"client\n" + client.encode()).digest()
+
+
+def key_of(selection: Selection) -> bytes | None:
+    """The key of the leaf for a client or a request; None if the selection has no leaf that can be shown."""
+    if selection.kind == "request":
+        return stream_key(f"request-{selection.request}")
+    return None if selection.client is None else client_key(selection.client)
+
+
+def leaf(key: bytes, salt: bytes, value: bytes) -> bytes:
+    """SHA-256(0x00 || key || salt || value): of one key, and with a salt that nobody can guess."""
+    return sha256(b"\x00" + key + salt + value).digest()
+
+
+def root_over(key: bytes, digest: bytes, path: Sequence[bytes]) -> bytes:
+    """The root of a tree that has the leaf `digest` at `key`. `path`: its siblings from the leaf to the root."""
+    bits = int.from_bytes(key, "big")
+    for depth, sibling in zip(range(len(path) - 1, -1, -1), path, strict=True):
+        goes_right = bits >> (BITS - 1 - depth) & 1
+        digest = node_hash(sibling, digest) if goes_right else node_hash(digest, sibling)
+    return digest
+
+
+@dataclass(frozen=True)
+class Heads:
+    """The member `heads`: an event of the log with its proof of inclusion, and one leaf of the tree with its path."""
+
+    event: EventLine
+    inclusion: tuple[bytes, ...]
+    streams: tuple[tuple[str, int], ...]
+    salt: bytes
+    path: tuple[bytes, ...]
+
+    def encode(self) -> bytes:
+        """The member as `parse_heads` reads it."""
+        members: dict[str, Any] = {
+            "event": self.event.members(),
+            "inclusion": [each.hex() for each in self.inclusion],
+            "path": [each.hex() for each in self.path],
+            "salt": self.salt.hex(),
+            "streams": [list(head) for head in self.streams],
+        }
+        return orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
+
+    @property
+    def value(self) -> bytes:
+        """The value of the leaf: canonical JSON of [name, version] for each stream, in order of the names' bytes."""
+        return canonical([list(head) for head in self.streams])
+
+
+def parse_heads(data: bytes) -> Heads:
+    """Parse the member `heads`. Raises BundleError if it is malformed."""
+    try:
+        members = parse_object(data)
+        heads = Heads(
+            parse_line(orjson.dumps(members["event"], option=orjson.OPT_SORT_KEYS), 0),
+            tuple(map(_hash, members["inclusion"])),
+            tuple((_name(name), _number(version)) for name, version in members["streams"]),
+            _hash(members["salt"]),
+            tuple(map(_hash, members["path"])),
+        )
+        _expect_form(heads, data)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise BundleError(BundleFlaw.HEADS, malformation(error)) from None
+    return heads
+
+
+def _expect_form(heads: Heads, data: bytes) -> None:
+    """Raise ValueError unless this is the one form of these members."""
+    names = [name.encode() for name, _ in heads.streams]
+    if heads.encode() != data or len(heads.path) > BITS or sorted(set(names)) != names or heads.event.fields:
+        raise ValueError("not in canonical form")
+
+
+def check_heads(heads: Heads, key: bytes, size: int, root: bytes, findings: Findings) -> StreamEnds | None:
+    """Return where the streams of the leaf at `key` ended; None, and a finding, if the event does not say so.
+
+    `size` and `root` are those of the checkpoint.
+    """
+    event = heads.event
+    flaw = _event_flaw(heads, size, root)
+    recorded = recorded_tree(event)
+    if flaw is None and recorded is None:
+        flaw = f"the event is no {TYPE} that can be read"
+    if flaw is None and recorded is not None:
+        as_of, tree = recorded
+        if root_over(key, leaf(key, heads.salt, heads.value), heads.path) == tree:
+            return StreamEnds(as_of, dict(heads.streams), event.position, event.recorded_at_us)
+        flaw = "these are not the streams, or not the versions, that the event commits to"
+    findings.add(Kind.HEADS_MISMATCH, event.position, flaw or "")
+    return None
+
+
+def _event_flaw(heads: Heads, size: int, root: bytes) -> str | None:
+    event = heads.event
+    if event_hash(event.prev_hash, event.position, event.version, event.recorded_at_us, event.body) != event.hash:
+        return "the event that records where streams ended was changed"
+    try:
+        check_inclusion(leaf_hash(event.hash), event.position - 1, size, heads.inclusion, root)
+    except ProofError as error:
+        return f"the log is not shown to have the event that records where streams ended: {error}"
+    return None
+
+
+def recorded_tree(event: EventLine) -> tuple[int, bytes] | None:
+    """The position as of which the event speaks, and the root of its tree; None if it is another event."""
+    try:
+        body = parse_object(event.body)
+        as_of, tree = _number(body["data"]["as_of"]), _hash(body["data"]["root"])
+        sound = (body["type"], body["schema"]) == (TYPE, 1) and 0 < as_of < event.position
+    except (ValueError, LookupError, TypeError):
+        return None
+    return (as_of, tree) if sound else None
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise TypeError
+    return value
+
+
+def _name(value: Any) -> str:
+    if type(value) is not str:
+        raise TypeError
+    return value
+
+
+def _hash(value: Any) -> bytes:
+    digest = unhexlify(value)
+    if digest.hex() != value or len(digest) != HASH_BYTES:
+        raise ValueError("malformed hash")
+    return digest

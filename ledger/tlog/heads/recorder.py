@@ -1,0 +1,62 @@
+"""Record where all streams end, once a day: a background worker of the process that signs.
+
+A record made before anybody asks for a bundle cannot be made to fit it. Nothing waits for this worker.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from ledger.background import DatabaseWorker
+from ledger.database import Connection, Url, connect, conninfo
+from ledger.store.head import read_head
+from ledger.tlog.heads.record import newest_heads, record_heads
+
+# A process records nothing before it has run for this long, so that one that restarts often does not scan the events
+# at each start.
+SETTLE_S = 300.0
+# How often to look whether a day is over.
+LOOK_S = 60.0
+
+
+class HeadsRecorder(DatabaseWorker):
+    """Record until stop(). `url` is for a login that may act as the ledger's verifier and writer."""
+
+    def __init__(
+        self,
+        url: Url,
+        *,
+        schema: str = "ledger",
+        settle_s: float = SETTLE_S,
+        look_s: float = LOOK_S,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        application = "advice-ledger stream heads"
+        super().__init__("stream heads", conninfo(url, "verifier", schema=schema, application=application))
+        self._writing = conninfo(url, "writer", schema=schema, application=application, lock_timeout="10s")
+        self._settle_s = settle_s
+        self._look_s = look_s
+        self._clock = clock
+
+    def follow(self, conn: Connection) -> None:
+        """Look now and then whether a record is due."""
+        self._stopping.wait(self._settle_s)
+        while not self._stopping.is_set():
+            self._record_if_due(conn)
+            self.report("running")
+            self._stopping.wait(self._look_s)
+
+    def _record_if_due(self, conn: Connection) -> None:
+        """Record once a day (UTC), if anything else was recorded since the last time."""
+        head, last = read_head(conn), newest_heads(conn)
+        if head is None or not head.position:
+            return
+        if last is not None:
+            today = datetime.fromtimestamp(self._clock(), UTC).date()
+            day = datetime.fromtimestamp(last.event.recorded_at_us / 1_000_000, UTC).date()
+            if day >= today or last.event.position == head.position:
+                return
+        with connect(self._writing) as writer:
+            record_heads(conn, writer, last)

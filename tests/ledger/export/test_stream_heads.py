@@ -1,0 +1,255 @@
+"""A bundle of streams shows where they end and that a client has no other; what was taken out of it is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from ledger.background import running
+from ledger.export.bundle import Disclosure
+from ledger.proof.bundle import manifest as bundle
+from ledger.proof.bundle.manifest import Selection
+from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig
+from tests.api.program import cli
+from tests.ledger.cases import ALL, CLIENT, REQUEST, Ledger, ask, signed_ledger
+from tests.ledger.proof.bundle.bundles import Case, Ran, program
+from tests.support import connect
+
+Lines = list[dict[str, Any]]
+OTHER = Selection("client", client="client-2")
+
+
+@pytest.fixture(scope="module")
+def ledger(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    """Six requests of three clients; then a record of where streams end, at position 649, and 30 more events."""
+    with signed_ledger(server_url, tmp_path_factory.mktemp("key")) as found:
+        found.record_heads()
+        found.fill(30)
+        found.sign()
+        yield found
+
+
+def checked(ledger: Ledger, tmp_path: Path, data: bytes, *arguments: str) -> Ran:
+    """Run the auditor's program on a bundle that must be complete."""
+    path = tmp_path / "case.zip"
+    path.write_bytes(data)
+    return program(path, "--json", "--complete", "--key", ledger.key.verifier.text, *arguments)
+
+
+@pytest.mark.parametrize("selection", [CLIENT, OTHER, REQUEST], ids=["client", "another client", "request"])
+def test_where_streams_end_is_shown(ledger: Ledger, tmp_path: Path, selection: Selection) -> None:
+    """The bundle is complete up to the record; that a later event may exist is said."""
+    data, manifest = ledger.bundle(selection)
+    assert bundle.HEADS in manifest.files
+    ran = checked(ledger, tmp_path, data)
+    assert (ran.code, ran.found) == (0, []), ran.out
+    assert ran.json["complete"] is True
+    assert ran.json["complete_to"]["position"] == 648
+    assert ran.json["steps"][9]["outcome"] == "holds"
+    about = " ".join(ran.json["steps"][9]["about"])
+    assert "no other event" in about
+    assert "up to position 648 so the ledger recorded in the event at position 649, at 20" in about
+    assert any("between position 648 and the size of the checkpoint, 679" in one for one in ran.json["not_proven"])
+    assert not any("no later event" in one for one in ran.json["not_proven"])
+
+
+def test_nothing_of_other_clients_is_in_it(ledger: Ledger) -> None:
+    """Neither another client's id or streams, nor the secret that would let one guess them."""
+    data, _ = ledger.bundle()
+    with connect(ledger.url) as conn:
+        [(blinding,)] = conn.execute("SELECT fields ->> 'blinding' FROM sealed_fields WHERE position = 649").fetchall()
+    heads = json.loads(Case.read(data).files[bundle.HEADS])
+    assert heads["streams"] == [["request-1", 4], ["request-4", 4]]
+    assert blinding.encode() not in data
+    assert b"client-2" not in data
+    assert b"request-2" not in data
+    assert all(len(each) == 64 for each in heads["path"])
+
+
+def without_decisions(lines: Lines) -> Lines:
+    """What an insider hides: the last events of the case."""
+    return [line for line in lines if line["position"] != lines[-1]["position"]]
+
+
+def without_stream(lines: Lines) -> Lines:
+    """A whole stream of the client."""
+    return [line for line in lines if '"stream":"request-4"' not in line["body"]]
+
+
+@pytest.mark.parametrize(
+    ("take_out", "found"), [(without_decisions, ("truncated", 319)), (without_stream, ("deleted", 0))]
+)
+def test_what_was_taken_out_is_named(
+    ledger: Ledger, tmp_path: Path, take_out: Callable[[Lines], Lines], found: tuple[str, int]
+) -> None:
+    """A careful attacker makes manifest, page and counts fit, and the record still says what there was."""
+    case = Case.read(ledger.bundle()[0])
+    case.lines = take_out(case.lines)
+    ran = checked(ledger, tmp_path, careful(case))
+    assert (ran.code, ran.found) == (1, [found]), ran.out
+    assert ran.json["complete"] is False
+
+
+def test_a_bundle_without_the_record_is_not_shown_to_be_complete(ledger: Ledger, tmp_path: Path) -> None:
+    """An attacker who leaves the record out as well has a bundle that passes, but not as a complete one."""
+    case = Case.read(ledger.bundle()[0])
+    case.lines = without_decisions(case.lines)
+    del case.files[bundle.HEADS]
+    ran = checked(ledger, tmp_path, careful(case))
+    assert (ran.code, ran.found) == (1, [("not-shown", 0)])
+    ran = program(tmp_path / "case.zip", "--json", "--key", ledger.key.verifier.text)
+    assert (ran.code, ran.json["complete"], ran.json["complete_to"]) == (0, None, None)
+
+
+def test_a_stream_of_another_client_is_named(ledger: Ledger, tmp_path: Path) -> None:
+    """Put in with its true events, all of them in the log: by the client that it discloses."""
+    mine, other = Case.read(ledger.bundle()[0]), Case.read(ledger.bundle(OTHER)[0])
+    mine.lines = sorted([*mine.lines, *other.lines], key=lambda line: int(line["position"]))
+    ran = checked(ledger, tmp_path, careful(mine))
+    assert (ran.code, ran.found[0]) == (1, ("client-mismatch", 2)), ran.out
+
+
+@pytest.mark.parametrize("forge", ["a stream less", "a lower version", "another client", "as of less", "another path"])
+def test_a_forged_record_is_named(ledger: Ledger, tmp_path: Path, forge: str) -> None:
+    """Streams, versions, the client, the event and the path are held to the root that the log has."""
+    case = Case.read(ledger.bundle()[0])
+    heads = json.loads(case.files[bundle.HEADS])
+    if forge == "a stream less":
+        heads["streams"], case.lines = heads["streams"][:1], without_stream(case.lines)
+    elif forge == "a lower version":
+        heads["streams"][1][1], case.lines = 3, without_decisions(case.lines)
+    elif forge == "another client":
+        heads = json.loads(Case.read(ledger.bundle(OTHER)[0]).files[bundle.HEADS])
+    elif forge == "as of less":
+        heads["event"]["body"] = heads["event"]["body"].replace('"as_of":648', '"as_of":300')
+    else:
+        heads["path"] = heads["path"][::-1]
+    case.files[bundle.HEADS] = orjson.dumps(heads, option=orjson.OPT_SORT_KEYS)
+    ran = checked(ledger, tmp_path, careful(case))
+    assert ran.code == 1
+    assert set(ran.found) - {("proof-mismatch", 0)} == {("heads-mismatch", 649)}, "and a tile that no event needs now"
+
+
+def careful(case: Case) -> bytes:
+    """The bundle with counts of fields that fit its lines."""
+    manifest = case.manifest
+    manifest.fields = {}
+    for line in case.lines:
+        body, shown = json.loads(line["body"]), json.loads(line.get("fields", "{}"))
+        for name in body.get("sealed", {}):
+            bundle.count_field(manifest.fields, f"{body['type']}.{name}", "disclosed" if name in shown else "erased")
+    case.files[bundle.MANIFEST] = manifest.encode()
+    return case.write()
+
+
+def test_a_client_that_is_not_named_has_no_record(ledger: Ledger, tmp_path: Path) -> None:
+    """The leaf of a client is at a place that follows from the id."""
+    data, manifest = ledger.bundle(CLIENT, Disclosure(everything=True, withhold=frozenset(("client_id",))))
+    assert bundle.HEADS not in manifest.files
+    assert checked(ledger, tmp_path, data).found == [("not-shown", 0)]
+    case = Case.read(data)
+    case.files[bundle.HEADS] = Case.read(ledger.bundle()[0]).files[bundle.HEADS]
+    assert checked(ledger, tmp_path, careful(case)).found == [("damaged", 0)]
+
+
+def test_a_record_that_is_older_than_the_events(server_url: str, tmp_path: Path) -> None:
+    """It shows where streams ended by then; later events are not complete until the next record."""
+    with signed_ledger(server_url, tmp_path) as ledger:
+        ledger.record_heads()
+        ask(ledger.url, 3)
+        ledger.sign()
+        ran = checked(ledger, tmp_path, ledger.bundle()[0])
+        assert ran.found == [("not-shown", 0)]
+        assert "up to position 648 alone" in ran.json["steps"][9]["about"][0] + ran.json["findings"][0]["message"]
+        # An attacker hides a stream from before the record, although later events are here.
+        case = Case.read(ledger.bundle()[0])
+        case.lines = without_stream(case.lines)
+        assert checked(ledger, tmp_path, careful(case)).found == [("deleted", 0)]
+        ledger.record_heads()
+        ran = checked(ledger, tmp_path, ledger.bundle()[0])
+        assert (ran.code, ran.json["complete"], ran.json["streams"]) == (0, True, 3)
+
+
+def test_a_false_record_is_evidence_against_the_ledger(server_url: str, tmp_path: Path) -> None:
+    """If the ledger recorded less than there was, a bundle with all events shows that the record is false."""
+    with signed_ledger(server_url, tmp_path) as ledger:
+        with connect(ledger.url) as conn:
+            conn.execute("ALTER TABLE stream_clients DISABLE TRIGGER USER")
+            conn.execute("DELETE FROM stream_clients WHERE stream = 'request-4'")
+        position = ledger.record_heads()
+        data = ledger.bundle()[0]
+        assert checked(ledger, tmp_path, data).code == 0, "the stream is hidden, and the ledger's record says so too"
+        with connect(ledger.url) as conn:
+            conn.execute("INSERT INTO stream_clients (stream, client_id) VALUES ('request-4', 'client-1')")
+        case = Case.read(ledger.bundle()[0])
+        assert bundle.HEADS not in case.files, "the ledger of now has another tree"
+        case.files[bundle.HEADS] = Case.read(data).files[bundle.HEADS]
+        ran = checked(ledger, tmp_path, careful(case))
+        assert ran.found == [("heads-mismatch", position)]
+        assert "the record is false" in ran.json["findings"][0]["message"]
+
+
+def test_without_its_secret_a_record_shows_nothing(server_url: str, tmp_path: Path) -> None:
+    """Once the sealed value was erased, the tree cannot be built again: the bundle says that it shows no end."""
+    with signed_ledger(server_url, tmp_path) as ledger:
+        position = ledger.record_heads()
+        with connect(ledger.url) as conn:
+            conn.execute("ALTER TABLE sealed_fields DISABLE TRIGGER USER")
+            conn.execute("DELETE FROM sealed_fields WHERE position = %s", [position])
+        data, manifest = ledger.bundle(CLIENT, ALL)
+        assert bundle.HEADS not in manifest.files
+        assert checked(ledger, tmp_path, data).found == [("not-shown", 0)]
+
+
+def exported(ledger: Ledger, out: Path, url: str | None = None) -> str:
+    """Run the command for client-1; return what it says on stderr but for the key."""
+    out.unlink(missing_ok=True)
+    done = cli("export", "--client", "client-1", "-o", out, "--database-url", url or ledger.url)
+    assert done.code == 0, done.err
+    return "\n".join(line for line in done.err.splitlines() if "names no verifier key" not in line)
+
+
+def complete(out: Path) -> bool:
+    """True if the bundle is shown to be complete."""
+    return program(out, "--json", "--complete").code == 0
+
+
+def test_the_command_records_where_streams_end(server_url: str, tmp_path: Path) -> None:
+    """Before it exports, once for all that is recorded; without a signer it says what to do, and that helps."""
+    out = tmp_path / "case.zip"
+    with signed_ledger(server_url, tmp_path) as ledger:
+        assert "Sign one with advice-ledger sign --once, then export again" in exported(ledger, out)
+        assert not complete(out)
+        ledger.sign()
+        assert exported(ledger, out) == ""
+        assert complete(out)
+        with connect(ledger.url) as conn:
+            assert conn.execute("SELECT count(*) FROM events WHERE stream = 'stream-heads'").fetchall() == [(1,)]
+        ask(ledger.url, 3)
+        signer = SignerThread(ledger.url, SigningConfig(ledger.key, ledger.state, every_s=0.1))
+        with running(signer, 10):
+            assert exported(ledger, out) == ""
+        assert complete(out)
+        assert program(out, "--json").json["complete_to"]["position"] == 661
+
+
+def test_without_the_right_to_record_the_export_goes_on(server_url: str, tmp_path: Path) -> None:
+    """With a login that has the role of a verifier alone, as on a standby: a note says why nothing shows the end."""
+    out = tmp_path / "case.zip"
+    with signed_ledger(server_url, tmp_path) as ledger:
+        with connect(ledger.url) as conn:
+            conn.execute("CREATE ROLE reads_alone LOGIN PASSWORD 'x' IN ROLE ledger_verifier")
+        try:
+            url = make_conninfo(ledger.url, user="reads_alone", password="x")
+            said = exported(ledger, out, url)
+        finally:
+            with connect(ledger.url) as conn:
+                conn.execute("DROP ROLE reads_alone")
+    assert said.startswith("the bundle may not show where its streams end, as that cannot be recorded: ")
+    assert program(out, "--json").json["complete"] is None

@@ -1,4 +1,4 @@
-"""Where streams end is recorded once a day by the process that signs, and the tree can be built again from the events."""
+"""Where streams end is recorded once a day by the process that signs; the tree can be built again from the events."""
 
 from __future__ import annotations
 

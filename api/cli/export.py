@@ -18,7 +18,7 @@ from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, 
 from api.cli.streams import naming
 from api.postgres.connect import DatabaseError, connect
 from api.settings import Settings
-from ledger.database import Connection, one_line
+from ledger.database import Connection, Url, one_line
 from ledger.export.bundle import Disclosure, condition, write_bundle
 from ledger.export.log_parts import CannotExport
 from ledger.export.stream_heads import record_if_older
@@ -213,7 +213,7 @@ def _time(text: str) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def _record_ends(conn: Connection, url: str, selection: Selection) -> None:
+def _record_ends(conn: Connection, url: Url, selection: Selection) -> None:
     """Have the ledger record where streams end, so that the bundle can show it. If it cannot, a note says why."""
     if selection.kind == "positions":
         return

@@ -11,6 +11,7 @@
     │   ├── VersionConflict     the stream is not at the expected version    AL003
     │   └── ClientConflict      the stream belongs to another client         AL005
     ├── CommitmentMismatch      a commitment does not open                   AL004
+    ├── StreamSetAside          a read model cannot show this stream
     ├── Immutable               an attempt to change the record              AL006
     └── Unavailable             the database does not answer; try again
         ├── LogRefused          the database is not the one that was signed      AL010
@@ -47,7 +48,7 @@ class NumberTooHigh(InvalidEvent):
 
 
 class UnknownEventType(LedgerError):
-    """The database's catalogue has no such event type or version. Nothing was recorded."""
+    """The database's catalogue has no such event type or version. Nothing was recorded: an operator has to migrate."""
 
     retry_after_s = 60
 
@@ -87,6 +88,19 @@ class ClientConflict(Conflict):
 
 class CommitmentMismatch(LedgerError):
     """A commitment in a body does not open to the sealed value beside it."""
+
+
+class StreamSetAside(LedgerError):
+    """The fold of a read model cannot take the events of this stream, so there is nothing to read."""
+
+    retry_after_s = 300
+
+    def __init__(self, read_model: str, stream: str, position: int, sqlstate: str) -> None:
+        super().__init__(
+            f"the read model {read_model} cannot show the stream {stream!r} from position {position} on"
+            f" (SQLSTATE {sqlstate}); its events are recorded: an operator has to install a version that can fold"
+            " them, which rebuilds the read model"
+        )
 
 
 class Immutable(LedgerError):
@@ -134,6 +148,7 @@ BY_SQLSTATE: dict[str, type[LedgerError]] = {
     "23514": InvalidEvent,  # a check constraint: name or size out of bounds
     "22P02": InvalidEvent,  # not JSON, or not a UUID
     "22P05": InvalidEvent,  # U+0000 in a string
+    "22003": InvalidEvent,  # a number beyond those of jsonb
     "22023": InvalidEvent,  # JSON of another kind than an object, or a salt that is not hex
 }
 # Constraints that say more than their SQLSTATE.

@@ -1,8 +1,8 @@
 """Keeps the read models at the head of the chain: a thread with a connection of its own, woken by NOTIFY.
 
-Every server process may run one: the lock on a row of `projections` lets only one of them apply a step. A read model
-whose fold fails stops before the event on which it fails, and the error is recorded. The other read models go on, and
-appends never wait for the projector.
+Every server process may run one: the lock on a row of `projections` lets only one of them apply a step. A stream that a
+fold cannot take is set aside. A read model whose SQL does not run at all stops, and the error is recorded; the other
+read models go on. Appends never wait for the projector.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from psycopg import sql
 from ledger.background import DatabaseWorker, Failure
 from ledger.database import Connection, Url, conninfo
 from projections import registry
-from projections.engine import STEP_EVENTS, StepFailed, describe_error, step
+from projections.engine import StepFailed, describe_error, step
 from projections.read_model import ReadModel
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,8 @@ class Projector(DatabaseWorker):
             ),
         )
         self._channel = schema
-        # The most events of a read model's next step. It is halved after a failure, to find the event that causes it.
-        self._max_events = dict.fromkeys((read_model.name for read_model in registry.READ_MODELS), STEP_EVENTS)
+        # The error of the last step of each read model, until the next one that moves it.
+        self._errors: dict[str, str] = {}
 
     def follow(self, conn: Connection) -> None:
         """Apply new events to the read models, woken by NOTIFY."""
@@ -57,10 +57,9 @@ class Projector(DatabaseWorker):
             # First take the notifications that are here already. A later one ends the wait below, so none is lost.
             _drain(conn, timeout_s=0)
             outcomes = [self._advance(conn, read_model) for read_model in registry.READ_MODELS]
+            self._report_errors()
             if _Outcome.FAILED in outcomes:
                 self._stopping.wait(RECONNECT_PAUSE_S)
-            else:
-                self.report("running")
             if _Outcome.AGAIN in outcomes:
                 self._stopping.wait(PACE_S)
             else:
@@ -71,6 +70,13 @@ class Projector(DatabaseWorker):
         if isinstance(error, psycopg.Error):
             return Failure(f"the database failed: {describe_error(error)}", RECONNECT_PAUSE_S)
         return None
+
+    def _report_errors(self) -> None:
+        """Report the errors of all read models at once: one that moves is no news about another that fails."""
+        if self._errors:
+            self.report_failure("; ".join(self._errors.values()))
+        else:
+            self.report("running")
 
     def _wait(self, conn: Connection) -> None:
         """Wait for a notification, for IDLE_S at most, or for stop()."""
@@ -83,19 +89,17 @@ class Projector(DatabaseWorker):
     def _advance(self, conn: Connection, read_model: ReadModel) -> _Outcome:
         name = read_model.name
         try:
-            moved = step(conn, read_model, self._max_events[name])
+            moved = step(conn, read_model)
         except StepFailed as failed:
-            if failed.upto > failed.after + 1:
-                self._max_events[name] = (failed.upto - failed.after) // 2
-                return _Outcome.AGAIN
             mark_failed(conn, read_model, failed)
             return _Outcome.NOTHING_NEW
         except psycopg.OperationalError as error:
             if conn.broken:
                 raise
-            self.report_failure(f"read model {name}: {describe_error(error)}")
+            self._errors[name] = f"read model {name}: {describe_error(error)}"
             return _Outcome.FAILED
-        self._max_events[name] = min(STEP_EVENTS, self._max_events[name] * 2)
+        if moved is not None:
+            self._errors.pop(name, None)
         return _Outcome.NOTHING_NEW if moved is None else _Outcome.AGAIN
 
 
@@ -114,7 +118,7 @@ def _drain(conn: Connection, *, timeout_s: float, most: int | None = None) -> in
 
 def mark_failed(conn: Connection, read_model: ReadModel, failed: StepFailed) -> None:
     """Record why the read model stopped, unless it was rebuilt meanwhile. After a rebuild it goes on."""
-    reason = f"the fold fails at position {failed.upto}: {describe_error(failed.cause)}"
+    reason = f"the fold fails after position {failed.after}: {describe_error(failed.cause)}"
     log.error("read model %s stopped: %s", read_model.name, reason)
     conn.execute(
         "UPDATE projections SET error = %s, updated_at = clock_timestamp()"

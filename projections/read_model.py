@@ -50,6 +50,14 @@ ONE_CLIENT = sql.SQL(
 )
 
 
+# A read leaves out the streams that the fold cannot take. They were found when the table was filled; nearly always
+# there are none. NOT IN is one look at a small table, not a join.
+NOT_SET_ASIDE = sql.SQL(
+    "({scope}) AND e.stream NOT IN (SELECT a.stream FROM streams_set_aside a"
+    " WHERE a.read_model = {name} AND a.position <= %(upto)s)"
+)
+
+
 @dataclass(frozen=True)
 class Filter:
     """A condition on the rows of a read model, named `model`; it takes the parameter that has the filter's name.
@@ -140,14 +148,22 @@ class ReadModel:
         return hashlib.sha256("\0".join(part.as_string(None) for part in parts).encode()).hexdigest()
 
     def rows(self, scope: sql.SQL) -> sql.Composed:
-        """Return a SELECT of the rows, folded from the events in `scope`. It takes the parameters of the scope."""
+        """Return a SELECT of the rows, as of `upto`, of the events in `scope`. It takes the parameters of the scope."""
+        return self.folded(NOT_SET_ASIDE.format(scope=scope, name=sql.Literal(self.name)))
+
+    def folded(self, scope: sql.Composable) -> sql.Composed:
+        """Return the same SELECT, which fails if the fold cannot take one of the streams: to fill the table."""
         query = sql.SQL("WITH slice AS NOT MATERIALIZED ({}) SELECT * FROM ({}) folded")
         return query.format(SLICE.format(scope=scope), self.fold)
 
     @cached_property
-    def replace_touched(self) -> tuple[str, str]:
-        """DELETE and INSERT the rows of the touched streams; the search path decides in which table."""
-        name = sql.Identifier(self.name)
-        delete = sql.SQL("DELETE FROM {} WHERE stream = ANY (%(streams)s)").format(name)
-        insert = sql.SQL("INSERT INTO {} {}").format(name, self.rows(TOUCHED))
-        return delete.as_string(None), insert.as_string(None)
+    def delete_touched(self) -> str:
+        """DELETE the rows of the touched streams; the search path decides in which table."""
+        delete = sql.SQL("DELETE FROM {} WHERE stream = ANY (%(streams)s)")
+        return delete.format(sql.Identifier(self.name)).as_string(None)
+
+    @cached_property
+    def insert_touched(self) -> str:
+        """INSERT the rows of the touched streams, folded anew; the search path decides into which table."""
+        insert = sql.SQL("INSERT INTO {} {}")
+        return insert.format(sql.Identifier(self.name), self.folded(TOUCHED)).as_string(None)

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -21,7 +22,7 @@ from psycopg.adapt import Buffer, Loader
 from psycopg.rows import dict_row
 
 from ledger.database import AsyncConnection
-from ledger.errors import InvalidEvent, Unavailable
+from ledger.errors import InvalidEvent, StreamSetAside, Unavailable
 from ledger.store.head import position_at_async, read_head_async
 from ledger.store.standby import read_standby, wait_for_replay
 from projections.engine import FEW_STREAMS
@@ -36,6 +37,8 @@ MAX_WINDOW_ROWS = 20_000
 SEALED_VALUES = (
     "SELECT s.position, f.key, f.value::text FROM sealed_fields s, json_each(s.fields) f WHERE s.position = ANY (%s)"
 )
+FIND_SET_ASIDE = (Path(__file__).parent / "find_set_aside.sql").read_bytes()
+SET_ASIDE_LATER = "SELECT stream FROM streams_set_aside WHERE read_model = %s AND position > %s"
 POSITIONS = (
     "SELECT h.position, p.position, p.error, pg_is_in_recovery() FROM head h LEFT JOIN projections p ON p.name = %s"
 )
@@ -105,6 +108,23 @@ async def stream_at(conn: AsyncConnection, position: int) -> str | None:
     return None if row is None else str(row[0])
 
 
+async def count_set_aside(
+    conn: AsyncConnection, read_model: ReadModel, as_of: AsOf, *, client_id: object = None
+) -> int:
+    """Return how many streams the read model has set aside, of `as_of.stream` or the client if given.
+
+    Raises StreamSetAside if there are some of the stream or client that the caller asks for.
+    """
+    parameters = {"read_model": read_model.name, "upto": as_of.position, "stream": as_of.stream, "client_id": client_id}
+    row = await (await conn.execute(FIND_SET_ASIDE, parameters, prepare=True)).fetchone()
+    if row is None:
+        return 0
+    stream, position, sqlstate, count = row
+    if as_of.stream is not None or client_id is not None:
+        raise StreamSetAside(read_model.name, stream, position, sqlstate)
+    return int(count)
+
+
 async def read_rows(
     conn: AsyncConnection,
     read_model: ReadModel,
@@ -140,22 +160,25 @@ async def _rows(reader: _Reader, filters: Mapping[str, object], as_of: AsOf, lim
 async def _windows(reader: _Reader, filters: Mapping[str, object], upto: int, limit: int) -> list[dict[str, Any]]:
     """Return rows of all clients as of a position: fold the streams of the newest ids first, until there are enough.
 
-    Rows never vanish and keep their ids, so the current table says which streams may hold the next ids. Only filters
-    that no later event changes can narrow that search. The windows grow, so that a filter that matches nothing costs
-    about as much as folding everything once.
+    Rows keep their ids, and vanish only if their stream is set aside later. So the current table says which streams may
+    hold the next ids, beside those that were set aside since. Only filters that no later event changes can narrow that
+    search. The windows grow, so that a filter that matches nothing costs about as much as folding everything once.
     """
+    cursor = await reader.conn.execute(SET_ASIDE_LATER, [reader.read_model.name, upto], prepare=True)
+    later = {str(stream) for (stream,) in await cursor.fetchall()}
     own = reader.read_model.filters
     lasting = {name: value for name, value in filters.items() if not own[name].changing}
     rows: list[dict[str, Any]] = []
     window = WINDOW_ROWS
     while len(rows) < limit:
         candidates = await reader.select(reader.table, lasting, lasting, window, columns=STREAM_AND_ID)
-        if candidates:
-            streams = list({row["stream"] for row in candidates})
-            in_window = {**filters, "from_id": candidates[-1]["id"]}
+        is_last = len(candidates) < window
+        streams = list(later.union(row["stream"] for row in candidates))
+        if streams:
+            in_window = filters if is_last else {**filters, "from_id": candidates[-1]["id"]}
             parameters = {**in_window, "upto": upto, "streams": streams}
             rows += await reader.select(reader.read_model.rows(TOUCHED), in_window, parameters, limit - len(rows))
-        if len(candidates) < window:
+        if is_last:
             break
         lasting["before_id"] = candidates[-1]["id"]
         filters = {**filters, "before_id": candidates[-1]["id"]}

@@ -23,8 +23,9 @@ from psycopg import sql
 from ledger.database import Connection, Url, connect, conninfo
 from projections import registry, swap
 from projections.compare import count_differences
-from projections.engine import describe_error, is_transient
+from projections.engine import FEW_STREAMS, describe_error, touched_streams
 from projections.read_model import PART, UP_TO, ReadModel
+from projections.set_aside import Cause, SetAside, cause_of, insert_or_set_aside, listed
 from projections.swap import Place
 
 # One connection saturates one core of the server. The server does not tell how many cores it has; assume as many as
@@ -33,6 +34,8 @@ CORES = min(os.cpu_count() or 2, 8)
 # How often to try to lead, while another process rebuilds.
 FOLLOW_S = 0.2
 LEAD = "SELECT take_lead('owner')"
+# The streams of one transaction of a careful build.
+CAREFUL_STREAMS = 5000
 # The stages after the parts: index, compare, swap.
 LAST_STAGES = 3
 
@@ -61,12 +64,14 @@ class RebuildReport:
     """A rebuilt read model: its position and number of rows.
 
     `differing` is the number of rows that the old table had wrong, or None if there was no comparable table.
+    `set_aside` are the streams that the fold cannot take.
     """
 
     name: str
     position: int
     rows: int
     differing: int | None
+    set_aside: tuple[SetAside, ...] = ()
 
 
 def outdated_read_models(conn: Connection) -> list[ReadModel]:
@@ -193,14 +198,16 @@ class _Rebuild:
             try:
                 return self._run(conn)
             except (swap.TableBusy, psycopg.Error) as error:
-                if isinstance(error, psycopg.Error) and (is_transient(error) or isinstance(error, INSTALLATION_ERRORS)):
+                if isinstance(error, INSTALLATION_ERRORS) or (
+                    isinstance(error, psycopg.Error) and cause_of(error) is Cause.SESSION
+                ):
                     raise
                 reason = f"the rebuild failed: {_reason(error)}"
                 _record(conn, self._read_model, reason)
                 raise RebuildFailed(f"{self._read_model.name}: {reason}") from None
             finally:
                 if not conn.broken:
-                    conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self._place.staged))
+                    swap.discard(conn, self._place)
 
     @contextmanager
     def _connected(self, **settings: str) -> Iterator[Connection]:
@@ -209,11 +216,14 @@ class _Rebuild:
             yield conn
 
     def _run(self, conn: Connection) -> RebuildReport:
-        conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self._place.staged))
-        swap.stage(conn, self._place, self._read_model.table)
+        swap.discard(conn, self._place)
         upto = swap.head(conn)
-        self._fill(upto)
-        swap.stage(conn, self._place, self._read_model.indexes)
+        try:
+            self._build(conn, upto)
+        except psycopg.Error as error:
+            if cause_of(error) is not Cause.DATA:
+                raise
+            self._build_carefully(conn, upto)
         conn.execute(sql.SQL("ANALYZE {}").format(self._place.staged))
         self._report()
         upto = swap.catch_up(conn, self._place, self._read_model, upto)
@@ -223,10 +233,27 @@ class _Rebuild:
         self._report()
         return self._as_built(conn, differing)
 
+    def _build(self, conn: Connection, upto: int) -> None:
+        swap.stage(conn, self._place, self._read_model.table)
+        self._fill(upto)
+        swap.stage(conn, self._place, self._read_model.indexes)
+
+    def _build_carefully(self, conn: Connection, upto: int) -> None:
+        """Build the table on one connection, and set aside the streams that cannot be folded or indexed."""
+        swap.discard(conn, self._place)
+        swap.stage(conn, self._place, self._read_model.table, self._read_model.indexes)
+        streams = touched_streams(conn, self._read_model, 0, upto)
+        for start in range(0, len(streams), CAREFUL_STREAMS):
+            with conn.transaction():
+                swap.use_staging_schema(conn, self._place)
+                conn.execute(FEW_STREAMS, prepare=False)
+                insert_or_set_aside(conn, self._read_model, streams[start : start + CAREFUL_STREAMS], upto)
+        self._done = self._parts
+
     def _fill(self, upto: int) -> None:
         """Fold all events up to `upto` into the new table, with a part of the streams on each connection."""
         scope = PART if self._parts > 1 else UP_TO
-        insert = sql.SQL("INSERT INTO {} {}").format(self._place.staged, self._read_model.rows(scope))
+        insert = sql.SQL("INSERT INTO {} {}").format(self._place.staged, self._read_model.folded(scope))
 
         def fill(part: int) -> None:
             # Only the commit of the swap must be flushed to disk; that flushes all that was written before it.
@@ -248,7 +275,8 @@ class _Rebuild:
         query = sql.SQL("SELECT position, (SELECT count(*) FROM {}) FROM projections WHERE name = %s")
         row = conn.execute(query.format(self._place.used), [self._read_model.name]).fetchone()
         assert row is not None, "the swap wrote it"
-        return RebuildReport(self._read_model.name, row[0], row[1], differing)
+        aside = tuple(found for found in listed(conn) if found.read_model == self._read_model.name)
+        return RebuildReport(self._read_model.name, row[0], row[1], differing, aside)
 
 
 def _reason(error: swap.TableBusy | psycopg.Error) -> str:

@@ -36,6 +36,8 @@ MOST_PAUSE_S = 1.0
 TRIES = 600
 
 
+# The list of streams that were set aside; the staging schema has one for the new tables.
+SET_ASIDE = "streams_set_aside"
 # The comment of each view that the swap made: this, then the name of its read model.
 OURS = "advice-ledger: made anew with the read model "
 OUR_VIEWS = (
@@ -84,22 +86,38 @@ def exists(conn: Connection, name: sql.Identifier) -> bool:
 
 
 def create_staging_schema(conn: Connection, schema: str) -> None:
-    """Create the schema for new tables if it does not exist."""
-    name = Place(schema, "").staging
-    if conn.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [name]).fetchone() is None:
-        conn.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+    """Create the schema for new tables if it does not exist, and in it an empty list of set-aside streams.
+
+    The caller keeps other rebuilds out.
+    """
+    place = Place(schema, "")
+    if conn.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [place.staging]).fetchone() is None:
+        conn.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(place.staging)))
+    staged = sql.Identifier(place.staging, SET_ASIDE)
+    conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(staged))
+    create = sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)")
+    conn.execute(create.format(staged, sql.Identifier(schema, SET_ASIDE)))
+
+
+def discard(conn: Connection, place: Place) -> None:
+    """Drop a table that was not swapped in, and its list of set-aside streams."""
+    conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(place.staged))
+    conn.execute(_forget(place.staging), [place.name])
 
 
 def stage(conn: Connection, place: Place, *statements: sql.SQL) -> None:
     """Run statements so that the name of the read model means the new table."""
     with conn.transaction():
-        _use_staging_schema(conn, place)
+        use_staging_schema(conn, place)
         for statement in statements:
             conn.execute(statement, prepare=False)
 
 
 def catch_up(conn: Connection, place: Place, read_model: ReadModel, after: int) -> int:
-    """Apply the events after `after` to the new table. Return the position that it then has."""
+    """Apply the events after `after` to the new table. Return the position that it then has.
+
+    Streams that cannot be folded are set aside in the staging schema's list.
+    """
     with conn.transaction():
         return _catch_up(conn, place, read_model, after)
 
@@ -130,6 +148,7 @@ def _swap(conn: Connection, place: Place, read_model: ReadModel, built_upto: int
         conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(place.used))
         conn.execute(sql.SQL("DROP TABLE {}").format(place.used))
     conn.execute("SET LOCAL lock_timeout = 0")
+    _swap_set_aside(conn, place)
     conn.execute(sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(place.staged, sql.Identifier(place.schema)))
     _make_views(conn, place, read_model)
     _grant(conn, place)
@@ -140,16 +159,29 @@ def _swap(conn: Connection, place: Place, read_model: ReadModel, built_upto: int
     )
 
 
-def _use_staging_schema(conn: Connection, place: Place) -> None:
+def _swap_set_aside(conn: Connection, place: Place) -> None:
+    """Put the list of set-aside streams of the new table in the place of the old one's."""
+    conn.execute(_forget(place.schema), [place.name])
+    copy = sql.SQL("INSERT INTO {} SELECT * FROM {} WHERE read_model = %s")
+    lists = (sql.Identifier(schema, SET_ASIDE) for schema in (place.schema, place.staging))
+    conn.execute(copy.format(*lists), [place.name])
+
+
+def _forget(schema: str) -> sql.Composed:
+    return sql.SQL("DELETE FROM {} WHERE read_model = %s").format(sql.Identifier(schema, SET_ASIDE))
+
+
+def use_staging_schema(conn: Connection, place: Place) -> None:
+    """Let bare names mean the staged tables first, to the end of the transaction."""
     path = sql.SQL("SET LOCAL search_path = {}, {}, pg_temp")
     conn.execute(path.format(sql.Identifier(place.staging), sql.Identifier(place.schema)))
 
 
 def _catch_up(conn: Connection, place: Place, read_model: ReadModel, after: int) -> int:
-    _use_staging_schema(conn, place)
+    use_staging_schema(conn, place)
     newest = head(conn)
     if newest > after:
-        apply(conn, read_model, after, newest)
+        apply(conn, read_model, after, newest, careful=True)
     return newest
 
 

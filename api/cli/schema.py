@@ -92,8 +92,9 @@ def rebuild(
 ) -> None:
     """Build read models anew from the chain.
 
-    Readers and writers go on meanwhile. Each new table is compared with the old one, which it then replaces. Exit code
-    1 if rows differed: the old table was not what the chain says.
+    Readers and writers go on meanwhile. Each new table is compared with the old one, which it then replaces. Streams
+    that a fold cannot take are listed, and left out. Exit code 1 if there are some, or if rows differed: the old table
+    was not what the chain says.
     """
     read_models = [get_read_model(name) for name in dict.fromkeys(names or [])] or list(READ_MODELS)
     settings = configured(config, database_url=database_url, data_dir=data_dir)
@@ -111,7 +112,10 @@ def rebuild(
     else:
         for report in reports:
             say(f"rebuilt {_line(report)}")
-    if any(report.differing for report in reports):
+        for report in reports:
+            for aside in report.set_aside:
+                say(str(aside))
+    if any(report.differing or report.set_aside for report in reports):
         raise typer.Exit(FOUND_WRONG)
 
 

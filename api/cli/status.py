@@ -35,6 +35,7 @@ from projections.health import (
 from projections.objects import changed_objects
 from projections.rebuild import outdated_read_models
 from projections.registry import READ_MODELS
+from projections.set_aside import SetAside, listed
 from schema.migrate import pending
 
 # The first of these that the login may act in. The owner comes last: it can do more than read.
@@ -78,6 +79,8 @@ class Status:
     requests_queued: int | None
     requests_queued_oldest_s: float | None
     agents_failing: list[str] | None
+    # None for a database that an older version migrated.
+    streams_set_aside: list[SetAside] | None
     model_calls_orphaned: int | None
     tokens: tokens.Counts | None
     # Functions, triggers, grants and so on that are not this version's; None if another version migrated the ledger.
@@ -97,9 +100,10 @@ def status(
     """Show the state of the chain, its read models and its transparency log.
 
     Also what "acknowledged" means on this server, the number of queued requests, of model calls without an end and of
-    tokens, the agents whose last calls all failed, and the pending migrations. Exit code 1 if an append fails, a read
-    model is stopped, missing or outdated, an object of the database is not of this version, a migration is pending, a
-    key rotation was not finished, or the database does not continue what was signed last.
+    tokens, the agents whose last calls all failed, the streams that a read model cannot show, and the pending
+    migrations. Exit code 1 if an append fails, a read model is stopped, missing or outdated, or cannot show a stream,
+    an object of the database is not of this version, a migration is pending, a key rotation was not finished, or the
+    database does not continue what was signed last.
     """
     settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
     policy = assemble.endorsers(settings).policy
@@ -125,13 +129,14 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None, orphan_afte
     lags = {row[0]: ReadModelLag(*row) for row in conn.execute(READ_MODELS_LAG).fetchall()}
     read_models = [_read_model(model.name, lags.get(model.name), model.name in stale) for model in READ_MODELS]
     queue = _queue(conn)
+    aside = _set_aside(conn)
     lacking = _pending(conn)
     log = status_tlog.look(conn, policy, key)
     objects = changed_objects(conn)
     contradicted = log is not None and log.signed_last is not None and log.signed_last.contradiction is not None
     unsound = bool(objects) or contradicted or (log is not None and bool(log.rotation_pending))
     return Status(
-        ok=not lacking and not unsound and all(read_model.state == "ok" for read_model in read_models),
+        ok=not lacking and not unsound and not aside and all(read_model.state == "ok" for read_model in read_models),
         origin=head.origin,
         position=head.position,
         hash=head.hash.hex(),
@@ -143,6 +148,7 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None, orphan_afte
         requests_queued=queue and queue.requests,
         requests_queued_oldest_s=queue and queue.oldest_s,
         agents_failing=_agents_failing(conn),
+        streams_set_aside=aside,
         model_calls_orphaned=orphans.count(conn, orphan_after_s),
         tokens=_tokens(conn),
         objects_changed=objects,
@@ -199,6 +205,12 @@ def _queue(conn: Connection) -> Queue | None:
     if conn.execute(EXISTS, ["portfolio_requests"]).fetchone() != (True,):
         return None
     return Queue(*conn.execute(QUEUE).fetchall()[0])
+
+
+def _set_aside(conn: Connection) -> list[SetAside] | None:
+    if conn.execute(EXISTS, ["streams_set_aside"]).fetchone() != (True,):
+        return None
+    return listed(conn)
 
 
 def _agents_failing(conn: Connection) -> list[str] | None:
@@ -270,6 +282,8 @@ def _show(status: Status, orphan_after_s: float) -> None:
     for model in status.read_models:
         if model.state == "ok" and (model.stalled_s or 0) > PATIENCE_S:
             say(f"\n{model.name} has not moved for {model.stalled_s:.0f} s while events wait: is a server running?")
+    for aside in status.streams_set_aside or ():
+        say(f"\n{aside}")
     if any(model.state != "ok" for model in status.read_models):
         say("\nadvice-ledger rebuild builds them anew")
     if migrations:

@@ -60,7 +60,7 @@ class Result:
 
 def holds(checked: ReadModelCheck) -> bool:
     """True if a read model follows the chain and agrees with it."""
-    return checked.error is None and not checked.differences
+    return checked.error is None and not checked.findings
 
 
 def _more(result: Result, most: int) -> int:
@@ -150,6 +150,8 @@ def _show_read_models(checked: tuple[ReadModelCheck, ...]) -> None:
         say(f"       {read_model.name} up to position {read_model.position}: {read_model.rows} rows, {differing}")
         if read_model.error is not None:
             say(f"       {read_model.name} is stopped: {read_model.error}")
+        for aside in read_model.set_aside:
+            say(f"       {aside}")
         for finding in read_model.findings:
             say(f"       {finding}")
     if wrong:

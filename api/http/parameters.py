@@ -173,12 +173,18 @@ class Page(BaseModel, Generic[Row]):
     next_cursor: str | None
 
 
-def page(items: list[dict[str, Any]], limit: int, position: int | None) -> Response:
-    """Make a page of at most `limit` items. One more item than that shows that there is a next page."""
+def page(items: list[dict[str, Any]], limit: int, position: int | None, aside: int) -> Response:
+    """Make a page of at most `limit` items. One more item than that shows that there is a next page.
+
+    If `aside` streams were set aside, the header Ledger-Set-Aside says how many: the list lacks their rows.
+    """
     more = len(items) > limit
     items = items[:limit]
     cursor = encode_cursor(items[-1]["id"], position) if more else None
-    return as_json({"items": items, "next_cursor": cursor})
+    response = as_json({"items": items, "next_cursor": cursor})
+    if aside:
+        response.headers["Ledger-Set-Aside"] = str(aside)
+    return response
 
 
 def as_json(content: object) -> Response:

@@ -29,6 +29,7 @@ from ledger.errors import (
     LedgerError,
     LogRefused,
     Refused,
+    StreamSetAside,
     Unavailable,
     UnknownEventType,
     VersionConflict,
@@ -85,6 +86,7 @@ PROBLEMS: dict[str, int] = {
     "clock-ahead": 503,
     "log-refused": 503,
     "content-altered": 503,
+    "stream-set-aside": 503,
     "event-type-not-registered": 503,
     "transparency-log-damaged": 503,
 }
@@ -215,6 +217,14 @@ CONFLICTS: dict[type[Conflict], tuple[str, str]] = {
 # The text of LogRefused may name files of the server: `/readyz` has it.
 NOT_SIGNED = "nothing is recorded, as the database does not go on from what was signed last: an operator has to decide"
 
+OUTAGES: dict[type[LedgerError], str] = {
+    ClockAhead: "clock-ahead",
+    ContentAltered: "content-altered",
+    LogRefused: "log-refused",
+    UnknownEventType: "event-type-not-registered",
+    StreamSetAside: "stream-set-aside",
+}
+
 
 async def _ledger_error(request: Request, error: Exception) -> Response:
     match error:
@@ -226,22 +236,14 @@ async def _ledger_error(request: Request, error: Exception) -> Response:
             return problem(error.code, str(error), facts=error.facts)
         case Conflict():
             return problem(*CONFLICTS[type(error)])
-        case Unavailable() | UnknownEventType():
+        case Unavailable() | UnknownEventType() | StreamSetAside():
             return _unavailable(error)
     return await _unexpected(request, error)
 
 
-def _unavailable(error: Unavailable | UnknownEventType) -> Response:
-    slug, detail = "unavailable", str(error)
-    match error:
-        case UnknownEventType():
-            slug, detail = "event-type-not-registered", f"{error}: run advice-ledger migrate of this version"
-        case ClockAhead():
-            slug = "clock-ahead"
-        case ContentAltered():
-            slug = "content-altered"
-        case LogRefused():
-            slug, detail = "log-refused", NOT_SIGNED
+def _unavailable(error: Unavailable | UnknownEventType | StreamSetAside) -> Response:
+    slug = OUTAGES.get(type(error), "unavailable")
+    detail = NOT_SIGNED if isinstance(error, LogRefused) else str(error)
     return problem(slug, detail, headers={"Retry-After": str(error.retry_after_s)})
 
 

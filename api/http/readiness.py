@@ -10,6 +10,7 @@ from ledger.store.writer import ENDED
 from ledger.store.writer_health import WriterStatus
 from ledger.tlog.serve.newest_checkpoint import NotCovered
 from projections.health import ReadModelLag
+from projections.set_aside import SetAside
 
 # Nothing was signed for so many intervals, and for so many seconds, although events wait.
 INTERVALS = 10
@@ -40,6 +41,13 @@ def reading(read_models: Sequence[ReadModelLag], patience_s: float) -> Iterator[
             )
     if not read_models:
         yield "no read model was built: run advice-ledger rebuild"
+
+
+def set_aside(found: Sequence[SetAside], most: int) -> Iterator[str]:
+    """Name up to `most` streams that a fold cannot take. All others can be read, so it is no reason."""
+    yield from map(str, found[:most])
+    if len(found) > most:
+        yield "more streams were set aside: advice-ledger status lists them"
 
 
 def signing(signer: WorkerStatus, waiting: NotCovered, every_s: float, up_s: float) -> Iterator[str]:

@@ -33,19 +33,20 @@ async def read_page(services: Services, caller: Actor, read_model: ReadModel, qu
         filters["before_id"], position = decode_cursor(query.cursor)
         as_of = position if position is not None else as_of
 
-    async def work(conn: AsyncConnection) -> tuple[list[dict[str, Any]], int | None]:
+    async def work(conn: AsyncConnection) -> tuple[list[dict[str, Any]], int | None, int]:
         # The streams of one client are known without the table; for a list of all clients the table must be current.
         strong = query.consistency == "strong" and (as_of is None or "client_id" not in filters)
         state = await _resolved(ledger, conn, read_model, as_of, strong=strong)
+        aside = await reads.count_set_aside(conn, read_model, state, client_id=filters.get("client_id"))
         rows = await reads.read_rows(conn, read_model, filters, as_of=state, limit=query.limit + 1)
         await add_salts(conn, read_model, rows)
-        return rows, state.position
+        return rows, state.position, aside
 
     if as_of is None or "client_id" in filters:
-        items, position = await ledger.readers.run(work)
+        items, position, aside = await ledger.readers.run(work)
     else:
-        items, position = await services.slow_reads.run(caller.id, work)
-    return page(items, query.limit, position)
+        items, position, aside = await services.slow_reads.run(caller.id, work)
+    return page(items, query.limit, position, aside)
 
 
 async def read_one(
@@ -53,20 +54,26 @@ async def read_one(
 ) -> dict[str, Any]:
     """Read one row by its id. Without `stream`, the id must be the position of an event in the row's stream.
 
-    Raises ApiError with the type `{what}-unknown` if there is no such row.
+    Raises ApiError with the type `{what}-unknown` if there is no such row, and StreamSetAside if its stream was set
+    aside.
     """
 
     async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
         strong = query.consistency == "strong" and query.as_of is None
         state = await _resolved(ledger, conn, read_model, query.as_of, strong=strong)
+        within = stream
         if state.position is not None:
             within = stream or await reads.stream_at(conn, row_id)
             if within is None:
                 return []
             state = reads.AsOf(state.position, within)
-        found = await reads.read_rows(conn, read_model, {"id": row_id}, as_of=state, limit=1)
-        await add_salts(conn, read_model, found)
-        return found
+        rows = await reads.read_rows(conn, read_model, {"id": row_id}, as_of=state, limit=1)
+        if not rows:
+            within = within or await reads.stream_at(conn, row_id)
+            if within is not None:
+                await reads.count_set_aside(conn, read_model, reads.AsOf(state.position, within))
+        await add_salts(conn, read_model, rows)
+        return rows
 
     rows = await ledger.readers.run(work)
     if not rows:
@@ -111,7 +118,10 @@ async def read_context(ledger: Ledger, request_id: int, as_of: int | None) -> di
             state = reads.AsOf(position, stream_of(request_id))
             if not await reads.read_rows(conn, PORTFOLIO_REQUESTS, {"id": request_id}, as_of=state, limit=1):
                 return []
-        return await contexts(conn, [request_id], position)
+        found = await contexts(conn, [request_id], position)
+        if not found:
+            await reads.count_set_aside(conn, PORTFOLIO_REQUESTS, reads.AsOf(None, stream_of(request_id)))
+        return found
 
     requests = await ledger.readers.run(work)
     return context_as_json(requests[0]) if requests else None

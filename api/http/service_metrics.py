@@ -12,7 +12,16 @@ from ledger.database import AsyncConnection
 from ledger.store.head import read_clocks_async
 from ledger.store.standby import Standby, read_standby
 from ledger.tlog.serve.newest_checkpoint import not_covered_async
-from projections.health import QUEUE, READ_MODELS_LAG, RECENT_CALLS, CallCount, Queue, ReadModelLag, failing_agents
+from projections.health import (
+    QUEUE,
+    READ_MODELS_LAG,
+    RECENT_CALLS,
+    SET_ASIDE_COUNTS,
+    CallCount,
+    Queue,
+    ReadModelLag,
+    failing_agents,
+)
 
 
 async def service_metrics(services: Services) -> list[Metric]:
@@ -52,15 +61,18 @@ def _appends(services: Services) -> list[Metric]:
     ]
 
 
-def _read_models(found: list[ReadModelLag] | None) -> list[Metric]:
+def _read_models(found: tuple[list[ReadModelLag], dict[str, int]] | None) -> list[Metric]:
+    lags, aside = found or ([], {})
     lag = gauge_by("projection_lag_events", "Events not folded yet", "read_model")
     stalled = gauge_by("projection_stalled_seconds", "How long it has not moved while events wait", "read_model")
     stopped = gauge_by("projection_stopped", "1 while an error stops it", "read_model")
-    for state in found or ():
+    streams = gauge_by("streams_set_aside", "Streams that its fold cannot take", "read_model")
+    for state in lags:
         lag.add_metric([state.name], state.lag)
         stalled.add_metric([state.name], state.stalled_s)
         stopped.add_metric([state.name], float(state.error is not None))
-    return [lag, stalled, stopped]
+        streams.add_metric([state.name], aside.get(state.name, 0))
+    return [lag, stalled, stopped, streams]
 
 
 def _queue(queue: Queue | None) -> list[Metric]:
@@ -97,8 +109,10 @@ def _otlp(services: Services) -> Metric:
     return items
 
 
-async def _lags(conn: AsyncConnection) -> list[ReadModelLag]:
-    return [ReadModelLag(*row) for row in await (await conn.execute(READ_MODELS_LAG, prepare=True)).fetchall()]
+async def _lags(conn: AsyncConnection) -> tuple[list[ReadModelLag], dict[str, int]]:
+    lags = await (await conn.execute(READ_MODELS_LAG, prepare=True)).fetchall()
+    aside = await (await conn.execute(SET_ASIDE_COUNTS, prepare=True)).fetchall()
+    return [ReadModelLag(*row) for row in lags], dict(aside)
 
 
 async def _queued(conn: AsyncConnection) -> Queue:

@@ -3,7 +3,7 @@
 -- An act on a recommendation is an event after it in the same stream that names it by id. Other events are ignored.
 WITH acts AS MATERIALIZED (
     SELECT stream, position, type, recorded_at, actor->>'id' AS actor_id, data, sealed, commitments,
-           (data->>'recommendation_id')::bigint AS recommendation_id
+           whole_number(data->>'recommendation_id') AS recommendation_id
     FROM slice
     WHERE type IN ('recommendation.opened', 'recommendation.decided', 'recommendation.confirmed',
                    'recommendation.communicated')
@@ -11,14 +11,14 @@ WITH acts AS MATERIALIZED (
 -- Decisions, each with its first confirmation if it needs one. Later confirmations do not count.
 decided AS MATERIALIZED (
     SELECT DISTINCT ON (d.position) d.*, c.actor_id AS confirmed_by, c.recorded_at AS confirmed_at,
-           CASE WHEN NOT (d.data->>'needs_second')::boolean THEN 'effective'
+           CASE WHEN NOT truth_value(d.data->>'needs_second') THEN 'effective'
                 WHEN c.position IS NULL THEN 'waiting'
                 WHEN c.data->>'outcome' = 'approve' THEN 'effective'
                 ELSE 'declined' END AS state
     FROM acts d
     LEFT JOIN acts c ON c.type = 'recommendation.confirmed' AND c.stream = d.stream
-        AND (c.data->>'decision_id')::bigint = d.position AND c.recommendation_id = d.recommendation_id
-        AND c.position > d.position AND (d.data->>'needs_second')::boolean
+        AND whole_number(c.data->>'decision_id') = d.position AND c.recommendation_id = d.recommendation_id
+        AND c.position > d.position AND truth_value(d.data->>'needs_second')
     WHERE d.type = 'recommendation.decided' AND d.recommendation_id < d.position
     ORDER BY d.position, c.position
 )
@@ -42,8 +42,8 @@ SELECT
     answer.data->>'model_version' AS model_version,
     answer.data->'parameters' AS parameters,
     answer.sealed->>'prompt' AS prompt,
-    (answer.data->>'model_call_id')::bigint AS model_call_id,
-    (answer.data->>'supersedes')::bigint AS supersedes,
+    whole_number(answer.data->>'model_call_id') AS model_call_id,
+    whole_number(answer.data->>'supersedes') AS supersedes,
     next.position AS superseded_by,
     opened.recorded_at AS opened_at,
     opened.actor_id AS opened_by,
@@ -57,7 +57,7 @@ SELECT
     decision.sealed->'replacement' AS replacement,
     decision.commitments->>'replacement' AS replacement_digest,
     decision.sealed->>'response' AS response,
-    (decision.data->>'needs_second')::boolean AS needs_second,
+    truth_value(decision.data->>'needs_second') AS needs_second,
     decision.confirmed_by,
     decision.confirmed_at,
     communicated.recorded_at AS communicated_at,

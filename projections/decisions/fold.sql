@@ -3,7 +3,7 @@
 -- ignored.
 WITH acts AS MATERIALIZED (
     SELECT stream, position, type, recorded_at, actor, data, sealed, commitments, client_id,
-           (data->>'recommendation_id')::bigint AS recommendation_id
+           whole_number(data->>'recommendation_id') AS recommendation_id
     FROM slice
     WHERE type IN ('recommendation.decided', 'recommendation.confirmed')
 ),
@@ -12,7 +12,7 @@ WITH acts AS MATERIALIZED (
 before AS MATERIALIZED (
     SELECT stream, position, version, type, recorded_at, actor->>'id' AS actor_id,
            data->>'model_name' AS model_name, data->>'model_version' AS model_version,
-           data->>'amount_usd' AS amount_usd, (data->>'recommendation_id')::bigint AS recommendation_id
+           data->>'amount_usd' AS amount_usd, whole_number(data->>'recommendation_id') AS recommendation_id
     FROM slice
     WHERE type IN ('portfolio.requested', 'recommendation.recorded', 'recommendation.opened')
       AND stream_number(stream, 'request-') IS NOT NULL
@@ -21,9 +21,9 @@ before AS MATERIALIZED (
 confirmed AS (
     SELECT DISTINCT ON (d.position) d.position AS decision_id, c.*
     FROM acts d
-    JOIN acts c ON c.stream = d.stream AND (c.data->>'decision_id')::bigint = d.position
+    JOIN acts c ON c.stream = d.stream AND whole_number(c.data->>'decision_id') = d.position
         AND c.recommendation_id = d.recommendation_id AND c.position > d.position
-    WHERE d.type = 'recommendation.decided' AND (d.data->>'needs_second')::boolean
+    WHERE d.type = 'recommendation.decided' AND truth_value(d.data->>'needs_second')
       AND c.type = 'recommendation.confirmed'
     ORDER BY d.position, c.position
 ),
@@ -52,7 +52,7 @@ SELECT
     stream_number(decided.stream, 'request-') AS request_id,
     decided.client_id,
     decided.data->>'outcome' AS outcome,
-    CASE WHEN NOT (decided.data->>'needs_second')::boolean THEN 'effective'
+    CASE WHEN NOT truth_value(decided.data->>'needs_second') THEN 'effective'
          WHEN confirmed.position IS NULL THEN 'waiting'
          WHEN confirmed.data->>'outcome' = 'approve' THEN 'effective'
          ELSE 'declined' END AS state,
@@ -68,7 +68,7 @@ SELECT
     opened.opened_at,
     decided.recorded_at AS created_at,
     extract(epoch FROM decided.recorded_at - coalesce(opened.opened_at, answer.recorded_at)) AS seconds_to_decide,
-    (decided.data->>'needs_second')::boolean AS needs_second,
+    truth_value(decided.data->>'needs_second') AS needs_second,
     decided.data->'second_rules' AS second_rules,
     confirmed.data->>'outcome' AS confirmation,
     confirmed.actor->>'id' AS confirmed_by,
@@ -83,7 +83,7 @@ SELECT
     answer.model_name,
     answer.model_version,
     answer.actor_id AS agent,
-    request.amount_usd::numeric(14, 2) AS amount_usd
+    money(request.amount_usd)::numeric(14, 2) AS amount_usd
 FROM acts decided
 JOIN before answer ON answer.stream = decided.stream AND answer.position = decided.recommendation_id
     AND answer.position < decided.position AND answer.type = 'recommendation.recorded'

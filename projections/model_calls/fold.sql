@@ -25,9 +25,9 @@ content AS (
     GROUP BY 1
 ),
 answered AS (
-    SELECT stream, (data->>'model_call_id')::bigint AS call_id, min(position) AS position
+    SELECT stream, whole_number(data->>'model_call_id') AS call_id, min(position) AS position
     FROM recorded
-    WHERE type = 'recommendation.recorded' AND (data->>'model_call_id')::bigint < position
+    WHERE type = 'recommendation.recorded' AND whole_number(data->>'model_call_id') < position
       AND stream_number(stream, 'request-') IS NOT NULL
     GROUP BY 1, 2
 )
@@ -49,7 +49,7 @@ SELECT
     call.data->>'prompt_sha256' AS prompt_sha256,
     call.data->>'tool_definitions_sha256' AS tool_definitions_sha256,
     call.data->'shown' AS shown,
-    (call.data->>'as_of')::bigint AS as_of,
+    whole_number(call.data->>'as_of') AS as_of,
     call.data->>'capture' AS capture,
     call.data->>'mapper_version' AS mapper_version,
     call.data->>'trace_id' AS trace_id,
@@ -58,16 +58,16 @@ SELECT
     call.recorded_at AS created_at,
     ended.position AS ended_position,
     ended.recorded_at AS ended_at,
-    (ended.data->>'latency_ms')::bigint AS latency_ms,
+    whole_number(ended.data->>'latency_ms') AS latency_ms,
     ended.data->>'response_id' AS response_id,
     ended.data->>'response_model' AS response_model,
     ended.data->'response_finish_reasons' AS response_finish_reasons,
-    (ended.data->>'usage_input_tokens')::bigint AS usage_input_tokens,
-    (ended.data->>'usage_output_tokens')::bigint AS usage_output_tokens,
-    (ended.data->>'usage_cache_read_input_tokens')::bigint AS usage_cache_read_input_tokens,
-    (ended.data->>'usage_cache_write_input_tokens')::bigint AS usage_cache_write_input_tokens,
-    (ended.data->>'usage_reasoning_output_tokens')::bigint AS usage_reasoning_output_tokens,
-    (ended.data->>'time_to_first_chunk_ms')::bigint AS time_to_first_chunk_ms,
+    whole_number(ended.data->>'usage_input_tokens') AS usage_input_tokens,
+    whole_number(ended.data->>'usage_output_tokens') AS usage_output_tokens,
+    whole_number(ended.data->>'usage_cache_read_input_tokens') AS usage_cache_read_input_tokens,
+    whole_number(ended.data->>'usage_cache_write_input_tokens') AS usage_cache_write_input_tokens,
+    whole_number(ended.data->>'usage_reasoning_output_tokens') AS usage_reasoning_output_tokens,
+    whole_number(ended.data->>'time_to_first_chunk_ms') AS time_to_first_chunk_ms,
     ended.data->>'error_type' AS error_type,
     answered.position AS recommendation_id,
     content.positions AS content_positions

@@ -9,8 +9,9 @@ SELECT
     stream_number(request.stream, 'request-') AS id,
     request.sealed->>'client_id' AS client_id,
     request.data->>'risk_profile' AS risk_profile,
-    (request.data->>'amount_usd')::numeric(14, 2) AS amount_usd,
-    (request.data->>'horizon_years')::integer AS horizon_years,
+    money(request.data->>'amount_usd')::numeric(14, 2) AS amount_usd,
+    CASE WHEN whole_number(request.data->>'horizon_years') BETWEEN 0 AND 1000
+         THEN (request.data->>'horizon_years')::integer END AS horizon_years,
     request.sealed->'objectives' AS objectives,
     request.data->'constraints' AS constraints,
     request.sealed->>'notes' AS notes,
@@ -34,10 +35,10 @@ LEFT JOIN (
     GROUP BY stream
 ) answered ON answered.stream = request.stream
 LEFT JOIN (
-    SELECT stream, (data->>'recommendation_id')::bigint AS recommendation_id,
+    SELECT stream, whole_number(data->>'recommendation_id') AS recommendation_id,
            max(position) AS position, max(recorded_at) AS recorded_at
     FROM slice
-    WHERE type = 'recommendation.decided' AND data->>'outcome' = 'respond' AND NOT (data->>'needs_second')::boolean
+    WHERE type = 'recommendation.decided' AND data->>'outcome' = 'respond' AND NOT truth_value(data->>'needs_second')
     GROUP BY 1, 2
 ) responded ON responded.stream = request.stream AND responded.recommendation_id = answered.latest
 LEFT JOIN (

@@ -102,7 +102,7 @@ BEGIN
 
         IF NOT entry.kind = ANY (kinds) THEN
             IF NOT EXISTS (SELECT FROM event_types t WHERE t.type = entry.type AND concat(t.type, '/', t.version) = entry.kind) THEN
-                PERFORM refuse_append('AL009', format('the catalogue has no event type %s', left(entry.kind, 100)),
+                PERFORM refuse_append('AL009', format('the catalogue has no event type %s: run advice-ledger migrate', left(entry.kind, 100)),
                                       entry.line, entry.id, entry.stream);
             END IF;
             kinds := kinds || entry.kind;

@@ -12,6 +12,9 @@ AS $$
                    THEN 'body.id, body.stream, body.type and expected are required'
                WHEN (b.sealed IS NULL) <> (e.fields IS NULL)
                    THEN 'sealed values require commitments in the body, and commitments require sealed values'
+               -- Folds read jsonb, which takes less than json: the casts fail on U+0000 and on numbers without end.
+               WHEN jsonb_typeof(e.body::jsonb) <> 'object' OR jsonb_typeof(e.fields::jsonb) <> 'object'
+                   THEN 'the body and the sealed values are objects'
            END,
            b.sealed IS NULL OR e.fields IS NULL OR (
                SELECT coalesce(bool_and(commitment_opens(f.key, f.value, e.salts, b.sealed)), false)

@@ -2,4 +2,5 @@
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT ON head, events, sealed_fields, stream_clients TO {role};
 GRANT SELECT, UPDATE ON projections TO {role};
-GRANT EXECUTE ON FUNCTION stream_number(text, text) TO {role};
+GRANT SELECT, INSERT ON streams_set_aside TO {role};
+GRANT EXECUTE ON FUNCTION stream_number(text, text), whole_number(text), money(text), truth_value(text) TO {role};

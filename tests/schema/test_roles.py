@@ -21,7 +21,16 @@ from tests.support import (
     session_of,
 )
 
-READ = {f"select {table}" for table in ("head", "events", "sealed_fields", "stream_clients", "projections")}
+READ = {
+    f"select {table}"
+    for table in ("head", "events", "sealed_fields", "stream_clients", "projections", "streams_set_aside")
+}
+FOLD_FUNCTIONS = {
+    "execute money(text)",
+    "execute stream_number(text,text)",
+    "execute truth_value(text)",
+    "execute whole_number(text)",
+}
 LOG = ("tiles", "partial_tiles", "checkpoints", "cosignatures", "checkpoint_timestamps")
 READ_LOG = {f"select {table}" for table in LOG}
 # Everything that each role may do, PUBLIC's share included. What is not here is refused.
@@ -42,14 +51,15 @@ RIGHTS: dict[str | None, set[str]] = {
         "execute agent_exists(text)",
         "execute authenticate(bytea)",
         "execute position_at(timestamp with time zone)",
-        "execute stream_number(text,text)",
+        *FOLD_FUNCTIONS,
         "execute token_counts()",
         "usage schema",
     },
     "projector": {
         *READ,
         "update projections",
-        "execute stream_number(text,text)",
+        "insert streams_set_aside",
+        *FOLD_FUNCTIONS,
         "usage schema",
     },
     "verifier": {
@@ -60,7 +70,7 @@ RIGHTS: dict[str | None, set[str]] = {
         "execute lead_verifying()",
         "execute token_counts()",
         "execute position_at(timestamp with time zone)",
-        "execute stream_number(text,text)",
+        *FOLD_FUNCTIONS,
         "usage schema",
     },
     "signer": {

@@ -34,7 +34,17 @@ from ledger.tlog import status as endorsements
 from ledger.tlog.serve.newest_checkpoint import NewestCheckpoint, NotCovered, newest_checkpoint_async, not_covered_async
 from ledger.tlog.sign.signer_thread import SignerThread
 from ledger.verify.continuous import ContinuousVerification, VerificationStatus
-from projections.health import LAST_CALLS, READ_MODELS_LAG, RECENT_CALLS, CallCount, ReadModelLag, failing_agents
+from projections.health import (
+    LAST_CALLS,
+    READ_MODELS_LAG,
+    RECENT_CALLS,
+    SET_ASIDE,
+    SHORT_LIST,
+    CallCount,
+    ReadModelLag,
+    failing_agents,
+)
+from projections.set_aside import SetAside
 
 router = APIRouter(tags=["operation"])
 
@@ -119,6 +129,7 @@ async def _read(services: Services, conn: AsyncConnection) -> Readiness:
     if head is None:
         raise Unavailable(NO_HEAD)
     read_models = [ReadModelLag(*row) for row in rows]
+    aside = [SetAside(*row) for row in await (await conn.execute(SET_ASIDE, [SHORT_LIST + 1], prepare=True)).fetchall()]
     verification = _verification(services.continuous_verification)
     clocks = await read_clocks_async(conn)
     reasons = [] if clocks is None else [*readiness.clocks_differ(clocks, time())]
@@ -133,7 +144,10 @@ async def _read(services: Services, conn: AsyncConnection) -> Readiness:
     return Readiness(
         status="not ready" if reasons else "ready",
         reasons=reasons,
-        warnings=[] if clocks is None or clocks.since is None else [str(clocks)],
+        warnings=[
+            *([] if clocks is None or clocks.since is None else [str(clocks)]),
+            *readiness.set_aside(aside, SHORT_LIST),
+        ],
         origin=head.origin,
         position=head.position,
         hash=head.hash.hex(),

@@ -13,6 +13,7 @@ from projections.registry import READ_MODELS
 from schema.events import ModelCallFailed, ModelCallStarted
 from schema.migrate import migrate
 from tests.api.program import Ran, cli
+from tests.projections.poison import poison
 from tests.support import CLERK, append, connect, login_role, new, requested, scratch_database
 
 NAMES = [read_model.name for read_model in READ_MODELS]
@@ -88,7 +89,9 @@ def test_rebuild_says_what_differed(ledger: str) -> None:
     ran = on(ledger, "rebuild", "--json")
     assert ran.code == 0
     rows = {"portfolio_requests": 3}
-    assert ran.json() == [{"name": name, "position": 3, "rows": rows.get(name, 0), "differing": 0} for name in NAMES]
+    assert ran.json() == [
+        {"name": name, "position": 3, "rows": rows.get(name, 0), "differing": 0, "set_aside": []} for name in NAMES
+    ]
     with connect(ledger, "owner") as conn:
         conn.execute("UPDATE portfolio_requests SET amount_usd = 1 WHERE id = 2")
         conn.execute("DELETE FROM portfolio_requests WHERE id = 3")
@@ -261,3 +264,21 @@ def test_a_refused_token_command_exits_with_2(database_url: str) -> None:
         (("revoke", "bob"), "no token has the name 'bob'"),
     ):
         assert on(database_url, "tokens", *arguments).failed_with(words)
+
+
+def test_a_stream_that_was_set_aside_is_said_everywhere(ledger: str) -> None:
+    """rebuild and status exit 1 and name it; `verify --projections` names it, and it is no drift."""
+    with connect(ledger) as conn:
+        poison(conn)
+    line = "the read model portfolio_requests has set aside the stream 'request-4' from position 4 on (SQLSTATE 23502)"
+    aside = {"read_model": "portfolio_requests", "stream": "request-4", "position": 4, "sqlstate": "23502"}
+    built = on(ledger, "rebuild")
+    assert (built.code, line in built.out.splitlines()) == (1, True)
+    assert "portfolio_requests up to position 4: 3 rows, none differed" in built.out
+    report = next(found for found in on(ledger, "rebuild", "--json").json() if found["name"] == "portfolio_requests")
+    assert report["set_aside"] == [aside]
+    told = on(ledger, "status")
+    assert (told.code, line in told.out.splitlines()) == (1, True)
+    assert on(ledger, "status", "--json").json()["streams_set_aside"] == [aside]
+    verified = on(ledger, "verify", "--projections")
+    assert (verified.code, f"       {line}" in verified.out.splitlines()) == (0, True)

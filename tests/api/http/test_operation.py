@@ -41,12 +41,12 @@ def test_readyz_names_the_head_and_each_read_model(api: Api) -> None:
 def test_not_ready_when_a_read_model_stands_still(fresh_api: Api) -> None:
     """A broken read model makes /readyz a 503 with its name and error, and strong reads of it a 503; writes go on."""
     with connect(fresh_api.url) as conn:
-        conn.execute("ALTER TABLE portfolio_requests ADD CHECK (amount_usd < 10)")
+        conn.execute("ALTER TABLE portfolio_requests RENAME COLUMN stream TO stream_2")
     assert fresh_api.ask(amount_usd=11).status_code == 202
     response = eventually("a reason", lambda: (found := fresh_api.get("/readyz", None)).status_code == 503 and found)
     assert "portfolio_requests" in response.json()["reasons"][0]
     broken = {state["name"]: state["error"] for state in response.json()["read_models"]}
-    assert "23514" in broken["portfolio_requests"]
+    assert "42703" in broken["portfolio_requests"]
     assert broken["ai_recommendations"] is None
     found = problem(fresh_api.get("/portfolio/requests"), 503, "unavailable")
     assert "portfolio_requests" in found["detail"]
@@ -54,7 +54,7 @@ def test_not_ready_when_a_read_model_stands_still(fresh_api: Api) -> None:
     assert fresh_api.get("/recommendations").status_code == 200
     assert fresh_api.ask(amount_usd=12).status_code == 202
     with connect(fresh_api.url) as conn:
-        conn.execute("ALTER TABLE portfolio_requests DROP CONSTRAINT portfolio_requests_amount_usd_check")
+        conn.execute("ALTER TABLE portfolio_requests RENAME COLUMN stream_2 TO stream")
         conn.execute("UPDATE projections SET error = NULL")
     eventually("recovery", lambda: fresh_api.get("/readyz", None).status_code == 200)
     assert len(fresh_api.items("/portfolio/requests")) == 2

@@ -4,6 +4,7 @@ PYTHON ?= python3
 BENCH ?=
 DEMO ?=
 RUN ?=
+SOAK ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,7 +25,7 @@ EVERYTHING := $(VENV)/.everything-installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-instrumentors demo check format bench vectors install lock
+.PHONY: help run test test-instrumentors demo check format bench soak vectors install lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +80,9 @@ format: $(EVERYTHING) ## rewrite what `make check` would complain about, where t
 
 bench: $(EVERYTHING) ## measure beside peers and limits; options in BENCH="..."
 	$(BIN)/python -m tests.bench $(BENCH)
+
+soak: $(EVERYTHING) ## 1,000 kill rounds and an hour of mixed load; options in SOAK="--rounds 50 --minutes 0"
+	$(BIN)/python -m tests.soak $(SOAK)
 
 vectors: $(EVERYTHING) ## write docs/vectors again: examples of every format, good and broken
 	$(BIN)/python -m tests.vectors

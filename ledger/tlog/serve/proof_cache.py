@@ -1,6 +1,7 @@
 """Make inclusion proofs under the newest checkpoint, most of them in one query, with a cache of tiles.
 
-A tile of one width never changes while the history stays the same. If a database was restored below a running server,
+A tile only grows while the history stays the same, so of each place the widest tile is kept, which has the nodes of the
+narrower ones. If a database was restored below a running server,
 the history is another. So the root of each proof is compared with the signed root; if they differ, the cache is cleared
 and the proof is made from the database.
 """
@@ -19,9 +20,9 @@ from ledger.tlog.serve import tiles
 from ledger.tlog.serve.tiles import NO_TILE, PublishedCheckpoint, needs
 from ledger.tlog.tree import node_in_rows, rows_of
 
-# With the nodes above its hashes a full tile takes 16 kB, all of them 8 MB. Tiles near the root, which most proofs
+# With the nodes above its hashes a full tile takes 16 kB, all of them 4 MB. Tiles near the root, which most proofs
 # need, stay.
-MAX_TILES = 512
+MAX_TILES = 256
 
 Rows = Sequence[bytes]
 
@@ -31,7 +32,8 @@ class ProofCache:
 
     def __init__(self, most: int = MAX_TILES) -> None:
         self._most = most
-        self._kept: OrderedDict[Tile, Rows] = OrderedDict()
+        # Level and index of a tile, with its width and rows; the one that was used last is at the end.
+        self._kept: OrderedDict[tuple[int, int], tuple[int, Rows]] = OrderedDict()
 
     async def inclusion(
         self, conn: AsyncConnection, position: int, size: int | None = None
@@ -42,7 +44,7 @@ class ProofCache:
         in the cache, else two, as after each new checkpoint. Raises TileError if stored tiles are not what was signed.
         """
         own = Tile(0, (position - 1) // WIDTH)
-        tile = NO_TILE if own in self._kept else own.index
+        tile = own.index if self._cached(own) is None else NO_TILE
         published = await tiles.published(conn, size, position=position, tile=tile)
         if published is None or position > published.size:
             return published, []
@@ -64,9 +66,9 @@ class ProofCache:
             rows[own] = self._keep(own, published.tile)
         missing = []
         for tile in dict.fromkeys(places.values()):
-            if tile in self._kept:
-                self._kept.move_to_end(tile)
-                rows[tile] = self._kept[tile]
+            cached = self._cached(tile)
+            if cached is not None:
+                rows[tile] = cached
             elif tile not in rows:
                 missing.append(tile)
         if missing:
@@ -74,9 +76,17 @@ class ProofCache:
             rows |= {tile: self._keep(tile, content) for tile, content in zip(missing, contents, strict=True)}
         return [join([node_in_rows(node, places[node], rows[places[node]]) for node in group]) for group in groups]
 
+    def _cached(self, tile: Tile) -> Rows | None:
+        width, rows = self._kept.get((tile.level, tile.index), (0, ()))
+        if width < tile.width:
+            return None
+        self._kept.move_to_end((tile.level, tile.index))
+        return rows
+
     def _keep(self, tile: Tile, content: bytes) -> Rows:
         """Return the rows of a tile, and cache them. Raises TileError for content of another width."""
-        rows = self._kept[tile] = rows_of(tile, content)
+        rows = rows_of(tile, content)
+        self._kept[tile.level, tile.index] = (tile.width, rows)
         if len(self._kept) > self._most:
             self._kept.popitem(last=False)
         return rows

@@ -95,7 +95,10 @@ def test_one_query_for_most_proofs(signed_ledger: str, fetched: list[list[Tile]]
 def test_only_wider_tiles_of_a_growing_log_are_fetched_again(
     server_url: str, template_database: Template, tmp_path: Path, fetched: list[list[Tile]]
 ) -> None:
-    """After a new checkpoint only what became wider is asked for again, and no proof is of an older tree."""
+    """After a new checkpoint only what became wider is asked for again, and no proof is of an older tree.
+
+    The wider tile takes the place of the narrower one, and proofs in older trees are made from it.
+    """
     proofs = ProofCache()
     with ledger_copy(server_url, template_database) as url:
         key = key_for(url)
@@ -107,6 +110,16 @@ def test_only_wider_tiles_of_a_growing_log_are_fetched_again(
             fetched.clear()
             check(url, proofs, size, sorted({1, -(-size // 2), size}))
             assert Tile(0, 0) not in [tile for tiles in fetched for tile in tiles]
+        assert sorted(proofs._kept) == [(0, 0), (0, 1), (0, 2), (1, 0)]
+        fetched.clear()
+        with connect(url) as conn:
+            entries = hashes(conn)
+        for size in (255, 256, 257):
+            for position in (1, size):
+                _, proof = asked(url, partial(proofs.inclusion, position=position, size=size))
+                root = root_of(leaf_hashes(entries[:size]))
+                check_inclusion(leaf_hash(entries[position - 1]), position - 1, size, proof, root)
+        assert fetched == []
 
 
 def test_tiles_of_another_history_make_no_proof(

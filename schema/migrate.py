@@ -168,9 +168,9 @@ def _check_owner(conn: psycopg.Connection, schema: str) -> None:
     owner = role_name(schema, "owner")
     if row is not None and row[0] != owner:
         raise ForeignOwner(
-            f"the tables of the schema {schema} belong to {row[0]} and not to {owner}: they were restored without the "
-            f"ledger's roles. Run DROP SCHEMA {schema} CASCADE, restore the roles (pg_dumpall --roles-only), then the "
-            "dump again (docs/operate/backup.md)"
+            f"the tables of the schema {schema} belong to {row[0]} and not to {owner}: they were restored while the "
+            f"ledger's roles did not exist. Now they do: run DROP SCHEMA {schema}, {schema}_rebuild CASCADE, and restore "
+            "again (docs/operate/backup.md)"
         )
 
 

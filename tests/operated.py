@@ -26,20 +26,26 @@ for name in {programs}; do eval "$name() {{ as_server $binaries/$name \\"\\$@\\"
 """
 
 
-def run_page(
-    page: str, folder: Path, binaries: Path, *, instead: Mapping[str, str] | None = None, before: str = "", **env: str
-) -> str:
-    """Run the blocks of shell of docs/operate/PAGE in `folder`, after the lines `before`; return what they print.
+def blocks(page: str, *, after: str = "", until: str = "", instead: Mapping[str, str] | None = None) -> list[str]:
+    """Return the blocks of shell of docs/operate/PAGE, between two headings if they are given.
 
-    `instead` maps words of the page to the words that replace them. Data folders that the commands make belong to the
-    owner of `folder`.
+    `instead` maps words of the page to the words that replace them.
     """
     text = (DOCS / "operate" / page).read_text("utf-8")
+    for heading in filter(None, (after, until)):
+        assert f"\n{heading}\n" in text, heading
+    text = text.partition(f"\n{after}\n")[2] if after else text
+    text = text.partition(f"\n{until}\n")[0] if until else text
     for word, value in (instead or {}).items():
         assert word in text, word
         text = text.replace(word, value)
-    blocks = [content for kind, content in FENCED.findall(text) if kind == "sh"]
-    assert blocks, page
+    found = [content for kind, content in FENCED.findall(text) if kind == "sh"]
+    assert found, page
+    return found
+
+
+def run_script(script: str, folder: Path, binaries: Path, **env: str) -> str:
+    """Run a script in `folder`; return what it prints. Data folders that it makes belong to the owner of `folder`."""
     functions = FUNCTIONS.format(
         python=shlex.quote(sys.executable),
         program=shlex.quote(PROGRAM),
@@ -47,9 +53,8 @@ def run_page(
         programs=" ".join(sorted(path.name for path in binaries.iterdir())),
         binaries=shlex.quote(str(binaries)),
     )
-    script = "\n".join([functions, before, *blocks])
     done = subprocess.run(
-        ["bash", "-c", script],
+        ["bash", "-c", functions + script],
         cwd=folder,
         env=environment(**env),
         capture_output=True,

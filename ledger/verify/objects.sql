@@ -65,7 +65,7 @@ FROM relations r
 JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_attrdef d ON d.adrelid = r.oid AND d.adnum = a.attnum
 UNION ALL
-SELECT r.relname, format('constraint %s.%s', r.relname, c.conname), pg_get_constraintdef(c.oid)
+SELECT r.relname, format('constraint %s.%s', r.relname, c.conname), pg_get_constraintdef(c.oid, true)
 FROM relations r JOIN pg_constraint c ON c.conrelid = r.oid WHERE c.contype NOT IN ('n', 't')
 UNION ALL
 SELECT r.relname, format('index %s', c.relname), pg_get_indexdef(i.indexrelid, 0, true)

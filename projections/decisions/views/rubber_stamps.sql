@@ -8,8 +8,8 @@ WITH taken AS (
     WHERE state IN ('effective', 'waiting')
     UNION ALL
     -- A confirmer approves or declines. Declining counts as a decision, and it ends a run of approvals.
-    SELECT confirmed_by, 'second', confirmed_at, id, confirmation = 'approve',
-           seconds_to_confirm <= 10, second_opened_at IS NULL
+    SELECT confirmed_by AS person, 'second' AS part, confirmed_at AS acted_at, id, confirmation = 'approve' AS approved,
+           seconds_to_confirm <= 10 AS quick, second_opened_at IS NULL AS unopened
     FROM decisions
     WHERE confirmation IS NOT NULL
 ),
@@ -28,7 +28,7 @@ runs AS (
         FROM counted
         WHERE approved
         GROUP BY person, part, run
-    ) r
+    ) each_run
     GROUP BY person, part
 )
 SELECT c.person, c.part,

@@ -169,8 +169,8 @@ def _check_owner(conn: psycopg.Connection, schema: str) -> None:
     if row is not None and row[0] != owner:
         raise ForeignOwner(
             f"the tables of the schema {schema} belong to {row[0]} and not to {owner}: they were restored while the "
-            f"ledger's roles did not exist. Now they do: run DROP SCHEMA {schema}, {schema}_rebuild CASCADE, and restore "
-            "again (docs/operate/backup.md)"
+            f"ledger's roles did not exist. Now they do: run DROP SCHEMA {schema}, {schema}_rebuild CASCADE, and "
+            "restore again (docs/operate/backup.md)"
         )
 
 

@@ -8,6 +8,7 @@ the database as it was.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping
@@ -38,6 +39,9 @@ MIGRATED_BY = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHE
 OLDEST_SERVER = 140000
 # An advisory lock of the whole database. functions/former_leads.sql has other numbers.
 MIGRATION_LOCK = 0x41_4C_0001
+RIVALS = (HERE / "migration_rivals.sql").read_text("utf-8")
+# How long to wait for the lock before looking again who holds it.
+LOOK_AGAIN = "5s"
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def migrate(
     """
     _check_server(conn)
     _check_primary(conn)
-    conn.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+    locked = _keep_others_out(conn)
     try:
         create_roles(conn, schema)
         grant_on_database(conn, conn.info.dbname, schema)
@@ -96,7 +100,7 @@ def migrate(
             "create roles and schemas (a superuser, or CREATEROLE and owner of the database)"
         ) from error
     finally:
-        if not conn.broken:
+        if locked and not conn.broken:
             conn.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
     return MigrationReport(tuple(applied), schema, origin)
 
@@ -129,6 +133,20 @@ def set_search_path(conn: psycopg.Connection, schema: str) -> None:
         )
 
 
+def _keep_others_out(conn: psycopg.Connection) -> bool:
+    """Wait for other migrations, then take the lock that keeps them out; return whether this session has it.
+
+    It has not if a login holds the lock that may not migrate. The lock that `_create_schema` takes is out of its reach.
+    """
+    while conn.execute("SELECT pg_try_advisory_lock(%s)", [MIGRATION_LOCK]).fetchone() != (True,):
+        if conn.execute(RIVALS, [MIGRATION_LOCK]).fetchone() is None:
+            return False
+        with contextlib.suppress(psycopg.errors.LockNotAvailable), conn.transaction():
+            conn.execute("SELECT set_config('lock_timeout', %s, true)", [LOOK_AGAIN])
+            conn.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
+    return True
+
+
 def _check_server(conn: psycopg.Connection) -> None:
     if conn.info.server_version < OLDEST_SERVER:
         raise ServerTooOld(f"PostgreSQL 14 or newer is required; this server is {conn.info.server_version // 10000}")
@@ -156,6 +174,7 @@ def _create_schema(conn: psycopg.Connection, schema: str) -> None:
         "CREATE TABLE IF NOT EXISTS schema_migrations"
         " (name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
     )
+    conn.execute("LOCK TABLE schema_migrations IN SHARE ROW EXCLUSIVE MODE")
 
 
 def _check_owner(conn: psycopg.Connection, schema: str) -> None:

@@ -11,7 +11,8 @@ import typer
 
 from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
-from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json
+from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, note, say, say_json
+from api.postgres.blockers import watched
 from api.postgres.connect import connect
 from api.postgres.logins import ensure_passwords, make_logins
 from ledger.database import Url, one_line
@@ -125,7 +126,8 @@ def bring_up(url: Url, origin: str | None, on_progress: OnProgress) -> Prepared:
     Raises NotPermitted, and what `connect()`, `make_logins()` and `rebuild_outdated()` raise.
     """
     with connect(url, None) as conn:
-        report = _migrate(conn, origin)
+        with watched(url, conn, note):
+            report = _migrate(conn, origin)
         make_logins(conn, url)
     rebuilt = rebuild_outdated(url, on_progress=on_progress)
     return Prepared(report.schema, report.origin, report.applied, tuple(rebuilt))

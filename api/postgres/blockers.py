@@ -1,0 +1,91 @@
+"""Say what a connection waits for, and end the wait after a while.
+
+A thread with a connection of its own looks at the locks of the server. It connects only if the block takes long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
+
+import psycopg
+
+from api.postgres.connect import DatabaseError, connect
+from ledger.database import Connection, Url
+
+BLOCKERS = Path(__file__).with_name("blockers.sql").read_text("utf-8")
+# After this time without an end, look for the first time.
+QUIET_S = 3.0
+LOOK_S = 0.5
+# A lock that is not free after this time ends the block.
+MOST_WAIT_S = 60.0
+
+
+class Blocked(DatabaseError):
+    """Another session held a lock for too long. The message says which session."""
+
+
+@contextlib.contextmanager
+def watched(url: Url, conn: Connection, note: Callable[[str], None], most_s: float = MOST_WAIT_S) -> Iterator[None]:
+    """While the block runs, `note` who holds what `conn` waits for. After `most_s` cancel it and raise Blocked."""
+    watch = _Watch(url, conn, note, most_s)
+    watch.start()
+    try:
+        yield
+    except psycopg.errors.QueryCanceled as error:
+        if watch.gave_up is None:
+            raise
+        raise Blocked(
+            f"gave up after {most_s:g} s: {watch.gave_up}. No migration was applied. Wait for the end of that session,"
+            " or end it with SELECT pg_terminate_backend(PID), and try again"
+        ) from error
+    finally:
+        watch.stop()
+
+
+class _Watch(threading.Thread):
+    def __init__(self, url: Url, conn: Connection, note: Callable[[str], None], most_s: float) -> None:
+        super().__init__(name="blockers", daemon=True)
+        self._url, self._conn, self._note, self._most_s = url, conn, note, most_s
+        self._ended = threading.Event()
+        self.gave_up: str | None = None
+
+    def stop(self) -> None:
+        """End the thread, which never cancels anything after that."""
+        self._ended.set()
+        self.join()
+
+    def run(self) -> None:
+        """Look until the end. A server that does not answer is reported by the connection that is watched."""
+        if not self._ended.wait(QUIET_S):
+            with contextlib.suppress(DatabaseError, psycopg.OperationalError), connect(self._url, None) as conn:
+                self._look(conn)
+
+    def _look(self, conn: Connection) -> None:
+        since_s, told, unblocked = monotonic(), None, 0
+        while True:
+            rows = conn.execute(BLOCKERS, {"pid": self._conn.info.backend_pid}).fetchall()
+            # A wait may be made of several, with a moment between them.
+            unblocked = 0 if rows else unblocked + 1
+            if unblocked > 1:
+                since_s, told = monotonic(), None
+            elif rows:
+                text = "; ".join(described(*row) for row in rows)
+                if told != (holders := [row[0] for row in rows]):
+                    told = holders
+                    self._note(f"waiting, for at most {self._most_s:g} s: {text}")
+                if monotonic() - since_s > self._most_s:
+                    self.gave_up = text
+            if self.gave_up is not None:  # again and again, as a statement may just have ended
+                self._conn.cancel_safe()
+            if self._ended.wait(LOOK_S):
+                return
+
+
+def described(pid: int, login: str, application: str, state: str | None, for_s: float | None, lock: str) -> str:
+    """Say who holds what: `process 12 (login ann, application psql, idle in transaction for 40 s) holds …`."""
+    doing = "" if state is None or for_s is None else f", {state} for {for_s:.0f} s"
+    return f"process {pid} (login {login}, application {application or 'without a name'}{doing}) holds {lock}"

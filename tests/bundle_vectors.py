@@ -9,7 +9,6 @@ import base64
 import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from hashlib import sha256
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -23,15 +22,15 @@ from ledger.proof.tlog.checkpoint import Checkpoint
 from ledger.proof.tlog.key_rotation import statement
 from ledger.proof.tlog.merkle import consistency_proof, leaf_hashes, root_of
 from ledger.proof.tlog.note import Note, Signature
-from ledger.proof.tlog.note import parse as parse_note
 from ledger.proof.tlog.tiles import reader
 from ledger.tlog.signing_keys import SigningKey, sign_checkpoint, sign_rotation
 from ledger.tlog.tree import encode_tile
+from tests.bundle_vectors_beside import beside_vectors
 from tests.bundle_vectors_container import container_vectors, packed
 from tests.bundle_vectors_selection import selection_vectors
 from tests.ledger.proof.bundle.bundles import Case, make_bundle, rehashed
 from tests.ledger.proof.chains import ORIGIN, chain_of
-from tests.vector_parts import ELSEWHERE, LOG, OTHER_LOG, TIME_S, WITNESS, Vector, flipped, vector
+from tests.vector_parts import ELSEWHERE, LOG, OTHER_LOG, Vector, flipped, vector
 
 SIZE = 4
 # A tree with a full tile of level 1, and tiles at the edge of each level.
@@ -77,7 +76,8 @@ def bundle_vectors() -> Iterator[Vector]:
     yield _vector("one request of 65,836 events, with a full tile of level 1", deep)
     yield _changed("a tile of level 1: one bit", deep, partial(_tile_bit, level=1), bad(Kind.PROOF_MISMATCH, 1))
     yield _vector("by another key", make_bundle(SIZE, RANGE, OTHER_LOG), bad(Kind.UNTRUSTED_KEY))
-    yield from _endorsed(whole)
+    for name, data, wrong, position, more in beside_vectors(whole, LOG):
+        yield _vector(name, data, GOOD if wrong is None else bad(wrong, position), **more)
     yield from _older(whole)
     yield from _rotated()
     for name, data, wrong, position in container_vectors(whole):
@@ -193,32 +193,6 @@ ON_FILES: list[tuple[str, Callable[[Case], None], Found]] = [
     ("a signed checkpoint of other events", _other_root, bad(Kind.PROOF_MISMATCH)),
     ("counts of the manifest", _counted_wrong, bad(Kind.SUMMARY_MISMATCH)),
 ]
-
-
-# --- cosignatures and timestamps --------------------------------------------------------------------------------------
-
-
-def _endorsed(whole: bytes) -> Iterator[Vector]:
-    """By a witness that the reader trusts; and with something that has the digest of a timestamp, and is none."""
-    by: dict[str, Any] = {"witnesses": [WITNESS.verifier.text]}
-
-    def cosign(case: Case) -> None:
-        note = parse_note(case.files[bundle.CHECKPOINT])
-        case.files[bundle.CHECKPOINT] = note.add([WITNESS.cosign(note.text, TIME_S)]).encode()
-
-    def stamp(case: Case, *, changed: bool = False) -> None:
-        digest = sha256(bundle.as_signed(case.files[bundle.CHECKPOINT])).digest()
-        cosign(case)
-        case.files[bundle.stamp_name(1)] = b"\x04\x20" + (flipped(digest) if changed else digest)
-        manifest = case.manifest
-        manifest.timestamps = ("https://tsa.example/",)
-        case.files[bundle.MANIFEST] = manifest.encode()
-
-    yield _changed("cosigned by a witness", whole, cosign, **by)
-    yield _changed("cosigned, for somebody without a witness's key", whole, cosign)
-    yield _changed("not cosigned", whole, lambda _: None, bad(Kind.TOO_FEW_WITNESSES), **by)
-    yield _changed("cosigned, with a timestamp", whole, stamp, **by)
-    yield _changed("a timestamp of something else", whole, partial(stamp, changed=True), bad(Kind.BAD_TIMESTAMP))
 
 
 # --- an older checkpoint ----------------------------------------------------------------------------------------------

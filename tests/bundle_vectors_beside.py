@@ -1,4 +1,4 @@
-"""Bundles with members that not every bundle has: cosignatures, timestamps, where streams end; for bundle_vectors.py."""
+"""Bundles with members that not each bundle has: cosignatures, timestamps, where streams end; for bundle_vectors.py."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +12,13 @@ import typer
 
 from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
+from api.cli.extent import Extent, From, To, Zone, parse_extent, positions
 from api.cli.keys import SIGNING_KEY, KeyFile, place
 from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, note, say, say_json
 from api.cli.streams import naming
 from api.postgres.connect import DatabaseError, connect
 from api.settings import Settings
+from api.times import DEFAULT_ZONE
 from ledger.database import Connection, Url, one_line
 from ledger.export.bundle import Disclosure, condition, write_bundle
 from ledger.export.log_parts import CannotExport
@@ -26,7 +27,7 @@ from ledger.proof.bundle.manifest import Manifest, Selection
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, VerifierKey
 from ledger.proof.tlog.trust import Unusable, read_file, read_keys
-from ledger.store.head import position_at, read_head
+from ledger.store.head import read_head
 from schema.events import CATALOGUE
 
 ALL, NONE = "all", "none"
@@ -40,24 +41,6 @@ Client = Annotated[
 ]
 Request = Annotated[
     int | None, typer.Option(min=1, metavar="NUMBER", show_default=False, help="One request, with all its events.")
-]
-From = Annotated[
-    str | None,
-    typer.Option(
-        "--from",
-        metavar="POS|TIME",
-        show_default=False,
-        help="All events from this position or time on (2026-01-31T12:00:00Z). Default: the first.",
-    ),
-]
-To = Annotated[
-    str | None,
-    typer.Option(
-        "--to",
-        metavar="POS|TIME",
-        show_default=False,
-        help="All events up to this position or time, which is included. Default: the last.",
-    ),
 ]
 Out = Annotated[
     Path,
@@ -96,6 +79,7 @@ def export(  # noqa: PLR0913, PLR0917 - each option is an argument
     request: Request = None,
     start: From = None,
     end: To = None,
+    zone: Zone = DEFAULT_ZONE,
     disclose: Disclose = None,
     withhold: Withhold = None,
     since: Since = None,
@@ -113,6 +97,7 @@ def export(  # noqa: PLR0913, PLR0917 - each option is an argument
     public part of the key goes in, as a claim.
     """
     _one_kind(client, request, start, end)
+    extent = parse_extent(start, end, zone)
     disclosure = _disclosure(disclose, withhold, everything=start is None and end is None)
     older = None if since is None else _older(since)
     if output.exists():
@@ -120,11 +105,11 @@ def export(  # noqa: PLR0913, PLR0917 - each option is an argument
     settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
     keys = _keys(settings)
     with opened(settings) as url, connect(url, "verifier") as conn, progress() as on_progress:
-        selection = _selection(conn, client, request, start, end)
+        selection = _selection(conn, client, request, extent)
         _record_ends(conn, url, selection)
         manifest = _write(conn, output, selection, disclosure, keys, older, on_progress)
     with naming(f"the bundle is complete, in {output}"):
-        _show(manifest, output, as_json=as_json)
+        _show(manifest, output, extent, as_json=as_json)
 
 
 def _one_kind(client: str | None, request: int | None, start: str | None, end: str | None) -> None:
@@ -172,45 +157,17 @@ def _keys(settings: Settings) -> list[str]:
     return [key_place.key().verifier.text]
 
 
-def _selection(
-    conn: Connection, client: str | None, request: int | None, start: str | None, end: str | None
-) -> Selection:
+def _selection(conn: Connection, client: str | None, request: int | None, extent: Extent) -> Selection:
     if client is not None:
         return Selection("client", client=unicodedata.normalize("NFC", client))
     if request is not None:
         return Selection("request", request=request)
     head = read_head(conn)
     last = 0 if head is None else head.position
-    first = 1 if start is None else _first(conn, start)
-    final = last if end is None else min(_last(conn, end), last)
+    first, final = positions(conn, extent, last)
     if first > final:
-        raise CannotRun(f"there are no events from {start or 'the first'} to {end or 'the last'}; the last is {last}")
+        raise CannotRun(f"there are no events {extent.text}; the last is {last}")
     return Selection("positions", first_position=first, last_position=final)
-
-
-def _first(conn: Connection, text: str) -> int:
-    if text.isascii() and text.isdecimal():
-        return max(1, _position(text))
-    return position_at(conn, _time(text) - timedelta(microseconds=1)) + 1
-
-
-def _last(conn: Connection, text: str) -> int:
-    return _position(text) if text.isascii() and text.isdecimal() else position_at(conn, _time(text))
-
-
-def _position(text: str) -> int:
-    if len(text) > 18:
-        raise CannotRun(f"no position is as high as {text[:40]}")
-    return int(text)
-
-
-def _time(text: str) -> datetime:
-    """Parse an RFC 3339 time, or a date, which means its start; UTC if no offset is given."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise CannotRun(f"{text!a} is neither a position nor a time such as 2026-01-31T12:00:00Z") from error
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _record_ends(conn: Connection, url: Url, selection: Selection) -> None:
@@ -275,16 +232,19 @@ def _exists(output: Path) -> CannotRun:
     return CannotRun(f"{output} exists already, and is not overwritten")
 
 
-def _show(manifest: Manifest, output: Path, *, as_json: bool) -> None:
+def _show(manifest: Manifest, output: Path, extent: Extent, *, as_json: bool) -> None:
     if manifest.excluded:
         left_out = f"{manifest.excluded} events from position {manifest.excluded_from} on"
         note(f"left out: {left_out}, which no checkpoint covers yet (advice-ledger sign --once signs one)")
     if as_json:
         found = {"file": str(output), "events": manifest.count, "checkpoint_size": manifest.checkpoint_size}
-        places = {"first_position": manifest.first_position, "last_position": manifest.last_position}
+        places: dict[str, object] = {"first_position": manifest.first_position, "last_position": manifest.last_position}
+        places |= {"from": extent.start, "to": extent.end, "zone": extent.zone}
         say_json({**found, **places, "excluded": manifest.excluded, "fields": manifest.fields})
         return
     say(f"{output}: {manifest.count} events, positions {manifest.first_position} to {manifest.last_position}")
+    if extent.text:
+        say(f"the range is {extent.text}")
     say(f"covered by the checkpoint of size {manifest.checkpoint_size} of {manifest.origin}")
     for name, counts in sorted(manifest.fields.items()):
         say(f"  {name}: " + ", ".join(f"{number} {state}" for state, number in counts.items() if number))

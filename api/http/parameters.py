@@ -5,16 +5,28 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, tzinfo
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 import orjson
 from fastapi import Header, Path
 from fastapi.responses import Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
+from api import times
 from api.http.problems import ApiError, documented
 from ledger.errors import InvalidEvent
 from ledger.store.envelope import Actor, idempotent_id
@@ -26,7 +38,6 @@ Row = TypeVar("Row")
 # The largest integer that every JSON reader keeps exact; no ledger will have this many events.
 MAX_ID = 2**53 - 1
 DIGITS = re.compile(r"[0-9]{1,19}")
-RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,40})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 IdempotencyKey = Annotated[
     str | None,
@@ -46,40 +57,44 @@ def plain_id(value: object) -> object:
     return value
 
 
-def _time(value: object) -> object:
-    """Refuse what pydantic would also take for a time: "5" as five seconds after 1970, and dates."""
-    with contextlib.suppress(ValueError):
-        if isinstance(value, str) and RFC_3339.fullmatch(value):
-            return datetime.fromisoformat(value.upper())
-    raise PydanticCustomError(
-        "rfc_3339", "Input should be a time like 2030-01-31T12:00:00Z, with an offset (in a URL, + is %2B)"
-    )
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turn BadTime into the error that pydantic names with its field."""
+    try:
+        yield
+    except times.BadTime as error:
+        raise PydanticCustomError("time", "Input should be {form} (in a URL, + is %2B)", {"form": str(error)}) from None
 
 
-def _position_or_time(value: object) -> object:
-    if not isinstance(value, str) or not DIGITS.fullmatch(value):
+def _time(value: str) -> datetime | date:
+    with _explained():
+        return times.parse(value)
+
+
+def _position_or_time(value: str) -> int | datetime | date:
+    if not DIGITS.fullmatch(value):
         return _time(value)
     if int(value) > MAX_ID:
         raise PydanticCustomError("position", "Input should be a position")
     return int(value)
 
 
+def _zone(name: str) -> str:
+    with _explained():
+        times.zone_of(name)
+    return name
+
+
 RowId = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(plain_id)]
 PathId = Annotated[RowId, Path()]
-Time = Annotated[datetime, BeforeValidator(_time)]
+TIME_SCHEMA = [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]
+Time = Annotated[datetime, PlainValidator(_time), WithJsonSchema({"anyOf": TIME_SCHEMA})]
 # PostgreSQL cannot store U+0000. Bytes that are not UTF-8 become U+FFFD, and such a filter would match nothing.
 FilterText = Annotated[str, BeforeValidator(nfc), Field(min_length=1, max_length=200, pattern=r"^[^\x00\ufffd]*$")]
 AsOf = Annotated[
     int | datetime,
-    BeforeValidator(_position_or_time),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 0, "maximum": MAX_ID},
-                {"type": "string", "format": "date-time"},
-            ]
-        }
-    ),
+    PlainValidator(_position_or_time),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": MAX_ID}, *TIME_SCHEMA]}),
 ]
 
 
@@ -88,12 +103,28 @@ class ReadOne(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    # Before the times: their dates are days of this zone.
+    zone: Annotated[str, AfterValidator(_zone)] = Field(
+        times.DEFAULT_ZONE, description="The time zone of dates, such as Europe/Zurich."
+    )
     as_of: AsOf | None = Field(
-        None, description="Read the state at this ledger position, or at this time (with an offset)."
+        None,
+        description="Read the state at this ledger position, at this time (with an offset), or at the end of this day.",
     )
     consistency: Literal["strong", "eventual"] = Field(
         "strong", description="strong waits for everything that was acknowledged before; eventual answers at once."
     )
+
+    @field_validator("as_of")
+    @classmethod
+    def _last_of_the_day(cls, value: int | datetime | date | None, info: ValidationInfo) -> int | datetime | None:
+        return _instant(times.last, value, info) if isinstance(value, date) else value
+
+    @property
+    def zone_header(self) -> dict[str, str]:
+        """The response header that names the zone; empty if the query has no time."""
+        times_ = (self.as_of, getattr(self, "created_from", None), getattr(self, "created_to", None))
+        return {"Ledger-Time-Zone": self.zone} if any(isinstance(each, datetime) for each in times_) else {}
 
 
 class ReadList(ReadOne):
@@ -103,8 +134,21 @@ class ReadList(ReadOne):
     cursor: Annotated[str, Field(max_length=200)] | None = Field(
         None, description="`next_cursor` of the previous page."
     )
-    created_from: Time | None = Field(None, alias="from", description="Created at or after.")
-    created_to: Time | None = Field(None, alias="to", description="Created before.")
+    created_from: Time | None = Field(None, alias="from", description="Created at or after this time, or on this day.")
+    created_to: Time | None = Field(None, alias="to", description="Created before this time, or up to this day.")
+
+    @field_validator("created_from")
+    @classmethod
+    def _first_of_the_day(cls, value: datetime | date | None, info: ValidationInfo) -> datetime | None:
+        return _instant(times.start, value, info)
+
+    @field_validator("created_to")
+    @classmethod
+    def _end_of_the_day(cls, value: datetime | date | None, info: ValidationInfo) -> datetime | None:
+        latest, since = _instant(times.last, value, info), info.data.get("created_from")
+        if latest is not None and since is not None and latest < since:
+            raise PydanticCustomError("reversed", "Input should not be before `from`")
+        return _instant(times.end, value, info)
 
     def filters(self) -> dict[str, object]:
         """Return the filters that were used, by their names in projections/reads.py."""
@@ -118,7 +162,17 @@ class ReadPage(ReadList):
     client_id: FilterText | None = None
 
 
-PAGING = frozenset({"as_of", "consistency", "limit", "cursor"})
+PAGING = frozenset({"zone", "as_of", "consistency", "limit", "cursor"})
+
+
+def _instant(
+    which: Callable[[datetime | date, tzinfo], datetime], value: datetime | date | None, info: ValidationInfo
+) -> datetime | None:
+    """Return the instant that is meant, in the zone of the query. An unknown zone is an error of its own."""
+    if value is None:
+        return None
+    with _explained():
+        return which(value, times.zone_of(info.data.get("zone", times.DEFAULT_ZONE)))
 
 
 def event_id(actor: Actor, key: str | None) -> UUID | None:
@@ -173,25 +227,28 @@ class Page(BaseModel, Generic[Row]):
     next_cursor: str | None
 
 
-def page(items: list[dict[str, Any]], limit: int, position: int | None, aside: int) -> Response:
+def page(items: list[dict[str, Any]], query: ReadList, position: int | None, aside: int) -> Response:
     """Make a page of at most `limit` items. One more item than that shows that there is a next page.
 
     If `aside` streams were set aside, the header Ledger-Set-Aside says how many: the list lacks their rows.
     """
-    more = len(items) > limit
-    items = items[:limit]
+    more = len(items) > query.limit
+    items = items[: query.limit]
     cursor = encode_cursor(items[-1]["id"], position) if more else None
-    response = as_json({"items": items, "next_cursor": cursor})
+    response = as_json({"items": items, "next_cursor": cursor}, query)
     if aside:
         response.headers["Ledger-Set-Aside"] = str(aside)
     return response
 
 
-def as_json(content: object) -> Response:
-    """Write rows as JSON: money as strings, times as RFC 3339 UTC. Caches may not keep them, as they are personal."""
+def as_json(content: object, query: ReadOne | None = None) -> Response:
+    """Write rows as JSON: money as strings, times as RFC 3339 UTC. Caches may not keep them, as they are personal.
+
+    If `query` has times, a header names their zone.
+    """
     return Response(
         orjson.dumps(content, default=str, option=orjson.OPT_UTC_Z),
-        headers={"Cache-Control": "no-store"},
+        headers={"Cache-Control": "no-store", **(query.zone_header if query else {})},
         media_type="application/json",
     )
 

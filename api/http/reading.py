@@ -46,7 +46,7 @@ async def read_page(services: Services, caller: Actor, read_model: ReadModel, qu
         items, position, aside = await ledger.readers.run(work)
     else:
         items, position, aside = await services.slow_reads.run(caller.id, work)
-    return page(items, query.limit, position, aside)
+    return page(items, query, position, aside)
 
 
 async def read_one(

@@ -149,7 +149,7 @@ async def get_decision(
 ) -> Response:
     """Read one decision. Any role."""
     row = await read_one(services.ledger, DECISIONS, decision_id, query, "decision")
-    return as_json(row)
+    return as_json(row, query)
 
 
 def _members(after: Recommendation) -> dict[str, object]:

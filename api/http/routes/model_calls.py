@@ -115,5 +115,6 @@ async def get_model_call(
             "started": sealed.get(model_call_id, {}),
             "ended": None if end is None else sealed.get(end, {}),
             "content": [sealed.get(position, {}) for position in content],
-        }
+        },
+        query,
     )

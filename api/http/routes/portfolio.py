@@ -220,4 +220,4 @@ async def get_request(
 ) -> Response:
     """Read one request. Any role."""
     row = await read_one(services.ledger, PORTFOLIO_REQUESTS, request_id, query, "request", stream_of(request_id))
-    return as_json(row)
+    return as_json(row, query)

@@ -40,4 +40,4 @@ async def get_recommendation(
 ) -> Response:
     """Read one recommendation. Any role."""
     row = await read_one(services.ledger, AI_RECOMMENDATIONS, recommendation_id, query, "recommendation")
-    return as_json(row)
+    return as_json(row, query)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -177,7 +178,7 @@ def test_rows_as_of_a_time_include_that_microsecond(api: Api) -> None:
     "value",
     [
         "2026-01-01T00:00:00",
-        "2026-01-01",
+        "20260101",
         "2026-01-01 00:00:00Z",
         "2026-01-01T00:00:00 02:00",
         "2026-13-01T00:00:00Z",
@@ -199,11 +200,45 @@ def test_rows_as_of_a_time_include_that_microsecond(api: Api) -> None:
 )
 @pytest.mark.parametrize("path", [*LISTS, *ONES])
 def test_what_is_no_moment_is_refused(api: Api, path: str, value: str) -> None:
-    """A time without an offset, a date, a number that is no position: 422 by name, never another moment instead."""
+    """A time without an offset, a number that is no position: 422 by name, never another moment instead."""
     assert set(fields(problem(api.get(path, as_of=value), 422, "invalid"))) == {"as_of"}
     if path in LISTS and not value.isdecimal():
         for name in ("from", "to"):
             assert fields(problem(api.get(path, **{name: value}), 422, "invalid")) == [name]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
+@pytest.mark.parametrize("path", LISTS)
+def test_a_date_is_that_whole_day_in_the_zone(api: Api, history: list[dict[str, Any]], path: str, zone: str) -> None:
+    """`from` and `to` with one date give the rows of that day, `as_of` the state at its end; the answer names it."""
+    rows = api.items(path, limit=200)
+    there = ZoneInfo(zone)
+    today = datetime.fromisoformat(rows[0]["created_at"]).astimezone(there).date()
+    for day in (today - timedelta(days=1), today, today + timedelta(days=1)):
+        of_the_day = [row for row in rows if datetime.fromisoformat(row["created_at"]).astimezone(there).date() == day]
+        range_: dict[str, Any] = {"from": day, "to": day, "zone": zone, "limit": 200}
+        answer = api.get(path, **range_)
+        assert answer.json()["items"] == of_the_day
+        assert answer.headers["ledger-time-zone"] == zone
+    assert api.items(path, limit=200, as_of=today, zone=zone) == rows
+    assert ids(api.items(path, limit=200, as_of=today - timedelta(days=1), zone=zone)) == [
+        row["id"] for row in rows if datetime.fromisoformat(row["created_at"]).astimezone(there).date() < today
+    ]
+    assert "ledger-time-zone" not in api.get(path, zone=zone).headers
+
+
+def test_a_range_of_times_is_half_open_and_never_reversed(api: Api, history: list[dict[str, Any]]) -> None:
+    """A row created at `to` is not in it; an empty range is empty; `to` before `from` is a 422 that names `to`."""
+    path = "/portfolio/requests"
+    at = api.items(path)[0]["created_at"]
+    later = (datetime.fromisoformat(at) + timedelta(microseconds=1)).isoformat()
+    assert at not in [row["created_at"] for row in api.items(path, to=at)]
+    assert at in [row["created_at"] for row in api.items(path, **{"from": at, "to": later})]
+    assert api.items(path, **{"from": at, "to": at}) == []
+    for reversed_range in ({"from": later, "to": at}, {"from": "2026-01-02", "to": "2026-01-01"}):
+        assert fields(problem(api.get(path, **reversed_range), 422, "invalid")) == ["to"]
+    assert fields(problem(api.get(path, zone="Nowhere/Town"), 422, "invalid")) == ["zone"]
+    assert fields(problem(api.get(path, to="9999-12-31"), 422, "invalid")) == ["to"]
 
 
 def test_a_position_that_is_not_there_yet_is_refused(api: Api) -> None:

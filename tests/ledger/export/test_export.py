@@ -213,12 +213,12 @@ def test_the_command_writes_a_private_file_and_overwrites_none(server_url: str, 
         assert nobody.failed_with("no event was recorded of client nobody")
         assert cli("export", "--client", "client-1", "--from", 3, "-o", other, *on).failed_with("give one selection")
         assert cli("export", "--client", "client-1", "--withhold", "note", "-o", other, *on).failed_with("no event has")
-        assert cli("export", "--from", "soon", "-o", other, *on).failed_with("neither a position nor a time")
+        assert cli("export", "--from", "soon", "-o", other, *on).failed_with("--from must be a position, a time like")
         assert not other.exists()
 
 
 def test_times_and_positions(ledger: Ledger, tmp_path: Path) -> None:
-    """--from and --to take positions and times, both included."""
+    """--from and --to take positions, which are included, and times."""
     with connect(ledger.url) as conn:
         [(first,)] = conn.execute("SELECT min(recorded_at) FROM events WHERE position > 400").fetchall()
         [(wanted,)] = conn.execute(

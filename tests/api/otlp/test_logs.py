@@ -14,16 +14,19 @@ import pytest
 
 from api.http.auth import tokens
 from api.otlp import encoding
+from api.otlp.log_mapper import map_logs
 from api.otlp.signals import LOGS
+from ledger.service.content import held_stream
+from ledger.store.envelope import NewEvent
 from tests.api.otlp.instrumentors.fake_openai import ANSWER
 from tests.api.otlp.logs import export, post, record
-from tests.api.otlp.spans import TRACE, attributes, span
+from tests.api.otlp.spans import AGENT, TRACE, attributes, span
 from tests.api.otlp.spans import export as spans
 from tests.api.otlp.test_not_recorded import items
 from tests.api.otlp.test_traces import JSON, PROTOBUF, accepted, of_trace, status
 from tests.api.otlp.test_traces import post as post_spans
 from tests.api.served import Api
-from tests.support import connect
+from tests.support import append, connect
 
 EXPORTS = Path(__file__).parent / "exports"
 MARK = "Jane Doe, born 1970"
@@ -126,6 +129,24 @@ def test_span_and_records_at_once_are_joined(api: Api) -> None:
         for answer in answers:
             accepted(answer.result())
     assert [content_of(api, ids["traceId"]) for ids in every] == [[WHOLE]] * len(every)
+
+
+def test_content_that_a_crash_kept_apart_is_joined_by_a_retry(fresh_api: Api) -> None:
+    """A process that ends between holding content and joining it acknowledges nothing; the retry joins it."""
+    api, ids = fresh_api, new_ids()
+    sent, request_id = export(details(ids)), api.asked()
+    accepted(post_spans(api, spans(span({"advice_ledger.request_id": request_id}, **ids))))
+    [content] = map_logs(encoding.decode(orjson.dumps(sent), "application/json", LOGS), AGENT).contents
+    held = held_stream(content.started_id)
+    with connect(api.url, "writer") as conn:
+        append(conn, NewEvent(content.event_id, held, content.event, AGENT))
+    accepted(post(api, sent))
+    assert content_of(api, ids["traceId"]) == [WHOLE]
+    with connect(api.url) as conn:
+        rows = conn.execute("SELECT client_id FROM stream_clients WHERE stream = %s", [held]).fetchall()
+    assert rows == [("client-1",)]
+    with api.records_nothing():
+        accepted(post(api, sent))
 
 
 def test_each_encoding_is_the_same_record(api: Api) -> None:

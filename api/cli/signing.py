@@ -13,6 +13,7 @@ from ledger.tlog.sign import keys
 from ledger.tlog.sign.last_signed import OWNER_ONLY_FOLDER
 from ledger.tlog.sign.signer_thread import SigningConfig
 from ledger.verify.continuous import VerificationConfig
+from projections.beside import CHECKS
 
 NO_COPY = (
     "what was signed last is kept in one file only, so an older copy of the data folder cannot be told: set state_dir"
@@ -62,4 +63,5 @@ def verification_config(settings: Settings, signing: SigningConfig | None) -> Ve
     """Return how to verify in the background; None if it is turned off. With a key, signatures are verified as well."""
     if not settings.verify_rate:
         return None
-    return VerificationConfig(rate=settings.verify_rate, keys=(signing.key.verifier,) if signing is not None else ())
+    keys = (signing.key.verifier,) if signing is not None else ()
+    return VerificationConfig(rate=settings.verify_rate, keys=keys, beside=CHECKS)

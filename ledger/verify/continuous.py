@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from time import monotonic, time_ns
-
-import psycopg
+from time import monotonic
 
 from ledger.background import DatabaseWorker, Failure, WorkerStatus, place_of
-from ledger.database import Connection, Url, connect, conninfo, one_line
+from ledger.database import Connection, Url, conninfo
 from ledger.proof.findings import Finding, Kind
 from ledger.proof.tlog.note import VerifierKey
 from ledger.proof.tlog.trust import Trust
-from ledger.store.envelope import Actor, NewEvent, encode, stamped, uuid7
 from ledger.store.head import read_clocks
+from ledger.verify.beside import Check, ChecksBeside
 from ledger.verify.database import verify_chain
-from ledger.verify.record import recorded_result, result_of, verification_event
+from ledger.verify.record import Results, verification_event
 from ledger.verify.scan import ChainBroken, Root, Scan
 from ledger.verify.trusted_checkpoints import TrustedCheckpoints
 from schema.events import VerificationRecorded
@@ -44,24 +40,23 @@ CHUNK_S = 0.1
 LOOK_S = 0.5
 FOLLOW_S = 1.0
 RETRY_S = 1.0
-# Results wait here while the ledger does not record them. If results keep changing, only the newest are kept.
-MAX_UNRECORDED = 100
 
-ACTOR = Actor(id="advice-ledger", kind="service", role="verifier")
 # Until the connection ends.
 LEAD = "SELECT lead_verifying()"
-LAST_OF_TODAY = "SELECT version, body FROM events WHERE stream = %s ORDER BY version DESC LIMIT 1"
-APPEND = "SELECT position FROM append(%s)"
 
 
 @dataclass(frozen=True)
 class VerificationConfig:
-    """How fast to verify, in events a second, and the verifier keys; without keys, signatures are not verified."""
+    """How fast to verify, in events a second, and the verifier keys; without keys, signatures are not verified.
+
+    `beside` are checks of what is beside the chain, such as read models.
+    """
 
     rate: int = RATE
     keys: tuple[VerifierKey, ...] = ()
     rest_s: float = REST_S
     settle_s: float = SETTLE_S
+    beside: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,10 +99,10 @@ class ContinuousVerification(DatabaseWorker):
         application = "advice-ledger verifier"
         super().__init__("verifier", conninfo(url, "verifier", schema=schema, application=application))
         self.status: VerificationStatus = VerificationStatus("starting")
-        self._writing = conninfo(url, "writer", schema=schema, application=application, lock_timeout="10s")
         self._config = config or VerificationConfig()
-        # The clock that picks the stream of the day. Pauses and deadlines use the monotonic clock.
-        self._clock = clock
+        writing = conninfo(url, "writer", schema=schema, application=application, lock_timeout="10s")
+        self._results = Results(writing, clock, self._config.rest_s)
+        self._beside = ChecksBeside(self._config.beside, self._config.rest_s)
         self._most = max(1, int(self._config.rate * CHUNK_S))
         self._scan: Scan | None = None
         # The last finished scan. It goes on with new events.
@@ -118,9 +113,6 @@ class ContinuousVerification(DatabaseWorker):
         self._failed: tuple[str, int] | None = None
         self._finding: VerificationRecorded | None = None
         self._due_s = 0.0
-        # Results that are not recorded yet.
-        self._owed: deque[VerificationRecorded] = deque(maxlen=MAX_UNRECORDED)
-        self._owed_s = 0.0
         self._started_s = monotonic()
         self._stands_still = False
 
@@ -151,11 +143,11 @@ class ContinuousVerification(DatabaseWorker):
             started_s = monotonic()
             try:
                 count = self._verify_chunk(conn)
+                self._check_beside(conn)
             except ChainBroken as broken:
                 self._investigate(conn, broken.finding)
                 count = 0
-            if self._owed and monotonic() >= self._owed_s:
-                self._record(conn, self._owed[0])
+            self._results.record_next(conn)
             took_s = monotonic() - started_s
             self._stopping.wait(max(count / self._config.rate - took_s, 0) if count else LOOK_S)
 
@@ -196,11 +188,31 @@ class ContinuousVerification(DatabaseWorker):
         self._known = _root(scan)
         self._due_s = monotonic() + self._config.rest_s
         self._report_progress(scan)
-        self.status = replace(self.status, passed_s=monotonic(), finding=None, first_bad_position=None)
+        self.status = replace(self.status, passed_s=monotonic())
+        self._report_beside()
         settled = monotonic() - self._started_s >= self._config.settle_s
-        if size and (settled or self._failed is not None):
-            self._owe(verification_event(size, scan.checkpoint_size, took_s))
+        if size and (settled or self._failed is not None) and self._beside.finding is None:
+            self._results.owe(verification_event(size, scan.checkpoint_size, took_s))
         self._failed = None
+
+    def _check_beside(self, conn: Connection) -> None:
+        """Check the next piece of what is beside the chain, once a scan found no fault in the chain."""
+        if self._tail is None or not self._beside.step(conn):
+            return
+        finding = self._beside.finding
+        if finding is not None:
+            log.error("the chain holds, but not what is beside it: %s; advice-ledger verify says more", finding)
+        self._report_beside()
+        self._results.owe(verification_event(self._tail.size, self._tail.checkpoint_size, 0, finding))
+
+    def _report_beside(self) -> None:
+        """Set the finding of a process whose chain holds."""
+        finding = self._beside.finding
+        self.status = replace(
+            self.status,
+            finding=None if finding is None else finding.kind,
+            first_bad_position=None if finding is None else finding.position,
+        )
 
     def _compare_clocks(self, conn: Connection) -> None:
         """Log once that times stand still: no finding, as the chain holds, and nothing can mend it."""
@@ -222,7 +234,7 @@ class ContinuousVerification(DatabaseWorker):
         self._due_s = monotonic() + self._config.rest_s
         self.status = replace(self.status, state="leads", error=None)
         if failed == self._failed and self._finding is not None:
-            self._owe(self._finding)
+            self._results.owe(self._finding)
             return
         started_s = monotonic()
         last, signed = max(checked, 1), 0
@@ -247,38 +259,15 @@ class ContinuousVerification(DatabaseWorker):
             first_bad_position=finding.position,
         )
         self._finding = verification_event(last, signed, monotonic() - started_s, finding)
-        self._owe(self._finding)
+        self._results.owe(self._finding)
         self._failed = failed
 
     def _drop(self) -> None:
         """Forget unfinished scans, which may have taken in half of a chunk, but not the root that they computed."""
         self._known = _root(self._tail) or self._known
         self._scan = self._tail = None
+        self._beside.drop()
         self._due_s = 0.0
-
-    def _owe(self, event: VerificationRecorded) -> None:
-        if not self._owed or result_of(self._owed[-1]) != result_of(event):
-            self._owed.append(event)
-
-    def _record(self, conn: Connection, event: VerificationRecorded) -> None:
-        """Record a result, unless it is the last one recorded today, by the chain itself, so also after a restart.
-
-        If the ledger does not record it, perhaps because of the very finding, try again later.
-        """
-        stream = f"verification-{datetime.fromtimestamp(self._clock(), UTC):%Y-%m-%d}"
-        version, body = conn.execute(LAST_OF_TODAY, [stream]).fetchone() or (0, "")
-        if recorded_result(body) != result_of(event):
-            new = NewEvent(uuid7(), stream, event, ACTOR, version or "no_stream")
-            try:
-                with connect(self._writing) as writer:
-                    writer.execute(APPEND, [stamped([encode(new)], time_ns() // 1000)])
-            except psycopg.Error as error:
-                self._owed_s = monotonic() + self._config.rest_s
-                log.warning(
-                    "the result of the verification cannot be recorded: %s; trying again until it can", one_line(error)
-                )
-                return
-        self._owed.popleft()
 
 
 def _root(tail: Scan | None) -> Root | None:

@@ -1,13 +1,34 @@
-"""The event that records a verification of the chain, and how to tell whether two of them have the same result."""
+"""Record the results of continuous verification: once a day, and when they change."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from time import monotonic, time_ns
 
 import orjson
+import psycopg
 
-from ledger.proof.findings import Finding
+from ledger.database import Connection, connect, one_line
+from ledger.proof.findings import Finding, Kind
+from ledger.store.envelope import Actor, NewEvent, encode, stamped, uuid7
 from schema.events import VerificationRecorded
+
+log = logging.getLogger(__name__)
+
+ACTOR = Actor(id="advice-ledger", kind="service", role="verifier")
+LAST_OF_TODAY = "SELECT version, body FROM events WHERE stream = %s ORDER BY version DESC LIMIT 1"
+APPEND = "SELECT position FROM append(%s)"
+# Results wait while the ledger does not record them. If results keep changing, only the newest are kept.
+MAX_UNRECORDED = 100
+# A history that was cut or replaced changes its name as events follow: rolled-back until it is as long as before, at a
+# position that moves on; then forked. It is one tampering.
+OTHER_HISTORY = frozenset((Kind.ROLLED_BACK, Kind.TRUNCATED, Kind.FORKED, Kind.HEAD_MISMATCH))
+
+# "good" or "bad", the kind of the finding, and its position.
+Result = tuple[object, object, object]
 
 
 def verification_event(last: int, signed: int, took_s: float, finding: Finding | None = None) -> VerificationRecorded:
@@ -24,12 +45,12 @@ def verification_event(last: int, signed: int, took_s: float, finding: Finding |
     )
 
 
-def result_of(event: VerificationRecorded) -> tuple[object, ...]:
+def result_of(event: VerificationRecorded) -> Result:
     """Return the members that make two verifications the same."""
     return event.result, event.finding, event.first_bad_position
 
 
-def recorded_result(body: str) -> tuple[object, ...] | None:
+def recorded_result(body: str) -> Result | None:
     """Return what result_of() returns, for a recorded body; None if somebody made it unreadable."""
     try:
         data = orjson.loads(body)["data"]
@@ -38,3 +59,56 @@ def recorded_result(body: str) -> tuple[object, ...] | None:
     if not isinstance(data, Mapping):
         return None
     return data.get("result"), data.get("finding"), data.get("first_bad_position")
+
+
+def repeats(known: Result | None, new: Result) -> bool:
+    """Return whether a result says nothing that is not known: the same, or the same other history further on."""
+    if known is None or known == new:
+        return known == new
+    _, kind, position = known
+    _, new_kind, new_position = new
+    if not {kind, new_kind} <= OTHER_HISTORY:
+        return False
+    return isinstance(position, int) and isinstance(new_position, int) and position <= new_position
+
+
+class Results:
+    """Results that are not recorded yet, in order. `writing` is a connection string of the writer's role.
+
+    `clock` picks the stream of the day.
+    """
+
+    def __init__(self, writing: str, clock: Callable[[], float], retry_s: float) -> None:
+        self._writing = writing
+        self._clock = clock
+        self._retry_s = retry_s
+        self._owed: deque[VerificationRecorded] = deque(maxlen=MAX_UNRECORDED)
+        self._due_s = 0.0
+
+    def owe(self, event: VerificationRecorded) -> None:
+        """Add a result, unless the last one that waits is the same."""
+        if not self._owed or not repeats(result_of(self._owed[-1]), result_of(event)):
+            self._owed.append(event)
+
+    def record_next(self, conn: Connection) -> None:
+        """Record a result, unless the last one recorded today says the same: by the chain, so also after a restart.
+
+        If the ledger does not record it, perhaps because of the very finding, try again later.
+        """
+        if not self._owed or monotonic() < self._due_s:
+            return
+        event = self._owed[0]
+        stream = f"verification-{datetime.fromtimestamp(self._clock(), UTC):%Y-%m-%d}"
+        version, body = conn.execute(LAST_OF_TODAY, [stream]).fetchone() or (0, "")
+        if not repeats(recorded_result(body), result_of(event)):
+            new = NewEvent(uuid7(), stream, event, ACTOR, version or "no_stream")
+            try:
+                with connect(self._writing) as writer:
+                    writer.execute(APPEND, [stamped([encode(new)], time_ns() // 1000)])
+            except psycopg.Error as error:
+                self._due_s = monotonic() + self._retry_s
+                log.warning(
+                    "the result of the verification cannot be recorded: %s; trying again until it can", one_line(error)
+                )
+                return
+        self._owed.popleft()

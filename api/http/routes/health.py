@@ -55,6 +55,14 @@ NO_HEAD = "the ledger has no head: somebody deleted it, or the first advice-ledg
 
 NOT_KNOWN = RecordingState(failing_s=0, cause=None, waiting=0, oldest_s=0)
 
+# Findings that are not in the chain.
+BESIDE: dict[str, str] = {
+    Kind.PROJECTION_DRIFT: f"a read model differs from its events: {Kind.PROJECTION_DRIFT}: run advice-ledger verify"
+    " --projections, then advice-ledger rebuild",
+    Kind.SCHEMA_MISMATCH: f"functions, triggers, grants or views are not of this version: {Kind.SCHEMA_MISMATCH}: run"
+    " advice-ledger verify, then advice-ledger migrate",
+}
+
 
 @router.get("/healthz", response_model=Alive)
 async def healthz() -> Response:
@@ -230,6 +238,8 @@ def _finding(verification: VerificationState) -> str:
             f"the stored tiles are not what the events make, from position {verification.first_bad_position} on:"
             f" {Kind.PROOF_MISMATCH}: docs/operate/continuous-verification.md says what to do"
         )
+    if verification.finding in BESIDE:
+        return BESIDE[verification.finding]
     where = f"at position {verification.first_bad_position}: " if verification.first_bad_position else ""
     return (
         f"the chain does not hold, {where}{verification.finding}: run advice-ledger verify with the settings of this"

@@ -27,7 +27,7 @@ def test_what_lasts_is_recorded_each_day(database_url: str) -> None:
     tamper(database_url, EDIT)
     with verifying(database_url) as verifier:
         on_record(database_url, 1)
-        verifier._clock = lambda: time.time() + DAY_S
+        verifier._results._clock = lambda: time.time() + DAY_S
         first, second = on_record(database_url, 2)
     assert first["stream"] < second["stream"]
     assert first["data"] == second["data"]

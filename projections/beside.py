@@ -1,0 +1,98 @@
+"""The checks of continuous verification beside the chain: the read models, and the objects of the database.
+
+A read model is compared with its fold for some streams at a time. So each piece takes a bounded time and memory, and
+all of them together read each event once for each read model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from ledger.database import Connection
+from ledger.proof.findings import CHAIN, Finding, Kind
+from projections.compare import DIFFERENCES
+from projections.engine import FEW_STREAMS
+from projections.objects import changed_objects
+from projections.read_model import ReadModel
+from projections.registry import READ_MODELS
+
+NEXT_STREAMS = Path(__file__).with_name("next_streams.sql").read_bytes()
+BUILT = (
+    "SELECT p.position FROM projections p, head h"
+    " WHERE p.name = %s AND p.digest = %s AND p.error IS NULL AND p.position <= h.position"
+)
+# The rows of some streams, and the events of these streams.
+STREAMS_AFTER = sql.SQL("e.stream > %(after)s")
+STREAMS_BETWEEN = sql.SQL("e.stream > %(after)s AND e.stream <= %(last)s")
+SLICE_AFTER = sql.SQL("e.stream > %(after)s AND e.position <= %(upto)s")
+SLICE_BETWEEN = sql.SQL("e.stream > %(after)s AND e.stream <= %(last)s AND e.position <= %(upto)s")
+# Events whose streams are compared in one piece.
+EVENTS = 2000
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The streams after one name, up to another; None for all that come after the first."""
+
+    after: str
+    upto: str | None
+
+
+def compare_read_models(conn: Connection) -> Iterator[Finding | None]:
+    """Compare all read models with the chain, for the streams of some events at a time. Raises psycopg.Error."""
+    after, more = "", True
+    while more:
+        row = conn.execute(NEXT_STREAMS, {"after": after, "events": EVENTS}).fetchone()
+        last, more = row or (None, False)
+        for read_model in READ_MODELS:
+            yield check_streams(conn, read_model, Streams(after, last if more else None))
+        after = last or after
+
+
+def check_streams(conn: Connection, read_model: ReadModel, streams: Streams) -> Finding | None:
+    """Compare the rows of some streams with their fold, in one snapshot; return the first difference.
+
+    A read model that was not built by this version, or is stopped, is not compared: its state says so elsewhere.
+    """
+    try:
+        with conn.transaction():
+            # The lock comes before the snapshot, as in `check()`.
+            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.Identifier(read_model.name)))
+            conn.execute(FEW_STREAMS, prepare=False)
+            return _first_difference(conn, read_model, streams)
+    except (psycopg.errors.UndefinedTable, psycopg.errors.DatatypeMismatch):
+        return None
+
+
+def _first_difference(conn: Connection, read_model: ReadModel, streams: Streams) -> Finding | None:
+    row = conn.execute(BUILT, [read_model.name, read_model.digest]).fetchone()
+    if row is None:
+        return None
+    table = sql.SQL("SELECT * FROM {} e WHERE {}").format(
+        sql.Identifier(read_model.name), STREAMS_AFTER if streams.upto is None else STREAMS_BETWEEN
+    )
+    scope = SLICE_AFTER if streams.upto is None else SLICE_BETWEEN
+    query = DIFFERENCES.format(expected=read_model.rows(scope), actual=table) + sql.SQL("LIMIT 1")
+    parameters = {"upto": row[0], "after": streams.after, "last": streams.upto}
+    differing = conn.execute(query, parameters).fetchone()
+    if differing is None:
+        return None
+    row_id, kind, _ = differing
+    return CHAIN.finding(Kind.PROJECTION_DRIFT, 0, f"{read_model.name} id {row_id} {kind}")
+
+
+def compare_objects(conn: Connection) -> Iterator[Finding | None]:
+    """Compare the objects of the database with those of this version. Raises psycopg.Error."""
+    changed = changed_objects(conn) or []
+    if changed:
+        yield CHAIN.finding(Kind.SCHEMA_MISMATCH, 0, ", ".join(changed)[:1000])
+    yield None
+
+
+CHECKS = (compare_objects, compare_read_models)

@@ -7,7 +7,7 @@ COPY (
            e.stream, e.type, e.body, s.salts, s.fields, c.client_id, k.note
     FROM events e
     LEFT JOIN sealed_fields s ON s.position = e.position
-    LEFT JOIN stream_clients c ON c.stream = e.stream AND s.position IS NOT NULL
+    LEFT JOIN stream_clients c ON c.stream = e.stream AND (s.position IS NOT NULL OR e.version = 1)
     LEFT JOIN checkpoints k ON k.size = e.position
     ORDER BY e.position
 ) TO STDOUT (FORMAT BINARY)

@@ -15,6 +15,7 @@ it, nobody makes sums of other sets agree but by a chance of 2^-64 (an additive 
 from __future__ import annotations
 
 import secrets
+from array import array
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -28,14 +29,17 @@ from ledger.store.copy import VerifiedRow, columns, copy_rows, event, number, st
 from ledger.verify.report import ChainReport
 
 HERE = Path(__file__).parent
-STREAMS, ODD_VERSIONS, STRAYS, STRAY_CLIENTS, SESSION = (
-    (HERE / f"{name}.sql").read_bytes() for name in ("streams", "odd_versions", "strays", "stray_clients", "session")
+STREAMS, ODD_VERSIONS, STRAYS, EMPTY_STREAMS, STRAY_CLIENTS, SESSION = (
+    (HERE / f"{name}.sql").read_bytes()
+    for name in ("streams", "odd_versions", "strays", "empty_streams", "stray_clients", "session")
 )
 NUMBERS = "SELECT category, last FROM stream_numbers ORDER BY category LIMIT 10000"
 # Parameters of SESSION: whether the planner takes indexes or tables.
 BY_INDEX = {"by_index": "on", "by_table": "off"}
 BY_TABLE = {"by_index": "off", "by_table": "on"}
 CLIENT_MEMBER = b'"client_id":'
+SEALED_MEMBER = b'"sealed":{'
+NO_CLIENT = "the index of clients has a client for {!r}, and no event of this stream names one"
 
 # Position, stream, version; the version before it in the stream, and the position of that: 0 for the first of a stream.
 OddVersion = tuple[int, str, int, int, int]
@@ -85,6 +89,9 @@ class LedgerVerifier(ChainVerifier):
         super().__init__(head)
         self._streams = StreamVersions()
         self._erased_at = erased_at
+        # Positions of the first events of streams that have a client which this event does not commit to. Only streams
+        # of traces may be here in a sound ledger: a later call names the client.
+        self._first_without_client = array("q")
 
     def verify(self, conn: Connection, statement: bytes) -> Iterator[VerifiedRow]:
         """Verify the next events, rows of events.sql or slice.sql: steps 1 to 5, 7, and of 9 the client. Yield each."""
@@ -94,6 +101,8 @@ class LedgerVerifier(ChainVerifier):
             self.take(row)
             if row.fields is not None and CLIENT_MEMBER in row.fields and not _same_client(row.fields, client):
                 self._check_client(row, known=client is not None)
+            if row.version == 1 and client is not None and not _commits_to_client(row.body):
+                self._first_without_client.append(row.position)
             yield found
 
     def take(self, row: EventRow) -> None:
@@ -123,12 +132,11 @@ class LedgerVerifier(ChainVerifier):
         # Each of these is read when it is iterated: one at a time on this connection.
         ends = map(stream_end, copy_rows(conn, STREAMS))
         strays = (number(*columns(row)) for row in copy_rows(conn, STRAYS))
-        stray_clients = (_stray_client(row) for row in copy_rows(conn, STRAY_CLIENTS))
         odd_versions = (_odd_version(row) for row in copy_rows(conn, ODD_VERSIONS))
         numbers = {str(category): int(last) for category, last in conn.execute(NUMBERS)}
         contiguous = self.check_streams(ends, numbers)
         self.check_strays(strays)
-        self.check_stray_clients(stray_clients)
+        self._check_stray_clients(conn)
         if not contiguous:
             conn.execute(SESSION, BY_TABLE)
             self.report_versions(odd_versions)
@@ -168,15 +176,14 @@ class LedgerVerifier(ChainVerifier):
             if not self._chain.shift and not self.findings.rewritten(position):
                 self.findings.add(Kind.STRAY_SEALED, position, "sealed values stand here, but no event does")
 
-    def check_stray_clients(self, streams: Iterable[tuple[int, str]]) -> None:
-        """Step 9: the index of clients has these streams, whose events name no client, unless events were changed.
-
-        Each comes with the position of its first event, 0 if it has no event.
-        """
-        for position, stream in streams:
-            if not self._chain.shift and not self.findings.any(*CHANGES):
-                message = f"the index of clients has a client for {stream!r}, and no event of this stream names one"
-                self.findings.add(Kind.CLIENT_MISMATCH, position, message)
+    def _check_stray_clients(self, conn: Connection) -> None:
+        """Step 9: the index of clients has streams whose events name no client, unless events were changed."""
+        if self._chain.shift or self.findings.any(*CHANGES):
+            return
+        for row in copy_rows(conn, EMPTY_STREAMS):
+            self.findings.add(Kind.CLIENT_MISMATCH, 0, NO_CLIENT.format(text(columns(row)[0])))
+        for position, stream in conn.execute(STRAY_CLIENTS, [list(self._first_without_client)]):
+            self.findings.add(Kind.CLIENT_MISMATCH, position, NO_CLIENT.format(stream))
 
     def report(self) -> ChainReport:
         """The findings so far, and how much was verified."""
@@ -205,9 +212,10 @@ def _same_client(fields: bytes, client: bytes | None) -> bool:
     return client is not None and sealed == text(client)
 
 
-def _stray_client(row: bytes) -> tuple[int, str]:
-    position, stream = columns(row)
-    return number(position), text(stream)
+def _commits_to_client(body: bytes) -> bool:
+    """True if the body, in canonical form, has a commitment to a client."""
+    begins = body.find(SEALED_MEMBER)
+    return begins >= 0 and body.find(CLIENT_MEMBER, begins, body.find(b"}", begins)) >= 0
 
 
 def _odd_version(row: bytes) -> OddVersion:

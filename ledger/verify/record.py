@@ -24,8 +24,9 @@ APPEND = "SELECT position FROM append(%s)"
 # Results wait while the ledger does not record them. If results keep changing, only the newest are kept.
 MAX_UNRECORDED = 100
 # A history that was cut or replaced changes its name as events follow: rolled-back until it is as long as before, at a
-# position that moves on; then forked. It is one tampering.
-OTHER_HISTORY = frozenset((Kind.ROLLED_BACK, Kind.TRUNCATED, Kind.FORKED, Kind.HEAD_MISMATCH))
+# position that moves on; then forked, in a range that begins after the last checkpoint. It is one tampering.
+SET_BACK = frozenset((Kind.ROLLED_BACK, Kind.TRUNCATED))
+OTHER_HISTORY = SET_BACK | {Kind.FORKED, Kind.HEAD_MISMATCH}
 
 # "good" or "bad", the kind of the finding, and its position.
 Result = tuple[object, object, object]
@@ -69,6 +70,8 @@ def repeats(known: Result | None, new: Result) -> bool:
     _, new_kind, new_position = new
     if not {kind, new_kind} <= OTHER_HISTORY:
         return False
+    if kind in SET_BACK and new_kind == Kind.FORKED:
+        return True
     return isinstance(position, int) and isinstance(new_position, int) and position <= new_position
 
 

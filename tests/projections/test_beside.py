@@ -18,6 +18,10 @@ from tests.ledger.verify.verifying import fill, recorded, results, until, verify
 from tests.support import append, connect, eventually, failed, new
 
 BESIDE = VerificationConfig(rate=1_000_000, rest_s=0.05, settle_s=0, beside=CHECKS)
+STRAY = """
+    INSERT INTO agents (stream, id, name, suspended, created_at, updated_at)
+    VALUES ('agent-x', 99, 'x', false, now(), now())
+"""
 EDIT = "UPDATE portfolio_requests SET amount_usd = amount_usd + 1 WHERE id = 7"
 
 
@@ -53,11 +57,7 @@ def pieces(url: str) -> list[Finding | None]:
         ("DELETE FROM portfolio_requests WHERE id = 30", "portfolio_requests id 30 missing"),
         ("UPDATE portfolio_requests SET stream = 'zzz' WHERE id = 4", "portfolio_requests id 4"),
         ("UPDATE portfolio_requests SET stream = '!' WHERE id = 4", "portfolio_requests id 4"),
-        (
-            "INSERT INTO agents (stream, id, name, suspended, created_at, updated_at) VALUES"
-            + " ('agent-x', 99, 'x', false, now(), now())",
-            "agents id 99 unexpected",
-        ),
+        (STRAY, "agents id 99 unexpected"),
     ],
 )
 def test_each_changed_row_is_found_in_pieces_of_any_size(
@@ -126,8 +126,8 @@ def test_a_check_that_fails_accuses_nobody(filled: str) -> None:
     """A program error in a check is a failure of the worker: logged, in its status, and not on record."""
 
     def broken(_: Connection) -> Iterator[Finding | None]:
-        raise KeyError
         yield None
+        raise KeyError
 
     config = VerificationConfig(rate=1_000_000, rest_s=0.05, settle_s=0, beside=(broken,))
     with verifying(filled, config) as verifier:

@@ -70,7 +70,6 @@ def create_app(parts: Parts) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        root_path=parts.root_path,
         redirect_slashes=False,
     )
     for module in (

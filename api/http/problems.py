@@ -46,6 +46,7 @@ PROBLEMS: dict[str, int] = {
     "bad-request": 400,
     "malformed-json": 400,
     "no-token": 401,
+    "several-tokens": 401,
     "unknown-token": 401,
     "wrong-role": 403,
     "not-found": 404,

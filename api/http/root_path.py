@@ -1,4 +1,4 @@
-"""Put the path under which a proxy serves this application before each `Location`. Pure ASGI."""
+"""Tell the application the path under which a proxy serves it, and put it before each `Location`. Pure ASGI."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class PrefixLocation:
-    """ASGI middleware. Routes name paths of their own; callers need those of the proxy."""
+class UnderPath:
+    """ASGI middleware. Routes name paths of their own; callers need those of the proxy.
+
+    The path may still be in the request or not: Starlette's routes take it off, and the OpenAPI document names it.
+    """
 
     def __init__(self, app: ASGIApp, root_path: str) -> None:
         self._app = app
@@ -24,10 +27,12 @@ class PrefixLocation:
                     headers["Location"] = self._root_path + headers["location"]
             await send(message)
 
+        # Into the scope itself, not a copy: what the routes put there is for the layers outside of this one.
+        scope["root_path"] = self._root_path
         await self._app(scope, receive, send_prefixed)
 
 
 def install(app: FastAPI, root_path: str) -> None:
     """Add the middleware around the routes of `app`, if a proxy serves them under a path."""
     if root_path:
-        app.add_middleware(PrefixLocation, root_path=root_path)
+        app.add_middleware(UnderPath, root_path=root_path)

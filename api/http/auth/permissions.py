@@ -50,7 +50,14 @@ class Permission(HTTPBearer):
         return actor
 
     async def _caller(self, request: Request) -> Actor:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        given = request.headers.getlist("authorization")
+        if len(given) > 1:
+            raise ApiError(
+                "several-tokens",
+                "there are several Authorization headers: send one, so that it is clear who is calling",
+                headers={"WWW-Authenticate": 'Bearer error="invalid_request"'},
+            )
+        scheme, _, token = "".join(given).partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise ApiError(
                 "no-token",

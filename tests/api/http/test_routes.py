@@ -68,6 +68,18 @@ def test_callers_without_a_token_get_401(api: Api, method: str, path: str, roles
 
 
 @pytest.mark.parametrize(("method", "path", "roles"), ROUTES)
+def test_several_authorization_headers_are_refused(api: Api, method: str, path: str, roles: set[str]) -> None:
+    """Two tokens, also two that are the same or one that is empty: 401 by name, and nobody is taken for the caller."""
+    token = f"Bearer {api.tokens[min(roles)]}"
+    for other in (token, f"Bearer {api.tokens['admin']}", "Basic YTpi", ""):
+        headers = [("Authorization", token), ("Authorization", other)]
+        with api.records_nothing():
+            response = api.client.request(method, api.base + path, headers=headers, content=b"{}")
+        problem(response, 401, "several-tokens")
+        assert response.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize(("method", "path", "roles"), ROUTES)
 def test_other_roles_get_403(api: Api, method: str, path: str, roles: set[str]) -> None:
     """Each role that may not gets a 403 that names those that may, whatever the body; nothing is recorded."""
     for role in set(ROLES) - roles:

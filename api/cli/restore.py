@@ -12,6 +12,7 @@ from psycopg import sql
 from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
 from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, note, say, say_json
+from api.postgres.blockers import watched
 from api.postgres.connect import connect
 from api.postgres.logins import make_logins
 from ledger.backup.manifest import BackupError, Manifest, read_logins
@@ -74,7 +75,9 @@ def restore(
 
 def _restore(url: Url, backup: Backup, on_progress: OnProgress) -> Result:
     with connect(url, None) as conn:
-        done = backup.restore(conn, on_progress)
+        with watched(url, conn, note):
+            done = backup.restore(conn, on_progress)
+        make_logins(conn, url)
         make_logins(conn, url)
         grants = _grants(backup.manifest, read_logins(conn))
     rebuilt = rebuild_outdated(url, on_progress=on_progress)

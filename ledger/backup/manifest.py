@@ -16,7 +16,7 @@ from schema.database_roles import ROLES
 HERE = Path(__file__).parent
 TABLES, LOGINS = ((HERE / f"{name}.sql").read_bytes() for name in ("tables", "logins"))
 # What a restore makes anew, or what ends with its process: leaders and claims.
-DERIVED = ["schema_migrations", "projections", "request_claims", "leaders"]
+DERIVED = ["schema_migrations", "projections", "streams_set_aside", "request_claims", "leaders"]
 
 FORMAT: Literal["advice-ledger/backup/v1"] = "advice-ledger/backup/v1"
 # The member with the manifest, the last one of the file.

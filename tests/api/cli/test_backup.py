@@ -79,6 +79,8 @@ def test_restore_into_a_new_data_folder(file: Path, tmp_path: Path) -> None:
     assert done.code == 0, done
     found = done.json()
     assert (found["ok"], found["position"], found["findings"], found["grants"]) == (True, 3, [], [])
+    status = cli("status", "--json", "--data-dir", tmp_path / "data").json()
+    assert (status["objects_changed"], status["privileged_logins"]) == ([], [])
 
 
 def test_a_chain_that_does_not_hold_is_restored_and_reported(database_url: str, server_url: str, file: Path) -> None:

@@ -266,7 +266,7 @@ def test_threads_that_find_it_dead_start_one_server(folder: Path) -> None:
     assert (folder / "postgres" / "server.log").read_text().count("starting PostgreSQL") == 2
 
 
-@pytest.mark.parametrize(("version", "advice"), [("99", "pip install --upgrade"), ("9", "pg_upgrade")])
+@pytest.mark.parametrize(("version", "advice"), [("99", "pip install --upgrade"), ("9", "back it up with the old")])
 def test_data_of_another_major_version_is_refused(folder: Path, version: str, advice: str) -> None:
     """Data of another version is not touched; the message has both versions and what to do."""
     cluster = folder / "postgres"

@@ -14,7 +14,7 @@ FOREIGN := tests/api/otlp/instrumentors
 FOREIGN_VENV := .venv-instrumentors
 # pip-tools writes the locks and is no dependency of anything in them.
 PIP_TOOLS := pip-tools==7.6.2
-COMPILE = CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/python -m piptools compile --quiet --all-build-deps \
+COMPILE = CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/python -m piptools compile --quiet \
 	--strip-extras --generate-hashes --allow-unsafe --resolver=backtracking \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
 # Each target installs what it needs, once: `run` the server and PostgreSQL, the others everything. A stamp says so.
@@ -92,7 +92,7 @@ install: $(EVERYTHING) ## what the targets above need, without running one of th
 # Everything first: the server's lock is a part of it, with the same versions.
 lock: | $(BIN)/python ## pin dependencies with hashes: the server's in requirements.lock, all in requirements-dev.lock
 	$(PIP) '$(PIP_TOOLS)'
-	$(COMPILE) --all-extras --output-file requirements-dev.lock pyproject.toml
-	$(COMPILE) --extra embedded --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
+	$(COMPILE) --all-build-deps --all-extras --output-file requirements-dev.lock pyproject.toml
+	$(COMPILE) --all-build-deps --extra embedded --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
 	$(COMPILE) --output-file $(FOREIGN)/requirements.lock $(FOREIGN)/requirements.in
-	cd $(FOREIGN) && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
+	cd $(FOREIGN) && PATH="$(CURDIR)/$(FOREIGN_VENV)/bin:$$PATH" npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund

@@ -16,7 +16,8 @@ from api.http.auth import tokens
 from api.otlp import encoding
 from api.otlp.log_mapper import map_logs
 from api.otlp.signals import LOGS
-from ledger.service.content import held_stream
+from ledger.errors import LedgerError, Unavailable
+from ledger.service.content import ContentCommands, held_stream
 from ledger.store.envelope import NewEvent
 from tests.api.otlp.instrumentors.fake_openai import ANSWER
 from tests.api.otlp.logs import export, post, record
@@ -171,6 +172,21 @@ def test_content_of_another_agent_is_not_joined(fresh_api: Api) -> None:
         fresh_api.tokens["other"] = tokens.create(conn, "other", "agent")
     accepted(post_spans(fresh_api, spans(span(**ids)), role="other"))
     assert content_of(fresh_api, ids["traceId"]) == []
+
+
+@pytest.mark.parametrize("raised", [False, True])
+def test_an_unavailable_database_asks_to_send_again(api: Api, monkeypatch: pytest.MonkeyPatch, raised: bool) -> None:
+    """If the database does not answer for one record, the whole export gets 503 with Retry-After."""
+
+    async def record_contents(_: ContentCommands, contents: list[Any]) -> list[LedgerError | None]:
+        if raised:
+            raise Unavailable("the database does not answer")
+        return [None, *(Unavailable("the database does not answer") for _ in contents[1:])]
+
+    monkeypatch.setattr(ContentCommands, "record", record_contents)
+    response = post(api, export(details(new_ids()), question(new_ids())))
+    assert status(response, 503, JSON) == "the database does not answer"
+    assert response.headers["retry-after"] == "1"
 
 
 def test_limits_and_permissions_are_those_of_traces(api: Api) -> None:

@@ -1,22 +1,24 @@
 -- The leaves of the tree of stream heads as of a position, in order of their keys: for each stream its last version, and for
 -- each client those of all its streams (docs/formats/bundle.md, section 11). Versions have no gaps, so the last version by
--- then is the present one less the events since then, and the index of stream and version has the answer.
+-- then is the present one less the events since then, and the index of stream and version has the answer. Values are
+-- canonical JSON: to_json() escapes a string as RFC 8785 does.
 COPY (
     WITH since AS (
         SELECT e.stream, count(*) AS events FROM events e WHERE e.position > {as_of} GROUP BY e.stream
     ), heads AS (
-        SELECT e.stream, max(e.version) - coalesce(max(s.events), 0) AS version
+        SELECT e.stream,
+               format('[%s,%s]', to_json(e.stream), max(e.version) - coalesce(max(s.events), 0)) AS head
         FROM events e
         LEFT JOIN since s ON s.stream = e.stream
         GROUP BY e.stream
         HAVING max(e.version) > coalesce(max(s.events), 0)
     )
     SELECT sha256(convert_to(E'advice-ledger/heads/v1\nstream\n' || h.stream, 'UTF8')) AS key,
-           json_build_array(json_build_array(h.stream, h.version))::text AS value
+           '[' || h.head || ']' AS value
     FROM heads h
     UNION ALL
     SELECT sha256(convert_to(E'advice-ledger/heads/v1\nclient\n' || c.client_id, 'UTF8')),
-           json_agg(json_build_array(h.stream, h.version) ORDER BY h.stream COLLATE "C")::text
+           '[' || string_agg(h.head, ',' ORDER BY h.stream COLLATE "C") || ']'
     FROM heads h
     JOIN stream_clients c ON c.stream = h.stream
     GROUP BY c.client_id

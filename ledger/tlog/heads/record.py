@@ -9,15 +9,13 @@ from pathlib import Path
 from time import time_ns
 from typing import Any
 
-import orjson
 from psycopg import sql
 
 from ledger.database import Connection
 from ledger.proof.bundle.heads import recorded_tree
-from ledger.proof.format.canonical import canonical
 from ledger.proof.format.events import EventLine
 from ledger.proof.format.hashes import HASH_BYTES
-from ledger.store.copy import columns, copy_rows
+from ledger.store.copy import copy_rows
 from ledger.store.envelope import Actor, NewEvent, encode, stamped, uuid7
 from ledger.store.head import read_head
 from ledger.tlog.heads.tree import Entry, HeadsTree, build
@@ -28,6 +26,9 @@ HEADS, NEWEST = sql.SQL((HERE / "heads.sql").read_text("utf-8")), (HERE / "newes
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 SESSION = "SELECT set_config('jit', 'off', true), set_config('statement_timeout', '0', true)"
 APPEND = "SELECT position FROM append(%s)"
+
+# The two columns of a row of heads.sql. Before each stand 4 bytes, its length, and before the first 2, their number.
+KEY, VALUE = slice(6, 6 + HASH_BYTES), slice(10 + HASH_BYTES, None)
 
 STREAM = "stream-heads"
 ACTOR = Actor(id="advice-ledger", kind="service", role="signer")
@@ -84,5 +85,4 @@ def record_heads(conn: Connection, writer: Connection, last: RecordedHeads | Non
 def _entries(conn: Connection, as_of: int) -> Iterator[Entry]:
     statement = HEADS.format(as_of=sql.Literal(as_of)).as_bytes(conn)
     for row in copy_rows(conn, statement):
-        key, value = columns(row)
-        yield key or b"", canonical(orjson.loads(value or b""))
+        yield row[KEY], row[VALUE]

@@ -11,7 +11,8 @@ import pytest
 
 from ledger.background import running
 from ledger.proof.bundle.heads import client_key, stream_key
-from ledger.tlog.heads.record import STREAM, newest_heads, record_heads
+from ledger.proof.format.canonical import canonical
+from ledger.tlog.heads.record import STREAM, _entries, newest_heads, record_heads
 from ledger.tlog.heads.recorder import HeadsRecorder
 from ledger.tlog.heads.tree import build
 from schema.migrate import migrate
@@ -65,6 +66,27 @@ def test_the_tree_is_that_of_the_events(url: str) -> None:
         tree = record.tree(conn, client_key("client-2"))
         assert tree is not None
         assert tree.value == b'[["request-2",4],["request-5",4]]'
+
+
+def test_odd_names_have_canonical_values(url: str) -> None:
+    """Whatever a stream is called, the value that the database makes is canonical JSON, in order of bytes."""
+    names = ['quote"', "back\\slash", "tab\t", "bell\a", "new\nline", "del\x7f", "z", "Z"]
+    names += ["é", "\U0001f600", "\uff5e", "\u2028"]
+    with connect(url) as owner:
+        owner.execute("ALTER TABLE events DISABLE TRIGGER USER")
+        for name in names:
+            owner.execute(
+                "INSERT INTO events SELECT (SELECT max(position) + 1 FROM events), gen_random_uuid(), %s, 1, type,"
+                " recorded_at, body, prev_hash, hash FROM events WHERE position = 1",
+                [name],
+            )
+            owner.execute("INSERT INTO stream_clients VALUES (%s, 'client-odd')", [name])
+    with connect(url, "verifier") as conn:
+        values = dict(_entries(conn, 1000))
+    for name in names:
+        assert values[stream_key(name)] == canonical([[name, 1]])
+    ordered = sorted(names, key=lambda name: name.encode())
+    assert values[client_key("client-odd")] == canonical([[name, 1] for name in ordered])
 
 
 def test_an_empty_place_is_no_client(url: str) -> None:

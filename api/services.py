@@ -27,6 +27,7 @@ from api.slow_reads import MOST_OF_ALL, SlowReads
 from api.witness.witness import Witness
 from ledger.background import BackgroundWorker, stop_all
 from ledger.database import Url, conninfo
+from ledger.proof.tlog.note import VerifierKey
 from ledger.service.ledger import Ledger
 from ledger.service.policies import Policies
 from ledger.store.readers import STATEMENT_TIMEOUT_S, Readers
@@ -35,6 +36,7 @@ from ledger.tlog.endorse.endorsers import EndorserConfig
 from ledger.tlog.serve.coverage import Coverage
 from ledger.tlog.serve.proof_cache import ProofCache
 from ledger.tlog.serve.published import CheckpointSelector
+from ledger.tlog.sign.signed_checkpoints import SignedCheckpoints
 from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig
 from ledger.verify.continuous import ContinuousVerification, VerificationConfig
 from projections.projector import Projector
@@ -91,6 +93,8 @@ class Services:
     slow_reads: SlowReads
     # Which checkpoint readers are shown.
     checkpoint_selector: CheckpointSelector
+    # Those that the log's key signed, as far as this process has the key.
+    checkpoints: SignedCheckpoints
     proof_cache: ProofCache
     coverage: Coverage
     # None if this process does not sign.
@@ -127,7 +131,8 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
             threads.append(Projector(parts.database_url, schema=parts.schema_name))
         elif parts.projector == "process":
             threads.append(ProjectorProcess(parts.database_url, schema=parts.schema_name))
-        coverage = Coverage(ledger.readers)
+        checkpoints = SignedCheckpoints(_verifier_key(parts))
+        coverage = Coverage(ledger.readers, checkpoints.covered)
         stack.push_async_callback(coverage.close)
         signer, verification = _signer(parts), _verification(parts)
         threads += [thread for thread in (signer, verification) if thread is not None]
@@ -145,6 +150,7 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
             callers=callers,
             slow_reads=slow_reads,
             checkpoint_selector=CheckpointSelector(parts.endorsers.policy),
+            checkpoints=checkpoints,
             proof_cache=ProofCache(),
             coverage=coverage,
             signer=signer,
@@ -194,6 +200,12 @@ def _signer(parts: Parts) -> SignerThread | None:
     if parts.signing is None:
         return None
     return SignerThread(parts.database_url, parts.signing, parts.endorsers, schema=parts.schema_name)
+
+
+def _verifier_key(parts: Parts) -> VerifierKey | None:
+    if parts.signing is not None:
+        return parts.signing.key.verifier
+    return next(iter(parts.verification.keys), None) if parts.verification is not None else None
 
 
 def _verification(parts: Parts) -> ContinuousVerification | None:

@@ -27,7 +27,8 @@ from ledger.database import AsyncConnection
 from ledger.errors import Unavailable
 from ledger.store.head import Head, read_head_async
 from ledger.tlog import status
-from ledger.tlog.serve.newest_checkpoint import NewestCheckpoint, newest_checkpoint_async
+from ledger.tlog.serve.newest_checkpoint import NewestCheckpoint
+from ledger.tlog.sign.signed_checkpoints import SignedCheckpoints
 from ledger.verify.continuous import VerificationStatus
 from projections.model_calls.orphans import count_open_calls_async
 
@@ -123,16 +124,18 @@ async def _model_calls(services: Services) -> list[Metric]:
 
 async def _checkpoint(services: Services) -> list[Metric]:
     # The head after the checkpoint: then it is not before it.
-    found = await read(services, _checkpoint_and_head)
+    found = await read(services, partial(_checkpoint_and_head, services.checkpoints))
     checkpoint, head = found or (None, None)
     size = None if found is None else 0 if checkpoint is None else checkpoint.size
     age_s = None if checkpoint is None else checkpoint.age_s
     not_covered = None if head is None else head.position - (size or 0)
+    unsigned = len(services.checkpoints.unsigned)
     refused = services.signer is not None and services.signer.status.state == "refused"
     return [
         gauge("checkpoint_size", "Events that the newest checkpoint covers", size),
         gauge("checkpoint_age_seconds", "Age of the newest checkpoint", age_s),
         gauge("checkpoint_events_not_covered", "Events that no checkpoint covers", not_covered),
+        gauge("checkpoints_unsigned", "Checkpoints that the key did not sign, which this process has seen", unsigned),
         gauge("signing_refused", "1 once this process refused to sign; /readyz says why", float(refused)),
     ]
 
@@ -187,5 +190,7 @@ def _verification(services: Services) -> list[Metric]:
     ]
 
 
-async def _checkpoint_and_head(conn: AsyncConnection) -> tuple[NewestCheckpoint | None, Head | None]:
-    return await newest_checkpoint_async(conn), await read_head_async(conn)
+async def _checkpoint_and_head(
+    checkpoints: SignedCheckpoints, conn: AsyncConnection
+) -> tuple[NewestCheckpoint | None, Head | None]:
+    return await checkpoints.newest(conn), await read_head_async(conn)

@@ -62,6 +62,16 @@ def signing(signer: WorkerStatus, waiting: NotCovered, every_s: float, up_s: flo
         yield f"nothing was signed for {waiting.waiting_s:.0f} s, and {waiting.events} events wait: {why}"
 
 
+def unsigned(sizes: Sequence[int]) -> Iterator[str]:
+    """Report checkpoints that somebody added to the database without the key. They are not served."""
+    if sizes:
+        listed = ", ".join(map(str, sizes))
+        yield (
+            f"the database has checkpoints that the log's key did not sign, over {listed} events: they are not served,"
+            " and somebody has the signer's login"
+        )
+
+
 def clocks_differ(clocks: Clocks, now_s: float) -> Iterator[str]:
     """Say that the database's clock is so far ahead of ours that it may take no event: clock_is_ahead() in SQL."""
     if clocks.now_s - now_s > CLOCKS_DIFFER_S:

@@ -25,9 +25,11 @@ from ledger.proof.bundle.page import MOST_EVENTS, page, row
 from ledger.proof.bundle.tiles import INDEX
 from ledger.proof.format.canonical import NotCanonical, canonical, quick
 from ledger.proof.format.events import EventLine, EventRow
+from ledger.proof.tlog.note import VerifierKey
 from ledger.proof.tlog.tiles import HEIGHT
 from ledger.store.copy import copy_rows, event
 from ledger.tlog.heads.record import newest_heads
+from ledger.tlog.sign.signed_checkpoints import LogKeys
 
 HERE = Path(__file__).parent
 EVENTS, TILES, EXTENT = (sql.SQL((HERE / f"{name}.sql").read_text("utf-8")) for name in ("events", "tiles", "extent"))
@@ -102,7 +104,8 @@ def write_bundle(
                 *(rotation.position for rotation in rotations[-1:]),
                 0 if recorded is None or selection.kind == "positions" else recorded.event.position,
             )
-            size, note, manifest = _extent(conn, selection, which, least)
+            signers = [LogKeys.of(VerifierKey.parse(text), rotations) for text in keys]
+            size, note, manifest = _extent(conn, selection, which, least, signers)
             writer.add(bundle.CHECKPOINT, note.encode())
             add_beside(conn, manifest, keys, rotations, writer)
             if old is not None:
@@ -131,7 +134,15 @@ def condition(selection: Selection) -> sql.Composed:
     return sql.SQL(BETWEEN).format(sql.Literal(selection.first_position), sql.Literal(selection.last_position))
 
 
-def _extent(conn: Connection, selection: Selection, which: sql.Composed, least: int) -> tuple[int, str, Manifest]:
+def _best(checkpoints: Sequence[tuple[int, str]], keys: Sequence[LogKeys]) -> tuple[int, str] | None:
+    """Return the first checkpoint that one of the keys signed. Without such a one or a key, nothing can be told."""
+    signed = (row for row in checkpoints if any(each.signed(*row) for each in keys))
+    return next(signed, None) or next(iter(checkpoints), None)
+
+
+def _extent(
+    conn: Connection, selection: Selection, which: sql.Composed, least: int, keys: Sequence[LogKeys]
+) -> tuple[int, str, Manifest]:
     """Size and note of the checkpoint to use, of size `least` if there is one so large, and the manifest so far."""
     *_, beyond, first_beyond = _counts(conn, which, 0)
     if not beyond:
@@ -139,7 +150,7 @@ def _extent(conn: Connection, selection: Selection, which: sql.Composed, least: 
     (last,) = conn.execute(
         sql.SQL("SELECT max(e.position) FROM events e WHERE {which}").format(which=which)
     ).fetchone() or (0,)
-    checkpoint_row = conn.execute(CHECKPOINT, {"last": max(last, least)}).fetchone()
+    checkpoint_row = _best(conn.execute(CHECKPOINT, {"last": max(last, least)}).fetchall(), keys)
     if checkpoint_row is None:
         raise CannotExport(
             "no checkpoint covers these events yet: sign one with advice-ledger sign --once, or run serve with a key"

@@ -31,7 +31,7 @@ from ledger.store.head import read_clocks_async, read_head_async
 from ledger.store.standby import read_standby, wait_for_replay
 from ledger.store.writer_health import WriterStatus
 from ledger.tlog import status as endorsements
-from ledger.tlog.serve.newest_checkpoint import NewestCheckpoint, NotCovered, newest_checkpoint_async, not_covered_async
+from ledger.tlog.serve.newest_checkpoint import NewestCheckpoint, NotCovered, not_covered_async
 from ledger.tlog.sign.signer_thread import SignerThread
 from ledger.verify.continuous import ContinuousVerification, VerificationStatus
 from projections.health import (
@@ -126,8 +126,8 @@ async def _recording(services: Services) -> WriterStatus:
 
 async def _read(services: Services, conn: AsyncConnection) -> Readiness:
     signer = services.signer
-    checkpoint = await newest_checkpoint_async(conn)
-    not_covered = await not_covered_async(conn)
+    checkpoint = await services.checkpoints.newest(conn)
+    not_covered = await not_covered_async(conn, upto=0 if checkpoint is None else checkpoint.size)
     if not_covered is None:
         raise Unavailable(NO_HEAD)
     endorsed = await endorsements.endorsement_status(conn, services.endorsers, signer)
@@ -155,6 +155,7 @@ async def _read(services: Services, conn: AsyncConnection) -> Readiness:
         warnings=[
             *([] if clocks is None or clocks.since is None else [str(clocks)]),
             *readiness.set_aside(aside, SHORT_LIST),
+            *readiness.unsigned(services.checkpoints.unsigned),
         ],
         origin=head.origin,
         position=head.position,

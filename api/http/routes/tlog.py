@@ -88,7 +88,8 @@ async def checkpoint(services: InjectedServices) -> Response:
 
     async def work(conn: AsyncConnection) -> tiles.PublishedCheckpoint:
         size = await services.checkpoint_selector.size(conn)
-        return _signed(await tiles.published(conn, size) or await tiles.published(conn))
+        checkpoints = services.checkpoints
+        return _signed(await checkpoints.published(conn, size) or await checkpoints.published(conn))
 
     try:
         published = await services.ledger.readers.run(work, within_s=services.ledger.patience_s)
@@ -109,7 +110,7 @@ async def tile(services: InjectedServices, request: Request, path: str) -> Respo
         return problem("not-found", "no tile has this path", headers=NOT_KEPT)
 
     async def work(conn: AsyncConnection) -> bytes:
-        _check_covered(tiles.needs(address), await tiles.covered(conn))
+        _check_covered(tiles.needs(address), await services.checkpoints.covered(conn))
         if isinstance(address, EntryBundle):
             return await tiles.entries(conn, address)
         return await _tile(conn, address)
@@ -158,15 +159,15 @@ async def consistency(services: InjectedServices, caller: MayRead, sizes: Annota
     """Read the proof that one tree begins with another. Any role."""
 
     async def work(conn: AsyncConnection) -> dict[str, object]:
-        size = await tiles.covered(conn)
+        size = await services.checkpoints.covered(conn)
         new = sizes.new or await services.checkpoint_selector.size(conn) or size
         _check_covered(max(sizes.old, new), size)
         if sizes.old > new:
             reason = "Input should be at most to"
             raise ApiError("invalid", "not valid: from", errors=[FieldError(field="from", reason=reason)])
         proof = await tiles.consistency(conn, sizes.old, new)
-        of_new = await tiles.published(conn, new)
-        note = None if of_new is None else of_new.note
+        of_new = await services.checkpoints.published(conn, new)
+        note = None if of_new is None or of_new.size != new else of_new.note
         return {"from": sizes.old, "to": new, "proof": [each.hex() for each in proof], "checkpoint": note}
 
     return as_json(await _read(services.ledger, work))
@@ -198,13 +199,20 @@ async def _tile(conn: AsyncConnection, address: Tile) -> bytes:
 
 
 async def _inclusion(services: Services, position: int) -> tuple[tiles.PublishedCheckpoint, list[bytes]]:
+    checkpoints = services.checkpoints
 
     async def work(conn: AsyncConnection) -> tuple[tiles.PublishedCheckpoint, list[bytes]]:
         size = await services.checkpoint_selector.size(conn)
         # An event that the published checkpoint does not cover yet may be covered by the newest.
-        published, proof = await services.proof_cache.inclusion(
-            conn, position, size if size and size >= position else None
-        )
+        size = size if size and size >= position else None
+        try:
+            published, proof = await services.proof_cache.inclusion(conn, position, size)
+        except TileError:
+            if await checkpoints.is_newest_signed(conn):
+                raise
+            published, proof = None, []
+        if published is None or not await checkpoints.is_signed(conn, published.size, published.note):
+            published, proof = await services.proof_cache.inclusion(conn, position, await checkpoints.covered(conn))
         published = _signed(published)
         _check_covered(position, published.size)
         return published, proof

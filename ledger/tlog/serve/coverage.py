@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
+from ledger.database import AsyncConnection
 from ledger.errors import Unavailable
 from ledger.store.readers import Readers
-from ledger.tlog.serve.tiles import covered
 
 POLL_S = 0.02
 # Pause between two tries while the database does not answer.
@@ -17,8 +18,9 @@ RETRY_S = 0.5
 class Coverage:
     """Tell callers when a checkpoint covers a position. For one event loop."""
 
-    def __init__(self, readers: Readers) -> None:
+    def __init__(self, readers: Readers, covered: Callable[[AsyncConnection], Awaitable[int]]) -> None:
         self._readers = readers
+        self._covered = covered
         self._waiting: dict[asyncio.Future[int], int] = {}
         self._polling: asyncio.Task[None] | None = None
 
@@ -45,7 +47,7 @@ class Coverage:
     async def _poll(self) -> None:
         while self._waiting:
             try:
-                covered_size = await self._readers.run(covered)
+                covered_size = await self._readers.run(self._covered)
             except Unavailable:
                 await asyncio.sleep(RETRY_S)
                 continue

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ledger.database import AsyncConnection, Connection
 
 NEWEST_CHECKPOINT = Path(__file__).with_name("newest_checkpoint.sql").read_bytes()
+NO_LIMIT = 2**63 - 1
 NOT_COVERED = Path(__file__).with_name("not_covered.sql").read_bytes()
 
 
@@ -28,25 +29,25 @@ class NotCovered(NamedTuple):
 
 def newest_checkpoint(conn: Connection) -> NewestCheckpoint | None:
     """Return the newest checkpoint; None before the first."""
-    row = conn.execute(NEWEST_CHECKPOINT).fetchone()
+    row = conn.execute(NEWEST_CHECKPOINT, [NO_LIMIT]).fetchone()
     return None if row is None else NewestCheckpoint(*row)
 
 
-async def newest_checkpoint_async(conn: AsyncConnection) -> NewestCheckpoint | None:
-    """Return the newest checkpoint; None before the first."""
-    row = await (await conn.execute(NEWEST_CHECKPOINT, prepare=True)).fetchone()
+async def newest_checkpoint_async(conn: AsyncConnection, *, before: int = NO_LIMIT) -> NewestCheckpoint | None:
+    """Return the newest checkpoint over fewer events than `before`; None before the first."""
+    row = await (await conn.execute(NEWEST_CHECKPOINT, [before], prepare=True)).fetchone()
     return None if row is None else NewestCheckpoint(*row)
 
 
 def not_covered(conn: Connection) -> NotCovered | None:
     """Return the events that no checkpoint covers; None if the ledger has no head."""
-    row = conn.execute(NOT_COVERED).fetchone()
+    row = conn.execute(NOT_COVERED, [NO_LIMIT]).fetchone()
     return None if row is None else NotCovered(*row)
 
 
-async def not_covered_async(conn: AsyncConnection) -> NotCovered | None:
-    """Return the events that no checkpoint covers; None if the ledger has no head."""
-    row = await (await conn.execute(NOT_COVERED, prepare=True)).fetchone()
+async def not_covered_async(conn: AsyncConnection, *, upto: int = NO_LIMIT) -> NotCovered | None:
+    """Return the events that no checkpoint up to this size covers; None if the ledger has no head."""
+    row = await (await conn.execute(NOT_COVERED, [upto], prepare=True)).fetchone()
     return None if row is None else NotCovered(*row)
 
 

@@ -15,8 +15,7 @@ from psycopg import sql
 
 from ledger.database import AsyncConnection
 from ledger.proof.tlog.merkle import Reader, consistency_proof, inclusion_proof
-from ledger.proof.tlog.tiles import HEIGHT, WIDTH, EntryBundle, Tile, reader
-from ledger.tlog.serve.newest_checkpoint import newest_checkpoint_async
+from ledger.proof.tlog.tiles import HEIGHT, WIDTH, EntryBundle, Tile, TileError, TileFlaw, reader
 from ledger.tlog.tree import encode_entries
 
 T = TypeVar("T")
@@ -64,12 +63,6 @@ async def published(
     return None if row is None else PublishedCheckpoint(*row)
 
 
-async def covered(conn: AsyncConnection) -> int:
-    """Return the size of the newest checkpoint; 0 before the first."""
-    checkpoint = await newest_checkpoint_async(conn)
-    return 0 if checkpoint is None else checkpoint.size
-
-
 def needs(tile: Tile | EntryBundle) -> int:
     """Return the size of the smallest tree that has this tile."""
     level = tile.level if isinstance(tile, Tile) else 0
@@ -89,7 +82,10 @@ async def entries(conn: AsyncConnection, bundle: EntryBundle) -> bytes:
     first = bundle.index * WIDTH
     async with conn.cursor(binary=True) as cursor:
         await cursor.execute(ENTRIES, [first, first + bundle.width], prepare=True)
-        return encode_entries([bytes(row[0]) for row in await cursor.fetchall()])
+        hashes = [bytes(row[0]) for row in await cursor.fetchall()]
+    if len(hashes) != bundle.width:
+        raise TileError(TileFlaw.CONTENT, f"{bundle.path} has {len(hashes)} entries in the database")
+    return encode_entries(hashes)
 
 
 async def inclusion(conn: AsyncConnection, position: int, size: int) -> list[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +28,13 @@ class RecordedRotation:
 
 def recorded_rotations(conn: Connection, origin: str) -> list[RecordedRotation]:
     """Return the rotations in order. Events whose signatures do not hold are left out. Raises psycopg.Error."""
+    return rotations_in(conn.execute(ROTATIONS, [STREAM]).fetchall(), origin)
+
+
+def rotations_in(rows: Iterable[tuple[int, str]], origin: str) -> list[RecordedRotation]:
+    """Return the rotations in rows of ROTATIONS, as recorded_rotations() does."""
     rotations = []
-    for position, body in conn.execute(ROTATIONS, [STREAM]).fetchall():
+    for position, body in rows:
         with contextlib.suppress(EvidenceError, ValueError, LookupError, TypeError):
             rotations.append(RecordedRotation(int(position), rotation_of(orjson.loads(body)["data"], origin)))
     return rotations

@@ -18,6 +18,7 @@ One process leads (schema/functions/take_lead.sql); on one machine also by the l
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +27,6 @@ from ledger.proof.tlog.checkpoint import Checkpoint
 from ledger.proof.tlog.merkle import HASH_BYTES, leaf_hashes
 from ledger.proof.tlog.tiles import WIDTH, Tile
 from ledger.store.head import read_head
-from ledger.tlog.serve.newest_checkpoint import newest_size
 from ledger.tlog.sign.adoption import Adoption
 from ledger.tlog.sign.errors import (
     HistoryRefused,
@@ -40,6 +40,7 @@ from ledger.tlog.sign.errors import (
 )
 from ledger.tlog.sign.last_signed import LastSigned, check_continues, event_hash
 from ledger.tlog.sign.recorded_rotations import STREAM, recorded_rotations
+from ledger.tlog.sign.signed_checkpoints import LogKeys, newest_signed
 from ledger.tlog.sign.state_file import Signed, edge_after, resigned
 from ledger.tlog.signing_keys import SigningKey, sign_checkpoint
 from ledger.tlog.tree import Growth, grow
@@ -58,6 +59,8 @@ CLEAR_EDGE = "DELETE FROM partial_tiles"
 STOP_APPENDS = "SELECT stop_appends(%s)"
 RECORD_ADOPTION = "SELECT adopt_checkpoint(%s)"
 ADD_CHECKPOINT = "INSERT INTO checkpoints (size, note) VALUES (%s, %s) ON CONFLICT (size) DO NOTHING"
+
+log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 DURABLE, HASHES, NOT_LINKED, ADD_TILES, OTHER_TILES, ADD_EDGE = (
@@ -270,12 +273,16 @@ class Signer:
             self._conn.execute(COMMIT_SOMETHING)
 
     def _published(self) -> int:
-        return newest_size(self._conn)
+        """Return the size of the newest checkpoint that this log signed. Others do not count."""
+        verifier = self._key.verifier
+        return newest_signed(self._conn, LogKeys.of(verifier, recorded_rotations(self._conn, verifier.name)))
 
     def _publish(self, signed: Signed) -> None:
         """Do step 3."""
         with replicated(self._conn):
-            self._conn.execute(ADD_CHECKPOINT, [signed.size, signed.note])
+            added = self._conn.execute(ADD_CHECKPOINT, [signed.size, signed.note])
+        if not added.rowcount and self._published() != signed.size:
+            log.error("a checkpoint over %d events that the key did not sign is in the way of ours", signed.size)
 
 
 def head_of(conn: Connection) -> tuple[str, int]:

@@ -1,0 +1,138 @@
+"""Tell the checkpoints that the log's key signed from other rows, and find the newest of them.
+
+The database checks the form of a checkpoint and not its signature: somebody with the signer's login can add one that
+nobody signed. A process that has the key takes such a row for not there, and reports it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.database import AsyncConnection, Connection
+from ledger.proof.errors import EvidenceError
+from ledger.proof.tlog.checkpoint import open_checkpoint
+from ledger.proof.tlog.note import VerifierKey
+from ledger.tlog.serve import tiles
+from ledger.tlog.serve.newest_checkpoint import NO_LIMIT, NewestCheckpoint, newest_checkpoint_async
+from ledger.tlog.serve.tiles import NO_EVENT, NO_TILE, PublishedCheckpoint
+from ledger.tlog.sign.recorded_rotations import ROTATIONS, STREAM, RecordedRotation, rotations_in
+
+log = logging.getLogger(__name__)
+
+OLDER = "SELECT size, note FROM checkpoints WHERE size < %s AND size > %s ORDER BY size DESC LIMIT %s"
+# Rows that are read at once.
+PAGE = 100
+# The most results of checks that a process keeps, and the most sizes that it reports.
+MAX_KNOWN, MAX_REPORTED = 1000, 20
+
+
+@dataclass(frozen=True)
+class LogKeys:
+    """The keys of a log: the one that this process has, and those that recorded rotations connect with it.
+
+    `ends` has the position of the rotation by which a key gave way, by the key's text.
+    """
+
+    keys: tuple[VerifierKey, ...]
+    ends: dict[str, int]
+
+    @classmethod
+    def of(cls, key: VerifierKey, rotations: Sequence[RecordedRotation]) -> LogKeys:
+        """Follow the rotations from the key, in both directions: both keys of a rotation signed it."""
+        known = {key.text: key}
+        ends: dict[str, int] = {}
+        for _ in rotations:
+            for recorded in rotations:
+                old, new = recorded.rotation.old, recorded.rotation.new
+                if old.text in known or new.text in known:
+                    known |= {old.text: old, new.text: new}
+                    ends[old.text] = recorded.position
+        return cls(tuple(known.values()), ends)
+
+    def signed(self, size: int, note: str) -> bool:
+        """Return whether one of the keys signed this note as a checkpoint over `size` events, before it gave way."""
+        try:
+            opened = open_checkpoint(note.encode(), self.keys[0].name, self.keys)
+        except EvidenceError:
+            return False
+        by = {(signature.name, signature.key_id) for signature in opened.log}
+        in_time = (size < self.ends.get(key.text, NO_LIMIT) for key in self.keys if (key.name, key.key_id) in by)
+        return opened.checkpoint.size == size and any(in_time)
+
+
+def newest_signed(conn: Connection, keys: LogKeys, *, above: int = 0) -> int:
+    """Return the size of the newest checkpoint that one of the keys signed, if it is larger than `above`; 0 if none."""
+    before = NO_LIMIT
+    while page := conn.execute(OLDER, [before, above, PAGE]).fetchall():
+        for size, note in page:
+            if keys.signed(size, note):
+                return int(size)
+        before = int(page[-1][0])
+    return 0
+
+
+class SignedCheckpoints:
+    """The checkpoints of one ledger that this process serves. Without a key it cannot tell, and takes all of them."""
+
+    def __init__(self, key: VerifierKey | None) -> None:
+        self._key = key
+        self._keys: LogKeys | None = None
+        self._known: dict[tuple[int, str], bool] = {}
+        # The sizes of the rows that were found not to be signed, of the last ones.
+        self.unsigned: list[int] = []
+
+    async def is_signed(self, conn: AsyncConnection, size: int, note: str) -> bool:
+        """Return whether the log signed the note; cosignatures may follow. Most calls need no query."""
+        if self._key is None:
+            return True
+        known = self._known.get((size, note))
+        if known is None:
+            known = self._keys is not None and self._keys.signed(size, note)
+            if not known:  # another key may have taken over
+                self._keys = await _read_keys(conn, self._key)
+                known = self._keys.signed(size, note)
+            self._remember(size, note, known)
+        return known
+
+    async def newest(self, conn: AsyncConnection) -> NewestCheckpoint | None:
+        """Return the newest checkpoint that the log signed."""
+        newest = await newest_checkpoint_async(conn)
+        while newest is not None and not await self.is_signed(conn, newest.size, newest.note):
+            newest = await newest_checkpoint_async(conn, before=newest.size)
+        return newest
+
+    async def is_newest_signed(self, conn: AsyncConnection) -> bool:
+        """Return whether the newest checkpoint of the database is one that the log signed."""
+        newest = await newest_checkpoint_async(conn)
+        return newest is None or await self.is_signed(conn, newest.size, newest.note)
+
+    async def covered(self, conn: AsyncConnection) -> int:
+        """Return the size of the newest checkpoint; 0 before the first."""
+        newest = await self.newest(conn)
+        return 0 if newest is None else newest.size
+
+    async def published(
+        self, conn: AsyncConnection, size: int | None = None, *, position: int = NO_EVENT, tile: int = NO_TILE
+    ) -> PublishedCheckpoint | None:
+        """Return what tiles.published() does; instead of a checkpoint that was not signed, the newest that was."""
+        published = await tiles.published(conn, size, position=position, tile=tile)
+        if published is None or await self.is_signed(conn, published.size, published.note):
+            return published
+        newest = await self.newest(conn)
+        return newest and await tiles.published(conn, newest.size, position=position, tile=tile)
+
+    def _remember(self, size: int, note: str, signed: bool) -> None:
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        self._known[size, note] = signed
+        if not signed and size not in self.unsigned:
+            log.error("the checkpoint over %d events is not signed with the log's key, and is not served", size)
+            self.unsigned = [*self.unsigned[1 - MAX_REPORTED :], size]
+
+
+async def _read_keys(conn: AsyncConnection, key: VerifierKey) -> LogKeys:
+    rows: list[Any] = await (await conn.execute(ROTATIONS, [STREAM], prepare=True)).fetchall()
+    return LogKeys.of(key, rotations_in(rows, key.name))

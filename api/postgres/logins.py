@@ -19,6 +19,7 @@ from ledger.database import Connection, RoleLogins, Url
 from schema.database_roles import ROLES, allow_login, role_name
 
 PASSWORD_BYTES = 32
+MAX_CHARS = 64 * 1024
 MAKE = "advice-ledger migrate --logins FILE makes a new file, or adds what is missing"
 # A colon or a backslash within a field has a backslash before it.
 FIELD = re.compile(r"((?:[^:\\]|\\.)*)(?::|$)")
@@ -61,14 +62,16 @@ def read_passwords(path: Path) -> Mapping[str, str]:
     try:
         with path.open(encoding="utf-8") as file:
             mode = os.fstat(file.fileno()).st_mode
-            lines = file.read().splitlines()
+            text = file.read(MAX_CHARS + 1)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
         raise BadPasswords(f"{path} cannot be read: {reason}; {MAKE}") from error
+    if len(text) > MAX_CHARS:
+        raise BadPasswords(f"{path} has more than {MAX_CHARS} characters, so it is no file of passwords; {MAKE}")
     if mode & 0o077:
         raise BadPasswords(f"others can read {path}: change its passwords, and give it the mode 0600")
     found = {}
-    for line in lines:
+    for line in text.splitlines():
         fields = [re.sub(r"\\(.)", r"\1", text) for text in FIELD.findall(line)]
         if not line.startswith("#") and len(fields) > 4:
             found[fields[3]] = fields[4]

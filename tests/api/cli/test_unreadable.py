@@ -18,6 +18,8 @@ from tests.api.cli.every_command import EVERY, Scene, scene
 
 # Files that the command makes.
 MADE = {("keys generate", "--key"), ("witness keygen", "--key"), ("witness keygen", "--state")}
+# It makes the file if it is missing.
+MADE_IF_MISSING = {("migrate", "--logins")}
 # Of the key only its place counts: beside it are the state file and traces of a rotation.
 NOT_READ = {("status", "--key")}
 # The signer reads these while the server runs, and the embedded database is made in its folder.
@@ -70,6 +72,8 @@ def test_a_file_that_cannot_be_read_could_not_run(
     """Whatever is in its place: exit 2, the reason in one line, and nothing that looks like a finding."""
     path = tmp_path / "unreadable"
     KINDS[kind](path)
+    if kind == "missing" and (command, option) in MADE_IF_MISSING:
+        return
     if kind == "empty" and option == "--config":
         return  # a settings file without settings
     arguments = ready.arguments(command)

@@ -134,6 +134,7 @@ def test_a_request_from_the_first_to_its_recommendation(fresh_api: Api) -> None:
             "SELECT body::json->'sealed'->>'recommendation' FROM events WHERE position = 2"
         ).fetchall()
     assert [(made.pop("digest"),)] == sealed
+    assert made.pop("salts").keys() == {"recommendation"}
     assert {name: value for name, value in made.items() if value is not None} == {
         "id": 2,
         "request_id": 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -41,19 +42,21 @@ def backup(
     with opened(settings) as url, connect(url, "owner") as conn, progress() as on_progress:
         try:
             manifest = _write(conn, output, on_progress)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "invalid file name"
-            raise CannotRun(f"{output}: {reason}") from error
+        except OSError as error:
+            raise CannotRun(f"{output}: {error.strerror}") from error
     with naming(f"the backup is complete, in {output}"):
         _show(manifest, output, as_json=as_json)
 
 
 def _write(conn: Connection, output: Path, on_progress: OnProgress) -> Manifest:
     """Write to a file beside `output`, and rename it once it is complete and on the disk."""
-    part = output.with_name(f"{output.name}.part")
-    part.unlink(missing_ok=True)
     try:
-        with os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b") as file:
+        handle, name = tempfile.mkstemp(prefix=f"{output.name}.", suffix=".part", dir=output.parent)  # mode 0600
+    except ValueError as error:
+        raise CannotRun(f"{output}: invalid file name") from error
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "w+b") as file:
             manifest = write_backup(conn, file, on_progress)
             file.flush()
             os.fsync(file.fileno())

@@ -10,6 +10,7 @@ from api.http.auth.tokens import TokenError
 from api.postgres.connect import DatabaseError
 from api.postgres.embedded import EmbeddedError
 from api.settings import SettingsError
+from ledger.backup.manifest import BackupError
 from ledger.database import one_line
 from ledger.errors import LedgerError
 from ledger.tlog.sign.errors import KeyUnusable, SigningRefused
@@ -18,6 +19,7 @@ from projections.registry import UnknownReadModel
 from schema.errors import MigrationError
 
 EXPECTED: tuple[type[BaseException], ...] = (
+    BackupError,
     CannotRun,
     DatabaseError,
     EmbeddedError,

@@ -11,11 +11,11 @@ from psycopg import sql
 
 from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
-from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, note, say, say_json
+from api.cli.shared import FOUND_WRONG, AsJson, ConfigFile, DatabaseUrl, DataDir, note, say, say_json
 from api.postgres.blockers import watched
 from api.postgres.connect import connect
 from api.postgres.logins import make_logins
-from ledger.backup.manifest import BackupError, Manifest, read_logins
+from ledger.backup.manifest import Manifest, read_logins
 from ledger.backup.restore import Backup
 from ledger.database import Url
 from ledger.verify.database import verify_chain
@@ -60,14 +60,10 @@ def restore(
     ledger behind. It needs the rights that migrate needs. Exit code 1 if the restored chain does not hold.
     """
     settings = configured(config, database_url=database_url, data_dir=data_dir)
-    with progress() as on_progress:
-        try:
-            with Backup(file) as backup:
-                backup.check(on_progress)
-                with opened(settings, make=True) as url:
-                    result = _restore(url, backup, on_progress)
-        except BackupError as error:
-            raise CannotRun(str(error)) from error
+    with progress() as on_progress, Backup(file) as backup:
+        backup.check(on_progress)
+        with opened(settings, make=True) as url:
+            result = _restore(url, backup, on_progress)
     _show(result, as_json=as_json)
     if not result.ok:
         raise typer.Exit(FOUND_WRONG)
@@ -77,7 +73,6 @@ def _restore(url: Url, backup: Backup, on_progress: OnProgress) -> Result:
     with connect(url, None) as conn:
         with watched(url, conn, note):
             done = backup.restore(conn, on_progress)
-        make_logins(conn, url)
         make_logins(conn, url)
         grants = _grants(backup.manifest, read_logins(conn))
     rebuilt = rebuild_outdated(url, on_progress=on_progress)

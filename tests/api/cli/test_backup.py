@@ -61,6 +61,16 @@ def test_backup_names_what_it_cannot_write(database_url: str, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.tampers
+def test_a_ledger_without_a_head_is_not_backed_up(database_url: str, tmp_path: Path) -> None:
+    """Its backup would have no end to compare with."""
+    with connect(database_url) as conn:
+        conn.execute("ALTER TABLE head DISABLE TRIGGER ALL")
+        conn.execute("DELETE FROM head")
+    assert on(database_url, "backup", "-o", tmp_path / "file").failed_with("has no head", "advice-ledger verify")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_restore_verifies_what_it_made(file: Path, server_url: str) -> None:
     """The ledger is complete: its read models are built, its chain holds, and nothing is left to do."""
     with scratch_database(server_url) as url:

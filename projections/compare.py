@@ -99,9 +99,21 @@ def _check(conn: Connection, read_model: ReadModel, most: int) -> ReadModelCheck
     query = DIFFERENCES.format(expected=read_model.rows(UP_TO), actual=table)
     differing = conn.execute(query + sql.SQL("LIMIT %(limit)s"), {"upto": position, "limit": most + 1}).fetchall()
     differences = tuple(RowDifference(read_model.name, row_id, kind) for row_id, kind, _ in differing[:most])
-    aside = tuple(SetAside(*found) for found in conn.execute(SET_ASIDE, [read_model.name, most]))
-    foldable = tuple(found for found in aside if _can_be_folded(conn, read_model, found, position))
-    return ReadModelCheck(read_model.name, position, rows, error, differences, len(differing) > most, aside, foldable)
+    listed = aside(conn, read_model, most)
+    wrongly = foldable(conn, read_model, listed, position)
+    return ReadModelCheck(read_model.name, position, rows, error, differences, len(differing) > most, listed, wrongly)
+
+
+def aside(conn: Connection, read_model: ReadModel, most: int) -> tuple[SetAside, ...]:
+    """Return the first of the streams that are set aside."""
+    return tuple(SetAside(*found) for found in conn.execute(SET_ASIDE, [read_model.name, most]))
+
+
+def foldable(
+    conn: Connection, read_model: ReadModel, listed: tuple[SetAside, ...], position: int
+) -> tuple[SetAside, ...]:
+    """Return those of the streams that the fold takes after all, up to a position."""
+    return tuple(found for found in listed if _can_be_folded(conn, read_model, found, position))
 
 
 def _can_be_folded(conn: Connection, read_model: ReadModel, aside: SetAside, upto: int) -> bool:

@@ -1,5 +1,5 @@
 -- The first full tile that is stored and differs, or is missing although a checkpoint covers it.
-SELECT made.level, made.number
+SELECT made.level, made.number, made.hashes, t.hashes
 FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)b::bytea[]) AS made (level, number, hashes)
 LEFT JOIN tiles t ON t.level = made.level AND t.number = made.number
 WHERE t.hashes IS DISTINCT FROM made.hashes

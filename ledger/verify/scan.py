@@ -171,7 +171,8 @@ class Scan:
         }
         other = conn.execute(OTHER_TILES, parameters, binary=True).fetchone() if full else None
         if other is not None:
-            raise _other_tile(Tile(int(other[0]), int(other[1])))
+            level, number, made, stored = other
+            raise _other_tile(Tile(int(level), int(number)), _first_other(made, stored or b""))
 
     def _compare(self, conn: Connection, expected: Root) -> None:
         if expected.size != self.size:
@@ -199,9 +200,15 @@ def _broken(kind: Kind, position: int, message: str) -> ChainBroken:
     return ChainBroken(CHAIN.finding(kind, position, message))
 
 
-def _other_tile(tile: Tile) -> ChainBroken:
-    """Report a stored tile that is wrong; the position is that of the first event below it."""
-    first = (tile.index << (HEIGHT * (tile.level + 1))) + 1
+def _first_other(made: bytes, stored: bytes) -> int:
+    """The number of the first hash of a full tile that is not the stored one."""
+    wrong = (at for at in range(0, len(made), HASH_BYTES) if made[at : at + HASH_BYTES] != stored[at : at + HASH_BYTES])
+    return next(wrong, 0) // HASH_BYTES
+
+
+def _other_tile(tile: Tile, number: int = 0) -> ChainBroken:
+    """Report a stored tile of which this hash is wrong; the position is that of the first event below the hash."""
+    first = (((tile.index << HEIGHT) + number) << (HEIGHT * tile.level)) + 1
     return _broken(Kind.PROOF_MISMATCH, first, f"{tile.path} is not what the events make")
 
 

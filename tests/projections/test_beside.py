@@ -22,6 +22,11 @@ STRAY = """
     INSERT INTO agents (stream, id, name, suspended, created_at, updated_at)
     VALUES ('agent-x', 99, 'x', false, now(), now())
 """
+HIDDEN = """
+    DELETE FROM portfolio_requests WHERE id = 7;
+    INSERT INTO streams_set_aside (read_model, stream, position, sqlstate)
+    VALUES ('portfolio_requests', 'request-7', 7, '22P02')
+"""
 EDIT = "UPDATE portfolio_requests SET amount_usd = amount_usd + 1 WHERE id = 7"
 
 
@@ -58,6 +63,7 @@ def pieces(url: str) -> list[Finding | None]:
         ("UPDATE portfolio_requests SET stream = 'zzz' WHERE id = 4", "portfolio_requests id 4"),
         ("UPDATE portfolio_requests SET stream = '!' WHERE id = 4", "portfolio_requests id 4"),
         (STRAY, "agents id 99 unexpected"),
+        (HIDDEN, "the stream 'request-7' is set aside, and can be folded"),
     ],
 )
 def test_each_changed_row_is_found_in_pieces_of_any_size(

@@ -114,6 +114,7 @@ def test_the_rate_is_bounded(database_url: str) -> None:
         (["UPDATE stream_clients SET client_id = 'x' WHERE stream = 'request-5'"], "client-mismatch", 5),
         (["INSERT INTO sealed_fields VALUES (9999, '{}', '{}')"], "stray-sealed", 9999),
         (["UPDATE tiles SET hashes = repeat('x', 8192)::bytea WHERE number = 1"], "proof-mismatch", 257),
+        (["UPDATE tiles SET hashes = overlay(hashes PLACING sha256('') FROM 3201)"], "proof-mismatch", 101),
         (["DELETE FROM tiles WHERE number = 1"], "proof-mismatch", 257),
         (["UPDATE partial_tiles SET hashes = substring(hashes FROM 1 FOR 32) || sha256('x')"], "proof-mismatch", 1),
         (["DELETE FROM partial_tiles"], "proof-mismatch", 1),

@@ -23,7 +23,7 @@ from ledger.database import Connection, Url, one_line
 from ledger.export.bundle import Disclosure, condition, write_bundle
 from ledger.export.log_parts import CannotExport
 from ledger.export.stream_heads import record_if_older
-from ledger.proof.bundle.manifest import Manifest, Selection
+from ledger.proof.bundle.manifest import HEADS, Manifest, Selection
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, VerifierKey
 from ledger.proof.tlog.trust import Unusable, read_file, read_keys
@@ -236,6 +236,9 @@ def _show(manifest: Manifest, output: Path, extent: Extent, *, as_json: bool) ->
     if manifest.excluded:
         left_out = f"{manifest.excluded} events from position {manifest.excluded_from} on"
         note(f"left out: {left_out}, which no checkpoint covers yet (advice-ledger sign --once signs one)")
+    if manifest.selection.kind != "positions" and HEADS not in manifest.files:
+        unnamed = manifest.selection.kind == "client" and manifest.selection.client is None
+        note(f"the bundle does not show where its streams end{', as it does not name the client' if unnamed else ''}")
     if as_json:
         found = {"file": str(output), "events": manifest.count, "checkpoint_size": manifest.checkpoint_size}
         places: dict[str, object] = {"first_position": manifest.first_position, "last_position": manifest.last_position}

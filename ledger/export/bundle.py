@@ -29,6 +29,7 @@ from ledger.proof.tlog.note import VerifierKey
 from ledger.proof.tlog.tiles import HEIGHT
 from ledger.store.copy import copy_rows, event
 from ledger.tlog.heads.record import newest_heads
+from ledger.tlog.serve.newest_checkpoint import newest_size
 from ledger.tlog.sign.signed_checkpoints import LogKeys
 
 HERE = Path(__file__).parent
@@ -97,8 +98,9 @@ def write_bundle(
             conn.execute(SESSION)
             which, old = condition(selection), None if since is None else checkpoint_of(since, "older")
             rotations = rotations_of(conn)
+            # A record of stream heads that no checkpoint covers yet does not count.
+            recorded = newest_heads(conn, newest_size(conn))
             # A checkpoint that covers the last rotation is by the newest key, to which rotations lead from any other.
-            recorded = newest_heads(conn)
             least = max(
                 0 if old is None else old.size,
                 *(rotation.position for rotation in rotations[-1:]),

@@ -161,7 +161,7 @@ def check_complete(audit: Audit, bundle: Bundle, *, needed: bool) -> None:
     """Step 10, the rest: whether the bundle shows that it is complete. If that is `needed`, it is a finding if not."""
     manifest, findings = bundle.manifest, audit.collected
     wrong = findings.any(*CONTENTS, Kind.HEADS_MISMATCH, Kind.PROOF_MISMATCH, Kind.DAMAGED)
-    if wrong or manifest.excluded:
+    if wrong or findings.more or manifest.excluded:
         audit.complete = False
     elif manifest.selection.kind == "positions" or (audit.ends is not None and 10 not in audit.but):
         audit.complete = True

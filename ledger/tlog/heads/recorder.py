@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from ledger.background import DatabaseWorker
-from ledger.database import Connection, Url, connect, conninfo
+import psycopg
+
+from ledger.background import BackgroundWorker, Failure
+from ledger.database import Connection, Url, connect, conninfo, one_line
 from ledger.store.head import read_head
 from ledger.tlog.heads.record import newest_heads, record_heads
 
@@ -21,8 +23,11 @@ SETTLE_S = 300.0
 LOOK_S = 60.0
 
 
-class HeadsRecorder(DatabaseWorker):
-    """Record until stop(). `url` is for a login that may act as the ledger's verifier and writer."""
+class HeadsRecorder(BackgroundWorker):
+    """Record until stop(). `url` is for a login that may act as the ledger's verifier and writer.
+
+    It connects for each look, and holds no connection meanwhile.
+    """
 
     def __init__(
         self,
@@ -33,20 +38,26 @@ class HeadsRecorder(DatabaseWorker):
         look_s: float = LOOK_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__("stream heads")
         application = "advice-ledger stream heads"
-        super().__init__("stream heads", conninfo(url, "verifier", schema=schema, application=application))
+        self._reading = conninfo(url, "verifier", schema=schema, application=application)
         self._writing = conninfo(url, "writer", schema=schema, application=application, lock_timeout="10s")
         self._settle_s = settle_s
         self._look_s = look_s
         self._clock = clock
 
-    def follow(self, conn: Connection) -> None:
+    def work(self) -> None:
         """Look now and then whether a record is due."""
         self._stopping.wait(self._settle_s)
         while not self._stopping.is_set():
-            self._record_if_due(conn)
+            with connect(self._reading) as conn:
+                self._record_if_due(conn)
             self.report("running")
             self._stopping.wait(self._look_s)
+
+    def on_failure(self, error: Exception) -> Failure | None:
+        """Describe errors of the database. Another process may have recorded the same."""
+        return Failure(f"the database failed: {one_line(error)}") if isinstance(error, psycopg.Error) else None
 
     def _record_if_due(self, conn: Connection) -> None:
         """Record once a day (UTC), if anything else was recorded since the last time."""

@@ -176,6 +176,17 @@ def test_a_record_that_is_older_than_the_events(server_url: str, tmp_path: Path)
         assert (ran.code, ran.json["complete"], ran.json["streams"]) == (0, True, 3)
 
 
+def test_a_record_that_nobody_signed_yet_is_not_used(server_url: str, tmp_path: Path) -> None:
+    """The bundle has the newest record that its checkpoint covers."""
+    with signed_ledger(server_url, tmp_path) as ledger:
+        position = ledger.record_heads()
+        ledger.fill(1)
+        assert ledger.record_heads(signed=False) == position + 2
+        data = ledger.bundle()[0]
+        assert json.loads(Case.read(data).files[bundle.HEADS])["event"]["position"] == position
+        assert checked(ledger, tmp_path, data).code == 0
+
+
 def test_a_false_record_is_evidence_against_the_ledger(server_url: str, tmp_path: Path) -> None:
     """If the ledger recorded less than there was, a bundle with all events shows that the record is false."""
     with signed_ledger(server_url, tmp_path) as ledger:
@@ -224,7 +235,9 @@ def test_the_command_records_where_streams_end(server_url: str, tmp_path: Path) 
     """Before it exports, once for all that is recorded; without a signer it says what to do, and that helps."""
     out = tmp_path / "case.zip"
     with signed_ledger(server_url, tmp_path) as ledger:
-        assert "Sign one with advice-ledger sign --once, then export again" in exported(ledger, out)
+        said = exported(ledger, out)
+        assert "Sign one with advice-ledger sign --once, then export again" in said
+        assert said.splitlines()[-1] == "the bundle does not show where its streams end"
         assert not complete(out)
         ledger.sign()
         assert exported(ledger, out) == ""

@@ -11,7 +11,8 @@
     │   ├── VersionConflict     the stream is not at the expected version    AL003
     │   └── ClientConflict      the stream belongs to another client         AL005
     ├── CommitmentMismatch      a commitment does not open                   AL004
-    ├── StreamSetAside          a read model cannot show this stream
+    ├── StreamUnreadable        no command can be decided on this stream
+    │   └── StreamSetAside      a read model cannot show this stream
     ├── Immutable               an attempt to change the record              AL006
     └── Unavailable             the database does not answer; try again
         ├── LogRefused          the database is not the one that was signed      AL010
@@ -90,10 +91,22 @@ class CommitmentMismatch(LedgerError):
     """A commitment in a body does not open to the sealed value beside it."""
 
 
-class StreamSetAside(LedgerError):
-    """The fold of a read model cannot take the events of this stream, so there is nothing to read."""
+class StreamUnreadable(LedgerError):
+    """An event of the stream has a shape that no client of the service can send. Its values are not shown."""
 
     retry_after_s = 300
+
+    @classmethod
+    def at(cls, stream: str, position: int) -> StreamUnreadable:
+        """Describe a stream on which no command can be decided."""
+        return StreamUnreadable(
+            f"the event at position {position} of the stream {stream!r} lacks what every client sends, so that nothing"
+            " can be decided there: an operator has to look"
+        )
+
+
+class StreamSetAside(StreamUnreadable):
+    """The fold of a read model cannot take the events of this stream, so there is nothing to read."""
 
     def __init__(self, read_model: str, stream: str, position: int, sqlstate: str) -> None:
         super().__init__(

@@ -30,6 +30,7 @@ from ledger.errors import (
     LogRefused,
     Refused,
     StreamSetAside,
+    StreamUnreadable,
     Unavailable,
     UnknownEventType,
     VersionConflict,
@@ -224,6 +225,7 @@ OUTAGES: dict[type[LedgerError], str] = {
     LogRefused: "log-refused",
     UnknownEventType: "event-type-not-registered",
     StreamSetAside: "stream-set-aside",
+    StreamUnreadable: "stream-set-aside",
 }
 
 
@@ -237,12 +239,12 @@ async def _ledger_error(request: Request, error: Exception) -> Response:
             return problem(error.code, str(error), facts=error.facts)
         case Conflict():
             return problem(*CONFLICTS[type(error)])
-        case Unavailable() | UnknownEventType() | StreamSetAside():
+        case Unavailable() | UnknownEventType() | StreamUnreadable():
             return _unavailable(error)
     return await _unexpected(request, error)
 
 
-def _unavailable(error: Unavailable | UnknownEventType | StreamSetAside) -> Response:
+def _unavailable(error: Unavailable | UnknownEventType | StreamUnreadable) -> Response:
     slug = OUTAGES.get(type(error), "unavailable")
     detail = NOT_SIGNED if isinstance(error, LogRefused) else str(error)
     return problem(slug, detail, headers={"Retry-After": str(error.retry_after_s)})

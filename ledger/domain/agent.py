@@ -41,12 +41,14 @@ def stream_of(name: str) -> str:
 
 
 def fold(history: Iterable[RecordedEvent]) -> Agent:
-    """Return the state after the events of a stream, in order."""
+    """Return the state after the events of a stream, in order. A schema that this version does not know is left out."""
     agent = Agent()
     for event in history:
         match event.type:
             case "agent.registered":
-                agent = replace(agent, registered=event.data["answer_schema"])
+                schema = event.data.get("answer_schema")
+                if isinstance(schema, str) and schema in SCHEMAS:
+                    agent = replace(agent, registered=schema)
             case "agent.suspended":
                 agent = replace(agent, suspended=True)
             case "agent.resumed":

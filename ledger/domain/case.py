@@ -25,7 +25,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from ledger.domain.history import RecordedEvent
+from ledger.domain.history import MALFORMED, RecordedEvent
+from ledger.errors import StreamUnreadable
 from schema.states import RecommendationState, RequestState
 
 CATEGORY = "request-"
@@ -118,12 +119,18 @@ def stream_of(request_id: int) -> str:
 
 
 def fold_case(history: Iterable[RecordedEvent]) -> Case:
-    """Return the state after the events of a stream, in order. An event that fits nowhere changes only the version."""
+    """Return the state after the events of a stream, in order. An event that fits nowhere changes only the version.
+
+    Raises StreamUnreadable for an event that lacks what every client sends.
+    """
     case = Case()
     for event in history:
         apply = APPLY.get(event.type)
         if apply is not None and (case.state is not None or event.type == "portfolio.requested"):
-            case = apply(case, event)
+            try:
+                case = apply(case, event)
+            except MALFORMED as error:
+                raise StreamUnreadable.at(event.stream, event.position) from error
         case = replace(case, version=event.version)
     return case
 

@@ -9,6 +9,9 @@ from uuid import UUID
 
 import orjson
 
+# What code raises that reads members of an event which are missing or of another type. append() does not check them.
+MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
 
 @dataclass(frozen=True)
 class RecordedEvent:
@@ -47,9 +50,9 @@ class RecordedEvent:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The members in clear."""
-        data: dict[str, Any] = self.content["data"]
-        return data
+        """The members in clear; empty if that is no object, which append() does not check."""
+        data = self.content.get("data")
+        return data if isinstance(data, dict) else {}
 
     @property
     def members(self) -> dict[str, Any]:

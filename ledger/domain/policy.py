@@ -59,7 +59,7 @@ class Policy:
         """
         last = None
         for event in history:
-            last = event.data["sha256"]
+            last = event.data.get("sha256")
         if last == self.sha256:
             return None
         return PolicyAdopted(version=self.version, sha256=self.sha256, policy=self.text)

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from schema.events import (
+    AgentRegistered,
+    Event,
+    ModelCallStarted,
+    RecommendationCommunicated,
+    RecommendationOpened,
+)
 from tests.api.served import Api, problem
-from tests.projections.poison import poison
-from tests.support import connect, eventually
+from tests.projections.poison import poison, poisoned
+from tests.projections.scenes import DIGEST, decided, recommended
+from tests.support import append_text, connect, eventually, failed, new
 
 
 def poisoned_request(api: Api) -> int:
@@ -50,3 +60,48 @@ def test_operators_are_told_and_the_process_is_ready(fresh_api: Api) -> None:
     fine = fresh_api.asked()
     fresh_api.answered(fine)
     assert fresh_api.get(f"/portfolio/requests/{fine}").json()["status"] == "recommended"
+
+
+POISONS: list[tuple[Event, dict[str, Any]]] = [
+    (recommended(), {"data": 7}),
+    (recommended(), {"model_name": None}),
+    (recommended(), {"model_call_id": []}),
+    (decided(1), {"outcome": None}),
+    (decided(1), {"data": None}),
+    (decided(1), {"recommendation_id": {}}),
+    (RecommendationOpened(recommendation_id=1, digest=DIGEST), {"data": []}),
+    (ModelCallStarted(provider_name="p", request_model="m"), {"actor": 7}),
+    (RecommendationCommunicated(recommendation_id=1, digest=DIGEST, channel="letter"), {"data": "x"}),
+]
+
+
+def test_no_event_makes_a_command_fail_without_a_name(fresh_api: Api) -> None:
+    """Commands on a request with odd events are decided, or refused by name; those on other requests are decided."""
+    for event, changes in POISONS:
+        bad = fresh_api.asked()
+        answer = fresh_api.answered(bad)
+        about = {"recommendation_id": answer} if "recommendation_id" not in changes and "data" not in changes else {}
+        with connect(fresh_api.url, "writer") as conn:
+            append_text(conn, poisoned(new(f"request-{bad}", event), **changes, **about))
+        opening = {"digest": DIGEST}
+        deciding = {**opening, "outcome": "approve"}
+        statuses = [
+            fresh_api.call("POST", f"/recommendations/{answer}/openings", json=opening),
+            fresh_api.call("POST", f"/recommendations/{answer}/decisions", json=deciding),
+        ]
+        for response in (*statuses, fresh_api.answer(bad)):
+            assert response.status_code in {201, 409, 503}, (event, changes, response.text)
+    fresh_api.answered(fresh_api.asked())
+
+
+def test_no_event_keeps_decisions_from_being_made(fresh_api: Api) -> None:
+    """An odd event in the stream of a policy or of an agent stops nobody: the policy is adopted again."""
+    with connect(fresh_api.url, "writer") as conn:
+        for stream in ("policy-four-eyes", "policy-reason-codes"):
+            append_text(conn, poisoned(new(stream, failed()), data=7))
+        append_text(conn, poisoned(new("agent-agent", AgentRegistered(answer_schema="any/v1")), data=[]))
+    answer = fresh_api.answered(fresh_api.asked())
+    digest = fresh_api.get(f"/recommendations/{answer}").json()["digest"]
+    body = {"digest": digest, "outcome": "approve"}
+    assert fresh_api.call("POST", f"/recommendations/{answer}/openings", json={"digest": digest}).status_code == 201
+    assert fresh_api.call("POST", f"/recommendations/{answer}/decisions", json=body).status_code == 201

@@ -19,7 +19,7 @@ from tests.api.witness.logs import Log, logs_of
 HALF = b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
 
 
-def test_the_ledger_is_a_witness(database_url: str, tmp_path: Path, log_key: SigningKey) -> None:
+def test_serve_cosigns_and_leaves_its_own_ledger_alone(database_url: str, tmp_path: Path, log_key: SigningKey) -> None:
     """Beside everything else; the ledger's own events are not touched."""
     key = WitnessSigningKey.generate("witness.example/w1")
     make_store(tmp_path / "state", key.verifier.text)

@@ -46,7 +46,7 @@ def test_a_witness_made_anew_goes_on_after_a_kill(tmp_path: Path, log_key: Signi
 
 
 @pytest.mark.slow
-def test_what_it_refuses_to_start_with(tmp_path: Path, log_key: SigningKey) -> None:
+def test_a_witness_does_not_start_without_its_own_key_and_state(tmp_path: Path, log_key: SigningKey) -> None:
     """Each with one line that says what is wrong: no key, no state, another's state, no log's key; a key is kept."""
     log = ("--log", log_key.verifier.text)
     assert cli("witness", "serve", *at(tmp_path), *log).failed_with("witness keygen")
@@ -70,7 +70,7 @@ def test_what_it_refuses_to_start_with(tmp_path: Path, log_key: SigningKey) -> N
     assert cli("witness", "serve", *at(tmp_path), *log).failed_with("chmod 600")
 
 
-def test_keys_are_what_they_are_shown_as(tmp_path: Path) -> None:
+def test_keygen_prints_the_verifier_key_alone(tmp_path: Path) -> None:
     """keygen prints the verifier key alone, and neither file can be read by others."""
     key = keygen(tmp_path)
     assert WitnessKey.parse(key.text) == key

@@ -73,7 +73,7 @@ def test_no_ledger_is_its_own_witness(database_url: str, tmp_path: Path, log_key
         {"witness_state": Path("s")},
     ],
 )
-def test_settings_that_go_together(given: dict[str, Any]) -> None:
+def test_settings_of_a_witness_go_together(given: dict[str, Any]) -> None:
     """Some of them without the others are an error; none of them is no witness."""
     with pytest.raises(CannotRun, match="go together"):
         offered(Settings(**given))

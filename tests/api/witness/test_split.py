@@ -84,7 +84,7 @@ class Nothing(WitnessStore):
         raise AssertionError
 
 
-def test_many_at_once(served: Served) -> None:
+def test_of_many_requests_at_once_one_is_cosigned(served: Served) -> None:
     """If many requests from one size lead to different sizes and histories, one wins; the others get its size."""
     start = threading.Barrier(24)
     histories = [served.log, Log(served.log.key, fork=0)]
@@ -108,7 +108,7 @@ def test_many_at_once(served: Served) -> None:
     assert len([1 for *_, answer in answers if answer.status_code == 409]) == 23
 
 
-def test_growth_at_once(served: Served) -> None:
+def test_racing_callers_never_roll_the_log_back(served: Served) -> None:
     """Many callers race a log forward, each from the size it is told: no size is cosigned twice, none rolls back."""
     replies: list[tuple[int, Reply]] = []
     witness = Witness(served.key, logs_of(served.log.key.verifier), served.state)

@@ -199,7 +199,7 @@ def test_the_checkpoint_cosigned_last_is_served_to_everybody(served: Served) -> 
         assert served.client.get(f"{served.base}/{other}/checkpoint").status_code == 404
 
 
-def test_a_log_whose_origin_is_not_the_name_of_its_key(tmp_path: Path) -> None:
+def test_a_log_whose_origin_is_not_its_keys_name_is_cosigned(tmp_path: Path) -> None:
     """Such as Go's checksum database: written ORIGIN=KEY, it is cosigned; the name of the key alone is no origin."""
     log_key, key = SigningKey.generate("sum.example"), WitnessSigningKey.generate("w")
     make_store(tmp_path / "state", key.verifier.text)
@@ -215,7 +215,7 @@ def test_a_log_whose_origin_is_not_the_name_of_its_key(tmp_path: Path) -> None:
         assert witness.add_checkpoint(AddCheckpoint(0, (), note).encode()).status == status
 
 
-def test_how_a_log_is_written() -> None:
+def test_a_log_is_written_as_a_key_or_as_origin_and_key() -> None:
     """A key, or an origin and a key, also where names have equals signs; all keys of one origin count for it."""
     plain, odd = SigningKey.generate("a").verifier, SigningKey.generate("a=b").verifier
     assert parse_logs([plain.text, odd.text]) == {"a": [plain], "a=b": [odd]}
@@ -226,7 +226,7 @@ def test_how_a_log_is_written() -> None:
             parse_logs([wrong])
 
 
-def test_the_rest_of_http(served: Served) -> None:
+def test_other_methods_paths_and_sizes_are_refused(served: Served) -> None:
     """Other methods and paths are refused, /healthz answers, connections are kept; a body without end is 413."""
     assert served.client.get(f"{served.base}/add-checkpoint").status_code == 405
     assert served.client.get(f"{served.base}/").status_code == 404
@@ -246,7 +246,7 @@ def test_a_body_that_never_ends_is_given_up(served: Served, monkeypatch: pytest.
         assert b" 408 " in slow.recv(1000)
 
 
-def test_several_keys_of_one_log(served: Served) -> None:
+def test_either_key_of_a_log_is_enough_and_none_may_fail(served: Served) -> None:
     """A log that rotates its key signs with both; either is enough, and a signature that fails is not passed over."""
     old, fresh = served.log.key, SigningKey.generate(ORIGIN)
     text = Checkpoint(ORIGIN, 3, served.log.root(3)).text

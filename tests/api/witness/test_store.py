@@ -86,7 +86,7 @@ def dies(*_: object) -> Seen:
     raise Died
 
 
-def test_one_after_the_other(open_state: Open) -> None:
+def test_concurrent_steps_exclude_each_other(open_state: Open) -> None:
     """Steps exclude each other, also through a second opening of the same state: none is lost."""
     states = [open_state(KEY.verifier.text) for _ in range(4)]
 
@@ -102,7 +102,7 @@ def test_one_after_the_other(open_state: Open) -> None:
     assert states[0].seen()[ORIGIN].size == 40
 
 
-def test_logs_do_not_mix(open_state: Open, log_key: SigningKey) -> None:
+def test_each_log_has_a_state_of_its_own(open_state: Open, log_key: SigningKey) -> None:
     """A state that has seen other logs begins with nothing for this one, and keeps what it has of those."""
     other = SigningKey.generate("other.example/log")
     state = open_state(KEY.verifier.text)
@@ -115,7 +115,7 @@ def test_logs_do_not_mix(open_state: Open, log_key: SigningKey) -> None:
     assert both.add_checkpoint(AddCheckpoint(5, (), forged).encode()).status == 403
 
 
-def test_another_witness_does_not_use_it(open_state: Open) -> None:
+def test_a_state_is_refused_with_another_key(open_state: Open) -> None:
     """A state is for the key it was made with: with another it would say that this one saw it."""
     with pytest.raises(OtherKey):
         open_state(WitnessSigningKey.generate("witness.example/w1").verifier.text)
@@ -126,7 +126,7 @@ def signed(text: bytes) -> bytes:
     return text + b"\n\nsignatures"
 
 
-def test_what_is_kept_is_bounded(open_state: Open) -> None:
+def test_refused_notes_are_kept_up_to_a_bound(open_state: Open) -> None:
     """The first and the newest refused notes are kept, each once, however many a log signs."""
     state = open_state(KEY.verifier.text)
     last = 2 * KEPT_EACH + 5
@@ -211,7 +211,7 @@ def test_a_damaged_state_file_is_refused(tmp_path: Path, content: bytes) -> None
         WitnessStore(tmp_path / "state", KEY.verifier.text)
 
 
-def test_it_survives_a_power_cut_as_far_as_sqlite_does(tmp_path: Path) -> None:
+def test_each_commit_is_synced_to_the_disk(tmp_path: Path) -> None:
     """Each commit is synced: the write-ahead log, and FULL."""
     make_store(tmp_path / "state", KEY.verifier.text)
     state = WitnessStore(tmp_path / "state", KEY.verifier.text)

@@ -3,7 +3,7 @@
 Content whose call is on record is recorded in the stream of the call. Content that comes first is held in a stream of
 its own, `content-UUID`, where UUID is the id that the call's start will have. When the call comes, the same transaction
 records the held content again in the call's stream, and says so in the held stream, with the call's client: so held
-content is found, and erased, with all else about the client.
+content is found, and erased, with all else about the client. Much content follows in transactions of its own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from ledger.service.execute import Executor
 from ledger.store import events as store
 from ledger.store.envelope import Actor, NewEvent, idempotent_id
 from schema.events import ModelCallContentJoined, ModelCallContentRecorded
+
+# Held items that are joined in one transaction: each may have megabytes.
+MOST_AT_ONCE = 10
 
 
 @dataclass(frozen=True)
@@ -52,31 +55,16 @@ class ContentCommands:
         call = await self.executor.find(content.started_id)
         if call is None:
             held = NewEvent(content.event_id, held_stream(content.started_id), content.event, content.actor)
-            await self._append([held])
+            await _append(self.executor, [held])
             # The call may have been recorded since the look-up above. Otherwise it will find the content.
             late = await self.executor.find(content.started_id)
             if late is not None:
-                await self._join(late[1], content.actor)
+                await join(self.executor, content.actor, content.started_id, late[1].stream)
             return
         # A crash may have kept content from being joined.
-        await self._join(call[1], content.actor)
-        await self._append([_in_call(content.actor, content.event_id, content.event, call[1].id, call[1].stream)])
-
-    async def _join(self, call: RecordedEvent, actor: Actor) -> None:
-        history, held = await self.executor.readers.streams(call.stream, held_stream(call.id))
-        events = await joining(self.executor, actor, call.id, call.stream, fold_case(history), held)
-        if events:
-            await self._append(events)
-
-    async def _append(self, events: list[NewEvent]) -> None:
-        """Append these events; the last one says whether they are on record already."""
-        last = events[-1]
-        command = Command.of_event(last.actor, last.stream, last.event, last.id)
-
-        async def look() -> None:
-            """Nothing is decided by the state."""
-
-        await self.executor.execute(command, look, lambda _state, _new_id: events)
+        started_id, stream = content.started_id, call[1].stream
+        await join(self.executor, content.actor, started_id, stream)
+        await _append(self.executor, [_in_call(content.actor, content.event_id, content.event, started_id, stream)])
 
 
 def held_stream(started_id: UUID) -> str:
@@ -84,29 +72,63 @@ def held_stream(started_id: UUID) -> str:
     return f"content-{started_id}"
 
 
-async def joining(
-    executor: Executor, actor: Actor, started_id: UUID, stream: str, case: Case, held: Sequence[RecordedEvent]
-) -> list[NewEvent]:
-    """Return the events that join held content to its call in `stream`; none if there is nothing to join.
+async def join(executor: Executor, actor: Actor, started_id: UUID, stream: str) -> None:
+    """Join what is still held to the call in `stream`, some items at a time."""
+    while True:
+        history, held = await executor.readers.streams(stream, held_stream(started_id))
+        events = await joining(executor, actor, started_id, stream, history, held)
+        if not events:
+            return
+        await _append(executor, events)
 
-    The state in `case` is that of the call's stream, and tells the client. Raises Unavailable.
+
+async def joining(
+    executor: Executor,
+    actor: Actor,
+    started_id: UUID,
+    stream: str,
+    history: Sequence[RecordedEvent],
+    held: Sequence[RecordedEvent],
+) -> list[NewEvent]:
+    """Return the events that join the next held content to its call in `stream`; none if there is nothing to join.
+
+    `history` is that of the call's stream, `held` that of the stream with held content. Raises Unavailable.
     """
     contents = [event for event in held if event.type == ModelCallContentRecorded.type]
     joined_id = idempotent_id(actor.id, f"content-joined:{started_id}:{len(contents)}")
     if not contents or any(event.id == joined_id for event in held):
         return []
-    found = [row[1] for event in contents if (row := await executor.find(event.id)) is not None]
+    copied = {event.id for event in history}
+    waiting = [event.id for event in contents if _in_call_id(actor, event.id) not in copied]
+    found = [row[1] for event_id in waiting[:MOST_AT_ONCE] if (row := await executor.find(event_id)) is not None]
     copies = [
         _in_call(actor, event.id, ModelCallContentRecorded.model_validate(event.members), started_id, stream)
         for event in found
     ]
-    joined = ModelCallContentJoined(client_id=await _client(executor, stream, case))
+    if len(waiting) > MOST_AT_ONCE:
+        return copies
+    joined = ModelCallContentJoined(client_id=await _client(executor, stream, fold_case(history)))
     return [*copies, NewEvent(joined_id, held_stream(started_id), joined, actor, causation=started_id)]
+
+
+async def _append(executor: Executor, events: list[NewEvent]) -> None:
+    """Append these events; the last one says whether they are on record already."""
+    last = events[-1]
+    command = Command.of_event(last.actor, last.stream, last.event, last.id)
+
+    async def look() -> None:
+        """Nothing is decided by the state."""
+
+    await executor.execute(command, look, lambda _state, _new_id: events)
 
 
 def _in_call(actor: Actor, event_id: UUID, event: ModelCallContentRecorded, started_id: UUID, stream: str) -> NewEvent:
     """Return the event in the stream of its call: the same one, whether the content was held before or not."""
-    return NewEvent(idempotent_id(actor.id, f"in-call:{event_id}"), stream, event, actor, causation=started_id)
+    return NewEvent(_in_call_id(actor, event_id), stream, event, actor, causation=started_id)
+
+
+def _in_call_id(actor: Actor, event_id: UUID) -> UUID:
+    return idempotent_id(actor.id, f"in-call:{event_id}")
 
 
 async def _client(executor: Executor, stream: str, case: Case) -> str | None:

@@ -14,7 +14,7 @@ from ledger.domain.case import CATEGORY, Case, fold_case, stream_of
 from ledger.domain.history import RecordedEvent
 from ledger.errors import LedgerError
 from ledger.service.command import CallEvents, Command
-from ledger.service.content import held_stream, joining
+from ledger.service.content import held_stream, join, joining
 from ledger.service.execute import Executor
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
@@ -133,12 +133,14 @@ class RequestCommands:
         """Record a call together with its content that is held. If more comes meanwhile, the precondition fails."""
         actor, started_id = group.started.actor, group.started.id
         content_stream = held_stream(started_id)
+        unfinished = False
 
         async def look() -> tuple[Case, list[NewEvent], int]:
+            nonlocal unfinished
             history, held = await self.executor.readers.streams(group.stream, content_stream)
-            case = fold_case(history)
-            joined = await joining(self.executor, actor, started_id, group.stream, case, held)
-            return case, joined, len(held)
+            joined = await joining(self.executor, actor, started_id, group.stream, history, held)
+            unfinished = bool(joined) and joined[-1].stream != content_stream
+            return fold_case(history), joined, len(held)
 
         def decide(state: tuple[Case, list[NewEvent], int], _new_id: UUID) -> list[NewEvent]:
             case, joined, version = state
@@ -148,7 +150,10 @@ class RequestCommands:
             return [started, *joined, group.ended]
 
         command = Command.of_event(actor, group.stream, group.ended.event, group.ended.id)
-        await self.executor.execute(command, look, decide)
+        receipt = await self.executor.execute(command, look, decide)
+        # Much content follows in transactions of its own. After a crash in between, the retry of the call joins it.
+        if unfinished or receipt.replayed:
+            await join(self.executor, actor, started_id, group.stream)
 
     async def _execute(self, command: Command, decide: Callable[[Case, Agent, UUID], list[NewEvent]]) -> Receipt:
         async def look() -> tuple[Case, Agent]:

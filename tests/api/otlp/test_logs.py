@@ -132,6 +132,23 @@ def test_span_and_records_at_once_are_joined(api: Api) -> None:
     assert [content_of(api, ids["traceId"]) for ids in every] == [[WHOLE]] * len(every)
 
 
+def test_much_content_is_joined_some_items_at_a_time(fresh_api: Api) -> None:
+    """More items than one transaction takes are all joined, once, in the order in which they came."""
+    api, ids = fresh_api, new_ids()
+    said = [record(eventName="gen_ai.user.message", body={"content": f"{number}"}, **ids) for number in range(25)]
+    accepted(post(api, export(*said)))
+    sent = spans(span({"advice_ledger.request_id": api.asked()}, **ids))
+    accepted(post_spans(api, sent))
+    found = [item["input_messages"][0]["content"] for item in content_of(api, ids["traceId"])]
+    assert found == list(range(25))
+    with api.records_nothing():
+        accepted(post_spans(api, sent))
+        accepted(post(api, export(*said)))
+    with connect(api.url) as conn:
+        rows = conn.execute("SELECT type, count(*) FROM events WHERE type LIKE %s GROUP BY 1 ORDER BY 1", ["%content%"])
+        assert rows.fetchall() == [("model-call.content-joined", 1), ("model-call.content-recorded", 50)]
+
+
 def test_content_that_a_crash_kept_apart_is_joined_by_a_retry(fresh_api: Api) -> None:
     """A process that ends between holding content and joining it acknowledges nothing; the retry joins it."""
     api, ids = fresh_api, new_ids()

@@ -200,5 +200,5 @@ def _failure(result: Result) -> str:
     if (first := first_bad_position(result.chain.findings)) is not None:
         return f"the first bad position is {first}"
     if result.objects:
-        return f"the chain holds, but {len(result.objects)} objects of the database are not of this version"
+        return f"the chain holds, but objects of the database are not of this version: {len(result.objects)}"
     return "the chain holds, but a read model does not follow it"

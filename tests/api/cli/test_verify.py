@@ -148,3 +148,27 @@ def test_the_command_uses_the_key_of_its_settings(log: Log) -> None:
     assert (result["ok"], result["verdict"], result["checkpoints"]) == (True, "consistent, signer unknown", 1)
     log.path.write_text("{}")
     assert cli("verify", "--database-url", log.url, env=key).failed_with("log.key.last")
+
+
+@pytest.mark.tampers
+def test_a_disabled_trigger_is_named_by_verify_and_status(log: Log) -> None:
+    """Exit code 1 and the name of the trigger, although the chain holds; in the JSON it is a finding of step 12."""
+    log.record(3)
+    with connect(log.url) as conn:
+        conn.execute("ALTER TABLE events DISABLE TRIGGER refuse_change")
+    ran = cli("verify", "--database-url", log.url)
+    assert ran.code == 1
+    assert "schema-mismatch: trigger events.refuse_change differs" in ran.out
+    assert ran.out.endswith("FAILED: the chain holds, but objects of the database are not of this version: 1\n")
+    result = cli("verify", "--database-url", log.url, "--json").json()
+    assert [(found["step"], found["kind"]) for found in result["findings"]] == [(12, "schema-mismatch")]
+    assert (result["ok"], result["verdict"], result["objects_checked"]) == (False, "failed", True)
+    ran = cli("status", "--database-url", log.url)
+    assert ran.code == 1
+    assert "objects  1 are not of this version: trigger events.refuse_change differs" in ran.out
+    with connect(log.url) as conn:
+        conn.execute("COMMENT ON SCHEMA ledger IS 'another version'")
+    ran = cli("verify", "--database-url", log.url)
+    assert ran.code == 0
+    assert "12. functions, triggers, grants, tables and views are those of this version: not checked" in ran.out
+    assert "not proven: that the functions, triggers and grants are as they should be" in ran.out

@@ -17,7 +17,7 @@ from api.postgres.cluster import binaries
 from api.postgres.embedded import EmbeddedPostgres
 from tests.api.program import cli, serving
 from tests.api.served import Api, make_tokens, problem, served
-from tests.support import connect, eventually
+from tests.support import connect, eventually, login_role
 
 pytestmark = pytest.mark.slow  # two servers
 
@@ -131,8 +131,8 @@ def test_replay_that_stands_still(standby: EmbeddedPostgres, apis: tuple[Api, Ap
     assert reader.items(REQUESTS, as_of=str(position)) == reader.items(REQUESTS)
 
 
-def test_commands_on_a_standby(standby: EmbeddedPostgres, apis: tuple[Api, Api], tmp_path: Path) -> None:
-    """serve needs --read-only there, and says so; status and backup work."""
+def test_commands_on_a_standby(apis: tuple[Api, Api], tmp_path: Path) -> None:
+    """serve needs --read-only there, and says so, and then only the reader's rights; status, verify and backup work."""
     primary, reader = apis
     primary.asked()
     where = {"ADVICE_LEDGER_DATABASE_URL": reader.url}
@@ -141,7 +141,11 @@ def test_commands_on_a_standby(standby: EmbeddedPostgres, apis: tuple[Api, Api],
     status = cli("status", "--json", env=where)
     assert (status.code, status.json()["acknowledged"], status.json()["recording"]) == (0, None, None)
     assert cli("backup", "-o", tmp_path / "file", "--json", env=where).json()["position"] == 1
-    with serving("--read-only", env=where) as found:
+    assert cli("verify", env=where).code == 0
+    with (
+        login_role(primary.url, member_of="ledger_reader") as login,
+        serving("--read-only", "--database-url", make_conninfo(reader.url, user=login)) as found,
+    ):
         api = Api(reader.url, found.base, primary.tokens, reader.app)
         assert len(api.items(REQUESTS)) == 1
         problem(api.ask(), 405, "read-only")

@@ -1,0 +1,154 @@
+"""Attacks by a login of each of the ledger's roles, while a server runs whose connections use these logins.
+
+Nothing recorded changes, no read model stops, and nothing stops that is not the role's own work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import psycopg
+import pytest
+
+from api.app import create_app
+from api.postgres.embedded import EmbeddedPostgres
+from api.postgres.logins import make_logins
+from api.services import Parts
+from ledger.database import Connection, RoleLogins, login_of
+from ledger.tlog.sign.signer_thread import SigningConfig
+from ledger.verify.continuous import VerificationConfig
+from ledger.verify.database import verify_chain
+from schema.database_roles import ROLES
+from schema.migrate import migrate
+from tests.api.served import Api, listening, make_tokens
+from tests.faults.role_attacks import END_OTHERS, HAS_SESSION, HELD, READABLE, REFUSED
+from tests.ledger.tlog.logs import key_for
+from tests.support import check_chain, connect, eventually
+
+# No right to it; only within, or only outside of a transaction.
+NO_RIGHT, ONLY_WITHIN, ONLY_OUTSIDE = "42501", "25P01", "25001"
+RECORDED = "SELECT count(*), md5(string_agg(e::text, ',' ORDER BY position)) FROM events e WHERE position <= %s"
+STOPPED = "SELECT name FROM projections WHERE error IS NOT NULL"
+
+
+@pytest.fixture(scope="module")
+def api(server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """An application that signs, verifies and keeps read models, each connection with the login of its role."""
+    logins = RoleLogins(server.url)
+    with connect(server.url) as admin:
+        make_logins(admin, logins)
+    signing = SigningConfig(key_for(server.url), tmp_path_factory.mktemp("key") / "log.key.last", every_s=0.05)
+    app = create_app(Parts(logins, run_worker=False, patience_s=20, signing=signing, verification=VerificationConfig()))
+    with listening(app) as base:
+        api = Api(server.url, base, make_tokens(server.url), app)
+        with api.client:
+            api.answered(api.asked())
+            yield api
+    with connect(server.url, "verifier") as conn:
+        assert verify_chain(conn).ok
+        check_chain(conn)
+
+
+@contextlib.contextmanager
+def unchanged(api: Api) -> Iterator[None]:
+    """The events are the same bytes after the block, and no read model is stopped."""
+    with connect(api.url) as conn:
+        position, _ = api.head()
+        before = conn.execute(RECORDED, [position]).fetchone()
+        yield
+        assert conn.execute(RECORDED, [position]).fetchone() == before
+        assert conn.execute(STOPPED).fetchall() == []
+
+
+@pytest.fixture(scope="module")
+def sessions(api: Api) -> Iterator[dict[str, Connection]]:
+    """A session of each role. The events are the same bytes afterwards, and no read model is stopped."""
+    with contextlib.ExitStack() as stack, unchanged(api):
+        yield {role: stack.enter_context(session(api, role)) for role in ROLES}
+
+
+@contextlib.contextmanager
+def session(api: Api, role: str) -> Iterator[Connection]:
+    """A session of the role's login as an attacker has it: without our settings."""
+    with psycopg.connect(login_of(RoleLogins(api.url), role), autocommit=True) as conn:
+        yield conn
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("attack", REFUSED)
+def test_an_attack_is_refused(sessions: dict[str, Connection], role: str, attack: str) -> None:
+    """The database refuses it for want of a right, after SET ROLE NONE, outside of a transaction and in one."""
+    refusals = []
+    for before in ("SET ROLE NONE", "BEGIN"):
+        sessions[role].execute(before)
+        with pytest.raises(psycopg.Error) as caught:
+            sessions[role].execute(REFUSED[attack])
+        refusals.append(caught.value.sqlstate)
+    sessions[role].execute("ROLLBACK")
+    assert tuple(refusals) in {(NO_RIGHT, NO_RIGHT), (ONLY_WITHIN, NO_RIGHT), (NO_RIGHT, ONLY_OUTSIDE)}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_a_login_may_hold_stops_nobody(api: Api, role: str) -> None:
+    """Locks, notifications, settings of its own and an open transaction: all go on, migrating too."""
+    with unchanged(api), session(api, role) as conn, own_settings_undone(api, role):
+        for statement in HELD:
+            conn.execute(statement)
+        for (statement,) in conn.execute(READABLE).fetchall():
+            conn.execute(statement)
+        everything_works(api)
+        with connect(api.url) as admin:
+            assert migrate(admin).applied == ()
+
+
+@contextlib.contextmanager
+def own_settings_undone(api: Api, role: str) -> Iterator[None]:
+    """After the block, the role has the settings that migrating gives it."""
+    try:
+        yield
+    finally:
+        with connect(api.url) as admin:
+            admin.execute(f"ALTER ROLE ledger_{role} RESET ALL")
+            migrate(admin)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_ended_sessions_come_back(api: Api, role: str) -> None:
+    """A login can end sessions of its own role, which connect again, and no others."""
+    with unchanged(api), session(api, role) as conn:
+        for victim in (f"ledger_{victim}" for victim in ROLES):
+            has_session = partial(conn.execute, HAS_SESSION, [victim])
+            eventually(f"{victim} has a session", lambda ask=has_session: ask().fetchone() is not None)
+            if victim == f"ledger_{role}":
+                conn.execute(END_OTHERS, [victim])
+            else:
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    conn.execute(END_OTHERS, [victim])
+        everything_works(api)
+
+
+def everything_works(api: Api) -> None:
+    """A request is recorded, read, and signed; both leaders lead; the process is ready, without warnings."""
+    request = eventually("a request", lambda: (done := api.ask()).status_code == 202 and done.json()["request_id"])
+    path = f"/portfolio/requests/{request}"
+    found = eventually("a read", lambda: (done := api.get(path)).status_code == 200 and done.json())
+    assert found["status"] == "queued"
+    eventually("nothing is wanting", lambda: Nothing(wanting(api.get("/readyz", None).json())))
+
+
+class Nothing(list[object]):
+    """A list that is true if it is empty, so that `eventually` shows what is in it otherwise."""
+
+    def __bool__(self) -> bool:
+        return len(self) == 0
+
+
+def wanting(state: dict[str, Any]) -> list[object]:
+    """Return what `/readyz` complains of, and who does not lead."""
+    states = (state["checkpoint"]["signer"], state["verification"]["state"])
+    followers = [worker for worker in states if worker != "leads"]
+    unsigned = [state["checkpoint"]["not_covered"]] if state["checkpoint"]["not_covered"] else []
+    return [*state["reasons"], *state["warnings"], *followers, *unsigned]

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from api.app import create_app
 from api.postgres.embedded import EmbeddedPostgres
@@ -111,7 +112,7 @@ def own_settings_undone(api: Api, role: str) -> Iterator[None]:
         yield
     finally:
         with connect(api.url) as admin:
-            admin.execute(f"ALTER ROLE ledger_{role} RESET ALL")
+            admin.execute(sql.SQL("ALTER ROLE {} RESET ALL").format(sql.Identifier(f"ledger_{role}")))
             migrate(admin)
 
 

@@ -16,7 +16,7 @@ from api.postgres.connect import BadPasswords, RoleDenied, connect, open_databas
 from api.postgres.logins import ensure_passwords, make_logins, read_passwords
 from api.postgres.privileged import privileged_logins
 from ledger import database
-from ledger.database import RoleLogins, Url
+from ledger.database import Connection, RoleLogins, Url
 from projections.objects import changed_objects
 from schema.database_roles import ROLES, role_name
 from tests.support import login_url, refused, scratch_database
@@ -45,13 +45,17 @@ def embedded() -> Iterator[Url]:
 @pytest.fixture
 def no_logins(server_url: str) -> Iterator[None]:
     """The roles of the shared server are no logins, before and after."""
-    statements = [f"ALTER ROLE {role_name('ledger', role)} NOLOGIN PASSWORD NULL" for role in ROLES]
     with psycopg.connect(server_url, autocommit=True) as admin:
-        for _ in range(2):
-            for statement in statements:
-                admin.execute(statement)
-            if _ == 0:
-                yield
+        forget_logins(admin)
+        yield
+        forget_logins(admin)
+
+
+def forget_logins(admin: Connection) -> None:
+    """Make the roles what a migration without logins makes them."""
+    for role in ROLES:
+        statement = sql.SQL("ALTER ROLE {} NOLOGIN PASSWORD NULL")
+        admin.execute(statement.format(sql.Identifier(role_name("ledger", role))))
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -108,8 +112,7 @@ def test_the_file_has_a_password_for_each_role(database_url: str, tmp_path: Path
         verifiers = []
         for _ in range(2):
             ensure_passwords(path)
-            for statement in (f"ALTER ROLE {name} NOLOGIN" for name in read_passwords(path)):
-                admin.execute(statement)
+            forget_logins(admin)
             make_logins(admin, url)
             verifiers.append(admin.execute(stored).fetchall())
     assert path.read_text() == before

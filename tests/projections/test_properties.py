@@ -123,6 +123,7 @@ def test_columns_of_fold_and_table_agree(database_url: str, read_model: ReadMode
     assert [(c.name, c.type_code) for c in made] == [(c.name, c.type_code) for c in folded]
 
 
+@pytest.mark.tampers
 def test_erased_values_are_null(database_url: str) -> None:
     """After a client's sealed values were erased, the fold still works and gives null for them."""
     asked = PortfolioRequested(client_id="c", risk_profile="balanced", amount_usd=Decimal(1), notes="n")

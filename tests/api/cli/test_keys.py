@@ -175,10 +175,12 @@ def test_adopting_where_the_file_is_damaged(url: str, key: Path, tmp_path: Path)
     beside(key, "last").write_text("{}")
     fill(url, 1)
     options = ("--key", key, "--database-url", url)
-    assert cli("sign", "--adopt", note, "--replace-damaged", *options, "--json").json()["size"] == 700
+    adopt = ("sign", "--adopt", note, "--replace-damaged", "--reason", "the disk was damaged")
+    assert cli(*adopt, *options, "--json").json()["size"] == 700
     assert beside(key, "last.damaged").read_text() == "{}"
     assert beside(key, "last").read_bytes() == kept
-    assert cli("sign", "--once", *options, "--json").json()["size"] == 701
+    # The 701 events, and the one that records the adoption.
+    assert cli("sign", "--once", *options, "--json").json()["size"] == 702
 
 
 @pytest.mark.slow
@@ -211,7 +213,7 @@ def test_another_root_is_not_adopted(url: str, key: Path, tmp_path: Path) -> Non
     fill(url, 300)
     note = tmp_path / "note"
     note.write_bytes(sign_checkpoint(Checkpoint(mine.verifier.name, 300, bytes(32)), mine).encode())
-    done = cli("sign", "--adopt", note, "--key", key, "--database-url", url)
+    done = cli("sign", "--adopt", note, "--reason", "test", "--key", key, "--database-url", url)
     assert (done.code, beside(key, "last").exists()) == (1, False)
     with connect(url) as conn:
         counts = "SELECT (SELECT count(*) FROM tiles) + (SELECT count(*) FROM partial_tiles)"

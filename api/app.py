@@ -24,6 +24,7 @@ from api.http.routes import (
     reports,
     tlog,
 )
+from api.malloc import give_back
 from api.otlp import route
 from api.services import Parts, open_services, services_of
 from api.witness.app import install_witness
@@ -106,8 +107,16 @@ def _tune_garbage_collection() -> None:
 
     A request makes some hundred objects, few of them in a cycle. With Python's default threshold of 700 the collector
     took a good part of each write. A collection of all generations takes a millisecond, as only some thousand objects
-    are not frozen: so it comes often enough that garbage which grew old does not add up.
+    are not frozen: so it comes often enough that garbage which grew old does not add up. Free memory is then given
+    back.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 5, 5)
+    gc.set_threshold(20_000, 2, 2)
+    if _collected not in gc.callbacks:
+        gc.callbacks.append(_collected)
+
+
+def _collected(phase: str, _info: dict[str, int]) -> None:
+    if phase == "stop":
+        give_back()

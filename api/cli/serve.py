@@ -20,10 +20,11 @@ from api.cli.configure import configured, data_folder, opened
 from api.cli.first_tokens import ensure_tokens
 from api.cli.keys import NOTHING_SIGNED, KeyFile, place
 from api.cli.schema import bring_up, check_ready
-from api.cli.serving import GRACE_S, base_url, bound, cannot_listen, is_loopback, run_server, share_memory
+from api.cli.serving import GRACE_S, base_url, bound, cannot_listen, is_loopback, run_server
 from api.cli.shared import CannotRun, ConfigFile, DatabaseUrl, DataDir, note
 from api.cli.signing import signing_config, verification_config
 from api.http.server import server_config
+from api.malloc import share_arena
 from api.postgres.connect import connect
 from api.postgres.embedded import default_data_dir
 from api.postgres.privileged import privileged_logins, warning
@@ -106,7 +107,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     on a terminal or kept in a file; on any other address it must have tokens already. Ctrl-C or SIGTERM ends it, and
     the embedded PostgreSQL with it. docs/operate/settings.md has the other settings, for file and environment.
     """
-    share_memory()
+    share_arena()
     log_to_stderr()
     settings = configured(
         config,

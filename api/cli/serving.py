@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import ipaddress
 import socket
@@ -13,22 +12,10 @@ import uvicorn
 
 from api.cli.shared import CannotRun
 
-# The number of this parameter in glibc's malloc.h.
-M_ARENA_MAX = -8
 # At the end, requests in hand get this long to finish.
 GRACE_S = 10
 # Then everything else ends within this time, also if the database hangs.
 STOP_S = 10
-
-
-def share_memory() -> None:
-    """Let all threads allocate from one arena. Call it before the first thread starts.
-
-    By default, glibc gives threads arenas of their own. What is free in one is of no use to the others, so the memory
-    of a server grows for hours, although no more of it is in use. Other C libraries have no such setting.
-    """
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 @contextlib.contextmanager

@@ -131,7 +131,7 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
             threads.append(Projector(parts.database_url, schema=parts.schema_name))
         elif parts.projector == "process":
             threads.append(ProjectorProcess(parts.database_url, schema=parts.schema_name))
-        checkpoints = SignedCheckpoints(_verifier_key(parts))
+        checkpoints = SignedCheckpoints(_verifier_key(parts), [each.key for each in parts.endorsers.policy.witnesses])
         coverage = Coverage(ledger.readers, checkpoints.covered)
         stack.push_async_callback(coverage.close)
         signer, verification = _signer(parts), _verification(parts)

@@ -213,7 +213,7 @@ async def _inclusion(services: Services, position: int) -> tuple[tiles.Published
             published, proof = None, []
         if published is None or not await checkpoints.is_signed(conn, published.size, published.note):
             published, proof = await services.proof_cache.inclusion(conn, position, await checkpoints.covered(conn))
-        published = _signed(published)
+        published = checkpoints.readable(_signed(published))
         _check_covered(position, published.size)
         return published, proof
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from ledger.database import AsyncConnection, Connection
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import open_checkpoint
-from ledger.proof.tlog.note import VerifierKey
+from ledger.proof.tlog.note import MAX_SIGNATURES, VerifierKey, parse_signatures
 from ledger.tlog.serve import tiles
 from ledger.tlog.serve.newest_checkpoint import NO_LIMIT, NewestCheckpoint, newest_checkpoint_async
 from ledger.tlog.serve.tiles import NO_EVENT, NO_TILE, PublishedCheckpoint
@@ -53,14 +54,25 @@ class LogKeys:
         return cls(tuple(known.values()), ends)
 
     def signed(self, size: int, note: str) -> bool:
-        """Return whether one of the keys signed this note as a checkpoint over `size` events, before it gave way."""
+        """Return whether one of the keys signed this note as a checkpoint over `size` events, before it gave way.
+
+        Cosignatures do not count: also those are in a table that somebody else may add to.
+        """
+        own, _ = split(note)
         try:
-            opened = open_checkpoint(note.encode(), self.keys[0].name, self.keys)
+            opened = open_checkpoint(own.encode(), self.keys[0].name, self.keys)
         except EvidenceError:
             return False
         by = {(signature.name, signature.key_id) for signature in opened.log}
         in_time = (size < self.ends.get(key.text, NO_LIMIT) for key in self.keys if (key.name, key.key_id) in by)
         return opened.checkpoint.size == size and any(in_time)
+
+
+def split(note: str) -> tuple[str, list[str]]:
+    """Return the note with its first signature, which is the log's, and the lines of the cosignatures."""
+    text, _, lines = note.partition("\n\n")
+    first, *others = lines.removesuffix("\n").split("\n")
+    return f"{text}\n\n{first}\n", [f"{line}\n" for line in others]
 
 
 def newest_signed(conn: Connection, keys: LogKeys, *, above: int = 0) -> int:
@@ -77,8 +89,9 @@ def newest_signed(conn: Connection, keys: LogKeys, *, above: int = 0) -> int:
 class SignedCheckpoints:
     """The checkpoints of one ledger that this process serves. Without a key it cannot tell, and takes all of them."""
 
-    def __init__(self, key: VerifierKey | None) -> None:
+    def __init__(self, key: VerifierKey | None, witnesses: Sequence[VerifierKey] = ()) -> None:
         self._key = key
+        self._witnesses = {(witness.name, witness.key_id): witness for witness in witnesses}
         self._keys: LogKeys | None = None
         self._known: dict[tuple[int, str], bool] = {}
         # The sizes of the rows that were found not to be signed, of the last ones.
@@ -119,10 +132,29 @@ class SignedCheckpoints:
     ) -> PublishedCheckpoint | None:
         """Return what tiles.published() does; instead of a checkpoint that was not signed, the newest that was."""
         published = await tiles.published(conn, size, position=position, tile=tile)
-        if published is None or await self.is_signed(conn, published.size, published.note):
-            return published
-        newest = await self.newest(conn)
-        return newest and await tiles.published(conn, newest.size, position=position, tile=tile)
+        if published is not None and not await self.is_signed(conn, published.size, published.note):
+            newest = await self.newest(conn)
+            published = newest and await tiles.published(conn, newest.size, position=position, tile=tile)
+        return published and self.readable(published)
+
+    def readable(self, published: PublishedCheckpoint) -> PublishedCheckpoint:
+        """Leave out cosignatures that are none: with them, readers would refuse the whole note."""
+        own, lines = split(published.note)
+        text = own.partition("\n\n")[0] + "\n"
+        kept = [line for line in lines if self._is_cosignature(text, line)][: MAX_SIGNATURES - 1]
+        return published if len(kept) == len(lines) else replace(published, note=own + "".join(kept))
+
+    @lru_cache(maxsize=MAX_KNOWN)  # noqa: B019 - one object for each process
+    def _is_cosignature(self, text: str, line: str) -> bool:
+        """Return whether the line is a signature and, if its witness is configured, holds."""
+        try:
+            (signature,) = parse_signatures(line)
+            witness = self._witnesses.get((signature.name, signature.key_id))
+            if witness is not None:
+                witness.check(text.encode(), signature.blob)
+        except EvidenceError:
+            return False
+        return True
 
     def _remember(self, size: int, note: str, signed: bool) -> None:
         if len(self._known) >= MAX_KNOWN:

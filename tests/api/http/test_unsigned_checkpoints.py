@@ -10,8 +10,10 @@ import pytest
 
 from ledger.export.bundle import Disclosure, write_bundle
 from ledger.proof.bundle.manifest import Selection
-from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint
-from ledger.tlog.signing_keys import SigningKey, sign_checkpoint
+from ledger.proof.tlog.checkpoint import Checkpoint, WitnessKey, open_checkpoint
+from ledger.tlog.endorse.endorsers import EndorserConfig
+from ledger.tlog.quorum import WitnessConfig, WitnessPolicy
+from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey, sign_checkpoint
 from ledger.verify.continuous import VerificationConfig
 from tests.api.served import Api, problem, served
 from tests.ledger.tlog.logs import fill, key_for, sign, signing
@@ -113,3 +115,26 @@ def test_a_forged_checkpoint_does_not_stop_the_signer(
     with served(url, verification=VerificationConfig(keys=(key.verifier,))) as api:
         assert served_size(api, key) == FORGED + 1
         assert api.get("/proofs/inclusion/12").json()["size"] == FORGED + 1
+
+
+def test_a_false_cosignature_is_left_out(database_url: str, tmp_path: Path) -> None:
+    """As the signer: lines that are no signature, and one in a witness's name that does not hold, reach no reader."""
+    key, witness = key_for(database_url), WitnessSigningKey.generate("witness.example")
+    fill(database_url, SIGNED)
+    sign(database_url, key, tmp_path / "last")
+    with connect(database_url, "signer") as conn:
+        ((text,),) = conn.execute("SELECT note FROM checkpoints").fetchall()
+        true = witness.cosign(text.partition("\n\n")[0] + "\n", 1_700_000_000)
+        false = true._replace(blob=true.blob[:-1] + bytes([true.blob[-1] ^ 1]))
+        unknown = WitnessSigningKey.generate("other.example").cosign(text.partition("\n\n")[0] + "\n", 1_700_000_000)
+        for number, line in enumerate((false.line, "garbage\n", "\n\n\n", true.line, unknown.line, "no newline")):
+            conn.execute("INSERT INTO cosignatures (size, witness, line) VALUES (%s, %s, %s)", [SIGNED, number, line])
+    policy = WitnessPolicy(
+        (WitnessConfig("http://127.0.0.1:1", WitnessKey(witness.verifier.name, witness.verifier.public)),)
+    )
+    verification = VerificationConfig(keys=(key.verifier,))
+    with served(database_url, verification=verification, endorsers=EndorserConfig(policy)) as api:
+        notes = [api.get("/checkpoint", None).text, api.get("/proofs/inclusion/3").json()["checkpoint"]]
+    for found in notes:
+        opened = open_checkpoint(found.encode(), key.verifier.name, [key.verifier], [witness.verifier])
+        assert (opened.checkpoint.size, opened.witnesses, len(opened.unknown)) == (SIGNED, (true,), 1)

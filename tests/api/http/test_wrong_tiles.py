@@ -61,12 +61,12 @@ def test_the_remedy_for_wrong_tiles(database_url: str, tmp_path: Path) -> None:
     assert not [one for one in told if "verify" in one]
     options = ("--database-url", database_url)
     assert cli("verify", "--since", newest, "--key", key.verifier.text, *options).code == 0
-    refused = cli("sign", "--adopt", newest, "--key", path, *options)
+    refused = cli("sign", "--adopt", newest, "--reason", "wrong tiles", "--key", path, *options)
     assert (refused.code, "holds another tile/0/001 than" in refused.err) == (1, True)
     [remedy] = re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
     with connect(database_url) as conn:
         conn.execute(remedy)
-    assert cli("sign", "--adopt", newest, "--key", path, *options).code == 0
+    assert cli("sign", "--adopt", newest, "--reason", "wrong tiles", "--key", path, *options).code == 0
     with connect(database_url) as conn:
         assert conn.execute(TILES).fetchall() == before
         assert conn.execute(ALWAYS).fetchall() == [("A",)]

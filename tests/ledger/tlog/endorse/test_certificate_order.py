@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from ledger.tlog.endorse.certificate_order import with_sorted_certificates
 from ledger.tlog.endorse.timestamp_client import checked_token
-from tests.ledger.tlog.endorse.test_timestamp_client import make_signer, openssl, pytestmark
+from tests.ledger.tlog.endorse.test_timestamp_client import NO_OPENSSL, make_signer, openssl
 
 x509 = pytest.importorskip("cryptography.x509")
 rfc3161 = pytest.importorskip("rfc3161_client", reason="the extra `timestamps` is not installed")
-__all__ = ["pytestmark"]
+pytestmark = NO_OPENSSL
 
 
 def test_a_token_with_a_chain_in_any_order_is_accepted(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from api.cli.schema import bring_up
 from api.postgres.connect import BadPasswords, RoleDenied, connect, open_database
@@ -19,7 +18,7 @@ from ledger import database
 from ledger.database import Connection, RoleLogins, Url
 from projections.objects import changed_objects
 from schema.database_roles import ROLES, role_name
-from tests.support import login_url, refused, scratch_database
+from tests.support import append, login_url, new, refused, scratch_database
 
 OF_OTHERS = {
     "a shell": "COPY (SELECT 1) TO PROGRAM 'true'",
@@ -198,10 +197,12 @@ def test_an_idle_transaction_of_the_writer_is_ended(database_url: str) -> None:
         )
     with database.connect(database.conninfo(database_url, "writer")) as conn:
         assert conn.execute(limit).fetchone() == ("10s",)
-    short = make_conninfo(database.conninfo(database_url, "writer", idle_in_transaction_session_timeout="300ms"))
-    with database.connect(short) as idle, database.connect(database.conninfo(database_url, "writer")) as other:
-        idle.execute("BEGIN")
-        idle.execute("SELECT check_append(true)")
-        other.execute("SELECT check_append(true)")  # waits until the server has ended the first
-        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
-            idle.execute("COMMIT")
+    with login_url(database_url, "ledger_writer") as url:
+        short = database.conninfo(url, "writer", idle_in_transaction_session_timeout="300ms")
+        with database.connect(short) as idle, database.connect(database.conninfo(url, "writer")) as other:
+            idle.execute("BEGIN")
+            append(idle, new("lost"))
+            [kept] = append(other, new("kept"))  # waits until the server has ended the first
+            assert (kept.position, kept.stream) == (1, "kept")
+            with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+                idle.execute("COMMIT")

@@ -8,8 +8,9 @@ import pytest
 
 from api.postgres.embedded import EmbeddedPostgres
 from tests.api.program import cli
+from tests.api.served import served
 from tests.ledger.verify.verifying import FAST, fill, head_of, until, verifying
-from tests.support import connect
+from tests.support import connect, eventually
 
 PAGE_BYTES = 8192
 
@@ -39,4 +40,10 @@ def test_a_damaged_page_is_no_finding(damaged: str) -> None:
         status = until(verifier, lambda now: now.state == "failing")
         assert "invalid page" in (status.error or "")
         assert status.finding is None
+    with served(damaged, verification=FAST) as api:
+
+        def warned() -> bool:
+            return any("invalid page" in one for one in api.get("/readyz", None).json()["warnings"])
+
+        eventually("/readyz warns", warned)
     assert head_of(damaged) == 40, "nothing was recorded"

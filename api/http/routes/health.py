@@ -156,6 +156,7 @@ async def _read(services: Services, conn: AsyncConnection) -> Readiness:
             *([] if clocks is None or clocks.since is None else [str(clocks)]),
             *readiness.set_aside(aside, SHORT_LIST),
             *readiness.unsigned(services.checkpoints.unsigned),
+            *([f"continuous verification fails: {verification.error}"] if verification.state == "failing" else []),
         ],
         origin=head.origin,
         position=head.position,

@@ -274,3 +274,11 @@ def test_prose_has_at_most_100_columns() -> None:
         if len(line) > COLUMNS and " " in re.sub(r"`[^`]*`", "", line).strip()
     ]
     assert long == []
+
+
+def test_decisions_are_numbered_without_gap_or_double() -> None:
+    """Each record of a decision has its own number, in its name and its title."""
+    records = sorted((DOCS / "decisions").glob("*.md"))
+    assert [record.name[:4] for record in records] == [f"{number:04}" for number in range(1, len(records) + 1)]
+    for number, record in enumerate(records, 1):
+        assert record.read_text("utf-8").startswith(f"# {number}. ")

@@ -4,7 +4,8 @@
 -- Refuses (AL008) a stream whose number would use up the numbers. They end at 2^53 - 1, and a number that is given out
 -- follows the highest one. So a caller's number is at most the next one; in a batch it may be as many further as the batch
 -- has new streams. In a category without numbers so far, which may get them later, it is at most 2^52. A longer number is
--- a name there, such as that of a trace.
+-- a name there, such as that of a trace. Only categories that end with a letter and "-" get numbers: with
+-- "verification-2026-11-", the dates that follow would be numbers beyond the next one.
 CREATE OR REPLACE FUNCTION record_numbers(streams text[], versions bigint[], numbered boolean[])
 RETURNS void
 LANGUAGE plpgsql -- keeps its plan between calls; sql does not
@@ -28,6 +29,9 @@ BEGIN
             GROUP BY s.category
         ) n
     LOOP
+        IF found.numbered AND found.category !~ '[a-z]-$' THEN
+            PERFORM refuse_append('AL008', 'streams of this category are not numbered', NULL, NULL, found.category);
+        END IF;
         IF found.chosen > coalesce(found.last + found.streams, 1::bigint << 52) OR (found.long AND found.last IS NOT NULL) THEN
             PERFORM refuse_append('AL008', format('a new stream %s… has a number beyond the next one', left(found.category, 100)),
                                   NULL, NULL, found.category, (found.last + 1)::text, found.chosen);

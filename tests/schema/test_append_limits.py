@@ -42,6 +42,15 @@ def test_numbers_begin_after_any_name(writer: Connection) -> None:
     assert [row.stream for row in append(writer, new("early-"))] == [f"early-{2**52 + 1}"]
 
 
+@pytest.mark.parametrize("category", ["verification-2026-11-", "access-2026-", "7-", "-", "a--"])
+def test_only_categories_that_end_with_a_letter_get_numbers(
+    writer: Connection, nothing_recorded: None, category: str
+) -> None:
+    """Otherwise the streams of the days of a month would have numbers beyond the next one."""
+    with refused("AL008"):
+        append(writer, new(category))
+
+
 def test_an_existing_stream_takes_more_events(writer: Connection) -> None:
     """The bound is for new streams: one that exists takes events whatever its number is."""
     append(writer, new("exists-50"))

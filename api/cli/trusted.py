@@ -1,7 +1,8 @@
-"""Choose the keys and checkpoints that `verify` trusts: those of the options, or else this installation's own.
+"""Choose the keys and checkpoints that `verify` trusts: keys of the options, or else this installation's own.
 
 The signing key, the state file beside it and the copy of that file lie outside the database. So they show what the
 database's owner changed, but not what the holder of the key did: an auditor gives a key and a checkpoint of his own.
+What this installation signed last is compared in either case.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def trusted_checkpoints(
     except Unusable as error:
         raise CannotRun(str(error)) from error
     if trusted.log:
-        return TrustedCheckpoints(trusted, notes)
+        return TrustedCheckpoints(trusted, [*notes, *_of_this_installation(settings, trusted.log)])
     own_key, own_note = _own(settings)
     if own_key is None and (since or witness or policy):
         raise CannotRun(
@@ -45,12 +46,27 @@ def _own(settings: Settings) -> tuple[VerifierKey | None, list[NamedNote]]:
     """Return the public part of this installation's key, and what was signed last; None if it has no key."""
     where = place(settings, state_needed=False)
     key = None if where is None else _key(where, settings)
-    if where is None or key is None:
-        return None, []
-    paths = last_signed_paths(where.state, where.copies, key) if where.state.name else []
-    # The file and its copy mostly have the same: then it is named once.
+    return (None, []) if where is None or key is None else (key, _signed_last(where, (key,)))
+
+
+def _of_this_installation(settings: Settings, given: Sequence[VerifierKey]) -> list[NamedNote]:
+    """Return what this installation signed last of the ledger whose keys were given: a given key takes nothing away.
+
+    The signing key itself is not read, as an auditor may not read it. Another ledger's installation has no say.
+    """
+    where = place(settings, state_needed=False)
+    origins = {key.name.encode() for key in given}
+    signed = [] if where is None else _signed_last(where, given)
+    return [note for note in signed if note.data.partition(b"\n")[0] in origins]
+
+
+def _signed_last(where: Place, signers: Sequence[VerifierKey]) -> list[NamedNote]:
+    """Read the state file and the copies for these keys. The files mostly have the same: then it is named once."""
+    if not where.state.name:
+        return []
+    paths = dict.fromkeys(path for key in signers for path in last_signed_paths(where.state, where.copies, key))
     notes = {note: path for path in paths if (note := last_note(path)) is not None}
-    return key, [NamedNote(f"what was signed last ({path})", note) for note, path in notes.items()]
+    return [NamedNote(f"what was signed last ({path})", note) for note, path in notes.items()]
 
 
 def _key(where: Place, settings: Settings) -> VerifierKey | None:

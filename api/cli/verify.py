@@ -86,8 +86,8 @@ def verify(  # noqa: PLR0913, PLR0917 - each option is an argument
     Every hash and commitment is computed again from the rows, and every checkpoint of the database is compared with
     them; each finding has a kind and a position. Functions, triggers, grants, tables and views must be those of this
     version. Only a signature by a key that you trust makes events "verified":
-    give --key and --since, or the key and the state file of this installation are used. Reads the database in one
-    snapshot, as the role verifier, while others go on writing. Exit code 1 if something does not hold; 0 also if
+    give --key and --since, or the key of this installation is used, and its state file in any case. Reads the database
+    in one snapshot, as the role verifier, while others go on writing. Exit code 1 if something does not hold; 0 also if
     nothing is wrong and nothing is signed, which the last line says; 2 if a file or the database cannot be read.
     """
     settings = configured(config, database_url=database_url, data_dir=data_dir)

@@ -5,6 +5,7 @@ By default it trusts this installation's own key and state file. It reads files 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,7 +81,25 @@ def test_the_state_file_shows_what_the_database_forgot(log: Log) -> None:
     log.tamper(CUT, SET_HEAD, UNSIGN)
     assert found(check(log)) == [("no-checkpoint", 0, 0), ("rolled-back", 16, 20)]
     assert check(log, Settings(database_url=log.url)).verdict is Verdict.NOT_SIGNED
-    assert found(check(log, key=(log.key.verifier.text,))) == [("no-checkpoint", 0, 0)]
+    assert found(check(log, Settings(database_url=log.url), key=(log.key.verifier.text,))) == [("no-checkpoint", 0, 0)]
+
+
+@pytest.mark.tampers
+def test_a_given_key_does_not_make_it_weaker(log: Log) -> None:
+    """The state file counts with --key too, also if nobody may read the signing key; not that of another ledger."""
+    given = (log.key.verifier.text,)
+    for _ in range(2):
+        log.record(20)
+        log.sign()
+    log.tamper("DELETE FROM events WHERE position > 20", SET_HEAD, "DELETE FROM checkpoints WHERE size > 20")
+    named = found(check(log))
+    assert ("rolled-back", 21, 40) in named
+    assert found(check(log, key=given)) == named
+    log.path.with_name("log.key").unlink()
+    assert found(check(log, key=given)) == named
+    state = json.loads(log.path.read_text())
+    log.path.write_text(json.dumps(state | {"note": state["note"].replace(log.key.verifier.name, "another.example")}))
+    assert ("rolled-back", 21, 40) not in found(check(log, key=given))
 
 
 @pytest.mark.tampers
@@ -92,7 +111,7 @@ def test_a_log_signed_anew_by_another_key_is_named(log: Log) -> None:
     Log(log.url, SigningKey.generate(log.key.verifier.name), log.path.with_name("forged.last")).sign()
     assert check(log, Settings(database_url=log.url)).verdict is Verdict.SIGNER_UNKNOWN
     assert found(check(log)) == [("untrusted-key", 0, 0), ("forked", 1, 20)]
-    assert found(check(log, key=(log.key.verifier.text,))) == [("untrusted-key", 0, 0)]
+    assert found(check(log, key=(log.key.verifier.text,))) == [("untrusted-key", 0, 0), ("forked", 1, 20)]
 
 
 @pytest.mark.parametrize("saved", SAVED_BY_OTHERS.values(), ids=SAVED_BY_OTHERS.keys())

@@ -6,7 +6,7 @@ LANGUAGE plpgsql
 SET search_path FROM CURRENT
 AS $$
 DECLARE
-    form  constant text := '^([^\n]+)\n([0-9]+)\n[A-Za-z0-9+/]{43}=\n\n— ([^ \n]+) [A-Za-z0-9+/]{91}=\n$';
+    form  constant text := E'^([^\\n]+)\\n([0-9]+)\\n[A-Za-z0-9+/]{43}=\\n\\n— ([^ \\n]+) [A-Za-z0-9+/]{91}=\\n$';
     parts text[] := regexp_match(NEW.note, form);
 BEGIN
     IF parts IS NULL OR NOT EXISTS (

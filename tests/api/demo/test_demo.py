@@ -74,7 +74,9 @@ def test_its_counts_match_the_ledger(ran: Ran, folder: Path) -> None:
     assert {name: times for name, times in done["decisions"].items() if times} == outcomes
     assert done["needs_second"] - done["confirmed"] - done["declined"] == len(answers["waiting"])
     assert types["recommendation.replayed"] == 1
-    assert len(events) == answers["verification"]["events"] == sum(types.values())
+    assert len(events) == sum(types.values())
+    # An export may record where streams end, after the verification.
+    assert len(events) - answers["verification"]["events"] == types["stream-heads.recorded"] <= 1
 
 
 @pytest.mark.slow

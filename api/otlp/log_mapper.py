@@ -18,6 +18,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeL
 from api.otlp.allowlist import UNKNOWN, code
 from api.otlp.attributes import Attributes, plain, value_of
 from api.otlp.call_members import MAPPER_VERSION, NotMapped, check_ids, make, time_of
+from api.otlp.dialects.dialect import mapping
 from api.otlp.dialects.gen_ai import GEN_AI
 from api.otlp.dialects.recognise import dialect_of_lookalike, recognise
 from api.otlp.encoding import raw_item
@@ -80,7 +81,7 @@ def map_logs(request: ExportLogsServiceRequest, actor: Actor) -> MappedLogs:
             except NotMapped as error:
                 message = f"log record of span {item.record.span_id.hex()}: {error}"
                 mapped.refusals.append(NotRecorded(GEN_AI.name, error.reason, message))
-        elif (dialect := _dialect(item.attributes)) is not None:
+        elif (dialect := _dialect({**item.members(), **mapping(value_of(item.record.body))})) is not None:
             mapped.refusals.append(lookalike("log record", dialect))
     return mapped
 
@@ -92,9 +93,9 @@ def _records(request: ExportLogsServiceRequest) -> Iterator[RecordInContext]:
                 yield RecordInContext(resource, scope, record, plain(record.attributes))
 
 
-def _dialect(attributes: Attributes) -> str | None:
-    found = recognise(attributes)
-    return dialect_of_lookalike(attributes) if found is None else found.dialect
+def _dialect(members: Attributes) -> str | None:
+    found = recognise(members)
+    return dialect_of_lookalike(members) if found is None else found.dialect
 
 
 def _content(item: RecordInContext, actor: Actor) -> MappedContent:

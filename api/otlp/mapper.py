@@ -54,7 +54,7 @@ def map_request(request: ExportTraceServiceRequest, actor: Actor) -> Mapped:
     for item in spans:
         found = recognise(item.attributes)
         if found is None:
-            if (dialect := dialect_of_lookalike(item.attributes)) is not None:
+            if (dialect := dialect_of_lookalike(item.attributes, item.events)) is not None:
                 mapped.refusals.append(lookalike("span", dialect))
         elif seen.setdefault(item.ids, item.span) is item.span:
             try:

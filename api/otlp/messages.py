@@ -30,6 +30,7 @@ INPUT_EVENTS = frozenset(
     }
 )
 OUTPUT_EVENTS = frozenset({"gen_ai.content.completion", "gen_ai.choice"})
+MESSAGE_EVENTS = INPUT_EVENTS | OUTPUT_EVENTS | {DETAILS}
 
 # The name of an event and its members.
 NamedEvent = tuple[str, Attributes]

@@ -40,8 +40,8 @@ def by_ledger(item: str, dialect: str, error: LedgerError) -> NotRecorded:
 
 
 def lookalike(item: str, dialect: str) -> NotRecorded:
-    """Describe a span or log record that looks like a model's, but has no attribute that says so."""
-    message = f"{item} that looks like a call of a model ({dialect}), but does not say its kind"
+    """Describe a span or log record that looks like a model's, but has no attribute that says that it is a call."""
+    message = f"{item} that looks like a call of a model ({dialect}), but does not say that it is one"
     return NotRecorded(dialect, LOOKALIKE, message)
 
 

@@ -14,7 +14,7 @@ from opentelemetry.semconv.schemas import Schemas
 from opentelemetry.semconv.version import __version__ as semconv_version
 
 from api.otlp.call_members import MAPPER_VERSION
-from api.otlp.dialects import gen_ai, langfuse, mlflow, openinference
+from api.otlp.dialects import gen_ai, langfuse, mlflow, openinference, vercel
 from schema.events import ModelCallCompleted, ModelCallFailed, ModelCallStarted
 from tests.api.otlp.instrumentors.instrumentors import HERE, INSTRUMENTORS
 from tests.api.served import Api
@@ -84,10 +84,11 @@ def test_the_versions_are_the_ones_documented() -> None:
 def test_each_kind_of_span_is_in_the_table_of_dialects() -> None:
     """The page has each value that says that a span is a call, and each that says that it is not."""
     kinds = {
-        "gen_ai": (gen_ai.MODEL_OPERATIONS, gen_ai.OTHER_OPERATIONS),
-        "openinference": (openinference.OPERATIONS, openinference.AROUND),
-        "langfuse": (langfuse.OPERATIONS, langfuse.AROUND),
-        "mlflow": (mlflow.OPERATIONS, mlflow.AROUND),
+        "gen_ai": (gen_ai.MODEL_OPERATIONS, gen_ai.AROUND, gen_ai.OTHER),
+        "openinference": (openinference.OPERATIONS, openinference.AROUND, openinference.OTHER),
+        "langfuse": (langfuse.OPERATIONS, langfuse.AROUND, langfuse.OTHER),
+        "mlflow": (mlflow.OPERATIONS, mlflow.AROUND, mlflow.OTHER),
+        "vercel": ((), vercel.AROUND, vercel.OTHER),
     }
     for row in table_with(OTEL, "dialect", "a call").rows:
         for kind, cell in zip(kinds.pop(code(row["dialect"])[0], ()), list(row.values())[1:], strict=False):

@@ -6,7 +6,7 @@ generative AI (`gen_ai.*`). The mapper reads these names alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -23,8 +23,10 @@ class Kind(Enum):
 
     # One request to a model.
     MODEL = "model"
-    # A span that surrounds a model's span, or another activity of an agent, such as a tool.
+    # A span that surrounds a model's span, and repeats its data.
     AROUND = "around"
+    # Another activity of an agent, such as a tool, which has no data of a model.
+    OTHER = "other"
     # It does not say, but it names a model and a provider.
     LIKELY = "likely"
 
@@ -36,6 +38,14 @@ class Dialect:
     name: str
     kind_of: Callable[[Attributes], Kind | None]
     translate: Callable[[Attributes], Attributes]
+
+
+def kind_in(
+    spoken: str | None, model: Collection[str], around: Collection[str], other: Collection[str] = ()
+) -> Kind | None:
+    """Return the kind whose names include the one that a span speaks, or None."""
+    named = ((Kind.MODEL, model), (Kind.AROUND, around), (Kind.OTHER, other))
+    return next((kind for kind, names in named if spoken in names), None)
 
 
 def renamed(attributes: Attributes, names: dict[str, str]) -> Attributes:

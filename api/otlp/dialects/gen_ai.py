@@ -10,13 +10,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from api.otlp.attributes import Attributes, first, name, structured
-from api.otlp.dialects.dialect import Dialect, Kind, present, renamed
+from api.otlp.dialects.dialect import Dialect, Kind, kind_in, present, renamed
 
 MODEL_OPERATIONS = frozenset({"chat", "text_completion", "generate_content", "embeddings"})
-# Spans around a model's span, which repeat its data, and the other activities of agents.
-OTHER_OPERATIONS = frozenset(
-    {"create_agent", "invoke_agent", "execute_tool", "invoke_workflow", "retrieval", "plan", "agent", "tool"}
-)
+# Spans around a model's span, and others that the conventions have name a model.
+AROUND = frozenset({"create_agent", "invoke_agent", "invoke_workflow", "retrieval", "plan", "agent"})
+OTHER = frozenset({"execute_tool", "tool"})
 OLDER_NAMES = {
     "gen_ai.system": "gen_ai.provider.name",
     "gen_ai.usage.prompt_tokens": "gen_ai.usage.input_tokens",
@@ -32,10 +31,8 @@ PIECE = re.compile(r"gen_ai\.(prompt|completion)\.([0-9]{1,4})\.(.+)", re.DOTALL
 
 def _kind_of(attributes: Attributes) -> Kind | None:
     operation = name(attributes.get("gen_ai.operation.name"))
-    if operation in MODEL_OPERATIONS:
-        return Kind.MODEL
-    if operation in OTHER_OPERATIONS:
-        return Kind.AROUND
+    if (kind := kind_in(operation, MODEL_OPERATIONS, AROUND, OTHER)) is not None:
+        return kind
     by_model = first(attributes, "gen_ai.request.model", "gen_ai.response.model") is not None
     provider = first(attributes, "gen_ai.provider.name", "gen_ai.system")
     return Kind.LIKELY if by_model and provider is not None else None

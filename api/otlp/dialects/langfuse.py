@@ -9,12 +9,13 @@ from typing import Any
 
 from api.otlp.attributes import Attributes, structured
 from api.otlp.dialects.chat import conversation
-from api.otlp.dialects.dialect import Dialect, Kind, mapping, present, renamed, requested, usage
+from api.otlp.dialects.dialect import Dialect, Kind, kind_in, mapping, present, renamed, requested, usage
 
 TYPE = "langfuse.observation.type"
 OPERATIONS = {"generation": "chat", "embedding": "embeddings"}
 # The types `span` and `event` say nothing about what the span is.
-AROUND = frozenset({"agent", "chain", "evaluator", "guardrail", "retriever", "tool"})
+AROUND = frozenset({"agent", "chain"})
+OTHER = frozenset({"evaluator", "guardrail", "retriever", "tool"})
 NAMES = {
     "langfuse.observation.model.name": "gen_ai.request.model",
     "langfuse.observation.prompt.name": "gen_ai.prompt.name",
@@ -25,8 +26,7 @@ NAMES = {
 
 def _kind_of(attributes: Attributes) -> Kind | None:
     kind = attributes.get(TYPE)
-    spoken = kind if isinstance(kind, str) else None
-    return Kind.MODEL if spoken in OPERATIONS else Kind.AROUND if spoken in AROUND else None
+    return kind_in(kind if isinstance(kind, str) else None, OPERATIONS, AROUND, OTHER)
 
 
 def _translate(attributes: Attributes) -> Attributes:

@@ -11,13 +11,12 @@ from typing import Any
 
 from api.otlp.attributes import Attributes, first, structured
 from api.otlp.dialects.chat import conversation
-from api.otlp.dialects.dialect import Dialect, Kind, mapping, present, requested, usage
+from api.otlp.dialects.dialect import Dialect, Kind, kind_in, mapping, present, requested, usage
 
 OPERATIONS = {"CHAT_MODEL": "chat", "LLM": "text_completion", "EMBEDDING": "embeddings", "RERANKER": "rerank"}
 # The type UNKNOWN says nothing about what the span is.
-AROUND = frozenset(
-    {"AGENT", "CHAIN", "EVALUATOR", "GUARDRAIL", "MEMORY", "PARSER", "RETRIEVER", "TASK", "TOOL", "WORKFLOW"}
-)
+AROUND = frozenset({"AGENT", "CHAIN", "TASK", "WORKFLOW"})
+OTHER = frozenset({"EVALUATOR", "GUARDRAIL", "MEMORY", "PARSER", "RETRIEVER", "TOOL"})
 
 
 def _type_of(attributes: Attributes) -> str:
@@ -25,8 +24,7 @@ def _type_of(attributes: Attributes) -> str:
 
 
 def _kind_of(attributes: Attributes) -> Kind | None:
-    kind = _type_of(attributes)
-    return Kind.MODEL if kind in OPERATIONS else Kind.AROUND if kind in AROUND else None
+    return kind_in(_type_of(attributes), OPERATIONS, AROUND, OTHER)
 
 
 def _translate(attributes: Attributes) -> Attributes:

@@ -11,11 +11,12 @@ from typing import Any
 
 from api.otlp.attributes import Attributes, first, structured
 from api.otlp.dialects.chat import conversation
-from api.otlp.dialects.dialect import Dialect, Kind, mapping, present, renamed, requested
+from api.otlp.dialects.dialect import Dialect, Kind, kind_in, mapping, present, renamed, requested
 
 KIND = "openinference.span.kind"
 OPERATIONS = {"LLM": "chat", "EMBEDDING": "embeddings", "RERANKER": "rerank"}
-AROUND = frozenset({"AGENT", "CHAIN", "DECISION", "EVALUATOR", "GUARDRAIL", "PROMPT", "RETRIEVER", "TOOL"})
+AROUND = frozenset({"AGENT", "CHAIN"})
+OTHER = frozenset({"DECISION", "EVALUATOR", "GUARDRAIL", "PROMPT", "RETRIEVER", "TOOL"})
 NAMES = {
     "llm.provider": "gen_ai.provider.name",
     "llm.system": "gen_ai.provider.name",
@@ -38,8 +39,7 @@ WRAPPERS = frozenset({"embedding", "message", "message_content", "prompt", "tool
 
 def _kind_of(attributes: Attributes) -> Kind | None:
     kind = attributes.get(KIND)
-    spoken = kind.upper() if isinstance(kind, str) else None
-    return Kind.MODEL if spoken in OPERATIONS else Kind.AROUND if spoken in AROUND else None
+    return kind_in(kind.upper() if isinstance(kind, str) else None, OPERATIONS, AROUND, OTHER)
 
 
 def _translate(attributes: Attributes) -> Attributes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from api.otlp.attributes import Attributes
@@ -12,6 +13,7 @@ from api.otlp.dialects.langfuse import LANGFUSE
 from api.otlp.dialects.mlflow import MLFLOW
 from api.otlp.dialects.openinference import OPENINFERENCE
 from api.otlp.dialects.vercel import VERCEL
+from api.otlp.messages import MESSAGE_EVENTS, NamedEvent
 
 # If a span speaks two dialects, attributes of the earlier one count, and the later one adds what is missing.
 DIALECTS: tuple[Dialect, ...] = (GEN_AI, OPENINFERENCE, LANGFUSE, MLFLOW, VERCEL)
@@ -19,18 +21,32 @@ DIALECTS: tuple[Dialect, ...] = (GEN_AI, OPENINFERENCE, LANGFUSE, MLFLOW, VERCEL
 OTHER = "other"
 PREFIXES = {
     "gen_ai": GEN_AI.name,
+    "embedding": OPENINFERENCE.name,
     "llm": OPENINFERENCE.name,
     "openinference": OPENINFERENCE.name,
+    "reranker": OPENINFERENCE.name,
     "langfuse": LANGFUSE.name,
     "mlflow": MLFLOW.name,
     "ai": VERCEL.name,
 }
 # Attributes that only a span of a model has: its kind, a model's name, tokens that were used, messages.
-KIND_NAME = re.compile(r".*(span[._]?kind|span[._]?type|observation[._]type|run[._]type)", re.IGNORECASE)
-KIND_VALUES = frozenset({"chat", "chat_model", "completion", "embedding", "embeddings", "generation", "llm", "model"})
-MODEL_NAME = re.compile(
-    r"(gen_?ai|llm|ai|langfuse|mlflow)[._](.*[._])?(model([._]?(id|name))?|.*tokens|token_count[._].*|.*messages)",
-    re.IGNORECASE,
+KIND_NAME = re.compile(
+    r"(.*[._])?(kind|spankind|span[._]?type|observation[._]type|run[._]type|request[._]type)", re.IGNORECASE | re.DOTALL
+)
+KIND_VALUES = frozenset(
+    {
+        *("chat", "chat_model", "completion", "embedding", "embeddings", "generate_content", "generation", "llm"),
+        *("model", "rerank", "reranker", "text_completion"),
+    }
+)
+OF_A_MODEL = re.compile(
+    r"(gen_?ai|llm|ai|langfuse|mlflow|embedding|reranker)[._](.*[._])?"
+    r"(model([._]?(id|name))?|.*tokens|token_count[._].*|.*messages([._].*)?|system_instructions)"
+    # Messages under names that say so only in their dialect.
+    r"|gen_ai\.(prompt|completion)(\.[0-9]+\..*)?"
+    r"|llm\.(prompts|completions)\..*|embedding\.embeddings\..*"
+    r"|ai\.(prompt|values?|response\.(text|object|reasoning|toolcalls))",
+    re.IGNORECASE | re.DOTALL,
 )
 # Longer names are of nothing that is known here, and would take the patterns long.
 MAX_KEY_CHARS = 200
@@ -52,7 +68,7 @@ def recognise(attributes: Attributes) -> Recognised | None:
     """
     kinds = {dialect: kind for dialect in DIALECTS if (kind := dialect.kind_of(attributes)) is not None}
     decided = [dialect for dialect, kind in kinds.items() if kind is Kind.MODEL]
-    if not decided and set(kinds.values()) != {Kind.LIKELY}:
+    if not decided and Kind.LIKELY not in kinds.values():
         return None
     translated: Attributes = {}
     for dialect in dict.fromkeys((GEN_AI, *decided)):
@@ -60,20 +76,25 @@ def recognise(attributes: Attributes) -> Recognised | None:
     return Recognised((decided or [GEN_AI])[0].name, {**translated, **attributes})
 
 
-def dialect_of_lookalike(attributes: Attributes) -> str | None:
-    """Return the dialect of a span that looks like a model's although no dialect says what it is, or None."""
-    if any(dialect.kind_of(attributes) is not None for dialect in DIALECTS):
+def dialect_of_lookalike(attributes: Attributes, events: Sequence[NamedEvent] = ()) -> str | None:
+    """Return the dialect of a span that is not recognised and looks like a model's, or None.
+
+    A span that a dialect says is around a model's repeats what that one has.
+    """
+    if any(dialect.kind_of(attributes) is Kind.AROUND for dialect in DIALECTS):
         return None
-    key = next((key for key, value in attributes.items() if _names_a_model(key, value)), None)
+    if any(name in MESSAGE_EVENTS for name, _ in events):
+        return GEN_AI.name
+    key = next((key for key, value in attributes.items() if _is_of_a_model(key, value)), None)
     if key is None:
         return None
     return next((name for prefix, name in PREFIXES.items() if key.startswith(f"{prefix}.")), OTHER)
 
 
-def _names_a_model(key: str, value: object) -> bool:
+def _is_of_a_model(key: str, value: object) -> bool:
     if len(key) > MAX_KEY_CHARS:
         return False
-    if MODEL_NAME.fullmatch(key):
+    if OF_A_MODEL.fullmatch(key):
         return True
     kind = value.strip('"').lower() if isinstance(value, str) else ""
     return kind in KIND_VALUES and KIND_NAME.fullmatch(key) is not None

@@ -12,10 +12,17 @@ from typing import Any
 
 from api.otlp.attributes import Attributes, first, structured
 from api.otlp.dialects.chat import conversation, said, text_part, tool_call
-from api.otlp.dialects.dialect import Dialect, Kind, mapping, present, renamed
+from api.otlp.dialects.dialect import Dialect, Kind, kind_in, mapping, present, renamed
 
 OPERATION = "ai.operationId"
-REQUESTS = re.compile(r"ai\.[A-Za-z]+\.do(Generate|Stream|Embed)")
+# A request to a model: ai.generateText.doGenerate, ai.rerank.doRerank and the like.
+REQUEST = re.compile(r"ai\.[A-Za-z]+\.do([A-Z][A-Za-z]*)")
+OPERATIONS = {"Generate": "chat", "Stream": "chat", "Embed": "embeddings"}
+AROUND = frozenset(
+    f"ai.{call}"
+    for call in ("embed", "embedMany", "generateObject", "generateText", "rerank", "streamObject", "streamText")
+)
+OTHER = frozenset({"ai.toolCall"})
 SETTINGS = "ai.settings."
 NAMES = {
     "ai.model.provider": "gen_ai.provider.name",
@@ -40,15 +47,15 @@ MS_PER_S = 1000
 
 def _kind_of(attributes: Attributes) -> Kind | None:
     operation = attributes.get(OPERATION)
-    if not isinstance(operation, str) or not operation.startswith("ai."):
+    if not isinstance(operation, str):
         return None
-    return Kind.MODEL if REQUESTS.fullmatch(operation) else Kind.AROUND
+    return Kind.MODEL if REQUEST.fullmatch(operation) else kind_in(operation, (), AROUND, OTHER)
 
 
 def _translate(attributes: Attributes) -> Attributes:
-    embeds = str(attributes.get(OPERATION)).endswith(".doEmbed")
+    request = REQUEST.fullmatch(str(attributes.get(OPERATION)))
     translated = {
-        "gen_ai.operation.name": "embeddings" if embeds else "chat",
+        "gen_ai.operation.name": request and OPERATIONS.get(request[1], request[1].lower()),
         "gen_ai.response.time_to_first_chunk": _seconds(attributes.get("ai.response.msToFirstChunk")),
         "gen_ai.request.tool_choice": mapping(attributes.get("ai.prompt.toolChoice")).get("type"),
         "gen_ai.tool.definitions": _each(attributes.get("ai.prompt.tools")),

@@ -131,17 +131,17 @@ def test_a_span_in_several_dialects_is_one_call() -> None:
 
 
 AROUND = [
-    *({"gen_ai.operation.name": name} for name in sorted(gen_ai.OTHER_OPERATIONS)),
+    *({"gen_ai.operation.name": name} for name in sorted(gen_ai.AROUND)),
     *({openinference.KIND: kind, "llm.model_name": "m"} for kind in sorted(openinference.AROUND)),
     *({langfuse.TYPE: kind, "langfuse.observation.model.name": "m"} for kind in sorted(langfuse.AROUND)),
     *({"mlflow.spanType": f'"{kind}"', "mlflow.llm.model": '"m"'} for kind in sorted(mlflow.AROUND)),
-    *({vercel.OPERATION: name, "ai.model.id": "m"} for name in ("ai.generateText", "ai.streamObject", "ai.toolCall")),
+    *({vercel.OPERATION: name, "ai.model.id": "m"} for name in sorted(vercel.AROUND)),
 ]
 
 
 @pytest.mark.parametrize("given", AROUND, ids=lambda given: "-".join(map(str, given.values())))
 def test_spans_around_a_call_are_passed_over_in_each_dialect(given: dict[str, str]) -> None:
-    """Agents, chains and tools repeat what the model's own span has: they are neither recorded nor told of."""
+    """Agents and chains repeat what the model's own span has: they are neither recorded nor told of."""
     found = mapped(span(attributes=attributes(given)))
     assert (found.calls, found.refusals) == ([], [])
 
@@ -159,6 +159,11 @@ def test_spans_around_a_call_are_passed_over_in_each_dialect(given: dict[str, st
         ({"mlflow.llm.model": "m", "mlflow.spanType": '"UNKNOWN"'}, "mlflow"),
         ({"ai.model.id": "m"}, "vercel"),
         ({"vendor.span.kind": "LLM"}, "other"),
+        ({"openinference.span.kind": "TOOL"}, None),
+        ({"ai.operationId": "ai.toolCall", "ai.toolCall.name": "price"}, None),
+        ({"langfuse.observation.type": "tool", "langfuse.observation.input": "asked"}, None),
+        ({"mlflow.spanType": '"TOOL"', "mlflow.spanInputs": '{"model": "m"}'}, None),
+        ({"gen_ai.operation.name": "execute_tool", "gen_ai.prompt.name": "quarterly"}, None),
         ({"vendor.run_type": "chat_model"}, "other"),
         ({"db.system": "postgresql", "device.model.name": "m", "http.tokens": 3}, None),
         ({"x" * 300 + ".span.kind": "LLM"}, None),

@@ -15,7 +15,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from api.otlp.call_members import MAPPER_VERSION
-from api.otlp.dialects.gen_ai import MODEL_OPERATIONS, OTHER_OPERATIONS
+from api.otlp.dialects.gen_ai import AROUND, MODEL_OPERATIONS
 from api.otlp.mapper import map_request
 from ledger.errors import InvalidEvent
 from ledger.proof.format.canonical import canonical
@@ -116,9 +116,9 @@ def test_ids_follow_from_caller_and_span() -> None:
     assert len({event.id for found in (call, *others) for event in (found.started, found.ended)}) == 6
 
 
-@pytest.mark.parametrize("operation", sorted(OTHER_OPERATIONS))
+@pytest.mark.parametrize("operation", sorted(AROUND))
 def test_spans_around_a_model_s_are_passed_over(operation: str) -> None:
-    """Spans of agents, tools and workflows repeat the model's own span; they are skipped, not refused."""
+    """Spans of agents and workflows repeat the model's own span; they are skipped, not refused."""
     found = mapped(span({"gen_ai.operation.name": operation}))
     assert (found.calls, found.refusals) == ([], [])
 

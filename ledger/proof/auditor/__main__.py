@@ -12,14 +12,17 @@ import contextlib
 import gc
 import io
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
 from ledger.proof.auditor.audit import audit_bundle, audit_log
 from ledger.proof.auditor.contents import Audit
 from ledger.proof.auditor.report import as_json, as_text, printable
+from ledger.proof.bundle.shown_end import Needed
 from ledger.proof.findings import Verdict
 from ledger.proof.tlog.http_log import LiveLog, LogUnreachable
 from ledger.proof.tlog.trust import Trust, Unusable, read_note, trust
@@ -27,6 +30,8 @@ from ledger.proof.tlog.trust import Trust, Unusable, read_note, trust
 GOOD, FOUND_WRONG, COULD_NOT_RUN = 0, 1, 2
 # Lines of events make no reference cycles: the default threshold spends a tenth of the time looking for some.
 GC_THRESHOLD = 100_000
+POSITION = re.compile("[1-9][0-9]{0,17}")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def main() -> NoReturn:
@@ -105,7 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--policy", metavar="FILE", help="JSON: log and witnesses, lists of keys, and witnesses_needed, a number")
     add("--since", metavar="FILE", help="a checkpoint that you kept: the one to check must extend it")
     add("--log", metavar="URL", help="address of the transparency log: what it shows now must extend the checkpoint")
-    add("--complete", action="store_true", help="fail unless it is shown that the bundle has all that was selected")
+    how_far = parser.add_mutually_exclusive_group().add_argument
+    how_far("--complete", action="store_true", help="fail unless it is shown to have all, up to the checkpoint's end")
+    how_far("--complete-to", metavar="POS|TIME", help="fail unless it is shown to have all up to there")
     add("--json", action="store_true", help="print the result as JSON")
     return parser
 
@@ -113,16 +120,32 @@ def _parser() -> argparse.ArgumentParser:
 def _audit(options: argparse.Namespace, trusted: Trust) -> Audit:
     since = None if options.since is None else read_note(options.since)
     live = None if options.log is None else LiveLog(options.log)
+    needed = Needed() if options.complete else _needed(options.complete_to)
     if options.bundle is None:
         if live is None:
             raise Unusable("give a bundle, or a log with --log")
-        if options.complete:
-            raise Unusable("--complete is about a bundle: give one")
+        if needed is not None:
+            raise Unusable("--complete and --complete-to are about a bundle: give one")
         return audit_log(live, trusted, since)
     with Path(options.bundle).open("rb") as file:
         if not file.seekable():
             raise Unusable(f"{options.bundle} cannot be read more than once: save it to a file")
-        return audit_bundle(file, trusted, since, live, complete=options.complete)
+        return audit_bundle(file, trusted, since, live, needed)
+
+
+def _needed(text: str | None) -> Needed | None:
+    """Parse --complete-to: a position, or a time with its zone. Raises Unusable."""
+    if text is None:
+        return None
+    if POSITION.fullmatch(text):
+        return Needed(position=int(text))
+    try:
+        after = datetime.fromisoformat(text) - EPOCH
+        if after > timedelta():
+            return Needed(time_us=after // timedelta(microseconds=1))
+    except (ValueError, TypeError, OverflowError):
+        pass
+    raise Unusable("--complete-to must be a position from 1 on, or a time with its zone, such as 2026-01-31T12:00:00Z")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from ledger.proof.auditor.rotations_and_timestamps import (
     follow_rotations,
 )
 from ledger.proof.bundle.manifest import Bundle, read_bundle
+from ledger.proof.bundle.shown_end import Needed
 from ledger.proof.bundle.zip import BundleError
 from ledger.proof.findings import Kind
 from ledger.proof.tlog.http_log import LiveLog, LogUnreachable
@@ -45,16 +46,20 @@ def audit_log(live: LiveLog, trusted: Trust, since: bytes | None) -> Audit:
 
 
 def audit_bundle(
-    file: BinaryIO, trusted: Trust, since: bytes | None = None, live: LiveLog | None = None, *, complete: bool = False
+    file: BinaryIO,
+    trusted: Trust,
+    since: bytes | None = None,
+    live: LiveLog | None = None,
+    needed: Needed | None = None,
 ) -> Audit:
-    """Check a bundle: all steps. If it must be shown to be `complete`, it is a finding if it is not.
+    """Check a bundle: all steps. It is a finding if it is not shown to be complete as far as `needed`.
 
     Raises LogUnreachable and Unusable, and OSError if the file cannot be read.
     """
     audit = Audit()
     try:
         bundle = read_bundle(file)
-        _steps(audit, bundle, trusted, since, live, complete=complete)
+        _steps(audit, bundle, trusted, since, live, needed)
     except BundleError as error:
         audit.collected.add(Kind.DAMAGED, audit.seen.last_position, str(error))
         audit.done.setdefault(1, [])
@@ -62,7 +67,7 @@ def audit_bundle(
 
 
 def _steps(
-    audit: Audit, bundle: Bundle, given: Trust, since: bytes | None, live: LiveLog | None, *, complete: bool
+    audit: Audit, bundle: Bundle, given: Trust, since: bytes | None, live: LiveLog | None, needed: Needed | None
 ) -> None:
     """Steps 1 to 11 for a bundle whose container is sound. `given` are the auditor's own keys."""
     findings, manifest = audit.collected, bundle.manifest
@@ -90,7 +95,7 @@ def _steps(
         lacking = error
     # 5 to 10. Tiles and events, in one pass.
     check_events(audit, bundle, signed)
-    check_complete(audit, bundle, needed=complete)
+    check_complete(audit, bundle, needed)
     # 11. Manifest and page.
     check_summary(audit, bundle, signed)
     # 1. The digests, known once everything was read.

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 
 from ledger.proof.auditor.rotations_and_timestamps import KeyChange, Timestamp
 from ledger.proof.bundle import manifest as names
-from ledger.proof.bundle.complete import Completeness, StreamEnds
+from ledger.proof.bundle.complete import Completeness
 from ledger.proof.bundle.events import EventChecker, SealedFields, Seen
 from ledger.proof.bundle.heads import check_heads, key_of, parse_heads
 from ledger.proof.bundle.manifest import Bundle, Manifest
 from ledger.proof.bundle.page import page, time_text
+from ledger.proof.bundle.shown_end import Needed, ShownEnd, StreamEnds
 from ledger.proof.bundle.tiles import TileReader
 from ledger.proof.bundle.zip import BundleError, BundleFlaw
 from ledger.proof.findings import BUNDLE, CONTENTS, Finding, Findings, Kind
@@ -49,8 +50,10 @@ class Audit:
     not_proven: list[str] = field(default_factory=list)
     # By step: a part of its promise that could not be shown, although nothing is wrong.
     but: dict[int, str] = field(default_factory=dict)
-    # True if the bundle has all that was selected, false if it does not, None if it cannot show it.
+    # True if the bundle has all that was selected and the checkpoint covers, false if it does not, None if it cannot
+    # show it; and up to where it is shown that nothing is missing, None if nowhere.
     complete: bool | None = None
+    complete_to: ShownEnd | None = None
     # Where the streams ended, as the ledger recorded it, if the bundle shows that.
     ends: StreamEnds | None = None
     tiles: int = 0
@@ -94,6 +97,7 @@ def check_events(audit: Audit, bundle: Bundle, signed: Signed) -> None:
     audit.seen, audit.fields = seen, fields
     events.feed(bundle.files[names.EVENTS].lines(names.MAX_LINE_BYTES))
     complete.finish()
+    audit.complete_to = ShownEnd(seen.last_position, seen.last_recorded_at_us) if complete.of_range else complete.shown
     tiles.finish(explained=findings.any(*CONTENTS))
     audit.tiles, audit.streams = tiles.count, complete.streams
     places = f"positions {seen.first_position} to {seen.last_position}" if seen.count else "none"
@@ -142,32 +146,39 @@ def _describe_ends(audit: Audit, manifest: Manifest) -> list[str]:
             audit.not_proven.append("that these streams are of one client")
             audit.but[10] = "neither where these streams end nor that they are of one client is shown"
         return []
-    if ends.as_of < audit.seen.last_position:
-        audit.but[10] = f"where these streams end is shown up to position {ends.as_of} alone"
-    beyond = f"between position {ends.as_of} and the size of the checkpoint, {manifest.checkpoint_size}"
-    audit.not_proven.append(f"that these streams have no other event {beyond}")
-    if of_client:
-        audit.not_proven.append(f"that no other stream of this client began {beyond}")
+    end, size = audit.complete_to.position if audit.complete_to else ends.as_of, manifest.checkpoint_size
+    if end < size:
+        audit.but[10] = f"where these streams end is shown up to position {end} alone, of {size}"
+        beyond = f"between position {end} and the size of the checkpoint, {size}"
+        audit.not_proven.append(f"that these streams have no other event {beyond}")
+        if of_client:
+            audit.not_proven.append(f"that no other stream of this client began {beyond}")
     audit.not_proven.append("that the ledger recorded the truth about that; a false record is in the log for good")
     streams = "these streams have no other event, and the client no other stream" if of_client else "no other event"
     at = f"{time_text(ends.recorded_at_us)} UTC by the ledger's clock"
     return [
-        f"{streams}, up to position {ends.as_of}",
-        f"so the ledger recorded in the event at position {ends.event_position}, at {at}",
+        f"{streams}, up to position {end}",
+        f"up to position {ends.as_of} the ledger recorded so in the event at position {ends.event_position}, at {at}",
     ]
 
 
-def check_complete(audit: Audit, bundle: Bundle, *, needed: bool) -> None:
-    """Step 10, the rest: whether the bundle shows that it is complete. If that is `needed`, it is a finding if not."""
+def check_complete(audit: Audit, bundle: Bundle, needed: Needed | None) -> None:
+    """Step 10, the rest: how far the bundle is shown to be complete. It is a finding if `needed` is further."""
     manifest, findings = bundle.manifest, audit.collected
-    wrong = findings.any(*CONTENTS, Kind.HEADS_MISMATCH, Kind.PROOF_MISMATCH, Kind.DAMAGED)
-    if wrong or findings.more or manifest.excluded:
+    wrong = findings.any(*CONTENTS, Kind.HEADS_MISMATCH, Kind.PROOF_MISMATCH, Kind.DAMAGED) or bool(findings.more)
+    if wrong:
+        audit.complete_to = None
+    if wrong or manifest.excluded:
         audit.complete = False
-    elif manifest.selection.kind == "positions" or (audit.ends is not None and 10 not in audit.but):
+    elif audit.complete_to is not None and 10 not in audit.but:
         audit.complete = True
-    if needed and not audit.complete and not wrong:
-        missing = "events that the checkpoint does not cover were left out" if manifest.excluded else audit.but[10]
-        findings.add(Kind.NOT_SHOWN, 0, f"it is not shown that the bundle is complete: {missing}")
+    if needed is None or wrong or needed.met(audit.complete, audit.complete_to):
+        return
+    if manifest.excluded and needed == Needed():
+        missing = "events that the checkpoint does not cover were left out"
+    else:
+        missing = audit.but.get(10, "it ends before what you need")
+    findings.add(Kind.NOT_SHOWN, 0, f"it is not shown that the bundle is complete{needed.words()}: {missing}")
 
 
 def check_summary(audit: Audit, bundle: Bundle, signed: Signed) -> None:

@@ -27,9 +27,24 @@ def _verdict(audit: Audit) -> str:
         first = first_bad_position(audit.findings)
         return f"FAILED: the first bad position is {first}" if first else "FAILED"
     if not audit.trusted:
-        return f"{Verdict.SIGNER_UNKNOWN.upper()}: give the log's key with --key, from a source other than this bundle"
+        unknown = (
+            f"{Verdict.SIGNER_UNKNOWN.upper()}: give the log's key with --key, from a source other than this bundle"
+        )
+        return unknown + _how_complete(audit)
     signed = audit.signed
-    return f"verified: all of the above holds, signed by {signed.signer if signed else ''}"
+    return f"verified: all of the above holds, signed by {signed.signer if signed else ''}{_how_complete(audit)}"
+
+
+def _how_complete(audit: Audit) -> str:
+    """Say of streams how far it is shown that nothing is missing. A range says that itself."""
+    if audit.manifest is None or audit.manifest.selection.kind == "positions":
+        return ""
+    end = audit.complete_to
+    if end is None:
+        return "; that it is complete is not shown"
+    at_time = f" (recorded at {time_text(end.recorded_at_us)} UTC)" if end.recorded_at_us else ""
+    rest = ", the last of the checkpoint" if audit.complete else "; what came after is not shown"
+    return f"; complete up to position {end.position}{at_time}{rest}"
 
 
 def as_text(audit: Audit) -> Iterator[str]:
@@ -168,13 +183,10 @@ def as_json(audit: Audit, trusted: Trust) -> str:
     return text if encoding == "utf8" else json.dumps(orjson.loads(text), indent=2)
 
 
-def _complete_to(audit: Audit) -> dict[str, int] | None:
+def _complete_to(audit: Audit) -> dict[str, int | None] | None:
     """Up to where the bundle is shown to be complete."""
-    if not audit.complete:
-        return None
-    if audit.ends is not None:
-        return {"position": audit.ends.as_of, "recorded_at_us": audit.ends.recorded_at_us}
-    return {"position": audit.seen.last_position, "recorded_at_us": audit.seen.last_recorded_at_us}
+    end = audit.complete_to
+    return None if end is None else {"position": end.position, "recorded_at_us": end.recorded_at_us or None}
 
 
 def _json_signed(audit: Audit, trusted: Trust) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from ledger.proof.bundle.manifest import Manifest
+from ledger.proof.bundle.shown_end import ShownEnd, StreamEnds
 from ledger.proof.bundle.zip import BundleError, BundleFlaw
 from ledger.proof.findings import CONTENTS, Findings, Kind
 from ledger.proof.format.events import EventLine
@@ -33,16 +34,6 @@ class Place:
     stream: str | None = None
     event_type: str = ""
     replaced: int | None = None
-
-
-@dataclass(frozen=True)
-class StreamEnds:
-    """The last version of each stream as of a position, as a ledger recorded it in an event of its own."""
-
-    as_of: int
-    streams: dict[str, int]
-    event_position: int
-    recorded_at_us: int
 
 
 @dataclass(slots=True)
@@ -80,8 +71,14 @@ class Completeness:
         # Events of an unknown stream: what is missing may be these.
         self._unknown = 0
         self._ends = ends
+        self.shown = None if ends is None else ShownEnd(ends.as_of)
         # The last event of each stream up to the position of `ends`: its version and its position.
         self._by_then: dict[str, tuple[int, int]] = {}
+
+    @property
+    def of_range(self) -> bool:
+        """True if the bundle is of a range of positions."""
+        return self._range
 
     @property
     def streams(self) -> int:
@@ -100,10 +97,17 @@ class Completeness:
                 position, key = self._replaced.pop((place.stream, line.version))
                 self._findings.replace(key, Kind.INSERTED, position, _PUT_IN)
             self._version(line.position, place.stream, line.version)
-            if self._ends is not None and line.position <= self._ends.as_of:
-                self._by_then[place.stream] = line.version, line.position
+            if self._ends is not None and self.shown is not None:
+                self._toward_end(line, place.stream, self._ends, self.shown)
         else:
             self._unsound(line, place.replaced)
+
+    def _toward_end(self, line: EventLine, stream: str, ends: StreamEnds, shown: ShownEnd) -> None:
+        if line.position <= ends.as_of:
+            self._by_then[stream] = line.version, line.position
+        elif line.position > ends.event_position:
+            shown.reach(ends.event_position, ends.recorded_at_us)
+        shown.reach(line.position, line.recorded_at_us)
 
     def finish(self) -> None:
         """Add what is missing at the end, and the streams whose client is not shown."""
@@ -127,7 +131,8 @@ class Completeness:
         for stream, position in self._unshown.items():
             message = f"no event of {stream[:100]!a} shows a client_id, and so not that it is of the client asked for"
             add(Kind.CLIENT_MISMATCH, position, message)
-        if self._ends is not None and not self._findings.any(*CONTENTS):
+        if self._ends is not None and self.shown is not None and not self._findings.any(*CONTENTS):
+            self.shown.reach(self._ends.event_position, self._ends.recorded_at_us)
             self._compare_ends(self._ends)
 
     def _compare_ends(self, ends: StreamEnds) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 
 import orjson
 
-from ledger.proof.bundle.complete import StreamEnds
 from ledger.proof.bundle.events import parse_line
 from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.shown_end import StreamEnds
 from ledger.proof.bundle.zip import BundleError, BundleFlaw
 from ledger.proof.errors import malformation
 from ledger.proof.findings import Findings, Kind

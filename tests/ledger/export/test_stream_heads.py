@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,12 @@ def ledger(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield found
 
 
-def checked(ledger: Ledger, tmp_path: Path, data: bytes, *arguments: str) -> Ran:
-    """Run the auditor's program on a bundle that must be complete."""
+def checked(ledger: Ledger, tmp_path: Path, data: bytes, *bound: object) -> Ran:
+    """Run the auditor's program on a bundle that must be complete, up to `bound` or else to the checkpoint's end."""
     path = tmp_path / "case.zip"
     path.write_bytes(data)
-    return program(path, "--json", "--complete", "--key", ledger.key.verifier.text, *arguments)
+    needed = ("--complete-to", *bound) if bound else ("--complete",)
+    return program(path, "--json", *needed, "--key", ledger.key.verifier.text)
 
 
 @pytest.mark.parametrize("selection", [CLIENT, OTHER, REQUEST], ids=["client", "another client", "request"])
@@ -47,15 +49,16 @@ def test_where_streams_end_is_shown(ledger: Ledger, tmp_path: Path, selection: S
     """The bundle is complete up to the record; that a later event may exist is said."""
     data, manifest = ledger.bundle(selection)
     assert bundle.HEADS in manifest.files
-    ran = checked(ledger, tmp_path, data)
+    assert checked(ledger, tmp_path, data).found == [("not-shown", 0)], "30 more events may be of anybody"
+    ran = checked(ledger, tmp_path, data, 649)
     assert (ran.code, ran.found) == (0, []), ran.out
-    assert ran.json["complete"] is True
-    assert ran.json["complete_to"]["position"] == 648
-    assert ran.json["steps"][9]["outcome"] == "holds"
+    assert (ran.json["complete"], ran.json["complete_to"]["position"]) == (None, 649)
+    assert "; complete up to position 649 (recorded at 20" in ran.json["verdict"]
+    assert ran.json["verdict"].endswith("UTC); what came after is not shown")
     about = " ".join(ran.json["steps"][9]["about"])
     assert "no other event" in about
-    assert "up to position 648 so the ledger recorded in the event at position 649, at 20" in about
-    assert any("between position 648 and the size of the checkpoint, 679" in one for one in ran.json["not_proven"])
+    assert "up to position 648 the ledger recorded so in the event at position 649, at 20" in about
+    assert any("between position 649 and the size of the checkpoint, 679" in one for one in ran.json["not_proven"])
     assert not any("no later event" in one for one in ran.json["not_proven"])
 
 
@@ -166,7 +169,7 @@ def test_a_record_that_is_older_than_the_events(server_url: str, tmp_path: Path)
         ledger.sign()
         ran = checked(ledger, tmp_path, ledger.bundle()[0])
         assert ran.found == [("not-shown", 0)]
-        assert "up to position 648 alone" in ran.json["steps"][9]["about"][0] + ran.json["findings"][0]["message"]
+        assert "up to position 650 alone, of 661" in ran.json["findings"][0]["message"]
         # An attacker hides a stream from before the record, although later events are here.
         case = Case.read(ledger.bundle()[0])
         case.lines = without_stream(case.lines)
@@ -174,6 +177,39 @@ def test_a_record_that_is_older_than_the_events(server_url: str, tmp_path: Path)
         ledger.record_heads()
         ran = checked(ledger, tmp_path, ledger.bundle()[0])
         assert (ran.code, ran.json["complete"], ran.json["streams"]) == (0, True, 3)
+
+
+def test_the_end_after_the_record_cannot_be_cut_off(server_url: str, tmp_path: Path) -> None:
+    """All positions from the record to the checkpoint's size are here; without the last one that is not so."""
+    with signed_ledger(server_url, tmp_path) as ledger:
+        record = ledger.record_heads()
+        ask(ledger.url, 1)
+        ledger.sign()
+        data, manifest = ledger.bundle()
+        assert manifest.checkpoint_size == record + 4
+        ran = checked(ledger, tmp_path, data)
+        assert (ran.code, ran.json["complete"], ran.json["complete_to"]["position"]) == (0, True, record + 4)
+        assert ran.json["verdict"].endswith("UTC), the last of the checkpoint")
+        case = Case.read(data)
+        case.lines = case.lines[:-1]
+        cut = careful(case)
+        ran = checked(ledger, tmp_path, cut)
+        assert (ran.code, ran.found, ran.json["complete"]) == (1, [("not-shown", 0)], None)
+        end = ran.json["complete_to"]
+        assert end == {"position": record + 3, "recorded_at_us": case.lines[-1]["recorded_at_us"]}
+        shown_at = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=end["recorded_at_us"])
+        later = shown_at + timedelta(microseconds=1)
+        for bound, code in ((record + 3, 0), (record + 4, 1), (shown_at.isoformat(), 0), (later.isoformat(), 1)):
+            assert checked(ledger, tmp_path, cut, bound).code == code, bound
+
+
+@pytest.mark.parametrize("bound", ["0", "-1", "soon", "2026-01-31", "2026-01-31T12:00:00", "1960-01-01T00:00:00Z", ""])
+def test_a_bound_is_a_position_or_a_time_with_its_zone(tmp_path: Path, bound: str) -> None:
+    """Anything else is refused, so that no bound is taken for another one."""
+    (tmp_path / "case.zip").touch()
+    ran = program(tmp_path / "case.zip", f"--complete-to={bound}")
+    assert (ran.code, ran.out) == (2, "")
+    assert "--complete-to must be a position from 1 on, or a time with its zone" in ran.err
 
 
 def test_a_record_that_nobody_signed_yet_is_not_used(server_url: str, tmp_path: Path) -> None:
@@ -249,7 +285,7 @@ def test_the_command_records_where_streams_end(server_url: str, tmp_path: Path) 
         with running(signer, 10):
             assert exported(ledger, out) == ""
         assert complete(out)
-        assert program(out, "--json").json["complete_to"]["position"] == 661
+        assert program(out, "--json").json["complete_to"]["position"] == 662
 
 
 def test_without_the_right_to_record_the_export_goes_on(server_url: str, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from ledger.proof.auditor.report import outcomes
 from ledger.proof.bundle import manifest as bundle
 from ledger.proof.bundle.complete import Completeness, Place
 from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.shown_end import Needed
 from ledger.proof.findings import BUNDLE, MOST_FINDINGS, Findings, Kind
 from ledger.proof.format.events import EventLine
 from ledger.proof.tlog.trust import Trust
@@ -93,7 +94,7 @@ def test_a_range_is_complete_up_to_what_the_checkpoint_covers() -> None:
 
 def needed(data: bytes) -> list[tuple[Kind, str]]:
     """The findings of somebody who needs the bundle to be complete."""
-    found = audit_bundle(io.BytesIO(data), Trust(log=(KEY.verifier,)), complete=True).findings
+    found = audit_bundle(io.BytesIO(data), Trust(log=(KEY.verifier,)), needed=Needed()).findings
     return [(finding.kind, finding.message) for finding in found]
 
 

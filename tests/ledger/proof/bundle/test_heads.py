@@ -15,6 +15,7 @@ from ledger.proof.auditor.contents import Audit
 from ledger.proof.bundle import manifest as bundle
 from ledger.proof.bundle.heads import parse_heads
 from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.shown_end import Needed
 from ledger.proof.bundle.zip import BundleFlaw
 from ledger.proof.findings import Kind
 from ledger.proof.tlog.trust import Trust
@@ -30,7 +31,7 @@ CASE = headed_case(FEW, Selection("client", client="client-1"), LOG)
 
 def audited(case: Case) -> Audit:
     """Audit a bundle as somebody who needs it to be complete."""
-    return audit_bundle(io.BytesIO(case.write()), Trust((LOG.verifier,)), complete=True)
+    return audit_bundle(io.BytesIO(case.write()), Trust((LOG.verifier,)), needed=Needed())
 
 
 def kinds(case: Case) -> set[Kind]:

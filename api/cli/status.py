@@ -14,13 +14,13 @@ from api.cli.configure import configured, opened
 from api.cli.keys import KeyFile, Place, place
 from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json, say_table
 from api.cli.status_tlog import LogState
+from api.cli.status_writer import PATIENCE_S, acknowledged, try_append
 from api.http.auth import tokens
 from api.postgres.connect import RoleDenied, connect
 from api.postgres.privileged import privileged_logins, warning
 from ledger.database import Connection, Url
-from ledger.store.durability import Acknowledged, read_acknowledged
+from ledger.store.durability import Acknowledged
 from ledger.store.head import read_head
-from ledger.store.writer_health import cause_of
 from ledger.tlog.quorum import WitnessPolicy
 from projections.health import (
     LAST_CALLS,
@@ -42,11 +42,6 @@ from schema.migrate import pending
 ROLES = ("reader", "verifier", "owner")
 
 EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
-IN_RECOVERY = "SELECT pg_is_in_recovery()"
-# An append must get through within this time, and a read model should move.
-PATIENCE_S = 3
-PATIENCE = f"SET lock_timeout = '{PATIENCE_S}s'; SET statement_timeout = '{PATIENCE_S + 1}s'"
-CHECK_APPEND = "SELECT check_append(false)"
 
 
 @dataclass(frozen=True)
@@ -110,8 +105,9 @@ def status(
     where = place(settings, state_needed=False)  # of the key only its place counts
     with opened(settings) as url, _connected(url) as conn:
         state = look(conn, policy, where, settings.orphan_after)
-        state = replace(state, recording=try_append(url), privileged_logins=privileged_logins(conn, url))
-        state = replace(state, ok=state.ok and state.recording in {None, "ok"})
+        state = replace(state, recording=try_append(url), acknowledged=acknowledged(url, conn))
+        sound = state.ok and state.recording in {None, "ok"}
+        state = replace(state, ok=sound, privileged_logins=privileged_logins(conn, url))
     if as_json:
         say_json(state)
     else:
@@ -144,7 +140,7 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None, orphan_afte
         read_models=read_models,
         migrations_pending=lacking,
         recording=None,
-        acknowledged=read_acknowledged(conn),
+        acknowledged=None,
         requests_queued=queue and queue.requests,
         requests_queued_oldest_s=queue and queue.oldest_s,
         agents_failing=_agents_failing(conn),
@@ -164,21 +160,6 @@ def _connected(url: Url) -> Connection:
         except RoleDenied:
             continue
     return connect(url, ROLES[-1])
-
-
-def try_append(url: Url) -> str | None:
-    """Try an append, record nothing: "ok", or why it fails; None on a standby and for a login that may not append."""
-    try:
-        with connect(url, "writer") as conn:
-            if conn.execute(IN_RECOVERY).fetchone() == (True,):
-                return None
-            conn.execute(PATIENCE)
-            conn.execute(CHECK_APPEND)
-    except (RoleDenied, psycopg.errors.UndefinedFunction):
-        return None
-    except psycopg.Error as error:
-        return cause_of(error)
-    return "ok"
 
 
 def _read_model(name: str, lag: ReadModelLag | None, stale: bool) -> ReadModel:

@@ -55,10 +55,10 @@ def judge(settings: Settings) -> Acknowledged:
 
 
 def _meaning(settings: Settings) -> str:
-    if settings.synchronous_commit == "off":
-        return "in the memory of this server"
+    # append() turns off into on for its own transaction.
+    commit = "on" if settings.synchronous_commit == "off" else settings.synchronous_commit
     here = "flushed on this server" if settings.fsync else "written by this server, not flushed"
-    there = ON_STANDBYS.get(settings.synchronous_commit)
+    there = ON_STANDBYS.get(commit)
     if there is None or not settings.standbys:
         return here
     count = "1 standby" if settings.standbys == 1 else f"{settings.standbys} standbys"
@@ -71,7 +71,7 @@ def _warnings(settings: Settings) -> Iterator[str]:
     if not settings.full_page_writes:
         yield "full_page_writes is off: if the machine crashes, pages may be half old and half new"
     if settings.synchronous_commit == "off":
-        yield "synchronous_commit is off: if the server crashes, the last acknowledged events are lost"
+        yield "synchronous_commit is off: events are flushed all the same; changes of tokens may be lost in a crash"
     if settings.synchronous_commit == "local" and settings.standbys:
         yield "synchronous_commit is local: no commit waits for the standbys in synchronous_standby_names"
     if settings.synchronous_commit == "remote_write" and settings.standbys:

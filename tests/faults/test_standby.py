@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,12 +19,14 @@ from api.postgres.cluster import binaries
 from api.postgres.embedded import EmbeddedPostgres
 from tests.api.program import cli, serving
 from tests.api.served import Api, make_tokens, problem, served
+from tests.paths import DOCS
 from tests.support import connect, eventually, login_role
 
 pytestmark = pytest.mark.slow  # two servers
 
 PATIENCE_S = 3.0
 REQUESTS = "/portfolio/requests"
+PAGE = DOCS / "operate/standbys.md"
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +135,14 @@ def test_replay_that_stands_still(standby: EmbeddedPostgres, apis: tuple[Api, Ap
     assert reader.items(REQUESTS, as_of=str(position)) == reader.items(REQUESTS)
 
 
+def read_only_command() -> list[str]:
+    """Return the words of the page's command that serves a standby, from its options up to the address."""
+    [found] = re.findall(r"^    advice-ledger serve (.+)$", PAGE.read_text("utf-8"), re.MULTILINE)
+    *options, address = shlex.split(found)
+    assert conninfo_to_dict(address)["user"] == "ledger_reader"
+    return options
+
+
 def test_commands_on_a_standby(apis: tuple[Api, Api], tmp_path: Path) -> None:
     """serve needs --read-only there, and says so, and then only the reader's rights; status, verify and backup work."""
     primary, reader = apis
@@ -144,7 +156,7 @@ def test_commands_on_a_standby(apis: tuple[Api, Api], tmp_path: Path) -> None:
     assert cli("verify", env=where).code == 0
     with (
         login_role(primary.url, member_of="ledger_reader") as login,
-        serving("--read-only", "--database-url", make_conninfo(reader.url, user=login)) as found,
+        serving(*read_only_command(), make_conninfo(reader.url, user=login)) as found,
     ):
         api = Api(reader.url, found.base, primary.tokens, reader.app)
         assert len(api.items(REQUESTS)) == 1

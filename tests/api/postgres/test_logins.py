@@ -11,11 +11,13 @@ import pytest
 from psycopg import sql
 
 from api.cli.schema import bring_up
+from api.cli.status_writer import acknowledged
 from api.postgres.connect import BadPasswords, RoleDenied, connect, open_database
 from api.postgres.logins import ensure_passwords, make_logins, read_passwords
 from api.postgres.privileged import privileged_logins
 from ledger import database
 from ledger.database import Connection, RoleLogins, Url
+from ledger.store.durability import read_acknowledged
 from projections.objects import changed_objects
 from schema.database_roles import ROLES, role_name
 from tests.support import append, login_url, new, refused, scratch_database
@@ -84,6 +86,29 @@ def test_every_connection_of_a_role_uses_its_login(embedded: Url) -> None:
     with connect(embedded, "verifier") as conn:
         assert privileged_logins(conn, embedded) == []
         assert changed_objects(conn) == []
+
+
+def test_status_judges_the_login_that_records(embedded: Url) -> None:
+    """The settings of the writer's login count, not those of the reader's, if the writer's can be used."""
+    assert isinstance(embedded, RoleLogins)
+    with psycopg.connect(embedded.url, autocommit=True) as admin, connect(embedded, "reader") as conn:
+        admin.execute("ALTER ROLE ledger_writer SET synchronous_commit = off")
+        found = acknowledged(embedded, conn)
+        admin.execute("ALTER ROLE ledger_writer RESET synchronous_commit")
+        own = read_acknowledged(conn)
+    assert found is not None
+    assert (found.meaning, len(found.warnings)) == ("flushed on this server", 1)
+    assert own is not None
+    assert own.warnings == ()
+
+
+def test_status_judges_its_own_login_where_it_may_not_record(database_url: str) -> None:
+    """A login that may only read is told what its own settings mean."""
+    with login_url(database_url, "ledger_reader") as url, connect(url, "reader") as conn:
+        conn.execute("SET synchronous_commit = off")
+        found = acknowledged(url, conn)
+    assert found is not None
+    assert any("synchronous_commit is off" in warning for warning in found.warnings)
 
 
 def test_migrate_makes_a_missing_login_again(embedded: Url) -> None:

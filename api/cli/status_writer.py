@@ -1,0 +1,40 @@
+"""What `status` finds out with the writer's login: if an append succeeds, and what acknowledged events survive."""
+
+from __future__ import annotations
+
+import psycopg
+
+from api.postgres.connect import RoleDenied, connect
+from ledger.database import Connection, Url
+from ledger.store.durability import Acknowledged, read_acknowledged
+from ledger.store.writer_health import cause_of
+
+IN_RECOVERY = "SELECT pg_is_in_recovery()"
+# An append must get through within this time, and a read model should move.
+PATIENCE_S = 3
+PATIENCE = f"SET lock_timeout = '{PATIENCE_S}s'; SET statement_timeout = '{PATIENCE_S + 1}s'"
+CHECK_APPEND = "SELECT check_append(false)"
+
+
+def try_append(url: Url) -> str | None:
+    """Try an append, record nothing: "ok", or why it fails; None on a standby and for a login that may not append."""
+    try:
+        with connect(url, "writer") as conn:
+            if conn.execute(IN_RECOVERY).fetchone() == (True,):
+                return None
+            conn.execute(PATIENCE)
+            conn.execute(CHECK_APPEND)
+    except (RoleDenied, psycopg.errors.UndefinedFunction):
+        return None
+    except psycopg.Error as error:
+        return cause_of(error)
+    return "ok"
+
+
+def acknowledged(url: Url, conn: Connection) -> Acknowledged | None:
+    """Judge the settings of the login that records; those of `conn` if this login may not act as the writer."""
+    try:
+        with connect(url, "writer") as writer:
+            return read_acknowledged(writer)
+    except RoleDenied:
+        return read_acknowledged(conn)

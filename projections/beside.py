@@ -17,7 +17,7 @@ from ledger.database import Connection
 from ledger.proof.findings import CHAIN, Finding, Kind
 from projections.compare import DIFFERENCES, aside, foldable
 from projections.engine import FEW_STREAMS
-from projections.objects import changed_objects
+from projections.objects import built_by_others, changed_objects, says_other_version
 from projections.read_model import ReadModel
 from projections.registry import READ_MODELS
 
@@ -105,10 +105,21 @@ def _first_difference(conn: Connection, read_model: ReadModel, streams: Streams)
 
 def compare_objects(conn: Connection) -> Iterator[Finding | None]:
     """Compare the objects of the database with those of this version. Raises psycopg.Error."""
-    changed = changed_objects(conn) or []
-    if changed:
+    changed = changed_objects(conn)
+    if changed and not says_other_version(conn):
         yield CHAIN.finding(Kind.SCHEMA_MISMATCH, 0, ", ".join(changed)[:1000])
     yield None
 
 
-CHECKS = (compare_objects, compare_read_models)
+def compare_versions(conn: Connection) -> Iterator[Finding | None]:
+    """Report what is not compared, or differs, because the database says it is of another version.
+
+    As in an upgrade, while processes of two versions run. It comes last, so that it hides nothing. Raises psycopg.Error.
+    """
+    changed = changed_objects(conn)
+    if built_by_others(conn) or (changed and says_other_version(conn)):
+        yield CHAIN.finding(Kind.OTHER_VERSION, 0, ", ".join(changed)[:1000] or "read models are not compared")
+    yield None
+
+
+CHECKS = (compare_objects, compare_read_models, compare_versions)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 from psycopg import sql
 
 from ledger.database import Connection
-from ledger.verify.objects import SchemaObject, differences, expected_objects, migrated_by_this_version, present_objects
-from projections.read_model import ReadModel
+from ledger.verify.objects import differences, expected_objects, migrated_by_this_version, present_objects
 from projections.registry import READ_MODELS
 from schema.migrate import OBJECTS
 
@@ -19,39 +19,53 @@ BUILT = "SELECT name, digest FROM projections"
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
-def changed_objects(conn: Connection) -> list[str] | None:
+def changed_objects(conn: Connection) -> list[str]:
     """Return a line for each object that is not as this version made it, or additional; in order of names.
 
-    None if another version migrated this ledger last: its objects are not known here. Read models that another version
-    built are left out. `conn` is not in a transaction. Raises psycopg.Error.
+    Who says that another version made them is not believed: see `says_other_version`. `conn` is not in a transaction.
+    Raises psycopg.Error.
     """
     with conn.transaction():
         conn.execute(SNAPSHOT)
         return objects_as_seen(conn)
 
 
-def objects_as_seen(conn: Connection) -> list[str] | None:
+def objects_as_seen(conn: Connection) -> list[str]:
     """Do what `changed_objects` does, in the caller's transaction."""
-    if not migrated_by_this_version(conn):
-        return None
+    expected = expected_objects(OBJECTS.read_text("utf-8")) | expected_objects(READ_MODEL_OBJECTS.read_text("utf-8"))
+    return sorted([*differences(expected, present_objects(conn)), *_changed_views(conn)])
+
+
+def says_other_version(conn: Connection) -> bool:
+    """True if the database says that another version migrated it last, or built one of its read models.
+
+    That explains changed objects, as in an upgrade. But the owner can write it there, and then it hides them.
+    """
+    return not migrated_by_this_version(conn) or built_by_others(conn)
+
+
+def built_by_others(conn: Connection) -> bool:
+    """True if the database says that another version built one of the read models."""
     built = dict(conn.execute(BUILT).fetchall())
-    ours = [read_model for read_model in READ_MODELS if built.get(read_model.name) == read_model.digest]
-    expected = expected_objects(OBJECTS.read_text("utf-8")) | _of_read_models(ours)
-    return sorted([*differences(expected, present_objects(conn)), *_changed_views(conn, ours)])
+    return any(built.get(read_model.name, read_model.digest) != read_model.digest for read_model in READ_MODELS)
 
 
-def _of_read_models(read_models: list[ReadModel]) -> frozenset[SchemaObject]:
-    names = {name for read_model in read_models for name in (read_model.name, *read_model.views)}
-    return frozenset(each for each in expected_objects(READ_MODEL_OBJECTS.read_text("utf-8")) if each[0] in names)
-
-
-def _changed_views(conn: Connection, read_models: list[ReadModel]) -> Iterator[str]:
+def _changed_views(conn: Connection) -> Iterator[str]:
     """Compare the plan of each view with that of its SELECT: PostgreSQL's text of a view differs between versions."""
-    for read_model in read_models:
+    for read_model in READ_MODELS:
         for name, query in read_model.views.items():
             exists = conn.execute("SELECT to_regclass(quote_ident(%s)) IS NOT NULL", [name]).fetchone() == (True,)
-            if exists and _plan(conn, sql.Identifier(name)) != _plan(conn, sql.SQL("({})").format(query)):
+            if exists and not _same(conn, name, query):
                 yield f"view {name} differs"
+
+
+def _same(conn: Connection, name: str, query: sql.Composable) -> bool:
+    """True if a view has the plan of its SELECT. It has another one if the table has no column that the SELECT needs."""
+    try:
+        with conn.transaction():
+            return _plan(conn, sql.Identifier(name)) == _plan(conn, sql.SQL("({})").format(query))
+    except psycopg.ProgrammingError:
+        return False
 
 
 def _plan(conn: Connection, relation: sql.Composable) -> str:

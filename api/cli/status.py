@@ -78,8 +78,8 @@ class Status:
     streams_set_aside: list[SetAside] | None
     model_calls_orphaned: int | None
     tokens: tokens.Counts | None
-    # Functions, triggers, grants and so on that are not this version's; None if another version migrated the ledger.
-    objects_changed: list[str] | None
+    # Functions, triggers, grants and so on that are not this version's.
+    objects_changed: list[str]
     log: LogState | None
     # The logins of these settings that can do more than a server needs.
     privileged_logins: list[str]
@@ -222,9 +222,7 @@ def _orphans(number: int | None, after_s: float) -> str:
     return f"{number} {calls} open for {after_s:g} s or longer{listed}"
 
 
-def _objects(changed: list[str] | None) -> str:
-    if changed is None:
-        return "not compared, as another version migrated this ledger last"
+def _objects(changed: list[str]) -> str:
     if not changed:
         return "all are of this version"
     return f"{len(changed)} are not of this version: {changed[0]}; advice-ledger verify names all"

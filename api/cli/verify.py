@@ -19,7 +19,7 @@ from ledger.store.head import read_clocks
 from ledger.verify.database import verify_chain
 from ledger.verify.trusted_checkpoints import TrustedCheckpoints
 from projections.compare import ReadModelCheck, check
-from projections.objects import changed_objects
+from projections.objects import changed_objects, says_other_version
 from projections.registry import READ_MODELS
 
 WithProjections = Annotated[
@@ -111,4 +111,4 @@ def _check(
         on_progress("read models", len(checked), len(READ_MODELS))
         checked.append(check(conn, read_model, most=most))
     followed = tuple(key.text for key in trusted.followed)
-    return Result(chain, tuple(checked), changed_objects(conn), followed, read_clocks(conn))
+    return Result(chain, tuple(checked), changed_objects(conn), says_other_version(conn), followed, read_clocks(conn))

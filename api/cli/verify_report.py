@@ -13,10 +13,9 @@ from projections.compare import ReadModelCheck
 
 CHECKPOINTS_STEP = CHAIN.step_of[Kind.FORKED]
 PROJECTIONS_STEP = CHAIN.step_of[Kind.PROJECTION_DRIFT]
-OBJECTS_STEP = CHAIN.step_of[Kind.SCHEMA_MISMATCH]
 OTHER_VERSION = (
-    "that the functions, triggers and grants are as they should be: another version of advice-ledger migrated this"
-    " ledger last; run its verify, or advice-ledger migrate of this version first"
+    "the database says that another version of advice-ledger migrated it or built its read models: then run verify of"
+    " that version, or migrate of this one first; else somebody wrote that there to explain what differs"
 )
 
 
@@ -24,13 +23,14 @@ OTHER_VERSION = (
 class Result:
     """The results. `read_models` is empty unless --projections was given.
 
-    `objects` has a line for each object of the database that is not this version's. It is None if another version
-    migrated the ledger last.
+    `objects` has a line for each object of the database that is not this version's. `other_version`: the database says
+    that they are another version's.
     """
 
     chain: ChainReport
     read_models: tuple[ReadModelCheck, ...]
-    objects: list[str] | None
+    objects: list[str]
+    other_version: bool = False
     # Verifier keys that were not given, and that recorded rotations connect with a given one.
     followed: tuple[str, ...] = ()
     # The last event and the database's clock; None without a head.
@@ -44,13 +44,9 @@ class Result:
     @property
     def findings(self) -> list[Finding]:
         """The findings in the chain, and the objects that differ."""
-        objects = [CHAIN.finding(Kind.SCHEMA_MISMATCH, 0, line) for line in self.objects or ()]
-        return [*self.chain.findings, *objects]
-
-    @property
-    def not_proven(self) -> list[str]:
-        """The claims that remain unproven."""
-        return [*self.chain.not_proven, *([OTHER_VERSION] if self.objects is None else [])]
+        objects = [CHAIN.finding(Kind.SCHEMA_MISMATCH, 0, line) for line in self.objects]
+        hint = [CHAIN.finding(Kind.OTHER_VERSION, 0, OTHER_VERSION)] if objects and self.other_version else []
+        return [*self.chain.findings, *hint, *objects]
 
     @property
     def ok(self) -> bool:
@@ -91,12 +87,11 @@ def as_json(result: Result, most: int) -> dict[str, Any]:
             for finding in result.findings[:most]
         ],
         "more_findings": _more(result, most),
-        "objects_checked": result.objects is not None,
         "read_models": result.read_models,
         "checkpoints": chain.checkpoints,
         "covered_by_checkpoint": chain.covered,
         "followed_keys": result.followed,
-        "not_proven": result.not_proven,
+        "not_proven": chain.not_proven,
         "head_ahead_s": result.clocks and result.clocks.ahead_s,
         "times_stand_still_since": result.clocks and result.clocks.since,
     }
@@ -112,8 +107,6 @@ def show(result: Result, most: int) -> None:
             _show_read_models(result.read_models)
             continue
         outcome = _signed_outcome(chain, wrong) if number == CHECKPOINTS_STEP else _outcome(wrong)
-        if number == OBJECTS_STEP and result.objects is None:
-            outcome = "not checked, as another version migrated this ledger last"
         say(f"{number:>3}. {promise}: {outcome}")
         for key in result.followed if number == CHECKPOINTS_STEP else ():
             say(f"       by the recorded rotations also: {key}")
@@ -172,7 +165,7 @@ def _summarise(result: Result) -> None:
         say(f"a trusted checkpoint covers {trusted} events, one signed with the ledger's key covers {signed}")
     if result.clocks is not None and result.clocks.since is not None:
         say(f"note: {result.clocks}")
-    for claim in result.not_proven:
+    for claim in chain.not_proven:
         say(f"not proven: {claim}")
     say(_last_line(result))
 

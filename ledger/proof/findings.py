@@ -52,6 +52,7 @@ class Kind(StrEnum):
     SUMMARY_MISMATCH = "summary-mismatch"
     PROJECTION_DRIFT = "projection-drift"
     SCHEMA_MISMATCH = "schema-mismatch"
+    OTHER_VERSION = "other-version"
 
 
 class Verdict(StrEnum):
@@ -119,7 +120,10 @@ CHAIN = Document(
         ),
     ),
     ("each read model holds what folding the chain gives", (Kind.PROJECTION_DRIFT,)),
-    ("functions, triggers, grants, tables and views are those of this version", (Kind.SCHEMA_MISMATCH,)),
+    (
+        "functions, triggers, grants, tables and views are those of this version",
+        (Kind.SCHEMA_MISMATCH, Kind.OTHER_VERSION),
+    ),
     by_position=True,
 )
 

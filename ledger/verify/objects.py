@@ -44,7 +44,7 @@ def present_objects(conn: Connection) -> frozenset[SchemaObject]:
 
 
 def migrated_by_this_version(conn: Connection) -> bool:
-    """True if this version of the program migrated the ledger last: only then its objects are known here."""
+    """True if the schema's comment says so. Only a hint, as the owner can change it: nothing is left out for it."""
     return conn.execute(MIGRATED_BY).fetchone() == (DIGEST,)
 
 

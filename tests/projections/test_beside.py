@@ -114,6 +114,22 @@ def test_a_disabled_trigger_is_recorded(filled: str) -> None:
         until(verifier, lambda now: now.finding is None)
 
 
+def test_the_comment_of_another_version_hides_nothing(filled: str) -> None:
+    """It may be an upgrade: then the finding has another name, and an edited read model is still named."""
+    with verifying(filled, BESIDE) as verifier:
+        until(verifier, lambda now: now.passed_s is not None)
+        with connect(filled) as conn:
+            conn.execute("COMMENT ON SCHEMA ledger IS 'x'; ALTER TABLE events DISABLE TRIGGER refuse_change")
+        assert until(verifier, lambda now: now.finding).finding == "other-version"
+        with connect(filled) as conn:
+            conn.execute(EDIT)
+        until(verifier, lambda now: now.finding == "projection-drift")
+        with connect(filled) as conn:
+            conn.execute("UPDATE projections SET digest = 'x'")
+        until(verifier, lambda now: now.finding == "other-version")
+    assert {each["data"].get("finding") for each in recorded(filled)} > {"other-version", "projection-drift"}
+
+
 def test_live_steps_and_rebuilds_are_not_accused(filled: str) -> None:
     """While events are appended and folded, no comparison finds a difference."""
     projector = Projector(filled)

@@ -62,6 +62,11 @@ BESIDE: dict[str, str] = {
     Kind.SCHEMA_MISMATCH: f"functions, triggers, grants or views are not of this version: {Kind.SCHEMA_MISMATCH}: run"
     " advice-ledger verify, then advice-ledger migrate",
 }
+# As in an upgrade, while processes of two versions serve: it makes none of them unready.
+OTHER_VERSION = (
+    f"the database says that another version migrated it or built its read models: {Kind.OTHER_VERSION}: if nobody"
+    " upgrades it, run advice-ledger verify"
+)
 
 
 @router.get("/healthz", response_model=Alive)
@@ -147,7 +152,7 @@ async def _read(services: Services, conn: AsyncConnection) -> Readiness:
     if signer is not None and services.sign_every_s is not None:
         up_s = monotonic() - services.started_s
         reasons += readiness.signing(signer.status, not_covered, services.sign_every_s, up_s)
-    if verification.finding is not None:
+    if verification.finding not in {None, Kind.OTHER_VERSION}:
         reasons.append(_finding(verification))
     return Readiness(
         status="not ready" if reasons else "ready",
@@ -156,6 +161,7 @@ async def _read(services: Services, conn: AsyncConnection) -> Readiness:
             *([] if clocks is None or clocks.since is None else [str(clocks)]),
             *readiness.set_aside(aside, SHORT_LIST),
             *readiness.unsigned(services.checkpoints.unsigned),
+            *([OTHER_VERSION] if verification.finding == Kind.OTHER_VERSION else []),
             *([f"continuous verification fails: {verification.error}"] if verification.state == "failing" else []),
         ],
         origin=head.origin,

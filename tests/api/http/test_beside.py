@@ -33,3 +33,13 @@ def test_a_finding_beside_the_chain_is_a_reason(database_url: str, change: str) 
             return next((one for one in found if kind in one), None)
 
         assert command in eventually("the finding is a reason", reason)
+
+
+def test_objects_of_another_version_are_a_warning(database_url: str) -> None:
+    """Old processes serve on while a newer version migrates, and say what they see."""
+    with served(database_url, verification=FAST) as api:
+        eventually("it is ready", lambda: api.get("/readyz", None).status_code == 200)
+        with connect(database_url) as conn:
+            conn.execute("COMMENT ON SCHEMA ledger IS 'x'; DROP VIEW override_rates")
+        eventually("it warns", lambda: "other-version" in str(api.get("/readyz", None).json()["warnings"]))
+        assert api.get("/readyz", None).status_code == 200

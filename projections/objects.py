@@ -60,7 +60,7 @@ def _changed_views(conn: Connection) -> Iterator[str]:
 
 
 def _same(conn: Connection, name: str, query: sql.Composable) -> bool:
-    """True if a view has the plan of its SELECT. It has another one if the table has no column that the SELECT needs."""
+    """True if a view has the plan of its SELECT. It has not if the table lacks a column that the SELECT needs."""
     try:
         with conn.transaction():
             return _plan(conn, sql.Identifier(name)) == _plan(conn, sql.SQL("({})").format(query))

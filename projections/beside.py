@@ -114,7 +114,7 @@ def compare_objects(conn: Connection) -> Iterator[Finding | None]:
 def compare_versions(conn: Connection) -> Iterator[Finding | None]:
     """Report what is not compared, or differs, because the database says it is of another version.
 
-    As in an upgrade, while processes of two versions run. It comes last, so that it hides nothing. Raises psycopg.Error.
+    As in an upgrade, while processes of two versions run. It comes last, to hide nothing. Raises psycopg.Error.
     """
     changed = changed_objects(conn)
     if built_by_others(conn) or (changed and says_other_version(conn)):

@@ -8,16 +8,16 @@ content is found, and erased, with all else about the client. Much content follo
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from ledger.domain.case import CATEGORY, Case, fold_case
+from ledger.domain.case import CATEGORY
 from ledger.domain.history import RecordedEvent
 from ledger.errors import LedgerError
 from ledger.service.command import CallContent, Command
 from ledger.service.execute import Executor
+from ledger.service.grouped import grouped
 from ledger.store import events as store
 from ledger.store.envelope import Actor, NewEvent, idempotent_id
 from schema.events import ModelCallContentJoined, ModelCallContentRecorded
@@ -37,19 +37,17 @@ class ContentCommands:
 
         Items of one call are recorded in the order given. Content of a suspended agent is recorded as well.
         """
-        results: dict[int, LedgerError | None] = {}
+        return await grouped(contents, lambda content: content.started_id, self._of_call)
 
-        async def record(started_id: UUID) -> None:
-            for number, content in enumerate(contents):
-                if content.started_id == started_id:
-                    try:
-                        await self._record(content)
-                        results[number] = None
-                    except LedgerError as error:
-                        results[number] = error
-
-        await asyncio.gather(*(record(one) for one in dict.fromkeys(content.started_id for content in contents)))
-        return [results[number] for number in range(len(contents))]
+    async def _of_call(self, contents: list[CallContent]) -> list[LedgerError | None]:
+        results: list[LedgerError | None] = []
+        for content in contents:
+            try:
+                await self._record(content)
+                results.append(None)
+            except LedgerError as error:
+                results.append(error)
+        return results
 
     async def _record(self, content: CallContent) -> None:
         call = await self.executor.find(content.started_id)
@@ -75,30 +73,26 @@ def held_stream(started_id: UUID) -> str:
 async def join(executor: Executor, actor: Actor, started_id: UUID, stream: str) -> None:
     """Join what is still held to the call in `stream`, some items at a time."""
     while True:
-        history, held = await executor.readers.streams(stream, held_stream(started_id))
-        events = await joining(executor, actor, started_id, stream, history, held)
+        [held] = await executor.readers.streams(held_stream(started_id))
+        events = await joining(executor, actor, started_id, stream, held)
         if not events:
             return
         await _append(executor, events)
 
 
 async def joining(
-    executor: Executor,
-    actor: Actor,
-    started_id: UUID,
-    stream: str,
-    history: Sequence[RecordedEvent],
-    held: Sequence[RecordedEvent],
+    executor: Executor, actor: Actor, started_id: UUID, stream: str, held: Sequence[RecordedEvent]
 ) -> list[NewEvent]:
     """Return the events that join the next held content to its call in `stream`; none if there is nothing to join.
 
-    `history` is that of the call's stream, `held` that of the stream with held content. Raises Unavailable.
+    `held` is the history of the stream with held content. That of the call's stream is not read: it may be long, and
+    each of its calls may have content. Raises Unavailable.
     """
     contents = [event for event in held if event.type == ModelCallContentRecorded.type]
     joined_id = idempotent_id(actor.id, f"content-joined:{started_id}:{len(contents)}")
     if not contents or any(event.id == joined_id for event in held):
         return []
-    copied = {event.id for event in history}
+    copied = await executor.recorded([_in_call_id(actor, event.id) for event in contents])
     waiting = [event.id for event in contents if _in_call_id(actor, event.id) not in copied]
     found = [row[1] for event_id in waiting[:MOST_AT_ONCE] if (row := await executor.find(event_id)) is not None]
     copies = [
@@ -107,7 +101,7 @@ async def joining(
     ]
     if len(waiting) > MOST_AT_ONCE:
         return copies
-    joined = ModelCallContentJoined(client_id=await _client(executor, stream, fold_case(history)))
+    joined = ModelCallContentJoined(client_id=await _client(executor, stream))
     return [*copies, NewEvent(joined_id, held_stream(started_id), joined, actor, causation=started_id)]
 
 
@@ -131,10 +125,10 @@ def _in_call_id(actor: Actor, event_id: UUID) -> UUID:
     return idempotent_id(actor.id, f"in-call:{event_id}")
 
 
-async def _client(executor: Executor, stream: str, case: Case) -> str | None:
+async def _client(executor: Executor, stream: str) -> str | None:
     """Return the client of a call's request; None if there is no request, or the value was erased."""
-    opened = case.request
-    if opened is None or not stream.startswith(CATEGORY):
+    opened = await executor.first(stream) if stream.startswith(CATEGORY) else None
+    if opened is None:
         return None
     values = await executor.readers.run(lambda conn: store.sealed(conn, opened.position))
     return values.get("client_id")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
@@ -50,7 +50,7 @@ class Executor:
                 if command.event_id is None or await self.find(command.event_id) is None:
                     raise
                 continue
-            lines = await _encoded(events)
+            lines = await encoded(events)
             try:
                 return (await self.writer.append_lines(lines))[-1]
             except VersionConflict:
@@ -81,8 +81,16 @@ class Executor:
         """Return the event with this id, with its sealed values, or None. Raises Unavailable."""
         return await self.readers.run(lambda conn: store.find(conn, event_id))
 
+    async def first(self, stream: str) -> RecordedEvent | None:
+        """Return the first event of a stream, without its sealed values, or None. Raises Unavailable."""
+        return await self.readers.run(lambda conn: store.first(conn, stream))
 
-async def _encoded(events: list[NewEvent]) -> list[bytes]:
+    async def recorded(self, event_ids: Sequence[UUID]) -> set[UUID]:
+        """Return which of these ids are recorded. Raises Unavailable."""
+        return await self.readers.run(lambda conn: store.recorded(conn, event_ids))
+
+
+async def encoded(events: list[NewEvent]) -> list[bytes]:
     """Encode the events. Canonical JSON of a large answer takes seconds: in a thread, so that other callers go on."""
     if all(is_small(new.event) for new in events):
         return [encode(new) for new in events]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -14,8 +13,8 @@ from ledger.domain.case import CATEGORY, Case, fold_case, stream_of
 from ledger.domain.history import RecordedEvent
 from ledger.errors import LedgerError
 from ledger.service.command import CallEvents, Command
-from ledger.service.content import held_stream, join, joining
 from ledger.service.execute import Executor
+from ledger.service.finished_calls import FinishedCalls
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
 from schema.events import (
@@ -115,45 +114,7 @@ class RequestCommands:
         Calls of one stream are recorded in the order given. Calls of a suspended agent are recorded as well: they are
         evidence of what happened.
         """
-        results: dict[int, LedgerError | None] = {}
-
-        async def record(stream: str) -> None:
-            for number, group in enumerate(groups):
-                if group.stream == stream:
-                    try:
-                        await self._record_call(group)
-                        results[number] = None
-                    except LedgerError as error:
-                        results[number] = error
-
-        await asyncio.gather(*(record(stream) for stream in dict.fromkeys(group.stream for group in groups)))
-        return [results[number] for number in range(len(groups))]
-
-    async def _record_call(self, group: CallEvents) -> None:
-        """Record a call together with its content that is held. If more comes meanwhile, the precondition fails."""
-        actor, started_id = group.started.actor, group.started.id
-        content_stream = held_stream(started_id)
-        unfinished = False
-
-        async def look() -> tuple[Case, list[NewEvent], int]:
-            nonlocal unfinished
-            history, held = await self.executor.readers.streams(group.stream, content_stream)
-            joined = await joining(self.executor, actor, started_id, group.stream, history, held)
-            unfinished = bool(joined) and joined[-1].stream != content_stream
-            return fold_case(history), joined, len(held)
-
-        def decide(state: tuple[Case, list[NewEvent], int], _new_id: UUID) -> list[NewEvent]:
-            case, joined, version = state
-            if group.stream.startswith(CATEGORY):
-                request.check_known(case)
-            started = replace(group.started, preconditions={content_stream: version})
-            return [started, *joined, group.ended]
-
-        command = Command.of_event(actor, group.stream, group.ended.event, group.ended.id)
-        receipt = await self.executor.execute(command, look, decide)
-        # Much content follows in transactions of its own. After a crash in between, the retry of the call joins it.
-        if unfinished or receipt.replayed:
-            await join(self.executor, actor, started_id, group.stream)
+        return await FinishedCalls(self.executor).record(groups)
 
     async def _execute(self, command: Command, decide: Callable[[Case, Agent, UUID], list[NewEvent]]) -> Receipt:
         async def look() -> tuple[Case, Agent]:

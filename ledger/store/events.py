@@ -25,6 +25,8 @@ CHECK_HISTORY = "SELECT check_history(%s, %s)"
 STREAMS = (
     "SELECT position, id, stream, version, type, body FROM events WHERE stream = ANY (%s) ORDER BY stream, version"
 )
+FIRST = "SELECT position, id, stream, version, type, body FROM events WHERE stream = %s AND version = 1"
+RECORDED = "SELECT id FROM events WHERE id = ANY (%s)"
 LOCATE = "SELECT stream, type, id FROM events WHERE position = %s"
 BY_ID = (Path(__file__).parent / "sql/event_by_id.sql").read_bytes()
 SEALED = "SELECT fields::text FROM sealed_fields WHERE position = %s"
@@ -91,6 +93,19 @@ async def streams(conn: AsyncConnection, *names: str) -> list[list[RecordedEvent
         for event in await cursor.fetchall():
             events[event.stream].append(event)
     return [events[name] for name in names]
+
+
+async def first(conn: AsyncConnection, stream: str) -> RecordedEvent | None:
+    """Return the first event of a stream, without sealed values, or None."""
+    async with conn.cursor(row_factory=class_row(RecordedEvent)) as cursor:
+        await cursor.execute(FIRST, [stream], prepare=True)
+        return await cursor.fetchone()
+
+
+async def recorded(conn: AsyncConnection, event_ids: Sequence[UUID]) -> set[UUID]:
+    """Return which of these ids are recorded."""
+    cursor = await conn.execute(RECORDED, [list(event_ids)], prepare=True)
+    return {row[0] for row in await cursor.fetchall()}
 
 
 async def locate(conn: AsyncConnection, position: int) -> tuple[str, str, UUID] | None:

@@ -1,0 +1,143 @@
+"""Record model calls that are over, as exports of OpenTelemetry bring them: many at once, often of one trace.
+
+An export takes time in proportion to its calls, however long their stream is. So the stream of a call is never read:
+what decides is its first event, the ids that are recorded, and the content that is held. Calls that nothing stands in
+the way of are appended together. If that is refused, each is recorded alone, so that each has its own result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from ledger.domain import request
+from ledger.domain.case import CATEGORY, fold_case
+from ledger.domain.history import RecordedEvent
+from ledger.errors import LedgerError, Unavailable
+from ledger.service.command import CallEvents, Command
+from ledger.service.content import held_stream, join, joining
+from ledger.service.execute import Executor
+from ledger.service.grouped import grouped
+from ledger.store.envelope import NewEvent, encode
+from ledger.store.events import Receipt
+
+# Bounds of one append, which other callers wait for.
+MOST_CALLS = 50
+MOST_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class FinishedCalls:
+    """The command that records calls that are over."""
+
+    executor: Executor
+
+    async def record(self, calls: Sequence[CallEvents]) -> list[LedgerError | None]:
+        """Record calls; return for each None, or why it is not recorded. Those of one stream keep their order.
+
+        Once the database does not answer, the calls of a stream that were not tried yet are Unavailable as well.
+        """
+        return await grouped(calls, lambda call: call.stream, self._of_stream)
+
+    async def _of_stream(self, calls: list[CallEvents]) -> list[LedgerError | None]:
+        results: list[LedgerError | None] = []
+        try:
+            for start in range(0, len(calls), MOST_CALLS):
+                results += await self._some(calls[start : start + MOST_CALLS])
+        except Unavailable as error:  # as each further try would, after its patience
+            results += [error] * (len(calls) - len(results))
+        return results
+
+    async def _some(self, calls: list[CallEvents]) -> list[LedgerError | None]:
+        """Record calls of a stream together if possible, else each alone; return the results. Raises Unavailable."""
+        try:
+            if len(calls) > 1 and await self._together(calls):
+                return [None] * len(calls)
+        except Unavailable:
+            raise
+        except LedgerError:
+            pass  # the fault of one of them, which is found below
+        return [await self._alone(call) for call in calls]
+
+    async def _together(self, calls: list[CallEvents]) -> bool:
+        """Append calls without asking for each. Return False if they have to be recorded alone. Raises LedgerError.
+
+        If some of them are recorded and then one is refused, recording each alone is a retry for the others.
+        """
+        stream = calls[0].stream
+        contents = [held_stream(call.started.id) for call in calls]
+        known, opened, held = await asyncio.gather(
+            self.executor.recorded([call.ended.id for call in calls]),
+            self.executor.first(stream),
+            self.executor.readers.streams(*contents),
+        )
+        _check_known(stream, opened)
+        if known or any(held):
+            return False
+        receipts: list[Receipt] = []
+        for lines in _appends(await asyncio.to_thread(_encoded, calls)):
+            receipts += await self.executor.writer.append_lines(lines)
+        return not any(receipt.replayed for receipt in receipts)
+
+    async def _alone(self, call: CallEvents) -> LedgerError | None:
+        try:
+            await self._record(call)
+        except Unavailable:
+            raise
+        except LedgerError as error:
+            return error
+        return None
+
+    async def _record(self, call: CallEvents) -> None:
+        """Record a call together with its content that is held. If more comes meanwhile, the precondition fails."""
+        actor, started_id = call.started.actor, call.started.id
+        content_stream = held_stream(started_id)
+        unfinished = False
+
+        async def look() -> tuple[RecordedEvent | None, list[NewEvent], int]:
+            nonlocal unfinished
+            [held] = await self.executor.readers.streams(content_stream)
+            joined = await joining(self.executor, actor, started_id, call.stream, held)
+            unfinished = bool(joined) and joined[-1].stream != content_stream
+            return await self.executor.first(call.stream), joined, len(held)
+
+        def decide(state: tuple[RecordedEvent | None, list[NewEvent], int], _new_id: UUID) -> list[NewEvent]:
+            opened, joined, version = state
+            _check_known(call.stream, opened)
+            return [_start(call, version), *joined, call.ended]
+
+        command = Command.of_event(actor, call.stream, call.ended.event, call.ended.id)
+        receipt = await self.executor.execute(command, look, decide)
+        # Much content follows in transactions of its own. After a crash in between, the retry of the call joins it.
+        if unfinished or receipt.replayed:
+            await join(self.executor, actor, started_id, call.stream)
+
+
+def _check_known(stream: str, opened: RecordedEvent | None) -> None:
+    """Raise NotFound if this is the stream of a request that does not exist. `opened` is its first event."""
+    if stream.startswith(CATEGORY):
+        request.check_known(fold_case([] if opened is None else [opened]))
+
+
+def _start(call: CallEvents, held: int) -> NewEvent:
+    """Return the start of a call, on the condition that this many events are in the stream of its held content."""
+    return replace(call.started, preconditions={held_stream(call.started.id): held})
+
+
+def _encoded(calls: Sequence[CallEvents]) -> list[list[bytes]]:
+    """Return the lines of each call without held content. Raises InvalidEvent."""
+    return [[encode(_start(call, 0)), encode(call.ended)] for call in calls]
+
+
+def _appends(calls: Sequence[list[bytes]]) -> Iterator[list[bytes]]:
+    """Put the lines of calls together, in order, as long as they are no more than MOST_BYTES."""
+    together: list[bytes] = []
+    for lines in calls:
+        if together and sum(map(len, together + lines)) > MOST_BYTES:
+            yield together
+            together = []
+        together = together + lines
+    if together:
+        yield together

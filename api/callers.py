@@ -25,6 +25,10 @@ class Callers:
         self._readers = readers
         self._cache: dict[bytes, tuple[float, Actor]] = {}
 
+    async def check(self) -> None:
+        """Look up a token that nobody can have. Raises Unavailable if that fails, as find() would."""
+        await self._readers.fetch_one(AUTHENTICATE, [b""])
+
     async def find(self, token: str) -> Actor | None:
         """Return the holder of this token, or None if the token is unknown or revoked."""
         digest = sha256(token.encode("utf-8", "surrogateescape")).digest()

@@ -13,7 +13,7 @@ IN_RECOVERY = "SELECT pg_is_in_recovery()"
 # An append must get through within this time, and a read model should move.
 PATIENCE_S = 3
 PATIENCE = f"SET lock_timeout = '{PATIENCE_S}s'; SET statement_timeout = '{PATIENCE_S + 1}s'"
-CHECK_APPEND = "SELECT check_append(false)"
+CHECK_APPEND = "SELECT check_append(true)"
 
 
 def try_append(url: Url) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ledger.background import WorkerStatus
+from ledger.errors import Unavailable
 from ledger.store.head import Clocks
 from ledger.store.writer import ENDED
 from ledger.store.writer_health import WriterStatus
@@ -25,6 +26,11 @@ def recording(writer: WriterStatus) -> Iterator[str]:
         yield f"{ENDED} ({writer.ended})"
     elif writer.failing_s:
         yield f"nothing can be recorded, for {writer.failing_s:.0f} s now: {writer.cause}"
+
+
+def authenticating(error: Unavailable) -> str:
+    """Report that no token can be looked up."""
+    return f"callers cannot be authenticated, perhaps as another session holds a lock on the table tokens: {error}"
 
 
 def reading(read_models: Sequence[ReadModelLag], patience_s: float) -> Iterator[str]:

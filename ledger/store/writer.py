@@ -238,7 +238,7 @@ class Writer:
     async def _send(self, lines: list[bytes]) -> list[Receipt]:
         conn = await self._connected()
         if not lines:
-            await store.check_append(conn, deep=self.health.is_failing)
+            await store.check_append(conn, deep=self.health.deep_is_due())
             return []
         receipts = await store.append(conn, lines, int(self._clock() * 1_000_000))
         if len(receipts) != len(lines):  # nobody may get the receipt of another

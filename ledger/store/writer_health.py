@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 
 import psycopg
@@ -14,9 +15,11 @@ from ledger.store.events import StoreFailed
 
 # If an append succeeded within this time, appends count as possible, and no check is made.
 FRESH_S = 1.0
+# While appends succeed, a check writes to the disk at most once in this time: each time leaves dead rows.
+DEEP_S = 30.0
 HANGS = "the database does not answer an append: its disk, a synchronous standby or the network hangs"
 CAUSES = {
-    "55P03": "another session holds the row of head",
+    "55P03": "another session holds a lock that appends need",
     "53100": "the disk of the database is full",
     "25006": "the database takes no writes, as a standby does",
     "57014": HANGS,
@@ -72,6 +75,7 @@ class WriterHealth:
         # From a caller's append() to its receipt, in the queue and in the database.
         self.appends = Histogram()
         self._began_s = 0.0
+        self._deep_s = -inf
         self._succeeded_s: float | None = None
         self._failing_since_s: float | None = None
         self._cause: str | None = None
@@ -87,6 +91,13 @@ class WriterHealth:
         """True if an append succeeded within the last second, and none has failed since."""
         recent = self._succeeded_s is not None and monotonic() - self._succeeded_s < FRESH_S
         return recent and not self.is_failing
+
+    def deep_is_due(self) -> bool:
+        """Tell whether the check that is sent now is to write to the disk: always while appends fail."""
+        if not self.is_failing and monotonic() - self._deep_s < DEEP_S:
+            return False
+        self._deep_s = monotonic()
+        return True
 
     def began(self) -> None:
         """Note that an append was sent."""

@@ -20,6 +20,7 @@ from tests.ledger.tlog.logs import key_for
 from tests.support import connect, eventually
 
 PATIENCE_S = 0.7
+LOCKED = ("nothing can be recorded", "holds a lock that appends need")
 # Stands for a full disk, or a standby: the insert of an event fails as it would there, and nothing else does.
 NO_INSERT = """
     CREATE FUNCTION no_insert() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -62,10 +63,49 @@ def gauge(api: Api, name: str) -> float:
 def test_an_idle_transaction_that_holds_the_head(api: Api) -> None:
     """Nobody has to write for it: the check waits for the row as an append does."""
     with api.records_nothing(), locked_head(api.url):
-        not_ready(api, "nothing can be recorded", "holds the row of head")
+        not_ready(api, "nothing can be recorded", "holds a lock that appends need")
         assert gauge(api, "append_failing_seconds") > 0
     ready(api)
     assert gauge(api, "append_failing_seconds") == 0
+
+
+@pytest.mark.parametrize(
+    ("table", "mode", "words"),
+    [
+        ("events", "SHARE", LOCKED),
+        ("sealed_fields", "SHARE", LOCKED),
+        ("stream_clients", "SHARE", LOCKED),
+        ("stream_numbers", "SHARE", LOCKED),
+        ("event_types", "ACCESS EXCLUSIVE", LOCKED),
+        ("tokens", "ACCESS EXCLUSIVE", ("callers cannot be authenticated", "tokens")),
+    ],
+)
+def test_a_table_that_somebody_locked(
+    api: Api, monkeypatch: pytest.MonkeyPatch, table: str, mode: str, words: tuple[str, ...]
+) -> None:
+    """The first answer is 503, though nobody writes; the reason names the lock."""
+    monkeypatch.setattr("ledger.store.writer_health.FRESH_S", 0)
+    with api.records_nothing():
+        with connect(api.url) as conn, conn.transaction():
+            conn.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(sql.Identifier(table), sql.SQL(mode)))
+            assert api.get("/readyz", None).status_code == 503
+            not_ready(api, *words)
+            assert api.ask().status_code == 503
+        ready(api)
+    assert api.ask().status_code == 202
+
+
+def test_a_full_disk_while_nobody_writes(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Now and then a check writes, so it is noticed without an append, and by `advice-ledger status` at once."""
+    cli("rebuild", "--database-url", api.url)
+    with api.records_nothing(), connect(api.url) as conn:
+        conn.execute(sql.SQL(NO_INSERT).format(sql.Literal("53100")))
+        ran = cli("status", "--json", "--database-url", api.url)
+        assert (ran.code, ran.json()["recording"]) == (1, "the disk of the database is full")
+        monkeypatch.setattr("ledger.store.writer_health.DEEP_S", 0)
+        not_ready(api, "nothing can be recorded", "disk")
+        conn.execute("DROP TRIGGER no_insert ON events")
+        ready(api)
 
 
 @pytest.mark.parametrize(("sqlstate", "words"), [("53100", "disk"), ("25006", "takes no writes")])
@@ -184,6 +224,6 @@ def test_status_tries_an_append(database_url: str) -> None:
     cli("rebuild", "--database-url", database_url)
     with locked_head(database_url):
         ran = cli("status", "--json", "--database-url", database_url)
-        assert (ran.code, ran.json()["recording"]) == (1, "another session holds the row of head")
+        assert (ran.code, ran.json()["recording"]) == (1, "another session holds a lock that appends need")
     ran = cli("status", "--json", "--database-url", database_url)
     assert (ran.code, ran.json()["recording"]) == (0, "ok")

@@ -79,7 +79,7 @@ async def healthz() -> Response:
     "/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Not ready; see reasons."}}
 )
 async def readyz(services: InjectedServices) -> Response:
-    """Tell whether an append, a strong read and a signature succeed, and nothing was found to be wrong.
+    """Tell whether callers are known, appends, strong reads and signatures succeed, and nothing was found to be wrong.
 
     If nothing was appended in the last second, an append is tried and nothing recorded.
     """
@@ -90,6 +90,7 @@ async def readyz(services: InjectedServices) -> Response:
 
 async def _readiness(services: Services) -> Readiness:
     checking = asyncio.create_task(_recording(services), name="readyz-writer")
+    authenticating = asyncio.create_task(_authenticating(services), name="readyz-callers")
     warning = asyncio.create_task(_warnings(services), name="readyz-warnings")
     try:
         state = await services.ledger.readers.run(partial(_read, services), within_s=services.ledger.patience_s)
@@ -108,7 +109,7 @@ async def _readiness(services: Services) -> Readiness:
             standby=None,
         )
     writer = await checking
-    reasons = [*state.reasons, *readiness.recording(writer)]
+    reasons = [*state.reasons, *readiness.recording(writer), *await authenticating]
     return state.model_copy(
         update={
             "status": "not ready" if reasons else "ready",
@@ -127,6 +128,14 @@ async def _readiness(services: Services) -> Readiness:
 async def _recording(services: Services) -> WriterStatus:
     writer = services.ledger.writer
     return writer.status() if services.read_only else await writer.check()
+
+
+async def _authenticating(services: Services) -> list[str]:
+    try:
+        await services.callers.check()
+    except Unavailable as error:
+        return [readiness.authenticating(error)]
+    return []
 
 
 async def _read(services: Services, conn: AsyncConnection) -> Readiness:

@@ -17,6 +17,7 @@ from ledger.database import Connection
 from ledger.proof.findings import MOST_FINDINGS
 from ledger.store.head import read_clocks
 from ledger.verify.database import verify_chain
+from ledger.verify.objects import role_members
 from ledger.verify.trusted_checkpoints import TrustedCheckpoints
 from projections.compare import ReadModelCheck, check
 from projections.objects import changed_objects, says_other_version
@@ -111,4 +112,12 @@ def _check(
         on_progress("read models", len(checked), len(READ_MODELS))
         checked.append(check(conn, read_model, most=most))
     followed = tuple(key.text for key in trusted.followed)
-    return Result(chain, tuple(checked), changed_objects(conn), says_other_version(conn), followed, read_clocks(conn))
+    return Result(
+        chain,
+        tuple(checked),
+        changed_objects(conn),
+        says_other_version(conn),
+        role_members(conn),
+        followed,
+        read_clocks(conn),
+    )

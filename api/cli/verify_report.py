@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ OTHER_VERSION = (
     " that version, or migrate of this one first; else somebody wrote that there to explain what differs"
 )
 
+MEMBERS = "that the right people act in the ledger's roles, as these may, and the server's first superuser"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -31,6 +34,8 @@ class Result:
     read_models: tuple[ReadModelCheck, ...]
     objects: list[str]
     other_version: bool = False
+    # Who may act in the ledger's roles besides these.
+    role_members: Sequence[str] = ()
     # Verifier keys that were not given, and that recorded rotations connect with a given one.
     followed: tuple[str, ...] = ()
     # The last event and the database's clock; None without a head.
@@ -47,6 +52,12 @@ class Result:
         objects = [CHAIN.finding(Kind.SCHEMA_MISMATCH, 0, line) for line in self.objects]
         hint = [CHAIN.finding(Kind.OTHER_VERSION, 0, OTHER_VERSION)] if objects and self.other_version else []
         return [*self.chain.findings, *hint, *objects]
+
+    @property
+    def not_proven(self) -> list[str]:
+        """The claims that remain unproven."""
+        members = [f"{MEMBERS}: {', '.join(self.role_members)}"] if self.role_members else []
+        return [*self.chain.not_proven, *members]
 
     @property
     def ok(self) -> bool:
@@ -91,7 +102,7 @@ def as_json(result: Result, most: int) -> dict[str, Any]:
         "checkpoints": chain.checkpoints,
         "covered_by_checkpoint": chain.covered,
         "followed_keys": result.followed,
-        "not_proven": chain.not_proven,
+        "not_proven": result.not_proven,
         "head_ahead_s": result.clocks and result.clocks.ahead_s,
         "times_stand_still_since": result.clocks and result.clocks.since,
     }
@@ -165,7 +176,7 @@ def _summarise(result: Result) -> None:
         say(f"a trusted checkpoint covers {trusted} events, one signed with the ledger's key covers {signed}")
     if result.clocks is not None and result.clocks.since is not None:
         say(f"note: {result.clocks}")
-    for claim in chain.not_proven:
+    for claim in result.not_proven:
         say(f"not proven: {claim}")
     say(_last_line(result))
 

@@ -18,6 +18,7 @@ from ledger.database import Connection
 from schema.migrate import MIGRATED_BY, OBJECTS
 
 OBJECTS_QUERY = Path(__file__).with_name("objects.sql").read_bytes()
+ROLE_MEMBERS = Path(__file__).with_name("role_members.sql").read_bytes()
 
 DIGEST = hashlib.sha256(OBJECTS.read_bytes()).hexdigest()
 
@@ -46,6 +47,14 @@ def present_objects(conn: Connection) -> frozenset[SchemaObject]:
 def migrated_by_this_version(conn: Connection) -> bool:
     """True if the schema's comment says so. Only a hint, as the owner can change it: nothing is left out for it."""
     return conn.execute(MIGRATED_BY).fetchone() == (DIGEST,)
+
+
+def role_members(conn: Connection) -> list[str]:
+    """Return who may act in the ledger's roles besides these, each with its roles; at most 100. Raises psycopg.Error.
+
+    An installation may have logins of its own names, so they are no difference: a person judges them.
+    """
+    return [f"{name!a} ({roles})" for name, roles in conn.execute(ROLE_MEMBERS).fetchall()]
 
 
 def differences(expected: Iterable[SchemaObject], present: Iterable[SchemaObject]) -> list[str]:

@@ -13,11 +13,11 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from ledger import database
-from ledger.verify.objects import expected_objects, present_objects
+from ledger.verify.objects import expected_objects, present_objects, role_members
 from projections.objects import READ_MODEL_OBJECTS, changed_objects, objects_as_seen
 from projections.rebuild import rebuild_outdated
 from schema.migrate import OBJECTS, migrate
-from tests.support import connect
+from tests.support import connect, login_role
 
 CHANGES = {
     "ALTER TABLE events DISABLE TRIGGER refuse_change": "trigger events.refuse_change differs",
@@ -94,6 +94,22 @@ def test_each_changed_object_is_named(database_url: str) -> None:
                 conn.execute(statement.encode())
                 named[statement] = ", ".join(objects_as_seen(conn))
     assert named == CHANGES
+
+
+def test_who_may_act_in_the_roles_is_listed(database_url: str) -> None:
+    """Members of our roles, also through another role, and superusers, but no login without such rights."""
+    with (
+        login_role(database_url, member_of="ledger_owner") as team,
+        login_role(database_url, member_of=team) as evil,
+        login_role(database_url, "SUPERUSER") as root,
+        login_role(database_url) as stranger,
+        connect(database_url) as conn,
+    ):
+        conn.execute(sql.SQL("GRANT ledger_projector TO {}").format(sql.Identifier(evil)))
+        with connect(database_url, "verifier") as verifier:
+            members = role_members(verifier)
+    assert {f"{team!a} (owner)", f"{evil!a} (owner, projector)", f"{root!a} (superuser)"} <= set(members)
+    assert not any(member.startswith((f"{stranger!a} ", "'ledger_")) for member in members)
 
 
 def test_a_replaced_view_is_named(database_url: str) -> None:

@@ -21,7 +21,7 @@ from ledger.verify.database import verify_chain
 from ledger.verify.report import ChainReport
 from tests.api.program import cli
 from tests.faults.attacks import CUT, REHASH, REWRITE, SET_HEAD, UNSIGN, Log, found, log_at
-from tests.support import connect
+from tests.support import connect, login_role
 
 SAVED_BY_OTHERS: dict[str, Callable[[str], bytes]] = {
     "as it was": lambda text: text.encode(),
@@ -165,6 +165,9 @@ def test_the_command_uses_the_key_of_its_settings(log: Log) -> None:
     )
     result = cli("verify", "--database-url", log.url, "--json").json()
     assert (result["ok"], result["verdict"], result["checkpoints"]) == (True, "consistent, signer unknown", 1)
+    with login_role(log.url, member_of="ledger_owner") as member:
+        unproven = cli("verify", "--database-url", log.url, "--json").json()["not_proven"]
+    assert f"{member!a} (owner)" in unproven[-1]
     log.path.write_text("{}")
     assert cli("verify", "--database-url", log.url, env=key).failed_with("log.key.last")
 

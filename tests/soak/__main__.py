@@ -1,4 +1,4 @@
-"""`python -m tests.soak`: kill rounds, then mixed load; exit code 1 if something was lost, doubled, stuck or grew."""
+"""`python -m tests.soak`: kill rounds, then mixed load. Exit code 1: lost, doubled, stuck, wrong, or grown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def show_kills(found: kills.Kills) -> bool:
     print(f"acknowledged {found.acknowledged}, lost {found.lost}, doubled {found.doubled}")
     for line in found.unrecovered:
         print(f"a person was needed: {line}")
-    return not (found.lost or found.doubled or found.unrecovered)
+    for line in found.errors:
+        print(f"failed: {line}")
+    return not (found.lost or found.doubled or found.unrecovered or found.errors)
 
 
 def show_memory(found: memory.Memory) -> bool:
@@ -41,7 +43,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make soak SOAK=…", description=__doc__)
     parser.add_argument("--rounds", type=int, default=1000, help="kill rounds (default: 1000)")
     parser.add_argument("--minutes", type=float, default=60.0, help="minutes of mixed load (default: 60)")
-    parser.add_argument("--seed", type=int, default=1, help="picks the faults (default: 1)")
+    parser.add_argument("--seed", type=int, default=1, help="orders the faults (default: 1)")
     options = parser.parse_args()
     well = True
     # A path outside folders that shut out the account of PostgreSQL, and short enough for its socket.

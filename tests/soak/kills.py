@@ -7,6 +7,7 @@ as a service manager would.
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
 import threading
@@ -18,11 +19,14 @@ from time import monotonic
 
 import httpx
 import psutil
+import psycopg
 
 from api.postgres.embedded import EmbeddedPostgres
+from projections import projector_process
 from tests.api.program import Serving, serving
 from tests.api.served import check_ledger
 from tests.faults.callers import Callers
+from tests.soak.threads import ends_noted
 from tests.support import connect, eventually
 
 CALLERS = 3
@@ -33,7 +37,8 @@ PATIENCE_S = 120.0
 STOPPED_S = 1.0
 BACKENDS = """
     SELECT pid FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name LIKE %s
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+        AND application_name LIKE %s
 """
 REQUESTS = """
     SELECT c.client_id, substring(e.stream FROM 9)::bigint FROM events e JOIN stream_clients c USING (stream)
@@ -51,6 +56,8 @@ class Kills:
     doubled: int = 0
     # What a person would have had to do.
     unrecovered: list[str] = field(default_factory=list)
+    # Answers other than 202 and 503, and callers that ended.
+    errors: list[str] = field(default_factory=list)
 
 
 class Site:
@@ -70,9 +77,13 @@ class Site:
             "kill -9 of all of PostgreSQL": lambda: self._kill(self._postgres()),
             "kill -9 of a backend": lambda: self._kill(self._backends("%")),
             "kill -9 of the writer's backend": lambda: self._kill(self._backends("advice-ledger writer")),
+            "SIGSTOP of a backend, 1 s": lambda: self._stop(self._backends("%")),
+            "SIGSTOP of the writer's backend, 1 s": lambda: self._stop(self._backends("advice-ledger writer")),
             "SIGSTOP of serve, 1 s": lambda: self._stop([psutil.Process(self._running().process.pid)]),
             "SIGSTOP of all of PostgreSQL, 1 s": lambda: self._stop(self._postgres()),
         }
+        if (os.cpu_count() or 1) > 1:  # on one core, `serve` has it as a thread
+            self.faults["kill -9 of the projector's process"] = lambda: self._kill(self._projectors())
 
     @contextlib.contextmanager
     def loaded(self) -> Iterator[None]:
@@ -90,6 +101,15 @@ class Site:
         """Return True once the server is ready and all events are signed."""
         ready = httpx.get(f"{self._running().base}/readyz", timeout=30).json()
         return (ready["status"], ready["checkpoint"]["not_covered"]) == ("ready", 0)
+
+    def shows_the_newest(self) -> bool:
+        """Return whether the command that was acknowledged last can be read. Raises AssertionError if it is unknown."""
+        newest = list(self.callers.acknowledged.values())[-1]
+        headers = {"Authorization": f"Bearer {self.callers.token}"}
+        url = f"{self._running().base}/portfolio/requests/{newest}"
+        status = httpx.get(url, headers=headers, timeout=60).status_code
+        assert status in {200, 503}, f"the read of request {newest} was answered with {status}"
+        return status == 200
 
     def _running(self) -> Serving:
         assert self._server is not None
@@ -111,23 +131,35 @@ class Site:
         return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
 
     def _backends(self, application: str) -> list[psutil.Process]:
-        """One backend of an application that this pattern matches."""
+        """One backend of an application that this pattern matches. Raises AssertionError if there is none."""
         with connect(self.url) as conn:
             pids = [pid for (pid,) in conn.execute(BACKENDS, [application]).fetchall()]
-        return [psutil.Process(self._draw.choice(pids))] if pids else []
+        assert pids, f"PostgreSQL has no backend of {application}"
+        return [psutil.Process(self._draw.choice(pids))]
+
+    def _projectors(self) -> list[psutil.Process]:
+        """The projector's process. Raises AssertionError if there is none."""
+        children = psutil.Process(self._running().process.pid).children()
+        found = [child for child in children if projector_process.__name__ in child.cmdline()]
+        assert found, "serve has no projector's process"
+        return found
 
     def _kill(self, processes: list[psutil.Process]) -> None:
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        self._send(signal.SIGKILL, processes)
 
     def _stop(self, processes: list[psutil.Process]) -> None:
-        for how in (signal.SIGSTOP, signal.SIGCONT):
-            for process in processes:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.send_signal(how)
-            if how is signal.SIGSTOP:
-                self._pause.wait(STOPPED_S)
+        self._send(signal.SIGSTOP, processes)
+        self._pause.wait(STOPPED_S)
+        self._send(signal.SIGCONT, processes)
+
+    @staticmethod
+    def _send(how: signal.Signals, processes: list[psutil.Process]) -> None:
+        """Raises psutil.NoSuchProcess if the first one is not there; its children may have ended with it."""
+        first, *children = processes
+        first.send_signal(how)
+        for process in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(how)
 
 
 def run(folder: Path, rounds: int, seed: int, report: Callable[[str], None]) -> Kills:
@@ -135,16 +167,16 @@ def run(folder: Path, rounds: int, seed: int, report: Callable[[str], None]) -> 
     draw = random.Random(seed)
     site, kills = Site(folder, draw), Kills()
     try:
-        with site.loaded():
-            for number in range(rounds):
-                fault = draw.choice(list(site.faults))
+        with ends_noted(kills.errors), site.loaded():
+            for number, fault in enumerate(_order(list(site.faults), rounds, draw)):
                 try:
                     took_s = _round(site, fault)
-                except (AssertionError, OSError, psutil.Error) as error:
+                except (AssertionError, OSError, psutil.Error, psycopg.Error, httpx.HTTPError) as error:
                     kills.unrecovered.append(f"round {number + 1}, {fault}: {error}")
                     break
                 kills.seconds.setdefault(fault, []).append(took_s)
                 report(f"round {number + 1} of {rounds}: {fault}, {took_s:.1f} s")
+        kills.errors += [f"a command was answered with {status}" for status in site.callers.statuses - {202, 503}]
         if not kills.unrecovered:
             eventually("ready, and all is signed", site.settled, within_s=PATIENCE_S, despite=(httpx.HTTPError,))
             _compare(site, kills)
@@ -153,12 +185,18 @@ def run(folder: Path, rounds: int, seed: int, report: Callable[[str], None]) -> 
     return kills
 
 
+def _order(faults: list[str], rounds: int, draw: random.Random) -> list[str]:
+    """Return a fault for each round: all of them in random order, then all of them in another one, and so on."""
+    return [fault for _ in range(0, rounds, len(faults)) for fault in draw.sample(faults, len(faults))][:rounds]
+
+
 def _round(site: Site, fault: str) -> float:
-    """Hurt the server; return the seconds until more commands are acknowledged than were in flight."""
+    """Hurt the server; return the seconds until more commands are acknowledged than were in flight, and one is read."""
     _acknowledged(site.callers, BETWEEN)
     started_s = monotonic()
     site.faults[fault]()
     _acknowledged(site.callers, AFTER)
+    eventually("a read", site.shows_the_newest, within_s=PATIENCE_S, despite=(httpx.TransportError,))
     return monotonic() - started_s
 
 

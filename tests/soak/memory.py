@@ -23,7 +23,7 @@ MORE = 0.05
 
 @dataclass
 class Memory:
-    """Resident memory in MB by seconds since the start, requests answered, and requests that failed."""
+    """Resident memory in MB by seconds since the start, requests answered, and what failed (see MixedLoad)."""
 
     samples: list[tuple[float, float]] = field(default_factory=list)
     answers: int = 0
@@ -51,17 +51,18 @@ class Memory:
 
 
 def run(folder: Path, minutes: float, report: Callable[[str], None]) -> Memory:
-    """Run mixed load for so many minutes, with a worker, and sample the memory of `serve`."""
+    """Run mixed load for so many minutes, with a worker, or until something fails; sample the memory of `serve`."""
     memory, pause = Memory(), threading.Event()
     environment = {"XDG_STATE_HOME": str(folder / "state")}
     with serving("--data-dir", folder / "data", env=environment) as server:
         process, load = psutil.Process(server.process.pid), MixedLoad(server.base, server.tokens())
+        load.prepare()
         started_s = monotonic()
         with load.running():
-            while (elapsed_s := monotonic() - started_s) < minutes * 60:
-                pause.wait(SAMPLE_S)
+            while (elapsed_s := monotonic() - started_s) < minutes * 60 and not load.errors:
                 memory.samples.append((elapsed_s, process.memory_info().rss / 1e6))
                 if len(memory.samples) % 12 == 0:
                     report(f"{elapsed_s / 60:.0f} of {minutes:g} min: {memory.samples[-1][1]:.1f} MB")
+                pause.wait(SAMPLE_S)
         memory.answers, memory.errors = sum(load.answers.values()), load.errors
     return memory

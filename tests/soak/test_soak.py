@@ -29,7 +29,7 @@ def test_requests_that_fail_are_failures(capsys: pytest.CaptureFixture[str]) -> 
     assert "failed: _report" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("wrong", [{}, {"lost": 1}, {"doubled": 1}, {"unrecovered": ["round 1"]}])
+@pytest.mark.parametrize("wrong", [{}, {"lost": 1}, {"doubled": 1}, {"unrecovered": ["round 1"]}, {"errors": ["500"]}])
 def test_a_round_is_good_if_nothing_is_lost(wrong: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
     """The table has each fault with its recoveries, and the totals."""
     kills = Kills({"kill -9 of serve": [1.0, 2.0]}, acknowledged=40, **wrong)  # type: ignore[arg-type]

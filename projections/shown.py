@@ -1,8 +1,9 @@
-"""Open the commitments of what is shown of recommendations and decisions, before it is shown.
+"""Check what is shown of recommendations and decisions against the chain, before it is shown.
 
 A decision names the digest of what a person saw: a salted commitment that the chain has. The content comes from a read
 model, which is outside the chain. So each sealed value of a row must open the commitment of its event, and the row
-gets the salts with which the reader can check the digest too.
+gets the salts with which the reader can check the digest too. If one row is read, each of its members must also be what
+folding its stream gives.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from psycopg import sql
 
 from ledger.database import AsyncConnection
 from ledger.errors import ContentAltered
@@ -22,10 +24,21 @@ from ledger.proof.format.commitments import open_value
 from projections.ai_recommendations.model import AI_RECOMMENDATIONS
 from projections.decisions.model import DECISIONS
 from projections.read_model import ReadModel
+from projections.reads import AsOf, read_rows
 
 log = logging.getLogger(__name__)
 
 SHOWN = Path(__file__).with_name("shown.sql").read_bytes()
+# Planning a fold takes longer than running it for one stream.
+SNAPSHOT = sql.SQL(
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE;"
+    " SET LOCAL plan_cache_mode = force_generic_plan"
+)
+# The position of a table of this version, or else that of the last event.
+MADE = (
+    "SELECT p.name IS NOT NULL, coalesce(p.position, h.position)"
+    " FROM head h LEFT JOIN projections p ON p.name = %s AND p.digest = %s"
+)
 # For each read model: the column with the position of an event, and the sealed values of that event that a row shows.
 SEALED_OF: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     AI_RECOMMENDATIONS.name: {
@@ -58,6 +71,47 @@ class _Sealed:
 NOTHING = _Sealed({}, {}, {})
 
 
+async def read_compared(
+    conn: AsyncConnection, read_model: ReadModel, row_id: int, stream: str | None
+) -> list[dict[str, Any]]:
+    """Return the current row of this id, or none, from the table; all of it must be what its stream folds to.
+
+    `stream` is that of the event at `row_id`. If another version of the program made the table, the row comes from the
+    stream. Raises ContentAltered.
+    """
+    filters = {"id": row_id}
+    async with conn.transaction():
+        # The lock comes before the snapshot, as in projections/compare.py.
+        await conn.execute(SNAPSHOT.format(sql.Identifier(read_model.name)), prepare=False)
+        row = await (await conn.execute(MADE, [read_model.name, read_model.digest], prepare=True)).fetchone()
+        own, position = (False, 0) if row is None else row
+        folded = await read_rows(conn, read_model, filters, as_of=AsOf(position, stream or ""), limit=1)
+        if not own:
+            return folded
+        rows = await read_rows(conn, read_model, filters, as_of=AsOf(), limit=1)
+    _refuse(read_model, row_id, _differing(*(of[0] if of else {} for of in (folded, rows))))
+    return rows
+
+
+def _differing(folded: Mapping[str, Any], row: Mapping[str, Any]) -> list[str]:
+    """Name the members that differ between two rows, of which one may be empty."""
+    return [name for name in {**folded, **row} if _compared(folded.get(name)) != _compared(row.get(name))]
+
+
+def _compared(value: object) -> object:
+    return orjson.dumps(value) if isinstance(value, orjson.Fragment) else value
+
+
+def _refuse(read_model: ReadModel, row_id: int, altered: Sequence[str]) -> None:
+    """Raise ContentAltered if members of a row are not what was recorded."""
+    if altered:
+        log.error("%s %s shows what was not recorded: %s", read_model.name, row_id, ", ".join(altered))
+        raise ContentAltered(
+            f"{read_model.name} {row_id} is not what was recorded ({', '.join(altered)}), so it is not shown:"
+            " an operator runs advice-ledger verify --projections, then advice-ledger rebuild"
+        )
+
+
 async def add_salts(conn: AsyncConnection, read_model: ReadModel, rows: Sequence[dict[str, Any]]) -> None:
     """Check the sealed values of these rows, which read_rows() gave, and add `salts` to each row.
 
@@ -71,13 +125,7 @@ async def add_salts(conn: AsyncConnection, read_model: ReadModel, rows: Sequence
     events = {position: _Sealed.of(body, salts) for position, body, salts in await cursor.fetchall()}
     for row in rows:
         of_row = {column: events.get(row[column], NOTHING) for column in sealed_of}
-        altered = [*_altered(row, sealed_of, of_row), *_other_digests(row, of_row)]
-        if altered:
-            log.error("%s %s shows what was not recorded: %s", read_model.name, row["id"], ", ".join(altered))
-            raise ContentAltered(
-                f"{read_model.name} {row['id']} is not what was recorded ({', '.join(altered)}), so it is not shown:"
-                " an operator runs advice-ledger verify --projections, then advice-ledger rebuild"
-            )
+        _refuse(read_model, row["id"], [*_altered(row, sealed_of, of_row), *_other_digests(row, of_row)])
         shown = {name: sealed for column, sealed in of_row.items() for name in sealed_of[column] if name in CONTENTS}
         row["salts"] = {name: sealed.salts[name] for name, sealed in shown.items() if name in sealed.salts}
 

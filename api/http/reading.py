@@ -21,7 +21,7 @@ from projections import reads
 from projections.portfolio_requests.model import PORTFOLIO_REQUESTS
 from projections.read_model import ReadModel
 from projections.registry import read_model_of_view
-from projections.shown import add_salts
+from projections.shown import SEALED_OF, add_salts, read_compared
 
 
 async def read_page(services: Services, caller: Actor, read_model: ReadModel, query: ReadList) -> Response:
@@ -67,7 +67,11 @@ async def read_one(
             if within is None:
                 return []
             state = reads.AsOf(state.position, within)
-        rows = await reads.read_rows(conn, read_model, {"id": row_id}, as_of=state, limit=1)
+        if state.position is None and read_model.name in SEALED_OF:
+            within = within or await reads.stream_at(conn, row_id)
+            rows = await read_compared(conn, read_model, row_id, within)
+        else:
+            rows = await reads.read_rows(conn, read_model, {"id": row_id}, as_of=state, limit=1)
         if not rows:
             within = within or await reads.stream_at(conn, row_id)
             if within is not None:

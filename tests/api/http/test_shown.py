@@ -83,13 +83,28 @@ ALTERED = {
     '{"rationale": "it was checked"}': "rationale",
     '{"replacement": ' + EVIL + "}": "replacement",
     '{"replacement_digest": "' + "e" * 64 + '"}': "replacement_digest",
-    '{"decision_id": null}': "rationale",
+    '{"decision_id": null}': "decision_id",
+    '{"client_id": "another"}': "client_id",
+    '{"message": "sell all"}': "message",
+    '{"state": "approved"}': "state",
+    '{"decided_by": "nobody"}': "decided_by",
+    '{"model_name": "another"}': "model_name",
+    '{"request_id": 1}': "request_id",
+    '{"parameters": {"seed": 7}}': "parameters",
+    '{"created_at": "2020-01-01T00:00:00Z"}': "created_at",
 }
-OF_DECISIONS = {"digest", "rationale", "replacement", "replacement_digest"}
+OF_DECISIONS = {
+    *("digest", "rationale", "replacement", "replacement_digest", "client_id", "state", "decided_by"),
+    *("model_name", "request_id", "created_at"),
+}
 
 
-def test_each_sealed_member_and_digest_is_opened(act: Acting) -> None:
-    """Of an edited recommendation and of its decision; each is named."""
+# What lists check too.
+OPENED = {"prompt", "recommendation", "digest", "rationale", "replacement", "replacement_digest"}
+
+
+def test_each_member_of_a_single_row_is_compared(act: Acting) -> None:
+    """Of an edited recommendation and of its decision, sealed or in clear; each is named."""
     for members, name in ALTERED.items():
         at = act.proposed()
         decided = act.decided(at, **EDIT)["decision_id"]
@@ -101,6 +116,38 @@ def test_each_sealed_member_and_digest_is_opened(act: Acting) -> None:
             edit_row(act.api, table, row_id, members)
             detail = problem(act.api.call("GET", path, "advisor"), 503, "content-altered")["detail"]
             assert name in detail.partition("(")[2], (table, members)
+
+
+def test_lists_open_the_commitments(act: Acting) -> None:
+    """A list of recommendations or decisions is not shown if a sealed member or a digest of a row was edited."""
+    sealed = {name: members for members, name in ALTERED.items() if name in OPENED}
+    assert len(sealed) == len(OPENED)
+    for name, members in sealed.items():
+        at = act.proposed()
+        act.decided(at, **EDIT)
+        get(act.api, f"/recommendations/{at}")
+        edit_row(act.api, "ai_recommendations", at, members)
+        detail = problem(act.api.call("GET", "/recommendations?limit=1", "advisor"), 503, "content-altered")["detail"]
+        assert name in detail.partition("(")[2], members
+
+
+def test_a_row_that_was_deleted_or_invented_is_not_shown(act: Acting) -> None:
+    """503, not 404 or 200: an event says that the row exists, or none does."""
+    at = act.proposed()
+    get(act.api, f"/recommendations/{at}")
+    edit_row(act.api, "ai_recommendations", at, f'{{"id": {at + 1000}}}')
+    for row_id in (at, at + 1000):
+        problem(act.api.call("GET", f"/recommendations/{row_id}", "advisor"), 503, "content-altered")
+
+
+def test_a_table_of_another_version_is_not_what_is_shown(act: Acting) -> None:
+    """A single row then comes from the chain, so a false version hides no edit."""
+    at = act.proposed()
+    shown = get(act.api, f"/recommendations/{at}")
+    edit_row(act.api, "ai_recommendations", at, '{"model_name": "another"}')
+    with connect(act.api.url, "projector") as conn:
+        conn.execute("UPDATE projections SET digest = 'another version' WHERE name = 'ai_recommendations'")
+    assert get(act.api, f"/recommendations/{at}") == shown
 
 
 def test_the_salt_opens_the_digest_that_is_decided_about(act: Acting) -> None:

@@ -8,13 +8,13 @@ content is found, and erased, with all else about the client. Much content follo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from ledger.domain.case import CATEGORY
 from ledger.domain.history import RecordedEvent
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, Unavailable
 from ledger.service.command import CallContent, Command
 from ledger.service.execute import Executor
 from ledger.service.grouped import grouped
@@ -40,29 +40,39 @@ class ContentCommands:
         return await grouped(contents, lambda content: content.started_id, self._of_call)
 
     async def _of_call(self, contents: list[CallContent]) -> list[LedgerError | None]:
-        results: list[LedgerError | None] = []
-        for content in contents:
-            try:
-                await self._record(content)
-                results.append(None)
-            except LedgerError as error:
-                results.append(error)
+        """Record content of one call. What is held is looked at once, not for each item."""
+        actor, started_id = contents[0].actor, contents[0].started_id
+        try:
+            # A crash may have kept content from being joined.
+            stream = await self._join(actor, started_id)
+            results = [await self._record(content, stream) for content in contents]
+            if stream is None:
+                # The call may have been recorded since the look-up above. Otherwise it will find the content.
+                await self._join(actor, started_id)
+        except LedgerError as error:
+            return [error] * len(contents)
         return results
 
-    async def _record(self, content: CallContent) -> None:
-        call = await self.executor.find(content.started_id)
+    async def _join(self, actor: Actor, started_id: UUID) -> str | None:
+        """Join held content to its call; return the stream of the call, or None if it is not recorded."""
+        call = await self.executor.find(started_id)
         if call is None:
-            held = NewEvent(content.event_id, held_stream(content.started_id), content.event, content.actor)
-            await _append(self.executor, [held])
-            # The call may have been recorded since the look-up above. Otherwise it will find the content.
-            late = await self.executor.find(content.started_id)
-            if late is not None:
-                await join(self.executor, content.actor, content.started_id, late[1].stream)
-            return
-        # A crash may have kept content from being joined.
-        started_id, stream = content.started_id, call[1].stream
-        await join(self.executor, content.actor, started_id, stream)
-        await _append(self.executor, [_in_call(content.actor, content.event_id, content.event, started_id, stream)])
+            return None
+        await join(self.executor, actor, started_id, call[1].stream)
+        return call[1].stream
+
+    async def _record(self, content: CallContent, stream: str | None) -> LedgerError | None:
+        """Record an item in the stream of its call, or hold it if there is none; return why it is not recorded."""
+        actor, event_id, event, started_id = content.actor, content.event_id, content.event, content.started_id
+        held = NewEvent(event_id, held_stream(started_id), event, actor)
+        new = held if stream is None else _in_call(actor, event_id, event, started_id, stream)
+        try:
+            await _append(self.executor, [new])
+        except Unavailable:
+            raise
+        except LedgerError as error:
+            return error
+        return None
 
 
 def held_stream(started_id: UUID) -> str:
@@ -71,38 +81,47 @@ def held_stream(started_id: UUID) -> str:
 
 
 async def join(executor: Executor, actor: Actor, started_id: UUID, stream: str) -> None:
-    """Join what is still held to the call in `stream`, some items at a time."""
-    while True:
+    """Join what is still held to the call in `stream`, some items at a time, until there is no more."""
+    waiting = True
+    while waiting:
         [held] = await executor.readers.streams(held_stream(started_id))
-        events = await joining(executor, actor, started_id, stream, held)
-        if not events:
-            return
-        await _append(executor, events)
+        waiting = False
+        async for events in joining(executor, actor, started_id, stream, held):
+            await _append(executor, events)
+            waiting = True
 
 
 async def joining(
     executor: Executor, actor: Actor, started_id: UUID, stream: str, held: Sequence[RecordedEvent]
-) -> list[NewEvent]:
-    """Return the events that join the next held content to its call in `stream`; none if there is nothing to join.
+) -> AsyncIterator[list[NewEvent]]:
+    """Yield the events that join held content to its call in `stream`, those of one transaction at a time.
 
     `held` is the history of the stream with held content. That of the call's stream is not read: it may be long, and
-    each of its calls may have content. Raises Unavailable.
+    each of its calls may have content. The last event of all is in the stream with held content. Raises Unavailable.
     """
     contents = [event for event in held if event.type == ModelCallContentRecorded.type]
     joined_id = idempotent_id(actor.id, f"content-joined:{started_id}:{len(contents)}")
     if not contents or any(event.id == joined_id for event in held):
-        return []
+        return
     copied = await executor.recorded([_in_call_id(actor, event.id) for event in contents])
     waiting = [event.id for event in contents if _in_call_id(actor, event.id) not in copied]
-    found = [row[1] for event_id in waiting[:MOST_AT_ONCE] if (row := await executor.find(event_id)) is not None]
-    copies = [
+    while len(waiting) > MOST_AT_ONCE:
+        yield await _copies(executor, actor, started_id, stream, waiting[:MOST_AT_ONCE])
+        waiting = waiting[MOST_AT_ONCE:]
+    copies = await _copies(executor, actor, started_id, stream, waiting)
+    joined = ModelCallContentJoined(client_id=await _client(executor, stream))
+    yield [*copies, NewEvent(joined_id, held_stream(started_id), joined, actor, causation=started_id)]
+
+
+async def _copies(
+    executor: Executor, actor: Actor, started_id: UUID, stream: str, held_ids: Sequence[UUID]
+) -> list[NewEvent]:
+    """Return the events with these ids as events of the stream of their call."""
+    found = [row[1] for event_id in held_ids if (row := await executor.find(event_id)) is not None]
+    return [
         _in_call(actor, event.id, ModelCallContentRecorded.model_validate(event.members), started_id, stream)
         for event in found
     ]
-    if len(waiting) > MOST_AT_ONCE:
-        return copies
-    joined = ModelCallContentJoined(client_id=await _client(executor, stream))
-    return [*copies, NewEvent(joined_id, held_stream(started_id), joined, actor, causation=started_id)]
 
 
 async def _append(executor: Executor, events: list[NewEvent]) -> None:

@@ -99,7 +99,7 @@ class FinishedCalls:
         async def look() -> tuple[RecordedEvent | None, list[NewEvent], int]:
             nonlocal unfinished
             [held] = await self.executor.readers.streams(content_stream)
-            joined = await joining(self.executor, actor, started_id, call.stream, held)
+            joined: list[NewEvent] = await anext(joining(self.executor, actor, started_id, call.stream, held), [])
             unfinished = bool(joined) and joined[-1].stream != content_stream
             return await self.executor.first(call.stream), joined, len(held)
 

@@ -59,11 +59,11 @@ OTHER_ATTRIBUTES = st.dictionaries(
     st.sampled_from(["", "x", 7]),
 )
 AROUND = [
-    *({"gen_ai.operation.name": name} for name in gen_ai.AROUND),
-    *({openinference.KIND: name} for name in openinference.AROUND),
-    *({langfuse.TYPE: name} for name in langfuse.AROUND),
-    *({"mlflow.spanType": f'"{name}"'} for name in mlflow.AROUND),
-    *({vercel.OPERATION: name} for name in vercel.AROUND),
+    *({"gen_ai.operation.name": name} for name in sorted(gen_ai.AROUND)),
+    *({openinference.KIND: name} for name in sorted(openinference.AROUND)),
+    *({langfuse.TYPE: name} for name in sorted(langfuse.AROUND)),
+    *({"mlflow.spanType": f'"{name}"'} for name in sorted(mlflow.AROUND)),
+    *({vercel.OPERATION: name} for name in sorted(vercel.AROUND)),
 ]
 
 

@@ -259,3 +259,22 @@ def test_content_costs_the_same_in_a_long_stream(database_url: str) -> None:
             assert ledger.readers.events == 0
 
     asyncio.run(main())
+
+
+def test_much_content_of_one_call_is_read_a_few_times(database_url: str) -> None:
+    """Held content is read three times for a call, however much it is, and once for all that comes later."""
+    one = call()
+
+    async def main() -> None:
+        async with opened(database_url) as ledger:
+            assert await ledger.content.record([content(one) for _ in range(45)]) == [None] * 45
+            assert ledger.readers.events == 0
+            results, appends, _, events = await ledger.record([one])
+            assert (results, appends) == ([None], 5)
+            assert events <= 3 * 46
+            ledger.readers.events = 0
+            assert await ledger.content.record([content(one) for _ in range(45)]) == [None] * 45
+            assert ledger.readers.events <= 46
+
+    asyncio.run(main())
+    assert types(database_url).count("content-recorded") == 90

@@ -28,6 +28,7 @@ from ledger.tlog.tree import encode_tile
 from tests.bundle_vectors_beside import beside_vectors
 from tests.bundle_vectors_container import container_vectors, packed
 from tests.bundle_vectors_selection import selection_vectors
+from tests.bundle_vectors_single import single_vectors
 from tests.ledger.proof.bundle.bundles import Case, make_bundle, rehashed
 from tests.ledger.proof.chains import ORIGIN, chain_of
 from tests.vector_parts import ELSEWHERE, LOG, OTHER_LOG, Vector, flipped, vector
@@ -57,7 +58,7 @@ def bad(wrong: Kind, position: int = 0) -> Found:
 def bundle_vectors() -> Iterator[Vector]:
     """All of them."""
     whole = make_bundle(SIZE, RANGE, LOG)
-    yield _vector("all of four events", whole)
+    yield _vector("all of four events", whole, complete=True)
     yield _vector("all of four events, for somebody without a key", whole, UNKNOWN, keys=())
     yield _vector("one request, notes withheld", make_bundle(SIZE, THIRD, LOG, _third, withhold=lambda n: n == "notes"))
     first, *others = chain_of(SIZE)
@@ -76,7 +77,7 @@ def bundle_vectors() -> Iterator[Vector]:
     yield _vector("one request of 65,836 events, with a full tile of level 1", deep)
     yield _changed("a tile of level 1: one bit", deep, partial(_tile_bit, level=1), bad(Kind.PROOF_MISMATCH, 1))
     yield _vector("by another key", make_bundle(SIZE, RANGE, OTHER_LOG), bad(Kind.UNTRUSTED_KEY))
-    for name, data, wrong, position, more in beside_vectors(whole, LOG):
+    for name, data, wrong, position, more in (*beside_vectors(whole, LOG), *single_vectors(LOG)):
         yield _vector(name, data, GOOD if wrong is None else bad(wrong, position), **more)
     yield from _older(whole)
     yield from _rotated()

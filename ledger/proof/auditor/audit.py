@@ -15,7 +15,7 @@ from ledger.proof.auditor.contents import (
     check_summary,
     expect_files,
 )
-from ledger.proof.auditor.extension import Older, Tiles, check_extension, check_older
+from ledger.proof.auditor.extension import Older, Tiles, check_extension, check_older, decode_consistency
 from ledger.proof.auditor.rotations_and_timestamps import (
     check_timestamps,
     describe_changes,
@@ -24,11 +24,14 @@ from ledger.proof.auditor.rotations_and_timestamps import (
 )
 from ledger.proof.bundle.manifest import Bundle, read_bundle
 from ledger.proof.bundle.shown_end import Needed
-from ledger.proof.bundle.zip import BundleError
+from ledger.proof.bundle.zip import BundleError, BundleFlaw
 from ledger.proof.findings import Kind
 from ledger.proof.tlog.http_log import LiveLog, LogUnreachable
 from ledger.proof.tlog.key_rotation import key_name
 from ledger.proof.tlog.trust import Trust, Unusable, judge
+
+# Flaws of lines in events.ndjson, which are behind the last event that was read.
+OF_LINES = frozenset((BundleFlaw.LINE, BundleFlaw.STREAMS))
 
 
 def audit_log(live: LiveLog, trusted: Trust, since: bytes | None) -> Audit:
@@ -61,7 +64,9 @@ def audit_bundle(
         bundle = read_bundle(file)
         _steps(audit, bundle, trusted, since, live, needed)
     except BundleError as error:
-        audit.collected.add(Kind.DAMAGED, audit.seen.last_position, str(error))
+        # Another part that cannot be read says nothing about the event that was read last.
+        position = audit.seen.last_position if error.flaw in OF_LINES else 0
+        audit.collected.add(Kind.DAMAGED, position, str(error))
         audit.done.setdefault(1, [])
     return audit
 
@@ -88,7 +93,8 @@ def _steps(
     lacking: Exception | None = None
     try:
         older = None if since is None else Older(since, trusted, audit.rotations)
-        about = check_extension(signed, bundle.consistency, older, live, trusted, findings)
+        proof = None if bundle.consistency is None else decode_consistency(bundle.consistency)
+        about = check_extension(signed, proof, older, live, trusted, findings)
         if about is not None:
             audit.done[4] = about
     except (Unusable, LogUnreachable) as error:

@@ -14,6 +14,9 @@ from ledger.proof.tlog.key_rotation import key_name
 from ledger.proof.tlog.merkle import MAX_PATH, ProofError, check_consistency
 from ledger.proof.tlog.trust import Signed, Trust, Unusable, judge
 
+# The member `consistency`: the old size, and the hashes.
+Proof = tuple[int, list[bytes]]
+
 
 @dataclass(frozen=True)
 class Older:
@@ -48,8 +51,8 @@ class Tiles:
     now: Checkpoint
 
 
-def decode_consistency(data: bytes) -> tuple[int, list[bytes]]:
-    """Parse the member `consistency`: old size and proof. Raises BundleError."""
+def decode_consistency(data: bytes) -> Proof:
+    """Parse the member `consistency`. Raises BundleError."""
     try:
         first, *lines = data.decode("ascii").split("\n")
         old, hashes = strict_decimal(first.removeprefix("old ")), [decode_hash(line) for line in lines[:-1]]
@@ -61,11 +64,11 @@ def decode_consistency(data: bytes) -> tuple[int, list[bytes]]:
 
 
 def check_extension(
-    signed: Signed, proof: bytes | None, older: Older | None, live: LiveLog | None, trusted: Trust, findings: Findings
+    signed: Signed, proof: Proof | None, older: Older | None, live: LiveLog | None, trusted: Trust, findings: Findings
 ) -> list[str] | None:
     """Step 4 for a bundle: `signed` extends the older checkpoint, and the served log extends `signed`.
 
-    Return the lines of the report, None if neither was asked for. Raises Unusable, LogUnreachable and BundleError.
+    Return the lines of the report, None if neither was asked for. Raises Unusable and LogUnreachable.
     """
     log: Tiles | None = None
     about: list[str] = []
@@ -81,12 +84,12 @@ def check_extension(
     return None if older is None and live is None else about
 
 
-def check_older(older: Older, signed: Signed, proof: bytes | None, log: Tiles | None, findings: Findings) -> list[str]:
+def check_older(older: Older, signed: Signed, proof: Proof | None, log: Tiles | None, findings: Findings) -> list[str]:
     """Check that `signed` extends the older checkpoint, by the proof of the bundle or by tiles of the transparency log.
 
     The tiles of older sizes may be gone: the transparency log's present tree is shown to begin with both. Return
     the lines of the report. Raises Unusable if there is no proof, or if no trusted key signed the older checkpoint,
-    which is the auditor's own; also BundleError and LogUnreachable.
+    which is the auditor's own; also LogUnreachable.
     """
     old = _usable(older, findings)
     if old is None or not _same_origin(old, signed.checkpoint, findings):
@@ -95,7 +98,7 @@ def check_older(older: Older, signed: Signed, proof: bytes | None, log: Tiles | 
     if old.size in {0, new.size}:
         return _compare(old, new, (), f"size {new.size} extends size {old.size}", findings)
     if old.size < new.size and proof is not None:
-        size, hashes = decode_consistency(proof)
+        size, hashes = proof
         if size == old.size:
             line = f"size {new.size} extends size {old.size}, by the proof in the bundle"
             return _compare(old, new, hashes, line, findings)

@@ -31,26 +31,28 @@ def client_of(stream: int) -> str:
 def recorded(streams: Sequence[int], hidden: Sequence[int] = ()) -> list[EventRow]:
     """One event of `request-N` for each number, then the record of where these end, without the `hidden` ones."""
     events: list[EventRow] = []
-    for position, stream in enumerate(streams, 1):
-        fields = {"client_id": client_of(stream)}
-        event = event_at(position, events[-1].hash if events else genesis_hash(ORIGIN))
-        salts = {"client_id": sha256(b"%d" % position).hexdigest()}
-        sealed = {
-            name: commitment(name, bytes.fromhex(salts[name]), canonical(value)) for name, value in fields.items()
-        }
-        name = f"request-{stream}"
-        events.append(
-            rehashed(
-                event._replace(
-                    stream=name,
-                    version=streams[:position].count(stream),
-                    body=body_of(position, name, sealed=sealed),
-                    salts=canonical(salts),  # type: ignore[arg-type]
-                    fields=canonical(fields),  # type: ignore[arg-type]
-                )
-            )
-        )
+    for stream in streams:
+        events.append(_event(events, stream, streams[: len(events) + 1].count(stream)))
     return [*events, _record(events[-1], tree([each for each in streams if each not in hidden]).root)]
+
+
+def _event(before: Sequence[EventRow], stream: int, version: int) -> EventRow:
+    """The next event, of this stream."""
+    position = len(before) + 1
+    fields = {"client_id": client_of(stream)}
+    event = event_at(position, before[-1].hash if before else genesis_hash(ORIGIN))
+    salts = {"client_id": sha256(b"%d" % position).hexdigest()}
+    sealed = {name: commitment(name, bytes.fromhex(salts[name]), canonical(value)) for name, value in fields.items()}
+    name = f"request-{stream}"
+    return rehashed(
+        event._replace(
+            stream=name,
+            version=version,
+            body=body_of(position, name, sealed=sealed),
+            salts=canonical(salts),  # type: ignore[arg-type]
+            fields=canonical(fields),  # type: ignore[arg-type]
+        )
+    )
 
 
 def _record(last: EventRow, root: bytes) -> EventRow:
@@ -84,9 +86,16 @@ def tree(streams: Sequence[int], wanted: bytes | None = None) -> HeadsTree:
     return build(sorted(entries), BLINDING, wanted)
 
 
-def headed_case(streams: Sequence[int], selection: Selection, key: SigningKey, hidden: Sequence[int] = ()) -> Case:
-    """The bundle of a client or a request, with the record; the checkpoint covers all, the record too."""
+def headed_case(
+    streams: Sequence[int], selection: Selection, key: SigningKey, hidden: Sequence[int] = (), then: Sequence[int] = ()
+) -> Case:
+    """The bundle of a client or a request, with the record; the checkpoint covers all, the record too.
+
+    `then`: streams of one event each after the record, which go on with those of before.
+    """
     events = recorded(streams, hidden)
+    for stream in then:
+        events.append(_event(events, stream, streams.count(stream) + 1))
     size = len(events)
     leaves = leaf_hashes(event.hash for event in events)
     owned = {
@@ -97,11 +106,11 @@ def headed_case(streams: Sequence[int], selection: Selection, key: SigningKey, h
     data = make_bundle(size, selection, key, lambda event: event.stream in owned, events=events)
     wanted = key_of(selection)
     found = tree([each for each in streams if each not in hidden], wanted)
-    event = events[-1]
+    event = events[len(streams)]
     line = EventLine(
         event.position, event.version, event.recorded_at_us, event.prev_hash, event.hash, event.body, b"", b"", ()
     )
-    inclusion = inclusion_proof(size - 1, size, reader(size, lambda tiles: [encode_tile(leaves) for _ in tiles]))
+    inclusion = inclusion_proof(len(streams), size, reader(size, lambda tiles: [encode_tile(leaves) for _ in tiles]))
     heads = Heads(
         line,
         tuple(inclusion),

@@ -58,6 +58,13 @@ def kinds(data: bytes) -> list[str]:
     return [one.kind.value for one in audit(data).findings]
 
 
+def test_a_malformed_consistency_is_damaged_for_everybody() -> None:
+    """Also for a reader who has no older checkpoint, and so cannot check the proof: at no event."""
+    case = Case.read(GOOD)
+    case.files[manifest.CONSISTENCY] = b"old 3"
+    assert [(one.kind.value, one.position) for one in audit(case.write()).findings] == [("damaged", 0)]
+
+
 def archive(files: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
     """These files as an archive."""
     out = io.BytesIO()

@@ -99,6 +99,8 @@ class Services:
     coverage: Coverage
     # None if this process does not sign.
     signer: SignerThread | None
+    # None if this process has no worker.
+    worker: Worker | None
     # None if this process does not verify in the background.
     continuous_verification: ContinuousVerification | None
     endorsers: EndorserConfig
@@ -141,6 +143,7 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
         stack.push_async_callback(asyncio.to_thread, stop_all, threads, STOP_S)
         if signer is not None:
             await asyncio.to_thread(signer.looked.wait, LOOK_S)
+        worker = None
         if parts.run_worker:
             worker = Worker(ledger, parts.make_agent(), _conninfo(parts, "writer", "worker"))
             worker.start()
@@ -154,6 +157,7 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
             proof_cache=ProofCache(),
             coverage=coverage,
             signer=signer,
+            worker=worker,
             continuous_verification=verification,
             endorsers=parts.endorsers,
             orphan_after_s=parts.orphan_after_s,

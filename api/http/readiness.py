@@ -33,6 +33,14 @@ def authenticating(error: Unavailable) -> str:
     return f"callers cannot be authenticated, perhaps as another session holds a lock on the table tokens: {error}"
 
 
+def answering(worker: WorkerStatus) -> Iterator[str]:
+    """Say why the worker answers no requests, if that is so."""
+    if worker.state == "failing":
+        yield f"the worker of this process answers no requests: {worker.error}"
+    elif worker.state == "stopped":
+        yield f"the worker of this process has ended: restart the server ({worker.error})"
+
+
 def reading(read_models: Sequence[ReadModelLag], patience_s: float) -> Iterator[str]:
     """Say which read models cannot be read with consistency."""
     for state in read_models:

@@ -38,6 +38,7 @@ async def service_metrics(services: Services) -> list[Metric]:
         *_appends(services),
         *_read_models(lags),
         *_queue(queue),
+        _worker(services),
         gauge("checkpoint_waiting_seconds", "How long nothing was signed while events wait", waiting and waiting[1]),
         *_standby(standby),
         gauge("head_ahead_seconds", "How far the last event is ahead of the clock", clocks and (clocks.ahead_s or 0)),
@@ -80,6 +81,11 @@ def _queue(queue: Queue | None) -> list[Metric]:
         gauge("requests_queued", "Requests that wait for an answer", queue and queue.requests),
         gauge("requests_queued_oldest_seconds", "How long the oldest has waited", queue and queue.oldest_s),
     ]
+
+
+def _worker(services: Services) -> Metric:
+    failing = services.worker is not None and services.worker.health.status.error is not None
+    return gauge("worker_failing", "1 while the worker of this process fails, or once it has ended", float(failing))
 
 
 def _standby(standby: Standby | None) -> list[Metric]:

@@ -24,6 +24,7 @@ import psycopg
 from api.agents.protocol import Agent, AgentRequest
 from api.agents.run.context import contexts
 from api.agents.run.runner import MAX_CONCURRENT, AgentRunner, AttemptResult
+from api.agents.run.worker_health import WorkerHealth
 from ledger.database import AsyncConnection, connect_async
 from ledger.errors import InvalidEvent, LedgerError, Refused
 from ledger.service.ledger import Ledger
@@ -80,6 +81,7 @@ class Worker:
         idle_s: float = 0.1,
         outage_s: tuple[float, float] = OUTAGE_S,
     ) -> None:
+        self.health = WorkerHealth()
         self._ledger = ledger
         self._agent = agent
         self._conninfo = conninfo
@@ -102,6 +104,7 @@ class Worker:
     def start(self) -> None:
         """Start to work in the background."""
         self._task = asyncio.create_task(self._run(), name="worker")
+        self._task.add_done_callback(lambda task: None if self._stopping.is_set() else self.health.ended(task))
 
     async def stop(self) -> None:
         """Stop within GRACE_S + RECORD_S + RELEASE_S and a little, whatever the database does.
@@ -137,17 +140,14 @@ class Worker:
                 await self._hold(conn)
 
     async def _run(self) -> None:
-        is_down = False
         while not self._stopping.is_set():
             try:
                 async with await connect_async(self._conninfo) as conn:
                     while not self._stopping.is_set():
                         await self._work(conn)
-                        is_down = False
+                        self.health.works()
             except Exception as error:  # noqa: BLE001 - a loop that ended unseen would leave all requests queued
-                if not is_down:  # once, not four times a second while the database is down
-                    log.warning("worker: %s; retrying until the database answers", type(error).__name__)
-                is_down = True
+                self.health.failed(error)
                 await self._pause(RECONNECT_PAUSE_S)
 
     async def _pause(self, seconds: float) -> None:
@@ -166,6 +166,7 @@ class Worker:
             await self._hold(conn)
             if self._stopping.is_set():
                 return
+            self.health.works()  # also if the agent is slow
         most = self._batch - len(self._running)
         cursor = await conn.execute(CLAIM, [self._name, self._lease_s, most], prepare=True)
         attempts = dict(await cursor.fetchall())

@@ -110,6 +110,8 @@ async def _readiness(services: Services) -> Readiness:
         )
     writer = await checking
     reasons = [*state.reasons, *readiness.recording(writer), *await authenticating]
+    if services.worker is not None:
+        reasons += readiness.answering(services.worker.health.status)
     return state.model_copy(
         update={
             "status": "not ready" if reasons else "ready",

@@ -6,7 +6,8 @@ import contextlib
 import socket
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,6 +137,21 @@ class Api:
         before = self.head()
         yield
         assert self.head() == before
+
+
+def read_beside(api: Api, *posts: Callable[[], httpx.Response]) -> list[httpx.Response]:
+    """Run the posts at once, while another caller reads and each time has an answer within a second; return theirs."""
+    path = f"/portfolio/requests/{api.asked()}"
+    assert api.get(path).status_code == 200
+    token = {"Authorization": f"Bearer {api.tokens['auditor']}"}
+    reads = 0
+    with ThreadPoolExecutor(len(posts)) as pool, httpx.Client(base_url=api.base, headers=token, timeout=1) as other:
+        sent = [pool.submit(post) for post in posts]
+        while not all(one.done() for one in sent):
+            assert other.get(path).status_code == 200
+            reads += 1
+    assert reads, "the posts were over before the first read began"
+    return [one.result() for one in sent]
 
 
 def problem(response: httpx.Response, status: int, slug: str) -> dict[str, Any]:

@@ -7,14 +7,18 @@ from time import time
 
 import pytest
 
+from api.http.readiness import clocks_differ
+from api.http.routes import health
+from api.services import services_of
 from ledger import database
 from ledger.errors import ClockAhead
 from ledger.store.envelope import encode, stamped
 from ledger.store.events import Receipt
+from ledger.store.head import Clocks
 from ledger.store.writer import Writer
 from ledger.verify.continuous import VerificationConfig
 from tests.api.program import cli
-from tests.api.served import Api, served
+from tests.api.served import Api, problem, served
 from tests.ledger.verify.verifying import until, verifying
 from tests.support import append_text, connect, eventually, new, refused
 
@@ -81,13 +85,40 @@ def test_the_writer_sends_its_time(database_url: str) -> None:
         await writer.start()
         with pytest.raises(ClockAhead):
             await writer.append([new("late")])
-        assert "clock" in str((await writer.check()).cause or "clock")
+        # A refusal is no outage: /readyz compares the clocks itself.
+        assert (await writer.check()).cause is None
         behind_s = 0
         [receipt] = await writer.append([new("late")])
         await writer.close()
         return receipt
 
     assert asyncio.run(main()).position == 1
+
+
+def test_a_database_ahead_is_named_over_http(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server whose clock is an hour behind: 503 clock-ahead, and /readyz says why, until the clock is right."""
+
+    def behind() -> float:
+        return time() - 3600
+
+    cli("rebuild", "--database-url", database_url)
+    with served(database_url, patience_s=1.0) as api:
+        with monkeypatch.context() as wrong, api.records_nothing():
+            wrong.setattr(services_of(api.app).ledger.writer, "_clock", behind)
+            wrong.setattr(health, "time", behind)
+            refusal = api.ask()
+            assert "clock" in problem(refusal, 503, "clock-ahead")["detail"]
+            answer = api.get("/readyz", None)
+            [reason] = answer.json()["reasons"]
+            assert (answer.status_code, reason) == (503, next(clocks_differ(Clocks(3600, None, None), 0)))
+        assert api.ask().status_code == 202
+        eventually("ready", lambda: api.get("/readyz", None).status_code == 200)
+
+
+@pytest.mark.parametrize(("ahead_s", "reasons"), [(-3600, 0), (0, 0), (300, 0), (301, 1)])
+def test_clocks_differ_from_five_minutes_on(ahead_s: float, reasons: int) -> None:
+    """/readyz has a reason exactly where append() could refuse; a database that is behind is no reason."""
+    assert len([*clocks_differ(Clocks(1000 + ahead_s, None, None), 1000)]) == reasons
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from api.http import connections as bounds
 from api.http.connections import Connections
 from api.services import Parts
 from tests.api.program import serving
-from tests.api.served import ASKS, Api, listening
+from tests.api.served import ASK, ASKS, Api, listening
 from tests.support import eventually
 
 HALF = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: "
@@ -117,11 +117,17 @@ def test_the_bound_follows_the_limit_of_open_files(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(("descriptors", "half_sent"), [(1_024, 1_100), (64, 80)])
 def test_half_sent_requests_lock_nobody_out(database_url: str, descriptors: int, half_sent: int) -> None:
-    """With more half-sent requests than the process has descriptors, each other request is served within a second."""
+    """With more half-sent requests than the process has descriptors, each write and read is served within a second."""
     before = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({descriptors}, {descriptors}))"
     with serving("--database-url", database_url, "--no-worker", before=before) as server:
-        with opened(server.base, *[HALF] * half_sent), httpx.Client(base_url=server.base, timeout=1) as other:
+        token = {"Authorization": f"Bearer {server.tokens()['advisor']}"}
+        with (
+            opened(server.base, *[HALF] * half_sent),
+            httpx.Client(base_url=server.base, headers=token, timeout=1) as other,
+        ):
             for _ in range(20):
-                assert other.get("/readyz").status_code in {200, 503}
-                assert httpx.get(f"{server.base}/healthz", timeout=1).status_code == 200
+                asked = other.post(ASKS, json=ASK)
+                assert asked.status_code == 202
+                path = f"{server.base}/portfolio/requests/{asked.json()['request_id']}"
+                assert httpx.get(path, headers=token, timeout=1).status_code == 200  # on a connection of its own
         assert server.err.count("connections are open") == 1

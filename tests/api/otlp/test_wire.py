@@ -13,7 +13,7 @@ from api.otlp.encoding import TooLarge
 from api.otlp.signals import TRACES
 from tests.api.otlp.spans import export, span
 from tests.api.otlp.test_traces import JSON, PROTOBUF, post, status
-from tests.api.served import Api
+from tests.api.served import Api, read_beside
 
 
 def field(number: int, content: bytes) -> bytes:
@@ -61,6 +61,13 @@ def test_a_million_spans_in_four_kilobytes_are_a_413(api: Api) -> None:
     assert len(packed) < 5_000
     with api.records_nothing():
         assert "5000 spans" in status(post(api, packed, PROTOBUF, **{"Content-Encoding": "gzip"}), 413, PROTOBUF)
+
+
+def test_others_are_served_beside_a_million_spans(api: Api) -> None:
+    """While such bodies come in, another caller's reads are answered within a second."""
+    packed = gzip.compress(BOMBS["spans"][1])
+    for response in read_beside(api, *[lambda: post(api, packed, PROTOBUF, **{"Content-Encoding": "gzip"})] * 3):
+        assert "5000 spans" in status(response, 413, PROTOBUF)
 
 
 def test_what_exporters_send_is_far_below() -> None:

@@ -51,7 +51,7 @@ class Extent:
 
 
 def parse_extent(start: str | None, end: str | None, zone: str) -> Extent:
-    """Parse a range. Raises CannotRun, also if it is reversed."""
+    """Parse a range. Raises CannotRun, also if it is reversed. A position and a time are compared by positions()."""
     try:
         days = times.zone_of(zone)
     except times.BadTime as error:
@@ -65,9 +65,17 @@ def parse_extent(start: str | None, end: str | None, zone: str) -> Extent:
 
 
 def positions(conn: Connection, extent: Extent, last: int) -> tuple[int, int]:
-    """Return the first and the last position of the range, in a ledger whose last is `last`."""
+    """Return the first and the last position of the range, in a ledger whose last is `last`.
+
+    Raises CannotRun if a range from a position to a time, or from a time to a position, is reversed: some event is
+    after its end and before its start.
+    """
     first = 1 if extent.start is None else max(1, _first_from(conn, extent.start))
-    return first, last if extent.end is None else min(_last_before(conn, extent.end), last)
+    end = last if extent.end is None else min(_last_before(conn, extent.end), last)
+    mixed = isinstance(extent.start, int) != isinstance(extent.end, int)
+    if mixed and None not in {extent.start, extent.end} and end + 1 < min(first, last + 1):
+        raise CannotRun(f"the range is reversed: {extent.text}")
+    return first, end
 
 
 def _as_written(start: str | None, end: str | None, zone: str) -> str:

@@ -103,3 +103,6 @@ def test_the_instrumentors_have_the_versions_that_are_run() -> None:
     rows = {code(row["package"])[0]: row["version"] for row in table_with(OTEL, "instrumentor", "package").rows}
     run = {instrumentor.package for instrumentor in INSTRUMENTORS}
     assert {name: version for name, version in rows.items() if name in run} == {name: pinned[name] for name in run}
+    # `make test` runs this one.
+    locked = (DOCS.parent / "requirements-dev.lock").read_text("utf-8")
+    assert f"pydantic-ai-slim=={rows['pydantic-ai-slim']} " in locked

@@ -74,6 +74,18 @@ def test_a_range_that_means_nothing_is_refused(start: str | None, end: str | Non
         parse_extent(start, end, zone)
 
 
+def test_a_range_of_a_position_and_a_time_may_be_reversed(database_url: str, recorded: list[datetime]) -> None:
+    """It is refused once the time is a position, if an event lies between; an empty range is none."""
+    third = recorded[2].isoformat()
+    for start, end in (("3", "2020-01-01"), ("100", "2020-01-01"), ("2999-01-01", "4")):
+        with pytest.raises(CannotRun, match=f"the range is reversed: from {start} to {end}"):
+            found(database_url, start, end)
+    assert list(found(database_url, "1", "2020-01-01")) == []
+    assert list(found(database_url, "100", "2999-01-01")) == []
+    assert list(found(database_url, "2999-01-01", "5")) == []
+    assert found(database_url, "1", third)[-1] < 3
+
+
 def test_the_ends_of_a_day_of_25_hours_are_those_of_http() -> None:
     """One function makes both."""
     extent = parse_extent("2026-10-25", "2026-10-25", "Europe/Zurich")

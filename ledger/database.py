@@ -90,14 +90,14 @@ def conninfo(
 ) -> str:
     """Return a libpq connection string for `url` that acts as `role`, such as "writer" or "owner" (schema/roles).
 
-    Without a role, the login keeps its own rights. `settings` are server settings, such as statement_timeout="10s".
+    Without a role, the login keeps its own rights, also if another role is its default. `settings` are server settings,
+    such as statement_timeout="10s".
     Role, search_path and FIXED go through libpq's `options`, so they hold from the first statement. PgBouncer in
     transaction mode drops them and is not supported. Both sides notice a dead peer. Connect with `connect()` or
     `connect_async()`.
     """
     values = {**FIXED, "search_path": f"{_quoted(schema)},pg_temp"}
-    if role is not None:
-        values["role"] = role_name(schema, role)
+    values["role"] = "none" if role is None else role_name(schema, role)
     if role in IDLE_IN_TRANSACTION:
         values["idle_in_transaction_session_timeout"] = IDLE_IN_TRANSACTION[role]
     values |= settings

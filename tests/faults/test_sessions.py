@@ -52,6 +52,7 @@ HOSTILE = {
     "intervalstyle": "sql_standard",
     "lock_timeout": "1ms",
     "quote_all_identifiers": "on",
+    "role": "pg_monitor",
     "search_path": "pg_catalog",
     "session_replication_role": "replica",  # most triggers do not fire then
     "standard_conforming_strings": "off",
@@ -87,6 +88,7 @@ NOT_FOR_A_WRITER = frozenset(
     {
         "client_encoding",
         "default_transaction_read_only",
+        "role",
         "search_path",
         "session_replication_role",
         "statement_timeout",
@@ -131,7 +133,7 @@ def hostile_database(server_url: str, settings: Mapping[str, str]) -> Iterator[s
 def set_defaults(admin: psycopg.Connection, of: sql.Composed, settings: Mapping[str, str]) -> None:
     """Make these the defaults of sessions, as far as this version of PostgreSQL has them."""
     for setting, value in settings.items():
-        if admin.execute("SELECT 1 FROM pg_settings WHERE lower(name) = %s", [setting]).fetchone():
+        if admin.execute("SELECT 1 WHERE current_setting(%s, true) IS NOT NULL", [setting]).fetchone():
             statement = sql.SQL("ALTER {} SET {} = {}").format(of, sql.Identifier(setting), sql.Literal(value))
             admin.execute(statement)
 

@@ -41,8 +41,10 @@ def tamper(url: str, statement: str) -> None:
     """Runs a statement as a superuser, without triggers, which are as before afterwards."""
     with connect(url) as conn, conn.transaction():
         conn.execute("ALTER TABLE events DISABLE TRIGGER refuse_change")
+        conn.execute("ALTER TABLE sealed_fields DISABLE TRIGGER refuse_change")
         conn.execute(statement.encode())
         conn.execute("ALTER TABLE events ENABLE ALWAYS TRIGGER refuse_change")
+        conn.execute("ALTER TABLE sealed_fields ENABLE ALWAYS TRIGGER refuse_change")
 
 
 def test_migrate_makes_a_ledger_once(server_url: str) -> None:
@@ -81,7 +83,7 @@ def test_a_login_that_may_not_migrate_is_refused_with_what_it_lacks(database_url
         assert on(url, "tokens", "list").failed_with(login, "ledger_owner")
         assert on(url, "verify").failed_with(login, "ledger_verifier")
         found = on(url, "status", "--json").json()
-    assert (found["tokens"], found["position"], found["requests_queued"]) == (None, 0, 0)
+    assert (found["position"], found["requests_queued"]) == (0, 0)
 
 
 def test_rebuild_says_what_differed(ledger: str) -> None:

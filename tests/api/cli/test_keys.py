@@ -192,7 +192,7 @@ def test_what_is_not_adopted(url: str, key: Path, tmp_path: Path) -> None:
     three = newest(url)[1]
     fill(url, 1)
     sign(url, mine, last)
-    options = ("--key", key, "--database-url", url)
+    options = ("--key", key, "--database-url", url, "--reason", "test")
     note = tmp_path / "note"
     assert cli("sign", "--adopt", note, *options).failed_with(str(note))
     note.write_text(three.replace("\n3\n", "\n4\n"))
@@ -235,13 +235,15 @@ def test_a_restored_database_is_signed_only_when_told_to(url: str, key: Path, tm
     ahead = Signed(5, root_of(leaves), b"x" * 32, lost, {0: b"".join(leaves)}).encode()
     last.write_bytes(ahead)
     for arguments in (("--once",), ("--adopt", note), ("--adopt", note, "--give-up", "4")):
-        refused = cli("sign", *arguments, *options)
+        why = () if "--once" in arguments else ("--reason", "the disk was lost")
+        refused = cli("sign", *arguments, *why, *options)
         assert (refused.code, last.read_bytes()) == (1, ahead)
         assert "--once" in arguments or "--give-up 5" in refused.err
-    assert cli("sign", "--adopt", note, "--give-up", "5", *options).code == 0
+    assert cli("sign", "--adopt", note, "--give-up", "5", "--reason", "the disk was lost", *options).code == 0
     assert beside(last, "given-up-5").read_bytes() == ahead
     fill(url, 1)
-    assert cli("sign", "--once", *options, "--json").json()["size"] == 4
+    # Three events, the record of the adoption, and the new one.
+    assert cli("sign", "--once", *options, "--json").json()["size"] == 5
 
 
 def test_sign_goes_on_until_it_is_ended(url: str, key: Path) -> None:

@@ -238,6 +238,7 @@ def test_cosignatures_that_do_not_hold(log: Log, behave: Behave, trouble: str) -
 
 
 @pytest.mark.slow
+@pytest.mark.tampers
 def test_two_histories_are_seen_by_the_witness(log: Log, tmp_path: Path) -> None:
     """The owner of key and database who signs another history gets no cosignature for it; the log says why."""
     key = keygen(tmp_path)

@@ -47,6 +47,8 @@ AUTHENTICATING = 2
 
 # Nothing is served before the signer has compared the database with what was signed last, but no longer than this.
 LOOK_S = 5.0
+UNPACKED_AT_ONCE = 2
+
 # The background threads have this time to end, all together.
 STOP_S = 4.0
 
@@ -112,6 +114,8 @@ class Services:
     # The time between two checkpoints; None if this process does not sign.
     sign_every_s: float | None = None
     one_at_once: OneAtOnce = field(default_factory=OneAtOnce)
+    # Exports that are unpacked and mapped at once; others wait.
+    unpacking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UNPACKED_AT_ONCE))
     # What came in over OTLP since the start of this process: by signal, dialect and outcome, `recorded` or why not.
     otlp_items: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     started_s: float = field(default_factory=monotonic)

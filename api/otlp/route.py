@@ -23,8 +23,6 @@ from ledger.errors import LedgerError, Unavailable
 
 PROTOBUF: otlp.Encoding = "application/x-protobuf"
 JSON: otlp.Encoding = "application/json"
-# Exports that are unpacked and mapped at once; others wait.
-UNPACKING = asyncio.Semaphore(2)
 
 STATUS_SCHEMA = {"type": "object", "properties": {"message": {"type": "string"}}, "required": ["message"]}
 DESCRIPTIONS = {
@@ -94,7 +92,7 @@ router = APIRouter(tags=["model calls"], route_class=OtlpRoute)
 @router.post("/v1/traces", **_documented(TRACES))
 async def export_traces(services: InjectedServices, request: Request, caller: MayAnswer) -> Response:
     """Record the model calls among the spans (OTLP/HTTP). Role: agent."""
-    mapped = await _mapped(request, TRACES, lambda message: map_request(message, caller))
+    mapped = await _mapped(services, request, TRACES, lambda message: map_request(message, caller))
     errors = await _recorded(services.ledger.requests.record_calls(mapped.calls))
     results = [
         (call.dialect, None if error is None else by_ledger(f"span {call.span_id}", call.dialect, error))
@@ -106,7 +104,7 @@ async def export_traces(services: InjectedServices, request: Request, caller: Ma
 @router.post("/v1/logs", **_documented(LOGS))
 async def export_logs(services: InjectedServices, request: Request, caller: MayAnswer) -> Response:
     """Record the messages of model calls among the log records (OTLP/HTTP). Role: agent."""
-    mapped = await _mapped(request, LOGS, lambda message: map_logs(message, caller))
+    mapped = await _mapped(services, request, LOGS, lambda message: map_logs(message, caller))
     errors = await _recorded(services.ledger.content.record(mapped.contents))
     results = [
         (GEN_AI.name, None if error is None else by_ledger(f"log record of span {content.span_id}", GEN_AI.name, error))
@@ -121,7 +119,7 @@ def encoding_of(request: Request) -> otlp.Encoding | None:
     return next((known for known in (PROTOBUF, JSON) if known == kind), None)
 
 
-async def _mapped(request: Request, signal: Signal, map_message: Callable[[Any], Mapped]) -> Mapped:
+async def _mapped(services: Services, request: Request, signal: Signal, map_message: Callable[[Any], Mapped]) -> Mapped:
     """Decode and map an export. Raises ApiError."""
     encoding = encoding_of(request)
     if encoding is None:
@@ -131,7 +129,7 @@ async def _mapped(request: Request, signal: Signal, map_message: Callable[[Any],
         raise ApiError("not-json", "Content-Encoding may be gzip or deflate")
     body = await request.body()
     try:
-        async with UNPACKING:
+        async with services.unpacking:
             return await asyncio.to_thread(
                 lambda: map_message(otlp.decode(otlp.unpack(body, packed), encoding, signal))
             )

@@ -87,16 +87,7 @@ def as_json(result: Result, most: int) -> dict[str, Any]:
         "head_hash": None if chain.head_hash is None else chain.head_hash.hex(),
         "sealed": {"opened": chain.opened, "erased": chain.erased},
         "first_bad_position": first_bad_position(result.findings),
-        "findings": [
-            {
-                "step": finding.step,
-                "kind": finding.kind,
-                "position": finding.position,
-                "last_position": finding.last_position,
-                "message": finding.message,
-            }
-            for finding in result.findings[:most]
-        ],
+        "findings": [finding.as_json() for finding in result.findings[:most]],
         "more_findings": _more(result, most),
         "read_models": result.read_models,
         "checkpoints": chain.checkpoints,

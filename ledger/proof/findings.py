@@ -175,6 +175,16 @@ class Finding:
             return position in {self.position, self.last_position}
         return self.position <= position <= self.last_position
 
+    def as_json(self) -> dict[str, int | str]:
+        """Return the members that reports have in JSON: docs/use/cli.md and docs/use/auditor.md."""
+        return {
+            "step": self.step,
+            "kind": self.kind,
+            "position": self.position,
+            "last_position": self.last_position,
+            "message": self.message,
+        }
+
     def __str__(self) -> str:
         """The line of a report."""
         if self.last_position > self.position > 0:

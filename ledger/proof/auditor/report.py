@@ -163,16 +163,7 @@ def as_json(audit: Audit, trusted: Trust) -> str:
             {"step": number, "promise": promise, "outcome": outcome, "about": audit.done.get(number, [])}
             for number, promise, outcome in outcomes(audit)
         ],
-        "findings": [
-            {
-                "step": finding.step,
-                "kind": finding.kind,
-                "position": finding.position,
-                "last_position": finding.last_position,
-                "message": finding.message,
-            }
-            for finding in audit.findings
-        ],
+        "findings": [finding.as_json() for finding in audit.findings],
         "more_findings": audit.collected.more,
         "first_bad_position": first_bad_position(audit.findings),
         "not_proven": audit.not_proven,

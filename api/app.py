@@ -117,6 +117,7 @@ def _tune_garbage_collection() -> None:
         gc.callbacks.append(_collected)
 
 
-def _collected(phase: str, _info: dict[str, int]) -> None:
-    if phase == "stop":
+def _collected(phase: str, info: dict[str, int]) -> None:
+    # Not after a collection of young objects alone: there are several times as many, and to give back takes longer.
+    if phase == "stop" and info["generation"] == 2:
         give_back()

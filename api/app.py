@@ -11,17 +11,48 @@ from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp
 
-from api.http import body_limit, docs_page, head, metrics, prefer_wait, problems, read_only, root_path
+from api.http import (
+    body_limit,
+    compression,
+    docs_page,
+    head,
+    login,
+    metrics,
+    prefer_wait,
+    problems,
+    read_only,
+    root_path,
+    verify_page,
+)
 from api.http.openapi import Documented
 from api.http.routes import (
+    access,
     agents,
+    assignments,
+    cases,
+    client_assignments,
+    clients,
     decisions,
+    erasures,
     event_types,
+    events,
+    exports,
     health,
+    jobs,
+    legal_holds,
+    me,
+    mistakes,
     model_calls,
+    monitoring,
     portfolio,
+    portfolios,
+    rebalancing,
     recommendations,
     reports,
+    reviews,
+    signing_keys,
+    subject_changes,
+    subjects,
     tlog,
 )
 from api.malloc import give_back
@@ -36,6 +67,40 @@ that are derived from it.
 Errors are `application/problem+json` (RFC 9457). Writes take an `Idempotency-Key` and answer with `Ledger-Position`
 and `Ledger-Hash`. A read sees every write that was acknowledged before it.
 """
+
+
+# The modules with routes, in the order of the OpenAPI document.
+ROUTES = (
+    portfolio,
+    recommendations,
+    decisions,
+    mistakes,
+    reviews,
+    model_calls,
+    agents,
+    assignments,
+    cases,
+    client_assignments,
+    clients,
+    me,
+    signing_keys,
+    subjects,
+    subject_changes,
+    portfolios,
+    rebalancing,
+    legal_holds,
+    erasures,
+    monitoring,
+    jobs,
+    exports,
+    reports,
+    access,
+    events,
+    route,
+    tlog,
+    event_types,
+    health,
+)
 
 
 class Application(Documented):
@@ -73,21 +138,14 @@ def create_app(parts: Parts) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for module in (
-        portfolio,
-        recommendations,
-        decisions,
-        model_calls,
-        agents,
-        reports,
-        route,
-        tlog,
-        event_types,
-        health,
-    ):
+    for module in ROUTES:
         # Not include_router(): it wraps each route, and so would bypass JsonRoute and slow down all others.
         app.router.routes.extend(module.router.routes)
+    app.router.routes.extend(portfolios.prices_router.routes)
     docs_page.install(app)
+    verify_page.install(app)
+    if parts.identity_provider is not None:
+        login.install(app)
     if parts.witness is not None:
         install_witness(app, parts.witness)
     # Each middleware goes around those before it.
@@ -96,6 +154,7 @@ def create_app(parts: Parts) -> FastAPI:
         read_only.install(app)
     prefer_wait.install(app, lambda: services_of(app).coverage)
     body_limit.install(app)
+    compression.install(app)
     head.install(app)
     root_path.install(app, parts.root_path)
     metrics.install(app)
@@ -112,6 +171,9 @@ def _tune_garbage_collection() -> None:
     """
     gc.collect()
     gc.freeze()
+    # Python collects all generations only if a quarter as many objects as the last such collection left have grown old:
+    # let it have left none of the frozen ones.
+    gc.collect()
     gc.set_threshold(20_000, 2, 2)
     if _collected not in gc.callbacks:
         gc.callbacks.append(_collected)

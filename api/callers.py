@@ -1,48 +1,272 @@
-"""Find out who is calling: look up a bearer token by its SHA-256."""
+"""Find out who is calling: which subject a bearer token belongs to, and what that subject may do.
+
+The read model `credentials` is an index from the token's SHA-256 to a subject. It is not believed: the subject's own
+stream is folded, and a token that the chain does not have, or no longer has, lets nobody in.
+
+A token of the identity provider says who somebody is there. That identity is a credential of a subject: its event has
+the commitment to it, and the value that opens it.
+
+States of subjects are cached. A follower looks several times a second which subjects have changed and drops these. A
+cached state is used only if the follower has looked within the last second, so a revocation holds after a second at
+most in each process, also if the follower fails: then each request reads the stream. Writes do not depend on this: they
+are refused unless the subject's stream is as it was judged.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
+from pathlib import Path
 from time import monotonic
-from typing import Literal
 
-from ledger.store.envelope import Actor
+from api.oidc.provider import Identity, Provider
+from ledger.database import AsyncConnection
+from ledger.domain import agent as agents
+from ledger.domain import subject
+from ledger.domain.history import RecordedEvent
+from ledger.domain.subject import APPLY, Credential, SubjectState
+from ledger.domain.subject_changes import CHANGES
+from ledger.errors import LedgerError, Unavailable
+from ledger.service.authority import Authority, utc_now
+from ledger.service.credential_uses import CredentialUses
 from ledger.store.readers import Readers
+from ledger.store.recorded import read_events
+from projections.credentials.model import CREDENTIALS
+from projections.reads import wait_until_caught_up
+from schema.events import CredentialIssued
 
-# A revoked token works for at most this long after its revocation.
+log = logging.getLogger(__name__)
+
+# A cached state is used for at most this long after the follower last looked.
 CACHE_S = 1.0
-CACHE_TOKENS = 10_000
+# The pause between two looks.
+LOOK_S = 0.25
+MOST_CACHED = 10_000
 
-AUTHENTICATE = "SELECT name, role FROM authenticate(%s)"
+CHANGED = (Path(__file__).parent / "changed_subjects.sql").read_text("utf-8")
+# The identities that were registered, the first of them first: if two subjects have one, it is that of the first.
+HOLDERS = """
+    SELECT subject, credential, id FROM credentials
+    WHERE issuer = %s AND identity = %s AND revoked_at IS NULL ORDER BY id LIMIT 20
+"""
+OWNER = "SELECT subject, credential FROM credentials WHERE sha256 = %s ORDER BY id LIMIT 1"
+# Proposed changes change no rights, but the version at which rights are judged.
+TYPES = [*APPLY, *CHANGES]
 
-KINDS: dict[str, Literal["human", "agent", "service"]] = {"agent": "agent"}
+
+@dataclass(frozen=True)
+class Caller:
+    """A subject that signed in with a credential. `state` is that of its stream when it was read."""
+
+    name: str
+    credential: int
+    state: SubjectState
+
+
+@dataclass(frozen=True)
+class Former:
+    """Whose token it was that lets nobody in any more: it was revoked or replaced, or has expired."""
+
+    name: str
+    credential: int
+    state: SubjectState
 
 
 class Callers:
-    """Callers by token. The database is asked at most once a second for each token."""
+    """Callers by token. Nothing is asked of the database for a caller that is cached."""
 
-    def __init__(self, readers: Readers) -> None:
+    def __init__(
+        self,
+        readers: Readers,
+        *,
+        patience_s: float = 3.0,
+        clock: Callable[[], datetime] = utc_now,
+        provider: Provider | None = None,
+        uses: CredentialUses | None = None,
+    ) -> None:
         self._readers = readers
-        self._cache: dict[bytes, tuple[float, Actor]] = {}
+        self.uses = uses or CredentialUses(None)
+        self._provider = provider
+        self._patience_s = patience_s
+        self._clock = clock
+        self._authority = Authority(readers)
+        self._owners: dict[str, tuple[str, int]] = {}
+        self._states: dict[str, SubjectState] = {}
+        # The position up to which the follower has looked; None before its first look.
+        self._position: int | None = None
+        self._fresh_until_s = 0.0
+        # Counts the times that states were dropped: what was read before is not stored after.
+        self._dropped = 0
+        self._task: asyncio.Task[None] | None = None
+        self._catching_up = asyncio.Lock()
+
+    def start(self) -> None:
+        """Start the follower. A database that is down now is not an error."""
+        self._task = asyncio.create_task(self._follow(), name="callers-follower")
+
+    async def close(self) -> None:
+        """Stop the follower."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+            await self.uses.store()
 
     async def check(self) -> None:
         """Look up a token that nobody can have. Raises Unavailable if that fails, as find() would."""
-        await self._readers.fetch_one(AUTHENTICATE, [b""])
+        await self._readers.fetch_one(OWNER, [""])
 
-    async def find(self, token: str) -> Actor | None:
-        """Return the holder of this token, or None if the token is unknown or revoked."""
-        digest = sha256(token.encode("utf-8", "surrogateescape")).digest()
-        now = monotonic()
-        cached = self._cache.get(digest)
-        if cached is not None and cached[0] > now:
-            return cached[1]
-        row = await self._readers.fetch_one(AUTHENTICATE, [digest])
-        if row is None:
-            self._cache.pop(digest, None)
+    def now(self) -> datetime:
+        """Return the time that credentials and roles are judged by."""
+        return self._clock()
+
+    async def find(self, token: str) -> Caller | Former | None:
+        """Return the holder of this token, whose it was if it is not good any more, or None if the chain never had it.
+
+        A token in three parts is one of the identity provider, if the ledger has one; no other asks the provider.
+        Raises Unavailable if nobody can tell, and StreamUnreadable if the chain says nothing sensible of the holder.
+        """
+        if self._provider is not None and token.count(".") == 2:
+            identity = await self._provider.identity(token)
+            return None if identity is None else await self.find_identity(identity)
+        digest = sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+        owner = self._owners.get(digest) or await self._owner(digest)
+        if owner is None:
             return None
-        name, role = row
-        actor = Actor(id=name, kind=KINDS.get(role, "human"), role=role)
-        if len(self._cache) >= CACHE_TOKENS:
-            self._cache.clear()
-        self._cache[digest] = (now + CACHE_S, actor)
-        return actor
+        caller = await self._caller(*owner, lambda credential: credential.sha256 == digest)
+        if caller is not None:
+            self._remember(digest, owner)
+        return caller
+
+    async def find_identity(self, identity: Identity) -> Caller | Former | None:
+        """Return the subject that an identity at the provider belongs to, or belonged to; None if there never was one.
+
+        Raises as find() does.
+        """
+        issuer, key = identity.issuer, "\n".join(identity)
+
+        def is_good(credential: Credential) -> bool:
+            return credential.kind == "oidc" and credential.issuer == issuer
+
+        known = self._owners.get(key)
+        caller = None if known is None else await self._caller(*known, is_good)
+        if isinstance(caller, Caller):
+            return caller
+        for attempt in range(2):
+            if attempt:  # the read model may be behind
+                await self._catch_up()
+            for owner in await self._holders(identity):
+                caller = await self._caller(*owner, is_good)
+                if isinstance(caller, Caller):
+                    self._remember(key, owner)
+                    return caller
+        return caller
+
+    async def _holders(self, identity: Identity) -> list[tuple[str, int]]:
+        """Return subjects and numbers of credentials for an identity, as the chain has them and not the read model."""
+
+        async def work(conn: AsyncConnection) -> list[tuple[str, int]]:
+            rows = await (await conn.execute(HOLDERS, list(identity), prepare=True)).fetchall()
+            events = await read_events(conn, [position for _, _, position in rows])
+            return [
+                (name, number)
+                for name, number, position in rows
+                if position in events and _issues(events[position], name, number, identity)
+            ]
+
+        return await self._readers.run_short(work)
+
+    async def _caller(self, name: str, number: int, is_good: Callable[[Credential], bool]) -> Caller | Former | None:
+        """Return a subject with one of its credentials; None if the chain does not have that."""
+        state = self._states.get(name) if monotonic() < self._fresh_until_s else None
+        # A credential, and the end of a suspension, may be newer than what is cached.
+        if state is None or state.suspended or number not in state.credentials:
+            state = await self._read(name)
+        credential = state.credentials.get(number)
+        if state.kind is None or credential is None or not is_good(credential):
+            return None
+        now = self._clock()
+        if not credential.is_valid(now):
+            return Former(name, number, state)
+        self.uses.note(name, number, now)
+        return Caller(name, number, state)
+
+    def _remember(self, key: str, owner: tuple[str, int]) -> None:
+        if len(self._owners) >= MOST_CACHED:
+            self._owners.clear()
+        self._owners[key] = owner
+
+    async def _owner(self, digest: str) -> tuple[str, int] | None:
+        """Return the subject and the number of a token, by the read model. One that is behind is waited for."""
+        row = await self._readers.fetch_one(OWNER, [digest])
+        if row is None:
+            await self._catch_up()
+            row = await self._readers.fetch_one(OWNER, [digest])
+        return None if row is None else (str(row[0]), int(row[1]))
+
+    async def _catch_up(self) -> None:
+        """Wait for the read model, one caller at a time: unknown tokens must not take all connections."""
+        try:
+            async with asyncio.timeout(self._patience_s), self._catching_up:
+                await self._readers.run(self._caught_up, within_s=self._patience_s)
+        except TimeoutError:
+            raise Unavailable("the read model credentials is behind, so this token cannot be looked up") from None
+
+    async def _caught_up(self, conn: AsyncConnection) -> None:
+        await wait_until_caught_up(conn, CREDENTIALS, patience_s=self._patience_s)
+
+    async def _read(self, name: str) -> SubjectState:
+        dropped = self._dropped
+        state = await self._authority.state(name)
+        if dropped == self._dropped and self._position is not None:
+            if len(self._states) >= MOST_CACHED:
+                self._states.clear()
+            self._states[name] = state
+        return state
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._look()
+                await self.uses.store_due()
+            except LedgerError:
+                # Cached states are not used for long; each request then says what is wrong.
+                pass
+            except Exception:
+                log.exception("the follower of subjects failed, and goes on")
+            await asyncio.sleep(LOOK_S)
+
+    async def _look(self) -> None:
+        """Drop the states of subjects that have changed since the last look."""
+        began_s = monotonic()
+        row = await self._readers.fetch_one(CHANGED, [self._position, TYPES])
+        position, streams = (0, []) if row is None else row
+        if self._position is None or position < self._position:
+            self._drop(list(self._states))
+        elif streams:
+            self._drop([name for stream in streams for name in _names(stream)])
+        self._position = position
+        self._fresh_until_s = began_s + CACHE_S
+
+    def _drop(self, names: list[str]) -> None:
+        self._dropped += 1
+        for name in names:
+            self._states.pop(name, None)
+
+
+def _issues(event: RecordedEvent, name: str, number: int, identity: Identity) -> bool:
+    """Return True if this event, unaltered, gives the subject this identity."""
+    data = event.data
+    return (
+        event.altered is None
+        and (event.stream, event.type) == (subject.stream_of(name), CredentialIssued.type)
+        and (data.get("credential"), data.get("issuer")) == (number, identity.issuer)
+        and event.fields.get("identity") == identity.sub
+    )
+
+
+def _names(stream: str) -> list[str]:
+    return [stream.removeprefix(each) for each in (subject.CATEGORY, agents.CATEGORY) if stream.startswith(each)]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 from typing import Annotated, Any, Literal
 
@@ -21,17 +22,23 @@ from api.agents.builtin.agent import BuiltinAgent
 from api.agents.protocol import Agent
 from api.agents.run.worker import Worker
 from api.callers import Callers
+from api.jobs.kind import AnyKind, JobFiles, JobTools
+from api.jobs.queue import JobQueue
+from api.jobs.runner import JobRunner
+from api.oidc.login import Login, login_of
+from api.oidc.provider import Provider, ProviderConfig
 from api.one_at_once import OneAtOnce
 from api.postgres.privileged import parameters
 from api.slow_reads import MOST_OF_ALL, SlowReads
 from api.witness.witness import Witness
 from ledger.background import BackgroundWorker, stop_all
-from ledger.database import Url, conninfo
+from ledger.database import conninfo
+from ledger.domain.access_policy import AccessPolicy
 from ledger.proof.tlog.note import VerifierKey
+from ledger.service.credential_uses import CredentialUses
+from ledger.service.erasures import Erasing
 from ledger.service.ledger import Ledger
-from ledger.service.policies import Policies
-from ledger.store.readers import STATEMENT_TIMEOUT_S, Readers
-from ledger.store.writer import Writer
+from ledger.service.open_ledger import LedgerParts, conninfo_of, open_ledger, open_readers
 from ledger.tlog.endorse.endorsers import EndorserConfig
 from ledger.tlog.serve.coverage import Coverage
 from ledger.tlog.serve.proof_cache import ProofCache
@@ -39,9 +46,12 @@ from ledger.tlog.serve.published import CheckpointSelector
 from ledger.tlog.sign.signed_checkpoints import SignedCheckpoints
 from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig
 from ledger.verify.continuous import ContinuousVerification, VerificationConfig
+from projections.erased import family, read_models_folded_again
 from projections.projector import Projector
 from projections.projector_process import ProjectorProcess
 
+# What erasures need of the read models.
+ERASING = Erasing(read_models_folded_again, family)
 # Connections that look up tokens.
 AUTHENTICATING = 2
 
@@ -54,20 +64,19 @@ STOP_S = 4.0
 
 
 @dataclass(frozen=True)
-class Parts:
+class Parts(LedgerParts):
     """The arguments of `open_services()`: settings that were checked and turned into objects."""
 
-    # A migrated ledger, by a login that may act in its roles, or by a login for each.
-    database_url: Url
-    schema_name: str = "ledger"
-    # Where read models are kept at the head: in a thread or a process of its own, or not here.
+    erasing: Erasing | None = ERASING
+    # The place of the projector: a thread, a process of its own, or "none" if it runs elsewhere.
     projector: Literal["none", "thread", "process"] = "thread"
-    # Only read: no writer. The database may be a standby.
-    read_only: bool = False
     run_worker: bool = True
+    # The kinds of jobs that this process runs; None if it runs none.
+    job_kinds: Sequence[AnyKind] | None = None
+    # Where jobs keep files; None if there is no place.
+    job_files: JobFiles | None = None
     # Makes the agent that the worker asks.
     make_agent: Callable[[], Agent] = BuiltinAgent
-    policies: Policies = field(default_factory=Policies.packaged)
     # A model call that has been open for longer is counted as an orphan.
     orphan_after_s: float = 300.0
     # The key and schedule to sign with; None if another process signs, or none.
@@ -78,12 +87,12 @@ class Parts:
     witness: Witness | None = None
     # The rate and keys of continuous verification; None if this process does not verify.
     verification: VerificationConfig | None = None
+    # Whose tokens are believed beside those of the ledger; None: nobody's.
+    identity_provider: ProviderConfig | None = None
     # The path under which a proxy serves the application, such as /ledger.
     root_path: str = ""
-    # Connections for reads.
-    readers: int = 8
-    # How long a read waits for its projection, and a write for the database.
-    patience_s: float = 3.0
+    # The addresses at which browsers reach this server, such as https://ledger.example: passkeys are registered there.
+    public_origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,10 +101,14 @@ class Services:
 
     ledger: Ledger
     callers: Callers
+    # None if the ledger has none.
+    identity_provider: Provider | None
+    # The login of browsers at that provider; None if there is none.
+    login: Login | None
     slow_reads: SlowReads
-    # Which checkpoint readers are shown.
+    # The choice of the checkpoint that readers are shown.
     checkpoint_selector: CheckpointSelector
-    # Those that the log's key signed, as far as this process has the key.
+    # Checkpoints that the log's key signed, as far as this process has the key.
     checkpoints: SignedCheckpoints
     proof_cache: ProofCache
     coverage: Coverage
@@ -103,20 +116,27 @@ class Services:
     signer: SignerThread | None
     # None if this process has no worker.
     worker: Worker | None
+    jobs: JobQueue
+    # None if this process runs no jobs.
+    job_runner: JobRunner | None
+    job_files: JobFiles | None
     # None if this process does not verify in the background.
     continuous_verification: ContinuousVerification | None
     endorsers: EndorserConfig
+    # The permissions of each role.
+    access_policy: AccessPolicy
     orphan_after_s: float
-    # Which logins this process uses, for api/postgres/privileged.py.
+    # The logins of this process, for api/postgres/privileged.py.
     logins: dict[str, Any]
     # True if this process records nothing.
     read_only: bool = False
+    public_origins: tuple[str, ...] = ()
     # The time between two checkpoints; None if this process does not sign.
     sign_every_s: float | None = None
     one_at_once: OneAtOnce = field(default_factory=OneAtOnce)
     # Exports that are unpacked and mapped at once; others wait.
     unpacking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UNPACKED_AT_ONCE))
-    # What came in over OTLP since the start of this process: by signal, dialect and outcome, `recorded` or why not.
+    # Items received over OTLP since the start of this process, by signal, dialect and outcome.
     otlp_items: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     started_s: float = field(default_factory=monotonic)
 
@@ -128,10 +148,19 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
     The database need not answer yet: each part connects on its own, again and again.
     """
     async with AsyncExitStack() as stack:
-        ledger = await _open_ledger(parts, stack)
+        known = tuple if parts.signing is None else parts.signing.known_events
+        ledger = await stack.enter_async_context(open_ledger(parts, known))
         # Pools of their own: long reads in one must not keep callers out of another.
-        callers = Callers(await _open_readers(parts, stack, "authentication", AUTHENTICATING))
-        slow_reads = SlowReads(await _open_readers(parts, stack, "slow reader", MOST_OF_ALL))
+        authenticating = await open_readers(parts, stack, "authentication", AUTHENTICATING)
+        provider = None if parts.identity_provider is None else Provider(parts.identity_provider)
+        if provider is not None:
+            stack.push_async_callback(provider.close)
+        callers = Callers(
+            authenticating, patience_s=parts.patience_s, provider=provider, uses=CredentialUses(ledger.claims.claiming)
+        )
+        callers.start()
+        stack.push_async_callback(callers.close)
+        slow_reads = SlowReads(await open_readers(parts, stack, "slow reader", MOST_OF_ALL))
         threads: list[BackgroundWorker] = []
         if parts.projector == "thread":
             threads.append(Projector(parts.database_url, schema=parts.schema_name))
@@ -147,14 +176,13 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
         stack.push_async_callback(asyncio.to_thread, stop_all, threads, STOP_S)
         if signer is not None:
             await asyncio.to_thread(signer.looked.wait, LOOK_S)
-        worker = None
-        if parts.run_worker:
-            worker = Worker(ledger, parts.make_agent(), _conninfo(parts, "writer", "worker"))
-            worker.start()
-            stack.push_async_callback(worker.stop)
+        worker = _worker(parts, ledger, stack)
+        jobs = JobQueue(ledger.readers, ledger.claims.claiming)
         yield Services(
             ledger=ledger,
             callers=callers,
+            identity_provider=provider,
+            login=None if provider is None else login_of(provider, parts.public_origins, parts.root_path),
             slow_reads=slow_reads,
             checkpoint_selector=CheckpointSelector(parts.endorsers.policy),
             checkpoints=checkpoints,
@@ -162,10 +190,15 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
             coverage=coverage,
             signer=signer,
             worker=worker,
+            jobs=jobs,
+            job_runner=_job_runner(parts, ledger, jobs, stack),
+            job_files=parts.job_files,
             continuous_verification=verification,
             endorsers=parts.endorsers,
+            access_policy=parts.policies.access,
             orphan_after_s=parts.orphan_after_s,
             read_only=parts.read_only,
+            public_origins=parts.public_origins,
             logins=parameters(parts.database_url, parts.schema_name),
             sign_every_s=None if parts.signing is None else parts.signing.every_s,
         )
@@ -184,30 +217,40 @@ async def _services(request: Request) -> Services:
 InjectedServices = Annotated[Services, Depends(_services)]
 
 
-async def _open_ledger(parts: Parts, stack: AsyncExitStack) -> Ledger:
-    readers = await _open_readers(parts, stack, "reader", parts.readers)
-    # The lock timeout bounds how long an append waits for the row of `head`. An append that is given up there is
-    # certainly not recorded.
-    url = _conninfo(parts, "writer", "writer", lock_timeout=f"{parts.patience_s}s")
-    known = tuple if parts.signing is None else parts.signing.known_events
-    writer = Writer(url, patience_s=parts.patience_s, known=known)
-    if not parts.read_only:
-        await writer.start()
-    stack.push_async_callback(writer.close)
-    return Ledger(writer, readers, parts.patience_s, parts.policies)
+def _worker(parts: Parts, ledger: Ledger, stack: AsyncExitStack) -> Worker | None:
+    """Start the worker, if this process has one; the stack stops it."""
+    if not parts.run_worker:
+        return None
+    worker = Worker(ledger, parts.make_agent(), conninfo_of(parts, "writer", "worker"))
+    worker.start()
+    stack.push_async_callback(worker.stop)
+    return worker
 
 
-async def _open_readers(parts: Parts, stack: AsyncExitStack, name: str, most: int) -> Readers:
-    readers = Readers(_conninfo(parts, "reader", name), most=most, patience_s=parts.patience_s)
-    await readers.open()
-    stack.push_async_callback(readers.close)
-    return readers
+def _job_runner(parts: Parts, ledger: Ledger, jobs: JobQueue, stack: AsyncExitStack) -> JobRunner | None:
+    """Start to run jobs, if this process does; the stack stops that."""
+    if parts.job_kinds is None:
+        return None
+    key = _verifier_key(parts)
+    keys = () if key is None else (key.text,)
+    tools = JobTools(ledger, partial(_conninfo, parts), parts.recorder, parts.job_files, keys)
+    runner = JobRunner(jobs, parts.job_kinds, tools)
+    runner.start()
+    stack.push_async_callback(runner.stop)
+    return runner
+
+
+def _conninfo(parts: Parts, role: str, name: str) -> str:
+    """Return how a job connects in a role: without a limit for its statements."""
+    return conninfo(parts.database_url, role, schema=parts.schema_name, application=f"advice-ledger {name}")
 
 
 def _signer(parts: Parts) -> SignerThread | None:
     if parts.signing is None:
         return None
-    return SignerThread(parts.database_url, parts.signing, parts.endorsers, schema=parts.schema_name)
+    return SignerThread(
+        parts.database_url, parts.signing, parts.endorsers, recorder=parts.recorder, schema=parts.schema_name
+    )
 
 
 def _verifier_key(parts: Parts) -> VerifierKey | None:
@@ -219,15 +262,6 @@ def _verifier_key(parts: Parts) -> VerifierKey | None:
 def _verification(parts: Parts) -> ContinuousVerification | None:
     if parts.verification is None:
         return None
-    return ContinuousVerification(parts.database_url, parts.verification, schema=parts.schema_name)
-
-
-def _conninfo(parts: Parts, role: str, name: str, **options: str) -> str:
-    return conninfo(
-        parts.database_url,
-        role,
-        schema=parts.schema_name,
-        application=f"advice-ledger {name}",
-        statement_timeout=f"{STATEMENT_TIMEOUT_S}s",
-        **options,
+    return ContinuousVerification(
+        parts.database_url, parts.verification, recorder=parts.recorder, schema=parts.schema_name
     )

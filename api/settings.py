@@ -1,12 +1,13 @@
 """Settings: plain values from flags, the environment, a TOML file and defaults, in this order of precedence.
 
-A setting has one name: `sign_every` in the file is `ADVICE_LEDGER_SIGN_EVERY` in the environment. A test compares
-docs/operate/settings.md with `Settings`. This module imports nothing of the program: see `api/cli/assemble.py`.
+A setting has one name: `sign_every` in the file is `ADVICE_LEDGER_SIGN_EVERY` in the environment. This module imports
+nothing of the program: see `api/cli/assemble.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import tomllib
 import types
 import typing
@@ -18,13 +19,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 PREFIX = "ADVICE_LEDGER_"
-# The variable that names the file, and the file that is read from the data folder if nothing names one.
+# The variable that names the file; else the file of this name in the data folder is read.
 CONFIG = f"{PREFIX}CONFIG"
 FILE_NAME = "advice-ledger.toml"
 MAX_FILE_BYTES = 1024 * 1024
 # Variables with the prefix that are not settings. The last two belong to the tests.
 OTHER_VARIABLES = frozenset({CONFIG, f"{PREFIX}TEST_SERVERS", f"{PREFIX}WRITE_SNAPSHOT"})
-
 # Pairs that exclude each other. The source that comes first in the order of precedence decides for the pair.
 PAIRS = (("database_url", "data_dir"), ("key", "key_file"))
 # The flags whose name is not that of their setting.
@@ -38,10 +38,6 @@ class SettingsError(Exception):
     """A setting cannot be used. The message names the source, the setting and what is wrong, never the value."""
 
 
-def _words(value: object) -> object:
-    return tuple(value.split()) if isinstance(value, str) else value
-
-
 def _date(value: object) -> object:
     return date.fromisoformat(value) if isinstance(value, str) else value
 
@@ -53,10 +49,19 @@ def _expanded(path: Path) -> Path:
         raise ValueError from error
 
 
+def _expression(text: str) -> str:
+    try:
+        return re.compile(text).pattern
+    except re.error as error:
+        raise ValueError from error
+
+
 Agent = Literal["builtin", "optimiser", "openai"]
+When = Literal["first-request", "beforehand"]
+Expression = Annotated[str, AfterValidator(_expression)]
 FilePath = Annotated[Path, AfterValidator(_expanded)]
 # In the environment, blanks separate the items.
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Words = Annotated[tuple[str, ...], BeforeValidator(lambda value: value.split() if isinstance(value, str) else value)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -71,9 +76,7 @@ class Settings(BaseModel):
         description="A PostgreSQL server, 14 or newer, as libpq reads it. Without it, the embedded PostgreSQL is used.",
     )
     database_logins: FilePath | None = Field(None, description="The file of passwords that `migrate --logins` made.")
-    data_dir: FilePath | None = Field(
-        None, description="The folder of the embedded PostgreSQL. Default: a folder of the user's own."
-    )
+    data_dir: FilePath | None = Field(None, description="The embedded PostgreSQL's folder. Default: the user's own.")
     host: str = Field("127.0.0.1", description="The address to listen on; `0.0.0.0` or `::` is every address.")
     port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free port.")
     root_path: str | None = Field(
@@ -81,41 +84,41 @@ class Settings(BaseModel):
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
         description="The path under which a proxy serves the API, such as `/ledger`.",
     )
+    public_origins: Words = Field((), description="Addresses for browsers, as `https://ledger.example`: for passkeys.")
+    oidc_issuer: str | None = Field(None, description="The OpenID Connect provider. It needs `oidc_audience`.")
+    oidc_client_id: str | None = Field(None, description="For a login in browsers: the ledger's name at the provider.")
+    oidc_client_secret: SecretStr | None = Field(None, description="The secret of `oidc_client_id`; sessions need it.")
+    oidc_audience: str | None = Field(None, description="How its tokens name this ledger: the value of `aud`.")
     worker: bool = Field(True, description="Answer queued requests, by asking an agent.")
     read_only: bool = Field(False, description="Only read, for example from a standby: record, answer, sign nothing.")
     access_log: bool = Field(False, description="Log each request: method, path without its query, status.")
 
     agent: Agent = Field("builtin", description="The agent to ask. `optimiser` needs the extra `optimise`.")
-    agent_url: str | None = Field(
-        None, description="Agent `openai`, required: the address of its server, which mostly ends in `/v1`."
-    )
+    agent_url: str | None = Field(None, description="Agent `openai`: its server, mostly an address that ends in `/v1`.")
     agent_model: str | None = Field(None, description="Agent `openai`, required: the model to ask.")
-    agent_api_key: SecretStr | None = Field(
-        None, description="Agent `openai`: the key for its server. It is neither recorded nor logged."
-    )
+    agent_api_key: SecretStr | None = Field(None, description="Agent `openai`: its key. It is never recorded.")
     agent_until: Annotated[date, BeforeValidator(_date)] | None = Field(
-        None, description="Agent `optimiser`: use the prices known on that day. Default: the last day of the data."
+        None, description="Agent `optimiser`: use the prices known that day. Default: all prices."
     )
-    four_eyes_policy: FilePath | None = Field(
-        None, description="Which decisions need a confirmation (JSON). Default: the packaged policy."
-    )
-    reason_codes: FilePath | None = Field(
-        None, description="The reasons that a decision may give (JSON). Default: the packaged list."
-    )
+    four_eyes_policy: FilePath | None = Field(None, description="Which decisions need a confirmation (JSON).")
+    reason_codes: FilePath | None = Field(None, description="The reasons of decisions (JSON). Default: packaged ones.")
+    retention_policy: FilePath | None = Field(None, description="How long records of clients must be kept (JSON).")
+    signed_acts_policy: FilePath | None = Field(None, description="Which acts need a signature (JSON). Default: none.")
+    access_policy: FilePath | None = Field(None, description="Who may do what (JSON). Default: the packaged policy.")
+    register_clients: When = Field("first-request", description="What registers a client: its first request or an act.")
+    client_id_pattern: Expression | None = Field(None, description="The form of new identifiers. Default: any name.")
     orphan_after: Seconds = Field(
         300.0, ge=0, le=MAX_ORPHAN_AFTER_S, description="From this age on, a model call without an end is an orphan."
     )
 
     key: SecretStr | None = Field(None, description="The signing key itself. It needs `key_state`.")
-    key_file: FilePath | None = Field(
-        None, description="The file with the signing key. Default: `log.key` in the folder of the embedded PostgreSQL."
+    key_file: FilePath | None = Field(None, description="The signing key's file. Default: `log.key` in `data_dir`.")
+    key_state: FilePath | None = Field(None, description="What was signed last. Default: the key's file with `.last`.")
+    state_dir: FilePath | None = Field(None, description="The folder of a copy of `key_state`. Default: the user's.")
+    recording_key: FilePath | None = Field(
+        None, description="The file with the recording key. Default: `recording.key` beside the default of `key_file`."
     )
-    key_state: FilePath | None = Field(
-        None, description="The state file: what was signed last. Default: the key's file with `.last` after its name."
-    )
-    state_dir: FilePath | None = Field(
-        None, description="The folder of a copy of `key_state`. Default: the user's own."
-    )
+    attest: bool = Field(True, description="Sign what is recorded with the recording key, if there is one.")
     record_refused: bool = Field(False, description="Go on recording in a database that the signer refuses.")
     sign_every: Seconds = Field(1.0, ge=0.01, le=86_400, description="While events come, sign a checkpoint this often.")
     sign_events: int = Field(10_000, ge=1, description="Sign sooner if this many events wait.")
@@ -132,22 +135,21 @@ class Settings(BaseModel):
     timestamp_ca: FilePath | None = Field(None, description="The certificates (PEM) to verify its timestamps with.")
     timestamp_every: Seconds = Field(3600.0, ge=1, description="The shortest time between two timestamps.")
 
-    witness_logs: Words = Field(
-        (), description="Be a witness for these logs, each `VERIFIER_KEY` or `ORIGIN=VERIFIER_KEY`."
-    )
-    witness_key_file: FilePath | None = Field(
-        None, description="This witness's key, as made by `advice-ledger witness keygen`."
-    )
-    witness_state: FilePath | None = Field(
-        None, description="The file with this witness's state, as made by the same command."
-    )
+    witness_logs: Words = Field((), description="Be a witness for these: `VERIFIER_KEY` or `ORIGIN=VERIFIER_KEY`.")
+    witness_key_file: FilePath | None = Field(None, description="Its key, from `advice-ledger witness keygen`.")
+    witness_state: FilePath | None = Field(None, description="The file of its state, which the same command makes.")
 
     verify_rate: int = Field(
         5000, ge=0, description="Verify the whole chain again and again, this many events per second; 0 turns it off."
     )
+    exports_dir: FilePath | None = Field(None, description="The folder for exports. Default: in `data_dir`.")
+    export_keep: int = Field(7, ge=1, le=3650, description="How many days the file of an export is kept.")
 
 
-ROOT_PATH_FORM = "empty or a path such as /ledger, without a slash at its end"
+OWN_FORMS = {
+    "root_path": "empty or a path such as /ledger, without a slash at its end",
+    "client_id_pattern": "a regular expression such as C-[0-9]{6}, which a whole identifier must match",
+}
 # For each type of a setting: the types of a TOML value, and the form in a message.
 FORMS: Mapping[Any, tuple[tuple[type, ...], str]] = {
     str: ((str,), "a text"),
@@ -174,9 +176,7 @@ def type_of(name: str) -> Any:
 
 def form_of(name: str) -> str:
     """Return the values that a setting may have, in words, as in "a whole number from 0 to 65535"."""
-    if name == "root_path":
-        return ROOT_PATH_FORM
-    form = FORMS[type_of(name)][1]
+    form = OWN_FORMS.get(name, FORMS[type_of(name)][1])
     if type_of(name) is Literal:
         return f"{form} {', '.join(typing.get_args(Settings.model_fields[name].annotation))}"
     for bound, word in (("ge", "from"), ("le", "to")):

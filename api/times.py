@@ -22,7 +22,7 @@ FORM = "a time like 2030-01-31T12:00:00Z, with an offset, or a date like 2030-01
 
 
 class BadTime(ValueError):
-    """What was written is no time or date, or no time zone. The message says how to write it."""
+    """The text is no valid time, date or time zone. The message says how to write it."""
 
 
 def zone_of(name: str) -> tzinfo:

@@ -35,7 +35,7 @@ class RoleLogins:
 Url = str | RoleLogins
 
 # Roles that only a primary can serve. A URL with several hosts is searched for it.
-WRITING_ROLES = frozenset({"owner", "writer", "projector", "signer"})
+WRITING_ROLES = frozenset({"owner", "writer", "projector", "signer", "eraser"})
 
 # Settings that change the meaning or the result of a statement, or whether it may run. A login, a database or a server
 # may have others as default.

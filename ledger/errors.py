@@ -3,19 +3,22 @@
     LedgerError
     ├── InvalidEvent            the event cannot be recorded; names the field
     │   └── NumberTooHigh       the stream's number would use up the numbers AL008
+    ├── InvalidLines            lines of a batch cannot be recorded; names each
     ├── UnknownEventType        the database's catalogue lacks the type      AL009
     ├── Refused                 the state does not allow the command; has a code
     │   └── NotFound            the subject of the command does not exist
     ├── Conflict
     │   ├── IdConflict          the id is recorded with other content        AL002
     │   ├── VersionConflict     the stream is not at the expected version    AL003
-    │   └── ClientConflict      the stream belongs to another client         AL005
+    │   ├── ClientConflict      the stream belongs to another client         AL005
+    │   └── ClientTaken         the client's identifier is registered        AL012
     ├── CommitmentMismatch      a commitment does not open                   AL004
     ├── StreamUnreadable        no command can be decided on this stream
     │   └── StreamSetAside      a read model cannot show this stream
     ├── Immutable               an attempt to change the record              AL006
     └── Unavailable             the database does not answer; try again
         ├── LogRefused          the database is not the one that was signed      AL010
+        ├── NotAttested         no recording key of the ledger attests the batch AL011
         ├── ClockAhead          the database's clock has jumped ahead            AL007
         ├── ContentAltered      a read model shows what was not recorded
         └── Overloaded          too many events wait already
@@ -26,6 +29,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -46,6 +50,14 @@ class InvalidEvent(LedgerError):
 
 class NumberTooHigh(InvalidEvent):
     """The number of a new stream is beyond the next one of its category. Nothing was recorded."""
+
+
+class InvalidLines(LedgerError):
+    """Lines of a batch cannot be recorded. `errors` has a field, such as `line 3: since`, and a reason for each."""
+
+    def __init__(self, errors: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{field}: {reason}" for field, reason in errors))
+        self.errors = tuple(errors)
 
 
 class UnknownEventType(LedgerError):
@@ -85,6 +97,14 @@ class VersionConflict(Conflict):
 
 class ClientConflict(Conflict):
     """The stream belongs to another client."""
+
+
+class ClientTaken(Conflict):
+    """The identifier of a client is registered already, in another stream."""
+
+
+class ClientErased(Refused):
+    """The client was erased: nothing more is recorded in its streams, or with its number."""
 
 
 class CommitmentMismatch(LedgerError):
@@ -136,6 +156,12 @@ class LogRefused(Unavailable):
     retry_after_s = 30
 
 
+class NotAttested(Unavailable):
+    """The ledger records only what a recording key attests, and this process has none that is in use."""
+
+    retry_after_s = 60
+
+
 class ContentAltered(Unavailable):
     """A read model shows something else than was recorded. Nothing is shown until it was made anew."""
 
@@ -157,6 +183,9 @@ BY_SQLSTATE: dict[str, type[LedgerError]] = {
     "AL008": NumberTooHigh,
     "AL009": UnknownEventType,
     "AL010": LogRefused,
+    "AL011": NotAttested,
+    "AL012": ClientTaken,
+    "AL013": ClientErased,
     "23505": IdConflict,  # the id is twice in one batch, so there is no earlier row to compare with
     "23514": InvalidEvent,  # a check constraint: name or size out of bounds
     "22P02": InvalidEvent,  # not JSON, or not a UUID
@@ -203,6 +232,8 @@ def from_database(error: psycopg.Error) -> LedgerError | None:
         return None
     if issubclass(kind, InvalidEvent):
         return kind("", message)
+    if issubclass(kind, Refused):
+        return kind("client-erased", message)
     if issubclass(kind, Conflict):
         return kind(message, _detail(error))
     return kind(message)

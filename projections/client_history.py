@@ -10,7 +10,7 @@ from ledger.database import AsyncConnection
 from projections.ai_recommendations.model import AI_RECOMMENDATIONS
 from projections.engine import FEW_STREAMS
 from projections.read_model import TOUCHED, sql_file
-from projections.reads import fetch
+from projections.rows import fetch
 
 HERE = Path(__file__).parent
 NEWEST_STREAMS = sql_file(HERE / "newest_streams.sql")

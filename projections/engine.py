@@ -6,11 +6,16 @@ gives what folding everything would.
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 
 from ledger.database import Connection
+from ledger.domain.client import ERASES
 from projections.read_model import ReadModel
 from projections.set_aside import Cause, SetAside, cause_of, insert_or_set_aside
 from schema.events import CATALOGUE
@@ -19,27 +24,37 @@ log = logging.getLogger(__name__)
 
 # The most events of one step. Readers may wait for a step, so it must stay short.
 STEP_EVENTS = 5000
-# The same for a step that looks for streams to set aside, with a savepoint for each try.
+# Settings for a step that looks for streams to set aside, with a savepoint for each try.
 CAREFUL_EVENTS = 100
 
 # For a transaction that folds few streams: read them through indexes.
 FEW_STREAMS = "SET LOCAL enable_seqscan = off; SET LOCAL enable_nestloop = off; SET LOCAL jit = off"
 # The same for steps, which also keep the plan that was made first, perhaps on empty tables: no other plan is possible.
-STEP_AFTER_STEP = FEW_STREAMS + "; SET LOCAL plan_cache_mode = force_generic_plan"
+# One statement, as a pipeline needs it.
+STEP_AFTER_STEP = (
+    "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_nestloop', 'off', true),"
+    " set_config('jit', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)"
+)
 # For a transaction that folds everything.
 ALL_STREAMS = "SET LOCAL enable_nestloop = off; SET LOCAL jit = off; SET LOCAL work_mem = '128MB'"
 
 TOUCHED_STREAMS = "SELECT DISTINCT stream FROM events WHERE position > %s AND position <= %s"
-# Touched by events of these types; or by an event that names the client of a stream that may have rows already.
-TOUCHED_BY = TOUCHED_STREAMS + " AND (type = ANY (%s) OR type = ANY (%s) AND version > 1)"
+# Touched by events of these types, null for all; or by an event that names or erases the client of a stream that may
+# have rows.
+TOUCHED_BY = TOUCHED_STREAMS + " AND (type = ANY (coalesce(%s, ARRAY[type])) OR type = ANY (%s) AND version > 1)"
 # A stream that was set aside stays so.
 TO_FOLD = TOUCHED_BY + " AND stream <> ALL (ARRAY(SELECT stream FROM streams_set_aside WHERE read_model = %s))"  # noqa: S608
-NAMES_A_CLIENT = [event.type for event in CATALOGUE.values() if "client_id" in event.sealed]
+# An erasure takes the values of its stream away.
+NAMES_A_CLIENT = [*(event.type for event in CATALOGUE.values() if "client_id" in event.sealed), *ERASES]
+NOT_ASIDE = "SELECT unnest(%s::text[]) AS stream EXCEPT SELECT stream FROM streams_set_aside WHERE read_model = %s"
 LOCK_POSITION = (
     "SELECT p.position, h.position FROM projections p, head h"
     " WHERE p.name = %s AND p.digest = %s AND p.error IS NULL FOR UPDATE OF p SKIP LOCKED"
 )
 ADVANCE = "UPDATE projections SET position = %s, updated_at = clock_timestamp() WHERE name = %s AND position = %s"
+# For sessions that call look(), for the same reason as STEP_AFTER_STEP.
+LOOK_AFTER_LOOK = {"enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"}
+LOOK = Path(__file__).with_name("look.sql").read_text("utf-8")
 
 
 class StepFailed(Exception):
@@ -63,21 +78,54 @@ def describe_error(error: psycopg.Error) -> str:
     return f"{type(error).__name__} (SQLSTATE {error.sqlstate})"
 
 
-def apply(conn: Connection, read_model: ReadModel, after: int, upto: int, *, careful: bool) -> list[SetAside]:
+def apply(conn: Connection, read_model: ReadModel, after: int, upto: int) -> list[SetAside]:
     """Bring the table from `after` to `upto` in the caller's transaction, by folding the touched streams anew.
 
-    If `careful`, set aside the streams that cannot be folded, and return them. Otherwise fail.
+    Streams that cannot be folded are set aside, and returned.
     """
     conn.execute(STEP_AFTER_STEP, prepare=False)
-    parameters = [after, upto, read_model.event_types, NAMES_A_CLIENT, read_model.name]
-    streams = [str(stream) for (stream,) in conn.execute(TO_FOLD, parameters, prepare=True)]
+    streams = _to_fold(conn, read_model, after, upto)
     if not streams:
         return []
     conn.execute(read_model.delete_touched, {"streams": streams}, prepare=True)
-    if careful:
-        return insert_or_set_aside(conn, read_model, streams, upto)
-    conn.execute(read_model.insert_touched, {"streams": streams, "upto": upto}, prepare=True)
-    return []
+    return insert_or_set_aside(conn, read_model, streams, upto)
+
+
+def fold_again(conn: Connection, read_model: ReadModel, streams: Sequence[str], upto: int) -> list[SetAside]:
+    """Replace the rows of these streams by their fold up to a position, in the caller's transaction.
+
+    Streams that were set aside stay so; those that cannot be folded are set aside, and returned.
+    """
+    left = [str(stream) for (stream,) in conn.execute(NOT_ASIDE, [list(streams), read_model.name])]
+    conn.execute(read_model.delete_touched, {"streams": list(streams)})
+    return insert_or_set_aside(conn, read_model, left, upto) if left else []
+
+
+class Look(NamedTuple):
+    """The result of one look at the next events: the read models that have a step to take, and those it moved on.
+
+    `more`: events are left beyond these.
+    """
+
+    touched: list[ReadModel]
+    moved: list[ReadModel]
+    more: bool
+
+
+def look(conn: Connection, read_models: Sequence[ReadModel], max_events: int = STEP_EVENTS) -> Look:
+    """Look once, for all read models, at the next events; move on those whose rows these events do not touch.
+
+    A move is exactly once across all processes. `conn` is in autocommit mode and has the settings LOOK_AFTER_LOOK.
+    """
+    known = [{"name": each.name, "digest": each.digest, "types": each.event_types} for each in read_models]
+    parameters = {"most": max_events, "naming": NAMES_A_CLIENT, "known": json.dumps(known)}
+    found = {name: (touched, more) for name, touched, more in conn.execute(LOOK, parameters, prepare=True)}
+    due = [read_model for read_model in read_models if read_model.name in found]
+    return Look(
+        touched=[read_model for read_model in due if found[read_model.name][0]],
+        moved=[read_model for read_model in due if not found[read_model.name][0]],
+        more=any(more for _, more in found.values()),
+    )
 
 
 def touched_streams(conn: Connection, read_model: ReadModel, after: int, upto: int) -> list[str]:
@@ -97,27 +145,77 @@ def step(conn: Connection, read_model: ReadModel, max_events: int = STEP_EVENTS)
     model does not run, so that a retry would fail again.
     """
     try:
-        return _step(conn, read_model, max_events, careful=False)
+        return _step(conn, read_model, max_events)
     except psycopg.Error as error:
         if cause_of(error) is not Cause.DATA:
             raise
-    return _step(conn, read_model, min(max_events, CAREFUL_EVENTS), careful=True)
+    return _step_carefully(conn, read_model, min(max_events, CAREFUL_EVENTS))
 
 
-def _step(conn: Connection, read_model: ReadModel, max_events: int, *, careful: bool) -> int | None:
-    with conn.transaction():
-        row = conn.execute(LOCK_POSITION, [read_model.name, read_model.digest], prepare=True).fetchone()
-        if row is None or row[0] >= row[1]:
-            return None
-        after = int(row[0])
-        upto = min(int(row[1]), after + max_events)
-        try:
-            aside = apply(conn, read_model, after, upto, careful=careful)
-        except psycopg.Error as error:
-            if cause_of(error) is Cause.PROGRAM:
-                raise StepFailed(read_model, after, upto, error) from None
-            raise
-        moved = conn.execute(ADVANCE, [upto, read_model.name, after], prepare=True)
-        assert moved.rowcount == 1, "the row is locked, so no other process can have moved it"
+def _step(conn: Connection, read_model: ReadModel, max_events: int) -> int | None:
+    """Apply the next events in a pipeline: a statement whose result is not needed yet costs no round trip of its own.
+
+    An error of such a statement is raised at the next one whose result is needed, or at the end.
+    """
+    after = upto = -1
+    try:
+        with conn.pipeline(), conn.transaction():
+            conn.execute(STEP_AFTER_STEP, prepare=True)
+            due = _lock(conn, read_model, max_events)
+            if due is None:
+                return None
+            after, upto = due
+            if read_model.per_event:
+                conn.execute(read_model.insert_new, {"after": after, "upto": upto}, prepare=True)
+            elif streams := _to_fold(conn, read_model, after, upto):
+                _replace(conn, read_model, streams, upto)
+            moved = conn.execute(ADVANCE, [upto, read_model.name, after], prepare=True)
+    except psycopg.Error as error:
+        raise _judged(read_model, after, upto, error) from None
+    assert moved.rowcount == 1, "the row was locked, so no other process can have moved it"
+    return upto
+
+
+def _step_carefully(conn: Connection, read_model: ReadModel, max_events: int) -> int | None:
+    """Apply the next events, and set aside the streams that cannot be folded."""
+    after = upto = -1
+    try:
+        with conn.transaction():
+            due = _lock(conn, read_model, max_events)
+            if due is None:
+                return None
+            after, upto = due
+            aside = apply(conn, read_model, after, upto)
+            moved = conn.execute(ADVANCE, [upto, read_model.name, after], prepare=True)
+            assert moved.rowcount == 1, "the row is locked, so no other process can have moved it"
+    except psycopg.Error as error:
+        raise _judged(read_model, after, upto, error) from None
     report(aside)
     return upto
+
+
+def _judged(read_model: ReadModel, after: int, upto: int, error: psycopg.Error) -> Exception:
+    """Return StepFailed if the SQL of the read model, which runs once its position is known, does not run."""
+    if after >= 0 and cause_of(error) is Cause.PROGRAM:
+        return StepFailed(read_model, after, upto, error)
+    return error
+
+
+def _lock(conn: Connection, read_model: ReadModel, max_events: int) -> tuple[int, int] | None:
+    """Lock the row of `projections`, and return the range (after, upto] of the step; None if there is none to take."""
+    row = conn.execute(LOCK_POSITION, [read_model.name, read_model.digest], prepare=True).fetchone()
+    if row is None or row[0] >= row[1]:
+        return None
+    return int(row[0]), min(int(row[1]), int(row[0]) + max_events)
+
+
+def _to_fold(conn: Connection, read_model: ReadModel, after: int, upto: int) -> list[str]:
+    """Return the streams that the events in (after, upto] touched, but for those that are set aside."""
+    parameters = [after, upto, read_model.event_types, NAMES_A_CLIENT, read_model.name]
+    return [str(stream) for (stream,) in conn.execute(TO_FOLD, parameters, prepare=True)]
+
+
+def _replace(conn: Connection, read_model: ReadModel, streams: list[str], upto: int) -> None:
+    """Replace the rows of the streams by their fold up to a position. Fails if one of them cannot be folded."""
+    conn.execute(read_model.delete_touched, {"streams": streams}, prepare=True)
+    conn.execute(read_model.insert_touched, {"streams": streams, "upto": upto}, prepare=True)

@@ -35,7 +35,7 @@ class ReadModelLag(NamedTuple):
 
 
 class Queue(NamedTuple):
-    """How many requests are queued, and how long the oldest has waited."""
+    """The number of queued requests, and the waiting time of the oldest in seconds."""
 
     requests: int
     oldest_s: float

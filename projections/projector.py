@@ -16,7 +16,7 @@ from psycopg import sql
 from ledger.background import DatabaseWorker, Failure
 from ledger.database import Connection, Url, conninfo
 from projections import registry
-from projections.engine import StepFailed, describe_error, step
+from projections.engine import LOOK_AFTER_LOOK, StepFailed, describe_error, look, step
 from projections.read_model import ReadModel
 
 log = logging.getLogger(__name__)
@@ -24,11 +24,13 @@ log = logging.getLogger(__name__)
 # The longest sleep without a NOTIFY, and the pause after a failure.
 IDLE_S = 1.0
 RECONNECT_PAUSE_S = 0.25
-# How often a sleeping projector checks whether it must stop.
+# The longest sleep of a projector before it checks whether it must stop.
 STOP_S = 0.2
-# The pause between two rounds that moved a read model. Under load, fewer and larger steps leave the cores to appends
-# and reads.
-PACE_S = 0.01
+# The pause after a round that moved read models. It doubles with each such round, from the first to the second value:
+# a single event is shown at once, and under load fewer and larger steps leave the cores to appends and reads. There is
+# no pause while more events wait than a step takes.
+FIRST_PAUSE_S = 0.001
+MOST_PAUSE_S = 0.016
 
 
 class Projector(DatabaseWorker):
@@ -44,6 +46,7 @@ class Projector(DatabaseWorker):
                 application="advice-ledger projector",
                 # One transaction writes rows and position. After a crash that loses the last steps, they are repeated.
                 synchronous_commit="off",
+                **LOOK_AFTER_LOOK,
             ),
         )
         self._channel = schema
@@ -53,17 +56,23 @@ class Projector(DatabaseWorker):
     def follow(self, conn: Connection) -> None:
         """Apply new events to the read models, woken by NOTIFY."""
         conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(self._channel)))
+        pause_s = FIRST_PAUSE_S
         while not self._stopping.is_set():
             # First take the notifications that are here already. A later one ends the wait below, so none is lost.
             _drain(conn, timeout_s=0)
-            outcomes = [self._advance(conn, read_model) for read_model in registry.READ_MODELS]
+            found = look(conn, registry.READ_MODELS)
+            for read_model in found.moved:
+                self._errors.pop(read_model.name, None)
+            outcomes = [self._advance(conn, read_model) for read_model in found.touched]
             self._report_errors()
             if _Outcome.FAILED in outcomes:
                 self._stopping.wait(RECONNECT_PAUSE_S)
-            if _Outcome.AGAIN in outcomes:
-                self._stopping.wait(PACE_S)
-            else:
+            if not found.moved and _Outcome.AGAIN not in outcomes:
+                pause_s = FIRST_PAUSE_S
                 self._wait(conn)
+            elif not found.more:
+                self._stopping.wait(pause_s)
+                pause_s = min(2 * pause_s, MOST_PAUSE_S)
 
     def on_failure(self, error: Exception) -> Failure | None:
         """Describe errors of the database, which does not answer or has no ledger yet, without values of rows."""

@@ -42,11 +42,12 @@ def sql_file(path: Path) -> sql.SQL:
 SLICE = sql_file(Path(__file__).with_name("slice.sql"))
 UP_TO = sql.SQL("e.position <= %(upto)s")
 TOUCHED = sql.SQL("e.stream = ANY (%(streams)s) AND e.position <= %(upto)s")
+NEW = sql.SQL("e.position > %(after)s AND e.position <= %(upto)s")
 PART = sql.SQL("e.position <= %(upto)s AND abs(hashtext(e.stream)::bigint) %% %(parts)s = %(part)s")
 ONE_STREAM = sql.SQL("e.stream = %(stream)s AND e.position <= %(upto)s")
 ONE_CLIENT = sql.SQL(
-    "e.stream = ANY (ARRAY(SELECT c.stream FROM stream_clients c WHERE c.client_id = %(client_id)s))"
-    " AND e.position <= %(upto)s"
+    "e.stream = ANY (ARRAY(SELECT c.stream FROM stream_clients c WHERE c.client_id = ANY (%(client_id)s)"
+    " AND c.position <= %(upto)s)) AND e.position <= %(upto)s"
 )
 
 
@@ -79,6 +80,41 @@ def changing(*columns: str) -> dict[str, Filter]:
     return {column: Filter(_equals(column), changing=True) for column in columns}
 
 
+def any_of(*columns: str) -> dict[str, Filter]:
+    """Return a filter for each column that later events may change: one of several values."""
+    return {column: Filter(_among(column), changing=True) for column in columns}
+
+
+def within(column: str, name: str, *, changing: bool = False) -> dict[str, Filter]:
+    """Return the filters `{name}_from` and `{name}_to`: a column is within a half-open range."""
+    first, end = sql.Placeholder(f"{name}_from"), sql.Placeholder(f"{name}_to")
+    own = sql.Identifier("model", column)
+    return {
+        f"{name}_from": Filter(sql.SQL("{} >= {}").format(own, first), changing=changing),
+        f"{name}_to": Filter(sql.SQL("{} < {}").format(own, end), changing=changing),
+    }
+
+
+def of_amount() -> dict[str, Filter]:
+    """Return the filters by the amount of a request, which never changes; both ends are included."""
+    return {
+        "amount_from": Filter(sql.SQL("model.amount_usd >= %(amount_from)s")),
+        "amount_to": Filter(sql.SQL("model.amount_usd <= %(amount_to)s")),
+    }
+
+
+def of_client() -> dict[str, Filter]:
+    """Return the filters by client and by a reader's scope: lists of identifiers, as a client may have several."""
+    return {
+        "client_id": Filter(sql.SQL("model.client_id = ANY (%(client_id)s)")),
+        "in_scope": Filter(sql.SQL("model.client_id = ANY (%(in_scope)s)")),
+    }
+
+
+def _among(column: str) -> sql.Composed:
+    return sql.SQL("model.{} = ANY ({})").format(sql.Identifier(column), sql.Placeholder(column))
+
+
 def _equals(column: str) -> sql.Composed:
     return sql.SQL("model.{} = {}").format(sql.Identifier(column), sql.Placeholder(column))
 
@@ -87,6 +123,7 @@ COMMON_FILTERS = {
     **fixed("id"),
     "ids": Filter(sql.SQL("model.id = ANY (%(ids)s)")),
     "from_id": Filter(sql.SQL("model.id >= %(from_id)s")),
+    "after_id": Filter(sql.SQL("model.id > %(after_id)s")),
     "before_id": Filter(sql.SQL("model.id < %(before_id)s")),
     "created_from": Filter(sql.SQL("model.created_at >= %(created_from)s")),
     "created_to": Filter(sql.SQL("model.created_at < %(created_to)s")),
@@ -104,6 +141,14 @@ class ReadModel:
     own_filters: Mapping[str, Filter] = field(default_factory=dict)
     # The types of events that make or change rows. Default: all types that the fold names.
     made_by: tuple[str, ...] = ()
+    # The column with the number of the request that a row is about; None if rows show no data of clients. Who reads
+    # rows of requests is recorded.
+    request_column: str | None = None
+    # The row without contents and texts; None if it has none.
+    summary: type[BaseModel] | None = None
+    # There is a row for each event, of any type, and it depends on nothing else: a live step folds the new events
+    # alone. The row's id is the event's position.
+    per_event: bool = False
 
     @property
     def name(self) -> str:
@@ -136,8 +181,10 @@ class ReadModel:
         return {path.stem: sql_file(path) for path in sorted((self.folder / "views").glob("*.sql"))}
 
     @cached_property
-    def event_types(self) -> list[str]:
-        """The types of events that make or change rows, sorted."""
+    def event_types(self) -> list[str] | None:
+        """The types of events that make or change rows, sorted; None for all types."""
+        if self.per_event:
+            return None
         return sorted(set(self.made_by or TYPE_IN_SQL.findall(self.fold.as_string(None))))
 
     @cached_property
@@ -167,3 +214,8 @@ class ReadModel:
         """INSERT the rows of the touched streams, folded anew; the search path decides into which table."""
         insert = sql.SQL("INSERT INTO {} {}")
         return insert.format(sql.Identifier(self.name), self.folded(TOUCHED)).as_string(None)
+
+    @cached_property
+    def insert_new(self) -> str:
+        """INSERT the rows of the events in (after, upto] into a read model with a row for each event."""
+        return sql.SQL("INSERT INTO {} {}").format(sql.Identifier(self.name), self.rows(NEW)).as_string(None)

@@ -31,7 +31,7 @@ from projections.swap import Place
 # One connection saturates one core of the server. The server does not tell how many cores it has; assume as many as
 # here.
 CORES = min(os.cpu_count() or 2, 8)
-# How often to try to lead, while another process rebuilds.
+# The pause between two tries to lead while another process rebuilds.
 FOLLOW_S = 0.2
 LEAD = "SELECT take_lead('owner')"
 # The streams of one transaction of a careful build.

@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
+from projections.accesses.model import ACCESSES
 from projections.agents.model import AGENTS
 from projections.ai_recommendations.model import AI_RECOMMENDATIONS
+from projections.clients.model import CLIENTS
+from projections.credentials.model import CREDENTIALS
 from projections.decisions.model import DECISIONS
+from projections.erasures.model import ERASURES
+from projections.event_index.model import EVENT_INDEX
+from projections.event_texts.model import EVENT_TEXTS
+from projections.exports.model import EXPORTS
+from projections.legal_holds.model import LEGAL_HOLDS
 from projections.model_calls.model import MODEL_CALLS
+from projections.monitoring_runs.model import MONITORING_RUNS
+from projections.notifications.model import NOTIFICATIONS
+from projections.portfolio_alerts.model import PORTFOLIO_ALERTS
 from projections.portfolio_requests.model import PORTFOLIO_REQUESTS
+from projections.portfolios.model import PORTFOLIOS
 from projections.read_model import ReadModel
+from projections.subjects.model import SUBJECTS
 
-READ_MODELS: tuple[ReadModel, ...] = (PORTFOLIO_REQUESTS, AI_RECOMMENDATIONS, DECISIONS, MODEL_CALLS, AGENTS)
+READ_MODELS: tuple[ReadModel, ...] = (
+    PORTFOLIO_REQUESTS,
+    AI_RECOMMENDATIONS,
+    DECISIONS,
+    MODEL_CALLS,
+    AGENTS,
+    SUBJECTS,
+    CREDENTIALS,
+    ACCESSES,
+    CLIENTS,
+    EVENT_INDEX,
+    PORTFOLIOS,
+    PORTFOLIO_ALERTS,
+    NOTIFICATIONS,
+    MONITORING_RUNS,
+    EXPORTS,
+    LEGAL_HOLDS,
+    ERASURES,
+    EVENT_TEXTS,
+)
 
 
 class UnknownReadModel(KeyError):

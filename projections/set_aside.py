@@ -30,7 +30,7 @@ LISTED = "SELECT read_model, stream, position, sqlstate FROM streams_set_aside O
 
 
 class Cause(Enum):
-    """What is to blame for an error while a fold runs: the session or server, the data, or the SQL of this program."""
+    """The cause of an error while a fold runs: the session or server, the data, or the SQL of this program."""
 
     SESSION = auto()
     DATA = auto()

@@ -181,7 +181,7 @@ def _catch_up(conn: Connection, place: Place, read_model: ReadModel, after: int)
     use_staging_schema(conn, place)
     newest = head(conn)
     if newest > after:
-        apply(conn, read_model, after, newest, careful=True)
+        apply(conn, read_model, after, newest)
     return newest
 
 

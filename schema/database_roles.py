@@ -12,11 +12,23 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-ROLES = ("writer", "reader", "projector", "verifier", "signer")
+ROLES = ("writer", "reader", "projector", "verifier", "signer", "eraser")
+# Roles that have the rights of another one as well, by membership.
+HAVE_RIGHTS_OF = {"eraser": "projector"}
 # Former names of roles. A ledger that an earlier version migrated keeps its logins: the role is renamed.
 RENAMED_ROLES = {"sealer": "signer"}
 # An idle transaction of these roles holds locks that others wait for. As logins they have this limit by default.
-IDLE_IN_TRANSACTION = {"writer": "10s", "projector": "10s"}
+IDLE_IN_TRANSACTION = {"writer": "10s", "projector": "10s", "eraser": "10s"}
+# The most connections of each role, in percent of the server's, and at least as many as one process of serve needs. So
+# none can use up all; a tenth is left for the owner and for others. It counts for logins with the names of the roles.
+MOST_CONNECTIONS = {
+    "reader": (50, 20),
+    "writer": (12, 6),
+    "verifier": (10, 5),
+    "signer": (8, 4),
+    "projector": (8, 4),
+    "eraser": (2, 2),
+}
 TRIES = 5
 
 CONNECT_RIGHTS = (Path(__file__).parent / "connect_rights.sql").read_text("utf-8")
@@ -39,8 +51,11 @@ def create_roles(conn: psycopg.Connection, schema: str) -> None:
                 conn.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(name)))
         if not superuser:
             conn.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(name)))
+    _join_roles(conn, schema)
     for role, limit in IDLE_IN_TRANSACTION.items():
         _limit_idle(conn, role_name(schema, role), limit)
+    for role, (percent, least) in MOST_CONNECTIONS.items():
+        _limit_connections(conn, role_name(schema, role), percent, least)
 
 
 def grant_on_database(conn: psycopg.Connection, database: str, schema: str) -> None:
@@ -81,6 +96,27 @@ def _limit_idle(conn: psycopg.Connection, name: str, limit: str) -> None:
     if conn.execute(present, [name, setting]).fetchone() is None:
         statement = sql.SQL("ALTER ROLE {} SET idle_in_transaction_session_timeout = {}")
         _change_role(conn, statement.format(sql.Identifier(name), sql.Literal(limit)))
+
+
+def _join_roles(conn: psycopg.Connection, schema: str) -> None:
+    """Make roles members of others, and the owner one of all: so its end_append_blockers() may end their sessions."""
+    owner = role_name(schema, "owner")
+    members = [(owner, role_name(schema, role)) for role in ROLES]
+    members += [(role_name(schema, member), role_name(schema, role)) for member, role in HAVE_RIGHTS_OF.items()]
+    for member, role in members:
+        if conn.execute("SELECT pg_has_role(%s, %s, 'USAGE')", [member, role]).fetchone() == (False,):
+            _change_role(conn, sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(member)))
+
+
+def _limit_connections(conn: psycopg.Connection, name: str, percent: int, least: int) -> None:
+    """Limit the connections of a role that has no limit yet: an operator may set another one."""
+    most = (
+        "SELECT greatest(current_setting('max_connections')::int * %s / 100, %s) FROM pg_roles"
+        " WHERE rolname = %s AND rolconnlimit = -1"
+    )
+    row = conn.execute(most, [percent, least, name]).fetchone()
+    if row is not None:
+        _change_role(conn, sql.SQL("ALTER ROLE {} CONNECTION LIMIT {}").format(sql.Identifier(name), row[0]))
 
 
 def _change_role(conn: psycopg.Connection, statement: sql.Composed) -> None:

@@ -82,6 +82,8 @@ class RecommendationDecided(Decide, Event):
     # The rules of the four-eyes policy that require a confirmation.
     second_rules: Annotated[list[Code], Field(max_length=100)]
     four_eyes_version: Name
+    # A decision that waits expires after these hours; without them it waits for as long as it takes.
+    confirm_within_hours: Annotated[int, Field(strict=True, ge=1, le=87_600)] | None = None
 
 
 class RecommendationConfirmed(Confirm, Event):

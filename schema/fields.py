@@ -103,6 +103,7 @@ SpanId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 Timestamp = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$")]
 FreeText = Annotated[str, StringConstraints(max_length=20_000)]
 Objectives = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=500)]], Field(max_length=20)]
+Horizon = Annotated[int, Field(strict=True, ge=1, le=60)]
 # Recorded as "250000.00": a decimal string with two decimals, never a float.
 Money = Annotated[
     Decimal,

@@ -34,13 +34,13 @@ from schema.events import CATALOGUE
 HERE = Path(__file__).parent
 # The objects that migrating makes, as ledger/verify/objects.py reads them.
 OBJECTS = HERE / "objects.txt"
-# The schema's comment says which version migrated it last: by the digest of that file.
+# The schema's comment says which version migrated it last: by `version_digest()`.
 MIGRATED_BY = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = current_schema()"
 OLDEST_SERVER = 140000
 # An advisory lock of the whole database. functions/former_leads.sql has other numbers.
 MIGRATION_LOCK = 0x41_4C_0001
 RIVALS = (HERE / "migration_rivals.sql").read_text("utf-8")
-# How long to wait for the lock before looking again who holds it.
+# The wait for the lock before looking again who holds it.
 LOOK_AGAIN = "5s"
 
 
@@ -86,7 +86,7 @@ def migrate(
                 conn.execute(file.read_bytes())
             _register_event_types(conn)
             _grant(conn, schema)
-            comment = sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(schema), _digest(OBJECTS))
+            comment = sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(schema), version_digest())
             conn.execute(comment)
             origin = _name_ledger(conn, origin)
         set_search_path(conn, schema)
@@ -115,6 +115,12 @@ def pending(conn: psycopg.Connection, *, schema: str = "ledger") -> list[str]:
         str(name): str(digest) for name, digest in conn.execute(sql.SQL("SELECT name, sha256 FROM {}").format(table))
     }
     return [file.stem for file in _check_history(done)]
+
+
+def version_digest() -> str:
+    """Return the digest of what migrating makes beside the numbered migrations: objects, and types of events."""
+    kinds = sorted(f"{event.type} {event.schema_version}" for event in CATALOGUE.values())
+    return hashlib.sha256("\n".join([_digest(OBJECTS), *kinds]).encode()).hexdigest()
 
 
 def set_search_path(conn: psycopg.Connection, schema: str) -> None:

@@ -1,7 +1,7 @@
-"""The states of requests, recommendations, decisions and model calls.
+"""The states of requests, recommendations, decisions, model calls, alerts, changes of subjects, holds and jobs.
 
 Recorded events do not carry states. `ledger/domain/` computes them from the events for commands, and
-`projections/*/fold.sql` for reads.
+`projections/*/fold.sql` for reads. Jobs are no part of the chain: the database's functions keep their state.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ class RequestState(StrEnum):
     QUEUED = "queued"
     RECOMMENDED = "recommended"
     FAILED = "failed"
+    WITHDRAWN = "withdrawn"
 
 
 class RecommendationState(StrEnum):
-    """The state of a recommendation. `returned`: the advisor responded to the agent with a remark."""
+    """The state of a recommendation. `returned`: the advisor responded to the agent; `withdrawn`: its request is."""
 
     PROPOSED = "proposed"
     WAITING = "waiting"
@@ -28,14 +29,18 @@ class RecommendationState(StrEnum):
     RETURNED = "returned"
     COMMUNICATED = "communicated"
     SUPERSEDED = "superseded"
+    WITHDRAWN = "withdrawn"
 
 
 class DecisionState(StrEnum):
-    """The state of a decision: in force, waiting for a confirmation, or declined by the confirmer."""
+    """The state of a decision: in force, waiting for a confirmation, or ended in one of four ways."""
 
     EFFECTIVE = "effective"
     WAITING = "waiting"
     DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
 
 
 class ModelCallState(StrEnum):
@@ -44,3 +49,57 @@ class ModelCallState(StrEnum):
     OPEN = "open"
     COMPLETED = "completed"
     FAILED = "failed"
+
+
+class AlertState(StrEnum):
+    """How an alert is handled. Its condition and what people were told are other matters."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    ACTION_PROPOSED = "action-proposed"
+    CLOSED = "closed"
+
+
+class ChangeState(StrEnum):
+    """The state of a proposed change of a subject. `outdated`: the subject changed before an answer."""
+
+    PENDING = "pending"
+    CONFIRMED = "confirmed"
+    DECLINED = "declined"
+    OUTDATED = "outdated"
+    EXPIRED = "expired"
+
+
+class ExportState(StrEnum):
+    """The state of an export: what its stream says. How far its job is, the job says."""
+
+    REQUESTED = "requested"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class JobState(StrEnum):
+    """The state of a job. The last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class LegalHoldState(StrEnum):
+    """The state of a legal hold."""
+
+    ACTIVE = "active"
+    RELEASED = "released"
+
+
+class ErasureState(StrEnum):
+    """The state of an erasure of a client. `refused`: a hold or the retention policy forbids it."""
+
+    WAITING = "waiting"
+    REFUSED = "refused"
+    DECLINED = "declined"
+    EXPIRED = "expired"
+    ERASED = "erased"

@@ -25,10 +25,15 @@ from ledger.proof.tlog.note import Note, Signature
 from ledger.proof.tlog.tiles import reader
 from ledger.tlog.signing_keys import SigningKey, sign_checkpoint, sign_rotation
 from ledger.tlog.tree import encode_tile
+from tests.bundle_vectors_attested import attested_vectors
 from tests.bundle_vectors_beside import beside_vectors
+from tests.bundle_vectors_checks import FIRST, check_vectors
 from tests.bundle_vectors_container import container_vectors, packed
+from tests.bundle_vectors_proven import proven_vectors
 from tests.bundle_vectors_selection import selection_vectors
 from tests.bundle_vectors_single import single_vectors
+from tests.bundle_vectors_steps import step_vectors
+from tests.bundle_vectors_zip import Check, zip_checks
 from tests.ledger.proof.bundle.bundles import Case, make_bundle, rehashed
 from tests.ledger.proof.chains import ORIGIN, chain_of
 from tests.vector_parts import ELSEWHERE, LOG, OTHER_LOG, Vector, flipped, vector
@@ -85,6 +90,26 @@ def bundle_vectors() -> Iterator[Vector]:
         yield _bytes(name, data, GOOD if wrong is None else bad(wrong, position))
     for name, data, wrong, position in selection_vectors(LOG):
         yield _vector(name, data, GOOD if wrong is None else bad(wrong, position))
+    for check in checks():
+        yield _checked(check)
+
+
+def checks() -> Iterator[Check]:
+    """Bundles that one check alone refuses, after the one that most of them are made of."""
+    whole = make_bundle(1, FIRST, LOG)
+    yield Check("one request of one event", packed(whole), None, 0, "")
+    yield from zip_checks(Case.read(whole).files)
+    for check in (*check_vectors(LOG), *step_vectors(LOG), *proven_vectors(LOG), *attested_vectors(LOG)):
+        yield check._replace(data=packed(check.data))
+
+
+def _checked(check: Check) -> Vector:
+    """The bundle as it is, or in the container of an export if it is sound."""
+    name, data, kind, position, _, more = check
+    keys = more.get("keys", (LOG,))
+    found = (GOOD if keys else UNKNOWN) if kind is None else bad(kind, position)
+    one = _bytes(name, data, found, **{**more, "keys": keys})
+    return one | {"flaw": "no verdict"} if one["verdict"] == "none" else one
 
 
 def _third(event: Any) -> bool:
@@ -282,8 +307,8 @@ def _vector(name: str, data: bytes, found: Found = GOOD, **more: Any) -> Vector:
 
 
 def _bytes(name: str, data: bytes, found: Found, keys: Sequence[SigningKey] = (LOG,), **more: Any) -> Vector:
-    """`more` are members that few vectors have: `since`, `witnesses`."""
+    """The bundle is written by `share`. `more` are members that few vectors have: `since`, `witnesses`, `needs`."""
     verdict, wrong, position = found
     trusted = [key.verifier.text for key in keys]
     where = {"verdict": verdict, "position": position} if wrong is not None else {"verdict": verdict}
-    return vector(name, wrong, keys=trusted, **where, **more, bundle=base64.b64encode(data).decode())
+    return vector(name, wrong, keys=trusted, **{**where, **more}) | {"bundle": data}

@@ -24,6 +24,7 @@ def container_vectors(whole: bytes) -> Iterator[Made]:
     changed = files[bundle.EVENTS].replace(amount, amount[:-4] + b"9.00")
     yield "one byte of an event", archive({**files, bundle.EVENTS: changed}), Kind.EDITED, 3
     yield "one bit of a checksum", _other_checksum(good, bundle.EVENTS), Kind.FILE_MISMATCH, 0
+    yield "one bit of the manifest's checksum", _other_checksum(good, bundle.MANIFEST), Kind.FILE_MISMATCH, 0
     yield "sizes of 32 bits in the local headers", _narrow(files), None, 0
     yield "cut short", good[:200], damaged, 0
     yield "bytes after the end", good + b"x", damaged, 0

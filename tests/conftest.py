@@ -152,19 +152,22 @@ def _create(admin: psycopg.Connection, name: str, template: Template | None = No
     if template is None:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return
-    from schema.database_roles import grant_on_database
-
     copy_database(admin, template.name, name)
     admin.execute("SELECT set_config('search_path', %s, false)", (template.search_path,))
     admin.execute(sql.SQL("ALTER DATABASE {} SET search_path FROM CURRENT").format(sql.Identifier(name)))
-    grant_on_database(admin, name, "ledger")
 
 
 def copy_database(admin: psycopg.Connection, template: str, name: str) -> None:
-    """Copy a database; file by file, not through the write-ahead log, if the server is new enough to choose."""
+    """Copy a ledger's database, with the rights on it, which PostgreSQL does not copy.
+
+    File by file, not through the write-ahead log, if the server is new enough to choose.
+    """
+    from schema.database_roles import grant_on_database
+
     how = sql.SQL("STRATEGY file_copy" if admin.info.server_version >= 150_000 else "")
     copy = sql.SQL("CREATE DATABASE {} TEMPLATE {} {}")
     admin.execute(copy.format(sql.Identifier(name), sql.Identifier(template), how))
+    grant_on_database(admin, name, "ledger")
 
 
 def _drop(admin: psycopg.Connection, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
@@ -22,7 +22,9 @@ from ledger import database
 from ledger.database import Connection, Url
 from ledger.proof.format import hashes
 from ledger.proof.format.canonical import canonical
-from ledger.store.envelope import Actor, Expected, NewEvent, encode, uuid7
+from ledger.store import events as store
+from ledger.store.envelope import Actor, Expected, Line, NewEvent, encode, uuid7
+from ledger.store.events import Receipt
 from schema.events import Event, PortfolioRequested, RequestFailed
 from schema.migrate import migrate
 
@@ -81,24 +83,42 @@ def new(stream: str, event: Event | None = None, *, id: UUID | None = None, expe
 
 
 def line(event: NewEvent) -> str:
-    """Encode an event as a line of a batch."""
-    return encode(event).decode()
+    """Encode an event as a line of append(text)."""
+    return text(encode(event))
 
 
-def append(conn: Connection, *events: NewEvent) -> list[Any]:
-    """Append events; return the rows of append(): line, position, id, stream, version, recorded_at, hash, replayed."""
-    return append_text(conn, "\n".join(map(line, events)))
+def text(encoded: Line) -> str:
+    """Return a line as append(text) takes it."""
+    parts = [f'"body":{encoded.body().decode()}', f'"expected":"{encoded.expected}"']
+    if encoded.preconditions is not None:
+        parts.append(f'"preconditions":{encoded.preconditions}')
+    if encoded.sealed:
+        parts.append('"fields":{' + ",".join(f'"{one.name}":{one.value}' for one in encoded.sealed) + "}")
+        parts.append('"salts":{' + ",".join(f'"{one.name}":"{one.salt.hex()}"' for one in encoded.sealed) + "}")
+    return "{" + ",".join(parts) + "}"
+
+
+def append(conn: Connection, *events: NewEvent) -> list[Receipt]:
+    """Append events; return their receipts. The errors of the database are not translated."""
+    return append_lines(conn, [encode(event) for event in events])
+
+
+def append_lines(conn: Connection, lines: Sequence[Line], **changes: Any) -> list[Receipt]:
+    """Append lines, after changes of the parameters of append(); return their receipts."""
+    with conn.cursor(binary=True) as cursor:
+        cursor.execute(store.APPEND, store.parameters(lines) | changes)
+        return store.receipts(lines, cursor.fetchone())
 
 
 def append_text(conn: Connection, batch: str) -> list[Any]:
-    """Append an encoded batch; return the rows of append()."""
+    """Append a batch as an earlier version does; return the rows of append(text)."""
     with conn.cursor(row_factory=namedtuple_row) as cursor:
         return cursor.execute("SELECT * FROM append(%s)", [batch]).fetchall()
 
 
 def edited(event: NewEvent, **changes: Any) -> str:
-    """Encode `event` with some members replaced. A callable gets the old value and returns the new one."""
-    found = json.loads(encode(event))
+    """Encode `event` for append(text) with other members. A callable gets the old value and returns the new one."""
+    found = json.loads(line(event))
     for name, change in changes.items():
         found[name] = change(found.get(name)) if callable(change) else change
     return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
@@ -209,6 +229,7 @@ def check_chain(conn: Connection, after: int = 0) -> list[Any]:
                 [after],
             ).fetchall()
             (head,) = cast("list[Any]", cursor.execute("SELECT * FROM head").fetchall())
+        erased = dict(conn.execute("SELECT stream, position FROM erased_streams"))
         check_versions(conn)
     before = rows.pop(0) if after else None
     link = before.hash if before else hashes.genesis_hash(head.origin)
@@ -218,15 +239,18 @@ def check_chain(conn: Connection, after: int = 0) -> list[Any]:
         assert row.recorded_at >= at
         at, link = row.recorded_at, row.hash
         assert link == hashes.event_hash(row.prev_hash, position, row.version, microseconds(at), row.body.encode())
-        check_columns(row)
+        check_columns(row, erased=position < erased.get(row.stream, 0))
     assert (head.position, head.hash, head.recorded_at) == (after + len(rows), link, at)
     return rows
 
 
-def check_columns(row: Any) -> None:
-    """Assert that the columns agree with the body, and the sealed values with its commitments."""
+def check_columns(row: Any, *, erased: bool = False) -> None:
+    """Assert that the columns agree with the body, and the sealed values with its commitments; erased ones are gone."""
     body = json.loads(row.body)
     assert (str(row.id), row.stream, row.type) == (body["id"], body["stream"], body["type"])
+    if erased:
+        assert (row.salts, row.fields) == (None, None)
+        return
     salts, fields = json.loads(row.salts or "{}"), row.fields or {}
     assert salts.keys() == fields.keys()
     opened = {name: hashes.commitment(name, bytes.fromhex(salts[name]), canonical(fields[name])) for name in fields}

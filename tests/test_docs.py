@@ -17,7 +17,7 @@ from api.cli.commands import load
 from api.cli.status import ReadModel as StatusReadModel
 from api.cli.status import Status
 from api.cli.status_tlog import LogState
-from api.http.problems import PROBLEMS
+from api.http.problem_types import PROBLEMS
 from api.settings import CONFIG, Settings, variable
 from api.witness.store import RefusedNote
 from ledger.domain.decisions import MEMBERS
@@ -135,8 +135,10 @@ PEOPLE = {
     "communicate": ["communicate"],
 }
 
+MISTAKES = {name: [name] for name in ("withdraw the request", "withdraw the decision", "revoke")}
 
-@pytest.mark.parametrize("columns", [AGENTS, PEOPLE], ids=["agents", "people"])
+
+@pytest.mark.parametrize("columns", [AGENTS, PEOPLE, MISTAKES], ids=["agents", "people", "mistakes"])
 def test_the_machine_is_as_documented(columns: dict[str, list[str]]) -> None:
     """Each cell names the states or the refusal that the tested table has for these commands in this state."""
     documented = {row["state"]: row for row in table_with(EVENTS, "state", *columns).rows}
@@ -156,9 +158,9 @@ def results(cell: str, state: str) -> set[str]:
 
 def test_every_refusal_is_named() -> None:
     """Each conflict of a command, and each problem that a command may raise, is named in docs/formats/events.md."""
-    general = {"idempotency-key-reused", "client-conflict", "busy"}
+    general = {"idempotency-key-reused", "client-conflict", "busy", "job-ended", "export-not-ready", "export-failed"}
     refusals = {slug for slug, status in PROBLEMS.items() if status == 409} - general
-    source = "".join(path.read_text("utf-8") for path in (ROOT / "ledger/domain").glob("*.py"))
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "ledger/domain").rglob("*.py"))
     raised = set(re.findall(r'(?:Refused|NotFound)\(\s*"([a-z-]+)"', source))
     assert raised >= refusals
     assert [name for name in sorted(raised) if f"`{name}`" not in EVENTS] == []

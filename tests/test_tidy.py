@@ -206,7 +206,9 @@ def test_proof_code_stands_on_little() -> None:
 
 # A thread dies unseen. The last handler of a background worker turns any error into a state that is shown.
 LAST_HANDLERS = {
+    "api/callers.py",
     "api/agents/run/worker.py",
+    "api/jobs/runner.py",
     "ledger/background.py",
     "ledger/store/readers.py",
     "ledger/store/writer.py",

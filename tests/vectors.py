@@ -26,12 +26,15 @@ from ledger.tlog.serve.proof_file import encode_proof
 from ledger.tlog.serve.tile_path import parse_path
 from ledger.tlog.signing_keys import sign_checkpoint
 from ledger.tlog.tree import encode_entries, encode_tile, tiles_of
+from tests.act_vectors import act_vectors
+from tests.attestation_vectors import attestation_vectors
 from tests.bundle_vectors import bundle_vectors
 from tests.ledger.proof.chain import tampering
 from tests.ledger.proof.chains import ORIGIN, chain_of, head_of
 from tests.ledger.proof.chains import rehashed as rehashed_row
 from tests.paths import DOCS
 from tests.vector_parts import ELSEWHERE, LOG, OTHER_LOG, TIME_S, WITNESS, Vector, flipped, plain, vector
+from tests.vector_sharing import share
 
 FOLDER = DOCS / "vectors"
 
@@ -414,7 +417,9 @@ MAKERS: dict[str, tuple[str, Callable[[], Iterator[Vector]]]] = {
     "cosignatures": ("formats/tlog.md section 6", cosignature_vectors),
     "requests": ("formats/tlog.md section 7", request_vectors),
     "tlog-proofs": ("formats/tlog.md section 8", proof_vectors),
-    "bundles": ("formats/bundle.md", bundle_vectors),
+    "bundles": ("formats/bundle.md", lambda: share(bundle_vectors())),
+    "acts": ("formats/signed-acts.md", act_vectors),
+    "attestations": ("formats/bundle.md#13-attestations", attestation_vectors),
 }
 
 

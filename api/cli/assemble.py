@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from api.agents.protocol import Agent
 from api.agents.registry import UnknownAgent, make_agent
+from api.cli.configure import exports_folder
 from api.cli.shared import CannotRun
 from api.extras import MissingExtra
+from api.jobs.kind import DAY_S, JobFiles
+from api.oidc.fetch import is_safe
+from api.oidc.provider import ProviderConfig
 from api.settings import Settings
+from ledger.domain.client import Registration
 from ledger.domain.policy import BadPolicy
 from ledger.service.policies import Policies
 from ledger.tlog.endorse.endorsers import EndorserConfig
@@ -50,9 +56,41 @@ def model_server(settings: Settings) -> dict[str, Any]:
 def policies(settings: Settings) -> Policies:
     """Return the policies in the files, or the packaged ones. Raises CannotRun."""
     try:
-        return Policies.of(settings.four_eyes_policy, settings.reason_codes)
+        files = (settings.four_eyes_policy, settings.reason_codes, settings.signed_acts_policy, settings.access_policy)
+        return Policies.of(*files, settings.retention_policy)
     except BadPolicy as error:
         raise CannotRun(" ".join(str(error).split())) from error
+
+
+def identity_provider(settings: Settings) -> ProviderConfig | None:
+    """Return the identity provider, if there is one. Raises CannotRun."""
+    issuer, audience = settings.oidc_issuer, settings.oidc_audience
+    if (issuer is None) != (audience is None):
+        raise CannotRun("the settings oidc_issuer and oidc_audience go together")
+    if issuer is None or audience is None:
+        if settings.oidc_client_id is not None or settings.oidc_client_secret is not None:
+            raise CannotRun("the settings oidc_client_id and oidc_client_secret need oidc_issuer")
+        return None
+    if not is_safe(issuer):
+        raise CannotRun("oidc_issuer must be an address with https, or with http of this machine")
+    client_id, secret = settings.oidc_client_id, settings.oidc_client_secret
+    if (client_id is None) != (secret is None):
+        raise CannotRun("the settings oidc_client_id and oidc_client_secret go together")
+    if client_id is not None and not settings.public_origins:
+        raise CannotRun("oidc_client_id needs public_origins: the address to which the provider sends browsers back")
+    return ProviderConfig(issuer, audience, client_id, secret)
+
+
+def registration(settings: Settings) -> Registration:
+    """Return how clients are registered."""
+    pattern = settings.client_id_pattern
+    return Registration(settings.register_clients, None if pattern is None else re.compile(pattern))
+
+
+def job_files(settings: Settings) -> JobFiles | None:
+    """Return where the files of jobs are kept, and for how long."""
+    folder = exports_folder(settings)
+    return None if folder is None else JobFiles(folder, settings.export_keep * DAY_S)
 
 
 def endorsers(settings: Settings) -> EndorserConfig:

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
+import psycopg
 import typer
 
 from api.cli.bars import OnProgress, progress
@@ -16,7 +17,8 @@ from api.cli.streams import naming
 from api.postgres.connect import connect
 from ledger.backup.manifest import Manifest
 from ledger.backup.write import write_backup
-from ledger.database import Connection
+from ledger.database import Connection, one_line
+from ledger.errors import is_operational
 
 Out = Annotated[
     Path,
@@ -33,17 +35,22 @@ def backup(
 ) -> None:
     """Write the whole ledger to one file, from which restore makes it again, also on another version of PostgreSQL.
 
-    It is of one moment; writers go on. It reads as the ledger's owner, also from a standby. The file holds personal
-    data, and only its owner can read it. It does not hold the signing key, the state file and the settings.
+    It is of one moment; writers go on. It reads as the ledger's verifier, also from a standby. The file holds personal
+    data, and only its owner can read it. It does not hold the signing key, the state file or the settings.
     """
     settings = configured(config, database_url=database_url, data_dir=data_dir)
     if output.exists():
         raise CannotRun(f"{output} exists already, and is not overwritten")
-    with opened(settings) as url, connect(url, "owner") as conn, progress() as on_progress:
+    with opened(settings) as url, connect(url, "verifier") as conn, progress() as on_progress:
         try:
             manifest = _write(conn, output, on_progress)
         except OSError as error:
             raise CannotRun(f"{output}: {error.strerror}") from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            # As in a ledger that an older version migrated.
+            if is_operational(error):
+                raise
+            raise CannotRun(f"{one_line(error)}: run advice-ledger migrate, which grants what is missing") from error
     with naming(f"the backup is complete, in {output}"):
         _show(manifest, output, as_json=as_json)
 
@@ -83,4 +90,4 @@ def _show(manifest: Manifest, output: Path, *, as_json: bool) -> None:
         return
     say(f"{output}: ledger {manifest.origin} up to position {manifest.position}, {size / 1e6:.1f} MB")
     say(f"last hash {manifest.hash}")
-    note("it holds personal data; it does not hold the signing key, the state file and the settings: keep those apart")
+    note("it holds personal data; it does not hold the signing key, the state file or the settings: keep those apart")

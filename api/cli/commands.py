@@ -31,6 +31,7 @@ COMMANDS: dict[str, Entry] = {
     "rebuild": Entry("api.cli.schema", "Build read models anew from the chain."),
     "status": Entry("api.cli.status", "Show the state of the chain, its read models and its transparency log."),
     "orphans": Entry("api.cli.orphans", "List model calls that were started and never ended, the oldest first."),
+    "expire": Entry("api.cli.expire", "Record that decisions have expired that nobody confirmed in time."),
     "replay": Entry("api.cli.replay", "Ask the recorded agent again, with exactly the same input, and compare."),
     "verify": Entry("api.cli.verify", "Recompute the whole chain and report what is wrong."),
     "sign": Entry("api.cli.sign", "Sign checkpoints over new events, until Ctrl-C or SIGTERM, or once."),
@@ -38,6 +39,16 @@ COMMANDS: dict[str, Entry] = {
         "api.cli.export",
         "Write an evidence bundle: events, sealed values, and the proof that they are in the signed log.",
     ),
+    "case-file": Entry(
+        "api.cli.case_file",
+        "Make the PDF of a bundle: the case file for a person, with the bundle attached.",
+        needs="advice-ledger[pdf]",
+    ),
+    "case": Entry("api.cli.story", "Show one case: what was asked, recommended beside decided, and all steps."),
+    "client": Entry("api.cli.story", "Show everything that happened with a client between two days, and who looked."),
+    "access": Entry("api.cli.access", "List who read data of clients, exported it, or was refused."),
+    "monitor": Entry("api.cli.monitor", "Watch portfolios: judge all of them as of a time, and compute a run again."),
+    "jobs": Entry("api.cli.jobs", "Work in the background: what waits, runs, and has ended."),
     "backup": Entry(
         "api.cli.backup",
         "Write the whole ledger to one file, from which restore makes it again, also on another version of PostgreSQL.",
@@ -48,7 +59,12 @@ COMMANDS: dict[str, Entry] = {
         "Fill a ledger of its own with years of reviews on real prices, and ask it the questions of its users.",
         needs="advice-ledger-client",
     ),
-    "tokens": Entry("api.cli.tokens", "Bearer tokens for the HTTP API."),
+    "clients": Entry("api.cli.clients", "Clients, their identifiers, and to whom they are assigned."),
+    "holds": Entry("api.cli.holds", "Legal holds, which keep the records of a client from being erased."),
+    "erase": Entry("api.cli.erase", "Request the erasure of a client: all its sealed values."),
+    "erasures": Entry("api.cli.erasures", "Erasures of clients."),
+    "subjects": Entry("api.cli.subjects", "People, agents and services that may act."),
+    "credentials": Entry("api.cli.credentials", "Bearer tokens for the HTTP API, and other credentials of subjects."),
     "keys": Entry("api.cli.keys", "The key that signs the checkpoints."),
     "witness": Entry("api.cli.witness", "Cosign the checkpoints of the logs of others (docs/operate/witnesses.md)."),
 }
@@ -98,7 +114,7 @@ def load(name: str) -> Any:
     group: typer.Typer | None = getattr(module, "app", None)
     if group is None:
         group = typer.Typer(add_completion=False, rich_markup_mode=None)
-        group.command()(getattr(module, name))
+        group.command()(getattr(module, name.replace("-", "_")))
     command = typer.main.get_command(group)
     command.name = name
     return command

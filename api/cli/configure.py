@@ -50,6 +50,14 @@ def state_folder(settings: Settings) -> Path | None:
     return folder if folder.is_absolute() else None
 
 
+def exports_folder(settings: Settings) -> Path | None:
+    """Return the folder for the files of exports; None for an account without a home folder."""
+    if settings.exports_dir is not None:
+        return settings.exports_dir
+    folder = data_folder(settings) or state_folder(settings)
+    return None if folder is None else folder / "exports"
+
+
 def origin_of(conn: Connection) -> str:
     """Return the ledger's name. Raises CannotRun if there is no ledger."""
     head = read_head(conn)

@@ -92,7 +92,7 @@ def _auditor(answers: Answers, say: Say) -> None:
         command = f"advice-ledger replay --request {request} --recommendation {recommendation}"
         _question(say, "Auditor: does the optimiser give the same answer again?", command)
         say(f"{replay['outcome']}, by {replay['agent']} {replay['agent_version']}" + _reason(replay))
-    _question(say, "Auditor: is the record unaltered?", "advice-ledger verify --projections")
+    _question(say, "Auditor: is the record unaltered?", "advice-ledger verify")
     verification = answers.verification
     differing = sum(len(model["differences"]) for model in verification["read_models"])
     result = "verified" if verification["ok"] else "FAILED"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,28 +12,32 @@ import typer
 
 from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
+from api.cli.export_record import record_export
 from api.cli.extent import Extent, From, To, Zone, parse_extent, positions
 from api.cli.keys import SIGNING_KEY, KeyFile, place
-from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, note, say, say_json
-from api.cli.streams import naming
+from api.cli.new_file import exists_already, new_file
+from api.cli.recording import recorder_of
+from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, counted, note, say, say_json
+from api.cli.streams import naming, notes_after
 from api.postgres.connect import DatabaseError, connect
 from api.settings import Settings
 from api.times import DEFAULT_ZONE
 from ledger.database import Connection, Url, one_line
 from ledger.export.bundle import Disclosure, condition, write_bundle
-from ledger.export.log_parts import CannotExport
+from ledger.export.log_parts import CannotExport, checkpoint_of
 from ledger.export.stream_heads import record_if_older
 from ledger.proof.bundle.manifest import HEADS, Manifest, Selection
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, VerifierKey
 from ledger.proof.tlog.trust import Unusable, read_file, read_keys
 from ledger.store.head import read_head
+from ledger.store.recorder import Recorder
 from schema.events import CATALOGUE
 
 ALL, NONE = "all", "none"
 PRIVATE = "PRIVATE+KEY+"
 MOST_KEY_BYTES = 64 * 1024
-# How long to wait for a checkpoint that covers the record of where streams end. A server signs each second.
+# The longest wait for a checkpoint that covers the record of where streams end. A server signs each second.
 SIGNED_WITHIN_S = 3.0
 
 Client = Annotated[
@@ -91,31 +95,41 @@ def export(  # noqa: PLR0913, PLR0917 - each option is an argument
 ) -> None:
     """Write an evidence bundle: events, sealed values, and the proof that they are in the signed log.
 
-    The events are those of a client, of a request, or of a range of positions or time. Reads as the role verifier. For
-    a client or a request, the ledger first records where all streams end, as the role writer, so that the bundle can
-    show that it is complete. The reader verifies the file with advice-ledger-verify, without this ledger. Only the
-    public part of the key goes in, as a claim.
+    The events are those of a client, of a request, or of a range of positions or time. Reads as the role verifier. As
+    the role writer, the ledger first records who exports what, without which nothing is written. For a client or a
+    request it also records where all streams end, so that the bundle can show that it is complete. The reader verifies
+    the file with advice-ledger-verify, without this ledger. Only the public part of the key goes in, as a claim.
     """
-    _one_kind(client, request, start, end)
-    extent = parse_extent(start, end, zone)
-    disclosure = _disclosure(disclose, withhold, everything=start is None and end is None)
-    older = None if since is None else _older(since)
-    if output.exists():
-        raise _exists(output)
-    settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
-    keys = _keys(settings)
-    with opened(settings) as url, connect(url, "verifier") as conn, progress() as on_progress:
-        selection = _selection(conn, client, request, extent)
-        _record_ends(conn, url, selection)
-        manifest = _write(conn, output, selection, disclosure, keys, older, on_progress)
-    with naming(f"the bundle is complete, in {output}"):
-        _show(manifest, output, extent, as_json=as_json)
+    with notes_after():
+        _one_kind(client, request, start, end)
+        extent = parse_extent(start, end, zone)
+        disclosure = _disclosure(disclose, withhold, everything=start is None and end is None)
+        older = None if since is None else _older(since)
+        if output.exists():
+            raise exists_already(output)
+        settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
+        keys = _keys(settings)
+        with opened(settings) as url, connect(url, "verifier") as conn, progress() as on_progress:
+            selection = _selection(conn, client, request, extent)
+            recorder = recorder_of(settings, url)
+            options = _options(client, request, start, end, disclose, withhold)
+            record_export(conn, url, selection, options, recorder)
+            at = _record_ends(conn, url, selection, older, recorder)
+            parts = Parts(selection, disclosure, keys, older, at, zone)
+            manifest = _write(conn, output, parts, on_progress)
+        with naming(f"the bundle is complete, in {output}"):
+            _show(manifest, output, extent, as_json=as_json)
 
 
 def _one_kind(client: str | None, request: int | None, start: str | None, end: str | None) -> None:
     kinds = [client is not None, request is not None, start is not None or end is not None]
     if sum(kinds) != 1:
         raise CannotRun("give one selection: --client, --request, or --from and --to")
+
+
+def _options(*given: object) -> tuple[str, ...]:
+    names = ("client", "request", "from", "to", "disclose", "withhold")
+    return tuple(name for name, value in zip(names, given, strict=True) if value)
 
 
 def _disclosure(disclose: list[str] | None, withhold: list[str] | None, *, everything: bool) -> Disclosure:
@@ -132,10 +146,13 @@ def _disclosure(disclose: list[str] | None, withhold: list[str] | None, *, every
 
 
 def _older(path: Path) -> bytes:
+    """Read an older checkpoint; its note is well-formed."""
     try:
-        return read_file(str(path), MAX_NOTE_BYTES)
-    except Unusable as error:
+        data = read_file(str(path), MAX_NOTE_BYTES)
+        checkpoint_of(data, "older")
+    except (Unusable, CannotExport) as error:
         raise CannotRun(str(error)) from error
+    return data
 
 
 def _keys(settings: Settings) -> list[str]:
@@ -170,66 +187,60 @@ def _selection(conn: Connection, client: str | None, request: int | None, extent
     return Selection("positions", first_position=first, last_position=final)
 
 
-def _record_ends(conn: Connection, url: Url, selection: Selection) -> None:
-    """Have the ledger record where streams end, so that the bundle can show it. If it cannot, a note says why."""
+@dataclass(frozen=True)
+class Parts:
+    """The content of the bundle. `at`: the size of the checkpoint to prefer, 0 for any. `zone`: of its page."""
+
+    selection: Selection
+    disclosure: Disclosure
+    keys: list[str]
+    since: bytes | None
+    at: int
+    zone: str
+
+
+def _record_ends(
+    conn: Connection, url: Url, selection: Selection, older: bytes | None, recorder: Recorder | None
+) -> int:
+    """Have the ledger record where streams end, so that the bundle can show it. If it cannot, a note says why.
+
+    Return the position of the record; 0 without one that is signed.
+    """
     if selection.kind == "positions":
-        return
+        return 0
+    since = 0 if older is None else checkpoint_of(older, "older").size
     try:
         with connect(url, "writer") as writer:
-            signed = record_if_older(conn, writer, condition(selection), SIGNED_WITHIN_S)
+            signed = record_if_older(conn, writer, condition(selection), SIGNED_WITHIN_S, recorder, since=since)
     except (psycopg.Error, DatabaseError) as error:
         reason = one_line(error) if isinstance(error, psycopg.Error) else str(error)
         note(f"the bundle may not show where its streams end, as that cannot be recorded: {reason}")
-        return
-    if not signed:
+        return 0
+    if signed is None:
         note(
             "the bundle may not show where its streams end: no checkpoint covers the record of it yet. Sign one with"
             " advice-ledger sign --once, then export again"
         )
+    return signed or 0
 
 
-def _write(
-    conn: Connection,
-    output: Path,
-    selection: Selection,
-    disclosure: Disclosure,
-    keys: list[str],
-    since: bytes | None,
-    on_progress: OnProgress,
-) -> Manifest:
+def _write(conn: Connection, output: Path, parts: Parts, on_progress: OnProgress) -> Manifest:
     """Write the bundle to a new file that only its owner can read. After a failure the file is removed."""
     try:
-        handle = os.open(output, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as error:
-        raise _exists(output) from error
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "invalid file name"
-        raise CannotRun(f"{output}: {reason}") from error
-    complete = False
-    try:
-        with os.fdopen(handle, "w+b") as file:
-            manifest = write_bundle(
+        with new_file(output) as file:
+            return write_bundle(
                 conn,
-                selection,
-                disclosure,
+                parts.selection,
+                parts.disclosure,
                 file,
-                keys=keys,
-                since=since,
+                keys=parts.keys,
+                since=parts.since,
+                at=parts.at,
+                zone=parts.zone,
                 on_progress=lambda done, in_all: on_progress("events", done, in_all),
             )
-        complete = True
     except CannotExport as error:
         raise CannotRun(str(error)) from error
-    except OSError as error:
-        raise CannotRun(f"{output}: {error.strerror}") from error
-    finally:
-        if not complete:
-            output.unlink(missing_ok=True)
-    return manifest
-
-
-def _exists(output: Path) -> CannotRun:
-    return CannotRun(f"{output} exists already, and is not overwritten")
 
 
 def _show(manifest: Manifest, output: Path, extent: Extent, *, as_json: bool) -> None:
@@ -245,7 +256,9 @@ def _show(manifest: Manifest, output: Path, extent: Extent, *, as_json: bool) ->
         places |= {"from": extent.start, "to": extent.end, "zone": extent.zone}
         say_json({**found, **places, "excluded": manifest.excluded, "fields": manifest.fields})
         return
-    say(f"{output}: {manifest.count} events, positions {manifest.first_position} to {manifest.last_position}")
+    say(
+        f"{output}: {counted(manifest.count, 'event')}, positions {manifest.first_position} to {manifest.last_position}"
+    )
     if extent.text:
         say(f"the range is {extent.text}")
     say(f"covered by the checkpoint of size {manifest.checkpoint_size} of {manifest.origin}")

@@ -22,7 +22,7 @@ From = Annotated[
         "--from",
         metavar="POS|TIME",
         show_default=False,
-        help="All events from this position, time (2026-01-31T12:00:00Z) or day (2026-01-31) on. Default: the first.",
+        help="From this position, time (2026-01-31T12:00:00Z) or day (2026-01-31) on. Default: the first.",
     ),
 ]
 To = Annotated[
@@ -31,11 +31,11 @@ To = Annotated[
         "--to",
         metavar="POS|TIME",
         show_default=False,
-        help="All events up to this position or day, which is included, or before this time. Default: the last.",
+        help="Up to this position or day, which is included, or before this time. Default: the last.",
     ),
 ]
 Zone = Annotated[
-    str, typer.Option(metavar="NAME", help="The time zone of days in --from and --to, such as Europe/Zurich.")
+    str, typer.Option(metavar="NAME", help="The time zone of days and local times, such as Europe/Zurich.")
 ]
 
 

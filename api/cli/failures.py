@@ -6,7 +6,6 @@ import psycopg
 
 from api.cli.shared import CannotRun
 from api.extras import MissingExtra
-from api.http.auth.tokens import TokenError
 from api.postgres.connect import DatabaseError
 from api.postgres.embedded import EmbeddedError
 from api.settings import SettingsError
@@ -32,7 +31,6 @@ EXPECTED: tuple[type[BaseException], ...] = (
     RebuildFailed,
     SettingsError,
     SigningRefused,
-    TokenError,
     UnicodeEncodeError,
     UnknownReadModel,
     psycopg.Error,

@@ -1,4 +1,4 @@
-"""Make the first tokens on a loopback address; refuse another address while no token exists.
+"""Register the first subjects, with a token each, on a loopback address; refuse another address while there are none.
 
 Tokens are shown on a terminal, and nowhere else: stdout may be a file that others read, or a journal. Elsewhere they
 go to a file that only its owner can read.
@@ -10,23 +10,34 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
+import psycopg
+
+from api.cli.administration import catch_up
 from api.cli.shared import CannotRun, note, say
-from api.http.auth import tokens
-from api.postgres.connect import RoleDenied, connect
-from ledger.database import Url
+from api.http.auth.tokens import new_token
+from api.postgres.connect import connect
+from ledger.database import Connection, Url
+from ledger.domain.subject import ROLES
+from ledger.errors import LogRefused, VersionConflict, from_database
+from ledger.service.admission import admit
+from ledger.store.envelope import Actor
+from ledger.store.events import CHECK_HISTORY
+from projections.credentials.model import CREDENTIALS
 
 SHOWN = """\
-Tokens, one for each name. They are shown only now; "advice-ledger tokens" makes and revokes more.
+Tokens of the first subjects, one for each role. They are shown only now; "advice-ledger subjects" and
+"advice-ledger credentials" make and revoke more.
 Paste these lines into the terminal that you want to work in:
 
 {exports}
 """
 KEPT = """\
-Tokens, one for each name, are in a file that only you can read; "advice-ledger tokens" makes and revokes more.
+Tokens of the first subjects, one for each role, are in a file that only you can read; "advice-ledger subjects" and
+"advice-ledger credentials" make and revoke more.
 Paste this line into the terminal that you want to work in:
 
 . {path}
@@ -40,30 +51,59 @@ curl -i {base}/portfolio/recommendations \\
 
 curl '{base}/portfolio/requests?limit=1' -H "Authorization: Bearer $ADVISOR"
 """
-ADVICE = "make one first: advice-ledger tokens create NAME --role ROLE, with the same database options"
+ADVICE = "make one first: advice-ledger subjects add NAME --role ROLE --token, with the same database options"
+# Counts good credentials, and all that there ever were.
+COUNT = (
+    "SELECT count(*) FILTER (WHERE revoked_at IS NULL AND (ends_at IS NULL OR ends_at > now())), count(*)"
+    " FROM credentials"
+)
+ACTOR = Actor("advice-ledger", "service", "first-start")
 
 
-def ensure_tokens(url: Url, base: str, folder: Path, *, local: bool) -> None:
-    """On a loopback address, make the first tokens and show them, or keep them in a file in `folder`.
+def ensure_tokens(url: Url, base: str, folder: Path, *, local: bool, known: Sequence[tuple[int, bytes]] = ()) -> None:
+    """On a loopback address, register the first subjects and show their tokens, or keep them in a file in `folder`.
+
+    Nothing is recorded unless the database has the `known` events, which were signed last.
 
     Raises CannotRun if another address has none, or if the file cannot be written.
     """
-    try:
-        conn = connect(url, "owner")
-    except RoleDenied:
-        note("this login may not see the tokens; every caller needs one: advice-ledger tokens create")
+    catch_up(url, CREDENTIALS)
+    with connect(url, "reader") as conn:
+        [(good, ever)] = conn.execute(COUNT).fetchall()
+    if good:
         return
-    with conn:
-        # If the tokens cannot be shown or kept, none are made.
-        with conn.transaction():
-            created = tokens.create_first(conn) if local else {}
-            if created:
-                with introduced(created, folder) as text:
-                    say(text + EXAMPLES.format(base=base))
-        if not created and tokens.counts(conn).active == 0:
-            if not local:
-                raise CannotRun(f"there is no active token, and others can reach this address; {ADVICE}")
-            note(f"every token is revoked, so all calls are refused; {ADVICE}")
+    if not local:
+        raise CannotRun(f"there is no good credential, and others can reach this address; {ADVICE}")
+    with connect(url, "writer") as conn:
+        if not check_known(conn, known):
+            return
+        if ever or not _first(conn, base, folder):
+            note(f"every credential was revoked or has expired, so all calls are refused; {ADVICE}")
+
+
+def check_known(conn: Connection, known: Sequence[tuple[int, bytes]]) -> bool:
+    """Return True if the database has these events; otherwise say why not. `conn` acts as the writer."""
+    try:
+        conn.execute(CHECK_HISTORY, [[position for position, _ in known], [hash_ for _, hash_ in known]])
+    except psycopg.Error as error:
+        reason = from_database(error)
+        if not isinstance(reason, LogRefused):
+            raise
+        note(f"no subject is registered: {reason}")
+        return False
+    return True
+
+
+def _first(conn: Connection, base: str, folder: Path) -> bool:
+    """Register a subject for each role, named as the role. Return False if there is one already."""
+    created = {role: new_token() for role in ROLES}
+    # If the tokens cannot be shown or kept, nothing is recorded.
+    with contextlib.suppress(VersionConflict), conn.transaction():
+        admit(conn, ACTOR, [(role, role, sha256) for role, (_, sha256) in created.items()])
+        with introduced({role: token for role, (token, _) in created.items()}, folder) as text:
+            say(text + EXAMPLES.format(base=base))
+        return True
+    return False
 
 
 @contextlib.contextmanager

@@ -10,14 +10,18 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
-from api.cli.configure import configured, data_folder, opened, operator, origin_of, state_folder
-from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json
-from api.cli.streams import naming
+from api.cli import keys_recording
+from api.cli.configure import configured, data_folder, opened, operator, state_folder
+from api.cli.public_keys import Origin, name_for, show_key
+from api.cli.recording import recorder_of
+from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir
+from api.cli.streams import naming, notes_after
 from api.postgres.connect import connect
 from api.settings import Settings, variable
 from ledger.database import Url, conninfo
 from ledger.proof.tlog.note import VerifierKey
 from ledger.store.envelope import Actor, NewEvent, uuid7
+from ledger.store.recorder import Recorder
 from ledger.store.writer import Writer
 from ledger.tlog.sign import keys
 from ledger.tlog.sign import rotate as rotation
@@ -32,6 +36,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(keys_recording.app, name="recording")
 
 # The variable with the key itself, if it is not in a file.
 SIGNING_KEY = variable("key")
@@ -58,10 +64,6 @@ KeyState = Annotated[
         show_default=False,
         help="The state file, which holds what was signed last. Default: the key's file with .last after its name.",
     ),
-]
-Origin = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", show_default=False, help="The ledger's name, to make a key without its database."),
 ]
 
 
@@ -105,12 +107,9 @@ def generate(
     """Make a key in a new file, and print its public part, for those who verify."""
     settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
     path = _file(settings)
-    if origin is None:
-        with opened(settings) as url, connect(url, "reader") as conn:
-            origin = origin_of(conn)
-    made = keys.generate(origin, path)
+    made = keys.generate(name_for(settings, origin), path)
     with naming(f"the key is in {path}"):
-        _show(made.verifier, as_json=as_json)
+        show_key(made.verifier, as_json=as_json)
 
 
 @app.command()
@@ -126,7 +125,7 @@ def show(
     key_place = place(settings, state_needed=False)
     if key_place is None:
         raise CannotRun(f"no key is configured: use --key, or set {SIGNING_KEY}")
-    _show(key_place.key().verifier, as_json=as_json)
+    show_key(key_place.key().verifier, as_json=as_json)
 
 
 @app.command()
@@ -142,14 +141,16 @@ def rotate(
 
     No other process may sign meanwhile. After a crash, run it again: it finishes the rotation.
     """
-    settings = configured(config, key_file=key, key_state=key_state, database_url=database_url, data_dir=data_dir)
-    key_place = place(settings)
-    if key_place is None or key_place.path is None:
-        raise CannotRun("a rotation needs the key in a file: use --key")
-    with opened(settings) as url:
-        new = _rotated(url, key_place.path, key_place.state, key_place.copies)
-    with naming(f"the key is rotated; the new one is in {key_place.path}"):
-        _show(new, as_json=as_json)
+    with notes_after():
+        settings = configured(config, key_file=key, key_state=key_state, database_url=database_url, data_dir=data_dir)
+        key_place = place(settings)
+        if key_place is None or key_place.path is None:
+            raise CannotRun("a rotation needs the key in a file: use --key")
+        with opened(settings) as url:
+            recorder = recorder_of(settings, url)
+            new = _rotated(url, key_place.path, key_place.state, key_place.copies, recorder)
+        with naming(f"the key is rotated; the new one is in {key_place.path}"):
+            show_key(new, as_json=as_json)
 
 
 def place(settings: Settings, *, state_needed: bool = True) -> Place | None:
@@ -174,7 +175,9 @@ def _file(settings: Settings) -> Path:
     return settings.key_file or (folder or Path()) / IN_DATA_DIR
 
 
-def _rotated(url: Url, path: Path, state: Path, copies: Path | None = None) -> VerifierKey:
+def _rotated(
+    url: Url, path: Path, state: Path, copies: Path | None = None, recorder: Recorder | None = None
+) -> VerifierKey:
     """Do the steps of ledger/tlog/sign/rotate.py, from where an earlier try ended."""
     old = keys.read(path)
     with connect(url, "signer") as conn:
@@ -191,24 +194,17 @@ def _rotated(url: Url, path: Path, state: Path, copies: Path | None = None) -> V
                     pass
             new, recorded = rotation.prepare(conn, old.verifier, path)
             if not recorded:
-                asyncio.run(_record(url, old, new))
+                asyncio.run(_record(url, old, new, recorder))
             rotation.replace(path, old.verifier)
             rotation.finish(conn, new, state, copies)
     return new.verifier
 
 
-async def _record(url: Url, old: SigningKey, new: SigningKey) -> None:
-    writer = Writer(conninfo(url, "writer", lock_timeout="3s"))
+async def _record(url: Url, old: SigningKey, new: SigningKey, recorder: Recorder | None) -> None:
+    writer = Writer(conninfo(url, "writer", lock_timeout="3s"), recorder=recorder)
     await writer.start()
     try:
         actor = Actor(id=operator(), kind="human", role="operator")
         await writer.append([NewEvent(uuid7(), STREAM, rotation.rotated(old, new), actor)])
     finally:
         await writer.close()
-
-
-def _show(key: VerifierKey, *, as_json: bool) -> None:
-    if as_json:
-        say_json({"name": key.name, "key_id": f"{key.key_id:08x}", "verifier_key": key.text})
-    else:
-        say(key.text)

@@ -21,6 +21,7 @@ from api.cli.shared import (
     say_json,
     say_table,
 )
+from api.cli.streams import notes_after
 from api.postgres.connect import connect
 from api.settings import MAX_ORPHAN_AFTER_S
 from ledger.database import Connection
@@ -52,21 +53,23 @@ def orphans(
 
     Their caller was killed, or still waits. Reads as the role reader. Exit code 1 if there are some.
     """
-    settings = configured(config, database_url=database_url, data_dir=data_dir)
-    after_s = settings.orphan_after if older_than is None else older_than
-    with opened(settings) as url, connect(url, "reader") as conn:
-        calls = _list(conn, after_s)
-    if as_json:
-        say_json(calls)
-    elif calls:
-        rows = [
-            (call.id, call.request_id or "-", call.agent, call.model, timedelta(seconds=call.age_s)) for call in calls
-        ]
-        say_table(("call", "request", "agent", "model", "age"), rows)
-    else:
-        say(f"no model call has been open for {after_s:g} s")
-    if calls:
-        raise typer.Exit(FOUND_WRONG)
+    with notes_after():
+        settings = configured(config, database_url=database_url, data_dir=data_dir)
+        after_s = settings.orphan_after if older_than is None else older_than
+        with opened(settings) as url, connect(url, "reader") as conn:
+            calls = _list(conn, after_s)
+        if as_json:
+            say_json(calls)
+        elif calls:
+            rows = [
+                (call.id, call.request_id or "-", call.agent, call.model, timedelta(seconds=call.age_s))
+                for call in calls
+            ]
+            say_table(("call", "request", "agent", "model", "age"), rows)
+        else:
+            say(f"no model call has been open for {after_s:g} s")
+        if calls:
+            raise typer.Exit(FOUND_WRONG)
 
 
 def count(conn: Connection, after_s: float) -> int | None:

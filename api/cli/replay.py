@@ -10,6 +10,7 @@ import typer
 from api.agents.run.replay import CannotReplay, Report, replay_recommendation
 from api.cli import assemble
 from api.cli.configure import configured, opened, operator
+from api.cli.recording import recorder_of
 from api.cli.shared import (
     COULD_NOT_RUN,
     FOUND_WRONG,
@@ -22,17 +23,18 @@ from api.cli.shared import (
     say_json,
 )
 from api.postgres.connect import RoleDenied, connect
-from api.services import Parts, open_services
 from ledger.database import Url
 from ledger.proof.auditor.report import printable
+from ledger.service.open_ledger import LedgerParts, open_ledger
 from ledger.store.envelope import Actor
 from ledger.store.events import Receipt
+from ledger.store.recorder import Recorder
 
 EXIT = {"identical": 0, "different": FOUND_WRONG, "failed": COULD_NOT_RUN}
 EXPECTED = "as expected: this agent asks a language model, which may answer the same question in another way"
 UNEXPECTED = (
     "although this agent is deterministic: either its libraries have changed (see answer.parameters), or a read model "
-    "was changed, which advice-ledger verify --projections finds"
+    "was changed, which advice-ledger verify finds"
 )
 
 Request = Annotated[int, typer.Option(min=1, metavar="NUMBER", help="The request whose answer to replay.")]
@@ -78,7 +80,7 @@ def replay(  # noqa: PLR0913, PLR0917 - each option is an argument
     server = assemble.model_server(settings)
     with opened(settings) as url:
         _check_rights(url)
-        report, receipt = _replayed(url, request, recommendation, server)
+        report, receipt = _replayed(url, request, recommendation, server, recorder_of(settings, url))
     if as_json:
         say_json({**vars(report), "recorded_at_position": receipt.position})
     else:
@@ -95,13 +97,14 @@ def _check_rights(url: Url) -> None:
         raise CannotRun(f"every replay is recorded, and {error}") from error
 
 
-def _replayed(url: Url, request: int, recommendation: int | None, server: dict[str, Any]) -> tuple[Report, Receipt]:
+def _replayed(
+    url: Url, request: int, recommendation: int | None, server: dict[str, Any], recorder: Recorder | None
+) -> tuple[Report, Receipt]:
     actor = Actor(id=operator(), kind="human", role="operator")
-    parts = Parts(url, readers=2, projector="none", run_worker=False)
 
     async def work() -> tuple[Report, Receipt]:
-        async with open_services(parts) as services:
-            return await replay_recommendation(services.ledger, actor, request, recommendation, server)
+        async with open_ledger(LedgerParts(url, readers=2, recorder=recorder)) as ledger:
+            return await replay_recommendation(ledger, actor, request, recommendation, server)
 
     try:
         return asyncio.run(work())

@@ -11,14 +11,17 @@ from psycopg import sql
 
 from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
-from api.cli.shared import FOUND_WRONG, AsJson, ConfigFile, DatabaseUrl, DataDir, note, say, say_json
+from api.cli.schema import tell_former
+from api.cli.shared import FOUND_WRONG, AsJson, ConfigFile, DatabaseUrl, DataDir, counted, note, say, say_json
 from api.postgres.blockers import watched
 from api.postgres.connect import connect
 from api.postgres.logins import make_logins
 from ledger.backup.manifest import Manifest, read_logins
 from ledger.backup.restore import Backup
-from ledger.database import Url
+from ledger.database import Url, conninfo
+from ledger.service.former_tokens import record_former_tokens
 from ledger.verify.database import verify_chain
+from ledger.verify.helpers import Helpers
 from ledger.verify.report import ChainReport
 from projections.rebuild import rebuild_outdated
 
@@ -27,7 +30,7 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
 
 @dataclass(frozen=True)
 class Result:
-    """What was restored. `grants` are statements for logins that had rights on the ledger in its old place."""
+    """The result of a restore. `grants`: statements for logins that had rights on the ledger in its old place."""
 
     manifest: Manifest
     chain: ChainReport
@@ -75,9 +78,14 @@ def _restore(url: Url, backup: Backup, on_progress: OnProgress) -> Result:
             done = backup.restore(conn, on_progress)
         make_logins(conn, url)
         grants = _grants(backup.manifest, read_logins(conn))
+    with connect(url, "owner") as conn:
+        tell_former(record_former_tokens(conn))
     rebuilt = rebuild_outdated(url, on_progress=on_progress)
     with connect(url, "verifier") as conn:
-        chain = verify_chain(conn, on_progress=lambda done, in_all: on_progress("verifying", done, in_all))
+        helpers = Helpers(conninfo(url, "verifier", tcp_user_timeout="0"))
+        chain = verify_chain(
+            conn, on_progress=lambda done, in_all: on_progress("verifying", done, in_all), helpers=helpers
+        )
     later = [name for name in done.applied if name not in backup.manifest.migrations]
     return Result(backup.manifest, chain, later, [report.name for report in rebuilt], grants)
 
@@ -114,7 +122,7 @@ def _show(result: Result, *, as_json: bool) -> None:
     for name in result.applied:
         say(f"applied {name}, which is newer than the backup")
     say(f"built {', '.join(result.read_models)}")
-    say(f"{result.chain.events} events, last hash {last_hash}")
+    say(f"{counted(result.chain.events, 'event')}, last hash {last_hash}")
     for finding in result.chain.findings:
         say(f"  {finding}")
     say("verified: the chain holds, and ends as the backup says" if result.ok else _failed(result))

@@ -13,12 +13,15 @@ from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
 from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, note, say, say_json
 from api.postgres.blockers import watched
-from api.postgres.connect import connect
-from api.postgres.logins import ensure_passwords, make_logins
+from api.postgres.connect import DatabaseError, connect
+from api.postgres.logins import ensure_passwords, gets_in, make_logins
 from ledger.database import Url, one_line
 from ledger.errors import is_operational
+from ledger.service.former_tokens import FormerToken, record_former_tokens
+from ledger.verify.objects import migrated_by_this_version
 from projections.rebuild import RebuildReport, outdated_read_models, rebuild_outdated, rebuild_read_models
 from projections.registry import READ_MODELS, get_read_model
+from schema.database_roles import ROLES
 from schema.errors import NotPermitted
 from schema.migrate import MigrationReport, pending
 from schema.migrate import migrate as run_migrations
@@ -129,8 +132,34 @@ def bring_up(url: Url, origin: str | None, on_progress: OnProgress) -> Prepared:
         with watched(url, conn, note):
             report = _migrate(conn, origin)
         make_logins(conn, url)
+    with connect(url, "owner") as conn:
+        tell_former(record_former_tokens(conn))
     rebuilt = rebuild_outdated(url, on_progress=on_progress)
     return Prepared(report.schema, report.origin, report.applied, tuple(rebuilt))
+
+
+def tell_former(tokens: list[FormerToken]) -> None:
+    """Say what became of the tokens of an earlier version."""
+    for token in tokens:
+        if token.recordable:
+            note(f"the token {token.name} of an earlier version is recorded: its holder is the subject {token.name}")
+        else:
+            note(f"the token {token.name} of an earlier version cannot be carried over: add a subject of another name")
+
+
+def is_up_to_date(url: Url) -> bool:
+    """Check with the rights of the roles alone that there is nothing to migrate or build, and that each role gets in.
+
+    False on a standby, which `bring_up()` refuses. Raises NewerSchema and EditedMigration.
+    """
+    try:
+        with connect(url, "reader") as conn:
+            standby = conn.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
+            if standby or pending(conn) or not migrated_by_this_version(conn) or outdated_read_models(conn):
+                return False
+    except (DatabaseError, psycopg.errors.InsufficientPrivilege):
+        return False
+    return all(gets_in(url, role) for role in ROLES)
 
 
 def check_ready(url: Url) -> None:

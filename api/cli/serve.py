@@ -19,12 +19,14 @@ from api.cli.bars import progress
 from api.cli.configure import configured, data_folder, opened
 from api.cli.first_tokens import ensure_tokens
 from api.cli.keys import NOTHING_SIGNED, KeyFile, place
-from api.cli.schema import bring_up, check_ready
+from api.cli.recording import ensure_recorder
+from api.cli.schema import bring_up, check_ready, is_up_to_date
 from api.cli.serving import GRACE_S, base_url, bound, cannot_listen, is_loopback, run_server
 from api.cli.shared import CannotRun, ConfigFile, DatabaseUrl, DataDir, note
 from api.cli.signing import signing_config, verification_config
 from api.http.server import server_config
-from api.malloc import share_arena
+from api.jobs.kinds import KINDS
+from api.malloc import configure_malloc
 from api.postgres.connect import connect
 from api.postgres.embedded import default_data_dir
 from api.postgres.privileged import privileged_logins, warning
@@ -33,7 +35,11 @@ from api.settings import Agent, Settings
 from ledger.background import log_to_stderr
 from ledger.database import Url
 from ledger.store.durability import read_acknowledged
+from projections.objects import changed_objects
 from schema.errors import NotPermitted
+
+# The most of a list of changed objects that is shown.
+MOST_CHARS = 1000
 
 Host = Annotated[
     str | None,
@@ -107,7 +113,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each option is an argument
     on a terminal or kept in a file; on any other address it must have tokens already. Ctrl-C or SIGTERM ends it, and
     the embedded PostgreSQL with it. docs/operate/settings.md has the other settings, for file and environment.
     """
-    share_arena()
+    configure_malloc()
     log_to_stderr()
     settings = configured(
         config,
@@ -136,9 +142,14 @@ def record(settings: Settings) -> None:
         # On one core, a second process would only take memory.
         projector="process" if (os.cpu_count() or 1) > 1 else "thread",
         run_worker=worker_agent is not None,
+        job_kinds=KINDS,
+        job_files=assemble.job_files(settings),
         policies=assemble.policies(settings),
+        registration=assemble.registration(settings),
         orphan_after_s=settings.orphan_after,
         root_path=settings.root_path or "",
+        public_origins=settings.public_origins,
+        identity_provider=assemble.identity_provider(settings),
         endorsers=assemble.endorsers(settings),
     )
     if worker_agent is not None:
@@ -150,14 +161,18 @@ def record(settings: Settings) -> None:
         prepare(url)
         signing = signing_config(settings, where, url)
         with hosted_witness.opened(offer, url) as witness:
-            ensure_tokens(url, base, data_folder(settings) or default_data_dir(), local=is_loopback(listener))
+            folder = data_folder(settings) or default_data_dir()
+            known = () if signing is None else signing.known_events()
+            ensure_tokens(url, base, folder, local=is_loopback(listener), known=known)
+            # After the first subjects: events before the first registration need no attestation.
+            recorder = ensure_recorder(settings, url)
             if signing is None:
                 note(NOTHING_SIGNED)
             if worker_agent is not None:
                 note(f"requests are answered by {worker_agent.name} {worker_agent.version}")
             verification = verification_config(settings, signing)
             run(
-                parts(url, signing=signing, verification=verification, witness=witness),
+                parts(url, signing=signing, recorder=recorder, verification=verification, witness=witness),
                 listener,
                 access_log=settings.access_log,
                 on_start=lambda: note(f"serving on {base}"),
@@ -178,6 +193,7 @@ def only_read(settings: Settings) -> None:
             orphan_after_s=settings.orphan_after,
             root_path=settings.root_path or "",
             endorsers=assemble.endorsers(settings),
+            identity_provider=assemble.identity_provider(settings),
         )
         note("this server only reads: writes are refused with 405 read-only")
         base = base_url(settings.host, listener)
@@ -187,17 +203,25 @@ def only_read(settings: Settings) -> None:
 def prepare(url: Url) -> None:
     """Migrate and build read models, or check that there is nothing to do.
 
-    Say what "acknowledged" means on this server, and warn of logins with too many rights.
+    Say what "acknowledged" means on this server, and warn of logins with too many rights, and of objects of the
+    database that are not of this version: they stay as they are, as evidence.
     """
     migrate_or_check(url)
     tell_durability(url)
     with connect(url, "reader") as conn:
+        if changed := ", ".join(changed_objects(conn)):
+            note(f"warning: not as this version makes it: {changed[:MOST_CHARS]}; advice-ledger verify says more")
         for login in privileged_logins(conn, url):
             note(f"warning: {warning(login)}")
 
 
 def migrate_or_check(url: Url) -> None:
-    """Migrate and build read models; with a login that may not, check that there is nothing to do."""
+    """Migrate and build read models if there is something to do; with a login that may not, refuse to go on.
+
+    Only then are the owner's rights used.
+    """
+    if is_up_to_date(url):
+        return
     try:
         with progress() as on_progress:
             done = bring_up(url, None, on_progress)

@@ -51,14 +51,32 @@ class CannotRun(Exception):
     """A command cannot do its work. The message is one line that says why and what to do."""
 
 
+def counted(number: int, thing: str) -> str:
+    """Write a number of things: `1 case`, `2 cases`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def say(text: str) -> None:
     """Print a result."""
     typer.echo(text)  # flushes
 
 
+# Messages that wait for the end of a command, or None: see `streams.notes_after`.
+_waiting: list[str] | None = None
+
+
 def note(text: str) -> None:
-    """Print a message to stderr."""
-    typer.echo(text, err=True)
+    """Print a message to stderr, at once or after the result."""
+    if _waiting is None:
+        typer.echo(text, err=True)
+    else:
+        _waiting.append(text)
+
+
+def hold_notes(waiting: list[str] | None) -> None:
+    """Add messages to this list from now on; with None, print them at once."""
+    global _waiting  # noqa: PLW0603 - of the process, as stderr is
+    _waiting = waiting
 
 
 def say_json(value: object) -> None:

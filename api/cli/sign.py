@@ -12,6 +12,7 @@ from api.cli import assemble
 from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened, operator
 from api.cli.keys import SIGNING_KEY, KeyFile, place
+from api.cli.recording import recorder_of
 from api.cli.shared import (
     FOUND_WRONG,
     AsJson,
@@ -24,6 +25,7 @@ from api.cli.shared import (
     say_json,
 )
 from api.cli.signing import config_of
+from api.cli.streams import notes_after
 from api.postgres.connect import connect
 from ledger.background import log_to_stderr
 from ledger.database import Connection, Url, conninfo
@@ -31,6 +33,7 @@ from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.proof.tlog.note import MAX_NOTE_BYTES
 from ledger.store.envelope import Actor
+from ledger.store.recorder import Recorder
 from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers, EndorserStatus
 from ledger.tlog.serve.newest_checkpoint import newest_size
 from ledger.tlog.sign import rotate
@@ -96,28 +99,30 @@ def sign(  # noqa: PLR0913, PLR0917 - each option is an argument
 
     Exit code 1 if the database must not be signed as it is; the message says why.
     """
-    settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
-    key_place = place(settings)
-    if key_place is None:
-        raise CannotRun(f"no key is configured: use --key, or set {SIGNING_KEY}")
-    if adopt is None and (give_up is not None or replace_damaged or reason is not None):
-        raise CannotRun("--give-up, --replace-damaged and --reason are options of --adopt")
-    if adopt is not None and not (reason or "").strip():
-        raise CannotRun("--adopt needs --reason, which is recorded together with your name")
-    endorsers = assemble.endorsers(settings)
-    signing = config_of(settings, key_place)
-    adoption = None
-    if adopt is not None:
-        actor = Actor(id=operator(), kind="human", role="operator")
-        adoption = Adoption(read_checkpoint(adopt, signing.key), actor, reason or "", give_up, replace_damaged)
-    with opened(settings) as url:
-        if once or adoption is not None:
-            with connect(url, "signer") as conn, progress() as on_progress:
-                signed = _once(conn, signing, adoption, on_progress)
-            endorsements = [] if adoption is not None else Endorsers(conninfo(url, "signer"), endorsers).once()
-            _show(signed, endorsements, as_json=as_json)
-        else:
-            _follow(url, signing, endorsers)
+    with notes_after(result=once or adopt is not None):
+        settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
+        key_place = place(settings)
+        if key_place is None:
+            raise CannotRun(f"no key is configured: use --key, or set {SIGNING_KEY}")
+        if adopt is None and (give_up is not None or replace_damaged or reason is not None):
+            raise CannotRun("--give-up, --replace-damaged and --reason are options of --adopt")
+        if adopt is not None and not (reason or "").strip():
+            raise CannotRun("--adopt needs --reason, which is recorded together with your name")
+        endorsers = assemble.endorsers(settings)
+        signing = config_of(settings, key_place)
+        adoption = None
+        if adopt is not None:
+            actor = Actor(id=operator(), kind="human", role="operator")
+            adoption = Adoption(read_checkpoint(adopt, signing.key), actor, reason or "", give_up, replace_damaged)
+        with opened(settings) as url:
+            if once or adoption is not None:
+                recorder = recorder_of(settings, url)
+                with connect(url, "signer") as conn, progress() as on_progress:
+                    signed = _once(conn, signing, adoption, on_progress, recorder)
+                endorsements = [] if adoption is not None else Endorsers(conninfo(url, "signer"), endorsers).once()
+                _show(signed, endorsements, as_json=as_json)
+            else:
+                _follow(url, signing, endorsers, recorder_of(settings, url))
 
 
 def read_checkpoint(path: Path, key: SigningKey) -> Checkpoint:
@@ -133,7 +138,11 @@ def read_checkpoint(path: Path, key: SigningKey) -> Checkpoint:
 
 
 def _once(
-    conn: Connection, signing: SigningConfig, adoption: Adoption | None, on_progress: OnProgress
+    conn: Connection,
+    signing: SigningConfig,
+    adoption: Adoption | None,
+    on_progress: OnProgress,
+    recorder: Recorder | None = None,
 ) -> Signed | None:
     """Sign or adopt; return the last checkpoint, None if nothing was new."""
     try:
@@ -143,7 +152,7 @@ def _once(
             if signer is None:
                 raise CannotRun(f"another process signs, or has {signing.state}")
             if adoption is not None:
-                return signer.adopt(adoption, lambda done, in_all: on_progress("adopting", done, in_all))
+                return signer.adopt(adoption, lambda done, in_all: on_progress("adopting", done, in_all), recorder)
             return _sign_all(conn, signer, on_progress)
     except SigningRefused as error:
         note(f"refused: {error}")
@@ -164,9 +173,9 @@ def _sign_all(conn: Connection, signer: Signer, on_progress: OnProgress) -> Sign
     return last
 
 
-def _follow(url: Url, signing: SigningConfig, endorsers: EndorserConfig) -> None:
+def _follow(url: Url, signing: SigningConfig, endorsers: EndorserConfig, recorder: Recorder | None) -> None:
     log_to_stderr()
-    thread = SignerThread(url, signing, endorsers)
+    thread = SignerThread(url, signing, endorsers, recorder=recorder)
     thread.start()
     note(f"signing with {signing.key.verifier.text}")
     try:

@@ -9,13 +9,12 @@ from typing import Literal
 import psycopg
 import typer
 
-from api.cli import assemble, orphans, status_tlog
+from api.cli import assemble, orphans, status_reasons, status_tlog
 from api.cli.configure import configured, opened
 from api.cli.keys import KeyFile, Place, place
 from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json, say_table
 from api.cli.status_tlog import LogState
-from api.cli.status_writer import PATIENCE_S, acknowledged, try_append
-from api.http.auth import tokens
+from api.cli.status_writer import acknowledged, try_append
 from api.postgres.connect import RoleDenied, connect
 from api.postgres.privileged import privileged_logins, warning
 from ledger.database import Connection, Url
@@ -23,7 +22,6 @@ from ledger.store.durability import Acknowledged
 from ledger.store.head import read_head
 from ledger.tlog.quorum import WitnessPolicy
 from projections.health import (
-    LAST_CALLS,
     QUEUE,
     READ_MODELS_LAG,
     RECENT_CALLS,
@@ -42,6 +40,18 @@ from schema.migrate import pending
 ROLES = ("reader", "verifier", "owner")
 
 EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
+CREDENTIALS = (
+    "SELECT count(*) FILTER (WHERE good), count(*) FILTER (WHERE NOT good) FROM"
+    " (SELECT revoked_at IS NULL AND (ends_at IS NULL OR ends_at > now()) AS good FROM credentials) c"
+)
+
+
+@dataclass(frozen=True)
+class CredentialCounts:
+    """The numbers of credentials that are valid, revoked, replaced and expired."""
+
+    good: int
+    ended: int
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,9 @@ class Status:
     """The state of a ledger. A member is None if this login may not see it; so is the time of an empty chain."""
 
     ok: bool
+    # Reasons of `/readyz` about read models, signing and agents. Each makes the exit code 1.
+    reasons: list[str]
+    warnings: list[str]
     origin: str
     position: int
     hash: str
@@ -69,7 +82,7 @@ class Status:
     migrations_pending: list[str] | None
     # "ok", or why an append fails.
     recording: str | None
-    # What an acknowledged event has survived; None on a standby.
+    # The failures that an acknowledged event survives; None on a standby.
     acknowledged: Acknowledged | None
     requests_queued: int | None
     requests_queued_oldest_s: float | None
@@ -77,7 +90,8 @@ class Status:
     # None for a database that an older version migrated.
     streams_set_aside: list[SetAside] | None
     model_calls_orphaned: int | None
-    tokens: tokens.Counts | None
+    # None if the read model was never built.
+    credentials: CredentialCounts | None
     # Functions, triggers, grants and so on that are not this version's.
     objects_changed: list[str]
     log: LogState | None
@@ -95,16 +109,17 @@ def status(
     """Show the state of the chain, its read models and its transparency log.
 
     Also what "acknowledged" means on this server, the number of queued requests, of model calls without an end and of
-    tokens, the agents whose last calls all failed, the streams that a read model cannot show, and the pending
-    migrations. Exit code 1 if an append fails, a read model is stopped, missing or outdated, or cannot show a stream,
-    an object of the database is not of this version, a migration is pending, a key rotation was not finished, or the
+    credentials, the agents whose last calls all failed, the streams that a read model cannot show, and the pending
+    migrations. Exit code 1 if an append fails, a read model is stopped, missing or outdated, does not move although
+    events wait, or cannot show a stream, nothing is signed although events wait, all last calls of an agent failed, an
+    object of the database is not of this version, a migration is pending, a key rotation was not finished, or the
     database does not continue what was signed last.
     """
     settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
     policy = assemble.endorsers(settings).policy
     where = place(settings, state_needed=False)  # of the key only its place counts
     with opened(settings) as url, _connected(url) as conn:
-        state = look(conn, policy, where, settings.orphan_after)
+        state = look(conn, policy, where, settings.orphan_after, settings.sign_every)
         state = replace(state, recording=try_append(url), acknowledged=acknowledged(url, conn))
         sound = state.ok and state.recording in {None, "ok"}
         state = replace(state, ok=sound, privileged_logins=privileged_logins(conn, url))
@@ -116,7 +131,9 @@ def status(
         raise typer.Exit(FOUND_WRONG)
 
 
-def look(conn: Connection, policy: WitnessPolicy, key: Place | None, orphan_after_s: float) -> Status:
+def look(
+    conn: Connection, policy: WitnessPolicy, key: Place | None, orphan_after_s: float, sign_every_s: float
+) -> Status:
     """Read the state of a ledger, as far as the connection's role may see it."""
     head = read_head(conn)
     if head is None:
@@ -124,15 +141,18 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None, orphan_afte
     stale = {read_model.name for read_model in outdated_read_models(conn)}
     lags = {row[0]: ReadModelLag(*row) for row in conn.execute(READ_MODELS_LAG).fetchall()}
     read_models = [_read_model(model.name, lags.get(model.name), model.name in stale) for model in READ_MODELS]
-    queue = _queue(conn)
+    queue, calls = _queue(conn), _calls(conn)
     aside = _set_aside(conn)
     lacking = _pending(conn)
     log = status_tlog.look(conn, policy, key)
     objects = changed_objects(conn)
     contradicted = log is not None and log.signed_last is not None and log.signed_last.contradiction is not None
-    unsound = bool(objects) or contradicted or (log is not None and bool(log.rotation_pending))
+    reasons = list(status_reasons.reasons(list(lags.values()), calls or [], log, sign_every_s))
+    unsound = bool(reasons) or bool(objects) or contradicted or (log is not None and bool(log.rotation_pending))
     return Status(
         ok=not lacking and not unsound and not aside and all(read_model.state == "ok" for read_model in read_models),
+        reasons=reasons,
+        warnings=list(status_reasons.warnings(log)),
         origin=head.origin,
         position=head.position,
         hash=head.hash.hex(),
@@ -143,10 +163,10 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None, orphan_afte
         acknowledged=None,
         requests_queued=queue and queue.requests,
         requests_queued_oldest_s=queue and queue.oldest_s,
-        agents_failing=_agents_failing(conn),
+        agents_failing=None if calls is None else failing_agents(calls),
         streams_set_aside=aside,
         model_calls_orphaned=orphans.count(conn, orphan_after_s),
-        tokens=_tokens(conn),
+        credentials=_credentials(conn),
         objects_changed=objects,
         log=log,
         privileged_logins=[],
@@ -194,17 +214,16 @@ def _set_aside(conn: Connection) -> list[SetAside] | None:
     return listed(conn)
 
 
-def _agents_failing(conn: Connection) -> list[str] | None:
+def _calls(conn: Connection) -> list[CallCount] | None:
     if conn.execute(EXISTS, ["model_calls"]).fetchone() != (True,):
         return None
-    return failing_agents([CallCount(*row) for row in conn.execute(RECENT_CALLS).fetchall()])
+    return [CallCount(*row) for row in conn.execute(RECENT_CALLS).fetchall()]
 
 
-def _tokens(conn: Connection) -> tokens.Counts | None:
-    try:
-        return tokens.counts(conn)
-    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction):
+def _credentials(conn: Connection) -> CredentialCounts | None:
+    if conn.execute(EXISTS, ["credentials"]).fetchone() != (True,):
         return None
+    return CredentialCounts(*conn.execute(CREDENTIALS).fetchall()[0])
 
 
 def _queued(status: Status) -> str:
@@ -239,10 +258,9 @@ def _show(status: Status, orphan_after_s: float) -> None:
     for text in status.acknowledged.warnings if status.acknowledged else ():
         say(f"         warning: {text}")
     say(f"queued   {_queued(status)}")
-    for agent in status.agents_failing or ():
-        say(f"agent    {agent}: its last {LAST_CALLS} calls have all failed")
     say(f"orphans  {_orphans(status.model_calls_orphaned, orphan_after_s)}")
-    say(f"tokens   {f'{status.tokens.active} active, {status.tokens.revoked} revoked' if status.tokens else unseen}")
+    known = status.credentials
+    say(f"callers  {f'{known.good} good credentials, {known.ended} ended' if known else 'not known'}")
     for line in status_tlog.lines(status.log):
         say(line)
     say(f"objects  {_objects(status.objects_changed)}")
@@ -258,9 +276,10 @@ def _show(status: Status, orphan_after_s: float) -> None:
         for model in status.read_models
     ]
     say_table(("read model", "state", "position", "lag", "error"), rows)
-    for model in status.read_models:
-        if model.state == "ok" and (model.stalled_s or 0) > PATIENCE_S:
-            say(f"\n{model.name} has not moved for {model.stalled_s:.0f} s while events wait: is a server running?")
+    for reason in status.reasons:
+        say(f"\n{reason}")
+    for text in status.warnings:
+        say(f"\nwarning: {text}")
     for aside in status.streams_set_aside or ():
         say(f"\n{aside}")
     if any(model.state != "ok" for model in status.read_models):

@@ -10,6 +10,7 @@ from typing import Any
 from api.cli.keys import Place
 from ledger.database import Connection
 from ledger.store.head import read_head
+from ledger.tlog.heads.record import waiting_for_heads
 from ledger.tlog.quorum import LATEST_ENDORSEMENTS, LatestEndorsement, WitnessPolicy, quorum_state
 from ledger.tlog.serve.newest_checkpoint import newest_checkpoint, not_covered
 from ledger.tlog.sign import rotate
@@ -44,6 +45,8 @@ class LogState:
     age_s: float | None
     not_covered: int
     waiting_s: float
+    # The age of the oldest event that no record of stream heads covers yet.
+    heads_waiting_s: float
     cosignatures: int
     witnesses_needed: int | None
     witnessed_size: int | None
@@ -67,6 +70,7 @@ def look(conn: Connection, policy: WitnessPolicy, key: Place | None) -> LogState
         age_s=None if checkpoint is None else checkpoint.age_s,
         not_covered=(0 if head is None else head.position) - size,
         waiting_s=0.0 if waiting is None else waiting.waiting_s,
+        heads_waiting_s=waiting_for_heads(conn),
         cosignatures=conn.execute(COSIGNATURES, [size]).fetchall()[0][0],
         witnesses_needed=policy.quorum if policy.witnesses else None,
         witnessed_size=quorum and quorum.witnessed,

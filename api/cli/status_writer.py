@@ -1,4 +1,4 @@
-"""What `status` finds out with the writer's login: if an append succeeds, and what acknowledged events survive."""
+"""Check with the writer's login whether an append succeeds and which failures acknowledged events survive."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import psycopg
 
 from api.postgres.connect import RoleDenied, connect
 from ledger.database import Connection, Url
+from ledger.store.blockers import named, read_blockers
 from ledger.store.durability import Acknowledged, read_acknowledged
 from ledger.store.writer_health import cause_of
 
@@ -23,7 +24,10 @@ def try_append(url: Url) -> str | None:
             if conn.execute(IN_RECOVERY).fetchone() == (True,):
                 return None
             conn.execute(PATIENCE)
-            conn.execute(CHECK_APPEND)
+            try:
+                conn.execute(CHECK_APPEND)
+            except psycopg.errors.LockNotAvailable as error:
+                return named(cause_of(error), read_blockers(conn))
     except (RoleDenied, psycopg.errors.UndefinedFunction):
         return None
     except psycopg.Error as error:

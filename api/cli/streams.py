@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from api.cli.shared import CannotRun
+from api.cli.shared import CannotRun, hold_notes, note
 
 
 class OutputFailed(CannotRun):
@@ -28,6 +28,26 @@ def naming(what: str) -> Iterator[None]:
         yield
     except OutputFailed as error:
         raise CannotRun(f"{error}; {what}") from error
+
+
+@contextlib.contextmanager
+def notes_after(*, result: bool = True) -> Iterator[None]:
+    """Print messages after the result, so that a result that cannot be shown is one line.
+
+    Without `result` print them at once.
+    """
+    waiting: list[str] = []
+    hold_notes(waiting if result else None)
+    try:
+        yield
+    except CannotRun as error:
+        if isinstance(error, OutputFailed) or isinstance(error.__cause__, OutputFailed):
+            waiting.clear()
+        raise
+    finally:
+        hold_notes(None)
+        for text in waiting:
+            note(text)
 
 
 class ResultStream(io.TextIOWrapper):

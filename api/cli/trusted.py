@@ -21,12 +21,20 @@ from ledger.verify.trusted_checkpoints import NamedNote, TrustedCheckpoints
 
 
 def trusted_checkpoints(
-    settings: Settings, since: Sequence[str], key: Sequence[str], witness: Sequence[str], policy: str | None
+    settings: Settings,
+    since: Sequence[str],
+    key: Sequence[str],
+    witness: Sequence[str],
+    policy: str | None,
+    *,
+    only_new: bool = False,
 ) -> TrustedCheckpoints:
-    """Return what to compare the events with. Raises CannotRun and KeyUnusable."""
+    """Return what to compare the events with; with `only_new` also to begin behind. Raises CannotRun, KeyUnusable."""
+    if only_new and not since:
+        raise CannotRun("--only-new needs the checkpoint behind which events are new: give it with --since")
     try:
         trusted = trust(key, witness, policy)
-        notes = [NamedNote(name, read_note(name)) for name in since]
+        notes = [NamedNote(name, read_note(name), begin=only_new) for name in since]
     except Unusable as error:
         raise CannotRun(str(error)) from error
     if trusted.log:

@@ -1,4 +1,4 @@
-"""advice-ledger verify: recompute the whole chain, compare the database's objects, and on request every read model."""
+"""advice-ledger verify: recompute the whole chain, and compare read models and objects of the database with it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from api.cli.trusted import trusted_checkpoints
 from api.cli.verify_report import Result, show
 from api.cli.verify_report import as_json as result_as_json
 from api.postgres.connect import connect
-from ledger.database import Connection
+from ledger.database import Connection, conninfo
 from ledger.proof.findings import MOST_FINDINGS
 from ledger.store.head import read_clocks
 from ledger.verify.database import verify_chain
+from ledger.verify.helpers import Helpers
 from ledger.verify.objects import role_members
 from ledger.verify.trusted_checkpoints import TrustedCheckpoints
 from projections.compare import ReadModelCheck, check
@@ -24,7 +25,11 @@ from projections.objects import changed_objects, says_other_version
 from projections.registry import READ_MODELS
 
 WithProjections = Annotated[
-    bool, typer.Option("--projections", help="Also fold every read model again, and report each row that differs.")
+    bool,
+    typer.Option(
+        "--projections/--no-projections",
+        help="Fold every read model again, and report each row that differs. Without, the chain alone is quicker.",
+    ),
 ]
 MaxFindings = Annotated[
     int,
@@ -42,6 +47,13 @@ Since = Annotated[
         metavar="FILE",
         show_default=False,
         help="A trusted checkpoint, kept elsewhere: the ledger must still have its events. May be given repeatedly.",
+    ),
+]
+OnlyNew = Annotated[
+    bool,
+    typer.Option(
+        "--only-new",
+        help="Do not read the events that the newest checkpoint in --since covers: compare only the tree with it.",
     ),
 ]
 Key = Annotated[
@@ -71,8 +83,9 @@ Policy = Annotated[
 
 
 def verify(  # noqa: PLR0913, PLR0917 - each option is an argument
-    projections: WithProjections = False,
+    projections: WithProjections = True,
     since: Since = None,
+    only_new: OnlyNew = False,
     key: Key = None,
     witness: Witness = None,
     policy: Policy = None,
@@ -84,17 +97,18 @@ def verify(  # noqa: PLR0913, PLR0917 - each option is an argument
 ) -> None:
     """Recompute the whole chain and report what is wrong. You trust this program and the database's answers.
 
-    Every hash and commitment is computed again from the rows, and every checkpoint of the database is compared with
-    them; each finding has a kind and a position. Functions, triggers, grants, tables and views must be those of this
-    version. Only a signature by a key that you trust makes events "verified":
+    Every hash and commitment is computed again from the rows; every checkpoint, every stored tile and every row of a
+    read model is compared with them. Each finding has a kind and a position. Functions, triggers, grants, tables and
+    views must be those of this version. Only a signature by a key that you trust makes events "verified":
     give --key and --since, or the key of this installation is used, and its state file in any case. Reads the database
     in one snapshot, as the role verifier, while others go on writing. Exit code 1 if something does not hold; 0 also if
     nothing is wrong and nothing is signed, which the last line says; 2 if a file or the database cannot be read.
     """
     settings = configured(config, database_url=database_url, data_dir=data_dir)
-    trusted = trusted_checkpoints(settings, since or (), key or (), witness or (), policy)
+    trusted = trusted_checkpoints(settings, since or (), key or (), witness or (), policy, only_new=only_new)
     with opened(settings) as url, connect(url, "verifier") as conn, progress() as on_progress:
-        result = _check(conn, on_progress, trusted, projections=projections, most=max_findings)
+        helpers = Helpers(conninfo(url, "verifier", tcp_user_timeout="0"))
+        result = _check(conn, on_progress, trusted, helpers, projections=projections, most=max_findings)
     if as_json:
         say_json(result_as_json(result, max_findings))
     else:
@@ -104,9 +118,18 @@ def verify(  # noqa: PLR0913, PLR0917 - each option is an argument
 
 
 def _check(
-    conn: Connection, on_progress: OnProgress, trusted: TrustedCheckpoints, *, projections: bool, most: int
+    conn: Connection,
+    on_progress: OnProgress,
+    trusted: TrustedCheckpoints,
+    helpers: Helpers,
+    *,
+    projections: bool,
+    most: int,
 ) -> Result:
-    chain = verify_chain(conn, on_progress=lambda done, in_all: on_progress("events", done, in_all), trusted=trusted)
+    def tell(done: int, in_all: int) -> None:
+        on_progress("events", done, in_all)
+
+    chain = verify_chain(conn, on_progress=tell, trusted=trusted, helpers=helpers)
     checked: list[ReadModelCheck] = []
     for read_model in READ_MODELS if projections else ():
         on_progress("read models", len(checked), len(READ_MODELS))

@@ -6,25 +6,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api.cli.shared import say
+from api.cli.shared import counted, say
 from ledger.proof.findings import CHAIN, Finding, Kind, Verdict, first_bad_position
 from ledger.store.head import Clocks
 from ledger.verify.report import ChainReport
 from projections.compare import ReadModelCheck
 
 CHECKPOINTS_STEP = CHAIN.step_of[Kind.FORKED]
+ACTS_STEP = CHAIN.step_of[Kind.SIGNATURE_KEY]
 PROJECTIONS_STEP = CHAIN.step_of[Kind.PROJECTION_DRIFT]
 OTHER_VERSION = (
     "the database says that another version of advice-ledger migrated it or built its read models: then run verify of"
     " that version, or migrate of this one first; else somebody wrote that there to explain what differs"
 )
 
+# Erasures that are listed; --json has all.
+MOST_ERASURES = 20
+NO_READ_MODELS = "that read models hold what folding the chain gives: --no-projections left them out"
 MEMBERS = "that the right people act in the ledger's roles, as these may, and the server's first superuser"
 
 
 @dataclass(frozen=True)
 class Result:
-    """The results. `read_models` is empty unless --projections was given.
+    """The results. `read_models` is empty with --no-projections.
 
     `objects` has a line for each object of the database that is not this version's. `other_version`: the database says
     that they are another version's.
@@ -34,7 +38,7 @@ class Result:
     read_models: tuple[ReadModelCheck, ...]
     objects: list[str]
     other_version: bool = False
-    # Who may act in the ledger's roles besides these.
+    # The logins, besides these roles, that may act in the ledger's roles.
     role_members: Sequence[str] = ()
     # Verifier keys that were not given, and that recorded rotations connect with a given one.
     followed: tuple[str, ...] = ()
@@ -57,7 +61,7 @@ class Result:
     def not_proven(self) -> list[str]:
         """The claims that remain unproven."""
         members = [f"{MEMBERS}: {', '.join(self.role_members)}"] if self.role_members else []
-        return [*self.chain.not_proven, *members]
+        return [*self.chain.not_proven, *([] if self.read_models else [NO_READ_MODELS]), *members]
 
     @property
     def ok(self) -> bool:
@@ -86,13 +90,18 @@ def as_json(result: Result, most: int) -> dict[str, Any]:
         "last_position": chain.last_position,
         "head_hash": None if chain.head_hash is None else chain.head_hash.hex(),
         "sealed": {"opened": chain.opened, "erased": chain.erased},
+        "erasures": [{"erasure": erasure, "values": values} for erasure, values in chain.erasures],
         "first_bad_position": first_bad_position(result.findings),
         "findings": [finding.as_json() for finding in result.findings[:most]],
         "more_findings": _more(result, most),
         "read_models": result.read_models,
         "checkpoints": chain.checkpoints,
+        "tiles": chain.tiles,
+        "by_tree": chain.by_tree,
+        "stream_heads": chain.heads,
         "covered_by_checkpoint": chain.covered,
         "followed_keys": result.followed,
+        "acts": chain.acts.as_json(),
         "not_proven": result.not_proven,
         "head_ahead_s": result.clocks and result.clocks.ahead_s,
         "times_stand_still_since": result.clocks and result.clocks.since,
@@ -103,6 +112,8 @@ def show(result: Result, most: int) -> None:
     """Print the result as text."""
     chain = result.chain
     say(f"ledger {chain.origin or '(without a head)'}")
+    if chain.by_tree:
+        say(f"     positions 1 to {chain.by_tree}: the tree is that of the trusted checkpoint; the events are NOT READ")
     for number, promise in CHAIN.steps.items():
         wrong = sum(finding.step == number for finding in result.findings)
         if number == PROJECTIONS_STEP:
@@ -112,6 +123,8 @@ def show(result: Result, most: int) -> None:
         say(f"{number:>3}. {promise}: {outcome}")
         for key in result.followed if number == CHECKPOINTS_STEP else ():
             say(f"       by the recorded rotations also: {key}")
+        for line in chain.acts.lines() if number == ACTS_STEP else ():
+            say(f"       {line}")
         for finding in result.findings[:most]:
             if finding.step == number:
                 say(f"       {finding}")
@@ -136,6 +149,7 @@ def _outcome(wrong: int) -> str:
 
 def _show_read_models(checked: tuple[ReadModelCheck, ...]) -> None:
     if not checked:
+        say(f"{PROJECTIONS_STEP:>3}. {CHAIN.steps[PROJECTIONS_STEP]}: NOT CHECKED, as --no-projections was given")
         return
     wrong = sum(not holds(read_model) for read_model in checked)
     say(f"{PROJECTIONS_STEP:>3}. {CHAIN.steps[PROJECTIONS_STEP]}: {_outcome(wrong)}")
@@ -157,11 +171,18 @@ def _summarise(result: Result) -> None:
     chain = result.chain
     if chain.head_hash is not None:
         places = f"positions {chain.first_position} to {chain.last_position}"
-        say(f"{chain.events} events, {places}, last hash {chain.head_hash.hex()}")
+        say(f"{counted(chain.events, 'event')}, {places}, last hash {chain.head_hash.hex()}")
     else:
-        say(f"{chain.events} events")
+        say(counted(chain.events, "event"))
     say(f"{chain.opened} sealed values open to their commitments, {chain.erased} are erased")
-    say(f"{chain.checkpoints} checkpoints of the database were compared with the events")
+    for erasure, values in chain.erasures[:MOST_ERASURES]:
+        say(f"  {values} by erasure {erasure}")
+    if len(chain.erasures) > MOST_ERASURES:
+        say(f"  and more by {len(chain.erasures) - MOST_ERASURES} other erasures, which --json lists")
+    compared = f"{counted(chain.checkpoints, 'checkpoint')} and {counted(chain.tiles, 'tile')}"
+    say(f"{compared} of the database were compared with the events")
+    if chain.heads.records:
+        say(f"{chain.heads.built} of {chain.heads.records} records of where streams end were computed again")
     if chain.covered is not None:
         trusted, signed = chain.covered.trusted, chain.covered.signed
         say(f"a trusted checkpoint covers {trusted} events, one signed with the ledger's key covers {signed}")
@@ -179,10 +200,10 @@ def _last_line(result: Result) -> str:
             return f"{Verdict.VERIFIED}: all of the above holds, and a trusted key signed all events"
         case Verdict.VERIFIED_IN_PART:
             size = 0 if chain.covered is None else chain.covered.size
-            return (
-                f"{Verdict.VERIFIED} up to position {size}; {Verdict.NOT_SIGNED.upper()}: positions {size + 1} to"
-                f" {chain.last_position}"
-            )
+            read = f"from position {chain.first_position} up to" if chain.by_tree else "up to"
+            unsigned = f"; {Verdict.NOT_SIGNED.upper()}: positions {size + 1} to {chain.last_position}"
+            before = f"; BY THE TREE ALONE: positions 1 to {chain.by_tree}" if chain.by_tree else ""
+            return f"{Verdict.VERIFIED} {read} position {size}{unsigned if size < chain.last_position else ''}{before}"
         case Verdict.SIGNER_UNKNOWN:
             return f"{Verdict.SIGNER_UNKNOWN.upper()}: give the ledger's key with --key, from another source than this"
         case Verdict.NOT_SIGNED:

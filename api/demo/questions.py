@@ -14,7 +14,7 @@ from api.demo import evidence
 from api.demo.clients import Client
 from api.demo.evidence import Evidence
 from api.demo.market import Quarter
-from api.demo.server import AUDITOR, COMPLIANCE, Site
+from api.demo.server import COMPLIANCE, Site
 from schema.states import ModelCallState, RecommendationState
 
 Rows = list[dict[str, Any]]
@@ -65,12 +65,12 @@ class Answers:
 
 def ask(site: Site, people: Mapping[str, LedgerClient], example: Example, on_progress: OnProgress) -> Answers:
     """Ask all questions. Raises ClientError or DemoFailed."""
-    advisor, compliance, auditor = people[example.client.advisor], people[COMPLIANCE], people[AUDITOR]
-    then = auditor.recommendations(request_id=example.request_id, as_of=example.decided_at)
-    now = auditor.recommendations(request_id=example.request_id)
-    communicated = auditor.recommendations(client_id=example.client.name, state=RecommendationState.COMMUNICATED)
+    advisor, compliance = people[example.client.advisor], people[COMPLIANCE]
+    then = compliance.recommendations(request_id=example.request_id, as_of=example.decided_at)
+    now = compliance.recommendations(request_id=example.request_id)
+    communicated = compliance.recommendations(client_id=example.client.name, state=RecommendationState.COMMUNICATED)
     on_progress("replay", 0, 1)
-    replayed = _replay(site, auditor)
+    replayed = _replay(site, compliance)
     on_progress("verification", 0, 1)
     verified = _verify(site)
     return Answers(
@@ -86,7 +86,7 @@ def ask(site: Site, people: Mapping[str, LedgerClient], example: Example, on_pro
         override_rates=_report(compliance, "override-rates"),
         override_reasons=_report(compliance, "override-reasons"),
         rubber_stamps=_report(compliance, "rubber-stamps"),
-        orphans=len(auditor.get("/model-calls", state=ModelCallState.OPEN, limit=200)["items"]),
+        orphans=len(compliance.get("/model-calls", state=ModelCallState.OPEN, limit=200)["items"]),
         replay=replayed,
         verification=verified,
         evidence=evidence.take(site, example.client.name),
@@ -94,12 +94,15 @@ def ask(site: Site, people: Mapping[str, LedgerClient], example: Example, on_pro
 
 
 def rates(rows: Rows) -> Rows:
-    """Add up the report's override rates by model version, the highest first."""
+    """Add up the report's override rates by model version, the highest first.
+
+    Decisions that say nothing about the model are left out.
+    """
     decisions: Counter[tuple[str, str]] = Counter()
     overrides: Counter[tuple[str, str]] = Counter()
     for row in rows:
         model = (row["model_name"], row["model_version"])
-        decisions[model] += row["decisions"]
+        decisions[model] += row["decisions"] - row["not_about_model"]
         overrides[model] += row["overrides"]
     totals = [
         {"model": name, "version": version, "decisions": count, "overrides": overrides[name, version]}
@@ -124,9 +127,9 @@ def _report(client: LedgerClient, name: str) -> Rows:
     return rows
 
 
-def _replay(site: Site, auditor: LedgerClient) -> dict[str, Any]:
+def _replay(site: Site, compliance: LedgerClient) -> dict[str, Any]:
     """Replay the newest answer of the worker's optimiser."""
-    newest = auditor.recommendations(model_name=agent.NAME, state=RecommendationState.PROPOSED, at_most=1)
+    newest = compliance.recommendations(model_name=agent.NAME, state=RecommendationState.PROPOSED, at_most=1)
     if not newest:
         return {}
     [row] = newest
@@ -135,7 +138,7 @@ def _replay(site: Site, auditor: LedgerClient) -> dict[str, Any]:
 
 
 def _verify(site: Site) -> dict[str, Any]:
-    report = _json(site, "verify", "--projections", "--json")
+    report = _json(site, "verify", "--json")
     return {name: report[name] for name in ("ok", "origin", "events", "head_hash", "first_bad_position", "read_models")}
 
 

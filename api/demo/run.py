@@ -130,7 +130,7 @@ def _reviews(
                 on_progress("reviews", done, total)
             results.append([job.result() for job in jobs])
     finally:
-        # Also on Ctrl-C: reviews in progress are finished, the others are not started.
+        # On Ctrl-C too, reviews in progress are finished and the others are not started.
         pool.shutdown(cancel_futures=True)
     return results
 

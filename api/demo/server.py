@@ -15,16 +15,20 @@ from pathlib import Path
 from typing import TypeAlias
 
 from api.demo.clients import ADVISORS
-from api.http.auth import tokens
+from api.http.auth.tokens import new_token
 from api.postgres.connect import connect, open_database
+from api.postgres.logins import make_logins
 from api.settings import variable
 from ledger.database import Url
+from ledger.service.admission import admit
+from ledger.store.envelope import Actor
 from projections.rebuild import rebuild_outdated
 from schema.migrate import migrate
 
 Process: TypeAlias = "subprocess.Popen[bytes]"
 
 ORIGIN = "advice-ledger.example/demo"
+ACTOR = Actor("advice-ledger", "service", "demo")
 COMPLIANCE, AUDITOR, ADMIN = "compliance-1", "auditor-1", "admin-1"
 # Agents in a program of their own need names other than those of the worker's agents.
 OPTIMISER, HOUSE = "remote-optimiser", "remote-builtin"
@@ -79,7 +83,7 @@ def running(data_dir: Path | None, environment: Mapping[str, str] | None) -> Ite
     """
     with contextlib.ExitStack() as stack:
         folder = data_dir.expanduser().resolve() if data_dir else stack.enter_context(_temporary())
-        # Of a demo nobody keeps what was signed last: all of it is in one folder.
+        # A demo keeps no copy of the last signed checkpoint: everything is in one folder.
         environment = {**(os.environ if environment is None else environment), variable("state_dir"): f"{folder}/state"}
         made = _tokens(stack.enter_context(open_database(None, folder, make=True)))
         process, url = stack.enter_context(_serving(folder, environment, "--no-worker"))
@@ -114,9 +118,12 @@ def _tokens(url: Url) -> dict[str, str]:
         if conn.execute(HAS_LEDGER).fetchone() == (True,):
             raise DemoFailed("this folder has a ledger already, and the demo needs one of its own: name another folder")
         migrate(conn, origin=ORIGIN)
+        make_logins(conn, url)
     rebuild_outdated(url)
-    with connect(url, "owner") as conn:
-        return {name: tokens.create(conn, name, role) for name, role in ROLES.items()}
+    made = {name: new_token() for name in ROLES}
+    with connect(url, "writer") as conn:
+        admit(conn, ACTOR, [(name, ROLES[name], sha256) for name, (_, sha256) in made.items()])
+    return {name: token for name, (token, _) in made.items()}
 
 
 def _address(process: Process, log: int) -> str:

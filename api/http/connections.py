@@ -3,6 +3,9 @@
 uvicorn bounds requests, not connections, and waits without end for a head. So a caller that opens connections and sends
 nothing would take all descriptors of the process. Here each connection that waits for a head has a deadline, and if
 there are too many, the one that has waited longest is closed. docs/decisions/0010-connections.md has the choice.
+
+uvicorn also goes on with a request whose caller has gone. Here a read then ends, with its query in the database: else
+callers that ask and leave could have any number in hand. A write goes on, as its caller may not know that it is heard.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ MAX_HEAD_BYTES = 64 * 1024
 HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 # Warn at most this often that the bound is reached.
 SAY_AGAIN_S = 60.0
+READS = ("GET", "HEAD")
 # The key in a request's `state` under which the application finds its connection.
 STATE_KEY = "advice_ledger.connection"
 
@@ -114,6 +118,9 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, {**app_state, STATE_KEY: self}, _loop)
         self._connections = connections
         self._requests = 0
+        # The reads in hand.
+        self._reads: set[asyncio.Task[Any]] = set()
+        self.is_lost = False
         self._in_head = True
         self._head_bytes = 0
         self._head: asyncio.TimerHandle | None = None
@@ -126,7 +133,10 @@ class Connection(HttpToolsProtocol):
         self._connections.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End all deadlines."""
+        """End all deadlines, and the reads in hand."""
+        self.is_lost = True
+        for read in self._reads:
+            read.cancel()
         self._connections.closed(self)
         _cancel(self._head)
         _cancel(self._read)
@@ -160,15 +170,19 @@ class Connection(HttpToolsProtocol):
         _cancel(self._read)
         super().resume_writing()
 
-    def begin(self) -> None:
-        """Note that a request's head is there."""
+    def begin(self, read: asyncio.Task[Any] | None) -> None:
+        """Note that a request's head is there. `read`: its task, if it may end when the caller goes."""
         self._requests += 1
+        if read is not None:
+            self._reads.add(read)
         _cancel(self._head)
         self._connections.works(self)
 
-    def end(self) -> None:
+    def end(self, read: asyncio.Task[Any] | None) -> None:
         """Note that a request is answered: the next head has its own deadline."""
         self._requests -= 1
+        if read is not None:
+            self._reads.discard(read)
         if not self._requests and not self.transport.is_closing():
             self._head = self.loop.call_later(self._connections.head_s, self.abort)
             self._connections.waits(self)
@@ -195,8 +209,12 @@ class TellConnection:
         if scope["type"] != "http" or connection is None:
             await self._app(scope, receive, send)
             return
-        connection.begin()
+        read = asyncio.current_task() if scope["method"] in READS else None
+        connection.begin(read)
         try:
             await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not connection.is_lost:
+                raise
         finally:
-            connection.end()
+            connection.end(read)

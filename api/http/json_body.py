@@ -1,7 +1,7 @@
 """Read a JSON body with orjson, within the bounds of its command.
 
 It refuses what the record cannot hold: NaN and infinities (1e400 among them), lone surrogates, bytes that are not
-UTF-8, nesting deeper than 1024. If a member is repeated, the last one counts, as in most readers.
+UTF-8, nesting deeper than 1024. So is an object in which a member stands twice.
 """
 
 from __future__ import annotations
@@ -15,16 +15,28 @@ from fastapi import Request
 from pydantic import BaseModel
 
 from api.http.body_limit import MAX_REQUEST_BYTES
-from api.http.json_members import has_more_members
 from api.http.problems import MAX_ERRORS, ApiError, FieldError
+from api.json_members import Repeated, check_members, has_more_members
 from schema.events import CallResult, CallStart, Decide, RecommendationRecorded
 
-# How far to search a malformed body for the name of the member at fault.
+# The part of a malformed body that is searched for the name of the member at fault.
 MAX_SEARCH_CHARS = 1024 * 1024
 
 JSON_TYPE = re.compile(r"application/([\w.-]+\+)?json\s*(;|$)", re.ASCII | re.IGNORECASE)
+NDJSON_TYPE = re.compile(r"application/(x-)?ndjson\s*(;|$)", re.ASCII | re.IGNORECASE)
 # A string, perhaps cut off, a bracket, or a separator of members.
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)|[][{}:,]', re.DOTALL)
+
+
+class Form(NamedTuple):
+    """A form of bodies: its content type, and the text that asks for it."""
+
+    content_type: re.Pattern[str]
+    expected: str
+
+
+JSON = Form(JSON_TYPE, "send JSON, with Content-Type: application/json")
+NDJSON = Form(NDJSON_TYPE, "send one JSON object on each line, with Content-Type: application/x-ndjson")
 
 
 class Bounds(NamedTuple):
@@ -39,7 +51,7 @@ USUAL = Bounds(1024 * 1024, 2_000)
 # Commands with what a model was shown or answered, or what replaces it.
 LARGE = Bounds(MAX_REQUEST_BYTES, 100_000)
 LARGE_COMMANDS = frozenset({CallStart, CallResult, Decide, RecommendationRecorded})
-# Larger bodies are counted in a thread, so that other requests go on.
+# Larger bodies are parsed in a thread, so that other requests go on.
 COUNT_AT_ONCE = 256 * 1024
 
 
@@ -53,10 +65,10 @@ async def read_json(request: Request, command: type[BaseModel], bounds: Bounds) 
     return _without_most_unknown(await _parse(await read_body(request, bounds), bounds), command)
 
 
-async def read_body(request: Request, bounds: Bounds) -> bytes:
-    """Read a body that is said to be JSON. Raises ApiError as soon as it is too large."""
-    if not JSON_TYPE.match(request.headers.get("content-type", "")):
-        raise ApiError("not-json", "send JSON, with Content-Type: application/json")
+async def read_body(request: Request, bounds: Bounds, form: Form = JSON) -> bytes:
+    """Read a body that is said to be of this form. Raises ApiError as soon as it is too large."""
+    if not form.content_type.match(request.headers.get("content-type", "")):
+        raise ApiError("not-json", form.expected)
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise ApiError("not-json", "send the body as it is, without Content-Encoding")
     chunks, size = [], 0
@@ -71,16 +83,24 @@ async def read_body(request: Request, bounds: Bounds) -> bytes:
 
 async def _parse(body: bytes, bounds: Bounds) -> Any:
     if len(body) <= COUNT_AT_ONCE:
-        too_many = has_more_members(body, bounds.members)
-    else:
-        too_many = await asyncio.to_thread(has_more_members, body, bounds.members)
-    if too_many:
+        return _parsed(body, bounds)
+    return await asyncio.to_thread(_parsed, body, bounds)
+
+
+def _parsed(body: bytes, bounds: Bounds) -> Any:
+    if has_more_members(body, bounds.members):
         reason = f"the body has more than {bounds.members} members"
         raise ApiError("invalid", reason, errors=[FieldError(field="body", reason=reason)])
     try:
-        return orjson.loads(body)
+        content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise _malformed(body, error) from error
+    try:
+        check_members(body)
+    except Repeated as error:
+        reason = "stands twice in one object"
+        raise ApiError("invalid", f"not valid: {error}", errors=[FieldError(field=str(error), reason=reason)]) from None
+    return content
 
 
 def _without_most_unknown(content: Any, command: type[BaseModel]) -> Any:

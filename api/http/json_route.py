@@ -20,7 +20,8 @@ from api.http.auth.permissions import Permission
 from api.http.json_body import bounds_of, read_json
 from api.http.problems import ApiError, FieldError
 
-KEY = "idempotency-key"
+# The headers that a write may have, each once.
+HEADERS = frozenset({"idempotency-key", "ledger-signature"})
 
 Dependency = Callable[[Request], Awaitable[Any]]
 
@@ -45,12 +46,12 @@ class JsonWrite:
         signature = route.dependant
         assert not signature.query_params
         assert not signature.cookie_params
-        assert all(field.alias == KEY for field in signature.header_params)
+        assert all(field.alias in HEADERS for field in signature.header_params)
         calls = {str(item.name): cast("Dependency", item.call) for item in signature.dependencies}
         [(self._caller, self._permission)] = [item for item in calls.items() if isinstance(item[1], Permission)]
         self._others = [item for item in calls.items() if item[0] != self._caller]
         self._path = signature.path_params
-        self._key = signature.header_params
+        self._headers = signature.header_params
         [self._body] = signature.body_params
         self._command = cast("type[BaseModel]", self._body.field_info.annotation)
         self._bounds = bounds_of(self._command)
@@ -60,15 +61,16 @@ class JsonWrite:
         """Answer one request. Raises ApiError, RequestValidationError, or what the endpoint raises."""
         request = Request(scope, receive)
         values = {self._caller: await self._permission(request)}
-        key = _only_key(request)
+        headers = {field.alias: _only(request, field.alias) for field in self._headers}
         content = await read_json(request, self._command, self._bounds)
         errors: list[Any] = []
         for field in self._path:
             values[field.name], found = field.validate(scope["path_params"][field.alias], loc=("path", field.alias))
             errors += found
-        for field in self._key if key is not None else ():
-            values[field.name], found = field.validate(key, loc=("header", KEY))
-            errors += found
+        for field in self._headers:
+            if headers[field.alias] is not None:
+                values[field.name], found = field.validate(headers[field.alias], loc=("header", field.alias))
+                errors += found
         values[self._body.name], found = self._body.validate(content, loc=("body",))
         errors += found
         if errors:
@@ -79,10 +81,10 @@ class JsonWrite:
         await response(scope, receive, send)
 
 
-def _only_key(request: Request) -> str | None:
-    """Return the idempotency key. Raises ApiError if there are several."""
-    keys = request.headers.getlist(KEY)
-    if len(keys) > 1:
+def _only(request: Request, name: str) -> str | None:
+    """Return the value of a header. Raises ApiError if there are several."""
+    values = request.headers.getlist(name)
+    if len(values) > 1:
         reason = "there are several: send one, so that it is clear which command this is"
-        raise ApiError("invalid", f"not valid: {KEY}", errors=[FieldError(field=KEY, reason=reason)])
-    return keys[0] if keys else None
+        raise ApiError("invalid", f"not valid: {name}", errors=[FieldError(field=name, reason=reason)])
+    return values[0] if values else None

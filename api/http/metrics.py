@@ -21,6 +21,8 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.gauges import gauge, gauge_by, number, read
+from api.http.parameters import NoQuery
+from api.http.problems import documented
 from api.http.service_metrics import service_metrics
 from api.services import InjectedServices, Services
 from ledger.database import AsyncConnection
@@ -92,9 +94,9 @@ def install(app: FastAPI) -> None:
     @router.get(
         "/metrics",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **documented(422)},
     )
-    async def metrics(services: InjectedServices) -> Response:
+    async def metrics(services: InjectedServices, _query: NoQuery) -> Response:
         """Counters and gauges in the Prometheus text format. They hold no personal data."""
         gauges = CollectorRegistry()
         gauges.register(Collected(await services.one_at_once.run("metrics", partial(collect, services))))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import re
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, tzinfo
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
-from fastapi import Header, Path
+from fastapi import Header, Path, Query
 from fastapi.responses import Response
 from pydantic import (
     AfterValidator,
@@ -28,12 +27,9 @@ from pydantic_core import PydanticCustomError
 
 from api import times
 from api.http.problems import ApiError, documented
-from ledger.errors import InvalidEvent
 from ledger.store.envelope import Actor, idempotent_id
 from ledger.store.events import Receipt
 from schema.fields import nfc
-
-Row = TypeVar("Row")
 
 # The largest integer that every JSON reader keeps exact; no ledger will have this many events.
 MAX_ID = 2**53 - 1
@@ -98,6 +94,15 @@ AsOf = Annotated[
 ]
 
 
+class NoParameters(BaseModel):
+    """The query of a route that has no parameters: one that is sent is refused by name, as on every other route."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+NoQuery = Annotated[NoParameters, Query()]
+
+
 class ReadOne(BaseModel):
     """Query parameters for one row."""
 
@@ -118,7 +123,7 @@ class ReadOne(BaseModel):
     @field_validator("as_of")
     @classmethod
     def _last_of_the_day(cls, value: int | datetime | date | None, info: ValidationInfo) -> int | datetime | None:
-        return _instant(times.last, value, info) if isinstance(value, date) else value
+        return instant_of(times.last, value, info) if isinstance(value, date) else value
 
     @property
     def zone_header(self) -> dict[str, str]:
@@ -127,45 +132,18 @@ class ReadOne(BaseModel):
         return {"Ledger-Time-Zone": self.zone} if any(isinstance(each, datetime) for each in times_) else {}
 
 
-class ReadList(ReadOne):
-    """Query parameters for a list; subclasses add its filters."""
+class ReadChanges(ReadOne):
+    """Query parameters for what changed between `since` and `as_of`."""
 
-    limit: Annotated[int, Field(ge=1, le=200), BeforeValidator(plain_id)] = Field(50, description="Rows per page.")
-    cursor: Annotated[str, Field(max_length=200)] | None = Field(
-        None, description="`next_cursor` of the previous page."
-    )
-    created_from: Time | None = Field(None, alias="from", description="Created at or after this time, or on this day.")
-    created_to: Time | None = Field(None, alias="to", description="Created before this time, or up to this day.")
+    since: AsOf = Field(0, description="What changed after this ledger position, this time, or the end of this day.")
 
-    @field_validator("created_from")
+    @field_validator("since")
     @classmethod
-    def _first_of_the_day(cls, value: datetime | date | None, info: ValidationInfo) -> datetime | None:
-        return _instant(times.start, value, info)
-
-    @field_validator("created_to")
-    @classmethod
-    def _end_of_the_day(cls, value: datetime | date | None, info: ValidationInfo) -> datetime | None:
-        latest, since = _instant(times.last, value, info), info.data.get("created_from")
-        if latest is not None and since is not None and latest < since:
-            raise PydanticCustomError("reversed", "Input should not be before `from`")
-        return _instant(times.end, value, info)
-
-    def filters(self) -> dict[str, object]:
-        """Return the filters that were used, by their names in projections/reads.py."""
-        parameters = self.model_dump(exclude_none=True)
-        return {name: value for name, value in parameters.items() if name not in PAGING}
+    def _since_the_end_of_the_day(cls, value: int | datetime | date, info: ValidationInfo) -> int | datetime | None:
+        return instant_of(times.last, value, info) if isinstance(value, date) else value
 
 
-class ReadPage(ReadList):
-    """Query parameters for a list whose rows belong to clients."""
-
-    client_id: FilterText | None = None
-
-
-PAGING = frozenset({"zone", "as_of", "consistency", "limit", "cursor"})
-
-
-def _instant(
+def instant_of(
     which: Callable[[datetime | date, tzinfo], datetime], value: datetime | date | None, info: ValidationInfo
 ) -> datetime | None:
     """Return the instant that is meant, in the zone of the query. An unknown zone is an error of its own."""
@@ -220,27 +198,6 @@ WRITTEN: dict[int | str, dict[str, Any]] = {
 }
 
 
-class Page(BaseModel, Generic[Row]):
-    """A page of a list; `next_cursor` is null on the last page."""
-
-    items: list[Row]
-    next_cursor: str | None
-
-
-def page(items: list[dict[str, Any]], query: ReadList, position: int | None, aside: int) -> Response:
-    """Make a page of at most `limit` items. One more item than that shows that there is a next page.
-
-    If `aside` streams were set aside, the header Ledger-Set-Aside says how many: the list lacks their rows.
-    """
-    more = len(items) > query.limit
-    items = items[: query.limit]
-    cursor = encode_cursor(items[-1]["id"], position) if more else None
-    response = as_json({"items": items, "next_cursor": cursor}, query)
-    if aside:
-        response.headers["Ledger-Set-Aside"] = str(aside)
-    return response
-
-
 def as_json(content: object, query: ReadOne | None = None) -> Response:
     """Write rows as JSON: money as strings, times as RFC 3339 UTC. Caches may not keep them, as they are personal.
 
@@ -251,25 +208,6 @@ def as_json(content: object, query: ReadOne | None = None) -> Response:
         headers={"Cache-Control": "no-store", **(query.zone_header if query else {})},
         media_type="application/json",
     )
-
-
-def encode_cursor(last_id: int, position: int | None) -> str:
-    """Encode the last id of a page and the `as_of` position of the list; callers do not look inside."""
-    return base64.urlsafe_b64encode(orjson.dumps([last_id, position])).decode().rstrip("=")
-
-
-def decode_cursor(cursor: str) -> tuple[int, int | None]:
-    """Decode a cursor. Raises InvalidEvent if `encode_cursor()` did not make it."""
-    try:
-        content = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except ValueError:
-        content = None
-    match content:
-        # isinstance would accept a bool as an int.
-        case [last_id, position] if type(last_id) is int and type(position) in {int, type(None)}:
-            if 0 < last_id <= MAX_ID and 0 <= (position or 0) <= MAX_ID:
-                return last_id, position
-    raise InvalidEvent("cursor", "not a cursor of this list: leave it out to start from the newest")
 
 
 def not_found(what: str) -> ApiError:

@@ -1,4 +1,4 @@
-"""Answer every failure with application/problem+json (RFC 9457). `PROBLEMS` is the one table of them.
+"""Answer every failure with application/problem+json (RFC 9457); problem_types.py has the one table of them.
 
 `type` is a path under /problems/ and names the failure for programs; `detail` is for people. Neither a problem nor the
 log repeats a value that the caller sent, as it may be personal. Both name fields.
@@ -18,16 +18,23 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
+from api.http.problem_types import PROBLEMS
+from api.http.statuses import DESCRIPTIONS, HEADERS, TITLES
+from api.oidc.fetch import ProviderUnavailable
 from ledger.errors import (
     ClientConflict,
+    ClientTaken,
     ClockAhead,
     Conflict,
     ContentAltered,
     IdConflict,
     InvalidEvent,
+    InvalidLines,
     LedgerError,
     LogRefused,
+    NotAttested,
     Refused,
     StreamSetAside,
     StreamUnreadable,
@@ -42,96 +49,12 @@ MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 20
 MAX_FIELD_CHARS = 200
 
-# The status of each type. docs/use/http.md explains each type; a test compares.
-PROBLEMS: dict[str, int] = {
-    "bad-request": 400,
-    "malformed-json": 400,
-    "no-token": 401,
-    "several-tokens": 401,
-    "unknown-token": 401,
-    "wrong-role": 403,
-    "not-found": 404,
-    "request-unknown": 404,
-    "recommendation-unknown": 404,
-    "model-call-unknown": 404,
-    "agent-unknown": 404,
-    "decision-unknown": 404,
-    "event-type-unknown": 404,
-    "not-covered": 404,
-    "method-not-allowed": 405,
-    "read-only": 405,
-    "too-slow": 408,
-    "request-finished": 409,
-    "request-failed": 409,
-    "agent-suspended": 409,
-    "agent-not-suspended": 409,
-    "model-call-ended": 409,
-    "model-call-of-another": 409,
-    "recommendation-superseded": 409,
-    "recommendation-waiting": 409,
-    "recommendation-decided": 409,
-    "recommendation-communicated": 409,
-    "digest-mismatch": 409,
-    "nothing-to-confirm": 409,
-    "same-person": 409,
-    "not-approved": 409,
-    "idempotency-key-reused": 409,
-    "client-conflict": 409,
-    "busy": 409,
-    "too-large": 413,
-    "not-json": 415,
-    "invalid": 422,
-    "answer-off-schema": 422,
-    "too-many-reads": 429,
-    "internal": 500,
-    "unavailable": 503,
-    "clock-ahead": 503,
-    "log-refused": 503,
-    "content-altered": 503,
-    "stream-set-aside": 503,
-    "event-type-not-registered": 503,
-    "transparency-log-damaged": 503,
-}
-# Titles are those of the statuses, by RFC 9110. What to do is in `detail`.
-TITLES = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    409: "Conflict",
-    413: "Content Too Large",
-    415: "Unsupported Media Type",
-    422: "Unprocessable Content",
-    429: "Too Many Requests",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
 # The types of the failures that Starlette raises itself.
 BY_STATUS = {404: "not-found", 405: "method-not-allowed"}
 HTTP_DETAILS = {
     "not-found": "there is no such path; /docs lists all",
     "method-not-allowed": "this path has other methods: see the header Allow",
     "bad-request": "the request could not be read",
-}
-DESCRIPTIONS = {
-    400: "The body is not JSON.",
-    401: "There is no token, or it is unknown or revoked.",
-    403: "The token's role may not do this.",
-    404: "There is no such row.",
-    409: "The command conflicts with the record.",
-    413: "The body is too large.",
-    415: "The body is not application/json.",
-    422: "A field, parameter or header is not valid; `errors` names them.",
-    429: "Too many lists with `as_of` of this token run at once.",
-    503: "The database does not answer. The write is recorded whole or not at all: send it again, with the same"
-    " Idempotency-Key.",
-}
-HEADERS: dict[int, dict[str, Any]] = {
-    401: {"WWW-Authenticate": {"description": "`Bearer`, perhaps with an error code.", "schema": {"type": "string"}}},
-    429: {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}},
-    503: {"Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}},
 }
 
 
@@ -154,6 +77,12 @@ class Problem(BaseModel):
     current_digest: str | None = None
     state: str | None = None
     size: int | None = None
+    client: int | None = None
+    merged_into: int | None = None
+    credential: int | None = None
+    erasure: int | None = None
+    hold: int | None = None
+    possible_from: str | None = None
 
 
 class ApiError(Exception):
@@ -195,6 +124,8 @@ def problem(
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a route that may answer with these statuses."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    if 401 in statuses:  # whoever must say who they are may have to say in which role
+        statuses = (400, *(status for status in statuses if status != 400))
     return {
         status: {"description": DESCRIPTIONS[status], "content": content, "headers": HEADERS.get(status, {})}
         for status in statuses
@@ -204,6 +135,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def install(app: FastAPI) -> None:
     """Turn every exception that a route may raise into a problem. Handlers are coroutines: functions need a thread."""
     app.add_exception_handler(LedgerError, _ledger_error)
+    app.add_exception_handler(InvalidLines, _invalid_lines)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -215,6 +147,7 @@ CONFLICTS: dict[type[Conflict], tuple[str, str]] = {
     IdConflict: ("idempotency-key-reused", "this Idempotency-Key was used for another request; use a new one"),
     VersionConflict: ("busy", "others are writing to this; try again"),
     ClientConflict: ("client-conflict", "the request belongs to another client; nothing was recorded"),
+    ClientTaken: ("client-registered", "a client is registered under this identifier"),
 }
 # The text of LogRefused may name files of the server: `/readyz` has it.
 NOT_SIGNED = "nothing is recorded, as the database does not go on from what was signed last: an operator has to decide"
@@ -223,6 +156,8 @@ OUTAGES: dict[type[LedgerError], str] = {
     ClockAhead: "clock-ahead",
     ContentAltered: "content-altered",
     LogRefused: "log-refused",
+    NotAttested: "not-attested",
+    ProviderUnavailable: "identity-provider-unavailable",
     UnknownEventType: "event-type-not-registered",
     StreamSetAside: "stream-set-aside",
     StreamUnreadable: "stream-set-aside",
@@ -242,6 +177,12 @@ async def _ledger_error(request: Request, error: Exception) -> Response:
         case Unavailable() | UnknownEventType() | StreamUnreadable():
             return _unavailable(error)
     return await _unexpected(request, error)
+
+
+async def _invalid_lines(request: Request, error: Exception) -> Response:
+    assert isinstance(error, InvalidLines)
+    errors = [FieldError(field=field, reason=reason) for field, reason in error.errors[:MAX_ERRORS]]
+    return problem("invalid", "lines are not valid, and nothing was recorded", errors=errors)
 
 
 def _unavailable(error: Unavailable | UnknownEventType | StreamUnreadable) -> Response:
@@ -283,9 +224,16 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     slug = BY_STATUS.get(error.status_code, "bad-request")
     headers = dict(error.headers or {})
-    if headers.get("Allow") == "GET":
-        headers["Allow"] = "GET, HEAD"
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
     return problem(slug, HTTP_DETAILS[slug], headers=headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """Return the methods of the path, whose routes may be several: Starlette names those of the first."""
+    matching = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    methods = {method for route in matching for method in getattr(route, "methods", None) or ()}
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
 async def _disconnected(request: Request, error: Exception) -> Response:

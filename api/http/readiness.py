@@ -1,4 +1,7 @@
-"""Reasons for which a process is not ready. Each says what does not work and, if possible, what to do."""
+"""Reasons for which a process is not ready, and warnings. Each says what does not work and, if possible, what to do.
+
+`/readyz` and `advice-ledger status` decide here.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from ledger.store.head import Clocks
 from ledger.store.writer import ENDED
 from ledger.store.writer_health import WriterStatus
 from ledger.tlog.serve.newest_checkpoint import NotCovered
-from projections.health import ReadModelLag
+from projections.health import LAST_CALLS, CallCount, ReadModelLag, failing_agents
 from projections.set_aside import SetAside
 
 # Nothing was signed for so many intervals, and for so many seconds, although events wait.
@@ -18,6 +21,8 @@ INTERVALS = 10
 LEAST_WAIT_S = 10.0
 # As in clock_is_ahead().
 CLOCKS_DIFFER_S = 300.0
+# Stream heads are recorded at the first look of a day (UTC), so no event waits for much more than a day.
+HEADS_WAIT_S = 36 * 3600.0
 
 
 def recording(writer: WriterStatus) -> Iterator[str]:
@@ -30,7 +35,7 @@ def recording(writer: WriterStatus) -> Iterator[str]:
 
 def authenticating(error: Unavailable) -> str:
     """Report that no token can be looked up."""
-    return f"callers cannot be authenticated, perhaps as another session holds a lock on the table tokens: {error}"
+    return f"callers cannot be authenticated, perhaps as another session holds a lock on the table credentials: {error}"
 
 
 def answering(worker: WorkerStatus) -> Iterator[str]:
@@ -39,6 +44,14 @@ def answering(worker: WorkerStatus) -> Iterator[str]:
         yield f"the worker of this process answers no requests: {worker.error}"
     elif worker.state == "stopped":
         yield f"the worker of this process has ended: restart the server ({worker.error})"
+
+
+def working(jobs: WorkerStatus) -> Iterator[str]:
+    """Say why this process runs no jobs, if that is so."""
+    if jobs.state == "failing":
+        yield f"the jobs of this process do not run: {jobs.error}"
+    elif jobs.state == "stopped":
+        yield f"the jobs of this process have ended: restart the server ({jobs.error})"
 
 
 def reading(read_models: Sequence[ReadModelLag], patience_s: float) -> Iterator[str]:
@@ -76,6 +89,23 @@ def signing(signer: WorkerStatus, waiting: NotCovered, every_s: float, up_s: flo
         yield f"nothing was signed for {waiting.waiting_s:.0f} s, and {waiting.events} events wait: {why}"
 
 
+def recording_heads(waiting_s: float, recorder: WorkerStatus | None) -> Iterator[str]:
+    """Report that it is not recorded where streams end. `recorder` is that of this process, if it leads the signing."""
+    if recorder is not None and recorder.error is not None:
+        yield f"where streams end cannot be recorded: {recorder.error}"
+    elif waiting_s > HEADS_WAIT_S:
+        yield (
+            f"where streams end was not recorded for {waiting_s / 3600:.0f} h, although events were: the process that"
+            " signs does it each day, after it has run for five minutes"
+        )
+
+
+def answering_calls(calls: Sequence[CallCount]) -> Iterator[str]:
+    """Name the agents that only fail."""
+    for agent in failing_agents(calls):
+        yield f"the last {LAST_CALLS} calls of the agent {agent} have all failed"
+
+
 def unsigned(sizes: Sequence[int]) -> Iterator[str]:
     """Report checkpoints that somebody added to the database without the key. They are not served."""
     if sizes:
@@ -84,6 +114,12 @@ def unsigned(sizes: Sequence[int]) -> Iterator[str]:
             f"the database has checkpoints that the log's key did not sign, over {listed} events: they are not served,"
             " and somebody has the signer's login"
         )
+
+
+def verifying(verifier: WorkerStatus) -> Iterator[str]:
+    """Report that the chain is not verified, by this process or by the leading one."""
+    if verifier.error is not None:
+        yield f"continuous verification {'fails' if verifier.state == 'failing' else 'stands still'}: {verifier.error}"
 
 
 def clocks_differ(clocks: Clocks, now_s: float) -> Iterator[str]:

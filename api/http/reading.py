@@ -1,77 +1,71 @@
-"""Read a list or one row of a read model, in the same way for every route."""
+"""Read one row of a read model, in the same way for every route, and record who read."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import orjson
-from fastapi.responses import Response
+from pydantic import BaseModel
 
 from api.agents.protocol import AgentRequest
 from api.agents.run.context import as_json as context_as_json
 from api.agents.run.context import contexts
-from api.http.parameters import ReadList, ReadOne, decode_cursor, not_found, page
+from api.http.auth.permissions import Reader
+from api.http.out_of_scope import check_scope
+from api.http.parameters import ReadOne, not_found
 from api.services import Services
 from ledger.database import AsyncConnection
 from ledger.domain.case import stream_of
+from ledger.service.accesses import Access
 from ledger.service.ledger import Ledger
-from ledger.store.envelope import Actor
-from projections import reads
+from ledger.store.recorded import read_events
+from projections import client_names, reads
+from projections.client_scope import clients_in_scope
+from projections.clients.model import CLIENTS
+from projections.compared_row import read_compared
 from projections.portfolio_requests.model import PORTFOLIO_REQUESTS
 from projections.read_model import ReadModel
-from projections.registry import read_model_of_view
-from projections.shown import SEALED_OF, add_salts, read_compared
+from projections.rows import read_rows
+from projections.shown import add_salts, content_altered
+from schema.accesses import MOST_SHOWN
 
-
-async def read_page(services: Services, caller: Actor, read_model: ReadModel, query: ReadList) -> Response:
-    """Read a page of a read model."""
-    ledger = services.ledger
-    filters = query.filters()
-    as_of = query.as_of
-    if query.cursor is not None:
-        filters["before_id"], position = decode_cursor(query.cursor)
-        as_of = position if position is not None else as_of
-
-    async def work(conn: AsyncConnection) -> tuple[list[dict[str, Any]], int | None, int]:
-        # The streams of one client are known without the table; for a list of all clients the table must be current.
-        strong = query.consistency == "strong" and (as_of is None or "client_id" not in filters)
-        state = await _resolved(ledger, conn, read_model, as_of, strong=strong)
-        aside = await reads.count_set_aside(conn, read_model, state, client_id=filters.get("client_id"))
-        rows = await reads.read_rows(conn, read_model, filters, as_of=state, limit=query.limit + 1)
-        await add_salts(conn, read_model, rows)
-        return rows, state.position, aside
-
-    if as_of is None or "client_id" in filters:
-        items, position, aside = await ledger.readers.run(work)
-    else:
-        items, position, aside = await services.slow_reads.run(caller.id, work)
-    return page(items, query, position, aside)
+Rows = list[dict[str, Any]]
 
 
 async def read_one(
-    ledger: Ledger, read_model: ReadModel, row_id: int, query: ReadOne, what: str, stream: str | None = None
+    services: Services,
+    reader: Reader,
+    read_model: ReadModel,
+    row_id: int,
+    query: ReadOne,
+    what: str,
+    stream: str | None = None,
 ) -> dict[str, Any]:
     """Read one row by its id. Without `stream`, the id must be the position of an event in the row's stream.
 
-    Raises ApiError with the type `{what}-unknown` if there is no such row, and StreamSetAside if its stream was set
-    aside.
+    Raises ApiError with the type `{what}-unknown` if there is no such row, StreamSetAside if its stream was set aside,
+    and Unavailable if it cannot be recorded who read the row.
     """
+    ledger = services.ledger
+    await check_scope(services, reader, stream, row_id, what)
 
     async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
         strong = query.consistency == "strong" and query.as_of is None
-        state = await _resolved(ledger, conn, read_model, query.as_of, strong=strong)
+        state, _ = await resolved(ledger, conn, read_model, query.as_of, strong=strong)
         within = stream
         if state.position is not None:
             within = stream or await reads.stream_at(conn, row_id)
             if within is None:
                 return []
             state = reads.AsOf(state.position, within)
-        if state.position is None and read_model.name in SEALED_OF:
+        if state.position is None:
             within = within or await reads.stream_at(conn, row_id)
             rows = await read_compared(conn, read_model, row_id, within)
         else:
-            rows = await reads.read_rows(conn, read_model, {"id": row_id}, as_of=state, limit=1)
+            rows = await read_rows(conn, read_model, {"id": row_id}, as_of=state, limit=1)
         if not rows:
             within = within or await reads.stream_at(conn, row_id)
             if within is not None:
@@ -80,51 +74,136 @@ async def read_one(
         return rows
 
     rows = await ledger.readers.run(work)
+    # A row that is not the reader's is not there: to tell would say that it exists.
+    if not rows or not own_rows(reader).items() <= rows[0].items():
+        raise not_found(what)
+    await record_rows(services, reader, read_model, query, rows)
+    return rows[0]
+
+
+async def read_named(
+    services: Services, read_model: ReadModel, name: str, stream: str, query: ReadOne, what: str
+) -> dict[str, Any]:
+    """Read the row of a name, which has a stream of its own and is no client. Raises ApiError `{what}-unknown`."""
+    ledger = services.ledger
+
+    async def work(conn: AsyncConnection) -> Rows:
+        strong = query.consistency == "strong" and query.as_of is None
+        state, _ = await resolved(ledger, conn, read_model, query.as_of, strong=strong)
+        state = reads.AsOf(state.position, stream)
+        await reads.count_set_aside(conn, read_model, state)
+        return await read_rows(conn, read_model, {"name": name}, as_of=state, limit=1)
+
+    rows = await ledger.readers.run(work)
     if not rows:
         raise not_found(what)
     return rows[0]
 
 
-async def _resolved(
+def own_rows(reader: Reader) -> dict[str, object]:
+    """Return the filter by the reader's own rows; empty if the permission reaches to all."""
+    return {"agent": reader.actor.id} if reader.scope == "own" else {}
+
+
+async def record_rows(
+    services: Services, reader: Reader, read_model: ReadModel, query: ReadOne, rows: Sequence[dict[str, Any]]
+) -> None:
+    """Record that a person is about to be shown these rows, if they are about requests. Raises Unavailable."""
+    if read_model.request_column is not None:
+        await record_all(services, reader, query, {row[read_model.request_column] for row in rows}, len(rows))
+
+
+async def record_all(
+    services: Services, reader: Reader, query: BaseModel, requests: Collection[int | None], rows: int
+) -> None:
+    """Record that data of these requests is about to be shown, in as many events as it takes. Raises Unavailable."""
+    numbers = sorted(request for request in requests if request is not None)
+    parts = [numbers[start : start + MOST_SHOWN] for start in range(0, len(numbers), MOST_SHOWN)] or [[]]
+    for part in parts:
+        await record_read(services, reader, query, part, rows)
+
+
+async def record_read(
+    services: Services, reader: Reader, query: BaseModel, requests: Collection[int | None], rows: int
+) -> None:
+    """Record that a person is about to be shown data of these requests. Agents record themselves what they were shown.
+
+    A server that only reads records nothing; its answers say so (api/http/read_only.py). Raises Unavailable.
+    """
+    actor = reader.actor
+    if services.read_only or actor.kind == "agent":
+        return
+    fields = type(query).model_fields
+    parameters = tuple(sorted(fields[name].alias or name for name in query.model_fields_set))
+    access = Access(actor.id, actor.role, "read", reader.resource, parameters)
+    await services.ledger.accesses.record(access, requests, rows)
+
+
+async def resolved(
     ledger: Ledger, conn: AsyncConnection, read_model: ReadModel, as_of: int | datetime | None, *, strong: bool
-) -> reads.AsOf:
+) -> tuple[reads.AsOf, int]:
+    """Return the state that is asked for, and the position that the read model was waited for; 0 if it was not."""
     position = None if as_of is None else await reads.resolve(conn, as_of)
+    waited_for = 0
     if strong:
-        await reads.wait_until_caught_up(conn, read_model, patience_s=ledger.patience_s)
-    return reads.AsOf(position)
+        waited_for = await reads.wait_until_caught_up(conn, read_model, patience_s=ledger.patience_s)
+    return reads.AsOf(position), waited_for
+
+
+async def read_names(services: Services, reader: Reader, client: int, query: ReadOne) -> list[dict[str, Any]]:
+    """Read all identifiers that are one client with this number, and are in the reader's scope."""
+    ledger, scope = services.ledger, reader.actor.scope
+
+    async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
+        position = None if query.as_of is None else await reads.resolve(conn, query.as_of)
+        names = await client_names.names_of_number(conn, client, position)
+        if scope is not None:
+            in_scope = await clients_in_scope(conn, scope, ledger.patience_s)
+            names = [name for name in names if name.client in in_scope]
+        await add_salts(conn, CLIENTS, [{"id": name.client, "client_id": name.client_id} for name in names])
+        return [asdict(name) for name in names]
+
+    return await ledger.readers.run(work)
 
 
 async def read_sealed(ledger: Ledger, positions: list[int]) -> dict[int, dict[str, orjson.Fragment]]:
-    """Read the sealed values of events by position, as their JSON was recorded, byte for byte."""
-    values = await ledger.readers.run(lambda conn: reads.sealed_values(conn, positions))
+    """Read the sealed values of events by position, as their JSON was recorded, byte for byte.
+
+    Raises ContentAltered if a value does not open its commitment, or an event is not what was recorded.
+    """
+
+    async def work(conn: AsyncConnection) -> dict[int, dict[str, str]]:
+        for event in (await read_events(conn, positions)).values():
+            if event.altered is not None:
+                raise content_altered(event.altered)
+        return await reads.sealed_values(conn, positions)
+
+    values = await ledger.readers.run(work)
     return {
         position: {name: orjson.Fragment(text) for name, text in fields.items()} for position, fields in values.items()
     }
 
 
-async def read_report(ledger: Ledger, name: str, limit: int) -> list[dict[str, Any]]:
-    """Read the first rows of a view. They include everything that was acknowledged before."""
+async def read_context(services: Services, reader: Reader, request_id: int, as_of: int | None) -> dict[str, Any] | None:
+    """Read what an agent gets for a request; None if there is no such request, or was none at that position.
 
-    async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
-        await reads.wait_until_caught_up(conn, read_model_of_view(name), patience_s=ledger.patience_s)
-        return await reads.read_view(conn, name, limit=limit)
-
-    return await ledger.readers.run(work)
-
-
-async def read_context(ledger: Ledger, request_id: int, as_of: int | None) -> dict[str, Any] | None:
-    """Read what an agent gets for a request; None if there is no such request, or was none at that position."""
+    Raises as `check_scope` does.
+    """
+    ledger, stream = services.ledger, stream_of(request_id)
+    await check_scope(services, reader, stream, request_id, "request")
 
     async def work(conn: AsyncConnection) -> list[AgentRequest]:
         position = None if as_of is None else await reads.resolve(conn, as_of)
         await reads.wait_until_caught_up(conn, PORTFOLIO_REQUESTS, patience_s=ledger.patience_s)
         if position is not None:
-            state = reads.AsOf(position, stream_of(request_id))
-            if not await reads.read_rows(conn, PORTFOLIO_REQUESTS, {"id": request_id}, as_of=state, limit=1):
+            state = reads.AsOf(position, stream)
+            if not await read_rows(conn, PORTFOLIO_REQUESTS, {"id": request_id}, as_of=state, limit=1):
                 return []
-        found = await contexts(conn, [request_id], position)
+        scope = reader.actor.scope
+        within = None if scope is None else (await clients_in_scope(conn, scope, ledger.patience_s)).values()
+        found = await contexts(conn, [request_id], position, within=within)
         if not found:
-            await reads.count_set_aside(conn, PORTFOLIO_REQUESTS, reads.AsOf(None, stream_of(request_id)))
+            await reads.count_set_aside(conn, PORTFOLIO_REQUESTS, reads.AsOf(None, stream))
         return found
 
     requests = await ledger.readers.run(work)

@@ -7,6 +7,7 @@ import asyncio
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from api.http.gauges import gauge, gauge_by, read
+from api.jobs.queue import JobCount, count_jobs
 from api.services import Services
 from ledger.database import AsyncConnection
 from ledger.store.head import read_clocks_async
@@ -39,7 +40,9 @@ async def service_metrics(services: Services) -> list[Metric]:
         *_read_models(lags),
         *_queue(queue),
         _worker(services),
+        *_jobs(services, await read(services, count_jobs)),
         gauge("checkpoint_waiting_seconds", "How long nothing was signed while events wait", waiting and waiting[1]),
+        _heads(services),
         *_standby(standby),
         gauge("head_ahead_seconds", "How far the last event is ahead of the clock", clocks and (clocks.ahead_s or 0)),
         *_agents(calls),
@@ -86,6 +89,33 @@ def _queue(queue: Queue | None) -> list[Metric]:
 def _worker(services: Services) -> Metric:
     failing = services.worker is not None and services.worker.health.status.error is not None
     return gauge("worker_failing", "1 while the worker of this process fails, or once it has ended", float(failing))
+
+
+def _jobs(services: Services, counts: list[JobCount] | None) -> list[Metric]:
+    runner = services.job_runner
+    failing = runner is not None and runner.status.error is not None
+    queued = gauge_by("jobs_queued", "Jobs that wait", "kind")
+    running = gauge_by("jobs_running", "Jobs that run", "kind")
+    failed = gauge_by("jobs_failed", "Jobs that have failed and are not forgotten yet", "kind")
+    oldest = gauge_by("jobs_queued_oldest_seconds", "How long the first that could begin has waited", "kind")
+    for count in counts or ():
+        queued.add_metric([count.kind], count.queued)
+        running.add_metric([count.kind], count.running)
+        failed.add_metric([count.kind], count.failed)
+        oldest.add_metric([count.kind], count.oldest_s)
+    return [
+        gauge("jobs_failing", "1 while this process cannot run jobs", float(failing)),
+        queued,
+        running,
+        failed,
+        oldest,
+    ]
+
+
+def _heads(services: Services) -> Metric:
+    recorder = None if services.signer is None else services.signer.heads_recorder
+    failing = recorder is not None and recorder.status.error is not None
+    return gauge("stream_heads_failing", "1 while this process cannot record where streams end", float(failing))
 
 
 def _standby(standby: Standby | None) -> list[Metric]:

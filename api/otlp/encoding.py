@@ -17,7 +17,7 @@ from google.protobuf import json_format  # type: ignore[import-untyped] # no typ
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped] # as above
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
-from api.http.json_members import has_more_members
+from api.json_members import Repeated, check_members, has_more_members
 from api.otlp.signals import Signal
 from api.otlp.wire import MAX_FIELDS, TooMany, check_counts
 from ledger.proof.format.canonical import MAX_DEPTH, MAX_INTEGER
@@ -84,8 +84,11 @@ def _from_json(body: bytes, signal: Signal) -> Any:
         raise TooMany(signal, MAX_FIELDS, "members")
     try:
         content = orjson.loads(body)
+        check_members(body)
     except orjson.JSONDecodeError as error:
         raise NotOtlp(f"the body is not JSON: {error.msg}, at {error.pos}") from error
+    except Repeated:
+        raise NotOtlp("a member stands twice in one object of the body") from None
     if not isinstance(content, dict):
         raise NotOtlp("the body is not a JSON object")
     try:

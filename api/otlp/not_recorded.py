@@ -1,4 +1,4 @@
-"""What an export had and the ledger did not record: told to the sender in `partialSuccess`, and counted in metrics."""
+"""Report the items of an export that were not recorded: in `partialSuccess` to the sender, and in metrics."""
 
 from __future__ import annotations
 

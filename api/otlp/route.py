@@ -11,7 +11,9 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
 from api.http.auth.permissions import MayAnswer
-from api.http.problems import HEADERS, MEDIA_TYPE, PROBLEMS, ApiError, problem
+from api.http.problem_types import PROBLEMS
+from api.http.problems import MEDIA_TYPE, ApiError, problem
+from api.http.statuses import HEADERS
 from api.otlp import encoding as otlp
 from api.otlp.dialects.gen_ai import GEN_AI
 from api.otlp.log_mapper import map_logs

@@ -30,7 +30,7 @@ class Signal:
 
     @property
     def items(self) -> str:
-        """What its items are called in messages: `spans` or `log records`."""
+        """The word for its items in messages: `spans` or `log records`."""
         return self.levels[2].replace("_", " ")
 
     @property

@@ -15,6 +15,7 @@ import psycopg
 
 from api.postgres.connect import DatabaseError, connect
 from ledger.database import Connection, Url
+from ledger.store.blockers import Blocker
 
 BLOCKERS = Path(__file__).with_name("blockers.sql").read_text("utf-8")
 # After this time without an end, look for the first time.
@@ -73,7 +74,7 @@ class _Watch(threading.Thread):
             if unblocked > 1:
                 since_s, told = monotonic(), None
             elif rows:
-                text = "; ".join(described(*row) for row in rows)
+                text = "; ".join(str(Blocker(*row)) for row in rows)
                 if told != (holders := [row[0] for row in rows]):
                     told = holders
                     self._note(f"waiting, for at most {self._most_s:g} s: {text}")
@@ -83,9 +84,3 @@ class _Watch(threading.Thread):
                 self._conn.cancel_safe()
             if self._ended.wait(LOOK_S):
                 return
-
-
-def described(pid: int, login: str, application: str, state: str | None, for_s: float | None, lock: str) -> str:
-    """Say who holds what: `process 12 (login ann, application psql, idle in transaction for 40 s) holds …`."""
-    doing = "" if state is None or for_s is None else f", {state} for {for_s:.0f} s"
-    return f"process {pid} (login {login}, application {application or 'without a name'}{doing}) holds {lock}"

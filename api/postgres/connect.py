@@ -19,16 +19,16 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from api.postgres.embedded import EmbeddedError, EmbeddedPostgres, default_data_dir
 from ledger import database
 from ledger.background import BackgroundWorker, Failure
-from ledger.database import Connection, RoleLogins, Url, conninfo, login_of, one_line
+from ledger.database import WRITING_ROLES, Connection, RoleLogins, Url, conninfo, login_of, one_line
 from ledger.errors import is_operational
 from schema.database_roles import ROLES, role_name
 
-# How often the supervisor checks that the embedded server answers.
+# The pause between two checks of the supervisor that the embedded server answers.
 CHECK_S = 1.0
 
 HAS_LEDGER = "SELECT to_regclass('head') IS NOT NULL"
@@ -113,11 +113,11 @@ def check_url(url: str) -> None:
 def connect(url: Url, role: str | None, *, schema: str = "ledger") -> Connection:
     """Connect in autocommit mode, to act as the ledger's `role`. None keeps the login's own rights.
 
-    A statement sets the role, because a refusal while connecting would have no SQLSTATE. Raises CannotConnect; with a
-    role also NoLedger and RoleDenied.
+    A statement sets the role, because a refusal while connecting would have no SQLSTATE. Of several hosts, a role that
+    writes takes the primary, and so does None. Raises CannotConnect; with a role also NoLedger and RoleDenied.
     """
     try:
-        conn = _connect(login_of(url, role, schema=schema), schema)
+        conn = _connect(_primary(login_of(url, role, schema=schema), role), schema)
     except CannotConnect as error:
         if isinstance(url, RoleLogins) and role in ROLES:
             with _connect(login_of(url, None), schema) as owner:  # raises if the server does not answer at all
@@ -133,6 +133,15 @@ def connect(url: Url, role: str | None, *, schema: str = "ledger") -> Connection
         conn.close()
         raise
     return conn
+
+
+def _primary(url: str, role: str | None) -> str:
+    """Let libpq look for the primary among several hosts. A single host is used whatever it is: it says so itself."""
+    parts = conninfo_to_dict(url)
+    several = "," in str(parts.get("host") or parts.get("hostaddr") or "")
+    if not several or "target_session_attrs" in parts or not (role is None or role in WRITING_ROLES):
+        return url
+    return make_conninfo(url, target_session_attrs="read-write")
 
 
 def _connect(url: str, schema: str) -> Connection:

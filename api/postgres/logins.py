@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from api.postgres.connect import BadPasswords, CannotConnect, RoleDenied, connect
-from ledger.database import Connection, RoleLogins, Url
+from ledger.database import Connection, Url
 from schema.database_roles import ROLES, allow_login, role_name
 
 PASSWORD_BYTES = 32
@@ -41,7 +41,7 @@ def make_logins(conn: Connection, url: Url, *, schema: str = "ledger") -> None:
     if missing := ", ".join(name for name in names.values() if name not in passwords):
         raise BadPasswords(f"{url.passwords} has no password for {missing}: {MAKE}")
     for role, name in names.items():
-        if not _gets_in(url, role, schema):
+        if not gets_in(url, role, schema=schema):
             allow_login(conn, name, passwords[name])
             connect(url, role, schema=schema).close()
 
@@ -78,6 +78,14 @@ def read_passwords(path: Path) -> Mapping[str, str]:
     return found
 
 
+def gets_in(url: Url, role: str, *, schema: str = "ledger") -> bool:
+    """Tell whether the login for this role connects and may act as it."""
+    with contextlib.suppress(CannotConnect, RoleDenied):
+        connect(url, role, schema=schema).close()
+        return True
+    return False
+
+
 def _add(path: Path, names: Sequence[str]) -> None:
     """Append a random password for each name. A file that exists keeps its mode."""
     lines = "".join(f"*:*:*:{name}:{secrets.token_hex(PASSWORD_BYTES)}\n" for name in names)
@@ -86,10 +94,3 @@ def _add(path: Path, names: Sequence[str]) -> None:
         file.write(lines)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _gets_in(url: RoleLogins, role: str, schema: str) -> bool:
-    with contextlib.suppress(CannotConnect, RoleDenied):
-        connect(url, role, schema=schema).close()
-        return True
-    return False

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
-# How long the whole body may take to arrive, in seconds.
+# The longest time for the whole body to arrive, in seconds.
 BODY_S = 10.0
 # Callers are strangers, so what all of them together can take is bounded: requests in hand, of up to half a megabyte,
 # and threads, which are not those of the ledger's own routes. More requests get 503.

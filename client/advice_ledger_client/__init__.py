@@ -1,3 +1,5 @@
+from typing import TYPE_CHECKING, Any
+
 from advice_ledger_client.async_client import AsyncLedgerClient, AsyncModelCall
 from advice_ledger_client.client import LedgerClient, SyncModelCall
 from advice_ledger_client.errors import (
@@ -10,6 +12,7 @@ from advice_ledger_client.errors import (
     NotRecorded,
     NotYet,
     RequestFailed,
+    SigningError,
     Unreachable,
 )
 from advice_ledger_client.model_call import CallStart, ModelCall
@@ -26,6 +29,9 @@ from advice_ledger_client.results import (
     Row,
     Written,
 )
+
+if TYPE_CHECKING:
+    from advice_ledger_client.signing import SigningKey
 
 __all__ = [
     "AlreadyEntered",
@@ -53,7 +59,18 @@ __all__ = [
     "Recommended",
     "RequestFailed",
     "Row",
+    "SigningError",
+    "SigningKey",
     "SyncModelCall",
     "Unreachable",
     "Written",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the module that signs when it is asked for: most callers do not sign."""
+    if name == "SigningKey":
+        from advice_ledger_client.signing import SigningKey  # noqa: PLC0415
+
+        return SigningKey
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,6 +22,7 @@ from advice_ledger_client.results import (
     RecommendationAfter,
     Recommended,
     Row,
+    WithdrawalReason,
     written,
 )
 from advice_ledger_client.shown import checked
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     import httpx
 
     from advice_ledger_client.sender import AsyncSender
+    from advice_ledger_client.signing import SigningKey
 
 PAGE_ROWS = 200
 FIRST_POLL_S = 0.02
@@ -44,7 +46,8 @@ class AsyncLedgerClient:
     """A ledger over HTTP, for one event loop. Use it in an `async with` statement, or close it.
 
     `timeout_s` bounds each operation with all its `retries`. `http` is an httpx client of your own, which stays open;
-    without it the client makes one.
+    without it the client makes one. With a `signing_key`, the client signs answers, ends of model calls, decisions,
+    confirmations and communications. `role` is the one that the subject acts in, if it has several.
     """
 
     def __init__(
@@ -55,10 +58,13 @@ class AsyncLedgerClient:
         http: httpx.AsyncClient | None = None,
         timeout_s: float = 30.0,
         retries: int = 8,
+        signing_key: SigningKey | None = None,
+        role: str | None = None,
     ) -> None:
         from advice_ledger_client.sender import AsyncSender  # noqa: PLC0415 (loads httpx, which is large)
 
-        self._sender = AsyncSender(Connection(base_url, token, timeout_s, retries), http)
+        self._sender = AsyncSender(Connection(base_url, token, timeout_s, retries, role), http)
+        self._signing_key = signing_key
 
     def __repr__(self) -> str:
         """Show the address without a password, and not the token."""
@@ -109,6 +115,20 @@ class AsyncLedgerClient:
         }
         return written(Queued, await self._write("/portfolio/recommendations", command, idempotency_key))
 
+    async def assignments(self, *, at_most: int = 100) -> list[Row]:
+        """List the requests that wait for an answer and that no other agent has claimed, the oldest first. Role: agent.
+
+        Rows have `request_id`, `created_at`, and `claimed` with `claim_expires_at` if this agent has claimed it.
+        """
+        return await self._rows("/assignments", at_most)
+
+    async def claim(self, request_id: int, *, lease_s: int = 60) -> Row:
+        """Claim a request for `lease_s` seconds, or renew the claim; `claim_expires_at` says when it ends. Role: agent.
+
+        Raises LedgerProblem `claimed-by-another` if another agent has it: take another request.
+        """
+        return cast("Row", await self.post(f"/assignments/{request_id}/claim", {"lease_s": lease_s}))
+
     async def context(self, request_id: int, as_of: int | None = None) -> Context:
         """Read the request and the client's history as an agent may see them. Any role."""
         context = await self.get(f"/portfolio/requests/{request_id}/context", as_of=as_of)
@@ -121,7 +141,7 @@ class AsyncLedgerClient:
         and leaving the block raise NotRecorded. With `fail_closed=False` the block also runs if the ledger cannot be
         reached.
         """
-        return AsyncModelCall(self._sender, request_id, start, fail_closed=fail_closed)
+        return AsyncModelCall(self._sender, request_id, start, fail_closed=fail_closed, signing_key=self._signing_key)
 
     async def record_recommendation(
         self,
@@ -152,7 +172,10 @@ class AsyncLedgerClient:
     async def fail_request(
         self, request_id: int, *, reason: str, detail: str | None = None, idempotency_key: str | None = None
     ) -> Ended:
-        """Record that a request gets no recommendation; `reason` is a code such as `not-suitable`. Role: agent."""
+        """Record that a request gets no recommendation; `reason` is a code such as `not-suitable`. Role: agent.
+
+        It is final, so the agent has to claim the request first.
+        """
         path = f"/portfolio/requests/{request_id}/failures"
         return written(Ended, await self._write(path, {"reason": reason, "detail": detail}, idempotency_key))
 
@@ -204,6 +227,44 @@ class AsyncLedgerClient:
         path = f"/decisions/{decision_id}/confirmations"
         return written(Confirmed, await self._write(path, command, idempotency_key))
 
+    async def withdraw_request(
+        self,
+        request_id: int,
+        *,
+        reason_code: WithdrawalReason,
+        rationale: str | None = None,
+        replaced_by: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Ended:
+        """Withdraw a request; `replaced_by` is the number of the one that was made in its place.
+
+        Roles: advisor, compliance.
+        """
+        command = {"reason_code": reason_code, "rationale": rationale, "replaced_by": replaced_by}
+        path = f"/portfolio/requests/{request_id}/withdrawals"
+        return written(Ended, await self._write(path, command, idempotency_key))
+
+    async def withdraw_decision(
+        self,
+        decision_id: int,
+        *,
+        reason_code: WithdrawalReason,
+        rationale: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Confirmed:
+        """Take back the caller's own decision while it waits for a confirmation. Role: advisor."""
+        path = f"/decisions/{decision_id}/withdrawals"
+        command = {"reason_code": reason_code, "rationale": rationale}
+        return written(Confirmed, await self._write(path, command, idempotency_key))
+
+    async def revoke_decision(
+        self, decision_id: int, *, reason_code: WithdrawalReason, rationale: str, idempotency_key: str | None = None
+    ) -> Confirmed:
+        """Revoke a decision in force before the client is told. Roles: advisor, compliance."""
+        path = f"/decisions/{decision_id}/revocations"
+        command = {"reason_code": reason_code, "rationale": rationale}
+        return written(Confirmed, await self._write(path, command, idempotency_key))
+
     async def communicate(
         self,
         recommendation_id: int,
@@ -238,25 +299,21 @@ class AsyncLedgerClient:
     ) -> list[Row]:
         """List recommendations, the newest first, from all pages. Raises ContentMismatch as `recommendation()`."""
         filters = {"client_id": client_id, "request_id": request_id, "model_name": model_name, "state": state}
-        rows: list[Row] = []
-        cursor = None
-        while len(rows) < at_most:
-            limit = min(PAGE_ROWS, at_most - len(rows))
-            page = await self.get("/recommendations", **filters, as_of=as_of, limit=limit, cursor=cursor)
-            rows += map(checked, page["items"])
-            cursor = page["next_cursor"]
-            if cursor is None:
-                break
-        return rows
+        return list(map(checked, await self._rows("/recommendations", at_most, **filters, as_of=as_of)))
 
     async def wait_for_recommendation(self, request_id: int, within_s: float = 30.0) -> Row:
-        """Wait for the recommendation of a request. Raises RequestFailed, or NotYet after `within_s` seconds."""
+        """Wait for the recommendation of a request.
+
+        Raises RequestFailed, also if the request is withdrawn, or NotYet after `within_s` seconds.
+        """
         deadline = monotonic() + within_s
         pause_s = FIRST_POLL_S
         while True:
             request = await self.get_request(request_id)
             if request["status"] == "failed":
                 raise RequestFailed(request_id, request["failure_reason"], request["failure_detail"])
+            if request["status"] == "withdrawn":
+                raise RequestFailed(request_id, request["withdrawal_reason"], request["withdrawal_rationale"])
             if request["status"] == "recommended":
                 return await self.recommendation(request["recommendation_id"])
             left_s = deadline - monotonic()
@@ -265,15 +322,41 @@ class AsyncLedgerClient:
             await self._sender.sleep(min(pause_s, left_s))
             pause_s = min(LONGEST_POLL_S, pause_s * 2)
 
+    async def register_signing_key(self, key: SigningKey) -> SigningKey:
+        """Register a key of the caller; return it with the number that it got. Save that one. Any role."""
+        answer = await self.post("/me/signing-keys", key.registration())
+        return key.registered(answer["credential"])
+
+    async def _rows(self, path: str, at_most: int, **filters: object) -> list[Row]:
+        """Read the rows of all pages of a list, no more than `at_most`."""
+        rows: list[Row] = []
+        cursor = None
+        while len(rows) < at_most:
+            page = await self.get(path, **filters, limit=min(PAGE_ROWS, at_most - len(rows)), cursor=cursor)
+            rows += page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+        return rows
+
     async def _write(self, path: str, content: Mapping[str, Any], key: str | None) -> Answer:
-        return await self._sender.send(write(path, content, key))
+        request = write(path, content, key)
+        return await self._sender.send(request if self._signing_key is None else self._signing_key.signed(request))
 
 
 class AsyncModelCall(ModelCall):
     """A model call in an `async with` block."""
 
-    def __init__(self, sender: AsyncSender, request_id: int, start: CallStart, *, fail_closed: bool) -> None:
-        super().__init__(request_id, start, fail_closed=fail_closed, log=sender.log)
+    def __init__(
+        self,
+        sender: AsyncSender,
+        request_id: int,
+        start: CallStart,
+        *,
+        fail_closed: bool,
+        signing_key: SigningKey | None = None,
+    ) -> None:
+        super().__init__(request_id, start, fail_closed=fail_closed, log=sender.log, signing_key=signing_key)
         self._sender = sender
 
     async def __aenter__(self) -> Self:

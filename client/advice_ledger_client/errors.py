@@ -9,6 +9,7 @@ ClientError
 ├── AlreadyEntered    a model call was entered a second time
 ├── NotCompleted      the block of a model call ended without complete() or fail()
 ├── RequestFailed     the request has failed and gets no recommendation
+├── SigningError      the signing key cannot be used; nothing was sent
 └── NotYet            no recommendation before the deadline
 """
 
@@ -95,6 +96,10 @@ class RequestFailed(ClientError):
         self.request_id = request_id
         self.reason = reason
         self.detail = detail
+
+
+class SigningError(ClientError):
+    """The signing key cannot be used: its file is not readable or not of this kind, or it is not registered."""
 
 
 class NotYet(ClientError):

@@ -13,6 +13,7 @@ This module decides what to send. SyncModelCall (client.py) and AsyncModelCall (
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import monotonic
@@ -26,6 +27,8 @@ from advice_ledger_client.wire import RETRIED_STATUSES, Answer, HttpRequest, wri
 
 if TYPE_CHECKING:
     import logging
+
+    from advice_ledger_client.signing import SigningKey
 
 MAX_DETAIL_CHARS = 20_000
 NO_RESULT = "no-result"
@@ -58,9 +61,20 @@ class CallStart(_RequiredMembers, total=False):
 class ModelCall:
     """One call of a model, as a context manager that can be entered once."""
 
-    def __init__(self, request_id: int, start: CallStart, *, fail_closed: bool, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        request_id: int,
+        start: CallStart,
+        *,
+        fail_closed: bool,
+        log: logging.Logger,
+        signing_key: SigningKey | None = None,
+    ) -> None:
         _check_members(start)
         self._log = log
+        self._signing_key = signing_key
+        # The idempotency key of the start: the end names the start by the id that follows from it.
+        self._key = os.urandom(16).hex()
         self.request_id = request_id
         self.fail_closed = fail_closed
         # The arguments of complete(), recorded or not.
@@ -120,7 +134,7 @@ class ModelCall:
         self._failure = {"error_type": known or UNKNOWN, "detail": sealed or None}
 
     def _start_request(self) -> HttpRequest:
-        return write(f"/portfolio/requests/{self.request_id}/model-calls", self._start)
+        return write(f"/portfolio/requests/{self.request_id}/model-calls", self._start, self._key)
 
     def _enter(self) -> None:
         """Raise AlreadyEntered the second time: the first answer would be recorded as this call's."""
@@ -152,7 +166,8 @@ class ModelCall:
     def _end_request(self, model_call_id: int) -> HttpRequest:
         kind, content = ("failure", self._failure) if self._failure is not None else ("completion", self.result)
         took_ms = self._elapsed_ms() if self._took_ms is None else self._took_ms
-        return write(f"/model-calls/{model_call_id}/{kind}", {**(content or {}), "latency_ms": took_ms})
+        request = write(f"/model-calls/{model_call_id}/{kind}", {**(content or {}), "latency_ms": took_ms})
+        return request if self._signing_key is None else self._signing_key.signed(request, self._key)
 
     def _ended(self, receipt: CallReceipt, answer: Answer) -> None:
         self.receipt = replace(receipt, ended=receipt_of(answer))

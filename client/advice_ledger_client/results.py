@@ -11,6 +11,7 @@ from advice_ledger_client.wire import Answer
 Row = dict[str, Any]
 """A row of a read model, as docs/use/http.md describes it."""
 Outcome = Literal["approve", "edit", "reject", "respond"]
+WithdrawalReason = Literal["data-entry-error", "client-changed-mind", "duplicate", "circumstances-changed", "other"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Recommended(Written):
 
 @dataclass(frozen=True)
 class Ended(Written):
-    """A request that gets no recommendation."""
+    """A request that has failed or was withdrawn."""
 
     request_id: int
     status: str
@@ -63,7 +64,7 @@ class Decided(RecommendationAfter):
 
 @dataclass(frozen=True)
 class Confirmed(RecommendationAfter):
-    """A confirmation of a decision."""
+    """An act on a decision: it was confirmed, declined, withdrawn or revoked."""
 
     decision_id: int
 

@@ -22,6 +22,7 @@ class HttpRequest:
     params: Mapping[str, str | int] = field(default_factory=dict)
     body: bytes | None = None
     key: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,16 @@ class Connection:
     token: str = field(repr=False)
     timeout_s: float
     retries: int
+    role: str | None = None
 
     def arguments(self, request: HttpRequest) -> dict[str, Any]:
         """Return the arguments for the method request() of an httpx client, without the timeout."""
         headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json"}
+        if self.role is not None:
+            headers["Ledger-Role"] = self.role
         if request.key is not None:
             headers |= {"Idempotency-Key": request.key, "Content-Type": "application/json"}
+        headers |= request.headers
         return {
             "method": request.method,
             "url": f"{self.base_url.rstrip('/')}{request.path}",

@@ -15,8 +15,17 @@ from schema.database_roles import ROLES
 
 HERE = Path(__file__).parent
 TABLES, LOGINS = ((HERE / f"{name}.sql").read_bytes() for name in ("tables", "logins"))
-# What a restore makes anew, or what ends with its process: leaders and claims.
-DERIVED = ["schema_migrations", "projections", "streams_set_aside", "request_claims", "leaders"]
+# Tables that a restore makes anew, or whose rows end with their process: leaders and claims. Uses of credentials help
+# administrators, and count from the restore on. Jobs of another time must not be run again: what they send was sent.
+DERIVED = [
+    "schema_migrations",
+    "projections",
+    "streams_set_aside",
+    "request_claims",
+    "leaders",
+    "credential_uses",
+    "jobs",
+]
 
 FORMAT: Literal["advice-ledger/backup/v1"] = "advice-ledger/backup/v1"
 # The member with the manifest, the last one of the file.

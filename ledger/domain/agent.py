@@ -1,15 +1,17 @@
-"""The state of an agent, from its own stream `agent-NAME`: its answer schema, and whether it is suspended.
+"""The state of an agent: its answer schema, from its stream `agent-NAME`, and whether the subject NAME is suspended.
 
-    running --agent.suspended--> suspended --agent.resumed--> running
+    running --subject.suspended--> suspended --subject.resumed--> running
 
-NAME is the id of the actor whose credentials the agent uses, so an agent cannot act under another agent's name.
+NAME is the id of the actor whose credentials the agent uses, so an agent cannot act under another agent's name. Earlier
+versions recorded suspensions in `agent-NAME`, as `agent.suspended` and `agent.resumed`; they keep their effect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ledger.domain import subject
 from ledger.domain.answer_schemas import ANY, SCHEMAS
 from ledger.domain.history import RecordedEvent
 from ledger.errors import InvalidEvent, Refused
@@ -23,11 +25,17 @@ RESERVED = frozenset({"builtin-model-portfolios", "openai-compatible", "skfolio-
 
 @dataclass(frozen=True)
 class Agent:
-    """`version` is that of the stream's last event. An agent without a registered schema may answer anything."""
+    """`version` and `subject_version` are those of the last events of `agent-NAME` and `subject-NAME`.
+
+    An agent without a registered schema may answer anything.
+    """
 
     suspended: bool = False
     registered: str | None = None
     version: int = 0
+    # True if the subject NAME is registered.
+    known: bool = False
+    subject_version: int = 0
 
     @property
     def answer_schema(self) -> str:
@@ -40,19 +48,18 @@ def stream_of(name: str) -> str:
     return f"{CATEGORY}{name}"
 
 
-def fold(history: Iterable[RecordedEvent]) -> Agent:
-    """Return the state after the events of a stream, in order. A schema that this version does not know is left out."""
-    agent = Agent()
+def fold(history: Sequence[RecordedEvent], of_subject: Sequence[RecordedEvent] = ()) -> Agent:
+    """Return the state after the events of both streams, each in order.
+
+    A schema that this version does not know is left out. Raises StreamUnreadable.
+    """
+    state = subject.fold(of_subject, history)
+    agent = Agent(state.suspended, known=state.kind is not None, subject_version=state.version)
     for event in history:
-        match event.type:
-            case "agent.registered":
-                schema = event.data.get("answer_schema")
-                if isinstance(schema, str) and schema in SCHEMAS:
-                    agent = replace(agent, registered=schema)
-            case "agent.suspended":
-                agent = replace(agent, suspended=True)
-            case "agent.resumed":
-                agent = replace(agent, suspended=False)
+        if event.type == "agent.registered":
+            schema = event.data.get("answer_schema")
+            if isinstance(schema, str) and schema in SCHEMAS:
+                agent = replace(agent, registered=schema)
         agent = replace(agent, version=event.version)
     return agent
 
@@ -63,18 +70,6 @@ def check_running(agent: Agent) -> None:
         raise Refused(
             "agent-suspended", "this agent is suspended: the ledger takes nothing from it until it is resumed"
         )
-
-
-def check_suspend(agent: Agent) -> None:
-    """Raise Refused `agent-suspended` if the agent is already suspended."""
-    if agent.suspended:
-        raise Refused("agent-suspended", "this agent is already suspended")
-
-
-def check_resume(agent: Agent) -> None:
-    """Raise Refused `agent-not-suspended` if the agent is running."""
-    if not agent.suspended:
-        raise Refused("agent-not-suspended", "this agent is not suspended")
 
 
 def check_register(event: AgentRegistered) -> None:

@@ -4,6 +4,7 @@ The request:
 
     (nothing) --portfolio.requested--> queued --recommendation.recorded--> recommended --decided: respond--> queued
                                          \\------request.failed-----------> failed
+    queued, recommended --request.withdrawn--> withdrawn
 
 Its current recommendation:
 
@@ -12,10 +13,14 @@ Its current recommendation:
     proposed  --decided, confirmation needed-----> waiting
     waiting   --confirmed: approve--------> approved | edited | rejected
     waiting   --confirmed: decline--------> proposed
+    waiting   --decision withdrawn, expired--> proposed
+    approved, edited, rejected --decision revoked--> proposed
     approved, edited --communicated-------> communicated
     rejected, returned, communicated --a new recommendation.recorded--> superseded, and the new one is proposed
+    all but communicated and superseded --the request is withdrawn--> withdrawn
 
-The modules beside this one refuse everything else, by name. A failed request and a superseded recommendation are final.
+The modules beside this one refuse everything else, by name. A failed or withdrawn request, a superseded or withdrawn
+recommendation are final.
 A rejected or communicated recommendation changes in no other way than by being superseded.
 """
 
@@ -40,6 +45,10 @@ AFTER = {
 }
 # The states in which the client may be told.
 APPROVED = frozenset({RecommendationState.APPROVED, RecommendationState.EDITED})
+# The states in which the decision can be revoked.
+REVOCABLE = APPROVED | {RecommendationState.REJECTED}
+# The states in which the decision on record is, or was, in force.
+_DECIDED = APPROVED | {RecommendationState.COMMUNICATED, RecommendationState.WITHDRAWN}
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ class Decision:
     """A person's decision. `digest` is that of the content that is current once the decision takes effect.
 
     `second_rules` are the rules of the four-eyes policy that require a confirmation. Without any, the decision took
-    effect at once.
+    effect at once. One that waits expires after `confirm_within_hours`, if there are any.
     """
 
     id: int
@@ -73,6 +82,11 @@ class Decision:
     outcome: str
     digest: str
     second_rules: tuple[str, ...]
+    confirm_within_hours: int | None = None
+
+    def overdue(self, age_s: float) -> bool:
+        """Return True if a decision that was recorded these seconds ago can no longer be confirmed."""
+        return self.confirm_within_hours is not None and age_s >= self.confirm_within_hours * 3600
 
 
 @dataclass(frozen=True)
@@ -88,7 +102,7 @@ class Recommendation:
     @property
     def current_digest(self) -> str:
         """The digest of the current content: the answer, or its replacement once an edit took effect."""
-        if self.decision is not None and self.state in {RecommendationState.EDITED, RecommendationState.COMMUNICATED}:
+        if self.decision is not None and self.state in _DECIDED:
             return self.decision.digest
         return self.digest
 
@@ -177,7 +191,9 @@ def _decided(case: Case, event: RecordedEvent) -> Case:
         return case
     outcome = event.data["outcome"]
     digest = event.commitment("replacement") if outcome == "edit" else current.digest
-    decision = Decision(event.position, event.by, outcome, digest, tuple(event.data["second_rules"]))
+    within = event.data.get("confirm_within_hours")
+    hours = within if isinstance(within, int) else None
+    decision = Decision(event.position, event.by, outcome, digest, tuple(event.data["second_rules"]), hours)
     state = RecommendationState.WAITING if event.data["needs_second"] else AFTER[outcome]
     return replace(
         case,
@@ -204,6 +220,35 @@ def _communicated(case: Case, event: RecordedEvent) -> Case:
     return replace(case, recommendation=replace(current, state=RecommendationState.COMMUNICATED))
 
 
+def _request_withdrawn(case: Case, _event: RecordedEvent) -> Case:
+    current = case.recommendation
+    if current is not None and current.state is RecommendationState.COMMUNICATED:
+        return case
+    if case.state not in {RequestState.QUEUED, RequestState.RECOMMENDED}:
+        return case
+    if current is not None:
+        decision = None if current.waiting else current.decision
+        current = replace(current, state=RecommendationState.WITHDRAWN, decision=decision)
+    return replace(case, state=RequestState.WITHDRAWN, recommendation=current)
+
+
+def _released(case: Case, event: RecordedEvent) -> Case:
+    """A decision that waits was withdrawn, or has expired."""
+    current = case.recommendation
+    if current is None or current.waiting is None or current.waiting.id != event.data["decision_id"]:
+        return case
+    return replace(case, recommendation=replace(current, state=RecommendationState.PROPOSED, decision=None))
+
+
+def _revoked(case: Case, event: RecordedEvent) -> Case:
+    current = case.recommendation
+    if current is None or current.decision is None or current.decision.id != event.data["decision_id"]:
+        return case
+    if current.state not in REVOCABLE:
+        return case
+    return replace(case, recommendation=replace(current, state=RecommendationState.PROPOSED, decision=None))
+
+
 APPLY: dict[str, Callable[[Case, RecordedEvent], Case]] = {
     "portfolio.requested": _requested,
     "model-call.started": _started,
@@ -214,4 +259,8 @@ APPLY: dict[str, Callable[[Case, RecordedEvent], Case]] = {
     "recommendation.decided": _decided,
     "recommendation.confirmed": _confirmed,
     "recommendation.communicated": _communicated,
+    "request.withdrawn": _request_withdrawn,
+    "decision.withdrawn": _released,
+    "decision.expired": _released,
+    "decision.revoked": _revoked,
 }

@@ -63,16 +63,18 @@ def decide(
 ) -> RecommendationDecided:
     """Return the event of a decision, which says whether it waits for a confirmation. An edit needs `edited`.
 
-    Raises InvalidEvent for members that do not go with the outcome, as `check_current` does, and Refused
+    Raises InvalidEvent for members that do not go with the outcome, as `check_live` does, and Refused
     `recommendation-waiting`, `recommendation-decided`, `digest-mismatch`, `answer-off-schema`.
     """
     _check_members(command)
     group = reasons.group(command.reason_code, command.outcome)
-    current = check_current(case, recommendation_id)
+    current = check_live(case, recommendation_id)
     if current.waiting is not None:
-        raise Refused("recommendation-waiting", "a decision on it already waits for a confirmation", **_now(current))
+        raise Refused(
+            "recommendation-waiting", "a decision on it already waits for a confirmation", **facts_of(current)
+        )
     if current.state is not RecommendationState.PROPOSED:
-        raise Refused("recommendation-decided", f"this recommendation is already {current.state}", **_now(current))
+        raise Refused("recommendation-decided", f"this recommendation is already {current.state}", **facts_of(current))
     _check_digest(current, command.digest, current.digest)
     original = None if edited is None else edited.original
     if edited is not None and command.replacement is not None:
@@ -88,29 +90,40 @@ def decide(
         needs_second=bool(rules),
         second_rules=rules,
         four_eyes_version=four_eyes.version,
+        confirm_within_hours=four_eyes.confirm_within_hours if rules else None,
     )
 
 
-def confirm(
-    case: Case, decision_id: int, command: Confirm, by: str, role: str, four_eyes: FourEyes
-) -> RecommendationConfirmed:
-    """Return the event of a confirmation by the person `by`.
+@dataclass(frozen=True)
+class Confirmer:
+    """Who confirms, in which role."""
 
-    Raises NotFound `decision-unknown`; as `check_current` does; Refused `nothing-to-confirm`, `same-person`,
-    `wrong-role`, `digest-mismatch`.
+    id: str
+    role: str
+
+
+def confirm(
+    case: Case, decision_id: int, command: Confirm, by: Confirmer, four_eyes: FourEyes, age_s: float = 0.0
+) -> RecommendationConfirmed:
+    """Return the event of a confirmation of a decision that was recorded `age_s` seconds ago.
+
+    Raises InvalidEvent without a rationale to decline; as `check_decision` does; Refused `nothing-to-confirm`,
+    `same-person`, `wrong-role`, `digest-mismatch`, `decision-overdue`.
     """
-    if decision_id not in case.decisions:
-        raise NotFound("decision-unknown", "there is no such decision")
-    current = check_current(case, case.decisions[decision_id])
+    if command.outcome == "decline" and command.rationale is None:
+        raise InvalidEvent("rationale", "required with the outcome decline: the next person has to know why")
+    current = check_decision(case, decision_id)
     waiting = current.waiting
     if waiting is None or waiting.id != decision_id:
-        raise Refused("nothing-to-confirm", "this decision does not wait for a confirmation", **_now(current))
-    if waiting.by == by:
+        raise Refused("nothing-to-confirm", "this decision does not wait for a confirmation", **facts_of(current))
+    if waiting.by == by.id:
         raise Refused("same-person", "the person who decided cannot confirm the decision")
-    if role not in four_eyes.second_roles:
+    if by.role not in four_eyes.second_roles:
         roles = " or ".join(sorted(four_eyes.second_roles))
         raise Refused("wrong-role", f"the four-eyes policy requires a confirmer in the role {roles}")
     _check_digest(current, command.digest, waiting.digest)
+    if waiting.overdue(age_s):
+        raise Refused("decision-overdue", "the time to confirm it is over: decide again", **facts_of(current))
     return RecommendationConfirmed(
         **dict(command),
         recommendation_id=current.id,
@@ -122,15 +135,15 @@ def confirm(
 def communicate(case: Case, recommendation_id: int, command: Communicate) -> RecommendationCommunicated:
     """Return the event of a communication.
 
-    Raises as `check_current` does, and Refused `not-approved`, `recommendation-communicated`, `digest-mismatch`.
+    Raises as `check_live` does, and Refused `not-approved`, `recommendation-communicated`, `digest-mismatch`.
     """
-    current = check_current(case, recommendation_id)
+    current = check_live(case, recommendation_id)
     if current.state is RecommendationState.COMMUNICATED:
         raise Refused(
             "recommendation-communicated", "the client was already told: only a new recommendation can follow"
         )
     if current.state not in APPROVED:
-        raise Refused("not-approved", f"this recommendation is {current.state}, not approved", **_now(current))
+        raise Refused("not-approved", f"this recommendation is {current.state}, not approved", **facts_of(current))
     _check_digest(current, command.digest, current.current_digest)
     return RecommendationCommunicated(**dict(command), recommendation_id=current.id)
 
@@ -145,7 +158,33 @@ def check_current(case: Case, recommendation_id: int) -> Recommendation:
         return current
     if current is None or recommendation_id not in case.superseded:
         raise NotFound("recommendation-unknown", "there is no such recommendation")
-    raise Refused("recommendation-superseded", "a newer recommendation supersedes this one", **_now(current))
+    raise Refused("recommendation-superseded", "a newer recommendation supersedes this one", **facts_of(current))
+
+
+def check_live(case: Case, recommendation_id: int) -> Recommendation:
+    """Return the current recommendation of a request that stands.
+
+    Raises as `check_current` does, and Refused `request-withdrawn`.
+    """
+    current = check_current(case, recommendation_id)
+    if current.state is RecommendationState.WITHDRAWN:
+        raise Refused("request-withdrawn", "the request was withdrawn: nothing is decided on it", **facts_of(current))
+    return current
+
+
+def check_decision(case: Case, decision_id: int) -> Recommendation:
+    """Return the recommendation that a decision is about, if it is current and its request stands.
+
+    Raises NotFound `decision-unknown`, and as `check_live` does.
+    """
+    if decision_id not in case.decisions:
+        raise NotFound("decision-unknown", "there is no such decision")
+    return check_live(case, case.decisions[decision_id])
+
+
+def facts_of(current: Recommendation) -> dict[str, str | int]:
+    """Return what a refusal says of how things stand now."""
+    return {"current_recommendation_id": current.id, "current_digest": current.current_digest, "state": current.state}
 
 
 def _check_members(command: Decide) -> None:
@@ -166,7 +205,3 @@ def _check_digest(current: Recommendation, digest: str, expected: str) -> None:
             current_recommendation_id=current.id,
             current_digest=expected,
         )
-
-
-def _now(current: Recommendation) -> dict[str, str | int]:
-    return {"current_recommendation_id": current.id, "current_digest": current.current_digest, "state": current.state}

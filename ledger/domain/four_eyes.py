@@ -45,10 +45,14 @@ class Rule(BaseModel):
 
 
 class FourEyesText(Text):
-    """The policy file. `second_roles` are the roles that a confirmer may have."""
+    """The policy file. `second_roles` are the roles that a confirmer may have.
+
+    A decision that nobody has confirmed after `confirm_within_hours` expires; without them none does.
+    """
 
     rules: Annotated[list[Rule], Field(max_length=100)]
     second_roles: Annotated[frozenset[Literal["advisor", "compliance"]], Field(min_length=1)]
+    confirm_within_hours: Annotated[int, Field(ge=1, le=87_600)] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,13 @@ class FourEyes:
     policy: Policy
     rules: tuple[Rule, ...]
     second_roles: frozenset[str]
+    confirm_within_hours: int | None = None
 
     @classmethod
     def load(cls, path: Path | None = None) -> FourEyes:
         """Load the policy from a file, or the packaged one. Raises BadPolicy."""
         policy, text = load(NAME, FourEyesText, path)
-        return cls(policy, tuple(text.rules), frozenset(text.second_roles))
+        return cls(policy, tuple(text.rules), frozenset(text.second_roles), text.confirm_within_hours)
 
     @property
     def version(self) -> str:

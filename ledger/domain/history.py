@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 import orjson
 
-# What code raises that reads members of an event which are missing or of another type. append() does not check them.
+# The errors of code that reads missing or mistyped members of an event. append() does not check members.
 MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -30,6 +31,8 @@ class RecordedEvent:
     body: str
     sealed_values: str | None = None
     altered: str | None = None
+    # None if it was not read.
+    recorded_at: datetime | None = None
 
     @cached_property
     def content(self) -> dict[str, Any]:

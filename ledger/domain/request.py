@@ -19,15 +19,28 @@ def check_known(case: Case) -> None:
         raise NotFound("request-unknown", "there is no such request")
 
 
-def check_start(case: Case, agent: Agent) -> None:
-    """Check that the agent may call a model for the request.
+def check_open(case: Case, agent: Agent) -> None:
+    """Check that the request can have an answer, from this agent.
 
-    Raises NotFound `request-unknown`, Refused `agent-suspended`, `request-failed`.
+    Raises NotFound `request-unknown`, Refused `agent-suspended`, `request-failed`, `request-withdrawn`.
     """
     check_known(case)
     check_running(agent)
     if case.state is RequestState.FAILED:
         raise Refused("request-failed", "the request has failed: it takes no further answer")
+    if case.state is RequestState.WITHDRAWN:
+        raise Refused("request-withdrawn", "the request was withdrawn: it takes no answer")
+
+
+def check_start(case: Case, agent: Agent) -> None:
+    """Check that the agent may call a model for the request: that an answer to it could be recorded.
+
+    Raises as `check_open` does, and Refused `request-finished`.
+    """
+    check_open(case, agent)
+    current = case.recommendation
+    if case.state is not RequestState.QUEUED and (current is None or current.state not in SUPERSEDABLE):
+        raise Refused("request-finished", "the request has its recommendation: it takes no further model call")
 
 
 def check_end(case: Case, call_id: int, by: str) -> Call:
@@ -46,8 +59,8 @@ def check_end(case: Case, call_id: int, by: str) -> Call:
 
 
 def check_failure(case: Case, agent: Agent) -> None:
-    """Check that the request may fail. Raises as `check_start` does, and Refused `request-finished`."""
-    check_start(case, agent)
+    """Check that the request may fail. Raises as `check_open` does, and Refused `request-finished`."""
+    check_open(case, agent)
     if case.state is not RequestState.QUEUED:
         raise Refused("request-finished", "the request has its recommendation: it takes no further answer")
 
@@ -55,10 +68,10 @@ def check_failure(case: Case, agent: Agent) -> None:
 def answer(case: Case, agent: Agent, event: RecommendationRecorded, by: str) -> RecommendationRecorded:
     """Return the event to record for an answer: `event`, with the recommendation that it supersedes.
 
-    Raises as `check_start` does; Refused `request-finished`, `answer-off-schema`, `recommendation-superseded`;
+    Raises as `check_open` does; Refused `request-finished`, `answer-off-schema`, `recommendation-superseded`;
     InvalidEvent if `model_call_id` is not a completed call of this agent for this request.
     """
-    check_start(case, agent)
+    check_open(case, agent)
     supersedes = _superseded(case, event.supersedes)
     if event.model_call_id is not None:
         _check_call(case, event.model_call_id, by)

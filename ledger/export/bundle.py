@@ -16,13 +16,15 @@ import orjson
 from psycopg import sql
 
 from ledger.database import Connection
-from ledger.export.bundle_writer import BundleWriter, MemberWriter
+from ledger.export.attestations import add_recording
+from ledger.export.bundle_writer import BundleWriter, MemberWriter, add_page
+from ledger.export.key_members import signers_of, signing_keys_member
 from ledger.export.log_parts import CannotExport, add_beside, checkpoint_of, consistency, edge, rotations_of
 from ledger.export.stream_heads import heads_member
 from ledger.proof.bundle import manifest as bundle
 from ledger.proof.bundle.manifest import Manifest, Selection, count_field
-from ledger.proof.bundle.page import MOST_EVENTS, page, row
 from ledger.proof.bundle.tiles import INDEX
+from ledger.proof.casefile.collected import Collected
 from ledger.proof.format.canonical import NotCanonical, canonical, quick
 from ledger.proof.format.events import EventLine, EventRow
 from ledger.proof.tlog.note import VerifierKey
@@ -67,16 +69,18 @@ class Disclosure:
 
 @dataclass
 class _Export:
-    """Counts and rows, collected while the events are written."""
+    """Counts and lines, collected while the events are written."""
 
     disclosure: Disclosure
     fields: dict[str, bundle.Counts] = field(default_factory=dict)
-    rows: list[str] = field(default_factory=list)
+    shown: Collected = field(default_factory=Collected)
     # True if some event has a client_id that the bundle does not show: withheld, or erased.
     client_hidden: bool = False
+    # The subjects whose signed acts are among the events.
+    signers: set[str] = field(default_factory=set)
 
 
-def write_bundle(
+def write_bundle(  # noqa: PLR0913 - each is for one part of the bundle
     conn: Connection,
     selection: Selection,
     disclosure: Disclosure,
@@ -84,12 +88,15 @@ def write_bundle(
     *,
     keys: Sequence[str] = (),
     since: bytes | None = None,
+    at: int = 0,
+    zone: str = "UTC",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
     """Write the bundle to `file`, which must be seekable, and return its manifest.
 
-    `keys` are verifier keys of the transparency log; `since` is a checkpoint to prove consistency with. `conn` is not
-    in a transaction. Raises CannotExport and psycopg.Error.
+    `keys` are verifier keys of the transparency log; `since` is a checkpoint to prove consistency with. The checkpoint
+    of size `at` is preferred to others with as many cosignatures, if it covers all that is selected. `conn` is not in a
+    transaction. Raises CannotExport and psycopg.Error.
     """
     exported = _Export(disclosure)
     with BundleWriter(file) as writer:
@@ -106,8 +113,8 @@ def write_bundle(
                 *(rotation.position for rotation in rotations[-1:]),
                 0 if recorded is None or selection.kind == "positions" else recorded.event.position,
             )
-            signers = [LogKeys.of(VerifierKey.parse(text), rotations) for text in keys]
-            size, note, manifest = _extent(conn, selection, which, least, signers)
+            log_keys = [LogKeys.of(VerifierKey.parse(text), rotations) for text in keys]
+            size, note, manifest = _extent(conn, selection, which, (least, at), log_keys)
             writer.add(bundle.CHECKPOINT, note.encode())
             add_beside(conn, manifest, keys, rotations, writer)
             if old is not None:
@@ -122,7 +129,13 @@ def write_bundle(
             heads = heads_member(conn, manifest.selection, size)
             if heads is not None:
                 writer.add(bundle.HEADS, heads)
-        writer.add(bundle.PAGE, page(manifest, note, exported.rows))
+            # A range has the events of keys at their positions, as far as it goes.
+            signers = exported.signers if selection.kind != "positions" else set()
+            signing_keys = signing_keys_member(conn, signers, size)
+            if signing_keys is not None:
+                writer.add(bundle.SIGNING_KEYS, signing_keys)
+            add_recording(conn, which, size, writer)
+        add_page(writer, manifest, note.encode(), exported.shown, zone)
         writer.finish(manifest)
     return manifest
 
@@ -143,16 +156,21 @@ def _best(checkpoints: Sequence[tuple[int, str]], keys: Sequence[LogKeys]) -> tu
 
 
 def _extent(
-    conn: Connection, selection: Selection, which: sql.Composed, least: int, keys: Sequence[LogKeys]
+    conn: Connection, selection: Selection, which: sql.Composed, sizes: tuple[int, int], keys: Sequence[LogKeys]
 ) -> tuple[int, str, Manifest]:
-    """Size and note of the checkpoint to use, of size `least` if there is one so large, and the manifest so far."""
+    """Size and note of the checkpoint to use, and the manifest so far.
+
+    `sizes`: the least size, if there is a checkpoint so large, and the preferred one.
+    """
+    least, preferred = sizes
     *_, beyond, first_beyond = _counts(conn, which, 0)
     if not beyond:
         raise CannotExport(f"no event was recorded of {selection.words()}")
     (last,) = conn.execute(
         sql.SQL("SELECT max(e.position) FROM events e WHERE {which}").format(which=which)
     ).fetchone() or (0,)
-    checkpoint_row = _best(conn.execute(CHECKPOINT, {"last": max(last, least)}).fetchall(), keys)
+    candidates = conn.execute(CHECKPOINT, {"last": max(last, least), "preferred": preferred}).fetchall()
+    checkpoint_row = _best(candidates, keys)
     if checkpoint_row is None:
         raise CannotExport(
             "no checkpoint covers these events yet: sign one with advice-ledger sign --once, or run serve with a key"
@@ -201,6 +219,7 @@ def _write_events(
         fields, salts, withheld = _NOTHING_SEALED
         if stored.fields is not None or b'"sealed":' in stored.body:
             fields, salts, withheld = _sealed(stored, exported)
+        exported.signers |= signers_of(stored.body)
         line = EventLine(
             stored.position,
             stored.version,
@@ -212,9 +231,9 @@ def _write_events(
             salts,
             withheld,
         )
-        member.write(_encode(line))
-        if len(exported.rows) < MOST_EVENTS:
-            exported.rows.append(row(line))
+        encoded = _encode(line)
+        member.write(encoded)
+        exported.shown.add(line, len(encoded) - 1)
     tell(done)
 
 

@@ -7,8 +7,12 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import IO, BinaryIO, Self
+from zoneinfo import ZoneInfo
 
-from ledger.proof.bundle.manifest import MANIFEST, Manifest
+from ledger.proof.bundle.manifest import MANIFEST, PAGE, Manifest
+from ledger.proof.bundle.page import page
+from ledger.proof.casefile.collected import Collected
+from ledger.proof.casefile.moments import local_time
 from ledger.proof.tlog.key_rotation import Rotation
 
 # The earliest date of a ZIP file; the true time is in the manifest.
@@ -96,3 +100,12 @@ def encode_consistency(old: int, proof: Sequence[str]) -> bytes:
 def encode_rotations(rotations: Iterable[Rotation]) -> bytes:
     """The member `rotations` of a bundle."""
     return b"".join(rotation.note for rotation in rotations)
+
+
+def add_page(writer: BundleWriter, manifest: Manifest, note: bytes, shown: Collected, zone: str) -> None:
+    """Write the page. The manifest gets the offsets that the zone has at the moments which the page shows."""
+    if zone != "UTC":
+        manifest.local_time = local_time(zone, ZoneInfo(zone), (*shown.moments_us(), manifest.created_at_us))
+    with writer.stream(PAGE) as member:
+        for piece in page(manifest, note, shown):
+            member.write(piece)

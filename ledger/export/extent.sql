@@ -1,4 +1,4 @@
--- How many of the selected events a checkpoint of this size covers, and where they begin and end; and the same of others.
+-- Count the selected events that a checkpoint of this size covers, with the first and last position; then those that it does not.
 SELECT count(*) FILTER (WHERE e.position <= {size}),
        coalesce(min(e.position) FILTER (WHERE e.position <= {size}), 0),
        coalesce(max(e.position) FILTER (WHERE e.position <= {size}), 0),

@@ -13,11 +13,15 @@ from ledger.proof.bundle.heads import Heads, key_of
 from ledger.proof.bundle.manifest import MAX_HEADS_BYTES, Selection
 from ledger.proof.tlog.merkle import inclusion_proof
 from ledger.proof.tlog.tiles import reader
-from ledger.tlog.heads.record import newest_heads, record_heads
+from ledger.store.recorder import Recorder
+from ledger.tlog.heads.record import RecordedHeads, newest_heads, record_heads
 from ledger.tlog.serve.newest_checkpoint import newest_size
 
 LAST = sql.SQL("SELECT max(e.position) FROM events e WHERE {which}")
-# How often to look whether the record was signed.
+SIGNED_ALONE = "SELECT FROM checkpoints WHERE size = %s"
+# For how long an export may hold up appends, so that no event is between what the record speaks of and the record.
+HOLD_S = 0.5
+# The pause between two checks whether the record was signed.
 LOOK_S = 0.1
 
 
@@ -36,21 +40,40 @@ def heads_member(conn: Connection, selection: Selection, size: int) -> bytes | N
     return data if len(data) <= MAX_HEADS_BYTES else None
 
 
-def record_if_older(conn: Connection, writer: Connection, which: sql.Composed, within_s: float) -> bool:
-    """Record where all streams end if the newest record is older than the last of the selected events.
+def record_if_older(
+    conn: Connection,
+    writer: Connection,
+    which: sql.Composed,
+    within_s: float,
+    recorder: Recorder | None = None,
+    *,
+    since: int = 0,
+) -> int | None:
+    """Record where all streams end, unless the newest record is of all selected events and shows that to its end.
 
-    Return whether a checkpoint covers the record, for which this waits. `conn` is not in a transaction. Raises
-    psycopg.Error.
+    A record before position `since` does not do: the bundle's checkpoint has to extend one of that size.
+
+    Return the position of the record once a checkpoint covers it, 0 if nothing is selected; None if no checkpoint does
+    within the time. `conn` is not in a transaction. Raises psycopg.Error.
     """
     newest = newest_heads(conn)
     (last,) = conn.execute(LAST.format(which=which)).fetchone() or (None,)
     if last is None:
-        return True
-    if newest is not None and newest.as_of >= last and newest.blinding is not None:
-        return newest_size(conn) >= newest.event.position
-    position, until_s = record_heads(conn, writer, newest), monotonic() + within_s
+        return 0
+    recent = newest is not None and newest.as_of >= last and newest.event.position >= since
+    if newest is not None and recent and newest.blinding is not None and _shows_end(conn, newest):
+        return newest.event.position if newest_size(conn) >= newest.event.position else None
+    position, until_s = record_heads(conn, writer, newest, recorder, HOLD_S), monotonic() + within_s
     while newest_size(conn) < position:
         if monotonic() >= until_s:
-            return False
+            return None
         sleep(LOOK_S)
-    return True
+    return position
+
+
+def _shows_end(conn: Connection, record: RecordedHeads) -> bool:
+    """True if nothing is between what a record speaks of and the end of a checkpoint, or none covers it yet."""
+    if newest_size(conn) < record.event.position:
+        return True
+    row = conn.execute(SIGNED_ALONE, [record.event.position]).fetchone()
+    return row is not None and record.as_of == record.event.position - 1

@@ -1,7 +1,6 @@
 """The one vocabulary of findings: of the chain, of a bundle, of a served log, of read models.
 
-A finding has a kind and a position. A document numbers the steps of a verification, and says which step each kind
-breaks.
+A finding has a kind and a position. A document numbers the steps of a verification, and says what each kind breaks.
 """
 
 from __future__ import annotations
@@ -47,9 +46,21 @@ class Kind(StrEnum):
     HEAD_MISMATCH = "head-mismatch"
     CLIENT_MISMATCH = "client-mismatch"
     NUMBER_MISMATCH = "number-mismatch"
+    RECORDING_KEY_MISMATCH = "recording-key-mismatch"
     HEADS_MISMATCH = "heads-mismatch"
+    ERASURE_MISMATCH = "erasure-mismatch"
     NOT_SHOWN = "not-shown"
     SUMMARY_MISMATCH = "summary-mismatch"
+    SIGNATURE_KEY = "signature-key"
+    SIGNATURE_COVERS = "signature-covers"
+    SIGNATURE_ENCODING = "signature-encoding"
+    SIGNATURE_CHALLENGE = "signature-challenge"
+    SIGNATURE_ORIGIN = "signature-origin"
+    SIGNATURE_DEVICE = "signature-device"
+    SIGNATURE_INVALID = "signature-invalid"
+    SIGNATURE_REPEATED = "signature-repeated"
+    NOT_ATTESTED = "not-attested"
+    ATTESTATION_INVALID = "attestation-invalid"
     PROJECTION_DRIFT = "projection-drift"
     SCHEMA_MISMATCH = "schema-mismatch"
     OTHER_VERSION = "other-version"
@@ -69,6 +80,12 @@ class Verdict(StrEnum):
 # Findings of these kinds say that an event is not the recorded one. Its other oddities follow and are dropped.
 REWRITES = frozenset((Kind.DELETED, Kind.INSERTED, Kind.REORDERED, Kind.EDITED, Kind.TRUNCATED))
 CHANGES = REWRITES | {Kind.MALFORMED, Kind.COLUMN_MISMATCH}
+
+# docs/formats/signed-acts.md, section 6, and docs/formats/recording.md, section 4: one step of each document.
+OF_ACTS = tuple(kind for kind in Kind if kind.startswith("signature-"))
+ACTS_PROMISE = "signatures of acts are those of keys that the ledger registered for the actors"
+OF_RECORDING = (Kind.NOT_ATTESTED, Kind.ATTESTATION_INVALID)
+RECORDING_PROMISE = "recording keys that the ledger registered attest the events, from the first registration on"
 
 
 class Document:
@@ -101,10 +118,13 @@ CHAIN = Document(
     ("versions count 1, 2, 3… in each stream", (Kind.VERSION_GAP, Kind.INDEX_MISMATCH)),
     (
         "sealed values are those that the events commit to",
-        (Kind.COMMITMENT_MISMATCH, Kind.STRAY_SEALED, Kind.SEALED_MISSING),
+        (Kind.COMMITMENT_MISMATCH, Kind.STRAY_SEALED, Kind.SEALED_MISSING, Kind.ERASURE_MISMATCH),
     ),
     ("the head is the last event", (Kind.TRUNCATED, Kind.HEAD_MISMATCH)),
-    ("the side tables agree with the events", (Kind.CLIENT_MISMATCH, Kind.NUMBER_MISMATCH)),
+    (
+        "side tables and the records of where streams end agree with the events",
+        (Kind.CLIENT_MISMATCH, Kind.NUMBER_MISMATCH, Kind.RECORDING_KEY_MISMATCH, Kind.HEADS_MISMATCH),
+    ),
     (
         "signed checkpoints are of these events",
         (
@@ -124,6 +144,8 @@ CHAIN = Document(
         "functions, triggers, grants, tables and views are those of this version",
         (Kind.SCHEMA_MISMATCH, Kind.OTHER_VERSION),
     ),
+    (ACTS_PROMISE, OF_ACTS),
+    (RECORDING_PROMISE, OF_RECORDING),
     by_position=True,
 )
 
@@ -152,6 +174,8 @@ BUNDLE = Document(
         (Kind.DELETED, Kind.TRUNCATED, Kind.CLIENT_MISMATCH, Kind.HEADS_MISMATCH, Kind.NOT_SHOWN),
     ),
     ("manifest and page say what the events say", (Kind.SUMMARY_MISMATCH,)),
+    (ACTS_PROMISE, OF_ACTS),
+    (RECORDING_PROMISE, OF_RECORDING),
     by_position=False,
 )
 
@@ -263,9 +287,8 @@ class Findings:
 
     def explain(self, first: int, last: int) -> bool:
         """True if a change of an event at positions `first` to `last` explains what else is odd there."""
-        return any(
-            finding.kind in CHANGES and finding.position <= last and finding.last_position >= first for finding in self
-        )
+        changes = (finding for finding in self if finding.kind in CHANGES)
+        return any(change.position <= last and change.last_position >= first for change in changes)
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self._kept.values())

@@ -10,15 +10,18 @@ from ledger.domain.history import RecordedEvent
 from ledger.proof.format.canonical import NotCanonical, canonical
 from ledger.store.envelope import Actor, NewEvent
 from schema.events import Event, ModelCallContentRecorded
+from schema.signing_keys import ActSignature
 
 
 @dataclass(frozen=True)
 class Command:
     """A command: who sends it, to which stream, and which members of the event it brings.
 
+    A `stream` that ends in "-" is a new stream of that category.
+
     `event_id` follows from the idempotency key; None if the caller sent none, then each attempt is a new command.
     `derived` names members of the event that the ledger adds from the state. `causation` is the event that the command
-    is about, if no member says so.
+    is about, if no member says so. `signature` is that of the caller over the event.
     """
 
     actor: Actor
@@ -28,6 +31,9 @@ class Command:
     event_id: UUID | None = None
     derived: frozenset[str] = frozenset()
     causation: UUID | None = None
+    signature: ActSignature | None = None
+    # The refusal if the client is not in the actor's scope: the same as if there were no such thing.
+    unknown: str = "client-unknown"
 
     @classmethod
     def of_event(cls, actor: Actor, stream: str, event: Event, event_id: UUID | None, *derived: str) -> Command:
@@ -35,10 +41,16 @@ class Command:
         return cls(actor, stream, type(event), event.model_dump(exclude_none=True), event_id, frozenset(derived))
 
     def is_repeated_by(self, event: RecordedEvent) -> bool:
-        """Return True if this command recorded `event`. Erased values are not compared."""
-        if (event.stream, event.type) != (self.stream, self.kind.type):
+        """Return True if this command recorded `event`. Erased values are not compared.
+
+        A signature may be another one over the same: what counts is that a command that was signed is on record so.
+        """
+        stream = event.stream.rstrip("0123456789") if self.stream.endswith("-") else event.stream
+        if (stream, event.type) != (self.stream, self.kind.type):
             return False
         if self.causation is not None and event.causation != str(self.causation):
+            return False
+        if self.signature is not None and "signature" not in event.content:
             return False
         ignored = (self.derived - self.members.keys()) | event.erased
         recorded = {name: value for name, value in event.members.items() if name not in ignored}

@@ -20,7 +20,7 @@ from ledger.service.command import CallEvents, Command
 from ledger.service.content import held_stream, join, joining
 from ledger.service.execute import Executor
 from ledger.service.grouped import grouped
-from ledger.store.envelope import NewEvent, encode
+from ledger.store.envelope import Line, NewEvent, encode
 from ledger.store.events import Receipt
 
 # Bounds of one append, which other callers wait for.
@@ -126,16 +126,16 @@ def _start(call: CallEvents, held: int) -> NewEvent:
     return replace(call.started, preconditions={held_stream(call.started.id): held})
 
 
-def _encoded(calls: Sequence[CallEvents]) -> list[list[bytes]]:
+def _encoded(calls: Sequence[CallEvents]) -> list[list[Line]]:
     """Return the lines of each call without held content. Raises InvalidEvent."""
     return [[encode(_start(call, 0)), encode(call.ended)] for call in calls]
 
 
-def _appends(calls: Sequence[list[bytes]]) -> Iterator[list[bytes]]:
+def _appends(calls: Sequence[list[Line]]) -> Iterator[list[Line]]:
     """Put the lines of calls together, in order, as long as they are no more than MOST_BYTES."""
-    together: list[bytes] = []
+    together: list[Line] = []
     for lines in calls:
-        if together and sum(map(len, together + lines)) > MOST_BYTES:
+        if together and sum(line.size for line in together + lines) > MOST_BYTES:
             yield together
             together = []
         together = together + lines

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from ledger.domain.client import Registration
+from ledger.service.accesses import Accesses
 from ledger.service.agents import AgentCommands
+from ledger.service.authority import Authority
+from ledger.service.bulk_assignments import BulkAssignments
+from ledger.service.claims import Claims
+from ledger.service.clients import ClientCommands
 from ledger.service.content import ContentCommands
 from ledger.service.decisions import DecisionCommands
+from ledger.service.erasures import ErasureCommands
 from ledger.service.execute import Executor
+from ledger.service.exports import ExportCommands
+from ledger.service.legal_holds import LegalHoldCommands
+from ledger.service.mistakes import MistakeCommands
+from ledger.service.monitoring.escalations import Escalations
+from ledger.service.monitoring.portfolios import PortfolioCommands
+from ledger.service.monitoring.rebalancing import RebalancingCommands
+from ledger.service.monitoring.runs import MonitoringRuns
 from ledger.service.policies import Policies
 from ledger.service.requests import RequestCommands
+from ledger.service.reviews import ReviewCommands
+from ledger.service.signatures import Signatures
+from ledger.service.signing_keys import SigningKeyCommands
+from ledger.service.subject_changes import SubjectChanges
+from ledger.service.subjects import SubjectCommands
 from ledger.store.readers import Readers
 from ledger.store.writer import Writer
 
@@ -15,17 +34,42 @@ from ledger.store.writer import Writer
 class Ledger:
     """An open ledger. The caller opens and closes `writer` and `readers`.
 
-    `patience_s` bounds how long a read waits for its read model.
+    `patience_s` bounds how long a read waits for its read model. `claiming` connects in the role writer, for claims of
+    agents outside of this program; without it, none can be made.
     """
 
     def __init__(
-        self, writer: Writer, readers: Readers, patience_s: float = 3.0, policies: Policies | None = None
+        self,
+        writer: Writer,
+        readers: Readers,
+        patience_s: float = 3.0,
+        policies: Policies | None = None,
+        registration: Registration | None = None,
+        claiming: Readers | None = None,
     ) -> None:
-        executor = Executor(writer, readers)
+        self.authority = Authority(readers)
+        executor = Executor(writer, readers, Signatures(readers), self.authority)
         self.writer = writer
         self.readers = readers
         self.patience_s = patience_s
-        self.requests = RequestCommands(executor)
+        in_force = policies or Policies.packaged()
+        self.clients = ClientCommands(executor, registration or Registration())
+        self.assignments = BulkAssignments(executor, self.clients)
+        self.claims = Claims(readers, claiming)
+        self.requests = RequestCommands(executor, in_force, self.clients, self.claims)
         self.content = ContentCommands(executor)
-        self.decisions = DecisionCommands(executor, policies or Policies.packaged())
+        self.decisions = DecisionCommands(executor, in_force)
+        self.mistakes = MistakeCommands(executor)
+        self.reviews = ReviewCommands(executor)
         self.agents = AgentCommands(executor)
+        self.accesses = Accesses(writer)
+        self.signing_keys = SigningKeyCommands(executor)
+        self.subjects = SubjectCommands(executor)
+        self.subject_changes = SubjectChanges(executor, in_force)
+        self.portfolios = PortfolioCommands(executor, self.clients)
+        self.monitoring = MonitoringRuns(executor)
+        self.escalations = Escalations(executor)
+        self.rebalancing = RebalancingCommands(executor, self.monitoring)
+        self.exports = ExportCommands(executor)
+        self.legal_holds = LegalHoldCommands(executor)
+        self.erasures = ErasureCommands(executor, in_force, self.clients, self.patience_s)

@@ -1,4 +1,5 @@
-"""The policies that this server decides under: the four-eyes policy and the list of reason codes."""
+"""The policies that this server decides under: four eyes, reason codes, signed acts, who may do what, and
+how long records are kept."""
 
 from __future__ import annotations
 
@@ -6,19 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ledger.domain.access_policy import AccessPolicy
 from ledger.domain.four_eyes import FourEyes
 from ledger.domain.history import RecordedEvent
 from ledger.domain.policy import Policy
 from ledger.domain.reasons import ReasonCodes
+from ledger.domain.retention import Retention
+from ledger.domain.signed_acts import SignedActs
 from ledger.store.envelope import Actor, NewEvent, uuid7
 
 
 @dataclass(frozen=True)
 class Policies:
-    """Both policies, read and checked."""
+    """The policies, read and checked."""
 
     four_eyes: FourEyes
     reasons: ReasonCodes
+    signed_acts: SignedActs
+    access: AccessPolicy
+    retention: Retention
 
     @classmethod
     def packaged(cls) -> Policies:
@@ -26,21 +33,54 @@ class Policies:
         return cls.of()
 
     @classmethod
-    def of(cls, four_eyes: Path | None = None, reason_codes: Path | None = None) -> Policies:
+    def of(
+        cls,
+        four_eyes: Path | None = None,
+        reason_codes: Path | None = None,
+        signed_acts: Path | None = None,
+        access: Path | None = None,
+        retention: Path | None = None,
+    ) -> Policies:
         """Load the policies from these files, or the packaged ones. Raises BadPolicy."""
-        return cls(FourEyes.load(four_eyes), ReasonCodes.load(reason_codes))
+        return cls(
+            FourEyes.load(four_eyes),
+            ReasonCodes.load(reason_codes),
+            SignedActs.load(signed_acts),
+            AccessPolicy.load(access),
+            Retention.load(retention),
+        )
 
     @property
     def all(self) -> tuple[Policy, ...]:
-        """The policies in the order that `in_force` expects."""
-        return (self.four_eyes.policy, self.reasons.policy)
+        """The policies that decisions are made under, in the order that `in_force` expects."""
+        return (self.four_eyes.policy, self.reasons.policy, self.signed_acts.policy, self.access.policy)
 
     def in_force(self, histories: Sequence[Sequence[RecordedEvent]], actor: Actor) -> InForce:
         """Return what must be recorded with a decision. `histories` are the events of the policies' streams."""
+        return self._in_force(self.all, histories, actor)
+
+    def signed_acts_in_force(self, history: Sequence[RecordedEvent], actor: Actor) -> InForce:
+        """Return what must be recorded with another act, given the events of the stream of the policy signed-acts."""
+        return self._in_force((self.signed_acts.policy,), (history,), actor)
+
+    def access_in_force(self, history: Sequence[RecordedEvent], actor: Actor) -> InForce:
+        """Return what must be recorded with a change by two administrators, given the stream of the policy access."""
+        return self._in_force((self.access.policy,), (history,), actor)
+
+    def retention_in_force(self, history: Sequence[RecordedEvent], actor: Actor) -> InForce:
+        """Return what must be recorded with an erasure or its refusal, given the stream of the policy retention."""
+        return self._in_force((self.retention.policy,), (history,), actor)
+
+    def _in_force(
+        self, policies: Sequence[Policy], histories: Sequence[Sequence[RecordedEvent]], actor: Actor
+    ) -> InForce:
         adoptions: list[NewEvent] = []
         preconditions: dict[str, int] = {}
-        for policy, history in zip(self.all, histories, strict=True):
-            event = policy.adoption(history)
+        for policy, history in zip(policies, histories, strict=True):
+            # A ledger without a policy of signed acts has no rules, as the packaged one: that is recorded once it ends
+            # another one.
+            plain = policy is self.signed_acts.policy and not self.signed_acts.rules and not history
+            event = None if plain else policy.adoption(history)
             if event is not None:
                 adoptions.append(NewEvent(uuid7(), policy.stream, event, actor, len(history)))
             preconditions[policy.stream] = len(history) + (event is not None)
@@ -59,4 +99,4 @@ class InForce:
 
     def before(self, decision: NewEvent) -> list[NewEvent]:
         """Return the batch: the adoptions, and the decision under these policies."""
-        return [*self.adoptions, replace(decision, preconditions=self.preconditions)]
+        return [*self.adoptions, replace(decision, preconditions={**decision.preconditions, **self.preconditions})]

@@ -7,14 +7,17 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from ledger.domain import agent as agents
-from ledger.domain import request
+from ledger.domain import claim, request, subject, subject_commands
 from ledger.domain.agent import Agent
 from ledger.domain.case import CATEGORY, Case, fold_case, stream_of
 from ledger.domain.history import RecordedEvent
-from ledger.errors import LedgerError
+from ledger.errors import ClientErased, LedgerError
+from ledger.service.claims import Claims
+from ledger.service.clients import ClientCommands
 from ledger.service.command import CallEvents, Command
-from ledger.service.execute import Executor
+from ledger.service.execute import Executor, encoded, unknown
 from ledger.service.finished_calls import FinishedCalls
+from ledger.service.policies import InForce, Policies
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
 from schema.events import (
@@ -28,23 +31,67 @@ from schema.events import (
     PortfolioRequested,
     RecommendationRecorded,
     RequestFailed,
+    RequestPortfolio,
 )
+from schema.signing_keys import ActSignature
 
 CallEnd = CallResult | CallFault
+# The longest number of a client: what can be encoded with it can be encoded with any.
+MOST = 2**53 - 1
+
+
+@dataclass(frozen=True)
+class State:
+    """The state that commands of agents are decided on. `holder`: the agent that has claimed the request, or None."""
+
+    case: Case
+    agent: Agent
+    policies: InForce
+    holder: str | None
 
 
 @dataclass(frozen=True)
 class RequestCommands:
-    """Commands of advisors and agents about requests."""
+    """Commands of advisors and agents about requests. `policies` are those that this server records under."""
 
     executor: Executor
+    policies: Policies
+    clients: ClientCommands
+    claims: Claims
 
     async def request_recommendation(
-        self, actor: Actor, event: PortfolioRequested, event_id: UUID | None = None
+        self, actor: Actor, body: RequestPortfolio, event_id: UUID | None = None
     ) -> Receipt:
-        """Open a new request. The stream of the receipt has its number."""
-        new = NewEvent(event_id or uuid7(), CATEGORY, event, actor, "no_stream")
-        return (await self.executor.writer.append([new]))[0]
+        """Open a new request. The stream of the receipt has its number. May register the client first.
+
+        Raises NotFound `client-unknown` if the client is not in the actor's scope.
+        """
+        try:
+            return await self._request(actor, body, event_id)
+        except ClientErased:  # another process erased the client: the identifier has no number any more
+            self.clients.forget()
+        return await self._request(actor, body, event_id)
+
+    async def _request(self, actor: Actor, body: RequestPortfolio, event_id: UUID | None) -> Receipt:
+        number = await self.clients.number(body.client_id)
+        if number is None:
+            number = await self._first_request(actor, body, event_id)
+        new = _opening(actor, body, event_id, number)
+        return await self.executor.append_once(Command.of_event(actor, CATEGORY, new.event, event_id), new)
+
+    async def _first_request(self, actor: Actor, body: RequestPortfolio, event_id: UUID | None) -> int | None:
+        """Register the client, and return its number. Nothing is registered for a request that will be refused.
+
+        A crash before the request is recorded leaves a client without requests, which the next one finds.
+        """
+        if event_id is not None and (earlier := await self.executor.find(event_id)) is not None:
+            return earlier[1].data.get("client")  # a retry, or another command with its key: append() will tell
+        if actor.scope is not None and (
+            actor.scope.listed is not None or self.clients.registration.when == "beforehand"
+        ):
+            raise unknown("client-unknown")  # as for a client that is registered and not in scope
+        await encoded([_opening(actor, body, event_id, MOST)])
+        return await self.clients.number_by_request(actor, body.client_id)
 
     async def start_call(
         self,
@@ -57,26 +104,37 @@ class RequestCommands:
     ) -> Receipt:
         """Record that a model is about to be called. Registers `answer_schema` if the agent has no schema yet."""
 
-        def decide(case: Case, agent: Agent, new_id: UUID) -> list[NewEvent]:
+        def decide(state: State, new_id: UUID) -> list[NewEvent]:
+            case, agent = state.case, state.agent
             request.check_start(case, agent)
-            first, version = _registration(actor, agent, answer_schema)
+            claim.check_free(case, state.holder, actor.id)
+            first, agent = _registration(actor, agent, answer_schema)
             new = NewEvent(new_id, command.stream, event, actor, case.version, _request_event(case))
-            return [*first, replace(new, preconditions=_not_suspended(actor, version))]
+            return [*first, replace(new, preconditions=_not_suspended(actor, agent))]
 
         event = ModelCallStarted(**dict(call))
         command = Command.of_event(actor, stream_of(request_id), event, event_id)
         return await self._execute(command, decide)
 
-    async def end_call(self, actor: Actor, call_id: int, end: CallEnd, event_id: UUID | None = None) -> Receipt:
+    async def end_call(
+        self,
+        actor: Actor,
+        call_id: int,
+        end: CallEnd,
+        event_id: UUID | None = None,
+        signature: ActSignature | None = None,
+    ) -> Receipt:
         """Record the result of a call, or its fault. A suspended agent may still end its calls."""
 
-        def decide(case: Case, _agent: Agent, new_id: UUID) -> list[NewEvent]:
-            call = request.check_end(case, call_id, actor.id)
-            return [NewEvent(new_id, command.stream, event, actor, case.version, causation=call.event.id)]
+        def decide(state: State, new_id: UUID) -> list[NewEvent]:
+            call = request.check_end(state.case, call_id, actor.id)
+            self.policies.signed_acts.check(event.type, state.case.amount_usd, signature)
+            new = NewEvent(new_id, command.stream, event, actor, state.case.version, causation=call.event.id)
+            return state.policies.before(new)
 
         event = _end_event(end)
         stream, started = await self.executor.locate(call_id, "model-call.started", "model-call-unknown")
-        command = replace(Command.of_event(actor, stream, event, event_id), causation=started)
+        command = replace(Command.of_event(actor, stream, event, event_id), causation=started, signature=signature)
         return await self._execute(command, decide)
 
     async def answer(
@@ -87,25 +145,33 @@ class RequestCommands:
         event_id: UUID | None = None,
         *,
         ended: tuple[int, CallEnd] | None = None,
+        signature: ActSignature | None = None,
     ) -> Receipt:
         """Record an answer, or that there will be none; with `ended`, first the end of the agent's call of that id.
 
         Records all of it or nothing. Raises NotFound, Refused or InvalidEvent.
         """
 
-        def decide(case: Case, agent: Agent, new_id: UUID) -> list[NewEvent]:
-            new = NewEvent(new_id, command.stream, event, actor, preconditions=_not_suspended(actor, agent.version))
+        def decide(state: State, new_id: UUID) -> list[NewEvent]:
+            case, agent = state.case, state.agent
+            new = NewEvent(new_id, command.stream, event, actor, preconditions=_not_suspended(actor, agent))
+            if ended is not None:
+                self.policies.signed_acts.check(_end_event(ended[1]).type, case.amount_usd, None)
             before, case = _end(case, actor, command.stream, ended)
             if isinstance(event, RequestFailed):
                 request.check_failure(case, agent)
+                claim.check_held(case, state.holder, actor.id)
                 cause = before[0].id if before else _request_event(case)
-                return [*before, replace(new, expected=case.version, causation=cause)]
-            recorded = request.answer(case, agent, event, actor.id)
-            call = None if event.model_call_id is None else case.calls[event.model_call_id].ended
-            cause = _request_event(case) if call is None else call.id
-            return [*before, replace(new, event=recorded, expected=case.version, causation=cause)]
+            else:
+                new = replace(new, event=request.answer(case, agent, event, actor.id))
+                claim.check_free(case, state.holder, actor.id)
+                call = None if event.model_call_id is None else case.calls[event.model_call_id].ended
+                cause = _request_event(case) if call is None else call.id
+            self.policies.signed_acts.check(event.type, case.amount_usd, signature)
+            return [*before, *state.policies.before(replace(new, expected=case.version, causation=cause))]
 
         command = Command.of_event(actor, stream_of(request_id), event, event_id, "supersedes")
+        command = replace(command, signature=signature)
         return await self._execute(command, decide)
 
     async def record_calls(self, groups: Sequence[CallEvents]) -> list[LedgerError | None]:
@@ -116,27 +182,49 @@ class RequestCommands:
         """
         return await FinishedCalls(self.executor).record(groups)
 
-    async def _execute(self, command: Command, decide: Callable[[Case, Agent, UUID], list[NewEvent]]) -> Receipt:
-        async def look() -> tuple[Case, Agent]:
-            streams = command.stream, agents.stream_of(command.actor.id)
-            case, agent = await self.executor.readers.streams(*streams)
-            return fold_case(case), agents.fold(agent)
+    async def _execute(self, command: Command, decide: Callable[[State, UUID], list[NewEvent]]) -> Receipt:
+        async def look() -> State:
+            name = command.actor.id
+            names = command.stream, agents.stream_of(name), subject.stream_of(name)
+            history, agent, own, adopted = await self.executor.readers.streams(
+                *names, self.policies.signed_acts.policy.stream
+            )
+            case = fold_case(history)
+            policies = self.policies.signed_acts_in_force(adopted, command.actor)
+            return State(case, agents.fold(agent, own), policies, await self.claims.holder(command.actor, case))
 
-        return await self.executor.execute(command, look, lambda state, new_id: decide(*state, new_id))
+        return await self.executor.execute(command, look, decide)
 
 
-def _not_suspended(actor: Actor, version: int) -> dict[str, int]:
-    """The precondition that the agent's own stream is as it was read, so that a suspension in between is seen."""
-    return {agents.stream_of(actor.id): version}
+def _opening(actor: Actor, body: RequestPortfolio, event_id: UUID | None, client: int | None) -> NewEvent:
+    """Return the event that opens a request for the client with this number. The members were validated as `body`."""
+    event = PortfolioRequested.model_construct(**{**dict(body), "client": client})
+    return NewEvent(event_id or uuid7(), CATEGORY, event, actor, "no_stream")
 
 
-def _registration(actor: Actor, agent: Agent, answer_schema: str | None) -> tuple[list[NewEvent], int]:
-    """Return the registration to record first, if any, and the version of the agent's stream after it."""
-    if answer_schema is None or agent.registered is not None:  # an administrator's registration stays
-        return [], agent.version
-    event = AgentRegistered(answer_schema=answer_schema)
-    agents.check_register(event)
-    return [NewEvent(uuid7(), agents.stream_of(actor.id), event, actor, agent.version)], agent.version + 1
+def _not_suspended(actor: Actor, agent: Agent) -> dict[str, int]:
+    """The precondition that the agent's own streams are as they were read, so that a suspension in between is seen."""
+    return {agents.stream_of(actor.id): agent.version, subject.stream_of(actor.id): agent.subject_version}
+
+
+def _registration(actor: Actor, agent: Agent, answer_schema: str | None) -> tuple[list[NewEvent], Agent]:
+    """Return what an agent of the server needs on record before its first call, and the agent after it.
+
+    It becomes a subject, and its answer schema is registered; an administrator's registration stays.
+    """
+    first: list[NewEvent] = []
+    if answer_schema is None:
+        return first, agent
+    if not agent.known:
+        stream = subject.stream_of(actor.id)
+        first += [NewEvent(uuid7(), stream, event, actor) for event in subject_commands.builtin()]
+        agent = replace(agent, known=True, subject_version=agent.subject_version + len(first))
+    if agent.registered is None:
+        event = AgentRegistered(answer_schema=answer_schema)
+        agents.check_register(event)
+        first.append(NewEvent(uuid7(), agents.stream_of(actor.id), event, actor, agent.version))
+        agent = replace(agent, version=agent.version + 1)
+    return first, agent
 
 
 def _end(case: Case, actor: Actor, stream: str, ended: tuple[int, CallEnd] | None) -> tuple[list[NewEvent], Case]:

@@ -1,4 +1,4 @@
-"""What "acknowledged" means on a server: docs/operate/durability.md."""
+"""Read from a server's settings the meaning of "acknowledged": docs/operate/durability.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DURABILITY = (Path(__file__).parent / "sql/durability.sql").read_bytes()
 
 # synchronous_standby_names: FIRST 2 (a, b), ANY 2 (a, b), 2 (a, b), or names alone, which is FIRST 1.
 STANDBYS = re.compile(r"\s*(?:(?:FIRST|ANY)\s+)?(\d+)\s*\(", re.IGNORECASE)
-# What synchronous_commit makes a commit wait for on standbys.
+# The stage on standbys that a commit waits for, by the value of synchronous_commit.
 ON_STANDBYS = {"remote_write": "written", "on": "flushed", "remote_apply": "flushed, and visible to readers,"}
 
 
@@ -28,7 +28,7 @@ class Settings(NamedTuple):
 
     @property
     def standbys(self) -> int:
-        """How many standbys a commit waits for, if `synchronous_commit` makes it wait."""
+        """The number of standbys that a commit waits for, if `synchronous_commit` makes it wait."""
         if not self.synchronous_standby_names.strip():
             return 0
         match = STANDBYS.match(self.synchronous_standby_names)
@@ -37,7 +37,7 @@ class Settings(NamedTuple):
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """What an acknowledged event has survived, and which settings make that less than it could be."""
+    """The failures that an acknowledged event survives, and the settings that weaken this."""
 
     meaning: str
     warnings: tuple[str, ...]

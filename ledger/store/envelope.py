@@ -1,11 +1,11 @@
-"""Encode an event as a line for append(): canonical body, commitments, and the sealed values beside them."""
+"""Encode an event as a line for append(): the canonical parts of its body, and the sealed values beside them."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal, cast
@@ -13,6 +13,8 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from ledger.domain.client_scope import ClientScope
+from ledger.domain.subject import stream_of
 from ledger.errors import InvalidEvent
 from ledger.proof.format.canonical import JSON, NotCanonical, canonical
 from ledger.proof.format.hashes import SALT_BYTES, commitment
@@ -20,6 +22,8 @@ from schema.events import Event
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_SEALED_BYTES = 8 * 1024 * 1024
+# About the bytes of a line beside its head and its sealed values.
+REST_BYTES = 200
 # The bound of is_small(). Keys beyond ASCII are slow: 200 of them take 1.5 ms.
 SMALL = 200
 MODEL = type(BaseModel)
@@ -29,17 +33,28 @@ Expected = Literal["any", "no_stream", "stream_exists"] | int
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who causes an event. Made from the caller's credentials and never from a payload."""
+    """The originator of an event. Made from the caller's credentials and never from a payload.
+
+    `id` is the name of the subject. `credential` is the number of the credential that the subject acts with; None for
+    parts of the ledger itself and for operators at the command line, who have none. `judged` is the version of the
+    subject's stream at which its rights were judged: nothing is appended once that stream has moved on.
+    """
 
     id: str
     kind: Literal["human", "agent", "service"]
     role: str
+    credential: int | None = None
     # Part of the format (docs/formats/event.md, section 2); no command of this program sets it yet.
     on_behalf_of: str | None = None
+    judged: int | None = None
+    # The clients that the actor may act on; None: all. It is not recorded.
+    scope: ClientScope | None = None
 
     def as_json(self) -> dict[str, JSON]:
         """Return the member "actor" of a body."""
         actor: dict[str, JSON] = {"id": self.id, "kind": self.kind, "role": self.role}
+        if self.credential is not None:
+            actor["credential"] = self.credential
         if self.on_behalf_of is not None:
             actor["on_behalf_of"] = self.on_behalf_of
         return actor
@@ -59,6 +74,55 @@ class NewEvent:
     correlation: UUID | None = None
     # Versions that other streams must have when this is recorded: {stream: version}, 0 for a stream without events.
     preconditions: Mapping[str, int] = field(default_factory=dict)
+    # The member "signature" of a signed act (docs/formats/signed-acts.md), and the salts that its signer chose, of 32
+    # bytes, for each sealed value that the event has.
+    signature: Mapping[str, JSON] | None = None
+    salts: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def conditions(self) -> dict[str, JSON]:
+        """The preconditions, and that the subject of the actor is as it was judged."""
+        if self.actor.judged is None:
+            return dict(self.preconditions)
+        return {**self.preconditions, stream_of(self.actor.id): self.actor.judged}
+
+
+@dataclass(frozen=True, slots=True)
+class SealedValue:
+    """A sealed field: its name, its salt, and its value as canonical JSON."""
+
+    name: str
+    salt: bytes
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An event as append() takes it: the canonical parts of the body, and what append() checks.
+
+    `head` is the body up to the end of "data", without the last brace. `size` is about the number of bytes to send.
+    """
+
+    head: str
+    id: UUID
+    stream: str
+    type: str
+    schema: int
+    expected: str
+    preconditions: str | None
+    sealed: tuple[SealedValue, ...]
+    signature: str | None
+    size: int
+
+    def body(self) -> bytes:
+        """Return the body as append() makes it, but without the number that a stream ending in "-" gets."""
+        tail = f',"id":"{self.id}","schema":{self.schema}'
+        if self.sealed:
+            opened = [f'"{one.name}":"{commitment(one.name, one.salt, one.value.encode())}"' for one in self.sealed]
+            tail += f',"sealed":{{{",".join(opened)}}}'
+        if self.signature is not None:
+            tail += f',"signature":{self.signature}'
+        return f'{self.head}{tail},"stream":{canonical(self.stream).decode()},"type":"{self.type}"}}'.encode()
 
 
 def uuid7() -> UUID:
@@ -72,12 +136,6 @@ def idempotent_id(caller: str, key: str) -> UUID:
     """Return the id for a caller's Idempotency-Key, the same for each attempt (version 8, RFC 9562 section 5.8)."""
     digest = int.from_bytes(sha256(f"advice-ledger/idempotency/v1\n{caller}\n{key}".encode()).digest()[:16])
     return UUID(int=(digest & ~(0xF << 76) & ~(0b11 << 62)) | (0x8 << 76) | (0b10 << 62))
-
-
-def stamped(lines: Sequence[bytes], now_us: int) -> str:
-    """Return the lines as a batch for append() that carries the time of this program, in microseconds since 1970."""
-    first, *others = lines
-    return b"\n".join([b'{"now":%d,' % now_us + first[1:], *others]).decode("utf-8")
 
 
 def is_small(event: Event) -> bool:
@@ -104,49 +162,46 @@ def _left(value: object, left: int) -> int:
     return left
 
 
-def encode(new: NewEvent) -> bytes:
-    """Return one NDJSON line for append(), without the line break. Raises InvalidEvent with the field."""
+def encode(new: NewEvent) -> Line:
+    """Return a line for append(). Raises InvalidEvent with the field."""
     event = new.event
     # Not mode="json": it silently replaces a lone surrogate in a key. canonical() refuses what is not JSON.
-    content = event.model_dump(exclude_none=True)
-    sealed: dict[str, JSON] = {}
-    salts: list[bytes] = []
-    fields: list[bytes] = []
-    for name in sorted(event.sealed & content.keys()):
-        value = _canonical(content.pop(name), name, MAX_SEALED_BYTES)
-        salt = os.urandom(SALT_BYTES)
-        sealed[name] = commitment(name, salt, value)
-        salts.append(f'"{name}":"{salt.hex()}"'.encode())
-        fields.append(b'"%b":%b' % (name.encode(), value))
-    line = b'{"body":%b,"expected":"%b"' % (_canonical_body(new, content, sealed), str(new.expected).encode())
-    if new.preconditions:
-        line += b',"preconditions":' + canonical(dict(new.preconditions))
-    if sealed:
-        line += b',"fields":{%b},"salts":{%b}' % (b",".join(fields), b",".join(salts))
-    return line + b"}"
+    data = event.model_dump(exclude_none=True)
+    sealed = tuple(_seal(new, name, data.pop(name)) for name in sorted(event.sealed & data.keys()))
+    signature = None if new.signature is None else canonical(dict(new.signature)).decode()
+    _canonical(new.stream, "stream", MAX_BODY_BYTES)
+    head = _head(new, data)
+    line = Line(
+        head=head[:-1].decode(),
+        id=new.id,
+        stream=new.stream,
+        type=event.type,
+        schema=event.schema_version,
+        expected=str(new.expected),
+        preconditions=canonical(conditions).decode() if (conditions := new.conditions) else None,
+        sealed=sealed,
+        signature=signature,
+        size=len(head) + REST_BYTES + len(signature or "") + sum(len(one.value) for one in sealed),
+    )
+    # Only a body that is nearly too long is worth measuring.
+    if len(head) > MAX_BODY_BYTES // 2:
+        _check_size(len(line.body()), _culprit(data), MAX_BODY_BYTES)
+    return line
 
 
-def _body(new: NewEvent, data: dict[str, JSON], sealed: dict[str, JSON]) -> dict[str, JSON]:
-    body: dict[str, JSON] = {
-        "actor": new.actor.as_json(),
-        "data": data,
-        "id": str(new.id),
-        "schema": new.event.schema_version,
-        "stream": new.stream,
-        "type": new.event.type,
-    }
+def _seal(new: NewEvent, name: str, value: JSON) -> SealedValue:
+    salt = new.salts.get(name) or os.urandom(SALT_BYTES)
+    return SealedValue(name, salt, _canonical(value, name, MAX_SEALED_BYTES).decode())
+
+
+def _head(new: NewEvent, data: dict[str, JSON]) -> bytes:
+    head: dict[str, JSON] = {"actor": new.actor.as_json(), "data": data}
     if new.causation is not None:
-        body["causation"] = str(new.causation)
+        head["causation"] = str(new.causation)
     if new.correlation is not None:
-        body["correlation"] = str(new.correlation)
-    if sealed:
-        body["sealed"] = sealed
-    return body
-
-
-def _canonical_body(new: NewEvent, data: dict[str, JSON], sealed: dict[str, JSON]) -> bytes:
+        head["correlation"] = str(new.correlation)
     try:
-        return _canonical(_body(new, data, sealed), "", MAX_BODY_BYTES)
+        return _canonical(head, "", MAX_BODY_BYTES)
     except InvalidEvent as error:
         if error.field not in {"", "data"}:
             raise
@@ -169,6 +224,10 @@ def _canonical(value: JSON, field: str, limit: int) -> bytes:
         text = canonical(value, path=field)
     except NotCanonical as error:
         raise InvalidEvent(error.path.removeprefix("data."), error.reason) from error
-    if len(text) > limit:
-        raise InvalidEvent(field, f"{len(text)} bytes as canonical JSON; at most {limit} are allowed")
+    _check_size(len(text), field, limit)
     return text
+
+
+def _check_size(size: int, field: str, limit: int) -> None:
+    if size > limit:
+        raise InvalidEvent(field, f"{size} bytes as canonical JSON; at most {limit} are allowed")

@@ -13,14 +13,17 @@ from uuid import UUID
 import orjson
 import psycopg
 from psycopg.rows import class_row
+from psycopg.types.numeric import Int4, Int8
 
-from ledger.database import AsyncConnection, replicated
+from ledger.database import AsyncConnection, Connection, replicated
 from ledger.domain.history import RecordedEvent
 from ledger.errors import LedgerError, from_database
-from ledger.store.envelope import stamped
+from ledger.store.envelope import Line, NewEvent, encode
+from ledger.store.recorder import NOTHING, Recorder
 
-APPEND = "SELECT position, id, stream, version, recorded_at, hash, replayed FROM append(%s)"
+APPEND = (Path(__file__).parent / "sql/append.sql").read_bytes()
 CHECK_APPEND = "SELECT check_append(%s)"
+CHECK_RECORDER = "SELECT check_recorder(%s)"
 CHECK_HISTORY = "SELECT check_history(%s, %s)"
 STREAMS = (
     "SELECT position, id, stream, version, type, body FROM events WHERE stream = ANY (%s) ORDER BY stream, version"
@@ -49,29 +52,74 @@ class StoreFailed(LedgerError):
     """The database refused an append with an SQLSTATE that the ledger does not use: a fault of this program."""
 
 
-async def append(conn: AsyncConnection, lines: Sequence[bytes], now_us: int | None = None) -> list[Receipt]:
+async def append(
+    conn: AsyncConnection, lines: Sequence[Line], now_us: int | None = None, recorder: Recorder | None = None
+) -> list[Receipt]:
     """Record all lines (from envelope.encode) or none; return a receipt for each, in order.
 
-    `now_us` is the time of this program, by default that of its clock: the database compares its own with it.
+    `now_us` is the time of this program, by default that of its clock: the database compares its own with it. With a
+    `recorder` the lines are attested.
 
     `conn` is in autocommit mode. Raises the errors of ledger.errors; after Unavailable the outcome is not known.
     """
     try:
         with replicated(conn):
             cursor = conn.cursor(binary=True)
-            await cursor.execute(
-                APPEND, [stamped(lines, time_ns() // 1000 if now_us is None else now_us)], prepare=True
-            )
-            return [Receipt(*row) for row in await cursor.fetchall()]
+            await cursor.execute(APPEND, parameters(lines, now_us, recorder), prepare=True)
+            return receipts(lines, await cursor.fetchone())
     except psycopg.Error as error:
         raise _named(error) from error
 
 
-async def check_append(conn: AsyncConnection, *, deep: bool) -> None:
+def append_now(conn: Connection, event: NewEvent, recorder: Recorder | None) -> int:
+    """Record one event through a connection that is not async; return its position. Raises psycopg.Error."""
+    line = encode(event)
+    row = conn.cursor(binary=True).execute(APPEND, parameters([line], recorder=recorder)).fetchone()
+    return receipts([line], row)[0].position
+
+
+def parameters(lines: Sequence[Line], now_us: int | None = None, recorder: Recorder | None = None) -> dict[str, Any]:
+    """Return the parameters of append() for these lines. An array of nothing is None: it has no type."""
+    sealed = [(number, value) for number, line in enumerate(lines, 1) for value in line.sealed]
+    preconditions = [line.preconditions for line in lines]
+    signatures = [line.signature for line in lines]
+    return {
+        "heads": [line.head for line in lines],
+        "ids": [line.id for line in lines],
+        "streams": [line.stream for line in lines],
+        "types": [line.type for line in lines],
+        "schemas": [Int4(line.schema) for line in lines],
+        "expected": [line.expected for line in lines],
+        "preconditions": preconditions if any(preconditions) else None,
+        "sealed_lines": [Int4(number) for number, _ in sealed] or None,
+        "sealed_names": [value.name for _, value in sealed] or None,
+        "sealed_salts": [value.salt for _, value in sealed] or None,
+        "sealed_values": [value.value for _, value in sealed] or None,
+        "now_us": Int8(time_ns() // 1000 if now_us is None else now_us),
+        "signatures": signatures if any(signatures) else None,
+        **(NOTHING if recorder is None else recorder.attest(lines)),
+    }
+
+
+def receipts(lines: Sequence[Line], row: Any) -> list[Receipt]:
+    """Return the receipts of these lines from the row that append() returned."""
+    before, positions, streams, versions, times, hashes = row
+    if len(times) == 1:
+        times *= len(lines)
+    return [
+        Receipt(position, line.id, stream, version, recorded_at, digest, replayed=position <= before)
+        for line, position, stream, version, recorded_at, digest in zip(
+            lines, positions, streams, versions, times, hashes, strict=True
+        )
+    ]
+
+
+async def check_append(conn: AsyncConnection, recorder: Recorder | None = None, *, deep: bool) -> None:
     """Find out whether an append can succeed, and record nothing. `deep` also tries to write to the disk."""
     try:
         with replicated(conn):
             await conn.execute(CHECK_APPEND, [deep], prepare=True)
+            await conn.execute(CHECK_RECORDER, [recorder and recorder.public], prepare=True)
     except psycopg.Error as error:
         raise _named(error) from error
 

@@ -84,8 +84,12 @@ class Readers:
         except NOT_MIGRATED as error:
             raise Unavailable("this database has no ledger, or an older one: run advice-ledger migrate") from error
 
+    async def run_short(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Return the result of a command's short queries. Raises Unavailable after `patience_s` seconds."""
+        return await self.run(work, within_s=self._patience_s)
+
     async def streams(self, *names: str) -> list[list[RecordedEvent]]:
-        """Return the events of each stream, read after this call began. Raises Unavailable.
+        """Return the events of each stream, read after this call began. Raises Unavailable after `patience_s` seconds.
 
         Calls that come while a query is in flight share the next one, as appends share a batch.
         """
@@ -103,7 +107,7 @@ class Readers:
                 group.append(self._queue.popleft())
                 names |= dict.fromkeys(group[-1][0])
             try:
-                histories = await self.run(partial(_streams, list(names)))
+                histories = await self.run_short(partial(_streams, list(names)))
             except Exception as error:  # noqa: BLE001 - those who wait would wait for ever
                 for _, result in group:
                     if not result.done():
@@ -150,7 +154,7 @@ class Readers:
             cursor = await conn.execute(query.encode(), parameters, prepare=True)
             return await cursor.fetchone()
 
-        return await self.run(work, within_s=self._patience_s)
+        return await self.run_short(work)
 
 
 async def _streams(names: list[str], conn: AsyncConnection) -> list[list[RecordedEvent]]:

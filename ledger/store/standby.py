@@ -18,7 +18,7 @@ POLL_S = 0.005
 
 
 class Standby(NamedTuple):
-    """Whether a standby receives from its primary, and the bytes of write-ahead log that it received and replayed."""
+    """The replication state of a standby: is it receiving, and the bytes of write-ahead log received and replayed."""
 
     receives: bool
     received: int
@@ -26,7 +26,7 @@ class Standby(NamedTuple):
 
     @property
     def behind_bytes(self) -> int:
-        """How many bytes it received and has not replayed."""
+        """Bytes received and not replayed."""
         return max(0, self.received - self.replayed)
 
 

@@ -22,17 +22,20 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from math import inf
 from time import monotonic
 from time import time as wall_clock
 
 import psycopg
 
 from ledger.database import AsyncConnection, connect_async
-from ledger.errors import LedgerError, LogRefused, Overloaded, Unavailable
+from ledger.errors import LedgerError, LogRefused, NotAttested, Overloaded, Unavailable
 from ledger.store import events as store
-from ledger.store.envelope import NewEvent, encode
+from ledger.store.append_member import Member
+from ledger.store.blockers import blockers_of, end_blockers
+from ledger.store.envelope import Line, NewEvent, encode
 from ledger.store.events import Receipt, StoreFailed
+from ledger.store.recorder import Recorder
 from ledger.store.writer_health import WriterHealth, WriterStatus
 
 log = logging.getLogger(__name__)
@@ -41,9 +44,8 @@ MAX_GROUP_EVENTS = 1000
 MAX_GROUP_BYTES = 16 * 1024 * 1024
 MAX_WAITING_BYTES = 128 * 1024 * 1024
 RECONNECT_PAUSE_S = 0.1
-# The time between two checks for callers that ran out of patience, while an append hangs. The first check is this much
-# later than the patience of the callers, so that a lock_timeout in the database comes first: then it is certain that
-# nothing was recorded.
+# The time between two checks for callers that ran out of patience, while an append hangs. The first comes so much later
+# than their patience that a lock_timeout in the database comes first: then it is certain that nothing was recorded.
 CHECK_S = 0.25
 # The positions and hashes of events that a database must have.
 KnownEvents = Callable[[], Sequence[tuple[int, bytes]]]
@@ -51,23 +53,10 @@ ENDED = "the writer of this process has ended: restart the server"
 NOT_STARTED = "this process records nothing"
 
 
-@dataclass(slots=True, eq=False)
-class _Member:
-    """The events of one caller: recorded together or not at all. Without lines, a check that appends can succeed."""
-
-    lines: list[bytes]
-    done: asyncio.Future[list[Receipt]]
-    since_s: float = field(default_factory=monotonic)
-
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.lines))
-
-
 class Writer:
     """Append events for this process. `conninfo` is for the role writer. Call start() first and close() at the end.
 
-    `known` is called in a thread, for each new connection.
+    `known` is called in a thread, for each new connection. With a `recorder`, each group is attested.
     """
 
     def __init__(
@@ -77,21 +66,23 @@ class Writer:
         patience_s: float = 3.0,
         clock: Callable[[], float] = wall_clock,
         known: KnownEvents = tuple,
+        recorder: Recorder | None = None,
     ) -> None:
         self._conninfo = conninfo
         self._patience_s = patience_s
         self._clock = clock
         self._known = known
+        self._recorder = recorder
         self._conn: AsyncConnection | None = None
         # True once the database behind the connection has shown that it has the known events.
         self._compared = False
-        self._waiting: deque[_Member] = deque()
+        self._waiting: deque[Member] = deque()
         self._waiting_bytes = 0
         self._wake = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._in_hand: list[_Member] = []
+        self._in_hand: list[Member] = []
         self._check: asyncio.Task[list[Receipt]] | None = None
         self.health = WriterHealth()
 
@@ -121,21 +112,27 @@ class Writer:
         """
         if self.health.is_fresh or self._closing or self.health.ended is not None:
             return self.status()
+        before = self._check
+        check = self._checking()
+        if check is before and self.status().failing_s >= self._patience_s:
+            return self.status()
+        await asyncio.wait({check}, timeout=self._patience_s)
+        if not check.done():
+            self.health.hangs()
+        return self.status()
+
+    def _checking(self) -> asyncio.Task[list[Receipt]]:
+        """Return the check that runs, or begin one."""
         if self._check is None or self._check.done():
             self._check = asyncio.create_task(self.append_lines([]), name="ledger-writer-check")
             self._check.add_done_callback(lambda task: task.cancelled() or task.exception())
-        elif self.status().failing_s >= self._patience_s:
-            return self.status()
-        await asyncio.wait({self._check}, timeout=self._patience_s)
-        if not self._check.done():
-            self.health.hangs()
-        return self.status()
+        return self._check
 
     async def append(self, events: Sequence[NewEvent]) -> list[Receipt]:
         """Record the events, all or none, and return their receipts. Raises the errors of ledger.errors."""
         return await self.append_lines([encode(event) for event in events])
 
-    async def append_lines(self, lines: list[bytes]) -> list[Receipt]:
+    async def append_lines(self, lines: list[Line]) -> list[Receipt]:
         """Record lines from envelope.encode, as append() does, for a retry that must send the same bytes."""
         if self._closing:
             raise Unavailable("the server is stopping")
@@ -143,7 +140,7 @@ class Writer:
             raise Unavailable(ENDED)
         if self._task is None:
             raise Unavailable(NOT_STARTED)
-        member = _Member(lines, asyncio.get_running_loop().create_future())
+        member = Member(lines, asyncio.get_running_loop().create_future())
         if self._waiting_bytes + member.size > MAX_WAITING_BYTES:
             raise Overloaded("too many events wait to be recorded; try again")
         self._waiting.append(member)
@@ -171,16 +168,20 @@ class Writer:
         self.health.ended = "it was cancelled" if error is None else type(error).__name__
         log.critical("%s (%s)", ENDED, self.health.ended)
         for member in (*self._in_hand, *self._waiting):
-            _fail(member, Unavailable(ENDED))
+            member.fail(Unavailable(ENDED))
         self._waiting.clear()
         self._waiting_bytes = 0
 
-    def _take(self) -> list[_Member]:
-        group: list[_Member] = []
+    def _take(self) -> list[Member]:
+        group: list[Member] = []
         events = size = 0
         while self._waiting:
             member = self._waiting[0]
-            if group and (events + len(member.lines) > MAX_GROUP_EVENTS or size + member.size > MAX_GROUP_BYTES):
+            if group and (
+                member.is_check != group[0].is_check
+                or events + len(member.lines) > MAX_GROUP_EVENTS
+                or size + member.size > MAX_GROUP_BYTES
+            ):
                 break
             group.append(self._waiting.popleft())
             events += len(member.lines)
@@ -188,27 +189,27 @@ class Writer:
         self._waiting_bytes -= size
         return group
 
-    async def _commit(self, group: list[_Member]) -> None:
+    async def _commit(self, group: list[Member]) -> None:
         try:
             await self._flush(group)
         except Exception as error:  # noqa: BLE001 - an end of this task would leave every caller waiting
             if isinstance(error, StoreFailed) or not isinstance(error, LedgerError):
                 # The session may be at fault, or in any state. What was committed is a replay next time.
                 await self._disconnect()
-            if len(group) == 1 or isinstance(error, LogRefused):
+            if len(group) == 1 or isinstance(error, LogRefused | NotAttested):
                 for member in group:
-                    _fail(member, error)
+                    member.fail(error)
                 return
             # The events of one member were refused, so none were recorded: commit each member alone.
             for member in group:
                 await self._commit([member])
 
-    async def _flush(self, group: list[_Member]) -> None:
+    async def _flush(self, group: list[Member]) -> None:
         """Record the group, with a new connection as often as needed. Raises what the database refused."""
         while group:
             try:
                 receipts = iter(await self._append(group))
-            except LogRefused:  # waiting does not help
+            except (LogRefused, NotAttested):  # waiting does not help
                 raise
             except Unavailable as error:
                 await self._disconnect()
@@ -217,38 +218,39 @@ class Writer:
                     await asyncio.sleep(RECONNECT_PAUSE_S)
             else:
                 for member in group:
-                    _deliver(member, [next(receipts) for _ in member.lines])
+                    member.deliver([next(receipts) for _ in member.lines])
                     if member.lines:
                         self.health.appends.observe(monotonic() - member.since_s)
-                self.health.succeeded()
+                self.health.succeeded(check=group[0].is_check)
+                if self.health.is_failing and not self._closing:
+                    self._checking()
                 return
 
-    async def _append(self, group: list[_Member]) -> list[Receipt]:
+    async def _append(self, group: list[Member]) -> list[Receipt]:
         self._watch(group, self._patience_s + CHECK_S)
         self.health.began()
         try:
             return await self._send([line for member in group for line in member.lines])
         except Exception as error:
-            self.health.failed(error)
+            self.health.failed(error, await blockers_of(self._conn, error))
             raise
         finally:
             if self._timer is not None:
                 self._timer.cancel()
 
-    async def _send(self, lines: list[bytes]) -> list[Receipt]:
+    async def _send(self, lines: list[Line]) -> list[Receipt]:
         conn = await self._connected()
+        if self.health.is_locked:
+            await end_blockers(conn)
         if not lines:
-            await store.check_append(conn, deep=self.health.deep_is_due())
+            await store.check_append(conn, self._recorder, deep=self.health.deep_is_due())
             return []
-        receipts = await store.append(conn, lines, int(self._clock() * 1_000_000))
-        if len(receipts) != len(lines):  # nobody may get the receipt of another
-            raise RuntimeError(f"append() returned {len(receipts)} rows for {len(lines)} lines")
-        return receipts
+        return await store.append(conn, lines, int(self._clock() * 1_000_000), self._recorder)
 
-    def _watch(self, group: list[_Member], after_s: float) -> None:
+    def _watch(self, group: list[Member], after_s: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(after_s, self._give_up, group)
 
-    def _give_up(self, group: list[_Member]) -> None:
+    def _give_up(self, group: list[Member]) -> None:
         """Fail the impatient callers of an append that hangs, and those behind it. The append may still succeed."""
         self.health.hangs()
         self._without_impatient(group, Unavailable("the database does not answer; try again"))
@@ -256,16 +258,18 @@ class Writer:
             self._task.cancel()  # no caller waits any more; a second cancel makes psycopg stop waiting for the server
         self._watch(group, CHECK_S)
 
-    def _without_impatient(self, group: list[_Member], error: Unavailable) -> list[_Member]:
+    def _without_impatient(self, group: list[Member], error: Unavailable) -> list[Member]:
         """Fail callers that have waited long enough, in the group and the queue; return the rest of the group."""
         limit = monotonic() - (0 if self._closing else self._patience_s)
         while self._waiting and self._waiting[0].since_s <= limit:
             member = self._waiting.popleft()
             self._waiting_bytes -= member.size
-            _fail(member, error)
+            member.fail(error)
+        if self._waiting and group[0].is_check:
+            limit = inf  # a check is not tried again while callers wait: they may need less than it does
         for member in group:
             if member.since_s <= limit:
-                _fail(member, error)
+                member.fail(error)
         return [member for member in group if member.since_s > limit]
 
     async def _connected(self) -> AsyncConnection:
@@ -286,13 +290,3 @@ class Writer:
         if conn is not None:
             with contextlib.suppress(psycopg.Error):  # a broken connection may fail to close; nothing depends on it
                 await conn.close()
-
-
-def _deliver(member: _Member, receipts: list[Receipt]) -> None:
-    if not member.done.done():  # a caller may have been cancelled; its events are recorded nevertheless
-        member.done.set_result(receipts)
-
-
-def _fail(member: _Member, error: Exception) -> None:
-    if not member.done.done():
-        member.done.set_exception(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
@@ -11,6 +12,7 @@ import psycopg
 
 from ledger.database import one_line
 from ledger.errors import LedgerError, LogRefused, Unavailable
+from ledger.store.blockers import LOCKED, Blocker, locked_out, named
 from ledger.store.events import StoreFailed
 
 # If an append succeeded within this time, appends count as possible, and no check is made.
@@ -19,7 +21,7 @@ FRESH_S = 1.0
 DEEP_S = 30.0
 HANGS = "the database does not answer an append: its disk, a synchronous standby or the network hangs"
 CAUSES = {
-    "55P03": "another session holds a lock that appends need",
+    LOCKED: "another session holds a lock that appends need",
     "53100": "the disk of the database is full",
     "25006": "the database takes no writes, as a standby does",
     "57014": HANGS,
@@ -80,6 +82,8 @@ class WriterHealth:
         self._failing_since_s: float | None = None
         self._cause: str | None = None
         self._refused = False
+        # True while the last append failed as another session holds a lock.
+        self.is_locked = False
 
     @property
     def is_failing(self) -> bool:
@@ -103,18 +107,24 @@ class WriterHealth:
         """Note that an append was sent."""
         self._began_s = monotonic()
 
-    def succeeded(self) -> None:
-        """Note that an append, or a check, was committed."""
+    def succeeded(self, *, check: bool) -> None:
+        """Note that an append, or a check, was committed.
+
+        Only a check ends a failure, as it writes to each table: other events may need one that cannot be written.
+        """
+        if self.is_failing and not check:
+            return
         self._succeeded_s = monotonic()
         self._failing_since_s = self._cause = None
-        self._refused = False
+        self._refused = self.is_locked = False
 
-    def failed(self, error: Exception) -> None:
-        """Note why an append failed."""
+    def failed(self, error: Exception, blockers: Sequence[Blocker] = ()) -> None:
+        """Note why an append failed, and who kept it out."""
         if isinstance(error, LedgerError) and not isinstance(error, Unavailable | StoreFailed):
             return
         self._refused = isinstance(error, LogRefused)
-        self._fails(_cause(error))
+        self.is_locked = locked_out(error)
+        self._fails(named(_cause(error), blockers))
 
     def hangs(self) -> None:
         """Note that an append has had no answer for longer than the patience, unless the reason is known."""

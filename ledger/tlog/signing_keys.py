@@ -14,6 +14,8 @@ from ledger.proof.tlog.key_rotation import Rotation, check_rotation, statement
 from ledger.proof.tlog.merkle import MAX_SIZE
 from ledger.proof.tlog.note import Note, NoteError, NoteFlaw, Signature, VerifierKey, decode_key, encode_key
 
+# RFC 9052 section 4.4: an array of four, of which the first is the text "Signature1".
+SIG_STRUCTURE = b"\x84\x6aSignature1"
 _SIGNER_PREFIX = "PRIVATE+KEY+"
 
 
@@ -55,6 +57,20 @@ class SigningKey(PrivateKey):
     def sign(self, text: str) -> Signature:
         """The signature on a note text."""
         return self._signature(self._private.sign(text.encode()))
+
+    def sign_structure(self, structure: bytes) -> bytes:
+        """The signature on a COSE Sig_structure, 64 bytes. Its first byte, 0x84, begins no text that this key signs."""
+        if not structure.startswith(SIG_STRUCTURE):
+            raise ValueError("not a COSE Sig_structure of one signer")
+        return self._private.sign(structure)
+
+
+class RecordingKey(PrivateKey):
+    """A key that attests what a process records (docs/formats/recording.md). It signs no checkpoint."""
+
+    def attest(self, statement: bytes) -> bytes:
+        """The signature on a statement, 64 bytes."""
+        return self._private.sign(statement)
 
 
 class WitnessSigningKey(PrivateKey):

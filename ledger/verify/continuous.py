@@ -19,6 +19,7 @@ from ledger.proof.findings import Finding, Kind
 from ledger.proof.tlog.note import VerifierKey
 from ledger.proof.tlog.trust import Trust
 from ledger.store.head import read_clocks
+from ledger.store.recorder import Recorder
 from ledger.verify.beside import Check, ChecksBeside
 from ledger.verify.database import verify_chain
 from ledger.verify.record import Results, verification_event
@@ -36,18 +37,23 @@ REST_S = 60.0
 SETTLE_S = 300.0
 # A chunk has as many events as the rate allows in this time.
 CHUNK_S = 0.1
-# How often to look for new events between two scans.
+# The pause between two looks for new events while no scan runs.
 LOOK_S = 0.5
 FOLLOW_S = 1.0
 RETRY_S = 1.0
+# The leader writes to the database this often that it works. Followers report a leader that has been silent for
+# STALLED_S: its process or its machine is stopped. A step takes a few seconds, the end of a scan of many events longer.
+BEAT_S = 5.0
+STALLED_S = 120.0
 
-# Until the connection ends.
+# Until the connection ends. The leader repeats it to say that it works.
 LEAD = "SELECT lead_verifying()"
+IDLE = "SELECT verifier_idle_s()"
 
 
 @dataclass(frozen=True)
 class VerificationConfig:
-    """How fast to verify, in events a second, and the verifier keys; without keys, signatures are not verified.
+    """The speed of verification, in events a second, and the verifier keys. Without keys, signatures are not verified.
 
     `beside` are checks of what is beside the chain, such as read models.
     """
@@ -93,6 +99,7 @@ class ContinuousVerification(DatabaseWorker):
         url: Url,
         config: VerificationConfig | None = None,
         *,
+        recorder: Recorder | None = None,
         schema: str = "ledger",
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -101,7 +108,7 @@ class ContinuousVerification(DatabaseWorker):
         self.status: VerificationStatus = VerificationStatus("starting")
         self._config = config or VerificationConfig()
         writing = conninfo(url, "writer", schema=schema, application=application, lock_timeout="10s")
-        self._results = Results(writing, clock, self._config.rest_s)
+        self._results = Results(writing, clock, self._config.rest_s, recorder)
         self._beside = ChecksBeside(self._config.beside, self._config.rest_s)
         self._most = max(1, int(self._config.rate * CHUNK_S))
         self._scan: Scan | None = None
@@ -135,12 +142,16 @@ class ContinuousVerification(DatabaseWorker):
                 # The leader finds for itself what does not hold, and so will this process if it leads again.
                 self._drop()
                 self._failed = None
-                self.status = VerificationStatus("follows")
+                self.status = VerificationStatus("follows", _stalled(conn))
                 self._stopping.wait(FOLLOW_S)
 
     def _lead(self, conn: Connection) -> None:
+        beat_s = monotonic()
         while not self._stopping.is_set():
             started_s = monotonic()
+            if started_s - beat_s > BEAT_S:
+                conn.execute(LEAD)
+                beat_s = started_s
             try:
                 count = self._verify_chunk(conn)
                 self._check_beside(conn)
@@ -181,7 +192,7 @@ class ContinuousVerification(DatabaseWorker):
 
     def _finish_scan(self, conn: Connection, scan: Scan) -> None:
         """Verify what only a whole scan shows, and report that the chain holds."""
-        took_s, size = monotonic() - scan.started_s, scan.size
+        took_s = monotonic() - scan.started_s
         scan.end(conn)
         self._compare_clocks(conn)
         self._tail, self._scan = scan, None
@@ -191,8 +202,8 @@ class ContinuousVerification(DatabaseWorker):
         self.status = replace(self.status, passed_s=monotonic())
         self._report_beside()
         settled = monotonic() - self._started_s >= self._config.settle_s
-        if size and (settled or self._failed is not None) and self._beside.finding is None:
-            self._results.owe(verification_event(size, scan.checkpoint_size, took_s))
+        if scan.size and (settled or self._failed is not None) and self._beside.finding is None:
+            self._results.owe(verification_event(scan.size, scan.checkpoint_size, took_s), scan.link)
         self._failed = None
 
     def _check_beside(self, conn: Connection) -> None:
@@ -203,7 +214,8 @@ class ContinuousVerification(DatabaseWorker):
         if finding is not None:
             log.error("the chain holds, but not what is beside it: %s; advice-ledger verify says more", finding)
         self._report_beside()
-        self._results.owe(verification_event(self._tail.size, self._tail.checkpoint_size, 0, finding))
+        event = verification_event(self._tail.size, self._tail.checkpoint_size, 0, finding)
+        self._results.owe(event, self._tail.link if finding is None else None)
 
     def _report_beside(self) -> None:
         """Set the finding of a process whose chain holds."""
@@ -239,7 +251,9 @@ class ContinuousVerification(DatabaseWorker):
         started_s = monotonic()
         last, signed = max(checked, 1), 0
         try:
-            report = verify_chain(conn, trusted=TrustedCheckpoints(Trust(self._config.keys), must_exist=False))
+            # As in a scan, only the newest checkpoint's signature counts: an older one's must not hide the finding.
+            trusted = TrustedCheckpoints(Trust(self._config.keys), must_exist=False, each_signed=False)
+            report = verify_chain(conn, trusted=trusted)
         except Exception as error:  # noqa: BLE001 - no error may hide the finding
             log.warning("the whole chain could not be verified: %s", place_of(error))
         else:
@@ -268,6 +282,14 @@ class ContinuousVerification(DatabaseWorker):
         self._scan = self._tail = None
         self._beside.drop()
         self._due_s = 0.0
+
+
+def _stalled(conn: Connection) -> str | None:
+    """Say that the process that leads does not work; None while it does, or cannot say so as an earlier version."""
+    [(idle_s,)] = conn.execute(IDLE).fetchall()
+    if idle_s is None or idle_s < STALLED_S:
+        return None
+    return f"this process follows, and the one that leads has not worked for {idle_s:.0f} s: look there, or end it"
 
 
 def _root(tail: Scan | None) -> Root | None:

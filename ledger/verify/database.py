@@ -7,17 +7,22 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from psycopg import sql
+
 from ledger.database import Connection
 from ledger.proof.format.events import Head
 from ledger.proof.tlog.trust import Trust
-from ledger.verify.ledger_verifier import BY_INDEX, SESSION, LedgerVerifier
+from ledger.store.attested import attested_faults, first_fault
+from ledger.verify.helpers import Helpers
+from ledger.verify.ledger_verifier import BY_INDEX, EVENTS, SESSION, LedgerVerifier
 from ledger.verify.report import ChainReport
+from ledger.verify.since import Start, start
+from ledger.verify.stored_tiles import StoredTiles
+from ledger.verify.stream_heads import HeadsChecked, check_heads, unchecked_heads
 from ledger.verify.trusted_checkpoints import TrustedCheckpoints, Verified
 
 HERE = Path(__file__).parent
-EVENTS, HEAD, FIRST_OTHER_LEAF = (
-    (HERE / f"{name}.sql").read_bytes() for name in ("events", "head", "first_other_leaf")
-)
+HEAD, FIRST_OTHER_LEAF = ((HERE / f"{name}.sql").read_bytes() for name in ("head", "first_other_leaf"))
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # Rows between two calls of on_progress.
 STRIDE = 10_000
@@ -28,12 +33,15 @@ def verify_chain(
     *,
     on_progress: Callable[[int, int], None] | None = None,
     trusted: TrustedCheckpoints | None = None,
+    helpers: Helpers | None = None,
 ) -> ChainReport:
     """Verify the ledger on the search_path of `conn`, in one snapshot and in flat memory.
 
+    `helpers` are processes that verify parts of the chain, up to the first one that is odd. The report is the same.
     `conn` is not in a transaction and may read what ledger_verifier may. `on_progress` gets the number of events
     verified so far and of all events. Step 10 compares the events with all checkpoints of the ledger, whoever signed
-    them, and with `trusted`. Whatever is wrong is in the report. Raises psycopg.Error if the ledger cannot be read.
+    them, with `trusted`, and with the stored tiles. If `trusted` has a checkpoint to begin behind whose tree is stored,
+    only the events behind it are read. Raises psycopg.Error if the ledger cannot be read.
     """
     trusted = trusted or TrustedCheckpoints(Trust())
     with conn.transaction():
@@ -47,24 +55,51 @@ def verify_chain(
                 on_progress(done, max(done, total))
 
         trusted.read(conn, head)
-        roots = trusted.roots()
+        tiles = StoredTiles(conn)
+        roots = trusted.roots(tiles)
         verifier = LedgerVerifier(head)
-        for done, (row, _, note) in enumerate(verifier.verify(conn, EVENTS)):
+        begin = start(conn, trusted.judged, head)
+        if begin is not None:
+            begin.at(verifier, roots, tiles)
+        for done in () if helpers is None else helpers.verify(conn, verifier, total, roots, trusted):
+            tell(done)
+        before = verifier.position
+        # Without helpers also events at or before position 0.
+        rest = sql.SQL("e.position > {}").format(sql.Literal(before)) if before else sql.SQL("true")
+        events = EVENTS.format(part=rest).as_bytes(conn)
+        for done, (row, _, note) in enumerate(verifier.verify(conn, events), before):
             if done % STRIDE == 0:
                 tell(done)
             roots.add(row.position, row.hash)
             if note is not None:
                 trusted.add(row.position, note, roots)
+        roots.finish()
         verifier.check_tables(conn)
-        origin = None if head is None else head.origin
-        covered = trusted.compare(
-            Verified(
-                roots, origin, verifier.report().last_position, verifier.findings, partial(_first_other_leaf, conn)
-            )
-        )
-    report = replace(verifier.report(), checkpoints=trusted.stored, covered=covered if trusted.trusted.log else None)
+        origin, last = None if head is None else head.origin, verifier.report().last_position
+        covered = trusted.compare(Verified(roots, origin, last, verifier.findings, partial(_first_other_leaf, conn)))
+        tiles.compare(conn, last, verifier.findings)
+        heads = _check_recorded(conn, verifier, head, begin)
+    report = replace(
+        verifier.report(),
+        checkpoints=trusted.stored,
+        tiles=tiles.count,
+        heads=heads,
+        covered=covered if trusted.trusted.log else None,
+    )
     tell(report.events)
     return report
+
+
+def _check_recorded(conn: Connection, verifier: LedgerVerifier, head: Head | None, begin: Start | None) -> HeadsChecked:
+    """Check attestations, of new events alone if it began behind others; and, of the whole chain, stream heads."""
+    last = verifier.report().last_position
+    if begin is not None:
+        fault = None if head is None else first_fault(conn, head.origin, begin.after, last)
+        verifier.check_attested([] if fault is None else [fault])
+        return unchecked_heads(conn)
+    if head is not None:
+        verifier.check_attested(attested_faults(conn, head.origin, last))
+    return check_heads(conn, last, erased=bool(verifier.report().erased), findings=verifier.findings)
 
 
 def _first_other_leaf(conn: Connection, after: int, upto: int) -> int | None:

@@ -9,5 +9,6 @@ COPY (
     LEFT JOIN sealed_fields s ON s.position = e.position
     LEFT JOIN stream_clients c ON c.stream = e.stream AND (s.position IS NOT NULL OR e.version = 1)
     LEFT JOIN checkpoints k ON k.size = e.position
+    WHERE {part}
     ORDER BY e.position
 ) TO STDOUT (FORMAT BINARY)

@@ -1,37 +1,34 @@
-"""Verify a ledger's chain and the tables beside the events: steps 6, 7 and 9 of docs/formats/event.md, section 5.
-
-Versions must be contiguous in every stream. A version for each stream would take memory without bound, so sums of a
-keyed hash F are compared:
-
-    events   F(stream, version) over all events
-    befores  F(stream, version - 1) over all events but those of version 1
-    ends     F(stream, last version) over all streams, from a list of the streams
-
-In a contiguous stream each event but the last is the one before another, so events = befores + ends. Where the sums
-agree, there is one event of each version from the last down to 1, and no other. The key is drawn for each run; without
-it, nobody makes sums of other sets agree but by a chance of 2^-64 (an additive multiset hash).
-"""
+"""Verify a ledger's chain and the tables beside the events: steps 6, 7 and 9 of docs/formats/event.md, section 5."""
 
 from __future__ import annotations
 
-import secrets
 from array import array
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
+from psycopg import sql
 
 from ledger.database import Connection
+from ledger.proof.acts.checker import ActsChecker, KeyEvent
 from ledger.proof.chain.verifier import ChainVerifier
 from ledger.proof.findings import CHANGES, Kind
 from ledger.proof.format.events import EventRow, Head
+from ledger.proof.recording.attestation import Fault
 from ledger.store.copy import VerifiedRow, columns, copy_rows, event, number, stream_end, text
+from ledger.verify.erasures import Erasures, other_than_said, read_erasures
 from ledger.verify.report import ChainReport
+from ledger.verify.stream_versions import StreamVersions
 
 HERE = Path(__file__).parent
 STREAMS, ODD_VERSIONS, STRAYS, EMPTY_STREAMS, STRAY_CLIENTS, SESSION = (
     (HERE / f"{name}.sql").read_bytes()
     for name in ("streams", "odd_versions", "strays", "empty_streams", "stray_clients", "session")
+)
+EVENTS, SLICE, NEW_VERSIONS = (
+    sql.SQL((HERE / f"{name}.sql").read_text("utf-8")) for name in ("events", "slice", "new_versions")
 )
 NUMBERS = "SELECT category, last FROM stream_numbers ORDER BY category LIMIT 10000"
 # Parameters of SESSION: whether the planner takes indexes or tables.
@@ -45,56 +42,67 @@ NO_CLIENT = "the index of clients has a client for {!r}, and no event of this st
 OddVersion = tuple[int, str, int, int, int]
 
 
-class StreamVersions:
-    """The sum events - befores. F is Python's hash of a string, SipHash, with a key of our own."""
-
-    def __init__(self) -> None:
-        self._key = secrets.token_hex(16)
-        self._sum = 0
-
-    def add(self, stream: str, version: int) -> None:
-        """Add an event."""
-        key = self._key
-        self._sum += hash(f"{key}{version} {stream}")
-        if version > 1:
-            self._sum -= hash(f"{key}{version - 1} {stream}")
-
-    def contiguous(self, ends: Iterable[tuple[str, int]], highest: dict[str, int]) -> bool:
-        """True if all versions are contiguous, given each stream and its last version.
-
-        Updates `highest` with the highest number of a stream, for each category that it has.
-        """
-        key, total, possible = self._key, 0, True
-        for stream, last in ends:
-            total += hash(f"{key}{last} {stream}")
-            possible = possible and last > 0
-            category, number = _split(stream)
-            if highest.get(category, number) < number:
-                highest[category] = number
-        return possible and total == self._sum
+def between(after: int, upto: int) -> sql.Composed:
+    """The condition of EVENTS and SLICE for the events after one position, up to another."""
+    return sql.SQL("e.position > {} AND e.position <= {}").format(sql.Literal(after), sql.Literal(upto))
 
 
-def _split(stream: str) -> tuple[str, int]:
-    """Category and number of a stream's name, as in "request-" and 7; number 0 if it has none."""
-    head, hyphen, digits = stream.rpartition("-")
-    proper = digits.isascii() and digits.isdecimal() and len(digits) < 19 and digits[0] != "0"
-    return head + hyphen, int(digits) if proper else 0
+@dataclass(frozen=True)
+class Part:
+    """Events that were verified apart from those before them. Nothing is odd about them alone.
+
+    `hashes` are theirs, one after the other; `acts` are position, time and body of the events that signed acts need.
+    """
+
+    first: EventRow
+    before_last: EventRow | None
+    last: EventRow
+    hashes: bytes
+    opened: int
+    erased: dict[int, int]
+    versions: int
+    without_client: array[int]
+    acts: list[KeyEvent]
 
 
 class LedgerVerifier(ChainVerifier):
-    """`verify` the events, then `check_tables`, which looks for causes in earlier findings; then `report`."""
+    """`verify` the events, then `check_tables`, which looks for causes in earlier findings; then `report`.
 
-    def __init__(self, head: Head | None, erased_at: Container[int] = frozenset()) -> None:
-        """Take the positions whose sealed values an event says were erased. No type of event says so yet."""
+    The first events may come as parts that others verified: `take_part`.
+    """
+
+    def __init__(
+        self, head: Head | None, *, versions: StreamVersions | None = None, erasures: Erasures | None = None
+    ) -> None:
         super().__init__(head)
-        self._streams = StreamVersions()
-        self._erased_at = erased_at
+        self._streams = versions or StreamVersions()
+        # What events say is erased, and the stream of the event in hand.
+        self._erasures = erasures or Erasures()
+        self._stream = ""
+        # By erasure: how many values are gone.
+        self._erased_by: Counter[int] = Counter()
         # Positions of the first events of streams that have a client which this event does not commit to. Only streams
         # of traces may be here in a sound ledger: a later call names the client.
         self._first_without_client = array("q")
+        # Up to here, events are not read.
+        self._after = 0
+
+    def begin(self, after: int, link: bytes, of_keys: Sequence[KeyEvent]) -> None:
+        """Begin behind a position, where the next event names `link`; `of_keys` are the earlier events about keys."""
+        self._after = after
+        self._chain.first = self._chain.next = after + 1
+        self._chain.link = link
+        origin = "" if self._head is None else self._head.origin
+        self.acts = ActsChecker(origin, self._note, of_keys=of_keys)
+
+    @property
+    def versions_key(self) -> bytes:
+        """The key of the sums of versions: with it, others can verify parts."""
+        return self._streams.key
 
     def verify(self, conn: Connection, statement: bytes) -> Iterator[VerifiedRow]:
         """Verify the next events, rows of events.sql or slice.sql: steps 1 to 5, 7, and of 9 the client. Yield each."""
+        self._erasures = read_erasures(conn)
         for data in copy_rows(conn, statement):
             found = event(data)
             row, client, _ = found
@@ -105,14 +113,41 @@ class LedgerVerifier(ChainVerifier):
                 self._first_without_client.append(row.position)
             yield found
 
+    def take_part(self, part: Part) -> bool:
+        """Go on behind a part. Return False, and change nothing, if it does not follow what was verified so far.
+
+        The findings are then those that its events would have given one by one.
+        """
+        chain, first, last = self._chain, part.first, part.last
+        follows = first.position == chain.next and first.prev_hash == chain.link
+        if not follows or first.recorded_at_us < self._time_us:
+            return False
+        chain.before, chain.last = part.before_last or chain.last, last
+        chain.next, chain.link = last.position + 1, last.hash
+        if last.position == self._head_position:
+            chain.at_head = last.hash
+        self._time_us, self._time_of = last.recorded_at_us, last.position
+        self._events += last.position - first.position + 1
+        self._opened += part.opened
+        self._erased_by.update(part.erased)
+        self._erased += sum(part.erased.values())
+        self._streams.sum += part.versions
+        self._first_without_client.extend(part.without_client)
+        for act in part.acts:
+            self.acts.take(*act)
+        return True
+
     def take(self, row: EventRow) -> None:
         """Verify the next event without the tables beside it."""
         self._streams.add(row.stream, row.version)
+        self._stream = row.stream
         super().take(row)
 
     def _miss(self, position: int, names: Collection[str]) -> None:
         """Step 7: values are gone. That is an erasure if an event says so."""
-        if position in self._erased_at:
+        erasure_id = self._erasures.covering(self._stream, position)
+        if erasure_id is not None:
+            self._erased_by[erasure_id] += len(names)
             super()._miss(position, names)
         else:
             message = (
@@ -127,19 +162,35 @@ class LedgerVerifier(ChainVerifier):
             self._note(Kind.CLIENT_MISMATCH, row.position, message)
 
     def check_tables(self, conn: Connection) -> None:
-        """Steps 6, 8 and 9, once all events were verified: in the same snapshot, with the settings of BY_INDEX."""
+        """Steps 6, 8 and 9, once all events were verified: in the same snapshot, with the settings of BY_INDEX.
+
+        Behind `begin`, of the events that were read alone: then the numbers of streams are not checked.
+        """
         self.finish()
+        if self._after:
+            new = NEW_VERSIONS.format(after=sql.Literal(self._after)).as_bytes(conn)
+            self._name_versions(_odd_version(row) for row in copy_rows(conn, new))
+            self.check_strays(position for position in _strays(conn) if position > self._after)
+            self._check_stray_clients(conn)
+            return
         # Each of these is read when it is iterated: one at a time on this connection.
         ends = map(stream_end, copy_rows(conn, STREAMS))
-        strays = (number(*columns(row)) for row in copy_rows(conn, STRAYS))
         odd_versions = (_odd_version(row) for row in copy_rows(conn, ODD_VERSIONS))
         numbers = {str(category): int(last) for category, last in conn.execute(NUMBERS)}
         contiguous = self.check_streams(ends, numbers)
-        self.check_strays(strays)
+        self.check_strays(_strays(conn))
+        self._check_empty_streams(conn)
         self._check_stray_clients(conn)
+        self._check_erasures(conn)
         if not contiguous:
             conn.execute(SESSION, BY_TABLE)
             self.report_versions(odd_versions)
+
+    def check_attested(self, faults: Iterable[Fault]) -> None:
+        """Step 14: what is wrong with attestations, unless changed events explain it."""
+        for fault in faults:
+            if not self._chain.shift and not self.findings.explain(fault.first, fault.last):
+                self.findings.add(fault.kind, fault.first, fault.message, fault.last)
 
     def check_streams(self, ends: Iterable[tuple[str, int]], numbers: Mapping[str, int]) -> bool:
         """Step 6, from each stream and its last version; and, of step 9, the last `numbers` given out, by category.
@@ -158,6 +209,12 @@ class LedgerVerifier(ChainVerifier):
 
     def report_versions(self, odd: Iterable[OddVersion]) -> None:
         """Step 6: name the versions that do not follow the one before, unless lost or changed events explain them."""
+        if not self._name_versions(odd):
+            message = "ordered by stream, the table gives other events than ordered by position: rebuild its indexes"
+            self.findings.add(Kind.INDEX_MISMATCH, 0, message)
+
+    def _name_versions(self, odd: Iterable[OddVersion]) -> bool:
+        """Add the findings; return False if there is no odd version."""
         named = False
         for position, stream, version, before, before_at in odd:
             named = True
@@ -166,9 +223,7 @@ class LedgerVerifier(ChainVerifier):
                 if position <= before_at:
                     message += f", which is at the later position {before_at}"
                 self.findings.add(Kind.VERSION_GAP, position, message)
-        if not named:
-            message = "ordered by stream, the table gives other events than ordered by position: rebuild its indexes"
-            self.findings.add(Kind.INDEX_MISMATCH, 0, message)
+        return named
 
     def check_strays(self, positions: Iterable[int]) -> None:
         """Step 7: sealed values at these positions have no event, unless other findings explain that."""
@@ -176,14 +231,24 @@ class LedgerVerifier(ChainVerifier):
             if not self._chain.shift and not self.findings.rewritten(position):
                 self.findings.add(Kind.STRAY_SEALED, position, "sealed values stand here, but no event does")
 
+    def _check_empty_streams(self, conn: Connection) -> None:
+        """Step 9: the index of clients has streams without an event, unless events were changed."""
+        if not self._chain.shift and not self.findings.any(*CHANGES):
+            for row in copy_rows(conn, EMPTY_STREAMS):
+                self.findings.add(Kind.CLIENT_MISMATCH, 0, NO_CLIENT.format(text(columns(row)[0])))
+
     def _check_stray_clients(self, conn: Connection) -> None:
         """Step 9: the index of clients has streams whose events name no client, unless events were changed."""
         if self._chain.shift or self.findings.any(*CHANGES):
             return
-        for row in copy_rows(conn, EMPTY_STREAMS):
-            self.findings.add(Kind.CLIENT_MISMATCH, 0, NO_CLIENT.format(text(columns(row)[0])))
         for position, stream in conn.execute(STRAY_CLIENTS, [list(self._first_without_client)]):
             self.findings.add(Kind.CLIENT_MISMATCH, position, NO_CLIENT.format(stream))
+
+    def _check_erasures(self, conn: Connection) -> None:
+        """Steps 7 and 9: what events say is erased is gone, unless events were changed."""
+        if not self._chain.shift and not self.findings.any(*CHANGES):
+            for position, message in other_than_said(conn, read_erasures(conn)):
+                self.findings.add(Kind.ERASURE_MISMATCH, position, message)
 
     def report(self) -> ChainReport:
         """The findings so far, and how much was verified."""
@@ -196,8 +261,11 @@ class LedgerVerifier(ChainVerifier):
             head_hash=None if last is None else last.hash,
             opened=self._opened,
             erased=self._erased,
+            erasures=tuple(sorted(self._erased_by.items())),
             findings=self.findings.in_order(),
             more=self.findings.more,
+            acts=self.acts.report,
+            by_tree=self._after,
         )
 
 
@@ -216,6 +284,10 @@ def _commits_to_client(body: bytes) -> bool:
     """True if the body, in canonical form, has a commitment to a client."""
     begins = body.find(SEALED_MEMBER)
     return begins >= 0 and body.find(CLIENT_MEMBER, begins, body.find(b"}", begins)) >= 0
+
+
+def _strays(conn: Connection) -> Iterator[int]:
+    return (number(*columns(row)) for row in copy_rows(conn, STRAYS))
 
 
 def _odd_version(row: bytes) -> OddVersion:

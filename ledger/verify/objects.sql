@@ -1,8 +1,9 @@
--- The objects of the ledger's schema, from pg_catalog: what each belongs to, its name, and what it is. The same on each
--- version of PostgreSQL and for each name of the schema: our roles are without its name. Left out is what differs
--- between versions of PostgreSQL and not between schemas: NOT NULL as a named constraint (18), and the owner's own
--- rights (MAINTAIN came with 17).
-WITH place AS (
+-- The objects of the ledger's schema, and what the database has beside it: event triggers, settings, and rights of
+-- PUBLIC and of our roles. What each belongs to, its name, and what it is. The same on each version of
+-- PostgreSQL and for each name of the schema: our roles are without its name. Left out is what differs between versions
+-- of PostgreSQL and not between schemas: NOT NULL as a named constraint (18), and the owner's own rights (MAINTAIN came
+-- with 17).
+WITH RECURSIVE place AS (
     SELECT n.oid, n.nspowner, n.nspacl, current_schema()::text AS name
     FROM pg_namespace n
     WHERE n.nspname = current_schema()
@@ -21,8 +22,21 @@ roles AS (
     FROM pg_roles r
     LEFT JOIN (
         SELECT place.name || '_' || role AS rolname, role AS name
-        FROM place, unnest('{owner,writer,reader,projector,verifier,signer}'::text[]) role
+        FROM place, unnest('{owner,writer,reader,projector,verifier,signer,eraser}'::text[]) role
     ) ours ON ours.rolname = r.rolname
+),
+-- Logins of an installation that may act in our roles, also through another role.
+members (oid) AS (
+    SELECT m.member FROM pg_auth_members m JOIN roles r ON r.oid = m.roleid AND r.is_ours
+    UNION
+    SELECT m.member FROM members JOIN pg_auth_members m ON m.roleid = members.oid
+),
+-- Settings of roles, of the database (role 0), and of roles in the database, each as name=value.
+settings AS (
+    SELECT s.setrole AS role, split_part(v.text, '=', 1) AS name, v.text,
+           CASE WHEN s.setdatabase <> 0 THEN ' in the database' END AS place
+    FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) v (text)
+    WHERE s.setdatabase = 0 OR s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
 ),
 granted AS (
     SELECT 'schema' AS subject, 'schema' AS object, nspowner AS owner, coalesce(nspacl, acldefault('n', nspowner)) AS acl
@@ -34,6 +48,9 @@ granted AS (
     FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid WHERE a.attacl IS NOT NULL
     UNION ALL
     SELECT proname, object, proowner, coalesce(proacl, acldefault('f', proowner)) FROM functions
+    UNION ALL
+    SELECT 'database', 'database', datdba, coalesce(datacl, acldefault('d', datdba))
+    FROM pg_database WHERE datname = current_database()
 )
 SELECT 'schema' AS subject, 'schema' AS object, 'owner ' || r.name AS description
 FROM place p JOIN roles r ON r.oid = p.nspowner
@@ -95,6 +112,26 @@ UNION ALL
 SELECT g.subject, format('grant on %s to %s', g.object, coalesce(r.name, 'PUBLIC')),
        concat_ws(' ', lower(a.privilege_type), CASE WHEN a.is_grantable THEN 'with grant option' END)
 FROM granted g CROSS JOIN aclexplode(g.acl) a LEFT JOIN roles r ON r.oid = a.grantee
-WHERE a.grantee <> g.owner
+-- An operator may let other programs use the database. The owner may own it, and then has no grant.
+WHERE a.grantee <> g.owner AND (g.subject <> 'database' OR a.grantee = 0 OR r.is_ours AND r.name <> 'owner')
 UNION ALL
 SELECT 'schema', 'default rights', d.defaclacl::text FROM pg_default_acl d JOIN place ON d.defaclnamespace = place.oid
+UNION ALL
+SELECT 'database', format('event trigger %s', e.evtname), 'on ' || e.evtevent FROM pg_event_trigger e
+UNION ALL
+-- migrate leaves a search_path that the database has already: that of the server, or of another ledger.
+SELECT 'database', format('setting %s of the database', s.name), s.text
+FROM settings s
+WHERE s.role = 0 AND s.place <> '' AND s.text NOT IN ('search_path=public', 'search_path="$user", public')
+  AND s.text NOT IN (
+      SELECT format('search_path=%I, public', n.nspname)
+      FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner AND o.rolname = n.nspname || '_owner'
+  )
+UNION ALL
+SELECT 'role ' || r.name, format('setting %s of role %s%s', s.name, r.name, s.place), s.text
+FROM settings s JOIN roles r ON r.oid = s.role WHERE r.is_ours
+UNION ALL
+-- Each connection of the program sets these three itself, so a login's own do no harm (docs/operate/logins.md).
+SELECT 'database', format('setting %s of role %s%s', s.name, r.name, s.place), s.text
+FROM settings s JOIN roles r ON r.oid = s.role JOIN members m ON m.oid = r.oid
+WHERE NOT r.is_ours AND s.name NOT IN ('role', 'search_path', 'idle_in_transaction_session_timeout')

@@ -6,21 +6,23 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from time import monotonic, time_ns
+from time import monotonic
 
 import orjson
 import psycopg
 
 from ledger.database import Connection, connect, one_line
 from ledger.proof.findings import Finding, Kind
-from ledger.store.envelope import Actor, NewEvent, encode, stamped, uuid7
+from ledger.store.envelope import Actor, NewEvent, uuid7
+from ledger.store.events import append_now
+from ledger.store.recorder import Recorder
 from schema.events import VerificationRecorded
 
 log = logging.getLogger(__name__)
 
 ACTOR = Actor(id="advice-ledger", kind="service", role="verifier")
 LAST_OF_TODAY = "SELECT version, body FROM events WHERE stream = %s ORDER BY version DESC LIMIT 1"
-APPEND = "SELECT position FROM append(%s)"
+HASH = "SELECT hash FROM events WHERE position = %s"
 # Results wait while the ledger does not record them. If results keep changing, only the newest are kept.
 MAX_UNRECORDED = 100
 # A history that was cut or replaced changes its name as events follow: rolled-back until it is as long as before, at a
@@ -81,17 +83,24 @@ class Results:
     `clock` picks the stream of the day.
     """
 
-    def __init__(self, writing: str, clock: Callable[[], float], retry_s: float) -> None:
+    def __init__(
+        self, writing: str, clock: Callable[[], float], retry_s: float, recorder: Recorder | None = None
+    ) -> None:
         self._writing = writing
         self._clock = clock
+        self._recorder = recorder and recorder.another()
         self._retry_s = retry_s
-        self._owed: deque[VerificationRecorded] = deque(maxlen=MAX_UNRECORDED)
+        # Each with the hash of its last event, if all events up to that one held.
+        self._owed: deque[tuple[VerificationRecorded, bytes | None]] = deque(maxlen=MAX_UNRECORDED)
         self._due_s = 0.0
 
-    def owe(self, event: VerificationRecorded) -> None:
-        """Add a result, unless the last one that waits is the same."""
-        if not self._owed or not repeats(result_of(self._owed[-1]), result_of(event)):
-            self._owed.append(event)
+    def owe(self, event: VerificationRecorded, link: bytes | None = None) -> None:
+        """Add a result, unless the last one that waits is the same. `link` is the hash of its last event.
+
+        With `link`, the result is recorded only in the history that has this event.
+        """
+        if not self._owed or not repeats(result_of(self._owed[-1][0]), result_of(event)):
+            self._owed.append((event, link))
 
     def record_next(self, conn: Connection) -> None:
         """Record a result, unless the last one recorded today says the same: by the chain, so also after a restart.
@@ -100,14 +109,15 @@ class Results:
         """
         if not self._owed or monotonic() < self._due_s:
             return
-        event = self._owed[0]
+        event, link = self._owed[0]
         stream = f"verification-{datetime.fromtimestamp(self._clock(), UTC):%Y-%m-%d}"
         version, body = conn.execute(LAST_OF_TODAY, [stream]).fetchone() or (0, "")
-        if not repeats(recorded_result(body), result_of(event)):
+        # Read after the last result: what was set back meanwhile is another history, which the next scan names.
+        if not repeats(recorded_result(body), result_of(event)) and _has(conn, event.last_position, link):
             new = NewEvent(uuid7(), stream, event, ACTOR, version or "no_stream")
             try:
                 with connect(self._writing) as writer:
-                    writer.execute(APPEND, [stamped([encode(new)], time_ns() // 1000)])
+                    append_now(writer, new, self._recorder)
             except psycopg.Error as error:
                 self._due_s = monotonic() + self._retry_s
                 log.warning(
@@ -115,3 +125,9 @@ class Results:
                 )
                 return
         self._owed.popleft()
+
+
+def _has(conn: Connection, position: int, link: bytes | None) -> bool:
+    """True if the event at this position has this hash, or no hash is given."""
+    row = None if link is None else conn.execute(HASH, [position]).fetchone()
+    return link is None or (row is not None and bytes(row[0]) == link)

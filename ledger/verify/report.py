@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ledger.proof.acts.checker import ActsReport
 from ledger.proof.findings import Finding, Verdict
+from ledger.verify.stream_heads import HeadsChecked
 
 NO_KEY = (
     "a rewrite of the events and of their checkpoints is not detectable without a trusted checkpoint and the key that"
     " signed it"
 )
+BY_TREE = (
+    "that the database still has the content of the events up to position {}: they were not read, as --only-new was"
+    " given; the tree over their hashes is that of the trusted checkpoint"
+)
 ANYBODY = (
-    "that the actor of an event did what it says: a login with the database's right to append can append in any name"
+    "that the actor of an event did what it says: who records can record in any name; without recording keys, that is"
+    " any login with the database's right to append"
 )
 
 
@@ -52,7 +59,9 @@ class ChainReport:
 
     `opened` counts sealed values that open their commitment, `erased` those that are gone and that an event says were
     erased. `more` counts findings beyond the first MOST_FINDINGS, which are not classified. `checkpoints` counts the
-    database's own that were compared with the events. `covered` is None if no key is trusted.
+    database's own that were compared with the events, `tiles` its full tiles. `covered` is None if no key is trusted.
+    `heads` counts the records of where streams end that were computed again. Events up to `by_tree` were not read: a
+    trusted checkpoint covers them, and the stored tree is the checkpoint's.
     """
 
     origin: str | None
@@ -65,12 +74,20 @@ class ChainReport:
     findings: tuple[Finding, ...]
     more: int
     checkpoints: int = 0
+    tiles: int = 0
     covered: Covered | None = None
+    acts: ActsReport = field(default_factory=ActsReport)
+    heads: HeadsChecked = field(default_factory=HeadsChecked)
+    by_tree: int = 0
+    # Each erasure because of which values are gone, by its id, with their number.
+    erasures: tuple[tuple[int, int], ...] = ()
 
     @property
     def not_proven(self) -> tuple[str, ...]:
         """The claims that this verification leaves unproven."""
-        return (NO_KEY if self.covered is None else self.covered.not_proven(self.last_position), ANYBODY)
+        history = NO_KEY if self.covered is None else self.covered.not_proven(self.last_position)
+        by_tree = [BY_TREE.format(self.by_tree)] if self.by_tree else []
+        return (history, *by_tree, ANYBODY, *self.acts.not_proven, *self.heads.not_proven)
 
     @property
     def ok(self) -> bool:
@@ -86,4 +103,5 @@ class ChainReport:
             return Verdict.SIGNER_UNKNOWN
         if self.covered is None or not self.covered.size:
             return Verdict.NOT_SIGNED
-        return Verdict.VERIFIED if self.covered.size >= self.last_position else Verdict.VERIFIED_IN_PART
+        whole = self.covered.size >= self.last_position and not self.by_tree
+        return Verdict.VERIFIED if whole else Verdict.VERIFIED_IN_PART

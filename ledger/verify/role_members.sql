@@ -1,14 +1,21 @@
 -- Who may act in the ledger's roles besides these: members, also by way of other roles, and superusers. The superuser that
 -- the server began with (oid 10) always may. Others each have "superuser", or the names of our roles without the schema's.
-SELECT m.rolname::text,
-       CASE WHEN m.rolsuper THEN 'superuser' ELSE string_agg(ours.name, ', ' ORDER BY ours.name) END
+-- The owner is a member of the others, so who is its member may act in all: such a login is listed with "owner".
+WITH RECURSIVE ours AS (
+    SELECT r.oid, n.name
+    FROM unnest('{owner,writer,reader,projector,verifier,signer,eraser}'::text[]) n (name)
+    JOIN pg_roles r ON r.rolname = current_schema() || '_' || n.name
+),
+acts (oid, name) AS (
+    SELECT m.member, o.name FROM pg_auth_members m JOIN ours o ON o.oid = m.roleid
+    UNION
+    SELECT m.member, a.name FROM acts a JOIN pg_auth_members m ON m.roleid = a.oid
+    WHERE a.oid NOT IN (SELECT oid FROM ours)
+)
+SELECT m.rolname::text, CASE WHEN m.rolsuper THEN 'superuser' ELSE string_agg(a.name, ', ' ORDER BY a.name) END
 FROM pg_roles m
-CROSS JOIN unnest('{owner,writer,reader,projector,verifier,signer}'::text[]) ours (name)
-JOIN pg_roles r ON r.rolname = current_schema() || '_' || ours.name
-WHERE m.oid <> 10
-  AND m.rolname <> ALL (SELECT current_schema() || '_' || name
-                        FROM unnest('{owner,writer,reader,projector,verifier,signer}'::text[]) name)
-  AND pg_has_role(m.oid, r.oid, 'MEMBER')
+LEFT JOIN acts a ON a.oid = m.oid
+WHERE m.oid <> 10 AND m.oid NOT IN (SELECT oid FROM ours) AND (m.rolsuper OR a.name IS NOT NULL)
 GROUP BY m.rolname, m.rolsuper
 ORDER BY m.rolname
 LIMIT 100

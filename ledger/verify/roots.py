@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ledger.proof.tlog.merkle import EMPTY_ROOT, leaf_hashes
 from ledger.tlog.tree import RightEdge
+from ledger.verify.stored_tiles import StoredTiles
 
 # Leaves that are taken into the tree at once.
 BATCH = 4096
 
 
 class Roots:
-    """Compute the Merkle root at the requested sizes while events stream past.
+    """Compute the Merkle root at the requested sizes while events stream past. `tiles` gets what the tree completes.
 
     After a gap in the positions there are no more roots.
     """
 
-    def __init__(self, sizes: Iterable[int]) -> None:
-        self._sizes = sorted(set(sizes), reverse=True)
+    def __init__(self, sizes: Iterable[int], tiles: StoredTiles) -> None:
+        self._tiles = tiles
+        self._sizes = sorted({*sizes, tiles.signed}, reverse=True)
         self._edge = RightEdge()
         self._waiting: list[bytes] = []
         self._last = 0
@@ -26,6 +28,12 @@ class Roots:
         self.found: dict[int, bytes] = {}
         if self._sizes[-1:] == [0]:
             self.found[self._sizes.pop()] = EMPTY_ROOT
+
+    def begin(self, edge: RightEdge, found: Mapping[int, bytes]) -> None:
+        """Begin behind the tree of this edge. `found` are the roots at the requested sizes up to there."""
+        self._edge, self._last = edge, edge.size
+        self._sizes = [size for size in self._sizes if size > edge.size]
+        self.found.update(found)
 
     def add(self, position: int, recorded: bytes) -> None:
         """Add the hash of the event at the next position."""
@@ -43,10 +51,15 @@ class Roots:
         """The root over all events so far; None after a gap."""
         return self._root() if self._whole else None
 
+    def finish(self) -> None:
+        """Take in the last events, after all were added."""
+        self._take()
+
     def _root(self) -> bytes:
         self._take()
         return self._edge.root()
 
     def _take(self) -> None:
-        self._edge.extend(leaf_hashes(self._waiting))
+        rows = self._edge.extend(leaf_hashes(self._waiting))
         self._waiting.clear()
+        self._tiles.add(rows, self._edge.size)

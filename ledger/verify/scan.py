@@ -7,32 +7,27 @@ rewritten in between, whether or not a checkpoint covers them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
-
-from psycopg import sql
 
 from ledger.database import Connection
 from ledger.proof.errors import EvidenceError
 from ledger.proof.findings import CHAIN, Finding, Kind
 from ledger.proof.format.events import Head
+from ledger.proof.recording.attestation import Fault
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
-from ledger.proof.tlog.merkle import HASH_BYTES, leaf_hashes
+from ledger.proof.tlog.merkle import leaf_hashes
 from ledger.proof.tlog.note import NoteError, NoteFlaw, VerifierKey, parse
-from ledger.proof.tlog.tiles import HEIGHT, WIDTH, Tile
+from ledger.proof.tlog.tiles import WIDTH
+from ledger.store.attested import Attested
 from ledger.tlog.serve.newest_checkpoint import newest_checkpoint
 from ledger.tlog.sign.state_file import edge_after
 from ledger.tlog.tree import grow
 from ledger.verify.database import SNAPSHOT, read_head
-from ledger.verify.ledger_verifier import BY_INDEX, SESSION, LedgerVerifier
-from ledger.verify.trusted_checkpoints import handovers
-
-HERE = Path(__file__).parent
-SLICE, OTHER_TILES, OTHER_EDGE = (
-    (HERE / f"{name}.sql").read_text("utf-8") for name in ("slice", "other_tiles", "other_edge")
-)
+from ledger.verify.handovers import handovers
+from ledger.verify.ledger_verifier import BY_INDEX, SESSION, SLICE, LedgerVerifier, between
+from ledger.verify.stored_tiles import other_edge, other_tile
 
 
 class ChainBroken(Exception):
@@ -65,6 +60,12 @@ class Scan:
         self._earlier = earlier
         self._edge: dict[int, bytes] = {}
         self._verifier: LedgerVerifier | None = None
+        self._attested: Attested | None = None
+
+    @property
+    def link(self) -> bytes | None:
+        """The hash of the last event; None before the first."""
+        return None if self._verifier is None or not self.size else self._verifier.link
 
     def take(self, conn: Connection, most: int) -> int:
         """Verify at most `most` events in one snapshot; return their number. Raises ChainBroken and psycopg.Error."""
@@ -98,6 +99,8 @@ class Scan:
             self._check_head(head, verifier)
             conn.execute(SESSION, BY_INDEX)
             verifier.check_tables(conn)
+            if self._attested is not None:
+                _raise_fault(self._attested.finish(conn, self.size))
         _raise_first(verifier)
 
     def _look(self, conn: Connection) -> tuple[Head, LedgerVerifier]:
@@ -110,6 +113,7 @@ class Scan:
             raise _broken(Kind.ROLLED_BACK, head.position + 1, f"there were {known} events before")
         if self._verifier is None:
             self._verifier = LedgerVerifier(head)
+            self._attested = Attested(head.origin)
         self._verifier.move_head(head)
         return head, self._verifier
 
@@ -152,27 +156,18 @@ class Scan:
 
     def _feed(self, conn: Connection, verifier: LedgerVerifier, upto: int, signed: int) -> None:
         """Verify the events up to a position: hashes, commitments, tiles."""
-        part = sql.SQL(SLICE).format(after=sql.Literal(self.size), upto=sql.Literal(upto))
+        part = SLICE.format(part=between(self.size, upto))
         hashes = [row.event.hash for row in verifier.verify(conn, part.as_bytes(conn))]
         _raise_first(verifier)
+        if self._attested is not None:
+            _raise_fault(self._attested.check(conn, self.size, upto))
         if verifier.position != upto or len(hashes) != upto - self.size:
             raise _broken(Kind.DELETED, verifier.position + 1, f"there is no event up to position {upto}")
         grown = grow(self.size, self._edge, leaf_hashes(hashes))
         self._edge = edge_after(self._edge, grown)
         self.size, self.root = grown.size, grown.root
-        self._check_tiles(conn, [(tile, content) for tile, content in grown.tiles if tile.width == WIDTH], signed)
-
-    def _check_tiles(self, conn: Connection, full: Sequence[tuple[Tile, bytes]], signed: int) -> None:
-        parameters = {
-            "levels": [tile.level for tile, _ in full],
-            "numbers": [tile.index for tile, _ in full],
-            "hashes": [content for _, content in full],
-            "signed": signed,
-        }
-        other = conn.execute(OTHER_TILES, parameters, binary=True).fetchone() if full else None
-        if other is not None:
-            level, number, made, stored = other
-            raise _other_tile(Tile(int(level), int(number)), _first_other(made, stored or b""))
+        full = [(tile, content) for tile, content in grown.tiles if tile.width == WIDTH]
+        _raise(other_tile(conn, full, signed))
 
     def _compare(self, conn: Connection, expected: Root) -> None:
         if expected.size != self.size:
@@ -184,32 +179,21 @@ class Scan:
             )
         if expected is not self._earlier:
             self.checkpoint_size = expected.size
-            self._check_edge(conn)
-
-    def _check_edge(self, conn: Connection) -> None:
-        """Compare the stored partial tiles of the newest checkpoint; the scan is at its size. Level 0 is not stored."""
-        levels = [level for level in sorted(self._edge) if level]
-        numbers = [self.size >> (HEIGHT * (level + 1)) for level in levels]
-        parameters = {"levels": levels, "numbers": numbers, "hashes": [self._edge[level] for level in levels]}
-        other = conn.execute(OTHER_EDGE, parameters, binary=True).fetchone() if levels else None
-        if other is not None:
-            raise _other_tile(Tile(int(other[0]), int(other[1]), len(self._edge[other[0]]) // HASH_BYTES))
+            _raise(other_edge(conn, self.size, self._edge))
 
 
 def _broken(kind: Kind, position: int, message: str) -> ChainBroken:
     return ChainBroken(CHAIN.finding(kind, position, message))
 
 
-def _first_other(made: bytes, stored: bytes) -> int:
-    """The number of the first hash of a full tile that is not the stored one."""
-    wrong = (at for at in range(0, len(made), HASH_BYTES) if made[at : at + HASH_BYTES] != stored[at : at + HASH_BYTES])
-    return next(wrong, 0) // HASH_BYTES
+def _raise(finding: Finding | None) -> None:
+    if finding is not None:
+        raise ChainBroken(finding)
 
 
-def _other_tile(tile: Tile, number: int = 0) -> ChainBroken:
-    """Report a stored tile of which this hash is wrong; the position is that of the first event below the hash."""
-    first = (((tile.index << HEIGHT) + number) << (HEIGHT * tile.level)) + 1
-    return _broken(Kind.PROOF_MISMATCH, first, f"{tile.path} is not what the events make")
+def _raise_fault(faults: Iterator[Fault]) -> None:
+    for kind, first, last, message in faults:
+        raise ChainBroken(CHAIN.finding(kind, first, message, last))
 
 
 def _raise_first(verifier: LedgerVerifier) -> None:

@@ -1,4 +1,4 @@
--- Of the streams whose first events are at these positions, those in which no event commits to a client. A pattern, not a
+-- Select the streams, by the positions of their first events, in which no event commits to a client. A pattern, not a
 -- cast to jsonb, finds the commitment: a body that somebody changed may be no JSON.
 SELECT first.position, first.stream
 FROM events first

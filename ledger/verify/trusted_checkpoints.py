@@ -15,46 +15,17 @@ from ledger.proof.errors import EvidenceError
 from ledger.proof.findings import BUNDLE, CHAIN, REWRITES, Findings, Kind
 from ledger.proof.format.events import Head
 from ledger.proof.tlog.checkpoint import Checkpoint, parse_checkpoint
-from ledger.proof.tlog.key_rotation import Rotation, followed, key_name
 from ledger.proof.tlog.note import VerifierKey, parse
-from ledger.proof.tlog.trust import Trust, judge
+from ledger.proof.tlog.trust import Signed, Trust, judge
 from ledger.tlog.serve.newest_checkpoint import newest_checkpoint
-from ledger.tlog.sign.recorded_rotations import recorded_rotations
+from ledger.verify.handovers import Handovers, handovers
 from ledger.verify.report import Covered
 from ledger.verify.roots import Roots
+from ledger.verify.stored_tiles import StoredTiles
 
 COSIGNED = Path(__file__).with_name("cosigned.sql").read_text("utf-8")
-
-
-class Handovers:
-    """The keys that recorded rotations connect with given keys: those after a key, and those before it.
-
-    A key speaks without limit for the key that it handed over to. For the key before it, it speaks only for what that
-    one signed until then: trees of fewer events than the position of the rotation. A replaced key, which others may
-    have got hold of, signs nothing new.
-    """
-
-    def __init__(self, given: Sequence[VerifierKey], recorded: Sequence[tuple[int, Rotation]] = ()) -> None:
-        rotations = [one for _, one in recorded]
-        after = [*given, *(one.new for one in followed(given, rotations))]
-        self._until: dict[str, int] = {}
-        known = set(after)
-        while earlier := [(at, one) for at, one in recorded if one.new in known and one.old not in known]:
-            at, one = earlier[0]
-            known.add(one.old)
-            after.append(one.old)
-            self._until[key_name(one.old)] = min(at, self._until.get(key_name(one.new), at))
-        self.keys = tuple(dict.fromkeys(after))
-
-    def until(self, signer: str | None) -> int | None:
-        """The size from which on checkpoints of this signer (name and id) do not count; None if all count."""
-        return None if signer is None else self._until.get(signer)
-
-
-def handovers(conn: Connection, origin: str, given: Sequence[VerifierKey]) -> Handovers:
-    """The keys that recorded rotations connect with the given ones. Raises psycopg.Error."""
-    rotations = recorded_rotations(conn, origin) if given else []
-    return Handovers(given, [(recorded.position, recorded.rotation) for recorded in rotations])
+# Findings about a checkpoint without a signature by a trusted key of its log.
+UNSIGNED = (Kind.UNTRUSTED_KEY, Kind.OTHER_LEDGER)
 
 
 @dataclass(frozen=True)
@@ -62,23 +33,25 @@ class NamedNote:
     """A checkpoint to compare with, and its name in findings.
 
     `trusted`: somebody gave it to the verifier; otherwise it comes from the database. `needed`: how many of the trusted
-    witnesses must have cosigned it.
+    witnesses must have cosigned it. `begin`: what it covers need not be read, see ledger/verify/since.py.
     """
 
     name: str
     data: bytes
     trusted: bool = True
     needed: int = 0
+    begin: bool = False
 
 
 @dataclass(frozen=True)
-class _Judged:
+class Judged:
     """A checkpoint that may be compared: a trusted key signed it, or no key is trusted at all."""
 
     name: str
     checkpoint: Checkpoint
     trusted: bool
     signed: bool
+    begin: bool
 
 
 @dataclass(frozen=True)
@@ -101,18 +74,32 @@ class TrustedCheckpoints:
     `read` the newest ones of the database before taking the `roots`; then `add` each stored one as its event goes by.
     """
 
-    def __init__(self, trusted: Trust, notes: Sequence[NamedNote] = (), *, must_exist: bool = True) -> None:
-        """`must_exist`: with trusted keys, a ledger with events and without a checkpoint is a finding."""
+    def __init__(
+        self, trusted: Trust, notes: Sequence[NamedNote] = (), *, must_exist: bool = True, each_signed: bool = True
+    ) -> None:
+        """Take the trusted keys, and the checkpoints to compare with besides the stored ones.
+
+        With trusted keys, these are findings: if `must_exist`, a ledger with events and without a checkpoint; if
+        `each_signed`, any stored checkpoint without a signature by the log's key, not only the newest.
+        """
         self.trusted = trusted
         self.stored = 0
         self._given = trusted.log
         self._notes = list(notes)
         self._must_exist = must_exist
+        self._each_signed = each_signed and bool(trusted.log)
         self._handovers = Handovers(trusted.log)
         self._findings = Findings(CHAIN)
-        self._judged: list[_Judged] = []
+        # Complete once `roots` was called, but for stored checkpoints that are not of the events.
+        self.judged: list[Judged] = []
         # The sizes of the database's checkpoints that were judged before the events went by.
         self._known: set[int] = set()
+        # The database's checkpoints whose signatures were judged before the events went by: at most two. Whether one of
+        # them has no signature by a trusted key.
+        self._read: list[bytes] = []
+        self._newest_unsigned = False
+        # The smallest and largest size of the others that are of the events and that no trusted key signed; how many.
+        self._unsigned: tuple[int, int, int] | None = None
         # The last stored checkpoint that is of the events, before the first that is not.
         self._matched: NamedNote | None = None
         self._matched_size = 0
@@ -151,18 +138,17 @@ class TrustedCheckpoints:
         """The keys that were not given, but that rotations connect with a given key."""
         return [key for key in self.trusted.log if key not in self._given]
 
-    def roots(self) -> Roots:
-        """Judge the notes and return what computes the roots of their sizes from the events."""
+    def roots(self, tiles: StoredTiles) -> Roots:
+        """Judge the notes and return what computes the roots of their sizes from the events, and for `tiles`."""
         for note in self._notes:
             self._judge(note)
+            if not note.trusted:
+                self._read.append(note.data)
         self._notes.clear()
-        return Roots(judged.checkpoint.size for judged in self._judged)
+        return Roots((judged.checkpoint.size for judged in self.judged), tiles)
 
     def add(self, size: int, note: bytes, roots: Roots) -> None:
-        """Compare the stored checkpoint of `size` with the events so far, which are as many.
-
-        The signature of one that matches is not checked here: the newest one covers the events of all before it.
-        """
+        """Compare the stored checkpoint of `size` with the events so far, which are as many; check who signed it."""
         self.stored += 1
         root = roots.at_last()
         if root is None or self._differs or self._findings.full:
@@ -170,36 +156,67 @@ class TrustedCheckpoints:
         named = NamedNote(f"the checkpoint of size {size} in the database", note, trusted=False)
         if _states(note) == (size, root):
             self._matched, self._matched_size = named, size
+            if self._each_signed and not any(read.startswith(note) for read in self._read):
+                self._check_signer(named, size)
         elif size not in self._known and self._judge(named, size):
             roots.found[size] = root
             self._differs = True
+
+    def _check_signer(self, note: NamedNote, size: int) -> None:
+        """Check the signature on a stored checkpoint that is of the events; count it if it is not by a trusted key."""
+        findings = Findings(BUNDLE)
+        signed = judge(note.data, replace(self.trusted, needed=0, each=()), (), findings)
+        if findings.any(*UNSIGNED):
+            first, _, count = self._unsigned or (size, size, 0)
+            self._unsigned = first, size, count + 1
+            return
+        self._add(note, findings)
+        if signed is not None:
+            self._in_time(note, signed)
 
     def _judge(self, note: NamedNote, size: int | None = None) -> bool:
         """Check the signatures and, if given, the size, not yet the root. Return False if it is not to be compared."""
         findings = Findings(BUNDLE)
         signed = judge(note.data, replace(self.trusted, needed=note.needed, each=()), (), findings)
-        for finding in findings:
-            self._findings.add(finding.kind, 0, f"{note.name}: {finding.message}")
+        self._add(note, findings)
+        self._newest_unsigned |= not note.trusted and findings.any(*UNSIGNED)
         if signed is None or (self.trusted.log and signed.signer is None):
             return False
         if size not in {None, signed.checkpoint.size}:
             self._findings.add(Kind.DAMAGED, 0, f"{note.name}: its text is of size {signed.checkpoint.size}")
             return False
-        until = self._handovers.until(signed.signer)
-        if until is not None and signed.checkpoint.size >= until:
-            message = f"{note.name}: {signed.signer} gave way at position {until}, and this is of later events"
-            self._findings.add(Kind.UNTRUSTED_KEY, 0, message)
+        if not self._in_time(note, signed):
             return False
         trusted = note.trusted or bool(signed.witnesses)
-        self._judged.append(_Judged(note.name, signed.checkpoint, trusted, signed.signer is not None))
+        self.judged.append(Judged(note.name, signed.checkpoint, trusted, signed.signer is not None, note.begin))
         return True
+
+    def _add(self, note: NamedNote, findings: Findings) -> None:
+        for finding in findings:
+            self._findings.add(finding.kind, 0, f"{note.name}: {finding.message}")
+
+    def _in_time(self, note: NamedNote, signed: Signed) -> bool:
+        """True unless the signing key had given way to another before; then add a finding."""
+        until = self._handovers.until(signed.signer)
+        if until is None or signed.checkpoint.size < until:
+            return True
+        message = f"{note.name}: {signed.signer} gave way at position {until}, and this is of later events"
+        self._findings.add(Kind.UNTRUSTED_KEY, 0, message)
+        return False
 
     def compare(self, verified: Verified) -> Covered:
         """Step 10, once all events went by."""
+        # Where no trusted key signed the newest either, the keys are of another log, or the whole log was signed anew.
+        if self._unsigned is not None and not self._newest_unsigned:
+            first, last, count = self._unsigned
+            several = f"{count} checkpoints of sizes {first} to {last}"
+            where = several if count > 1 else f"the checkpoint of size {first}"
+            message = f"{where} in the database: not signed by a trusted key, or by one that rotations connect with it"
+            self._findings.add(Kind.UNTRUSTED_KEY, 0, message)
         for finding in self._findings:
             verified.findings.add(finding.kind, 0, finding.message)
         covered = Covered()
-        for judged in sorted(self._judged, key=lambda judged: (judged.checkpoint.size, not judged.trusted)):
+        for judged in sorted(self.judged, key=lambda judged: (judged.checkpoint.size, not judged.trusted)):
             if self._holds(judged, verified, covered.trusted):
                 size = judged.checkpoint.size
                 covered = Covered(
@@ -208,7 +225,7 @@ class TrustedCheckpoints:
                 )
         return covered
 
-    def _holds(self, judged: _Judged, verified: Verified, confirmed: int) -> bool:
+    def _holds(self, judged: Judged, verified: Verified, confirmed: int) -> bool:
         """True if a checkpoint is of these events. A smaller trusted checkpoint covers the first `confirmed` of them.
 
         Nothing is added that other findings explain.
@@ -231,7 +248,7 @@ class TrustedCheckpoints:
             self._add_fork(judged, verified, confirmed)
         return False
 
-    def _add_fork(self, judged: _Judged, verified: Verified, confirmed: int) -> None:
+    def _add_fork(self, judged: Judged, verified: Verified, confirmed: int) -> None:
         """Name the first event that is another, or else the range that has it.
 
         A checkpoint that only the database has may be of the other history. So only the database's own checkpoints
@@ -252,10 +269,10 @@ class TrustedCheckpoints:
         signed = judge(self._matched.data, replace(self.trusted, needed=0, each=()), (), Findings(BUNDLE))
         return signed is not None and (not self.trusted.log or signed.signer is not None)
 
-    def _short(self, judged: _Judged, last: int, findings: Findings) -> None:
+    def _short(self, judged: Judged, last: int, findings: Findings) -> None:
         """There are fewer events than were signed: the database lost them, or is an older copy that never had them."""
-        size = max(each.checkpoint.size for each in self._judged)
-        known = max((each.checkpoint.size for each in self._judged if not each.trusted), default=0)
+        size = max(each.checkpoint.size for each in self.judged)
+        known = max((each.checkpoint.size for each in self.judged if not each.trusted), default=0)
         if known > last:
             message = f"events are missing at the end: {judged.name} covers {size}, and there are {last}"
             findings.add(Kind.TRUNCATED, last + 1, message, size)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
+from psycopg import sql
 from pydantic import BaseModel
 
-from projections.read_model import ReadModel, changing, fixed
+from projections.read_model import Filter, ReadModel, changing, fixed
 
 
 class AgentState(BaseModel):
-    """The state of an agent. If `answer_schema` is null, any JSON object is accepted as its answer."""
+    """The state of an agent by its own stream: its answer schema, and suspensions as earlier versions recorded them."""
 
     id: int
     name: str
@@ -30,5 +31,5 @@ class AgentState(BaseModel):
 AGENTS = ReadModel(
     Path(__file__).parent,
     AgentState,
-    {**fixed("name"), **changing("suspended")},
+    {**fixed("name"), **changing("suspended"), "names": Filter(sql.SQL("model.name = ANY (%(names)s)"))},
 )

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 from pydantic import BaseModel, JsonValue
 
-from projections.read_model import ReadModel, changing, fixed
+from projections.read_model import ReadModel, any_of, changing, fixed, of_amount, of_client, within
 from schema.events import Outcome
-from schema.fields import Digest
+from schema.fields import Digest, RiskProfile
 from schema.states import RecommendationState
 
 
-class Recommendation(BaseModel):
-    """A recommendation as the agent gave it, and what people did with it.
+class RecommendationSummary(BaseModel):
+    """A recommendation and what people did with it, without contents and texts.
 
-    `recommendation` is the content before an edit, `replacement` after it. `digest` is the commitment to the content in
-    force: send it to decide or to communicate. Sealed values that were erased are null.
+    `digest` is the commitment to the content in force: send it to decide or to communicate.
     """
 
     id: int
     request_id: int
     client_id: str | None
-    recommendation: dict[str, JsonValue] | None
+    requested_by: str | None
+    risk_profile: RiskProfile | None
+    amount_usd: Decimal | None
     model_name: str
     model_version: str | None
-    parameters: dict[str, JsonValue] | None
-    prompt: str | None
     agent: str
     created_at: datetime
     state: RecommendationState
@@ -43,19 +43,37 @@ class Recommendation(BaseModel):
     decided_at: datetime | None
     reason_code: str | None
     reason_group: str | None
-    rationale: str | None
-    replacement: dict[str, JsonValue] | None
     replacement_digest: Digest | None
-    response: str | None
     needs_second: bool | None
+    second_rules: list[str] | None
     confirmed_by: str | None
     confirmed_at: datetime | None
+    declines: int
+    decline_id: int | None
+    declined_by: str | None
+    declined_at: datetime | None
     communicated_at: datetime | None
     communicated_by: str | None
     channel: str | None
-    message: str | None
     communicated_digest: Digest | None
     updated_at: datetime
+
+
+class Recommendation(RecommendationSummary):
+    """A recommendation as the agent gave it, and what people did with it.
+
+    `recommendation` is the content before an edit, `replacement` after it. `digest` is the commitment to the content in
+    force: send it to decide or to communicate. Sealed values that were erased are null.
+    """
+
+    recommendation: dict[str, JsonValue] | None
+    parameters: dict[str, JsonValue] | None
+    prompt: str | None
+    rationale: str | None
+    replacement: dict[str, JsonValue] | None
+    response: str | None
+    decline_rationale: str | None
+    message: str | None
 
 
 class ShownRecommendation(Recommendation):
@@ -71,5 +89,27 @@ class ShownRecommendation(Recommendation):
 AI_RECOMMENDATIONS = ReadModel(
     Path(__file__).parent,
     Recommendation,
-    {**fixed("client_id", "request_id", "model_name"), **changing("state")},
+    {
+        **of_client(),
+        **fixed("request_id", "model_name", "requested_by", "risk_profile"),
+        **of_amount(),
+        **any_of("state"),
+        **changing("decided_by", "reason_code"),
+        **within("decided_at", "decided", changing=True),
+        **within("communicated_at", "communicated", changing=True),
+    },
+    # The fold also names the request; that alone makes no row.
+    made_by=(
+        "recommendation.recorded",
+        "recommendation.opened",
+        "recommendation.decided",
+        "recommendation.confirmed",
+        "recommendation.communicated",
+        "decision.withdrawn",
+        "decision.revoked",
+        "decision.expired",
+        "request.withdrawn",
+    ),
+    request_column="request_id",
+    summary=RecommendationSummary,
 )

@@ -3,10 +3,14 @@ CREATE TABLE ai_recommendations (
     -- The ledger position of the event that recorded the recommendation.
     id                  bigint      NOT NULL,
     request_id          bigint      NOT NULL,
-    -- Null once the client's sealed values are erased. So are recommendation, prompt, rationale, replacement, response
-    -- and message.
+    -- Null once the client's sealed values are erased. So are recommendation, prompt, rationale, replacement, response,
+    -- decline_rationale and message.
     client_id           text,
-    -- proposed, waiting, approved, edited, rejected, returned, communicated or superseded
+    -- From here to amount_usd: of the request.
+    requested_by        text,
+    risk_profile        text,
+    amount_usd          numeric(14, 2),
+    -- proposed, waiting, approved, edited, rejected, returned, communicated, superseded or withdrawn
     state               text        NOT NULL,
     -- The commitment to the content in force: the recommendation, or its replacement once an edit is effective.
     digest              text        NOT NULL,
@@ -22,7 +26,7 @@ CREATE TABLE ai_recommendations (
     -- The first opening.
     opened_at           timestamptz,
     opened_by           text,
-    -- From here to confirmed_at: the last decision that was not declined by a confirmer.
+    -- From here to confirmed_at: the last decision that is in force or waits for a confirmation.
     decision_id         bigint,
     outcome             text,
     decided_by          text,
@@ -35,8 +39,15 @@ CREATE TABLE ai_recommendations (
     replacement_digest  text,
     response            text,
     needs_second        boolean,
+    second_rules        jsonb,
     confirmed_by        text,
     confirmed_at        timestamptz,
+    -- Decisions that a confirmer declined: how many, and the last decline, by the position of its event.
+    declines            bigint      NOT NULL,
+    decline_id          bigint,
+    declined_by         text,
+    declined_at         timestamptz,
+    decline_rationale   text,
     communicated_at     timestamptz,
     communicated_by     text,
     channel             text,

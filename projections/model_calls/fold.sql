@@ -7,8 +7,9 @@ WITH recorded AS MATERIALIZED (
     SELECT stream, position, id::text AS event_id, type, recorded_at, actor->>'id' AS actor_id, data, causation,
            client_id
     FROM slice
-    WHERE type IN ('model-call.started', 'model-call.completed', 'model-call.failed', 'model-call.content-recorded',
-                   'recommendation.recorded')
+    WHERE type IN ('model-call.started', 'model-call.completed', 'model-call.failed', 'model-call.content-recorded')
+       -- Most recommendations of other agents name no call: their bodies are not parsed.
+       OR type = 'recommendation.recorded' AND strpos(body_text, '"model_call_id"') > 0
 ),
 ended AS (
     SELECT DISTINCT ON (s.position) s.position AS call_id, e.position, e.type, e.recorded_at, e.data

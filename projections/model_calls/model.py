@@ -9,7 +9,7 @@ from typing import Literal
 from psycopg import sql
 from pydantic import BaseModel, JsonValue
 
-from projections.read_model import Filter, ReadModel, changing, fixed
+from projections.read_model import Filter, ReadModel, changing, fixed, of_client
 from schema.events import Shown
 from schema.fields import Digest
 from schema.states import ModelCallState
@@ -61,11 +61,13 @@ MODEL_CALLS = ReadModel(
     Path(__file__).parent,
     ModelCall,
     {
-        **fixed("client_id", "request_id", "agent", "request_model"),
+        **of_client(),
+        **fixed("request_id", "agent", "request_model"),
         # By the clock of the database, as orphans.sql.
         "older_than_s": Filter(
             sql.SQL("model.created_at <= statement_timestamp() - %(older_than_s)s * interval '1 second'")
         ),
         **changing("state", "recommendation_id"),
     },
+    request_column="request_id",
 )

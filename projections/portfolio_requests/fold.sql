@@ -1,6 +1,6 @@
--- One row for each request: what the advisor asked for, and the status. The last of these events sets the status: a
--- recommendation, a failure, or the advisor's response to the latest recommendation. A response sends the request back
--- to the agent, and it counts only if it needs no confirmation.
+-- One row for each request: what the advisor asked for, and the status. A withdrawal is final, and the first one counts.
+-- Otherwise the last of these events sets the status: a recommendation, a failure, or the advisor's response to the
+-- latest recommendation. A response sends the request back to the agent, and it counts only if it needs no confirmation.
 --
 -- A stream has few answers and most streams have no failure and no response. So the last of each kind comes from an
 -- aggregate by stream, and not from a sort of all answers. Times never decrease with positions.
@@ -15,7 +15,9 @@ SELECT
     request.sealed->'objectives' AS objectives,
     request.data->'constraints' AS constraints,
     request.sealed->>'notes' AS notes,
+    request.data->>'portfolio' AS portfolio,
     CASE
+        WHEN withdrawn.position IS NOT NULL THEN 'withdrawn'
         WHEN failed.position IS NOT NULL THEN 'failed'
         WHEN responded.position > answered.latest OR answered.latest IS NULL THEN 'queued'
         ELSE 'recommended'
@@ -23,9 +25,16 @@ SELECT
     answered.latest AS recommendation_id,
     failed.data->>'reason' AS failure_reason,
     failed.sealed->>'detail' AS failure_detail,
+    withdrawn.position AS withdrawal_id,
+    withdrawn.recorded_at AS withdrawn_at,
+    withdrawn.actor->>'id' AS withdrawn_by,
+    withdrawn.data->>'reason_code' AS withdrawal_reason,
+    withdrawn.sealed->>'rationale' AS withdrawal_rationale,
+    whole_number(withdrawn.data->>'replaced_by') AS replaced_by,
     request.actor->>'id' AS requested_by,
     request.recorded_at AS created_at,
-    greatest(request.recorded_at, answered.recorded_at, failed.recorded_at, responded.recorded_at) AS updated_at
+    greatest(request.recorded_at, answered.recorded_at, failed.recorded_at, responded.recorded_at,
+             withdrawn.recorded_at) AS updated_at
 FROM slice request
 LEFT JOIN (
     -- No body is read.
@@ -47,6 +56,12 @@ LEFT JOIN (
     WHERE type = 'request.failed'
     ORDER BY stream, position DESC
 ) failed ON failed.stream = request.stream AND failed.position > greatest(answered.latest, responded.position, 0)
+LEFT JOIN (
+    SELECT DISTINCT ON (stream) stream, position, recorded_at, actor, data, sealed
+    FROM slice
+    WHERE type = 'request.withdrawn'
+    ORDER BY stream, position
+) withdrawn ON withdrawn.stream = request.stream AND withdrawn.position > request.position
 WHERE request.type = 'portfolio.requested'
   AND request.version = 1
   AND stream_number(request.stream, 'request-') IS NOT NULL

@@ -7,4 +7,5 @@ CREATE INDEX portfolio_requests_created_at_idx ON portfolio_requests (created_at
 ALTER TABLE portfolio_requests
     ALTER objectives SET STATISTICS 0,
     ALTER constraints SET STATISTICS 0,
-    ALTER notes SET STATISTICS 0;
+    ALTER notes SET STATISTICS 0,
+    ALTER withdrawal_rationale SET STATISTICS 0;

@@ -1,6 +1,9 @@
--- Records that a person adopted a checkpoint, and lets append() record again: both or neither. The batch is as for
--- append(), with events of this one type: the signer's role may record no others. Returns the position.
-CREATE OR REPLACE FUNCTION adopt_checkpoint(batch text)
+-- Records that a person adopted a checkpoint, and lets append() record again: both or neither. The parameters are
+-- those of append() for one event with one sealed value. The signer's role can record no other type in no other stream.
+-- Returns the position.
+CREATE OR REPLACE FUNCTION adopt_checkpoint(
+    head text, id uuid, schema integer, salt bytea, reason text, sent_us bigint,
+    recorder bytea, session bytea, serial bigint, signature bytea, digests bytea)
 RETURNS bigint
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -8,13 +11,10 @@ SET search_path FROM CURRENT
 SET standard_conforming_strings = on
 AS $$
 BEGIN
-    IF EXISTS (
-        SELECT FROM parse_batch(batch) l
-        WHERE l.type IS DISTINCT FROM 'log-checkpoint.adopted' OR l.stream IS DISTINCT FROM 'policy-log-checkpoint'
-    ) THEN
-        PERFORM refuse_append('AL001', 'adopt_checkpoint() records log-checkpoint.adopted in policy-log-checkpoint only');
-    END IF;
     UPDATE head SET stopped = NULL WHERE stopped IS NOT NULL;
-    RETURN (SELECT max(a.position) FROM append(batch) a);
+    RETURN (SELECT a.positions[1] FROM append(
+        ARRAY[head], ARRAY[id], ARRAY['policy-log-checkpoint'], ARRAY['log-checkpoint.adopted'], ARRAY[schema], ARRAY['any'], NULL,
+        ARRAY[1], ARRAY['reason'], ARRAY[salt], ARRAY[reason], sent_us,
+        NULL, recorder, session, serial, signature, digests) a);
 END
 $$;

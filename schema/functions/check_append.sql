@@ -23,17 +23,18 @@ BEGIN
     IF before.stopped IS NOT NULL THEN
         PERFORM refuse_append('AL010', before.stopped);
     END IF;
-    LOCK TABLE events, sealed_fields, stream_clients, stream_numbers IN ROW EXCLUSIVE MODE;
-    LOCK TABLE event_types IN ACCESS SHARE MODE;
+    LOCK TABLE events, attestations, sealed_fields, stream_clients, stream_numbers IN ROW EXCLUSIVE MODE;
+    LOCK TABLE event_types, recording_keys IN ACCESS SHARE MODE;
     IF deep THEN
         BEGIN
             -- So large a body needs pages of its own.
             INSERT INTO events (position, id, stream, version, type, recorded_at, body, prev_hash, hash)
             VALUES (before.position + 1, gen_random_uuid(), 'check', before.position + 1, 'check', before.recorded_at,
                     repeat('x', 16384), before.hash, before.hash);
-            INSERT INTO sealed_fields (position, salts, fields) VALUES (before.position + 1, '{}', '{}')
+            INSERT INTO sealed_fields (position, salts, fields)
+            SELECT before.position + 1, '{}', to_json(string_agg(md5(n::text || unused), '')) FROM generate_series(1, 512) n
             ON CONFLICT DO NOTHING; -- a stray row is for the verifier to find
-            INSERT INTO stream_clients (stream, client_id) VALUES (unused, 'check');
+            INSERT INTO stream_clients (stream, client_id, position) VALUES (unused, 'check', before.position + 1);
             INSERT INTO stream_numbers (category, last) VALUES (unused || '-', 1);
             RAISE EXCEPTION USING ERRCODE = 'AL000', MESSAGE = 'taken back';
         EXCEPTION WHEN SQLSTATE 'AL000' THEN

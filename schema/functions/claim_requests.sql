@@ -12,8 +12,7 @@ SET standard_conforming_strings = on
 -- The plan may have been made for a small table. Index probes are right at any size.
 SET enable_seqscan = off
 AS $$
-    DELETE FROM request_claims c
-    WHERE (SELECT r.status FROM portfolio_requests r WHERE r.id = c.request_id) <> 'queued';
+    SELECT drop_claims();
 
     INSERT INTO request_claims AS held (request_id, worker, expires_at, after_recommendation)
     SELECT r.id, claim_requests.worker, clock_timestamp() + lease, coalesce(r.recommendation_id, 0)
@@ -23,7 +22,7 @@ AS $$
           SELECT FROM request_claims c
           WHERE c.request_id = r.id AND c.expires_at > clock_timestamp()
             AND c.renewed_at <= clock_timestamp() + lease
-            AND c.after_recommendation = coalesce(r.recommendation_id, 0))
+            AND c.after_recommendation >= coalesce(r.recommendation_id, 0))
     ORDER BY r.id
     LIMIT most
     ON CONFLICT (request_id) DO UPDATE
@@ -31,6 +30,6 @@ AS $$
             attempt = CASE WHEN held.after_recommendation = excluded.after_recommendation THEN held.attempt + 1 ELSE 1 END,
             after_recommendation = excluded.after_recommendation
         WHERE held.expires_at <= clock_timestamp() OR held.renewed_at > clock_timestamp() + lease
-           OR held.after_recommendation <> excluded.after_recommendation
+           OR held.after_recommendation < excluded.after_recommendation
     RETURNING held.request_id, held.attempt
 $$;

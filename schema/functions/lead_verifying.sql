@@ -1,9 +1,16 @@
--- Makes this session the one that leads verifying, see take_lead(). Only the role verifier may call it.
+-- Makes this session the one that leads verifying, see take_lead(), and notes that it works. The leader calls it again and
+-- again. Only the role verifier may call it.
 CREATE OR REPLACE FUNCTION lead_verifying()
 RETURNS boolean
-LANGUAGE sql VOLATILE SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path FROM CURRENT
 SET standard_conforming_strings = on
 AS $$
-    SELECT take_lead('verifier')
+BEGIN
+    IF NOT take_lead('verifier') THEN
+        RETURN false;
+    END IF;
+    UPDATE leaders SET seen = clock_timestamp() WHERE role = 'verifier';
+    RETURN true;
+END
 $$;

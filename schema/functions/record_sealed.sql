@@ -1,5 +1,8 @@
 -- Stores the sealed values of the new events, and the client that each stream belongs to ("clients" has null for an event
--- without a client). Called by append() under its lock.
+-- without a client), with the position of the first event that names it. Called by append() under its lock.
+--
+-- An identifier has one stream `client-N` at most, whose first event names it (schema/clients.py). A second one is refused
+-- (AL012), also in one batch: the unique index stream_clients_registered_idx leaves its row out. Nothing of it is logged.
 CREATE OR REPLACE FUNCTION record_sealed(positions bigint[], streams text[], salts json[], fields json[], clients text[])
 RETURNS void
 LANGUAGE plpgsql
@@ -13,11 +16,11 @@ BEGIN
     FROM unnest(positions, salts, fields) AS s (position, salts, fields)
     WHERE s.fields IS NOT NULL;
 
-    INSERT INTO stream_clients (stream, client_id)
-    SELECT s.stream, s.client_id
-    FROM unnest(streams, clients) AS s (stream, client_id)
+    INSERT INTO stream_clients (stream, client_id, position)
+    SELECT s.stream, s.client_id, s.position
+    FROM unnest(positions, streams, clients) AS s (position, stream, client_id)
     WHERE s.client_id IS NOT NULL
-    ON CONFLICT (stream) DO NOTHING;
+    ON CONFLICT DO NOTHING;
     GET DIAGNOSTICS stored = ROW_COUNT;
 
     -- All streams were new, so none belongs to another client.
@@ -31,6 +34,13 @@ BEGIN
     LIMIT 1;
     IF FOUND THEN
         PERFORM refuse_append('AL005', 'the stream belongs to another client', NULL, NULL, taken.stream);
+    END IF;
+    SELECT s.stream INTO taken
+    FROM unnest(streams, clients) AS s (stream, client_id)
+    WHERE s.client_id IS NOT NULL AND NOT EXISTS (SELECT FROM stream_clients c WHERE c.stream = s.stream)
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM refuse_append('AL012', 'this identifier of a client is registered already', NULL, NULL, taken.stream);
     END IF;
 END
 $$;

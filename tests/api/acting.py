@@ -8,10 +8,9 @@ from typing import Any
 
 import httpx
 
-from api.http.auth import tokens
-from api.http.auth.tokens import ROLES
+from ledger.domain.subject import ROLES
 from tests.api.served import ANSWER, Api
-from tests.support import connect
+from tests.subjects import subjects
 
 WEIGHTS = {"weights": {"cash": "0.6000", "bonds": "0.4000"}}
 EDIT: dict[str, Any] = {"outcome": "edit", "reason_code": "house-view", "rationale": "safer", "replacement": WEIGHTS}
@@ -25,8 +24,7 @@ LARGE = "1000000.00"
 
 def second_tokens(api: Api) -> None:
     """Make a second token for each role, under the role's name and "2"."""
-    with connect(api.url, "owner") as conn:
-        api.tokens.update({f"{role}2": tokens.create(conn, f"{role}2", role) for role in ROLES})
+    api.tokens.update(subjects(api.url, {f"{role}2": role for role in ROLES}))
 
 
 class Acting:
@@ -91,6 +89,15 @@ class Acting:
         assert response.status_code == 201, response.text
         return int(response.json()["model_call_id"])
 
+    def claim(self, request_id: int, role: str = "agent", **how: Any) -> httpx.Response:
+        """Claim a request for an agent."""
+        return self.post(f"/assignments/{request_id}/claim", role, how)
+
+    def fail(self, request_id: int, role: str = "agent", key: str | None = None, **how: Any) -> httpx.Response:
+        """Claim a request and fail it."""
+        self.claim(request_id, role)
+        return self.post(f"/portfolio/requests/{request_id}/failures", role, {"reason": "no-answer", **how}, key)
+
     def end(
         self, call: int, how: str = "completion", role: str | None = "agent", key: str | None = None, **body: Any
     ) -> httpx.Response:
@@ -107,10 +114,10 @@ class Acting:
 
     @contextlib.contextmanager
     def records(self, count: int) -> Iterator[None]:
-        """Assert that the block adds exactly `count` events."""
-        before = self.api.head()[0]
+        """Assert that the block adds exactly `count` events, but for those about who reads or is refused."""
+        before = self.api.commands()
         yield
-        assert self.api.head()[0] == before + count
+        assert self.api.commands() == before + count
 
 
 def answer_of(weight: str, amount: str = "250000.50") -> dict[str, Any]:

@@ -11,17 +11,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from api.settings import variable
+from tests.api import forked
 from tests.paths import ROOT
 from tests.support import eventually
 
 START_S = 60
 STOP_S = 30
+TIMEOUT_S = 120
 PROGRAM = "from api.cli import main; main()"
 
 
@@ -60,20 +62,41 @@ def variables(**settings: object) -> dict[str, str]:
     }
 
 
-def cli(*arguments: object, before: str = "", env: Mapping[str, str] | None = None) -> Ran:
-    """Run `advice-ledger` with these arguments to its end, after the Python statements in `before`."""
+def cli(*arguments: object, before: str = "", env: Mapping[str, str] | None = None, fresh: bool = False) -> Ran:
+    """Run `advice-ledger` with these arguments to its end, after the Python statements in `before`.
+
+    `fresh`: in an interpreter of its own, that has imported nothing yet; so it is wherever there are such statements.
+    """
+    variables = environment(**(env or {}))
+    if not before and not fresh and forked.can_fork(variables):
+        return Ran(*forked.run(PROGRAM, [str(one) for one in arguments], variables, TIMEOUT_S))
     command = [sys.executable, "-c", f"{before}\n{PROGRAM}", *map(str, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, env=environment(**(env or {}))
-    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=variables)
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def start(
+    arguments: Sequence[str],
+    out: IO[bytes] | int,
+    err: IO[bytes] | int,
+    env: Mapping[str, str],
+    *,
+    before: str = "",
+    fresh: bool = False,
+) -> subprocess.Popen[bytes] | forked.Forked:
+    """Start `advice-ledger`, as `cli()` does, with these outputs. The environment is a whole one."""
+    if not before and not fresh and forked.can_fork(env):
+        descriptors = [one if isinstance(one, int) else one.fileno() for one in (out, err)]
+        return forked.fork(PROGRAM, arguments, env, 0, *descriptors)
+    command = [sys.executable, "-c", f"{before}\n{PROGRAM}", *arguments]
+    return subprocess.Popen(command, stdout=out, stderr=err, env=env)
 
 
 @dataclass
 class Serving:
     """A running server: its process, its address, and the folder with its output."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | forked.Forked
     base: str
     folder: Path
 
@@ -107,17 +130,19 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(*arguments: object, env: Mapping[str, str] | None = None, before: str = "") -> Iterator[Serving]:
+def serving(
+    *arguments: object, env: Mapping[str, str] | None = None, before: str = "", fresh: bool = False
+) -> Iterator[Serving]:
     """Run `advice-ledger serve` on a free port while the block runs. It takes requests when the block begins.
 
-    `before`: Python statements that its process runs first.
+    `before` and `fresh` are those of `cli()`.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        command = [sys.executable, "-c", f"{before}\n{PROGRAM}", "serve", "--port", "0", *map(str, arguments)]
+        command = ["serve", "--port", "0", *map(str, arguments)]
         with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-            process = subprocess.Popen(
-                command, stdout=out, stderr=err, env=environment(XDG_DATA_HOME=name, **(env or {}))
+            process = start(
+                command, out, err, environment(XDG_DATA_HOME=name, **(env or {})), before=before, fresh=fresh
             )
         try:
             yield Serving(process, address_of(process, folder / "err"), folder)
@@ -127,7 +152,7 @@ def serving(*arguments: object, env: Mapping[str, str] | None = None, before: st
             process.wait(STOP_S)
 
 
-def address_of(process: subprocess.Popen[bytes], err: Path) -> str:
+def address_of(process: subprocess.Popen[bytes] | forked.Forked, err: Path) -> str:
     """Return the address that a started program prints to stderr, once it does."""
 
     def address() -> str | None:

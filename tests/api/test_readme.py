@@ -33,9 +33,11 @@ SHELL = (
     "/suspensions",
     "advice-ledger orphans",
     "advice-ledger replay",
-    "advice-ledger verify --projections",
+    "advice-ledger verify",
     "advice-ledger export",
     "ledger.proof.auditor case.zip",
+    "credentials register-key",
+    "credentials rotate",
     "advice-ledger-verify forged.zip",
 )
 PYTHON = (
@@ -46,6 +48,7 @@ PYTHON = (
     ".open(",
     'outcome="edit"',
     ".confirm(",
+    "signing_key=",
     ".communicate(",
 )
 
@@ -73,6 +76,7 @@ def fresh_ledger(server_url: str, folder: Path) -> Iterator[tuple[Serving, dict[
             assert verify_chain(conn).ok
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("instead", [OURS, pytest.param({}, marks=pytest.mark.slow)], ids=["ours", "as-printed"])
 def test_the_tutorial_prints_what_it_shows(server_url: str, tmp_path: Path, instead: Mapping[str, str]) -> None:
     """On a fresh ledger each block prints exactly the text below it."""
@@ -85,6 +89,8 @@ def test_the_tutorial_prints_what_it_shows(server_url: str, tmp_path: Path, inst
             check(printed, expected or "")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_pages_work_one_after_the_other(server_url: str, tmp_path: Path) -> None:
     """README works on a fresh ledger; the pages for advisors and reviewers, and the tutorial, on what README left."""
     with fresh_ledger(server_url, tmp_path) as (server, environment):

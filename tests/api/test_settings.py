@@ -57,7 +57,7 @@ def test_every_setting_is_read_from_the_environment(name: str, tmp_path: Path) -
     """Under its own variable; an empty variable is no value."""
     texts = {bool: "no", int: "7", float: "7.5", date: "2015-12-31", Path: "/tmp/x"}
     kind = type_of(name)
-    text = texts.get(kind, {"agent": "openai", "root_path": "/a/b"}.get(name, "a b"))
+    text = texts.get(kind, {"agent": "openai", "root_path": "/a/b", "register_clients": "beforehand"}.get(name, "a b"))
     value = getattr(load(tmp_path, env={variable(name): text}), name)
     expected = {bool: False, int: 7, float: 7.5, date: date(2015, 12, 31), Path: Path("/tmp/x"), tuple: ("a", "b")}
     shown = value.get_secret_value() if isinstance(value, SecretStr) else value
@@ -110,9 +110,16 @@ def test_a_settings_file_that_cannot_be_used_is_refused_in_one_line(
     """One line that names the file and the setting, exit 2, before anything is made."""
     file = tmp_path / FILE_NAME
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    assert cli("status", "--data-dir", tmp_path).failed_with(str(file), *words)
-    assert cli("status", "--config", file).failed_with(str(file), *words)
+    # A quick command: each reads its settings in the same way.
+    assert cli("keys", "show", "--data-dir", tmp_path).failed_with(str(file), *words)
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_named_settings_file_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    """So is one that --config names, by a command that opens the database."""
+    file = tmp_path / "named.toml"
+    file.write_text("sign_evry = 1\n")
+    assert cli("status", "--config", file).failed_with(str(file), "sign_evry: there is no such setting")
 
 
 def test_only_the_default_settings_file_may_be_missing(tmp_path: Path) -> None:
@@ -167,6 +174,7 @@ def test_a_value_of_another_type_is_refused_in_our_own_words(name: str, tmp_path
         ("key_file", "~s3cret-has-no-account/x"),
         ("data_dir", "~s3cret-has-no-account/x"),
         ("root_path", "s3cret/"),
+        ("client_id_pattern", "s3cret("),
     ],
 )
 def test_a_variable_that_cannot_be_read_is_refused_in_our_own_words(name: str, text: str, tmp_path: Path) -> None:

@@ -15,13 +15,18 @@ from typing import Never
 from rich.console import Console
 
 from tests.bench import (
+    acts,
     as_of,
     bulk,
+    chain_peers,
     figures,
+    growth,
+    guarded,
     http,
     live,
     log,
     machine,
+    monitoring,
     pipeline,
     rebuild,
     signing,
@@ -40,6 +45,10 @@ SEPARATE: dict[int, Callable[[Bench], list[Figure]]] = {
     3: http.measure,
     8: pipeline.measure,
     10: signing.measure,
+    11: chain_peers.measure,
+    12: monitoring.measure,
+    13: growth.measure,
+    14: guarded.measure,
 }
 SHARED: dict[int, Callable[[Bench, str], list[Figure]]] = {
     4: rebuild.measure,
@@ -70,6 +79,7 @@ def run(bench: Bench, rows: Iterable[int]) -> tuple[list[Figure], list[int]]:
     if wanted & SHARED.keys():
         with bench.ledger() as url:
             workload.fill(bench, url, bench.options.events)
+            acts.act(bench, url)
             for row, measure_on in SHARED.items():
                 if row in wanted:
                     attempt(row, partial(measure_on, bench, url))
@@ -102,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--events", type=_at_least_one, default=100_000, help="events in the ledger of rows 4 to 8 (default 100000)")
     add("--rows", type=_rows, default=ROWS, help="rows to measure, as in 1,3 (default all)")
-    add("--rounds", type=_at_least_one, default=5, help="rounds of rows 1 to 3 and 9, each side in turn (default 5)")
+    add("--rounds", type=_at_least_one, default=5, help="rounds of rows 1 to 3, 9, 11, 13 and 14, by turns (default 5)")
     add("--seconds", type=float, default=5.0, help="length of an HTTP round; twice that of the lag (default 5)")
     add("--json", type=Path, default=Path("bench.json"), help="file to write (default bench.json)")
     add("--markdown", type=Path, help="file to write the table to, as docs/explain/benchmarks.md has it")

@@ -7,13 +7,13 @@ from time import monotonic, perf_counter, sleep
 
 import orjson
 
-from api.http.auth import tokens
 from projections.rebuild import rebuild_outdated
 from tests.bench import load
 from tests.bench.bench import SPAWN, Bench, connect
 from tests.bench.figures import Figure, Target
 from tests.bench.http import ASKED, CONNECTIONS
 from tests.bench.servers import running
+from tests.subjects import subject
 
 REQUESTS = 1000
 LONGEST_S = 300.0
@@ -28,8 +28,7 @@ def measure(bench: Bench) -> list[Figure]:
     bench.say(f"row 8: {requests} requests through worker and built-in agent")
     with bench.ledger() as url:
         rebuild_outdated(url)
-        with connect(url, "owner") as conn:
-            headers = {"Authorization": f"Bearer {tokens.create(conn, 'bench', 'advisor')}"}
+        headers = {"Authorization": f"Bearer {subject(url, 'bench', 'advisor')}"}
         with running("answering", url) as (port, _), ProcessPoolExecutor(1, mp_context=SPAWN) as generator:
             generator.submit(abs, 0).result()  # it is there before the clock runs
             body = orjson.dumps({**ASKED, "client_id": load.NUMBER.decode()})

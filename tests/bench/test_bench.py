@@ -2,14 +2,19 @@
 
 import json
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from rich.console import Console
 
 from ledger.store.envelope import encode
+from ledger.verify.database import verify_chain
+from projections.compare import check
+from projections.rebuild import rebuild_outdated
+from projections.registry import READ_MODELS
 from tests.bench import __main__ as command
-from tests.bench import live, machine, workload
-from tests.bench.bench import Bench, Options
+from tests.bench import acts, growth, live, machine, workload
+from tests.bench.bench import Bench, Options, connect
 from tests.bench.figures import Figure, Target, beside, markdown, number, quantile, show, write
 from tests.bench.workload import BATCH, CHUNK, chunks, history, plan
 
@@ -17,13 +22,14 @@ TINY = Options(events=200, seconds=0.2, rounds=2)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_every_row_is_measured(server_url: str, tmp_path: Path) -> None:
     """Each row runs through and gives its figures, each with a target or beside a peer, as table and JSON."""
     bench = Bench(server_url, TINY, Console(stderr=True))
     about = {"options": vars(TINY), **machine.describe(server_url)}
     found, failed = command.run(bench, command.ROWS)
     assert failed == []
-    assert {figure.row for figure in found} == set(range(1, 11))
+    assert {figure.row for figure in found} == set(command.ROWS)
     assert all(figure.peer or figure.target for figure in found)
     # What a process takes for more events is a difference of two measurements: it may come out a little below nothing.
     assert all(figure.value >= 0 for figure in found if figure.unit != "bytes/event")
@@ -55,6 +61,38 @@ def test_each_row_is_measured_alone(server_url: str, row: int) -> None:
     assert ({figure.row for figure in found}, failed) == ({row}, [])
 
 
+def test_acts_are_what_the_folds_take(server_url: str) -> None:
+    """The acts of the loader show in the read models: none is an event that a fold passes over."""
+    bench = Bench(server_url, TINY, Console(stderr=True))
+    with bench.ledger() as url:
+        workload.fill(bench, url, 1500)
+        acts.act(bench, url)
+        rebuild_outdated(url)
+        with connect(url) as conn:
+            states = dict(conn.execute("SELECT state, count(*) FROM ai_recommendations GROUP BY 1").fetchall())
+            statuses = dict(conn.execute("SELECT status, count(*) FROM portfolio_requests GROUP BY 1").fetchall())
+    recommendations = sum(states.values())
+    decided = -(-recommendations // acts.DECIDED)
+    confirmed = -(-decided // acts.CONFIRMED)
+    assert states == {"proposed": recommendations - decided, "approved": confirmed, "waiting": decided - confirmed}
+    assert statuses["failed"] == recommendations // acts.FAILED
+
+
+def test_copied_events_make_a_ledger(server_url: str) -> None:
+    """A ledger that was filled with copies verifies, its read models are what the chain gives, and it goes on."""
+    bench = Bench(server_url, TINY, Console(quiet=True))
+    with bench.ledger() as url, connect(url) as conn:
+        with mock.patch.object(growth, "BASE", 1500), mock.patch.object(growth, "COPIES", 2):
+            growth.fill(bench, url, 7500)
+        report = verify_chain(conn)
+        assert (report.ok, report.last_position, report.opened) == (True, 7500, 7500)
+        assert not any(check(conn, read_model).findings for read_model in READ_MODELS)
+        [(requests, clients)] = conn.execute("SELECT count(*), count(DISTINCT client_id) FROM portfolio_requests")
+        assert requests == 5000
+        assert clients > 2 * workload.clients(1500), "each copy has clients of its own"
+        workload.fill(bench, url, 10, first_request=requests + 1)
+
+
 @pytest.mark.parametrize("events", [1, 499, 500, 501, 1000, 1999, 41_000])
 def test_a_history_has_as_many_events_as_asked_for(events: int) -> None:
     """In all and in chunks, with each answer in a later batch than its request."""
@@ -74,8 +112,7 @@ def test_answers_follow_their_requests() -> None:
 def test_bodies_are_of_the_size_that_the_design_names() -> None:
     """About 600 bytes, whatever the event."""
     for new in (workload.noted(1), workload.requested("client-0000001"), workload.recommended(123_456)):
-        body = json.loads(encode(new))["body"]
-        assert 570 <= len(json.dumps(body, separators=(",", ":"))) <= 630
+        assert 570 <= len(encode(new).body()) <= 630
 
 
 def test_a_lag_ends_with_the_first_look_that_finds_the_event() -> None:

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from ledger.database import conninfo
 from ledger.store import events as store
-from ledger.store.envelope import Actor, NewEvent, encode, uuid7
+from ledger.store.envelope import Actor, Line, NewEvent, encode, uuid7
 from schema.events import Event, PortfolioRequested, RecommendationRecorded
 from schema.fields import Constraints
 from tests.bench.bench import SPAWN, Bench, connect
@@ -120,7 +120,7 @@ def history(first_request: int, events: int, among: int) -> Iterator[list[NewEve
         yield batch
 
 
-def encoded(first_request: int, events: int, among: int) -> list[list[bytes]]:
+def encoded(first_request: int, events: int, among: int) -> list[list[Line]]:
     """history() as lines for append()."""
     return [[encode(new) for new in batch] for batch in history(first_request, events, among)]
 

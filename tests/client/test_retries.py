@@ -191,7 +191,7 @@ def request_in(*states: dict[str, Any]) -> Handler:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_waiting_for_a_recommendation(way: Way) -> None:
+def test_waiting_ends_with_an_answer_a_failure_or_the_time(way: Way) -> None:
     """The recommendation arrives, or the request fails, or the time is over; each has its own result."""
     queued = {"status": "queued"}
     failed = {"status": "failed", "failure_reason": "no-model", "failure_detail": "why"}

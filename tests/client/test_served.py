@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from advice_ledger_client import LedgerClient, LedgerProblem, NotRecorded, Unreachable, sender
 
+from schema.events import SubjectRoleGranted
 from tests.api.served import Api
 from tests.client.losing import relaying
+from tests.subjects import record
+from tests.support import eventually
 
 ASK: dict[str, Any] = {"client_id": "client-1", "risk_profile": "balanced", "amount_usd": Decimal("250000.50")}
 ANSWER: dict[str, Any] = {"recommendation": {"weights": {"cash": "1.0000"}}, "model_name": "model-a"}
@@ -63,6 +66,20 @@ def test_a_request_lives_through_the_client(fresh_api: Api) -> None:
         listed = [row["id"] for row in advisor.recommendations(client_id="client-1")]
         assert listed == [made.recommendation_id, earlier.recommendation_id]
         assert advisor.recommendation(found["id"], as_of=made.receipt.position)["state"] == "proposed"
+
+
+def test_a_subject_with_several_roles_acts_in_the_one_that_the_client_names(fresh_api: Api) -> None:
+    """Without `role`, a command that both roles may give is refused; with it, the command is given in that role."""
+    api = fresh_api
+    record(api.url, "compliance", SubjectRoleGranted(role="advisor"))
+    named = LedgerClient(api.base, api.tokens["compliance"], role="advisor")
+    with client(api, "compliance") as unsaid, named as advisor:
+        eventually("the second role", lambda: unsaid.get("/me")["role"] is None)
+        with pytest.raises(LedgerProblem, match="choose-role"):
+            unsaid.post("/clients", {"client_id": "client-1"})
+        number = advisor.post("/clients", {"client_id": "client-1"})["client"]
+        assert advisor.get("/me")["role"] == "advisor"
+    assert api.get(f"/clients/{number}", "advisor").json()["registered_by"] == "compliance"
 
 
 def test_a_stale_decision_names_what_is_current(api: Api) -> None:
@@ -178,7 +195,12 @@ def test_an_agent_may_fail_a_request(fresh_api: Api) -> None:
     api = fresh_api
     with client(api, "advisor") as advisor, client(api, "agent") as agent:
         asked = advisor.request_recommendation(**ASK)
+        assert [(row["request_id"], row["claimed"]) for row in agent.assignments()] == [(asked.request_id, False)]
+        ends = agent.claim(asked.request_id, lease_s=600)["claim_expires_at"]
+        assert agent.claim(asked.request_id)["claim_expires_at"] == ends
+        assert [(row["claimed"], row["claim_expires_at"]) for row in agent.assignments()] == [(True, ends)]
         failed = agent.fail_request(asked.request_id, reason="not-suitable", detail="nothing suits")
+        assert agent.assignments() == []
         assert (failed.request_id, failed.status) == (asked.request_id, "failed")
         row = advisor.get_request(asked.request_id)
         assert (row["status"], row["failure_reason"], row["failure_detail"]) == (

@@ -23,18 +23,7 @@ from ledger.verify.trusted_checkpoints import NamedNote, TrustedCheckpoints
 from tests.conftest import Template, ledger_copy
 from tests.ledger.tlog.logs import sign
 from tests.support import append, connect, failed, new, requested
-
-TABLES = (
-    "events",
-    "head",
-    "sealed_fields",
-    "stream_clients",
-    "stream_numbers",
-    "tiles",
-    "checkpoints",
-    "cosignatures",
-    "checkpoint_timestamps",
-)
+from tests.tampering import TABLES, tamper
 
 # From position `at` on, each event with the hash that it has after what stands before it; and the head after the last.
 REHASH = """
@@ -114,10 +103,8 @@ class Log:
         return out.getvalue()
 
     def tamper(self, *statements: str) -> None:
-        """Run statements as a superuser with triggers disabled."""
-        with superuser(self.url) as conn:
-            for statement in statements:
-                conn.execute(statement.encode())
+        """Change the tables as `tests.tampering.tamper` does."""
+        tamper(self.url, *statements)
 
     def audit(self, *held: bytes, witnesses: tuple[WitnessSigningKey, ...] = ()) -> ChainReport:
         """Verify with the log's key and these trusted checkpoints."""

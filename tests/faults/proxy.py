@@ -1,12 +1,13 @@
-"""A relay between a client and the database, in the test's event loop, that loses messages on demand."""
+"""A relay between a client and the database that loses messages on demand, or lets nothing through."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
+import threading
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -29,7 +30,7 @@ class Proxy:
         # How many more statements get lost on their way, and how many more answers to them; the connection goes too.
         self.requests_to_lose = 0
         self.answers_to_lose = 0
-        # Cleared, connections stay and nothing passes: a database that hangs.
+        # Cleared, connections stay and nothing passes, in both directions: a database that hangs, or a network cut.
         self.passing = asyncio.Event()
         self.passing.set()
 
@@ -87,6 +88,7 @@ class Proxy:
 
     async def _answers(self, reader: StreamReader, writer: StreamWriter, lost: asyncio.Event) -> None:
         while data := await reader.read(CHUNK_BYTES):
+            await self.passing.wait()
             if not lost.is_set():
                 writer.write(data)
                 await writer.drain()
@@ -104,3 +106,48 @@ async def running(target: str) -> AsyncIterator[Proxy]:
             yield proxy
         finally:
             await proxy.cut()
+
+
+class Network:
+    """The network between an application and its database, by a proxy with a thread of its own."""
+
+    def __init__(self, proxy: Proxy, loop: asyncio.AbstractEventLoop) -> None:
+        self._proxy = proxy
+        self._loop = loop
+        self.url = proxy.url
+
+    def cut(self) -> None:
+        """Let nothing through any more. Neither side is told."""
+        self._run(self._pass(False))
+
+    def heal(self, *, late: bool) -> None:
+        """Let all through again. If `late`, what was held up arrives now; otherwise both sides gave up meanwhile."""
+        if not late:
+            self._run(self._proxy.cut())
+            self._run(self._proxy.open())
+        self._run(self._pass(True))
+
+    async def _pass(self, passing: bool) -> None:
+        (self._proxy.passing.set if passing else self._proxy.passing.clear)()
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+
+@contextmanager
+def network(target: str) -> Iterator[Network]:
+    """Run a network in front of `target`, a connection string."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="network")
+    thread.start()
+    context = running(target)
+    try:
+        proxy = asyncio.run_coroutine_threadsafe(context.__aenter__(), loop).result(30)
+        try:
+            yield Network(proxy, loop)
+        finally:
+            asyncio.run_coroutine_threadsafe(context.__aexit__(None, None, None), loop).result(30)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(30)
+        loop.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Refused to each role. `events` is for every table of record.
+# Refused to each role but those in PERMITTED. `events` is for every table of record.
 REFUSED = {
     # What is recorded.
     "update events": "UPDATE ledger.events SET body = body",
@@ -22,9 +22,19 @@ REFUSED = {
     "update tiles": "UPDATE ledger.tiles SET hashes = hashes",
     "delete types of events": "DELETE FROM ledger.event_types",
     # Who may call, who leads, and the history of migrations.
-    "read tokens": "TABLE ledger.tokens",
-    "make a token": "INSERT INTO ledger.tokens VALUES ('eve', 'admin', sha256('eve'), now(), NULL)",
-    "revoke tokens": "UPDATE ledger.tokens SET revoked_at = now()",
+    "record an event": "SELECT ledger.append('')",
+    "read credentials": "TABLE ledger.credentials",
+    "make a credential": "INSERT INTO ledger.credentials DEFAULT VALUES",
+    "change credentials": "UPDATE ledger.credentials SET revoked_at = NULL",
+    "delete credentials": "DELETE FROM ledger.credentials",
+    "read subjects": "TABLE ledger.subjects",
+    "make a subject": "INSERT INTO ledger.subjects DEFAULT VALUES",
+    "change subjects": "UPDATE ledger.subjects SET roles = '{admin}', suspended = false",
+    "delete subjects": "DELETE FROM ledger.subjects",
+    "make a recording key": "INSERT INTO ledger.recording_keys VALUES (sha256('eve'), 0, NULL)",
+    "delete recording keys": "DELETE FROM ledger.recording_keys",
+    "make an attestation": "INSERT INTO ledger.attestations DEFAULT VALUES",
+    "delete attestations": "DELETE FROM ledger.attestations",
     "take the lead of rebuilds": "SELECT ledger.take_lead('owner')",
     "write a leader": "UPDATE ledger.leaders SET pid = pg_backend_pid()",
     "lock the leaders": "SELECT FROM ledger.leaders FOR UPDATE",
@@ -44,7 +54,8 @@ REFUSED = {
     "make a temporary table": "CREATE TEMP TABLE events ()",
     "leave the triggers out": "SET session_replication_role = replica",
     "make an event trigger": "CREATE EVENT TRIGGER mine ON ddl_command_start EXECUTE FUNCTION ledger.refuse_change()",
-    "grant": "GRANT SELECT ON ledger.tokens TO PUBLIC",
+    # Of a table that a role may read, GRANT would only warn; it grants nothing, as no role has a grant option.
+    "grant": "GRANT ledger_owner TO CURRENT_USER",
     # The server.
     "run a program": "COPY (SELECT 1) TO PROGRAM 'true'",
     "read a file": "SELECT pg_read_file('postgresql.conf')",
@@ -60,6 +71,17 @@ REFUSED = {
     "take over another role": "ALTER ROLE ledger_owner LOGIN PASSWORD 'eve'",
     "subscribe": "CREATE PUBLICATION mine FOR ALL TABLES",
     "make a replication slot": "SELECT pg_create_physical_replication_slot('mine')",
+}
+# Whose own work it is. The projector's rows let nobody in: authentication believes only the chain
+# (tests/api/http/test_tokens.py).
+PERMITTED = {
+    "record an event": {"writer"},
+    "read credentials": {"reader", "projector", "eraser", "verifier"},
+    "make a credential": {"projector", "eraser"},
+    "delete credentials": {"projector", "eraser"},
+    "read subjects": {"reader", "projector", "eraser", "verifier"},
+    "make a subject": {"projector", "eraser"},
+    "delete subjects": {"projector", "eraser"},
 }
 # Permitted to everybody who can connect, and held while others work. Nothing of it may stop anybody.
 HELD = (
@@ -80,6 +102,17 @@ READABLE = """
     FROM pg_class
     WHERE relkind IN ('r', 'v') AND relnamespace = 'ledger'::regnamespace AND has_table_privilege(oid, 'SELECT')
 """
+# The modes of locks, the strongest first, and all tables and views to lock.
+MODES = ("ACCESS EXCLUSIVE", "SHARE ROW EXCLUSIVE", "ROW EXCLUSIVE", "ROW SHARE", "ACCESS SHARE")
+LOCKABLE = (
+    "SELECT relname FROM pg_class WHERE relkind IN ('r', 'v') AND relnamespace = 'ledger'::regnamespace ORDER BY 1"
+)
+# The tables that are a role's own work: it may write them, and so lock them. While it does, that work stands still.
+OWN_TABLES = {
+    "projector": "SELECT name FROM ledger.projections UNION SELECT 'projections'",
+    "eraser": "SELECT name FROM ledger.projections UNION SELECT 'projections'",
+    "signer": "SELECT 'partial_tiles'",
+}
 HAS_SESSION = "SELECT FROM pg_stat_activity WHERE usename = %s AND application_name LIKE 'advice-ledger%%'"
 END_OTHERS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity

@@ -20,6 +20,7 @@ from ledger.tlog.sign.last_signed import LastSigned
 from ledger.tlog.sign.signer import Signer
 from tests.api.served import make_tokens, problem, served
 from tests.ledger.tlog.logs import key_for
+from tests.projections.scenes import catch_up
 from tests.support import append, connect, eventually, new
 
 PATIENCE_S = 0.7
@@ -155,6 +156,8 @@ def test_a_standby_answers_503_until_it_is_promoted(server: EmbeddedPostgres, le
     """A writer whose server is a standby for a moment, as behind a name that moves, writes as soon as it may."""
     writer_url = make_conninfo(ledger, target_session_attrs="any")  # so that it connects, and meets 25006
     tokens = make_tokens(ledger)
+    with connect(ledger, "projector") as conn:
+        catch_up(conn)  # nobody else does, and tokens are found by a read model
     with served(writer_url, tokens=tokens, patience_s=PATIENCE_S, projector="none") as api:
         assert api.asked() == 1
         server.stop()

@@ -12,20 +12,24 @@ from api.http.routes import health
 from api.services import services_of
 from ledger import database
 from ledger.errors import ClockAhead
-from ledger.store.envelope import encode, stamped
+from ledger.store.envelope import Line, encode
 from ledger.store.events import Receipt
 from ledger.store.head import Clocks
 from ledger.store.writer import Writer
 from ledger.verify.continuous import VerificationConfig
 from tests.api.program import cli
-from tests.api.served import Api, problem, served
+from tests.api.served import Api, make_tokens, problem, served
+from tests.faults.attacks import REHASH, SET_HEAD
 from tests.ledger.verify.verifying import until, verifying
-from tests.support import append_text, connect, eventually, new, refused
+from tests.support import append, append_lines, append_text, connect, eventually, line, new, refused, text
+from tests.tampering import tamper
 
 AHEAD = """
     SELECT clock_is_ahead(
         now() + %s * interval '1 s', now() + %s * interval '1 s', now() + %s::float8 * interval '1 s')
 """
+# Callers were registered an hour ago: an event of now would show that the database's clock is right.
+AGE = "UPDATE events SET recorded_at = recorded_at - interval '1 hour'"
 HOUR_US = 3_600_000_000
 # The owner moves the last event an hour ahead, as a clock that was ahead would have.
 JUMP = """
@@ -40,6 +44,11 @@ JUMP = """
     ALTER TABLE head ENABLE ALWAYS TRIGGER refuse_change;
     ALTER TABLE head ENABLE ALWAYS TRIGGER check_head;
 """
+
+
+def stamped(lines: list[Line], now_us: int) -> str:
+    """Return the lines as a batch of append(text) with the time of this program."""
+    return f'{{"now":{now_us},' + "\n".join(map(text, lines))[1:]
 
 
 @pytest.mark.parametrize(
@@ -67,12 +76,16 @@ def test_a_jump_is_refused_and_nothing_recorded(database_url: str) -> None:
     with connect(database_url, "writer") as conn:
         for batch in (lines, lines[:1]):
             with refused("AL007") as refusal:
+                append_lines(conn, batch, now_us=now_us - HOUR_US)
+            with refused("AL007"):
                 append_text(conn, stamped(batch, now_us - HOUR_US))
             assert "clock" in refusal.message
-        assert [row.position for row in append_text(conn, stamped(lines, now_us))] == [1, 2]
+        assert [row.position for row in append_lines(conn, lines, now_us=now_us)] == [1, 2]
         # An hour behind the last event's time is no jump, and a batch without a time is taken.
+        assert len(append_lines(conn, [encode(new("late"))], now_us=now_us - HOUR_US)) == 1
         assert len(append_text(conn, stamped([encode(new("late"))], now_us - HOUR_US))) == 1
-        assert len(append_text(conn, encode(new("late")).decode())) == 1
+        assert len(append_lines(conn, [encode(new("late"))], now_us=None)) == 1
+        assert len(append_text(conn, line(new("late")))) == 1
 
 
 def test_the_writer_sends_its_time(database_url: str) -> None:
@@ -101,8 +114,10 @@ def test_a_database_ahead_is_named_over_http(database_url: str, monkeypatch: pyt
     def behind() -> float:
         return time() - 3600
 
+    tokens = make_tokens(database_url)
+    tamper(database_url, AGE, REHASH.format(at=1), SET_HEAD)
     cli("rebuild", "--database-url", database_url)
-    with served(database_url, patience_s=1.0) as api:
+    with served(database_url, tokens=tokens, patience_s=1.0) as api:
         with monkeypatch.context() as wrong, api.records_nothing():
             wrong.setattr(services_of(api.app).ledger.writer, "_clock", behind)
             wrong.setattr(health, "time", behind)
@@ -125,11 +140,12 @@ def test_clocks_differ_from_five_minutes_on(ahead_s: float, reasons: int) -> Non
 def jumped(database_url: str) -> str:
     """A ledger whose last event was recorded while the clock was an hour ahead."""
     with connect(database_url) as conn:
-        append_text(conn, "\n".join(encode(new("before")).decode() for _ in range(2)))
+        append(conn, new("before"), new("before"))
         conn.execute(JUMP)
     return database_url
 
 
+@pytest.mark.slow
 def test_times_that_stand_still_are_named(jumped: str, caplog: pytest.LogCaptureFixture) -> None:
     """/readyz, /metrics, verify and continuous verification say since which position; writes go on."""
     cli("rebuild", "--database-url", jumped)

@@ -52,6 +52,7 @@ def check(url: str, rounds: int) -> None:
     assert numbers == (callers * rounds,)
 
 
+@pytest.mark.slow
 def test_eight_processes_and_a_reader_lose_and_double_nothing(database_url: str) -> None:
     """Each event that was acknowledged is seen once, at its position; what was refused is nowhere; the chain holds."""
     check(database_url, 20)

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from functools import partial
-from time import monotonic
+from time import monotonic, time
 
 import httpx
 import psutil
@@ -16,6 +16,7 @@ import pytest
 from api.agents.protocol import AgentAnswer, AgentRequest
 from api.callers import CACHE_S
 from api.postgres.embedded import EmbeddedPostgres
+from api.services import services_of
 from tests.api.served import Api, check_ledger, make_tokens, problem, served
 from tests.faults.callers import Callers
 from tests.faults.workers import Does, fine, working
@@ -25,6 +26,8 @@ PATIENCE_S = 0.7
 # A request that takes longer fails the test. Callers are told after PATIENCE_S, twice that where they read as well; the
 # rest is for a busy machine.
 TOO_LATE_S = 8.0
+# Streams of events about callers, and about who looked.
+CALLERS = ("subject-", "access-")
 WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 ACTIVE = """
     SELECT 1 FROM pg_stat_activity
@@ -60,6 +63,7 @@ def unavailable(response: httpx.Response) -> None:
     assert int(response.headers["retry-after"]) >= 1
 
 
+@pytest.mark.slow
 def test_the_database_is_stopped_and_started(server: EmbeddedPostgres, api: Api) -> None:
     """While it is down, writes and reads are 503 in bounded time, and /readyz says why; after, all goes on."""
     first = api.asked()
@@ -81,7 +85,8 @@ def test_the_database_is_stopped_and_started(server: EmbeddedPostgres, api: Api)
     assert eventually("a read", lambda: api.get(f"/portfolio/requests/{first + 1}").status_code == 200)
     eventually("readiness", lambda: api.get("/readyz", None).status_code == 200)
     assert api.answer(first).status_code == 201
-    assert len(check_ledger(api.url)) == 3
+    recorded = [row.type for row in check_ledger(api.url) if not row.stream.startswith(CALLERS)]
+    assert recorded == ["client.registered", "portfolio.requested", "portfolio.requested", "recommendation.recorded"]
 
 
 @pytest.mark.slow
@@ -119,21 +124,35 @@ def test_an_application_serves_once_its_database_is_up(server: EmbeddedPostgres,
             "the worker",
             lambda: (row := api.get(f"/portfolio/requests/{request_id}").json())["status"] == "recommended" and row,
         )
-        assert row["recommendation_id"] == 5  # after the request, the agent's schema, and the call
+        done = [one for one in check_ledger(ledger) if one.stream == f"request-{request_id}"]
+        assert [one.type for one in done] == [
+            "portfolio.requested",
+            "model-call.started",
+            "model-call.completed",
+            "recommendation.recorded",
+        ]
+        assert row["recommendation_id"] == done[-1].position
         eventually("readiness", lambda: api.get("/readyz", None).status_code == 200)
 
 
 @contextlib.contextmanager
-def locked_head(url: str) -> Iterator[None]:
-    """Hold the row that every append locks, in another session."""
-    with connect(url) as conn, conn.transaction():
+def locked_head(url: str) -> Iterator[int]:
+    """Hold the row that every append locks, in another session; yield its process id."""
+    with connect(url, application="a forgotten psql") as conn, conn.transaction():
         conn.execute("SELECT FROM head FOR UPDATE")
-        yield
+        yield conn.info.backend_pid
 
 
-def test_a_slow_database_is_a_503_in_bounded_time(api: Api) -> None:
-    """Appends that cannot get through are a 503 in bounded time, surely not recorded, and reads go on meanwhile."""
+def test_a_slow_database_is_a_503_in_bounded_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Appends that cannot get through are a 503 in bounded time, surely not recorded.
+
+    Reads that are on record go on meanwhile; a read that cannot be recorded is such an append.
+    """
+    now_s = time()
+    monkeypatch.setattr(services_of(api.app).ledger.accesses, "clock", lambda: now_s)  # all in one minute
     request_id = api.asked()
+    other_id = api.asked()
+    assert api.get(f"/portfolio/requests/{request_id}").status_code == 200
     with api.records_nothing(), connect(api.url) as watching:
         with locked_head(api.url):
             began = monotonic()
@@ -142,11 +161,12 @@ def test_a_slow_database_is_a_503_in_bounded_time(api: Api) -> None:
                 thread.start()
                 eventually("an append waits for the lock", lambda: watching.execute(WAITING).fetchone())
             assert api.get(f"/portfolio/requests/{request_id}").status_code == 200
+            unavailable(api.get(f"/portfolio/requests/{other_id}"))
             for thread in threads:
                 thread.join()
             assert monotonic() - began > PATIENCE_S
         eventually("no append is in hand", lambda: watching.execute(ACTIVE).fetchone() is None)
-    assert api.ask(key="slow").json()["request_id"] == request_id + 1
+    assert api.ask(key="slow").json()["request_id"] == other_id + 1
 
 
 def test_a_short_wait_is_not_noticed(api: Api) -> None:

@@ -47,35 +47,40 @@ def ready(server: Serving) -> Any:
     return httpx.get(f"{server.base}/readyz", timeout=30).json()
 
 
-def write_ten(server: Serving, token: str) -> None:
-    """Record ten events, and wait until they are signed."""
+def write_ten(server: Serving, token: str) -> str:
+    """Record ten requests, wait until they are signed, and return the size of the checkpoint."""
     assert {ask(server, token).status_code for _ in range(10)} == {202}
     eventually("all is signed", lambda: ready(server)["checkpoint"]["not_covered"] == 0)
+    return size_of(server)
+
+
+def size_of(server: Serving) -> str:
+    """Return the size of the checkpoint that is served."""
+    return httpx.get(f"{server.base}/checkpoint", timeout=30).text.splitlines()[1]
 
 
 def test_a_copy_of_the_data_folder_is_refused(folders: tuple[Path, Path, dict[str, str]]) -> None:
-    """Ten events, a copy, ten more; then the copy takes no others, so no size has two signed checkpoints."""
+    """Ten requests, a copy, ten more; then the copy takes no others, so no size has two signed checkpoints."""
     data, kept, env = folders
     options = ("--data-dir", data, "--no-worker")
     with serving(*options, env=env) as server:
         token = server.tokens()["advisor"]
-        write_ten(server, token)
+        copied = write_ten(server, token)
     copy(data, kept)
     with serving(*options, env=env) as server:
-        write_ten(server, token)
-        signed = httpx.get(f"{server.base}/checkpoint", timeout=30).text
+        signed = write_ten(server, token)
+        assert int(signed) == int(copied) + 10
     copy(kept, data)
     with serving(*options, env=env) as server:
         problem(ask(server, token), 503, "log-refused")
-        assert any("a checkpoint over 20 was signed" in why for why in ready(server)["reasons"])
+        assert any(f"a checkpoint over {signed} was signed" in why for why in ready(server)["reasons"])
     for command in (("sign", "--once"), ("status",), ("verify",)):
         found = cli(*command, "--data-dir", data, env=env)
         assert found.code == 1
-        assert re.search("a checkpoint over 20 was signed|what was signed last", found.out + found.err)
+        assert re.search(f"a checkpoint over {signed} was signed|what was signed last", found.out + found.err)
     assert cli("keys", "show", "--data-dir", data, env=env).code == 0
     with serving(*options, env=env) as server:
-        assert httpx.get(f"{server.base}/checkpoint", timeout=30).text.splitlines()[1] == "10"
-    assert signed.splitlines()[1] == "20"
+        assert size_of(server) == copied
 
 
 def test_a_lost_state_folder_is_said_and_trusted_anew(folders: tuple[Path, Path, dict[str, str]]) -> None:

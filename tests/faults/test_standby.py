@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import LiteralString
 
@@ -14,9 +17,13 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from api.cli.schema import bring_up
+from api.cli.serve import prepare
 from api.postgres.account import give, run_as, server_account
 from api.postgres.cluster import binaries
+from api.postgres.connect import connect as connect_as
 from api.postgres.embedded import EmbeddedPostgres
+from ledger.database import Connection
 from tests.api.program import cli, serving
 from tests.api.served import Api, make_tokens, problem, served
 from tests.paths import DOCS
@@ -103,15 +110,61 @@ def test_it_answers_reads_and_refuses_writes(apis: tuple[Api, Api]) -> None:
 def test_a_consistent_read_waits_for_replay(standby: EmbeddedPostgres, apis: tuple[Api, Api]) -> None:
     """What the synchronous standby has, and not replayed yet, is in the answer all the same."""
     primary, reader = apis
-    configure(standby.url, "recovery_min_apply_delay = '300ms'")
-    try:
+    reader.items(REQUESTS)  # a token that the standby has not seen yet waits for replay too
+    with ThreadPoolExecutor(1) as pool, connect(standby.url) as conn:
         for _ in range(5):
-            number = primary.asked()
-            missing = reader.items(REQUESTS, consistency="eventual")
+            conn.execute("SELECT pg_wal_replay_pause()")
+            try:
+                # The request to pause is granted between two records.
+                eventually("replay is paused", lambda: paused(conn))
+                number = primary.asked()
+                missing = reader.items(REQUESTS, consistency="eventual")
+                waiting = pool.submit(reader.items, REQUESTS)
+            finally:
+                conn.execute("SELECT pg_wal_replay_resume()")
             assert number not in [item["id"] for item in missing]
-            assert number in [item["id"] for item in reader.items(REQUESTS)]
-    finally:
-        configure(standby.url, "recovery_min_apply_delay = 0")
+            assert number in [item["id"] for item in waiting.result()]
+
+
+def paused(conn: Connection) -> bool:
+    """Tell whether a standby has stopped replaying."""
+    return conn.execute("SELECT pg_get_wal_replay_pause_state()").fetchone() == ("paused",)
+
+
+def stands(api: Api, **query: str) -> str | None:
+    """The position that the answer to a list names."""
+    found: str | None = api.get(REQUESTS, **query).headers.get("ledger-as-of")
+    return found
+
+
+def test_an_asynchronous_standby_says_where_it_stands(
+    server: EmbeddedPostgres, standby: EmbeddedPostgres, apis: tuple[Api, Api]
+) -> None:
+    """It receives late what the primary acknowledged: an answer has what it names, and lacks the rest."""
+    primary, reader = apis
+    first = primary.asked()
+    eventually("it is ready", lambda: not reasons(reader))
+    assert stands(primary) is None
+    before = str(primary.head()[0])
+    eventually("nothing is on its way", lambda: stands(reader) == before)
+    assert (stands(reader, consistency="eventual"), stands(reader, as_of="1")) == (None, None)
+    with connect(server.url) as admin:
+        configure(server.url, "synchronous_standby_names = ''")
+        sender = "SELECT pid FROM pg_stat_replication"
+        try:
+            [(pid,)] = eventually("it replicates", lambda: admin.execute(sender).fetchall())
+            eventually("nothing is on its way", lambda: replayed(server, standby))
+            os.kill(pid, signal.SIGSTOP)
+            position = int(primary.ask().headers["ledger-position"])
+            answer = reader.get(REQUESTS)
+            assert (answer.headers["ledger-as-of"], [item["id"] for item in answer.json()["items"]]) == (
+                before,
+                [first],
+            )
+        finally:
+            os.kill(pid, signal.SIGCONT)
+            configure(server.url, "synchronous_standby_names = '*'")
+        eventually("it has all", lambda: stands(reader) == str(position))
 
 
 def test_replay_that_stands_still(standby: EmbeddedPostgres, apis: tuple[Api, Api]) -> None:
@@ -152,7 +205,7 @@ def test_commands_on_a_standby(apis: tuple[Api, Api], tmp_path: Path) -> None:
     assert cli("serve", "--port", "0", env=where).err.splitlines()[-1].startswith("error: this server is a standby")
     status = cli("status", "--json", env=where)
     assert (status.code, status.json()["acknowledged"], status.json()["recording"]) == (0, None, None)
-    assert cli("backup", "-o", tmp_path / "file", "--json", env=where).json()["position"] == 1
+    assert cli("backup", "-o", tmp_path / "file", "--json", env=where).json()["position"] == primary.head()[0]
     assert cli("verify", env=where).code == 0
     with (
         login_role(primary.url, member_of="ledger_reader") as login,
@@ -162,6 +215,19 @@ def test_commands_on_a_standby(apis: tuple[Api, Api], tmp_path: Path) -> None:
         assert len(api.items(REQUESTS)) == 1
         problem(api.ask(), 405, "read-only")
         assert found.stop() == 0
+
+
+def test_commands_that_write_take_the_primary(apis: tuple[Api, Api], capsys: pytest.CaptureFixture[str]) -> None:
+    """Given both hosts, the standby first, migrating and the start of serve go to the primary; reading to any."""
+    primary, reader = apis
+    first, second = conninfo_to_dict(reader.url), conninfo_to_dict(primary.url)
+    both = {name: f"{first[name]},{second[name]}" for name in ("host", "port")}
+    where = make_conninfo(primary.url, **both)
+    bring_up(where, None, lambda *_: None)
+    prepare(where)
+    assert "and flushed on 1 standby of: *" in capsys.readouterr().err
+    with connect_as(where, "reader") as conn:
+        assert conn.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
 
 
 def test_a_standby_that_is_cut_off_and_promoted(

@@ -16,9 +16,9 @@ from api.agents.builtin.agent import BuiltinAgent
 from api.agents.protocol import AgentAnswer, AgentRequest, AgentUnavailable
 from api.agents.run import worker
 from api.agents.run.worker import MAX_ATTEMPTS, MAX_CLAIMS
-from api.http.auth import tokens
 from tests.api.served import Api
 from tests.faults.workers import Does, fine, process, refuses, working
+from tests.subjects import subject
 from tests.support import connect, eventually
 
 # Far below what a worker does alone on a machine, so that a busy one passes: 300 a second is what we aim at.
@@ -60,7 +60,9 @@ def test_several_workers_answer_each_request_once(fresh_api: Api) -> None:
     assert answers(fresh_api) == Counter({f"request-{row_id}": 1 for row_id in ids})
 
 
-@pytest.mark.parametrize(("step", "orphans"), [("sleeps-preparing", 0), ("sleeps-answering", 3)])
+@pytest.mark.parametrize(
+    ("step", "orphans"), [pytest.param("sleeps-preparing", 0, marks=pytest.mark.slow), ("sleeps-answering", 3)]
+)
 def test_a_killed_workers_claims_expire(fresh_api: Api, step: str, orphans: int) -> None:
     """A worker that is killed -9 before or after its calls are on record answers nothing; another does, in time.
 
@@ -208,8 +210,7 @@ def test_a_suspended_agent_is_not_asked(fresh_api: Api, monkeypatch: pytest.Monk
     monkeypatch.setattr(worker, "SUSPENDED_PAUSE_S", 0.02)
     agent = Does(fine)
     reason = {"reason": "looks odd"}
-    with connect(fresh_api.url, "owner") as conn:
-        tokens.create(conn, agent.name, "agent")
+    subject(fresh_api.url, agent.name, "agent")
     with working(fresh_api.url, agent) as rounds:
         assert fresh_api.call("POST", f"/agents/{agent.name}/suspensions", "compliance", json=reason).status_code == 201
         rounds.pass_by(1)  # the round that was begun before
@@ -345,7 +346,7 @@ def test_a_request_that_comes_back_is_not_held_by_its_old_claim(fresh_api: Api) 
     row_id = fresh_api.asked()
     assert fresh_api.get(f"/portfolio/requests/{row_id}").json()["status"] == "queued"
     with connect(fresh_api.url, "writer") as conn:
-        claim = "SELECT request_id, attempt FROM claim_requests('me', interval '1 hour', 10)"
+        claim = "SELECT request_id, attempt FROM claim_requests('agent', interval '1 hour', 10)"
         assert conn.execute(claim).fetchall() == [(row_id, 1)]
         first = fresh_api.answered(row_id)
         digest = fresh_api.get(f"/recommendations/{first}").json()["digest"]

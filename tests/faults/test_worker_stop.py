@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from api.agents.builtin.agent import BuiltinAgent
 from api.agents.protocol import AgentAnswer, AgentRequest
 from api.agents.run import worker
 from schema.events import CallStart
-from tests.api.served import Api
+from tests.api.program import cli, serving, variables
+from tests.api.served import ASK, Api
 from tests.faults.workers import Does, fine, working
 from tests.support import connect, eventually
 
@@ -87,3 +92,32 @@ def test_nothing_is_started_after_a_stop(fresh_api: Api, monkeypatch: pytest.Mon
     released.set()
     with working(fresh_api.url, Does(fine)):
         eventually("an answer", lambda: status(fresh_api, row_id) == {"recommended"})
+
+
+@pytest.mark.slow  # a server of its own, whose model never answers
+def test_a_server_that_is_told_to_stop_ends_its_calls(tmp_path: Path) -> None:
+    """SIGTERM while the model is asked: exit code 0, no call stays open, and the request is free at once."""
+    data = tmp_path / "data"
+    with socket.create_server(("127.0.0.1", 0)) as model:
+        agent = {"agent": "openai", "agent_model": "m", "agent_url": f"http://127.0.0.1:{model.getsockname()[1]}/v1"}
+        with serving("--data-dir", data, env=variables(**agent)) as server:
+            headers = {"Authorization": f"Bearer {server.tokens()['advisor']}"}
+            httpx.post(f"{server.base}/portfolio/recommendations", json=ASK, headers=headers).raise_for_status()
+            model.settimeout(30)
+            asked, _ = model.accept()
+            with asked:
+                assert asked.recv(1)
+                assert server.stop() == 0
+    assert cli("orphans", "--older-than", 0, "--data-dir", data).code == 0
+    with serving("--data-dir", data) as server:
+        path = f"{server.base}/portfolio/requests/1"
+        found = eventually("an answer", lambda: answered(httpx.get(path, headers=headers)), within_s=20)
+        assert found["status"] == "recommended"
+        calls = httpx.get(f"{server.base}/model-calls", headers=headers).json()["items"]
+        assert sorted((call["state"], call["error_type"]) for call in calls)[1:] == [("failed", "agent-stopped")]
+
+
+def answered(response: httpx.Response) -> dict[str, Any] | None:
+    """The request, once it has an answer."""
+    found: dict[str, Any] = response.raise_for_status().json()
+    return found if found["status"] != "queued" else None

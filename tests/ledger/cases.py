@@ -44,7 +44,7 @@ class Ledger:
     def record_heads(self, *, signed: bool = True) -> int:
         """Record where all streams end, and sign that; the position of the event."""
         with connect(self.url, "verifier") as conn, connect(self.url, "writer") as writer:
-            position = record_heads(conn, writer, newest_heads(conn))
+            position = record_heads(conn, writer, newest_heads(conn), None)
         if signed:
             self.sign()
         return position

@@ -15,11 +15,15 @@ ROLES = {
     "complete": {"agent"},
     "fault": {"agent"},
     "fail": {"agent"},
+    "claim": {"agent"},
     "ask": {"advisor"},
     "open": {"advisor", "compliance"},
     "decide": {"advisor"},
     "confirm": {"advisor", "compliance"},
     "communicate": {"advisor"},
+    "withdraw_request": {"advisor", "compliance"},
+    "withdraw": {"advisor"},
+    "revoke": {"advisor", "compliance"},
     "register": {"admin"},
     "suspend": {"advisor", "compliance", "admin"},
     "resume": {"compliance", "admin"},
@@ -36,7 +40,7 @@ AFTER = {"approve": "approved", "edit": "edited", "reject": "rejected", "respond
 
 
 class Say(Exception):
-    """The answer is this problem."""
+    """The answer is this problem, or one of several: `a|b`."""
 
     def __init__(self, status: int, slug: str) -> None:
         super().__init__(slug)
@@ -61,6 +65,7 @@ class Command:
             "ask": "/portfolio/recommendations",
             "answer": f"/portfolio/requests/{self.about}/recommendations",
             "fail": f"/portfolio/requests/{self.about}/failures",
+            "claim": f"/assignments/{self.about}/claim",
             "start": f"/portfolio/requests/{self.about}/model-calls",
             "complete": f"/model-calls/{self.about}/completion",
             "fault": f"/model-calls/{self.about}/failure",
@@ -68,6 +73,9 @@ class Command:
             "decide": f"/recommendations/{self.about}/decisions",
             "confirm": f"/decisions/{self.about}/confirmations",
             "communicate": f"/recommendations/{self.about}/communications",
+            "withdraw_request": f"/portfolio/requests/{self.about}/withdrawals",
+            "withdraw": f"/decisions/{self.about}/withdrawals",
+            "revoke": f"/decisions/{self.about}/revocations",
             "register": f"/agents/{self.about}/registrations",
             "suspend": f"/agents/{self.about}/suspensions",
             "resume": f"/agents/{self.about}/resumptions",
@@ -109,11 +117,13 @@ class Decision:
     state: str
     confirmed_by: str | None = None
     confirmation: str | None = None
+    ended_by: str | None = None
+    earlier_declines: int = 0
 
 
 @dataclass
 class Recommendation:
-    """A recommendation; `decision` is the last that was not declined."""
+    """A recommendation; `decision` is the one that waits or is in force."""
 
     id: int
     request_id: int
@@ -127,6 +137,7 @@ class Recommendation:
     superseded_by: int | None = None
     communicated_by: str | None = None
     opened_by: str | None = None
+    declined_by: list[str] = field(default_factory=list)
 
     @property
     def stands(self) -> str:
@@ -144,6 +155,8 @@ class Request:
     amount: str
     status: str = "queued"
     recommendations: list[int] = field(default_factory=list)
+    withdrawn_by: str | None = None
+    replaced_by: int | None = None
 
 
 @dataclass
@@ -164,6 +177,8 @@ class World:
     decisions: dict[int, Decision] = field(default_factory=dict)
     agents: dict[str, Agent] = field(default_factory=dict)
     keys: dict[tuple[str, str], tuple[Command, int]] = field(default_factory=dict)
+    # By request, who claimed it and after which recommendation. No lease ends while an example runs.
+    claims: dict[int, tuple[str, int]] = field(default_factory=dict)
 
     def copy(self) -> World:
         """One to try things on."""
@@ -178,8 +193,12 @@ class World:
 
     def _send(self, command: Command, learned: Learned) -> tuple[Any, ...]:
         if command.role not in ROLES[command.kind]:
-            raise Say(403, "wrong-role")
+            # A suspension is refused first, as soon as the server has seen it, which takes up to a second.
+            raise Say(403, "wrong-role|suspended" if self.agent(command.by).suspended else "wrong-role")
         self._check_path(command)
+        if command.kind == "claim":  # which records nothing, and knows no keys
+            self._claim(command)
+            return (200, 0, None)
         used = self.keys.get((command.by, command.key)) if command.key else None
         if used is not None:
             if not command.repeats(used[0]):
@@ -195,7 +214,7 @@ class World:
             raise Say(404, "model-call-unknown")
         if command.kind in {"open", "decide", "communicate"} and command.about not in self.recommendations:
             raise Say(404, "recommendation-unknown")
-        if command.kind == "confirm" and command.about not in self.decisions:
+        if command.kind in {"confirm", "withdraw", "revoke"} and command.about not in self.decisions:
             raise Say(404, "decision-unknown")
 
     # Commands of agents
@@ -211,10 +230,31 @@ class World:
             raise Say(409, "agent-suspended")
         if request.status == "failed":
             raise Say(409, "request-failed")
+        if request.status == "withdrawn":
+            raise Say(409, "request-withdrawn")
         return request
+
+    def _claim(self, command: Command) -> None:
+        request = self._open_request(command)
+        if request.status != "queued":
+            raise Say(409, "request-finished")
+        self._check_free(request, command.by)
+        self.claims[request.id] = (command.by, (request.recommendations or [0])[-1])
+
+    def _holder(self, request: Request) -> str | None:
+        by, after = self.claims.get(request.id, (None, 0))
+        return by if after == (request.recommendations or [0])[-1] else None
+
+    def _check_free(self, request: Request, by: str) -> None:
+        if request.status == "queued" and self._holder(request) not in {None, by}:
+            raise Say(409, "claimed-by-another")
 
     def _start(self, command: Command, learned: Learned) -> None:
         request = self._open_request(command)
+        current = self.recommendations[request.recommendations[-1]] if request.status == "recommended" else None
+        if current is not None and current.state not in {"rejected", "communicated"}:
+            raise Say(409, "request-finished")
+        self._check_free(request, command.by)
         self.calls[learned.position] = Call(learned.position, request.id, command.by)
 
     def _end(self, command: Command, state: str) -> None:
@@ -236,6 +276,7 @@ class World:
         before = self._place_of(request, command.body.get("supersedes"))
         call = self._call_of(request, command)
         self._check_schema(command.by, request, command.body["recommendation"])
+        self._check_free(request, command.by)
         new = Recommendation(
             learned.position,
             request.id,
@@ -287,18 +328,21 @@ class World:
 
     def _suspend(self, command: Command, _learned: Learned) -> None:
         if self.agent(str(command.about)).suspended:
-            raise Say(409, "agent-suspended")
+            raise Say(409, "subject-suspended")
         self.agents.setdefault(str(command.about), Agent()).suspended = True
 
     def _resume(self, command: Command, _learned: Learned) -> None:
         if not self.agent(str(command.about)).suspended:
-            raise Say(409, "agent-not-suspended")
+            raise Say(409, "subject-not-suspended")
         self.agents[str(command.about)].suspended = False
 
     def _fail(self, command: Command, _learned: Learned) -> None:
         request = self._open_request(command)
         if request.status != "queued":
             raise Say(409, "request-finished")
+        self._check_free(request, command.by)
+        if self._holder(request) is None:
+            raise Say(409, "not-claimed")
         request.status = "failed"
 
     def _check_schema(self, agent: str, request: Request, portfolio: Any) -> None:
@@ -315,6 +359,12 @@ class World:
             raise Say(409, "recommendation-superseded")
         return found
 
+    def _live(self, recommendation_id: int | str) -> Recommendation:
+        found = self._current(recommendation_id)
+        if found.state == "withdrawn":
+            raise Say(409, "request-withdrawn")
+        return found
+
     def _open(self, command: Command, _learned: Learned) -> dict[str, Any]:
         current = self._current(command.about)
         waits = current.decision.result if current.state == "waiting" and current.decision else None
@@ -329,7 +379,7 @@ class World:
         needed, allowed = NEEDS[said["outcome"]]
         if needed - given or given - needed - allowed or said.get("reason_code") == "nonsense":
             raise Say(422, "invalid")
-        current = self._current(command.about)
+        current = self._live(command.about)
         if current.state != "proposed":
             raise Say(409, "recommendation-waiting" if current.state == "waiting" else "recommendation-decided")
         if said["digest"] != current.digest:
@@ -342,6 +392,7 @@ class World:
         result = learned.digest if said["outcome"] == "edit" else current.digest
         state = "waiting" if rules else "effective"
         made = Decision(learned.position, current.id, command.by, said["outcome"], bool(rules), result, state)
+        made.earlier_declines = len(current.declined_by)
         self.decisions[made.id] = current.decision = made
         current.state = "waiting" if rules else AFTER[made.outcome]
         if current.state == "returned":
@@ -361,7 +412,9 @@ class World:
         return found
 
     def _confirm(self, command: Command, _learned: Learned) -> dict[str, Any]:
-        current = self._current(self.decisions[int(command.about)].recommendation_id)
+        if command.body["outcome"] == "decline" and "rationale" not in command.body:
+            raise Say(422, "invalid")
+        current = self._live(self.decisions[int(command.about)].recommendation_id)
         waiting = current.decision
         if current.state != "waiting" or waiting is None or waiting.id != command.about:
             raise Say(409, "nothing-to-confirm")
@@ -372,12 +425,66 @@ class World:
         waiting.confirmed_by, waiting.confirmation = command.by, command.body["outcome"]
         if waiting.confirmation == "decline":
             waiting.state, current.state, current.decision = "declined", "proposed", None
+            current.declined_by.append(command.by)
         else:
             waiting.state, current.state = "effective", AFTER[waiting.outcome]
         return {**self.facts(current), "decision_id": waiting.id}
 
+    def _withdraw_request(self, command: Command, _learned: Learned) -> None:
+        self._check_why(command)
+        request = self.requests.get(int(command.about))
+        if request is None:
+            raise Say(404, "request-unknown")
+        if request.status in {"failed", "withdrawn"}:
+            raise Say(409, f"request-{request.status}")
+        current = self.recommendations[request.recommendations[-1]] if request.recommendations else None
+        if current is not None and current.state == "communicated":
+            raise Say(409, "recommendation-communicated")
+        named = command.body.get("replaced_by")
+        if named is not None and (
+            named == request.id or named not in self.requests or self.requests[named].status == "withdrawn"
+        ):
+            raise Say(422, "invalid")
+        request.status, request.withdrawn_by, request.replaced_by = "withdrawn", command.by, named
+        if current is not None:
+            if current.state == "waiting":
+                self._end_decision(current, "withdrawn", command.by)
+            current.state = "withdrawn"
+
+    def _check_why(self, command: Command) -> None:
+        if command.body["reason_code"] == "other" and "rationale" not in command.body:
+            raise Say(422, "invalid")
+
+    def _end_decision(self, current: Recommendation, state: str, by: str) -> None:
+        assert current.decision is not None
+        current.decision.state, current.decision.ended_by = state, by
+        current.state, current.decision = "proposed", None
+
+    def _withdraw(self, command: Command, _learned: Learned) -> dict[str, Any]:
+        self._check_why(command)
+        current = self._live(self.decisions[int(command.about)].recommendation_id)
+        waiting = current.decision
+        if current.state != "waiting" or waiting is None or waiting.id != command.about:
+            raise Say(409, "nothing-to-withdraw")
+        if waiting.by != command.by:
+            raise Say(409, "decision-of-another")
+        self._end_decision(current, "withdrawn", command.by)
+        return {**self.facts(current), "decision_id": command.about}
+
+    def _revoke(self, command: Command, _learned: Learned) -> dict[str, Any]:
+        if "rationale" not in command.body:
+            raise Say(422, "invalid")
+        current = self._live(self.decisions[int(command.about)].recommendation_id)
+        if current.state == "communicated":
+            raise Say(409, "recommendation-communicated")
+        found = current.decision
+        if found is None or found.id != command.about or current.state not in {"approved", "edited", "rejected"}:
+            raise Say(409, "nothing-to-revoke")
+        self._end_decision(current, "revoked", command.by)
+        return {**self.facts(current), "decision_id": command.about}
+
     def _communicate(self, command: Command, _learned: Learned) -> dict[str, Any]:
-        current = self._current(command.about)
+        current = self._live(command.about)
         if current.state == "communicated":
             raise Say(409, "recommendation-communicated")
         if current.state not in {"approved", "edited"}:

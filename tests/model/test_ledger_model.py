@@ -184,7 +184,7 @@ class Ledger(RuleBasedStateMachine):
             rows = check_chain(self.conn, self.base)
             assert {row.id: Row(row.position, row.stream, row.version) for row in rows} == self.model.rows
             clients = self.conn.execute(
-                "SELECT * FROM stream_clients WHERE starts_with(stream, %s)", [self.prefix + "/"]
+                "SELECT stream, client_id FROM stream_clients WHERE starts_with(stream, %s)", [self.prefix + "/"]
             )
             assert dict(clients.fetchall()) == self.model.clients
 

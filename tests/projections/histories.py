@@ -9,13 +9,31 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from ledger.store.envelope import Actor, NewEvent, encode, uuid7
+from ledger.store.envelope import Actor, Line, NewEvent, encode, uuid7
 from ledger.store.events import Receipt
 from schema.events import (
+    AccessRecorded,
     AgentRegistered,
     AgentResumed,
     AgentSuspended,
+    CaseReviewed,
+    ClientAliased,
+    ClientAssigned,
+    ClientMerged,
+    ClientRegistered,
+    ClientUnassigned,
+    CredentialIssued,
+    CredentialRevoked,
+    DecisionExpired,
+    DecisionRevoked,
+    DecisionWithdrawn,
+    ErasureDeclined,
+    ErasureRefused,
+    ErasureRequested,
     Event,
+    Forbidden,
+    LegalHoldPlaced,
+    LegalHoldReleased,
     ModelCallCompleted,
     ModelCallContentRecorded,
     ModelCallFailed,
@@ -27,9 +45,19 @@ from schema.events import (
     RecommendationOpened,
     RecommendationRecorded,
     RequestFailed,
+    RequestWithdrawn,
     Shown,
+    SubjectGroupJoined,
+    SubjectGroupLeft,
+    SubjectRegistered,
+    SubjectResumed,
+    SubjectRoleGranted,
+    SubjectRoleRevoked,
+    SubjectSuspended,
 )
 from schema.fields import Constraints
+from tests.projections import exported
+from tests.projections import histories_monitoring as monitoring
 from tests.projections.naive import Entry
 from tests.support import CLERK
 
@@ -38,8 +66,24 @@ CLIENTS = ("client-a", "client-b", "клиент")
 # An "N" in the name of a stream means a number that is new in each example. Each stream has one client, as the ledger
 # requires. If a request gets into a stream that is not listed here, the client is the third one.
 OWNERS = {"request-N1": CLIENTS[0], "request-N2": CLIENTS[0], "request-N3": CLIENTS[1]}
+# The streams that the ledger knows to be a client's as of a position.
+NAMED = "SELECT stream FROM stream_clients WHERE client_id = %s AND position <= %s"
 # Mostly one of the streams, as events about one thing are in one stream.
-STREAMS = st.sampled_from([*["request-N1"] * 9, *OWNERS, "request-0N", "request-xN", "policy-N", "agent-N", "agent-N"])
+# A client's stream has a client of its own.
+CLIENT_STREAMS = ("client-N1", "client-N1", "client-N1", "client-N2", "client-0N")
+STREAMS = st.sampled_from(
+    [
+        *["request-N1"] * 9,
+        *OWNERS,
+        *["request-0N", "request-xN", "policy-N", "access-N"],
+        *["agent-N"] * 2,
+        *["subject-N"] * 3,
+        *CLIENT_STREAMS,
+        *["portfolio-N"] * 3,
+        *["portfolio-xN", "monitoring-N", "monitoring-N", "monitoring-0N"],
+        *["export-N", "export-N", "export-0N"],
+    ]
+)
 DIGEST = "5" * 64
 
 text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
@@ -68,6 +112,7 @@ def requests(client: str) -> st.SearchStrategy[Event]:
         objectives=st.none() | st.lists(words, max_size=2),
         constraints=st.none() | limits,
         notes=st.none() | text,
+        portfolio=st.none() | st.just("p1"),
     )
 
 
@@ -186,6 +231,7 @@ def decides(past: Past, stream: str) -> st.SearchStrategy[Event]:
         needs_second=st.booleans(),
         second_rules=st.lists(st.sampled_from(["amount", "change"]), max_size=2),
         four_eyes_version=words,
+        confirm_within_hours=st.none() | st.integers(1, 87_600),
     )
 
 
@@ -218,6 +264,28 @@ def tells(past: Past, stream: str) -> st.SearchStrategy[Event]:
     )
 
 
+def takes_back(past: Past, stream: str) -> st.SearchStrategy[Event]:
+    """Draw the withdrawal, revocation or expiry of a decision; seldom the withdrawal of the request."""
+    about = {
+        "recommendation_id": past.positions(stream, RecommendationRecorded),
+        "decision_id": past.positions(stream, RecommendationDecided),
+    }
+    why = {"reason_code": st.sampled_from(["data-entry-error", "other"])}
+    return st.one_of(
+        *[st.builds(DecisionWithdrawn, **about, **why, rationale=st.none() | remarks)] * 2,
+        *[st.builds(DecisionRevoked, **about, **why, rationale=remarks)] * 3,
+        *[st.builds(DecisionExpired, **about)] * 2,
+        st.builds(RequestWithdrawn, **why, rationale=st.none() | remarks, replaced_by=st.none() | st.integers(1, 9)),
+    )
+
+
+def reviews(past: Past, stream: str) -> st.SearchStrategy[Event]:
+    """Draw the review of a case, up to a decision or to any position."""
+    upto = past.positions(stream, RecommendationDecided)
+    dispositions = st.sampled_from(["no-concern", "concern"])
+    return st.builds(CaseReviewed, upto=upto, disposition=dispositions, note=st.none() | remarks)
+
+
 def fails(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
     """Draw the failure of a request."""
     return st.builds(RequestFailed, reason=st.sampled_from(["no-answer", "refused"]), detail=st.none() | text)
@@ -237,6 +305,121 @@ def agents(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
     )
 
 
+TIMES = st.none() | st.sampled_from(["2030-01-01T00:00:00Z", "2031-01-01T00:00:00.5Z"])
+NUMBERS = st.integers(1, 3)
+WORDS = st.sampled_from(["advisor", "compliance", "agent"])
+
+
+def subjects(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
+    """Draw an event about a subject."""
+    kinds = st.sampled_from(["human", "agent", "service"])
+    limits = st.none() | st.lists(st.integers(1, 9), max_size=2)
+    return (
+        st.builds(SubjectRegistered, kind=kinds, display_name=st.none() | words)
+        | st.builds(SubjectRoleGranted, role=WORDS, until=TIMES, clients=limits)
+        | st.builds(SubjectRoleRevoked, role=WORDS, reason=st.none() | remarks)
+        | st.builds(SubjectSuspended, reason=remarks)
+        | st.builds(SubjectResumed, reason=remarks)
+        | st.builds(SubjectGroupJoined, group=WORDS)
+        | st.builds(SubjectGroupLeft, group=WORDS)
+    )
+
+
+def credentials(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
+    """Draw an event about a credential."""
+
+    def token(replaces: int | None, until: str | None, **members: object) -> Event:
+        found = {"kind": "token", "sha256": DIGEST, **members, "replaces": replaces}
+        return CredentialIssued.model_validate(found if replaces is None else {**found, "replaced_until": until})
+
+    return (
+        st.builds(token, st.none() | NUMBERS, TIMES, credential=NUMBERS, expires_at=TIMES)
+        | st.builds(CredentialIssued, credential=NUMBERS, kind=st.just("oidc"), issuer=words, identity=words)
+        | st.builds(CredentialRevoked, credential=NUMBERS, reason=st.none() | remarks)
+    )
+
+
+def accesses(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
+    """Draw a record of reading."""
+    return st.builds(
+        AccessRecorded,
+        subject=words,
+        role=st.sampled_from(["advisor", "auditor"]),
+        credential=st.none() | st.integers(1, 3),
+        action=st.sampled_from(["read", "export", "refused"]),
+        resource=words,
+        parameters=st.none() | st.lists(words, max_size=2),
+        requests=st.none() | st.lists(st.integers(1, 9), min_size=1, max_size=3),
+        rows=counts,
+        reason=st.none() | st.just("wrong-role"),
+    )
+
+
+def clients(_past: Past, stream: str) -> st.SearchStrategy[Event]:
+    """Draw an event about a client. An identifier is that of its stream, as it must be unique in the ledger."""
+    year = "20{}-01-01T00:00:00Z".format
+    times = st.sampled_from([(None, None), (year(25), None), (None, year(26)), (year(25), year(27))])
+    subjects, groups = st.sampled_from(["ann", "bob"]), st.sampled_from(["ann", "zurich"])
+    who = subjects.map(lambda name: {"subject": name}) | groups.map(lambda name: {"group": name})
+    identifier = f"known as {stream}"
+    return (
+        st.builds(ClientRegistered, client_id=st.just(identifier), subject=st.none() | subjects)
+        | st.builds(ClientAliased, client_id=st.just(identifier), of=st.integers(1, 5))
+        | st.builds(ClientMerged, into=st.integers(1, 5))
+        | st.builds(lambda to, when: ClientAssigned(**to, since=when[0], until=when[1]), who, times)
+        | st.builds(lambda to: ClientUnassigned(**to), who)
+    )
+
+
+def holds(past: Past, stream: str) -> st.SearchStrategy[Event]:
+    """Draw an event about a legal hold."""
+    hold_id = past.positions(stream, LegalHoldPlaced)
+    return st.builds(LegalHoldPlaced, reason=remarks, request_id=st.none() | NUMBERS) | st.builds(
+        LegalHoldReleased, reason=remarks, hold_id=hold_id
+    )
+
+
+def erasures(past: Past, stream: str) -> st.SearchStrategy[Event]:
+    """Draw an event about an erasure, but for that which erase() alone records, with its effect."""
+    erasure_id = past.positions(stream, ErasureRequested)
+    forbidden = st.builds(Forbidden, holds=st.none() | st.just([1]), kept_until=st.none() | st.just("2030-01-01"))
+    counts = {"streams": NUMBERS, "events": NUMBERS, "values": NUMBERS, "clients": st.just([1])}
+    reason = st.sampled_from(["client-request", "retention-over"])
+    return (
+        st.builds(
+            ErasureRequested,
+            reason=reason,
+            reference=st.none() | st.just("DSR-1"),
+            note=st.none() | remarks,
+            forbidden=st.none() | forbidden,
+            expires_at=TIMES,
+            **counts,
+        )
+        | st.builds(ErasureDeclined, erasure_id=erasure_id, rationale=remarks)
+        | st.builds(ErasureRefused, erasure_id=erasure_id, forbidden=forbidden)
+    )
+
+
+def defined(past: Past, stream: str) -> st.SearchStrategy[Event]:
+    """Draw the definition of a portfolio of the client that owns the stream."""
+    return monitoring.defined(OWNERS.get(stream.replace(past.number, "N"), CLIENTS[2]))
+
+
+def alerts(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
+    """Draw an event about an alert."""
+    return monitoring.alerts()
+
+
+def runs(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
+    """Draw an event of a run of monitoring."""
+    return monitoring.runs()
+
+
+def exports(past: Past, stream: str) -> st.SearchStrategy[Event]:
+    """Draw an event of an export of the data of the client that owns the stream."""
+    return exported.exports(OWNERS.get(stream.replace(past.number, "N"), CLIENTS[2]))
+
+
 KINDS: tuple[Callable[[Past, str], st.SearchStrategy[Event]], ...] = (
     asks,
     *[answers] * 2,
@@ -246,15 +429,37 @@ KINDS: tuple[Callable[[Past, str], st.SearchStrategy[Event]], ...] = (
     *[opens] * 3,
     *[decides] * 4,
     *[confirms] * 4,
+    *[takes_back] * 2,
+    reviews,
     tells,
     fails,
     agents,
+    subjects,
+    credentials,
+    accesses,
+    alerts,
+    runs,
 )
+# Streams whose events are mostly of their own kinds.
+OF_STREAM: dict[str, tuple[Callable[[Past, str], st.SearchStrategy[Event]], ...]] = {
+    "agent": (agents,) * 9,
+    "subject": (subjects,) * 9 + (credentials,) * 9,
+    "access": (accesses,) * 9,
+    "portfolio": (defined,) * 6 + (alerts,) * 20,
+    "monitoring": (runs,) * 12,
+    "export": (exports,) * 12,
+}
 
 
-def entry(new: NewEvent, at: Receipt, line: bytes) -> Entry:
+def _kinds(stream: str) -> tuple[Callable[[Past, str], st.SearchStrategy[Event]], ...]:
+    if stream.startswith("client-"):
+        return (*(kind for kind in KINDS if kind is not asks), *[clients] * 20, *[holds] * 10, *[erasures] * 10)
+    return KINDS + OF_STREAM.get(stream.partition("-")[0], ())
+
+
+def entry(new: NewEvent, at: Receipt, line: Line) -> Entry:
     """Return an event as it was appended, with the line that append() took."""
-    return Entry(new, at, json.loads(line)["body"].get("sealed", {}))
+    return Entry(new, at, json.loads(line.body()).get("sealed", {}))
 
 
 @st.composite
@@ -263,7 +468,7 @@ def batches(draw: st.DrawFn, past: Past) -> list[NewEvent]:
     found: list[NewEvent] = []
     for _ in range(draw(st.integers(1, 8))):
         stream = draw(STREAMS).replace("N", past.number)
-        kind = draw(st.sampled_from((*KINDS, *[agents] * 9) if stream.startswith("agent-") else KINDS))
+        kind = draw(st.sampled_from(_kinds(stream)))
         cause = draw(past.ids(ModelCallStarted)) if kind in {ends, contents} else None
         new = NewEvent(uuid7(), stream, draw(kind(past, stream)), draw(st.sampled_from(ACTORS)), causation=cause)
         past.add(new)
@@ -271,6 +476,6 @@ def batches(draw: st.DrawFn, past: Past) -> list[NewEvent]:
     return found
 
 
-def lines(batch: list[NewEvent]) -> list[bytes]:
+def lines(batch: list[NewEvent]) -> list[Line]:
     """Return the events as append() takes them."""
     return [encode(new) for new in batch]

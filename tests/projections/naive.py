@@ -11,6 +11,10 @@ from typing import Any
 from ledger.store.envelope import NewEvent
 from ledger.store.events import Receipt
 from schema.events import (
+    CaseReviewed,
+    DecisionExpired,
+    DecisionRevoked,
+    DecisionWithdrawn,
     Event,
     PortfolioRequested,
     RecommendationCommunicated,
@@ -19,6 +23,7 @@ from schema.events import (
     RecommendationOpened,
     RecommendationRecorded,
     RequestFailed,
+    RequestWithdrawn,
 )
 
 Row = dict[str, Any]
@@ -59,7 +64,7 @@ def portfolio_requests(history: Iterable[Entry]) -> list[Row]:
         if isinstance(entry.event, PortfolioRequested) and entry.at.version == 1:
             rows[number] = _asked(number, entry.event, entry)
         elif number in rows:
-            rows[number] |= _told(entry.event, entry.at, rows[number]["recommendation_id"])
+            rows[number] |= _told(entry, rows[number])
     return [rows[number] for number in sorted(rows)]
 
 
@@ -75,14 +80,33 @@ def _asked(number: int, event: PortfolioRequested, entry: Entry) -> Row:
         "objectives": event.objectives,
         "constraints": None if limits is None else limits.model_dump(mode="json", exclude_none=True),
         "notes": event.notes,
+        "portfolio": event.portfolio,
         "requested_by": entry.by,
         "created_at": entry.at.recorded_at,
         "recommendation_id": None,
+        **dict.fromkeys(WITHDRAWAL),
     } | _status("queued", entry.at)
 
 
-def _told(event: Event, at: Receipt, current: int | None) -> Row:
-    """Return what an event after the first changes in the row of its request."""
+WITHDRAWAL = (
+    *("withdrawal_id", "withdrawn_at", "withdrawn_by", "withdrawal_reason"),
+    *("withdrawal_rationale", "replaced_by"),
+)
+
+
+def _told(entry: Entry, row: Row) -> Row:
+    """Return what an event after the first changes in the row of its request. A withdrawal is final."""
+    event, at = entry.event, entry.at
+    told = _of_status(event, at, row["recommendation_id"])
+    if row["withdrawal_id"] is not None:
+        return told and {**told, "status": "withdrawn"}
+    if isinstance(event, RequestWithdrawn):
+        found = (at.position, at.recorded_at, entry.by, event.reason_code, event.rationale, event.replaced_by)
+        return {"status": "withdrawn", "updated_at": at.recorded_at, **dict(zip(WITHDRAWAL, found, strict=True))}
+    return told
+
+
+def _of_status(event: Event, at: Receipt, current: int | None) -> Row:
     match event:
         case RecommendationRecorded():
             return _status("recommended", at) | {"recommendation_id": at.position}
@@ -99,21 +123,53 @@ def _status(status: str, at: Receipt) -> Row:
 
 @dataclass
 class Decision:
-    """A decision, and its first confirmation if it needs one."""
+    """A decision, what settled it if it needs a confirmation, and its revocation once it is in force."""
 
     entry: Entry
     event: RecommendationDecided
-    second: Entry | None = None
-    confirmed: RecommendationConfirmed | None = None
+    settled: Entry | None = None
+    revoked: Entry | None = None
+    review: Entry | None = None
+
+    def see(self, entry: Entry) -> None:
+        """Take a later event that names it, withdraws its request or reviews the case."""
+        if isinstance(entry.event, CaseReviewed):
+            if entry.event.upto >= self.entry.at.position:
+                self.review = entry
+        elif isinstance(entry.event, DecisionRevoked):
+            if self.state == "effective":
+                self.revoked = entry
+        elif self.state == "waiting":
+            self.settled = entry
+
+    @property
+    def confirmed(self) -> RecommendationConfirmed | None:
+        """Its confirmation."""
+        event = self.settled and self.settled.event
+        return event if isinstance(event, RecommendationConfirmed) else None
+
+    @property
+    def second(self) -> Entry | None:
+        """The entry of its confirmation."""
+        return self.settled if self.confirmed else None
+
+    @property
+    def ended(self) -> Entry | None:
+        """The entry that withdrew, revoked or expired it."""
+        return self.revoked or (None if self.confirmed else self.settled)
 
     @property
     def state(self) -> str:
-        """The state: effective, waiting or declined."""
+        """The state."""
+        if self.revoked is not None:
+            return "revoked"
+        if self.confirmed is not None:
+            return "effective" if self.confirmed.outcome == "approve" else "declined"
         if not self.event.needs_second:
             return "effective"
-        if self.confirmed is None:
+        if self.settled is None:
             return "waiting"
-        return "effective" if self.confirmed.outcome == "approve" else "declined"
+        return "expired" if isinstance(self.settled.event, DecisionExpired) else "withdrawn"
 
 
 @dataclass
@@ -126,6 +182,7 @@ class Case:
     decisions: list[Decision] = field(default_factory=list)
     told: list[tuple[Entry, RecommendationCommunicated]] = field(default_factory=list)
     after: Entry | None = None
+    withdrawn: Entry | None = None
 
     def add(self, entry: Entry) -> None:
         """Add an event that names it."""
@@ -136,11 +193,27 @@ class Case:
                 self.decisions.append(Decision(entry, entry.event))
             case RecommendationCommunicated():
                 self.told.append((entry, entry.event))
-            case RecommendationConfirmed():
+            case RecommendationConfirmed() | DecisionWithdrawn() | DecisionExpired() | DecisionRevoked() as event:
                 for found in self.decisions:
-                    named = found.entry.at.position == entry.event.decision_id
-                    if named and found.event.needs_second and found.second is None:
-                        found.second, found.confirmed = entry, entry.event
+                    if found.entry.at.position == event.decision_id:
+                        found.see(entry)
+
+    def see(self, entry: Entry, *, first: bool) -> None:
+        """Take a review, or a withdrawal of the request.
+
+        The first withdrawal is shown, if no recommendation came after this one.
+        """
+        if isinstance(entry.event, RequestWithdrawn) and first and self.after is None:
+            self.withdrawn = entry
+        for found in self.decisions:
+            found.see(entry)
+
+    def declines(self, before: int) -> list[Decision]:
+        """Return the decisions that were declined before a position, in the order of the declines."""
+        declined = [found for found in self.decisions if found.second is not None and found.confirmed is not None]
+        declined = [found for found in declined if found.confirmed and found.confirmed.outcome != "approve"]
+        entries = [(found.second.at.position, found) for found in declined if found.second is not None]
+        return [found for at, found in sorted(entries, key=lambda one: one[0]) if at < before]
 
     def last_opened(self, who: str, after: int, before: Receipt) -> datetime | None:
         """Return when this person last opened it between the two positions."""
@@ -151,9 +224,9 @@ class Case:
     @property
     def times(self) -> list[Any]:
         """The times at which its row changed."""
-        decided = [entry for found in self.decisions for entry in (found.entry, found.second)]
+        decided = [entry for found in self.decisions for entry in (found.entry, found.settled, found.revoked)]
         told = [entry for entry, _ in self.told[:1]]
-        entries = [self.entry, *self.openings[:1], *decided, *told, self.after]
+        entries = [self.entry, *self.openings[:1], *decided, *told, self.after, self.withdrawn]
         return [entry.at.recorded_at for entry in entries if entry is not None]
 
 
@@ -165,29 +238,54 @@ def cases(history: Iterable[Entry]) -> list[Case]:
     """Return all recommendations of requests, in the order of id."""
     found: dict[tuple[str, int], Case] = {}
     latest: dict[str, Case] = {}
+    over: set[str] = set()
     for entry in history:
         event, stream = entry.event, entry.at.stream
         if isinstance(event, RecommendationRecorded) and entry.request_id is not None:
             if stream in latest:
                 latest[stream].after = entry
             latest[stream] = found[stream, entry.at.position] = Case(entry, event)
+        elif isinstance(event, RequestWithdrawn | CaseReviewed):
+            for one in found.values():
+                if one.entry.at.stream == stream:
+                    one.see(entry, first=stream not in over)
+            over |= {stream} if isinstance(event, RequestWithdrawn) else set()
         elif (case := found.get((stream, getattr(event, "recommendation_id", 0)))) is not None:
             case.add(entry)
     return list(found.values())
 
 
+def of_requests(history: Iterable[Entry]) -> dict[str, Row]:
+    """Return what rows of a stream have of its request, by stream."""
+    return {
+        entry.at.stream: {
+            "requested_by": entry.by,
+            "risk_profile": entry.event.risk_profile,
+            "amount_usd": entry.event.amount_usd,
+        }
+        for entry in history
+        if isinstance(entry.event, PortfolioRequested) and entry.at.version == 1
+    }
+
+
+NO_REQUEST: Row = {"requested_by": None, "risk_profile": None, "amount_usd": None}
+
+
 def ai_recommendations(history: Iterable[Entry], clients: dict[str, str]) -> list[Row]:
     """Return the rows, in the order of id. `clients` maps each stream to its client, known at any time."""
-    return [_recommendation(case, clients) for case in cases(history)]
+    history = list(history)
+    asked = of_requests(history)
+    return [_recommendation(case, clients) | asked.get(case.entry.at.stream, NO_REQUEST) for case in cases(history)]
 
 
 def _recommendation(case: Case, clients: dict[str, str]) -> Row:
     entry, event = case.entry, case.event
     opened = case.openings[0] if case.openings else None
     told = case.told[0] if case.told else None
-    decision = next((found for found in reversed(case.decisions) if found.state != "declined"), None)
+    decision = next((found for found in reversed(case.decisions) if found.state in IN_FORCE), None)
     edited = decision is not None and decision.state == "effective" and decision.event.outcome == "edit"
     standing = decision.entry.commitments.get("replacement") if decision and edited else None
+    declines = case.declines(1 << 62)
     return {
         "stream": entry.at.stream,
         "id": entry.at.position,
@@ -206,6 +304,8 @@ def _recommendation(case: Case, clients: dict[str, str]) -> Row:
         "opened_at": opened and opened.at.recorded_at,
         "opened_by": opened and opened.by,
         **_decision_of(decision),
+        "declines": len(declines),
+        **_last_decline(declines),
         "communicated_at": told and told[0].at.recorded_at,
         "communicated_by": told and told[0].by,
         "channel": told and told[1].channel,
@@ -217,11 +317,27 @@ def _recommendation(case: Case, clients: dict[str, str]) -> Row:
     }
 
 
+IN_FORCE = ("effective", "waiting")
+
+
+def _last_decline(declines: list[Decision]) -> Row:
+    last = declines[-1] if declines else None
+    second, confirmed = (last.second, last.confirmed) if last else (None, None)
+    return {
+        "decline_id": second and second.at.position,
+        "declined_by": second and second.by,
+        "declined_at": second and second.at.recorded_at,
+        "decline_rationale": confirmed and confirmed.rationale,
+    }
+
+
 def _state(case: Case, decision: Decision | None) -> str:
     if case.after is not None:
         return "superseded"
     if case.told:
         return "communicated"
+    if case.withdrawn is not None:
+        return "withdrawn"
     if decision is None:
         return "proposed"
     done = {"approve": "approved", "edit": "edited", "reject": "rejected", "respond": "returned"}
@@ -242,6 +358,7 @@ def _decision_of(found: Decision | None) -> Row:
         "replacement_digest": found and found.entry.commitments.get("replacement"),
         "response": event and event.response,
         "needs_second": event and event.needs_second,
+        "second_rules": event.second_rules if event else None,
         "confirmed_by": found and found.second and found.second.by,
         "confirmed_at": found and found.second and found.second.at.recorded_at,
     }
@@ -250,19 +367,21 @@ def _decision_of(found: Decision | None) -> Row:
 def decisions(history: Iterable[Entry], clients: dict[str, str]) -> list[Row]:
     """Return the rows, in the order of id."""
     history = list(history)
-    amounts = {
-        entry.at.stream: entry.event.amount_usd
-        for entry in history
-        if isinstance(entry.event, PortfolioRequested) and entry.at.version == 1
-    }
-    rows = [_decision(case, found, clients, amounts) for case in cases(history) for found in case.decisions]
+    asked = of_requests(history)
+    rows = [
+        _decision(case, found, clients) | asked.get(case.entry.at.stream, NO_REQUEST)
+        for case in cases(history)
+        for found in case.decisions
+    ]
     return sorted(rows, key=lambda row: int(row["id"]))
 
 
-def _decision(case: Case, found: Decision, clients: dict[str, str], amounts: dict[str, Decimal]) -> Row:
+def _decision(case: Case, found: Decision, clients: dict[str, str]) -> Row:
     at, event, second = found.entry.at, found.event, found.second
     opened = case.last_opened(found.entry.by, 0, at)
     second_opened = second and case.last_opened(second.by, at.position, second.at)
+    ended, declines = found.ended, case.declines(at.position)
+    hours = event.confirm_within_hours
     lasting = ("recommendation_id", "outcome", "digest", "reason_code", "reason_group", "rationale", "replacement")
     also = ("response", "needs_second", "second_rules", "four_eyes_version", "reason_codes_version")
     return {name: getattr(event, name) for name in (*lasting, *also)} | {
@@ -277,6 +396,19 @@ def _decision(case: Case, found: Decision, clients: dict[str, str], amounts: dic
         "opened_at": opened,
         "created_at": at.recorded_at,
         "seconds_to_decide": _seconds(at.recorded_at - (opened or case.entry.at.recorded_at)),
+        "review_id": found.review and found.review.at.position,
+        "reviewed_by": found.review and found.review.by,
+        "reviewed_at": found.review and found.review.at.recorded_at,
+        "disposition": found.review and getattr(found.review.event, "disposition", None),
+        "review_note": found.review and getattr(found.review.event, "note", None),
+        "confirm_by": None if hours is None else at.recorded_at + timedelta(hours=hours),
+        "end_id": ended and ended.at.position,
+        "ended_by": ended and ended.by,
+        "ended_at": ended and ended.at.recorded_at,
+        "end_reason": ended and getattr(ended.event, "reason_code", None),
+        "end_rationale": ended and getattr(ended.event, "rationale", None),
+        "earlier_declines": len(declines),
+        **_last_decline(declines),
         "confirmation": found.confirmed and found.confirmed.outcome,
         "confirmed_by": second and second.by,
         "confirmed_role": second and second.new.actor.role,
@@ -287,5 +419,5 @@ def _decision(case: Case, found: Decision, clients: dict[str, str], amounts: dic
         "model_name": case.event.model_name,
         "model_version": case.event.model_version,
         "agent": case.entry.by,
-        "amount_usd": amounts.get(at.stream),
+        "communicated_at": case.told[0][0].at.recorded_at if case.told else None,
     }

@@ -1,10 +1,11 @@
-"""The read models about agents and their calls folded a second time, in plain Python."""
+"""The read models about agents, their calls, and accesses folded a second time, in plain Python."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from schema.events import (
+    AccessRecorded,
     AgentRegistered,
     AgentResumed,
     AgentSuspended,
@@ -132,3 +133,17 @@ def _changed(entry: Entry, event: AgentRegistered | AgentSuspended | AgentResume
         case AgentResumed():
             told = {"resumed_at": at, "resumed_by": entry.by, "resume_reason": event.reason}
             return {"updated_at": at, "suspended": False} | told
+
+
+def accesses(history: Iterable[Entry]) -> list[Row]:
+    """Return the rows, in the order of id."""
+    return [
+        {
+            "stream": entry.at.stream,
+            "id": entry.at.position,
+            **entry.event.model_dump(),
+            "created_at": entry.at.recorded_at,
+        }
+        for entry in history
+        if isinstance(entry.event, AccessRecorded) and entry.at.stream.startswith("access-")
+    ]

@@ -31,20 +31,25 @@ def of(rows: list[Row], *outcomes: str) -> int:
 
 
 def standing(rows: list[Row]) -> list[Row]:
-    """Return the decisions that were not declined."""
-    return [row for row in rows if row["state"] != "declined"]
+    """Return the decisions that are in force or wait."""
+    return [row for row in rows if row["state"] in {"effective", "waiting"}]
 
 
 def override_rates(rows: list[Row]) -> list[Row]:
     """Compute how often people edited or rejected recommendations."""
     names = ("model_name", "model_version", "decided_by", "month")
-    return [
-        dict(zip(names, key, strict=True))
-        | {"decisions": len(mine), "approved": of(mine, "approve"), "edited": of(mine, "edit")}
-        | {"rejected": of(mine, "reject"), "responded": of(mine, "respond"), "overrides": of(mine, "edit", "reject")}
-        | {"override_rate": share(of(mine, "edit", "reject"), len(mine))}
-        for key, mine in grouped(standing(rows), *names).items()
-    ]
+    found = []
+    for key, mine in grouped(standing(rows), *names).items():
+        telling = [row for row in mine if row["reason_group"] != "no-longer-needed"]
+        overrides = of(telling, "edit", "reject")
+        found.append(
+            dict(zip(names, key, strict=True))
+            | {"decisions": len(mine), "approved": of(mine, "approve"), "edited": of(mine, "edit")}
+            | {"rejected": of(mine, "reject"), "responded": of(mine, "respond"), "overrides": overrides}
+            | {"override_rate": share(overrides, len(telling)) if telling else None}
+            | {"not_about_model": len(mine) - len(telling)}
+        )
+    return found
 
 
 def override_reasons(rows: list[Row]) -> list[Row]:
@@ -100,9 +105,25 @@ def _stamps(person: str, part: str, turns: list[tuple[Any, ...]]) -> Row:
     }
 
 
+def review_coverage(rows: list[Row]) -> list[Row]:
+    """Compute how many decisions were reviewed."""
+    found = []
+    for key, mine in grouped(rows, "decided_by", "month").items():
+        reviewed = [row for row in mine if row.get("review_id") is not None]
+        numbers = {
+            "decisions": len(mine),
+            "reviewed": len(reviewed),
+            "concerns": sum(row["disposition"] == "concern" for row in reviewed),
+            "reviewed_share": share(len(reviewed), len(mine)),
+        }
+        found.append(dict(zip(("decided_by", "month"), key, strict=True)) | numbers)
+    return found
+
+
 NAIVE: dict[str, Callable[[list[Row]], list[Row]]] = {
     "override_rates": override_rates,
     "override_reasons": override_reasons,
     "decision_times": decision_times,
     "rubber_stamps": rubber_stamps,
+    "review_coverage": review_coverage,
 }

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from ledger.database import Connection
-from ledger.store.envelope import NewEvent, encode
+from ledger.store.envelope import NewEvent
 from tests.projections.scenes import SECRET, recommended
-from tests.support import append_text, new, requested
+from tests.support import append_text, line, new, requested
 
 
 def poisoned(event: NewEvent, *, actor: Any = ..., data: Any = ..., **changes: Any) -> str:
@@ -16,12 +16,12 @@ def poisoned(event: NewEvent, *, actor: Any = ..., data: Any = ..., **changes: A
 
     `actor` and `data` replace these members of the body.
     """
-    return spoil(encode(event), actor=actor, data=data, **changes)
+    return spoil(line(event), actor=actor, data=data, **changes)
 
 
-def spoil(line: bytes, *, actor: Any = ..., data: Any = ..., **changes: Any) -> str:
+def spoil(text: str, *, actor: Any = ..., data: Any = ..., **changes: Any) -> str:
     """Change a line as poisoned() does, and write it canonically again."""
-    content = json.loads(line)
+    content = json.loads(text)
     members = content["body"]["data"] | changes
     content["body"]["data"] = {name: value for name, value in members.items() if value is not None}
     for name, value in {"actor": actor, "data": data}.items():
@@ -36,7 +36,7 @@ def poison(conn: Connection, stream: str = "request-") -> str:
     Return the stream. In the first case portfolio_requests cannot show it, in the second ai_recommendations.
     """
     if stream.endswith("-"):
-        line = poisoned(new(stream, requested("client-9")), amount_usd=SECRET)
+        text = poisoned(new(stream, requested("client-9")), amount_usd=SECRET)
     else:
-        line = poisoned(new(stream, recommended()), model_name=None)
-    return str(append_text(conn, line)[0].stream)
+        text = poisoned(new(stream, recommended()), model_name=None)
+    return str(append_text(conn, text)[0].stream)

@@ -23,18 +23,30 @@ from projections.read_model import ReadModel
 from projections.rebuild import rebuild_read_models
 from projections.registry import READ_MODELS
 from schema.events import (
+    AccessRecorded,
     AgentRegistered,
+    ClientRegistered,
+    CredentialIssued,
+    CredentialRevoked,
+    ErasureDeclined,
+    ErasureRequested,
     Event,
+    LegalHoldPlaced,
+    LegalHoldReleased,
     ModelCallCompleted,
     ModelCallStarted,
     RecommendationDecided,
     RecommendationOpened,
     RecommendationRecorded,
+    SubjectGroupJoined,
+    SubjectRegistered,
+    SubjectRoleGranted,
+    SubjectSuspended,
 )
 from schema.fields import Sealed
 from tests.support import CLERK, append, connect, failed, new, requested
 
-REQUESTS, ANSWERS, DECISIONS, CALLS, AGENTS = READ_MODELS
+REQUESTS, ANSWERS, DECISIONS, CALLS, AGENTS, SUBJECTS, CREDENTIALS, ACCESSES, CLIENTS, EVENTS = READ_MODELS[:10]
 SECRET = "0000-secret-0000"
 DIGEST = "5" * 64
 
@@ -48,6 +60,21 @@ class Unfoldable(Event):
     client_id: Annotated[str, Sealed()]
     risk_profile: str = "balanced"
     amount_usd: str = SECRET
+
+
+def register(conn: Connection, name: str = "ann") -> None:
+    """Append a subject with a role, a group and two credentials, of which one is revoked; suspend it."""
+    stream = f"subject-{name}"
+    events = (
+        SubjectRegistered(kind="human", display_name="Ann"),
+        SubjectRoleGranted(role="advisor", until="2040-01-01T00:00:00Z", clients=[1]),
+        SubjectGroupJoined(group="zurich"),
+        CredentialIssued(credential=1, kind="token", sha256=DIGEST),
+        CredentialIssued(credential=2, kind="token", sha256=DIGEST, replaces=1, replaced_until="2040-01-01T00:00:00Z"),
+        CredentialRevoked(credential=2, reason="lost"),
+        SubjectSuspended(reason="on leave"),
+    )
+    append(conn, *(new(stream, event) for event in events))
 
 
 def recommended(weight: str = "1.0000") -> RecommendationRecorded:
@@ -66,6 +93,13 @@ def answer(conn: Connection, ids: list[int]) -> None:
     append(conn, *(new(f"request-{one}", failed("refused") if one % 3 == 0 else recommended()) for one in ids))
 
 
+def read_of(*requests: int) -> AccessRecorded:
+    """Return the record that a person read these requests."""
+    return AccessRecorded(
+        subject="clerk", role="auditor", action="read", resource="GET /decisions", requests=list(requests)
+    )
+
+
 def decided(recommendation_id: int, outcome: str = "approve", **fields: Any) -> RecommendationDecided:
     """Return a decision that is effective at once, unless `fields` say otherwise."""
     given = {"digest": DIGEST, "needs_second": False, "second_rules": [], "four_eyes_version": "1"}
@@ -75,7 +109,7 @@ def decided(recommendation_id: int, outcome: str = "approve", **fields: Any) -> 
 
 
 def tell_everything(conn: Connection) -> int:
-    """Append a request with a call, an answer, an opening and a decision; and an agent. Return the answer's id."""
+    """Append a request with call, answer, opening and decision; an agent, a read, a client. Return the answer's id."""
     (one,) = ask(conn)
     stream = f"request-{one}"
     (call,) = append(conn, new(stream, ModelCallStarted(provider_name="p", request_model="m")))
@@ -84,7 +118,19 @@ def tell_everything(conn: Connection) -> int:
     opened = RecommendationOpened(recommendation_id=given.position, digest=DIGEST)
     append(conn, new(stream, opened), new(stream, decided(given.position)))
     append(conn, new(f"agent-{one}", AgentRegistered(answer_schema="weights/v1")))
+    append(conn, new("access-1", read_of(one)))
+    append(conn, new("client-", ClientRegistered(client_id=f"client of {stream}", subject="ann")))
     return int(given.position)
+
+
+def hold_and_ask_to_erase(conn: Connection) -> None:
+    """Append holds of two clients, of which one is released; and two erasures of client 2, of which one is declined."""
+    (_, held) = append(conn, *(new(f"client-{one}", LegalHoldPlaced(reason="r", request_id=3)) for one in (1, 2)))
+    counts = {"clients": [2], "streams": 1, "events": 1, "values": 1}
+    asked = [ErasureRequested(reason="client-request", **counts), ErasureRequested(reason="retention-over", **counts)]
+    (first, _) = append(conn, *(new("client-2", event) for event in asked))
+    append(conn, new("client-2", ErasureDeclined(erasure_id=first.position, rationale="no")))
+    append(conn, new("client-2", LegalHoldReleased(reason="r", hold_id=held.position)))
 
 
 def chat(url: str, stopping: Callable[[], bool]) -> None:

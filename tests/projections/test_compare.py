@@ -11,13 +11,15 @@ from projections.compare import ReadModelCheck, RowDifference, check
 from projections.read_model import ReadModel
 from projections.rebuild import rebuild_read_models
 from projections.registry import READ_MODELS
-from tests.projections.scenes import ANSWERS, REQUESTS, answer, ask, catch_up, swap_in_hand, waits_for_a_lock
-from tests.support import connect, eventually
+from schema.events import ModelCallStarted
+from tests.projections.scenes import ANSWERS, CALLS, REQUESTS, answer, ask, catch_up, swap_in_hand, waits_for_a_lock
+from tests.support import append, connect, eventually, new, requested
 
 COPY = (
     "INSERT INTO portfolio_requests SELECT (jsonb_populate_record(r, '{\"id\": 99}')).* FROM portfolio_requests r"
     " WHERE id = 1"
 )
+CLIENTS = "SELECT client_id FROM model_calls"
 
 
 def checked(url: str, read_model: ReadModel, most: int = 1000) -> ReadModelCheck:
@@ -40,6 +42,18 @@ def test_a_true_table_has_no_difference(database_url: str) -> None:
         ask(conn, 2)
     assert checked(database_url, REQUESTS) == ReadModelCheck("portfolio_requests", 10, 6, None, (), False)
     assert checked(database_url, ANSWERS) == ReadModelCheck("ai_recommendations", 10, 2, None, (), False)
+
+
+def test_a_client_that_is_named_later_is_no_difference_before(database_url: str) -> None:
+    """A table that lags behind the event which names a stream's client is true; so is one that has folded it."""
+    with connect(database_url) as conn:
+        append(conn, new("request-1", ModelCallStarted(provider_name="p", request_model="m")))
+        catch_up(conn)
+        append(conn, new("request-1", requested()))
+        assert checked(database_url, CALLS) == ReadModelCheck("model_calls", 1, 1, None, (), False)
+        catch_up(conn)
+        assert [client_id for (client_id,) in conn.execute(CLIENTS)] == ["client-1"]
+    assert checked(database_url, CALLS) == ReadModelCheck("model_calls", 2, 1, None, (), False)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ CHANGES = {
     " REVOKE ALL ON FUNCTION append(text, text) FROM PUBLIC": "function append(batch text, more text) is additional",
     "ALTER FUNCTION append(text) SECURITY INVOKER": "function append(batch text) differs",
     "ALTER FUNCTION append(text) SET search_path = public, ledger": "function append(batch text) differs",
-    "DROP FUNCTION authenticate(bytea)": "function authenticate(token_hash bytea) is missing",
+    "DROP FUNCTION position_at(timestamptz)": "function position_at(moment timestamp with time zone) is missing",
     "GRANT INSERT ON events TO ledger_writer": "grant on events to writer is additional",
     "GRANT UPDATE (body) ON events TO ledger_projector": "grant on column events.body to projector is additional",
     "GRANT EXECUTE ON FUNCTION append(text) TO PUBLIC": "grant on function append(batch text) to PUBLIC is additional",

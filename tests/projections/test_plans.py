@@ -12,7 +12,15 @@ from projections.client_history import HISTORY
 from projections.engine import ALL_STREAMS, FEW_STREAMS, STEP_AFTER_STEP, TO_FOLD, step
 from projections.read_model import ONE_CLIENT, ONE_STREAM, UP_TO, ReadModel
 from projections.registry import READ_MODELS
-from tests.projections.scenes import assert_true_to_the_chain, catch_up, tell_everything
+from tests.projections.exported import export
+from tests.projections.scenes import (
+    assert_true_to_the_chain,
+    catch_up,
+    hold_and_ask_to_erase,
+    register,
+    tell_everything,
+)
+from tests.projections.scenes_monitoring import watch
 from tests.support import connect
 
 each_read_model = pytest.mark.parametrize("read_model", READ_MODELS, ids=lambda found: found.name)
@@ -22,14 +30,14 @@ CONSTANTS = {
     "after": sql.SQL("0"),
     "streams": sql.SQL("ARRAY['request-1', 'request-2']"),
     "stream": sql.SQL("'request-1'"),
-    "client_id": sql.SQL("'client-1'"),
+    "client_id": sql.SQL("ARRAY['client-1', 'client-2']"),
     "client_ids": sql.SQL("ARRAY['client-1', 'client-2']"),
     "most": sql.SQL("20"),
 }
-TOUCHED = TO_FOLD.replace("> %s", "> 0").replace("<= %s", "<= 5").replace("(%s)", "(ARRAY['some.type'])")
+TOUCHED = TO_FOLD.replace("> %s", "> 0").replace("<= %s", "<= 5").replace("(%s", "(ARRAY['some.type']")
 
 # The most times that a fold may name `slice`: each costs a pass over the events.
-MOST_PASSES = 4
+MOST_PASSES = 5
 
 
 def plan(conn: Connection, query: sql.Composable) -> str:
@@ -61,6 +69,9 @@ def test_a_live_step_goes_through_indexes(database_url: str, read_model: ReadMod
             found = plan(conn, sql.SQL(statement))
             assert "Seq Scan" not in found
             assert "Nested Loop" not in found
+        if read_model.per_event:
+            assert "events_pkey" in (found := plan(conn, sql.SQL(read_model.insert_new)))
+            assert "Seq Scan" not in found
 
 
 @each_read_model
@@ -95,6 +106,10 @@ def test_a_step_keeps_its_one_plan(database_url: str) -> None:
     with connect(database_url) as conn, connect(database_url, "projector") as live:
         for _ in range(12):
             tell_everything(conn)
+            register(conn)
+            watch(conn)
+            export(conn)
+            hold_and_ask_to_erase(conn)
             catch_up(live)
             assert step(live, READ_MODELS[0]) is None
         plans = "SELECT statement, generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE %s"

@@ -14,10 +14,11 @@ from ledger.database import conninfo
 from projections import registry
 from projections.compare import check
 from projections.engine import step
-from projections.read_model import ReadModel, changing, fixed
-from projections.reads import AsOf, read_rows
+from projections.read_model import ReadModel, changing, of_client
+from projections.reads import AsOf
 from projections.rebuild import outdated_read_models, rebuild_outdated, rebuild_read_models
 from projections.registry import READ_MODELS
+from projections.rows import read_rows
 from tests.projections.scenes import answer, ask, head, standing
 from tests.support import connect
 
@@ -53,7 +54,7 @@ def answer_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReadModel:
     folder.mkdir()
     for name, text in (("fold", FOLD), ("table", TABLE), ("indexes", INDEXES)):
         (folder / f"{name}.sql").write_text(text, "utf-8")
-    read_model = ReadModel(folder, AnswerCount, {**fixed("client_id"), **changing("answers")})
+    read_model = ReadModel(folder, AnswerCount, {**of_client(), **changing("answers")})
     monkeypatch.setattr(registry, "READ_MODELS", (*READ_MODELS, read_model))
     return read_model
 

@@ -19,10 +19,10 @@ from projections.read_model import ONE_CLIENT, ONE_STREAM, UP_TO, ReadModel
 from projections.rebuild import rebuild_read_models
 from projections.registry import READ_MODELS
 from projections.set_aside import listed
-from tests.projections.histories import CLIENTS, Past, batches, lines
+from tests.projections.histories import CLIENTS, NAMED, Past, batches, lines
 from tests.projections.poison import spoil
 from tests.projections.scenes import catch_up, head
-from tests.support import append_text, connect
+from tests.support import append_text, connect, text
 
 IDS = ("recommendation_id", "model_call_id", "decision_id")
 ODD_IDS: list[Any] = ["x", 0.5, 10**15]
@@ -96,8 +96,8 @@ def check_read_model(conn: Connection, read_model: ReadModel, start: int, upto: 
     assert rows(conn, table, {}, streams) == alone(conn, read_model, head(conn), streams, aside)
     as_of = rows(conn, read_model.rows(UP_TO), {"upto": upto}, streams)
     assert as_of == alone(conn, read_model, upto, streams, aside)
-    of_client = rows(conn, read_model.rows(ONE_CLIENT), {"client_id": CLIENTS[0], "upto": upto}, streams)
-    clients = conn.execute("SELECT stream FROM stream_clients WHERE client_id = %s", [CLIENTS[0]]).fetchall()
+    of_client = rows(conn, read_model.rows(ONE_CLIENT), {"client_id": [CLIENTS[0]], "upto": upto}, streams)
+    clients = conn.execute(NAMED, [CLIENTS[0], upto]).fetchall()
     assert of_client == [row for row in as_of if (row[0],) in clients]
     found = check(conn, read_model)
     assert (found.error, found.findings, len(found.set_aside)) == (None, (), len(everything))
@@ -113,7 +113,7 @@ def check_example(url: str, numbers: Iterator[int], data: st.DataObject) -> None
         for _ in range(data.draw(st.integers(1, 5))):
             for line in lines(data.draw(batches(past))):
                 poison = data.draw(st.sampled_from([*[None] * 6, *POISON[:5] * 3, *POISON]))
-                append_text(writer, line.decode() if poison is None else spoil(line, **poison))
+                append_text(writer, text(line) if poison is None else spoil(text(line), **poison))
             for _ in range(data.draw(st.integers(0, 2))):
                 for read_model in READ_MODELS:
                     step(live, read_model, data.draw(st.integers(1, 10)))

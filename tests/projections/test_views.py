@@ -14,7 +14,7 @@ import pytest
 from psycopg import sql
 
 from ledger.database import Connection, conninfo
-from projections import reads, registry, swap
+from projections import registry, reports, swap
 from projections.rebuild import RebuildFailed, outdated_read_models, rebuild_outdated, rebuild_read_models
 from projections.registry import READ_MODELS
 from tests.projections.naive_views import NAIVE, Row
@@ -29,7 +29,12 @@ from tests.projections.scenes import (
 from tests.support import append, connect, new
 
 MODELS = (("m1", "1"), ("m1", "2"), ("m1", None), ("m2", "1"))
-REASONS = (("too-risky", "model-wrong"), ("moved-abroad", "model-could-not-know"), (None, None))
+REASONS = (
+    ("too-risky", "model-wrong"),
+    ("moved-abroad", "model-could-not-know"),
+    ("gone", "no-longer-needed"),
+    (None, None),
+)
 
 
 def made_up(count: int, seed: int) -> list[Row]:
@@ -40,7 +45,7 @@ def made_up(count: int, seed: int) -> list[Row]:
         model, version = drawn.choice(MODELS)
         code, group = drawn.choice(REASONS)
         created_at = datetime(2030, 1, 30, 23, 59, tzinfo=UTC) + timedelta(minutes=drawn.randrange(150_000))
-        state = drawn.choice(["effective"] * 3 + ["waiting", "declined"])
+        state = drawn.choice(["effective"] * 3 + ["waiting", "declined", "withdrawn", "revoked", "expired"])
         rows.append(
             {
                 "stream": f"request-{number}",
@@ -59,6 +64,8 @@ def made_up(count: int, seed: int) -> list[Row]:
                 "seconds_to_decide": seconds(drawn),
                 "needs_second": True,
                 "four_eyes_version": "1",
+                "earlier_declines": 0,
+                **drawn.choice([{}, {"review_id": number, "disposition": drawn.choice(["no-concern", "concern"])}]),
                 "model_name": model,
                 "model_version": version,
                 "agent": "a",
@@ -75,7 +82,7 @@ def seconds(drawn: Random) -> Decimal:
 
 def confirmation_of(drawn: Random, state: str, created_at: datetime) -> Row:
     """Draw a confirmation of a decision in this state, in another order than the decisions were made in."""
-    if state == "waiting" or (state == "effective" and drawn.random() < 0.3):
+    if state in {"waiting", "withdrawn", "expired"} or (state == "effective" and drawn.random() < 0.3):
         return {}
     confirmed_at = created_at + timedelta(minutes=drawn.randrange(50_000))
     return {
@@ -101,7 +108,7 @@ def read(url: str, view: str, limit: int = 10_000) -> list[Row]:
 
     async def rows() -> list[Row]:
         async with await psycopg.AsyncConnection.connect(conninfo(url, "reader"), autocommit=True) as conn:
-            return await reads.read_view(conn, view, limit=limit)
+            return await reports.read_view(conn, view, limit=limit)
 
     return asyncio.run(rows())
 

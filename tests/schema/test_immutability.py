@@ -134,7 +134,7 @@ def test_upsert_is_an_update(ledger: str) -> None:
     for conn in sessions(ledger):
         with refused("AL006"):
             conn.execute(
-                "INSERT INTO stream_clients VALUES ('request-1', 'x')"
+                "INSERT INTO stream_clients VALUES ('request-1', 'x', 1)"
                 " ON CONFLICT (stream) DO UPDATE SET client_id = excluded.client_id"
             )
 

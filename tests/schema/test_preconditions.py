@@ -15,7 +15,7 @@ from ledger.errors import BY_SQLSTATE, InvalidEvent, VersionConflict
 from ledger.store.envelope import NewEvent, encode, uuid7
 from schema.migrate import migrate
 from tests.schema.render import render
-from tests.support import CLERK, append, append_text, connect, failed, new, refused
+from tests.support import CLERK, append, append_text, connect, failed, line, new, refused
 
 
 def conditional(stream: str, preconditions: dict[str, int], **how: Any) -> NewEvent:
@@ -25,8 +25,7 @@ def conditional(stream: str, preconditions: dict[str, int], **how: Any) -> NewEv
 
 def with_preconditions(stream: str, preconditions: str) -> str:
     """A line with this text for preconditions."""
-    line = encode(new(stream)).decode()
-    return f'{line[:-1]},"preconditions":{preconditions}}}'
+    return f'{line(new(stream))[:-1]},"preconditions":{preconditions}}}'
 
 
 def test_a_precondition_that_holds_lets_the_line_pass(writer: Connection) -> None:
@@ -125,7 +124,7 @@ def test_malformed_preconditions_are_refused(
     request.getfixturevalue("nothing_recorded")
     sqlstate, text = MALFORMED[malformed]
     with refused(sqlstate):
-        append_text(writer, encode(new("malformed/innocent")).decode() + "\n" + with_preconditions("malformed/x", text))
+        append_text(writer, line(new("malformed/innocent")) + "\n" + with_preconditions("malformed/x", text))
     assert BY_SQLSTATE[sqlstate] in {InvalidEvent, VersionConflict}
 
 
@@ -219,6 +218,6 @@ def test_preconditions_are_not_part_of_what_is_recorded(writer: Connection, supe
     append(writer, event)
     plain = NewEvent(event.id, event.stream, event.event, event.actor)
     [(body,)] = superuser.execute("SELECT body FROM events WHERE id = %s", [event.id]).fetchall()
-    assert json.loads(body) == json.loads(encode(plain))["body"]
+    assert json.loads(body) == json.loads(encode(plain).body())
     [again] = append(writer, plain)
     assert again.replayed

@@ -27,32 +27,53 @@ READ = {
 }
 FOLD_FUNCTIONS = {
     "execute money(text)",
+    "execute search_letters(text)",
+    "execute search_query(text)",
+    "execute search_tokens(text,boolean)",
+    "execute search_words(jsonb)",
     "execute stream_number(text,text)",
     "execute truth_value(text)",
     "execute whole_number(text)",
 }
 LOG = ("tiles", "partial_tiles", "checkpoints", "cosignatures", "checkpoint_timestamps")
+# Of append(), the parameters for the events.
+ARRAYS = "text[],uuid[],text[],text[],integer[],text[],text[],integer[],text[],bytea[],text[],bigint"
 READ_LOG = {f"select {table}" for table in LOG}
 # Everything that each role may do, PUBLIC's share included. What is not here is refused.
 RIGHTS: dict[str | None, set[str]] = {
     None: set(),
     "writer": {
         "execute append(text)",
+        f"execute append({ARRAYS},text[],bytea,bytea,bigint,bytea,bytea)",
+        "execute check_recorder(bytea)",
+        "execute append_blockers()",
+        "execute end_append_blockers()",
         "execute check_append(boolean)",
         "execute check_history(bigint[],bytea[])",
         "execute claim_requests(text,interval,integer)",
         "execute hold_claims(text,interval,bigint[])",
+        "execute claim_request(text,interval,bigint,bigint)",
+        "execute note_uses(text[],integer[],timestamp with time zone[])",
+        "execute ask_job(uuid,text,text,text,interval,integer)",
+        "execute claim_job(text,text[],interval)",
+        "execute hold_job(bigint,text,integer,interval,bigint,bigint)",
+        "execute put_back_job(bigint,text,integer,interval,text,boolean)",
+        "execute end_job(bigint,text,integer,text,text,interval,bigint,bigint)",
+        "execute cancel_job(bigint,interval)",
+        "execute forget_job(bigint)",
         "usage schema",
     },
     "reader": {
         *READ,
         *READ_LOG,
         "select schema_migrations",
-        "execute agent_exists(text)",
+        "select request_claims",
+        "select credential_uses",
+        "select jobs",
+        "select event_types",
         "execute authenticate(bytea)",
         "execute position_at(timestamp with time zone)",
         *FOLD_FUNCTIONS,
-        "execute token_counts()",
         "usage schema",
     },
     "projector": {
@@ -67,24 +88,34 @@ RIGHTS: dict[str | None, set[str]] = {
         *READ_LOG,
         "select schema_migrations",
         "select stream_numbers",
+        "select attestations",
+        "select event_types",
+        "select recording_keys",
+        "select erased_streams",
         "execute lead_verifying()",
-        "execute token_counts()",
+        "execute verifier_idle_s()",
         "execute position_at(timestamp with time zone)",
         *FOLD_FUNCTIONS,
         "usage schema",
     },
     "signer": {
-        "execute adopt_checkpoint(text)",
+        "execute adopt_checkpoint(text,uuid,integer,bytea,text,bigint,bytea,bytea,bigint,bytea,bytea)",
         "execute lead_signing()",
         "execute stop_appends(text)",
         "select head",
         "select events",
+        "select attestations",
         *READ_LOG,
         *(f"insert {table}" for table in LOG),
         "update partial_tiles",
         "delete partial_tiles",
         "usage schema",
     },
+}
+# It folds the read models again, so it may do what the projector may.
+RIGHTS["eraser"] = {
+    *RIGHTS["projector"],
+    "execute erase(text[],uuid[],text[],text[],integer[],text[],text[],bigint,bytea,bytea,bigint,bytea,bytea,bigint)",
 }
 TABLE_RIGHTS = ["select", "insert", "update", "delete", "truncate", "references", "trigger"]
 # Rights that a login has through whatever it is member of; on a column as good as on the table.
@@ -204,7 +235,7 @@ def test_no_role_can_widen_its_rights(ledger: str, role: str | None, login: str)
         "DROP FUNCTION ledger.append(text)",
         "DROP SCHEMA ledger CASCADE",
         "CREATE TRIGGER mine BEFORE INSERT ON ledger.events EXECUTE FUNCTION suppress_redundant_updates_trigger()",
-        "GRANT SELECT ON ledger.tokens TO PUBLIC",
+        "GRANT SELECT ON ledger.leaders TO PUBLIC",
         "SET session_replication_role = replica",
         "SET ROLE ledger_owner",
         "LOCK TABLE ledger.events IN ACCESS EXCLUSIVE MODE",
@@ -232,18 +263,6 @@ def test_writer_appends_and_claims(ledger: str) -> None:
         owner.execute("DROP TABLE portfolio_requests")
 
 
-def test_reader_learns_who_is_behind_a_token_only_from_its_hash(ledger: str) -> None:
-    """authenticate() answers for a hash that is stored and not revoked, and the table of tokens stays closed."""
-    with connect(ledger, "owner") as owner:
-        owner.execute("INSERT INTO tokens VALUES ('ann', 'advisor', sha256('a'), now(), NULL)")
-        owner.execute("INSERT INTO tokens VALUES ('old', 'admin', sha256('b'), now(), now())")
-    with login_role(ledger, member_of="ledger_reader") as login, session_of(ledger, login) as conn:
-        ask = "SELECT * FROM ledger.authenticate(sha256(%s))"
-        assert [conn.execute(ask, [token]).fetchall() for token in (b"a", b"b", b"c")] == [[("ann", "advisor")], [], []]
-        with refused("42501"):
-            conn.execute("SELECT FROM ledger.tokens")
-
-
 def test_privileged_functions_keep_their_own_search_path(ledger: str) -> None:
     """Each function that runs with its owner's rights resolves names in the ledger first and in pg_temp last."""
     with connect(ledger) as conn:
@@ -251,7 +270,7 @@ def test_privileged_functions_keep_their_own_search_path(ledger: str) -> None:
             "SELECT p.proname, (SELECT c FROM unnest(p.proconfig) c WHERE c LIKE 'search_path=%') FROM pg_proc p"
             " WHERE p.pronamespace = 'ledger'::regnamespace AND p.prosecdef"
         ).fetchall()
-    assert {"append", "authenticate", "claim_requests"} <= {name for name, _ in paths}
+    assert {"append", "claim_requests", "hold_claims"} <= {name for name, _ in paths}
     assert {path for _, path in paths} == {"search_path=ledger, pg_temp"}
 
 

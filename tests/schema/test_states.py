@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from schema.states import DecisionState, ModelCallState, RecommendationState, RequestState
+from schema.states import (
+    AlertState,
+    DecisionState,
+    ErasureState,
+    JobState,
+    LegalHoldState,
+    ModelCallState,
+    RecommendationState,
+    RequestState,
+)
 from tests.paths import DOCS, ROOT
 
 # Each read model: its column, the states in that column, and the states that its fold computes on the way.
@@ -20,6 +29,7 @@ COLUMNS: dict[str, tuple[str, type[StrEnum], tuple[type[StrEnum], ...]]] = {
     "ai_recommendations": ("state", RecommendationState, (DecisionState,)),
     "decisions": ("state", DecisionState, ()),
     "model_calls": ("state", ModelCallState, ()),
+    "legal_holds": ("state", LegalHoldState, ()),
 }
 STATES = frozenset(chain(RequestState, RecommendationState, DecisionState, ModelCallState))
 # A comparison of a column with texts, as in `state IN ('effective', 'waiting')` and `r.status = 'queued'`; the column
@@ -31,17 +41,29 @@ READERS: dict[str, tuple[type[StrEnum], ...]] = {
     "projections/ai_recommendations/fold.sql": (DecisionState,),
     "projections/ai_recommendations/indexes.sql": (RecommendationState,),
     "projections/decisions/indexes.sql": (DecisionState,),
+    "projections/decisions/overdue.sql": (DecisionState,),
     "projections/decisions/views/decision_times.sql": (DecisionState,),
     "projections/decisions/views/override_rates.sql": (DecisionState,),
     "projections/decisions/views/override_reasons.sql": (DecisionState,),
     "projections/decisions/views/rubber_stamps.sql": (DecisionState,),
+    "projections/erasures/indexes.sql": (ErasureState,),
+    "projections/legal_holds/indexes.sql": (LegalHoldState,),
     "projections/model_calls/indexes.sql": (ModelCallState,),
     "projections/model_calls/open_calls.sql": (ModelCallState,),
     "projections/model_calls/orphans.sql": (ModelCallState,),
     "projections/model_calls/recent_calls.sql": (ModelCallState,),
+    "projections/portfolio_alerts/indexes.sql": (AlertState,),
     "projections/portfolio_requests/indexes.sql": (RequestState,),
     "projections/portfolio_requests/queue.sql": (RequestState,),
+    "projections/assignments.sql": (RequestState,),
     "schema/functions/claim_requests.sql": (RequestState,),
+    "schema/functions/drop_claims.sql": (RequestState,),
+    "schema/functions/ask_job.sql": (JobState,),
+    "schema/functions/cancel_job.sql": (JobState,),
+    "schema/functions/claim_job.sql": (JobState,),
+    "schema/functions/end_job.sql": (JobState,),
+    "schema/functions/hold_job.sql": (JobState,),
+    "schema/functions/put_back_job.sql": (JobState,),
 }
 
 

@@ -21,13 +21,20 @@ def show_kills(found: kills.Kills) -> bool:
     """Print the table of recoveries and the totals; return whether all is well."""
     print(f"{'fault':<36} {'rounds':>6} {'recovery, s: min':>17} {'median':>7} {'max':>6}")
     for fault, seconds in sorted(found.seconds.items()):
-        print(f"{fault:<36} {len(seconds):>6} {min(seconds):>17.1f} {median(seconds):>7.1f} {max(seconds):>6.1f}")
+        show_seconds(fault, seconds)
+    if found.starts_s:
+        show_seconds("the start alone of a killed serve", found.starts_s)
     print(f"acknowledged {found.acknowledged}, lost {found.lost}, doubled {found.doubled}")
     for line in found.unrecovered:
         print(f"a person was needed: {line}")
     for line in found.errors:
         print(f"failed: {line}")
     return not (found.lost or found.doubled or found.unrecovered or found.errors)
+
+
+def show_seconds(what: str, seconds: list[float]) -> None:
+    """Print a row of the table."""
+    print(f"{what:<36} {len(seconds):>6} {min(seconds):>17.1f} {median(seconds):>7.1f} {max(seconds):>6.1f}")
 
 
 def show_memory(found: memory.Memory) -> bool:

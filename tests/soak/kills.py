@@ -51,6 +51,8 @@ class Kills:
     """The outcome: for each kind of fault the seconds to recover, one for each round; what was lost or doubled."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    # How long each start of a killed `serve` took, from its process to the first request that it takes.
+    starts_s: list[float] = field(default_factory=list)
     acknowledged: int = 0
     lost: int = 0
     doubled: int = 0
@@ -71,6 +73,7 @@ class Site:
         self._pause = threading.Event()  # never set
         self.url = EmbeddedPostgres(folder / "data").url
         self.callers = Callers("", "")
+        self.starts_s: list[float] = []
         self.faults: dict[str, Callable[[], None]] = {
             "kill -9 of serve": self._kill_server,
             "kill -9 of the postmaster": lambda: self._kill(self._postgres()[:1]),
@@ -123,7 +126,9 @@ class Site:
     def _kill_server(self) -> None:
         self._running().process.kill()
         self._running().process.wait()
+        began_s = monotonic()
         self._start()
+        self.starts_s.append(monotonic() - began_s)
 
     def _postgres(self) -> list[psutil.Process]:
         """The postmaster, then its children."""
@@ -165,7 +170,8 @@ class Site:
 def run(folder: Path, rounds: int, seed: int, report: Callable[[str], None]) -> Kills:
     """Run the rounds, then compare all acknowledgements with the ledger, and verify it."""
     draw = random.Random(seed)
-    site, kills = Site(folder, draw), Kills()
+    site = Site(folder, draw)
+    kills = Kills(starts_s=site.starts_s)
     try:
         with ends_noted(kills.errors), site.loaded():
             for number, fault in enumerate(_order(list(site.faults), rounds, draw)):

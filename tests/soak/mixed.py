@@ -49,6 +49,8 @@ class MixedLoad:
     answers: Counter[int] = field(default_factory=Counter)
     acts: Counter[str] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
+    # Those that a request was recorded for: a list about any other is 404.
+    _clients: set[str] = field(default_factory=set)
     _done: threading.Event = field(default_factory=threading.Event)
     _draw: random.Random = field(default_factory=lambda: random.Random(9))
 
@@ -95,7 +97,10 @@ class MixedLoad:
     def _ask(self, client: httpx.Client) -> bool:
         client_id = f"client-{self._draw.randrange(1000)}"
         body = {"client_id": client_id, "risk_profile": "balanced", "amount_usd": "250000.00", "notes": "n" * 500}
-        return self._call(client, "POST", "/portfolio/recommendations", "advisor", json=body) is not None
+        if self._call(client, "POST", "/portfolio/recommendations", "advisor", json=body) is None:
+            return False
+        self._clients.add(client_id)
+        return True
 
     def _decide(self, client: httpx.Client) -> bool:
         decided = False
@@ -125,7 +130,7 @@ class MixedLoad:
         head = self._call(client, "GET", "/readyz", "auditor")
         if head is None:
             return False
-        query = {"client_id": f"client-{self._draw.randrange(1000)}", "as_of": max(1, head["position"] // 2)}
+        query = {"client_id": self._draw.choice(sorted(self._clients)), "as_of": max(1, head["position"] // 2)}
         return self._call(client, "GET", "/recommendations", "compliance", params=query) is not None
 
     def _prove(self, client: httpx.Client) -> bool:

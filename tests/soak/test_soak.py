@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.soak.__main__ import show_kills, show_memory
@@ -32,6 +34,8 @@ def test_requests_that_fail_are_failures(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize("wrong", [{}, {"lost": 1}, {"doubled": 1}, {"unrecovered": ["round 1"]}, {"errors": ["500"]}])
 def test_a_round_is_good_if_nothing_is_lost(wrong: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
     """The table has each fault with its recoveries, and the totals."""
-    kills = Kills({"kill -9 of serve": [1.0, 2.0]}, acknowledged=40, **wrong)  # type: ignore[arg-type]
+    kills = Kills({"kill -9 of serve": [1.0, 2.0]}, [0.5, 0.75], acknowledged=40, **wrong)  # type: ignore[arg-type]
     assert show_kills(kills) is not bool(wrong)
-    assert "kill -9 of serve" in capsys.readouterr().out
+    table = capsys.readouterr().out
+    assert "kill -9 of serve" in table
+    assert re.search(r"the start alone of a killed serve +2 +0\.5 +0\.6 +0\.8", table)

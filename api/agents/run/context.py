@@ -5,7 +5,7 @@ The worker, the HTTP API and a replay all use this module, so that a replay sees
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +14,10 @@ from ledger.database import AsyncConnection
 from projections import reads
 from projections.ai_recommendations.model import AI_RECOMMENDATIONS
 from projections.client_history import client_history
+from projections.client_names import names_of
+from projections.clients.model import CLIENTS
 from projections.portfolio_requests.model import PORTFOLIO_REQUESTS
+from projections.rows import read_rows
 
 # An agent sees this many earlier recommendations, the newest.
 MAX_EARLIER = 20
@@ -23,10 +26,20 @@ PATIENCE_S = 3.0
 EARLIER = tuple(Earlier.__dataclass_fields__)
 
 
-async def contexts(conn: AsyncConnection, request_ids: Sequence[int], upto: int | None = None) -> list[AgentRequest]:
-    """Read the context of each existing request, all as of one position: `upto`, or the newest."""
+async def contexts(
+    conn: AsyncConnection,
+    request_ids: Sequence[int],
+    upto: int | None = None,
+    *,
+    within: Collection[str | None] | None = None,
+) -> list[AgentRequest]:
+    """Read the context of each existing request, all as of one position: `upto`, or the newest.
+
+    A client's recommendations are those under all identifiers that were one client then, or under those of them that
+    are `within`.
+    """
     as_of = await reads.wait_until_caught_up(conn, AI_RECOMMENDATIONS, patience_s=PATIENCE_S, upto=upto)
-    rows = await reads.read_rows(
+    rows = await read_rows(
         conn,
         PORTFOLIO_REQUESTS,
         {"ids": list(request_ids)},
@@ -35,8 +48,20 @@ async def contexts(conn: AsyncConnection, request_ids: Sequence[int], upto: int 
         parsed=True,
     )
     clients = sorted({row["client_id"] for row in rows if row["client_id"] is not None})
-    history = await client_history(conn, clients, as_of, MAX_EARLIER) if clients else {}
-    return [_context(row, history.get(row["client_id"], []), as_of) for row in rows]
+    earlier = await _earlier_of(conn, clients, as_of, within) if clients else {}
+    return [_context(row, earlier.get(row["client_id"], []), as_of) for row in rows]
+
+
+async def _earlier_of(
+    conn: AsyncConnection, clients: Sequence[str], as_of: int, within: Collection[str | None] | None
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the newest recommendations of each client, the newest first."""
+    await reads.wait_until_caught_up(conn, CLIENTS, patience_s=PATIENCE_S, upto=as_of)
+    names = await names_of(conn, clients, as_of)
+    shown = {name for several in names.values() for name in several if within is None or name in within}
+    history = await client_history(conn, sorted(shown), as_of, MAX_EARLIER)
+    rows = {client: [row for name in names[client] for row in history.get(name, [])] for client in clients}
+    return {client: sorted(found, key=lambda row: -int(row["id"]))[:MAX_EARLIER] for client, found in rows.items()}
 
 
 def as_json(context: AgentRequest) -> dict[str, Any]:

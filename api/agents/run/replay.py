@@ -238,14 +238,11 @@ async def _compared(
     """Run the agent as the worker does, but record nothing."""
     assert subject.call_id is not None, "there is a call"
     runner = AgentRunner(agent)
-    try:
-        prepared = await runner.prepare(context)
-        if isinstance(prepared, AttemptResult):
-            return _failed(report, prepared)
-        report = _with_differences(report, "asked", _differing("call", call, ModelCallStarted(**dict(prepared))))
-        result = await runner.answer(context, prepared, subject.call_id)
-    finally:
-        runner.close()
+    prepared = await runner.prepare(context)
+    if isinstance(prepared, AttemptResult):
+        return _failed(report, prepared)
+    report = _with_differences(report, "asked", _differing("call", call, ModelCallStarted(**dict(prepared))))
+    result = await runner.answer(context, prepared, subject.call_id)
     if isinstance(result.event, RequestFailed):
         return _failed(report, result)
     report = _with_differences(report, "answered", _differing("answer", subject.recommendation, result.event))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from time import monotonic
 from types import TracebackType
@@ -38,7 +38,7 @@ MAX_DETAIL_CHARS = 20_000
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """What to record after one attempt: the end of the model call, if one was started, and the answer or the failure.
+    """The events to record after one attempt: the end of a started model call, and the answer or the failure.
 
     `final` is False if a retry may succeed, at the earliest after `retry_after_s`.
     """
@@ -78,15 +78,11 @@ class AgentRunner:
     def __init__(self, agent: Agent, *, clock: Callable[[], float] = monotonic) -> None:
         self._agent = agent
         self._clock = clock
-        # Threads of its own, not asyncio's: an agent may keep one busy for minutes.
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="agent")
+        # Held by each thread until it ends, also after its call timed out.
+        self._free = asyncio.Semaphore(THREADS)
         self._turn = asyncio.Semaphore(MAX_CONCURRENT)
         # The duration of the last call of each step.
         self._took_s: dict[Step, float] = {}
-
-    def close(self) -> None:
-        """Accept no more calls. It does not wait for threads that hang."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def prepare(self, request: AgentRequest) -> CallStart | AttemptResult:
         """Return the model call that the agent is going to make, or the reason why it makes none."""
@@ -138,11 +134,37 @@ class AgentRunner:
 
     async def _in_thread(self, guarded: Callable[[], T | AgentFailure]) -> T | AgentFailure:
         async with self._turn:
-            running = asyncio.get_running_loop().run_in_executor(self._threads, guarded)
             try:
-                return await asyncio.wait_for(running, self._agent.timeout_s)
+                async with asyncio.timeout(self._agent.timeout_s):
+                    await self._free.acquire()
+                    return await _in_own_thread(guarded, self._free.release)
             except TimeoutError:
                 return AgentFailure("agent-timeout", f"no answer within {self._agent.timeout_s:g} s")
+
+
+def _in_own_thread(work: Callable[[], T | AgentFailure], ended: Callable[[], None]) -> asyncio.Future[T | AgentFailure]:
+    """Run `work` in a daemon thread: unlike a pool's, it does not keep the process from ending while a model hangs.
+
+    `ended` is called in the event loop when the thread ends.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T | AgentFailure] = loop.create_future()
+
+    def deliver(result: T | AgentFailure) -> None:
+        ended()
+        if not done.done():  # it may have timed out
+            done.set_result(result)
+
+    def run() -> None:
+        try:
+            result = work()
+        except (SystemExit, KeyboardInterrupt) as error:  # the caller would wait until the time limit
+            result = AgentFailure("agent-fault", type(error).__name__)
+        with suppress(RuntimeError):  # the loop may have been closed meanwhile
+            loop.call_soon_threadsafe(deliver, result)
+
+    threading.Thread(target=run, name="agent", daemon=True).start()
+    return done
 
 
 class FaultBarrier(AbstractContextManager["FaultBarrier"]):

@@ -121,7 +121,6 @@ class Worker:
         await self._finish(RECORD_S)
         await abandon([*self._running.values(), *([self._task] if self._task else [])])
         await self._release()
-        self._runner.close()
 
     async def _finish(self, within_s: float) -> None:
         if self._running:

@@ -1,33 +1,30 @@
-"""Permissions: what each role may do. A permission is a type in a route's signature."""
+"""Permissions: who is calling, and may they? A permission is a type in a route's signature.
+
+The access policy says which roles have it, and nothing else does (ledger/domain/access_policy.py).
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
-from api.http.auth.tokens import ROLES
+from api.callers import Caller, Former
+from api.http.auth.acting import ROLE_HEADER, acting, examined
+from api.http.auth.sessions import session_of
 from api.http.problems import ApiError
 from api.services import services_of
+from ledger.domain.access_policy import Scope
+from ledger.domain.client_scope import ClientScope
+from ledger.service.accesses import Access
 from ledger.store.envelope import Actor
 
 # The key of the caller in a request's scope, once it is known.
 SCOPE_KEY = "advice_ledger.caller"
-
-# What each role may do. The four-eyes policy decides who of them may confirm (ledger/domain/four_eyes.py).
-MAY: dict[str, frozenset[str]] = {
-    "request portfolios": frozenset({"advisor"}),
-    "answer requests": frozenset({"agent"}),
-    "open recommendations": frozenset({"advisor", "compliance"}),
-    "decide": frozenset({"advisor"}),
-    "confirm decisions": frozenset({"advisor", "compliance"}),
-    "communicate": frozenset({"advisor"}),
-    "register agents": frozenset({"admin"}),
-    "suspend agents": frozenset({"advisor", "compliance", "admin"}),
-    "resume agents": frozenset({"compliance", "admin"}),
-    "read": frozenset(ROLES),
-}
+# The refusals that are recorded: those of somebody who is known.
+RECORDED = frozenset({"wrong-role", "suspended"})
 
 
 class Permission(HTTPBearer):
@@ -35,22 +32,42 @@ class Permission(HTTPBearer):
 
     def __init__(self, action: str) -> None:
         super().__init__(
-            scheme_name="token", description="A token from `advice-ledger tokens create`.", auto_error=False
+            scheme_name="token", description="A token from `advice-ledger credentials issue`.", auto_error=False
         )
         self.action = action
 
     async def __call__(self, request: Request) -> Actor:  # type: ignore[override]
         """Return the caller. Raises ApiError. Runs twice if there is a body: before it is read, and by FastAPI."""
-        known = request.scope.get(SCOPE_KEY)
-        actor: Actor = known if known is not None else await self._caller(request)
-        if actor.role not in MAY[self.action]:
-            needed = " or ".join(sorted(MAY[self.action]))
-            raise ApiError("wrong-role", f"to {self.action} needs the role {needed}; this token has {actor.role}")
-        request.scope[SCOPE_KEY] = actor
-        return actor
+        known: Caller | None = request.scope.get(SCOPE_KEY)
+        caller = known if known is not None else await self._caller(request)
+        request.scope[SCOPE_KEY] = caller
+        wanted = request.headers.getlist(ROLE_HEADER)
+        if len(wanted) > 1:
+            raise ApiError("choose-role", f"there are several {ROLE_HEADER} headers: send one")
+        services = services_of(request.app)
+        now = services.callers.now()
+        try:
+            return acting(caller, self.action, services.access_policy, wanted[0].strip() if wanted else None, now)
+        except ApiError as error:
+            if error.slug in RECORDED:
+                await self._record_refusal(request, caller, error.slug)
+            raise
 
-    async def _caller(self, request: Request) -> Actor:
+    async def _record_refusal(self, request: Request, caller: Caller | Former, reason: str) -> None:
+        """Record who was refused what, once a minute. Raises Unavailable if that cannot be recorded."""
+        services = services_of(request.app)
+        if not services.read_only:
+            role = min(caller.state.roles(services.callers.now()), default="none")
+            resource = resource_of(request)
+            refused = Access(caller.name, role, "refused", resource, credential=caller.credential, reason=reason)
+            await services.ledger.accesses.record(refused)
+
+    async def _caller(self, request: Request) -> Caller:
+        services = services_of(request.app)
         given = request.headers.getlist("authorization")
+        session = None if given or services.login is None else session_of(request, services.login)
+        if session is not None:
+            return await self._known(request, await services.callers.find_identity(session.identity))
         if len(given) > 1:
             raise ApiError(
                 "several-tokens",
@@ -61,17 +78,83 @@ class Permission(HTTPBearer):
         if scheme.lower() != "bearer" or not token:
             raise ApiError(
                 "no-token",
-                "send a token: Authorization: Bearer …; make one with `advice-ledger tokens create`",
+                "send a token: Authorization: Bearer …; make one with `advice-ledger credentials issue`",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        actor = await services_of(request.app).callers.find(token.strip())
-        if actor is None:
+        return await self._known(request, await services.callers.find(token.strip()))
+
+    async def _known(self, request: Request, caller: Caller | Former | None) -> Caller:
+        """Return a caller who may come in. Raises ApiError; the refusal of a former one is recorded."""
+        if isinstance(caller, Former):
+            await self._record_refusal(request, caller, "unknown-token")
+        if not isinstance(caller, Caller):
             raise ApiError(
                 "unknown-token",
-                "the token is unknown or revoked: make another with `advice-ledger tokens create`",
+                "the token is unknown, was revoked or has expired: get another with `advice-ledger credentials issue`;"
+                " one of the identity provider is that of no subject, or not for this ledger",
                 headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
             )
-        return actor
+        return caller
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who reads, what (method and route template), and how far the permission reaches.
+
+    `examined` are the clients whose sealed values the subject may read as an examiner, also while it acts in another
+    role; None if it is no examiner.
+    """
+
+    actor: Actor
+    resource: str
+    scope: Scope
+    examined: ClientScope | None = None
+
+
+class ReadPermission(Permission):
+    """A dependency that returns the caller and the route, to record who read what."""
+
+    async def __call__(self, request: Request) -> Reader:  # type: ignore[override]
+        """Return the reader. Raises ApiError."""
+        actor = await super().__call__(request)
+        services = services_of(request.app)
+        scope = services.access_policy.permissions[self.action][actor.role]
+        now = services.callers.now()
+        return Reader(actor, resource_of(request), scope, examined(request.scope[SCOPE_KEY], now))
+
+
+@dataclass(frozen=True)
+class Myself:
+    """The caller, and the role that it acts in; None if it has several and named none."""
+
+    caller: Caller
+    role: str | None
+
+
+class OwnRights(Permission):
+    """A dependency that returns the caller, also if it has several roles and names none."""
+
+    async def __call__(self, request: Request) -> Myself:  # type: ignore[override]
+        """Return the caller. Raises ApiError."""
+        try:
+            role: str | None = (await super().__call__(request)).role
+        except ApiError as error:
+            if error.slug != "choose-role" or ROLE_HEADER.lower() in request.headers:
+                raise
+            role = None
+        return Myself(request.scope[SCOPE_KEY], role)
+
+
+def also(request: Request, reader: Reader, action: str) -> Actor:
+    """Return the reader as an actor of another action, in the same role. Raises ApiError if it may not do that."""
+    services = services_of(request.app)
+    caller: Caller = request.scope[SCOPE_KEY]
+    return acting(caller, action, services.access_policy, reader.actor.role, services.callers.now())
+
+
+def resource_of(request: Request) -> str:
+    """Return method and route template of a request, without what the caller filled in."""
+    return f"{request.method} {request.scope['route'].path}"
 
 
 MayRequest = Annotated[Actor, Depends(Permission("request portfolios"))]
@@ -80,7 +163,38 @@ MayOpen = Annotated[Actor, Depends(Permission("open recommendations"))]
 MayDecide = Annotated[Actor, Depends(Permission("decide"))]
 MayConfirm = Annotated[Actor, Depends(Permission("confirm decisions"))]
 MayCommunicate = Annotated[Actor, Depends(Permission("communicate"))]
+MayWithdraw = Annotated[Actor, Depends(Permission("withdraw requests"))]
+MayRevoke = Annotated[Actor, Depends(Permission("revoke decisions"))]
+MayReview = Annotated[Actor, Depends(Permission("review cases"))]
 MayRegister = Annotated[Actor, Depends(Permission("register agents"))]
 MaySuspend = Annotated[Actor, Depends(Permission("suspend agents"))]
 MayResume = Annotated[Actor, Depends(Permission("resume agents"))]
-MayRead = Annotated[Actor, Depends(Permission("read"))]
+MayRegisterKey = Annotated[Actor, Depends(Permission("register signing keys"))]
+MayReadContexts = Annotated[Reader, Depends(ReadPermission("read contexts"))]
+MayReadCases = Annotated[Reader, Depends(ReadPermission("read cases"))]
+MayReadCalls = Annotated[Reader, Depends(ReadPermission("read model calls"))]
+MayReadEvents = Annotated[Reader, Depends(ReadPermission("read events"))]
+MayManageSubjects = Annotated[Actor, Depends(Permission("manage subjects"))]
+MayReadSubjects = Annotated[Reader, Depends(ReadPermission("read subjects"))]
+WhoAmI = Annotated[Myself, Depends(OwnRights("read own rights"))]
+MayReadReports = Annotated[Reader, Depends(ReadPermission("read reports"))]
+MayReadAgents = Annotated[Reader, Depends(ReadPermission("read agents"))]
+MayReadProofs = Annotated[Actor, Depends(Permission("read proofs"))]
+MayRegisterClients = Annotated[Actor, Depends(Permission("register clients"))]
+MayAssign = Annotated[Actor, Depends(Permission("assign clients"))]
+MayMerge = Annotated[Actor, Depends(Permission("merge clients"))]
+MayReadClients = Annotated[Reader, Depends(ReadPermission("read clients"))]
+MayReadAccesses = Annotated[Reader, Depends(ReadPermission("read who looked"))]
+MayDefinePortfolios = Annotated[Actor, Depends(Permission("define portfolios"))]
+MayHandleAlerts = Annotated[Actor, Depends(Permission("handle alerts"))]
+MayHold = Annotated[Actor, Depends(Permission("hold records"))]
+MayErase = Annotated[Actor, Depends(Permission("erase clients"))]
+MayRecordPrices = Annotated[Actor, Depends(Permission("record prices"))]
+MayAdoptMonitoring = Annotated[Actor, Depends(Permission("adopt monitoring policies"))]
+MayRunMonitoring = Annotated[Actor, Depends(Permission("run monitoring"))]
+MayReadPortfolios = Annotated[Reader, Depends(ReadPermission("read portfolios"))]
+MayReadJobs = Annotated[Reader, Depends(ReadPermission("read jobs"))]
+MayCancelJobs = Annotated[Reader, Depends(ReadPermission("cancel jobs"))]
+MayExport = Annotated[Actor, Depends(Permission("export"))]
+MayReadExports = Annotated[Reader, Depends(ReadPermission("read exports"))]
+MayReadMonitoring = Annotated[Reader, Depends(ReadPermission("read monitoring"))]

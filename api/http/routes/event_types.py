@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
-from api.http.parameters import not_found
+from api.http.parameters import NoQuery, not_found
 from api.http.problems import documented
 from schema.events import CATALOGUE
 
@@ -23,14 +23,14 @@ class EventSchema(BaseModel):
     json_schema: dict[str, Any]
 
 
-@router.get("")
-async def list_schemas() -> list[EventSchema]:
+@router.get("", responses=documented(422))
+async def list_schemas(_query: NoQuery) -> list[EventSchema]:
     """List every event type that may be recorded."""
     return [_schema(name) for name in CATALOGUE]
 
 
 @router.get("/{event_type}", responses=documented(404, 422))
-async def get_schema(event_type: Annotated[str, Path(max_length=100)]) -> EventSchema:
+async def get_schema(event_type: Annotated[str, Path(max_length=100)], _query: NoQuery) -> EventSchema:
     """Read one event type."""
     if event_type not in CATALOGUE:
         raise not_found("event-type")

@@ -21,6 +21,8 @@ from api.http.health_shapes import (
     StandbyState,
     VerificationState,
 )
+from api.http.parameters import NoQuery
+from api.http.problems import documented
 from api.postgres.privileged import privileged_logins_async, warning
 from api.services import InjectedServices, Services
 from ledger.background import WorkerStatus
@@ -31,19 +33,11 @@ from ledger.store.head import read_clocks_async, read_head_async
 from ledger.store.standby import read_standby, wait_for_replay
 from ledger.store.writer_health import WriterStatus
 from ledger.tlog import status as endorsements
+from ledger.tlog.heads.record import waiting_for_heads_async
 from ledger.tlog.serve.newest_checkpoint import NewestCheckpoint, NotCovered, not_covered_async
 from ledger.tlog.sign.signer_thread import SignerThread
 from ledger.verify.continuous import ContinuousVerification, VerificationStatus
-from projections.health import (
-    LAST_CALLS,
-    READ_MODELS_LAG,
-    RECENT_CALLS,
-    SET_ASIDE,
-    SHORT_LIST,
-    CallCount,
-    ReadModelLag,
-    failing_agents,
-)
+from projections.health import READ_MODELS_LAG, RECENT_CALLS, SET_ASIDE, SHORT_LIST, CallCount, ReadModelLag
 from projections.set_aside import SetAside
 
 router = APIRouter(tags=["operation"])
@@ -57,8 +51,8 @@ NOT_KNOWN = RecordingState(failing_s=0, cause=None, waiting=0, oldest_s=0)
 
 # Findings that are not in the chain.
 BESIDE: dict[str, str] = {
-    Kind.PROJECTION_DRIFT: f"a read model differs from its events: {Kind.PROJECTION_DRIFT}: run advice-ledger verify"
-    " --projections, then advice-ledger rebuild",
+    Kind.PROJECTION_DRIFT: f"a read model differs from its events: {Kind.PROJECTION_DRIFT}: run advice-ledger verify,"
+    " then advice-ledger rebuild",
     Kind.SCHEMA_MISMATCH: f"functions, triggers, grants or views are not of this version: {Kind.SCHEMA_MISMATCH}: run"
     " advice-ledger verify, then advice-ledger migrate",
 }
@@ -69,16 +63,18 @@ OTHER_VERSION = (
 )
 
 
-@router.get("/healthz", response_model=Alive)
-async def healthz() -> Response:
+@router.get("/healthz", response_model=Alive, responses=documented(422))
+async def healthz(_query: NoQuery) -> Response:
     """Answer while the process lives. The database is not asked."""
     return Response(b'{"status":"alive"}', media_type="application/json")
 
 
 @router.get(
-    "/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": "Not ready; see reasons."}}
+    "/readyz",
+    response_model=Readiness,
+    responses={503: {"model": Readiness, "description": "Not ready; see reasons."}, **documented(422)},
 )
-async def readyz(services: InjectedServices) -> Response:
+async def readyz(services: InjectedServices, _query: NoQuery) -> Response:
     """Tell whether callers are known, appends, strong reads and signatures succeed, and nothing was found to be wrong.
 
     If nothing was appended in the last second, an append is tried and nothing recorded.
@@ -112,6 +108,8 @@ async def _readiness(services: Services) -> Readiness:
     reasons = [*state.reasons, *readiness.recording(writer), *await authenticating]
     if services.worker is not None:
         reasons += readiness.answering(services.worker.health.status)
+    if services.job_runner is not None:
+        reasons += readiness.working(services.job_runner.status)
     return state.model_copy(
         update={
             "status": "not ready" if reasons else "ready",
@@ -173,7 +171,7 @@ async def _read(services: Services, conn: AsyncConnection) -> Readiness:
             *readiness.set_aside(aside, SHORT_LIST),
             *readiness.unsigned(services.checkpoints.unsigned),
             *([OTHER_VERSION] if verification.finding == Kind.OTHER_VERSION else []),
-            *([f"continuous verification fails: {verification.error}"] if verification.state == "failing" else []),
+            *readiness.verifying(WorkerStatus(verification.state, verification.error)),
         ],
         origin=head.origin,
         position=head.position,
@@ -201,8 +199,11 @@ async def _warnings(services: Services) -> list[str]:
     with contextlib.suppress(Unavailable):
         reading = partial(services.ledger.readers.run, within_s=services.ledger.patience_s)
         found += [warning(login) for login in await reading(partial(privileged_logins_async, asked=services.logins))]
-        agents = failing_agents(await reading(recent_calls))
-        found += [f"the last {LAST_CALLS} calls of the agent {agent} have all failed" for agent in agents]
+        found += readiness.answering_calls(await reading(recent_calls))
+        if services.signer is not None:
+            recorder = services.signer.heads_recorder
+            waiting_s = await reading(waiting_for_heads_async)
+            found += readiness.recording_heads(waiting_s, None if recorder is None else recorder.status)
     return found
 
 
@@ -251,7 +252,7 @@ def _verification(verifier: ContinuousVerification | None) -> VerificationState:
 
 
 def _finding(verification: VerificationState) -> str:
-    """Say what was found and what tells more. `advice-ledger verify` does not look at stored tiles."""
+    """Name the finding, and the command or page that tells more."""
     if verification.finding == Kind.PROOF_MISMATCH:
         return (
             f"the stored tiles are not what the events make, from position {verification.first_bad_position} on:"

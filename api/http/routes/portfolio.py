@@ -5,20 +5,21 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from api.http.auth.permissions import MayAnswer, MayRead, MayRequest
+from api.http.auth.permissions import MayAnswer, MayReadCases, MayReadContexts, MayRequest
 from api.http.json_route import JsonRoute
+from api.http.lists import MOST_STATES, SEVERAL, Page, ReadOfRequests
+from api.http.media_types import IN_FORMS
 from api.http.parameters import (
     RECORDED_HEADERS,
     WRITTEN,
+    FilterText,
     IdempotencyKey,
-    Page,
     PathId,
     ReadOne,
-    ReadPage,
     RowId,
     as_json,
     event_id,
@@ -26,11 +27,13 @@ from api.http.parameters import (
     recorded,
 )
 from api.http.problems import documented
-from api.http.reading import read_context, read_one, read_page
+from api.http.read_list import read_list
+from api.http.reading import read_context, read_one, record_read
+from api.http.signature import SignatureHeader, signature_of
 from api.services import InjectedServices
 from ledger.domain.case import CATEGORY, stream_of
-from projections.portfolio_requests.model import PORTFOLIO_REQUESTS, PortfolioRequest
-from schema.events import CallStart, Outcome, PortfolioRequested, RecommendationRecorded, RequestFailed
+from projections.portfolio_requests.model import PORTFOLIO_REQUESTS, PortfolioRequest, RequestSummary
+from schema.events import CallStart, Outcome, RecommendationRecorded, RequestFailed, RequestPortfolio
 from schema.fields import RiskProfile
 from schema.states import RecommendationState, RequestState
 
@@ -110,21 +113,22 @@ class ReadContext(BaseModel):
     as_of: RowId | None = None
 
 
-class ReadRequests(ReadPage):
+class ReadRequests(ReadOfRequests):
     """Query parameters of the list of requests."""
 
-    status: RequestState | None = None
+    status: Annotated[list[RequestState], MOST_STATES] | None = Field(None, description=SEVERAL)
     risk_profile: RiskProfile | None = None
+    portfolio: FilterText | None = None
 
 
 @router.post(
     "/recommendations",
     status_code=202,
     response_model=Queued,
-    responses={202: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 409, 413, 415, 422, 503)},
+    responses={202: {"headers": RECORDED_HEADERS}, **documented(400, 401, 403, 404, 409, 413, 415, 422, 503)},
 )
 async def request_recommendation(
-    services: InjectedServices, caller: MayRequest, body: PortfolioRequested, idempotency_key: IdempotencyKey = None
+    services: InjectedServices, caller: MayRequest, body: RequestPortfolio, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Request a recommendation for a client's money. Role: advisor."""
     receipt = await services.ledger.requests.request_recommendation(caller, body, event_id(caller, idempotency_key))
@@ -146,9 +150,12 @@ async def record_recommendation(
     request_id: PathId,
     answer: RecommendationRecorded,
     idempotency_key: IdempotencyKey = None,
+    ledger_signature: SignatureHeader = None,
 ) -> Response:
     """Record an agent's answer to a queued request. Role: agent."""
-    receipt = await services.ledger.requests.answer(caller, request_id, answer, event_id(caller, idempotency_key))
+    signature = signature_of(idempotency_key, ledger_signature)
+    key = event_id(caller, idempotency_key)
+    receipt = await services.ledger.requests.answer(caller, request_id, answer, key, signature=signature)
     made = {"recommendation_id": receipt.position, "request_id": request_id}
     return recorded(201, made, receipt, f"/recommendations/{receipt.position}")
 
@@ -165,9 +172,12 @@ async def record_failure(
     request_id: PathId,
     failure: RequestFailed,
     idempotency_key: IdempotencyKey = None,
+    ledger_signature: SignatureHeader = None,
 ) -> Response:
     """Record that a queued request gets no recommendation, and why. Nothing can follow. Role: agent."""
-    receipt = await services.ledger.requests.answer(caller, request_id, failure, event_id(caller, idempotency_key))
+    signature = signature_of(idempotency_key, ledger_signature)
+    key = event_id(caller, idempotency_key)
+    receipt = await services.ledger.requests.answer(caller, request_id, failure, key, signature=signature)
     return recorded(
         201, {"request_id": request_id, "status": RequestState.FAILED}, receipt, f"/portfolio/requests/{request_id}"
     )
@@ -175,15 +185,18 @@ async def record_failure(
 
 @router.get("/requests/{request_id}/context", response_model=Context, responses=documented(401, 403, 404, 422, 503))
 async def get_context(
-    services: InjectedServices, caller: MayRead, request_id: PathId, query: Annotated[ReadContext, Query()]
+    services: InjectedServices, caller: MayReadContexts, request_id: PathId, query: Annotated[ReadContext, Query()]
 ) -> Response:
-    """Read the input of an agent: the request, and earlier recommendations for the client. Any role.
+    """Read the input of an agent: the request, and earlier recommendations for the client.
+
+    Roles: advisor, compliance, examiner, agent.
 
     Record `as_of`, and the ids of everything that your model is shown, with the model call.
     """
-    context = await read_context(services.ledger, request_id, query.as_of)
+    context = await read_context(services, caller, request_id, query.as_of)
     if context is None:
         raise not_found("request")
+    await record_read(services, caller, query, [request_id], 1)
     return as_json(context)
 
 
@@ -206,18 +219,25 @@ async def start_model_call(
     return recorded(201, started, receipt, f"/model-calls/{receipt.position}")
 
 
-@router.get("/requests", response_model=Page[PortfolioRequest], responses=documented(401, 403, 422, 429, 503))
+@router.get(
+    "/requests",
+    response_model=Page[PortfolioRequest | RequestSummary],
+    responses={**IN_FORMS, **documented(401, 403, 404, 406, 422, 429, 503)},
+)
 async def list_requests(
-    services: InjectedServices, caller: MayRead, query: Annotated[ReadRequests, Query()]
+    services: InjectedServices, request: Request, caller: MayReadCases, query: Annotated[ReadRequests, Query()]
 ) -> Response:
-    """List requests, the newest first. Any role."""
-    return await read_page(services, caller, PORTFOLIO_REQUESTS, query)
+    """List requests. Roles: advisor, compliance, examiner.
+
+    With `Accept: text/csv` or `application/x-ndjson`, all that match are streamed, or `limit` of them.
+    """
+    return await read_list(services, request, caller, PORTFOLIO_REQUESTS, query, PortfolioRequest)
 
 
 @router.get("/requests/{request_id}", response_model=PortfolioRequest, responses=documented(401, 403, 404, 422, 503))
 async def get_request(
-    services: InjectedServices, caller: MayRead, request_id: PathId, query: Annotated[ReadOne, Query()]
+    services: InjectedServices, caller: MayReadCases, request_id: PathId, query: Annotated[ReadOne, Query()]
 ) -> Response:
-    """Read one request. Any role."""
-    row = await read_one(services.ledger, PORTFOLIO_REQUESTS, request_id, query, "request", stream_of(request_id))
+    """Read one request. Roles: advisor, compliance, examiner."""
+    row = await read_one(services, caller, PORTFOLIO_REQUESTS, request_id, query, "request", stream_of(request_id))
     return as_json(row, query)

@@ -4,40 +4,52 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from pydantic import Field
 
-from api.http.auth.permissions import MayRead
-from api.http.parameters import FilterText, Page, PathId, ReadOne, ReadPage, RowId, as_json
+from api.http.auth.permissions import MayReadCases
+from api.http.lists import MOST_STATES, SEVERAL, Page, ReadOfDecisions
+from api.http.media_types import IN_FORMS
+from api.http.parameters import FilterText, PathId, ReadOne, as_json
 from api.http.problems import documented
-from api.http.reading import read_one, read_page
+from api.http.read_list import read_list
+from api.http.reading import read_one
 from api.services import InjectedServices
-from projections.ai_recommendations.model import AI_RECOMMENDATIONS, ShownRecommendation
+from projections.ai_recommendations.model import AI_RECOMMENDATIONS, RecommendationSummary, ShownRecommendation
+from schema.fields import RiskProfile
 from schema.states import RecommendationState
 
 router = APIRouter(prefix="/recommendations", tags=["recommendations"])
 
 
-class ReadRecommendations(ReadPage):
+class ReadRecommendations(ReadOfDecisions):
     """Query parameters of the list of recommendations."""
 
-    request_id: RowId | None = None
+    risk_profile: RiskProfile | None = None
     model_name: FilterText | None = None
-    state: RecommendationState | None = None
+    state: Annotated[list[RecommendationState], MOST_STATES] | None = Field(None, description=SEVERAL)
 
 
-@router.get("", response_model=Page[ShownRecommendation], responses=documented(401, 403, 422, 429, 503))
+@router.get(
+    "",
+    response_model=Page[ShownRecommendation | RecommendationSummary],
+    responses={**IN_FORMS, **documented(401, 403, 404, 406, 422, 429, 503)},
+)
 async def list_recommendations(
-    services: InjectedServices, caller: MayRead, query: Annotated[ReadRecommendations, Query()]
+    services: InjectedServices, request: Request, caller: MayReadCases, query: Annotated[ReadRecommendations, Query()]
 ) -> Response:
-    """List recommendations, the newest first. Any role."""
-    return await read_page(services, caller, AI_RECOMMENDATIONS, query)
+    """List recommendations. Roles: advisor, compliance, examiner.
+
+    With `Accept: text/csv` or `application/x-ndjson`, all that match are streamed, or `limit` of them.
+    """
+    return await read_list(services, request, caller, AI_RECOMMENDATIONS, query, ShownRecommendation)
 
 
 @router.get("/{recommendation_id}", response_model=ShownRecommendation, responses=documented(401, 403, 404, 422, 503))
 async def get_recommendation(
-    services: InjectedServices, caller: MayRead, recommendation_id: PathId, query: Annotated[ReadOne, Query()]
+    services: InjectedServices, caller: MayReadCases, recommendation_id: PathId, query: Annotated[ReadOne, Query()]
 ) -> Response:
-    """Read one recommendation. Any role."""
-    row = await read_one(services.ledger, AI_RECOMMENDATIONS, recommendation_id, query, "recommendation")
+    """Read one recommendation. Roles: advisor, compliance, examiner."""
+    row = await read_one(services, caller, AI_RECOMMENDATIONS, recommendation_id, query, "recommendation")
     return as_json(row, query)

@@ -1,45 +1,55 @@
-"""Reports about decisions, each from an SQL view."""
+"""Reports about decisions, each from the SELECT of an SQL view."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel
 
-from api.http.auth.permissions import MayRead
-from api.http.parameters import as_json, plain_id
+from api.http.auth.permissions import MayReadReports, also
+from api.http.parameters import as_json
 from api.http.problems import documented
-from api.http.reading import read_report
+from api.http.read_report import ReadReport, Report, read_report
+from api.http.reading import record_read
 from api.services import InjectedServices
+from ledger.errors import NotFound
 
 router = APIRouter(prefix="/reports", tags=["reports"])
 
-Report = Literal["override-rates", "override-reasons", "decision-times", "rubber-stamps"]
-
 
 class Rows(BaseModel):
-    """The rows of a report; docs/use/read-models.md says what the columns mean."""
+    """The rows of a report; docs/use/read-models.md says what the columns mean.
+
+    `as_of` is the position whose state the report shows.
+    """
 
     items: list[dict[str, Any]]
+    as_of: int
 
 
-class ReadReport(BaseModel):
-    """Query parameters of a report."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Annotated[int, Field(ge=1, le=10_000), BeforeValidator(plain_id)] = 1000
-
-
-@router.get("/{report}", response_model=Rows, responses=documented(401, 403, 422, 503))
+@router.get("/{report}", response_model=Rows, responses=documented(401, 403, 404, 422, 429, 503))
 async def get_report(
-    services: InjectedServices, caller: MayRead, report: Report, query: Annotated[ReadReport, Query()]
+    services: InjectedServices,
+    request: Request,
+    caller: MayReadReports,
+    report: Report,
+    query: Annotated[ReadReport, Query()],
 ) -> Response:
-    """Read a report: overrides and their reasons by model version, advisor and month; times to decide; rubber stamps.
+    """Read a report: overrides and their reasons by model version, advisor and month; times to decide; rubber
+    stamps; how many decisions were reviewed.
 
-    Any role.
+    Role: advisor, compliance or auditor.
     """
-    rows = await read_report(services.ledger, report.replace("-", "_"), query.limit)
-    return as_json({"items": rows})
+    if query.client_id is None:
+        return as_json(await read_report(services, caller.actor, report, query), query)
+    # It tells about one client: so who may not read the client's cases may not read it.
+    actor = also(request, caller, "read cases")
+    try:
+        found = await read_report(services, actor, report, query)
+    except NotFound:  # somebody looked
+        await record_read(services, caller, query, (), 0)
+        raise
+    await record_read(services, caller, query, (), len(found["items"]))
+    return as_json(found, query)

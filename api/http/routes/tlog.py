@@ -13,17 +13,19 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.http.auth.permissions import MayRead
-from api.http.parameters import PathId, RowId, as_json
+from api.http.auth.permissions import MayReadProofs
+from api.http.parameters import NoQuery, PathId, RowId, as_json
 from api.http.problems import ApiError, FieldError, documented, problem
 from api.services import InjectedServices, Services
 from ledger.database import AsyncConnection
 from ledger.errors import NotFound
+from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.merkle import leaf_hash
 from ledger.proof.tlog.tiles import EntryBundle, Tile, TileError, TileFlaw
 from ledger.proof.tlog.tlog_proof import TlogProof
 from ledger.service.ledger import Ledger
 from ledger.tlog.serve import tiles
+from ledger.tlog.serve.cose_receipt import MEDIA_TYPE, make_receipt
 from ledger.tlog.serve.proof_file import encode_proof
 from ledger.tlog.serve.tile_path import parse_path
 
@@ -43,6 +45,7 @@ NOT_KEPT = {"Cache-Control": "no-store"}
 TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 BINARY_SCHEMA = {"type": "string", "format": "binary"}
 BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {BINARY: {"schema": BINARY_SCHEMA}}}}
+RECEIPT: dict[int | str, dict[str, Any]] = {200: {"content": {MEDIA_TYPE: {"schema": BINARY_SCHEMA}}}}
 
 
 class Inclusion(BaseModel):
@@ -82,8 +85,8 @@ class Sizes(BaseModel):
     new: RowId | None = Field(None, alias="to", description="Size of the newer tree.")
 
 
-@router.get("/checkpoint", response_class=Response, responses={**TEXT, **documented(404, 503)})
-async def checkpoint(services: InjectedServices) -> Response:
+@router.get("/checkpoint", response_class=Response, responses={**TEXT, **documented(404, 422, 503)})
+async def checkpoint(services: InjectedServices, _query: NoQuery) -> Response:
     """Read the newest checkpoint, a signed note. With witnesses, it is the newest with a quorum of cosignatures."""
 
     async def work(conn: AsyncConnection) -> tiles.PublishedCheckpoint:
@@ -98,8 +101,8 @@ async def checkpoint(services: InjectedServices) -> Response:
     return Response(published.note, headers=BRIEFLY, media_type=NOTE_TYPE)
 
 
-@router.get("/tile/{path:path}", response_class=Response, responses={**BYTES, **documented(404, 503)})
-async def tile(services: InjectedServices, request: Request, path: str) -> Response:
+@router.get("/tile/{path:path}", response_class=Response, responses={**BYTES, **documented(404, 422, 503)})
+async def tile(services: InjectedServices, request: Request, path: str, _query: NoQuery) -> Response:
     """Read a tile of hashes (`<L>/<N>[.p/<W>]`) or an entry bundle (`entries/<N>[.p/<W>]`)."""
     tile_path = f"tile/{path}"
     if not request.scope["path"].endswith(tile_path):  # the router drops a newline at the end
@@ -127,19 +130,40 @@ async def tile(services: InjectedServices, request: Request, path: str) -> Respo
     response_class=Response,
     responses={**BYTES, **documented(401, 403, 404, 422, 503)},
 )
-async def tlog_proof(services: InjectedServices, caller: MayRead, position: PathId) -> Response:
+async def tlog_proof(services: InjectedServices, caller: MayReadProofs, position: PathId, _query: NoQuery) -> Response:
     """Read the proof that the transparency log contains an event, as a file to verify offline. Any role."""
-    published, proof = await _inclusion(services, position)
+    published, proof = await inclusion_of(services, position)
     return _file(position, published, proof)
 
 
+@router.get(
+    "/proofs/inclusion/{position}.receipt",
+    response_class=Response,
+    responses={**RECEIPT, **documented(401, 403, 404, 422, 503)},
+)
+async def receipt(services: InjectedServices, caller: MayReadProofs, position: PathId, _query: NoQuery) -> Response:
+    """Read the proof that the transparency log contains an event, as a COSE receipt (RFC 9942). Any role."""
+    if services.signer is None:
+        raise ApiError("unavailable", "this server has no signing key: ask the one that signs", headers=NOT_KEPT)
+    published, proof = await inclusion_of(services, position)
+    try:
+        content = make_receipt(services.signer.key, published.note.encode(), position - 1, proof)
+    except EvidenceError as error:
+        detail = "this server's key did not sign the checkpoint that covers the event: ask again once it signed one"
+        raise ApiError("unavailable", detail, headers=NOT_KEPT) from error
+    name = {"Content-Disposition": f'attachment; filename="{position}.receipt"', **NOT_KEPT}
+    return Response(content, headers=name, media_type=MEDIA_TYPE)
+
+
 @router.get("/proofs/inclusion/{position}", response_model=Inclusion, responses=documented(401, 403, 404, 422, 503))
-async def inclusion(services: InjectedServices, request: Request, caller: MayRead, position: PathId) -> Response:
+async def inclusion(
+    services: InjectedServices, request: Request, caller: MayReadProofs, position: PathId, _query: NoQuery
+) -> Response:
     """Read the proof that the transparency log contains an event.
 
     With `Accept: application/octet-stream` it is a tlog-proof file. Any role.
     """
-    published, proof = await _inclusion(services, position)
+    published, proof = await inclusion_of(services, position)
     if request.headers.get("accept", "").partition(";")[0].strip().lower() == BINARY:
         return _file(position, published, proof)
     assert published.event is not None
@@ -155,7 +179,7 @@ async def inclusion(services: InjectedServices, request: Request, caller: MayRea
 
 
 @router.get("/proofs/consistency", response_model=Consistency, responses=documented(401, 403, 404, 422, 503))
-async def consistency(services: InjectedServices, caller: MayRead, sizes: Annotated[Sizes, Query()]) -> Response:
+async def consistency(services: InjectedServices, caller: MayReadProofs, sizes: Annotated[Sizes, Query()]) -> Response:
     """Read the proof that one tree begins with another. Any role."""
 
     async def work(conn: AsyncConnection) -> dict[str, object]:
@@ -198,7 +222,8 @@ async def _tile(conn: AsyncConnection, address: Tile) -> bytes:
     return content
 
 
-async def _inclusion(services: Services, position: int) -> tuple[tiles.PublishedCheckpoint, list[bytes]]:
+async def inclusion_of(services: Services, position: int) -> tuple[tiles.PublishedCheckpoint, list[bytes]]:
+    """Return a checkpoint that covers an event, and the proof. Raises NotFound `not-covered`, ApiError."""
     checkpoints = services.checkpoints
 
     async def work(conn: AsyncConnection) -> tuple[tiles.PublishedCheckpoint, list[bytes]]:

@@ -1,4 +1,4 @@
-"""What a dialect is: one project's names for the attributes of a model's span.
+"""Define a dialect: one project's names for the attributes of a model's span.
 
 A dialect says what kind of span it sees, and writes the attributes in the names of OpenTelemetry's conventions for
 generative AI (`gen_ai.*`). The mapper reads these names alone.
@@ -13,13 +13,13 @@ from typing import Any
 
 from api.otlp.attributes import Attributes, first, structured
 
-# What projects call the tokens that were read from a cache, and those of reasoning.
+# The names that projects give to tokens read from a cache, and to those of reasoning.
 CACHE_READ = ("cache_read_input_tokens", "input_cached_tokens", "input_cache_read")
 REASONING = ("reasoning_tokens", "output_reasoning_tokens", "output_reasoning")
 
 
 class Kind(Enum):
-    """What a dialect says about a span."""
+    """The reading of a span by a dialect."""
 
     # One request to a model.
     MODEL = "model"

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import gc
 import io
+import json
 import os
 import re
 import sys
@@ -23,6 +24,9 @@ from ledger.proof.auditor.audit import audit_bundle, audit_log
 from ledger.proof.auditor.contents import Audit
 from ledger.proof.auditor.report import as_json, as_text, printable
 from ledger.proof.bundle.shown_end import Needed
+from ledger.proof.erasure.certificate import MAX_BYTES as MAX_CERTIFICATE_BYTES
+from ledger.proof.erasure.certificate import verify_certificate
+from ledger.proof.errors import EvidenceError
 from ledger.proof.findings import Verdict
 from ledger.proof.tlog.http_log import LiveLog, LogUnreachable
 from ledger.proof.tlog.trust import Trust, Unusable, read_note, trust
@@ -61,6 +65,8 @@ def run(arguments: Sequence[str]) -> int:
     gc.set_threshold(GC_THRESHOLD)
     try:
         trusted = trust(options.key, options.witness, options.policy)
+        if options.erasure is not None:
+            return _erasure(options, trusted)
         audit = _audit(options, trusted)
     except (Unusable, LogUnreachable) as error:
         return _fail(str(error))
@@ -77,7 +83,7 @@ def _print(lines: Iterable[str]) -> None:
             sys.stdout.write(line + "\n")
         sys.stdout.flush()
     except OSError as error:
-        # What is still buffered must not raise again at exit.
+        # Buffered output must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise _OutputLost(f"the result could not be written in full: {error.strerror}") from None
 
@@ -107,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     add("bundle", nargs="?", metavar="BUNDLE", help="the bundle, such as case.zip; without it, --log alone is followed")
     add("--key", action="append", default=[], metavar="KEY|FILE", help="a verifier key of the ledger that you trust")
     add("--witness", action="append", default=[], metavar="KEY|FILE", help="a witness that must have cosigned")
+    add("--erasure", metavar="FILE", help="check the certificate of an erasure, and no bundle")
     add("--policy", metavar="FILE", help="JSON: log and witnesses, lists of keys, and witnesses_needed, a number")
     add("--since", metavar="FILE", help="a checkpoint that you kept: the one to check must extend it")
     add("--log", metavar="URL", help="address of the transparency log: what it shows now must extend the checkpoint")
@@ -131,6 +138,21 @@ def _audit(options: argparse.Namespace, trusted: Trust) -> Audit:
         if not file.seekable():
             raise Unusable(f"{options.bundle} cannot be read more than once: save it to a file")
         return audit_bundle(file, trusted, since, live, needed)
+
+
+def _erasure(options: argparse.Namespace, trusted: Trust) -> int:
+    """Verify a certificate of an erasure, and print what it shows. Raises Unusable, OSError and _OutputLost."""
+    if options.bundle is not None or not trusted.log:
+        raise Unusable("--erasure takes a certificate instead of a bundle, and needs the ledger's key: --key")
+    with Path(options.erasure).open("rb") as file:
+        data = file.read(MAX_CERTIFICATE_BYTES + 1)
+    try:
+        found = verify_certificate(data, trusted.log, trusted.witnesses, trusted.needed)
+    except EvidenceError as error:
+        _print([json.dumps({"ok": False, "error": str(error)})] if options.json else [printable(f"FAILED: {error}")])
+        return FOUND_WRONG
+    _print([json.dumps({"ok": True, **found.as_json()})] if options.json else found.lines())
+    return GOOD
 
 
 def _needed(text: str | None) -> Needed | None:

@@ -5,17 +5,18 @@ No step believes the maker of the bundle. Whatever is wrong becomes a finding; a
 
 from __future__ import annotations
 
+from hashlib import sha256
+from io import BytesIO
 from typing import BinaryIO
 
 from ledger.proof.auditor.contents import (
     Audit,
     check_complete,
-    check_digests,
     check_events,
     check_summary,
-    expect_files,
 )
 from ledger.proof.auditor.extension import Older, Tiles, check_extension, check_older, decode_consistency
+from ledger.proof.auditor.files import check_digests, expect_files
 from ledger.proof.auditor.rotations_and_timestamps import (
     check_timestamps,
     describe_changes,
@@ -23,6 +24,7 @@ from ledger.proof.auditor.rotations_and_timestamps import (
     follow_rotations,
 )
 from ledger.proof.bundle.manifest import Bundle, read_bundle
+from ledger.proof.bundle.pdf import attached, is_pdf
 from ledger.proof.bundle.shown_end import Needed
 from ledger.proof.bundle.zip import BundleError, BundleFlaw
 from ledger.proof.findings import Kind
@@ -61,6 +63,8 @@ def audit_bundle(
     """
     audit = Audit()
     try:
+        if is_pdf(file):
+            file = _take_out(file, audit)
         bundle = read_bundle(file)
         _steps(audit, bundle, trusted, since, live, needed)
     except BundleError as error:
@@ -69,6 +73,16 @@ def audit_bundle(
         audit.collected.add(Kind.DAMAGED, position, str(error))
         audit.done.setdefault(1, [])
     return audit
+
+
+def _take_out(file: BinaryIO, audit: Audit) -> BinaryIO:
+    """Return the bundle that is attached to a PDF file, and say that its pages are not checked. Raises BundleError."""
+    data = attached(file)
+    audit.of_pdf = f"attached to a PDF file: {len(data)} bytes, SHA-256 {sha256(data).hexdigest()}"
+    audit.not_proven.append(
+        "that the pages of the PDF file say what its bundle says: advice-ledger case-file --check makes them again"
+    )
+    return BytesIO(data)
 
 
 def _steps(
@@ -106,6 +120,7 @@ def _steps(
     check_summary(audit, bundle, signed)
     # 1. The digests, known once everything was read.
     check_digests(audit, bundle)
+    audit.done[1] += [audit.of_pdf] if audit.of_pdf else []
     if lacking is not None and audit.ok:
         raise lacking
 

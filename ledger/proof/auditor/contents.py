@@ -1,34 +1,33 @@
-"""Check the contents of a bundle: steps 1 and 5 to 11 of docs/formats/bundle.md, section 7."""
+"""Check the contents of a bundle: steps 5 to 13 of docs/formats/bundle.md, section 7."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from ledger.proof.acts.checker import ActsReport, KeyEvent
 from ledger.proof.auditor.rotations_and_timestamps import KeyChange, Timestamp
 from ledger.proof.bundle import manifest as names
+from ledger.proof.bundle.attestations import (
+    MAX_LINE_BYTES,
+    NO_LATER_KEY,
+    NOT_PROVEN,
+    NOT_SHOWN,
+    RecordedBy,
+    ShownAttestations,
+)
 from ledger.proof.bundle.complete import Completeness
 from ledger.proof.bundle.events import EventChecker, SealedFields, Seen
 from ledger.proof.bundle.heads import check_heads, key_of, parse_heads
 from ledger.proof.bundle.manifest import Bundle, Manifest
-from ledger.proof.bundle.page import page, time_text
+from ledger.proof.bundle.page import page
+from ledger.proof.bundle.proven_events import check_recording_keys, check_signing_keys, parse_proven
 from ledger.proof.bundle.shown_end import Needed, ShownEnd, StreamEnds
 from ledger.proof.bundle.tiles import TileReader
 from ledger.proof.bundle.zip import BundleError, BundleFlaw
+from ledger.proof.casefile.compare import first_difference
+from ledger.proof.casefile.moments import time_text
 from ledger.proof.findings import BUNDLE, CONTENTS, Finding, Findings, Kind
 from ledger.proof.tlog.trust import Signed
-
-# The findings that explain why a file is not the one of the manifest.
-_EXPLAINED_BY: dict[str, frozenset[Kind]] = {
-    names.EVENTS: CONTENTS,
-    names.CHECKPOINT: frozenset((Kind.BAD_SIGNATURE, Kind.UNTRUSTED_KEY, Kind.OTHER_LEDGER, Kind.PROOF_MISMATCH)),
-    names.EDGE: frozenset((Kind.PROOF_MISMATCH,)),
-    names.CONSISTENCY: frozenset((Kind.FORKED,)),
-    names.ROTATIONS: frozenset((Kind.BAD_ROTATION,)),
-    names.HEADS: frozenset((Kind.HEADS_MISMATCH,)),
-    names.PAGE: frozenset((Kind.SUMMARY_MISMATCH,)),
-    **dict.fromkeys(names.STAMPS, frozenset((Kind.BAD_TIMESTAMP,))),
-    **{names.tiles_name(level): frozenset((Kind.PROOF_MISMATCH,)) for level in range(names.LEVELS)},
-}
 
 
 def _bundle_findings() -> Findings:
@@ -47,6 +46,8 @@ class Audit:
     manifest: Manifest | None = None
     seen: Seen = field(default_factory=Seen)
     fields: SealedFields = field(default_factory=SealedFields)
+    acts: ActsReport = field(default_factory=ActsReport)
+    recorded_by: RecordedBy = field(default_factory=RecordedBy)
     not_proven: list[str] = field(default_factory=list)
     # By step: a part of its promise that could not be shown, although nothing is wrong.
     but: dict[int, str] = field(default_factory=dict)
@@ -54,10 +55,12 @@ class Audit:
     # show it; and up to where it is shown that nothing is missing, None if nowhere.
     complete: bool | None = None
     complete_to: ShownEnd | None = None
-    # Where the streams ended, as the ledger recorded it, if the bundle shows that.
+    # The ends of the streams as the ledger recorded them, if the bundle shows that.
     ends: StreamEnds | None = None
     tiles: int = 0
     streams: int = 0
+    # Where the bundle was, if not in a file of its own.
+    of_pdf: str = ""
     # Files that are not those of the manifest, as findings of later steps explain.
     explained: list[str] = field(default_factory=list)
 
@@ -77,25 +80,19 @@ class Audit:
         return self.signed is not None and self.signed.trusted and self.signed.signer is not None
 
 
-def expect_files(bundle: Bundle, findings: Findings) -> None:
-    """Step 1: the manifest lists exactly the files that are there."""
-    listed, present = bundle.manifest.files.keys(), bundle.files.keys() - {names.MANIFEST}
-    if listed != present:
-        differing = ascii(", ".join(sorted(listed ^ present)))[:300]
-        findings.add(Kind.FILE_MISMATCH, 0, f"in the manifest or in the file, and not in both: {differing}")
-
-
 def check_events(audit: Audit, bundle: Bundle, signed: Signed) -> None:
-    """Steps 5 to 10. Origin and size are those of the checkpoint, whatever the manifest says."""
+    """Steps 5 to 10, 12 and 13. Origin and size are those of the checkpoint, whatever the manifest says."""
     findings, size = audit.collected, signed.checkpoint.size
     manifest = replace(bundle.manifest, origin=signed.checkpoint.origin, checkpoint_size=size)
     tiles = TileReader(bundle, size, signed.checkpoint.root, findings)
     audit.ends = _stream_ends(bundle, signed, findings)
     complete = Completeness(manifest, findings, audit.ends)
-    events = EventChecker(manifest, tiles, findings, complete)
+    attestations = _attestations(bundle, signed, findings)
+    events = EventChecker(manifest, tiles, findings, complete, attestations, _key_events(bundle, signed, findings))
     seen, fields = events.seen, events.fields
     audit.seen, audit.fields = seen, fields
     events.feed(bundle.files[names.EVENTS].lines(names.MAX_LINE_BYTES))
+    attestations.finish()
     complete.finish()
     audit.complete_to = ShownEnd(seen.last_position, seen.last_recorded_at_us) if complete.of_range else complete.shown
     tiles.finish(explained=findings.any(*CONTENTS))
@@ -107,6 +104,52 @@ def check_events(audit: Audit, bundle: Bundle, signed: Signed) -> None:
     audit.done[8] = [f"{seen.proven} bodies"]
     audit.done[9] = [f"{fields.opened} values open to their commitments"]
     audit.done[10] = _describe_selection(audit, manifest)
+    _describe_acts(audit, events.acts.report)
+    _describe_recorded(audit, attestations.report, manifest)
+    if bundle.signing_keys is not None:
+        audit.not_proven.append("that no revocation of a signing key was left out: a bundle of positions shows that")
+
+
+def _key_events(bundle: Bundle, signed: Signed, findings: Findings) -> list[KeyEvent]:
+    """Step 12: the events of signing keys beside the selected events. Raises BundleError."""
+    if bundle.signing_keys is None:
+        return []
+    found = parse_proven(bundle.signing_keys, BundleFlaw.SIGNING_KEYS)
+    return check_signing_keys(found, signed.checkpoint.size, signed.checkpoint.root, findings)
+
+
+def _attestations(bundle: Bundle, signed: Signed, findings: Findings) -> ShownAttestations:
+    """Step 13: the attestations, and the registrations of keys that the log has. Raises BundleError."""
+    keys, member = bundle.recording_keys, bundle.files.get(names.ATTESTATIONS)
+    if (keys is None) != (member is None):
+        raise BundleError(BundleFlaw.MISSING_FILE, f"one of {names.RECORDING_KEYS} and {names.ATTESTATIONS}")
+    checkpoint = signed.checkpoint
+    registrations = [] if keys is None else parse_proven(keys, BundleFlaw.RECORDING_KEYS)
+    proven = check_recording_keys(registrations, checkpoint.size, checkpoint.root, findings)
+    lines = () if member is None else member.lines(MAX_LINE_BYTES)
+    return ShownAttestations(checkpoint.origin, proven, lines, findings)
+
+
+def _describe_recorded(audit: Audit, recorded: RecordedBy, manifest: Manifest) -> None:
+    """Step 13: say which recording keys attest how many events, or that nothing shows it."""
+    audit.recorded_by = recorded
+    if not recorded.shown:
+        audit.not_proven.append(NOT_SHOWN)
+        return
+    audit.done[13] = [f"{recorded.attested} attested events", *recorded.lines()]
+    audit.not_proven.append(NOT_PROVEN)
+    if manifest.selection.kind != "positions" or manifest.selection.first_position > 1:
+        audit.not_proven.append(NO_LATER_KEY)
+
+
+def _describe_acts(audit: Audit, acts: ActsReport) -> None:
+    """Step 12: say which acts are signed with which key, and which rest on the server's word."""
+    audit.acts = acts
+    audit.done[12] = [f"{acts.signed} signed acts, {acts.unsigned} that nobody signed", *acts.lines()]
+    audit.not_proven += acts.not_proven
+    if acts.unchecked:
+        audit.but[12] = f"{acts.unchecked} signed acts are not checked, as the bundle does not register their keys"
+        audit.not_proven.append("that the signatures which were not checked verify: a bundle of positions shows that")
 
 
 def _stream_ends(bundle: Bundle, signed: Signed, findings: Findings) -> StreamEnds | None:
@@ -186,9 +229,8 @@ def check_summary(audit: Audit, bundle: Bundle, signed: Signed) -> None:
     manifest, seen, findings, fields = bundle.manifest, audit.seen, audit.collected, audit.fields
     if findings.any(*CONTENTS, Kind.PROOF_MISMATCH, Kind.DAMAGED):
         return
-    audit.done[11] = [
-        f"{seen.count} events, {len(fields.counts)} kinds of sealed fields, {len(seen.rows)} rows of the page"
-    ]
+    shown = f"{names.PAGE} shows {len(seen.collected.lines)} of them"
+    audit.done[11] = [f"{seen.count} events, {len(fields.counts)} kinds of sealed fields; {shown}"]
     counted = f"{manifest.count} events up to position {manifest.last_position}"
     message = f"the manifest counts {counted}, and here are {seen.count}"
     if seen.count < manifest.count:
@@ -202,28 +244,13 @@ def check_summary(audit: Audit, bundle: Bundle, signed: Signed) -> None:
         or manifest.fields != fields.counts
     ):
         findings.add(Kind.SUMMARY_MISMATCH, 0, "the manifest does not agree with the events and the checkpoint")
-    elif page(manifest, bundle.checkpoint.decode("utf-8", "replace"), seen.rows) != bundle.page:
-        findings.add(Kind.SUMMARY_MISMATCH, 0, f"{names.PAGE} is not the page that this program makes of the events")
+    else:
+        _check_page(bundle, seen, findings)
 
 
-def check_digests(audit: Audit, bundle: Bundle) -> None:
-    """Step 1, the rest. A file whose contents another finding explains is not named again."""
-    manifest, findings = bundle.manifest, audit.collected
-    for name, member in bundle.files.items():
-        if member.digest is None:  # a level that no event needed, which is a finding already
-            continue
-        if name == names.MANIFEST:
-            if not member.intact:
-                findings.add(Kind.FILE_MISMATCH, 0, "manifest.json was changed after the bundle was made")
-        elif (member.size, member.digest) == manifest.files.get(name):
-            if not member.intact:
-                message = f"{name} is the file of the manifest, but has another checksum (CRC-32) in the ZIP file"
-                findings.add(Kind.FILE_MISMATCH, 0, message)
-        elif findings.any(*_EXPLAINED_BY.get(name, frozenset())):
-            audit.explained.append(name)
-        else:
-            findings.add(Kind.FILE_MISMATCH, 0, f"{name} is not the file of the manifest")
-    total = sum(member.size for member in bundle.files.values())
-    audit.done[1] = [f"{len(bundle.files)} files, {total} bytes"]
-    if audit.explained:
-        audit.done[1].append(f"not the file of the manifest: {', '.join(sorted(audit.explained))}")
+def _check_page(bundle: Bundle, seen: Seen, findings: Findings) -> None:
+    made = page(bundle.manifest, bundle.checkpoint, seen.collected)
+    differs = first_difference(made, bundle.files[names.PAGE].chunks())
+    if differs is not None:
+        message = f"{names.PAGE} is not the page that this program makes of the events: byte {differs} differs"
+        findings.add(Kind.SUMMARY_MISMATCH, 0, message)

@@ -105,7 +105,10 @@ def check_older(older: Older, signed: Signed, proof: Proof | None, log: Tiles | 
     if log is not None:
         return _extended(old, log, "the checkpoint that you hold", findings)
     if old.size > new.size:
-        message = f"the checkpoint covers {new.size} events, and the one that you hold {old.size}"
+        message = (
+            f"the checkpoint covers {new.size} events, and the one that you hold {old.size}: the ledger was set back,"
+            " or the bundle is no newer: have it made with --since"
+        )
         findings.add(Kind.ROLLED_BACK, new.size + 1, message, old.size)
         return []
     raise Unusable(

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from ledger.proof.auditor.contents import Audit
-from ledger.proof.bundle.page import time_text
+from ledger.proof.casefile.moments import time_text
 from ledger.proof.findings import BUNDLE, Verdict, first_bad_position
 from ledger.proof.tlog.trust import Trust
 
@@ -159,6 +159,8 @@ def as_json(audit: Audit, trusted: Trust) -> str:
             {"field": name, "state": state, "positions": ranges}
             for (name, state), ranges in sorted(audit.fields.ranges.items())
         ],
+        "acts": audit.acts.as_json(),
+        "recorded_by": audit.recorded_by.as_json(),
         "steps": [
             {"step": number, "promise": promise, "outcome": outcome, "about": audit.done.get(number, [])}
             for number, promise, outcome in outcomes(audit)

@@ -1,4 +1,4 @@
-"""Check the events of a bundle, line by line in flat memory: steps 6 to 9 of docs/formats/bundle.md, section 7.
+"""Check the events of a bundle, line by line: steps 6 to 9, 12 and 13 of docs/formats/bundle.md, section 7.
 
 No stored hash is believed, and whatever is wrong becomes a finding with a kind and a position. A line that is not an
 event raises BundleError: nothing after it can be relied on.
@@ -10,15 +10,16 @@ import re
 from binascii import unhexlify
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
+from ledger.proof.acts.checker import ActsChecker
 from ledger.proof.bundle.complete import Completeness, Place
 from ledger.proof.bundle.manifest import STATES, Counts, Manifest
-from ledger.proof.bundle.page import MOST_EVENTS, row
 from ledger.proof.bundle.tiles import TileReader
 from ledger.proof.bundle.zip import BundleError, BundleFlaw
+from ledger.proof.casefile.collected import Collected
 from ledger.proof.chain.displacement import Displacements, hash_at
 from ledger.proof.errors import malformation
 from ledger.proof.findings import Findings, Kind
@@ -52,7 +53,7 @@ Ranges = list[tuple[int, int]]
 
 @dataclass
 class Seen:
-    """Counts and rows of the events, for later steps and for the report."""
+    """Counts of the events, for later steps and for the report."""
 
     count: int = 0
     first_position: int = 0
@@ -60,20 +61,40 @@ class Seen:
     proven: int = 0
     links: int = 0
     last_recorded_at_us: int = 0
-    rows: list[str] = field(default_factory=list)
+    collected: Collected = field(default_factory=Collected)
+
+
+class Attestations(Protocol):
+    """What EventChecker needs of ledger.proof.bundle.attestations."""
+
+    def take(self, position: int, body: bytes) -> None:
+        """Check that an event is attested."""
 
 
 class EventChecker:
-    """Check the lines in order. `complete` is told the place of each event, and then knows what is missing."""
+    """Check the lines in order. `complete` is told the place of each event, and then knows what is missing.
 
-    def __init__(self, manifest: Manifest, tiles: TileReader, findings: Findings, complete: Completeness) -> None:
+    `of_keys` are proven events that register and revoke signing keys.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        tiles: TileReader,
+        findings: Findings,
+        complete: Completeness,
+        attestations: Attestations,
+        of_keys: Iterable[tuple[int, int, dict[str, Any]]] = (),
+    ) -> None:
         self.seen = Seen()
         self.fields = SealedFields()
+        self.acts = ActsChecker(manifest.origin, findings.add, partial=True, of_keys=of_keys)
         self._size = manifest.checkpoint_size
         self._origin = manifest.origin
         self._tiles = tiles
         self._findings = findings
         self._complete = complete
+        self._attestations = attestations
         self._displaced = Displacements(findings)
         # Position, hash and time of the last event that the transparency log has.
         self._link_at = self._time_us = 0
@@ -87,8 +108,7 @@ class EventChecker:
             seen.count += 1
             place = self._place(line)
             self._complete.add(line, place)
-            if seen.count <= MOST_EVENTS:
-                seen.rows.append(row(line))
+            seen.collected.add(line, len(data))
 
     def _place(self, line: EventLine) -> Place:
         """Check one event: steps 6 to 9."""
@@ -130,11 +150,13 @@ class EventChecker:
         return Place()
 
     def _examine(self, line: EventLine) -> Place:
-        """Steps 7 to 9, for an event that the transparency log has here."""
+        """Steps 7 to 9, 12 and 13, for an event that the transparency log has here."""
         position, add = line.position, self._findings.add
         self.seen.proven += 1
         # 7. Links and times.
         self._check_link(line)
+        # 13. Who recorded it.
+        self._attestations.take(position, line.body)
         # 8. The body.
         try:
             body = parse_object(line.body)
@@ -149,6 +171,8 @@ class EventChecker:
         sealed: Any = body.get("sealed")
         if sealed is not None or line.fields or line.withheld:
             self.fields.check(line, event_type, sealed, self._findings)
+        # 12. Signed acts.
+        self.acts.take(position, line.recorded_at_us, body)
         return Place(stream=stream, event_type=event_type)
 
     def _check_link(self, line: EventLine) -> None:
@@ -201,7 +225,7 @@ def _sealed_members(members: dict[str, Any]) -> tuple[bytes, bytes, tuple[str, .
     if "fields" in members:
         fields, salts = members["fields"].encode(), members["salts"].encode()
         more -= 2
-        # How many names the event commits to is not known yet; there is a salt for each.
+        # The number of names that the event commits to is not known yet; there is a salt for each.
         if len(fields) > len(salts) + len(salts) // _SALT_BYTES * MAX_VALUE_BYTES:
             raise _Malformed("sealed values that are too large")
         if len(fields) > LARGE_BYTES and fields.count(b"[") + fields.count(b"{") > MAX_CONTAINERS:
@@ -217,7 +241,7 @@ def _sealed_members(members: dict[str, Any]) -> tuple[bytes, bytes, tuple[str, .
 
 
 class SealedFields:
-    """Which values open their commitments, and which are withheld or erased.
+    """Open the values of events, and count those that are withheld or erased.
 
     Positions of absent values are kept as ranges, the first MOST_RANGES of each name.
     """

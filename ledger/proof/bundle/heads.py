@@ -1,4 +1,4 @@
-"""Where streams ended, as the ledger itself recorded it: docs/formats/bundle.md, section 11.
+"""Check the ledger's own record of where streams ended: docs/formats/bundle.md, section 11.
 
 An event commits to the root of a tree with a leaf for each stream and for each client. The key of a leaf is the path to
 it, bit by bit, so that the tree has one place for a stream or a client and no other. Whoever shows the leaf of a client

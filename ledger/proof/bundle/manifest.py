@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
 from ledger.proof.bundle.zip import BundleError, BundleFlaw, Member, members
+from ledger.proof.casefile.moments import DAY_S, MOST_CHANGES, LocalTime
 from ledger.proof.errors import malformation
 from ledger.proof.format.canonical import canonical, parse_object
 from ledger.proof.tlog.key_rotation import MAX_ROTATIONS_BYTES
@@ -15,7 +16,7 @@ from ledger.proof.tlog.note import MAX_NOTE_BYTES, NoteError, VerifierKey
 from ledger.proof.tlog.tiles import WIDTH
 from ledger.proof.tlog.trust import MAX_KEYS_BYTES, Unusable, read_keys
 
-FORMAT = "advice-ledger/bundle/v1"
+FORMAT = "advice-ledger/bundle/v2"
 
 MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint"
@@ -25,13 +26,17 @@ EDGE = "edge"
 CONSISTENCY = "consistency"
 ROTATIONS = "rotations"
 HEADS = "heads"
-PAGE = "index.html"
+SIGNING_KEYS = "signing-keys"
+RECORDING_KEYS = "recording-keys"
+ATTESTATIONS = "attestations"
+PAGE = "case.html"
 ALWAYS = frozenset((MANIFEST, CHECKPOINT, KEYS, EVENTS, EDGE, PAGE))
 LEVELS = 8
 MOST_STAMPS = 8
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 MAX_HEADS_BYTES = 16 * 1024 * 1024
+MAX_ZONE_CHARS = 64
 
 Kind = Literal["positions", "client", "request"]
 Counts = dict[str, int]
@@ -70,13 +75,19 @@ _MOST_BYTES = {
     CHECKPOINT: MAX_NOTE_BYTES,
     KEYS: MAX_KEYS_BYTES,
     EDGE: LEVELS * WIDTH * HASH_BYTES,
-    PAGE: 16 * 1024 * 1024,
     CONSISTENCY: 8 * 1024,
     ROTATIONS: MAX_ROTATIONS_BYTES,
     HEADS: MAX_HEADS_BYTES,
+    SIGNING_KEYS: MAX_HEADS_BYTES,
+    RECORDING_KEYS: MAX_HEADS_BYTES,
     **dict.fromkeys(STAMPS, 256 * 1024),
 }
-ALLOWED = ALWAYS | {CONSISTENCY, ROTATIONS, HEADS} | {tiles_name(level) for level in range(LEVELS)} | STAMPS
+ALLOWED = (
+    ALWAYS
+    | {CONSISTENCY, ROTATIONS, HEADS, SIGNING_KEYS, RECORDING_KEYS, ATTESTATIONS}
+    | {tiles_name(level) for level in range(LEVELS)}
+    | STAMPS
+)
 
 
 @dataclass(frozen=True)
@@ -129,12 +140,15 @@ class Manifest:
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
     # The authority of each timestamp, in the order of their members.
     timestamps: tuple[str, ...] = ()
+    # How the page writes times.
+    local_time: LocalTime = field(default_factory=LocalTime)
 
     def encode(self) -> bytes:
         """The member manifest.json."""
         files: Any = {name: {"size": size, "sha256": digest} for name, (size, digest) in self.files.items()}
         fields: Any = self.fields
         stamps: Any = [{"file": stamp_name(number), "authority": by} for number, by in enumerate(self.timestamps, 1)]
+        offsets: Any = [{"from_us": from_us, "offset_s": seconds} for from_us, seconds in self.local_time.offsets]
         return canonical(
             {
                 **({"timestamps": stamps} if stamps else {}),
@@ -151,6 +165,7 @@ class Manifest:
                 "excluded": {"count": self.excluded, "first_position": self.excluded_from},
                 "fields": fields,
                 "files": files,
+                "zone": {"name": self.local_time.zone, "offsets": offsets},
             }
         )
 
@@ -183,6 +198,7 @@ def decode_manifest(data: bytes) -> Manifest:
                 for name, entry in content["files"].items()
             },
             timestamps=tuple(_text(entry["authority"]) for entry in content.get("timestamps", ())),
+            local_time=_local_time(content["zone"]),
         )
         if manifest.encode() != data:
             raise BundleError(BundleFlaw.MANIFEST, "members that a manifest does not have")
@@ -200,10 +216,11 @@ class Bundle:
     checkpoint: bytes
     keys: tuple[VerifierKey, ...]
     edge: bytes
-    page: bytes
     consistency: bytes | None
     rotations: bytes | None
     heads: bytes | None
+    signing_keys: bytes | None
+    recording_keys: bytes | None
     timestamps: Mapping[str, bytes]
 
 
@@ -219,10 +236,11 @@ def read_bundle(file: BinaryIO) -> Bundle:
         small[CHECKPOINT],
         _claimed_keys(small[KEYS]),
         small[EDGE],
-        small[PAGE],
         small.get(CONSISTENCY),
         small.get(ROTATIONS),
         small.get(HEADS),
+        small.get(SIGNING_KEYS),
+        small.get(RECORDING_KEYS),
         {name: data for name, data in small.items() if name in STAMPS},
     )
 
@@ -248,6 +266,17 @@ def _selection(value: Any) -> Selection:
             raise BundleError(BundleFlaw.MANIFEST, f"positions {first} to {last} are no range")
         return Selection("positions", first_position=first, last_position=last)
     raise BundleError(BundleFlaw.MANIFEST, f"selection of the kind {ascii(kind)[:60]}")
+
+
+def _local_time(value: Any) -> LocalTime:
+    """Parse the name of the time zone and its offsets, in order of time."""
+    offsets = tuple((_number(change["from_us"]), change["offset_s"]) for change in value["offsets"])
+    name, starts = _text(value["name"]), [from_us for from_us, _ in offsets]
+    if starts != sorted(set(starts)) or len(offsets) > MOST_CHANGES or len(name) > MAX_ZONE_CHARS:
+        raise ValueError("malformed time zone")
+    if any(type(offset_s) is not int or abs(offset_s) >= DAY_S for _, offset_s in offsets):
+        raise ValueError("an offset that no time zone has")
+    return LocalTime(name, offsets)
 
 
 def _counts(value: Any) -> Counts:

@@ -1,145 +1,146 @@
-"""Make the page of a bundle for people: docs/formats/bundle.md, section 6.
+"""Compose the case file of a bundle, the text for people: docs/formats/bundle.md, section 6.
 
-The exporter and the auditor's program call the same function: the auditor makes the page again and compares. The page
-has no script and no link that leads elsewhere, and all text is escaped.
+The exporter, the auditor's program and the maker of the PDF call the same function. The auditor's program makes
+the page again and compares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from html import escape
-from typing import Any
 
-import orjson
+from ledger.proof.bundle.manifest import STATES, Counts, Manifest, as_signed, stamp_command, stamp_name
+from ledger.proof.casefile.case import SUMMARY, Annex, anchor_of, case_blocks, case_row, steps_table
+from ledger.proof.casefile.collected import MOST_BYTES, MOST_EVENTS, MOST_PARTS, Collected
+from ledger.proof.casefile.document import Blocks, Facts, Heading, Paragraph, Table, Verbatim
+from ledger.proof.casefile.html import html
+from ledger.proof.casefile.steps import Step
+from ledger.proof.casefile.words import who
+from ledger.proof.findings import BUNDLE
+from ledger.proof.tlog.note import KEY_TYPES, NoteError, parse
 
-from ledger.proof.bundle.manifest import STATES, Manifest, as_signed, stamp_command, stamp_name
-from ledger.proof.format.canonical import quick
-from ledger.proof.format.events import EventLine
-
-MOST_EVENTS = 500
-MOST_CHARS = 2000
-# Rows of the table of sealed fields, and fields of one event, that are shown.
-MOST_NAMES = 500
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DIRECTIONS = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x61C))
-
-_HEAD = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>Evidence from {origin}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #1b1f24 }}
-table {{ border-collapse: collapse; width: 100% }}
-th, td {{ border-bottom: 1px solid #d0d7de; padding: .4rem .6rem; text-align: left; vertical-align: top }}
-pre {{ margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px }}
-.note {{ background: #fff8c5; padding: .6rem 1rem }}
-</style>
-</head>
-<body>
-<h1>Evidence from {origin}</h1>
-<p class="note">This page proves nothing by itself. <code>advice-ledger-verify</code> checks the file that it came in,
-and that the page says what the evidence says.</p>
-"""
+_ABOUT = (
+    "This text proves nothing by itself. It stands in an evidence bundle, one file with the recorded events and their "
+    "proof. The program advice-ledger-verify checks that file without the ledger, makes this text again from the "
+    "events, and compares: a changed text is refused."
+)
+_NOT_SHOWN = (
+    "The order of the pages is that of the first event of each case. Each event is here with all members that are "
+    "disclosed; long texts stand in the annex, and a content that stands above in a case is not written again. "
+    "Characters that are not seen are written as their code points, such as [U+200B]."
+)
 
 
-def page(manifest: Manifest, note: str, rows: Sequence[str]) -> bytes:
-    """The member index.html, made of the manifest without files, the checkpoint, and the rows of the first events."""
-    parts = [_HEAD.format(origin=_text(manifest.origin)), _facts(manifest), _fields(manifest.fields)]
-    parts.append("<h2>Events</h2>\n")
-    if manifest.count > len(rows):
-        parts.append(f"<p>The first {len(rows)} of {manifest.count}; all are in <code>events.ndjson</code>.</p>\n")
-    parts.append("<table>\n<tr><th>position</th><th>recorded (UTC)</th><th>event</th><th>what</th></tr>\n")
-    parts.extend(rows)
-    parts.append(f"</table>\n<h2>Checkpoint</h2>\n<pre>{_text(note)}</pre>\n")
-    parts.append(f"{_stamps(manifest, note)}</body>\n</html>\n")
-    return "".join(parts).encode("utf-8", "replace")
+def title_of(manifest: Manifest) -> str:
+    """Return the title of the case file."""
+    return f"Case file: {manifest.selection.words()}"
 
 
-def row(line: EventLine) -> str:
-    """The row of one event. If the body is not a JSON object, the row says that."""
-    try:
-        body: Any = orjson.loads(line.body)
-        values: Any = orjson.loads(line.fields) if line.fields else {}
-    except ValueError:
-        body, values = None, {}
-    if type(body) is not dict or type(values) is not dict:
-        body, values = {"type": "(no JSON object)"}, {}
-    actor, commitments, withheld = body.get("actor"), body.get("sealed"), set(line.withheld)
-    shown = [("data", _json(body.get("data")))]
-    for name in sorted(commitments) if type(commitments) is dict else ():
-        state = "withheld" if name in withheld else "erased"
-        shown.append((name, _json(values[name]) if name in values else f"({state})"))
-    cells = "".join(f"<pre><b>{_text(name)}</b> {_text(value)}</pre>" for name, value in shown[:MOST_NAMES])
-    who = actor.get("id", "") if type(actor) is dict else ""
-    return (
-        f"<tr><td>{line.position}</td><td>{time_text(line.recorded_at_us)}</td>"
-        f"<td>{_text(body.get('type', ''))}<br>{_text(body.get('stream', ''))}<br>by {_text(who)}</td>"
-        f"<td>{cells}<pre>hash {line.hash.hex()}</pre></td></tr>\n"
-    )
+def page(manifest: Manifest, note: bytes, collected: Collected) -> Iterator[bytes]:
+    """Yield the member case.html in pieces."""
+    return html(title_of(manifest), case_file(manifest, note, collected))
 
 
-def time_text(at_us: int) -> str:
-    """Format microseconds since 1970; the number itself if no calendar has it."""
-    try:
-        return (_EPOCH + timedelta(microseconds=at_us)).strftime("%Y-%m-%d %H:%M:%S.%f")
-    except OverflowError:
-        return str(at_us)
-
-
-def _facts(manifest: Manifest) -> str:
-    facts = [
-        ("asked for", manifest.selection.words()),
-        ("made", f"{time_text(manifest.created_at_us)} UTC"),
-        ("events", f"{manifest.count}, at positions {manifest.first_position} to {manifest.last_position}"),
-        ("checkpoint", f"covers positions 1 to {manifest.checkpoint_size}"),
-    ]
-    if manifest.excluded:
-        left = (
-            f"{manifest.excluded} events from position {manifest.excluded_from} on, which the checkpoint does not cover"
+def case_file(manifest: Manifest, note: bytes, collected: Collected) -> Blocks:
+    """Yield the parts of the case file, made of the manifest without its files, the checkpoint and the events."""
+    clock = manifest.local_time
+    cases, others = collected.cases()
+    yield Heading(1, title_of(manifest))
+    yield Paragraph(_ABOUT, note=True)
+    yield Facts(tuple(_facts(manifest, collected)))
+    if not collected.whole:
+        yield Paragraph(
+            f"These are more than {MOST_EVENTS} events, {MOST_BYTES} bytes, or {MOST_PARTS} lists and objects: the "
+            "events themselves are in events.ndjson alone. A bundle of one request, or of a shorter range, has them "
+            "here.",
+            note=True,
         )
-        facts.append(("left out", left))
-    rows = "".join(f"<tr><th>{name}</th><td>{_text(value)}</td></tr>\n" for name, value in facts)
-    return f"<table>\n{rows}</table>\n"
+    if cases:
+        yield Heading(2, "Summary")
+        rows = tuple(case_row(number, steps, clock) for number, steps in cases.items())
+        yield Table(SUMMARY, rows, tuple(map(anchor_of, cases)))
+    yield from _people([step for steps in (*cases.values(), others) for step in steps])
+    yield from _fields(manifest.fields)
+    annex = Annex()
+    for number, steps in cases.items():
+        yield from case_blocks(number, steps, clock, annex)
+    if others:
+        yield Heading(2, "Events of no case", new_page=True)
+        yield steps_table(others, clock, annex)
+    yield from _proof(manifest, note)
+    if annex.blocks:
+        yield Heading(2, "Annex: long texts, such as what a model was sent", new_page=True)
+        yield from annex.blocks
 
 
-def _fields(fields: Mapping[str, Mapping[str, int]]) -> str:
+def _facts(manifest: Manifest, collected: Collected) -> Iterator[tuple[str, str]]:
+    clock = manifest.local_time
+    yield "ledger", manifest.origin
+    yield "asked for", manifest.selection.words()
+    yield "made at", f"{clock.text(manifest.created_at_us)}\nby the clock of the maker"
+    yield "events", f"{manifest.count}, at positions {manifest.first_position} to {manifest.last_position}"
+    if collected.count:
+        yield "first event", clock.text(collected.first_us)
+        yield "last event", clock.text(collected.last_us)
+    if clock.offsets:
+        yield "local time", f"{clock.zone}, with the offset from UTC; below each local time is the same in UTC"
+    yield "checkpoint", f"covers positions 1 to {manifest.checkpoint_size}"
+    if manifest.excluded:
+        left_out = f"{manifest.excluded} events from position {manifest.excluded_from} on"
+        yield "left out", f"{left_out}, which the checkpoint does not cover"
+
+
+def _people(steps: list[Step]) -> Blocks:
+    """Yield who acted, in which role, and how often."""
+    counts: dict[str, int] = {}
+    for step in steps:
+        name = who(step.actor)
+        counts[name] = counts.get(name, 0) + 1
+    if counts:
+        yield Heading(2, "Who acted")
+        yield Table(("Who, in which role", "Events"), tuple((name, str(count)) for name, count in counts.items()))
+
+
+def _fields(fields: Mapping[str, Counts]) -> Blocks:
     if not fields:
-        return ""
-    head = "".join(f"<th>{state}</th>" for state in STATES)
-    rows = "".join(
-        f"<tr><td>{_text(name)}</td>{''.join(f'<td>{fields[name][state]}</td>' for state in STATES)}</tr>\n"
-        for name in sorted(fields)[:MOST_NAMES]
-    )
-    return f"<h2>Sealed fields</h2>\n<table>\n<tr><th>field</th>{head}</tr>\n{rows}</table>\n"
-
-
-def _stamps(manifest: Manifest, note: str) -> str:
-    if not manifest.timestamps:
-        return ""
-    digest = sha256(as_signed(note.encode("utf-8", "replace"))).hexdigest()
-    rows = "".join(
-        f"<tr><td>{_text(authority)}</td><td><pre>{_text(stamp_command(stamp_name(number), digest))}</pre></td></tr>\n"
-        for number, authority in enumerate(manifest.timestamps, 1)
-    )
-    return (
-        "<h2>Timestamps</h2>\n<p>RFC 3161 tokens over the checkpoint as the log signed it. <code>advice-ledger-verify"
-        "</code> does not verify them. This does, with the authority's certificates in <code>authority.pem</code>:</p>"
-        "\n"
-        f"<table>\n<tr><th>authority</th><th>check</th></tr>\n{rows}</table>\n"
+        return
+    yield Heading(2, "Personal fields: shown, withheld, erased")
+    rows = tuple((name, *(str(fields[name][state]) for state in STATES)) for name in sorted(fields))
+    yield Table(("Field", *STATES), rows)
+    yield Paragraph(
+        "Withheld: the maker of this file has the value and left it out. Erased: the ledger deleted the value, and "
+        "only its commitment is left. Nobody but the maker can tell one from the other."
     )
 
 
-def _json(value: Any) -> str:
-    return quick(value).decode() or "(nested too deep)"
+def _proof(manifest: Manifest, note: bytes) -> Blocks:
+    yield Heading(2, "Proof", new_page=True)
+    yield Paragraph(_NOT_SHOWN)
+    yield Paragraph("The checkpoint states the root of all events up to its size. These keys signed it, by its text:")
+    yield Table(("Key", "Kind"), tuple(_signers(note)))
+    yield Paragraph(
+        "Nothing here shows that the signatures are good, or whose keys these are. advice-ledger-verify shows it, with "
+        "the key that the reader has from elsewhere: advice-ledger-verify case.zip --key KEY. It checks:"
+    )
+    yield Table(("Step", "What is checked"), tuple((str(step), promise) for step, promise in BUNDLE.steps.items()))
+    yield Verbatim(note.decode("utf-8", "replace"))
+    if manifest.timestamps:
+        digest = sha256(as_signed(note)).hexdigest()
+        yield Heading(3, "Timestamps")
+        yield Paragraph(
+            "RFC 3161 tokens over the checkpoint as the log signed it. advice-ledger-verify does not verify them. This "
+            "does, with the authority's certificates in authority.pem:"
+        )
+        stamps = enumerate(manifest.timestamps, 1)
+        rows = tuple((authority, stamp_command(stamp_name(number), digest)) for number, authority in stamps)
+        yield Table(("Authority", "Check"), rows)
 
 
-def _text(value: object) -> str:
-    """Escape and shorten a text, without characters that turn its direction."""
-    text = str(value)
-    cut = text[:MOST_CHARS] + (" …" if len(text) > MOST_CHARS else "")
-    return escape(cut.translate(_DIRECTIONS))
+def _signers(note: bytes) -> Iterator[tuple[str, str]]:
+    try:
+        signatures = parse(note).signatures
+    except NoteError:
+        return
+    for signature in signatures:
+        kind = {64: KEY_TYPES[1], 72: KEY_TYPES[4]}.get(len(signature.blob), "a key of another kind")
+        yield f"{signature.name}+{signature.key_id:08x}", kind

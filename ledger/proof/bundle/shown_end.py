@@ -1,10 +1,10 @@
-"""How far a bundle is shown to be complete: step 10 of docs/formats/bundle.md, section 7."""
+"""Compute the position up to which a bundle is complete: step 10 of docs/formats/bundle.md, section 7."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ledger.proof.bundle.page import time_text
+from ledger.proof.casefile.moments import time_text
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ShownEnd:
 
 @dataclass(frozen=True)
 class Needed:
-    """How far a bundle must be shown to be complete: to a position, or a time, or without both to its end.
+    """The end up to which a bundle must be complete: a position, a time, or without both its own end.
 
     The end of a range is its last position; of a client or a request it is the size of the checkpoint.
     """
@@ -47,7 +47,7 @@ class Needed:
     time_us: int = 0
 
     def words(self) -> str:
-        """What must be shown, as a part of a sentence."""
+        """Format the requirement as a part of a sentence."""
         at_time = f" up to {time_text(self.time_us)} UTC" if self.time_us else ""
         return f" up to position {self.position}" if self.position else at_time
 

@@ -63,11 +63,10 @@ class TileReader:
         self._edge = cut_edge(size, bundle.edge)
         if edge_root(size, self._edge) != root:
             findings.add(Kind.PROOF_MISMATCH, 0, "the edge of the tree does not lead to the root of the checkpoint")
-        self._streams = {
-            level: _records(bundle.files[tiles_name(level)])
-            for level in range(LEVELS)
-            if tiles_name(level) in bundle.files
-        }
+        files = {level: bundle.files[tiles_name(level)] for level in range(LEVELS) if tiles_name(level) in bundle.files}
+        if empty := [member.name for member in files.values() if not member.size]:
+            raise BundleError(BundleFlaw.TILES, f"{empty[0]} is empty")
+        self._streams = {level: _records(member) for level, member in files.items()}
         self._waiting: dict[int, tuple[int, bytes]] = {}
         self._shown: dict[int, tuple[int, bytes | None]] = {}
         self.count = 0

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from ledger.proof.errors import EvidenceError
 
-MAX_MEMBERS = 25
+MAX_MEMBERS = 28
 MAX_DIRECTORY_BYTES = 64 * 1024
 CHUNK = 64 * 1024
 
@@ -57,6 +57,10 @@ class BundleFlaw(StrEnum):
     CONSISTENCY = "malformed consistency proof"
     STREAMS = "too many streams"
     HEADS = "malformed record of stream heads"
+    SIGNING_KEYS = "malformed events of signing keys"
+    RECORDING_KEYS = "malformed registrations of recording keys"
+    ATTESTATIONS = "malformed attestation"
+    PDF = "not a PDF file that advice-ledger case-file made"
 
 
 class BundleError(EvidenceError):
@@ -177,7 +181,7 @@ def _entries(file: BinaryIO, directory: bytes, count: int, allowed: frozenset[st
         if name not in allowed:
             raise BundleError(BundleFlaw.UNKNOWN_FILE, ascii(name[:100]))
         _check_kind(name, flags, method)
-        size, packed, offset = _wide(directory[extra_at:position], (size, packed, offset))
+        size, packed, offset = _wide_above_limit(directory[extra_at:position], (size, packed, offset))
         if packed != size:
             raise BundleError(BundleFlaw.SIZE, name)
         yield Member(file, name, crc, size, offset)
@@ -204,6 +208,14 @@ def _wide(extra: bytes, numbers: Sequence[int]) -> list[int]:
             raise BundleError(BundleFlaw.DIRECTORY, "an extra field that no bundle has, or none for a large number")
         for index, number in zip(wanted, layout.unpack(extra)[2:], strict=True):
             wide[index] = number
+    return wide
+
+
+def _wide_above_limit(extra: bytes, numbers: Sequence[int]) -> list[int]:
+    """The numbers of an entry. Only those from 2 GiB on are in the extra field, and none of these in the entry."""
+    wide = _wide(extra, numbers)
+    if any((number == _FULL) != (value > _LIMIT) for number, value in zip(numbers, wide, strict=True)):
+        raise BundleError(BundleFlaw.DIRECTORY, "a number of 64 bits below 2 GiB, or one of 32 bits above")
     return wide
 
 

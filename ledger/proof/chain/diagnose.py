@@ -34,7 +34,7 @@ class Chain:
 
     @property
     def shift(self) -> int:
-        """How far events are now below their recorded positions, because rows were renumbered."""
+        """The distance of events below their recorded positions, because rows were renumbered."""
         return self._displaced.shift
 
     def move_head(self, head: Head) -> None:

@@ -17,7 +17,7 @@ from ledger.proof.format.hashes import event_hash
 
 HashedEvent = EventRow | EventLine
 
-# How many positions away a displaced event is looked for.
+# The search for a displaced event ends this many positions away.
 REACH = 64
 
 

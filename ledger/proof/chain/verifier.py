@@ -1,4 +1,4 @@
-"""Verify a whole chain, row by row, in flat memory: docs/formats/event.md, section 5. The steps below have its numbers.
+"""Verify a whole chain, row by row: docs/formats/event.md, section 5. The steps below have its numbers.
 
 No stored hash is believed, and no content of a row raises: whatever is wrong becomes a finding with a kind and a
 position. A row whose hash is not its own is not examined further.
@@ -10,6 +10,7 @@ import struct
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from ledger.proof.acts.checker import ActsChecker
 from ledger.proof.chain.diagnose import Chain
 from ledger.proof.findings import CHAIN, Findings, Kind
 from ledger.proof.format.canonical import parse_object
@@ -34,6 +35,7 @@ class ChainVerifier:
         # Positions of the last event whose sealed values opened, and of the last whose columns disagree with its body.
         self._opened_at = self._disagreed_at = 0
         self._events = self._opened = self._erased = 0
+        self.acts = ActsChecker("" if head is None else head.origin, self._note)
 
     @property
     def position(self) -> int:
@@ -57,7 +59,7 @@ class ChainVerifier:
             self.take(row)
 
     def take(self, row: EventRow) -> None:
-        """Verify the next event: steps 1 to 5 and 7."""
+        """Verify the next event: steps 1 to 5, 7 and 13."""
         if self._sound(row):
             self._examine(row)
 
@@ -99,6 +101,8 @@ class ChainVerifier:
         sealed = event.get("sealed")
         if (sealed is not None or fields is not None) and not self._chain.shift:
             self._open(position, sealed, salts, fields)
+        # Step 13: signed acts.
+        self.acts.take(position, time_us, event)
 
     def _disagree(self, position: int, event: dict[str, Any], columns: dict[str, str]) -> None:
         names = ", ".join(name for name, value in columns.items() if event.get(name) != value)

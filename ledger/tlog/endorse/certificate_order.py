@@ -33,7 +33,7 @@ def with_sorted_certificates(response: bytes) -> bytes:
         certificates = _certificates(response)
         encoded = [response[each.start : each.end] for each in _inside(response, certificates)]
     except NotDer:
-        return response  # whoever reads it next says what is wrong
+        return response  # the parser that reads it next names the fault
     return response[: certificates.content] + b"".join(sorted(encoded)) + response[certificates.end :]
 
 

@@ -19,7 +19,7 @@ from ledger.tlog.quorum import WitnessPolicy
 
 # The time of a poll beside that of the HTTP request.
 SPARE_S = 1.0
-# How long the end waits for requests in hand to be cancelled.
+# The time that stop() waits until requests in progress are cancelled.
 STOP_S = 2.0
 LATE = "no answer in time"
 

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from time import time_ns
+from time import monotonic
 from typing import Any
 
 from psycopg import sql
 
-from ledger.database import Connection
-from ledger.proof.bundle.heads import recorded_tree
+from ledger.database import AsyncConnection, Connection
+from ledger.proof.bundle.heads import recorded_tree, stream_key
+from ledger.proof.format.canonical import canonical
 from ledger.proof.format.events import EventLine
 from ledger.proof.format.hashes import HASH_BYTES
 from ledger.store.copy import copy_rows
-from ledger.store.envelope import Actor, NewEvent, encode, stamped, uuid7
+from ledger.store.envelope import Actor, NewEvent, uuid7
+from ledger.store.events import append_now
 from ledger.store.head import read_head
+from ledger.store.recorder import Recorder
 from ledger.tlog.heads.tree import Entry, HeadsTree, build
 from schema.events import StreamHeadsRecorded
 
 HERE = Path(__file__).parent
 HEADS, NEWEST = sql.SQL((HERE / "heads.sql").read_text("utf-8")), (HERE / "newest.sql").read_text("utf-8")
+WAITING = (HERE / "waiting.sql").read_bytes()
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+NEWEST_POSITION = "SELECT position FROM events WHERE stream = %s ORDER BY version DESC LIMIT 1"
 SESSION = "SELECT set_config('jit', 'off', true), set_config('statement_timeout', '0', true)"
-APPEND = "SELECT position FROM append(%s)"
 
 # The two columns of a row of heads.sql. Before each stand 4 bytes, its length, and before the first 2, their number.
 KEY, VALUE = slice(6, 6 + HASH_BYTES), slice(10 + HASH_BYTES, None)
@@ -44,12 +48,17 @@ class RecordedHeads:
     root: bytes
     blinding: bytes | None
 
-    def tree(self, conn: Connection, wanted: bytes) -> HeadsTree | None:
-        """Build its tree again, from a snapshot of the database; None if that has another root by now."""
+    def tree(self, conn: Connection, wanted: bytes | None = None) -> HeadsTree | None:
+        """Build its tree again, from a snapshot of the database; None if that has another root."""
         if self.blinding is None or not self.as_of:
             return None
-        tree = build(_entries(conn, self.as_of), self.blinding, wanted)
+        tree = self.built(conn, wanted)
         return tree if tree.root == self.root else None
+
+    def built(self, conn: Connection, wanted: bytes | None = None) -> HeadsTree:
+        """Build the tree that the record should have. The record has its blinding and is of a position."""
+        assert self.blinding is not None
+        return build(_entries(conn, self.as_of), self.blinding, wanted)
 
 
 def newest_heads(conn: Connection, size: int = EVERYTHING) -> RecordedHeads | None:
@@ -63,23 +72,80 @@ def newest_heads(conn: Connection, size: int = EVERYTHING) -> RecordedHeads | No
     return RecordedHeads(event, as_of, root, None if blinding is None else bytes.fromhex(blinding))
 
 
-def record_heads(conn: Connection, writer: Connection, last: RecordedHeads | None) -> int:
+def waiting_for_heads(conn: Connection) -> float:
+    """Return for how many seconds the oldest event after the newest record has waited for the next one; 0 without."""
+    row = conn.execute(WAITING, [STREAM]).fetchone()
+    return 0.0 if row is None else float(row[0])
+
+
+async def waiting_for_heads_async(conn: AsyncConnection) -> float:
+    """Return the same."""
+    row = await (await conn.execute(WAITING, [STREAM], prepare=True)).fetchone()
+    return 0.0 if row is None else float(row[0])
+
+
+def newest_position(conn: Connection) -> int:
+    """Return the position of the newest record; 0 if there is none."""
+    row = conn.execute(NEWEST_POSITION, [STREAM]).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def record_heads(
+    conn: Connection,
+    writer: Connection,
+    last: RecordedHeads | None,
+    recorder: Recorder | None,
+    hold_s: float = 0.0,
+) -> int:
     """Record where all streams end now; return the position of the event. `last` is the newest record.
+
+    Others may append between `as_of` and the record. If they do, and the tree took at most `hold_s` to build, it is
+    built and recorded once more while appends wait, so that nothing is between.
 
     `conn` has the role verifier and is not in a transaction. Raises psycopg.Error, also if another process has just
     recorded the same.
     """
+    began_s, version = monotonic(), 0 if last is None else last.event.version
+    event = _event_at_head(conn, 0)
+    took_s = monotonic() - began_s
+    with writer.transaction():
+        position = append_now(writer, _new(event, version), recorder)
+        if position == event.as_of + 1 or took_s > hold_s:
+            return position
+        # This transaction holds the head until it commits. What `conn` sees ends before the record that was just made.
+        return append_now(writer, _new(_event_at_head(conn, version + 1), version + 1), recorder)
+
+
+def _new(event: StreamHeadsRecorded, version: int) -> NewEvent:
+    return NewEvent(uuid7(), STREAM, event, ACTOR, version or "no_stream")
+
+
+def _event_at_head(conn: Connection, own_version: int) -> StreamHeadsRecorded:
+    """Build the tree as of now. With `own_version`, also the record of that version is in it, which comes next."""
     blinding = secrets.token_bytes(HASH_BYTES)
     with conn.transaction():
         conn.execute(SNAPSHOT)
         conn.execute(SESSION)
         head = read_head(conn)
         assert head is not None
-        tree = build(_entries(conn, head.position), blinding)
-    event = StreamHeadsRecorded(as_of=head.position, root=tree.root.hex(), blinding=blinding.hex())
-    new = NewEvent(uuid7(), STREAM, event, ACTOR, "no_stream" if last is None else last.event.version)
-    row = writer.execute(APPEND, [stamped([encode(new)], time_ns() // 1000)]).fetchone()
-    return int(row[0]) if row else 0
+        entries = _entries(conn, head.position)
+        tree = build(_with_own(entries, own_version) if own_version else entries, blinding)
+    as_of = head.position + (1 if own_version else 0)
+    return StreamHeadsRecorded(as_of=as_of, root=tree.root.hex(), blinding=blinding.hex())
+
+
+def _with_own(entries: Iterable[Entry], version: int) -> Iterator[Entry]:
+    """Yield the entries, in order of their keys, with this version of our own stream."""
+    own = stream_key(STREAM), canonical([[STREAM, version]])
+    waiting = True
+    for entry in entries:
+        if waiting and entry[0] >= own[0]:
+            yield own
+            waiting = False
+        if entry[0] != own[0]:
+            yield entry
+    if waiting:
+        yield own
 
 
 def _entries(conn: Connection, as_of: int) -> Iterator[Entry]:

@@ -14,12 +14,13 @@ import psycopg
 from ledger.background import BackgroundWorker, Failure
 from ledger.database import Connection, Url, connect, conninfo, one_line
 from ledger.store.head import read_head
+from ledger.store.recorder import Recorder
 from ledger.tlog.heads.record import newest_heads, record_heads
 
 # A process records nothing before it has run for this long, so that one that restarts often does not scan the events
 # at each start.
 SETTLE_S = 300.0
-# How often to look whether a day is over.
+# The pause between two checks whether the day is over.
 LOOK_S = 60.0
 
 
@@ -34,6 +35,7 @@ class HeadsRecorder(BackgroundWorker):
         url: Url,
         *,
         schema: str = "ledger",
+        recorder: Recorder | None = None,
         settle_s: float = SETTLE_S,
         look_s: float = LOOK_S,
         clock: Callable[[], float] = time.time,
@@ -42,6 +44,7 @@ class HeadsRecorder(BackgroundWorker):
         application = "advice-ledger stream heads"
         self._reading = conninfo(url, "verifier", schema=schema, application=application)
         self._writing = conninfo(url, "writer", schema=schema, application=application, lock_timeout="10s")
+        self._recorder = recorder and recorder.another()
         self._settle_s = settle_s
         self._look_s = look_s
         self._clock = clock
@@ -70,4 +73,4 @@ class HeadsRecorder(BackgroundWorker):
             if day >= today or last.event.position == head.position:
                 return
         with connect(self._writing) as writer:
-            record_heads(conn, writer, last)
+            record_heads(conn, writer, last, self._recorder)

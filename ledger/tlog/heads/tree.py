@@ -20,9 +20,10 @@ Entry = tuple[bytes, bytes]
 
 @dataclass
 class HeadsTree:
-    """The root, and the path from the leaf at `wanted` to it. `value` is None if the tree has no such leaf."""
+    """The root, the number of leaves, and the path from the leaf at `wanted`; without it, `value` is None."""
 
     root: bytes = b""
+    leaves: int = 0
     value: bytes | None = None
     salt: bytes = b""
     path: list[bytes] = field(default_factory=list)
@@ -62,6 +63,7 @@ class _Builder:
         key, value = entry
         salt = hmac.digest(self._blinding, b"salt" + key, "sha256")
         digest = leaf(key, salt, value)
+        self.tree.leaves += 1
         if key == self._wanted:
             self.tree.value, self.tree.salt = value, salt
         for above in range(depth - 1, upto - 1, -1):

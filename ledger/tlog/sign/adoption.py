@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from time import time_ns
 
 from ledger.proof.tlog.checkpoint import Checkpoint
-from ledger.store.envelope import Actor, NewEvent, encode, stamped, uuid7
+from ledger.store.envelope import Actor, NewEvent, encode, uuid7
+from ledger.store.recorder import NOTHING, Recorder
 from ledger.tlog.sign.state_file import Signed
 from schema.events import LogCheckpointAdopted
 
@@ -27,8 +28,8 @@ class Adoption:
     give_up: int | None = None
     replace_damaged: bool = False
 
-    def batch(self, given_up: Signed | None) -> str:
-        """Return the event, as adopt_checkpoint() takes it. Raises InvalidEvent."""
+    def parameters(self, given_up: Signed | None, recorder: Recorder | None) -> list[object]:
+        """Return the parameters of adopt_checkpoint(). Raises InvalidEvent."""
         event = LogCheckpointAdopted(
             size=self.checkpoint.size,
             root=self.checkpoint.root.hex(),
@@ -36,4 +37,7 @@ class Adoption:
             given_up_root=None if given_up is None else given_up.root.hex(),
             reason=self.reason,
         )
-        return stamped([encode(NewEvent(uuid7(), STREAM, event, self.actor))], time_ns() // 1000)
+        line = encode(NewEvent(uuid7(), STREAM, event, self.actor))
+        [reason] = line.sealed
+        attested = NOTHING if recorder is None else recorder.attest([line])
+        return [line.head, line.id, line.schema, reason.salt, reason.value, time_ns() // 1000, *attested.values()]

@@ -9,6 +9,7 @@ SigningRefused            the database must not be signed as it is; a person has
 │   └── TileDiffers       a stored tile is not what the events make
 ├── OtherLedger           the key signs for another ledger
 ├── KeyReplaced           a recorded rotation replaced this key by another
+├── NotAttested           no registered recording key attests an event
 └── StateTaken            another process uses the state file
 KeyUnusable               the signing key cannot be read, or others can read it
 └── NoKey                 the file or text holds no signing key
@@ -47,6 +48,10 @@ class StateMissing(HistoryRefused):
 
 class StateDamaged(HistoryRefused):
     """The state file is not as a signer writes it."""
+
+
+class NotAttested(SigningRefused):
+    """No recording key that the ledger registered attests an event."""
 
 
 class StateTaken(SigningRefused):

@@ -9,21 +9,29 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import TypeVar
 
 from ledger.proof.format.text import decoded
 from ledger.proof.tlog.note import NoteError, valid_name
 from ledger.tlog.sign.errors import KeyUnusable, NoKey
-from ledger.tlog.signing_keys import SigningKey
+from ledger.tlog.signing_keys import PrivateKey, SigningKey
+
+K = TypeVar("K", bound=PrivateKey)
 
 MAX_BYTES = 8192
 OWNER_ONLY = 0o600
 
 
 def generate(origin: str, path: Path) -> SigningKey:
-    """Make a key for this ledger in a new file. Raises KeyUnusable, also if the file exists."""
+    """Make a key for this ledger's log in a new file. Raises KeyUnusable, also if the file exists."""
+    return generate_of(SigningKey, origin, path)
+
+
+def generate_of(kind: type[K], origin: str, path: Path) -> K:
+    """Make a key of a kind and of this name, as `generate()`."""
     if not valid_name(origin):
         raise KeyUnusable(f"{origin!a} cannot be the name of a key: it has white space or a plus sign")
-    key = SigningKey.generate(origin)
+    key = kind.generate(origin)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
@@ -44,7 +52,12 @@ def generate(origin: str, path: Path) -> SigningKey:
 
 
 def read(path: Path) -> SigningKey:
-    """Read the key in a file. Raises KeyUnusable, also if others may read the file, and NoKey if it has no key."""
+    """Read the log's key in a file. Raises KeyUnusable, also if others may read the file, and NoKey without a key."""
+    return read_of(SigningKey, path)
+
+
+def read_of(kind: type[K], path: Path) -> K:
+    """Read a key of a kind, as `read()`."""
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -56,15 +69,20 @@ def read(path: Path) -> SigningKey:
     if mode & 0o077:
         raise KeyUnusable(f"{path} can be read by others (mode {mode:o}): chmod 600 {path}")
     try:
-        return parse(decoded(raw), str(path))
+        return parse_of(kind, decoded(raw), str(path))
     except UnicodeDecodeError:
         raise NoKey(f"{path} holds no signing key: it is not a text file in UTF-8 or UTF-16") from None
 
 
 def parse(text: str, where: str) -> SigningKey:
-    """Read the key in a text. Raises NoKey, which names `where` the text is from and not the text."""
+    """Read the log's key in a text. Raises NoKey, which names `where` the text is from and not the text."""
+    return parse_of(SigningKey, text, where)
+
+
+def parse_of(kind: type[K], text: str, where: str) -> K:
+    """Read a key of a kind, as `parse()`."""
     try:
-        return SigningKey.parse(text.strip())
+        return kind.parse(text.strip())
     except NoteError as error:
         raise NoKey(f"{where} holds no signing key: {error.flaw}") from None
 

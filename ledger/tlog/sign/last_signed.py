@@ -1,4 +1,4 @@
-"""What was signed last, by all files that know: the state file beside the key, and its copy in another folder.
+"""Read and write the last signed checkpoint: in the state file beside the key, and in a copy in another folder.
 
 Each withstands another accident. The file goes with the key. The copy is outside the data folder, so it stays
 when an older copy of that folder is put back. A signer, and everybody who checks, believes both: the database must
@@ -45,7 +45,7 @@ def last_signed_paths(path: Path, copies: Path | None, key: VerifierKey) -> list
 
 
 class LastSigned:
-    """What was signed last with `key`. `path` is the state file; `copies` is the folder of the copy, None for none."""
+    """The last checkpoint signed with `key`. `path`: the state file; `copies`: the folder of its copy, or None."""
 
     def __init__(self, path: Path, copies: Path | None, key: VerifierKey) -> None:
         self.path = path

@@ -138,7 +138,7 @@ class SignedCheckpoints:
         return published and self.readable(published)
 
     def readable(self, published: PublishedCheckpoint) -> PublishedCheckpoint:
-        """Leave out cosignatures that are none: with them, readers would refuse the whole note."""
+        """Leave out malformed cosignatures: readers would refuse the whole note because of one."""
         own, lines = split(published.note)
         text = own.partition("\n\n")[0] + "\n"
         kept = [line for line in lines if self._is_cosignature(text, line)][: MAX_SIGNATURES - 1]

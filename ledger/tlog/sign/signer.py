@@ -26,7 +26,8 @@ from ledger.database import Connection, replicated
 from ledger.proof.tlog.checkpoint import Checkpoint
 from ledger.proof.tlog.merkle import HASH_BYTES, leaf_hashes
 from ledger.proof.tlog.tiles import WIDTH, Tile
-from ledger.store.head import read_head
+from ledger.store.recorder import Recorder
+from ledger.tlog.heads.record import newest_position
 from ledger.tlog.sign.adoption import Adoption
 from ledger.tlog.sign.errors import (
     HistoryRefused,
@@ -39,6 +40,7 @@ from ledger.tlog.sign.errors import (
     TileDiffers,
 )
 from ledger.tlog.sign.last_signed import LastSigned, check_continues, event_hash
+from ledger.tlog.sign.look import attested_upto, head_of
 from ledger.tlog.sign.recorded_rotations import STREAM, recorded_rotations
 from ledger.tlog.sign.signed_checkpoints import LogKeys, newest_signed
 from ledger.tlog.sign.state_file import Signed, edge_after, resigned
@@ -57,7 +59,7 @@ COMMIT_SOMETHING = "SELECT pg_current_xact_id()"
 LEAD = "SELECT lead_signing()"
 CLEAR_EDGE = "DELETE FROM partial_tiles"
 STOP_APPENDS = "SELECT stop_appends(%s)"
-RECORD_ADOPTION = "SELECT adopt_checkpoint(%s)"
+RECORD_ADOPTION = "SELECT adopt_checkpoint(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 ADD_CHECKPOINT = "INSERT INTO checkpoints (size, note) VALUES (%s, %s) ON CONFLICT (size) DO NOTHING"
 
 log = logging.getLogger(__name__)
@@ -101,7 +103,11 @@ class Signer:
         signed, position = self._last()
         if position <= signed.size:
             return None
-        hashes = self._hashes(signed, min(position, signed.size + most))
+        # A record of where streams end gets a checkpoint of its own: of that size, a bundle is complete up to the end.
+        heads = newest_position(self._conn)
+        upto = heads if signed.size < heads < position else position
+        attested = attested_upto(self._conn, self._key.verifier.name, signed.size, min(upto, signed.size + most))
+        hashes = self._hashes(signed, attested)
         grown = grow(signed.size, signed.edge, leaf_hashes(hashes))
         edge = edge_after(signed.edge, grown)
         self._store(grown, edge)
@@ -111,7 +117,9 @@ class Signer:
         self._publish(self._signed)
         return self._signed
 
-    def adopt(self, adoption: Adoption, on_progress: Callable[[int, int], None]) -> Signed:
+    def adopt(
+        self, adoption: Adoption, on_progress: Callable[[int, int], None], recorder: Recorder | None = None
+    ) -> Signed:
         """Make a checkpoint of this log the last signed one, if the events have its root. Raises SigningRefused.
 
         Missing tiles are written first. Then the decision is recorded, which lets append() record again. The state file
@@ -134,7 +142,7 @@ class Signer:
             raise Rewritten(f"the events up to position {checkpoint.size} do not have the root that was signed")
         with replicated(self._conn), self._conn.transaction():  # readers see all of it at once, or nothing
             self._grown(checkpoint.size, on_progress, store=True)
-            self._conn.execute(RECORD_ADOPTION, [adoption.batch(given_up)])
+            self._conn.execute(RECORD_ADOPTION, adoption.parameters(given_up, recorder))
         self._signed = resigned(grown, self._key, origin)
         self._files.replace(self._signed)
         self._publish(self._signed)
@@ -283,11 +291,3 @@ class Signer:
             added = self._conn.execute(ADD_CHECKPOINT, [signed.size, signed.note])
         if not added.rowcount and self._published() != signed.size:
             log.error("a checkpoint over %d events that the key did not sign is in the way of ours", signed.size)
-
-
-def head_of(conn: Connection) -> tuple[str, int]:
-    """Return the ledger's name and the position of its last event. Raises Rewritten if the ledger has no head."""
-    head = read_head(conn)
-    if head is None or None in {head.origin, head.position}:
-        raise Rewritten("the ledger's head is gone: somebody deleted it (docs/operate/tlog.md, Restoring)")
-    return head.origin, head.position

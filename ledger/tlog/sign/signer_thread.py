@@ -17,22 +17,24 @@ from ledger.background import DatabaseWorker, Failure, running
 from ledger.database import Connection, Url, conninfo
 from ledger.errors import Unavailable
 from ledger.proof.errors import EvidenceError
+from ledger.store.recorder import Recorder
 from ledger.tlog.endorse.endorsers import EndorserConfig, Endorsers
 from ledger.tlog.heads.recorder import HeadsRecorder
 from ledger.tlog.sign import rotate
 from ledger.tlog.sign.errors import SigningRefused
 from ledger.tlog.sign.last_signed import LastSigned
-from ledger.tlog.sign.signer import Signer, head_of
+from ledger.tlog.sign.look import head_of
+from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.state_file import Signed
 from ledger.tlog.signing_keys import SigningKey
 
 EVERY_S = 1.0
 EVENTS = 10_000
-# How often the leader looks for new events, at least.
+# The longest pause in which the leader does not look for new events.
 LOOK_S = 0.1
-# How often a follower tries to lead.
+# The pause between two tries of a follower to lead.
 FOLLOW_S = 1.0
-# How long the end waits for a record of stream heads in hand. One that is left behind is recorded, or not, as a whole.
+# The time that stop() waits for a record of stream heads in progress. A record is written as a whole or not at all.
 RECORDER_STOP_S = 1.0
 
 
@@ -62,11 +64,21 @@ class SignerThread(DatabaseWorker):
     """Sign until stop(). `url` is for a login that may act as the ledger's signer."""
 
     def __init__(
-        self, url: Url, signing: SigningConfig, endorsers: EndorserConfig | None = None, *, schema: str = "ledger"
+        self,
+        url: Url,
+        signing: SigningConfig,
+        endorsers: EndorserConfig | None = None,
+        *,
+        recorder: Recorder | None = None,
+        schema: str = "ledger",
     ) -> None:
         super().__init__("signer", conninfo(url, "signer", schema=schema, application="advice-ledger signer"))
-        self._make_recorder = partial(HeadsRecorder, url, schema=schema)
+        self._make_recorder = partial(HeadsRecorder, url, recorder=recorder, schema=schema)
+        # Records where streams end, while this process leads.
+        self.heads_recorder: HeadsRecorder | None = None
         self._signing = signing
+        # The key also signs receipts, of roots that it signed in checkpoints.
+        self.key = signing.key
         # Set once this process has compared the database with what was signed last, follows, or cannot tell.
         self.looked = threading.Event()
         self.endorsers = Endorsers(self._conninfo, endorsers or EndorserConfig())
@@ -94,7 +106,8 @@ class SignerThread(DatabaseWorker):
                 conn, signing.key, signing.state, signing.copies, stops_appends=signing.stops_appends
             ) as signer:
                 if signer is not None:
-                    with self.endorsers.running(), running(self._make_recorder(), RECORDER_STOP_S):
+                    self.heads_recorder = self._make_recorder()
+                    with self.endorsers.running(), running(self.heads_recorder, RECORDER_STOP_S):
                         self._lead(conn, signer)
                     continue
             self.report("follows")

@@ -66,7 +66,7 @@ class Signed:
 
 
 def last_note(path: Path) -> bytes | None:
-    """Return the checkpoint in a state file, whoever signed it; None if there is no file. Raises StateDamaged."""
+    """Return the checkpoint in a state file, by any signer; None without a file. Raises StateDamaged."""
     try:
         return str(orjson.loads(path.read_bytes())["note"]).encode() or None
     except FileNotFoundError:

@@ -5,23 +5,39 @@ The tests that walk over all commands fail for one that has no arguments here, s
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from typer.core import TyperGroup
 
+from api.cli.administration import catch_up
 from api.cli.commands import COMMANDS, load
+from api.jobs.kind import DAY_S
+from api.jobs.queue import ASK
+from ledger.database import Connection
+from ledger.export.bundle import Disclosure, write_bundle
+from ledger.proof.bundle.manifest import Selection
+from ledger.store.envelope import uuid7
+from ledger.tlog import recording_keys
 from ledger.tlog.signing_keys import SigningKey
+from projections.registry import READ_MODELS
+from schema.events import ClientRegistered, ErasureRequested, LegalHoldPlaced, SubjectGroupJoined, SubjectSuspended
 from tests.api.served import make_tokens
 from tests.api.witness.processes import keygen
+from tests.ledger.service.test_clients import opened
+from tests.ledger.service.watching import run
 from tests.ledger.tlog.logs import key_for, sign
+from tests.subjects import record
 from tests.support import append, connect, new, requested
 
 # Commands that run until they are ended. They print no result, but for the first tokens that `serve` makes.
 SERVERS = frozenset({"serve", "witness serve"})
 # It makes a ledger of its own, and takes a quarter of a minute.
 SLOW = frozenset({"demo"})
+# It needs a ledger that takes attested events only, which the others cannot work on.
+ATTESTED = frozenset({"keys recording register"})
 
 
 class Scene(NamedTuple):
@@ -30,15 +46,21 @@ class Scene(NamedTuple):
     url: str
     folder: Path
     key: SigningKey
+    # The id of a legal hold.
+    hold: int
+    # The ids of erasures that wait.
+    erasure: int
+    other_erasure: int
 
     def arguments(self, command: str, url: str | None = None) -> list[str]:
         """Return the command with its arguments, for this ledger or that at another `url`."""
         given = [*command.split(), *map(str, self._given()[command])]
-        without = command == "demo" or command.startswith("witness")
+        without = command in {"demo", "case-file"} or command.startswith("witness")
         return given if without else [*given, "--database-url", url or self.url]
 
     def _given(self) -> Mapping[str, list[object]]:
         key, new = ("--key", self.folder / "log.key"), self.folder / "new"
+        recording = ("--recording-key", self.folder / "recording.key")
         witness = [("--key", self.folder / "key"), ("--state", self.folder / "state")]
         at: list[object] = [part for pair in witness for part in pair]
         return {
@@ -47,19 +69,62 @@ class Scene(NamedTuple):
             "rebuild": [],
             "status": [],
             "orphans": [],
+            "expire": [],
+            "access": [],
+            "case": [1],
+            "client": ["client-1"],
             "replay": ["--request", 1],
             "verify": [],
             "sign": ["--once", *key],
             "export": ["--request", 1, "--output", new, *key],
+            "case-file": [self.folder / "case.zip", "--output", new],
+            "monitor run": ["--as-of", "2026-03-02"],
+            "monitor replay": ["--run", 1],
+            "jobs list": [],
+            "jobs show": [1],
+            "jobs cancel": [1],
+            "monitor escalate": [],
             "backup": ["--output", new],
             "restore": [new],
             "demo": ["--clients", 1, "--years", 1],
-            "tokens create": ["somebody", "--role", "auditor"],
-            "tokens list": [],
-            "tokens revoke": ["advisor"],
+            "clients add": ["C-1", "--subject", "advisor"],
+            "clients alias": [1, "C-1"],
+            "clients list": [],
+            "clients show": [1],
+            "clients assign": [1, "--group", "zurich"],
+            "clients unassign": [1, "--subject", "advisor"],
+            "clients merge": [1, "--into", 2],
+            "clients import": [self.folder / "assignments.ndjson"],
+            "holds place": [2, "--reason", "an inquiry"],
+            "holds list": [],
+            "holds release": [self.hold, "--reason", "it is over"],
+            "erase": [1, "--reason", "client-request", "--dry-run"],
+            "erasures confirm": [self.erasure],
+            "erasures decline": [self.other_erasure, "--rationale", "not this one"],
+            "erasures list": [],
+            "erasures show": [self.erasure],
+            "subjects add": ["somebody", "--role", "auditor", "--token"],
+            "subjects list": [],
+            "subjects show": ["advisor"],
+            "subjects grant": ["advisor", "auditor", "--until", "2040-01-01", "--client", 1],
+            "subjects revoke": ["advisor", "advisor"],
+            "subjects suspend": ["advisor", "--reason", "on leave"],
+            "subjects resume": ["auditor", "--reason", "back"],
+            "subjects join": ["advisor", "zurich"],
+            "subjects leave": ["auditor", "zurich"],
+            "credentials issue": ["advisor", "--expires", "2040-01-01"],
+            "credentials rotate": ["advisor", "--grace", "1h"],
+            "credentials revoke": ["advisor", 1],
+            "credentials register-key": ["advisor", "--key", new],
+            "credentials register-identity": ["advisor", "--sub", "ada", "--issuer", "https://id.example"],
+            "credentials list": [],
             "keys generate": ["--origin", "example", "--key", new],
             "keys show": [*key],
             "keys rotate": [*key],
+            "keys recording generate": ["--origin", "example", "--recording-key", new],
+            "keys recording show": [*recording],
+            "keys recording register": [SigningKey.generate("l/recording").verifier.text, *recording],
+            "keys recording rotate": [*recording],
             "witness keygen": ["--name", "w", "--key", new, "--state", self.folder / "new-state"],
             "witness serve": [*at, "--port", 0, "--log", SigningKey.generate("l").verifier.text],
             "witness status": [*at],
@@ -70,13 +135,41 @@ def scene(url: str, folder: Path) -> Scene:
     """Make what the commands work on."""
     with connect(url, "writer") as conn:
         append(conn, new("request-", requested()))
+        for number, client_id in enumerate(("one", "two"), 1):
+            append(conn, new(f"client-{number}", ClientRegistered(client_id=client_id, subject="advisor")))
+        [held] = append(conn, new("client-1", LegalHoldPlaced(reason="an inquiry")))
+        waiting = [_waiting(conn, number) for number in (3, 4)]
+        conn.execute(ASK, [uuid7(), "export", '{"export":1}', "advisor", DAY_S, 1])  # not before tomorrow
+    (folder / "assignments.ndjson").write_text('{"client": 1, "group": "bern"}\n')
     make_tokens(url)
+    record(url, "auditor", SubjectSuspended(reason="on leave"), SubjectGroupJoined(group="zurich"))
     key = key_for(url)
     (folder / "log.key").write_text(key.reveal() + "\n")
     (folder / "log.key").chmod(0o600)
     sign(url, key, folder / "log.key.last")
+    with connect(url, "verifier") as conn, (folder / "case.zip").open("w+b") as file:
+        write_bundle(conn, Selection("request", request=1), Disclosure(everything=True), file)
+    recording_keys.generate(key.verifier.name, folder / "recording.key")
     keygen(folder)
-    return Scene(url, folder, key)
+    asyncio.run(judge(url))
+    for read_model in READ_MODELS:  # no server runs that would do it
+        catch_up(url, read_model)
+    return Scene(url, folder, key, held.position, *waiting)
+
+
+def _waiting(conn: Connection, number: int) -> int:
+    """Append a client and the request to erase it; return its id."""
+    counts = {"clients": [number], "streams": 1, "events": 1, "values": 1}
+    asked = ErasureRequested(reason="client-request", expires_at="2100-01-01T00:00:00Z", **counts)
+    append(conn, new(f"client-{number}", ClientRegistered(client_id=f"client {number}")))
+    [row] = append(conn, new(f"client-{number}", asked))
+    return row.position
+
+
+async def judge(url: str) -> None:
+    """Run monitoring once."""
+    async with opened(url) as [ledger]:
+        await run(ledger, "2026-03-01")
 
 
 def leaves(commands: Mapping[str, Any], *path: str) -> Iterator[tuple[str, Any]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -17,7 +19,7 @@ from tests.api.cli.every_command import EVERY
 from tests.api.program import PROGRAM, Ran, cli, environment
 from tests.support import connect, eventually, scratch_database
 
-SOME = (("serve", "--port", "0"), ("tokens", "revoke", "ann"))
+SOME = (("serve", "--port", "0"), ("subjects", "list"))
 # A port that nothing listens on, as it needs root and has no service.
 NOBODY = "postgresql://user:s3cret@127.0.0.1:1/database"
 
@@ -36,7 +38,8 @@ def test_help_and_version() -> None:
         "orphans",
         "replay",
         "verify",
-        "tokens",
+        "subjects",
+        "credentials",
         "Exit codes: 0 good, 1",
         "2 could not run",
     ):
@@ -56,19 +59,44 @@ def test_a_wrong_call_could_not_run(arguments: tuple[str, ...]) -> None:
 
 
 def test_every_command_takes_the_same_databases() -> None:
-    """The same three options for each but demo, which makes its own ledger, and witness, which needs none.
+    """The same three options for each but demo, which makes its own ledger, and those that need none.
 
     --json for all with a result.
     """
     assert set(EVERY) == {
-        *("serve", "migrate", "rebuild", "status", "orphans", "replay", "verify", "demo"),
-        *("tokens create", "tokens list", "tokens revoke"),
-        *("sign", "export", "backup", "restore", "keys generate", "keys show", "keys rotate"),
+        *(
+            "serve",
+            "migrate",
+            "rebuild",
+            "status",
+            "orphans",
+            "expire",
+            "access",
+            "case",
+            "client",
+            "replay",
+            "verify",
+            "demo",
+        ),
+        *(
+            f"subjects {one}"
+            for one in ("add", "list", "show", "grant", "revoke", "suspend", "resume", "join", "leave")
+        ),
+        *("credentials issue", "credentials rotate", "credentials revoke", "credentials list"),
+        *(f"clients {one}" for one in ("add", "alias", "list", "show", "assign", "unassign", "merge", "import")),
+        *("monitor run", "monitor replay", "monitor escalate"),
+        *("jobs list", "jobs show", "jobs cancel"),
+        *(f"holds {one}" for one in ("place", "release", "list")),
+        *("erase", "erasures confirm", "erasures decline", "erasures list", "erasures show"),
+        "credentials register-key",
+        "credentials register-identity",
+        *("sign", "export", "case-file", "backup", "restore", "keys generate", "keys show", "keys rotate"),
+        *(f"keys recording {name}" for name in ("generate", "show", "register", "rotate")),
         *("witness keygen", "witness serve", "witness status"),
     }
     for name, command in EVERY.items():
         options = {option for parameter in command.params for option in parameter.opts}
-        without = name == "demo" or name.startswith("witness ")
+        without = name in {"demo", "case-file"} or name.startswith("witness ")
         expected = ({"--data-dir"} & options) if without else {"--database-url", "--data-dir", "--config"}
         assert {"--database-url", "--data-dir", "--config"} & options == expected
         assert ("--json" in options) == (not name.endswith("serve"))
@@ -122,7 +150,7 @@ def test_without_the_extra_the_message_says_what_to_install(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", [("rebuild",), ("verify",), ("tokens", "list")], ids=" ".join)
+@pytest.mark.parametrize("command", [("rebuild",), ("verify",), ("subjects", "list")], ids=" ".join)
 def test_a_database_without_a_ledger(command: tuple[str, ...], server_url: str) -> None:
     """The commands that need a ledger say that it is missing, and how to make it."""
     with scratch_database(server_url) as url:
@@ -140,9 +168,9 @@ def test_a_newer_schema_is_left_alone(command: tuple[str, ...], database_url: st
 @pytest.mark.parametrize("how", ["the server ends the session", "SIGTERM"])
 def test_a_command_is_ended_in_the_middle(database_url: str, how: str) -> None:
     """A session that is ended while a command waits, or the command itself: one line, exit 2, no traceback."""
-    command = [sys.executable, "-c", PROGRAM, "tokens", "list", "--database-url", database_url]
+    command = [sys.executable, "-c", PROGRAM, "subjects", "list", "--database-url", database_url]
     with connect(database_url, "owner") as conn, connect(database_url) as admin, conn.transaction():
-        conn.execute("LOCK TABLE tokens")
+        conn.execute("LOCK TABLE subjects")
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as process:
             waiting = eventually("the command waits for the lock", lambda: admin.execute(WAITING).fetchone())
             if how == "SIGTERM":
@@ -178,12 +206,21 @@ def test_progress_is_for_terminals(database_url: str) -> None:
     assert cli("rebuild", "--database-url", database_url).err == ""
     master, slave = pty.openpty()
     command = [sys.executable, "-c", PROGRAM, "rebuild", "--database-url", database_url]
-    ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=slave, env=environment(TERM="xterm"), check=True)
-    os.close(slave)
-    shown = os.read(master, 100_000)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave, env=environment(TERM="xterm")) as process:
+        os.close(slave)
+        shown = b"".join(all_of(master))
+        printed, _ = process.communicate()
     os.close(master)
+    assert process.returncode == 0
     assert b"portfolio_requests" in shown
-    assert ran.stdout.startswith(b"rebuilt portfolio_requests")
+    assert printed.startswith(b"rebuilt portfolio_requests")
+
+
+def all_of(terminal: int) -> Iterator[bytes]:
+    """Yield what is written to a terminal until the program ends: one read returns 4 KiB at most."""
+    with contextlib.suppress(OSError):  # EIO: nobody has the other side open
+        while part := os.read(terminal, 4096):
+            yield part
 
 
 def test_a_refused_login_shows_only_what_the_server_said(database_url: str) -> None:

@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 import pty
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from api.cli import first_tokens
 from api.cli.shared import CannotRun
-from api.http.auth import tokens
-from api.http.auth.tokens import ROLES, Counts
+from ledger.domain.subject import ROLES
+from tests.subjects import revoke, subject
 from tests.support import connect
 
 BASE = "http://127.0.0.1:8000"
 
 
-def made(url: str) -> Counts:
-    """Count the tokens of a ledger."""
-    with connect(url, "owner") as conn:
-        return tokens.counts(conn)
+def made(url: str) -> int:
+    """Count the credentials of a ledger."""
+    with connect(url) as conn:
+        return len(conn.execute("SELECT FROM events WHERE type = 'credential.issued'").fetchall())
 
 
 def test_a_terminal_shows_them(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +58,29 @@ def test_tokens_that_cannot_be_kept_are_not_made(database_url: str, tmp_path: Pa
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotRun, match="start on a terminal"):
         first_tokens.ensure_tokens(database_url, BASE, tmp_path / "file", local=True)
-    assert made(database_url) == Counts(0, 0)
+    assert made(database_url) == 0
     first_tokens.ensure_tokens(database_url, BASE, tmp_path, local=True)
-    assert made(database_url) == Counts(len(ROLES), 0)
+    assert made(database_url) == len(ROLES)
+
+
+def test_of_two_first_starts_at_once_one_makes_them(database_url: str, tmp_path: Path) -> None:
+    """Servers that start together on a fresh ledger register each subject once, and keep one file of tokens."""
+
+    def start(_nth: int) -> None:
+        first_tokens.ensure_tokens(database_url, BASE, tmp_path, local=True)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(start, range(4)))
+    assert made(database_url) == len(ROLES)
+    assert [file.name for file in tmp_path.iterdir()] == ["tokens.sh"]
+
+
+def test_a_ledger_whose_credentials_have_ended_gets_no_others(
+    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once there were credentials, a start makes none by itself, and says how to."""
+    subject(database_url, "ann", "advisor")
+    revoke(database_url, "ann")
+    first_tokens.ensure_tokens(database_url, BASE, tmp_path, local=True)
+    assert "advice-ledger subjects add NAME --role ROLE --token" in capsys.readouterr().err
+    assert made(database_url) == 1

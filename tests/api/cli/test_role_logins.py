@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.database]
 # The superuser gets in by the socket; everybody else needs a password.
 HBA = "local all postgres trust\nlocal all all scram-sha-256\n"
 OURS = "SELECT DISTINCT usename::text FROM pg_stat_activity WHERE application_name LIKE 'advice-ledger%' ORDER BY 1"
+# The eraser has a session only while it erases.
+AT_WORK = sorted(f"ledger_{role}" for role in ROLES if role != "eraser")
 
 
 class Place(NamedTuple):
@@ -52,7 +54,7 @@ def settings(place: Place) -> dict[str, str]:
 
 def test_serve_uses_the_logins_of_the_roles_alone(place: Place) -> None:
     """A request is recorded, answered, signed and verified, and each session on the server is one of the five's."""
-    token = cli("tokens", "create", "ann", "--role", "advisor", "--database-url", place.owner).out.strip()
+    token = cli("subjects", "add", "ann", "--role", "advisor", "--token", "--database-url", place.owner).out.strip()
     key = place.logins.with_name("log.key")
     assert cli("keys", "generate", "--key", key, env=settings(place)).code == 0
     with serving("--key", key, env=settings(place)) as server:
@@ -62,7 +64,7 @@ def test_serve_uses_the_logins_of_the_roles_alone(place: Place) -> None:
         assert (state["status"], state["warnings"]) == ("ready", [])
         assert "warning: the login" not in server.err
         with psycopg.connect(place.owner) as admin:
-            assert [name for (name,) in admin.execute(OURS).fetchall()] == sorted(f"ledger_{role}" for role in ROLES)
+            assert [name for (name,) in admin.execute(OURS).fetchall()] == AT_WORK
     for command in ("status", "verify", "orphans"):
         assert cli(command, env=settings(place)).code == 0
 
@@ -77,7 +79,7 @@ def test_the_embedded_server_is_used_by_the_roles_alone() -> None:
             assert httpx.get(f"{server.base}/readyz", headers=bearer(token)).json()["warnings"] == []
             with psycopg.connect(database.url) as admin:
                 used = [login for (login,) in admin.execute(OURS).fetchall()]
-        assert used == sorted(f"ledger_{role}" for role in ROLES)
+        assert used == AT_WORK
 
 
 def test_a_server_of_one_login_warns(place: Place) -> None:
@@ -113,3 +115,24 @@ def test_settings_that_exclude_logins_are_refused(place: Place) -> None:
     ran = cli("migrate", "--logins", place.logins.with_name("more"), "--data-dir", place.logins.with_name("none"))
     assert ran.failed_with("needs database_url")
     assert not place.logins.with_name("more").exists()
+
+
+def test_a_restore_into_a_server_with_logins(place: Place, tmp_path: Path) -> None:
+    """With the file of passwords, restore makes the logins of a server that has none, and they are all that is used."""
+    file = tmp_path / "ledger.backup"
+    assert cli("backup", "-o", file, env=settings(place)).code == 0
+    with tempfile.TemporaryDirectory(prefix="advice-ledger-") as folder:
+        data = Path(folder) / "data"
+        with EmbeddedPostgres(data, settings={"fsync": "off"}) as server:
+            (data / "postgres/pg_hba.conf").write_text(HBA)
+            with psycopg.connect(server.url) as admin:
+                admin.execute("SELECT pg_reload_conf()")
+            there = variables(database_url=server.url, database_logins=place.logins)
+            restored = cli("restore", file, "--json", env=there)
+            assert (restored.code, restored.json()["ok"], restored.json()["grants"]) == (0, True, [])
+            alone = Place(server.url, make_conninfo(server.url, user="ledger_reader"), place.logins)
+            status = cli("status", "--json", env=settings(alone)).json()
+            assert (status["position"], status["recording"]) == (restored.json()["position"], "ok")
+            assert cli("verify", env=settings(alone)).code == 0
+            refused = cli("status", env=variables(database_url=alone.reader))
+            assert refused.failed_with("no password supplied")

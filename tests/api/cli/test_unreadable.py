@@ -17,13 +17,18 @@ from ledger.tlog.signing_keys import SigningKey
 from tests.api.cli.every_command import EVERY, Scene, scene
 
 # Files that the command makes.
-MADE = {("keys generate", "--key"), ("witness keygen", "--key"), ("witness keygen", "--state")}
+MADE = {
+    ("keys generate", "--key"),
+    ("keys recording generate", "--recording-key"),
+    ("witness keygen", "--key"),
+    ("witness keygen", "--state"),
+}
 # It makes the file if it is missing.
-MADE_IF_MISSING = {("migrate", "--logins")}
+MADE_IF_MISSING = {("migrate", "--logins"), ("credentials register-key", "--key")}
 # Of the key only its place counts: beside it are the state file and traces of a rotation.
 NOT_READ = {("status", "--key")}
-# The signer reads these while the server runs, and the embedded database is made in its folder.
-NOT_AT_START = {"key_state", "state_dir", "data_dir"}
+# The signer reads these while the server runs; the embedded database and the first export make their folders.
+NOT_AT_START = {"key_state", "state_dir", "data_dir", "exports_dir"}
 FILE_SETTINGS = [name for name in Settings.model_fields if type_of(name) is Path and name not in NOT_AT_START]
 TEXT = "neither a key nor a setting\n"
 
@@ -80,9 +85,11 @@ def test_a_file_that_cannot_be_read_could_not_run(
     if option:
         arguments += [option, str(path)]
     else:
-        arguments = [str(path) if argument == str(ready.folder / "new") else argument for argument in arguments]
+        taken = {str(ready.folder / name) for name in ("new", "assignments.ndjson", "case.zip")}
+        arguments = [str(path) if argument in taken else argument for argument in arguments]
     if (command, option) in NOT_READ:
-        assert run(arguments).exit_code == 0
+        found = run(arguments)
+        assert found.exit_code == 0, found.output
     else:
         refused(arguments)
 

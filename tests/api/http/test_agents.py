@@ -11,11 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
-from api.http.auth import tokens
-from api.http.auth.tokens import ROLES
 from api.services import services_of
+from ledger.domain.subject import ROLES
+from ledger.store.envelope import Line
 from tests.api.acting import RESPOND, Acting, answer_of
 from tests.api.served import Api, fields, problem
+from tests.subjects import subject
 from tests.support import connect
 
 WHO: dict[str, set[str]] = {
@@ -40,8 +41,7 @@ def act(api: Api) -> Acting:
 def robot(api: Api, request: pytest.FixtureRequest) -> str:
     """An agent of the test's own: its name, which is its token's key too."""
     name = f"robot-{zlib.crc32(request.node.name.encode())}"
-    with connect(api.url, "owner") as conn:
-        api.tokens[name] = tokens.create(conn, name, "agent")
+    api.tokens[name] = subject(api.url, name, "agent")
     return name
 
 
@@ -100,12 +100,12 @@ def test_a_name_that_no_token_can_have_is_422(api: Api, act: Acting, what: str, 
 def test_suspended_and_resumed_in_turn(api: Api, act: Acting, robot: str) -> None:
     """Each only from the other; both reasons, by whom and when, stay to be read."""
     with api.records_nothing():
-        problem(act.command(robot, "resumptions"), 409, "agent-not-suspended")
+        problem(act.command(robot, "resumptions"), 409, "subject-not-suspended")
     response = act.command(robot, "suspensions", "advisor", reason="odd answers")
-    assert (response.status_code, response.json()) == (201, {"agent": robot, "event": "agent.suspended"})
+    assert (response.status_code, response.json()) == (201, {"agent": robot, "event": "subject.suspended"})
     assert (int(response.headers["ledger-position"]), response.headers["ledger-hash"]) == api.head()
     with api.records_nothing():
-        problem(act.command(robot, "suspensions", "compliance"), 409, "agent-suspended")
+        problem(act.command(robot, "suspensions", "compliance"), 409, "subject-suspended")
     row = state(api, robot)
     assert (row["suspended"], row["suspended_by"], row["suspend_reason"]) == (True, "advisor", "odd answers")
     assert row["resumed_at"] is None
@@ -246,8 +246,8 @@ def test_a_suspension_between_the_look_and_the_append_refuses_the_answer(
     request_id = api.asked()
     tried: list[int] = []
 
-    async def late(lines: list[bytes]) -> Any:
-        if not tried and any(b'"recommendation.recorded"' in line for line in lines):
+    async def late(lines: list[Line]) -> Any:
+        if not tried and any(line.type == "recommendation.recorded" for line in lines):
             tried.append(1)
             # In another thread, through the same application, while the answer is on its way.
             stopped = await asyncio.to_thread(act.command, robot, "suspensions", "compliance")

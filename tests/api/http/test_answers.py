@@ -10,7 +10,7 @@ import httpx
 import orjson
 import pytest
 
-from api.http.auth.tokens import ROLES
+from ledger.domain.subject import ROLES
 from tests.api.acting import CALL, REJECT, RESPOND, Acting, answer_of, second_tokens
 from tests.api.served import ANSWER, Api, fields, problem
 
@@ -29,11 +29,6 @@ def act(api: Api) -> Acting:
     """With two tokens of each role."""
     second_tokens(api)
     return Acting(api)
-
-
-def fail(act: Acting, request_id: int, role: str = "agent", key: str | None = None, **how: Any) -> httpx.Response:
-    """An agent gives up on a request."""
-    return act.post(f"/portfolio/requests/{request_id}/failures", role, {"reason": "no-answer", **how}, key)
 
 
 # 401, 403, 404, 422
@@ -92,9 +87,9 @@ def test_a_failed_request_takes_no_call_and_no_answer(api: Api, act: Acting) -> 
     """409 request-failed; a call that was open may still be ended, as what has happened is evidence."""
     request_id = api.asked()
     call = act.started(request_id)
-    assert fail(act, request_id, detail="nobody knows").json() == {"request_id": request_id, "status": "failed"}
+    assert act.fail(request_id, detail="nobody knows").json() == {"request_id": request_id, "status": "failed"}
     with api.records_nothing():
-        problem(fail(act, request_id), 409, "request-failed")
+        problem(act.fail(request_id), 409, "request-failed")
         problem(api.answer(request_id), 409, "request-failed")
         problem(act.start(request_id), 409, "request-failed")
     assert act.end(call).status_code == 201
@@ -107,11 +102,11 @@ def test_a_request_fails_only_while_it_waits(api: Api, act: Acting) -> None:
     request_id = api.asked()
     made = api.answered(request_id)
     with api.records_nothing():
-        problem(fail(act, request_id), 409, "request-finished")
-        assert fields(problem(fail(act, request_id, reason="No Answer"), 422, "invalid")) == ["reason"]
-        assert fields(problem(fail(act, request_id, detail="x" * 20_001), 422, "invalid")) == ["detail"]
+        problem(act.fail(request_id), 409, "request-finished")
+        assert fields(problem(act.fail(request_id, reason="No Answer"), 422, "invalid")) == ["reason"]
+        assert fields(problem(act.fail(request_id, detail="x" * 20_001), 422, "invalid")) == ["detail"]
     act.decided(made, **RESPOND)
-    failed, again = (fail(act, request_id, key="give-up", detail="no bonds") for _ in range(2))
+    failed, again = (act.fail(request_id, key="give-up", detail="no bonds") for _ in range(2))
     assert (failed.status_code, again.json()) == (201, failed.json())
     assert api.head() == (int(failed.headers["ledger-position"]), failed.headers["ledger-hash"])
     row = api.get(f"/portfolio/requests/{request_id}").json()
@@ -252,8 +247,8 @@ def test_commands_sent_again_are_recorded_once(api: Api, act: Acting) -> None:
     starts = [act.start(request_id, key="s") for _ in range(2)]
     call = int(starts[0].json()["model_call_id"])
     ends = [act.end(call, key="e", output_messages=["x"]) for _ in range(2)]
-    answers = [api.answer(request_id, key="a", model_call_id=call) for _ in range(2)]
     fail_call = act.started(request_id)
+    answers = [api.answer(request_id, key="a", model_call_id=call) for _ in range(2)]
     failures = [act.end(fail_call, "failure", key="f") for _ in range(2)]
     with api.records_nothing():
         again = [

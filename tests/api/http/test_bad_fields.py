@@ -168,12 +168,26 @@ def test_the_longest_sealed_values(api: Api) -> None:
     assert row["prompt"] == text
 
 
-def test_the_last_of_two_equal_members_counts(api: Api) -> None:
-    """If a member is repeated, the last one counts, as docs/use/http.md says, and it is recorded once."""
-    body = '{"client_id": "first", "risk_profile": "balanced", "amount_usd": 1, "amount_usd": 2, "client_id": "last"}'
-    response = send(api, ASKS, body)
-    row = api.get(response.headers["location"]).json()
-    assert (row["client_id"], row["amount_usd"]) == ("last", "2.00")
+@pytest.mark.parametrize(
+    ("members", "name"),
+    [
+        ('"client_id": "a", "risk_profile": "balanced", "amount_usd": 1, "client_id": "a"', "client_id"),
+        ('"client_id": "a", "risk_profile": "balanced", "amount_usd": 1, "amount\\u005fusd": 2', "amount_usd"),
+        ('"client_id": "a", "amount_usd": 1, "constraints": {"min_cash": "0.1", "min_cash": "0.2"}', "min_cash"),
+        ('"client_id": "a", "objectives": [{"x": 1, "y": {}, "x": 2}]', "x"),
+        ('"": 1, "": 2', ""),
+        (f'"{"n" * 300}": 1, "{"n" * 300}": 1', "n" * 100),
+    ],
+)
+def test_a_member_that_stands_twice_is_refused(api: Api, members: str, name: str) -> None:
+    """In any object of a body, also with the same value, or with the name in other characters: 422 with the name."""
+    with api.records_nothing():
+        assert fields(problem(send(api, ASKS, "{" + members + "}"), 422, "invalid")) == [name]
+
+
+def test_a_name_may_stand_in_several_objects(api: Api) -> None:
+    """Twice is within one object."""
+    assert api.answer(api.asked(), recommendation={"x": {"x": [{"x": 1}, {"x": 2}]}}).status_code == 201
 
 
 def test_text_of_every_kind_comes_back(api: Api) -> None:

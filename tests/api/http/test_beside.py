@@ -16,7 +16,10 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
+# A run of all checks takes a share of a core only, so objects are looked at again after 15 to 20 s.
+@pytest.mark.parametrize(
+    "change", [pytest.param(each, marks=pytest.mark.slow if "VIEW" in each else ()) for each in CHANGES]
+)
 def test_a_finding_beside_the_chain_is_a_reason(database_url: str, change: str) -> None:
     """The process is not ready, and the reason has the kind and the command that mends it."""
     kind, command = CHANGES[change]
@@ -35,6 +38,7 @@ def test_a_finding_beside_the_chain_is_a_reason(database_url: str, change: str) 
         assert command in eventually("the finding is a reason", reason)
 
 
+@pytest.mark.slow
 def test_objects_of_another_version_are_a_warning(database_url: str) -> None:
     """Old processes serve on while a newer version migrates, and say what they see."""
     with served(database_url, verification=FAST) as api:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import socket
 from collections.abc import Iterator
@@ -17,8 +18,12 @@ from api.http.connections import Connections
 from api.services import Parts
 from tests.api.program import serving
 from tests.api.served import ASK, ASKS, Api, listening
-from tests.support import eventually
+from tests.support import connect, eventually
 
+WAITING_READS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock' AND application_name = 'advice-ledger reader'
+"""
 HALF = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: "
 WHOLE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -42,6 +47,25 @@ def is_closed(conn: socket.socket) -> bool:
         return conn.recv(1) == b""
     except ConnectionError:
         return True
+
+
+def test_a_read_ends_when_its_caller_goes(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    """Its query ends too, while what it waits for still lasts. A write goes on, and is recorded."""
+    api.asked()
+    head = f"Host: x\r\nAuthorization: Bearer {api.tokens['advisor']}\r\n"
+    read = f"GET /portfolio/requests?consistency=eventual HTTP/1.1\r\n{head}\r\n".encode()
+    body = json.dumps({**ASK, "notes": "gone"})
+    write = f"POST {ASKS} HTTP/1.1\r\n{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    with connect(api.url) as watching, connect(api.url) as holding, holding.transaction():
+        holding.execute("LOCK TABLE portfolio_requests IN ACCESS EXCLUSIVE MODE")
+        with opened(api.base, *[read] * 5):
+            eventually("the reads wait", lambda: watching.execute(WAITING_READS).fetchone() == (5,))
+        eventually("the reads have ended", lambda: watching.execute(WAITING_READS).fetchone() == (0,))
+        before = api.commands()
+        with opened(api.base, write.encode()):
+            pass
+        eventually("the write is recorded", lambda: api.commands() == before + 1)
+    assert "ASGI" not in caplog.text
 
 
 @pytest.fixture

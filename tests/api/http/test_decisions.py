@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from api.http.auth.tokens import ROLES
+from ledger.domain.subject import ROLES
 from ledger.service.policies import Policies
 from tests.api.acting import EDIT, LARGE, REJECT, RESPOND, SENSITIVE, WEIGHTS, Acting, answer_of, second_tokens
 from tests.api.served import Api, fields, ledger_copy, problem, served
@@ -263,9 +263,23 @@ def test_what_is_declined_is_proposed_again(api: Api, act: Acting) -> None:
     at = act.proposed(amount_usd=LARGE)
     first = act.decided(at)
     assert (first["state"], first["second_rules"]) == ("waiting", ["large-amount"])
-    assert act.confirm(first, "compliance", outcome="decline").json()["state"] == "proposed"
-    assert act.row(at)["decision_id"] is None
+    with api.records_nothing():
+        assert fields(problem(act.confirm(first, "compliance", outcome="decline"), 422, "invalid")) == ["rationale"]
+    declined = act.confirm(first, "compliance", outcome="decline", rationale="ask the client")
+    assert declined.json()["state"] == "proposed"
+    decline = {
+        "decline_id": int(declined.headers["ledger-position"]),
+        "declined_by": "compliance",
+        "decline_rationale": "ask the client",
+    }
+    row = act.row(at)
+    assert (row["decision_id"], row["declines"]) == (None, 1)
+    assert {name: row[name] for name in decline} == decline
     second = act.decided(at, "advisor2")
+    shown = api.get(f"/decisions/{second['decision_id']}").json()
+    assert {name: shown[name] for name in decline} == decline
+    assert shown["earlier_declines"] == 1
+    assert api.get(f"/decisions/{first['decision_id']}").json()["earlier_declines"] == 0
     assert act.confirm(second, "advisor").json()["state"] == "approved"
     rows = api.items("/decisions", recommendation_id=at)
     assert [(row["id"], row["state"]) for row in rows] == [
@@ -296,12 +310,12 @@ def test_each_role_of_the_policy_may_confirm(api: Api, act: Acting) -> None:
 
 
 def test_policies_are_adopted_before_the_first_decision(fresh_api: Api) -> None:
-    """Both texts are in the chain, once, right before the first decision made under them; a refused one adopts none."""
+    """The texts are in the chain, once, right before the first decision made under them; a refused one adopts none."""
     act = Acting(fresh_api)
     at, other = act.proposed(), act.proposed()
     with fresh_api.records_nothing():
         problem(act.decide(at, digest=ELSEWHERE), 409, "digest-mismatch")
-    with act.records(3):
+    with act.records(4):
         act.decided(at)
     with act.records(1):
         act.decided(other)
@@ -310,7 +324,8 @@ def test_policies_are_adopted_before_the_first_decision(fresh_api: Api) -> None:
             "SELECT stream, body::json->'data'->'policy', body::json->'data'->>'sha256' FROM events"
             " WHERE type = 'policy.adopted' ORDER BY position"
         ).fetchall()
-    expected = Policies.packaged().all
+    # The packaged policy of signed acts has no rules, and is recorded once it ends another one.
+    expected = [policy for policy in Policies.packaged().all if policy.name != "signed-acts"]
     assert found == [(policy.stream, policy.text, policy.sha256) for policy in expected]
 
 
@@ -407,7 +422,7 @@ def test_of_many_confirmers_one_confirms(api: Api, act: Acting, attempt: int) ->
     found = act.decided(act.proposed(), **SENSITIVE)
     sent = [("advisor2", "approve"), ("compliance", "decline"), ("compliance2", "approve"), ("advisor", "approve")]
     with act.records(1), ThreadPoolExecutor(4) as pool:
-        said = list(pool.map(lambda one: act.confirm(found, one[0], outcome=one[1]), sent))
+        said = list(pool.map(lambda one: act.confirm(found, one[0], outcome=one[1], rationale="so"), sent))
     assert sorted(response.status_code for response in said) == [201, 409, 409, 409]
     problem(
         said[3], 409, {True: "same-person", False: "nothing-to-confirm"}[said[3].json()["type"].endswith("same-person")]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import cycle
+from collections.abc import Callable, Iterator
+from itertools import count, cycle
 from typing import Any
 from uuid import uuid4
 
@@ -16,8 +16,10 @@ from schemathesis.core.result import Ok
 from schemathesis.pytest.lazy import get_all_tests
 from schemathesis.schemas import BaseSchema
 
-from api.http.auth.tokens import ROLES
-from tests.api.served import Api
+from ledger.domain.subject import ROLES
+from ledger.tlog.sign.signer_thread import SigningConfig
+from tests.api.served import Api, served
+from tests.ledger.tlog.logs import key_for
 
 # The explicit phase sends examples and boundary values, made from the document, before the random ones.
 COMMON: dict[str, Any] = {
@@ -29,6 +31,14 @@ COMMON: dict[str, Any] = {
 # time it is sent, as our headers replace those of the case, and an extra parameter without a value vanishes.
 NOT_MEANT = [positive_data_acceptance, negative_data_rejection]
 TURNS = cycle(ROLES)
+# schemathesis makes up to 250 boundary values for an operation.
+ONE_OF = 3
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(_context: Any, value: Any) -> bytes:
+    """The lines of a batch, which the document describes as a text."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
 
 
 def started(api: Api) -> int:
@@ -38,18 +48,36 @@ def started(api: Api) -> int:
     return int(response.json()["model_call_id"])
 
 
+def registered(api: Api) -> int:
+    """The number of a new client."""
+    response = api.call("POST", "/clients", "compliance", json={"client_id": uuid4().hex})
+    return int(response.json()["client"])
+
+
 # The thing that a write is about, made for it.
 FRESH: dict[str, Callable[[Api], int]] = {
     "request_id": lambda api: api.asked(),
     "recommendation_id": lambda api: api.answered(api.asked()),
     "model_call_id": started,
+    "client": registered,
 }
+
+# Who makes the last write, by a part of its path; others are an advisor's.
+WRITERS = {
+    "/portfolio/requests/": "agent",
+    "/assignments": "agent",
+    "/model-calls/": "agent",
+    "/clients/": "compliance",
+}
+WRITERS |= {"/prices/": "admin", "/monitoring/": "admin"}
 
 # The operations of the document: a test has its name before there is an application. `schema` compares the two.
 OPERATIONS = (
     "POST /portfolio/recommendations",
     "POST /portfolio/requests/{request_id}/recommendations",
     "POST /portfolio/requests/{request_id}/failures",
+    "GET /assignments",
+    "POST /assignments/{request_id}/claim",
     "GET /portfolio/requests/{request_id}/context",
     "POST /portfolio/requests/{request_id}/model-calls",
     "GET /portfolio/requests",
@@ -60,6 +88,10 @@ OPERATIONS = (
     "POST /recommendations/{recommendation_id}/decisions",
     "POST /decisions/{decision_id}/confirmations",
     "POST /recommendations/{recommendation_id}/communications",
+    "POST /portfolio/requests/{request_id}/withdrawals",
+    "POST /decisions/{decision_id}/withdrawals",
+    "POST /decisions/{decision_id}/revocations",
+    "POST /cases/{request_id}/reviews",
     "GET /decisions",
     "GET /decisions/{decision_id}",
     "POST /model-calls/{model_call_id}/completion",
@@ -67,15 +99,88 @@ OPERATIONS = (
     "GET /model-calls",
     "GET /model-calls/{model_call_id}",
     "GET /agents",
+    "POST /me/signing-keys",
+    "GET /me",
+    "GET /subjects",
+    "GET /subjects/{name}",
+    "GET /subjects/{name}/credentials",
+    "POST /subjects/{name}/registrations",
+    "POST /subjects/{name}/roles",
+    "POST /subjects/{name}/role-revocations",
+    "POST /subjects/{name}/suspensions",
+    "POST /subjects/{name}/resumptions",
+    "POST /subjects/{name}/memberships",
+    "POST /subjects/{name}/membership-ends",
+    "POST /subjects/{name}/credentials",
+    "POST /subjects/{name}/revocations",
+    "GET /subject-changes",
+    "POST /subject-changes/{change_id}/confirmations",
+    "POST /subject-changes/{change_id}/declines",
     "POST /agents/{name}/registrations",
     "POST /agents/{name}/suspensions",
     "POST /agents/{name}/resumptions",
     "GET /reports/{report}",
+    "GET /access",
+    "GET /access/counts",
+    "POST /clients",
+    "POST /clients/{client}/aliases",
+    "POST /clients/{client}/merges",
+    "POST /clients/{client}/assignments",
+    "POST /client-assignments",
+    "POST /clients/{client}/unassignments",
+    "GET /clients",
+    "GET /clients/{client}",
+    "GET /clients/{client}/timeline",
+    "GET /cases/{request_id}",
+    "GET /cases/{request_id}/knowledge",
+    "GET /cases/{request_id}/diff",
+    "GET /events",
+    "GET /events/{position}",
+    "PUT /portfolios/{name}",
+    "PUT /portfolios/{name}/holdings",
+    "GET /portfolios",
+    "GET /portfolios/{name}",
+    "GET /portfolios/{name}/drift",
+    "POST /portfolios/{name}/rebalancing",
+    "POST /prices/{day}",
+    "GET /prices/{day}",
+    "PUT /policies/monitoring/{name}",
+    "GET /policies/monitoring/{name}",
+    "POST /monitoring/runs",
+    "GET /monitoring/runs",
+    "GET /monitoring/runs/{run}",
+    "GET /monitoring/runs/{run}/replay",
+    "GET /monitoring/runs/{run}/would-be",
+    "GET /alerts",
+    "GET /alerts/{alert}",
+    "POST /alerts/{alert}/acknowledgements",
+    "POST /alerts/{alert}/silences",
+    "POST /alerts/{alert}/closings",
+    "GET /notifications",
+    "POST /exports",
+    "GET /exports",
+    "GET /exports/{export}",
+    "GET /exports/{export}/file",
+    "GET /jobs",
+    "GET /jobs/{job}",
+    "POST /jobs/{job}/cancellation",
+    "GET /clients/{client}/erasure",
+    "POST /clients/{client}/erasure",
+    "POST /erasures/{erasure}/confirmations",
+    "POST /erasures/{erasure}/declines",
+    "GET /erasures",
+    "GET /erasures/{erasure}",
+    "GET /erasures/{erasure}/certificate",
+    "POST /clients/{client}/legal-holds",
+    "POST /legal-holds/{hold}/releases",
+    "GET /legal-holds",
+    "GET /legal-holds/{hold}",
     "POST /v1/traces",
     "POST /v1/logs",
     "GET /checkpoint",
     "GET /tile/{path}",
     "GET /proofs/inclusion/{position}.tlog-proof",
+    "GET /proofs/inclusion/{position}.receipt",
     "GET /proofs/inclusion/{position}",
     "GET /proofs/consistency",
     "GET /schemas",
@@ -84,6 +189,14 @@ OPERATIONS = (
     "GET /readyz",
     "GET /metrics",
 )
+
+
+@pytest.fixture(scope="module")
+def api(module_ledger: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """The application with a key, so that it makes receipts too."""
+    signing = SigningConfig(key_for(module_ledger), tmp_path_factory.mktemp("log") / "last")
+    with served(module_ledger, signing=signing) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +224,7 @@ def check(case: Case[Any], api: Api, *roles: str) -> None:
     for role in roles:
         send(case, api, role)
     if case.method == "POST":
-        role = "agent" if "/portfolio/requests/" in case.path or "/model-calls/" in case.path else "advisor"
+        role = next((role for part, role in WRITERS.items() if part in case.path), "advisor")
         for name in case.path_parameters.keys() & FRESH.keys():
             case.path_parameters[name] = FRESH[name](api)
         send(case, api, role, **{"Idempotency-Key": uuid4().hex})
@@ -137,10 +250,16 @@ def fuzz(schema: BaseSchema, operation: str, max_examples: int, test: Callable[[
 @pytest.mark.filterwarnings("ignore:Skipped test cases with unsupported payload")
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_no_response_is_undocumented(operation: str, schema: BaseSchema, filled: Api) -> None:
-    """Whatever is sent, valid or not: no 5xx, and status, type, headers and body as documented. Roles take turns."""
+    """Whatever is sent, valid or not: no 5xx, and status, type, headers and body as documented. Roles take turns.
+
+    One of ONE_OF cases is sent; the slow test below sends all of them.
+    """
+
+    numbers = count()
 
     def send_in_turn(case: Case[Any]) -> None:
-        check(case, filled, next(TURNS))
+        if next(numbers) % ONE_OF == 0:
+            check(case, filled, next(TURNS))
 
     fuzz(schema, operation, 3, send_in_turn)
 

@@ -13,7 +13,8 @@ from tests.api.http.test_connections import opened
 from tests.api.served import ASK, ASKS, Api, listening
 
 EVERYWHERE = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
-PATHS = ["/healthz", "/readyz", "/metrics", "/docs", "/docs/style.css", "/openapi.json", "/portfolio/requests", "/nope"]
+PATHS = ["/healthz", "/readyz", "/metrics", "/docs", "/docs/style.css"]
+PATHS += ["/verify.html", "/openapi.json", "/portfolio/requests", "/nope"]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -45,17 +46,18 @@ def test_the_pages_load_nothing_from_elsewhere(api: Api) -> None:
 @pytest.mark.parametrize("path", PATHS)
 def test_head_is_get_without_a_body(api: Api, path: str) -> None:
     """Status, type and length are those of GET, and the connection can be used again."""
-    got, head = api.get(path), api.call("HEAD", path, "auditor")
+    got, head = api.get(path), api.call("HEAD", path, "compliance")
     assert (head.status_code, head.content) == (got.status_code, b"")
     assert head.headers["content-type"] == got.headers["content-type"]
     assert head.headers.get("content-length", "0") != "0"
 
 
 def test_head_only_where_there_is_get(api: Api) -> None:
-    """A path that only takes POST says so, and one that takes GET names HEAD too."""
+    """A path that only takes POST says so, one that takes GET names HEAD too, and one with several routes names all."""
     assert api.call("HEAD", ASKS).headers["allow"] == "POST"
     refused = api.call("DELETE", "/healthz")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+    assert api.call("DELETE", "/clients").headers["allow"] == "GET, HEAD, POST"
 
 
 @pytest.mark.parametrize("prefix", ["", "/advice/ledger"], ids=["taken off", "left on"])

@@ -1,6 +1,7 @@
-"""docs/use/http.md and http-decisions.md say what the application does: routes, roles, parameters, members, problems.
+"""docs/use/http.md, http-decisions.md and monitoring.md say what the application does.
 
-They have no fewer and no others. Their examples, pasted in order on a fresh ledger, answer as printed.
+Routes, roles, parameters, members and problems: they have no fewer and no others. Their examples, pasted in order on a
+fresh ledger, answer as printed.
 """
 
 from __future__ import annotations
@@ -17,27 +18,59 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from api.app import create_app
-from api.http.auth.permissions import MAY, Permission
-from api.http.auth.tokens import ROLES
+from api.http.auth.permissions import Permission
 from api.http.body_limit import MAX_REQUEST_BYTES
-from api.http.problems import PROBLEMS, Problem
+from api.http.problem_types import PROBLEMS
+from api.http.problems import Problem
 from api.services import Parts
+from ledger.domain.access_policy import AccessPolicy
 from ledger.domain.answer_schemas import SCHEMAS
+from ledger.domain.subject import ALL_ROLES
 from schema.events import (
     AgentRegistered,
-    AgentResumed,
-    AgentSuspended,
+    AlertAcknowledged,
+    AlertClosed,
+    AlertSilenced,
+    CaseReviewed,
+    ClientAliased,
+    ClientAssigned,
+    ClientErased,
+    ClientMerged,
+    ClientRegistered,
+    ClientUnassigned,
+    CredentialIssued,
+    CredentialRevoked,
+    DecisionRevoked,
+    DecisionWithdrawn,
+    ErasureDeclined,
+    ErasureRequested,
     Event,
+    ExportRequested,
+    LegalHoldPlaced,
+    LegalHoldReleased,
     ModelCallCompleted,
     ModelCallFailed,
     ModelCallStarted,
+    MonitoringRunStarted,
     PortfolioRequested,
+    RebalancingDecided,
     RecommendationCommunicated,
     RecommendationConfirmed,
     RecommendationDecided,
     RecommendationOpened,
     RecommendationRecorded,
     RequestFailed,
+    RequestWithdrawn,
+    SigningKeyRegistered,
+    SubjectChangeConfirmed,
+    SubjectChangeDeclined,
+    SubjectGroupJoined,
+    SubjectGroupLeft,
+    SubjectRegistered,
+    SubjectResumed,
+    SubjectRoleGranted,
+    SubjectRoleRevoked,
+    SubjectSuspended,
 )
 from schema.fields import Constraints
 from tests.api.http.test_routes import routes
@@ -48,7 +81,13 @@ from tests.paths import DOCS
 
 GENERAL = (DOCS / "use/http.md").read_text("utf-8")
 DECISIONS = (DOCS / "use/http-decisions.md").read_text("utf-8")
-TEXT = GENERAL + DECISIONS
+SUBJECTS = (DOCS / "use/http-subjects.md").read_text("utf-8")
+MONITORING = (DOCS / "use/monitoring.md").read_text("utf-8")
+JOBS = (DOCS / "use/jobs.md").read_text("utf-8")
+EXPORTS = (DOCS / "use/exports.md").read_text("utf-8")
+ERASURE = (DOCS / "use/erasure.md").read_text("utf-8")
+RULES = (DOCS / "formats/monitoring.md").read_text("utf-8")
+TEXT = GENERAL + DECISIONS + SUBJECTS + MONITORING + JOBS + EXPORTS + ERASURE
 READ_MODELS = (DOCS / "use/read-models.md").read_text("utf-8")
 
 # The event that each write records.
@@ -63,9 +102,41 @@ RECORDED: dict[str, type[Event]] = {
     "/recommendations/{recommendation_id}/decisions": RecommendationDecided,
     "/decisions/{decision_id}/confirmations": RecommendationConfirmed,
     "/recommendations/{recommendation_id}/communications": RecommendationCommunicated,
+    "/portfolio/requests/{request_id}/withdrawals": RequestWithdrawn,
+    "/decisions/{decision_id}/withdrawals": DecisionWithdrawn,
+    "/decisions/{decision_id}/revocations": DecisionRevoked,
+    "/cases/{request_id}/reviews": CaseReviewed,
+    "/clients": ClientRegistered,
+    "/clients/{client}/aliases": ClientAliased,
+    "/clients/{client}/merges": ClientMerged,
+    "/clients/{client}/assignments": ClientAssigned,
+    "/clients/{client}/unassignments": ClientUnassigned,
+    "/me/signing-keys": SigningKeyRegistered,
+    "/subjects/{name}/registrations": SubjectRegistered,
+    "/subjects/{name}/roles": SubjectRoleGranted,
+    "/subjects/{name}/role-revocations": SubjectRoleRevoked,
+    "/subjects/{name}/suspensions": SubjectSuspended,
+    "/subjects/{name}/resumptions": SubjectResumed,
+    "/subjects/{name}/memberships": SubjectGroupJoined,
+    "/subjects/{name}/membership-ends": SubjectGroupLeft,
+    "/subjects/{name}/credentials": CredentialIssued,
+    "/subjects/{name}/revocations": CredentialRevoked,
+    "/subject-changes/{change_id}/confirmations": SubjectChangeConfirmed,
+    "/subject-changes/{change_id}/declines": SubjectChangeDeclined,
     "/agents/{name}/registrations": AgentRegistered,
-    "/agents/{name}/suspensions": AgentSuspended,
-    "/agents/{name}/resumptions": AgentResumed,
+    "/agents/{name}/suspensions": SubjectSuspended,
+    "/agents/{name}/resumptions": SubjectResumed,
+    "/monitoring/runs": MonitoringRunStarted,
+    "/alerts/{alert}/acknowledgements": AlertAcknowledged,
+    "/alerts/{alert}/silences": AlertSilenced,
+    "/alerts/{alert}/closings": AlertClosed,
+    "/portfolios/{name}/rebalancing": RebalancingDecided,
+    "/exports": ExportRequested,
+    "/clients/{client}/legal-holds": LegalHoldPlaced,
+    "/legal-holds/{hold}/releases": LegalHoldReleased,
+    "/clients/{client}/erasure": ErasureRequested,
+    "/erasures/{erasure}/confirmations": ClientErased,
+    "/erasures/{erasure}/declines": ErasureDeclined,
 }
 # Each kind of row: the route that gives it, and its read model, which docs/use/read-models.md describes.
 ROWS = {
@@ -73,11 +144,29 @@ ROWS = {
     "ShownRecommendation": ("GET /recommendations", "ai_recommendations"),
     "ShownDecision": ("GET /decisions", "decisions"),
     "ModelCall": ("GET /model-calls", "model_calls"),
-    "AgentState": ("GET /agents", "agents"),
+    "Agent": ("GET /agents", "subjects"),
+    "Access": ("GET /access", "accesses"),
+    "Subject": ("GET /subjects", "subjects"),
+    "ShownCredential": ("GET /subjects/{name}/credentials", "credentials"),
+    "ClientRow": ("GET /clients", "clients"),
+    "PortfolioRow": ("GET /portfolios", "portfolios"),
+    "AlertRow": ("GET /alerts", "portfolio_alerts"),
+    "NotificationRow": ("GET /notifications", "notifications"),
+    "ErasureRow": ("GET /erasures", "erasures"),
+    "LegalHoldRow": ("GET /legal-holds", "legal_holds"),
+    "RunRow": ("GET /monitoring/runs", "monitoring_runs"),
+    "ExportRow": ("GET /exports", "exports"),
 }
 STATUSES = {
-    GENERAL: [202, 200, 201, 201, 201, 201, 409, 201, 200, 200, 200, 200, 200],
-    DECISIONS: [200, 201, 409, 201, 200, 409, 201, 201, 200, 200, 200],
+    GENERAL: [202, 200, 201, 201, 201, 201, 409, 201, *[200] * 16],
+    DECISIONS: [
+        *[200, 201, 409, 201, 200, 200, 409, 201, 201],
+        *[202, 201, 200, 200, 201, 201, 200, 201, 201, 201],
+        *[201, 200, 200, 200, 200],
+    ],
+    MONITORING: [201, 201, 201, 201, 201, 422, 201, 201, 201, 200, 200, 201, 201, 201, 200, 200, 201, 200],
+    SUBJECTS: [201, 201, 201],
+    ERASURE: [201, 200, 200, 201, 200, 409, 200, 201, 200, 201, 200, 409],
 }
 
 
@@ -118,12 +207,16 @@ def test_every_route_is_documented() -> None:
 
 def test_the_table_of_permissions_is_that_of_the_routes() -> None:
     """Each route that needs a token is once in the table, with the roles that its permission lets through."""
-    documented: dict[str, set[str]] = {}
-    for row in table_with(GENERAL, *ROLES).rows:
-        for route in code(" ".join(cell for title, cell in row.items() if title not in ROLES)):
+    words = {"yes": "all", "own": "own", "": None}
+    documented: dict[str, dict[str, str | None]] = {}
+    for row in table_with(GENERAL, *ALL_ROLES).rows:
+        for route in code(" ".join(cell for title, cell in row.items() if title not in ALL_ROLES)):
             assert route not in documented
-            documented[route] = {role for role in ROLES if row[role]}
-    assert documented == {route: set(MAY[action]) for route, action in permissions()}
+            documented[route] = {role: words[row[role]] for role in ALL_ROLES}
+    policy = AccessPolicy.load()
+    assert documented == {
+        route: {role: policy.scope(action, role) for role in ALL_ROLES} for route, action in permissions()
+    }
 
 
 def permissions() -> Iterator[tuple[str, str]]:
@@ -142,7 +235,7 @@ def test_every_parameter_is_documented() -> None:
         for parameter in operation.get("parameters", []):
             if parameter["in"] == "query":
                 actual.setdefault(parameter["name"], set()).add(path)
-    groups = {"lists": actual["cursor"], "rows": actual["consistency"] - actual["cursor"]}
+    groups = {"lists": actual["cursor"] & actual["consistency"], "rows": actual["consistency"] - actual["cursor"]}
     documented: dict[str, set[str]] = {}
     for parameters, where, meaning in table_with(GENERAL, "parameter", "on").cells():
         assert meaning
@@ -164,9 +257,11 @@ def test_every_member_is_documented(path: str) -> None:
 
 
 def test_every_write_is_looked_at() -> None:
-    """Each POST but those of OTLP is among those whose members are compared; so are members of members."""
+    """Each POST of JSON but those of OTLP is among those whose members are compared; so are members of members."""
     written = {path for method, path, _ in operations() if method == "POST"}
-    assert written - {"/v1/traces", "/v1/logs"} == RECORDED.keys()
+    others = {"/v1/traces", "/v1/logs", "/client-assignments", "/prices/{day}"}
+    others |= {"/assignments/{request_id}/claim", "/jobs/{job}/cancellation"}
+    assert written - others == RECORDED.keys()
     assert [name for name in Constraints.model_fields if not is_named(name, TEXT)] == []
     registrations = headed(TEXT, "POST /agents/{name}/registrations")
     assert [name for name in SCHEMAS if not is_named(name, registrations)] == []
@@ -202,21 +297,29 @@ def test_every_other_member_of_an_answer_is_documented() -> None:
     other = {"FieldError", "HTTPValidationError", "ValidationError", "Problem", "Alive", *ROWS, *pages}
     for name in document()["components"]["schemas"].keys() - other:
         members = document()["components"]["schemas"][name].get("properties", {}).keys()
-        in_rows = (
-            document()["components"]["schemas"]["ModelCall"]["properties"].keys()
-            if name == "ModelCallInFull"
-            else set()
-        )
-        assert [member for member in members - in_rows if not is_named(member, TEXT)] == [], name
+        row = {
+            "ModelCallInFull": "ModelCall",
+            "ClientInFull": "ClientRow",
+            "ComparedRecommendation": "ShownRecommendation",
+            "Decision": "ShownDecision",
+            "Recommendation": "ShownRecommendation",
+            "RequestSummary": "PortfolioRequest",
+            "RecommendationSummary": "ShownRecommendation",
+            "DecisionSummary": "ShownDecision",
+        }.get(name)
+        in_rows = set() if row is None else document()["components"]["schemas"][row]["properties"].keys()
+        assert [member for member in members - in_rows if not is_named(member, TEXT + RULES)] == [], name
 
 
 def test_each_documented_curl_answers_as_documented(fresh_api: Api, tmp_path: Path) -> None:
     """Each curl, in its order on a fresh ledger, answers with the status listed here and the text that follows it."""
     tokens = {f"<the {role} token>": token for role, token in fresh_api.tokens.items()}
-    pasted = Pasted(fresh_api.base, tokens, CURL).add(GENERAL).add(DECISIONS)
+    pasted = Pasted(fresh_api.base, tokens, CURL).add(GENERAL).add(DECISIONS).add(MONITORING).add(SUBJECTS).add(ERASURE)
     blocks = pasted.run(tmp_path)
     statuses = [int(line) for line in (tmp_path / "statuses").read_text().split()]
-    assert statuses == STATUSES[GENERAL] + STATUSES[DECISIONS]
+    assert statuses == [
+        status for page in (GENERAL, DECISIONS, MONITORING, SUBJECTS, ERASURE) for status in STATUSES[page]
+    ]
     for printed, expected in blocks:
         if expected is not None:
             check(printed, expected)

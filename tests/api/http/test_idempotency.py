@@ -80,6 +80,7 @@ def test_an_answer_to_another_request_with_the_same_key(api: Api) -> None:
 
 def test_the_same_command_sent_at_once_is_recorded_once(api: Api) -> None:
     """Sent many times at the same moment, a command is recorded once, and all get the same answer."""
+    api.asked()  # registers the client
     position, _ = api.head()
     with ThreadPoolExecutor(12) as pool:
         asked = list(pool.map(lambda _: essence(api.ask(key="at once")), range(24)))

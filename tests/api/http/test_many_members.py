@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from api.http.json_body import LARGE, USUAL
-from api.http.json_members import has_more_members
 from api.http.problems import MAX_ERRORS
+from api.json_members import has_more_members
 from tests.api.served import ASK, ASKS, Api, fields, problem, read_beside, send
 
 MILLION = 1_000_000

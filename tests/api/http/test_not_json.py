@@ -169,7 +169,7 @@ def test_headers_that_no_client_sends(api: Api, more: bytes) -> None:
 @pytest.mark.parametrize("query", ["client_id=%ff", "client_id=%00", "client_id=%ed%a0%80", "cursor=%ff", "as_of=%ff"])
 def test_queries_that_are_not_utf_8(api: Api, query: str) -> None:
     """A value in a query that is not text is a 422 by name, not a search for something else."""
-    response = api.call("GET", f"/portfolio/requests?{query}", "auditor")
+    response = api.call("GET", f"/portfolio/requests?{query}", "compliance")
     assert fields(problem(response, 422, "invalid")) == [query.partition("=")[0]]
 
 
@@ -178,10 +178,10 @@ def test_queries_that_are_not_utf_8(api: Api, query: str) -> None:
 )
 def test_paths_that_are_not_utf_8(api: Api, path: str) -> None:
     """A path that is not text leads nowhere, without a 5xx."""
-    assert api.call("GET", path, "auditor").status_code in {404, 422}
+    assert api.call("GET", path, "compliance").status_code in {404, 422}
 
 
 @pytest.mark.parametrize("query", ["%ff=1", "%00=1", "x[]=1", "=1"])
 def test_query_names_that_nobody_knows(api: Api, query: str) -> None:
     """An unknown name in a query is a 422."""
-    problem(api.call("GET", f"/recommendations?{query}", "auditor"), 422, "invalid")
+    problem(api.call("GET", f"/recommendations?{query}", "compliance"), 422, "invalid")

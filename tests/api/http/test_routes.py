@@ -12,22 +12,24 @@ from starlette.routing import BaseRoute
 
 from api.app import create_app
 from api.http.auth.permissions import Permission
-from api.http.auth.tokens import ROLES
 from api.services import Parts
+from ledger.domain.subject import ROLES
 from tests.api.served import ANSWER, ASK, Api, fields, problem
+from tests.subjects import revoke
 from tests.support import connect
 
-PUBLIC = {"/healthz", "/readyz", "/metrics", "/docs", "/docs/style.css", "/openapi.json", "/schemas"}
+PUBLIC = {"/healthz", "/readyz", "/metrics", "/docs", "/docs/style.css", "/openapi.json", "/schemas", "/verify.html"}
 PUBLIC |= {"/schemas/{event_type}", "/checkpoint", "/tile/{path:path}"}
 
+READERS = {"advisor", "compliance"}
 # Method, path, the roles that may.
 ROUTES: list[tuple[str, str, set[str]]] = [
     ("POST", "/portfolio/recommendations", {"advisor"}),
     ("POST", "/portfolio/requests/1/recommendations", {"agent"}),
-    ("GET", "/portfolio/requests", set(ROLES)),
-    ("GET", "/portfolio/requests/1", set(ROLES)),
-    ("GET", "/recommendations", set(ROLES)),
-    ("GET", "/recommendations/1", set(ROLES)),
+    ("GET", "/portfolio/requests", READERS),
+    ("GET", "/portfolio/requests/1", READERS),
+    ("GET", "/recommendations", READERS),
+    ("GET", "/recommendations/1", READERS),
 ]
 BODIES: dict[str, Any] = {"/portfolio/recommendations": ASK, "/portfolio/requests/1/recommendations": ANSWER}
 
@@ -90,8 +92,8 @@ def test_other_roles_get_403(api: Api, method: str, path: str, roles: set[str]) 
 
 
 @pytest.mark.parametrize(("method", "path", "roles"), [route for route in ROUTES if route[0] == "GET"])
-def test_every_role_may_read(api: Api, method: str, path: str, roles: set[str]) -> None:
-    """Reading is for all roles."""
+def test_people_may_read(api: Api, method: str, path: str, roles: set[str]) -> None:
+    """Reading cases is for advisors and compliance."""
     api.asked()
     for role in roles:
         assert api.call(method, path, role).status_code in {200, 404}
@@ -99,9 +101,14 @@ def test_every_role_may_read(api: Api, method: str, path: str, roles: set[str]) 
 
 def test_a_request_from_the_first_to_its_recommendation(fresh_api: Api) -> None:
     """The main path: 202 with request 1, Location, position and hash as in the database; the answer; both read back."""
+    first = fresh_api.head()[0] + 2  # the client comes first
     asked = fresh_api.ask(horizon_years=10, objectives=["a house"], constraints={"min_cash": "0.05"}, notes="soon")
     assert (asked.status_code, asked.json()) == (202, {"request_id": 1, "status": "queued"})
-    assert (int(asked.headers["ledger-position"]), asked.headers["ledger-hash"]) == fresh_api.head() == (1, mark(asked))
+    assert (
+        (int(asked.headers["ledger-position"]), asked.headers["ledger-hash"])
+        == fresh_api.head()
+        == (first, mark(asked))
+    )
     location = asked.headers["location"]
     assert location == "/portfolio/requests/1"
     row = fresh_api.get(location).json()
@@ -115,30 +122,38 @@ def test_a_request_from_the_first_to_its_recommendation(fresh_api: Api) -> None:
         "objectives": ["a house"],
         "constraints": {"exclude_asset_classes": [], "min_cash": "0.05"},
         "notes": "soon",
+        "portfolio": None,
         "status": "queued",
         "recommendation_id": None,
+        **dict.fromkeys(("withdrawal_id", "withdrawn_at", "withdrawn_by", "withdrawal_reason")),
+        **dict.fromkeys(("withdrawal_rationale", "replaced_by")),
         "failure_reason": None,
         "failure_detail": None,
         "requested_by": "advisor",
     }
 
     answered = fresh_api.answer(1, model_version="7", parameters={"temperature": 0.5}, prompt="What now?")
-    assert (answered.status_code, answered.json()) == (201, {"recommendation_id": 2, "request_id": 1})
-    assert fresh_api.head() == (2, mark(answered)) == (int(answered.headers["ledger-position"]), mark(answered))
-    assert answered.headers["location"] == "/recommendations/2"
-    made = fresh_api.get("/recommendations/2").json()
+    # The next position is the record that compliance read the request.
+    assert (answered.status_code, answered.json()) == (201, {"recommendation_id": first + 2, "request_id": 1})
+    assert fresh_api.head() == (first + 2, mark(answered)) == (int(answered.headers["ledger-position"]), mark(answered))
+    assert answered.headers["location"] == f"/recommendations/{first + 2}"
+    made = fresh_api.get(f"/recommendations/{first + 2}").json()
     recorded_at = made.pop("created_at")
     assert (made.pop("updated_at"), made.pop("state")) == (recorded_at, "proposed")
     with connect(fresh_api.url) as conn:
         sealed = conn.execute(
-            "SELECT body::json->'sealed'->>'recommendation' FROM events WHERE position = 2"
+            "SELECT body::json->'sealed'->>'recommendation' FROM events WHERE position = %s", [first + 2]
         ).fetchall()
     assert [(made.pop("digest"),)] == sealed
     assert made.pop("salts").keys() == {"recommendation"}
     assert {name: value for name, value in made.items() if value is not None} == {
-        "id": 2,
+        "id": first + 2,
         "request_id": 1,
         "client_id": "client-1",
+        "requested_by": "advisor",
+        "risk_profile": "balanced",
+        "amount_usd": "250000.50",
+        "declines": 0,
         **ANSWER,
         "model_version": "7",
         "parameters": {"temperature": 0.5},
@@ -146,7 +161,7 @@ def test_a_request_from_the_first_to_its_recommendation(fresh_api: Api) -> None:
         "agent": "agent",
     }
     after = fresh_api.get(location).json()
-    assert (after["status"], after["recommendation_id"]) == ("recommended", 2)
+    assert (after["status"], after["recommendation_id"]) == ("recommended", first + 2)
     assert after["created_at"] < after["updated_at"] == recorded_at
 
 
@@ -165,8 +180,8 @@ def test_the_actor_is_the_token(api: Api) -> None:
             "SELECT body::json->'actor' FROM events WHERE stream = %s ORDER BY version", [f"request-{request_id}"]
         ).fetchall()
     assert actors == [
-        ({"id": "advisor", "kind": "human", "role": "advisor"},),
-        ({"id": "agent", "kind": "agent", "role": "agent"},),
+        ({"id": "advisor", "kind": "human", "role": "advisor", "credential": 1},),
+        ({"id": "agent", "kind": "agent", "role": "agent", "credential": 1},),
     ]
     with api.records_nothing():
         problem(api.ask(actor={"id": "somebody"}), 422, "invalid")
@@ -215,11 +230,9 @@ def test_a_finished_request_takes_no_other_answer(api: Api) -> None:
 def test_a_revoked_token_ends_within_a_second(fresh_api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token that worked gets 401 once CACHE_S have passed, and a token of another role keeps working."""
     from api.callers import CACHE_S
-    from api.http.auth import tokens
 
     assert fresh_api.ask().status_code == 202
-    with connect(fresh_api.url, "owner") as conn:
-        tokens.revoke(conn, "advisor")
+    revoke(fresh_api.url, "advisor")
     assert CACHE_S <= 1
     monkeypatch.setattr("api.callers.monotonic", lambda: monotonic() + CACHE_S)
     with fresh_api.records_nothing():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from projections.portfolio_requests.model import PORTFOLIO_REQUESTS
+from projections.rebuild import rebuild_read_models
 from schema.events import (
     AgentRegistered,
     Event,
@@ -15,6 +17,10 @@ from tests.api.served import Api, problem
 from tests.projections.poison import poison, poisoned
 from tests.projections.scenes import DIGEST, decided, recommended
 from tests.support import append_text, connect, eventually, failed, new
+from tests.tampering import tamper
+
+EDIT = "UPDATE events SET body = 'x' WHERE stream = 'request-{}'"
+REPAIR = "UPDATE events e SET body = k.body FROM kept k WHERE k.position = e.position"
 
 
 def poisoned_request(api: Api) -> int:
@@ -36,7 +42,7 @@ def test_readers_of_a_stream_that_was_set_aside_are_told(fresh_api: Api) -> None
         f"/portfolio/requests/{bad}/context",
         "/portfolio/requests?client_id=client-9",
     ):
-        response = fresh_api.call("GET", path, "auditor")
+        response = fresh_api.call("GET", path, "compliance")
         found = problem(response, 503, "stream-set-aside")
         assert f"'request-{bad}' from position {before + 1} on (SQLSTATE 23502)" in found["detail"]
         assert int(response.headers["Retry-After"]) >= 60
@@ -47,6 +53,28 @@ def test_readers_of_a_stream_that_was_set_aside_are_told(fresh_api: Api) -> None
     assert ([item["id"] for item in listed.json()["items"]], listed.headers["Ledger-Set-Aside"]) == ([fine], "1")
     for others in (fresh_api.get("/portfolio/requests", client_id="client-2"), fresh_api.get("/recommendations")):
         assert (others.status_code, "Ledger-Set-Aside" in others.headers) == (200, False)
+
+
+def test_a_stream_that_no_list_has_is_named_all_the_same(fresh_api: Api) -> None:
+    """A fold fails on its events, and it is not set aside, or its entry was deleted: 503 for its readers, never 500."""
+    bad, fine = fresh_api.asked(client_id="client-9"), fresh_api.asked(client_id="client-2")
+    path, position = f"/portfolio/requests/{bad}", fresh_api.head()[0]
+    assert fresh_api.get(path).status_code == 200
+    tamper(fresh_api.url, "CREATE TABLE kept AS SELECT * FROM events", EDIT.format(bad))
+    places = (path, f"{path}?as_of={position}", f"/portfolio/requests?client_id=client-9&as_of={position}")
+    for _ in range(2):
+        for place in places:
+            found = problem(fresh_api.call("GET", place, "compliance"), 503, "stream-set-aside")
+            assert "cannot show an event that was asked for (SQLSTATE 22P02)" in found["detail"], place
+        rebuild_read_models(fresh_api.url, [PORTFOLIO_REQUESTS])
+        found = problem(fresh_api.call("GET", path, "compliance"), 503, "stream-set-aside")
+        assert f"'request-{bad}' from position" in found["detail"]
+        with connect(fresh_api.url) as conn:
+            assert conn.execute("DELETE FROM streams_set_aside WHERE read_model = 'portfolio_requests'").rowcount == 1
+    assert fresh_api.get(f"/portfolio/requests/{fine}").status_code == 200
+    tamper(fresh_api.url, REPAIR, "DROP TABLE kept")
+    rebuild_read_models(fresh_api.url, [PORTFOLIO_REQUESTS])
+    assert fresh_api.get(path).status_code == 200
 
 
 def test_operators_are_told_and_the_process_is_ready(fresh_api: Api) -> None:

@@ -15,11 +15,18 @@ from advice_ledger_client.shown import checked, digest_of
 from psycopg import sql
 
 from ledger.proof.format.canonical import canonical
+from projections.ai_recommendations.model import AI_RECOMMENDATIONS
+from projections.clients.model import CLIENTS
+from projections.decisions.model import DECISIONS
+from projections.model_calls.model import MODEL_CALLS
+from projections.portfolio_requests.model import PORTFOLIO_REQUESTS
 from projections.rebuild import rebuild_read_models
 from projections.registry import READ_MODELS
+from projections.subjects.model import SUBJECTS
 from tests.api.acting import EDIT, Acting, answer_of, second_tokens
 from tests.api.served import Api, problem
-from tests.support import connect
+from tests.support import connect, eventually
+from tests.tampering import tamper
 
 EDIT_ROW = """
     BEGIN;
@@ -38,6 +45,9 @@ def act(fresh_api: Api) -> Iterator[Acting]:
     second_tokens(fresh_api)
     yield Acting(fresh_api)
     rebuild_read_models(fresh_api.url, list(READ_MODELS))
+
+
+CAUGHT_UP = "SELECT p.position = h.position FROM projections p, head h WHERE p.name = 'ai_recommendations'"
 
 
 def edit_row(api: Api, table: str, row_id: int, members: str) -> None:
@@ -100,7 +110,10 @@ OF_DECISIONS = {
 
 
 # What lists check too.
-OPENED = {"prompt", "recommendation", "digest", "rationale", "replacement", "replacement_digest"}
+OPENED = {
+    *("prompt", "recommendation", "digest", "rationale", "replacement", "replacement_digest"),
+    *("client_id", "message", "request_id"),
+}
 
 
 def test_each_member_of_a_single_row_is_compared(act: Acting) -> None:
@@ -131,6 +144,102 @@ def test_lists_open_the_commitments(act: Acting) -> None:
         assert name in detail.partition("(")[2], members
 
 
+def test_a_list_opens_the_words_to_the_client(act: Acting) -> None:
+    """Changed or taken away after the client was told, they are not shown in a list; as they were, they are."""
+    for members in ('{"message": "sell all"}', '{"message": null}'):
+        at = act.proposed()
+        act.decided(at)
+        told = act.tell(at, message="as agreed")
+        assert told.status_code == 201, told.text
+        assert get(act.api, "/recommendations?limit=1")["items"][0]["message"] == "as agreed"
+        edit_row(act.api, "ai_recommendations", at, members)
+        detail = problem(act.api.call("GET", "/recommendations?limit=1", "advisor"), 503, "content-altered")["detail"]
+        assert "message" in detail.partition("(")[2], members
+        rebuild_read_models(act.api.url, [AI_RECOMMENDATIONS])
+
+
+OF_REQUESTS = {
+    '{"client_id": "another"}': "client_id",
+    '{"notes": "nothing said"}': "notes",
+    '{"objectives": ["growth"]}': "objectives",
+    '{"amount_usd": 1}': "amount_usd",
+    '{"risk_profile": "aggressive"}': "risk_profile",
+    '{"status": "failed"}': "status",
+    '{"requested_by": "nobody"}': "requested_by",
+}
+OF_CALLS = {
+    '{"client_id": "another"}': "client_id",
+    '{"request_id": 1}': "request_id",
+    '{"request_model": "another"}': "request_model",
+    '{"state": "failed"}': "state",
+    '{"usage_input_tokens": 7}': "usage_input_tokens",
+    '{"agent": "nobody"}': "agent",
+}
+IN_LISTS = {"client_id", "notes", "objectives", "request_id"}
+
+
+def test_requests_and_model_calls_are_compared_too(act: Acting) -> None:
+    """Each member of a single row; in lists those that a commitment of the request's first event covers."""
+    api = act.api
+    for read_model, path, altered in (
+        (PORTFOLIO_REQUESTS, "/portfolio/requests", OF_REQUESTS),
+        (MODEL_CALLS, "/model-calls", OF_CALLS),
+    ):
+        table = read_model.name
+        for members, name in altered.items():
+            row_id = act.api.asked(notes="as told", objectives=["income"])
+            if table == "model_calls":
+                row_id = act.started(row_id)
+            get(api, f"{path}/{row_id}")
+            assert get(api, f"{path}?limit=1")["items"][0]["id"] == row_id
+            edit_row(api, table, row_id, members)
+            single = problem(api.call("GET", f"{path}/{row_id}", "advisor"), 503, "content-altered")["detail"]
+            assert name in single.partition("(")[2], (table, members)
+            listed = api.call("GET", f"{path}?limit=1", "advisor")
+            assert listed.status_code == (503 if name in IN_LISTS else 200), (table, members)
+            rebuild_read_models(api.url, [read_model])
+
+
+def test_lists_open_what_later_events_sealed(act: Acting) -> None:
+    """Why a request failed, why a decision was confirmed, who a client is, why an agent was suspended."""
+    api = act.api
+    failed = api.asked()
+    assert act.fail(failed, detail="no data").status_code == 201
+    at = act.proposed(amount_usd="2000000.00")
+    confirmed = act.confirm(act.decided(at), rationale="as agreed")
+    assert confirmed.status_code == 201, confirmed.text
+    assert act.command("agent", "suspensions", reason="it is wrong").status_code == 201
+    for read_model, path, role, name, found in (
+        (PORTFOLIO_REQUESTS, "/portfolio/requests?status=failed", "advisor", "failure_detail", "no data"),
+        (DECISIONS, "/decisions?limit=1", "advisor", "second_rationale", "as agreed"),
+        (CLIENTS, "/clients?limit=1", "advisor", "client_id", None),
+        (SUBJECTS, "/agents", "admin", "suspend_reason", "it is wrong"),
+    ):
+        row = next(each for each in api.call("GET", path, role).json()["items"] if found in {None, each[name]})
+        for other in ('"another"', "null"):
+            edit_row(api, read_model.name, row["id"], f'{{"{name}": {other}}}')
+            detail = problem(api.call("GET", path, role), 503, "content-altered")["detail"]
+            assert name in detail.partition("(")[2], (path, other)
+            rebuild_read_models(api.url, [read_model])
+            assert api.call("GET", path, role).status_code == 200
+
+
+def test_values_that_the_owner_changed_are_not_shown(act: Acting) -> None:
+    """In the side table, with the read models rebuilt from it: nothing that a list or a single answer shows."""
+    api = act.api
+    request = api.asked(notes="as told")
+    call = act.started(request, input_messages=[{"role": "user", "parts": [{"type": "text", "content": "hello"}]}])
+    replace = (
+        "UPDATE sealed_fields SET fields = replace(replace(fields::text, '{}', '{}'), '{}', '{}')::json"
+        " WHERE position > 0"
+    )
+    tamper(api.url, replace.format("as told", "as said", "hello", "holla"))
+    rebuild_read_models(api.url, list(READ_MODELS))
+    for path in (f"/portfolio/requests/{request}", "/portfolio/requests?limit=1", f"/model-calls/{call}"):
+        problem(api.call("GET", path, "advisor"), 503, "content-altered")
+    tamper(api.url, replace.format("as said", "as told", "holla", "hello"))
+
+
 def test_a_row_that_was_deleted_or_invented_is_not_shown(act: Acting) -> None:
     """503, not 404 or 200: an event says that the row exists, or none does."""
     at = act.proposed()
@@ -146,6 +255,8 @@ def test_a_table_of_another_version_is_not_what_is_shown(act: Acting) -> None:
     shown = get(act.api, f"/recommendations/{at}")
     edit_row(act.api, "ai_recommendations", at, '{"model_name": "another"}')
     with connect(act.api.url, "projector") as conn:
+        # Reads are events too, and nothing moves a table of another version.
+        eventually("nothing waits", lambda: conn.execute(CAUGHT_UP).fetchone() == (True,))
         conn.execute("UPDATE projections SET digest = 'another version' WHERE name = 'ai_recommendations'")
     assert get(act.api, f"/recommendations/{at}") == shown
 

@@ -40,7 +40,7 @@ def reasons(api: Api) -> list[str]:
 
 @pytest.mark.slow
 def test_the_remedy_for_wrong_tiles(database_url: str, tmp_path: Path) -> None:
-    """Deleted as the document says and made again by --adopt, tiles are as before; verify alone cannot see them."""
+    """Deleted as the document says and made again by --adopt, tiles are as before; verify has no other finding."""
     path = tmp_path / "log.key"
     keys.generate(key_for(database_url).verifier.name, path)
     key = keys.read(path)
@@ -60,7 +60,9 @@ def test_the_remedy_for_wrong_tiles(database_url: str, tmp_path: Path) -> None:
     ]
     assert not [one for one in told if "verify" in one]
     options = ("--database-url", database_url)
-    assert cli("verify", "--since", newest, "--key", key.verifier.text, *options).code == 0
+    ran = cli("verify", "--since", newest, "--key", key.verifier.text, "--json", *options)
+    found = [(one["step"], one["kind"], one["position"]) for one in ran.json()["findings"]]
+    assert (ran.code, found) == (1, [(10, "proof-mismatch", 1)])
     refused = cli("sign", "--adopt", newest, "--reason", "wrong tiles", "--key", path, *options)
     assert (refused.code, "holds another tile/0/001 than" in refused.err) == (1, True)
     [remedy] = re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
@@ -70,5 +72,6 @@ def test_the_remedy_for_wrong_tiles(database_url: str, tmp_path: Path) -> None:
     with connect(database_url) as conn:
         assert conn.execute(TILES).fetchall() == before
         assert conn.execute(ALWAYS).fetchall() == [("A",)]
+    assert cli("verify", "--key", key.verifier.text, *options).code == 0
     with served(database_url, tokens={}, verification=FAST) as api:
         assert eventually("a round", lambda: reasons(api)) == ["none"]

@@ -140,10 +140,13 @@ def test_personal_values_leave_no_mark_in_clear(fresh_api: Api) -> None:
     spans = [span(marked), span({**marked, "error.type": MARK}, spanId="ab" * 8, **failed)]
     accepted(post(fresh_api, export(*spans, resource={"service.name": MARK})))
     with connect(fresh_api.url) as conn:
-        rows = conn.execute("SELECT body, fields::text FROM events LEFT JOIN sealed_fields USING (position)").fetchall()
+        query = (
+            "SELECT body, fields::text FROM events LEFT JOIN sealed_fields USING (position) WHERE type LIKE 'model-%'"
+        )
+        rows = conn.execute(query).fetchall()
     assert len(rows) == 4
     for body, fields in rows:
-        assert [word for word in ("Jane", "Doe", "1970") if word in body] == []
+        assert [word for word in ("Jane", "Doe", "born") if word in body] == []
         assert MARK in fields
 
 

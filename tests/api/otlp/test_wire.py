@@ -85,6 +85,13 @@ def test_what_is_not_protobuf(body: bytes) -> None:
         encoding.decode(body, PROTOBUF, TRACES)
 
 
+@pytest.mark.parametrize("twice", ['{"resourceSpans": [], "resourceSpans": []}', '{"x": [{"a": 1, "b": {}, "a": 1}]}'])
+def test_a_member_that_stands_twice_is_refused(twice: str) -> None:
+    """Readers differ in which of the two counts."""
+    with pytest.raises(encoding.NotOtlp, match="twice"):
+        encoding.decode(twice.encode(), JSON, TRACES)
+
+
 def test_groups_are_read_as_the_parser_does() -> None:
     """Groups of old protobuf are unknown fields, and pass."""
     wire.check_counts(b"\x7b\x08\x01\x7c", TRACES)

@@ -55,7 +55,7 @@ def test_it_says_who_holds_what_and_gives_up(
         bring_up(database_url, None, IGNORE)
     told = capfd.readouterr().err
     for text in (told, str(caught.value)):
-        assert f"process {pid} (login postgres, application a forgotten psql, idle in transaction for" in text
+        assert f"process {pid} (login postgres, application 'a forgotten psql', idle in transaction for" in text
         assert lock in text
     assert told.count("waiting, for at most 0.5 s") == 1
     assert "SELECT pg_terminate_backend(PID)" in str(caught.value)

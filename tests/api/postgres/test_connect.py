@@ -155,6 +155,6 @@ def postmaster(folder: Path) -> int:
 def test_one_line_has_no_values_of_rows(database_url: str) -> None:
     """An error's DETAIL, which quotes the row, is not repeated."""
     with connect(database_url, "owner") as conn, pytest.raises(psycopg.Error) as caught:
-        conn.execute("INSERT INTO tokens (name, role, hash) VALUES ('secret name', 'admin', sha256('a'))")
+        conn.execute("INSERT INTO stream_numbers (category, last) VALUES ('secret name', 1)")
     assert "secret name" in str(caught.value)
     assert "secret name" not in one_line(caught.value)

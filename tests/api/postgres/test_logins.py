@@ -9,24 +9,28 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from api.cli.schema import bring_up
+from api.cli.serve import prepare
 from api.cli.status_writer import acknowledged
-from api.postgres.connect import BadPasswords, RoleDenied, connect, open_database
+from api.postgres.connect import BadPasswords, CannotConnect, RoleDenied, connect, open_database
 from api.postgres.logins import ensure_passwords, make_logins, read_passwords
 from api.postgres.privileged import privileged_logins
 from ledger import database
 from ledger.database import Connection, RoleLogins, Url
 from ledger.store.durability import read_acknowledged
 from projections.objects import changed_objects
-from schema.database_roles import ROLES, role_name
+from schema.database_roles import HAVE_RIGHTS_OF, ROLES, role_name
 from tests.support import append, login_url, new, refused, scratch_database
 
 OF_OTHERS = {
     "a shell": "COPY (SELECT 1) TO PROGRAM 'true'",
     "the owner": "SET ROLE ledger_owner",
     "the superuser": "SET SESSION AUTHORIZATION postgres",
-    "the tokens": "TABLE ledger.tokens",
+    "the recording keys": "DELETE FROM ledger.recording_keys",
+    "the credentials": "UPDATE ledger.credentials SET revoked_at = NULL",
+    "the subjects": "UPDATE ledger.subjects SET suspended = false",
     "the triggers": "ALTER TABLE ledger.events DISABLE TRIGGER refuse_change",
     "a file": "SELECT pg_read_file('postgresql.conf')",
 }
@@ -61,13 +65,16 @@ def forget_logins(admin: Connection) -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_each_embedded_role_is_its_own_login(embedded: Url, role: str) -> None:
-    """SET ROLE NONE leads to no more: no other role, no superuser, nothing of the server."""
+    """SET ROLE NONE leads to no more: to one role at most, whose rights it has; no superuser, nothing of the server."""
+    rights_of = [HAVE_RIGHTS_OF[role]] if role in HAVE_RIGHTS_OF else []
     with connect(embedded, role) as conn:
         conn.execute("SET ROLE NONE")
         assert conn.execute("SELECT session_user, current_user").fetchone() == (role_name("ledger", role),) * 2
         memberships = "SELECT rolname FROM pg_roles WHERE pg_has_role(session_user, oid, 'MEMBER') AND rolname <> %s"
-        assert conn.execute(memberships, [role_name("ledger", role)]).fetchall() == []
-        for other in (other for other in ROLES if other != role):
+        assert conn.execute(memberships, [role_name("ledger", role)]).fetchall() == [
+            (role_name("ledger", other),) for other in rights_of
+        ]
+        for other in (other for other in ROLES if other not in {role, *rights_of}):
             with refused("42501"):
                 conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role_name("ledger", other))))
         for statement in OF_OTHERS.values():
@@ -120,6 +127,32 @@ def test_migrate_makes_a_missing_login_again(embedded: Url) -> None:
             connect(embedded, "reader")
     bring_up(embedded, None, lambda *_: None)
     connect(embedded, "reader").close()
+
+
+def test_serve_uses_the_owner_only_if_there_is_something_to_do(
+    embedded: Url, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It checks, and applies nothing: what somebody changed stays, and is named. Another version is migrated."""
+    assert isinstance(embedded, RoleLogins)
+    without_owner = RoleLogins(make_conninfo(embedded.url, user="nobody"))
+    prepare(without_owner)
+    assert "warning" not in capsys.readouterr().err
+    with psycopg.connect(embedded.url, autocommit=True) as admin:
+        admin.execute("ALTER FUNCTION ledger.append(text) SECURITY INVOKER")
+        for url in (without_owner, embedded):
+            prepare(url)
+            assert (
+                "warning: not as this version makes it: function append(batch text) differs; "
+                in capsys.readouterr().err
+            )
+        for change in ("COMMENT ON SCHEMA ledger IS 'x'", "ALTER ROLE ledger_signer NOLOGIN"):
+            admin.execute(change.encode())
+            with pytest.raises(CannotConnect, match="nobody"):
+                prepare(without_owner)
+            prepare(embedded)
+            capsys.readouterr()
+            prepare(without_owner)
+            assert "warning" not in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("no_logins")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from ledger.proof.tlog.checkpoint import WitnessKey
-from tests.api.program import PROGRAM, STOP_S, address_of, cli, environment
+from tests.api.forked import Forked
+from tests.api.program import STOP_S, address_of, cli, environment, start
 
 
 def keygen(folder: Path, name: str = "witness.example/w1") -> WitnessKey:
@@ -20,14 +20,14 @@ def keygen(folder: Path, name: str = "witness.example/w1") -> WitnessKey:
 
 
 @contextlib.contextmanager
-def witnessing(folder: Path, *logs: str, port: int = 0) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def witnessing(folder: Path, *logs: str, port: int = 0) -> Iterator[tuple[str, subprocess.Popen[bytes] | Forked]]:
     """`advice-ledger witness serve` with the key and the state in the folder; where it listens, and its process."""
-    command = [sys.executable, "-c", PROGRAM, "witness", "serve", "--port", str(port)]
+    command = ["witness", "serve", "--port", str(port)]
     command += ["--key", str(folder / "key"), "--state", str(folder / "state")]
     for log in logs:
         command += ["--log", log]
     with (folder / "err").open("wb") as err:
-        process = subprocess.Popen(command, stderr=err, env=environment())
+        process = start(command, 1, err, environment())
     try:
         yield address_of(process, folder / "err"), process
     finally:

@@ -46,7 +46,7 @@ def past_of(
     """The event as its stream has it."""
     actor = Actor(by, "agent" if by.startswith("robot") else "human", "agent" if by.startswith("robot") else "advisor")
     new = NewEvent(uuid7(), "request-1", event, actor, causation=None if causation is None else causation.id)
-    body = json.dumps(json.loads(encode(new))["body"])
+    body = json.dumps(json.loads(encode(new).body()))
     return RecordedEvent(position, new.id, new.stream, version, event.type, body)
 
 
@@ -123,8 +123,8 @@ def standing(case: Case) -> str:
     if case.state is None:
         return "nothing"
     if case.recommendation is None:
-        return case.state
-    expected = {"returned": "queued"}.get(case.recommendation.state, "recommended")
+        return "unanswered, withdrawn" if case.state == "withdrawn" else case.state
+    expected = {"returned": "queued", "withdrawn": "withdrawn"}.get(case.recommendation.state, "recommended")
     if case.state == expected:
         return case.recommendation.state
     return f"{case.recommendation.state}, {case.state}"

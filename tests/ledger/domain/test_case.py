@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from ledger.domain import decisions as people
-from ledger.domain import request
+from ledger.domain import mistakes, request
 from ledger.domain.agent import Agent
 from ledger.domain.case import AFTER, APPLY, Case, Recommendation, stream_of
-from ledger.domain.decisions import MEMBERS, Edited
+from ledger.domain.decisions import MEMBERS, Confirmer, Edited
 from ledger.domain.four_eyes import FourEyes
 from ledger.domain.reasons import ReasonCodes
 from ledger.errors import InvalidEvent, NotFound, Refused
@@ -31,6 +31,10 @@ from schema.events import (
     RecommendationRecorded,
     RecommendationReplayed,
     RequestFailed,
+    RequestWithdrawn,
+    RevokeDecision,
+    WithdrawDecision,
+    WithdrawRequest,
 )
 from schema.states import RecommendationState
 from tests.ledger.domain.stories import ANSWER, ELSEWHERE, REPLACEMENT, Story, four_eyes, standing
@@ -43,7 +47,7 @@ EDITED = Edited(ANSWER, "any/v1")
 def rules(*, second: bool) -> FourEyes:
     """A policy that always requires a confirmation, or never."""
     always = {"name": "always", "outcomes": ["approve", "edit", "reject"], "amount_usd_at_least": "0.00"}
-    return four_eyes(rules=[always] * second)
+    return four_eyes(rules=[always] * second, confirm_within_hours=1)
 
 
 ALONE, TOGETHER = rules(second=False), rules(second=True)
@@ -63,6 +67,8 @@ def states() -> dict[str, Story]:
         "returned": story("ask", "answer", "respond"),
         "returned, failed": story("ask", "answer", "respond", "fail"),
         "communicated": story("ask", "answer", "approve", "communicate"),
+        "unanswered, withdrawn": story("ask", "withdraw"),
+        "withdrawn": story("ask", "answer", "withdraw"),
     }
 
 
@@ -79,6 +85,8 @@ def story(*steps: str) -> Story:
                 found.answer()
             case "communicate":
                 found.communicate()
+            case "withdraw":
+                found.add(RequestWithdrawn(reason_code="duplicate"))
             case "approve of it" | "decline":
                 found.confirm(step.partition(" ")[0])
             case _:
@@ -150,8 +158,9 @@ def confirm(found: Story, outcome: str) -> None:
     case = found.case
     last = case.recommendation.decision if case.recommendation else None
     decision_id, digest = (NOBODY, ELSEWHERE) if last is None else (last.id, last.digest)
-    command = Confirm.model_validate({"digest": digest, "outcome": outcome})
-    event = people.confirm(case, decision_id, command, "bob", "advisor", TOGETHER)
+    why = "no" if outcome == "decline" else None
+    command = Confirm.model_validate({"digest": digest, "outcome": outcome, "rationale": why})
+    event = people.confirm(case, decision_id, command, Confirmer("bob", "advisor"), TOGETHER)
     added = {"recommendation_id": current(case)[0], "decision_id": decision_id, "four_eyes_version": TOGETHER.version}
     assert event.model_dump() == {**command.model_dump(), **added}
     found.add(event, "bob")
@@ -161,6 +170,37 @@ def communicate(found: Story) -> None:
     """The client is told what stands."""
     at, digest = current(found.case)
     found.add(people.communicate(found.case, at, Communicate(digest=digest, channel="phone")))
+
+
+def last_decision(case: Case) -> int:
+    """The id of the last decision, of any state; an unknown one if there is none."""
+    return max(case.decisions, default=NOBODY)
+
+
+def withdraw_request(found: Story) -> None:
+    """A person withdraws the request."""
+    command = WithdrawRequest(reason_code="data-entry-error")
+    event = mistakes.withdraw_request(found.case, command, None)
+    assert event.model_dump() == command.model_dump()
+    found.add(event)
+
+
+def withdraw_decision(found: Story) -> None:
+    """The person who decided takes it back."""
+    command = WithdrawDecision(reason_code="data-entry-error")
+    event = mistakes.withdraw_decision(found.case, last_decision(found.case), command, "ann")
+    added = {"recommendation_id": current(found.case)[0], "decision_id": last_decision(found.case)}
+    assert event.model_dump() == {**command.model_dump(), **added}
+    found.add(event)
+
+
+def revoke(found: Story) -> None:
+    """A person takes back what is in force."""
+    command = RevokeDecision(reason_code="client-changed-mind", rationale="called")
+    event = mistakes.revoke(found.case, last_decision(found.case), command)
+    added = {"recommendation_id": current(found.case)[0], "decision_id": last_decision(found.case)}
+    assert event.model_dump() == {**command.model_dump(), **added}
+    found.add(event, "bob")
 
 
 COMMANDS: dict[str, Callable[[Story], None]] = {
@@ -180,13 +220,20 @@ COMMANDS: dict[str, Callable[[Story], None]] = {
     "approve of it": lambda found: confirm(found, "approve"),
     "decline": lambda found: confirm(found, "decline"),
     "communicate": communicate,
+    "withdraw the request": withdraw_request,
+    "withdraw the decision": withdraw_decision,
+    "revoke": revoke,
 }
 
 UNKNOWN, FINISHED, FAILED = "recommendation-unknown", "request-finished", "request-failed"
 DECIDED, WAITING, TOLD = "recommendation-decided", "recommendation-waiting", "recommendation-communicated"
 NO_DECISION, NOTHING, UNAPPROVED = "decision-unknown", "nothing-to-confirm", "not-approved"
 FIRST = ("nothing", "queued", "failed", "proposed", "waiting", "approved", "edited")
-HEADER = (*FIRST, "rejected", "returned", "returned, failed", "communicated")
+HEADER = (
+    *(*FIRST, "rejected", "returned", "returned, failed", "communicated"),
+    *("unanswered, withdrawn", "withdrawn"),
+)
+WITHDRAWN, NOT_WAITING, NOT_IN_FORCE = "request-withdrawn", "nothing-to-withdraw", "nothing-to-revoke"
 
 
 def row(*cells: str) -> dict[str, str]:
@@ -196,17 +243,18 @@ def row(*cells: str) -> dict[str, str]:
 
 def decision(after: str) -> dict[str, str]:
     """A decision is taken of what is proposed, and leads there."""
-    return row(UNKNOWN, UNKNOWN, UNKNOWN, after, WAITING, *[DECIDED] * 6)
+    return row(UNKNOWN, UNKNOWN, UNKNOWN, after, WAITING, *[DECIDED] * 6, UNKNOWN, WITHDRAWN)
 
 
+OVER = (WITHDRAWN, WITHDRAWN)
 TABLE: dict[str, dict[str, str]] = {
-    "start a call": row("request-unknown", "=", FAILED, *["="] * 6, FAILED, "="),
-    "answer": row("request-unknown", "proposed", FAILED, *[FINISHED] * 5, "proposed", FAILED, FINISHED),
+    "start a call": row("request-unknown", "=", FAILED, *[FINISHED] * 4, "=", "=", FAILED, "=", *OVER),
+    "answer": row("request-unknown", "proposed", FAILED, *[FINISHED] * 5, "proposed", FAILED, FINISHED, *OVER),
     "answer in its place": row(
-        "request-unknown", "invalid", FAILED, *[FINISHED] * 4, "proposed", "proposed", FAILED, "proposed"
+        "request-unknown", "invalid", FAILED, *[FINISHED] * 4, "proposed", "proposed", FAILED, "proposed", *OVER
     ),
-    "fail": row("request-unknown", "failed", FAILED, *[FINISHED] * 5, "returned, failed", FAILED, FINISHED),
-    "open": row(UNKNOWN, UNKNOWN, UNKNOWN, *["="] * 8),
+    "fail": row("request-unknown", "failed", FAILED, *[FINISHED] * 5, "returned, failed", FAILED, FINISHED, *OVER),
+    "open": row(UNKNOWN, UNKNOWN, UNKNOWN, *["="] * 8, UNKNOWN, "="),
     "approve": decision("approved"),
     "edit": decision("edited"),
     "reject": decision("rejected"),
@@ -215,14 +263,30 @@ TABLE: dict[str, dict[str, str]] = {
     "edit, second": decision("waiting"),
     "reject, second": decision("waiting"),
     "respond, second": decision("returned"),
-    "approve of it": row(*[NO_DECISION] * 4, "edited", *[NOTHING] * 6),
-    "decline": row(*[NO_DECISION] * 4, "proposed", *[NOTHING] * 6),
+    "approve of it": row(*[NO_DECISION] * 4, "edited", *[NOTHING] * 6, NO_DECISION, NO_DECISION),
+    "decline": row(*[NO_DECISION] * 4, "proposed", *[NOTHING] * 6, NO_DECISION, NO_DECISION),
     "communicate": row(
-        UNKNOWN, UNKNOWN, UNKNOWN, UNAPPROVED, UNAPPROVED, "communicated", "communicated", *[UNAPPROVED] * 3, TOLD
+        *[UNKNOWN] * 3,
+        UNAPPROVED,
+        UNAPPROVED,
+        "communicated",
+        "communicated",
+        *[UNAPPROVED] * 3,
+        TOLD,
+        UNKNOWN,
+        WITHDRAWN,
+    ),
+    "withdraw the request": row(
+        *("request-unknown", "unanswered, withdrawn", FAILED, *["withdrawn"] * 6, FAILED, TOLD), *OVER
+    ),
+    "withdraw the decision": row(*[NO_DECISION] * 4, "proposed", *[NOT_WAITING] * 6, NO_DECISION, NO_DECISION),
+    "revoke": row(
+        *[NO_DECISION] * 4, NOT_IN_FORCE, *["proposed"] * 3, NOT_IN_FORCE, NOT_IN_FORCE, TOLD, NO_DECISION, NO_DECISION
     ),
 }
 REFUSALS = {
     *("request-unknown", UNKNOWN, FINISHED, FAILED, DECIDED, WAITING, NO_DECISION, NOTHING, UNAPPROVED, TOLD),
+    *(WITHDRAWN, NOT_WAITING, NOT_IN_FORCE),
     "invalid",  # no Refused but InvalidEvent: there is nothing whose place could be taken
 }
 
@@ -286,7 +350,8 @@ def on_the_old(case: Case, old: Recommendation, command: str, decision: Decide |
         people.communicate(case, old.id, Communicate(digest=old.digest, channel="phone"))
     else:
         assert old.decision is not None
-        people.confirm(case, old.decision.id, Confirm(digest=old.digest, outcome="approve"), "bob", "advisor", ALONE)
+        by = Confirmer("bob", "advisor")
+        people.confirm(case, old.decision.id, Confirm(digest=old.digest, outcome="approve"), by, ALONE)
 
 
 @pytest.mark.parametrize("command", ["open", "approve", "edit", "reject", "respond", "approve of it", "communicate"])

@@ -163,7 +163,9 @@ def test_the_packaged_policies_are_good() -> None:
     assert {"model-wrong", "model-could-not-know"} <= set(codes.values())
     labels = [item["label"] for item in found.reasons.policy.text["codes"]]
     assert len(set(labels)) == len(codes) == len(labels)
-    assert {path.stem for path in HOME.iterdir()} == {policy.name for policy in found.all}
+    variants = {"access-assigned"}
+    names = {policy.name for policy in (*found.all, found.retention.policy)}
+    assert {path.stem for path in HOME.iterdir()} - variants == names
     for outcome in ("edit", "reject", "respond"):
         assert any(outcome in reason.outcomes for reason in found.reasons.reasons.values())
 
@@ -202,16 +204,19 @@ def test_adoptions_are_expected_where_the_streams_stand() -> None:
     """Each text that is not in force becomes an event of its policy's stream, at the version looked at."""
     policies = Policies.packaged()
     actor = Actor("ann", "human", "advisor")
-    first = policies.in_force([[], []], actor)
-    both = first.adoptions
-    assert [(new.stream, new.expected) for new in both] == [("policy-four-eyes", 0), ("policy-reason-codes", 0)]
+    first = policies.in_force([[], [], [], []], actor)
+    each = first.adoptions
+    names = ["policy-four-eyes", "policy-reason-codes", "policy-access"]
+    assert [(new.stream, new.expected) for new in each] == [(name, 0) for name in names]
     # A decision finds the streams as they are after that, or is not recorded.
-    assert first.preconditions == {"policy-four-eyes": 1, "policy-reason-codes": 1}
-    histories = [[past_of(new.event, 10 + at, 1, "ann")] for at, new in enumerate(both)]
+    # The packaged policy of signed acts has no rules: it is on record once it ends another one.
+    assert first.preconditions == {**dict.fromkeys(names, 1), "policy-signed-acts": 0}
+    four_eyes, reasons, access = ([past_of(new.event, 10 + at, 1, "ann")] for at, new in enumerate(each))
+    histories = [four_eyes, reasons, [], access]
     assert policies.in_force(histories, actor).adoptions == []
     assert policies.in_force(histories, actor).preconditions == first.preconditions
-    other = policies.in_force([histories[0], histories[0]], actor)
+    other = policies.in_force([four_eyes, four_eyes, [], access], actor)
     [second] = other.adoptions
     assert (second.stream, second.expected) == ("policy-reason-codes", 1)
-    assert other.preconditions == {"policy-four-eyes": 1, "policy-reason-codes": 2}
-    assert encode(second)
+    assert other.preconditions == {**first.preconditions, "policy-reason-codes": 2}
+    assert encode(second).sealed == ()

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from api.http.problems import PROBLEMS
+from api.http.problem_types import PROBLEMS
 from ledger.domain import agent as agents
 from ledger.domain import decisions as people
 from ledger.domain import request
 from ledger.domain.agent import Agent
-from ledger.domain.decisions import Edited
+from ledger.domain.decisions import Confirmer, Edited
 from ledger.domain.four_eyes import FourEyes
 from ledger.domain.reasons import ReasonCodes
 from ledger.errors import InvalidEvent, NotFound, Refused
@@ -78,8 +78,9 @@ def confirmed(
     current = story.case.recommendation
     assert current is not None
     assert current.decision is not None
-    command = Confirm.model_validate({"digest": current.decision.digest, "outcome": "approve", **how})
-    return people.confirm(story.case, decision_id or current.decision.id, command, by, role, policy)
+    why = {"rationale": "why"} if how.get("outcome") == "decline" else {}
+    command = Confirm.model_validate({"digest": current.decision.digest, "outcome": "approve", **why, **how})
+    return people.confirm(story.case, decision_id or current.decision.id, command, Confirmer(by, role), policy)
 
 
 # Agents
@@ -102,20 +103,6 @@ def test_a_suspended_agent_gets_nothing_recorded() -> None:
     with pytest.raises(NotFound) as caught:
         answered(Story(), SUSPENDED)
     assert code(caught) == "request-unknown"
-
-
-def test_suspend_and_resume_alternate() -> None:
-    """A suspended agent cannot be suspended again, nor a running one resumed; each refusal has its name."""
-    agents.check_suspend(Agent())
-    agents.check_resume(SUSPENDED)
-    agents.check_running(Agent())
-    for check in (agents.check_suspend, agents.check_running):
-        with pytest.raises(Refused) as caught:
-            check(SUSPENDED)
-        assert code(caught) == "agent-suspended"
-    with pytest.raises(Refused) as caught:
-        agents.check_resume(Agent())
-    assert code(caught) == "agent-not-suspended"
 
 
 def test_an_agent_is_what_its_stream_says() -> None:

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.domain import decisions as people
-from ledger.domain import request
+from ledger.domain import mistakes, request
 from ledger.domain.agent import Agent
 from ledger.domain.case import Case, Recommendation
-from ledger.domain.decisions import Edited
+from ledger.domain.decisions import Confirmer, Edited
 from ledger.domain.history import RecordedEvent
 from ledger.domain.reasons import ReasonCodes
 from ledger.errors import InvalidEvent, Refused
@@ -26,15 +26,19 @@ from schema.events import (
     Open,
     RecommendationRecorded,
     RequestFailed,
+    RevokeDecision,
+    WithdrawDecision,
+    WithdrawRequest,
 )
 from tests.ledger.domain.stories import ANSWER, ELSEWHERE, REPLACEMENT, Story, four_eyes
 
 REASONS = ReasonCodes.load()
 # Which decisions wait depends on the reason, so that both kinds come up.
 RULE = {"name": "sensitive", "outcomes": ["edit", "reject"], "reason_codes": ["other"]}
-FOUR_EYES = four_eyes(rules=[RULE])
+FOUR_EYES = four_eyes(rules=[RULE], confirm_within_hours=1)
+HOUR_S = 3600.0
 EDITED = Edited(ANSWER, "any/v1")
-FINAL = {"rejected", "communicated", "superseded"}
+FINAL = {"communicated", "superseded", "withdrawn"}
 
 
 class Teller:
@@ -69,7 +73,8 @@ class Teller:
         agent = Agent(suspended=self.draw(st.integers(0, 9)) == 0)
         # Failing ends it all, so it comes up seldom.
         often = ["answer", "answer", "call", "end", "open_", *["decide", "confirm", "say"] * 3]
-        getattr(self, self.one_of(*often, *often, "fail"))(by, robot, agent)
+        back = ["withdraw", "revoke", "expire"]
+        getattr(self, self.one_of(*often, *often, *back, "fail", "withdraw_request"))(by, robot, agent)
 
     def answer(self, _by: str, robot: str, agent: Agent) -> None:
         current = self.story.case.recommendation
@@ -113,8 +118,41 @@ class Teller:
         waiting = current.decision.id if current and current.decision else 999
         case = self.story.case
         decision_id = self.one_of(waiting, waiting, *case.decisions, 999)
-        command = Confirm(digest=self.digest(), outcome=self.one_of("approve", "approve", "decline"))
-        self.story.add(people.confirm(case, decision_id, command, by, "advisor", FOUR_EYES), by)
+        command = Confirm(
+            digest=self.digest(),
+            outcome=self.one_of("approve", "approve", "decline"),
+            rationale=self.one_of("why", "why", None),
+        )
+        age_s = self.one_of(0.0, 0.0, HOUR_S - 0.1, HOUR_S)
+        event = people.confirm(case, decision_id, command, Confirmer(by, "advisor"), FOUR_EYES, age_s)
+        assert age_s < HOUR_S
+        self.story.add(event, by)
+
+    def decision(self) -> int:
+        """The current decision's id, at times another."""
+        current = self.story.case.recommendation
+        now = [current.decision.id] * 6 if current and current.decision else []
+        return int(self.one_of(*now, *self.story.case.decisions, 999))
+
+    def withdraw(self, by: str, _robot: str, _agent: Agent) -> None:
+        command = WithdrawDecision(reason_code="data-entry-error")
+        self.story.add(mistakes.withdraw_decision(self.story.case, self.decision(), command, by), by)
+
+    def revoke(self, by: str, _robot: str, _agent: Agent) -> None:
+        command = RevokeDecision(reason_code="client-changed-mind", rationale="called")
+        self.story.add(mistakes.revoke(self.story.case, self.decision(), command), by)
+
+    def expire(self, _by: str, _robot: str, _agent: Agent) -> None:
+        age_s = self.one_of(HOUR_S - 0.1, HOUR_S)
+        event = mistakes.expire(self.story.case, self.decision(), age_s)
+        if event is None:
+            raise Refused("nothing-to-expire", "it does not wait, or not for long enough")
+        assert age_s >= HOUR_S
+        self.story.add(event, "clock")
+
+    def withdraw_request(self, by: str, _robot: str, _agent: Agent) -> None:
+        command = WithdrawRequest(reason_code="duplicate")
+        self.story.add(mistakes.withdraw_request(self.story.case, command, None), by)
 
     def say(self, by: str, _robot: str, _agent: Agent) -> None:
         command = Communicate(digest=self.digest(), channel="letter")
@@ -125,7 +163,7 @@ def check_step(before: Case, after: Case, new: RecordedEvent) -> None:
     """Check what holds for each recorded event."""
     assert after.version == before.version + 1
     assert before.superseded <= after.superseded
-    assert before.state != "failed" or after.state == "failed"
+    assert before.state not in {"failed", "withdrawn"} or after.state == before.state
     old, now = before.recommendation, after.recommendation
     if old is not None:
         assert now is not None
@@ -135,6 +173,15 @@ def check_step(before: Case, after: Case, new: RecordedEvent) -> None:
             assert old.state in {"rejected", "returned", "communicated"}
         elif old.state in FINAL:
             assert now == old
+        elif old.state == "rejected":
+            assert now == old or new.type in {"decision.revoked", "request.withdrawn"}
+        if now.state == "proposed" and old.id == now.id and old.state != "proposed":
+            taken_back = {"recommendation.confirmed", "decision.withdrawn", "decision.revoked", "decision.expired"}
+            assert new.type in taken_back
+            assert old.decision is not None
+            assert now.decision is None
+            assert new.data["decision_id"] == old.decision.id
+            assert new.type != "decision.withdrawn" or new.by == old.decision.by
     assert now is None or now.id not in after.superseded
 
 
@@ -144,6 +191,9 @@ def check_digest(current: Recommendation, past: list[RecordedEvent]) -> None:
     decided = {one.position: one for one in about if one.type == "recommendation.decided"}
     confirmed = [one for one in about if one.type == "recommendation.confirmed"]
     assert all(one.by != decided[one.data["decision_id"]].by for one in confirmed)
+    if current.state == "withdrawn":
+        assert not any(one.type == "recommendation.communicated" for one in about)
+        return
     if current.state not in {"approved", "edited", "communicated"}:
         assert current.current_digest == current.digest
         return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,14 +15,21 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from ledger.background import running
+from ledger.database import Connection
 from ledger.export.bundle import Disclosure
 from ledger.proof.bundle import manifest as bundle
 from ledger.proof.bundle.manifest import Selection
+from ledger.store.envelope import NewEvent, uuid7
+from ledger.store.events import append_now
+from ledger.tlog.heads import record
+from ledger.tlog.heads.record import ACTOR, STREAM, newest_heads, record_heads
 from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig
+from ledger.verify.database import verify_chain
+from schema.events import ModelCallContentJoined, StreamHeadsRecorded
 from tests.api.program import cli
 from tests.ledger.cases import ALL, CLIENT, REQUEST, Ledger, ask, signed_ledger
 from tests.ledger.proof.bundle.bundles import Case, Ran, program
-from tests.support import connect
+from tests.support import append, connect, new
 
 Lines = list[dict[str, Any]]
 OTHER = Selection("client", client="client-2")
@@ -233,7 +242,7 @@ def test_a_false_record_is_evidence_against_the_ledger(server_url: str, tmp_path
         data = ledger.bundle()[0]
         assert checked(ledger, tmp_path, data).code == 0, "the stream is hidden, and the ledger's record says so too"
         with connect(ledger.url) as conn:
-            conn.execute("INSERT INTO stream_clients (stream, client_id) VALUES ('request-4', 'client-1')")
+            conn.execute("INSERT INTO stream_clients (stream, client_id, position) VALUES ('request-4', 'client-1', 1)")
         case = Case.read(ledger.bundle()[0])
         assert bundle.HEADS not in case.files, "the ledger of now has another tree"
         case.files[bundle.HEADS] = Case.read(data).files[bundle.HEADS]
@@ -254,10 +263,11 @@ def test_without_its_secret_a_record_shows_nothing(server_url: str, tmp_path: Pa
         assert checked(ledger, tmp_path, data).found == [("not-shown", 0)]
 
 
-def exported(ledger: Ledger, out: Path, url: str | None = None) -> str:
+def exported(ledger: Ledger, out: Path, url: str | None = None, since: Path | None = None) -> str:
     """Run the command for client-1; return what it says on stderr but for the key."""
     out.unlink(missing_ok=True)
-    done = cli("export", "--client", "client-1", "-o", out, "--database-url", url or ledger.url)
+    older = () if since is None else ("--since", since)
+    done = cli("export", "--client", "client-1", "-o", out, "--database-url", url or ledger.url, *older)
     assert done.code == 0, done.err
     return "\n".join(line for line in done.err.splitlines() if "names no verifier key" not in line)
 
@@ -285,20 +295,179 @@ def test_the_command_records_where_streams_end(server_url: str, tmp_path: Path) 
         with running(signer, 10):
             assert exported(ledger, out) == ""
         assert complete(out)
-        assert program(out, "--json").json["complete_to"]["position"] == 662
+        # Three exports were recorded before their bundles.
+        assert program(out, "--json").json["complete_to"]["position"] == 665
+        with running(SignerThread(ledger.url, SigningConfig(ledger.key, ledger.state, every_s=0.1)), 10):
+            assert exported(ledger, out) == ""
+        assert complete(out)
 
 
-def test_without_the_right_to_record_the_export_goes_on(server_url: str, tmp_path: Path) -> None:
-    """With a login that has the role of a verifier alone, as on a standby: a note says why nothing shows the end."""
+def test_a_checkpoint_that_the_auditor_kept_after_the_record_is_extended(server_url: str, tmp_path: Path) -> None:
+    """With `--since` the streams' ends are recorded again if the record is before it: complete, and no roll-back."""
+    out, kept = tmp_path / "case.zip", tmp_path / "kept"
+    with signed_ledger(server_url, tmp_path) as ledger:
+        signer = SignerThread(ledger.url, SigningConfig(ledger.key, ledger.state, every_s=0.1))
+        with running(signer, 10):
+            assert exported(ledger, out) == ""
+        ledger.fill(3)
+        ledger.sign()
+        with connect(ledger.url) as conn:
+            [(note,)] = conn.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchall()
+        kept.write_text(note)
+        with running(SignerThread(ledger.url, SigningConfig(ledger.key, ledger.state, every_s=0.1)), 10):
+            assert exported(ledger, out, since=kept) == ""
+        ran = program(out, "--json", "--complete", "--key", ledger.key.verifier.text, "--since", kept)
+        assert (ran.code, ran.json["findings"]) == (0, [])
+
+
+def test_without_the_right_to_record_nothing_is_exported(server_url: str, tmp_path: Path) -> None:
+    """With a login that has the role of a verifier alone: it cannot be recorded who exports, so there is no bundle."""
     out = tmp_path / "case.zip"
     with signed_ledger(server_url, tmp_path) as ledger:
         with connect(ledger.url) as conn:
             conn.execute("CREATE ROLE reads_alone LOGIN PASSWORD 'x' IN ROLE ledger_verifier")
         try:
             url = make_conninfo(ledger.url, user="reads_alone", password="x")
-            said = exported(ledger, out, url)
+            done = cli("export", "--client", "client-1", "-o", out, "--database-url", url)
         finally:
             with connect(ledger.url) as conn:
                 conn.execute("DROP ROLE reads_alone")
-    assert said.startswith("the bundle may not show where its streams end, as that cannot be recorded: ")
-    assert program(out, "--json").json["complete"] is None
+    assert done.code == 2
+    assert "error: nothing is exported, as it cannot be recorded who exports it" in done.err
+    assert not out.exists()
+
+
+def test_an_export_is_on_record_before_the_bundle(server_url: str, tmp_path: Path) -> None:
+    """Who, what, with which options, and the requests of the client; without the client's id."""
+    out = tmp_path / "case.zip"
+    with signed_ledger(server_url, tmp_path) as ledger:
+        exported(ledger, out)
+        with connect(ledger.url) as conn:
+            [(body,)] = conn.execute("SELECT body::json FROM events WHERE type = 'access.recorded'").fetchall()
+    data = body["data"]
+    assert data.pop("subject").startswith("cli:")
+    assert data == {
+        "role": "operator",
+        "action": "export",
+        "resource": "advice-ledger export",
+        "parameters": ["client"],
+        "requests": [1, 4],
+        "rows": 2,
+    }
+
+
+@contextlib.contextmanager
+def busy(ledger: Ledger) -> Iterator[None]:
+    """Somebody appends without a pause while the block runs."""
+    ended = threading.Event()
+
+    def append_on() -> None:
+        with connect(ledger.url, "writer") as conn:
+            while not ended.is_set():
+                append(conn, new("s"))
+
+    thread = threading.Thread(target=append_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_a_busy_ledger_gives_complete_bundles(server_url: str, tmp_path: Path) -> None:
+    """While others append all the time: nothing is between record and checkpoint, in each of several exports."""
+    with signed_ledger(server_url, tmp_path) as ledger:
+        signer = SignerThread(ledger.url, SigningConfig(ledger.key, ledger.state, every_s=0.05))
+        with running(signer, 10), busy(ledger):
+            for nth in range(4):
+                ask(ledger.url, 2)
+                out = tmp_path / f"case-{nth}.zip"
+                assert exported(ledger, out) == ""
+                ran = program(out, "--json", "--complete", "--key", ledger.key.verifier.text)
+                assert (ran.code, ran.json["complete"]) == (0, True), ran.out
+                assert ran.json["streams"] == 2 + nth + 1
+
+
+@pytest.mark.parametrize("before", [0, 1, 3])
+def test_an_event_in_between_is_followed_by_another_record(
+    server_url: str, tmp_path: Path, before: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It speaks of the first record too, and its tree can be built again; without time for that there is one record."""
+    build = record._event_at_head
+    with signed_ledger(server_url, tmp_path) as ledger:
+        for _ in range(before):
+            ledger.record_heads()
+        with connect(ledger.url, "verifier") as conn, connect(ledger.url, "writer") as writer:
+
+            def build_slowly(conn: Connection, own_version: int) -> StreamHeadsRecorded:
+                event = build(conn, own_version)
+                if not own_version:
+                    ledger.fill(2)
+                return event
+
+            monkeypatch.setattr(record, "_event_at_head", build_slowly)
+            for hold_s, versions, between in ((10, 2, 0), (0, 1, 2)):
+                last = newest_heads(conn)
+                position = record_heads(conn, writer, last, None, hold_s)
+                made = newest_heads(conn)
+                assert made is not None
+                assert (made.event.position, made.as_of) == (position, position - 1 - between)
+                assert made.event.version == versions + (0 if last is None else last.event.version)
+                with conn.transaction():
+                    assert made.tree(conn) is not None
+
+
+def test_a_client_that_a_stream_gets_later_does_not_change_an_older_record(server_url: str, tmp_path: Path) -> None:
+    """The stream is the client's from the event on that names the client: the record before it still shows its end."""
+    with signed_ledger(server_url, tmp_path) as ledger:
+        with connect(ledger.url) as conn:
+            append(conn, new("content-1", ModelCallContentJoined()))
+        position = ledger.record_heads()
+        assert complete_one(ledger, tmp_path)
+        with connect(ledger.url) as conn:
+            append(conn, new("content-1", ModelCallContentJoined(client_id="client-1")))
+        ledger.sign()
+        data = ledger.bundle(CLIENT)[0]
+        heads = json.loads(Case.read(data).files[bundle.HEADS])
+        assert heads["event"]["position"] == position
+        assert [name for name, _ in heads["streams"]] == ["request-1", "request-4"]
+        with connect(ledger.url, "verifier") as conn:
+            assert verify_chain(conn).findings == ()
+
+
+def complete_one(ledger: Ledger, tmp_path: Path) -> bool:
+    """True if the bundle of client-1 is shown to be complete."""
+    return checked(ledger, tmp_path, ledger.bundle(CLIENT)[0]).code == 0
+
+
+@pytest.mark.parametrize("change", [{"root": "ab" * 32}, {"as_of": 600}, {"as_of": 10**9}])
+def test_verify_names_a_false_record(
+    server_url: str, tmp_path: Path, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer's login records where streams end, and lies: `verify` without options computes the tree again.
+
+    Also if a true record follows; and what is not computed again, in a large ledger, is not called proven.
+    """
+    with signed_ledger(server_url, tmp_path) as ledger:
+        position = ledger.record_heads()
+        ran = cli("verify", "--no-projections", "--json", "--database-url", ledger.url)
+        assert (ran.code, ran.json()["stream_heads"]) == (0, {"built": 1, "records": 1})
+        with connect(ledger.url, "verifier") as conn, connect(ledger.url, "writer") as writer:
+            last = newest_heads(conn)
+            assert last is not None
+            assert last.blinding is not None
+            true = {"as_of": last.as_of, "root": last.root.hex(), "blinding": last.blinding.hex()}
+            append_now(writer, NewEvent(uuid7(), STREAM, StreamHeadsRecorded(**{**true, **change}), ACTOR, 1), None)
+        for records in (2, 3):
+            ran = cli("verify", "--no-projections", "--json", "--database-url", ledger.url)
+            found = [(one["step"], one["kind"], one["position"]) for one in ran.json()["findings"]]
+            assert (ran.code, found) == (1, [(9, "heads-mismatch", position + 1)])
+            assert ran.json()["stream_heads"] == {"built": records, "records": records}
+            ledger.record_heads()
+        monkeypatch.setattr("ledger.verify.stream_heads.MOST_COST", 0)
+        monkeypatch.setattr("ledger.verify.stream_heads.ROUNDS", 0)
+        with connect(ledger.url, "verifier") as conn:
+            report = verify_chain(conn)
+        assert (report.findings, report.heads.built) == ((), 1)
+        assert any("the newest 1 of 4 were computed again" in claim for claim in report.not_proven)

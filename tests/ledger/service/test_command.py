@@ -12,8 +12,9 @@ import pytest
 
 from ledger.domain.history import RecordedEvent
 from ledger.service.command import Command
-from ledger.store.envelope import Actor, NewEvent, encode, uuid7
+from ledger.store.envelope import Actor, NewEvent, uuid7
 from schema.events import Confirm, RecommendationConfirmed, RecommendationRecorded, RequestFailed
+from tests.support import line as text_line
 
 ANN = Actor("ann", "human", "advisor")
 DIGEST = "d" * 64
@@ -21,7 +22,7 @@ DIGEST = "d" * 64
 
 def recorded(new: NewEvent, *erased: str) -> RecordedEvent:
     """The event as it is read back, without the values of these sealed members."""
-    line = orjson.loads(encode(new))
+    line = orjson.loads(text_line(new))
     values = {name: value for name, value in line.get("fields", {}).items() if name not in erased}
     body = json.dumps(line["body"])
     return RecordedEvent(7, new.id, new.stream, 3, new.event.type, body, json.dumps(values))

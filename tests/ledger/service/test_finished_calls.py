@@ -16,7 +16,7 @@ from ledger.service.command import CallContent, CallEvents
 from ledger.service.content import held_stream
 from ledger.service.finished_calls import MOST_BYTES, MOST_CALLS
 from ledger.service.ledger import Ledger
-from ledger.store.envelope import Actor, NewEvent, encode, uuid7
+from ledger.store.envelope import Actor, Line, NewEvent, encode, uuid7
 from ledger.store.events import Receipt
 from ledger.store.readers import LONGEST_S, Readers
 from ledger.store.writer import Writer
@@ -34,10 +34,10 @@ class CountingWriter(Writer):
 
     def __init__(self, url: str) -> None:
         super().__init__(conninfo(url, "writer"), patience_s=20)
-        self.appends: list[list[bytes]] = []
+        self.appends: list[list[Line]] = []
         self.rival: NewEvent | None = None
 
-    async def append_lines(self, lines: list[bytes]) -> list[Receipt]:
+    async def append_lines(self, lines: list[Line]) -> list[Receipt]:
         self.appends.append(lines)
         rival, self.rival = self.rival, None
         if rival is not None:

@@ -25,11 +25,11 @@ from tests.ledger.verify.verifying import (
     recorded,
     results,
     sign,
-    tamper,
     until,
     verifying,
 )
 from tests.support import connect
+from tests.tampering import tamper
 
 REHASH = """
     UPDATE events e

@@ -14,8 +14,9 @@ from ledger.verify import continuous as module
 from ledger.verify import ledger_verifier
 from ledger.verify.continuous import ContinuousVerification, VerificationConfig
 from ledger.verify.database import verify_chain
-from tests.ledger.verify.verifying import EDIT, fill, on_record, results, tamper, until, verifying
-from tests.support import connect
+from tests.ledger.verify.verifying import EDIT, fill, on_record, results, until, verifying
+from tests.support import connect, eventually
+from tests.tampering import tamper
 
 DAY_S = 86_400
 
@@ -117,6 +118,28 @@ def test_one_process_at_a_time(database_url: str) -> None:
             until(second, lambda now: now.state == "follows")
             first.stop()
             until(second, lambda now: now.passed_s is not None)
+
+
+def test_a_leader_that_stands_still(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps its session, as a stopped process does: the follower says so. While it works, there is no such error."""
+    monkeypatch.setattr(module, "STALLED_S", 0.5)
+    fill(database_url, 5)
+    with connect(database_url, "verifier") as leader:
+        leads = "SELECT lead_verifying()"
+        assert leader.execute(leads).fetchone() == (True,)
+        with verifying(database_url) as second:
+            error = until(second, lambda now: now.state == "follows" and now.error is not None).error or ""
+            assert error.startswith("this process follows, and the one that leads has not worked for")
+            monkeypatch.setattr(module, "STALLED_S", 60)
+            leader.execute(leads)
+            until(second, lambda now: now.state == "follows" and now.error is None)
+            leader.close()
+            monkeypatch.setattr(module, "BEAT_S", 0)
+            until(second, lambda now: now.state == "leads")
+            with connect(database_url) as since:
+                seen = "SELECT seen FROM leaders WHERE role = 'verifier'"
+                [(before,)] = since.execute(seen).fetchall()
+                eventually("it says that it works", lambda: since.execute(seen).fetchall() > [(before,)])
 
 
 def test_it_survives_the_loss_of_its_connection(database_url: str) -> None:

@@ -128,7 +128,7 @@ def test_a_client_added_to_a_stream_without_one_is_named(database_url: str) -> N
         fill(conn)
         append(conn, new("agent-x", failed()), new("agent-x", failed(detail="sealed, and not about a client")))
         assert check(database_url).ok
-        conn.execute("INSERT INTO stream_clients VALUES ('agent-x', 'client-1')")
+        conn.execute("INSERT INTO stream_clients VALUES ('agent-x', 'client-1', 1)")
     assert found(check(database_url)) == [("client-mismatch", LENGTH + 1)]
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from ledger.database import conninfo
 from ledger.proof.findings import Kind
-from ledger.verify.record import Result, repeats
+from ledger.verify.record import Result, Results, repeats, verification_event
+from ledger.verify.scan import Scan
 from tests.faults.attacks import SET_HEAD
-from tests.ledger.verify.verifying import fill, on_record, results, tamper, until, verifying
+from tests.ledger.verify.verifying import fill, on_record, results, until, verifying
 from tests.support import connect
+from tests.tampering import tamper
 
 CUT = (
     "DELETE FROM stream_clients WHERE stream IN (SELECT stream FROM events WHERE position > 15 AND version = 1)",
@@ -40,6 +43,26 @@ def test_a_history_that_was_set_back_is_recorded_once(database_url: str) -> None
     with connect(database_url) as conn:
         [(last,)] = conn.execute("SELECT position FROM head").fetchall()
     assert last == 15 + 1 + 8
+
+
+@pytest.mark.tampers
+def test_a_good_result_is_of_the_history_that_it_is_recorded_in(database_url: str) -> None:
+    """What was set back between the end of a scan and its record gets no record that all of it held."""
+    fill(database_url, 20)
+    writing = conninfo(database_url, "writer", schema="ledger", application="test")
+    with connect(database_url, "verifier") as conn:
+        scan = Scan()
+        assert scan.take(conn, 100) == 20
+        waiting = Results(writing, lambda: 0.0, 0)
+        waiting.owe(verification_event(scan.size, 0, 1), scan.link)
+        tamper(database_url, *CUT)
+        waiting.record_next(conn)
+        assert results(database_url) == []
+        again = Scan()
+        assert again.take(conn, 100) == 15
+        waiting.owe(verification_event(again.size, 0, 1), again.link)
+        waiting.record_next(conn)
+    assert results(database_url) == ["good"]
 
 
 GOOD: Result = ("good", None, None)

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from psycopg import sql
-
 from ledger.database import Connection
 from ledger.proof.findings import Finding
 from ledger.tlog.sign.last_signed import LastSigned
@@ -24,7 +22,6 @@ from tests.support import append, connect, eventually, new, requested
 EDIT = "UPDATE events SET body = replace(body, '1000.00', '9000.00') WHERE position = 9"
 REPAIR = "UPDATE events SET body = replace(body, '9000.00', '1000.00') WHERE position = 9"
 FAST = VerificationConfig(rate=1_000_000, rest_s=0.05, settle_s=0)
-TABLES = ("events", "head", "sealed_fields", "stream_clients", "stream_numbers", "tiles", "checkpoints")
 
 
 def fill(url: str, count: int) -> None:
@@ -39,29 +36,6 @@ def sign(url: str, key: SigningKey, path: Path) -> None:
     with connect(url, "signer") as conn, file.held():
         while Signer(conn, key, file).step() is not None:
             pass
-
-
-ALWAYS = (
-    "SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid"
-    " WHERE c.relname = ANY (%s) AND c.relnamespace = current_schema()::regnamespace AND t.tgenabled = 'A'"
-)
-
-
-def tamper(url: str, *statements: str) -> None:
-    """Change the tables as a superuser who leaves no trace: triggers are disabled and then enabled again.
-
-    Others see all of the changes at once.
-    """
-    with connect(url) as conn, conn.transaction():
-        always = conn.execute(ALWAYS, [list(TABLES)]).fetchall()
-        for table in TABLES:
-            conn.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER ALL").format(sql.Identifier(table)))
-        for statement in statements:
-            conn.execute(statement.encode())
-        for table in TABLES:
-            conn.execute(sql.SQL("ALTER TABLE {} ENABLE TRIGGER ALL").format(sql.Identifier(table)))
-        for names in always:
-            conn.execute(sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(*map(sql.Identifier, names)))
 
 
 class CountingVerification(ContinuousVerification):

@@ -97,7 +97,7 @@ def paths(report: dict[str, Any]) -> list[str]:
     return [found["path"] for found in report["differences"]]
 
 
-def tamper(url: str, position: int, name: str, change: Any) -> None:
+def change_sealed(url: str, position: int, name: str, change: Any) -> None:
     """Change a sealed value as a superuser, with the ledger's triggers disabled."""
     with connect(url) as conn:
         conn.execute("ALTER TABLE sealed_fields DISABLE TRIGGER ALL")
@@ -248,7 +248,7 @@ def test_a_changed_record_is_not_blamed_on_the_agent(working: Api, which: str) -
         "seen": (first, "recommendation"),
         "request": (row[0], "notes"),
     }[which]
-    tamper(working.url, position, name, lambda _: "s3cret")
+    change_sealed(working.url, position, name, lambda _: "s3cret")
     ran, found = replayed(working, request_id)
     assert (found["outcome"], found["reason"], found["asked"]) == ("failed", "record-altered", None)
     assert f"event {position}: the sealed {name} is not what the event commits to" in found["detail"]
@@ -318,7 +318,7 @@ def test_a_language_model_may_answer_otherwise(database_url: str, model: Server)
     assert all((one.body, one.headers["authorization"]) == (first.body, f"Bearer {KEY}") for one in others)
 
 
-def test_a_language_model_that_cannot_be_asked(database_url: str, model: Server) -> None:
+def test_a_replay_without_an_answer_of_the_model_fails_with_its_reason(database_url: str, model: Server) -> None:
     """Without an address nothing is sent; with another model, or without an answer: failed with the reason."""
     with asking(database_url, model) as (api, request_id):
         _, found = replayed(api, request_id)
@@ -353,7 +353,7 @@ def test_another_version_is_not_passed_off(working: Api, monkeypatch: pytest.Mon
     assert "failed: agent-unknown: builtin-model-portfolios" in ran.out
 
 
-def test_an_agent_that_refuses_now(working: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_of_the_agent_is_the_reason_of_a_failed_replay(working: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """The agent's refusal is the reason; the report also says that the call was identical."""
     request_id = working.asked()
     answered(working, request_id)
@@ -367,7 +367,7 @@ def test_an_agent_that_refuses_now(working: Api, monkeypatch: pytest.MonkeyPatch
     assert told == ("failed", "not-today", "come back tomorrow", "identical", None)
 
 
-def test_answers_that_came_over_http(fresh_api: Api) -> None:
+def test_an_answer_over_http_without_a_call_or_an_agent_is_not_replayed(fresh_api: Api) -> None:
     """Without a model call the input is unknown; with one, the agent may be unknown. Both are named."""
     request_id = fresh_api.asked()
     fresh_api.answered(request_id, model_version="7")
@@ -403,7 +403,7 @@ def test_a_replay_needs_the_erased_values(working: Api) -> None:
 
 
 @pytest.mark.tampers
-def test_the_context_after_an_erasure_by_hand(working: Api) -> None:
+def test_the_context_has_nothing_of_values_that_were_deleted_by_hand(working: Api) -> None:
     """If a client's values were deleted and the read models do not know it yet, the context has no past of theirs."""
     answered(working, working.asked())
     request_id = working.asked()

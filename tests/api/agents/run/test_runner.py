@@ -49,7 +49,6 @@ def where(agent: Timed, times_s: list[float]) -> list[bool]:
         for takes_s in times_s:
             agent.takes_s = takes_s
             assert isinstance(await runner.prepare(REQUEST), CallStart)
-        runner.close()
 
     asyncio.run(run())
     return agent.in_loop
@@ -77,7 +76,6 @@ def test_the_first_answer_has_a_thread_however_short_the_preparation() -> None:
         for _ in range(2):
             await runner.prepare(REQUEST)
         await runner.answer(REQUEST, CallStart(provider_name="p", request_model="m"), 1)
-        runner.close()
 
     asyncio.run(answer())
     assert agent.in_loop == [False, True, False, True, False]

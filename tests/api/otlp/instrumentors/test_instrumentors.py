@@ -31,8 +31,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 def get(server: Serving, path: str, **params: Any) -> Any:
-    """Read as an auditor."""
-    headers = {"Authorization": f"Bearer {server.tokens()['auditor']}"}
+    """Read as compliance."""
+    headers = {"Authorization": f"Bearer {server.tokens()['compliance']}"}
     return httpx.get(server.base + path, params=params, headers=headers, timeout=60).raise_for_status().json()
 
 

@@ -329,7 +329,9 @@ def test_a_page_or_count_that_differs_from_the_events_is_found(
     manifest = case.manifest
     manifest.files[bundle.PAGE] = len(data), sha256(data).hexdigest()
     case.files |= {bundle.PAGE: data, bundle.MANIFEST: manifest.encode()}
-    assert verified(tmp_path, ledger, case.write(careful=False)).found == [("summary-mismatch", 0)]
+    found = verified(tmp_path, ledger, case.write(careful=False))
+    assert found.found == [("summary-mismatch", 0)]
+    assert f"byte {data.index(b'note 2') + 5} differs" in found.json["findings"][0]["message"]
     case = Case.read(client_bundle)
     manifest = case.manifest
     manifest.fields["request.failed.detail"]["erased"] = 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -17,8 +18,9 @@ import orjson
 
 from ledger.proof.bundle import manifest as bundle
 from ledger.proof.bundle.manifest import Manifest, Selection, decode_manifest
-from ledger.proof.bundle.page import MOST_EVENTS, page, row
+from ledger.proof.bundle.page import page
 from ledger.proof.bundle.tiles import INDEX, edge_widths
+from ledger.proof.casefile.collected import Collected
 from ledger.proof.format.canonical import canonical
 from ledger.proof.format.events import EventLine, EventRow
 from ledger.proof.format.hashes import event_hash
@@ -117,8 +119,12 @@ class Case:
         manifest.count = len(lines)
         manifest.first_position = lines[0]["position"] if lines else 0
         manifest.last_position = lines[-1]["position"] if lines else 0
-        rows = [row(event_line(line)) for line in lines[:MOST_EVENTS]]
-        self.files[bundle.PAGE] = page(manifest, self.files[bundle.CHECKPOINT].decode(), rows)
+        shown, sizes = Collected(), map(len, self.files[bundle.EVENTS].split(b"\n"))
+        for line, size in zip(lines, sizes, strict=False):
+            # A line that no reader accepts is not shown.
+            with contextlib.suppress(KeyError):
+                shown.add(event_line(line), size)
+        self.files[bundle.PAGE] = b"".join(page(manifest, self.files[bundle.CHECKPOINT], shown))
         manifest.files = {
             name: (len(data), sha256(data).hexdigest()) for name, data in self.files.items() if name != bundle.MANIFEST
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 
 from ledger.proof.auditor.audit import audit_bundle
 from ledger.proof.auditor.contents import Audit
-from ledger.proof.bundle import events as bundle_events
 from ledger.proof.bundle import manifest
 from ledger.proof.bundle.manifest import Selection
 from ledger.proof.format.canonical import canonical
@@ -45,15 +44,6 @@ def of_client(event: EventRow) -> bool:
 def withhold(name: str) -> bool:
     """One of the two names."""
     return name == "notes"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def few_rows() -> Iterator[None]:
-    """The page shows three events, so that bundles of malformed lines can be made."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bundle_events, "MOST_EVENTS", 3)
-        patch.setattr(bundles, "MOST_EVENTS", 3)
-        yield
 
 
 def audit(data: bytes) -> Audit:

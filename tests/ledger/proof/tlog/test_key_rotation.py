@@ -22,7 +22,7 @@ from ledger.proof.tlog.key_rotation import (
 )
 from ledger.proof.tlog.note import Note, Signature
 from ledger.tlog.signing_keys import SigningKey, sign_rotation
-from ledger.verify.trusted_checkpoints import Handovers
+from ledger.verify.handovers import Handovers
 from tests.ledger.proof.chains import ORIGIN
 from tests.ledger.proof.mutation import flaw_of, mutated
 from tests.ledger.proof.tlog.test_note_keys import D, P, add

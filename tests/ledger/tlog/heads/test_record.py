@@ -44,7 +44,7 @@ def recorded(url: str) -> list[int]:
 def test_the_tree_is_that_of_the_events(url: str) -> None:
     """Each stream with its last version, each client with all its streams: as counted in the plainest way."""
     with connect(url, "verifier") as conn, connect(url, "writer") as writer:
-        position = record_heads(conn, writer, None)
+        position = record_heads(conn, writer, None, None)
         # Later events, of old and new streams, change nothing about what was recorded.
         ask(url, 3)
         fill(url, 5)
@@ -80,7 +80,7 @@ def test_odd_names_have_canonical_values(url: str) -> None:
                 " recorded_at, body, prev_hash, hash FROM events WHERE position = 1",
                 [name],
             )
-            owner.execute("INSERT INTO stream_clients VALUES (%s, 'client-odd')", [name])
+            owner.execute("INSERT INTO stream_clients VALUES (%s, 'client-odd', 1)", [name])
     with connect(url, "verifier") as conn:
         values = dict(_entries(conn, 1000))
     for name in names:
@@ -92,7 +92,7 @@ def test_odd_names_have_canonical_values(url: str) -> None:
 def test_an_empty_place_is_no_client(url: str) -> None:
     """A client without streams has no leaf."""
     with connect(url, "verifier") as conn, connect(url, "writer") as writer:
-        record_heads(conn, writer, None)
+        record_heads(conn, writer, None, None)
         record = newest_heads(conn)
         assert record is not None
         tree = record.tree(conn, client_key("client-9"))

@@ -17,8 +17,8 @@ from ledger.tlog.sign.rotate import beside
 from ledger.tlog.sign.signer_thread import SigningConfig
 from ledger.tlog.signing_keys import SigningKey
 from tests.ledger.tlog.logs import fill, key_for, sign, signing
-from tests.ledger.verify.verifying import tamper
 from tests.support import connect
+from tests.tampering import tamper
 
 DECISIONS = """
     SELECT e.body::json, s.fields FROM events e JOIN sealed_fields s USING (position)

@@ -240,11 +240,11 @@ def test_a_leader_notices_a_rotation(database_url: str, place: Path) -> None:
     old, new = keys.read(place), key_for(database_url)
     with signing(database_url, old, beside(place, "last")) as signer:
         assert signer.step() is None
-        asyncio.run(command._record(database_url, new, key_for(database_url)))  # another key's
+        asyncio.run(command._record(database_url, new, key_for(database_url), None))  # another key's
         signed = signer.step()
         assert signed is not None
         assert signed.size == 301
-        asyncio.run(command._record(database_url, old, new))
+        asyncio.run(command._record(database_url, old, new, None))
         with pytest.raises(KeyReplaced):
             signer.step()
     assert [size for size, _ in notes(database_url)] == [300, 301]

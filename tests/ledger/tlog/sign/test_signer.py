@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from psycopg import sql
 
 from ledger.database import Connection
 from ledger.proof.tlog.checkpoint import Checkpoint, open_checkpoint
@@ -31,6 +30,7 @@ from ledger.tlog.sign.state_file import Signed, StateFile
 from ledger.tlog.signing_keys import SigningKey, sign_checkpoint
 from ledger.tlog.tree import tiles_of
 from tests.support import append, connect, new
+from tests.tampering import tamper
 
 ORIGIN = "ledger.example/test"
 KEY = SigningKey.generate(ORIGIN)
@@ -192,15 +192,6 @@ def refused(url: str, key: SigningKey, path: Path, kind: type[SigningRefused]) -
         assert conn.execute("SELECT count(*) FROM checkpoints").fetchall() == count
     assert (path.read_bytes() if path.exists() else None) == before
     return str(caught.value)
-
-
-def tamper(url: str, *statements: str) -> None:
-    """Change the tables as a superuser, with triggers disabled."""
-    with connect(url) as conn, conn.transaction():
-        for table in ("events", "head", "tiles", "checkpoints"):
-            conn.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER ALL").format(sql.Identifier(table)))
-        for statement in statements:
-            conn.execute(statement.encode())
 
 
 @pytest.mark.tampers

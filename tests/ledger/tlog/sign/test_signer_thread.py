@@ -19,8 +19,8 @@ from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig
 from ledger.tlog.signing_keys import SigningKey
 from tests.api.served import served
 from tests.ledger.tlog.logs import fill, key_for, sign
-from tests.ledger.verify.verifying import tamper
 from tests.support import connect, eventually, refused
+from tests.tampering import tamper
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_what_is_gone_is_a_refusal(
 def test_a_lost_head_shows(database_url: str, key: SigningKey, tmp_path: Path) -> None:
     """The reasons of /readyz have what the signer found, also where there is no row to answer from."""
     fill(database_url, 3)
-    with served(database_url, signing=SigningConfig(key, tmp_path / "last", every_s=0.02)) as api:
+    with served(database_url, tokens={}, signing=SigningConfig(key, tmp_path / "last", every_s=0.02)) as api:
         eventually("a checkpoint", lambda: sizes(database_url) == [3])
         tamper(database_url, "DELETE FROM head")
         eventually("the reason", lambda: "the ledger's head is gone" in str(api.get("/readyz", None).json()["reasons"]))

@@ -1,0 +1,136 @@
+"""advice-ledger monitor: judge all portfolios, and compute a run again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from api.cli.administration import on_ledger
+from api.cli.configure import configured, opened
+from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json
+from api.times import BadTime, last, parse, zone_of
+from ledger.database import Url
+from ledger.errors import Refused
+from ledger.service.monitoring.reports import Replayed, RunReport
+from ledger.service.open_ledger import LedgerParts, open_ledger
+
+app = typer.Typer(
+    help="Watch portfolios: judge all of them as of a time, and compute a run again.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+AsOf = Annotated[
+    str,
+    typer.Option(metavar="TIME", help="The time to judge, such as 2026-03-02T22:00:00Z, or a day: its end in UTC."),
+]
+RunNumber = Annotated[int, typer.Option("--run", min=1, metavar="NUMBER", help="The run to compute again.")]
+
+
+@app.command()
+def run(
+    as_of: AsOf,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Judge all portfolios as of a time. Finishes a run that was killed first."""
+    settings = configured(config, database_url=database_url, data_dir=data_dir)
+    with opened(settings) as url:
+        at = _time(as_of)
+        with refusals_told():
+            _, report = on_ledger(settings, url, lambda ledger, actor: ledger.monitoring.run(actor, at))
+    if as_json:
+        say_json(asdict(report))
+    else:
+        _show(report)
+
+
+@app.command()
+def replay(
+    run: RunNumber,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Compute a run again, bit for bit, and compare it with what was recorded.
+
+    Exit code 0 if it agrees, 1 if it differs.
+    """
+    settings = configured(config, database_url=database_url, data_dir=data_dir)
+    with opened(settings) as url, refusals_told():
+        replayed = asyncio.run(_replayed(url, run))
+    if as_json:
+        say_json({**asdict(replayed), "agrees": replayed.agrees})
+    else:
+        _compare(replayed)
+    raise typer.Exit(0 if replayed.agrees else FOUND_WRONG)
+
+
+@app.command()
+def escalate(
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Record which alerts nobody acknowledged within the hours of their policy. Run it as often as that matters."""
+    settings = configured(config, database_url=database_url, data_dir=data_dir)
+    with opened(settings) as url, refusals_told():
+        recorded = on_ledger(settings, url, lambda ledger, actor: ledger.escalations.escalate(actor))
+    if as_json:
+        say_json({"escalated": recorded})
+    else:
+        say(f"escalated   {recorded}")
+
+
+async def _replayed(url: Url, run: int) -> Replayed:
+    async with open_ledger(LedgerParts(url, readers=2, read_only=True)) as ledger:
+        return await ledger.monitoring.replay(run)
+
+
+@contextmanager
+def refusals_told() -> Iterator[None]:
+    """Raise CannotRun for a refusal."""
+    try:
+        yield
+    except Refused as error:
+        raise CannotRun(str(error)) from error
+
+
+def _time(text: str) -> datetime:
+    """Return the time that was typed. Raises CannotRun."""
+    try:
+        found = parse(text)
+        return found if isinstance(found, datetime) else last(found, zone_of("UTC"))
+    except BadTime as error:
+        raise CannotRun(f"--as-of: {error}") from error
+
+
+def _show(report: RunReport) -> None:
+    counts = ", ".join(f"{count} {name}" for name, count in report.conditions.items())
+    say(f"run         {report.run}, up to position {report.position}")
+    say(f"portfolios  {report.portfolios}: {counts}")
+    say(f"alerts      {report.raised} raised, {report.closed} closed; {report.decisions} decisions whom to tell")
+    say(f"root        {report.root}")
+    if report.historical:
+        say("historical: the time is more than a day ago, so nothing is delivered")
+
+
+def _compare(replayed: Replayed) -> None:
+    say(f"run         {replayed.run}, as of {replayed.as_of}, up to position {replayed.position}")
+    say(f"portfolios  {replayed.portfolios}, {len(replayed.given)} of clients who were erased, taken as recorded")
+    say(f"recorded    {replayed.recorded_root}")
+    say(f"computed    {replayed.computed_root or 'by other portfolios or policies'}")
+    for name in replayed.different[:20]:
+        say(f"  {name} is judged differently")
+    say("agrees: the same judgements, bit for bit" if replayed.agrees else "differs from what was recorded")

@@ -1,0 +1,182 @@
+"""A search of the events, page after page. What a page shows is recorded before it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from unicodedata import normalize
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from api.http.auth.permissions import Reader
+from api.http.lists import ReadList, decode_cursor
+from api.http.parameters import MAX_ID, FilterText, RowId
+from api.http.reading import record_read
+from api.http.story import identifiers, upto_of, wait
+from api.services import Services
+from ledger.database import AsyncConnection
+from ledger.domain.subject import EXAMINER
+from ledger.errors import NotFound
+from projections import client_names
+from projections.client_scope import clients_in_scope
+from projections.clients.model import CLIENTS
+from projections.event_index.model import EVENT_INDEX
+from projections.event_search import EventCount, count, positions_within, search
+from projections.event_texts.model import EVENT_TEXTS
+from schema.accesses import MOST_SHOWN
+from schema.fields import Money
+
+# The filters that the read model has under the same name.
+SAME = ("request_id", "stream", "type", "text", "actor", "role", "model", "outcome", "amount_from", "amount_to")
+
+
+class ReadEvents(ReadList):
+    """Query parameters of the search. All that are given must hold."""
+
+    client: RowId | None = Field(None, description="Events in the streams of the client with this number.")
+    client_id: FilterText | None = Field(None, description="The same, by an identifier of the client.")
+    request_id: RowId | None = Field(None, description="Events in the stream of this request.")
+    stream: FilterText | None = None
+    type: FilterText | None = Field(None, description="Such as recommendation.decided.")
+    actor: FilterText | None = Field(None, description="The subject that caused the event.")
+    role: FilterText | None = Field(None, description="The role in which the actor acted.")
+    model: FilterText | None = Field(None, description="The model that was asked, or that recommended.")
+    outcome: FilterText | None = Field(None, description="The outcome of a decision, confirmation or replay.")
+    amount_from: Money | None = Field(None, description="Requests for this amount or more.")
+    amount_to: Money | None = Field(None, description="Requests for this amount or less.")
+    text: FilterText | None = Field(
+        None,
+        description="Events whose sealed texts have all these words, in any script. A word may be open: diversif*.",
+    )
+    position_from: RowId | None = Field(None, description="From this position on.")
+    position_to: RowId | None = Field(None, description="Up to this position; it is included.")
+
+    @model_validator(mode="after")
+    def _one_client(self) -> ReadEvents:
+        if self.client is not None and self.client_id is not None:
+            raise PydanticCustomError("one_client", "Input should have client or client_id, not both")
+        if self.text is not None and not any(map(str.isalnum, normalize("NFKC", self.text))):
+            raise PydanticCustomError("words", "Input should have a word in text")
+        if (self.position_from or 0) > (self.position_to or MAX_ID):
+            raise PydanticCustomError("reversed", "Input should not have position_from beyond position_to")
+        return self
+
+
+@dataclass(frozen=True)
+class FoundEvents:
+    """A page. `upto` is the last position that the search reads; `more` says that another page follows."""
+
+    items: list[dict[str, Any]]
+    more: bool
+    upto: int
+    filters: Mapping[str, object]
+    count: EventCount | None = None
+
+
+class EventSearch:
+    """One search by one caller."""
+
+    def __init__(self, services: Services, reader: Reader, query: ReadEvents) -> None:
+        self._services = services
+        self._reader = reader
+        self._query = query
+
+    @staticmethod
+    def page_rows(most: int | None) -> int:
+        """Return how many rows to read at once: as many as one record of reading may name."""
+        return MOST_SHOWN if most is None else min(most, MOST_SHOWN)
+
+    async def first(self, limit: int) -> FoundEvents:
+        """Read the page that the query asks for. Raises NotFound, InvalidEvent, Unavailable."""
+
+        async def work(conn: AsyncConnection) -> FoundEvents:
+            filters, upto = await self._filters(conn)
+            page = await self._page(conn, filters, upto, limit)
+            counted = await count(conn, page.filters) if self._query.count else None
+            return FoundEvents(page.items, page.more, upto, filters, counted)
+
+        return await self._recorded(work)
+
+    async def next(self, page: FoundEvents, limit: int) -> FoundEvents:
+        """Read the page after another one."""
+        filters = self._after(page.filters, page.items[-1]["position"])
+        return await self._recorded(lambda conn: self._page(conn, filters, page.upto, limit))
+
+    async def _recorded(self, work: Any) -> FoundEvents:
+        try:
+            page: FoundEvents = await self._services.ledger.readers.run(work)
+        except NotFound:  # somebody looked
+            await record_read(self._services, self._reader, self._query, (), 0)
+            raise
+        requests = {item["request_id"] for item in page.items}
+        await record_read(self._services, self._reader, self._query, requests, len(page.items))
+        return page
+
+    async def _page(self, conn: AsyncConnection, filters: Mapping[str, object], upto: int, limit: int) -> FoundEvents:
+        rows = await search(conn, filters, self._query.order, limit + 1)
+        visible = await self._visible(conn)
+        if visible is not None:
+            for row in rows:
+                row["client_id"] = row["client_id"] if row["client_id"] in visible else None
+        return FoundEvents(rows[:limit], len(rows) > limit, upto, filters)
+
+    async def _visible(self, conn: AsyncConnection) -> frozenset[str] | None:
+        """Return the identifiers of the clients that the reader may know of; None: all."""
+        services, reader = self._services, self._reader
+        if services.access_policy.scope("read clients", reader.actor.role) is not None:
+            return None
+        if reader.examined is None or EXAMINER not in services.access_policy.roles("read clients"):
+            return frozenset()
+        names = await clients_in_scope(conn, reader.examined, services.ledger.patience_s)
+        return frozenset(name for name in names.values() if name is not None)
+
+    async def _filters(self, conn: AsyncConnection) -> tuple[dict[str, object], int]:
+        """Return the filters of the read model, and the last position to read: new events do not get in between."""
+        query = self._query
+        last_id, pinned = decode_cursor(query.cursor) if query.cursor is not None else (None, None)
+        as_of = query.as_of if pinned is None else pinned
+        upto = await upto_of(conn, as_of)
+        await wait(self._services, conn, EVENT_INDEX, query, upto)
+        if query.text is not None:
+            await wait(self._services, conn, EVENT_TEXTS, query, upto)
+        first, last = await positions_within(conn, query.created_from, query.created_to, upto)
+        filters = {name: value for name in SAME if (value := getattr(query, name)) is not None}
+        filters["from_id"] = max(first, query.position_from or 1)
+        filters["before_id"] = min(last, query.position_to or last) + 1
+        names = await self._names(conn, upto)
+        if names is not None:
+            filters["of_client"] = names
+        return (filters if last_id is None else self._after(filters, last_id)), upto
+
+    def _after(self, filters: Mapping[str, object], last_id: int) -> dict[str, object]:
+        """Narrow the filters to what follows an event in the order of the search."""
+        if self._query.order == "oldest":
+            return {**filters, "from_id": max(last_id + 1, _number(filters["from_id"]))}
+        return {**filters, "before_id": min(last_id, _number(filters["before_id"]))}
+
+    async def _names(self, conn: AsyncConnection, upto: int) -> list[str] | None:
+        """Return all identifiers of the client that is asked for, as they were known then; None for all clients.
+
+        Raises NotFound for a client that the reader may not know of, as for one that never was.
+        """
+        names, visible = await self._known_names(conn, upto), await self._visible(conn)
+        if names is not None and visible is not None and not visible.intersection(names):
+            raise client_names.client_unknown()
+        return names
+
+    async def _known_names(self, conn: AsyncConnection, upto: int) -> list[str] | None:
+        query = self._query
+        if query.client is not None:
+            return await identifiers(self._services, self._reader, conn, query.client, query, upto)
+        if query.client_id is None:
+            return None
+        await wait(self._services, conn, CLIENTS, query, upto)
+        await client_names.check_known(conn, query.client_id)
+        return (await client_names.names_of(conn, [query.client_id], upto))[query.client_id]
+
+
+def _number(value: object) -> int:
+    assert isinstance(value, int)
+    return value

@@ -1,0 +1,33 @@
+"""Refuse a single row of a client that is not in the reader's scope: as if it were not there, and on record."""
+
+from __future__ import annotations
+
+from api.http.auth.permissions import Reader
+from api.http.parameters import not_found
+from api.services import Services
+from ledger.database import AsyncConnection
+from ledger.service.accesses import Access
+from projections import reads
+from projections.client_scope import is_in_scope
+
+
+async def check_scope(services: Services, reader: Reader, stream: str | None, row_id: int, what: str) -> None:
+    """Check that a row is of a client in the reader's scope; without `stream`, it is of that of the event `row_id`.
+
+    Raises ApiError `{what}-unknown`, as for a row that is not there, once the attempt is on record; Unavailable.
+    """
+    actor, patience_s = reader.actor, services.ledger.patience_s
+    if (scope := actor.scope) is None:
+        return
+
+    async def work(conn: AsyncConnection) -> bool:
+        within = stream or await reads.stream_at(conn, row_id)
+        return within is not None and await is_in_scope(conn, scope, within, patience_s)
+
+    if not await services.ledger.readers.run(work):
+        if not services.read_only:
+            access = Access(
+                actor.id, actor.role, "refused", reader.resource, credential=actor.credential, reason="out-of-scope"
+            )
+            await services.ledger.accesses.record(access)
+        raise not_found(what)

@@ -1,0 +1,140 @@
+"""One event as the API shows it: as recorded, with the sealed values that the caller may see, and its proof."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, JsonValue
+
+from api.http.auth.permissions import Reader
+from api.http.parameters import ReadOne, not_found
+from api.http.reading import record_read
+from api.services import Services
+from ledger.database import AsyncConnection
+from ledger.domain.event_rights import permission_of
+from ledger.domain.subject import EXAMINER
+from projections import reads
+from projections.client_scope import is_in_scope
+from projections.recorded_events import WholeEvent, read_events
+from projections.story.steps import MaySee, request_of
+
+
+class SealedField(BaseModel):
+    """A sealed field: its commitment, and value and salt if they are shown. `state` says why they are not."""
+
+    commitment: str
+    state: Literal["shown", "erased", "not-permitted"]
+    value: JsonValue = None
+    salt: str | None = None
+
+
+class CoveringCheckpoint(BaseModel):
+    """The newest checkpoint, which covers the event: its size, and the signed note with all signatures."""
+
+    size: int
+    note: str
+
+
+class ShownEvent(BaseModel):
+    """An event. `body` is the canonical JSON that was hashed, byte for byte.
+
+    `signature` is that of the actor, for a signed act. `checkpoint` is null until one covers the event.
+    """
+
+    position: int
+    id: UUID
+    stream: str
+    version: int
+    type: str
+    recorded_at: datetime
+    actor: dict[str, JsonValue]
+    data: dict[str, JsonValue]
+    body: str
+    sealed: dict[str, SealedField]
+    signature: dict[str, JsonValue] | None
+    prev_hash: str
+    hash: str
+    checkpoint: CoveringCheckpoint | None
+
+
+async def read_event(services: Services, reader: Reader, position: int, query: ReadOne) -> dict[str, Any]:
+    """Read the event at a position, and record that it is shown. Raises ApiError, ContentAltered, Unavailable."""
+
+    async def work(conn: AsyncConnection) -> tuple[WholeEvent, dict[str, Any]] | None:
+        upto = position if query.as_of is None else await reads.resolve(conn, query.as_of)
+        events = await read_events(conn, [position]) if position <= upto else []
+        if not events:
+            return None
+        [event] = events
+        permitted = may_see(services, reader)(event.stream, event.type) or await _examines(
+            services, reader, conn, event
+        )
+        return event, as_shown(event, await covering(services, conn, position), permitted=permitted)
+
+    found = await services.ledger.readers.run(work)
+    if found is None:
+        raise not_found("event")
+    event, shown = found
+    await record_read(services, reader, query, {request_of(event.stream)}, 1)
+    return shown
+
+
+def may_see(services: Services, reader: Reader) -> MaySee:
+    """Return the function that decides whether a reader's role may see the sealed values of an event.
+
+    Of the reader's own calls only an agent may read, and it reads no events.
+    """
+
+    def decide(stream: str, type_: str) -> bool:
+        return services.access_policy.scope(permission_of(stream, type_), reader.actor.role) in {"all", "assigned"}
+
+    return decide
+
+
+async def _examines(services: Services, reader: Reader, conn: AsyncConnection, event: WholeEvent) -> bool:
+    """Return True if the event is in a stream of a client that the reader may examine. Raises Unavailable."""
+    if reader.examined is None:
+        return False
+    if EXAMINER not in services.access_policy.roles(permission_of(event.stream, event.type)):
+        return False
+    return await is_in_scope(conn, reader.examined, event.stream, services.ledger.patience_s)
+
+
+async def covering(services: Services, conn: AsyncConnection, position: int) -> CoveringCheckpoint | None:
+    """Return the published checkpoint if it covers the position."""
+    size = await services.checkpoint_selector.size(conn)
+    published = await services.checkpoints.published(conn, size) or await services.checkpoints.published(conn)
+    if published is None or published.size < position:
+        return None
+    return CoveringCheckpoint(size=published.size, note=published.note)
+
+
+def as_shown(event: WholeEvent, checkpoint: CoveringCheckpoint | None, *, permitted: bool) -> dict[str, Any]:
+    """Return the members of ShownEvent; without `permitted`, no value of a sealed field."""
+    return {
+        "position": event.position,
+        "id": event.id,
+        "stream": event.stream,
+        "version": event.version,
+        "type": event.type,
+        "recorded_at": event.recorded_at,
+        "actor": event.actor,
+        "data": event.data,
+        "body": event.body,
+        "sealed": {name: _sealed(event, name, permitted=permitted) for name in event.commitments},
+        "signature": event.members.get("signature"),
+        "prev_hash": event.prev_hash.hex(),
+        "hash": event.hash.hex(),
+        "checkpoint": None if checkpoint is None else checkpoint.model_dump(),
+    }
+
+
+def _sealed(event: WholeEvent, name: str, *, permitted: bool) -> dict[str, Any]:
+    commitment = event.commitments[name]
+    if not permitted:
+        return {"commitment": commitment, "state": "not-permitted", "value": None, "salt": None}
+    if name not in event.values:
+        return {"commitment": commitment, "state": "erased", "value": None, "salt": None}
+    return {"commitment": commitment, "state": "shown", "value": event.values[name], "salt": event.salt_of[name]}

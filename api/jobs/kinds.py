@@ -1,0 +1,8 @@
+"""The kinds of jobs that `serve` runs. docs/explain/jobs.md says how to add one."""
+
+from __future__ import annotations
+
+from api.jobs.exports import EXPORT
+from api.jobs.kind import AnyKind
+
+KINDS: tuple[AnyKind, ...] = (EXPORT,)

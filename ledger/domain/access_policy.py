@@ -1,0 +1,161 @@
+"""The access policy: for each permission, the roles that have it and how far it reaches.
+
+The packaged policy is policies/access.json. A policy of one's own may take a permission from a role, give it to another
+one, or narrow it; it names every permission that the program asks for, and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ledger.domain.policy import Policy, Text, load
+from ledger.domain.subject import SubjectState
+from schema.fields import Name
+
+NAME = "access"
+
+# How far a permission reaches: to everything, to the clients that are assigned to the subject or to one of its groups,
+# or to what the subject itself recorded.
+Scope = Literal["all", "assigned", "own"]
+
+READS_OF_CLIENTS = ("read clients", "read contexts", "read cases", "read model calls", "read portfolios")
+# The permissions that can be limited to the subject's own.
+OWNABLE = frozenset({"read model calls", "read jobs", "cancel jobs"})
+# The permissions that can be limited to some clients, by the policy or by the list of clients of a grant.
+OF_CLIENTS = frozenset(
+    {
+        "request portfolios",
+        "open recommendations",
+        "decide",
+        "confirm decisions",
+        "communicate",
+        "withdraw requests",
+        "revoke decisions",
+        "review cases",
+        "assign clients",
+        "define portfolios",
+        "handle alerts",
+        "hold records",
+        "erase clients",
+        *READS_OF_CLIENTS,
+    }
+)
+# The other permissions that a role has whose grant lists clients: they show and change nothing of any client.
+WITHOUT_CLIENTS = frozenset({"read agents", "read proofs", "register signing keys", "read own rights"})
+PERMISSIONS = frozenset(
+    {
+        "request portfolios",
+        "answer requests",
+        "open recommendations",
+        "decide",
+        "confirm decisions",
+        "communicate",
+        "withdraw requests",
+        "revoke decisions",
+        "review cases",
+        "register agents",
+        "suspend agents",
+        "resume agents",
+        "register clients",
+        "assign clients",
+        "merge clients",
+        "register signing keys",
+        "manage subjects",
+        "read subjects",
+        "read own rights",
+        *READS_OF_CLIENTS,
+        "read events",
+        "read reports",
+        "read who looked",
+        "read agents",
+        "read proofs",
+        "define portfolios",
+        "handle alerts",
+        "hold records",
+        "erase clients",
+        "record prices",
+        "adopt monitoring policies",
+        "run monitoring",
+        "read monitoring",
+        "read jobs",
+        "cancel jobs",
+        "export",
+        "read exports",
+    }
+)
+Roles = Annotated[dict[Name, Scope], Field(max_length=100)]
+
+
+class Administrators(BaseModel):
+    """How many administrators a change of subjects, roles, groups and credentials takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    changes: Literal["one", "two"] = "one"
+
+
+class AccessText(Text):
+    """The policy file."""
+
+    permissions: dict[str, Roles]
+    administrators: Administrators = Administrators()
+
+    @model_validator(mode="after")
+    def _complete(self) -> AccessText:
+        if missing := sorted(PERMISSIONS - self.permissions.keys()):
+            raise ValueError(f"the permission {missing[0]!r} is missing; with {{}} nobody has it")
+        if unknown := sorted(self.permissions.keys() - PERMISSIONS):
+            raise ValueError(f"there is no permission {unknown[0]!a}")
+        for permission, roles in self.permissions.items():
+            if permission not in OWNABLE and "own" in roles.values():
+                raise ValueError(f'{permission!r} cannot be "own": only {", ".join(sorted(OWNABLE))} can')
+            if permission not in OF_CLIENTS and "assigned" in roles.values():
+                raise ValueError(f'{permission!r} cannot be "assigned": only {", ".join(sorted(OF_CLIENTS))} can')
+        if not self.permissions["manage subjects"]:
+            raise ValueError("'manage subjects' must have a role, or nobody could change who may do what")
+        return self
+
+
+@dataclass(frozen=True)
+class AccessPolicy:
+    """The policy in force."""
+
+    policy: Policy
+    permissions: Mapping[str, Mapping[str, Scope]]
+    # True if a change by an administrator takes effect once another one confirms it.
+    two_administrators: bool = False
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> AccessPolicy:
+        """Load the policy from a file, or the packaged one. Raises BadPolicy."""
+        policy, text = load(NAME, AccessText, path)
+        return cls(policy, text.permissions, text.administrators.changes == "two")
+
+    def roles(self, permission: str) -> frozenset[str]:
+        """Return the roles that have a permission."""
+        return frozenset(self.permissions[permission])
+
+    def needs_two(self, role: str) -> bool:
+        """Return True if a change of subjects in this role needs the confirmation of another administrator."""
+        return self.two_administrators and role in self.roles("manage subjects")
+
+    def roles_of(self, permission: str, state: SubjectState, now: datetime) -> frozenset[str]:
+        """Return the roles in which a subject has a permission now.
+
+        A role that is granted for a list of clients has only permissions that can be limited to them.
+        """
+        limitable = permission in OF_CLIENTS | WITHOUT_CLIENTS
+        held = state.roles(now)
+        return frozenset(
+            role for role in self.roles(permission) & held if limitable or state.grants[role].clients is None
+        )
+
+    def scope(self, permission: str, role: str) -> Scope | None:
+        """Return how far a permission reaches for a role; None if the role does not have it."""
+        return self.permissions[permission].get(role)

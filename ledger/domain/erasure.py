@@ -1,0 +1,133 @@
+"""Erasures of clients: requested by one subject, confirmed by another one. Pure.
+
+    (nothing) --erasure.requested--> refused, if a hold or the retention policy forbids it
+                                 --> waiting --client.erased----> erased
+                                             --erasure.declined-> declined
+                                             --erasure.refused--> refused: a hold, placed meanwhile, wins
+                                             --thirty days------> expired
+
+All of it is in the stream of the client. Nothing is erased before the second subject confirms, and the confirmation is
+judged anew: by the holds and the records as they are then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from ledger.domain.history import MALFORMED, RecordedEvent
+from ledger.domain.legal_hold import LegalHold
+from ledger.domain.retention import Kept
+from ledger.domain.subject import moment
+from ledger.errors import NotFound, Refused, StreamUnreadable
+from schema.events import ClientErased, ErasureDeclined, ErasureRefused, ErasureRequested, Forbidden
+from schema.states import ErasureState
+
+EXPIRES_AFTER = timedelta(days=30)
+MOST_HOLDS = 1000
+ANSWERS: Mapping[str, ErasureState] = {
+    ClientErased.type: ErasureState.ERASED,
+    ErasureDeclined.type: ErasureState.DECLINED,
+    ErasureRefused.type: ErasureState.REFUSED,
+}
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """An erasure as it stands. `expires_at` is None if it was refused at once."""
+
+    request: RecordedEvent
+    expires_at: datetime | None
+    answer: RecordedEvent | None = None
+
+    @property
+    def id(self) -> int:
+        """The position of the request."""
+        return self.request.position
+
+    def state(self, now: datetime) -> ErasureState:
+        """Return the state at a moment."""
+        if self.answer is not None:
+            return ANSWERS[self.answer.type]
+        if self.expires_at is None:
+            return ErasureState.REFUSED
+        return ErasureState.WAITING if now < self.expires_at else ErasureState.EXPIRED
+
+
+def fold(history: Iterable[RecordedEvent]) -> dict[int, Erasure]:
+    """Return the erasures that were requested in the stream of a client, by id. Raises StreamUnreadable."""
+    erasures: dict[int, Erasure] = {}
+    for event in history:
+        try:
+            if event.type == ErasureRequested.type:
+                erasures[event.position] = Erasure(event, moment(event.data.get("expires_at")))
+            elif event.type in ANSWERS:
+                answered = erasures.get(event.data["erasure_id"])
+                if answered is not None and answered.answer is None:
+                    erasures[answered.id] = replace(answered, answer=event)
+        except MALFORMED as error:
+            raise StreamUnreadable.at(event.stream, event.position) from error
+    return erasures
+
+
+def forbidden(holds: Iterable[LegalHold], kept: Kept | None, now: datetime) -> Forbidden | None:
+    """Return why nothing may be erased now; None if it may. `holds` are those that stand."""
+    ids = sorted(hold.id for hold in holds)[:MOST_HOLDS]
+    longer = kept if kept is not None and now < kept.free else None
+    if not ids and longer is None:
+        return None
+    return Forbidden(
+        holds=ids or None,
+        kept_until=None if longer is None else longer.until.isoformat(),
+        possible_from=None if longer is None else _text(longer.free),
+        retention_class=None if longer is None else longer.by,
+    )
+
+
+def expiry(now: datetime) -> str:
+    """Return until when an erasure that is requested now waits."""
+    return _text((now + EXPIRES_AFTER).replace(microsecond=0))
+
+
+def check_waits(erasures: Mapping[int, Erasure], erasure_id: int, now: datetime) -> Erasure:
+    """Return the erasure if it waits. Raises NotFound `erasure-unknown`; Refused `erasure-answered`, `…-expired`."""
+    if erasure_id not in erasures:
+        raise NotFound("erasure-unknown", "there is no such erasure")
+    match (found := erasures[erasure_id]).state(now):
+        case ErasureState.WAITING:
+            return found
+        case ErasureState.EXPIRED:
+            raise Refused("erasure-expired", "nobody confirmed this erasure in time: request it again")
+        case state:
+            raise Refused("erasure-answered", f"this erasure is {state} already")
+
+
+def check_another(erasure: Erasure, by: str) -> None:
+    """Raise Refused `same-person` if the subject requested the erasure itself, in whatever role."""
+    if erasure.request.by == by:
+        raise Refused("same-person", "who requested the erasure cannot confirm it")
+
+
+def check_none_waits(erasures: Mapping[int, Erasure], now: datetime) -> None:
+    """Raise Refused `erasure-waits` if another erasure of the client waits already."""
+    for found in erasures.values():
+        if found.state(now) is ErasureState.WAITING:
+            raise Refused("erasure-waits", "an erasure of this client waits already", erasure=found.id)
+
+
+def refusal(why: Forbidden, erasure_id: int) -> Refused:
+    """Return the refusal of an erasure, which is recorded. It says from when on the erasure is possible, if known."""
+    reasons = []
+    facts: dict[str, str | int] = {"erasure": erasure_id}
+    if why.holds:
+        reasons.append(f"a legal hold stands ({', '.join(map(str, why.holds[:10]))})")
+        facts["hold"] = why.holds[0]
+    if why.possible_from is not None:
+        reasons.append(f"the records must be kept until {why.kept_until}")
+        facts["possible_from"] = why.possible_from
+    return Refused("erasure-forbidden", f"nothing is erased: {' and '.join(reasons)}", **facts)
+
+
+def _text(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,225 @@
+"""Judge how far a portfolio is from its target weights. Pure: values and a policy in, a judgement out.
+
+With the value v of an asset, the value V of the portfolio, a target t and a half-width b:
+
+    breached    abs(v - t*V) >= b*V            at the edge
+    watch       abs(v - t*V) >= watch*b*V
+    turnover    sum of abs(v - t*V), over all assets, >= 2*limit*V
+    beyond      v > limit*V                    a limit is kept at its edge
+
+There is no division, so an edge is met exactly. All of these are whole numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal, NamedTuple
+
+from ledger.domain.monitoring.arithmetic import ALL_SHARES, EXACT, PART, WHOLE, parts, parts_text, shares, shipped
+from ledger.domain.monitoring.policy import IssuerLimits, MonitoringText
+from ledger.domain.monitoring.valuation import Unknown, Valuation
+
+Condition = Literal["ok", "watch", "breached", "unknown"]
+ORDER: tuple[Condition, ...] = ("ok", "watch", "breached")
+
+
+class Edges(NamedTuple):
+    """A target weight in parts, and how far from it an asset may be, in shares; then both as they are shipped."""
+
+    target: int
+    breached_at: int
+    watched_at: int
+    rearmed_at: int
+    target_text: str
+    half_width_text: str
+
+    @classmethod
+    def of(cls, policy: MonitoringText, asset: str, target: str) -> Edges:
+        """Return the edges of an asset with this target weight, a decimal string."""
+        width = policy.half_width(asset, Decimal(target))
+        watched, rearmed = (shares(EXACT.multiply(part, width)) for part in (policy.watch, policy.rearm))
+        return cls(parts(target), shares(width), watched, rearmed, target, f"{width:f}")
+
+
+class AssetDrift(NamedTuple):
+    """One asset: `drift` is v - t*V, multiplied by the valuation's scale."""
+
+    asset: str
+    edges: Edges
+    drift: int
+    condition: Condition
+    # Within the edge at which a breach ends.
+    rearmed: bool
+
+
+class EdgesOf(dict[tuple[str, str], Edges]):
+    """The edges of each asset and target under one policy. They are computed when they are first looked up."""
+
+    def __init__(self, policy: MonitoringText) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def __missing__(self, key: tuple[str, str]) -> Edges:
+        found = self[key] = Edges.of(self.policy, *key)
+        return found
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The target weights of a portfolio under a policy. It is made once, and again when one of the two changes."""
+
+    policy: MonitoringText
+    edges: Mapping[str, Edges]
+    # Of a holding without a target.
+    unlisted: Edges
+
+    @classmethod
+    def of(cls, weights: Mapping[str, str], edges: EdgesOf) -> Plan:
+        """Make the plan for weights that sum to 1, as `targets` returns them."""
+        named = edges.policy.overrides
+        of_assets = {name: edges[name if name in named else "", weight] for name, weight in weights.items()}
+        return cls(edges.policy, of_assets, edges["", "0"])
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a run finds about one portfolio. If the condition is unknown, only `unknown` says more."""
+
+    condition: Condition
+    unknown: tuple[Unknown, ...] = ()
+    valuation: Valuation | None = None
+    # In the order of names.
+    assets: tuple[AssetDrift, ...] = ()
+    # The sum of the absolute drifts, which is twice the one-way turnover, multiplied by the scale.
+    moved: int = 0
+    turnover: Condition = "ok"
+    # The assets beyond the single limit.
+    beyond: tuple[str, ...] = ()
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return what is shipped for each asset: decimal strings, each rounded once."""
+        if self.valuation is None:
+            return []
+        unit = self.valuation.total // WHOLE
+        rows: list[dict[str, str]] = []
+        for asset, edges, drift, condition, _ in self.assets:
+            drift_parts, rest = divmod(drift, unit)
+            # The weight is the drift and a whole number of parts: one division serves both. Of a tie each has its own.
+            weight_parts, twice = drift_parts + edges.target, rest + rest
+            if twice > unit:
+                drift_parts, weight_parts = drift_parts + 1, weight_parts + 1
+            elif twice == unit:
+                drift_parts, weight_parts = drift_parts + (drift_parts & 1), weight_parts + (weight_parts & 1)
+            rows.append(
+                {
+                    "asset": asset,
+                    "condition": condition,
+                    "drift": parts_text(drift_parts),
+                    "half_width": edges.half_width_text,
+                    "target": edges.target_text,
+                    "weight": parts_text(weight_parts),
+                }
+            )
+        return rows
+
+    def turnover_one_way(self) -> str:
+        """Return half the sum of the absolute drifts as a share of the value, rounded once. Not of an unknown one."""
+        assert self.valuation is not None
+        return shipped(self.moved, 2 * self.valuation.total // WHOLE)
+
+
+def targets(weights: Mapping[str, str], rest: str | None = None) -> dict[str, str]:
+    """Return target weights that sum to 1, as decimal strings; the asset `rest` gets what the others leave.
+
+    Raises ValueError.
+    """
+    result = dict(weights)
+    amounts = [parts(weight) for weight in weights.values()]
+    if rest is not None:
+        if rest in result:
+            raise ValueError(f"{rest} has a weight and is the rest: give it one of the two")
+        amounts.append(WHOLE - sum(amounts))
+        # As many decimals as the weight with the most has.
+        decimals = max((len(weight.partition(".")[2]) for weight in weights.values()), default=0)
+        result[rest] = parts_text(amounts[-1])[: 2 + decimals if decimals else 1]
+    if any(amount < 0 or amount > WHOLE for amount in amounts):
+        raise ValueError("a weight must be from 0 to 1")
+    if (total := sum(amounts)) != WHOLE:
+        known = parts_text(total).rstrip("0").rstrip(".")
+        raise ValueError(f"the weights sum to {known}; they must sum to 1, or one asset must be the rest")
+    return result
+
+
+def judge(valued: Valuation | tuple[Unknown, ...], plan: Plan) -> Judgement:
+    """Judge a portfolio by its values and its plan."""
+    if isinstance(valued, tuple):
+        return Judgement("unknown", valued)
+    total, values, edges_of = valued.total, valued.values, plan.edges
+    unit = total // WHOLE
+    drifts: list[AssetDrift] = []
+    moved, worst = 0, 0
+    for asset in sorted(values.keys() | edges_of.keys()):
+        edges = edges_of.get(asset, plan.unlisted)
+        drift = values.get(asset, 0) - edges.target * unit
+        size = abs(drift)
+        moved += size
+        # Most are: as `rearm` is not above `watch`, they are not watched either.
+        if (fine := size * PART) < edges.rearmed_at * unit:
+            drifts.append(AssetDrift(asset, edges, drift, "ok", True))
+            continue
+        place = _place(fine, edges.breached_at * unit, edges.watched_at * unit)
+        drifts.append(AssetDrift(asset, edges, drift, ORDER[place], fine == edges.rearmed_at * unit))
+        worst = max(worst, place)
+    turnover = _turnover(moved, unit, plan.policy)
+    return Judgement(ORDER[worst], (), valued, tuple(drifts), moved, turnover, _beyond(valued, plan.policy))
+
+
+def _place(size: int, edge: int, watch: int) -> int:
+    return 2 if size >= edge else int(size >= watch)
+
+
+def _turnover(moved: int, unit: int, policy: MonitoringText) -> Condition:
+    if policy.turnover is None:
+        return "ok"
+    edge = 2 * shares(policy.turnover) * unit
+    return ORDER[_place(moved * PART * ALL_SHARES, edge * ALL_SHARES, edge * shares(policy.watch))]
+
+
+def turnover_rearmed(judgement: Judgement, policy: MonitoringText) -> bool:
+    """Return True if the turnover to target is within the edge at which a breach of its limit ends."""
+    assert judgement.valuation is not None
+    assert policy.turnover is not None
+    edge = 2 * shares(policy.turnover) * (judgement.valuation.total // WHOLE)
+    return judgement.moved * PART * ALL_SHARES <= edge * shares(policy.rearm)
+
+
+def _beyond(valued: Valuation, policy: MonitoringText) -> tuple[str, ...]:
+    if policy.single_limit is None:
+        return ()
+    most = shares(policy.single_limit) * (valued.total // WHOLE) // PART
+    return tuple(sorted(asset for asset, amount in valued.values.items() if amount > most))
+
+
+def is_worth_trading(item: AssetDrift, valuation: Valuation, minimum: Decimal) -> bool:
+    """Return False if the trade back to the target is smaller than the policy's minimum, in the base currency."""
+    return abs(item.drift) * ALL_SHARES >= shares(minimum) * valuation.scale
+
+
+def issuers(valued: Valuation, group_of: Mapping[str, str], limits: IssuerLimits) -> tuple[tuple[str, ...], bool]:
+    """Return the groups of issuers beyond the single limit, and True if the counted groups together are beyond theirs.
+
+    An asset without a group is a group of its own.
+    """
+    groups: dict[str, int] = {}
+    for asset, amount in valued.values.items():
+        name = group_of.get(asset, asset)
+        groups[name] = groups.get(name, 0) + amount
+
+    def beyond(amount: int, limit: Decimal) -> bool:
+        return amount * ALL_SHARES > shares(limit) * valued.total
+
+    counted = sum(amount for amount in groups.values() if beyond(amount, limits.counted_above))
+    single = tuple(name for name, amount in sorted(groups.items()) if beyond(amount, limits.single))
+    return single, beyond(counted, limits.together)

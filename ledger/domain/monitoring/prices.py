@@ -1,0 +1,111 @@
+"""The prices that a run judges by: of each asset the newest one up to the run's day.
+
+The age of a price counts the days of its source since then on which the source had prices. A price is doubtful if it
+differs by the policy's factor from the last one that was not doubtful, unless a person has accepted it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+
+from ledger.domain.history import RecordedEvent
+from ledger.domain.monitoring.arithmetic import EXACT
+from ledger.domain.monitoring.policy import MonitoringText
+from ledger.domain.monitoring.valuation import Price, Rates
+
+# A source with prices on one day in a month has no price that is too old to be found.
+SPARSE_DAYS = 31
+
+
+class Quote(NamedTuple):
+    """One price of a day, as it was recorded last."""
+
+    day: str
+    source: str
+    amount: Decimal
+    currency: str
+    accepted: bool
+
+
+@dataclass
+class Market:
+    """All prices and rates of the days that a run looks at, each day's newest record."""
+
+    quotes: dict[str, dict[str, Quote]] = field(default_factory=dict)
+    # By source, the days on which it had prices.
+    days: dict[str, set[str]] = field(default_factory=dict)
+    rates: dict[tuple[str, str], tuple[str, Decimal]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, events: Iterable[RecordedEvent]) -> Market:
+        """Read the events of days in any order of days; those of one day in the order of versions."""
+        market = cls()
+        for event in events:
+            market._add(event.data)
+        return market
+
+    def _add(self, data: Mapping[str, object]) -> None:
+        day, source = str(data["date"]), str(data["source"])
+        prices, rates = data.get("prices") or {}, data.get("rates") or {}
+        assert isinstance(prices, dict)
+        assert isinstance(rates, dict)
+        if prices:
+            self.days.setdefault(source, set()).add(day)
+        for asset, price in prices.items():
+            quote = Quote(day, source, Decimal(price["price"]), price["currency"], bool(price.get("accepted")))
+            self.quotes.setdefault(asset, {})[day] = quote
+        for pair, rate in rates.items():
+            first, _, second = pair.partition("/")
+            known = self.rates.get((first, second))
+            if known is None or known[0] <= day:
+                self.rates[first, second] = (day, Decimal(rate))
+
+    def prices(self, policy: MonitoringText, today: date) -> dict[str, Price]:
+        """Return the price of each asset under a policy; an asset without one that is new enough is left out."""
+        earliest = (today - timedelta(days=looks_back(policy))).isoformat()
+        found: dict[str, Price] = {}
+        for asset, by_day in self.quotes.items():
+            quotes = [by_day[day] for day in sorted(by_day) if day >= earliest]
+            if not quotes:
+                continue
+            newest = quotes[-1]
+            age = sum(day > newest.day for day in self.days[newest.source])
+            found[asset] = Price(newest.amount, newest.currency, age, _is_doubtful(quotes, policy.doubtful_factor))
+        return found
+
+    def rates_of(self, policy: MonitoringText, today: date) -> Rates:
+        """Return the newest rate of each pair, unless it is older than a policy looks back."""
+        earliest = (today - timedelta(days=looks_back(policy))).isoformat()
+        return Rates(policy.pivot, {pair: rate for pair, (day, rate) in self.rates.items() if day >= earliest})
+
+
+def looks_back(policy: MonitoringText) -> int:
+    """Return how many days back a price may be, whatever its source: one of an older day is not there."""
+    return SPARSE_DAYS + 2 * policy.stale_after_days
+
+
+def days_until(today: date, back: int) -> list[str]:
+    """Return the days from `back` days before `today` to `today`."""
+    return [(today - timedelta(days=ago)).isoformat() for ago in range(back, -1, -1)]
+
+
+def _is_doubtful(quotes: list[Quote], factor: Decimal) -> bool:
+    trusted: Quote | None = None
+    doubtful = False
+    for quote in quotes:
+        doubtful = trusted is not None and not quote.accepted and _jumps(trusted, quote, factor)
+        trusted = trusted if doubtful else quote
+    return doubtful
+
+
+def _jumps(before: Quote, now: Quote, factor: Decimal) -> bool:
+    if before.currency != now.currency:
+        return True
+    if before.amount == now.amount:
+        return False
+    larger, smaller = max(before.amount, now.amount), min(before.amount, now.amount)
+    return larger >= EXACT.multiply(factor, smaller)

@@ -1,0 +1,41 @@
+"""Read what an erasure of a client would delete, and what decides whether it may."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ledger.database import AsyncConnection
+from ledger.domain.retention import Record
+
+FACTS = Path(__file__).with_name("facts.sql").read_bytes()
+NOW = "SELECT clock_timestamp()"
+# Tables of any size are read through indexes.
+FEW_STREAMS = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL jit = off"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the ledger has of a client: the last version of each stream, and how much is sealed. `now` by its clock."""
+
+    versions: dict[str, int]
+    records: list[Record]
+    events: int
+    values: int
+    now: datetime
+
+
+async def read_contents(conn: AsyncConnection, streams: Sequence[str]) -> Contents:
+    """Return what all streams of the client have whose own streams these are, one for each identifier."""
+    async with conn.transaction():
+        await conn.execute(FEW_STREAMS, prepare=False)
+        rows: list[tuple[Any, ...]] = await (await conn.execute(FACTS, {"streams": list(streams)})).fetchall()
+        [(now,)] = await (await conn.execute(NOW)).fetchall()
+    versions: dict[str, int] = {}
+    for stream, _, version, *_ in rows:
+        versions[stream] = max(version, versions.get(stream, 0))
+    records = [Record(stream, kind, newest) for stream, kind, _, newest, _, _ in rows]
+    return Contents(versions, records, sum(row[4] for row in rows), sum(row[5] for row in rows), now)

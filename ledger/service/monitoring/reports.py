@@ -1,0 +1,56 @@
+"""Reports of runs: one that is completed, and one that was computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A completed run."""
+
+    run: int
+    position: int
+    portfolios: int
+    conditions: Mapping[str, int]
+    raised: int
+    closed: int
+    decisions: int
+    root: str
+    historical: bool
+
+
+@dataclass(frozen=True)
+class WouldBe:
+    """A run judged by what is on record now: corrections since then included. Nothing recorded changes by it."""
+
+    run: int
+    as_of: str
+    # What was judged up to then, and what is judged up to now.
+    position: int
+    upto: int
+    portfolios: int
+    conditions: Mapping[str, int]
+    would_be: Mapping[str, int]
+    # The portfolios that are judged otherwise.
+    different: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A run computed again. `given` are portfolios whose leaf is taken as recorded, because its salt was erased."""
+
+    run: int
+    as_of: str
+    position: int
+    recorded_root: str
+    computed_root: str
+    portfolios: int
+    given: Sequence[str]
+    different: Sequence[str]
+
+    @property
+    def agrees(self) -> bool:
+        """True if all is as it was recorded."""
+        return self.recorded_root == self.computed_root and not self.different

@@ -1,0 +1,144 @@
+"""Processes that verify parts of the chain side by side, for `verify_chain`.
+
+Each process reads its parts in the snapshot of the caller (pg_export_snapshot), and finds out only whether a part is
+sound in itself. The caller takes the parts in order of position, joins them, and computes the tree from their hashes.
+At the first part that is odd, or does not follow the one before, the caller goes on alone from there. So it alone names
+what is wrong, and the report is that of a caller without helpers. Likewise if a process dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from typing import IO, Self
+
+from ledger.database import Connection
+from ledger.proof.format.hashes import HASH_BYTES
+from ledger.verify.ledger_verifier import LedgerVerifier, Part
+from ledger.verify.roots import Roots
+from ledger.verify.trusted_checkpoints import TrustedCheckpoints
+
+log = logging.getLogger(__name__)
+
+# The events of a part. A process holds one verified part, until the caller takes it.
+PART = 10_000
+# Below this, a process takes longer to start than it saves.
+FEWEST = 50_000
+# More processes would take the connections that the role of the verifier has (schema/database_roles.py), and the one
+# that joins their parts could not keep up with many.
+MOST_PROCESSES = 4
+# The parts that a process is asked for before the first of them was taken.
+AHEAD = 2
+# A process that was told to end has this time.
+STOP_S = 3.0
+EXPORT = "SELECT pg_export_snapshot()"
+NOTES = "SELECT size, note FROM checkpoints WHERE size > %s AND size <= %s ORDER BY size"
+
+
+@dataclass(frozen=True)
+class Helpers:
+    """The number of helper processes, and their connection string, which may hold a password."""
+
+    conninfo: str = field(repr=False)
+    processes: int = min(os.cpu_count() or 1, MOST_PROCESSES)
+    part: int = PART
+    fewest: int = FEWEST
+
+    def verify(
+        self, conn: Connection, verifier: LedgerVerifier, upto: int, roots: Roots, trusted: TrustedCheckpoints
+    ) -> Iterator[int]:
+        """Verify the next events up to `upto`, or to an odd part; yield the number so far after each part.
+
+        `conn` is in a transaction with a snapshot.
+        """
+        if self.processes < 2 or upto - verifier.position < self.fewest:
+            return
+        [(snapshot,)] = conn.execute(EXPORT).fetchall()
+        with contextlib.closing(self._parts(str(snapshot), verifier, upto)) as parts:
+            for part in parts:
+                if not verifier.take_part(part):
+                    return
+                _take(conn, part, roots, trusted)
+                yield part.last.position
+
+    def _parts(self, snapshot: str, verifier: LedgerVerifier, upto: int) -> Generator[Part]:
+        """Yield the parts in order, up to the first that is odd. Each process has every nth part."""
+        bounds = [(after, min(after + self.part, upto)) for after in range(verifier.position, upto, self.part)]
+        settings = json.dumps({"conninfo": self.conninfo, "snapshot": snapshot, "key": verifier.versions_key.hex()})
+        with contextlib.ExitStack() as stack:
+            try:
+                team = [stack.enter_context(_Helper(settings)) for _ in bounds[: self.processes]]
+                for number, each in enumerate(bounds[: len(team) * AHEAD]):
+                    team[number % len(team)].ask(*each)
+                for number in range(len(bounds)):
+                    helper = team[number % len(team)]
+                    part = helper.answer()
+                    if part is None:
+                        return
+                    if number + len(team) * AHEAD < len(bounds):
+                        helper.ask(*bounds[number + len(team) * AHEAD])
+                    yield part
+            except (OSError, EOFError, pickle.UnpicklingError):
+                log.warning("a process that verified a part of the chain has ended; going on without such processes")
+
+
+class _Helper:
+    """A process that verifies parts: helper_process.py. A context manager, which ends it."""
+
+    def __init__(self, settings: str) -> None:
+        # -P: the working folder is no place to load modules from.
+        command = [sys.executable, "-P", "-m", "ledger.verify.helper_process"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - ours
+        self._tell(settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close both pipes, which ends the process, and wait for it."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                _open(pipe).close()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def ask(self, after: int, upto: int) -> None:
+        """Ask for the part with the events in (after, upto]."""
+        self._tell(f"{after} {upto}")
+
+    def answer(self) -> Part | None:
+        """Return the next part that was asked for; None if it is odd. Raises if the process has ended."""
+        part = pickle.load(_open(self._process.stdout))  # noqa: S301 - from a process that we started
+        assert part is None or isinstance(part, Part)
+        return part
+
+    def _tell(self, line: str) -> None:
+        stdin = _open(self._process.stdin)
+        stdin.write(line.encode() + b"\n")
+        stdin.flush()
+
+
+def _open(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None
+    return pipe
+
+
+def _take(conn: Connection, part: Part, roots: Roots, trusted: TrustedCheckpoints) -> None:
+    """Compute the tree over the events of a part, and compare the stored checkpoints of its sizes."""
+    hashes, position = part.hashes, part.first.position
+    notes = dict(conn.execute(NOTES, [position - 1, part.last.position], prepare=True).fetchall())
+    for at in range(0, len(hashes), HASH_BYTES):
+        roots.add(position, hashes[at : at + HASH_BYTES])
+        if position in notes:
+            trusted.add(position, str(notes[position]).encode(), roots)
+        position += 1

@@ -1,0 +1,62 @@
+"""The identifiers of one client: aliases, and those of the clients that were merged with it, as of a position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.database import AsyncConnection, Connection
+from ledger.errors import NotFound
+
+NAMES = (Path(__file__).parent / "client_names.sql").read_bytes()
+EVER = "SELECT EXISTS (SELECT FROM stream_clients c WHERE c.client_id = %s)"
+
+
+@dataclass(frozen=True)
+class ClientName:
+    """A client's number and its identifier, which is null once it is erased."""
+
+    client: int
+    client_id: str | None
+
+
+async def names_of_number(conn: AsyncConnection, client: int, upto: int | None = None) -> list[ClientName]:
+    """Return all identifiers that are one client with this number, by number; empty for an unknown number."""
+    return [ClientName(number, name) for _, number, name in await _rows(conn, [client], [], upto)]
+
+
+async def names_of(conn: AsyncConnection, client_ids: Sequence[str], upto: int | None = None) -> dict[str, list[str]]:
+    """Return for each identifier all that are one client with it, itself included, whether it is registered or not."""
+    names: dict[str, list[str]] = {client_id: [client_id] for client_id in client_ids}
+    for asked, _, name in await _rows(conn, [], client_ids, upto):
+        if name is not None and name not in names[asked]:
+            names[asked].append(name)
+    return names
+
+
+async def check_known(conn: AsyncConnection, client_id: str) -> None:
+    """Raise NotFound `client-unknown` if the identifier is of no client and never was, by what is not erased."""
+    row = await (await conn.execute(EVER, [client_id], prepare=True)).fetchone()
+    if row != (True,):
+        raise client_unknown()
+
+
+def names_known(conn: Connection, client_id: str) -> list[str]:
+    """Return all identifiers that are one client with this one, for commands. Raises NotFound `client-unknown`."""
+    if conn.execute(EVER, [client_id]).fetchone() != (True,):
+        raise client_unknown()
+    rows = conn.execute(NAMES, {"clients": [], "client_ids": [client_id], "upto": None}).fetchall()
+    return sorted({client_id, *(name for _, _, name in rows if name is not None)})
+
+
+def client_unknown() -> NotFound:
+    """Return the refusal of a client that never was, or is not in the reader's scope."""
+    return NotFound("client-unknown", "there is no such client, and there never was")
+
+
+async def _rows(
+    conn: AsyncConnection, clients: Sequence[int], client_ids: Sequence[str], upto: int | None
+) -> list[tuple[str, int, str | None]]:
+    parameters = {"clients": list(clients), "client_ids": list(client_ids), "upto": upto}
+    return await (await conn.execute(NAMES, parameters, prepare=True)).fetchall()

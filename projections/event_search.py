@@ -1,0 +1,60 @@
+"""Search the events: a page of those that match, in one order or the other, and how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from psycopg import sql
+
+from ledger.database import AsyncConnection
+from ledger.store.head import position_at_async
+from projections.event_index.model import EVENT_INDEX
+from projections.read_model import sql_file
+from projections.rows import MOST_COUNTED, Order, direction, fetch
+
+HERE = Path(__file__).parent
+SEARCH, COUNT = sql_file(HERE / "event_search.sql"), sql_file(HERE / "event_count.sql")
+TICK = timedelta(microseconds=1)
+
+
+class EventCount(NamedTuple):
+    """The number of events that match; a lower bound if not `exact`."""
+
+    events: int
+    exact: bool
+
+
+async def positions_within(
+    conn: AsyncConnection, start: datetime | None, end: datetime | None, upto: int
+) -> tuple[int, int]:
+    """Return the first and last position of the events recorded in [start, end), up to a position.
+
+    Times never decrease with positions, so a range of time is a range of positions; an empty one ends before it begins.
+    """
+    first = 1 if start is None else await position_at_async(conn, start - TICK) + 1
+    last = upto if end is None else min(upto, await position_at_async(conn, end - TICK))
+    return first, last
+
+
+async def search(
+    conn: AsyncConnection, filters: Mapping[str, object], order: Order, limit: int
+) -> list[dict[str, Any]]:
+    """Return at most `limit` events that match all filters of the read model, in the order of their positions."""
+    query = SEARCH.format(condition(filters), direction(order))
+    return await fetch(conn, query, {**filters, "limit": limit}, parsed=False)
+
+
+async def count(conn: AsyncConnection, filters: Mapping[str, object], most: int = MOST_COUNTED) -> EventCount:
+    """Count the events that match, up to `most`."""
+    found = await fetch(conn, COUNT.format(condition(filters)), {**filters, "limit": most + 1}, parsed=False)
+    counted = int(found[0]["count"])
+    return EventCount(min(counted, most), counted <= most)
+
+
+def condition(filters: Mapping[str, object]) -> sql.Composed:
+    """Return the condition that all filters hold."""
+    conditions = [sql.SQL("true"), *(EVENT_INDEX.filters[name].condition for name in filters)]
+    return sql.SQL(" AND ").join(conditions)

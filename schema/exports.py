@@ -1,0 +1,110 @@
+"""Events about exports over HTTP, in streams `export-N`: who asked for which evidence, for whom, and what was made.
+
+A stream has the client whose data is exported as its client, if there is one, so that purpose and recipient are erased
+with the client.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from schema.clients import Second
+from schema.event_base import Event
+from schema.fields import ClientId, Code, Count, Digest, Name, Position, Rationale, Sealed
+
+# "all", or the name of a sealed field, alone or behind that of its type of event and a dot.
+FieldName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9._-]{0,199}$")]
+FieldNames = Annotated[list[FieldName], Field(max_length=100)]
+FieldState = Literal["disclosed", "withheld", "erased"]
+
+
+class ExportRequest(BaseModel):
+    """Which events, which sealed values, for what, and for whom. One selection: a client, a request, or a range.
+
+    A range has positions, or times: from `recorded_from` on and before `recorded_to`. An end that is left out is that
+    of the ledger, as of the request.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # The number of a client: all its streams.
+    client: Position | None = None
+    request: Position | None = None
+    position_from: Position | None = None
+    position_to: Position | None = None
+    recorded_from: Second | None = None
+    recorded_to: Second | None = None
+    # The default is all for a client or a request, and nothing for a range.
+    disclose: FieldNames | None = None
+    withhold: FieldNames | None = None
+    purpose: Annotated[Rationale, Sealed()]
+    recipient: Annotated[Name, Sealed()]
+
+    @property
+    def positions(self) -> bool:
+        """True if the selection is a range of positions."""
+        return self.position_from is not None or self.position_to is not None
+
+    @property
+    def times(self) -> bool:
+        """True if the selection is a range of times."""
+        return self.recorded_from is not None or self.recorded_to is not None
+
+    @model_validator(mode="after")
+    def _one_selection(self) -> ExportRequest:
+        if [self.client is not None, self.request is not None, self.positions, self.times].count(True) != 1:
+            raise PydanticCustomError(
+                "one_selection", "Input should have one selection: client, request, positions or times"
+            )
+        if (self.position_from or 1) > (self.position_to or 2**53):
+            raise PydanticCustomError("reversed", "Input should not have position_from beyond position_to")
+        if self.recorded_from is not None and self.recorded_to is not None and self.recorded_from >= self.recorded_to:
+            raise PydanticCustomError("reversed", "Input should have recorded_to after recorded_from")
+        return self
+
+
+class ExportRequested(ExportRequest, Event):
+    """Somebody asked for an evidence bundle. Opens the stream `export-N`."""
+
+    type = "export.requested"
+    schema_version = 1
+
+    # The identifier of the client whose data is exported, alone or with a request's.
+    client_id: Annotated[ClientId | None, Sealed()] = None
+    # The last position at that time: a range without an end goes so far.
+    upto: Count
+
+
+class ExportCompleted(Event):
+    """The bundle was made: how many events, under which checkpoint, and the SHA-256 of the file."""
+
+    type = "export.completed"
+    schema_version = 1
+
+    events: Count
+    first_position: Count
+    last_position: Count
+    # Events of the selection that the checkpoint does not cover.
+    excluded: Count
+    checkpoint_size: Count
+    bytes: Count
+    sha256: Digest
+    # By event type and field: how many values the bundle discloses, withholds, and how many were erased before.
+    fields: Annotated[dict[FieldName, dict[FieldState, Count]], Field(max_length=1000)]
+    # The file is deleted then.
+    expires_at: Second
+
+
+class ExportFailed(Event):
+    """No bundle was made, for this reason."""
+
+    type = "export.failed"
+    schema_version = 1
+
+    reason: Code
+
+
+EXPORT_EVENTS = (ExportRequested, ExportCompleted, ExportFailed)

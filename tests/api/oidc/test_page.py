@@ -1,0 +1,38 @@
+"""The page that sets up OpenID Connect does what it says, its commands pasted in order, with a real provider."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api.postgres.cluster import binaries
+from tests.api.oidc.providers import AUDIENCE, real_provider, real_token
+from tests.api.program import serving
+from tests.operated import blocks, run_script
+from tests.support import eventually
+
+SUB = "00u1a2b3c4"
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page(tmp_path: Path) -> None:
+    """A person is registered, reads with a token of the provider, and is out once the identity is revoked."""
+    data = tmp_path / "data"
+    with real_provider() as issuer:
+        env = {"ADVICE_LEDGER_OIDC_ISSUER": issuer, "ADVICE_LEDGER_OIDC_AUDIENCE": AUDIENCE}
+        with serving("--data-dir", data, "--no-worker", env=env) as server:
+            instead = {"https://id.example/tenant": issuer, "https://ledger.example": server.base}
+            add, read, shown, revoke, kept = blocks("openid-connect.md", instead=instead)
+            given = {"ADVICE_LEDGER_DATA_DIR": str(data), "TOKEN": real_token(issuer, SUB)}
+            printed = run_script(add + read, tmp_path, binaries(), **given)
+            assert json.loads(printed.splitlines()[-1])["items"] == []
+            assert "oidc" in run_script(shown, tmp_path, binaries(), **given)
+            printed = run_script(revoke + kept, tmp_path, binaries(), **given)
+            assert "revoked credential 1 of m.keller" in printed
+            assert "alt_" in printed
+            headers = {"Authorization": f"Bearer {given['TOKEN']}"}
+            path = f"{server.base}/portfolio/requests"
+            eventually("the revocation", lambda: httpx.get(path, headers=headers).status_code == 401)

@@ -1,0 +1,127 @@
+"""Row 12: portfolios of 20 assets: judged in one process, and judged and recorded day by day."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from time import perf_counter, process_time
+
+import orjson
+import uvloop
+
+from ledger.domain.monitoring.policy import MonitoringText
+from ledger.domain.monitoring.run import Run
+from ledger.service.ledger import Ledger
+from ledger.service.monitoring.inputs import Inputs, read_inputs
+from ledger.service.open_ledger import LedgerParts, open_ledger
+from ledger.store.envelope import Actor, NewEvent, uuid7
+from schema.events import ClientRegistered, HoldingsRecorded, PortfolioDefined, PricesRecorded
+from tests.bench.bench import Bench
+from tests.bench.figures import Figure, Target
+
+MOST_PORTFOLIOS = 1000
+MOST_DAYS = 20
+ASSETS = 20
+MARKET = [f"A{number:03}" for number in range(100)]
+FIRST = date(2024, 1, 1)
+AT_ONCE = 500
+# Assets that lose half of their value for two days: about a third of the portfolios has one of them.
+FALLING = 2
+JUDGED = Target("at least", 20_000, of="figure")
+RECORDED = Target("at least", 10_000, of="figure")
+ANN, OPS = Actor("ann", "human", "advisor"), Actor("ops", "human", "admin")
+POLICY = {
+    "name": "drift",
+    "version": "1",
+    "band": {"absolute": "0.05", "relative": "0.25"},
+    "unlisted": "0.02",
+    "turnover": "0.1",
+    "stale_after_days": 3,
+}
+
+
+def measure(bench: Bench) -> list[Figure]:
+    """Two assets fall in the middle and raise alerts; before and after it few change."""
+    portfolios = min(MOST_PORTFOLIOS, bench.options.events // 10)
+    days = min(MOST_DAYS, 4 * bench.options.rounds)
+    bench.say(f"row 12: {portfolios} portfolios over {days} days")
+    with bench.ledger() as url:
+        return uvloop.run(_measure(bench, url, portfolios, days))
+
+
+async def _measure(bench: Bench, url: str, portfolios: int, days: int) -> list[Figure]:
+    async with open_ledger(LedgerParts(url, readers=4)) as ledger:
+        await _fill(ledger, portfolios, days)
+        seconds, changes, position = [], 0, 0
+        with bench.meter() as meter:
+            for day in range(days):
+                started = perf_counter()
+                _, report = await ledger.monitoring.run(OPS, _evening(day))
+                seconds.append(perf_counter() - started)
+                position = report.position
+                changes += report.raised + report.closed + report.decisions
+                assert report.portfolios == portfolios
+                assert report.conditions["unknown"] == 0
+        last = Run(days, _evening(days - 1), position, historical=True)
+        inputs = await ledger.readers.run(lambda conn: read_inputs(conn, last))
+    judged_s = min(_judge(inputs) for _ in range(bench.options.rounds))
+    count = portfolios * days
+    detail = {"portfolios": portfolios, "days": days, "changes": changes, "seconds": seconds}
+    judged = "portfolio-days judged, on one core, with the leaf"
+    recorded = "portfolio-days judged and recorded"
+    unit = "portfolio-days/s"
+    return [
+        Figure(12, judged, portfolios / judged_s, unit, target=JUDGED, cpu_us=judged_s / portfolios * 1e6),
+        Figure(12, recorded, count / sum(seconds), unit, target=RECORDED, detail=detail, cpu_us=meter.us(count)),
+    ]
+
+
+def _judge(inputs: Inputs) -> float:
+    """Return the processor time of one judgement of each portfolio, with nothing kept from an earlier one."""
+    inputs = replace(inputs, conditions={name: replace(one) for name, one in inputs.conditions.items()})
+    started = process_time()
+    for name in inputs.names:
+        inputs.leaf(name, inputs.judge(name))
+    return process_time() - started
+
+
+async def _fill(ledger: Ledger, portfolios: int, days: int) -> None:
+    await ledger.portfolios.adopt_policy(OPS, "drift", MonitoringText.model_validate_json(orjson.dumps(POLICY)))
+    events = list(_events(portfolios, days))
+    for first in range(0, len(events), AT_ONCE):
+        await ledger.portfolios.executor.writer.append(events[first : first + AT_ONCE])
+
+
+def _events(portfolios: int, days: int) -> Iterator[NewEvent]:
+    drawn = random.Random(12)
+    opening = {asset: drawn.uniform(5, 500) for asset in MARKET}
+    for number in range(1, portfolios + 1):
+        name = f"client {number}"
+        yield NewEvent(uuid7(), f"client-{number}", ClientRegistered(client_id=name), ANN)
+        mine = drawn.sample(MARKET, ASSETS)
+        owner = {"client_id": name, "client": number}
+        targets = dict.fromkeys(mine, "0.05")
+        body = {**owner, "base": "USD", "targets": targets, "policy": "drift", "source": "house"}
+        yield NewEvent(uuid7(), f"portfolio-p{number:04}", PortfolioDefined.model_validate(body), ANN)
+        held = {asset: f"{1000 / opening[asset] * drawn.uniform(0.9, 1.1):.4f}" for asset in mine}
+        body = {**owner, "as_of": FIRST.isoformat(), "positions": held}
+        yield NewEvent(uuid7(), f"holdings-p{number:04}", HoldingsRecorded.model_validate(body), ANN)
+    for number in range(days):
+        day = (FIRST + timedelta(days=number)).isoformat()
+        fallen = days // 2 <= number < days // 2 + 2
+        found = {
+            asset: {"price": f"{price * drawn.uniform(0.99, 1.01) * _fall(place, fallen):.4f}", "currency": "USD"}
+            for place, (asset, price) in enumerate(opening.items())
+        }
+        body = {"source": "close", "date": day, "file_sha256": "0" * 64, "prices": found}
+        yield NewEvent(uuid7(), f"prices-{day}", PricesRecorded.model_validate(body), OPS)
+
+
+def _fall(place: int, fallen: bool) -> float:
+    return 0.5 if fallen and place < FALLING else 1.0
+
+
+def _evening(day: int) -> datetime:
+    return datetime.combine(FIRST + timedelta(days=day), datetime.min.time(), UTC).replace(hour=22)

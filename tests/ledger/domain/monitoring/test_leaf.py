@@ -1,0 +1,36 @@
+"""The leaf of a judgement is the same in each version of this program: recorded runs are computed again by it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from ledger.domain.monitoring.arithmetic import parts
+from ledger.domain.monitoring.drift import targets
+from ledger.domain.monitoring.run import Conditions, Run, judged, leaf, shown
+from ledger.domain.monitoring.valuation import Price, Rates
+from ledger.proof.format.canonical import canonical, quick
+from tests.ledger.domain.monitoring.portfolios import MIXED, policy
+
+PRICES = {
+    "EQ": Price(Decimal("101.37"), "USD"),
+    "EM": Price(Decimal("7.000000000001"), "GBX"),
+    "BD": Price(Decimal("99.5"), "EUR"),
+    "XX": Price(Decimal(3), "JPY"),
+    "CASH": Price(Decimal(1), "USD"),
+}
+RATES = {("EUR", "USD"): Decimal("1.0834"), ("GBP", "USD"): Decimal("1.27"), ("USD", "JPY"): Decimal("151.37")}
+HELD = {"EQ": "600", "EM": "12345.678901234567", "BD": "400.5", "XX": "1000", "CASH": "-5000.25"}
+LEAF = "88c76f560a6de0c77447ad903f2255505c742b2872c3eff2abe97ed06667cc88"
+
+
+def test_a_leaf_is_what_it_was_when_runs_were_first_recorded() -> None:
+    """Texts keep their zeros, figures are rounded once, and the fast JSON is RFC 8785."""
+    text = policy(band=MIXED, overrides={"EM": {"relative": "0.123456789012"}}, turnover="0.1", single_limit="0.3")
+    conditions = Conditions(text, "0" * 64, PRICES, Rates("USD", RATES))
+    weights = targets({"EQ": "0.60", "EM": "0.123456789012", "CASH": "0.0"}, "BD")
+    # Another portfolio with the same policy, whose equal weights are written in another way, is judged first.
+    judged(targets({"EQ": "0.6"}, "BD"), {"EQ": 1}, "EUR", conditions)
+    found = judged(weights, {asset: parts(quantity) for asset, quantity in HELD.items()}, "EUR", conditions)
+    assert quick(shown("p", found)) == canonical(shown("p", found))
+    run = Run.of(7, "2026-03-02T22:00:00Z", 100, historical=True)
+    assert leaf(bytes(range(32)), run, "p", found).hex() == LEAF

@@ -37,8 +37,8 @@ Url = str | RoleLogins
 # Roles that only a primary can serve. A URL with several hosts is searched for it.
 WRITING_ROLES = frozenset({"owner", "writer", "projector", "signer", "eraser"})
 
-# Settings that change the meaning or the result of a statement, or whether it may run. A login, a database or a server
-# may have others as default.
+# Settings that change the meaning or the result of a statement, whether it may run, or how long a short one takes. A
+# login, a database or a server may have others as default.
 FIXED = {
     "array_nulls": "on",
     "backslash_quote": "safe_encoding",
@@ -52,6 +52,7 @@ FIXED = {
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
     "intervalstyle": "postgres",
+    "jit": "off",  # compiling one of our reads takes a hundred times as long as running it
     "lock_timeout": "0",
     "quote_all_identifiers": "off",
     "standard_conforming_strings": "on",

@@ -22,7 +22,7 @@ from tests.faults.workers import Does, fine, working
 from tests.ledger.tlog.logs import key_for
 from tests.support import connect, eventually
 
-PATIENCE_S = 1.5
+PATIENCE_S = 2.5
 LOCKED = ("nothing can be recorded", "holds a lock that appends need")
 # Stands for a full disk, or a standby: the insert of an event fails as it would there, and nothing else does.
 NO_INSERT = """
@@ -215,7 +215,7 @@ def test_nothing_is_signed(database_url: str, tmp_path: Path, monkeypatch: pytes
         else:
             folder.touch()  # no folder, so no file can be in it
         api = stack.enter_context(served(database_url, patience_s=PATIENCE_S, signing=signing))
-        assert api.ask().status_code == 202
+        eventually("a request is recorded", lambda: api.ask().status_code == 202)
         not_ready(api, "nothing was signed", "events wait", "leads" if fault == "another-leads" else "cannot be used")
         assert gauge(api, "checkpoint_waiting_seconds") > 0
         if fault == "another-leads":

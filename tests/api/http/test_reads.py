@@ -259,7 +259,8 @@ def test_pages_as_of_keep_to_their_position(api: Api, history: list[dict[str, An
         seen: list[dict[str, Any]] = []
         for rows in pages(api, path, limit=min(200, max(2, len(whole) // 5)), as_of=moment):
             seen += rows
-            api.answered(waiting.pop())
+            if waiting:  # other tests may have left thousands of rows, so that there are more pages than these
+                api.answered(waiting.pop())
             api.asked(client_id="later")
         assert seen == whole
 

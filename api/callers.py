@@ -26,7 +26,7 @@ from time import monotonic
 from api.oidc.provider import Identity, Provider
 from ledger.database import AsyncConnection
 from ledger.domain import agent as agents
-from ledger.domain import subject
+from ledger.domain import subject, subject_commands
 from ledger.domain.history import RecordedEvent
 from ledger.domain.subject import APPLY, Credential, SubjectState
 from ledger.domain.subject_changes import CHANGES
@@ -136,12 +136,25 @@ class Callers:
         owner = self._owners.get(digest) or await self._owner(digest)
         if owner is None:
             return None
-        caller = await self._caller(*owner, lambda credential: credential.sha256 == digest)
+        caller = self._noted(await self._caller(*owner, lambda credential: credential.sha256 == digest))
         if caller is not None:
             self._remember(digest, owner)
         return caller
 
     async def find_identity(self, identity: Identity) -> Caller | Former | None:
+        """Return the subject that signs in with an identity at the provider, or did; None if there never was one.
+
+        Raises as find() does.
+        """
+        return self._noted(await self._holder(identity))
+
+    async def check_free(self, issuer: str, identity: str) -> None:
+        """Raise Refused `identity-registered` if this identity is a valid credential of a subject, which it names."""
+        holder = await self._holder(Identity(issuer, identity))
+        if isinstance(holder, Caller):
+            raise subject_commands.identity_registered(holder.name, holder.credential)
+
+    async def _holder(self, identity: Identity) -> Caller | Former | None:
         """Return the subject that an identity at the provider belongs to, or belonged to; None if there never was one.
 
         Raises as find() does.
@@ -191,8 +204,13 @@ class Callers:
         now = self._clock()
         if not credential.is_valid(now):
             return Former(name, number, state)
-        self.uses.note(name, number, now)
         return Caller(name, number, state)
+
+    def _noted(self, caller: Caller | Former | None) -> Caller | Former | None:
+        """Note that a credential was used to sign in, if it is valid."""
+        if isinstance(caller, Caller):
+            self.uses.note(caller.name, caller.credential, self._clock())
+        return caller
 
     def _remember(self, key: str, owner: tuple[str, int]) -> None:
         if len(self._owners) >= MOST_CACHED:

@@ -124,6 +124,16 @@ class IssueToken(BaseModel):
         return self
 
 
+class RegisterIdentity(BaseModel):
+    """An identity at an OpenID Connect provider: `identity` is the value of `sub` there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    issuer: Name | None = None
+    identity: Name
+    expires_at: Moment | None = None
+
+
 class CredentialIssued(IssueToken, Event):
     """The subject can sign in with one more credential: a token, or an identity at an OpenID Connect provider.
 
@@ -179,6 +189,7 @@ class SubjectChangeProposed(Event):
     members: JsonObject
     display_name: Annotated[Name | None, Sealed()] = None
     reason: Annotated[Rationale | None, Sealed()] = None
+    identity: Annotated[Name | None, Sealed()] = None
     expires_at: Moment
 
 

@@ -40,7 +40,7 @@ def register_identity(  # noqa: PLR0913, PLR0917 - each option is an argument
     event = made(CredentialIssued, credential=1, **members)
     with opened(settings) as url:
         _check_free(url, at, event.identity)
-        receipt = command(
+        receipt, _ = command(
             settings,
             url,
             lambda ledger, actor: ledger.register_identity(actor, name, at, event.identity or "", event.expires_at),

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from api.cli.administration import Expires, Name, time_text
-from api.cli.configure import configured, opened, operator
-from api.cli.recording import recorder_of
+from api.cli.administration import Expires, Name, on_ledger, time_text
+from api.cli.configure import configured, opened
 from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json
-from ledger.database import Url
 from ledger.proof.acts.encoding import encode
 from ledger.proof.acts.statement import ACT_PREFIX, registration_statement
-from ledger.service.open_ledger import LedgerParts, open_ledger
+from ledger.service.ledger import Ledger
 from ledger.store.envelope import Actor
-from ledger.store.recorder import Recorder
 from schema.signing_keys import RegisterKey
 
 # The format of key files, which the Python client reads.
@@ -52,7 +49,7 @@ def register_key(
     registered = False
     try:
         with os.fdopen(file, "w", encoding="utf-8") as out, opened(settings) as url:
-            position, members = asyncio.run(_register(url, name, until, recorder_of(settings, url)))
+            position, members = on_ledger(settings, url, partial(_register, name, until))
             json.dump(members, out, indent=1)
             out.write("\n")
         registered = True
@@ -65,9 +62,7 @@ def register_key(
         say(f"registered key {members['credential']} of {name} at position {position}, in {key}")
 
 
-async def _register(
-    url: Url, name: str, until: str | None, recorder: Recorder | None
-) -> tuple[int, dict[str, str | int]]:
+async def _register(name: str, until: str | None, ledger: Ledger, actor: Actor) -> tuple[int, dict[str, str | int]]:
     """Register a new key; return the position, and what the file has."""
     private = Ed25519PrivateKey.generate()
     public = encode(private.public_key().public_bytes_raw())
@@ -75,13 +70,11 @@ async def _register(
         {} if until is None else {"expires_at": until}
     )
     prepared_at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    async with open_ledger(LedgerParts(url, readers=2, recorder=recorder)) as ledger:
-        commands = ledger.signing_keys
-        origin = await commands.executor.signatures.origin()
-        statement = registration_statement(origin, name, prepared_at, data)
-        proof = {"prepared_at": prepared_at, "signature": encode(private.sign(ACT_PREFIX + statement))}
-        actor = Actor(id=operator(), kind="human", role="operator")
-        receipt, number = await commands.register(actor, name, RegisterKey.model_validate({**data, "proof": proof}))
+    origin = await ledger.signing_keys.executor.signatures.origin()
+    statement = registration_statement(origin, name, prepared_at, data)
+    proof = {"prepared_at": prepared_at, "signature": encode(private.sign(ACT_PREFIX + statement))}
+    key = RegisterKey.model_validate({**data, "proof": proof})
+    receipt, number = await ledger.signing_keys.register(actor, name, key)
     secret = encode(private.private_bytes_raw())
     file: dict[str, str | int] = {"format": FORMAT, "ledger": origin, "subject": name, "credential": number}
     return receipt.position, {**file, "private_key": secret}

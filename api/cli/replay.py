@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import typer
 
 from api.agents.run.replay import CannotReplay, Report, replay_recommendation
 from api.cli import assemble
-from api.cli.configure import configured, opened, operator
-from api.cli.recording import recorder_of
+from api.cli.administration import on_ledger
+from api.cli.configure import configured, opened
 from api.cli.shared import (
     COULD_NOT_RUN,
     FOUND_WRONG,
@@ -22,13 +21,13 @@ from api.cli.shared import (
     say,
     say_json,
 )
-from api.postgres.connect import RoleDenied, connect
+from api.postgres.connect import connect
+from api.settings import Settings
 from ledger.database import Url
 from ledger.proof.auditor.report import printable
-from ledger.service.open_ledger import LedgerParts, open_ledger
+from ledger.service.ledger import Ledger
 from ledger.store.envelope import Actor
 from ledger.store.events import Receipt
-from ledger.store.recorder import Recorder
 
 EXIT = {"identical": 0, "different": FOUND_WRONG, "failed": COULD_NOT_RUN}
 EXPECTED = "as expected: this agent asks a language model, which may answer the same question in another way"
@@ -79,8 +78,8 @@ def replay(  # noqa: PLR0913, PLR0917 - each option is an argument
     )
     server = assemble.model_server(settings)
     with opened(settings) as url:
-        _check_rights(url)
-        report, receipt = _replayed(url, request, recommendation, server, recorder_of(settings, url))
+        connect(url, "reader").close()
+        report, receipt = _replayed(settings, url, request, recommendation, server)
     if as_json:
         say_json({**vars(report), "recorded_at_position": receipt.position})
     else:
@@ -88,26 +87,14 @@ def replay(  # noqa: PLR0913, PLR0917 - each option is an argument
     raise typer.Exit(EXIT[report.outcome])
 
 
-def _check_rights(url: Url) -> None:
-    """Check, before the agent runs, that the replay can be recorded. Raises CannotRun."""
-    connect(url, "reader").close()
-    try:
-        connect(url, "writer").close()
-    except RoleDenied as error:
-        raise CannotRun(f"every replay is recorded, and {error}") from error
-
-
 def _replayed(
-    url: Url, request: int, recommendation: int | None, server: dict[str, Any], recorder: Recorder | None
+    settings: Settings, url: Url, request: int, recommendation: int | None, server: dict[str, Any]
 ) -> tuple[Report, Receipt]:
-    actor = Actor(id=operator(), kind="human", role="operator")
-
-    async def work() -> tuple[Report, Receipt]:
-        async with open_ledger(LedgerParts(url, readers=2, recorder=recorder)) as ledger:
-            return await replay_recommendation(ledger, actor, request, recommendation, server)
+    async def work(ledger: Ledger, actor: Actor) -> tuple[Report, Receipt]:
+        return await replay_recommendation(ledger, actor, request, recommendation, server)
 
     try:
-        return asyncio.run(work())
+        return on_ledger(settings, url, work)
     except CannotReplay as error:
         raise CannotRun(str(error)) from error
 

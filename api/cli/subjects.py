@@ -10,6 +10,7 @@ import typer
 from api.cli.administration import Name, command, made, minute, rows_of, shown, subject_of, time_text
 from api.cli.configure import configured, opened
 from api.cli.shared import AsJson, ConfigFile, DatabaseUrl, DataDir, say, say_json, say_table
+from api.cli.subject_changes import changes
 from api.http.auth.tokens import new_token
 from ledger.domain.subject import AGENT, ALL_ROLES
 from ledger.domain.subject_commands import Change, NewToken
@@ -204,6 +205,9 @@ def leave(
 ) -> None:
     """Take a subject out of a group."""
     _change(name, made(SubjectGroupLeft, group=group), as_json, database_url, data_dir, config)
+
+
+app.command(name="changes")(changes)
 
 
 def _change(

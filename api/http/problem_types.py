@@ -55,6 +55,7 @@ PROBLEMS: dict[str, int] = {
     "not-in-group": 409,
     "credential-ended": 409,
     "too-many-credentials": 409,
+    "identity-registered": 409,
     "change-answered": 409,
     "change-outdated": 409,
     "change-expired": 409,

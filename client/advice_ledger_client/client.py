@@ -325,6 +325,51 @@ class LedgerClient:
         answer = self.post("/me/signing-keys", key.registration())
         return key.registered(answer["credential"])
 
+    def register_identity(
+        self,
+        subject: str,
+        identity: str,
+        *,
+        issuer: str | None = None,
+        expires_at: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Row:
+        """Let a subject sign in at an OpenID Connect provider, where it is `identity`, the value of `sub`. Role: admin.
+
+        Without an `issuer` it is the provider of the ledger. Returns `credential`, its number among the credentials of
+        the subject, or `change_id` if changes take two administrators.
+        """
+        command = {"identity": identity, "issuer": issuer, "expires_at": expires_at}
+        return cast("Row", self.post(f"/subjects/{subject}/identities", command, idempotency_key=idempotency_key))
+
+    def revoke_credential(
+        self, subject: str, credential: int, *, reason: str | None = None, idempotency_key: str | None = None
+    ) -> Row:
+        """End a token, an identity or a signing key of a subject, by its number. Role: admin."""
+        command = {"credential": credential, "reason": reason}
+        path = f"/subjects/{subject}/revocations"
+        return cast("Row", self.post(path, command, idempotency_key=idempotency_key))
+
+    def subject_changes(self, *, state: str | None = None, at_most: int = 200) -> list[Row]:
+        """List the changes of subjects that take two administrators, the newest first, 200 at most. Role: admin."""
+        found = self.get("/subject-changes", state=state, limit=min(at_most, PAGE_ROWS))
+        return cast("list[Row]", found["items"])
+
+    def confirm_subject_change(
+        self, change_id: int, *, rationale: str | None = None, idempotency_key: str | None = None
+    ) -> Row:
+        """Confirm a change that another administrator proposed. `token` is the one that it issues, if any. Role: admin.
+
+        Raises LedgerProblem `same-person` if the caller proposed it.
+        """
+        path = f"/subject-changes/{change_id}/confirmations"
+        return cast("Row", self.post(path, {"rationale": rationale}, idempotency_key=idempotency_key))
+
+    def decline_subject_change(self, change_id: int, *, rationale: str, idempotency_key: str | None = None) -> Row:
+        """Decline a change that was proposed, or withdraw one's own. Role: admin."""
+        path = f"/subject-changes/{change_id}/declines"
+        return cast("Row", self.post(path, {"rationale": rationale}, idempotency_key=idempotency_key))
+
     def _rows(self, path: str, at_most: int, **filters: object) -> list[Row]:
         """Read the rows of all pages of a list, no more than `at_most`."""
         rows: list[Row] = []

@@ -24,6 +24,7 @@ from schema.events import (
     CredentialIssued,
     Event,
     IssueToken,
+    RegisterIdentity,
     SubjectChangeConfirmed,
     SubjectChangeDeclined,
     SubjectChangeProposed,
@@ -150,6 +151,9 @@ def events(
     """Return the events of a change, with a token of this digest if it issues one. Raises what the change raises."""
     if change == SubjectRegistered.type:
         return subject_commands.register(state, name, SubjectRegistered.model_validate(members))
+    if change == CredentialIssued.type and "identity" in members:
+        body = RegisterIdentity.model_validate(members)
+        return [subject_commands.register_identity(state, body.issuer or "", body.identity, body.expires_at, now)]
     if change == CredentialIssued.type:
         return [subject_commands.issue(state, NewToken(sha256, **IssueToken.model_validate(members).model_dump()), now)]
     event = TAKE_TWO[change].model_validate(members)

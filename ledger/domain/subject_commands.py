@@ -150,6 +150,16 @@ def register_identity(
     )
 
 
+def identity_registered(holder: str, credential: int) -> Refused:
+    """Return the refusal of an identity that is this credential of a subject."""
+    return Refused(
+        "identity-registered",
+        "this identity is a credential of a subject, and belongs to one alone: revoke it there first",
+        subject=holder,
+        credential=credential,
+    )
+
+
 def only_token(state: SubjectState, now: datetime) -> int:
     """Return the number of the one token that is valid. Raises InvalidEvent if there are several, or none."""
     check_known(state)

@@ -22,6 +22,7 @@ from ledger.service.clients import check_registered
 from ledger.service.command import Command
 from ledger.service.execute import Executor
 from ledger.service.policies import InForce, Policies
+from ledger.service.subjects import CheckFree
 from ledger.store import events as store
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
@@ -41,12 +42,13 @@ CHANGE_UNKNOWN = "change-unknown"
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A confirmed change. `credential` is the number of the token that it issued, None if it issued none."""
+    """A confirmed change. `credential` is the number of what it issued, None if nothing; `token`: that is a token."""
 
     receipt: Receipt
     subject: str
     change: str
     credential: int | None
+    token: bool
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,24 @@ class SubjectChanges:
         return actor.judged is not None and self.policies.access.needs_two(actor.role)
 
     async def propose(
-        self, actor: Actor, name: str, change: str, body: BaseModel, event_id: UUID | None = None
+        self,
+        actor: Actor,
+        name: str,
+        change: str,
+        body: BaseModel,
+        event_id: UUID | None = None,
+        check_free: CheckFree | None = None,
     ) -> Receipt:
         """Record a proposal, if the change itself could be recorded now; `body` has the members of its event.
 
-        Raises what the change itself would raise.
+        Raises what the change itself would raise, and what `check_free` raises of the identity that it brings.
         """
         members = body.model_dump(exclude_none=True)
 
         async def look() -> _Found:
             await check_registered(self.executor.readers, members.get("clients"))
+            if check_free is not None and "identity" in members:
+                await check_free(members["issuer"], members["identity"])
             return await self._look(actor, name)
 
         def decide(found: _Found, new_id: UUID) -> list[NewEvent]:
@@ -93,13 +103,26 @@ class SubjectChanges:
         return await self.executor.execute(command, look, decide)
 
     async def confirm(
-        self, actor: Actor, change_id: int, body: ConfirmChange, sha256: str, event_id: UUID | None = None
+        self,
+        actor: Actor,
+        change_id: int,
+        body: ConfirmChange,
+        sha256: str,
+        event_id: UUID | None = None,
+        check_free: CheckFree | None = None,
     ) -> Confirmed:
         """Record a confirmation with the events of the change. `sha256` is the digest of the token, if it issues one.
 
-        Raises NotFound and Refused as `check_confirmable` does, what the change itself raises, and `token-issued` for a
-        retry whose first answer had the token.
+        Raises NotFound and Refused as `check_confirmable` does, what the change itself raises, what `check_free` raises
+        of the identity that it brings, and `token-issued` for a retry whose first answer had the token.
         """
+
+        async def look() -> _Found:
+            found = await self._look(actor, name, change_id)
+            change = subject_changes.fold(found.history).get(change_id)
+            if check_free is not None and change is not None and "identity" in found.sealed:
+                await check_free(change.proposal.data["members"]["issuer"], found.sealed["identity"])
+            return found
 
         def decide(found: _Found, new_id: UUID) -> list[NewEvent]:
             now = self.executor.authority.clock()
@@ -121,14 +144,15 @@ class SubjectChanges:
         stream, proposal_id = await self.executor.locate(change_id, SubjectChangeProposed.type, CHANGE_UNKNOWN)
         name = stream.removeprefix(subject.CATEGORY)
         command = self._answer(actor, stream, SubjectChangeConfirmed, change_id, body, event_id, proposal_id)
-        receipt = await self.executor.execute(command, lambda: self._look(actor, name, change_id), decide)
+        receipt = await self.executor.execute(command, look, decide)
         [history] = await self.executor.readers.streams(stream)
         caused = [event for event in history if event.causation == str(proposal_id)]
         issued = next((event.data for event in caused if event.type == CredentialIssued.type), None)
-        if issued is not None:
+        if issued is not None and issued["kind"] == "token":
             check_shown(sha256, issued["sha256"], issued["credential"])
         change = subject_changes.fold(history)[change_id].change
-        return Confirmed(receipt, name, change, None if issued is None else int(issued["credential"]))
+        token = issued is not None and issued["kind"] == "token"
+        return Confirmed(receipt, name, change, None if issued is None else int(issued["credential"]), token)
 
     async def decline(
         self, actor: Actor, change_id: int, body: DeclineChange, event_id: UUID | None = None

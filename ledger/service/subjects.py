@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -18,6 +18,8 @@ from ledger.store.events import Receipt
 from schema.events import CredentialIssued, Event, SubjectRegistered, SubjectRoleGranted
 
 Decide = Callable[[SubjectState, UUID], list[NewEvent]]
+# Raises Refused if this identity (issuer and `sub`) is somebody's.
+CheckFree = Callable[[str, str], Awaitable[None]]
 
 # The members of an issued credential that the ledger adds, or makes anew at each attempt.
 ISSUE_DERIVED = frozenset({"credential", "sha256", "replaces"})
@@ -97,9 +99,24 @@ class SubjectCommands:
         return receipt, int(data["credential"])
 
     async def register_identity(
-        self, actor: Actor, name: str, issuer: str, identity: str, expires_at: str | None, event_id: UUID | None = None
-    ) -> Receipt:
-        """Give a subject an identity at an OpenID Connect provider as a credential."""
+        self,
+        actor: Actor,
+        name: str,
+        issuer: str,
+        identity: str,
+        expires_at: str | None,
+        event_id: UUID | None = None,
+        check_free: CheckFree | None = None,
+    ) -> tuple[Receipt, int]:
+        """Give a subject an identity at an OpenID Connect provider; return the receipt, and the credential's number.
+
+        `check_free` raises Refused if the identity is somebody's.
+        """
+
+        async def look() -> SubjectState:
+            if check_free is not None:
+                await check_free(issuer, identity)
+            return await self.executor.authority.state(name)
 
         def decide(state: SubjectState, new_id: UUID) -> list[NewEvent]:
             now = self.executor.authority.clock()
@@ -112,7 +129,10 @@ class SubjectCommands:
         command = Command(
             actor, subject.stream_of(name), CredentialIssued, members, event_id, frozenset({"credential"})
         )
-        return await self._execute(command, name, decide)
+        receipt = await self.executor.execute(command, look, decide)
+        issued = await self.executor.find(receipt.id)
+        assert issued is not None, "it has just been recorded"
+        return receipt, int(issued[1].data["credential"])
 
     async def _execute(self, command: Command, name: str, decide: Decide) -> Receipt:
         return await self.executor.execute(command, lambda: self.executor.authority.state(name), decide)

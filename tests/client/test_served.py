@@ -82,6 +82,41 @@ def test_a_subject_with_several_roles_acts_in_the_one_that_the_client_names(fres
     assert api.get(f"/clients/{number}", "advisor").json()["registered_by"] == "compliance"
 
 
+def test_an_administrator_registers_and_ends_an_identity(fresh_api: Api) -> None:
+    """An identity belongs to one subject until it is revoked. The same command with its key is recorded once."""
+    api = fresh_api
+    where: dict[str, Any] = {"issuer": "https://id.example", "expires_at": "2040-01-01T00:00:00Z"}
+    with client(api, "admin") as admin:
+        first = admin.register_identity("advisor", "ada", **where, idempotency_key="one")
+        assert first == {"subject": "advisor", "credential": 2}
+        assert admin.register_identity("advisor", "ada", **where, idempotency_key="one") == first
+        for subject in ("advisor", "compliance"):
+            with pytest.raises(LedgerProblem, match="identity-registered"):
+                admin.register_identity(subject, "ada", issuer="https://id.example")
+        assert admin.revoke_credential("advisor", 2, reason="left")["event"] == "credential.revoked"
+        eventually("the end", lambda: _is_free(admin))
+        with pytest.raises(LedgerProblem, match="invalid"):
+            admin.register_identity("advisor", "eve")  # no provider in the settings
+        for issuer in ("http://id.example", "id.example"):
+            with pytest.raises(LedgerProblem, match="invalid"):
+                admin.register_identity("advisor", "eve", issuer=issuer)
+        with pytest.raises(LedgerProblem, match="invalid"):
+            admin.register_identity("agent", "eve", issuer="https://id.example")
+        assert admin.subject_changes(state="pending") == []
+        with pytest.raises(LedgerProblem, match="change-unknown"):
+            admin.confirm_subject_change(1, rationale="r")
+        with pytest.raises(LedgerProblem, match="change-unknown"):
+            admin.decline_subject_change(1, rationale="r")
+
+
+def _is_free(admin: LedgerClient) -> bool:
+    """Return True once the identity could be registered to somebody else: servers hold to a revocation in a second."""
+    try:
+        return bool(admin.register_identity("compliance", "ada", issuer="https://id.example")["credential"])
+    except LedgerProblem:
+        return False
+
+
 def test_a_stale_decision_names_what_is_current(api: Api) -> None:
     """A decision on an outdated digest is refused with the current one."""
     with client(api, "advisor") as advisor, client(api, "agent") as agent:

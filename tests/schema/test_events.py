@@ -64,7 +64,7 @@ SEALED = {
     "subject.group-left": set(),
     "credential.issued": {"identity"},
     "credential.revoked": {"reason"},
-    "subject.change-proposed": {"display_name", "reason"},
+    "subject.change-proposed": {"display_name", "reason", "identity"},
     "subject.change-confirmed": {"rationale"},
     "subject.change-declined": {"rationale"},
     "signing-key.registered": set(),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -27,20 +25,12 @@ from api.http.parameters import (
 from api.http.problems import documented
 from api.services import InjectedServices, Services
 from ledger.database import AsyncConnection
-from ledger.domain import subject, subject_changes
-from ledger.domain.subject_changes import ProposedChange
-from ledger.store import events as store
 from ledger.store.envelope import Actor
-from ledger.store.recorded import read_events
 from projections.event_index.model import EVENT_INDEX
 from projections.reads import wait_until_caught_up
-from projections.shown import content_altered
+from projections.subject_changes import SubjectChange, read_changes
 from schema.events import ConfirmChange, DeclineChange, SubjectChangeDeclined, SubjectChangeProposed
 from schema.states import ChangeState
-
-# The list looks at this many proposals, the newest. A change is pending for seven days at most.
-MOST = 1000
-NEWEST = "SELECT id, stream, created_at FROM event_index WHERE type = %s ORDER BY id DESC LIMIT %s"
 
 router = APIRouter(prefix="/subject-changes", tags=["subjects"], route_class=JsonRoute)
 
@@ -54,7 +44,10 @@ class ChangeProposed(BaseModel):
 
 
 class ChangeConfirmed(BaseModel):
-    """The change is in effect. `token` is null unless the change issued one; it cannot be shown again."""
+    """The change is in effect. `credential` is the number of a new token or identity.
+
+    `token` is null unless the change issued one; it cannot be shown again.
+    """
 
     subject: str
     event: str
@@ -67,24 +60,6 @@ class ChangeDeclined(BaseModel):
 
     subject: str
     event: str
-
-
-class SubjectChange(BaseModel):
-    """A proposed change of a subject: the type of the event to record, its members, and who answered."""
-
-    id: int
-    subject: str
-    change: str
-    members: dict[str, Any]
-    display_name: str | None
-    reason: str | None
-    state: ChangeState
-    proposed_by: str
-    created_at: datetime
-    expires_at: datetime
-    answered_by: str | None
-    answer_id: int | None
-    rationale: str | None
 
 
 class SubjectChanges(BaseModel):
@@ -117,7 +92,8 @@ async def propose(
     services: Services, caller: Actor, name: str, change: str, body: BaseModel, key: UUID | None
 ) -> Response:
     """Record a change as a proposal, and answer so."""
-    receipt = await services.ledger.subject_changes.propose(caller, name, change, body, key)
+    free = services.callers.check_free
+    receipt = await services.ledger.subject_changes.propose(caller, name, change, body, key, free)
     content = {"subject": name, "event": SubjectChangeProposed.type, "change_id": receipt.position}
     return recorded(202, content, receipt, "/subject-changes")
 
@@ -130,18 +106,11 @@ async def list_subject_changes(
     ledger = services.ledger
     now = ledger.authority.clock()
 
-    async def work(conn: AsyncConnection) -> list[dict[str, Any]]:
+    async def work(conn: AsyncConnection) -> list[SubjectChange]:
         await wait_until_caught_up(conn, EVENT_INDEX, patience_s=ledger.patience_s)
-        found = await (await conn.execute(NEWEST, [SubjectChangeProposed.type, MOST])).fetchall()
-        histories = await store.streams(conn, *{stream for _, stream, _ in found})
-        changes = {id_: one for history in histories for id_, one in subject_changes.fold(history).items()}
-        created_at = {id_: at for id_, _, at in found}
-        known = [changes[id_] for id_ in created_at if id_ in changes]
-        wanted = [one for one in known if query.state in {None, one.state(now)}][: query.limit]
-        sealed = await _sealed(conn, wanted)
-        return [_row(one, created_at[one.id], now, sealed) for one in wanted]
+        return await read_changes(conn, query.state, now, query.limit)
 
-    return as_json({"items": await ledger.readers.run(work)})
+    return as_json({"items": [one.model_dump() for one in await ledger.readers.run(work)]})
 
 
 @router.post("/{change_id}/confirmations", status_code=201, response_model=ChangeConfirmed, responses=WRITTEN)
@@ -158,8 +127,9 @@ async def confirm_subject_change(
     """
     token, sha256 = new_token()
     key = event_id(caller, idempotency_key)
-    done = await services.ledger.subject_changes.confirm(caller, change_id, body, sha256, key)
-    shown = None if done.credential is None else token
+    free = services.callers.check_free
+    done = await services.ledger.subject_changes.confirm(caller, change_id, body, sha256, key, free)
+    shown = token if done.token else None
     content = {"subject": done.subject, "event": done.change, "credential": done.credential, "token": shown}
     answer = recorded(201, content, done.receipt, f"/subjects/{done.subject}")
     answer.headers["Cache-Control"] = "no-store"
@@ -178,32 +148,3 @@ async def decline_subject_change(
     key = event_id(caller, idempotency_key)
     receipt, name = await services.ledger.subject_changes.decline(caller, change_id, body, key)
     return recorded(201, {"subject": name, "event": SubjectChangeDeclined.type}, receipt, "/subject-changes")
-
-
-async def _sealed(conn: AsyncConnection, changes: Iterable[ProposedChange]) -> dict[int, dict[str, Any]]:
-    """Return the sealed values of proposals and answers, by position. Raises ContentAltered."""
-    positions = [event.position for one in changes for event in (one.proposal, one.answer) if event is not None]
-    events = await read_events(conn, positions)
-    altered = next((event.altered for event in events.values() if event.altered is not None), None)
-    if altered is not None:
-        raise content_altered(altered)
-    return {position: event.fields for position, event in events.items()}
-
-
-def _row(one: ProposedChange, created_at: datetime, now: datetime, sealed: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    values, answer = sealed.get(one.id, {}), one.answer
-    return {
-        "id": one.id,
-        "subject": one.proposal.stream.removeprefix(subject.CATEGORY),
-        "change": one.change,
-        "members": one.proposal.data["members"],
-        "display_name": values.get("display_name"),
-        "reason": values.get("reason"),
-        "state": one.state(now),
-        "proposed_by": one.proposal.by,
-        "created_at": created_at,
-        "expires_at": one.expires_at,
-        "answered_by": None if answer is None else answer.by,
-        "answer_id": None if answer is None else answer.position,
-        "rationale": None if answer is None else sealed.get(answer.position, {}).get("rationale"),
-    }

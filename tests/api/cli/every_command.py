@@ -112,6 +112,7 @@ class Scene(NamedTuple):
             "subjects resume": ["auditor", "--reason", "back"],
             "subjects join": ["advisor", "zurich"],
             "subjects leave": ["auditor", "zurich"],
+            "subjects changes": ["--state", "pending"],
             "credentials issue": ["advisor", "--expires", "2040-01-01"],
             "credentials rotate": ["advisor", "--grace", "1h"],
             "credentials revoke": ["advisor", 1],

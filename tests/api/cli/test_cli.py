@@ -80,7 +80,7 @@ def test_every_command_takes_the_same_databases() -> None:
         ),
         *(
             f"subjects {one}"
-            for one in ("add", "list", "show", "grant", "revoke", "suspend", "resume", "join", "leave")
+            for one in ("add", "list", "show", "grant", "revoke", "suspend", "resume", "join", "leave", "changes")
         ),
         *("credentials issue", "credentials rotate", "credentials revoke", "credentials list"),
         *(f"clients {one}" for one in ("add", "alias", "list", "show", "assign", "unassign", "merge", "import")),

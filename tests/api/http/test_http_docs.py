@@ -117,6 +117,7 @@ RECORDED: dict[str, type[Event]] = {
     "/subjects/{name}/role-revocations": SubjectRoleRevoked,
     "/subjects/{name}/suspensions": SubjectSuspended,
     "/subjects/{name}/resumptions": SubjectResumed,
+    "/subjects/{name}/identities": CredentialIssued,
     "/subjects/{name}/memberships": SubjectGroupJoined,
     "/subjects/{name}/membership-ends": SubjectGroupLeft,
     "/subjects/{name}/credentials": CredentialIssued,

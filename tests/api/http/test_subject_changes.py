@@ -121,6 +121,28 @@ def test_each_change_waits_for_another_administrator(two: Api) -> None:
     eventually("the token ends", lambda: two.get("/me", "ann").status_code == 401)
 
 
+def test_an_identity_waits_as_a_token_does_and_belongs_to_one(two: Api) -> None:
+    """The proposal has the identity sealed. One that somebody got meanwhile is refused to the confirmer."""
+    two.tokens |= subjects(two.url, {"ida": "advisor", "ivo": "advisor"})
+    body = {"issuer": "https://id.example", "identity": "ida-there"}
+    changes = [proposed(two, f"/subjects/{name}/identities", **body) for name in ("ida", "ivo")]
+    row = row_of(two, changes[0])
+    assert (row["members"], row["identity"]) == ({"issuer": "https://id.example"}, "ida-there")
+    with connect(two.url) as conn:
+        assert conn.execute("SELECT FROM events WHERE strpos(body, 'ida-there') > 0").rowcount == 0
+    with two.records_nothing():
+        problem(confirm(two, changes[0], "admin"), 409, "same-person")
+    answer = confirm(two, changes[0], key="identity")
+    wanted = {"subject": "ida", "event": "credential.issued", "credential": 2, "token": None}
+    assert (answer.status_code, answer.json()) == (201, wanted)
+    with two.records_nothing():
+        # There is no token to show, so a retry gets the same answer.
+        assert confirm(two, changes[0], key="identity").json() == wanted
+        refused = problem(confirm(two, changes[1]), 409, "identity-registered")
+        assert (refused["subject"], refused["credential"]) == ("ida", 2)
+        problem(post(two, "/subjects/ivo/identities", **body), 409, "identity-registered")
+
+
 def test_no_route_is_forgotten(two: Api) -> None:
     """Each write of administrators about subjects may answer 202, but for those that cannot wait, and the answers."""
     paths = two.get("/openapi.json", None).json()["paths"]

@@ -437,7 +437,7 @@ def test_a_login_that_may_not_record_is_refused_before_anything_runs(
         url = make_conninfo(working.url, user=login, password="test")
         with working.records_nothing(), monkeypatch.context() as patch:
             patch.setattr(BuiltinAgent, "prepare", None)
-            assert run(url, "--request", request_id).failed_with("every replay is recorded", login, "ledger_writer")
+            assert run(url, "--request", request_id).failed_with("every change is recorded", login, "ledger_writer")
         with connect(working.url) as conn:
             conn.execute(sql.SQL("GRANT ledger_writer TO {}").format(sql.Identifier(login)))
         assert run(url, "--request", request_id).code == 0

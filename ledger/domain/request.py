@@ -11,6 +11,8 @@ from schema.states import RecommendationState, RequestState
 
 # A recommendation in one of these states may be superseded although the request is not queued.
 SUPERSEDABLE = frozenset({RecommendationState.REJECTED, RecommendationState.COMMUNICATED})
+# A decision that lets no further answer come is in force.
+DECIDED = frozenset({RecommendationState.APPROVED, RecommendationState.EDITED})
 
 
 def check_known(case: Case) -> None:
@@ -26,6 +28,26 @@ def check_open(case: Case, agent: Agent) -> None:
     """
     check_known(case)
     check_running(agent)
+    _check_takes_answers(case)
+
+
+def check_not_closed(case: Case) -> None:
+    """Check that a call that was made before it was announced may still be recorded: the case is not closed.
+
+    A case with a recommendation that nobody decided yet takes such calls, as exporters send them after the answer.
+    Raises NotFound `request-unknown`; Refused `request-failed`, `request-withdrawn`, `request-finished`.
+    """
+    _check_takes_answers(case)
+    current = case.recommendation
+    if current is not None and current.state in DECIDED:
+        raise Refused(
+            "request-finished",
+            f"the recommendation of the request is {current.state}: its case takes no further call",
+        )
+
+
+def _check_takes_answers(case: Case) -> None:
+    check_known(case)
     if case.state is RequestState.FAILED:
         raise Refused("request-failed", "the request has failed: it takes no further answer")
     if case.state is RequestState.WITHDRAWN:

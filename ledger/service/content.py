@@ -15,6 +15,7 @@ from uuid import UUID
 from ledger.domain.case import CATEGORY
 from ledger.domain.history import RecordedEvent
 from ledger.errors import LedgerError, Unavailable
+from ledger.service.closed_cases import takes_calls
 from ledger.service.command import CallContent, Command
 from ledger.service.execute import Executor
 from ledger.service.grouped import grouped
@@ -35,7 +36,8 @@ class ContentCommands:
     async def record(self, contents: Sequence[CallContent]) -> list[LedgerError | None]:
         """Record content, each item on its own; return for each None, or why it is not recorded.
 
-        Items of one call are recorded in the order given. Content of a suspended agent is recorded as well.
+        Items of one call are recorded in the order given. Content of a suspended agent is recorded as well. That of a
+        call whose case is closed is refused.
         """
         return await grouped(contents, lambda content: content.started_id, self._of_call)
 
@@ -45,6 +47,13 @@ class ContentCommands:
         try:
             # A crash may have kept content from being joined.
             stream = await self._join(actor, started_id)
+            closed = None if stream is None else await takes_calls(self.executor, stream)
+            if isinstance(closed, LedgerError):
+                known = await self.executor.recorded([_in_call_id(actor, content.event_id) for content in contents])
+                return [
+                    await self._record(content, stream) if _in_call_id(actor, content.event_id) in known else closed
+                    for content in contents
+                ]
             results = [await self._record(content, stream) for content in contents]
             if stream is None:
                 # The call may have been recorded since the look-up above. Otherwise it will find the content.

@@ -174,6 +174,10 @@ class Executor:
         """Return the first event of a stream, without its sealed values, or None. Raises Unavailable."""
         return await self.readers.run_short(lambda conn: store.first(conn, stream))
 
+    async def deciding(self, stream: str, types: Sequence[str]) -> list[RecordedEvent]:
+        """Return the events of these types in a stream, and its last event. Raises Unavailable."""
+        return await self.readers.run_short(lambda conn: store.deciding(conn, stream, types))
+
     async def recorded(self, event_ids: Sequence[UUID]) -> set[UUID]:
         """Return which of these ids are recorded. Raises Unavailable."""
         return await self.readers.run_short(lambda conn: store.recorded(conn, event_ids))

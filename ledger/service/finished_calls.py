@@ -1,7 +1,8 @@
 """Record model calls that are over, as exports of OpenTelemetry bring them: many at once, often of one trace.
 
 An export takes time in proportion to its calls, however long their stream is. So the stream of a call is never read:
-what decides is its first event, the ids that are recorded, and the content that is held. Calls that nothing stands in
+what decides are the few events that say whether a request's case is closed, the ids that are recorded, and the content
+that is held. Calls that nothing stands in
 the way of are appended together. If that is refused, each is recorded alone, so that each has its own result.
 """
 
@@ -12,15 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from ledger.domain import request
-from ledger.domain.case import CATEGORY, fold_case
-from ledger.domain.history import RecordedEvent
 from ledger.errors import LedgerError, Unavailable
+from ledger.service.closed_cases import takes_calls
 from ledger.service.command import CallEvents, Command
 from ledger.service.content import held_stream, join, joining
 from ledger.service.execute import Executor
 from ledger.service.grouped import grouped
-from ledger.store.envelope import Line, NewEvent, encode
+from ledger.store.envelope import Expected, Line, NewEvent, encode
 from ledger.store.events import Receipt
 
 # Bounds of one append, which other callers wait for.
@@ -55,6 +54,8 @@ class FinishedCalls:
         try:
             if len(calls) > 1 and await self._together(calls):
                 return [None] * len(calls)
+        except _Closed as closed:
+            return [await self._alone(call) if call.ended.id in closed.known else closed.why for call in calls]
         except Unavailable:
             raise
         except LedgerError:
@@ -68,16 +69,17 @@ class FinishedCalls:
         """
         stream = calls[0].stream
         contents = [held_stream(call.started.id) for call in calls]
-        known, opened, held = await asyncio.gather(
+        known, version, held = await asyncio.gather(
             self.executor.recorded([call.ended.id for call in calls]),
-            self.executor.first(stream),
+            takes_calls(self.executor, stream),
             self.executor.readers.streams(*contents),
         )
-        _check_known(stream, opened)
+        if isinstance(version, LedgerError):
+            raise _Closed(version, known)
         if known or any(held):
             return False
         receipts: list[Receipt] = []
-        for lines in _appends(await asyncio.to_thread(_encoded, calls)):
+        for lines in _appends(await asyncio.to_thread(_encoded, calls, version)):
             receipts += await self.executor.writer.append_lines(lines)
         return not any(receipt.replayed for receipt in receipts)
 
@@ -96,17 +98,18 @@ class FinishedCalls:
         content_stream = held_stream(started_id)
         unfinished = False
 
-        async def look() -> tuple[RecordedEvent | None, list[NewEvent], int]:
+        async def look() -> tuple[int | LedgerError | None, list[NewEvent], int]:
             nonlocal unfinished
             [held] = await self.executor.readers.streams(content_stream)
             joined: list[NewEvent] = await anext(joining(self.executor, actor, started_id, call.stream, held), [])
             unfinished = bool(joined) and joined[-1].stream != content_stream
-            return await self.executor.first(call.stream), joined, len(held)
+            return await takes_calls(self.executor, call.stream), joined, len(held)
 
-        def decide(state: tuple[RecordedEvent | None, list[NewEvent], int], _new_id: UUID) -> list[NewEvent]:
-            opened, joined, version = state
-            _check_known(call.stream, opened)
-            return [_start(call, version), *joined, call.ended]
+        def decide(state: tuple[int | LedgerError | None, list[NewEvent], int], _new_id: UUID) -> list[NewEvent]:
+            version, joined, of_content = state
+            if isinstance(version, LedgerError):
+                raise version
+            return [_start(call, of_content, version), *joined, call.ended]
 
         command = Command.of_event(actor, call.stream, call.ended.event, call.ended.id)
         receipt = await self.executor.execute(command, look, decide)
@@ -115,20 +118,24 @@ class FinishedCalls:
             await join(self.executor, actor, started_id, call.stream)
 
 
-def _check_known(stream: str, opened: RecordedEvent | None) -> None:
-    """Raise NotFound if this is the stream of a request that does not exist. `opened` is its first event."""
-    if stream.startswith(CATEGORY):
-        request.check_known(fold_case([] if opened is None else [opened]))
+class _Closed(LedgerError):
+    """The request takes no call any more. `known` are the ids that are recorded: those calls are retries."""
+
+    def __init__(self, why: LedgerError, known: set[UUID]) -> None:
+        super().__init__(str(why))
+        self.why, self.known = why, known
 
 
-def _start(call: CallEvents, held: int) -> NewEvent:
-    """Return the start of a call, on the condition that this many events are in the stream of its held content."""
-    return replace(call.started, preconditions={held_stream(call.started.id): held})
+def _start(call: CallEvents, held: int, version: int | None) -> NewEvent:
+    """Return the start of a call, if its stream has this version and that of its held content as many events."""
+    expected: Expected = "any" if version is None else version
+    return replace(call.started, expected=expected, preconditions={held_stream(call.started.id): held})
 
 
-def _encoded(calls: Sequence[CallEvents]) -> list[list[Line]]:
-    """Return the lines of each call without held content. Raises InvalidEvent."""
-    return [[encode(_start(call, 0)), encode(call.ended)] for call in calls]
+def _encoded(calls: Sequence[CallEvents], version: int | None) -> list[list[Line]]:
+    """Return the lines of each call without held content, in a stream of this version. Raises InvalidEvent."""
+    versions = [None if version is None else version + 2 * number for number in range(len(calls))]
+    return [[encode(_start(call, 0, at)), encode(call.ended)] for call, at in zip(calls, versions, strict=True)]
 
 
 def _appends(calls: Sequence[list[Line]]) -> Iterator[list[Line]]:

@@ -178,7 +178,7 @@ class RequestCommands:
         """Record calls that are over, each on its own; return for each None, or why it is not recorded.
 
         Calls of one stream are recorded in the order given. Calls of a suspended agent are recorded as well: they are
-        evidence of what happened.
+        evidence of what happened. Calls of a closed case are refused.
         """
         return await FinishedCalls(self.executor).record(groups)
 

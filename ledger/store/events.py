@@ -29,6 +29,7 @@ STREAMS = (
     "SELECT position, id, stream, version, type, body FROM events WHERE stream = ANY (%s) ORDER BY stream, version"
 )
 FIRST = "SELECT position, id, stream, version, type, body FROM events WHERE stream = %s AND version = 1"
+DECIDING = (Path(__file__).parent / "sql/deciding.sql").read_bytes()
 RECORDED = "SELECT id FROM events WHERE id = ANY (%s)"
 LOCATE = "SELECT stream, type, id FROM events WHERE position = %s"
 BY_ID = (Path(__file__).parent / "sql/event_by_id.sql").read_bytes()
@@ -148,6 +149,13 @@ async def first(conn: AsyncConnection, stream: str) -> RecordedEvent | None:
     async with conn.cursor(row_factory=class_row(RecordedEvent)) as cursor:
         await cursor.execute(FIRST, [stream], prepare=True)
         return await cursor.fetchone()
+
+
+async def deciding(conn: AsyncConnection, stream: str, types: Sequence[str]) -> list[RecordedEvent]:
+    """Return the events of these types in a stream, and its last event, by version, without sealed values."""
+    async with conn.cursor(row_factory=class_row(RecordedEvent)) as cursor:
+        await cursor.execute(DECIDING, {"stream": stream, "types": list(types)}, prepare=True)
+        return await cursor.fetchall()
 
 
 async def recorded(conn: AsyncConnection, event_ids: Sequence[UUID]) -> set[UUID]:

@@ -206,6 +206,23 @@ def test_spans_of_a_suspended_agent_are_recorded(fresh_api: Api) -> None:
     assert len(api.items("/model-calls")) == 1
 
 
+def test_spans_of_a_closed_case_are_refused(fresh_api: Api) -> None:
+    """A late span is recorded while the request waits, again as a retry, and refused by name after the withdrawal."""
+    api = fresh_api
+    request = api.asked()
+    early = span({"advice_ledger.request_id": request}, traceId="06" * 16, spanId="06" * 8)
+    late = span({"advice_ledger.request_id": request}, traceId="06" * 16, spanId="07" * 8)
+    accepted(post(api, export(early)))
+    body = {"reason_code": "data-entry-error"}
+    path = f"/portfolio/requests/{request}/withdrawals"
+    assert api.call("POST", path, "advisor", json=body).status_code == 201
+    with api.records_nothing():
+        found = post(api, export(early, late)).json()["partialSuccess"]
+    assert found["rejectedSpans"] == "1"
+    assert "request-withdrawn" in found["errorMessage"]
+    assert 'outcome="request-withdrawn",signal="traces"} 1.0' in api.get("/metrics", None).text
+
+
 def status(response: httpx.Response, code: int, kind: str) -> str:
     """Return the message of a refusal, a google.rpc.Status in the encoding of the request."""
     assert (response.status_code, response.headers["content-type"]) == (code, kind), response.content

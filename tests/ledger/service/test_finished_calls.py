@@ -11,7 +11,7 @@ import pytest
 
 from ledger.database import AsyncConnection, conninfo
 from ledger.domain.history import RecordedEvent
-from ledger.errors import IdConflict, InvalidEvent, LedgerError, NotFound, Unavailable
+from ledger.errors import IdConflict, InvalidEvent, LedgerError, NotFound, Refused, Unavailable
 from ledger.service.command import CallContent, CallEvents
 from ledger.service.content import held_stream
 from ledger.service.finished_calls import MOST_BYTES, MOST_CALLS
@@ -20,7 +20,7 @@ from ledger.store.envelope import Actor, Line, NewEvent, encode, uuid7
 from ledger.store.events import Receipt
 from ledger.store.readers import LONGEST_S, Readers
 from ledger.store.writer import Writer
-from schema.events import ModelCallCompleted, ModelCallContentRecorded, ModelCallStarted
+from schema.events import ModelCallCompleted, ModelCallContentRecorded, ModelCallStarted, RequestFailed
 from tests.support import connect, requested
 
 T = TypeVar("T")
@@ -116,7 +116,7 @@ def test_an_export_costs_the_same_in_a_long_stream(database_url: str) -> None:
             for _ in range(3):
                 results, *cost = await ledger.record([call() for _ in range(2 * MOST_CALLS)])
                 assert results == [None] * 2 * MOST_CALLS
-                assert cost == [2, 6, 0]
+                assert cost == [2, 4, 0]
 
     asyncio.run(main())
     assert types(database_url) == ["started", "completed"] * 6 * MOST_CALLS
@@ -161,6 +161,56 @@ def test_each_call_of_a_group_has_its_own_result(database_url: str) -> None:
 
     asyncio.run(main())
     assert types(database_url) == ["started", "completed"] * 4
+
+
+def test_a_closed_case_takes_no_call(database_url: str) -> None:
+    """What came before the case was closed stays and is a replay; what comes after it is refused, call and content."""
+
+    async def main() -> None:
+        async with opened(database_url) as ledger:
+            stream = (await ledger.requests.request_recommendation(AGENT, requested())).stream
+            before = [call(stream) for _ in range(MOST_CALLS)]
+            results, appends, *_ = await ledger.record(before)
+            assert (results, appends) == ([None] * MOST_CALLS, 1)
+            first = content(before[0])
+            assert await ledger.content.record([first]) == [None]
+            failed = NewEvent(uuid7(), stream, RequestFailed(reason="agent-error"), AGENT)
+            await ledger.writer.append([failed])
+            results, appends, *_ = await ledger.record([before[0], call(stream), call(), *before[1:3]])
+            assert [getattr(result, "code", None) for result in results] == [None, "request-failed", None, None, None]
+            assert appends == 1  # of the trace alone
+            [alone], *_ = await ledger.record([call(stream)])
+            assert getattr(alone, "code", None) == "request-failed"
+            refused = await ledger.content.record([first, content(before[1])])
+            assert refused[0] is None
+            [late] = await ledger.content.record([content(before[1])])
+            assert isinstance(late, Refused)
+            assert late.code == "request-failed"
+
+    asyncio.run(main())
+
+
+def test_a_call_is_judged_anew_if_its_case_changes_meanwhile(database_url: str) -> None:
+    """Whatever comes between the look at the case and the append, no call is recorded after the end of its case."""
+
+    async def main() -> None:
+        async with opened(database_url) as ledger:
+            for together in (1, 3):
+                stream = (await ledger.requests.request_recommendation(AGENT, requested())).stream
+                failed = NewEvent(uuid7(), stream, RequestFailed(reason="agent-error"), AGENT)
+                calls = [call(stream) for _ in range(together)]
+                append_lines = ledger.writer.append_lines
+
+                async def failing(lines: Any, failed: NewEvent = failed, append: Any = append_lines) -> Any:
+                    ledger.writer.append_lines = append  # type: ignore[method-assign]
+                    await ledger.writer.append([failed])
+                    return await append(lines)
+
+                ledger.writer.append_lines = failing  # type: ignore[method-assign]
+                results = await ledger.requests.record_calls(calls)
+                assert [getattr(result, "code", None) for result in results] == ["request-failed"] * together
+
+    asyncio.run(main())
 
 
 def test_calls_of_a_request_need_the_request(database_url: str) -> None:

@@ -17,6 +17,8 @@ from schema.fields import ClientId, Code, Count, Digest, Name, Position, Rationa
 
 # "all", or the name of a sealed field, alone or behind that of its type of event and a dot.
 FieldName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9._-]{0,199}$")]
+# A name in the database of time zones, such as Europe/Zurich.
+ZoneName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$", max_length=64)]
 FieldNames = Annotated[list[FieldName], Field(max_length=100)]
 FieldState = Literal["disclosed", "withheld", "erased"]
 
@@ -25,7 +27,7 @@ class ExportRequest(BaseModel):
     """Which events, which sealed values, for what, and for whom. One selection: a client, a request, or a range.
 
     A range has positions, or times: from `recorded_from` on and before `recorded_to`. An end that is left out is that
-    of the ledger, as of the request.
+    of the ledger, as of the request. Times with a client: what happened with the client then, and what it refers to.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +42,8 @@ class ExportRequest(BaseModel):
     # The default is all for a client or a request, and nothing for a range.
     disclose: FieldNames | None = None
     withhold: FieldNames | None = None
+    # The time zone of local times in the case file; UTC if it is absent.
+    zone: ZoneName | None = None
     purpose: Annotated[Rationale, Sealed()]
     recipient: Annotated[Name, Sealed()]
 
@@ -55,9 +59,11 @@ class ExportRequest(BaseModel):
 
     @model_validator(mode="after")
     def _one_selection(self) -> ExportRequest:
-        if [self.client is not None, self.request is not None, self.positions, self.times].count(True) != 1:
+        range_ = self.positions, self.times and self.client is None
+        if [self.client is not None, self.request is not None, *range_].count(True) != 1:
             raise PydanticCustomError(
-                "one_selection", "Input should have one selection: client, request, positions or times"
+                "one_selection",
+                "Input should have one selection: client, with or without times, request, positions or times",
             )
         if (self.position_from or 1) > (self.position_to or 2**53):
             raise PydanticCustomError("reversed", "Input should not have position_from beyond position_to")

@@ -15,10 +15,11 @@ from ledger.proof.findings import Kind
 from ledger.proof.format.events import EventRow
 from ledger.tlog.signing_keys import SigningKey
 from tests.ledger.proof.bundle.bundles import Case, make_bundle
-from tests.ledger.proof.chains import chain_of, rehashed
+from tests.ledger.proof.chains import START_US, body_of, chain_of, rehashed
 
 SIZE = 3
 # In the chain of tests/ledger/proof/chains.py, client-N has one stream, request-N.
+AGENT = 9
 SECOND, NOBODY = Selection("client", client="client-2"), Selection("client")
 
 Chosen = Callable[[EventRow], bool]
@@ -48,7 +49,7 @@ def further(key: SigningKey) -> Iterator[Made]:
 
 def of(*numbers: int) -> Chosen:
     """The streams of these clients."""
-    return lambda event: event.stream in {f"request-{number}" for number in numbers}
+    return lambda event: event.stream in {f"{'agent' if number == AGENT else 'request'}-{number}" for number in numbers}
 
 
 def hidden(name: str) -> bool:
@@ -74,7 +75,32 @@ def _clients(key: SigningKey) -> Iterator[Made]:
     yield "a client, the id of another one withheld", make_bundle(SIZE, SECOND, key, of(3), hidden), mismatch, 3
     yield "a client and another one", make_bundle(SIZE, SECOND, key, of(2, 3)), mismatch, 3
     yield "a client that is not named, and another one", make_bundle(SIZE, NOBODY, key, of(2, 3)), mismatch, 3
+    yield from _windows(key)
     yield "a client without events", make_bundle(SIZE, SECOND, key, nothing), Kind.DELETED, 0
+
+
+def _windows(key: SigningKey) -> Iterator[Made]:
+    """Bundles of client-2, whose one event was recorded 1,000 µs after the first, within a window of time."""
+
+    def made(chosen: Chosen, start: int, end: int, client: str | None = "client-2") -> bytes:
+        window = Selection("client", client=client, from_us=START_US + start, until_us=START_US + end)
+        return make_bundle(SIZE, window, key, chosen, events=_with_agent())
+
+    yield "a client within a window, and an agent", made(of(2, AGENT), 1000, 1001), None, 0
+    yield "a client within a window, which is not named", made(of(2), 1000, 1001, None), None, 0
+    yield "a client within a window in which nothing was recorded", made(of(2), 1001, 9000), Kind.DELETED, 0
+    yield "a client within a window, and only an agent in it", made(of(AGENT), 0, 9000), Kind.DELETED, 0
+    yield "a client until before the time of an event", made(of(2), 0, 1000), Kind.INSERTED, 2
+    yield "a client within a window, and another one", made(of(1, 2), 0, 9000), Kind.CLIENT_MISMATCH, 1
+    yield "a window that ends as it begins", _rewritten(made(of(2), 0, 2000), until_us=START_US), Kind.DAMAGED, 0
+
+
+def _with_agent() -> list[EventRow]:
+    """The chain, whose last event is of an agent and so of no client."""
+    *first, last = chain_of(SIZE)
+    stream = f"agent-{AGENT}"
+    body = body_of(SIZE, stream, type="agent.registered")
+    return [*first, rehashed(last._replace(stream=stream, version=1, body=body, salts=None, fields=None))]
 
 
 def _ranges(key: SigningKey) -> Iterator[Made]:
@@ -99,9 +125,15 @@ def left_out(data: bytes, excluded: int, excluded_from: int) -> bytes:
 
 def _unread(data: bytes, first: int, last: int) -> bytes:
     """The same, of a range that no reader takes."""
+    return _rewritten(data, first_position=first, last_position=last)
+
+
+def _rewritten(data: bytes, **members: int) -> bytes:
+    """The same bundle with other numbers in its selection."""
     case = Case.read(data)
-    selection = Selection("positions", first_position=first, last_position=last)
-    case.files[manifest.MANIFEST] = replace(case.manifest, selection=selection).encode()
+    manifest_ = case.manifest
+    selection = replace(manifest_.selection, **members)  # type: ignore[arg-type] # all are numbers
+    case.files[manifest.MANIFEST] = replace(manifest_, selection=selection).encode()
     return case.write(careful=False)
 
 

@@ -23,8 +23,9 @@ from api.postgres.connect import DatabaseError, connect
 from api.settings import Settings
 from api.times import DEFAULT_ZONE
 from ledger.database import Connection, Url, one_line
-from ledger.export.bundle import Disclosure, condition, write_bundle
+from ledger.export.bundle import Disclosure, write_bundle
 from ledger.export.log_parts import CannotExport, checkpoint_of
+from ledger.export.selection import client_within, condition
 from ledger.export.stream_heads import record_if_older
 from ledger.proof.bundle.manifest import HEADS, Manifest, Selection
 from ledger.proof.errors import EvidenceError
@@ -95,7 +96,9 @@ def export(  # noqa: PLR0913, PLR0917 - each option is an argument
 ) -> None:
     """Write an evidence bundle: events, sealed values, and the proof that they are in the signed log.
 
-    The events are those of a client, of a request, or of a range of positions or time. Reads as the role verifier. As
+    The events are those of a client, of a request, or of a range of positions or time. A client and two dates give what
+    happened with the client then, from the beginning of each case, and what it refers to: earlier recommendations that
+    the model was shown, agents and policies. Reads as the role verifier. As
     the role writer, the ledger first records who exports what, without which nothing is written. For a client or a
     request it also records where all streams end, so that the bundle can show that it is complete. The reader verifies
     the file with advice-ledger-verify, without this ledger. Only the public part of the key goes in, as a claim.
@@ -103,7 +106,7 @@ def export(  # noqa: PLR0913, PLR0917 - each option is an argument
     with notes_after():
         _one_kind(client, request, start, end)
         extent = parse_extent(start, end, zone)
-        disclosure = _disclosure(disclose, withhold, everything=start is None and end is None)
+        disclosure = _disclosure(disclose, withhold, everything=client is not None or request is not None)
         older = None if since is None else _older(since)
         if output.exists():
             raise exists_already(output)
@@ -122,9 +125,9 @@ def export(  # noqa: PLR0913, PLR0917 - each option is an argument
 
 
 def _one_kind(client: str | None, request: int | None, start: str | None, end: str | None) -> None:
-    kinds = [client is not None, request is not None, start is not None or end is not None]
-    if sum(kinds) != 1:
-        raise CannotRun("give one selection: --client, --request, or --from and --to")
+    kinds = [client is not None, request is not None, client is None and (start is not None or end is not None)]
+    if sum(kinds) != 1 or (request is not None and (start or end)):
+        raise CannotRun("give one selection: --client, with or without --from and --to, --request, or --from and --to")
 
 
 def _options(*given: object) -> tuple[str, ...]:
@@ -176,7 +179,7 @@ def _keys(settings: Settings) -> list[str]:
 
 def _selection(conn: Connection, client: str | None, request: int | None, extent: Extent) -> Selection:
     if client is not None:
-        return Selection("client", client=unicodedata.normalize("NFC", client))
+        return _of_client(conn, unicodedata.normalize("NFC", client), extent)
     if request is not None:
         return Selection("request", request=request)
     head = read_head(conn)
@@ -185,6 +188,16 @@ def _selection(conn: Connection, client: str | None, request: int | None, extent
     if first > final:
         raise CannotRun(f"there are no events {extent.text}; the last is {last}")
     return Selection("positions", first_position=first, last_position=final)
+
+
+def _of_client(conn: Connection, client: str, extent: Extent) -> Selection:
+    start, end = extent.start, extent.end
+    if start is None and end is None:
+        return Selection("client", client=client)
+    if isinstance(start, int) or isinstance(end, int):
+        raise CannotRun("with --client, --from and --to are times or days, not positions")
+    head = read_head(conn)
+    return client_within(conn, client, start, end, 0 if head is None else head.position)
 
 
 @dataclass(frozen=True)
@@ -206,7 +219,7 @@ def _record_ends(
 
     Return the position of the record; 0 without one that is signed.
     """
-    if selection.kind == "positions":
+    if not selection.has_leaf:
         return 0
     since = 0 if older is None else checkpoint_of(older, "older").size
     try:
@@ -249,7 +262,10 @@ def _show(manifest: Manifest, output: Path, extent: Extent, *, as_json: bool) ->
         note(f"left out: {left_out}, which no checkpoint covers yet (advice-ledger sign --once signs one)")
     if manifest.selection.kind != "positions" and HEADS not in manifest.files:
         unnamed = manifest.selection.kind == "client" and manifest.selection.client is None
-        note(f"the bundle does not show where its streams end{', as it does not name the client' if unnamed else ''}")
+        reason = ", as it does not name the client" if unnamed else ""
+        if manifest.selection.until_us:
+            reason = ": a bundle of the whole client shows that nothing is missing"
+        note(f"the bundle does not show where its streams end{reason}")
     if as_json:
         found = {"file": str(output), "events": manifest.count, "checkpoint_size": manifest.checkpoint_size}
         places: dict[str, object] = {"first_position": manifest.first_position, "last_position": manifest.last_position}

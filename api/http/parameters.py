@@ -75,7 +75,8 @@ def _position_or_time(value: str) -> int | datetime | date:
     return int(value)
 
 
-def _zone(name: str) -> str:
+def known_zone(name: str) -> str:
+    """Return the name of a time zone. Raises PydanticCustomError for an unknown one."""
     with _explained():
         times.zone_of(name)
     return name
@@ -109,7 +110,7 @@ class ReadOne(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     # Before the times: their dates are days of this zone.
-    zone: Annotated[str, AfterValidator(_zone)] = Field(
+    zone: Annotated[str, AfterValidator(known_zone)] = Field(
         times.DEFAULT_ZONE, description="The time zone of dates, such as Europe/Zurich."
     )
     as_of: AsOf | None = Field(

@@ -20,8 +20,9 @@ from api.jobs.kind import JobFailed, JobFiles, JobKind, JobParameters, JobRun, J
 from api.private_file import private_file
 from ledger.database import Connection, connect
 from ledger.domain.export import ALL, Export
-from ledger.export.bundle import Disclosure, condition, write_bundle
+from ledger.export.bundle import Disclosure, write_bundle
 from ledger.export.log_parts import CannotExport
+from ledger.export.selection import client_within, condition
 from ledger.export.stream_heads import record_if_older
 from ledger.proof.bundle.manifest import Manifest, Selection
 from ledger.store.head import position_at
@@ -140,6 +141,7 @@ def _write(run: JobRun[ExportParameters], files: JobFiles, found: Export, client
                     file,
                     keys=run.tools.verifier_keys,
                     at=at,
+                    zone=found.requested.data.get("zone", "UTC"),
                     on_progress=run.progress,
                 )
             except CannotExport:
@@ -155,7 +157,7 @@ def _write(run: JobRun[ExportParameters], files: JobFiles, found: Export, client
 
 def _record_ends(run: JobRun[ExportParameters], conn: Connection, selection: Selection) -> int:
     """Have the ledger record where streams end, so that the bundle can show it: as the command `export` does."""
-    if selection.kind == "positions":
+    if not selection.has_leaf:
         return 0
     recorder = None if run.tools.recorder is None else run.tools.recorder.another()
     with connect(run.tools.conninfo("writer", "export")) as writer:
@@ -165,17 +167,22 @@ def _record_ends(run: JobRun[ExportParameters], conn: Connection, selection: Sel
 def _selection(conn: Connection, found: Export, client_id: str | None) -> Selection:
     """Return the selection of the bundle. Raises CannotExport for a range without events, and an erased client."""
     data = found.requested.data
+    start, end = (
+        datetime.fromisoformat(data[name]) if name in data else None for name in ("recorded_from", "recorded_to")
+    )
     if "client" in data:
         if client_id is None:
             raise CannotExport("the client was erased")
-        return Selection("client", client=client_id)
+        if start is None and end is None:
+            return Selection("client", client=client_id)
+        return client_within(conn, client_id, start, end, int(data["upto"]))
     if "request" in data:
         return Selection("request", request=int(data["request"]))
     first, last = int(data.get("position_from", 1)), min(int(data.get("position_to", data["upto"])), int(data["upto"]))
-    if "recorded_from" in data:
-        first = position_at(conn, datetime.fromisoformat(data["recorded_from"]) - TICK) + 1
-    if "recorded_to" in data:
-        last = min(last, position_at(conn, datetime.fromisoformat(data["recorded_to"]) - TICK))
+    if start is not None:
+        first = position_at(conn, start - TICK) + 1
+    if end is not None:
+        last = min(last, position_at(conn, end - TICK))
     if first > last:
         raise CannotExport("there are no events in this range")
     return Selection("positions", first_position=first, last_position=last)

@@ -20,6 +20,7 @@ from ledger.export.attestations import add_recording
 from ledger.export.bundle_writer import BundleWriter, MemberWriter, add_page
 from ledger.export.key_members import signers_of, signing_keys_member
 from ledger.export.log_parts import CannotExport, add_beside, checkpoint_of, consistency, edge, rotations_of
+from ledger.export.selection import condition
 from ledger.export.stream_heads import heads_member
 from ledger.proof.bundle import manifest as bundle
 from ledger.proof.bundle.manifest import Manifest, Selection, count_field
@@ -39,9 +40,6 @@ EVENTS, TILES, EXTENT = (sql.SQL((HERE / f"{name}.sql").read_text("utf-8")) for 
 CHECKPOINT = (HERE / "checkpoint.sql").read_bytes()
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 SESSION = "SELECT set_config('jit', 'off', true), set_config('statement_timeout', '0', true)"
-OF_CLIENT = "e.stream IN (SELECT c.stream FROM stream_clients c WHERE c.client_id = {})"
-OF_STREAM = "e.stream = {}"
-BETWEEN = "e.position BETWEEN {} AND {}"
 
 # Events between two calls of on_progress.
 STRIDE = 5_000
@@ -111,7 +109,7 @@ def write_bundle(  # noqa: PLR0913 - each is for one part of the bundle
             least = max(
                 0 if old is None else old.size,
                 *(rotation.position for rotation in rotations[-1:]),
-                0 if recorded is None or selection.kind == "positions" else recorded.event.position,
+                0 if recorded is None or not selection.has_leaf else recorded.event.position,
             )
             log_keys = [LogKeys.of(VerifierKey.parse(text), rotations) for text in keys]
             size, note, manifest = _extent(conn, selection, which, (least, at), log_keys)
@@ -138,15 +136,6 @@ def write_bundle(  # noqa: PLR0913 - each is for one part of the bundle
         add_page(writer, manifest, note.encode(), exported.shown, zone)
         writer.finish(manifest)
     return manifest
-
-
-def condition(selection: Selection) -> sql.Composed:
-    """The SQL condition on events `e` for a selection."""
-    if selection.kind == "client":
-        return sql.SQL(OF_CLIENT).format(sql.Literal(selection.client))
-    if selection.kind == "request":
-        return sql.SQL(OF_STREAM).format(sql.Literal(f"request-{selection.request}"))
-    return sql.SQL(BETWEEN).format(sql.Literal(selection.first_position), sql.Literal(selection.last_position))
 
 
 def _best(checkpoints: Sequence[tuple[int, str]], keys: Sequence[LogKeys]) -> tuple[int, str] | None:

@@ -23,6 +23,7 @@ SELECT
     requested.data->>'recorded_to' AS recorded_to,
     requested.data->'disclose' AS disclose,
     requested.data->'withhold' AS withhold,
+    requested.data->>'zone' AS zone,
     requested.sealed->>'purpose' AS purpose,
     requested.sealed->>'recipient' AS recipient,
     whole_number(ended.data->>'events') AS events,

@@ -23,6 +23,7 @@ class ExportRow(BaseModel):
     recorded_to: str | None
     disclose: list[str] | None
     withhold: list[str] | None
+    zone: str | None
     purpose: str | None
     recipient: str | None
     events: int | None

@@ -14,6 +14,8 @@ CREATE TABLE exports (
     -- The names of sealed fields, or "all".
     disclose        jsonb,
     withhold        jsonb,
+    -- The time zone of the case file; null for UTC.
+    zone            text,
     -- Null once the client is erased.
     purpose         text,
     recipient       text,

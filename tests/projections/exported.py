@@ -19,6 +19,7 @@ COUNTS = st.integers(0, 2**53 - 1)
 NAMES = st.none() | st.just(["notes", "portfolio.requested.objectives"])
 SELECTIONS: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.fixed_dictionaries({"client": NUMBERS}),
+    st.fixed_dictionaries({"client": NUMBERS, "recorded_from": st.just(AT)}),
     st.fixed_dictionaries({"request": NUMBERS}),
     st.fixed_dictionaries({"position_from": st.just(1), "position_to": st.none() | NUMBERS}),
     st.fixed_dictionaries({"recorded_from": st.just(AT)}),
@@ -29,10 +30,11 @@ ENDED = ("events", "first_position", "last_position", "excluded", "checkpoint_si
 def exports(client: str) -> st.SearchStrategy[Event]:
     """Draw an event of an export of this client's data."""
     asked = st.builds(
-        lambda selection, disclose, withhold: ExportRequested(
+        lambda selection, disclose, withhold, zone: ExportRequested(
             **selection,
             disclose=disclose,
             withhold=withhold,
+            zone=zone,
             purpose="a letter",
             recipient="the examiner",
             client_id=client,
@@ -41,6 +43,7 @@ def exports(client: str) -> st.SearchStrategy[Event]:
         SELECTIONS,
         NAMES,
         NAMES,
+        st.sampled_from([None, "Europe/Zurich"]),
     )
     completed = st.builds(
         ExportCompleted,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, Response
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, WithJsonSchema, model_validator
 
+from api import times
 from api.http.auth.permissions import MayExport, MayReadExports
 from api.http.json_route import JsonRoute
 from api.http.lists import Page, ReadList
@@ -25,6 +27,7 @@ from api.http.parameters import (
     RowId,
     as_json,
     event_id,
+    known_zone,
     recorded,
 )
 from api.http.problems import ApiError, documented
@@ -37,12 +40,45 @@ from ledger.errors import Refused
 from ledger.service.accesses import Access
 from ledger.store.envelope import Actor
 from projections.exports.model import EXPORTS, ExportRow
+from schema.clients import Second
 from schema.events import ExportRequest
+from schema.exports import ZoneName
 from schema.states import ExportState
 
 router = APIRouter(prefix="/exports", tags=["exports"], route_class=JsonRoute)
 
 ZIP = "application/zip"
+DAYS = {"recorded_from": times.start, "recorded_to": times.end}
+
+
+# A time, or a date: that day in the zone of the export.
+SecondOrDay = Annotated[
+    Second | None,
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "pattern": r"^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?$"}, {"type": "null"}]}
+    ),
+]
+
+
+class AskExport(ExportRequest):
+    """An export as it is asked for: times may be dates, which are whole days of `zone`, both included."""
+
+    recorded_from: SecondOrDay = None
+    recorded_to: SecondOrDay = None
+    zone: Annotated[ZoneName, AfterValidator(known_zone)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _days(cls, members: Any) -> Any:
+        """Write dates as times. What is wrong otherwise is said of its member later."""
+        if not isinstance(members, dict):
+            return members
+        try:
+            zone = times.zone_of(str(members.get("zone") or times.DEFAULT_ZONE))
+            found = {name: _second(members[name], which, zone) for name, which in DAYS.items() if name in members}
+        except times.BadTime:
+            return members
+        return members | found
 
 
 class ExportAccepted(BaseModel):
@@ -64,7 +100,7 @@ class ReadExports(ReadList):
 
 @router.post("", status_code=202, response_model=ExportAccepted, responses={**WRITTEN, **documented(404, 429)})
 async def request_export(
-    services: InjectedServices, caller: MayExport, body: ExportRequest, idempotency_key: IdempotencyKey = None
+    services: InjectedServices, caller: MayExport, body: AskExport, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Ask for an evidence bundle, for a purpose and a recipient. Role: compliance."""
     receipt = await services.ledger.exports.request(caller, body, event_id(caller, idempotency_key))
@@ -137,6 +173,13 @@ def _kept(services: Services, number: int, found: Export) -> tuple[Path, str]:
         "export-gone",
         "the file has expired and was deleted; it is on record what it had. Ask for another export",
     )
+
+
+def _second(value: Any, which: Callable[[datetime | date, tzinfo], datetime], zone: tzinfo) -> Any:
+    """Return the first instant of a date, or the first after it, as the schema writes times; else the value."""
+    if not isinstance(value, str) or not times.DATE.fullmatch(value):
+        return value
+    return which(times.parse(value), zone).astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 async def _record(services: Services, caller: Actor, body: ExportRequest, number: int) -> None:

@@ -9,12 +9,7 @@ from hashlib import sha256
 from io import BytesIO
 from typing import BinaryIO
 
-from ledger.proof.auditor.contents import (
-    Audit,
-    check_complete,
-    check_events,
-    check_summary,
-)
+from ledger.proof.auditor.contents import Audit, check_complete, check_events, check_summary
 from ledger.proof.auditor.extension import Older, Tiles, check_extension, check_older, decode_consistency
 from ledger.proof.auditor.files import check_digests, expect_files
 from ledger.proof.auditor.rotations_and_timestamps import (

@@ -30,15 +30,11 @@ from ledger.proof.findings import BUNDLE, CONTENTS, Finding, Findings, Kind
 from ledger.proof.tlog.trust import Signed
 
 
-def _bundle_findings() -> Findings:
-    return Findings(BUNDLE)
-
-
 @dataclass
 class Audit:
     """The result. `done` describes what each step examined, for the steps that were reached."""
 
-    collected: Findings = field(default_factory=_bundle_findings)
+    collected: Findings = field(default_factory=lambda: Findings(BUNDLE))
     done: dict[int, list[str]] = field(default_factory=dict)
     signed: Signed | None = None
     rotations: list[KeyChange] = field(default_factory=list)
@@ -182,7 +178,8 @@ def _describe_ends(audit: Audit, manifest: Manifest) -> list[str]:
     ends, of_client = audit.ends, manifest.selection.kind == "client"
     if ends is None:
         audit.but[10] = "where these streams end is not shown"
-        audit.not_proven.append("that these streams have no later event before the size of the checkpoint")
+        until = "the end of the window" if manifest.selection.until_us else "the size of the checkpoint"
+        audit.not_proven.append(f"that these streams have no later event before {until}")
         if of_client:
             audit.not_proven.append("that there is no other stream of this client")
         if of_client and manifest.selection.client is None:

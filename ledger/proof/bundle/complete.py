@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from ledger.proof.bundle.manifest import Manifest
+from ledger.proof.bundle.manifest import REFERRED, Manifest
 from ledger.proof.bundle.shown_end import ShownEnd, StreamEnds
 from ledger.proof.bundle.zip import BundleError, BundleFlaw
 from ledger.proof.findings import CONTENTS, Findings, Kind
@@ -64,6 +64,8 @@ class Completeness:
         # A position beyond the checkpoint is not missing; the manifest counts it as excluded.
         self._last = min(selection.last_position, manifest.checkpoint_size)
         self._versions: dict[str, int] = {}
+        # True once an event of the client is within the window of time, if there is one.
+        self._within = not selection.until_us
         self._gaps: list[_Gap] = []
         # Position and key of the finding, for each stream and version of an event that
         # the transparency log does not have there.
@@ -126,8 +128,8 @@ class Completeness:
         add = self._findings.add
         if self._unknown or self._findings.any(*CONTENTS - {Kind.CLIENT_MISMATCH}):
             return
-        if not self._versions:
-            add(Kind.DELETED, 0, f"not one event of {self._selection.words()[:100]!a}")
+        if not self._versions or not self._within:
+            add(Kind.DELETED, 0, f"not one event of {self._selection.words()[:200]!a}")
         for stream, position in self._unshown.items():
             message = f"no event of {stream[:100]!a} shows a client_id, and so not that it is of the client asked for"
             add(Kind.CLIENT_MISMATCH, position, message)
@@ -183,6 +185,13 @@ class Completeness:
 
     def _of_selection(self, line: EventLine, stream: str, event_type: str) -> None:
         """Check that the event is of the request or of the client that was asked for."""
+        start, end = self._selection.from_us, self._selection.until_us
+        if end:
+            if line.recorded_at_us >= end:
+                self._findings.add(Kind.INSERTED, line.position, "recorded after the time that was asked for")
+            if stream.startswith(REFERRED):
+                return
+            self._within = self._within or start <= line.recorded_at_us < end
         if self._stream is not None:
             if stream != self._stream:
                 message = f"an event of {stream[:100]!a}, where {self._stream} was asked for"

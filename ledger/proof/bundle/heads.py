@@ -45,7 +45,7 @@ def key_of(selection: Selection) -> bytes | None:
     """The key of the leaf for a client or a request; None if the selection has no leaf that can be shown."""
     if selection.kind == "request":
         return stream_key(f"request-{selection.request}")
-    return None if selection.client is None else client_key(selection.client)
+    return None if selection.client is None or not selection.has_leaf else client_key(selection.client)
 
 
 def leaf(key: bytes, salt: bytes, value: bytes) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
 from ledger.proof.bundle.zip import BundleError, BundleFlaw, Member, members
-from ledger.proof.casefile.moments import DAY_S, MOST_CHANGES, LocalTime
+from ledger.proof.casefile.moments import DAY_S, MOST_CHANGES, LocalTime, time_text
 from ledger.proof.errors import malformation
 from ledger.proof.format.canonical import canonical, parse_object
 from ledger.proof.tlog.key_rotation import MAX_ROTATIONS_BYTES
@@ -41,6 +41,8 @@ MAX_ZONE_CHARS = 64
 Kind = Literal["positions", "client", "request"]
 Counts = dict[str, int]
 STATES = ("disclosed", "withheld", "erased")
+# Streams that events of a client refer to, and which are of no client.
+REFERRED = ("agent-", "policy-")
 
 
 def tiles_name(level: int) -> str:
@@ -92,19 +94,31 @@ ALLOWED = (
 
 @dataclass(frozen=True)
 class Selection:
-    """The events that were asked for: a range of positions, or the streams of a client or of a request."""
+    """The events that were asked for: a range of positions, or the streams of a client or of a request.
+
+    Of a client within [from_us, until_us): the streams with an event at these times, and those that they refer to.
+    """
 
     kind: Kind
     client: str | None = None
     request: int = 0
     first_position: int = 0
     last_position: int = 0
+    from_us: int = 0
+    # 0 without a window of time.
+    until_us: int = 0
+
+    @property
+    def has_leaf(self) -> bool:
+        """True if the ledger's record of where streams end can show the end of this selection."""
+        return self.kind != "positions" and not self.until_us
 
     def members(self) -> dict[str, Any]:
         """The member `selection` of the manifest."""
         kind: dict[str, Any] = {"kind": self.kind}
         if self.kind == "client":
-            return kind | {"client": self.client}
+            window = {"from_us": self.from_us, "until_us": self.until_us} if self.until_us else {}
+            return kind | {"client": self.client} | window
         if self.kind == "request":
             return kind | {"request": self.request}
         return kind | {"first_position": self.first_position, "last_position": self.last_position}
@@ -112,7 +126,9 @@ class Selection:
     def words(self) -> str:
         """The selection in words, made of members that are checked."""
         if self.kind == "client":
-            return "a client, whose id is not shown" if self.client is None else f"client {self.client}"
+            client = "a client, whose id is not shown" if self.client is None else f"client {self.client}"
+            window = f" from {time_text(self.from_us)} UTC until before {time_text(self.until_us)} UTC"
+            return client + window if self.until_us else client
         if self.kind == "request":
             return f"request {self.request}"
         return f"positions {self.first_position} to {self.last_position}"
@@ -256,8 +272,11 @@ def _claimed_keys(data: bytes) -> tuple[VerifierKey, ...]:
 def _selection(value: Any) -> Selection:
     kind = value["kind"]
     if kind == "client":
-        client = value["client"]
-        return Selection("client", client=None if client is None else _text(client))
+        client = None if value["client"] is None else _text(value["client"])
+        start, end = (_number(value[name]) if "until_us" in value else 0 for name in ("from_us", "until_us"))
+        if "until_us" in value and start >= end:
+            raise BundleError(BundleFlaw.MANIFEST, f"times from {start} until {end} are no window")
+        return Selection("client", client=client, from_us=start, until_us=end)
     if kind == "request":
         return Selection("request", request=_number(value["request"]))
     if kind == "positions":

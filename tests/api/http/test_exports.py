@@ -120,6 +120,31 @@ def test_requests_and_ranges_are_exported(exporting: Exporting) -> None:
     problem(exporting.file(before), 409, "export-failed")
 
 
+def test_a_client_and_two_dates_are_exported(exporting: Exporting) -> None:
+    """The days are days of the time zone, whole, and the page has its local times; unknown zones are refused."""
+    days = {"recorded_from": "2020-01-01", "recorded_to": "2199-12-31", "zone": "Europe/Zurich"}
+    row = exporting.made(client=1, **days)
+    assert (row["state"], row["recorded_from"], row["recorded_to"], row["zone"]) == (
+        "completed",
+        "2019-12-31T23:00:00Z",
+        "2199-12-31T23:00:00Z",
+        "Europe/Zurich",
+    )
+    data = exporting.file(row).content
+    audit = exporting.audited(data)
+    assert audit.ok, audit.findings
+    assert audit.manifest is not None
+    assert audit.manifest.selection.until_us > audit.manifest.selection.from_us
+    assert audit.manifest.local_time.zone == "Europe/Zurich"
+    assert b"client-2" not in data
+    before = exporting.made(client=1, recorded_to="2020-01-01")
+    assert (before["state"], before["failure_reason"]) == ("failed", "nothing-covered")
+    problem(exporting.post(client=1, **{**days, "zone": "Atlantis/Main"}), 422, "invalid")
+    problem(exporting.post(client=1, recorded_from="2020-02-30"), 422, "invalid")
+    problem(exporting.post(client=1, recorded_from="2020-01-02", recorded_to="2020-01-01"), 422, "invalid")
+    problem(exporting.post(request=1, recorded_from="2020-01-02"), 422, "invalid")
+
+
 def test_who_may_export(exporting: Exporting) -> None:
     """Compliance asks, auditors read; others are refused, and so is who asks for what is not there."""
     for role in ("advisor", "auditor", "admin", "agent"):

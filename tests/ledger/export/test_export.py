@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from ledger.export.bundle import Disclosure
 from ledger.export.log_parts import CannotExport
+from ledger.export.selection import TICK, client_within
 from ledger.proof.bundle.manifest import CHECKPOINT, EVENTS, PAGE, Selection
 from ledger.proof.tlog.note import parse
+from ledger.store.envelope import Actor
 from ledger.tlog.signing_keys import WitnessSigningKey
+from schema.calls import Shown
+from schema.events import AgentRegistered, ModelCallStarted
 from tests.api.program import cli
 from tests.ledger.cases import CLIENT, REQUEST, Ledger, ask, positions, signed_ledger
 from tests.ledger.proof.bundle.bundles import Case, Ran, program
-from tests.support import connect
+from tests.support import append, connect, failed, new
+
+ROBOT, DAY = Actor(id="robot", kind="agent", role="agent"), timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +75,32 @@ def test_an_export_of_a_range_has_every_position(ledger: Ledger, tmp_path: Path,
     ran = checked(tmp_path, data, "--key", ledger.key.verifier.text)
     assert ran.code == 0, ran.out
     assert all(counts["disclosed"] == 0 for counts in manifest.fields.values())
+
+
+def test_a_client_within_a_window_has_what_happened_then(server_url: str, tmp_path: Path) -> None:
+    """Each case in which something happened then, from its beginning, and nothing after the window; so it is with an
+    earlier case that the model was shown, and with the agent.
+    """
+    call = ModelCallStarted(provider_name="p", request_model="m", shown=[Shown(kind="recommendation", id="1")])
+    with signed_ledger(server_url, tmp_path) as ledger:
+        with connect(ledger.url) as conn:
+            append(conn, new("agent-robot", AgentRegistered(answer_schema="allocations/v1")))
+            append(conn, replace(new("request-4", call), actor=ROBOT))
+            [(at,)] = conn.execute("SELECT recorded_at FROM events ORDER BY position DESC LIMIT 1").fetchall()
+            append(conn, new("request-4", failed()), new("request-2", failed()))
+            window, nothing = (client_within(conn, "client-1", start, start + TICK, 0) for start in (at, at + DAY))
+            open_end = client_within(conn, "client-1", at, None, ledger.sign())
+        data, _ = ledger.bundle(window)
+        lines = Case.read(data).lines
+        assert {json.loads(line["body"])["stream"] for line in lines} == {"request-1", "request-4", "agent-robot"}
+        assert len(lines) == 4 + 5 + 1
+        ran = checked(tmp_path, data, "--key", ledger.key.verifier.text)
+        assert ran.code == 0, ran.out
+        assert ran.json["complete"] is None
+        assert "no later event before the end of the window" in " ".join(ran.json["not_proven"])
+        assert len(Case.read(ledger.bundle(open_end)[0]).lines) == len(lines) + 1
+        with pytest.raises(CannotExport, match="no event was recorded of client"):
+            ledger.bundle(nothing)
 
 
 def test_withheld_values_are_not_there(ledger: Ledger, tmp_path: Path) -> None:
@@ -211,7 +245,12 @@ def test_the_command_writes_a_private_file_and_overwrites_none(server_url: str, 
         other = tmp_path / "other.zip"
         nobody = cli("export", "--client", "nobody", "-o", other, *on)
         assert nobody.failed_with("no event was recorded of client nobody")
-        assert cli("export", "--client", "client-1", "--from", 3, "-o", other, *on).failed_with("give one selection")
+        assert cli("export", "--request", 1, "--from", 3, "-o", other, *on).failed_with("give one selection")
+        assert cli("export", "--client", "client-1", "--from", 3, "-o", other, *on).failed_with("times or days, not")
+        days = ("--from", "2020-01-01", "--to", "2199-12-31", "--zone", "Europe/Zurich")
+        within = cli("export", "--client", "client-1", *days, "-o", tmp_path / "days.zip", *on)
+        assert within.code == 0, within.err
+        assert program(tmp_path / "days.zip", "--key", key).code == 0
         assert cli("export", "--client", "client-1", "--withhold", "xyz", "-o", other, *on).failed_with("no event has")
         assert cli("export", "--from", "soon", "-o", other, *on).failed_with("--from must be a position, a time like")
         assert not other.exists()

@@ -41,8 +41,7 @@ MAX_ZONE_CHARS = 64
 Kind = Literal["positions", "client", "request"]
 Counts = dict[str, int]
 STATES = ("disclosed", "withheld", "erased")
-# Streams that events of a client refer to, and which are of no client.
-REFERRED = ("agent-", "policy-")
+REFERRED = ("agent-", "policy-")  # streams of no client, which events of a client refer to
 
 
 def tiles_name(level: int) -> str:
@@ -96,7 +95,7 @@ ALLOWED = (
 class Selection:
     """The events that were asked for: a range of positions, or the streams of a client or of a request.
 
-    Of a client within [from_us, until_us): the streams with an event at these times, and those that they refer to.
+    Of a client within [from_us, until_us), if `until_us` is not 0: the streams with an event at these times, and those that they refer to.
     """
 
     kind: Kind
@@ -105,7 +104,6 @@ class Selection:
     first_position: int = 0
     last_position: int = 0
     from_us: int = 0
-    # 0 without a window of time.
     until_us: int = 0
 
     @property

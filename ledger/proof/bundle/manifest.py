@@ -95,7 +95,7 @@ ALLOWED = (
 class Selection:
     """The events that were asked for: a range of positions, or the streams of a client or of a request.
 
-    Of a client within [from_us, until_us), if `until_us` is not 0: the streams with an event at these times, and those that they refer to.
+    Of a client within [from_us, until_us), unless that is 0: the streams with an event then, and those it refers to.
     """
 
     kind: Kind

@@ -11,13 +11,15 @@ from typing import Any
 
 import orjson
 
-from ledger.proof.bundle.manifest import REFERRED, Manifest
+from ledger.proof.bundle.manifest import Manifest
 from ledger.proof.bundle.shown_end import ShownEnd, StreamEnds
 from ledger.proof.bundle.zip import BundleError, BundleFlaw
 from ledger.proof.findings import CONTENTS, Findings, Kind
 from ledger.proof.format.events import EventLine
 
 MAX_STREAMS = 1_000_000
+# Streams of no client, which events of a client refer to.
+REFERRED = ("agent-", "policy-")
 CLIENT_MEMBER = b'"client_id":'
 _PUT_IN = "put in: the log has another event here, and another event has this version of the stream"
 

@@ -41,7 +41,6 @@ MAX_ZONE_CHARS = 64
 Kind = Literal["positions", "client", "request"]
 Counts = dict[str, int]
 STATES = ("disclosed", "withheld", "erased")
-REFERRED = ("agent-", "policy-")  # streams of no client, which events of a client refer to
 
 
 def tiles_name(level: int) -> str:
@@ -78,25 +77,16 @@ _MOST_BYTES = {
     EDGE: LEVELS * WIDTH * HASH_BYTES,
     CONSISTENCY: 8 * 1024,
     ROTATIONS: MAX_ROTATIONS_BYTES,
-    HEADS: MAX_HEADS_BYTES,
-    SIGNING_KEYS: MAX_HEADS_BYTES,
-    RECORDING_KEYS: MAX_HEADS_BYTES,
+    **dict.fromkeys((HEADS, SIGNING_KEYS, RECORDING_KEYS), MAX_HEADS_BYTES),
     **dict.fromkeys(STAMPS, 256 * 1024),
 }
-ALLOWED = (
-    ALWAYS
-    | {CONSISTENCY, ROTATIONS, HEADS, SIGNING_KEYS, RECORDING_KEYS, ATTESTATIONS}
-    | {tiles_name(level) for level in range(LEVELS)}
-    | STAMPS
-)
+ALLOWED = ALWAYS | STAMPS | {CONSISTENCY, ROTATIONS, HEADS, SIGNING_KEYS, RECORDING_KEYS, ATTESTATIONS}
+ALLOWED |= {tiles_name(level) for level in range(LEVELS)}
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The events that were asked for: a range of positions, or the streams of a client or of a request.
-
-    Of a client within [from_us, until_us), unless that is 0: the streams with an event then, and those it refers to.
-    """
+    """A range of positions, or the streams of a request or a client; within [from_us, until_us) unless that is 0."""
 
     kind: Kind
     client: str | None = None
@@ -115,8 +105,8 @@ class Selection:
         """The member `selection` of the manifest."""
         kind: dict[str, Any] = {"kind": self.kind}
         if self.kind == "client":
-            window = {"from_us": self.from_us, "until_us": self.until_us} if self.until_us else {}
-            return kind | {"client": self.client} | window
+            kind["client"] = self.client
+            return kind | ({"from_us": self.from_us, "until_us": self.until_us} if self.until_us else {})
         if self.kind == "request":
             return kind | {"request": self.request}
         return kind | {"first_position": self.first_position, "last_position": self.last_position}
@@ -125,8 +115,8 @@ class Selection:
         """The selection in words, made of members that are checked."""
         if self.kind == "client":
             client = "a client, whose id is not shown" if self.client is None else f"client {self.client}"
-            window = f" from {time_text(self.from_us)} UTC until before {time_text(self.until_us)} UTC"
-            return client + window if self.until_us else client
+            times = f" from {time_text(self.from_us)} UTC until before {time_text(self.until_us)} UTC"
+            return client + (times if self.until_us else "")
         if self.kind == "request":
             return f"request {self.request}"
         return f"positions {self.first_position} to {self.last_position}"
@@ -154,13 +144,13 @@ class Manifest:
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
     # The authority of each timestamp, in the order of their members.
     timestamps: tuple[str, ...] = ()
-    # How the page writes times.
     local_time: LocalTime = field(default_factory=LocalTime)
 
     def encode(self) -> bytes:
         """The member manifest.json."""
         files: Any = {name: {"size": size, "sha256": digest} for name, (size, digest) in self.files.items()}
         fields: Any = self.fields
+        events: Any = {"count": self.count, "first_position": self.first_position, "last_position": self.last_position}
         stamps: Any = [{"file": stamp_name(number), "authority": by} for number, by in enumerate(self.timestamps, 1)]
         offsets: Any = [{"from_us": from_us, "offset_s": seconds} for from_us, seconds in self.local_time.offsets]
         return canonical(
@@ -171,11 +161,7 @@ class Manifest:
                 "created_at_us": self.created_at_us,
                 "checkpoint_size": self.checkpoint_size,
                 "selection": self.selection.members(),
-                "events": {
-                    "count": self.count,
-                    "first_position": self.first_position,
-                    "last_position": self.last_position,
-                },
+                "events": events,
                 "excluded": {"count": self.excluded, "first_position": self.excluded_from},
                 "fields": fields,
                 "files": files,
@@ -274,7 +260,7 @@ def _selection(value: Any) -> Selection:
         start, end = (_number(value[name]) if "until_us" in value else 0 for name in ("from_us", "until_us"))
         if "until_us" in value and start >= end:
             raise BundleError(BundleFlaw.MANIFEST, f"times from {start} until {end} are no window")
-        return Selection("client", client=client, from_us=start, until_us=end)
+        return Selection("client", client, from_us=start, until_us=end)
     if kind == "request":
         return Selection("request", request=_number(value["request"]))
     if kind == "positions":
@@ -301,9 +287,9 @@ def _counts(value: Any) -> Counts:
 
 
 def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise TypeError
-    return value
+    if type(value) is str:
+        return value
+    raise TypeError
 
 
 def _number(value: Any) -> int:

@@ -30,8 +30,12 @@ from schema.events import VerificationRecorded
 log = logging.getLogger(__name__)
 
 RATE = 5_000
-# The pause between two scans.
+# The pause between two scans: at least REST_S, and RESTS times as long as the scan took. So a scan of many events takes
+# a twentieth of the time. New events are verified meanwhile. A change of an old one is found at most MOST_REST_S and the
+# duration of a scan later.
 REST_S = 60.0
+RESTS = 19.0
+MOST_REST_S = 24 * 3600.0
 # A process records a good result only after it has run for this long. Else a process that restarts often would record
 # a good result at each start.
 SETTLE_S = 300.0
@@ -61,8 +65,13 @@ class VerificationConfig:
     rate: int = RATE
     keys: tuple[VerifierKey, ...] = ()
     rest_s: float = REST_S
+    rests: float = RESTS
     settle_s: float = SETTLE_S
     beside: tuple[Check, ...] = ()
+
+    def rest_after(self, took_s: float) -> float:
+        """Return the seconds to rest after a scan that took so long and found nothing."""
+        return max(self.rest_s, min(self.rests * took_s, MOST_REST_S))
 
 
 @dataclass(frozen=True)
@@ -197,7 +206,7 @@ class ContinuousVerification(DatabaseWorker):
         self._compare_clocks(conn)
         self._tail, self._scan = scan, None
         self._known = _root(scan)
-        self._due_s = monotonic() + self._config.rest_s
+        self._due_s = monotonic() + self._config.rest_after(took_s)
         self._report_progress(scan)
         self.status = replace(self.status, passed_s=monotonic())
         self._report_beside()

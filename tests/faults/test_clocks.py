@@ -157,7 +157,7 @@ def test_times_that_stand_still_are_named(jumped: str, caplog: pytest.LogCapture
     ran = cli("verify", "--json", "--database-url", jumped)
     assert (ran.code, ran.json()["times_stand_still_since"]) == (0, 2)
     assert "times stand still since position 2" in cli("verify", "--database-url", jumped).out
-    with verifying(jumped, VerificationConfig(rest_s=0.05)) as verifier:
+    with verifying(jumped, VerificationConfig(rest_s=0.05, rests=0)) as verifier:
         until(verifier, lambda now: now.passed_s is not None)
         eventually("a line in the log", lambda: "times stand still since position 2" in caplog.text)
 

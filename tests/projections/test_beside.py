@@ -17,7 +17,7 @@ from projections.registry import READ_MODELS
 from tests.ledger.verify.verifying import fill, recorded, results, until, verifying
 from tests.support import append, connect, eventually, failed, new
 
-BESIDE = VerificationConfig(rate=1_000_000, rest_s=0.05, settle_s=0, beside=CHECKS)
+BESIDE = VerificationConfig(rate=1_000_000, rest_s=0.05, rests=0, settle_s=0, beside=CHECKS)
 STRAY = """
     INSERT INTO agents (stream, id, name, suspended, created_at, updated_at)
     VALUES ('agent-x', 99, 'x', false, now(), now())
@@ -151,7 +151,7 @@ def test_a_check_that_fails_accuses_nobody(filled: str) -> None:
         yield None
         raise KeyError
 
-    config = VerificationConfig(rate=1_000_000, rest_s=0.05, settle_s=0, beside=(broken,))
+    config = VerificationConfig(rate=1_000_000, rest_s=0.05, rests=0, settle_s=0, beside=(broken,))
     with verifying(filled, config) as verifier:
         assert "KeyError" in (until(verifier, lambda now: now.state == "failing").error or "")
     assert "bad" not in results(filled)

@@ -9,7 +9,7 @@ from projections.beside import CHECKS
 from tests.api.served import served
 from tests.support import connect, eventually
 
-FAST = VerificationConfig(rate=1_000_000, rest_s=0.05, settle_s=3600, beside=CHECKS)
+FAST = VerificationConfig(rate=1_000_000, rest_s=0.05, rests=0, settle_s=3600, beside=CHECKS)
 CHANGES = {
     "UPDATE portfolio_requests SET risk_profile = 'growth' WHERE id = 1": ("projection-drift", "advice-ledger rebuild"),
     "DROP VIEW override_rates": ("schema-mismatch", "advice-ledger migrate"),

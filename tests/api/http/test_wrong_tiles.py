@@ -17,7 +17,7 @@ from tests.paths import DOCS
 from tests.support import connect, eventually
 
 DOCUMENT = DOCS / "operate/continuous-verification.md"
-FAST = VerificationConfig(rate=1_000_000, rest_s=0.05, settle_s=3600)
+FAST = VerificationConfig(rate=1_000_000, rest_s=0.05, rests=0, settle_s=3600)
 SPOIL = """
     ALTER TABLE tiles DISABLE TRIGGER refuse_change;
     UPDATE tiles SET hashes = repeat('x', 8192)::bytea WHERE number = 1;

@@ -28,7 +28,7 @@ from tests.ledger.verify.verifying import (
     until,
     verifying,
 )
-from tests.support import connect
+from tests.support import append, connect, new, requested
 from tests.tampering import tamper
 
 REHASH = """
@@ -52,7 +52,7 @@ def test_a_good_chain_is_recorded_once_a_day(database_url: str, key: SigningKey,
     sign(database_url, key, tmp_path / "last")
     for _ in range(2):
         with verifying(
-            database_url, VerificationConfig(rate=1_000_000, rest_s=0.05, settle_s=0, keys=(key.verifier,))
+            database_url, VerificationConfig(rate=1_000_000, rest_s=0.05, rests=0, settle_s=0, keys=(key.verifier,))
         ) as verifier:
             until(verifier, lambda now: now.passed_s is not None)
             on_record(database_url, 1)
@@ -84,12 +84,33 @@ def test_an_empty_ledger_has_nothing_to_record(database_url: str) -> None:
 def test_a_process_that_just_began_does_not_record_that_all_is_well(database_url: str) -> None:
     """A process records a good result only after it has run for a while, and a finding at once."""
     fill(database_url, 5)
-    with verifying(database_url, VerificationConfig(rest_s=0.05, settle_s=3600)) as verifier:
+    with verifying(database_url, VerificationConfig(rest_s=0.05, rests=0, settle_s=3600)) as verifier:
         first = until(verifier, lambda now: now.passed_s is not None).passed_s
         until(verifier, lambda now: now.passed_s != first)
         assert recorded(database_url) == []
         verifier._started_s -= 3600
         on_record(database_url, 1)
+
+
+@pytest.mark.parametrize(
+    ("took_s", "rest_s"), [(0, 60), (3, 60), (200, 3_800), (2_000, 38_000), (20_000, 86_400), (10**6, 86_400)]
+)
+def test_scans_of_many_events_are_rare(took_s: float, rest_s: float) -> None:
+    """A scan takes a twentieth of the time, and the next one begins after a minute at least and a day at most."""
+    assert VerificationConfig().rest_after(took_s) == rest_s
+
+
+@pytest.mark.tampers
+def test_new_events_are_verified_while_scans_rest(database_url: str) -> None:
+    """A forged event at the end is found long before the next scan."""
+    fill(database_url, 5)
+    with verifying(database_url, VerificationConfig(rate=1_000_000, rest_s=3600, settle_s=0)) as verifier:
+        until(verifier, lambda now: now.passed_s is not None)
+        with connect(database_url) as conn, conn.transaction():
+            append(conn, new("request-", requested("client-6")))
+            conn.execute("SET LOCAL session_replication_role = replica")
+            conn.execute("UPDATE events SET body = replace(body, '1000.00', '9000.00') WHERE position = 6")
+        assert until(verifier, lambda now: now.finding is not None).first_bad_position == 6
 
 
 def test_the_rate_is_bounded(database_url: str) -> None:
@@ -135,7 +156,7 @@ def test_what_is_wrong_is_recorded_once(
     sign(database_url, key, tmp_path / "last")
     tamper(database_url, *statements)
     with verifying(
-        database_url, VerificationConfig(rate=1_000_000, rest_s=0.05, settle_s=0, keys=(key.verifier,))
+        database_url, VerificationConfig(rate=1_000_000, rest_s=0.05, rests=0, settle_s=0, keys=(key.verifier,))
     ) as verifier:
         status = until(verifier, lambda now: now.finding)
         assert (status.finding, status.first_bad_position) == (finding, position)
@@ -193,7 +214,7 @@ def test_each_change_of_the_result_is_recorded(database_url: str) -> None:
     """A failure, the first good round after it, and the same failure again on one day; a restart adds nothing."""
     fill(database_url, 20)
     tamper(database_url, EDIT)
-    settings = VerificationConfig(rate=1_000_000, rest_s=0.05, settle_s=3600)
+    settings = VerificationConfig(rate=1_000_000, rest_s=0.05, rests=0, settle_s=3600)
     with verifying(database_url, settings) as verifier:
         on_record(database_url, 1)
         tamper(database_url, REPAIR)

@@ -98,7 +98,7 @@ def test_a_fault_of_its_own_is_said_and_is_not_the_end(
     def broken(*_: object) -> None:
         raise KeyError("Ada Lovelace")
 
-    settings = VerificationConfig(rate=1_000_000, rest_s=1, settle_s=0)
+    settings = VerificationConfig(rate=1_000_000, rest_s=1, rests=0, settle_s=0)
     with monkeypatch.context() as patch, verifying(database_url, settings) as verifier:
         patch.setattr(ContinuousVerification, "_finish_scan", broken)
         error = until(verifier, lambda now: now.state == "failing").error or ""

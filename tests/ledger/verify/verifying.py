@@ -21,7 +21,7 @@ from tests.support import append, connect, eventually, new, requested
 
 EDIT = "UPDATE events SET body = replace(body, '1000.00', '9000.00') WHERE position = 9"
 REPAIR = "UPDATE events SET body = replace(body, '9000.00', '1000.00') WHERE position = 9"
-FAST = VerificationConfig(rate=1_000_000, rest_s=0.05, settle_s=0)
+FAST = VerificationConfig(rate=1_000_000, rest_s=0.05, rests=0, settle_s=0)
 
 
 def fill(url: str, count: int) -> None:

@@ -370,7 +370,9 @@ def test_a_signer_that_refuses_is_shown_in_readyz_and_metrics(
 def test_the_progress_of_verification_is_shown_in_readyz(database_url: str) -> None:
     """How far the chain was checked, and how long ago; then what does not hold: 503, with its name and place."""
     fill(database_url, 5)
-    with served(database_url, verification=VerificationConfig(rate=1_000_000, rest_s=0.05, rests=0, settle_s=3600)) as api:
+    with served(
+        database_url, verification=VerificationConfig(rate=1_000_000, rest_s=0.05, rests=0, settle_s=3600)
+    ) as api:
 
         def checked() -> dict[str, Any]:
             found: dict[str, Any] = api.get("/readyz", None).json()["verification"]

@@ -30,9 +30,9 @@ from schema.events import VerificationRecorded
 log = logging.getLogger(__name__)
 
 RATE = 5_000
-# The pause between two scans: at least REST_S, and RESTS times as long as the scan took. So a scan of many events takes
-# a twentieth of the time. New events are verified meanwhile. A change of an old one is found at most MOST_REST_S and the
-# duration of a scan later.
+# The pause between two scans: at least REST_S, and RESTS times as long as the scan took. So scans of many events take a
+# twentieth of the time. New events are verified meanwhile. A change of an old one is found at most MOST_REST_S and the
+# duration of two scans later.
 REST_S = 60.0
 RESTS = 19.0
 MOST_REST_S = 24 * 3600.0

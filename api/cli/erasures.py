@@ -1,4 +1,4 @@
-"""advice-ledger erasures: confirm, decline, list, show."""
+"""advice-ledger erasures: confirm, decline, list, show, certificate."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from api.cli.administration import catch_up, made, minute, on_ledger, record_look, rows_of
 from api.cli.configure import configured, opened
+from api.cli.erasure_certificate import certificate
 from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json, say_table
 from ledger.domain.client import number_of
 from projections.clients.model import CLIENTS
@@ -20,6 +21,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+
+app.command()(certificate)
 
 Id = Annotated[int, typer.Argument(metavar="ERASURE", min=1, help="The id of the erasure.")]
 

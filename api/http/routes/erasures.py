@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel
 
+from api.erasure_certificate import Certificate, certificate_of
 from api.http.auth.permissions import MayErase, MayReadClients, MayReadEvents
 from api.http.json_route import JsonRoute
 from api.http.lists import Page, ReadPage
@@ -17,16 +17,10 @@ from api.http.problems import documented
 from api.http.read_list import read_page
 from api.http.reading import read_one, record_read
 from api.http.routes.tlog import inclusion_of
-from api.services import InjectedServices, Services
+from api.services import InjectedServices
 from ledger.domain.client import number_of
-from ledger.proof.erasure.certificate import FORMAT
-from ledger.proof.tlog.tlog_proof import TlogProof
-from ledger.tlog.serve.proof_file import encode_proof
 from projections.erasures.model import ERASURES, ErasureRow
-from projections.recorded_events import WholeEvent, read_events
 from schema.events import ConfirmErasure, DeclineErasure, Forbidden, RequestErasure
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 router = APIRouter(tags=["erasure"], route_class=JsonRoute)
 
@@ -55,25 +49,6 @@ class ErasureDone(BaseModel):
     client: int
     erasure: int
     event: int
-
-
-class CertifiedEvent(BaseModel):
-    """An event as it was recorded, and its tlog-proof."""
-
-    position: int
-    version: int
-    recorded_at_us: int
-    prev_hash: str
-    body: str
-    proof: str
-
-
-class Certificate(BaseModel):
-    """The certificate of an erasure: docs/formats/erasure-certificate.md."""
-
-    format: str
-    origin: str
-    events: list[CertifiedEvent]
 
 
 class ReadErasures(ReadPage):
@@ -172,23 +147,5 @@ async def get_certificate(
     services: InjectedServices, caller: MayReadEvents, erasure: PathId, _query: NoQuery
 ) -> Response:
     """Read the certificate of an erasure, to verify offline. It names no client. Roles: auditor, compliance."""
-    positions = [erasure, await services.ledger.erasures.erased_at(erasure)]
-    found = await services.ledger.readers.run(lambda conn: read_events(conn, positions))
-    row = await services.ledger.readers.fetch_one("SELECT origin FROM head", [])
-    assert row is not None, "a ledger has one head"
-    events = [await _certified(services, one) for one in found]
-    return as_json(Certificate(format=FORMAT, origin=row[0], events=events).model_dump())
-
-
-async def _certified(services: Services, event: WholeEvent) -> CertifiedEvent:
-    """Return an event with the proof that it is in the log. Raises NotFound `not-covered`."""
-    published, proof = await inclusion_of(services, event.position)
-    file = encode_proof(TlogProof(event.position - 1, tuple(proof), published.note.encode()))
-    return CertifiedEvent(
-        position=event.position,
-        version=event.version,
-        recorded_at_us=(event.recorded_at - EPOCH) // timedelta(microseconds=1),
-        prev_hash=event.prev_hash.hex(),
-        body=event.body,
-        proof=file.decode(),
-    )
+    made = await certificate_of(services.ledger, erasure, lambda position: inclusion_of(services, position))
+    return as_json(made.model_dump())

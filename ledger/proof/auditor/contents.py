@@ -16,6 +16,7 @@ from ledger.proof.bundle.attestations import (
     ShownAttestations,
 )
 from ledger.proof.bundle.complete import Completeness
+from ledger.proof.bundle.erased import ErasedValues
 from ledger.proof.bundle.events import EventChecker, SealedFields, Seen
 from ledger.proof.bundle.heads import check_heads, key_of, parse_heads
 from ledger.proof.bundle.manifest import Bundle, Manifest
@@ -42,6 +43,7 @@ class Audit:
     manifest: Manifest | None = None
     seen: Seen = field(default_factory=Seen)
     fields: SealedFields = field(default_factory=SealedFields)
+    erased: ErasedValues = field(default_factory=ErasedValues)
     acts: ActsReport = field(default_factory=ActsReport)
     recorded_by: RecordedBy = field(default_factory=RecordedBy)
     not_proven: list[str] = field(default_factory=list)
@@ -86,7 +88,7 @@ def check_events(audit: Audit, bundle: Bundle, signed: Signed) -> None:
     attestations = _attestations(bundle, signed, findings)
     events = EventChecker(manifest, tiles, findings, complete, attestations, _key_events(bundle, signed, findings))
     seen, fields = events.seen, events.fields
-    audit.seen, audit.fields = seen, fields
+    audit.seen, audit.fields, audit.erased = seen, fields, events.erased
     events.feed(bundle.files[names.EVENTS].lines(names.MAX_LINE_BYTES))
     attestations.finish()
     complete.finish()

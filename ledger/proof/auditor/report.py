@@ -114,7 +114,7 @@ def _age(at_s: int) -> str:
 
 
 def _absent(audit: Audit) -> Iterator[str]:
-    """Lines about absent values: withheld (the maker still has them) or erased, as the maker claims."""
+    """Lines about absent values: withheld (the maker still has them), or erased, and by which erasure."""
     for state, who in ABSENT.items():
         for (name, absent), ranges in sorted(audit.fields.ranges.items()):
             if absent == state:
@@ -122,6 +122,13 @@ def _absent(audit: Audit) -> Iterator[str]:
                 more = ", …" if len(ranges) > MOST_LISTED else ""
                 count = audit.fields.counts[name][state]
                 yield f"       {who}: {printable(name)}, {count}, at {', '.join(places)}{more}"
+    erasures = sorted(audit.erased.by_erasure.items())
+    for erasure, (event, values) in erasures[:MOST_LISTED]:
+        yield f"       {values} of the erased values by erasure {erasure}, as event {event} says, which the log has"
+    if len(erasures) > MOST_LISTED:
+        yield f"       and by {len(erasures) - MOST_LISTED} more erasures"
+    if audit.erased.unexplained:
+        yield f"       {audit.erased.unexplained} of the erased values by no erasure that these events tell of"
 
 
 def as_json(audit: Audit, trusted: Trust) -> str:
@@ -159,6 +166,11 @@ def as_json(audit: Audit, trusted: Trust) -> str:
             {"field": name, "state": state, "positions": ranges}
             for (name, state), ranges in sorted(audit.fields.ranges.items())
         ],
+        "erasures": [
+            {"erasure": erasure, "event": event, "values": values}
+            for erasure, (event, values) in sorted(audit.erased.by_erasure.items())
+        ],
+        "erased_unexplained": audit.erased.unexplained,
         "acts": audit.acts.as_json(),
         "recorded_by": audit.recorded_by.as_json(),
         "steps": [

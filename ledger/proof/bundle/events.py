@@ -16,6 +16,7 @@ import orjson
 
 from ledger.proof.acts.checker import ActsChecker
 from ledger.proof.bundle.complete import Completeness, Place
+from ledger.proof.bundle.erased import ErasedValues
 from ledger.proof.bundle.manifest import STATES, Counts, Manifest
 from ledger.proof.bundle.tiles import TileReader
 from ledger.proof.bundle.zip import BundleError, BundleFlaw
@@ -88,6 +89,7 @@ class EventChecker:
     ) -> None:
         self.seen = Seen()
         self.fields = SealedFields()
+        self.erased = ErasedValues()
         self.acts = ActsChecker(manifest.origin, findings.add, partial=True, of_keys=of_keys)
         self._size = manifest.checkpoint_size
         self._origin = manifest.origin
@@ -170,7 +172,8 @@ class EventChecker:
         # 9. Sealed values.
         sealed: Any = body.get("sealed")
         if sealed is not None or line.fields or line.withheld:
-            self.fields.check(line, event_type, sealed, self._findings)
+            self.erased.gone(stream, self.fields.check(line, event_type, sealed, self._findings))
+        self.erased.ends(position, stream, event_type, body)
         # 12. Signed acts.
         self.acts.take(position, line.recorded_at_us, body)
         return Place(stream=stream, event_type=event_type)
@@ -251,28 +254,31 @@ class SealedFields:
         self.counts: dict[str, Counts] = {}
         self.ranges: dict[tuple[str, str], Ranges] = {}
 
-    def check(self, line: EventLine, event_type: str, sealed: Any, findings: Findings) -> None:
-        """Open the values of an event, and count each name that it commits to."""
+    def check(self, line: EventLine, event_type: str, sealed: Any, findings: Findings) -> int:
+        """Open the values of an event, and count each name that it commits to. Return how many values are erased."""
         opened: Any = {}
         if type(sealed) is not dict:
             findings.add(Kind.COMMITMENT_MISMATCH, line.position, "values or withheld names without commitments")
-            return
+            return 0
         if line.fields:
             try:
                 count = open_sealed(sealed, line.salts, line.fields)
             except ValueError as error:
                 findings.add(Kind.COMMITMENT_MISMATCH, line.position, str(error)[:300])
-                return
+                return 0
             self.opened += count
             opened = sealed if count == len(sealed) else orjson.loads(line.fields)
         for name in line.withheld:
             if name in opened or name not in sealed:
                 message = "a name is marked withheld that is disclosed, or that the event does not commit to"
                 findings.add(Kind.COMMITMENT_MISMATCH, line.position, message)
-                return
+                return 0
+        erased = 0
         for name in sealed:
             state = "disclosed" if name in opened else "withheld" if name in line.withheld else "erased"
             self._count(f"{event_type}.{name}", state, line.position)
+            erased += state == "erased"
+        return erased
 
     def _count(self, name: str, state: str, position: int) -> None:
         counts = self.counts.get(name)

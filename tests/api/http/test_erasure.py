@@ -14,7 +14,9 @@ from psycopg import sql
 
 from ledger.domain.policy import HOME
 from ledger.domain.retention import Retention
+from ledger.export.bundle import Disclosure, write_bundle
 from ledger.proof.auditor.__main__ import run
+from ledger.proof.bundle.manifest import Selection
 from ledger.service.policies import Policies
 from ledger.tlog.sign.signer_thread import SigningConfig
 from ledger.tlog.signing_keys import SigningKey
@@ -22,6 +24,7 @@ from ledger.verify.database import verify_chain
 from projections.rebuild import rebuild_read_models
 from projections.registry import READ_MODELS
 from tests.api.acting import Acting, second_tokens
+from tests.api.program import cli
 from tests.api.served import ASK, ASKS, Api, problem, served
 from tests.ledger.tlog.logs import key_for
 from tests.support import connect, eventually
@@ -260,6 +263,19 @@ def test_a_certificate_is_verified_offline(
         done = scene.confirm(erasure).json()["event"]
         eventually("it is signed", lambda: api.get(path).status_code == 200)
         content = api.get(path).json()
+        shown_at = tmp_path / "shown.json"
+        ran = cli("erasures", "certificate", erasure, "-o", shown_at, env={"ADVICE_LEDGER_DATABASE_URL": database_url})
+        assert (ran.code, ran.err) == (0, "")
+        assert [one["body"] for one in json.loads(shown_at.read_text("utf-8"))["events"]] == [
+            one["body"] for one in content["events"]
+        ]
+        with connect(api.url, "verifier") as conn, (tmp_path / "case.zip").open("w+b") as bundle:
+            write_bundle(conn, Selection("request", request=1), Disclosure(everything=True), bundle)
+    assert run([str(tmp_path / "case.zip"), "--key", key.verifier.text, "--json"]) == 0
+    audited = json.loads(capsys.readouterr().out)
+    [gone] = audited["erasures"]
+    assert (gone["erasure"], audited["erased_unexplained"]) == (erasure, 0)
+    assert gone["values"] == sum(counts["erased"] for counts in audited["fields"].values()) > 0
     file = tmp_path / "certificate.json"
 
     def run_on(found: Any, *keys: str) -> tuple[int, str]:

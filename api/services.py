@@ -22,6 +22,7 @@ from api.agents.builtin.agent import BuiltinAgent
 from api.agents.protocol import Agent
 from api.agents.run.worker import Worker
 from api.callers import Callers
+from api.event_feed import READS_AT_ONCE, EventFeed
 from api.jobs.kind import AnyKind, JobFiles, JobTools
 from api.jobs.queue import JobQueue
 from api.jobs.runner import JobRunner
@@ -106,6 +107,7 @@ class Services:
     # The login of browsers at that provider; None if there is none.
     login: Login | None
     slow_reads: SlowReads
+    event_feed: EventFeed
     # The choice of the checkpoint that readers are shown.
     checkpoint_selector: CheckpointSelector
     # Checkpoints that the log's key signed, as far as this process has the key.
@@ -161,6 +163,9 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
         callers.start()
         stack.push_async_callback(callers.close)
         slow_reads = SlowReads(await open_readers(parts, stack, "slow reader", MOST_OF_ALL))
+        # One more looks for new events while the others read.
+        event_feed = EventFeed(await open_readers(parts, stack, "follower", READS_AT_ONCE + 1))
+        stack.push_async_callback(event_feed.close)
         threads: list[BackgroundWorker] = []
         if parts.projector == "thread":
             threads.append(Projector(parts.database_url, schema=parts.schema_name))
@@ -184,6 +189,7 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
             identity_provider=provider,
             login=None if provider is None else login_of(provider, parts.public_origins, parts.root_path),
             slow_reads=slow_reads,
+            event_feed=event_feed,
             checkpoint_selector=CheckpointSelector(parts.endorsers.policy),
             checkpoints=checkpoints,
             proof_cache=ProofCache(),

@@ -24,7 +24,8 @@ REPLACED = (
     (r"\bhttpx\.AsyncClient\b", "httpx.Client"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\baclose\b", "close"),
-    (r"\basync (def|with)\b", r"\1"),
+    (r"\bAsyncIterator\b", "Iterator"),
+    (r"\basync (def|with|for)\b", r"\1"),
     (r"\bawait ", ""),
 )
 

@@ -12,12 +12,16 @@ from psycopg import sql
 from ledger.database import AsyncConnection
 from ledger.store.head import position_at_async
 from projections.event_index.model import EVENT_INDEX
+from projections.event_texts.model import EVENT_TEXTS
 from projections.read_model import sql_file
 from projections.rows import MOST_COUNTED, Order, direction, fetch
 
 HERE = Path(__file__).parent
 SEARCH, COUNT = sql_file(HERE / "event_search.sql"), sql_file(HERE / "event_count.sql")
 TICK = timedelta(microseconds=1)
+# What a search reads.
+POSITION = "SELECT coalesce(min(position), 0) FROM projections WHERE name = ANY (%s)"
+READ_MODELS = [EVENT_INDEX.name, EVENT_TEXTS.name]
 
 
 class EventCount(NamedTuple):
@@ -37,6 +41,12 @@ async def positions_within(
     first = 1 if start is None else await position_at_async(conn, start - TICK) + 1
     last = upto if end is None else min(upto, await position_at_async(conn, end - TICK))
     return first, last
+
+
+async def indexed_upto(conn: AsyncConnection) -> int:
+    """Return the last position that a search finds without waiting: all events up to there are in the read models."""
+    [(position,)] = await (await conn.execute(POSITION, [READ_MODELS], prepare=True)).fetchall()
+    return int(position)
 
 
 async def search(

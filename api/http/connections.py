@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -121,6 +122,8 @@ class Connection(HttpToolsProtocol):
         # The reads in hand.
         self._reads: set[asyncio.Task[Any]] = set()
         self.is_lost = False
+        # Called when the server stops: an answer without an end has to end then.
+        self.at_shutdown: set[Callable[[], None]] = set()
         self._in_head = True
         self._head_bytes = 0
         self._head: asyncio.TimerHandle | None = None
@@ -141,6 +144,12 @@ class Connection(HttpToolsProtocol):
         _cancel(self._head)
         _cancel(self._read)
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Begin to stop, as uvicorn, and tell those who would go on."""
+        super().shutdown()
+        for call in list(self.at_shutdown):
+            call()
 
     def data_received(self, data: bytes) -> None:
         """Parse, and end the connection if its head does not end: httptools would take one of any length."""

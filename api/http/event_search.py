@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Self
 from unicodedata import normalize
 
+from fastapi import Request
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from api.http.auth.permissions import Reader
-from api.http.lists import ReadList, decode_cursor
+from api.http.auth.permissions import Reader, also
+from api.http.event_forms import FORM_HELP, EventForm
+from api.http.lists import ReadList, ReadRange, decode_cursor
 from api.http.parameters import MAX_ID, FilterText, RowId
 from api.http.reading import record_read
 from api.http.story import identifiers, upto_of, wait
 from api.services import Services
 from ledger.database import AsyncConnection
+from ledger.domain.event_rights import PERMISSIONS_OF_SEALED
 from ledger.domain.subject import EXAMINER
 from ledger.errors import NotFound
 from projections import client_names
@@ -25,6 +29,7 @@ from projections.clients.model import CLIENTS
 from projections.event_index.model import EVENT_INDEX
 from projections.event_search import EventCount, count, positions_within, search
 from projections.event_texts.model import EVENT_TEXTS
+from projections.rows import Order
 from schema.accesses import MOST_SHOWN
 from schema.fields import Money
 
@@ -32,8 +37,8 @@ from schema.fields import Money
 SAME = ("request_id", "stream", "type", "text", "actor", "role", "model", "outcome", "amount_from", "amount_to")
 
 
-class ReadEvents(ReadList):
-    """Query parameters of the search. All that are given must hold."""
+class EventFilters(ReadRange):
+    """Which events: all that are given must hold."""
 
     client: RowId | None = Field(None, description="Events in the streams of the client with this number.")
     client_id: FilterText | None = Field(None, description="The same, by an identifier of the client.")
@@ -54,7 +59,7 @@ class ReadEvents(ReadList):
     position_to: RowId | None = Field(None, description="Up to this position; it is included.")
 
     @model_validator(mode="after")
-    def _one_client(self) -> ReadEvents:
+    def _one_client(self) -> Self:
         if self.client is not None and self.client_id is not None:
             raise PydanticCustomError("one_client", "Input should have client or client_id, not both")
         if self.text is not None and not any(map(str.isalnum, normalize("NFKC", self.text))):
@@ -62,6 +67,12 @@ class ReadEvents(ReadList):
         if (self.position_from or 0) > (self.position_to or MAX_ID):
             raise PydanticCustomError("reversed", "Input should not have position_from beyond position_to")
         return self
+
+
+class ReadEvents(EventFilters, ReadList):
+    """Query parameters of the search."""
+
+    format: EventForm | None = Field(None, description=FORM_HELP)
 
 
 @dataclass(frozen=True)
@@ -75,13 +86,25 @@ class FoundEvents:
     count: EventCount | None = None
 
 
+def check_text(request: Request, reader: Reader, query: EventFilters) -> None:
+    """Check that the reader may search by words. Raises ApiError.
+
+    To find by words tells words: so it takes the right to see the sealed values of each event.
+    """
+    if query.text is not None:
+        for permission in PERMISSIONS_OF_SEALED:
+            also(request, reader, permission)
+
+
 class EventSearch:
     """One search by one caller."""
 
-    def __init__(self, services: Services, reader: Reader, query: ReadEvents) -> None:
+    def __init__(self, services: Services, reader: Reader, query: EventFilters) -> None:
         self._services = services
         self._reader = reader
         self._query = query
+        # A stream begins with the oldest event.
+        self._order: Order = query.order if isinstance(query, ReadEvents) else "oldest"
 
     @staticmethod
     def page_rows(most: int | None) -> int:
@@ -94,7 +117,7 @@ class EventSearch:
         async def work(conn: AsyncConnection) -> FoundEvents:
             filters, upto = await self._filters(conn)
             page = await self._page(conn, filters, upto, limit)
-            counted = await count(conn, page.filters) if self._query.count else None
+            counted = await count(conn, page.filters) if getattr(self._query, "count", False) else None
             return FoundEvents(page.items, page.more, upto, filters, counted)
 
         return await self._recorded(work)
@@ -104,26 +127,13 @@ class EventSearch:
         filters = self._after(page.filters, page.items[-1]["position"])
         return await self._recorded(lambda conn: self._page(conn, filters, page.upto, limit))
 
-    async def _recorded(self, work: Any) -> FoundEvents:
-        try:
-            page: FoundEvents = await self._services.ledger.readers.run(work)
-        except NotFound:  # somebody looked
-            await record_read(self._services, self._reader, self._query, (), 0)
-            raise
-        requests = {item["request_id"] for item in page.items}
-        await record_read(self._services, self._reader, self._query, requests, len(page.items))
-        return page
+    async def between(self, conn: AsyncConnection, after: int, upto: int, limit: int) -> FoundEvents:
+        """Read the first events after a position, up to another one, and record nothing. Raises NotFound."""
+        filters = self._after(await self._filters_upto(conn, upto), after)
+        return await self._page(conn, filters, upto, limit)
 
-    async def _page(self, conn: AsyncConnection, filters: Mapping[str, object], upto: int, limit: int) -> FoundEvents:
-        rows = await search(conn, filters, self._query.order, limit + 1)
-        visible = await self._visible(conn)
-        if visible is not None:
-            for row in rows:
-                row["client_id"] = row["client_id"] if row["client_id"] in visible else None
-        return FoundEvents(rows[:limit], len(rows) > limit, upto, filters)
-
-    async def _visible(self, conn: AsyncConnection) -> frozenset[str] | None:
-        """Return the identifiers of the clients that the reader may know of; None: all."""
+    async def visible(self, conn: AsyncConnection) -> frozenset[str] | None:
+        """Return the identifiers of the clients that the reader may know of now; None: all. Raises Unavailable."""
         services, reader = self._services, self._reader
         if services.access_policy.scope("read clients", reader.actor.role) is not None:
             return None
@@ -132,15 +142,48 @@ class EventSearch:
         names = await clients_in_scope(conn, reader.examined, services.ledger.patience_s)
         return frozenset(name for name in names.values() if name is not None)
 
+    async def record(self, items: list[dict[str, Any]]) -> None:
+        """Record that these events are about to be shown. Raises Unavailable."""
+        requests = {item["request_id"] for item in items}
+        await record_read(self._services, self._reader, self._query, requests, len(items))
+
+    async def _recorded(self, work: Any) -> FoundEvents:
+        try:
+            page: FoundEvents = await self._services.ledger.readers.run(work)
+        except NotFound:  # somebody looked
+            await record_read(self._services, self._reader, self._query, (), 0)
+            raise
+        await self.record(page.items)
+        return page
+
+    async def _page(self, conn: AsyncConnection, filters: Mapping[str, object], upto: int, limit: int) -> FoundEvents:
+        rows = await search(conn, filters, self._order, limit + 1)
+        visible = await self.visible(conn)
+        if visible is not None:
+            for row in rows:
+                row["client_id"] = row["client_id"] if row["client_id"] in visible else None
+        return FoundEvents(rows[:limit], len(rows) > limit, upto, filters)
+
     async def _filters(self, conn: AsyncConnection) -> tuple[dict[str, object], int]:
         """Return the filters of the read model, and the last position to read: new events do not get in between."""
         query = self._query
-        last_id, pinned = decode_cursor(query.cursor) if query.cursor is not None else (None, None)
-        as_of = query.as_of if pinned is None else pinned
+        cursor = getattr(query, "cursor", None)
+        last_id, pinned = (None, None) if cursor is None else decode_cursor(cursor)
+        upto = await self.last(conn, query.as_of if pinned is None else pinned)
+        filters = await self._filters_upto(conn, upto)
+        return (filters if last_id is None else self._after(filters, last_id)), upto
+
+    async def last(self, conn: AsyncConnection, as_of: int | datetime | None) -> int:
+        """Return the position of the last event as of then, once the index has it. Raises InvalidEvent, Unavailable."""
+        query = self._query
         upto = await upto_of(conn, as_of)
         await wait(self._services, conn, EVENT_INDEX, query, upto)
         if query.text is not None:
             await wait(self._services, conn, EVENT_TEXTS, query, upto)
+        return upto
+
+    async def _filters_upto(self, conn: AsyncConnection, upto: int) -> dict[str, object]:
+        query = self._query
         first, last = await positions_within(conn, query.created_from, query.created_to, upto)
         filters = {name: value for name in SAME if (value := getattr(query, name)) is not None}
         filters["from_id"] = max(first, query.position_from or 1)
@@ -148,11 +191,11 @@ class EventSearch:
         names = await self._names(conn, upto)
         if names is not None:
             filters["of_client"] = names
-        return (filters if last_id is None else self._after(filters, last_id)), upto
+        return filters
 
     def _after(self, filters: Mapping[str, object], last_id: int) -> dict[str, object]:
         """Narrow the filters to what follows an event in the order of the search."""
-        if self._query.order == "oldest":
+        if self._order == "oldest":
             return {**filters, "from_id": max(last_id + 1, _number(filters["from_id"]))}
         return {**filters, "before_id": min(last_id, _number(filters["before_id"]))}
 
@@ -161,7 +204,7 @@ class EventSearch:
 
         Raises NotFound for a client that the reader may not know of, as for one that never was.
         """
-        names, visible = await self._known_names(conn, upto), await self._visible(conn)
+        names, visible = await self._known_names(conn, upto), await self.visible(conn)
         if names is not None and visible is not None and not visible.intersection(names):
             raise client_names.client_unknown()
         return names

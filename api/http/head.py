@@ -5,6 +5,9 @@ from __future__ import annotations
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+# The key in a request's scope that tells an answer without an end that nobody reads it.
+HEAD_KEY = "advice_ledger.head"
+
 
 class HeadAsGet:
     """Answer HEAD: call the GET route and drop the body. ASGI middleware."""
@@ -23,7 +26,7 @@ class HeadAsGet:
                 message = {**message, "body": b""}
             await send(message)
 
-        await self._app({**scope, "method": "GET"}, receive, send_head)
+        await self._app({**scope, "method": "GET", HEAD_KEY: True}, receive, send_head)
 
 
 def install(app: FastAPI) -> None:

@@ -113,6 +113,7 @@ PROBLEMS: dict[str, int] = {
     "signature-invalid": 422,
     "signature-late": 422,
     "too-many-reads": 429,
+    "too-many-streams": 429,
     "too-many-jobs": 429,
     "internal": 500,
     "unavailable": 503,

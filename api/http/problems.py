@@ -143,6 +143,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
+async def answer_to(request: Request, error: Exception) -> Response:
+    """Make the response for any failure, where an answer has begun and no handler comes any more."""
+    if isinstance(error, ApiError):
+        return await _api_error(request, error)
+    return await (_ledger_error if isinstance(error, LedgerError) else _unexpected)(request, error)
+
+
 CONFLICTS: dict[type[Conflict], tuple[str, str]] = {
     IdConflict: ("idempotency-key-reused", "this Idempotency-Key was used for another request; use a new one"),
     VersionConflict: ("busy", "others are writing to this; try again"),

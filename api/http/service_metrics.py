@@ -44,6 +44,7 @@ async def service_metrics(services: Services) -> list[Metric]:
         gauge("checkpoint_waiting_seconds", "How long nothing was signed while events wait", waiting and waiting[1]),
         _heads(services),
         *_standby(standby),
+        gauge("event_streams", "Streams of events that are open", services.event_feed.followers),
         gauge("head_ahead_seconds", "How far the last event is ahead of the clock", clocks and (clocks.ahead_s or 0)),
         *_agents(calls),
         _otlp(services),

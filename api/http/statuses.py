@@ -33,7 +33,7 @@ DESCRIPTIONS = {
     413: "The body is too large.",
     415: "The body is not application/json.",
     422: "A field, parameter or header is not valid; `errors` names them.",
-    429: "Too many lists with `as_of` of this token run at once.",
+    429: "Too many lists with `as_of`, or too many streams, of this caller run at once.",
     503: "The database does not answer. The write is recorded whole or not at all: send it again, with the same"
     " Idempotency-Key.",
 }

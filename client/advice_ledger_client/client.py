@@ -5,7 +5,7 @@ Generated from async_client.py by `python client/generate_sync.py`: do not edit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 PAGE_ROWS = 200
 FIRST_POLL_S = 0.02
 LONGEST_POLL_S = 1.0
+# The pause of a follower whose connection ended.
+COME_BACK_S = 0.5
 
 
 class LedgerClient:
@@ -319,6 +321,27 @@ class LedgerClient:
                 raise NotYet(f"no recommendation for request {request_id} within {within_s} s")
             self._sender.sleep(min(pause_s, left_s))
             pause_s = min(LONGEST_POLL_S, pause_s * 2)
+
+    def follow(self, *, after: int | None = None, until_caught_up: bool = False, **filters: object) -> Iterator[Row]:
+        """Yield the events that match, then each new one, without a gap and without an end. Roles: auditor, compliance.
+
+        `filters` are those of GET /events, and `format`. The first event is the one `after` this position. After an
+        outage the client goes on where it was. It ends at a `position_to` or `as_of`, or with `until_caught_up` once
+        all events are there that were recorded. Raises LedgerProblem, and Unreachable as other operations do.
+        """
+        from advice_ledger_client.following import Following  # noqa: PLC0415 (most clients do not follow)
+
+        following = Following(after, filters)
+        while not following.has_ended:
+            with self._sender.open(following.request) as lines:
+                for line in lines:
+                    row = following.take(line)
+                    if row is not None:
+                        yield row
+                    if until_caught_up and following.is_caught_up:
+                        return
+            if not following.has_ended:
+                self._sender.sleep(COME_BACK_S)
 
     def register_signing_key(self, key: SigningKey) -> SigningKey:
         """Register a key of the caller; return it with the number that it got. Save that one. Any role."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 import random
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from time import monotonic
 from typing import Any
 
@@ -26,6 +27,8 @@ log = logging.getLogger("advice_ledger_client")
 RETRIED_ERRORS = (httpx.TransportError, httpx.DecodingError)
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
+# An answer without an end is given up if nothing comes for so long: the ledger sends something every 15 seconds.
+SILENCE_S = 60.0
 PROBLEM_JSON = "application/problem+json"
 # An answer that is not the ledger's is quoted up to this length.
 MAX_DETAIL_CHARS = 200
@@ -96,6 +99,30 @@ class Sender:
                 pause_s = attempts.after_response(response)
             self.sleep(pause_s)
 
+    @contextmanager
+    def open(self, request: Callable[[], HttpRequest]) -> Iterator[Iterator[str]]:
+        """Open an answer without an end; yield its lines, which end when the connection does.
+
+        Raises LedgerProblem or Unreachable if it cannot be opened.
+        """
+        attempts = Attempts(request(), self._connection)
+        while True:
+            arguments = self._connection.arguments(request())
+            timeout = httpx.Timeout(attempts.timeout_s(), read=SILENCE_S)
+            try:
+                with self._http.stream(**arguments, timeout=timeout) as response:
+                    if response.is_success:
+                        yield _lines(response)
+                        return
+                    response.read()
+            except RETRIED_ERRORS as error:
+                pause_s = attempts.after_error(error)
+            else:
+                if response.status_code not in RETRIED_STATUSES:
+                    raise _problem(response)
+                pause_s = attempts.after_response(response)
+            self.sleep(pause_s)
+
     def sleep(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
@@ -136,6 +163,30 @@ class AsyncSender:
                 pause_s = attempts.after_response(response)
             await self.sleep(pause_s)
 
+    @asynccontextmanager
+    async def open(self, request: Callable[[], HttpRequest]) -> AsyncIterator[AsyncIterator[str]]:
+        """Open an answer without an end; yield its lines, which end when the connection does.
+
+        Raises LedgerProblem or Unreachable if it cannot be opened.
+        """
+        attempts = Attempts(request(), self._connection)
+        while True:
+            arguments = self._connection.arguments(request())
+            timeout = httpx.Timeout(attempts.timeout_s(), read=SILENCE_S)
+            try:
+                async with self._http.stream(**arguments, timeout=timeout) as response:
+                    if response.is_success:
+                        yield _lines_async(response)
+                        return
+                    await response.aread()
+            except RETRIED_ERRORS as error:
+                pause_s = attempts.after_error(error)
+            else:
+                if response.status_code not in RETRIED_STATUSES:
+                    raise _problem(response)
+                pause_s = attempts.after_response(response)
+            await self.sleep(pause_s)
+
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await anyio.sleep(seconds)
@@ -148,6 +199,18 @@ class AsyncSender:
         """Close the connections, unless they belong to the caller's httpx client."""
         if self._owned:
             await self._http.aclose()
+
+
+def _lines(response: httpx.Response) -> Iterator[str]:
+    """Yield lines until the connection ends, in whatever way: the follower comes back."""
+    with suppress(*RETRIED_ERRORS):
+        yield from response.iter_lines()
+
+
+async def _lines_async(response: httpx.Response) -> AsyncIterator[str]:
+    with suppress(*RETRIED_ERRORS):
+        async for line in response.aiter_lines():
+            yield line
 
 
 def _retry_after_s(response: httpx.Response) -> int:

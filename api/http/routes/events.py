@@ -1,28 +1,46 @@
-"""Routes to search events, and to read one as it was recorded."""
+"""Routes to search events, to follow them, and to read one as it was recorded."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 
-from api.http import tabular
-from api.http.auth.permissions import MayReadEvents, also
-from api.http.event_search import EventSearch, FoundEvents, ReadEvents
+from api.http import event_stream, tabular
+from api.http.auth.permissions import MayReadEvents
+from api.http.event_forms import CLOUDEVENTS_BATCH, EventForm, EventWriter
+from api.http.event_search import EventSearch, FoundEvents, ReadEvents, check_text
+from api.http.event_stream import EventStream, FollowEvents
 from api.http.lists import encode_cursor
-from api.http.media_types import FORMS, IN_FORMS, JSON, negotiate
-from api.http.parameters import PathId, ReadOne, as_json
+from api.http.media_types import FORMS, IN_FORMS, JSON, NDJSON, TEXT, negotiate
+from api.http.parameters import MAX_ID, PathId, ReadOne, as_json, plain_id
 from api.http.problems import documented
 from api.http.shown_event import ShownEvent, read_event
-from api.services import InjectedServices
-from ledger.domain.event_rights import PERMISSIONS_OF_SEALED
+from api.services import InjectedServices, Services
+from ledger.store.head import read_head_async
 
 router = APIRouter(prefix="/events", tags=["events"])
+
+# The media types of each form of an event; the first is that of a caller that likes all.
+OFFERED: dict[EventForm | None, tuple[str, ...]] = {
+    None: (*FORMS, CLOUDEVENTS_BATCH),
+    "ledger": FORMS,
+    "cloudevents": (CLOUDEVENTS_BATCH, NDJSON),
+    "ocsf": (NDJSON,),
+}
+IN_ALL_FORMS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {**IN_FORMS[200]["content"], CLOUDEVENTS_BATCH: {"schema": {"type": "array"}}}}
+}
+LastEventId = Annotated[
+    int | None,
+    Header(alias="Last-Event-ID", ge=0, le=MAX_ID, description="Begin after this position."),
+    BeforeValidator(plain_id),
+]
 
 
 class FoundEvent(BaseModel):
@@ -59,19 +77,17 @@ class EventPage(BaseModel):
     count: EventCount | None
 
 
-@router.get("", response_model=EventPage, responses={**IN_FORMS, **documented(401, 403, 404, 406, 422, 503)})
+@router.get("", response_model=EventPage, responses={**IN_ALL_FORMS, **documented(401, 403, 404, 406, 422, 503)})
 async def list_events(
     services: InjectedServices, request: Request, caller: MayReadEvents, query: Annotated[ReadEvents, Query()]
 ) -> Response:
     """Search the events. An auditor is shown the clients that it may examine. Roles: auditor, compliance.
 
-    With `Accept: text/csv` or `application/x-ndjson`, all events that match are streamed, or `limit` of them.
+    With `Accept: text/csv` or `application/x-ndjson`, all events that match are streamed, or `limit` of them. So are
+    CloudEvents and events of OCSF, in the forms of `format`.
     """
-    media_type = negotiate(request, FORMS)
-    if query.text is not None:
-        # To find by words tells words: so it takes the right to see the sealed values of each event.
-        for permission in PERMISSIONS_OF_SEALED:
-            also(request, caller, permission)
+    media_type = negotiate(request, OFFERED[query.format])
+    check_text(request, caller, query)
     found = EventSearch(services, caller, query)
     if media_type == JSON:
         page = await found.first(query.limit)
@@ -87,18 +103,61 @@ async def list_events(
     # Before the answer begins, so that a failure has its status.
     first = await found.first(found.page_rows(most))
     headers = {"Cache-Control": "no-store", "Ledger-As-Of": str(first.upto), **query.zone_header}
-    return StreamingResponse(_streamed(found, first, most, media_type), headers=headers, media_type=media_type)
+    form: EventForm = query.format or ("cloudevents" if media_type == CLOUDEVENTS_BATCH else "ledger")
+    pages = _pages(found, first, most)
+    if form == "ledger":
+        streamed = _rows(pages, media_type)
+    else:
+        streamed = _shaped(pages, EventWriter(form, await _origin(services), array=media_type == CLOUDEVENTS_BATCH))
+    return StreamingResponse(streamed, headers=headers, media_type=media_type)
 
 
-async def _streamed(found: EventSearch, first: FoundEvents, most: int | None, media_type: str) -> AsyncIterator[bytes]:
-    """Yield the rows page after page; memory holds one page."""
-    names = tuple(FoundEvent.model_fields)
+async def _pages(found: EventSearch, first: FoundEvents, most: int | None) -> AsyncIterator[FoundEvents]:
+    """Yield page after page; memory holds one."""
     page: FoundEvents | None = first
-    yield tabular.heading(media_type, names)
     while page is not None:
-        yield tabular.encode(page.items, media_type, names)
+        yield page
         most = None if most is None else most - len(page.items)
         page = await found.next(page, found.page_rows(most)) if page.more and most != 0 else None
+
+
+async def _rows(pages: AsyncIterator[FoundEvents], media_type: str) -> AsyncIterator[bytes]:
+    names = tuple(FoundEvent.model_fields)
+    yield tabular.heading(media_type, names)
+    async for page in pages:
+        yield tabular.encode(page.items, media_type, names)
+
+
+async def _shaped(pages: AsyncIterator[FoundEvents], writer: EventWriter) -> AsyncIterator[bytes]:
+    async for page in pages:
+        yield writer.page(page.items)
+    yield writer.end()
+
+
+async def _origin(services: Services) -> str:
+    head = await services.ledger.readers.run(read_head_async)
+    return "" if head is None else head.origin
+
+
+@router.get(
+    "/stream",
+    response_class=Response,
+    responses={200: {"content": {event_stream.MEDIA_TYPE: TEXT}}, **documented(401, 403, 404, 406, 422, 429, 503)},
+)
+async def follow_events(
+    services: InjectedServices,
+    request: Request,
+    caller: MayReadEvents,
+    query: Annotated[FollowEvents, Query()],
+    last_event_id: LastEventId = None,
+) -> Response:
+    """Follow the events that match: those that are there, the oldest first, then new ones as they are recorded.
+
+    Server-sent events. `id` is the position, `data` the event. The event `caught-up` says that all is sent, `end` that
+    no other can match, and `problem` why the stream ends before that. Roles: auditor, compliance.
+    """
+    negotiate(request, (event_stream.MEDIA_TYPE,))
+    return EventStream(services, request, caller, query, last_event_id or 0)
 
 
 @router.get("/{position}", response_model=ShownEvent, responses=documented(401, 403, 404, 422, 503))

@@ -43,6 +43,7 @@ def operations(api: Api) -> Iterator[tuple[str, str]]:
 
 def filled(path: str) -> str:
     """A path of this template, of things that exist or could."""
+    path = path.replace("/stream", "/stream?position_to=1")  # one that ends
     return re.sub(r"\{[^}]+\}", "1", path.replace("{report}", "override-rates"))
 
 

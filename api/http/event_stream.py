@@ -1,0 +1,190 @@
+"""Follow the events: those that match a search, and then new ones as they are recorded, as server-sent events.
+
+The id of a message is the position of its event, so a follower that comes back with `Last-Event-ID` misses nothing and
+gets nothing twice. What a page shows is recorded before it is sent. The caller's rights are looked at before each page,
+and while nothing happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Hashable, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import orjson
+from fastapi import Request
+from fastapi.responses import Response, StreamingResponse
+from pydantic import Field
+from starlette.types import Receive, Scope, Send
+
+from api.event_feed import Follower
+from api.http.auth.permissions import SCOPE_KEY, Reader, ReadPermission
+from api.http.connections import STATE_KEY, Connection, affordable
+from api.http.event_forms import FORM_HELP, EventForm, encoded, shaped
+from api.http.event_search import EventFilters, EventSearch, FoundEvents, check_text
+from api.http.head import HEAD_KEY
+from api.http.parameters import MAX_ID
+from api.http.problems import answer_to
+from api.services import Services
+from ledger.database import AsyncConnection
+from ledger.errors import InvalidEvent, Unavailable
+from ledger.store.head import read_head_async
+
+MEDIA_TYPE = "text/event-stream"
+# No proxy may keep messages back.
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+PAGE_ROWS = 200
+# Rights are looked at again at least so often.
+RIGHTS_S = 0.5
+# A stream is never silent for longer. The id of a heartbeat moves the follower over events that do not match.
+HEARTBEAT_S = 15.0
+# Followers come back after a second.
+FIRST = b"retry: 1000\n\n"
+
+
+class FollowEvents(EventFilters):
+    """Query parameters of the stream. With `as_of`, `position_to` or `to` it ends, once all is sent."""
+
+    format: EventForm = Field("ledger", description=FORM_HELP)
+
+
+@dataclass(frozen=True)
+class StreamPage:
+    """Events between two positions, and the messages that they are: written once for all that share the page."""
+
+    found: FoundEvents
+    text: bytes
+
+    @property
+    def through(self) -> int:
+        """All events that match are on this page, or before it, up to here."""
+        return int(self.found.items[-1]["position"]) if self.found.more else self.found.upto
+
+    def is_last(self, position_to: int | None) -> bool:
+        """Return True if no event to come can match."""
+        before = self.found.filters["before_id"]
+        assert isinstance(before, int)
+        return not self.found.more and (before <= self.found.upto or (position_to or MAX_ID) <= self.found.upto)
+
+
+class EventStream(StreamingResponse):
+    """The answer. It opens the stream when it is sent, so that a failure before the first message has its status."""
+
+    def __init__(self, services: Services, request: Request, reader: Reader, query: FollowEvents, after: int) -> None:
+        super().__init__(iter(()), headers=HEADERS | query.zone_header, media_type=MEDIA_TYPE)
+        self._services = services
+        self._request = request
+        self._reader = reader
+        self._query = query
+        self._after = after
+        self._filters = repr(query)
+        self._origin = ""
+        self._sent_s = 0.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Open the stream, and send it until it ends. Raises ApiError, LedgerError before it begins."""
+        connection: Connection | None = scope.get("state", {}).get(STATE_KEY)
+        with self._services.event_feed.follow(self._reader.actor.id, affordable() // 2) as follower:
+            if connection is not None:
+                connection.at_shutdown.add(follower.stop)
+            try:
+                first = await self._open()
+                if HEAD_KEY in scope:
+                    await Response(headers=HEADERS, media_type=MEDIA_TYPE)(scope, receive, send)
+                    return
+                self.body_iterator = self._told(self._messages(follower, first))
+                await super().__call__(scope, receive, send)
+            finally:
+                if connection is not None:
+                    connection.at_shutdown.discard(follower.stop)
+
+    async def _open(self) -> StreamPage:
+        """Read the first page."""
+        check_text(self._request, self._reader, self._query)
+
+        async def work(conn: AsyncConnection) -> int:
+            head = await read_head_async(conn)
+            if head is None:
+                raise Unavailable("this database has no ledger yet: run advice-ledger migrate")
+            if self._after > head.position:
+                raise InvalidEvent("Last-Event-ID", "the ledger has no such position yet")
+            self._origin = head.origin
+            return await self._search().last(conn, self._query.as_of)
+
+        return await self._read(await self._services.event_feed.read(work))
+
+    def _search(self) -> EventSearch:
+        return EventSearch(self._services, self._reader, self._query)
+
+    async def _told(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Pass messages on. A failure is the last one, as the status of the answer is sent already."""
+        try:
+            async for message in messages:
+                self._sent_s = monotonic()
+                yield message
+        except Exception as error:  # noqa: BLE001 - the follower is told, and the log where nobody foresaw it
+            answer = await answer_to(self._request, error)
+            yield b"event: problem\ndata: %b\n\n" % bytes(answer.body)
+
+    async def _messages(self, follower: Follower, page: StreamPage) -> AsyncIterator[bytes]:
+        """Yield the messages of all pages, beginning with this one."""
+        yield FIRST
+        behind = True
+        while not follower.stops:
+            if page.found.items:
+                await self._search().record(page.found.items)
+                yield page.text
+            self._after = page.through
+            if behind and not page.found.more:
+                yield self._named("caught-up")
+            behind = page.found.more
+            if page.is_last(self._query.position_to) or (self._query.as_of is not None and not behind):
+                yield self._named("end")
+                return
+            if not behind:
+                async for message in self._quiet(follower):
+                    yield message
+            await self._look_at_rights()
+            page = await self._read(max(page.found.upto, self._services.event_feed.position))
+
+    async def _quiet(self, follower: Follower) -> AsyncIterator[bytes]:
+        """Wait for new events; yield a heartbeat whenever nothing was sent for long."""
+        while not follower.stops:
+            is_news = await follower.wait(self._after, RIGHTS_S)
+            if monotonic() - self._sent_s >= HEARTBEAT_S:
+                yield b": heartbeat\nid: %d\n\n" % self._after
+            if is_news:
+                return
+            await self._look_at_rights()
+
+    def _message(self, item: Mapping[str, Any]) -> bytes:
+        content = encoded(shaped(item, self._query.format, self._origin))
+        return b"id: %d\ndata: %b\n\n" % (item["position"], content)
+
+    def _named(self, name: str) -> bytes:
+        content = orjson.dumps({"position": self._after})
+        return b"id: %d\nevent: %b\ndata: %b\n\n" % (self._after, name.encode(), content)
+
+    async def _look_at_rights(self) -> None:
+        """Ask who is calling, and what it may do now. Raises ApiError, LedgerError."""
+        self._request.scope.pop(SCOPE_KEY, None)
+        self._reader = await ReadPermission("read events")(self._request)
+        check_text(self._request, self._reader, self._query)
+
+    async def _read(self, upto: int) -> StreamPage:
+        """Read the next page up to a position. Followers that would read the same share it. Raises NotFound."""
+        feed, search, after = self._services.event_feed, self._search(), self._after
+        visible = None if self._reader.examined is None else await feed.read(search.visible)
+        actor = self._reader.actor
+        key: Hashable = (actor.role, actor.scope, self._reader.examined is None, visible, self._filters, after, upto)
+
+        async def work(conn: AsyncConnection) -> StreamPage:
+            found = await search.between(conn, after, upto, PAGE_ROWS)
+            return StreamPage(found, b"".join(map(self._message, found.items)))
+
+        return await feed.shared(key, work, keep=_is_short)
+
+
+def _is_short(page: StreamPage) -> bool:
+    return not page.found.more

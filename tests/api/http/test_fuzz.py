@@ -112,6 +112,7 @@ OPERATIONS = (
     "POST /subjects/{name}/memberships",
     "POST /subjects/{name}/membership-ends",
     "POST /subjects/{name}/credentials",
+    "POST /subjects/{name}/identities",
     "POST /subjects/{name}/revocations",
     "GET /subject-changes",
     "POST /subject-changes/{change_id}/confirmations",

@@ -36,6 +36,8 @@ OFFERED: dict[EventForm | None, tuple[str, ...]] = {
 IN_ALL_FORMS: dict[int | str, dict[str, Any]] = {
     200: {"content": {**IN_FORMS[200]["content"], CLOUDEVENTS_BATCH: {"schema": {"type": "array"}}}}
 }
+# Of each message.
+MESSAGE = {"schema": {"type": "object", "properties": {name: {"type": "string"} for name in ("id", "event", "data")}}}
 LastEventId = Annotated[
     int | None,
     Header(alias="Last-Event-ID", ge=0, le=MAX_ID, description="Begin after this position."),
@@ -142,7 +144,7 @@ async def _origin(services: Services) -> str:
 @router.get(
     "/stream",
     response_class=Response,
-    responses={200: {"content": {event_stream.MEDIA_TYPE: TEXT}}, **documented(401, 403, 404, 406, 422, 429, 503)},
+    responses={200: {"content": {event_stream.MEDIA_TYPE: MESSAGE}}, **documented(401, 403, 404, 406, 422, 429, 503)},
 )
 async def follow_events(
     services: InjectedServices,

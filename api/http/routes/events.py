@@ -17,7 +17,7 @@ from api.http.event_forms import CLOUDEVENTS_BATCH, EventForm, EventWriter
 from api.http.event_search import EventSearch, FoundEvents, ReadEvents, check_text
 from api.http.event_stream import EventStream, FollowEvents
 from api.http.lists import encode_cursor
-from api.http.media_types import FORMS, IN_FORMS, JSON, NDJSON, TEXT, negotiate
+from api.http.media_types import FORMS, IN_FORMS, JSON, NDJSON, negotiate
 from api.http.parameters import MAX_ID, PathId, ReadOne, as_json, plain_id
 from api.http.problems import documented
 from api.http.shown_event import ShownEvent, read_event

@@ -163,9 +163,7 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
         callers.start()
         stack.push_async_callback(callers.close)
         slow_reads = SlowReads(await open_readers(parts, stack, "slow reader", MOST_OF_ALL))
-        # One more looks for new events while the others read.
-        event_feed = EventFeed(await open_readers(parts, stack, "follower", READS_AT_ONCE + 1))
-        stack.push_async_callback(event_feed.close)
+        event_feed = await _event_feed(parts, stack)
         threads: list[BackgroundWorker] = []
         if parts.projector == "thread":
             threads.append(Projector(parts.database_url, schema=parts.schema_name))
@@ -221,6 +219,13 @@ async def _services(request: Request) -> Services:
 
 
 InjectedServices = Annotated[Services, Depends(_services)]
+
+
+async def _event_feed(parts: Parts, stack: AsyncExitStack) -> EventFeed:
+    """Make the feed; the stack closes it. One connection looks for new events while the others read."""
+    event_feed = EventFeed(await open_readers(parts, stack, "follower", READS_AT_ONCE + 1))
+    stack.push_async_callback(event_feed.close)
+    return event_feed
 
 
 def _worker(parts: Parts, ledger: Ledger, stack: AsyncExitStack) -> Worker | None:

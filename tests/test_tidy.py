@@ -204,9 +204,12 @@ def test_proof_code_stands_on_little() -> None:
     assert {path: names for path, names in beyond.items() if names} == {}
 
 
-# A thread dies unseen. The last handler of a background worker turns any error into a state that is shown.
+# A thread dies unseen. The last handler of a background worker turns any error into a state that is shown; that of an
+# answer without an end tells the follower.
 LAST_HANDLERS = {
     "api/callers.py",
+    "api/event_feed.py",
+    "api/http/event_stream.py",
     "api/agents/run/worker.py",
     "api/jobs/runner.py",
     "ledger/background.py",

@@ -164,11 +164,7 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
         stack.push_async_callback(callers.close)
         slow_reads = SlowReads(await open_readers(parts, stack, "slow reader", MOST_OF_ALL))
         event_feed = await _event_feed(parts, stack)
-        threads: list[BackgroundWorker] = []
-        if parts.projector == "thread":
-            threads.append(Projector(parts.database_url, schema=parts.schema_name))
-        elif parts.projector == "process":
-            threads.append(ProjectorProcess(parts.database_url, schema=parts.schema_name))
+        threads = _projector(parts)
         checkpoints = SignedCheckpoints(_verifier_key(parts), [each.key for each in parts.endorsers.policy.witnesses])
         coverage = Coverage(ledger.readers, checkpoints.covered)
         stack.push_async_callback(coverage.close)
@@ -219,6 +215,15 @@ async def _services(request: Request) -> Services:
 
 
 InjectedServices = Annotated[Services, Depends(_services)]
+
+
+def _projector(parts: Parts) -> list[BackgroundWorker]:
+    """Return the worker that keeps the read models up to date, if this process has one."""
+    if parts.projector == "thread":
+        return [Projector(parts.database_url, schema=parts.schema_name)]
+    if parts.projector == "process":
+        return [ProjectorProcess(parts.database_url, schema=parts.schema_name)]
+    return []
 
 
 async def _event_feed(parts: Parts, stack: AsyncExitStack) -> EventFeed:

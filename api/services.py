@@ -26,6 +26,7 @@ from api.event_feed import READS_AT_ONCE, EventFeed
 from api.jobs.kind import AnyKind, JobFiles, JobTools
 from api.jobs.queue import JobQueue
 from api.jobs.runner import JobRunner
+from api.jobs.webhook import WebhookSettings
 from api.oidc.login import Login, login_of
 from api.oidc.provider import Provider, ProviderConfig
 from api.one_at_once import OneAtOnce
@@ -76,6 +77,8 @@ class Parts(LedgerParts):
     job_kinds: Sequence[AnyKind] | None = None
     # Where jobs keep files; None if there is no place.
     job_files: JobFiles | None = None
+    # How messages are sent to endpoints; None if this process sends none.
+    webhooks: WebhookSettings | None = None
     # Makes the agent that the worker asks.
     make_agent: Callable[[], Agent] = BuiltinAgent
     # A model call that has been open for longer is counted as an orphan.
@@ -249,7 +252,7 @@ def _job_runner(parts: Parts, ledger: Ledger, jobs: JobQueue, stack: AsyncExitSt
         return None
     key = _verifier_key(parts)
     keys = () if key is None else (key.text,)
-    tools = JobTools(ledger, partial(_conninfo, parts), parts.recorder, parts.job_files, keys)
+    tools = JobTools(ledger, partial(_conninfo, parts), parts.recorder, parts.job_files, keys, parts.webhooks)
     runner = JobRunner(jobs, parts.job_kinds, tools)
     runner.start()
     stack.push_async_callback(runner.stop)

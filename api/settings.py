@@ -92,7 +92,6 @@ class Settings(BaseModel):
     worker: bool = Field(True, description="Answer queued requests, by asking an agent.")
     read_only: bool = Field(False, description="Only read, for example from a standby: record, answer, sign nothing.")
     access_log: bool = Field(False, description="Log each request: method, path without its query, status.")
-
     agent: Agent = Field("builtin", description="The agent to ask. `optimiser` needs the extra `optimise`.")
     agent_url: str | None = Field(None, description="Agent `openai`: its server, mostly an address that ends in `/v1`.")
     agent_model: str | None = Field(None, description="Agent `openai`, required: the model to ask.")
@@ -110,7 +109,6 @@ class Settings(BaseModel):
     orphan_after: Seconds = Field(
         300.0, ge=0, le=MAX_ORPHAN_AFTER_S, description="From this age on, a model call without an end is an orphan."
     )
-
     key: SecretStr | None = Field(None, description="The signing key itself. It needs `key_state`.")
     key_file: FilePath | None = Field(None, description="The signing key's file. Default: `log.key` in `data_dir`.")
     key_state: FilePath | None = Field(None, description="What was signed last. Default: the key's file with `.last`.")
@@ -144,6 +142,8 @@ class Settings(BaseModel):
     )
     exports_dir: FilePath | None = Field(None, description="The folder for exports. Default: in `data_dir`.")
     export_keep: int = Field(7, ge=1, le=3650, description="How many days the file of an export is kept.")
+    endpoint_keys: FilePath | None = Field(None, description="The folder of endpoints' keys. Default: in `data_dir`.")
+    endpoint_networks: Words = Field((), description="Private networks of endpoints, such as `127.0.0.0/8`.")
 
 
 OWN_FORMS = {

@@ -8,6 +8,7 @@ from projections.ai_recommendations.model import AI_RECOMMENDATIONS
 from projections.clients.model import CLIENTS
 from projections.credentials.model import CREDENTIALS
 from projections.decisions.model import DECISIONS
+from projections.deliveries.model import DELIVERIES
 from projections.erasures.model import ERASURES
 from projections.event_index.model import EVENT_INDEX
 from projections.event_texts.model import EVENT_TEXTS
@@ -38,6 +39,7 @@ READ_MODELS: tuple[ReadModel, ...] = (
     NOTIFICATIONS,
     MONITORING_RUNS,
     EXPORTS,
+    DELIVERIES,
     LEGAL_HOLDS,
     ERASURES,
     EVENT_TEXTS,

@@ -46,3 +46,6 @@ class PolicyAdopted(Event):
     version: Name
     sha256: Digest
     policy: JsonObject
+
+
+AGENT_EVENTS = (AgentRegistered, AgentSuspended, AgentResumed, PolicyAdopted)

@@ -156,3 +156,6 @@ class ModelCallContentJoined(Event):
     schema_version = 1
 
     client_id: Annotated[ClientId | None, Sealed()] = None
+
+
+CALL_EVENTS = (ModelCallStarted, ModelCallCompleted, ModelCallFailed, ModelCallContentRecorded, ModelCallContentJoined)

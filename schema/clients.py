@@ -107,3 +107,6 @@ class ClientUnassigned(_Assignee):
 
     type = "client.unassigned"
     schema_version = 1
+
+
+CLIENT_EVENTS = (ClientRegistered, ClientAliased, ClientMerged, ClientAssigned, ClientUnassigned)

@@ -9,7 +9,7 @@ class without that member: `RequestPortfolio`, `CallStart`, `CallResult`, `CallF
 `Communicate`, `DefinePortfolio`, `RecordHoldings`, `AcknowledgeAlert`, `SilenceAlert`, `CloseAlert`,
 `RequestRebalancing`, `StartRun`, `ConfirmChange`, `DeclineChange`, `WithdrawRequest`,
 `WithdrawDecision`, `RevokeDecision`, `ExportRequest`, `PlaceHold`, `ReleaseHold`, `RequestErasure`,
-`ConfirmErasure`, `DeclineErasure`, `ReviewCase`.
+`ConfirmErasure`, `DeclineErasure`, `ReviewCase`, `DefineEndpoint`, `ResendDelivery`.
 
 docs/formats/events.md describes the life of a request in these events.
 """
@@ -17,8 +17,9 @@ docs/formats/events.md describes the life of a request in these events.
 from __future__ import annotations
 
 from schema.accesses import AccessRecorded
-from schema.agents import AgentRegistered, AgentResumed, AgentSuspended, PolicyAdopted
+from schema.agents import AGENT_EVENTS, AgentRegistered, AgentResumed, AgentSuspended, PolicyAdopted
 from schema.calls import (
+    CALL_EVENTS,
     CallFault,
     CallResult,
     CallStart,
@@ -30,6 +31,7 @@ from schema.calls import (
     Shown,
 )
 from schema.clients import (
+    CLIENT_EVENTS,
     AddAlias,
     ClientAliased,
     ClientAssigned,
@@ -49,6 +51,16 @@ from schema.decisions import (
     RecommendationConfirmed,
     RecommendationDecided,
     RecommendationOpened,
+)
+from schema.deliveries import (
+    DELIVERY_EVENTS,
+    DefineEndpoint,
+    DeliveryAttempted,
+    DeliveryEnded,
+    DeliveryPlanned,
+    DeliveryResent,
+    EndpointDefined,
+    ResendDelivery,
 )
 from schema.erasures import (
     ERASURE_EVENTS,
@@ -102,6 +114,7 @@ from schema.portfolios import (
     RecordHoldings,
 )
 from schema.proofs import (
+    PROOF_EVENTS,
     LogCheckpointAdopted,
     LogKeyRotated,
     RecordingKeyRegistered,
@@ -176,8 +189,14 @@ __all__ = [
     "DecisionWithdrawn",
     "DeclineChange",
     "DeclineErasure",
+    "DefineEndpoint",
     "DefinePortfolio",
+    "DeliveryAttempted",
+    "DeliveryEnded",
+    "DeliveryPlanned",
+    "DeliveryResent",
     "Disposition",
+    "EndpointDefined",
     "ErasureDeclined",
     "ErasureRefused",
     "ErasureRequested",
@@ -224,6 +243,7 @@ __all__ = [
     "RequestPortfolio",
     "RequestRebalancing",
     "RequestWithdrawn",
+    "ResendDelivery",
     "ReviewCase",
     "RevokeDecision",
     "Shown",
@@ -252,11 +272,7 @@ CATALOGUE: dict[str, type[Event]] = {
     kind.type: kind
     for kind in (
         PortfolioRequested,
-        ModelCallStarted,
-        ModelCallCompleted,
-        ModelCallFailed,
-        ModelCallContentRecorded,
-        ModelCallContentJoined,
+        *CALL_EVENTS,
         RecommendationRecorded,
         RequestFailed,
         RecommendationOpened,
@@ -266,27 +282,17 @@ CATALOGUE: dict[str, type[Event]] = {
         RecommendationReplayed,
         *MISTAKE_EVENTS,
         CaseReviewed,
-        ClientRegistered,
-        ClientAliased,
-        ClientMerged,
-        ClientAssigned,
-        ClientUnassigned,
+        *CLIENT_EVENTS,
         *HOLD_EVENTS,
         *ERASURE_EVENTS,
-        AgentRegistered,
-        AgentSuspended,
-        AgentResumed,
-        PolicyAdopted,
-        LogKeyRotated,
-        LogCheckpointAdopted,
-        VerificationRecorded,
-        StreamHeadsRecorded,
-        RecordingKeyRegistered,
+        *AGENT_EVENTS,
+        *PROOF_EVENTS,
         *SUBJECT_EVENTS,
         AccessRecorded,
         SigningKeyRegistered,
         *PORTFOLIO_EVENTS,
         *MONITORING_EVENTS,
         *EXPORT_EVENTS,
+        *DELIVERY_EVENTS,
     )
 }

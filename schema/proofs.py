@@ -88,3 +88,6 @@ class StreamHeadsRecorded(Event):
     as_of: Position
     root: Digest
     blinding: Annotated[Digest, Sealed()]
+
+
+PROOF_EVENTS = (LogKeyRotated, LogCheckpointAdopted, VerificationRecorded, StreamHeadsRecorded, RecordingKeyRegistered)

@@ -1,4 +1,4 @@
-"""The states of requests, recommendations, decisions, model calls, alerts, changes of subjects, holds and jobs.
+"""The states of requests, recommendations, decisions, model calls, alerts, deliveries, changes, holds and jobs.
 
 Recorded events do not carry states. `ledger/domain/` computes them from the events for commands, and
 `projections/*/fold.sql` for reads. Jobs are no part of the chain: the database's functions keep their state.
@@ -86,6 +86,16 @@ class JobState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+class DeliveryState(StrEnum):
+    """The state of a message to an endpoint. `failed`: it was given up; a person may have it sent again."""
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    WITHHELD = "withheld"
+    FAILED = "failed"
 
 
 class LegalHoldState(StrEnum):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from api.agents.protocol import Agent
 from api.agents.registry import UnknownAgent, make_agent
-from api.cli.configure import exports_folder
+from api.cli.configure import endpoint_keys_folder, exports_folder
 from api.cli.shared import CannotRun
 from api.extras import MissingExtra
 from api.jobs.kind import DAY_S, JobFiles
+from api.jobs.webhook import WebhookSettings
 from api.oidc.fetch import is_safe
 from api.oidc.provider import ProviderConfig
 from api.settings import Settings
@@ -91,6 +93,17 @@ def job_files(settings: Settings) -> JobFiles | None:
     """Return where the files of jobs are kept, and for how long."""
     folder = exports_folder(settings)
     return None if folder is None else JobFiles(folder, settings.export_keep * DAY_S)
+
+
+def webhooks(settings: Settings) -> WebhookSettings | None:
+    """Return how messages are sent to endpoints. Raises CannotRun."""
+    folder = endpoint_keys_folder(settings)
+    try:
+        networks = tuple(ipaddress.ip_network(text) for text in settings.endpoint_networks)
+    except ValueError:
+        raise CannotRun("endpoint_networks has networks such as 127.0.0.0/8 or fd00::/8") from None
+    base = settings.public_origins[0] + (settings.root_path or "") if settings.public_origins else ""
+    return None if folder is None else WebhookSettings(folder, networks, base)
 
 
 def endorsers(settings: Settings) -> EndorserConfig:

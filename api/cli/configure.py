@@ -58,6 +58,14 @@ def exports_folder(settings: Settings) -> Path | None:
     return None if folder is None else folder / "exports"
 
 
+def endpoint_keys_folder(settings: Settings) -> Path | None:
+    """Return the folder for the keys of endpoints; None for an account without a home folder."""
+    if settings.endpoint_keys is not None:
+        return settings.endpoint_keys
+    folder = data_folder(settings) or state_folder(settings)
+    return None if folder is None else folder / "endpoints"
+
+
 def origin_of(conn: Connection) -> str:
     """Return the ledger's name. Raises CannotRun if there is no ledger."""
     head = read_head(conn)

@@ -144,6 +144,7 @@ def record(settings: Settings) -> None:
         run_worker=worker_agent is not None,
         job_kinds=KINDS,
         job_files=assemble.job_files(settings),
+        webhooks=assemble.webhooks(settings),
         policies=assemble.policies(settings),
         registration=assemble.registration(settings),
         orphan_after_s=settings.orphan_after,

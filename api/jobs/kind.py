@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from api.jobs.webhook import WebhookSettings
 from ledger.service.ledger import Ledger
 from ledger.store.recorder import Recorder
 
@@ -76,6 +78,8 @@ class JobTools:
     files: JobFiles | None = None
     # The keys of the transparency log, as a bundle claims them.
     verifier_keys: tuple[str, ...] = ()
+    # How messages are sent to endpoints; None if this process sends none.
+    webhooks: WebhookSettings | None = None
 
 
 @dataclass
@@ -144,6 +148,8 @@ class JobKind(Generic[P]):
     # is forgotten.
     keep_s: float = 7 * DAY_S
     expire: Callable[[P, JobTools], Awaitable[None]] = _nothing
+    # The jobs that the record says there should be, with their keys: they are asked for again and again, each once.
+    due: Callable[[JobTools], Awaitable[Sequence[tuple[UUID, P]]]] | None = None
 
 
 # A kind of any parameters: `JobKind` is invariant in them.

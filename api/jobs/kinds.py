@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from api.jobs.deliveries import DELIVER
 from api.jobs.exports import EXPORT
 from api.jobs.kind import AnyKind
 
-KINDS: tuple[AnyKind, ...] = (EXPORT,)
+KINDS: tuple[AnyKind, ...] = (EXPORT, DELIVER)

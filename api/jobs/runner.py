@@ -43,6 +43,8 @@ STOP_S = 4.0
 # The errors of jobs whose processes ended each time, and of those that no version of the kind can read.
 GAVE_UP = "gave-up"
 BAD_PARAMETERS = "bad-parameters"
+# Who asks for jobs that the record calls for.
+PROGRAM = "advice-ledger"
 
 
 @dataclass
@@ -114,13 +116,14 @@ class JobRunner:
                 self._works()
 
     async def _round(self) -> None:
-        """Renew the leases, begin what there is room for, expire what is due, and wait."""
+        """Renew the leases, begin what there is room for, expire, ask for what is due, and wait."""
         await self._renew()
         while not self._stopping and await self._claim():
             pass
         if monotonic() >= self._expire_at_s:
             await self._expire()
             self._expire_at_s = monotonic() + EXPIRE_S
+        await self._ask_for_due()
         await self._pause(min(self._idle_s, self._lease_s / 4))
 
     async def _pause(self, seconds: float) -> None:
@@ -212,6 +215,13 @@ class JobRunner:
         await self._queue.put_back(
             job, self._name, min(PAUSE_S * 2 ** (job.attempt - 1), LONGEST_PAUSE_S), name, counted=True
         )
+
+    async def _ask_for_due(self) -> None:
+        """Ask for the jobs that the record says there should be: whoever recorded them may have died since."""
+        for kind in self._kinds.values():
+            if kind.due is not None:
+                for key, parameters in await kind.due(self._tools):
+                    await self._queue.ask(kind, parameters, PROGRAM, key)
 
     async def _expire(self) -> None:
         for job, name, text in await self._queue.expired(list(self._kinds)):

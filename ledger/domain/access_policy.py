@@ -87,6 +87,9 @@ PERMISSIONS = frozenset(
         "cancel jobs",
         "export",
         "read exports",
+        "define endpoints",
+        "read deliveries",
+        "resend deliveries",
     }
 )
 Roles = Annotated[dict[Name, Scope], Field(max_length=100)]

@@ -16,6 +16,7 @@ from ledger.service.execute import Executor
 from ledger.service.exports import ExportCommands
 from ledger.service.legal_holds import LegalHoldCommands
 from ledger.service.mistakes import MistakeCommands
+from ledger.service.monitoring.deliveries import Deliveries
 from ledger.service.monitoring.escalations import Escalations
 from ledger.service.monitoring.portfolios import PortfolioCommands
 from ledger.service.monitoring.rebalancing import RebalancingCommands
@@ -70,6 +71,7 @@ class Ledger:
         self.monitoring = MonitoringRuns(executor)
         self.escalations = Escalations(executor)
         self.rebalancing = RebalancingCommands(executor, self.monitoring)
+        self.deliveries = Deliveries(executor)
         self.exports = ExportCommands(executor)
         self.legal_holds = LegalHoldCommands(executor)
         self.erasures = ErasureCommands(executor, in_force, self.clients, self.patience_s)

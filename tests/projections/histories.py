@@ -56,7 +56,7 @@ from schema.events import (
     SubjectSuspended,
 )
 from schema.fields import Constraints
-from tests.projections import exported
+from tests.projections import delivered, exported
 from tests.projections import histories_monitoring as monitoring
 from tests.projections.naive import Entry
 from tests.support import CLERK
@@ -82,6 +82,7 @@ STREAMS = st.sampled_from(
         *["portfolio-N"] * 3,
         *["portfolio-xN", "monitoring-N", "monitoring-N", "monitoring-0N"],
         *["export-N", "export-N", "export-0N"],
+        *["delivery-N", "delivery-N", "delivery-0N"],
     ]
 )
 DIGEST = "5" * 64
@@ -420,6 +421,11 @@ def exports(past: Past, stream: str) -> st.SearchStrategy[Event]:
     return exported.exports(OWNERS.get(stream.replace(past.number, "N"), CLIENTS[2]))
 
 
+def deliveries(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
+    """Draw an event of a message to an endpoint."""
+    return delivered.deliveries()
+
+
 KINDS: tuple[Callable[[Past, str], st.SearchStrategy[Event]], ...] = (
     asks,
     *[answers] * 2,
@@ -448,6 +454,7 @@ OF_STREAM: dict[str, tuple[Callable[[Past, str], st.SearchStrategy[Event]], ...]
     "portfolio": (defined,) * 6 + (alerts,) * 20,
     "monitoring": (runs,) * 12,
     "export": (exports,) * 12,
+    "delivery": (deliveries,) * 12,
 }
 
 

@@ -33,6 +33,7 @@ from schema.events import (
     RecommendationDecided,
     RecommendationRecorded,
 )
+from tests.projections.delivered import naive_deliveries
 from tests.projections.exported import naive_exports
 from tests.projections.histories import CLIENTS, DIGEST, NAMED, Past, batches, entry, lines
 from tests.projections.naive import Entry, Row, ai_recommendations, decisions, portfolio_requests
@@ -86,6 +87,7 @@ def naive(read_model: ReadModel, history: list[Entry]) -> list[Row]:
         "notifications": lambda: notifications(history, owners),
         "monitoring_runs": lambda: monitoring_runs(history),
         "exports": lambda: naive_exports(history),
+        "deliveries": lambda: naive_deliveries(history),
         "legal_holds": lambda: legal_holds(history, owners),
         "erasures": lambda: erasures(history, owners),
     }

@@ -33,6 +33,7 @@ from schema.events import (
     RecommendationConfirmed,
     RecommendationRecorded,
 )
+from tests.projections.delivered import deliver
 from tests.projections.exported import export
 from tests.projections.naive_texts import words
 from tests.projections.scenes import (
@@ -113,6 +114,7 @@ OWN: dict[str, list[dict[str, Any]]] = {
     "portfolio_alerts": [{"state": "closed"}, {"portfolio": "p1", "rule": "data"}, {"run": 2}],
     "notifications": [{"run": 1}, {"portfolio": "p2", "reason": "opened"}],
     "monitoring_runs": [{"state": "completed"}, {"historical": True}],
+    "deliveries": [{"state": "failed"}, {"endpoint": "desk", "run": 1}],
     "exports": [{"state": "completed"}, {"client": 1, "requested_by": "clerk"}],
     "erasures": [{"state": "waiting"}, {"client": 2, "reason": "retention-over"}, {"state": "declined"}],
     "legal_holds": [{"state": "active"}, {"client": 2}, {"request_id": 3, "state": "released"}],
@@ -152,6 +154,8 @@ def several_lives(conn: Connection) -> None:
     watch(conn, 2)
     export(conn)
     export(conn, 2)
+    deliver(conn, 1, "desk")
+    deliver(conn, 2, "portal")
     hold_and_ask_to_erase(conn)
 
 

@@ -36,6 +36,7 @@ from ledger.service.authority import judged_as
 from ledger.service.command import Command
 from ledger.service.execute import TRIES, Executor, encoded
 from ledger.service.monitoring.advice import Advice
+from ledger.service.monitoring.deliveries import Deliveries
 from ledger.service.monitoring.inputs import HERE, Inputs, read_inputs, read_states
 from ledger.service.monitoring.reports import Replayed, RunReport, WouldBe
 from ledger.store.envelope import Actor, NewEvent, uuid7
@@ -202,7 +203,7 @@ class MonitoringRuns:
             leaves=base64.b64encode(b"".join(leaves)).decode(),
         )
         new = NewEvent(uuid7(), f"{CATEGORY}{number}", event, actor, 1, causation=started.id)
-        await self._append(actor, [new])
+        await self._append(actor, [*await Deliveries(self.executor).planned(number, started, actor), new])
 
     async def _judge(self, run: Run) -> _Judged:
         inputs = await self.executor.readers.run(lambda conn: read_inputs(conn, run))

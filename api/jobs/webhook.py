@@ -1,0 +1,167 @@
+"""Send one message as Standard Webhooks 1.0 has it, bounded in time, to an address that was looked at just before.
+
+The name of the host is looked up once. If one of its addresses is not public, nothing is sent, unless the operator
+allows its network. The connection is made to that very address, with the name kept for TLS. Redirects, proxies and
+netrc are ignored, and the body of the answer is not read: nobody is shown it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import httpx
+
+from api.jobs.webhook_keys import WebhookKey
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+# A whole attempt, from the look-up of the name to the status of the answer.
+TIMEOUT_S = 20.0
+USER_AGENT = "advice-ledger"
+
+
+@dataclass(frozen=True)
+class WebhookSettings:
+    """The folder of keys, the networks that are allowed although they are not public, and where links begin."""
+
+    keys: Path
+    networks: tuple[Network, ...] = ()
+    base: str = ""
+    timeout_s: float = TIMEOUT_S
+
+
+class NotSent(Exception):
+    """The message has not left: `reason` is the name of why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class NoAnswer(Exception):
+    """The answer was not read: the receiver may have the message."""
+
+
+@dataclass(frozen=True)
+class WebhookAnswer:
+    """The status of an answer, and the pause in seconds that it asks for."""
+
+    status: int
+    retry_after_s: float | None = None
+
+
+def signed_headers(message: str, body: bytes, keys: Sequence[WebhookKey], now_s: int) -> dict[str, str]:
+    """Return the headers of an attempt at a time, with a signature by each key."""
+    content = b".".join((message.encode(), str(now_s).encode(), body))
+    return {
+        "webhook-id": message,
+        "webhook-timestamp": str(now_s),
+        "webhook-signature": " ".join(key.sign(content) for key in keys),
+        "Content-Type": "application/json",
+        "User-Agent": USER_AGENT,
+        "Accept-Encoding": "identity",
+    }
+
+
+async def send(url: str, headers: Mapping[str, str], body: bytes, settings: WebhookSettings) -> WebhookAnswer:
+    """POST a message. Raises NotSent or NoAnswer."""
+    sent = False
+    try:
+        async with asyncio.timeout(settings.timeout_s):
+            parsed = httpx.URL(url)
+            address = await _address(parsed, settings.networks)
+            sent = True
+            return await _post(parsed, address, headers, body)
+    except (httpx.ConnectError, httpx.ConnectTimeout):
+        raise NotSent("unreachable") from None
+    except (TimeoutError, httpx.TransportError, httpx.InvalidURL, ssl.SSLError) as error:
+        if sent:
+            raise NoAnswer from error
+        raise NotSent("unreachable") from None
+
+
+async def _address(url: httpx.URL, networks: Sequence[Network]) -> Address:
+    """Return the address to connect to. Raises NotSent."""
+    port = url.port or (443 if url.scheme == "https" else 80)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(url.host, port, type=1)
+    except (OSError, UnicodeError):
+        raise NotSent("unknown-host") from None
+    addresses = [_plain(str(entry[4][0])) for entry in found]
+    if not addresses or not all(is_allowed(address, networks) for address in addresses):
+        raise NotSent("address-refused")
+    if url.scheme != "https" and not all(_in(address, networks) for address in addresses):
+        raise NotSent("no-tls")
+    return addresses[0]
+
+
+def is_allowed(address: Address, networks: Sequence[Network]) -> bool:
+    """Return True for an address of the public internet, and one in a network that the operator allows."""
+    if _in(address, networks):
+        return True
+    inner = [address]
+    if isinstance(address, ipaddress.IPv6Address):
+        inner += [one for one in (address.sixtofour, *(address.teredo or ())) if one is not None]
+        if address in NAT64:
+            inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    return all(one.is_global and not one.is_multicast and not one.is_reserved for one in inner)
+
+
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def _in(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address in network for network in networks)
+
+
+def _plain(text: str) -> Address:
+    """Return an address without its zone, and an IPv4 address that is mapped into IPv6 as what it is."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+async def _post(url: httpx.URL, address: Address, headers: Mapping[str, str], body: bytes) -> WebhookAnswer:
+    """Send the request to this address, and read the status of the answer. Raises httpx.TransportError."""
+    host = url.netloc.decode("ascii")
+    target = url.copy_with(host=str(address))
+    async with (
+        httpx.AsyncClient(
+            verify=_tls(),
+            trust_env=False,
+            timeout=None,  # noqa: S113 - asyncio.timeout() in send() bounds the whole attempt
+            follow_redirects=False,
+        ) as client,
+        client.stream(
+            "POST",
+            target,
+            content=body,
+            headers={**headers, "Host": host},
+            extensions={"sni_hostname": url.host},
+        ) as response,
+    ):
+        return WebhookAnswer(response.status_code, _retry_after(response))
+
+
+@lru_cache
+def _tls() -> ssl.SSLContext:
+    """Return the certificates of the system: reading them takes long enough to do it once."""
+    return ssl.create_default_context()
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Return the seconds of Retry-After. A date is left to the ledger's own pauses: clocks differ."""
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def now_s() -> int:
+    """Return the time of an attempt in seconds since 1970."""
+    return int(time.time())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import json
 import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -266,7 +267,7 @@ def test_private_addresses_are_refused_when_sending(ledger: str, keys: Path, mon
 
 
 def test_what_is_withheld(api: Api, keys: Path) -> None:
-    """Acknowledged meanwhile: nobody is told. A historical run, and a replay, have no message at all."""
+    """Acknowledged meanwhile: nobody is told. A close is; a historical run and a replay have no message."""
     with receiving() as receiver:
         define(api, receiver.url)
         judge(api, "200", datetime.now(UTC) - timedelta(days=3))
@@ -276,13 +277,14 @@ def test_what_is_withheld(api: Api, keys: Path) -> None:
         [alert] = api.items("/alerts", state="open")
         taken = api.call("POST", f"/alerts/{alert['id']}/acknowledgements", "advisor", json={})
         assert taken.status_code == 201
-        eventually("it waits for a key", lambda: [row["error"] for row in _jobs(api)].count("no-key") == 1)
+        waits = eventually("both wait for a key", lambda: _all_wait(api, 2))
         write_keys(keys, "desk", [make_key("v1")])
         with connect(api.url) as conn:
             conn.execute("UPDATE jobs SET not_before = now()")
-        row = reaches(api, "withheld", api.items("/deliveries", state="waiting")[0]["id"])
+        row = reaches(api, "withheld", waits[0]["parameters"]["delivery"])
+        reaches(api, "delivered", waits[1]["parameters"]["delivery"])
         assert api.get("/monitoring/runs/3/replay").json()["agrees"]
-        assert receiver.received == []
+        assert [json.loads(one.body)["data"]["run"] for one in receiver.received] == [2]
     assert (row["outcome"], row["reason"], row["attempts"]) == ("withheld", "acknowledged", 0)
 
 
@@ -332,6 +334,12 @@ def test_a_delivery_that_is_killed(ledger: str, tmp_path: Path, step: str) -> No
 def _disabled(api: Api) -> dict[str, Any] | None:
     found: dict[str, Any] = api.get("/endpoints/desk").json()
     return None if found["enabled"] else found
+
+
+def _all_wait(api: Api, count: int) -> list[dict[str, Any]] | None:
+    """Return the jobs, the newest first, once this many wait for a key and none is at work."""
+    found = _jobs(api)
+    return found if [(row["state"], row["error"]) for row in found] == [("queued", "no-key")] * count else None
 
 
 def _jobs(api: Api) -> list[dict[str, Any]]:

@@ -83,7 +83,8 @@ async def deliver(url: str, step: str, folder: Path) -> None:
     ):
         async with opened(url) as ledger, queue_of(url) as queue:
             tools = JobTools(ledger, lambda role, _: conninfo(url, role), webhooks=settings_in(folder))
-            runner = JobRunner(queue, [DELIVER], tools, lease_s=SHORT_LEASE_S, idle_s=0.02)
+            lease_s = SHORT_LEASE_S if step else 30.0  # that of the process that is killed has to end soon
+            runner = JobRunner(queue, [DELIVER], tools, lease_s=lease_s, idle_s=0.02)
             runner.start()
             [job] = await ended(queue)
             assert (job.state, job.result) == (JobState.DONE, job.result)

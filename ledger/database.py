@@ -69,6 +69,9 @@ FIXED = {
 AFTER_CONNECTING = ("datestyle", "timezone")
 # The first server that has transaction_timeout. An older one would refuse a connection that names it.
 TRANSACTION_TIMEOUT_SINCE = 170_000
+# Settings that every connection sets itself, so that a default of a role or database changes nothing for it. Role and
+# search_path are not among them: a default of those changes what people see in psql.
+SET_BY_EVERY_SESSION = frozenset({*FIXED, "client_encoding", "transaction_timeout"})
 # The function of the server that waits for a synchronous standby, and warns when it stops.
 SYNC_WAIT = "SyncRepWaitForLSN"
 

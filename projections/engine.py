@@ -28,15 +28,15 @@ STEP_EVENTS = 5000
 CAREFUL_EVENTS = 100
 
 # For a transaction that folds few streams: read them through indexes.
-FEW_STREAMS = "SET LOCAL enable_seqscan = off; SET LOCAL enable_nestloop = off; SET LOCAL jit = off"
+FEW_STREAMS = "SET LOCAL enable_seqscan = off; SET LOCAL enable_nestloop = off"
 # The same for steps, which also keep the plan that was made first, perhaps on empty tables: no other plan is possible.
 # One statement, as a pipeline needs it.
 STEP_AFTER_STEP = (
     "SELECT set_config('enable_seqscan', 'off', true), set_config('enable_nestloop', 'off', true),"
-    " set_config('jit', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true)"
+    " set_config('plan_cache_mode', 'force_generic_plan', true)"
 )
 # For a transaction that folds everything.
-ALL_STREAMS = "SET LOCAL enable_nestloop = off; SET LOCAL jit = off; SET LOCAL work_mem = '128MB'"
+ALL_STREAMS = "SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '128MB'"
 
 TOUCHED_STREAMS = "SELECT DISTINCT stream FROM events WHERE position > %s AND position <= %s"
 # Touched by events of these types, null for all; or by an event that names or erases the client of a stream that may

@@ -9,7 +9,14 @@ import psycopg
 from psycopg import sql
 
 from ledger.database import Connection
-from ledger.verify.objects import differences, expected_objects, migrated_by_this_version, present_objects
+from ledger.verify.objects import (
+    SchemaObject,
+    differences,
+    expected_objects,
+    migrated_by_this_version,
+    present_objects,
+    settings_without_effect,
+)
 from projections.registry import READ_MODELS
 from schema.migrate import OBJECTS
 
@@ -32,8 +39,17 @@ def changed_objects(conn: Connection) -> list[str]:
 
 def objects_as_seen(conn: Connection) -> list[str]:
     """Do what `changed_objects` does, in the caller's transaction."""
-    expected = expected_objects(OBJECTS.read_text("utf-8")) | expected_objects(READ_MODEL_OBJECTS.read_text("utf-8"))
-    return sorted([*differences(expected, present_objects(conn)), *_changed_views(conn)])
+    return sorted([*differences(_expected(), present_objects(conn)), *_changed_views(conn)])
+
+
+def setting_warnings(conn: Connection) -> list[str]:
+    """Return a warning for each setting that somebody added and that changes nothing here. Raises psycopg.Error."""
+    added = settings_without_effect(_expected(), present_objects(conn))
+    return [f"{name} has no effect here: each connection of advice-ledger sets its own value" for name in added]
+
+
+def _expected() -> frozenset[SchemaObject]:
+    return expected_objects(OBJECTS.read_text("utf-8")) | expected_objects(READ_MODEL_OBJECTS.read_text("utf-8"))
 
 
 def says_other_version(conn: Connection) -> bool:

@@ -41,7 +41,6 @@ LAST_STAGES = 3
 
 BULK = {
     "enable_nestloop": "off",
-    "jit": "off",
     "maintenance_work_mem": "256MB",
     "max_parallel_workers_per_gather": "0",
     "work_mem": "128MB",

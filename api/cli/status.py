@@ -30,7 +30,7 @@ from projections.health import (
     ReadModelLag,
     failing_agents,
 )
-from projections.objects import changed_objects
+from projections.objects import changed_objects, setting_warnings
 from projections.rebuild import outdated_read_models
 from projections.registry import READ_MODELS
 from projections.set_aside import SetAside, listed
@@ -152,7 +152,7 @@ def look(
     return Status(
         ok=not lacking and not unsound and not aside and all(read_model.state == "ok" for read_model in read_models),
         reasons=reasons,
-        warnings=list(status_reasons.warnings(log)),
+        warnings=[*status_reasons.warnings(log), *setting_warnings(conn)],
         origin=head.origin,
         position=head.position,
         hash=head.hash.hex(),

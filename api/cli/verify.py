@@ -21,7 +21,7 @@ from ledger.verify.helpers import Helpers
 from ledger.verify.objects import role_members
 from ledger.verify.trusted_checkpoints import TrustedCheckpoints
 from projections.compare import ReadModelCheck, check
-from projections.objects import changed_objects, says_other_version
+from projections.objects import changed_objects, says_other_version, setting_warnings
 from projections.registry import READ_MODELS
 
 WithProjections = Annotated[
@@ -143,4 +143,5 @@ def _check(
         role_members(conn),
         followed,
         read_clocks(conn),
+        setting_warnings(conn),
     )

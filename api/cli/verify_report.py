@@ -44,6 +44,8 @@ class Result:
     followed: tuple[str, ...] = ()
     # The last event and the database's clock; None without a head.
     clocks: Clocks | None = None
+    # What a person should look at, and what alters no result.
+    warnings: Sequence[str] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -103,6 +105,7 @@ def as_json(result: Result, most: int) -> dict[str, Any]:
         "followed_keys": result.followed,
         "acts": chain.acts.as_json(),
         "not_proven": result.not_proven,
+        "warnings": result.warnings,
         "head_ahead_s": result.clocks and result.clocks.ahead_s,
         "times_stand_still_since": result.clocks and result.clocks.since,
     }
@@ -188,6 +191,8 @@ def _summarise(result: Result) -> None:
         say(f"a trusted checkpoint covers {trusted} events, one signed with the ledger's key covers {signed}")
     if result.clocks is not None and result.clocks.since is not None:
         say(f"note: {result.clocks}")
+    for warning in result.warnings:
+        say(f"warning: {warning}")
     for claim in result.not_proven:
         say(f"not proven: {claim}")
     say(_last_line(result))

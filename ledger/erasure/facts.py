@@ -14,7 +14,7 @@ from ledger.domain.retention import Record
 FACTS = Path(__file__).with_name("facts.sql").read_bytes()
 NOW = "SELECT clock_timestamp()"
 # Tables of any size are read through indexes.
-FEW_STREAMS = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL jit = off"
+FEW_STREAMS = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off"
 
 
 @dataclass(frozen=True)

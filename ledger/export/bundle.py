@@ -39,7 +39,7 @@ HERE = Path(__file__).parent
 EVENTS, TILES, EXTENT = (sql.SQL((HERE / f"{name}.sql").read_text("utf-8")) for name in ("events", "tiles", "extent"))
 CHECKPOINT = (HERE / "checkpoint.sql").read_bytes()
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
-SESSION = "SELECT set_config('jit', 'off', true), set_config('statement_timeout', '0', true)"
+SESSION = "SELECT set_config('statement_timeout', '0', true)"
 
 # Events between two calls of on_progress.
 STRIDE = 5_000

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psycopg
 
-from ledger.database import Connection
+from ledger.database import SET_BY_EVERY_SESSION, Connection
 from schema.migrate import MIGRATED_BY, version_digest
 
 OBJECTS_QUERY = Path(__file__).with_name("objects.sql").read_bytes()
@@ -73,7 +73,8 @@ def differences(expected: Iterable[SchemaObject], present: Iterable[SchemaObject
     ours = {
         key
         for key in found
-        if (key[0] in subjects and not key[1].startswith("index ")) or key[1].startswith("function ")
+        if not (key not in wanted and _is_without_effect(key[1]))
+        and ((key[0] in subjects and not key[1].startswith("index ")) or key[1].startswith("function "))
     }
     differing = {
         f"{key[1]} {'is missing' if key not in found else 'differs' if key in wanted else 'is additional'}"
@@ -81,6 +82,19 @@ def differences(expected: Iterable[SchemaObject], present: Iterable[SchemaObject
         if wanted.get(key) != found.get(key) and key[0] not in subjects - present_subjects
     }
     return sorted(differing | {f"{name} is missing" for name in gone})
+
+
+def settings_without_effect(expected: Iterable[SchemaObject], present: Iterable[SchemaObject]) -> list[str]:
+    """Return the settings of the database and of roles that somebody added, and that each connection of ours replaces.
+
+    They are no differences, as they cannot change a result. A setting that this version makes is not among them.
+    """
+    wanted, found = _by_name(expected), _by_name(present)
+    return sorted(name for _, name in found.keys() - wanted.keys() if _is_without_effect(name))
+
+
+def _is_without_effect(name: str) -> bool:
+    return name.startswith("setting ") and name.split()[1].lower() in SET_BY_EVERY_SESSION
 
 
 def _main(subject: str, wanted: Iterable[tuple[str, str]]) -> str:

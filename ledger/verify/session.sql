@@ -7,6 +7,5 @@ SELECT set_config('enable_indexscan', %(by_index)s, true),
        set_config('enable_sort', %(by_table)s, true),
        set_config('enable_hashjoin', 'off', true),
        set_config('enable_hashagg', 'off', true),
-       set_config('jit', 'off', true),
        set_config('max_parallel_workers_per_gather', '0', true),
        set_config('statement_timeout', '0', true)

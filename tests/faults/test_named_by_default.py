@@ -18,7 +18,7 @@ from ledger.proof.findings import Verdict
 from ledger.tlog.signing_keys import SigningKey
 from ledger.verify.database import verify_chain
 from ledger.verify.report import ANYBODY, ChainReport
-from projections.objects import changed_objects, objects_as_seen
+from projections.objects import changed_objects, objects_as_seen, setting_warnings
 from tests.faults.attacks import REHASH, SET_HEAD, UNSIGN, Log, found, log_at
 from tests.ledger.recording import FORGE, AttestedLedger
 from tests.support import append_text, connect, line, login_role, new, refused
@@ -141,8 +141,8 @@ ADDED = {
     "ALTER ROLE ledger_writer SET idle_in_transaction_session_timeout = 0": (
         "setting idle_in_transaction_session_timeout of role writer differs"
     ),
-    "ALTER ROLE ledger_writer IN DATABASE DATABASE SET jit = off": (
-        "setting jit of role writer in the database is additional"
+    "ALTER ROLE ledger_writer IN DATABASE DATABASE SET work_mem = '64kB'": (
+        "setting work_mem of role writer in the database is additional"
     ),
     "ALTER ROLE LOGIN SET row_security = off; ALTER ROLE LOGIN SET search_path = public": (
         "setting row_security of role 'LOGIN' is additional"
@@ -154,6 +154,13 @@ ADDED = {
     "GRANT CONNECT ON DATABASE DATABASE TO PUBLIC": "grant on database to PUBLIC is additional",
     "GRANT TEMP ON DATABASE DATABASE TO PUBLIC": "grant on database to PUBLIC is additional",
     "GRANT CREATE ON DATABASE DATABASE TO ledger_writer": "grant on database to writer differs",
+}
+# Settings that each connection of ours replaces: a warning, and no finding.
+WITHOUT_EFFECT = {
+    "ALTER ROLE ledger_writer IN DATABASE DATABASE SET jit = on": "setting jit of role writer in the database",
+    "ALTER ROLE LOGIN SET datestyle = 'German'": "setting DateStyle of role 'LOGIN'",
+    "ALTER DATABASE DATABASE SET client_encoding = 'LATIN1'": "setting client_encoding of the database",
+    "ALTER ROLE ledger_reader SET statement_timeout = '1ms'": "setting statement_timeout of role reader",
 }
 # What other programs of the same database have, and what an operator may set.
 HARMLESS = (
@@ -176,7 +183,20 @@ def test_what_is_added_beside_the_events_is_named(database_url: str) -> None:
             with conn.transaction(force_rollback=True):
                 conn.execute(text.encode())
                 named[statement] = ", ".join(objects_as_seen(conn)).replace(login, "LOGIN")
+                assert setting_warnings(conn) == []
     assert named == ADDED | dict.fromkeys(HARMLESS, "")
+
+
+def test_a_setting_that_our_sessions_replace_is_a_warning(database_url: str) -> None:
+    """It cannot change a result, so it accuses nobody."""
+    with login_role(database_url, member_of="ledger_reader") as login, connect(database_url) as conn:
+        for statement, name in WITHOUT_EFFECT.items():
+            text = statement.replace("DATABASE DATABASE", f'DATABASE "{conn.info.dbname}"').replace("LOGIN", login)
+            with conn.transaction(force_rollback=True):
+                conn.execute(text.encode())
+                assert objects_as_seen(conn) == []
+                [warning] = setting_warnings(conn)
+                assert warning.startswith(f"{name.replace('LOGIN', login)} has no effect here")
 
 
 @pytest.mark.tampers

@@ -18,6 +18,7 @@ from api.postgres.embedded import EmbeddedPostgres
 from ledger import database
 from ledger.tlog.sign.signer_thread import SigningConfig
 from ledger.verify.continuous import VerificationConfig
+from schema.database_roles import ROLES
 from tests.api.program import cli
 from tests.api.served import check_ledger, served
 from tests.ledger.cases import CLIENT, Ledger
@@ -50,6 +51,8 @@ HOSTILE = {
     "idle_in_transaction_session_timeout": "1ms",
     "idle_session_timeout": "100ms",
     "intervalstyle": "sql_standard",
+    "jit": "on",
+    "jit_above_cost": "0",
     "lock_timeout": "1ms",
     "quote_all_identifiers": "on",
     "role": "pg_monitor",
@@ -166,6 +169,15 @@ def test_no_variable_of_libpq_changes_anything(
             ran = cli(*command, "--database-url", url)
             assert (ran.code, ran.err) == (0, ""), ran
         monkeypatch.undo()
+
+
+def test_no_session_compiles_statements(server_url: str) -> None:
+    """A database that compiles each statement by default does not for the roles of the ledger."""
+    with hostile_database(server_url, {"jit": "on", "jit_above_cost": "0"}) as url:
+        assert cli("migrate", "--database-url", url).code == 0
+        for role in (None, *ROLES):
+            with connect(url, role) as conn:
+                assert conn.execute("SHOW jit").fetchone() == ("off",), role
 
 
 @pytest.mark.slow

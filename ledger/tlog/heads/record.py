@@ -29,7 +29,7 @@ HEADS, NEWEST = sql.SQL((HERE / "heads.sql").read_text("utf-8")), (HERE / "newes
 WAITING = (HERE / "waiting.sql").read_bytes()
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 NEWEST_POSITION = "SELECT position FROM events WHERE stream = %s ORDER BY version DESC LIMIT 1"
-SESSION = "SELECT set_config('jit', 'off', true), set_config('statement_timeout', '0', true)"
+SESSION = "SELECT set_config('statement_timeout', '0', true)"
 
 # The two columns of a row of heads.sql. Before each stand 4 bytes, its length, and before the first 2, their number.
 KEY, VALUE = slice(6, 6 + HASH_BYTES), slice(10 + HASH_BYTES, None)

@@ -13,7 +13,6 @@ import hashlib
 import hmac
 import os
 import secrets
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from api.private_file import private_file
 
 Algorithm = Literal["v1", "v1a"]
 SECRET, PRIVATE, PUBLIC = "whsec_", "whsk_", "whpk_"
@@ -112,16 +113,12 @@ def write_keys(folder: Path, endpoint: str, keys: Sequence[WebhookKey]) -> None:
     """Write the file of an endpoint in one step, readable for this account alone. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     lines = [key.text if key.until is None else f"{key.text} until {key.until:%Y-%m-%dT%H:%M:%SZ}" for key in keys]
-    handle, name = tempfile.mkstemp(dir=folder)
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write("".join(f"{line}\n" for line in lines))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(file_of(folder, endpoint))
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    beside = folder / f".{endpoint}.{secrets.token_hex(8)}"
+    with private_file(beside) as file:
+        file.write("".join(f"{line}\n" for line in lines).encode("ascii"))
+        file.flush()
+        os.fsync(file.fileno())
+        beside.replace(file_of(folder, endpoint))
 
 
 def replace_key(

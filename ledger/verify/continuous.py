@@ -30,9 +30,7 @@ from schema.events import VerificationRecorded
 log = logging.getLogger(__name__)
 
 RATE = 5_000
-# The pause between two scans: at least REST_S, and RESTS times as long as the scan took. So scans of many events take a
-# twentieth of the time. New events are verified meanwhile. A change of an old one is found at most MOST_REST_S and the
-# duration of two scans later.
+# The pause between two scans: RESTS times as long as the scan took, within these bounds. New events do not wait for it.
 REST_S = 60.0
 RESTS = 19.0
 MOST_REST_S = 24 * 3600.0
@@ -41,12 +39,10 @@ MOST_REST_S = 24 * 3600.0
 SETTLE_S = 300.0
 # A chunk has as many events as the rate allows in this time.
 CHUNK_S = 0.1
-# The pause between two looks for new events while no scan runs.
-LOOK_S = 0.5
+LOOK_S = 0.5  # the pause between two looks for new events while no scan runs
 FOLLOW_S = 1.0
 RETRY_S = 1.0
-# The leader writes to the database this often that it works. Followers report a leader that has been silent for
-# STALLED_S: its process or its machine is stopped. A step takes a few seconds, the end of a scan of many events longer.
+# The leader says in the database this often that it works; followers report one that is silent for STALLED_S.
 BEAT_S = 5.0
 STALLED_S = 120.0
 
@@ -121,8 +117,7 @@ class ContinuousVerification(DatabaseWorker):
         self._beside = ChecksBeside(self._config.beside, self._config.rest_s)
         self._most = max(1, int(self._config.rate * CHUNK_S))
         self._scan: Scan | None = None
-        # The last finished scan. It goes on with new events.
-        self._tail: Scan | None = None
+        self._tail: Scan | None = None  # the last finished scan, which goes on with new events
         # The root that an earlier scan computed. If a later scan gets another, somebody changed the history.
         self._known: Root | None = None
         # The kind and position of the last finding, and the event that reports it after the whole chain was verified.

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import httpx
 import pytest
 
 from ledger.verify.database import verify_chain
 from tests.api.pasted import FENCED, Pasted, check
 from tests.api.program import Serving, cli, serving
 from tests.paths import DOCS, ROOT
-from tests.support import connect, scratch_database
+from tests.support import connect, eventually, scratch_database
 
 README = (ROOT / "README.md").read_text("utf-8")
 TUTORIAL = (DOCS / "use/tutorial.md").read_text("utf-8")
@@ -70,6 +71,8 @@ def fresh_ledger(server_url: str, folder: Path) -> Iterator[tuple[Serving, dict[
         where = {"ADVICE_LEDGER_DATABASE_URL": url, "ADVICE_LEDGER_KEY_FILE": str(folder / "log.key")}
         assert cli("migrate", env=where).code == cli("keys", "generate", env=where).code == 0
         with serving(env=where) as server:
+            # A reader takes seconds to paste: by then the read model of credentials has caught up.
+            eventually("it is ready", lambda: httpx.get(f"{server.base}/readyz", timeout=30).status_code == 200)
             exports = {role.upper(): token for role, token in server.tokens().items()}
             yield server, {**where, **exports, "OURS": sys.executable}
         with connect(url, "verifier") as conn:

@@ -251,6 +251,7 @@ CLEAR = {
         "recorded_to",
         "disclose",
         "withhold",
+        "zone",
         "upto",
     },
     "export.completed": {

@@ -114,7 +114,7 @@ OWN: dict[str, list[dict[str, Any]]] = {
     "portfolio_alerts": [{"state": "closed"}, {"portfolio": "p1", "rule": "data"}, {"run": 2}],
     "notifications": [{"run": 1}, {"portfolio": "p2", "reason": "opened"}],
     "monitoring_runs": [{"state": "completed"}, {"historical": True}],
-    "deliveries": [{"state": "failed"}, {"endpoint": "desk", "run": 1}],
+    "deliveries": [{"state": "delivered"}, {"endpoint": "desk", "run": 1}],
     "exports": [{"state": "completed"}, {"client": 1, "requested_by": "clerk"}],
     "erasures": [{"state": "waiting"}, {"client": 2, "reason": "retention-over"}, {"state": "declined"}],
     "legal_holds": [{"state": "active"}, {"client": 2}, {"request_id": 3, "state": "released"}],

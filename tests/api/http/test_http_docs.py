@@ -42,6 +42,7 @@ from schema.events import (
     CredentialRevoked,
     DecisionRevoked,
     DecisionWithdrawn,
+    DeliveryResent,
     ErasureDeclined,
     ErasureRequested,
     Event,
@@ -86,8 +87,9 @@ MONITORING = (DOCS / "use/monitoring.md").read_text("utf-8")
 JOBS = (DOCS / "use/jobs.md").read_text("utf-8")
 EXPORTS = (DOCS / "use/exports.md").read_text("utf-8")
 ERASURE = (DOCS / "use/erasure.md").read_text("utf-8")
+DELIVERIES = (DOCS / "use/deliveries.md").read_text("utf-8")
 RULES = (DOCS / "formats/monitoring.md").read_text("utf-8")
-TEXT = GENERAL + DECISIONS + SUBJECTS + MONITORING + JOBS + EXPORTS + ERASURE
+TEXT = GENERAL + DECISIONS + SUBJECTS + MONITORING + DELIVERIES + JOBS + EXPORTS + ERASURE
 READ_MODELS = (DOCS / "use/read-models.md").read_text("utf-8")
 
 # The event that each write records.
@@ -133,6 +135,7 @@ RECORDED: dict[str, type[Event]] = {
     "/alerts/{alert}/closings": AlertClosed,
     "/portfolios/{name}/rebalancing": RebalancingDecided,
     "/exports": ExportRequested,
+    "/deliveries/{delivery}/resends": DeliveryResent,
     "/clients/{client}/legal-holds": LegalHoldPlaced,
     "/legal-holds/{hold}/releases": LegalHoldReleased,
     "/clients/{client}/erasure": ErasureRequested,

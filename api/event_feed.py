@@ -29,7 +29,7 @@ MOST_OF_ONE = 20
 MOST_OF_ALL = 1000
 # Reads of followers at once, which is also the number of their connections.
 READS_AT_ONCE = 2
-# The pause between two looks, and what each follower adds to it: to wake a thousand takes a tenth of that time.
+# The pause between two looks, and what each follower adds to it: a thousand are woken twice a second.
 LOOK_S = 0.05
 LOOK_FOR_EACH_S = 0.0005
 MOST_SHARED = 1024

@@ -84,6 +84,11 @@ SEALED = {
     "export.requested": {"purpose", "recipient", "client_id"},
     "export.completed": set(),
     "export.failed": set(),
+    "endpoint.defined": set(),
+    "delivery.planned": set(),
+    "delivery.attempted": set(),
+    "delivery.ended": set(),
+    "delivery.resent": {"reason"},
 }
 CLEAR = {
     "portfolio.requested": {"risk_profile", "amount_usd", "horizon_years", "constraints", "client", "portfolio"},
@@ -266,6 +271,11 @@ CLEAR = {
         "expires_at",
     },
     "export.failed": {"reason"},
+    "endpoint.defined": {"url", "receivers", "messages_per_hour", "enabled"},
+    "delivery.planned": {"run", "endpoint", "decisions"},
+    "delivery.attempted": {"attempt", "decisions", "keys"},
+    "delivery.ended": {"attempt", "outcome", "reason", "status", "final"},
+    "delivery.resent": set(),
 }
 DIGEST = "0" * 64
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -431,6 +441,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "expires_at": "2026-03-02T18:00:00Z",
     },
     "export.failed": {"reason": "no-folder"},
+    "endpoint.defined": {"url": "https://alerts.example/ledger", "receivers": ["advisor"]},
+    "delivery.planned": {"run": 1, "endpoint": "desk", "decisions": [1]},
+    "delivery.attempted": {"attempt": 1, "decisions": [1], "keys": ["0" * 16]},
+    "delivery.ended": {"outcome": "withheld", "reason": "acknowledged", "final": True},
+    "delivery.resent": {"reason": "r"},
     "alert.raised": {"alert": 1, "rule": "drift", "policy": DIGEST, "run": 1, "as_of": "2026-03-02T18:00:00Z"},
     "alert.acknowledged": {"alert": 1, "rationale": "r"},
     "alert.silenced": {"alert": 1, "until": "2026-03-02T18:00:00Z", "reason": "r"},

@@ -76,7 +76,8 @@ class JobRunner:
         self._lease_s = lease_s
         self._idle_s = idle_s
         self._name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._running: dict[int, _Running] = {}
+        # By job and attempt: whoever was too slow to renew a lease may claim the same job again.
+        self._running: dict[tuple[int, int], _Running] = {}
         self._wake = asyncio.Event()
         self._stopping = False
         self._expire_at_s = 0.0
@@ -153,8 +154,8 @@ class JobRunner:
             await self._queue.failed(job, self._name, kind.keep_s, BAD_PARAMETERS, (0, 0))
             return True
         task = asyncio.create_task(self._work(job, kind, run), name=f"job {job.id}")
-        self._running[job.id] = _Running(job, kind, run, task, held_s)
-        task.add_done_callback(partial(self._over, job.id))
+        self._running[job.id, job.attempt] = _Running(job, kind, run, task, held_s)
+        task.add_done_callback(partial(self._over, job.id, job.attempt))
         return True
 
     def _run_of(self, job: ClaimedJob, kind: AnyKind) -> JobRun[Any]:
@@ -163,8 +164,8 @@ class JobRunner:
         conninfo = self._tools.conninfo(kind.role, f"job {kind.name}")
         return JobRun(job.id, job.asked_by, job.attempt, parameters, self._tools, conninfo, job.done, job.total)
 
-    def _over(self, job: int, task: asyncio.Task[None]) -> None:
-        del self._running[job]
+    def _over(self, job: int, attempt: int, task: asyncio.Task[None]) -> None:
+        del self._running[job, attempt]
         self._wake.set()
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception):

@@ -262,6 +262,33 @@ def test_a_running_job_is_cancelled(url: str) -> None:
     asyncio.run(work())
 
 
+def test_a_runner_may_claim_its_own_job_again(url: str) -> None:
+    """It was too slow to renew the lease: the new run ends the job, and other jobs go on."""
+    begun = asyncio.Event()
+
+    async def run(run: JobRun[Counted]) -> Result:
+        if not begun.is_set():
+            begun.set()
+            await asyncio.Event().wait()
+        return {"attempt": run.attempt}
+
+    async def work() -> None:
+        async with queue_of(url) as queue:
+            asked = kind(run)
+            await ask(queue, asked)
+            async with runner(url, queue, asked, lease_s=30):
+                async with asyncio.timeout(20):
+                    await begun.wait()
+                    with connect(url) as conn:
+                        conn.execute("UPDATE jobs SET lease_until = clock_timestamp() - interval '1 second'")
+                    await until(queue, lambda jobs: jobs[0].state == JobState.DONE)
+                await ask(queue, asked)
+                jobs = await until(queue, lambda jobs: len(jobs) == 2 and jobs[1].state == JobState.DONE)
+            assert [job.result for job in jobs] == [{"attempt": 2}, {"attempt": 1}]
+
+    asyncio.run(work())
+
+
 def test_a_lease_is_renewed_while_the_job_runs(url: str) -> None:
     """A job that takes many leases is run once, with its progress shown; short ones do not wait for the long one."""
     over = asyncio.Event()

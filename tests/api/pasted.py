@@ -15,7 +15,7 @@ from tests.api.program import environment
 FENCED = re.compile(r"^```(sh|python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 END = "---end of a block---"
 ADDRESS = "http://127.0.0.1:8000"
-TIMEOUT_S = 200
+TIMEOUT_S = 600
 
 # curl that appends the status of each response to a file, and ends its output with a newline.
 CURL = """\

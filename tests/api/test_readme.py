@@ -79,7 +79,7 @@ def fresh_ledger(server_url: str, folder: Path) -> Iterator[tuple[Serving, dict[
             assert verify_chain(conn).ok
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(700)
 @pytest.mark.parametrize("instead", [OURS, pytest.param({}, marks=pytest.mark.slow)], ids=["ours", "as-printed"])
 def test_the_tutorial_prints_what_it_shows(server_url: str, tmp_path: Path, instead: Mapping[str, str]) -> None:
     """On a fresh ledger each block prints exactly the text below it."""
@@ -93,7 +93,7 @@ def test_the_tutorial_prints_what_it_shows(server_url: str, tmp_path: Path, inst
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(700)
 def test_the_pages_work_one_after_the_other(server_url: str, tmp_path: Path) -> None:
     """README works on a fresh ledger; the pages for advisors and reviewers, and the tutorial, on what README left."""
     with fresh_ledger(server_url, tmp_path) as (server, environment):

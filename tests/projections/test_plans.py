@@ -12,6 +12,7 @@ from projections.client_history import HISTORY
 from projections.engine import ALL_STREAMS, FEW_STREAMS, STEP_AFTER_STEP, TO_FOLD, step
 from projections.read_model import ONE_CLIENT, ONE_STREAM, UP_TO, ReadModel
 from projections.registry import READ_MODELS
+from tests.projections.delivered import deliver
 from tests.projections.exported import export
 from tests.projections.scenes import (
     assert_true_to_the_chain,
@@ -104,12 +105,13 @@ def test_events_are_read_as_often_as_a_fold_names_them(database_url: str) -> Non
 def test_a_step_keeps_its_one_plan(database_url: str) -> None:
     """Statements that were prepared on empty tables are not planned again for each step, and stay right."""
     with connect(database_url) as conn, connect(database_url, "projector") as live:
-        for _ in range(12):
+        for number in range(1, 13):
             tell_everything(conn)
             register(conn)
             watch(conn)
             export(conn)
             hold_and_ask_to_erase(conn)
+            deliver(conn, number, "desk")
             catch_up(live)
             assert step(live, READ_MODELS[0]) is None
         plans = "SELECT statement, generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE %s"

@@ -84,10 +84,11 @@ def test_every_command_takes_the_same_databases() -> None:
         ),
         *("credentials issue", "credentials rotate", "credentials revoke", "credentials list"),
         *(f"clients {one}" for one in ("add", "alias", "list", "show", "assign", "unassign", "merge", "import")),
-        *("monitor run", "monitor replay", "monitor escalate"),
+        *("monitor run", "monitor replay", "monitor escalate", "monitor keygen"),
         *("jobs list", "jobs show", "jobs cancel"),
         *(f"holds {one}" for one in ("place", "release", "list")),
         *("erase", "erasures confirm", "erasures decline", "erasures list", "erasures show"),
+        "erasures certificate",
         "credentials register-key",
         "credentials register-identity",
         *("sign", "export", "case-file", "backup", "restore", "keys generate", "keys show", "keys rotate"),
@@ -98,6 +99,8 @@ def test_every_command_takes_the_same_databases() -> None:
         options = {option for parameter in command.params for option in parameter.opts}
         without = name in {"demo", "case-file"} or name.startswith("witness ")
         expected = ({"--data-dir"} & options) if without else {"--database-url", "--data-dir", "--config"}
+        if name == "monitor keygen":  # its key is a file, not in the database
+            expected = {"--data-dir", "--config"}
         assert {"--database-url", "--data-dir", "--config"} & options == expected
         assert ("--json" in options) == (not name.endswith("serve"))
 

@@ -27,8 +27,8 @@ MADE = {
 MADE_IF_MISSING = {("migrate", "--logins"), ("credentials register-key", "--key")}
 # Of the key only its place counts: beside it are the state file and traces of a rotation.
 NOT_READ = {("status", "--key")}
-# The signer reads these while the server runs; the embedded database and the first export make their folders.
-NOT_AT_START = {"key_state", "state_dir", "data_dir", "exports_dir"}
+# The signer and deliveries read these while the server runs; the embedded database and the first export make folders.
+NOT_AT_START = {"key_state", "state_dir", "data_dir", "exports_dir", "endpoint_keys"}
 FILE_SETTINGS = [name for name in Settings.model_fields if type_of(name) is Path and name not in NOT_AT_START]
 TEXT = "neither a key nor a setting\n"
 

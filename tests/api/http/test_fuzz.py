@@ -69,7 +69,7 @@ WRITERS = {
     "/model-calls/": "agent",
     "/clients/": "compliance",
 }
-WRITERS |= {"/prices/": "admin", "/monitoring/": "admin"}
+WRITERS |= {"/prices/": "admin", "/monitoring/": "admin", "/endpoints/": "admin", "/deliveries/": "admin"}
 
 # The operations of the document: a test has its name before there is an application. `schema` compares the two.
 OPERATIONS = (
@@ -147,6 +147,7 @@ OPERATIONS = (
     "POST /prices/{day}",
     "GET /prices/{day}",
     "PUT /policies/monitoring/{name}",
+    "PUT /endpoints/{name}",
     "GET /policies/monitoring/{name}",
     "POST /monitoring/runs",
     "GET /monitoring/runs",
@@ -164,6 +165,11 @@ OPERATIONS = (
     "GET /exports/{export}",
     "GET /exports/{export}/file",
     "GET /jobs",
+    "GET /endpoints",
+    "GET /endpoints/{name}",
+    "GET /deliveries",
+    "GET /deliveries/{delivery}",
+    "POST /deliveries/{delivery}/resends",
     "GET /jobs/{job}",
     "POST /jobs/{job}/cancellation",
     "GET /clients/{client}/erasure",

@@ -136,6 +136,8 @@ KEPT = (
     "/access",
     "/clients",
     "/events",
+    "/endpoints",
+    "/deliveries",
     "/cases",
     "/client-assignments",
     "/prices",

@@ -61,6 +61,7 @@ class Case:
             "{run}": 1,
             "{job}": 1,
             "{export}": 1,
+            "{delivery}": 1,
         }
         if template.startswith("/portfolios/"):
             template = template.replace("{name}", self.portfolio)

@@ -104,11 +104,12 @@ def keygen(
         typer.Option(min=0, max=720, metavar="HOURS", help="Replace its key. The former one signs for so long too."),
     ] = None,
     as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
     """Make the key that signs messages to an endpoint, and print what its receiver verifies them with."""
-    folder = endpoint_keys_folder(configured(config, data_dir=data_dir))
+    folder = endpoint_keys_folder(configured(config, database_url=database_url, data_dir=data_dir))
     if folder is None or not re.fullmatch(r"[a-z][a-z0-9-]{0,99}", endpoint):
         raise CannotRun("there is no folder for keys" if folder is None else "a name is such as house-desk")
     try:

@@ -99,8 +99,6 @@ def test_every_command_takes_the_same_databases() -> None:
         options = {option for parameter in command.params for option in parameter.opts}
         without = name in {"demo", "case-file"} or name.startswith("witness ")
         expected = ({"--data-dir"} & options) if without else {"--database-url", "--data-dir", "--config"}
-        if name == "monitor keygen":  # its key is a file, not in the database
-            expected = {"--data-dir", "--config"}
         assert {"--database-url", "--data-dir", "--config"} & options == expected
         assert ("--json" in options) == (not name.endswith("serve"))
 

@@ -65,7 +65,7 @@ def test_under_a_path(api: Api, prefix: str) -> None:
     """`Location` and the document have the path of the proxy, whether it takes the path off or not."""
     app = create_app(Parts(api.url, run_worker=False, root_path="/advice/ledger"))
     bearer = {"Authorization": f"Bearer {api.tokens['advisor']}"}
-    with listening(app) as base, httpx.Client(base_url=base + prefix, headers=bearer) as client:
+    with listening(app) as base, httpx.Client(base_url=base + prefix, headers=bearer, timeout=60) as client:
         recorded = client.post(ASKS, json=ASK)
         assert recorded.status_code == 202
         assert recorded.headers["location"] == f"/advice/ledger/portfolio/requests/{recorded.json()['request_id']}"

@@ -25,10 +25,13 @@ def test_the_commands_of_the_page(tmp_path: Path) -> None:
         env = {"ADVICE_LEDGER_OIDC_ISSUER": issuer, "ADVICE_LEDGER_OIDC_AUDIENCE": AUDIENCE}
         with serving("--data-dir", data, "--no-worker", env=env) as server:
             instead = {"https://id.example/tenant": issuer, "https://ledger.example": server.base}
-            add, read, shown, revoke, kept = blocks("openid-connect.md", instead=instead)
+            add, over_http, read, shown, revoke, kept = blocks("openid-connect.md", instead=instead)
             given = {"ADVICE_LEDGER_DATA_DIR": str(data), "TOKEN": real_token(issuer, SUB)}
             printed = run_script(add + read, tmp_path, binaries(), **given)
             assert json.loads(printed.splitlines()[-1])["items"] == []
+            another = over_http.replace(SUB, "00u5d6e7f8")
+            printed = run_script(another, tmp_path, binaries(), **given, ADMIN=server.tokens()["admin"])
+            assert json.loads(printed.splitlines()[-1])["credential"] == 2
             assert "oidc" in run_script(shown, tmp_path, binaries(), **given)
             printed = run_script(revoke + kept, tmp_path, binaries(), **given)
             assert "revoked credential 1 of m.keller" in printed

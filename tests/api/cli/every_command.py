@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from typer.core import TyperGroup
 
@@ -84,7 +85,7 @@ class Scene(NamedTuple):
             "jobs show": [1],
             "jobs cancel": [1],
             "monitor escalate": [],
-            "monitor keygen": ["desk"],
+            "monitor keygen": [f"desk-{uuid4().hex}"],  # a name has one key
             "backup": ["--output", new],
             "restore": [new],
             "demo": ["--clients", 1, "--years", 1],

@@ -91,6 +91,9 @@ def test_a_result_that_cannot_be_shown_could_not_run(ready: Scene, server_url: s
                 api.answered(1)
         if command == "restore":
             assert cli(*ready.arguments("backup")).code == 0
+        if command == "erasures certificate":
+            assert cli(*ready.arguments("erasures confirm")).code == 0
+            assert cli(*ready.arguments("sign")).code == 0
         if command in {"sign", "keys rotate"}:  # Makes the copy of the state file, of which the log would tell else.
             assert cli(*ready.arguments("sign")).code == 0
         ran, line = unshown(ready.arguments(command, empty if command == "restore" else None), how)

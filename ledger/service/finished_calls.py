@@ -2,8 +2,8 @@
 
 An export takes time in proportion to its calls, however long their stream is. So the stream of a call is never read:
 what decides are the few events that say whether a request's case is closed, the ids that are recorded, and the content
-that is held. Calls that nothing stands in
-the way of are appended together. If that is refused, each is recorded alone, so that each has its own result.
+that is held. Calls that nothing stands in the way of are appended together. If that is refused, each is recorded alone,
+so that each has its own result.
 """
 
 from __future__ import annotations

@@ -39,11 +39,13 @@ def folder() -> Iterator[Path]:
 
 
 def signed(data: Path) -> bytes:
-    """Serve a new ledger in this folder until a checkpoint covers its first event; return that checkpoint."""
+    """Serve a new ledger in this folder for one request; return the newest checkpoint, once nothing more is signed."""
     with serving("--data-dir", data, "--no-worker") as server:
         headers = {"Authorization": f"Bearer {server.tokens()['advisor']}"}
         httpx.post(f"{server.base}/portfolio/recommendations", json=ASK, headers=headers).raise_for_status()
-        return eventually("a checkpoint", lambda: newest(server.base))
+        eventually("a checkpoint", lambda: newest(server.base))
+    with serving("--data-dir", data, "--read-only") as server:
+        return eventually("the newest checkpoint", lambda: newest(server.base))
 
 
 def newest(base: str) -> bytes | None:

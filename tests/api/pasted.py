@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -83,6 +84,13 @@ class Pasted:
         printed = done.stdout.replace("\r", "").split(f"{END}\n")[:-1]
         assert len(printed) == len(self.expected), f"{done.stdout}\n{done.stderr}"
         return list(zip(printed, self.expected, strict=True))
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
 
 
 def check(printed: str, expected: str, *, any_number: bool = False) -> None:

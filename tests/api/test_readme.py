@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from ledger.verify.database import verify_chain
-from tests.api.pasted import FENCED, Pasted, check
+from tests.api.pasted import FENCED, Pasted, check, free_port
 from tests.api.program import Serving, cli, serving
 from tests.paths import DOCS, ROOT
 from tests.support import connect, eventually, scratch_database
@@ -56,8 +56,12 @@ PYTHON = (
 # The auditor's environment needs the package registry. OURS replaces it by the environment that runs the tests.
 INSTALL = "python3 -m venv auditor/venv && auditor/venv/bin/pip install -q cryptography orjson rfc8785"
 OURS = {INSTALL: "true", "venv/bin/python -m ledger.proof": '"$OURS" -m ledger.proof'}
-# The client is already in the environment that runs the tests.
+# The client and the package that verifies messages are already in the environment that runs the tests.
 INSTALL_CLIENT = ".venv/bin/pip install -q ./client"
+INSTALL_VERIFIER = ".venv/bin/pip install -q standardwebhooks"
+# The one setting of README's server, and the port of its receiver, which the tests replace by a free one.
+LOOPBACK = ("ADVICE_LEDGER_ENDPOINT_NETWORKS", "127.0.0.0/8")
+RECEIVER_PORT = "8001"
 
 
 @contextlib.contextmanager
@@ -68,7 +72,12 @@ def fresh_ledger(server_url: str, folder: Path) -> Iterator[tuple[Serving, dict[
     """
     (folder / "ledger").symlink_to(ROOT / "ledger")
     with scratch_database(server_url) as url:
-        where = {"ADVICE_LEDGER_DATABASE_URL": url, "ADVICE_LEDGER_KEY_FILE": str(folder / "log.key")}
+        where = {
+            "ADVICE_LEDGER_DATABASE_URL": url,
+            "ADVICE_LEDGER_KEY_FILE": str(folder / "log.key"),
+            "ADVICE_LEDGER_ENDPOINT_KEYS": str(folder / "endpoints"),
+            **dict([LOOPBACK]),
+        }
         assert cli("migrate", env=where).code == cli("keys", "generate", env=where).code == 0
         with serving(env=where) as server:
             # A reader takes seconds to paste: by then the read model of credentials has caught up.
@@ -96,8 +105,11 @@ def test_the_tutorial_prints_what_it_shows(server_url: str, tmp_path: Path, inst
 @pytest.mark.timeout(700)
 def test_the_pages_work_one_after_the_other(server_url: str, tmp_path: Path) -> None:
     """README works on a fresh ledger; the pages for advisors and reviewers, and the tutorial, on what README left."""
+    assert f"    {'='.join(LOOPBACK)} make run\n" in README
+    instead = {INSTALL_CLIENT: "true", INSTALL_VERIFIER: "true", RECEIVER_PORT: str(free_port()), **OURS}
+    assert [INSTALL_VERIFIER in README, README.count(RECEIVER_PORT)] == [True, 2]
     with fresh_ledger(server_url, tmp_path) as (server, environment):
-        pasted = Pasted(server.base, {INSTALL_CLIENT: "true", **OURS}).add(README)
+        pasted = Pasted(server.base, instead).add(README)
         first = len(pasted.expected)
         for page in (*PEOPLE, TUTORIAL):
             pasted.add(page)

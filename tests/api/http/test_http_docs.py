@@ -331,7 +331,7 @@ def test_each_documented_curl_answers_as_documented(
     server_url: str, template_database: Template, tmp_path: Path
 ) -> None:
     """Each curl, in its order on a fresh ledger, answers with the status listed here and the text that follows it."""
-    sending = {"job_kinds": KINDS, "webhooks": settings_in(tmp_path)}
+    sending: dict[str, Any] = {"job_kinds": KINDS, "webhooks": settings_in(tmp_path)}
     with ledger_copy(server_url, template_database) as url, served(url, **sending) as api:
         instead = {f"<the {role} token>": token for role, token in api.tokens.items()}
         pasted = Pasted(api.base, {**instead, **RECEIVER, "8001": str(free_port())}, CURL)

@@ -47,13 +47,10 @@ CACHE_S = 1.0
 LOOK_S = 0.25
 MOST_CACHED = 10_000
 
-CHANGED = (Path(__file__).parent / "changed_subjects.sql").read_text("utf-8")
-# The identities that were registered, the first of them first: if two subjects have one, it is that of the first.
-HOLDERS = """
-    SELECT subject, credential, id FROM credentials
-    WHERE issuer = %s AND identity = %s AND revoked_at IS NULL ORDER BY id LIMIT 20
-"""
-OWNER = "SELECT subject, credential FROM credentials WHERE sha256 = %s ORDER BY id LIMIT 1"
+HERE = Path(__file__).parent
+CHANGED, HOLDERS, OWNER = (
+    (HERE / f"{name}.sql").read_text("utf-8") for name in ("changed_subjects", "identity_holders", "token_owner")
+)
 # Proposed changes change no rights, but the version at which rights are judged.
 TYPES = [*APPLY, *CHANGES]
 

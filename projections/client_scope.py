@@ -38,8 +38,14 @@ async def is_in_scope(conn: AsyncConnection, scope: ClientScope, stream: str, pa
 
     Raises Unavailable.
     """
+    client_id = await client_of(conn, stream)
+    return client_id is not None and client_id in (await clients_in_scope(conn, scope, patience_s)).values()
+
+
+async def client_of(conn: AsyncConnection, stream: str) -> str | None:
+    """Return the identifier of the client that a stream belongs to; None if it has none, or was erased."""
     row = await (await conn.execute(OF_STREAM, [stream], prepare=True)).fetchone()
-    return row is not None and row[0] in (await clients_in_scope(conn, scope, patience_s)).values()
+    return None if row is None else str(row[0])
 
 
 def scope_filter(read_model: ReadModel, clients: dict[int, str | None]) -> dict[str, object]:

@@ -16,15 +16,18 @@ from api.http.auth.permissions import Reader, also
 from api.http.event_forms import FORM_HELP, EventForm
 from api.http.lists import ReadList, ReadRange, decode_cursor
 from api.http.parameters import MAX_ID, FilterText, RowId
+from api.http.problems import ApiError
 from api.http.reading import record_read
 from api.http.story import identifiers, upto_of, wait
-from api.services import Services
+from api.services import Services, services_of
 from ledger.database import AsyncConnection
+from ledger.domain.client import stream_of
+from ledger.domain.client_scope import ClientScope
 from ledger.domain.event_rights import PERMISSIONS_OF_SEALED
 from ledger.domain.subject import EXAMINER
 from ledger.errors import NotFound
 from projections import client_names
-from projections.client_scope import clients_in_scope
+from projections.client_scope import client_of, clients_in_scope
 from projections.clients.model import CLIENTS
 from projections.event_index.model import EVENT_INDEX
 from projections.event_search import EventCount, count, positions_within, search
@@ -89,11 +92,15 @@ class FoundEvents:
 def check_text(request: Request, reader: Reader, query: EventFilters) -> None:
     """Check that the reader may search by words. Raises ApiError.
 
-    To find by words tells words: so it takes the right to see the sealed values of each event.
+    To find by words tells words: so it takes the right to see the sealed values of each event, of all clients.
     """
-    if query.text is not None:
-        for permission in PERMISSIONS_OF_SEALED:
-            also(request, reader, permission)
+    if query.text is None:
+        return
+    services = services_of(request.app)
+    for permission in PERMISSIONS_OF_SEALED:
+        actor = also(request, reader, permission)
+        if services.access_policy.scope(permission, actor.role) != "all":
+            raise ApiError("wrong-role", f"text searches all clients, and {actor.role} may {permission} of some only")
 
 
 class EventSearch:
@@ -132,15 +139,26 @@ class EventSearch:
         filters = self._after(await self._filters_upto(conn, upto), after)
         return await self._page(conn, filters, upto, limit)
 
+    @property
+    def scopes(self) -> list[ClientScope] | None:
+        """The scopes of which the reader may know the clients: those of each. None: all clients."""
+        policy, reader = self._services.access_policy, self._reader
+        reach = policy.scope("read clients", reader.actor.role)
+        if reach == "all":
+            return None
+        possible = [
+            reader.assigned if reach == "assigned" else None,
+            reader.examined if EXAMINER in policy.roles("read clients") else None,
+        ]
+        return [scope for scope in possible if scope is not None]
+
     async def visible(self, conn: AsyncConnection) -> frozenset[str] | None:
         """Return the identifiers of the clients that the reader may know of now; None: all. Raises Unavailable."""
-        services, reader = self._services, self._reader
-        if services.access_policy.scope("read clients", reader.actor.role) is not None:
+        if self.scopes is None:
             return None
-        if reader.examined is None or EXAMINER not in services.access_policy.roles("read clients"):
-            return frozenset()
-        names = await clients_in_scope(conn, reader.examined, services.ledger.patience_s)
-        return frozenset(name for name in names.values() if name is not None)
+        patience_s = self._services.ledger.patience_s
+        found = [(await clients_in_scope(conn, scope, patience_s)).values() for scope in self.scopes]
+        return frozenset(name for names in found for name in names if name is not None)
 
     async def record(self, items: list[dict[str, Any]]) -> None:
         """Record that these events are about to be shown. Raises Unavailable."""
@@ -205,9 +223,14 @@ class EventSearch:
         Raises NotFound for a client that the reader may not know of, as for one that never was.
         """
         names, visible = await self._known_names(conn, upto), await self.visible(conn)
-        if names is not None and visible is not None and not visible.intersection(names):
+        if names is None or visible is None:
+            return names
+        query = self._query
+        client_id = query.client_id if query.client is None else await client_of(conn, stream_of(query.client))
+        if client_id not in visible:
             raise client_names.client_unknown()
-        return names
+        # Not the other ones: a merge shows nobody more of another client than before.
+        return [name for name in names if name in visible]
 
     async def _known_names(self, conn: AsyncConnection, upto: int) -> list[str] | None:
         query = self._query

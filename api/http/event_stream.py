@@ -175,9 +175,8 @@ class EventStream(StreamingResponse):
     async def _read(self, upto: int) -> StreamPage:
         """Read the next page up to a position. Followers that would read the same share it. Raises NotFound."""
         feed, search, after = self._services.event_feed, self._search(), self._after
-        visible = None if self._reader.examined is None else await feed.read(search.visible)
-        actor = self._reader.actor
-        key: Hashable = (actor.role, actor.scope, self._reader.examined is None, visible, self._filters, after, upto)
+        visible = await feed.read(search.visible) if search.scopes else frozenset() if search.scopes == [] else None
+        key: Hashable = (self._reader.actor.role, visible, self._filters, after, upto)
 
         async def work(conn: AsyncConnection) -> StreamPage:
             found = await search.between(conn, after, upto, PAGE_ROWS)

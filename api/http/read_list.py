@@ -171,7 +171,7 @@ class ListRead:
         scope = self._reader.actor.scope
         if scope is not None:
             in_scope = await clients_in_scope(conn, scope, self._services.ledger.patience_s)
-            if names is not None and not set(names) & set(in_scope.values()):
+            if names is not None and self._client_id not in in_scope.values():
                 raise client_names.client_unknown()
             wanted = {**wanted, **scope_filter(self._read_model, in_scope)}
         of_client = names if "client_id" in self._filters else None
@@ -206,6 +206,11 @@ class ListRead:
         next_id = rows[-1]["id"] if more else None
         return FoundRows(rows, next_id, position, aside, counted)
 
+    @property
+    def _client_id(self) -> object:
+        """The identifier that is asked for; None without such a filter."""
+        return next((self._filters[name] for name in OF_CLIENT & self._filters.keys()), None)
+
     def _of_names(self, names: list[str]) -> dict[str, object]:
         return {**self._filters, **dict.fromkeys(OF_CLIENT & self._filters.keys(), names)}
 
@@ -214,7 +219,7 @@ class ListRead:
 
         Raises NotFound `client-unknown` if the ledger never had the client, by what is not erased.
         """
-        client_id = next((self._filters[name] for name in OF_CLIENT & self._filters.keys()), None)
+        client_id = self._client_id
         if client_id is None:
             return None
         await client_names.check_known(conn, str(client_id))

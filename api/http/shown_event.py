@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -13,10 +14,10 @@ from api.http.parameters import ReadOne, not_found
 from api.http.reading import record_read
 from api.services import Services
 from ledger.database import AsyncConnection
-from ledger.domain.event_rights import permission_of
+from ledger.domain.event_rights import PERMISSIONS_OF_SEALED, permission_of
 from ledger.domain.subject import EXAMINER
 from projections import reads
-from projections.client_scope import is_in_scope
+from projections.client_scope import clients_in_scope, is_in_scope
 from projections.recorded_events import WholeEvent, read_events
 from projections.story.steps import MaySee, request_of
 
@@ -68,9 +69,7 @@ async def read_event(services: Services, reader: Reader, position: int, query: R
         if not events:
             return None
         [event] = events
-        permitted = may_see(services, reader)(event.stream, event.type) or await _examines(
-            services, reader, conn, event
-        )
+        permitted = await _may_see_this(services, reader, conn, event)
         return event, as_shown(event, await covering(services, conn, position), permitted=permitted)
 
     found = await services.ledger.readers.run(work)
@@ -81,25 +80,45 @@ async def read_event(services: Services, reader: Reader, position: int, query: R
     return shown
 
 
-def may_see(services: Services, reader: Reader) -> MaySee:
-    """Return the function that decides whether a reader's role may see the sealed values of an event.
+async def may_see(
+    services: Services, reader: Reader, conn: AsyncConnection, client_ids: Collection[str | None]
+) -> MaySee:
+    """Return the function that decides whether a reader may see the sealed values of an event of these clients.
 
-    Of the reader's own calls only an agent may read, and it reads no events.
+    They are in the scope in which the reader acts. The policy may limit the permission that a value takes further. Of
+    the reader's own calls only an agent may read, and it reads no events. Raises Unavailable.
     """
+    policy, role, scope = services.access_policy, reader.actor.role, reader.actor.scope
+    reaches = {permission: policy.scope(permission, role) for permission in PERMISSIONS_OF_SEALED}
+    within = scope is not None and scope.assigned
+    if "assigned" in reaches.values() and not within and reader.assigned is not None:
+        names = (await clients_in_scope(conn, reader.assigned, services.ledger.patience_s)).values()
+        within = all(client_id in names for client_id in client_ids)
 
     def decide(stream: str, type_: str) -> bool:
-        return services.access_policy.scope(permission_of(stream, type_), reader.actor.role) in {"all", "assigned"}
+        reach = reaches[permission_of(stream, type_)]
+        return reach == "all" or (reach == "assigned" and within)
 
     return decide
 
 
-async def _examines(services: Services, reader: Reader, conn: AsyncConnection, event: WholeEvent) -> bool:
-    """Return True if the event is in a stream of a client that the reader may examine. Raises Unavailable."""
-    if reader.examined is None:
-        return False
-    if EXAMINER not in services.access_policy.roles(permission_of(event.stream, event.type)):
-        return False
-    return await is_in_scope(conn, reader.examined, event.stream, services.ledger.patience_s)
+async def _may_see_this(services: Services, reader: Reader, conn: AsyncConnection, event: WholeEvent) -> bool:
+    """Return True if the reader may see the sealed values of an event, wherever it is. Raises Unavailable.
+
+    A role that is limited to assigned clients, and an examiner, may if it is in a stream of one of these.
+    """
+    policy, permission = services.access_policy, permission_of(event.stream, event.type)
+    reach = policy.scope(permission, reader.actor.role)
+    if reach == "all":
+        return True
+    possible = [
+        reader.assigned if reach == "assigned" else None,
+        reader.examined if EXAMINER in policy.roles(permission) else None,
+    ]
+    for scope in possible:
+        if scope is not None and await is_in_scope(conn, scope, event.stream, services.ledger.patience_s):
+            return True
+    return False
 
 
 async def covering(services: Services, conn: AsyncConnection, position: int) -> CoveringCheckpoint | None:

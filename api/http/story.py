@@ -47,7 +47,7 @@ async def identifiers(
     scope = reader.actor.scope
     if scope is not None:
         in_scope = await clients_in_scope(conn, scope, services.ledger.patience_s)
-        names = [name for name in names if name.client in in_scope]
+        names = [name for name in names if name.client in in_scope] if client in in_scope else []
     if not names:
         raise client_names.client_unknown()
     return [name.client_id for name in names if name.client_id is not None]

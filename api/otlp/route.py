@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
+import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
 from api.http.auth.permissions import MayAnswer
-from api.http.problem_types import PROBLEMS
-from api.http.problems import MEDIA_TYPE, ApiError, problem
+from api.http.problems import MEDIA_TYPE, ApiError, answer_to
 from api.http.statuses import HEADERS
 from api.otlp import encoding as otlp
 from api.otlp.dialects.gen_ai import GEN_AI
@@ -49,14 +49,20 @@ class OtlpRoute(APIRoute):
         async def handle(request: Request) -> Response:
             try:
                 return await handler(request)
-            except ApiError as error:
-                status = PROBLEMS[error.slug]
-                encoding = encoding_of(request)
-                if encoding is None:
-                    return problem(error.slug, str(error), headers=error.headers)
-                return Response(otlp.failure(encoding, str(error)), status, error.headers, encoding)
+            except (ApiError, LedgerError) as error:
+                return _as_status(request, await answer_to(request, error))
 
         return handle
+
+
+def _as_status(request: Request, answer: Response) -> Response:
+    """Return a problem as a google.rpc.Status, whose message begins with the type of the problem."""
+    encoding = encoding_of(request)
+    if encoding is None:
+        return answer
+    told = orjson.loads(answer.body)
+    headers = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
+    return Response(otlp.failure(encoding, f"{told['type']}: {told['detail']}"), answer.status_code, headers, encoding)
 
 
 def _documented(signal: Signal) -> dict[str, Any]:

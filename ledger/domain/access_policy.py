@@ -6,7 +6,7 @@ one, or narrow it; it names every permission that the program asks for, and no o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -111,18 +111,27 @@ class AccessText(Text):
 
     @model_validator(mode="after")
     def _complete(self) -> AccessText:
-        if missing := sorted(PERMISSIONS - self.permissions.keys()):
-            raise ValueError(f"the permission {missing[0]!r} is missing; with {{}} nobody has it")
-        if unknown := sorted(self.permissions.keys() - PERMISSIONS):
-            raise ValueError(f"there is no permission {unknown[0]!a}")
-        for permission, roles in self.permissions.items():
-            if permission not in OWNABLE and "own" in roles.values():
-                raise ValueError(f'{permission!r} cannot be "own": only {", ".join(sorted(OWNABLE))} can')
-            if permission not in OF_CLIENTS and "assigned" in roles.values():
-                raise ValueError(f'{permission!r} cannot be "assigned": only {", ".join(sorted(OF_CLIENTS))} can')
-        if not self.permissions["manage subjects"]:
-            raise ValueError("'manage subjects' must have a role, or nobody could change who may do what")
+        if faults := list(self._faults()):
+            raise ValueError("; ".join(faults))
         return self
+
+    def _faults(self) -> Iterator[str]:
+        """Yield everything that is wrong, so that a file is mended at once."""
+        if missing := sorted(PERMISSIONS - self.permissions.keys()):
+            yield f"{_named(missing)} missing; with {{}} nobody has it"
+        if unknown := sorted(self.permissions.keys() - PERMISSIONS):
+            yield f"there is no permission {', '.join(map(ascii, unknown))}"
+        for reach, possible in (("own", OWNABLE), ("assigned", OF_CLIENTS)):
+            wrong = sorted(name for name, roles in self.permissions.items() if reach in roles.values())
+            if wrong := [name for name in wrong if name not in possible]:
+                yield f'{", ".join(map(ascii, wrong))} cannot be "{reach}": only {", ".join(sorted(possible))} can'
+        if self.permissions.get("manage subjects") == {}:
+            yield "'manage subjects' must have a role, or nobody could change who may do what"
+
+
+def _named(permissions: Sequence[str]) -> str:
+    names = ", ".join(map(repr, permissions))
+    return f"the permission {names} is" if len(permissions) == 1 else f"the permissions {names} are"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from schema.fields import Name
 HOME = Path(__file__).parent / "policies"
 CATEGORY = "policy-"
 MAX_BYTES = 256 * 1024
+# An error names so many faults of a file.
+MOST_FAULTS = 20
 
 
 class BadPolicy(Exception):
@@ -88,9 +90,15 @@ def load(name: str, kind: type[T], path: Path | None = None) -> tuple[Policy, T]
     except NotCanonical as error:
         raise BadPolicy(f"policy {name}: {where}: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise BadPolicy(f"policy {name}: {where}: {place}: {first['msg']}") from error
+        raise BadPolicy(f"policy {name}: {where}: {_faults(error)}") from error
     if checked.name != name:
         raise BadPolicy(f'policy {name}: {where}: name: must be "{name}"')
     return Policy(name, checked.version, digest, text), checked
+
+
+def _faults(error: ValidationError) -> str:
+    """Return what is wrong in a policy, each with its place."""
+    faults = error.errors()
+    places = [".".join(map(str, fault["loc"])) or "the whole file" for fault in faults[:MOST_FAULTS]]
+    named = [f"{place}: {fault['msg']}" for place, fault in zip(places, faults, strict=False)]
+    return "; ".join(named + [f"and {len(faults) - MOST_FAULTS} more"] * (len(faults) > MOST_FAULTS))

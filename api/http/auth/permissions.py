@@ -18,6 +18,7 @@ from api.http.problems import ApiError
 from api.services import services_of
 from ledger.domain.access_policy import Scope
 from ledger.domain.client_scope import ClientScope
+from ledger.domain.subject import scope_of
 from ledger.service.accesses import Access
 from ledger.store.envelope import Actor
 
@@ -102,13 +103,14 @@ class Reader:
     """Who reads, what (method and route template), and how far the permission reaches.
 
     `examined` are the clients whose sealed values the subject may read as an examiner, also while it acts in another
-    role; None if it is no examiner.
+    role; None if it is no examiner. `assigned` are those that it reads where the policy limits its role to them.
     """
 
     actor: Actor
     resource: str
     scope: Scope
     examined: ClientScope | None = None
+    assigned: ClientScope | None = None
 
 
 class ReadPermission(Permission):
@@ -119,8 +121,9 @@ class ReadPermission(Permission):
         actor = await super().__call__(request)
         services = services_of(request.app)
         scope = services.access_policy.permissions[self.action][actor.role]
-        now = services.callers.now()
-        return Reader(actor, resource_of(request), scope, examined(request.scope[SCOPE_KEY], now))
+        caller, now = request.scope[SCOPE_KEY], services.callers.now()
+        assigned = scope_of(caller.state, caller.name, actor.role, True, now)
+        return Reader(actor, resource_of(request), scope, examined(caller, now), assigned)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from ledger.database import AsyncConnection
 from ledger.domain.case import stream_of
 from ledger.errors import InvalidEvent, NotFound
 from projections.accesses.model import ACCESSES
-from projections.client_scope import is_in_scope
+from projections.client_scope import client_of, is_in_scope
 from projections.event_index.model import EVENT_INDEX
 from projections.event_search import positions_within
 from projections.story.case import read_case
@@ -56,7 +56,7 @@ async def get_timeline(
         names = await identifiers(services, caller, conn, client, query, upto)
         await wait(services, conn, ACCESSES, query, upto)
         first, last = await positions_within(conn, query.created_from, query.created_to, upto)
-        sees = may_see(services, caller)
+        sees = await may_see(services, caller, conn, names)
         within = max(first, start), last
         return await read_timeline(conn, names, *within, query.limit, may_see=sees, may_see_accesses=allowed), upto
 
@@ -94,7 +94,8 @@ async def get_case(
         upto = await upto_of(conn, query.as_of)
         if not await _in_scope(services, caller, conn, stream_of(request_id)):
             return None
-        case = await read_case(conn, request_id, upto, may_see=may_see(services, caller))
+        sees = await may_see(services, caller, conn, [await client_of(conn, stream_of(request_id))])
+        case = await read_case(conn, request_id, upto, may_see=sees)
         if case is None:
             return None
         last = case["events"][-1]["position"]

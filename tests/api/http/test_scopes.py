@@ -329,6 +329,12 @@ def test_a_merge_shows_nobody_more_of_another_client(scoped: Scoped) -> None:
         found = api.get(path, "advisor") if "?" not in path else api.call("GET", path, "advisor")
         assert found.status_code == 200
         assert ("merged-away" in found.text, '"client_id":"merged-into"' in found.text) == (True, False)
+    # The other identifier is not told to be one of the same client either.
+    for path in ("/portfolio/requests", "/recommendations", "/clients"):
+        problem(api.get(path, "advisor", client_id="merged-into"), 404, "client-unknown")
+        assert api.get(path, "advisor2", client_id="merged-away").json()["items"]
+    assert api.get(f"/clients/{new.client}/timeline", "advisor").status_code == 404
+    assert api.get(f"/clients/{old.client}/timeline", "advisor").status_code == 200
 
 
 def test_a_new_limit_holds_within_a_second(scoped: Scoped) -> None:

@@ -203,7 +203,7 @@ def test_an_unavailable_database_asks_to_send_again(api: Api, monkeypatch: pytes
 
     monkeypatch.setattr(ContentCommands, "record", record_contents)
     response = post(api, export(details(new_ids()), question(new_ids())))
-    assert status(response, 503, JSON) == "the database does not answer"
+    assert status(response, 503, JSON) == "/problems/unavailable: the database does not answer"
     assert response.headers["retry-after"] == "1"
 
 

@@ -25,6 +25,8 @@ from pydantic_ai.capabilities import Instrumentation
 from pydantic_ai.models.instrumented import InstrumentationSettings
 from pydantic_ai.models.test import TestModel
 
+from api.callers import Callers
+from api.http.problem_types import PROBLEMS
 from api.otlp import encoding
 from api.otlp.signals import TRACES
 from ledger.errors import LedgerError, Unavailable
@@ -224,15 +226,18 @@ def test_spans_of_a_closed_case_are_refused(fresh_api: Api) -> None:
 
 
 def status(response: httpx.Response, code: int, kind: str) -> str:
-    """Return the message of a refusal, a google.rpc.Status in the encoding of the request."""
+    """Return the message of a refusal, a google.rpc.Status in the encoding of the request; it names the problem."""
     assert (response.status_code, response.headers["content-type"]) == (code, kind), response.content
     if kind == JSON:
-        found: dict[str, str] = response.json()
-        assert found.keys() == {"message"}
-        return found["message"]
-    answer = Status()
-    answer.ParseFromString(response.content)
-    return str(answer.message)
+        assert response.json().keys() == {"message"}
+        message = str(response.json()["message"])
+    else:
+        answer = Status()
+        answer.ParseFromString(response.content)
+        message = str(answer.message)
+    slug = message.removeprefix("/problems/").partition(": ")[0]
+    assert PROBLEMS.get(slug) == code, message
+    return message
 
 
 @pytest.mark.parametrize(
@@ -244,6 +249,46 @@ def test_a_malformed_export_is_not_to_be_sent_again(api: Api, body: bytes) -> No
     with api.records_nothing():
         assert "xyz" not in status(post(api, body), 400, JSON)
         assert status(post(api, b"\xff" + body, PROTOBUF), 400, PROTOBUF)
+
+
+@pytest.mark.parametrize("path", ["/v1/traces", "/v1/logs"])
+@pytest.mark.parametrize("kind", [JSON, PROTOBUF])
+@pytest.mark.parametrize(
+    ("given", "code", "slug"),
+    [
+        ({"content": b"\x01{"}, 400, "bad-request"),
+        ({"content": b"{}", "headers": {"Content-Encoding": "gzip"}}, 400, "bad-request"),
+        ({"role": None}, 401, "no-token"),
+        ({"role": None, "headers": {"Authorization": "Bearer nobody"}}, 401, "unknown-token"),
+        ({"role": "advisor"}, 403, "wrong-role"),
+        ({"headers": {"Ledger-Role": "admin"}}, 403, "wrong-role"),
+        ({"content": gzip.compress(bytes(21 << 20)), "headers": {"Content-Encoding": "gzip"}}, 413, "too-large"),
+        ({"headers": {"Content-Encoding": "br"}}, 415, "not-json"),
+    ],
+)
+def test_each_refusal_names_its_problem(
+    api: Api, path: str, kind: str, given: dict[str, Any], code: int, slug: str
+) -> None:
+    """The message of the google.rpc.Status begins with the type of the problem, as other routes name it."""
+    headers = {"Content-Type": kind, **given.get("headers", {})}
+    with api.records_nothing():
+        response = api.call(
+            "POST", path, given.get("role", "agent"), content=given.get("content", b""), headers=headers
+        )
+    assert status(response, code, kind).startswith(f"/problems/{slug}: ")
+    assert ("www-authenticate" in response.headers) == (code == 401)
+
+
+def test_a_caller_that_nobody_can_look_up_is_told_in_otlp(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that is down while the token is looked up is a 503 as OTLP has it, to be sent again."""
+
+    async def down(*_: object) -> None:
+        raise Unavailable("the database does not answer")
+
+    monkeypatch.setattr(Callers, "find", down)
+    response = post(api, export(span()), PROTOBUF)
+    assert status(response, 503, PROTOBUF) == "/problems/unavailable: the database does not answer"
+    assert response.headers["retry-after"]
 
 
 def test_bombs_are_refused(api: Api) -> None:
@@ -364,5 +409,5 @@ def test_an_unavailable_database_asks_for_a_resend(api: Api, monkeypatch: pytest
 
     monkeypatch.setattr(RequestCommands, "record_calls", record_calls)
     response = post(api, as_protobuf(span(), span(spanId="ab" * 8)), PROTOBUF)
-    assert status(response, 503, PROTOBUF) == "the database does not answer"
+    assert status(response, 503, PROTOBUF) == "/problems/unavailable: the database does not answer"
     assert response.headers["retry-after"] == "1"

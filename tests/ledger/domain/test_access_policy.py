@@ -88,3 +88,32 @@ def test_a_policy_that_is_none_is_refused_with_the_place(tmp_path: Path, change:
     with pytest.raises(BadPolicy, match=r"access\.json") as refused:
         policy(tmp_path, change)
     assert reason in str(refused.value)
+
+
+def test_everything_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
+    """A file of an earlier version is mended in one go: missing permissions, unknown ones, wrong reaches."""
+
+    def change(text: dict[str, Any]) -> None:
+        permissions = text["permissions"]
+        del permissions["decide"], permissions["export"]
+        permissions.update(
+            {"fly": {}, "dive": {}, "read reports": {"advisor": "assigned"}, "merge clients": {"a": "own"}}
+        )
+
+    with pytest.raises(BadPolicy) as refused:
+        policy(tmp_path, change)
+    said = str(refused.value)
+    assert "the permissions 'decide', 'export' are missing" in said
+    assert "there is no permission 'dive', 'fly'" in said
+    assert "'read reports' cannot be \"assigned\"" in said
+    assert "'merge clients' cannot be \"own\"" in said
+
+
+def test_members_of_the_wrong_kind_are_named_at_once(tmp_path: Path) -> None:
+    """Each with its place; of very many the first ones, and how many more."""
+    with pytest.raises(BadPolicy) as refused:
+        policy(tmp_path, lambda text: text.update(version=7, administrators={"changes": "three"}))
+    assert all(place in str(refused.value) for place in ("version: ", "administrators.changes: "))
+    many = {f"role-{number}": "some" for number in range(50)}
+    with pytest.raises(BadPolicy, match=r"permissions\.decide\.role-0: .*; and 30 more$"):
+        policy(tmp_path, lambda text: text["permissions"].update(decide=many))

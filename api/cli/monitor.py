@@ -1,21 +1,21 @@
-"""advice-ledger monitor: judge all portfolios, compute a run again, and make the keys of endpoints."""
+"""advice-ledger monitor: judge all portfolios, compute a run again, and tell endpoints what was decided."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
+from api.cli import deliveries, endpoints
 from api.cli.administration import on_ledger
-from api.cli.configure import configured, endpoint_keys_folder, opened
+from api.cli.configure import configured, opened
+from api.cli.endpoints import EndpointName, KeyAlgorithm, key_folder, new_key, show_key
 from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json
-from api.jobs.webhook_keys import Algorithm, BadKeys, file_of, replace_key
 from api.times import BadTime, last, parse, zone_of
 from ledger.database import Url
 from ledger.errors import Refused
@@ -28,6 +28,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+app.add_typer(endpoints.app, name="endpoints")
+app.add_typer(deliveries.app, name="deliveries")
 
 AsOf = Annotated[
     str,
@@ -97,8 +99,8 @@ def escalate(
 
 @app.command()
 def keygen(
-    endpoint: Annotated[str, typer.Argument(help="The name of the endpoint.")],
-    algorithm: Annotated[Algorithm, typer.Option(help="v1: a shared secret. v1a: an Ed25519 key.")] = "v1",
+    endpoint: EndpointName,
+    algorithm: KeyAlgorithm = "v1",
     rotate: Annotated[
         int | None,
         typer.Option(min=0, max=720, metavar="HOURS", help="Replace its key. The former one signs for so long too."),
@@ -109,17 +111,8 @@ def keygen(
     config: ConfigFile = None,
 ) -> None:
     """Make the key that signs messages to an endpoint, and print what its receiver verifies them with."""
-    folder = endpoint_keys_folder(configured(config, database_url=database_url, data_dir=data_dir))
-    if folder is None or not re.fullmatch(r"[a-z][a-z0-9-]{0,99}", endpoint):
-        raise CannotRun("there is no folder for keys" if folder is None else "a name is such as house-desk")
-    try:
-        key = replace_key(folder, endpoint, algorithm, rotate, datetime.now(UTC))
-    except (BadKeys, OSError) as error:
-        raise CannotRun(str(error)) from error
-    if as_json:
-        say_json({"endpoint": endpoint, "file": str(file_of(folder, endpoint)), "key": key.for_receiver})
-    else:
-        say(key.for_receiver)
+    folder = key_folder(configured(config, database_url=database_url, data_dir=data_dir), endpoint)
+    show_key(folder, endpoint, new_key(folder, endpoint, algorithm, rotate), as_json=as_json)
 
 
 async def _replayed(url: Url, run: int) -> Replayed:

@@ -92,6 +92,11 @@ class AsyncLedgerClient:
         answer = await self._write(path, content, idempotency_key)
         return answer.content
 
+    async def put(self, path: str, content: Mapping[str, Any], *, idempotency_key: str | None = None) -> Any:
+        """Put any definition of the API on record and return the JSON of the answer."""
+        answer = await self._write(path, content, idempotency_key, "PUT")
+        return answer.content
+
     async def request_recommendation(
         self,
         *,
@@ -399,6 +404,47 @@ class AsyncLedgerClient:
         path = f"/subject-changes/{change_id}/declines"
         return cast("Row", await self.post(path, {"rationale": rationale}, idempotency_key=idempotency_key))
 
+    async def define_endpoint(
+        self,
+        name: str,
+        *,
+        url: str,
+        receivers: Sequence[Literal["advisor", "client"]],
+        messages_per_hour: int | None = None,
+        enabled: bool | None = None,
+        idempotency_key: str | None = None,
+    ) -> Row:
+        """Define where messages of monitoring go; with `enabled=False` they go there no longer. Role: admin.
+
+        Returns `endpoint`, `event`, and `changed`: False if it was defined so already.
+        """
+        definition = {
+            "url": url,
+            "receivers": receivers,
+            "messages_per_hour": messages_per_hour,
+            "enabled": enabled,
+        }
+        return cast("Row", await self.put(f"/endpoints/{name}", definition, idempotency_key=idempotency_key))
+
+    async def endpoints(self) -> list[Row]:
+        """List where messages of monitoring go. Roles: admin, auditor, compliance."""
+        found = await self.get("/endpoints")
+        return cast("list[Row]", found["items"])
+
+    async def deliveries(
+        self, *, run: int | None = None, endpoint: str | None = None, state: str | None = None, at_most: int = 1000
+    ) -> list[Row]:
+        """List messages to endpoints, the newest first; `state="failed"` lists the dead letters.
+
+        Roles: admin, auditor, compliance.
+        """
+        return await self._rows("/deliveries", at_most, run=run, endpoint=endpoint, state=state)
+
+    async def resend_delivery(self, delivery_id: int, *, reason: str, idempotency_key: str | None = None) -> Row:
+        """Have a message sent again that has failed, under the same id. Roles: admin, compliance."""
+        path = f"/deliveries/{delivery_id}/resends"
+        return cast("Row", await self.post(path, {"reason": reason}, idempotency_key=idempotency_key))
+
     async def _rows(self, path: str, at_most: int, **filters: object) -> list[Row]:
         """Read the rows of all pages of a list, no more than `at_most`."""
         rows: list[Row] = []
@@ -411,8 +457,10 @@ class AsyncLedgerClient:
                 break
         return rows
 
-    async def _write(self, path: str, content: Mapping[str, Any], key: str | None) -> Answer:
-        request = write(path, content, key)
+    async def _write(
+        self, path: str, content: Mapping[str, Any], key: str | None, method: Literal["POST", "PUT"] = "POST"
+    ) -> Answer:
+        request = write(path, content, key, method)
         return await self._sender.send(request if self._signing_key is None else self._signing_key.signed(request))
 
 

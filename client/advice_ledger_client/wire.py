@@ -65,13 +65,13 @@ def read(path: str, **params: object) -> HttpRequest:
     return HttpRequest("GET", path, {name: _text(value) for name, value in params.items() if value is not None})
 
 
-def write(path: str, content: Mapping[str, Any], key: str | None = None) -> HttpRequest:
-    """Build a POST with a new idempotency key unless `key` is set. Members that are None are left out.
+def write(path: str, content: Mapping[str, Any], key: str | None = None, method: str = "POST") -> HttpRequest:
+    """Build a POST or PUT with a new idempotency key unless `key` is set. Members that are None are left out.
 
     Raises NotCanonical for a value that cannot be recorded.
     """
     members = {name: value for name, value in content.items() if value is not None}
-    return HttpRequest("POST", path, body=canonical(members), key=key or os.urandom(16).hex())
+    return HttpRequest(method, path, body=canonical(members), key=key or os.urandom(16).hex())
 
 
 def _text(value: object) -> str | int:

@@ -15,8 +15,11 @@ from typer.core import TyperGroup
 
 from api.cli.administration import catch_up
 from api.cli.commands import COMMANDS, load
+from api.cli.configure import endpoint_keys_folder
 from api.jobs.kind import DAY_S
 from api.jobs.queue import ASK
+from api.jobs.webhook_keys import make_key, write_keys
+from api.settings import Settings
 from ledger.database import Connection
 from ledger.export.bundle import Disclosure, write_bundle
 from ledger.proof.bundle.manifest import Selection
@@ -24,7 +27,17 @@ from ledger.store.envelope import uuid7
 from ledger.tlog import recording_keys
 from ledger.tlog.signing_keys import SigningKey
 from projections.registry import READ_MODELS
-from schema.events import ClientRegistered, ErasureRequested, LegalHoldPlaced, SubjectGroupJoined, SubjectSuspended
+from schema.events import (
+    ClientRegistered,
+    DeliveryAttempted,
+    DeliveryEnded,
+    DeliveryPlanned,
+    EndpointDefined,
+    ErasureRequested,
+    LegalHoldPlaced,
+    SubjectGroupJoined,
+    SubjectSuspended,
+)
 from tests.api.served import make_tokens
 from tests.api.witness.processes import keygen
 from tests.ledger.service.test_clients import opened
@@ -86,6 +99,12 @@ class Scene(NamedTuple):
             "jobs cancel": [1],
             "monitor escalate": [],
             "monitor keygen": [f"desk-{uuid4().hex}"],  # a name has one key
+            "monitor endpoints add": [f"desk-{uuid4().hex}", "--url", "https://x.example/in", "--receiver", "advisor"],
+            "monitor endpoints list": [],
+            "monitor endpoints rotate": ["desk", "--hours", 0],
+            "monitor endpoints remove": ["desk"],
+            "monitor deliveries list": [],
+            "monitor deliveries resend": [1, "--reason", "it is back"],
             "backup": ["--output", new],
             "restore": [new],
             "demo": ["--clients", 1, "--years", 1],
@@ -143,6 +162,7 @@ def scene(url: str, folder: Path) -> Scene:
             append(conn, new(f"client-{number}", ClientRegistered(client_id=client_id, subject="advisor")))
         [held] = append(conn, new("client-1", LegalHoldPlaced(reason="an inquiry")))
         waiting = [_waiting(conn, number) for number in (3, 4)]
+        _failed(conn)
         conn.execute(ASK, [uuid7(), "export", '{"export":1}', "advisor", DAY_S, 1])  # not before tomorrow
     (folder / "assignments.ndjson").write_text('{"client": 1, "group": "bern"}\n')
     make_tokens(url)
@@ -155,10 +175,21 @@ def scene(url: str, folder: Path) -> Scene:
         write_bundle(conn, Selection("request", request=1), Disclosure(everything=True), file)
     recording_keys.generate(key.verifier.name, folder / "recording.key")
     keygen(folder)
+    keys = endpoint_keys_folder(Settings(database_url=url))
+    assert keys is not None
+    write_keys(keys, "desk", [make_key("v1")])
     asyncio.run(judge(url))
     for read_model in READ_MODELS:  # no server runs that would do it
         catch_up(url, read_model)
     return Scene(url, folder, key, held.position, *waiting)
+
+
+def _failed(conn: Connection) -> None:
+    """Append an endpoint, and a message to it that was given up: the dead letter 1."""
+    append(conn, new("endpoint-desk", EndpointDefined(url="https://x.example/in", receivers=["advisor"])))
+    append(conn, new("delivery-", DeliveryPlanned(run=1, endpoint="desk", decisions=[1])))
+    append(conn, new("delivery-1", DeliveryAttempted(attempt=1, decisions=[1], keys=[])))
+    append(conn, new("delivery-1", DeliveryEnded(attempt=1, outcome="failed", reason="gone", status=410, final=True)))
 
 
 def _waiting(conn: Connection, number: int) -> int:

@@ -85,6 +85,8 @@ def test_every_command_takes_the_same_databases() -> None:
         *("credentials issue", "credentials rotate", "credentials revoke", "credentials list"),
         *(f"clients {one}" for one in ("add", "alias", "list", "show", "assign", "unassign", "merge", "import")),
         *("monitor run", "monitor replay", "monitor escalate", "monitor keygen"),
+        *(f"monitor endpoints {one}" for one in ("add", "list", "rotate", "remove")),
+        *("monitor deliveries list", "monitor deliveries resend"),
         *("jobs list", "jobs show", "jobs cancel"),
         *(f"holds {one}" for one in ("place", "release", "list")),
         *("erase", "erasures confirm", "erasures decline", "erasures list", "erasures show"),

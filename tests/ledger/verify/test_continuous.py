@@ -42,8 +42,8 @@ REHASH = """
 # The event at 5 once more, as another one.
 FORGED = """
     INSERT INTO events SELECT f.* FROM events e, jsonb_populate_record(
-        e, jsonb_build_object('position', 6, 'stream', 'request-6', 'id', gen_random_uuid())) f
-    WHERE e.position = 5
+        e, jsonb_build_object('position', e.position + 1, 'stream', 'request-6', 'id', gen_random_uuid())) f
+    ORDER BY e.position DESC LIMIT 1
 """
 
 
@@ -113,7 +113,7 @@ def test_new_events_are_verified_while_scans_rest(database_url: str) -> None:
     fill(database_url, 5)
     with verifying(database_url, VerificationConfig(rate=1_000_000, rest_s=3600, settle_s=0)) as verifier:
         until(verifier, lambda now: now.passed_s is not None)
-        tamper(database_url, FORGED, "UPDATE head SET position = 6")
+        tamper(database_url, FORGED, "UPDATE head SET position = position + 1")
         until(verifier, lambda now: now.finding is not None)
 
 

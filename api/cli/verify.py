@@ -80,6 +80,19 @@ Policy = Annotated[
         help="JSON: log and witnesses, lists of keys, and witnesses_needed, a number.",
     ),
 ]
+Attested = Annotated[
+    bool,
+    typer.Option("--attested", help="Fail unless a registered recording key attests each event: --attested-from 1."),
+]
+AttestedFrom = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="POSITION",
+        show_default=False,
+        help="Fail unless a registered recording key attests each event from this position on.",
+    ),
+]
 
 
 def verify(  # noqa: PLR0913, PLR0917 - each option is an argument
@@ -89,6 +102,8 @@ def verify(  # noqa: PLR0913, PLR0917 - each option is an argument
     key: Key = None,
     witness: Witness = None,
     policy: Policy = None,
+    attested: Attested = False,
+    attested_from: AttestedFrom = None,
     max_findings: MaxFindings = 20,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
@@ -108,7 +123,10 @@ def verify(  # noqa: PLR0913, PLR0917 - each option is an argument
     trusted = trusted_checkpoints(settings, since or (), key or (), witness or (), policy, only_new=only_new)
     with opened(settings) as url, connect(url, "verifier") as conn, progress() as on_progress:
         helpers = Helpers(conninfo(url, "verifier", tcp_user_timeout="0"))
-        result = _check(conn, on_progress, trusted, helpers, projections=projections, most=max_findings)
+        needed_from = 1 if attested else attested_from
+        result = _check(
+            conn, on_progress, trusted, helpers, projections=projections, most=max_findings, attested_from=needed_from
+        )
     if as_json:
         say_json(result_as_json(result, max_findings))
     else:
@@ -125,11 +143,12 @@ def _check(
     *,
     projections: bool,
     most: int,
+    attested_from: int | None,
 ) -> Result:
     def tell(done: int, in_all: int) -> None:
         on_progress("events", done, in_all)
 
-    chain = verify_chain(conn, on_progress=tell, trusted=trusted, helpers=helpers)
+    chain = verify_chain(conn, on_progress=tell, trusted=trusted, helpers=helpers, attested_from=attested_from)
     checked: list[ReadModelCheck] = []
     for read_model in READ_MODELS if projections else ():
         on_progress("read models", len(checked), len(READ_MODELS))

@@ -13,6 +13,7 @@ from ledger.database import Connection
 from ledger.proof.findings import Kind
 from ledger.proof.recording.attestation import (
     DIGEST_BYTES,
+    NO_KEY_YET,
     STREAM,
     Attestation,
     AttestationChecker,
@@ -92,6 +93,14 @@ def first_attested(conn: Connection) -> int | None:
         return None
     first, last = conn.execute(AROUND, [registered]).fetchone() or (0, 0)
     return int(first) if last >= registered else int(registered)
+
+
+def unattested(conn: Connection, needed_from: int, last: int) -> Iterator[Fault]:
+    """Yield the events from a position on that come before the first recording key: for who needs an attestation."""
+    begin = first_attested(conn)
+    upto = last if begin is None else begin - 1
+    if needed_from <= upto:
+        yield Fault(Kind.NOT_ATTESTED, needed_from, upto, NO_KEY_YET)
 
 
 def first_fault(conn: Connection, origin: str, after: int, upto: int) -> Fault | None:

@@ -12,7 +12,7 @@ from psycopg import sql
 from ledger.database import Connection
 from ledger.proof.format.events import Head
 from ledger.proof.tlog.trust import Trust
-from ledger.store.attested import attested_faults, first_fault
+from ledger.store.attested import attested_faults, first_fault, unattested
 from ledger.verify.helpers import Helpers
 from ledger.verify.ledger_verifier import BY_INDEX, EVENTS, SESSION, LedgerVerifier
 from ledger.verify.report import ChainReport
@@ -34,6 +34,7 @@ def verify_chain(
     on_progress: Callable[[int, int], None] | None = None,
     trusted: TrustedCheckpoints | None = None,
     helpers: Helpers | None = None,
+    attested_from: int | None = None,
 ) -> ChainReport:
     """Verify the ledger on the search_path of `conn`, in one snapshot and in flat memory.
 
@@ -41,7 +42,8 @@ def verify_chain(
     `conn` is not in a transaction and may read what ledger_verifier may. `on_progress` gets the number of events
     verified so far and of all events. Step 10 compares the events with all checkpoints of the ledger, whoever signed
     them, with `trusted`, and with the stored tiles. If `trusted` has a checkpoint to begin behind whose tree is stored,
-    only the events behind it are read. Raises psycopg.Error if the ledger cannot be read.
+    only the events behind it are read. From position `attested_from` on, each event must be attested, also those before
+    the first recording key. Raises psycopg.Error if the ledger cannot be read.
     """
     trusted = trusted or TrustedCheckpoints(Trust())
     with conn.transaction():
@@ -78,6 +80,8 @@ def verify_chain(
         origin, last = None if head is None else head.origin, verifier.report().last_position
         covered = trusted.compare(Verified(roots, origin, last, verifier.findings, partial(_first_other_leaf, conn)))
         tiles.compare(conn, last, verifier.findings)
+        if attested_from is not None:
+            verifier.check_attested(unattested(conn, attested_from, last))
         heads = _check_recorded(conn, verifier, head, begin)
     report = replace(
         verifier.report(),

@@ -120,6 +120,15 @@ def _parser() -> argparse.ArgumentParser:
     how_far = parser.add_mutually_exclusive_group().add_argument
     how_far("--complete", action="store_true", help="fail unless it is shown to have all, up to the checkpoint's end")
     how_far("--complete-to", metavar="POS|TIME", help="fail unless it is shown to have all up to there")
+    attested = parser.add_mutually_exclusive_group().add_argument
+    attested(
+        "--attested",
+        action="store_const",
+        const=1,
+        dest="attested_from",
+        help="fail unless a recording key that the ledger registered attests each event",
+    )
+    attested("--attested-from", type=_position, metavar="POS", help="fail in the same way from this position on")
     add("--json", action="store_true", help="print the result as JSON")
     return parser
 
@@ -133,11 +142,13 @@ def _audit(options: argparse.Namespace, trusted: Trust) -> Audit:
             raise Unusable("give a bundle, or a log with --log")
         if needed is not None:
             raise Unusable("--complete and --complete-to are about a bundle: give one")
+        if options.attested_from is not None:
+            raise Unusable("--attested and --attested-from are about a bundle: give one")
         return audit_log(live, trusted, since)
     with Path(options.bundle).open("rb") as file:
         if not file.seekable():
             raise Unusable(f"{options.bundle} cannot be read more than once: save it to a file")
-        return audit_bundle(file, trusted, since, live, needed)
+        return audit_bundle(file, trusted, since, live, needed, options.attested_from)
 
 
 def _erasure(options: argparse.Namespace, trusted: Trust) -> int:
@@ -153,6 +164,13 @@ def _erasure(options: argparse.Namespace, trusted: Trust) -> int:
         return FOUND_WRONG
     _print([json.dumps({"ok": True, **found.as_json()})] if options.json else found.lines())
     return GOOD
+
+
+def _position(text: str) -> int:
+    """Parse a position. Raises argparse.ArgumentTypeError."""
+    if POSITION.fullmatch(text):
+        return int(text)
+    raise argparse.ArgumentTypeError("it must be a position, from 1 on")
 
 
 def _needed(text: str | None) -> Needed | None:

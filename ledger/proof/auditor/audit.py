@@ -51,8 +51,11 @@ def audit_bundle(
     since: bytes | None = None,
     live: LiveLog | None = None,
     needed: Needed | None = None,
+    attested_from: int | None = None,
 ) -> Audit:
     """Check a bundle: all steps. It is a finding if it is not shown to be complete as far as `needed`.
+
+    An event at `attested_from` or later that no registered recording key attests is one, too.
 
     Raises LogUnreachable and Unusable, and OSError if the file cannot be read.
     """
@@ -61,7 +64,7 @@ def audit_bundle(
         if is_pdf(file):
             file = _take_out(file, audit)
         bundle = read_bundle(file)
-        _steps(audit, bundle, trusted, since, live, needed)
+        _steps(audit, bundle, trusted, since, live, needed, attested_from)
     except BundleError as error:
         # Another part that cannot be read says nothing about the event that was read last.
         position = audit.seen.last_position if error.flaw in OF_LINES else 0
@@ -81,7 +84,13 @@ def _take_out(file: BinaryIO, audit: Audit) -> BinaryIO:
 
 
 def _steps(
-    audit: Audit, bundle: Bundle, given: Trust, since: bytes | None, live: LiveLog | None, needed: Needed | None
+    audit: Audit,
+    bundle: Bundle,
+    given: Trust,
+    since: bytes | None,
+    live: LiveLog | None,
+    needed: Needed | None,
+    attested_from: int | None,
 ) -> None:
     """Steps 1 to 11 for a bundle whose container is sound. `given` are the auditor's own keys."""
     findings, manifest = audit.collected, bundle.manifest
@@ -109,7 +118,7 @@ def _steps(
     except (Unusable, LogUnreachable) as error:
         lacking = error
     # 5 to 10. Tiles and events, in one pass.
-    check_events(audit, bundle, signed)
+    check_events(audit, bundle, signed, attested_from)
     check_complete(audit, bundle, needed)
     # 11. Manifest and page.
     check_summary(audit, bundle, signed)

@@ -78,14 +78,17 @@ class Audit:
         return self.signed is not None and self.signed.trusted and self.signed.signer is not None
 
 
-def check_events(audit: Audit, bundle: Bundle, signed: Signed) -> None:
-    """Steps 5 to 10, 12 and 13. Origin and size are those of the checkpoint, whatever the manifest says."""
+def check_events(audit: Audit, bundle: Bundle, signed: Signed, attested_from: int | None = None) -> None:
+    """Steps 5 to 10, 12 and 13. Origin and size are those of the checkpoint, whatever the manifest says.
+
+    From position `attested_from` on, each event must be attested.
+    """
     findings, size = audit.collected, signed.checkpoint.size
     manifest = replace(bundle.manifest, origin=signed.checkpoint.origin, checkpoint_size=size)
     tiles = TileReader(bundle, size, signed.checkpoint.root, findings)
     audit.ends = _stream_ends(bundle, signed, findings)
     complete = Completeness(manifest, findings, audit.ends)
-    attestations = _attestations(bundle, signed, findings)
+    attestations = _attestations(bundle, signed, findings, attested_from)
     events = EventChecker(manifest, tiles, findings, complete, attestations, _key_events(bundle, signed, findings))
     seen, fields = events.seen, events.fields
     audit.seen, audit.fields, audit.erased = seen, fields, events.erased
@@ -116,7 +119,7 @@ def _key_events(bundle: Bundle, signed: Signed, findings: Findings) -> list[KeyE
     return check_signing_keys(found, signed.checkpoint.size, signed.checkpoint.root, findings)
 
 
-def _attestations(bundle: Bundle, signed: Signed, findings: Findings) -> ShownAttestations:
+def _attestations(bundle: Bundle, signed: Signed, findings: Findings, needed_from: int | None) -> ShownAttestations:
     """Step 13: the attestations, and the registrations of keys that the log has. Raises BundleError."""
     keys, member = bundle.recording_keys, bundle.files.get(names.ATTESTATIONS)
     if (keys is None) != (member is None):
@@ -125,7 +128,7 @@ def _attestations(bundle: Bundle, signed: Signed, findings: Findings) -> ShownAt
     registrations = [] if keys is None else parse_proven(keys, BundleFlaw.RECORDING_KEYS)
     proven = check_recording_keys(registrations, checkpoint.size, checkpoint.root, findings)
     lines = () if member is None else member.lines(MAX_LINE_BYTES)
-    return ShownAttestations(checkpoint.origin, proven, lines, findings)
+    return ShownAttestations(checkpoint.origin, proven, lines, findings, needed_from)
 
 
 def _describe_recorded(audit: Audit, recorded: RecordedBy, manifest: Manifest) -> None:

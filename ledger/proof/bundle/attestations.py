@@ -19,6 +19,7 @@ from ledger.proof.errors import malformation
 from ledger.proof.findings import Findings, Kind
 from ledger.proof.recording.attestation import (
     DIGEST_BYTES,
+    NO_KEY_YET,
     REGISTRATION,
     SESSION_BYTES,
     Attestation,
@@ -33,6 +34,7 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 _FLAT = re.compile(rb'\{(?:"[a-z]{3,9}":(?:"[0-9a-f]*+"|[0-9]{1,19}|\[[0-9,]{0,1048576}\])(?:,|\}\Z)){8}')
 _LARGE_BYTES = 1024 * 1024
 _KEY_BYTES, _SIGNATURE_BYTES = 32, 64
+NO_KEY_SHOWN = "the bundle shows no recording key, and no attestation of these events"
 NOT_SHOWN = "who recorded these events: the bundle shows no recording keys, and no attestations"
 NOT_PROVEN = "of attested recording: that what was recorded is true; that nobody else has a copy of the recording key"
 NO_LATER_KEY = "that no key took the place of a recording key later: a bundle of positions from 1 on shows that"
@@ -141,11 +143,17 @@ class RecordedBy:
 class ShownAttestations:
     """`take` each proven event in order; then `finish`. Attestations are read beside the events.
 
-    `keys` are the proven registrations, from the first of the ledger on; none if the bundle shows nothing.
+    `keys` are the proven registrations, from the first of the ledger on; none if the bundle shows nothing. From
+    `needed_from` on, each event must be attested, also those before the first registration.
     """
 
     def __init__(
-        self, origin: str, keys: Sequence[KeyRegistration], lines: Iterable[bytes], findings: Findings
+        self,
+        origin: str,
+        keys: Sequence[KeyRegistration],
+        lines: Iterable[bytes],
+        findings: Findings,
+        needed_from: int | None = None,
     ) -> None:
         self.report = RecordedBy(shown=bool(keys))
         self._findings = findings
@@ -162,6 +170,9 @@ class ShownAttestations:
         self._lines: list[int] = []
         self._last = 0
         self._holds = False
+        self._needed_from = needed_from
+        # The first and the last event that should be attested, and come before the first key that is shown.
+        self._lacking: tuple[int, int] | None = None
 
     def take(self, position: int, body: bytes) -> None:
         """Check that an event is attested. Raises BundleError for a malformed attestation."""
@@ -174,17 +185,26 @@ class ShownAttestations:
             self._check(self._group, position, body)
         elif self._keys and position >= self._keys[0].position:
             self._findings.add(Kind.NOT_ATTESTED, position, "no recording key of this ledger attests this event")
-        elif self._keys:
-            self.report.before += 1
+        else:
+            self._pass_early(position)
 
     def finish(self) -> None:
         """Check the attestations after the last event, which are of registrations. Raises BundleError."""
         while self._next is not None:
             self._begin(self._next)
         self._pass_by(None)
+        if self._lacking is not None:
+            first, last = self._lacking
+            self._findings.add(Kind.NOT_ATTESTED, first, NO_KEY_YET if self._keys else NO_KEY_SHOWN, last)
         self.report.registered = {
             self._names[public]: key.registered for public, key in self._checker.keys.items() if public in self._names
         }
+
+    def _pass_early(self, position: int) -> None:
+        """Count an event from before the first key, and note it if it should be attested."""
+        self.report.before += bool(self._keys)
+        if self._needed_from is not None and position >= self._needed_from:
+            self._lacking = (position if self._lacking is None else self._lacking[0], position)
 
     def _read(self, lines: Iterable[bytes]) -> Iterator[Group]:
         after = 0

@@ -21,6 +21,7 @@ PREFIX = b"advice-ledger/recording/v1\n"
 STREAM = "recording-keys"
 # The end of the body of a registration: canonical JSON has these members last.
 REGISTRATION = b'"stream":"recording-keys","type":"recording-key.registered"}'
+NO_KEY_YET = "no recording key of this ledger attests these events: they were recorded before the first one"
 SESSION_BYTES = 16
 DIGEST_BYTES = 32
 

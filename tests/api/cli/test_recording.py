@@ -44,6 +44,8 @@ def test_a_forged_event_is_not_signed_and_named(database_url: str, tmp_path: Pat
         token = server.tokens()["advisor"]
         assert ask(server.base, token).status_code == 202
         assert cli("verify", *at, env=signing).code == 0
+        # A ledger that had its key from the first start on has no event without an attestation.
+        assert cli("verify", "--attested", *at, env=signing).code == 0
         with connect(database_url) as conn:
             signed = conn.execute("SELECT position FROM head").fetchone()
             assert signed is not None

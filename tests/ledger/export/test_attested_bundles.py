@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from ledger.export.bundle import Disclosure, write_bundle
+from ledger.proof.auditor.__main__ import run
 from ledger.proof.auditor.audit import audit_bundle
 from ledger.proof.auditor.contents import Audit
 from ledger.proof.auditor.report import as_text
@@ -21,6 +22,7 @@ from ledger.store import events as store
 from ledger.store.envelope import Actor, encode
 from ledger.tlog.recording_keys import ENDING, recorder, register
 from ledger.tlog.signing_keys import RecordingKey, SigningKey
+from ledger.verify.database import verify_chain
 from projections.rebuild import rebuild_outdated
 from schema.migrate import migrate
 from tests.ledger.cases import positions
@@ -54,6 +56,11 @@ class Attested:
     def audit(self, data: bytes) -> Audit:
         """The auditor's result for a bundle."""
         return audit_bundle(io.BytesIO(data), Trust((self.key.verifier,)))
+
+    def needing(self, data: bytes, attested_from: int) -> list[tuple[int, str, int, int]]:
+        """Step, kind and positions of each finding, for who needs attestations from a position on."""
+        audit = audit_bundle(io.BytesIO(data), Trust((self.key.verifier,)), attested_from=attested_from)
+        return [(one.step, one.kind, one.position, one.last_position) for one in audit.findings]
 
     def found(self, data: bytes) -> list[tuple[int, str, int]]:
         """Step, kind and position of each finding."""
@@ -219,6 +226,71 @@ def test_malformed_attestations_are_refused(ledger: Attested, malformed: str) ->
     audit = ledger.audit(case.write())
     assert [one.kind for one in audit.findings][:1] == ["damaged"]
     assert "malformed attestation" in audit.findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("selection", "needed", "expected"),
+    [
+        (positions(1, 10), 1, [(13, LACKING, 1, 1)]),
+        (positions(1, 10), 2, []),
+        (positions(2, 10), 1, []),
+        (REQUEST, 1, []),
+    ],
+    ids=str,
+)
+def test_who_needs_attestations_is_told_what_has_none(
+    ledger: Attested, selection: Selection, needed: int, expected: list[tuple[int, str, int, int]]
+) -> None:
+    """With the members, what is before the first key is one finding; without them, all events are."""
+    data = ledger.bundle(selection)
+    assert ledger.needing(data, needed) == expected
+    case = Case.read(data)
+    del case.files[ATTESTATIONS], case.files[RECORDING_KEYS]
+    # A range shows the registrations, which cannot be hidden: each of these has a finding of its own.
+    keys = {2, 9} if selection is not REQUEST else set()
+    places = sorted({line["position"] for line in case.lines if line["position"] >= needed} - keys)
+    found = ledger.needing(case.write(), needed)
+    assert found == [(13, LACKING, *at) for at in sorted([(places[0], places[-1]), *((key, key) for key in keys)])]
+
+
+def test_the_program_fails_where_attestations_are_needed(
+    ledger: Attested, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--attested` is a finding of step 13 and exit code 1; from the position of the key on all holds."""
+    file = tmp_path / "case.zip"
+    file.write_bytes(ledger.bundle(positions(1, 10)))
+    arguments = [str(file), "--key", ledger.key.verifier.text]
+    assert run(arguments) == 0
+    assert run([*arguments, "--attested-from", "2"]) == 0
+    capsys.readouterr()
+    assert run([*arguments, "--attested"]) == 1
+    assert "13. recording keys" in (said := capsys.readouterr().out)
+    assert "not-attested" in said
+    for wrong in (["--attested", "--attested-from", "2"], ["--attested-from", "0"]):
+        with pytest.raises(SystemExit) as ended:
+            run([*arguments, *wrong])
+        assert ended.value.code == 2
+    assert run(["--log", "http://127.0.0.1:9", "--attested"]) == 2
+
+
+def test_verify_fails_where_attestations_are_needed(ledger: Attested) -> None:
+    """Of a whole ledger, what is before its first key is one finding; without keys, all of it is."""
+    with connect(ledger.url, "verifier") as conn:
+        assert verify_chain(conn, attested_from=2).ok
+        [finding] = verify_chain(conn, attested_from=1).findings
+    assert (finding.step, finding.kind, finding.position, finding.last_position) == (14, LACKING, 1, 1)
+
+
+def test_a_ledger_without_keys_fails_as_a_whole(server_url: str) -> None:
+    """No key, no attestation: one finding for all events, and none without the demand."""
+    with scratch_database(server_url) as url, connect(url) as conn:
+        migrate(conn)
+        with connect(url, "writer") as writer, writer.cursor(binary=True) as cursor:
+            cursor.execute(store.APPEND, store.parameters([encode(new("a")), encode(new("b"))]))
+        with connect(url, "verifier") as reading:
+            assert verify_chain(reading).ok
+            [finding] = verify_chain(reading, attested_from=1).findings
+            assert (finding.kind, finding.position, finding.last_position) == (LACKING, 1, 2)
 
 
 def test_an_edited_event_is_named_once(ledger: Attested) -> None:

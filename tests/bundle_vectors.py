@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.export.bundle_writer import encode_consistency
 from ledger.proof.bundle import manifest as bundle
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.bundle.tiles import INDEX
 from ledger.proof.findings import Kind
 from ledger.proof.tlog.checkpoint import Checkpoint

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from ledger.proof.bundle import manifest as bundle
 from ledger.proof.bundle.attestations import Group, encode_group
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.findings import Kind
 from ledger.proof.format.canonical import canonical
 from ledger.proof.format.events import EventRow

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from ledger.proof.bundle import manifest as bundle
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.findings import Kind
 from ledger.proof.format.canonical import canonical
 from ledger.proof.tlog.note import parse as parse_note

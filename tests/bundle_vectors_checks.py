@@ -14,7 +14,7 @@ from typing import Any
 
 from ledger.export.bundle_writer import encode_consistency
 from ledger.proof.bundle import manifest as bundle
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.bundle.tiles import INDEX
 from ledger.proof.findings import Kind
 from ledger.proof.format.canonical import canonical

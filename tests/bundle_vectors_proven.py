@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ledger.proof.bundle import manifest as bundle
 from ledger.proof.bundle.heads import key_of
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.findings import Kind
 from ledger.proof.format.canonical import canonical
 from ledger.proof.format.events import EventRow

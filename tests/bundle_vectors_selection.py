@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ledger.proof.bundle import manifest
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.findings import Kind
 from ledger.proof.format.events import EventRow
 from ledger.tlog.signing_keys import SigningKey
+from tests.bundle_vectors_names import name_vectors
 from tests.ledger.proof.bundle.bundles import Case, make_bundle
 from tests.ledger.proof.chains import START_US, body_of, chain_of, rehashed
 
@@ -30,6 +31,7 @@ Made = tuple[str, bytes, Kind | None, int]
 def selection_vectors(key: SigningKey) -> Iterator[Made]:
     """Those that docs/vectors has, signed with this key."""
     yield from _clients(key)
+    yield from name_vectors(key)
     yield from _ranges(key)
     yield from _signed(key)
 

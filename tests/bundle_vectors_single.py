@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ledger.proof.bundle import manifest as bundle
-from ledger.proof.bundle.manifest import Manifest, Selection
+from ledger.proof.bundle.manifest import Manifest
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.findings import Kind
 from ledger.proof.format.canonical import canonical
 from ledger.proof.tlog.checkpoint import Checkpoint

@@ -25,9 +25,10 @@ from api.times import DEFAULT_ZONE
 from ledger.database import Connection, Url, one_line
 from ledger.export.bundle import Disclosure, write_bundle
 from ledger.export.log_parts import CannotExport, checkpoint_of
-from ledger.export.selection import client_within, condition
+from ledger.export.selection import client_within, condition, of_client
 from ledger.export.stream_heads import record_if_older
-from ledger.proof.bundle.manifest import HEADS, Manifest, Selection
+from ledger.proof.bundle.manifest import HEADS, Manifest
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.errors import EvidenceError
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, VerifierKey
 from ledger.proof.tlog.trust import Unusable, read_file, read_keys
@@ -42,7 +43,12 @@ MOST_KEY_BYTES = 64 * 1024
 SIGNED_WITHIN_S = 3.0
 
 Client = Annotated[
-    str | None, typer.Option(metavar="ID", show_default=False, help="The cases of this client, with all their events.")
+    str | None,
+    typer.Option(
+        metavar="ID",
+        show_default=False,
+        help="The cases of this client, with all their events, under all its identifiers.",
+    ),
 ]
 Request = Annotated[
     int | None, typer.Option(min=1, metavar="NUMBER", show_default=False, help="One request, with all its events.")
@@ -193,7 +199,7 @@ def _selection(conn: Connection, client: str | None, request: int | None, extent
 def _of_client(conn: Connection, client: str, extent: Extent) -> Selection:
     start, end = extent.start, extent.end
     if start is None and end is None:
-        return Selection("client", client=client)
+        return of_client(conn, client)
     if isinstance(start, int) or isinstance(end, int):
         raise CannotRun("with --client, --from and --to are times or days, not positions")
     head = read_head(conn)

@@ -8,7 +8,7 @@ from api.cli.configure import operator
 from api.cli.shared import CannotRun, note
 from api.postgres.connect import DatabaseError, connect
 from ledger.database import Connection, Url, one_line
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.service.accesses import Access, record_now
 from ledger.store.recorder import Recorder
 from schema.accesses import MOST_SHOWN
@@ -16,7 +16,7 @@ from schema.accesses import MOST_SHOWN
 STANDBY = "SELECT pg_is_in_recovery()"
 REQUESTS_OF_CLIENT = (
     "SELECT r.id, count(*) OVER () FROM stream_clients c, stream_number(c.stream, 'request-') AS r (id)"
-    " WHERE c.client_id = %s AND r.id IS NOT NULL ORDER BY r.id DESC LIMIT %s"
+    " WHERE c.client_id = ANY (%s) AND r.id IS NOT NULL ORDER BY r.id DESC LIMIT %s"
 )
 
 
@@ -49,5 +49,5 @@ def _extent(conn: Connection, selection: Selection) -> tuple[list[int], int]:
         return [selection.request], 1
     if selection.kind == "positions":
         return [], selection.last_position - selection.first_position + 1
-    found = conn.execute(REQUESTS_OF_CLIENT, [selection.client, MOST_SHOWN]).fetchall()
+    found = conn.execute(REQUESTS_OF_CLIENT, [list(selection.names), MOST_SHOWN]).fetchall()
     return [request for request, _ in found], found[0][1] if found else 0

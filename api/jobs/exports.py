@@ -22,9 +22,10 @@ from ledger.database import Connection, connect
 from ledger.domain.export import ALL, Export
 from ledger.export.bundle import Disclosure, write_bundle
 from ledger.export.log_parts import CannotExport
-from ledger.export.selection import client_within, condition
+from ledger.export.selection import client_within, condition, of_client
 from ledger.export.stream_heads import record_if_older
-from ledger.proof.bundle.manifest import Manifest, Selection
+from ledger.proof.bundle.manifest import Manifest
+from ledger.proof.bundle.selection import Selection
 from ledger.store.head import position_at
 from schema.events import ExportCompleted, ExportFailed
 
@@ -174,7 +175,7 @@ def _selection(conn: Connection, found: Export, client_id: str | None) -> Select
         if client_id is None:
             raise CannotExport("the client was erased")
         if start is None and end is None:
-            return Selection("client", client=client_id)
+            return of_client(conn, client_id)
         return client_within(conn, client_id, start, end, int(data["upto"]))
     if "request" in data:
         return Selection("request", request=int(data["request"]))

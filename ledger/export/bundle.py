@@ -23,7 +23,8 @@ from ledger.export.log_parts import CannotExport, add_beside, checkpoint_of, con
 from ledger.export.selection import condition
 from ledger.export.stream_heads import heads_member
 from ledger.proof.bundle import manifest as bundle
-from ledger.proof.bundle.manifest import Manifest, Selection, count_field
+from ledger.proof.bundle.manifest import Manifest, count_field
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.bundle.tiles import INDEX
 from ledger.proof.casefile.collected import Collected
 from ledger.proof.format.canonical import NotCanonical, canonical, quick
@@ -123,7 +124,7 @@ def write_bundle(  # noqa: PLR0913 - each is for one part of the bundle
             _write_tiles(conn, which, size, writer)
             manifest.fields = exported.fields
             if selection.kind == "client" and exported.client_hidden:
-                manifest.selection = replace(manifest.selection, client=None)
+                manifest.selection = replace(manifest.selection, client=None, also=())
             heads = heads_member(conn, manifest.selection, size)
             if heads is not None:
                 writer.add(bundle.HEADS, heads)

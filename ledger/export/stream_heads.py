@@ -9,12 +9,14 @@ from psycopg import sql
 
 from ledger.database import Connection
 from ledger.export.log_parts import fetch_tiles
-from ledger.proof.bundle.heads import Heads, key_of
-from ledger.proof.bundle.manifest import MAX_HEADS_BYTES, Selection
+from ledger.proof.bundle.heads import Heads, Leaf, key_of, other_keys_of
+from ledger.proof.bundle.manifest import MAX_HEADS_BYTES
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.tlog.merkle import inclusion_proof
 from ledger.proof.tlog.tiles import reader
 from ledger.store.recorder import Recorder
 from ledger.tlog.heads.record import RecordedHeads, newest_heads, record_heads
+from ledger.tlog.heads.tree import HeadsTree
 from ledger.tlog.serve.newest_checkpoint import newest_size
 
 LAST = sql.SQL("SELECT max(e.position) FROM events e WHERE {which}")
@@ -31,13 +33,21 @@ def heads_member(conn: Connection, selection: Selection, size: int) -> bytes | N
     `size` is that of the checkpoint. `conn` is in a transaction with one snapshot.
     """
     key, record = key_of(selection), newest_heads(conn, size)
-    tree = None if key is None or record is None else record.tree(conn, key)
-    if record is None or tree is None or tree.value is None:
+    if key is None or record is None:
         return None
+    leaves = []
+    for each in (key, *other_keys_of(selection)):
+        tree = record.tree(conn, each)
+        if tree is None or tree.value is None:
+            return None
+        leaves.append(_leaf(tree, tree.value))
     inclusion = inclusion_proof(record.event.position - 1, size, reader(size, lambda tiles: fetch_tiles(conn, tiles)))
-    streams = tuple((name, version) for name, version in orjson.loads(tree.value))
-    data = Heads(record.event, tuple(inclusion), streams, tree.salt, tuple(tree.path)).encode()
+    data = Heads(record.event, tuple(inclusion), leaves[0], tuple(leaves[1:])).encode()
     return data if len(data) <= MAX_HEADS_BYTES else None
+
+
+def _leaf(tree: HeadsTree, value: bytes) -> Leaf:
+    return Leaf(tuple((name, version) for name, version in orjson.loads(value)), tree.salt, tuple(tree.path))
 
 
 def record_if_older(

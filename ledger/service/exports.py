@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid5
 
+from ledger.database import AsyncConnection
 from ledger.domain import client, export
 from ledger.domain.case import stream_of as stream_of_request
 from ledger.domain.export import CATEGORY, Export, stream_of
 from ledger.errors import ClientErased, Conflict, NotFound
 from ledger.service.command import Command
 from ledger.service.execute import Executor
+from ledger.store.client_names import other_names_async
 from ledger.store.envelope import Actor, NewEvent
 from ledger.store.events import Receipt
 from ledger.store.head import read_head_async
@@ -66,8 +68,16 @@ class ExportCommands:
             return [body.request], 1
         if body.client is None:
             return [], 0
-        row = await self.executor.readers.fetch_one(REQUESTS, [MOST_SHOWN, stream_of(number)])
-        return ([], 0) if row is None else (list(row[0]), int(row[1]))
+        client_id = await self.client_id(number)
+        if client_id is None:
+            return [], 0
+
+        async def work(conn: AsyncConnection) -> tuple[list[int], int]:
+            names = [client_id, *await other_names_async(conn, client_id)]
+            [row] = await (await conn.execute(REQUESTS, {"client_ids": names, "most": MOST_SHOWN})).fetchall()
+            return list(row[0]), int(row[1])
+
+        return await self.executor.readers.run(work)
 
     async def client_id(self, number: int) -> str | None:
         """Return the identifier of the client whose data is exported; None if it has none, or was erased."""

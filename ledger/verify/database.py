@@ -38,12 +38,11 @@ def verify_chain(
 ) -> ChainReport:
     """Verify the ledger on the search_path of `conn`, in one snapshot and in flat memory.
 
-    `helpers` are processes that verify parts of the chain, up to the first one that is odd. The report is the same.
-    `conn` is not in a transaction and may read what ledger_verifier may. `on_progress` gets the number of events
-    verified so far and of all events. Step 10 compares the events with all checkpoints of the ledger, whoever signed
-    them, with `trusted`, and with the stored tiles. If `trusted` has a checkpoint to begin behind whose tree is stored,
-    only the events behind it are read. From position `attested_from` on, each event must be attested, also those before
-    the first recording key. Raises psycopg.Error if the ledger cannot be read.
+    `helpers` are processes that verify parts of the chain, up to the first odd one. The report is the same. `conn` is
+    not in a transaction and may read what ledger_verifier may. `on_progress` gets the numbers of events verified so far
+    and of all. Step 10 compares the events with all checkpoints of the ledger, whoever signed them, with `trusted`, and
+    with the stored tiles. If `trusted` has a checkpoint to begin behind whose tree is stored, only the events behind it
+    are read. From `attested_from` on each event must be attested. Raises psycopg.Error if the ledger cannot be read.
     """
     trusted = trusted or TrustedCheckpoints(Trust())
     with conn.transaction():
@@ -65,8 +64,7 @@ def verify_chain(
             begin.at(verifier, roots, tiles)
         for done in () if helpers is None else helpers.verify(conn, verifier, total, roots, trusted):
             tell(done)
-        before = verifier.position
-        # Without helpers also events at or before position 0.
+        before = verifier.position  # without helpers also events at or before position 0
         rest = sql.SQL("e.position > {}").format(sql.Literal(before)) if before else sql.SQL("true")
         events = EVENTS.format(part=rest).as_bytes(conn)
         for done, (row, _, note) in enumerate(verifier.verify(conn, events), before):
@@ -80,9 +78,7 @@ def verify_chain(
         origin, last = None if head is None else head.origin, verifier.report().last_position
         covered = trusted.compare(Verified(roots, origin, last, verifier.findings, partial(_first_other_leaf, conn)))
         tiles.compare(conn, last, verifier.findings)
-        if attested_from is not None:
-            verifier.check_attested(unattested(conn, attested_from, last))
-        heads = _check_recorded(conn, verifier, head, begin)
+        heads = _check_recorded(conn, verifier, head, begin, attested_from)
     report = replace(
         verifier.report(),
         checkpoints=trusted.stored,
@@ -94,9 +90,13 @@ def verify_chain(
     return report
 
 
-def _check_recorded(conn: Connection, verifier: LedgerVerifier, head: Head | None, begin: Start | None) -> HeadsChecked:
+def _check_recorded(
+    conn: Connection, verifier: LedgerVerifier, head: Head | None, begin: Start | None, attested_from: int | None
+) -> HeadsChecked:
     """Check attestations, of new events alone if it began behind others; and, of the whole chain, stream heads."""
     last = verifier.report().last_position
+    if attested_from is not None:
+        verifier.check_attested(unattested(conn, attested_from, last))
     if begin is not None:
         fault = None if head is None else first_fault(conn, head.origin, begin.after, last)
         verifier.check_attested([] if fault is None else [fault])

@@ -13,7 +13,7 @@ from time import perf_counter
 from ledger.export.bundle import Disclosure, write_bundle
 from ledger.proof.auditor.__main__ import GC_THRESHOLD
 from ledger.proof.auditor.audit import audit_bundle
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.tlog.merkle import leaf_hashes
 from ledger.proof.tlog.trust import Trust
 from ledger.tlog.sign.last_signed import LastSigned

@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ledger.database import Connection
 from ledger.export.bundle import Disclosure, write_bundle
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.tlog.trust import Trust
 from ledger.store.envelope import NewEvent
 from ledger.tlog.signing_keys import SigningKey, WitnessSigningKey

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from api.witness.store import WitnessStore, make_store
 from api.witness.witness import Witness
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.findings import Verdict
 from ledger.proof.tlog.checkpoint import open_checkpoint
 from ledger.proof.tlog.note import Note as Signed

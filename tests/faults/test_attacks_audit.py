@@ -16,7 +16,8 @@ from psycopg import sql
 from api.witness.store import WitnessStore, make_store
 from api.witness.witness import Witness
 from ledger.export.log_parts import CannotExport
-from ledger.proof.bundle.manifest import CHECKPOINT, Selection
+from ledger.proof.bundle.manifest import CHECKPOINT
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.tlog.checkpoint import open_checkpoint
 from ledger.proof.tlog.note import Note as Signed
 from ledger.proof.tlog.note import Signature

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.export.bundle import Disclosure, write_bundle
-from ledger.proof.bundle.manifest import Manifest, Selection
+from ledger.proof.bundle.manifest import Manifest
+from ledger.proof.bundle.selection import Selection
 from ledger.tlog.heads.record import newest_heads, record_heads
 from ledger.tlog.signing_keys import SigningKey
 from tests.ledger.tlog.logs import fill, key_for, sign

@@ -18,7 +18,7 @@ from ledger.proof.bundle.attestations import (
 from ledger.proof.bundle.complete import Completeness
 from ledger.proof.bundle.erased import ErasedValues
 from ledger.proof.bundle.events import EventChecker, SealedFields, Seen
-from ledger.proof.bundle.heads import check_heads, key_of, parse_heads
+from ledger.proof.bundle.heads import check_heads, key_of, other_keys_of, parse_heads
 from ledger.proof.bundle.manifest import Bundle, Manifest
 from ledger.proof.bundle.page import page
 from ledger.proof.bundle.proven_events import check_recording_keys, check_signing_keys, parse_proven
@@ -160,7 +160,8 @@ def _stream_ends(bundle: Bundle, signed: Signed, findings: Findings) -> StreamEn
     key = key_of(bundle.manifest.selection)
     if key is None:
         raise BundleError(BundleFlaw.HEADS, "one for a selection that has no leaf")
-    return check_heads(parse_heads(bundle.heads), key, signed.checkpoint.size, signed.checkpoint.root, findings)
+    keys, checkpoint = [key, *other_keys_of(bundle.manifest.selection)], signed.checkpoint
+    return check_heads(parse_heads(bundle.heads), keys, checkpoint.size, checkpoint.root, findings)
 
 
 def _describe_selection(audit: Audit, manifest: Manifest) -> list[str]:
@@ -181,6 +182,10 @@ def _describe_selection(audit: Audit, manifest: Manifest) -> list[str]:
 def _describe_ends(audit: Audit, manifest: Manifest) -> list[str]:
     """Say up to where the streams are shown to have no other event, and what is not shown."""
     ends, of_client = audit.ends, manifest.selection.kind == "client"
+    if of_client and manifest.selection.client is not None:
+        audit.not_proven.append("that the client has no other identifier")
+    if manifest.selection.also and manifest.selection.until_us:
+        audit.not_proven.append("that these identifiers are of one client: a bundle of the whole client shows that")
     if ends is None:
         audit.but[10] = "where these streams end is not shown"
         until = "the end of the window" if manifest.selection.until_us else "the size of the checkpoint"

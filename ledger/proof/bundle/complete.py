@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from ledger.proof.bundle.manifest import Manifest
+from ledger.proof.bundle.one_client import OneClient
 from ledger.proof.bundle.shown_end import ShownEnd, StreamEnds
 from ledger.proof.bundle.zip import BundleError, BundleFlaw
 from ledger.proof.findings import CONTENTS, Findings, Kind
@@ -57,8 +58,9 @@ class Completeness:
         self._size = manifest.checkpoint_size
         self._excluded = manifest.excluded, manifest.excluded_from
         self._range = selection.kind == "positions"
-        # The client_id that each stream must show: that of the manifest, or else the first that is disclosed.
-        self._client: Any = selection.client
+        # The client_id that each stream must show: one of the manifest's, or else the first that is disclosed.
+        self._names: tuple[Any, ...] = selection.names
+        self._one = OneClient()
         # Streams without a disclosed client_id so far, and the position of the first event of each.
         self._unshown: dict[str, int] = {}
         self._stream = f"request-{selection.request}" if selection.kind == "request" else None
@@ -135,6 +137,11 @@ class Completeness:
         for stream, position in self._unshown.items():
             message = f"no event of {stream[:100]!a} shows a client_id, and so not that it is of the client asked for"
             add(Kind.CLIENT_MISMATCH, position, message)
+        selection = self._selection
+        if selection.client is not None and not selection.until_us:
+            for name in self._one.unlinked(selection.client, selection.also):
+                message = f"no event here says that {name[:100]!a} is an identifier of the client asked for"
+                add(Kind.CLIENT_MISMATCH, 0, message)
         if self._ends is not None and self.shown is not None and not self._findings.any(*CONTENTS):
             self.shown.reach(self._ends.event_position, self._ends.recorded_at_us)
             self._compare_ends(self._ends)
@@ -198,20 +205,26 @@ class Completeness:
             if stream != self._stream:
                 message = f"an event of {stream[:100]!a}, where {self._stream} was asked for"
                 self._findings.add(Kind.CLIENT_MISMATCH, line.position, message)
-        elif CLIENT_MEMBER in line.fields and self._shows_client(line, event_type):
+            return
+        if self._selection.also:
+            self._one.add(stream, event_type, line.body)
+        if CLIENT_MEMBER in line.fields and self._shows_client(line, stream, event_type):
             self._unshown.pop(stream, None)
         elif self._selection.client is not None and stream not in self._versions:
             self._unshown[stream] = line.position
 
-    def _shows_client(self, line: EventLine, event_type: str) -> bool:
+    def _shows_client(self, line: EventLine, stream: str, event_type: str) -> bool:
         """True if the event discloses a client_id. One of another client is a finding."""
         try:
             client = orjson.loads(line.fields)["client_id"]
         except (ValueError, LookupError, TypeError):  # It has none, or step 9 says what is wrong.
             return False
-        if self._client is None:
-            self._client = client
-        elif client != self._client:
+        if not self._names:
+            self._names = (client,)
+        if client in self._names:
+            if self._selection.also:
+                self._one.name(stream, client)
+        else:
             than = "an event before it" if self._selection.client is None else "was asked for"
             message = f"a {event_type[:100]!a} of another client than {than}"
             self._findings.add(Kind.CLIENT_MISMATCH, line.position, message)

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from ledger.proof.bundle.events import parse_line
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.bundle.shown_end import StreamEnds
 from ledger.proof.bundle.zip import BundleError, BundleFlaw
 from ledger.proof.errors import malformation
@@ -48,6 +48,11 @@ def key_of(selection: Selection) -> bytes | None:
     return None if selection.client is None or not selection.has_leaf else client_key(selection.client)
 
 
+def other_keys_of(selection: Selection) -> list[bytes]:
+    """The keys of the leaves of the client's other identifiers, in order."""
+    return list(map(client_key, selection.also)) if selection.has_leaf else []
+
+
 def leaf(key: bytes, salt: bytes, value: bytes) -> bytes:
     """SHA-256(0x00 || key || salt || value): of one key, and with a salt that nobody can guess."""
     return sha256(b"\x00" + key + salt + value).digest()
@@ -63,30 +68,47 @@ def root_over(key: bytes, digest: bytes, path: Sequence[bytes]) -> bytes:
 
 
 @dataclass(frozen=True)
-class Heads:
-    """The member `heads`: an event of the log with its proof of inclusion, and one leaf of the tree with its path."""
+class Leaf:
+    """A leaf of the tree with its path: streams with their last versions, in order of the names' bytes."""
 
-    event: EventLine
-    inclusion: tuple[bytes, ...]
     streams: tuple[tuple[str, int], ...]
     salt: bytes
     path: tuple[bytes, ...]
+
+    def members(self) -> dict[str, Any]:
+        """The leaf in JSON."""
+        return {
+            "path": [each.hex() for each in self.path],
+            "salt": self.salt.hex(),
+            "streams": [list(head) for head in self.streams],
+        }
+
+    def root(self, key: bytes) -> bytes:
+        """The root of a tree that has this leaf at `key`. Its value is canonical JSON of [name, version] for each."""
+        return root_over(key, leaf(key, self.salt, canonical([list(head) for head in self.streams])), self.path)
+
+
+@dataclass(frozen=True)
+class Heads:
+    """The member `heads`: an event of the log with its proof of inclusion, and leaves of the tree with their paths.
+
+    `also` has the leaves of the client's other identifiers.
+    """
+
+    event: EventLine
+    inclusion: tuple[bytes, ...]
+    own: Leaf
+    also: tuple[Leaf, ...] = ()
 
     def encode(self) -> bytes:
         """The member as `parse_heads` reads it."""
         members: dict[str, Any] = {
             "event": self.event.members(),
             "inclusion": [each.hex() for each in self.inclusion],
-            "path": [each.hex() for each in self.path],
-            "salt": self.salt.hex(),
-            "streams": [list(head) for head in self.streams],
+            **self.own.members(),
+            **({"also": [each.members() for each in self.also]} if self.also else {}),
         }
         return orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
-
-    @property
-    def value(self) -> bytes:
-        """The value of the leaf: canonical JSON of [name, version] for each stream, in order of the names' bytes."""
-        return canonical([list(head) for head in self.streams])
 
 
 def parse_heads(data: bytes) -> Heads:
@@ -96,9 +118,8 @@ def parse_heads(data: bytes) -> Heads:
         heads = Heads(
             parse_line(orjson.dumps(members["event"], option=orjson.OPT_SORT_KEYS), 0),
             tuple(map(_hash, members["inclusion"])),
-            tuple((_name(name), _number(version)) for name, version in members["streams"]),
-            _hash(members["salt"]),
-            tuple(map(_hash, members["path"])),
+            _leaf(members),
+            tuple(map(_leaf, members.get("also", ()))),
         )
         _expect_form(heads, data)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -108,15 +129,26 @@ def parse_heads(data: bytes) -> Heads:
 
 def _expect_form(heads: Heads, data: bytes) -> None:
     """Raise ValueError unless this is the one form of these members."""
-    names = [name.encode() for name, _ in heads.streams]
-    if heads.encode() != data or len(heads.path) > BITS or sorted(set(names)) != names or heads.event.fields:
+    for each in (heads.own, *heads.also):
+        names = [name.encode() for name, _ in each.streams]
+        if len(each.path) > BITS or sorted(set(names)) != names:
+            raise ValueError("not in canonical form")
+    if heads.encode() != data or heads.event.fields:
         raise ValueError("not in canonical form")
 
 
-def check_heads(heads: Heads, key: bytes, size: int, root: bytes, findings: Findings) -> StreamEnds | None:
-    """Return where the streams of the leaf at `key` ended; None, and a finding, if the event does not say so.
+def _leaf(members: Any) -> Leaf:
+    return Leaf(
+        tuple((_name(name), _number(version)) for name, version in members["streams"]),
+        _hash(members["salt"]),
+        tuple(map(_hash, members["path"])),
+    )
 
-    `size` and `root` are those of the checkpoint.
+
+def check_heads(heads: Heads, keys: Sequence[bytes], size: int, root: bytes, findings: Findings) -> StreamEnds | None:
+    """Return where the streams of the leaves at `keys` ended; None, and a finding, if the event does not say so.
+
+    The first key is that of its own leaf, the others are of `also`. `size` and `root` are those of the checkpoint.
     """
     event = heads.event
     flaw = _event_flaw(heads, size, root)
@@ -125,8 +157,10 @@ def check_heads(heads: Heads, key: bytes, size: int, root: bytes, findings: Find
         flaw = f"the event is no {TYPE} that can be read"
     if flaw is None and recorded is not None:
         as_of, tree = recorded
-        if root_over(key, leaf(key, heads.salt, heads.value), heads.path) == tree:
-            return StreamEnds(as_of, dict(heads.streams), event.position, event.recorded_at_us)
+        leaves = [heads.own, *heads.also]
+        if len(leaves) == len(keys) and all(each.root(key) == tree for each, key in zip(leaves, keys, strict=True)):
+            streams = {name: version for each in leaves for name, version in each.streams}
+            return StreamEnds(as_of, streams, event.position, event.recorded_at_us)
         flaw = "these are not the streams, or not the versions, that the event commits to"
     findings.add(Kind.HEADS_MISMATCH, event.position, flaw or "")
     return None

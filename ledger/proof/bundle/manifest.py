@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
+from ledger.proof.bundle.selection import Selection, number_of, parse_selection, text_of
 from ledger.proof.bundle.zip import BundleError, BundleFlaw, Member, members
-from ledger.proof.casefile.moments import DAY_S, MOST_CHANGES, LocalTime, time_text
+from ledger.proof.casefile.moments import DAY_S, MOST_CHANGES, LocalTime
 from ledger.proof.errors import malformation
 from ledger.proof.format.canonical import canonical, parse_object
 from ledger.proof.tlog.key_rotation import MAX_ROTATIONS_BYTES
-from ledger.proof.tlog.merkle import HASH_BYTES, MAX_SIZE
+from ledger.proof.tlog.merkle import HASH_BYTES
 from ledger.proof.tlog.note import MAX_NOTE_BYTES, NoteError, VerifierKey
 from ledger.proof.tlog.tiles import WIDTH
 from ledger.proof.tlog.trust import MAX_KEYS_BYTES, Unusable, read_keys
@@ -38,7 +39,6 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 MAX_HEADS_BYTES = 16 * 1024 * 1024
 MAX_ZONE_CHARS = 64
 
-Kind = Literal["positions", "client", "request"]
 Counts = dict[str, int]
 STATES = ("disclosed", "withheld", "erased")
 
@@ -82,49 +82,6 @@ _MOST_BYTES = {
 }
 ALLOWED = ALWAYS | STAMPS | {CONSISTENCY, ROTATIONS, HEADS, SIGNING_KEYS, RECORDING_KEYS, ATTESTATIONS}
 ALLOWED |= {tiles_name(level) for level in range(LEVELS)}
-
-
-@dataclass(frozen=True)
-class Selection:
-    """A range of positions, or the streams of a request or a client; within [from_us, until_us) unless that is 0."""
-
-    kind: Kind
-    client: str | None = None
-    request: int = 0
-    first_position: int = 0
-    last_position: int = 0
-    from_us: int = 0
-    until_us: int = 0
-
-    @property
-    def has_leaf(self) -> bool:
-        """True if the ledger's record of where streams end can show the end of this selection."""
-        return self.kind != "positions" and not self.until_us
-
-    def members(self) -> dict[str, Any]:
-        """The member `selection` of the manifest."""
-        kind: dict[str, Any] = {"kind": self.kind}
-        if self.kind == "client":
-            kind["client"] = self.client
-            return kind | ({"from_us": self.from_us, "until_us": self.until_us} if self.until_us else {})
-        if self.kind == "request":
-            return kind | {"request": self.request}
-        return kind | {"first_position": self.first_position, "last_position": self.last_position}
-
-    def words(self) -> str:
-        """The selection in words, made of members that are checked."""
-        if self.kind == "client":
-            client = "a client, whose id is not shown" if self.client is None else f"client {self.client}"
-            times = f" from {time_text(self.from_us)} UTC until before {time_text(self.until_us)} UTC"
-            return client + (times if self.until_us else "")
-        if self.kind == "request":
-            return f"request {self.request}"
-        return f"positions {self.first_position} to {self.last_position}"
-
-    def uncovered(self, size: int) -> tuple[int, int]:
-        """The number of positions of a range beyond this size, and the first of them; 0 and 0 if all are covered."""
-        first = max(self.first_position, size + 1)
-        return (self.last_position - first + 1, first) if self.last_position >= first else (0, 0)
 
 
 @dataclass
@@ -183,21 +140,21 @@ def decode_manifest(data: bytes) -> Manifest:
             raise BundleError(BundleFlaw.MANIFEST, f"format {ascii(content['format'])[:60]}, where {FORMAT} is read")
         events, excluded = content["events"], content["excluded"]
         manifest = Manifest(
-            origin=_text(content["origin"]),
-            created_at_us=_number(content["created_at_us"]),
-            checkpoint_size=_number(content["checkpoint_size"]),
-            selection=_selection(content["selection"]),
-            count=_number(events["count"]),
-            first_position=_number(events["first_position"]),
-            last_position=_number(events["last_position"]),
-            excluded=_number(excluded["count"]),
-            excluded_from=_number(excluded["first_position"]),
-            fields={_text(name): _counts(counts) for name, counts in content["fields"].items()},
+            origin=text_of(content["origin"]),
+            created_at_us=number_of(content["created_at_us"]),
+            checkpoint_size=number_of(content["checkpoint_size"]),
+            selection=parse_selection(content["selection"]),
+            count=number_of(events["count"]),
+            first_position=number_of(events["first_position"]),
+            last_position=number_of(events["last_position"]),
+            excluded=number_of(excluded["count"]),
+            excluded_from=number_of(excluded["first_position"]),
+            fields={text_of(name): _counts(counts) for name, counts in content["fields"].items()},
             files={
-                _text(name): (_number(entry["size"]), _text(entry["sha256"]))
+                text_of(name): (number_of(entry["size"]), text_of(entry["sha256"]))
                 for name, entry in content["files"].items()
             },
-            timestamps=tuple(_text(entry["authority"]) for entry in content.get("timestamps", ())),
+            timestamps=tuple(text_of(entry["authority"]) for entry in content.get("timestamps", ())),
             local_time=_local_time(content["zone"]),
         )
         if manifest.encode() != data:
@@ -253,28 +210,10 @@ def _claimed_keys(data: bytes) -> tuple[VerifierKey, ...]:
         raise BundleError(BundleFlaw.KEYS, str(error)[:200]) from None
 
 
-def _selection(value: Any) -> Selection:
-    kind = value["kind"]
-    if kind == "client":
-        client = None if value["client"] is None else _text(value["client"])
-        start, end = (_number(value[name]) if "until_us" in value else 0 for name in ("from_us", "until_us"))
-        if "until_us" in value and start >= end:
-            raise BundleError(BundleFlaw.MANIFEST, f"times from {start} until {end} are no window")
-        return Selection("client", client, from_us=start, until_us=end)
-    if kind == "request":
-        return Selection("request", request=_number(value["request"]))
-    if kind == "positions":
-        first, last = _number(value["first_position"]), _number(value["last_position"])
-        if not 1 <= first <= last:
-            raise BundleError(BundleFlaw.MANIFEST, f"positions {first} to {last} are no range")
-        return Selection("positions", first_position=first, last_position=last)
-    raise BundleError(BundleFlaw.MANIFEST, f"selection of the kind {ascii(kind)[:60]}")
-
-
 def _local_time(value: Any) -> LocalTime:
     """Parse the name of the time zone and its offsets, in order of time."""
-    offsets = tuple((_number(change["from_us"]), change["offset_s"]) for change in value["offsets"])
-    name, starts = _text(value["name"]), [from_us for from_us, _ in offsets]
+    offsets = tuple((number_of(change["from_us"]), change["offset_s"]) for change in value["offsets"])
+    name, starts = text_of(value["name"]), [from_us for from_us, _ in offsets]
     if starts != sorted(set(starts)) or len(offsets) > MOST_CHANGES or len(name) > MAX_ZONE_CHARS:
         raise ValueError("malformed time zone")
     if any(type(offset_s) is not int or abs(offset_s) >= DAY_S for _, offset_s in offsets):
@@ -283,18 +222,4 @@ def _local_time(value: Any) -> LocalTime:
 
 
 def _counts(value: Any) -> Counts:
-    return {state: _number(value[state]) for state in STATES}
-
-
-def _text(value: Any) -> str:
-    if type(value) is str:
-        return value
-    raise TypeError
-
-
-def _number(value: Any) -> int:
-    if type(value) is not int:
-        raise TypeError
-    if not 0 <= value <= MAX_SIZE:
-        raise ValueError(f"the number {value} is not from 0 to {MAX_SIZE}")
-    return value
+    return {state: number_of(value[state]) for state in STATES}

@@ -22,7 +22,7 @@ from api.jobs.webhook_keys import make_key, write_keys
 from api.settings import Settings
 from ledger.database import Connection
 from ledger.export.bundle import Disclosure, write_bundle
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.store.envelope import uuid7
 from ledger.tlog import recording_keys
 from ledger.tlog.signing_keys import SigningKey

@@ -16,7 +16,7 @@ from ledger.domain.policy import HOME
 from ledger.domain.retention import Retention
 from ledger.export.bundle import Disclosure, write_bundle
 from ledger.proof.auditor.__main__ import run
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.service.policies import Policies
 from ledger.tlog.sign.signer_thread import SigningConfig
 from ledger.tlog.signing_keys import SigningKey

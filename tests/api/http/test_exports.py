@@ -145,6 +145,34 @@ def test_a_client_and_two_dates_are_exported(exporting: Exporting) -> None:
     problem(exporting.post(request=1, recorded_from="2020-01-02"), 422, "invalid")
 
 
+@pytest.mark.parametrize("asked", ["client-9", "client-9-old", "client-9-alias"])
+def test_a_client_with_several_identifiers_is_exported_as_a_whole(exporting: Exporting, asked: str) -> None:
+    """By the number of the client, of the one merged into it, or of an alias: all cases, complete, and on record."""
+    api = exporting.api
+    numbers = {row["client_id"]: row["id"] for row in api.items("/clients", prefix="client-9")}
+    if not numbers:
+        for client_id in ("client-9", "client-9-old"):
+            api.asked(client_id=client_id)
+        numbers = {row["client_id"]: row["id"] for row in api.items("/clients", prefix="client-9")}
+        merge = f"/clients/{numbers['client-9-old']}/merges"
+        assert api.call("POST", merge, "compliance", json={"into": numbers["client-9"]}).status_code == 201
+        alias = api.call(
+            "POST", f"/clients/{numbers['client-9']}/aliases", "compliance", json={"client_id": "client-9-alias"}
+        )
+        numbers["client-9-alias"] = alias.json()["client"]
+    row = exporting.made(client=numbers[asked])
+    audit = exporting.audited(exporting.file(row).content)
+    assert audit.ok, audit.findings
+    assert audit.complete
+    assert audit.manifest is not None
+    selection = audit.manifest.selection
+    assert (selection.client, set(selection.names)) == (asked, {"client-9", "client-9-old", "client-9-alias"})
+    requests = {one["id"] for one in api.items("/portfolio/requests", client_id=asked)}
+    assert len(requests) == 2
+    recorded = [set(one["requests"] or ()) for one in api.items("/access", action="export", subject="compliance")]
+    assert requests in recorded
+
+
 def test_who_may_export(exporting: Exporting) -> None:
     """Compliance asks, auditors read; others are refused, and so is who asks for what is not there."""
     for role in ("advisor", "auditor", "admin", "agent"):

@@ -13,8 +13,9 @@ from advice_ledger_client import LedgerClient
 from ledger.export.bundle import Disclosure, write_bundle
 from ledger.proof.auditor.audit import audit_bundle
 from ledger.proof.auditor.contents import Audit
-from ledger.proof.bundle.manifest import SIGNING_KEYS, Selection
+from ledger.proof.bundle.manifest import SIGNING_KEYS
 from ledger.proof.bundle.proven_events import parse_proven
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.bundle.zip import BundleError, BundleFlaw
 from ledger.proof.tlog.trust import Trust
 from ledger.tlog.signing_keys import SigningKey

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ledger.export.bundle import Disclosure, write_bundle
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.tlog.checkpoint import Checkpoint, WitnessKey, open_checkpoint
 from ledger.tlog.endorse.endorsers import EndorserConfig
 from ledger.tlog.quorum import WitnessConfig, WitnessPolicy

@@ -16,7 +16,8 @@ from ledger.proof.auditor.__main__ import run
 from ledger.proof.auditor.audit import audit_bundle
 from ledger.proof.auditor.contents import Audit
 from ledger.proof.auditor.report import as_text
-from ledger.proof.bundle.manifest import ATTESTATIONS, RECORDING_KEYS, Selection
+from ledger.proof.bundle.manifest import ATTESTATIONS, RECORDING_KEYS
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.tlog.trust import Trust
 from ledger.store import events as store
 from ledger.store.envelope import Actor, encode

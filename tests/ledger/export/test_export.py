@@ -13,7 +13,8 @@ import pytest
 from ledger.export.bundle import Disclosure
 from ledger.export.log_parts import CannotExport
 from ledger.export.selection import TICK, client_within
-from ledger.proof.bundle.manifest import CHECKPOINT, EVENTS, PAGE, Selection
+from ledger.proof.bundle.manifest import CHECKPOINT, EVENTS, PAGE
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.tlog.note import parse
 from ledger.store.envelope import Actor
 from ledger.tlog.signing_keys import WitnessSigningKey

@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 
 from api.cli import app
 from ledger.export.pdf.maker import make_pdf
-from ledger.proof.bundle.manifest import Selection
 from ledger.proof.bundle.pdf import attached
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.bundle.zip import BundleError
 from ledger.proof.format.events import EventRow
 from ledger.tlog.signing_keys import SigningKey

@@ -18,7 +18,7 @@ from ledger.background import running
 from ledger.database import Connection
 from ledger.export.bundle import Disclosure
 from ledger.proof.bundle import manifest as bundle
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.store.envelope import NewEvent, uuid7
 from ledger.store.events import append_now
 from ledger.tlog.heads import record

@@ -8,7 +8,7 @@ import io
 from ledger.proof.auditor.audit import audit_bundle
 from ledger.proof.auditor.contents import Audit
 from ledger.proof.auditor.report import as_text
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.format.events import EventRow
 from ledger.proof.tlog.trust import Trust
 from ledger.tlog.signing_keys import SigningKey

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from ledger.proof.auditor.__main__ import _audit, _parser
-from ledger.proof.bundle.manifest import ROTATIONS, Selection
+from ledger.proof.bundle.manifest import ROTATIONS
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.findings import BUNDLE
 from ledger.proof.tlog import http_log
 from ledger.proof.tlog.checkpoint import Checkpoint

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ledger.proof.bundle import manifest
-from ledger.proof.bundle.manifest import Selection, decode_manifest
+from ledger.proof.bundle.manifest import decode_manifest
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.bundle.zip import BundleError
 from tests.ledger.proof.bundle.bundles import PROGRAM, Case, make_bundle, program
 from tests.paths import ROOT

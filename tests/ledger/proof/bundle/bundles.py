@@ -17,8 +17,9 @@ from typing import Any
 import orjson
 
 from ledger.proof.bundle import manifest as bundle
-from ledger.proof.bundle.manifest import Manifest, Selection, decode_manifest
+from ledger.proof.bundle.manifest import Manifest, decode_manifest
 from ledger.proof.bundle.page import page
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.bundle.tiles import INDEX, edge_widths
 from ledger.proof.casefile.collected import Collected
 from ledger.proof.format.canonical import canonical

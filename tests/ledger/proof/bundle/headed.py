@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from ledger.proof.bundle import manifest as bundle
-from ledger.proof.bundle.heads import TYPE, Heads, client_key, key_of, stream_key
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.heads import TYPE, Heads, Leaf, client_key, key_of, stream_key
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.format.canonical import JSON, canonical
 from ledger.proof.format.events import EventLine, EventRow
 from ledger.proof.format.hashes import commitment, genesis_hash
@@ -114,9 +114,11 @@ def headed_case(
     heads = Heads(
         line,
         tuple(inclusion),
-        tuple((name, version) for name, version in json.loads(found.value or b"[]")),
-        found.salt,
-        tuple(found.path),
+        Leaf(
+            tuple((name, version) for name, version in json.loads(found.value or b"[]")),
+            found.salt,
+            tuple(found.path),
+        ),
     )
     case = Case.read(data)
     case.files[bundle.HEADS] = heads.encode()

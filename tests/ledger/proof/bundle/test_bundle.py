@@ -19,7 +19,8 @@ from ledger.proof.auditor.contents import Audit
 from ledger.proof.auditor.extension import decode_consistency
 from ledger.proof.bundle import manifest
 from ledger.proof.bundle.events import parse_line
-from ledger.proof.bundle.manifest import Selection, decode_manifest
+from ledger.proof.bundle.manifest import decode_manifest
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.bundle.zip import BundleError, BundleFlaw, members
 from ledger.proof.findings import BUNDLE
 from ledger.proof.tlog.trust import Trust

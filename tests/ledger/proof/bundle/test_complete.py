@@ -18,7 +18,7 @@ from ledger.proof.auditor.contents import Audit
 from ledger.proof.auditor.report import outcomes
 from ledger.proof.bundle import manifest as bundle
 from ledger.proof.bundle.complete import Completeness, Place
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.bundle.shown_end import Needed
 from ledger.proof.findings import BUNDLE, MOST_FINDINGS, Findings, Kind
 from ledger.proof.format.events import EventLine

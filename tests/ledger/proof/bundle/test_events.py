@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from ledger.proof.auditor.audit import audit_bundle
 from ledger.proof.auditor.contents import Audit
 from ledger.proof.bundle import manifest
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.format.canonical import canonical
 from ledger.proof.format.events import EventRow
 from ledger.proof.format.hashes import commitment

@@ -14,7 +14,7 @@ from ledger.proof.auditor.audit import audit_bundle
 from ledger.proof.auditor.contents import Audit
 from ledger.proof.bundle import manifest as bundle
 from ledger.proof.bundle.heads import parse_heads
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.bundle.shown_end import Needed
 from ledger.proof.bundle.zip import BundleFlaw
 from ledger.proof.findings import Kind

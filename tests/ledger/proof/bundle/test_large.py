@@ -11,7 +11,7 @@ import pytest
 from ledger.proof.auditor.audit import audit_bundle
 from ledger.proof.bundle import manifest
 from ledger.proof.bundle.events import MAX_BODY_BYTES, MAX_CONTAINERS, parse_line
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.bundle.zip import BundleError
 from ledger.proof.format.commitments import MAX_VALUE_BYTES
 from ledger.proof.tlog.trust import Trust

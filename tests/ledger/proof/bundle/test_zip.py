@@ -14,7 +14,8 @@ import pytest
 
 from ledger.export.bundle_writer import BundleWriter
 from ledger.proof.bundle import manifest
-from ledger.proof.bundle.manifest import Manifest, Selection
+from ledger.proof.bundle.manifest import Manifest
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.bundle.zip import BundleError, BundleFlaw, members
 
 FILES = {"case.html": b"<html>what was checked</html>", "keys.txt": b"", "edge": b"e" * 64}

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.proof.bundle.manifest import Manifest, Selection, decode_manifest
+from ledger.proof.bundle.manifest import Manifest, decode_manifest
 from ledger.proof.bundle.page import page
+from ledger.proof.bundle.selection import Selection
 from ledger.proof.casefile import collected as limits
 from ledger.proof.casefile.collected import Collected
 from ledger.proof.casefile.compare import first_difference

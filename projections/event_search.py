@@ -22,6 +22,7 @@ TICK = timedelta(microseconds=1)
 # What a search reads.
 POSITION = "SELECT coalesce(min(position), 0) FROM projections WHERE name = ANY (%s)"
 READ_MODELS = [EVENT_INDEX.name, EVENT_TEXTS.name]
+HAS_IMPORTED = "SELECT EXISTS (SELECT FROM event_index WHERE occurred_at IS NOT NULL)"
 
 
 class EventCount(NamedTuple):
@@ -43,6 +44,29 @@ async def positions_within(
     return first, last
 
 
+async def in_window(
+    conn: AsyncConnection, start: datetime | None, end: datetime | None, upto: int
+) -> dict[str, object]:
+    """Return the filters for the events in the half-open window of time, up to a position.
+
+    An imported event took place at its `occurred_at`, whenever it was recorded. A ledger without imported events, and a
+    search without a window, need positions alone.
+    """
+    first, last = await positions_within(conn, start, end, upto)
+    if start is None and end is None:
+        return {"from_id": first, "before_id": last + 1}
+    [(imported,)] = await (await conn.execute(HAS_IMPORTED, prepare=True)).fetchall()
+    if not imported:
+        return {"from_id": first, "before_id": last + 1}
+    window = {
+        "window_first": first,
+        "window_last": last,
+        "window_start": start or "-infinity",
+        "window_end": end or "infinity",
+    }
+    return {"from_id": 1, "before_id": upto + 1, "window": window}
+
+
 async def indexed_upto(conn: AsyncConnection) -> int:
     """Return the last position that a search finds without waiting: all events up to there are in the read models."""
     [(position,)] = await (await conn.execute(POSITION, [READ_MODELS], prepare=True)).fetchall()
@@ -54,12 +78,12 @@ async def search(
 ) -> list[dict[str, Any]]:
     """Return at most `limit` events that match all filters of the read model, in the order of their positions."""
     query = SEARCH.format(condition(filters), direction(order))
-    return await fetch(conn, query, {**filters, "limit": limit}, parsed=False)
+    return await fetch(conn, query, _parameters(filters, limit), parsed=False)
 
 
 async def count(conn: AsyncConnection, filters: Mapping[str, object], most: int = MOST_COUNTED) -> EventCount:
     """Count the events that match, up to `most`."""
-    found = await fetch(conn, COUNT.format(condition(filters)), {**filters, "limit": most + 1}, parsed=False)
+    found = await fetch(conn, COUNT.format(condition(filters)), _parameters(filters, most + 1), parsed=False)
     counted = int(found[0]["count"])
     return EventCount(min(counted, most), counted <= most)
 
@@ -68,3 +92,9 @@ def condition(filters: Mapping[str, object]) -> sql.Composed:
     """Return the condition that all filters hold."""
     conditions = [sql.SQL("true"), *(EVENT_INDEX.filters[name].condition for name in filters)]
     return sql.SQL(" AND ").join(conditions)
+
+
+def _parameters(filters: Mapping[str, object], limit: int) -> dict[str, Any]:
+    """Return the parameters of the query, with those of the window."""
+    parameters: dict[str, Any] = {**filters, "limit": limit}
+    return {**parameters, **parameters.pop("window", {})}

@@ -49,6 +49,12 @@ class WholeEvent:
         return dict(self.members.get("actor") or {})
 
     @property
+    def backfill(self) -> dict[str, Any] | None:
+        """Of an imported event, who acted, when, and where that was written down."""
+        found = self.members.get("backfill")
+        return found if isinstance(found, dict) else None
+
+    @property
     def data(self) -> dict[str, Any]:
         """The facts in clear."""
         return dict(self.members.get("data") or {})

@@ -87,8 +87,9 @@ def _recommendation_lines(row: Mapping[str, Any], zone: tzinfo) -> Iterator[str]
 
 def _step_lines(steps: Iterable[Mapping[str, Any]], zone: tzinfo) -> Iterator[str]:
     for step in steps:
-        actor = step["actor"]
-        who = f"{actor.get('id')} ({actor.get('role')}, {actor.get('kind')})"
+        who = _who(step["actor"])
+        if (backfill := step["backfill"]) is not None:
+            who = f"{_who(backfill.get('actor') or {})}, at {backfill.get('occurred_at')}, imported by {who}"
         signed = ", signed" if step["signed"] else ""
         yield printable(f"  {step['position']:>6}  {_time(step['recorded_at'], zone)}  {step['type']}  {who}{signed}")
         for name, value in {**step["data"], **step["values"]}.items():
@@ -96,6 +97,10 @@ def _step_lines(steps: Iterable[Mapping[str, Any]], zone: tzinfo) -> Iterator[st
                 yield from (printable(line) for line in _member_lines(name, _text(value)))
         for name, why in step["missing"].items():
             yield f"          {name}: {why}"
+
+
+def _who(actor: Mapping[str, Any]) -> str:
+    return f"{actor.get('id')} ({actor.get('role')}, {actor.get('kind')})"
 
 
 def _member_lines(name: str, text: str) -> Iterator[str]:

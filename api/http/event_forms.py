@@ -22,7 +22,7 @@ BY_TYPE = {"access.recorded": READ, "client.erased": DELETE, "values.erased": DE
 INFORMATIONAL, SUCCESS = 1, 1
 USER_TYPES = {"human": 1, "service": 4, "agent": 4}
 # What OCSF has no member for.
-UNMAPPED = ("version", "role", "actor_kind", "model", "outcome", "amount_usd", "client_id", "request_id")
+UNMAPPED = ("version", "role", "actor_kind", "model", "outcome", "amount_usd", "client_id", "request_id", "imported_by")
 
 
 def shaped(item: Mapping[str, Any], form: EventForm, origin: str) -> Mapping[str, Any]:
@@ -40,7 +40,7 @@ def cloud_event(item: Mapping[str, Any], origin: str) -> dict[str, Any]:
         "source": origin,
         "type": item["type"],
         "subject": item["stream"],
-        "time": item["recorded_at"],
+        "time": item["occurred_at"] or item["recorded_at"],
         "datacontenttype": "application/json",
         "data": item,
     }
@@ -64,7 +64,7 @@ def ocsf_event(item: Mapping[str, Any], origin: str) -> dict[str, Any]:
         "metadata": {
             "event_code": item["type"],
             "log_name": origin,
-            "original_time": item["recorded_at"],
+            "original_time": item["occurred_at"] or item["recorded_at"],
             "product": {"name": "advice-ledger", "vendor_name": "advice-ledger"},
             "sequence": item["position"],
             "uid": f"{origin}#{item['position']}",

@@ -30,7 +30,7 @@ from projections import client_names
 from projections.client_scope import client_of, clients_in_scope
 from projections.clients.model import CLIENTS
 from projections.event_index.model import EVENT_INDEX
-from projections.event_search import EventCount, count, positions_within, search
+from projections.event_search import EventCount, count, in_window, search
 from projections.event_texts.model import EVENT_TEXTS
 from projections.rows import Order
 from schema.accesses import MOST_SHOWN
@@ -202,10 +202,10 @@ class EventSearch:
 
     async def _filters_upto(self, conn: AsyncConnection, upto: int) -> dict[str, object]:
         query = self._query
-        first, last = await positions_within(conn, query.created_from, query.created_to, upto)
         filters = {name: value for name in SAME if (value := getattr(query, name)) is not None}
-        filters["from_id"] = max(first, query.position_from or 1)
-        filters["before_id"] = min(last, query.position_to or last) + 1
+        filters |= await in_window(conn, query.created_from, query.created_to, upto)
+        filters["from_id"] = max(filters["from_id"], query.position_from or 1)
+        filters["before_id"] = min(filters["before_id"], (query.position_to or upto) + 1)
         names = await self._names(conn, upto)
         if names is not None:
             filters["of_client"] = names

@@ -41,6 +41,7 @@ class CoveringCheckpoint(BaseModel):
 class ShownEvent(BaseModel):
     """An event. `body` is the canonical JSON that was hashed, byte for byte.
 
+    Of an imported event, `actor` imported it, and `backfill` says who acted, when, and where that was written down.
     `signature` is that of the actor, for a signed act. `checkpoint` is null until one covers the event.
     """
 
@@ -51,6 +52,7 @@ class ShownEvent(BaseModel):
     type: str
     recorded_at: datetime
     actor: dict[str, JsonValue]
+    backfill: dict[str, JsonValue] | None
     data: dict[str, JsonValue]
     body: str
     sealed: dict[str, SealedField]
@@ -140,6 +142,7 @@ def as_shown(event: WholeEvent, checkpoint: CoveringCheckpoint | None, *, permit
         "type": event.type,
         "recorded_at": event.recorded_at,
         "actor": event.actor,
+        "backfill": event.backfill,
         "data": event.data,
         "body": event.body,
         "sealed": {name: _sealed(event, name, permitted=permitted) for name in event.commitments},

@@ -18,6 +18,7 @@ class Step(BaseModel):
     """An event as a step of a story: who did what, in which role, and with which words.
 
     `values` has the sealed values; `missing` says of the others why they are not there: `erased` or `not-permitted`.
+    Of an imported event, `actor` imported it, and `backfill` says who acted, when, and where that was written down.
     """
 
     position: int
@@ -26,6 +27,7 @@ class Step(BaseModel):
     stream: str
     request_id: int | None
     actor: dict[str, JsonValue]
+    backfill: dict[str, JsonValue] | None
     signed: bool
     data: dict[str, JsonValue]
     values: dict[str, JsonValue]

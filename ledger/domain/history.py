@@ -48,8 +48,9 @@ class RecordedEvent:
 
     @property
     def by(self) -> str:
-        """The id of the actor."""
-        return str(self.content["actor"]["id"])
+        """The id of the actor; of an imported event, of the one who acted then."""
+        backfill = self.content.get("backfill")
+        return str((self.content if backfill is None else backfill)["actor"]["id"])
 
     @property
     def data(self) -> dict[str, Any]:

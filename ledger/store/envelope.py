@@ -61,6 +61,22 @@ class Actor:
 
 
 @dataclass(frozen=True, slots=True)
+class Backfill:
+    """Where an imported event comes from: who acted, when, and where that was written down.
+
+    `occurred_at` is RFC 3339 in UTC; `source` names the source, and file, line and id of the event there.
+    """
+
+    actor: Actor
+    occurred_at: str
+    source: Mapping[str, JSON]
+
+    def as_json(self) -> dict[str, JSON]:
+        """Return the member "backfill" of a body."""
+        return {"actor": self.actor.as_json(), "occurred_at": self.occurred_at, "source": dict(self.source)}
+
+
+@dataclass(frozen=True, slots=True)
 class NewEvent:
     """An event to append. A `stream` that ends in "-" gets the next number of its category."""
 
@@ -78,6 +94,8 @@ class NewEvent:
     # bytes, for each sealed value that the event has.
     signature: Mapping[str, JSON] | None = None
     salts: Mapping[str, bytes] = field(default_factory=dict)
+    # Of an imported event; `actor` is then the one who imports it.
+    backfill: Backfill | None = None
 
     @property
     def conditions(self) -> dict[str, JSON]:
@@ -196,6 +214,8 @@ def _seal(new: NewEvent, name: str, value: JSON) -> SealedValue:
 
 def _head(new: NewEvent, data: dict[str, JSON]) -> bytes:
     head: dict[str, JSON] = {"actor": new.actor.as_json(), "data": data}
+    if new.backfill is not None:
+        head["backfill"] = new.backfill.as_json()
     if new.causation is not None:
         head["causation"] = str(new.causation)
     if new.correlation is not None:

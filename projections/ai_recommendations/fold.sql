@@ -3,7 +3,7 @@
 -- An act on a recommendation is an event after it in the same stream that names it by id; a withdrawal of the request is
 -- about the recommendation before it. Other events are ignored.
 WITH acts AS MATERIALIZED (
-    SELECT stream, position, type, recorded_at, actor->>'id' AS actor_id, data, sealed, commitments,
+    SELECT stream, position, type, occurred_at, actor->>'id' AS actor_id, data, sealed, commitments,
            whole_number(data->>'recommendation_id') AS recommendation_id
     FROM slice
     WHERE type IN ('recommendation.opened', 'recommendation.decided', 'recommendation.confirmed',
@@ -14,7 +14,7 @@ WITH acts AS MATERIALIZED (
 -- expiry, and the withdrawal of the request. Later ones do not count.
 settled AS MATERIALIZED (
     SELECT DISTINCT ON (d.position) d.*, c.position AS settled_at, c.type AS settled_by, c.actor_id AS settler,
-           c.recorded_at AS settled_time, c.sealed AS settled_sealed, c.data->>'outcome' AS confirmation
+           c.occurred_at AS settled_time, c.sealed AS settled_sealed, c.data->>'outcome' AS confirmation
     FROM acts d
     LEFT JOIN acts c ON c.stream = d.stream AND c.position > d.position AND truth_value(d.data->>'needs_second')
         AND (c.type = 'request.withdrawn' OR
@@ -25,7 +25,7 @@ settled AS MATERIALIZED (
 ),
 -- Their states. A decision in force is revoked by the first revocation after it took effect.
 decided AS MATERIALIZED (
-    SELECT DISTINCT ON (d.position) d.*, r.recorded_at AS revoked_at,
+    SELECT DISTINCT ON (d.position) d.*, r.occurred_at AS revoked_at,
            CASE WHEN NOT truth_value(d.data->>'needs_second') OR d.confirmation = 'approve'
                 THEN CASE WHEN r.position IS NULL THEN 'effective' ELSE 'revoked' END
                 WHEN d.settled_by IS NULL THEN 'waiting'
@@ -65,12 +65,12 @@ SELECT
     whole_number(answer.data->>'model_call_id') AS model_call_id,
     whole_number(answer.data->>'supersedes') AS supersedes,
     next.position AS superseded_by,
-    opened.recorded_at AS opened_at,
+    opened.occurred_at AS opened_at,
     opened.actor_id AS opened_by,
     decision.position AS decision_id,
     decision.data->>'outcome' AS outcome,
     decision.actor_id AS decided_by,
-    decision.recorded_at AS decided_at,
+    decision.occurred_at AS decided_at,
     decision.data->>'reason_code' AS reason_code,
     decision.data->>'reason_group' AS reason_group,
     decision.sealed->>'rationale' AS rationale,
@@ -84,24 +84,24 @@ SELECT
     coalesce(declined.declines, 0) AS declines,
     declined.position AS decline_id,
     declined.actor_id AS declined_by,
-    declined.recorded_at AS declined_at,
+    declined.occurred_at AS declined_at,
     declined.rationale AS decline_rationale,
-    communicated.recorded_at AS communicated_at,
+    communicated.occurred_at AS communicated_at,
     communicated.actor_id AS communicated_by,
     communicated.data->>'channel' AS channel,
     communicated.sealed->>'message' AS message,
     communicated.data->>'digest' AS communicated_digest,
     answer.actor->>'id' AS agent,
-    answer.recorded_at AS created_at,
-    greatest(answer.recorded_at, opened.recorded_at, latest.decided_at, latest.settled_at,
-             latest.revoked_at, withdrawn.recorded_at, communicated.recorded_at, next.recorded_at) AS updated_at
+    answer.occurred_at AS created_at,
+    greatest(answer.occurred_at, opened.occurred_at, latest.decided_at, latest.settled_at,
+             latest.revoked_at, withdrawn.occurred_at, communicated.occurred_at, next.occurred_at) AS updated_at
 FROM slice answer
 LEFT JOIN slice request ON request.stream = answer.stream AND request.type = 'portfolio.requested'
     AND request.version = 1
 -- The next recommendation of the stream, from separate scans that read no body: sorting `answer` would carry the wide
 -- answers along. Most streams have one recommendation, so the streams with several are found first.
 LEFT JOIN (
-    SELECT lag(position) OVER of_stream AS previous, position, recorded_at
+    SELECT lag(position) OVER of_stream AS previous, position, occurred_at
     FROM slice
     WHERE type = 'recommendation.recorded' AND stream IN (
         SELECT stream FROM slice WHERE type = 'recommendation.recorded' GROUP BY stream HAVING count(*) > 1
@@ -121,7 +121,7 @@ LEFT JOIN (
     ORDER BY stream, recommendation_id, position DESC
 ) decision ON decision.stream = answer.stream AND decision.recommendation_id = answer.position
 LEFT JOIN (
-    SELECT stream, recommendation_id, max(recorded_at) AS decided_at, max(settled_time) AS settled_at,
+    SELECT stream, recommendation_id, max(occurred_at) AS decided_at, max(settled_time) AS settled_at,
            max(revoked_at) AS revoked_at
     FROM decided
     GROUP BY stream, recommendation_id
@@ -129,7 +129,7 @@ LEFT JOIN (
 -- The last decline, and how many there were.
 LEFT JOIN (
     SELECT DISTINCT ON (stream, recommendation_id) stream, recommendation_id, settled_at AS position,
-           settler AS actor_id, settled_time AS recorded_at, settled_sealed->>'rationale' AS rationale,
+           settler AS actor_id, settled_time AS occurred_at, settled_sealed->>'rationale' AS rationale,
            count(*) OVER (PARTITION BY stream, recommendation_id) AS declines
     FROM decided
     WHERE state = 'declined'
@@ -137,7 +137,7 @@ LEFT JOIN (
 ) declined ON declined.stream = answer.stream AND declined.recommendation_id = answer.position
 -- The first withdrawal of the request, if the recommendation came before it.
 LEFT JOIN (
-    SELECT stream, min(position) AS position, min(recorded_at) AS recorded_at
+    SELECT stream, min(position) AS position, min(occurred_at) AS occurred_at
     FROM acts
     WHERE type = 'request.withdrawn'
     GROUP BY stream

@@ -1,7 +1,7 @@
 -- One row for each identifier of a client. For each subject and group the last event about it counts; the first merge
 -- counts, and an alias is merged from the start. A registration may have the first assignment in it.
 WITH acts AS MATERIALIZED (
-    SELECT stream, position, version, type, recorded_at, actor->>'id' AS by, data, sealed
+    SELECT stream, position, version, type, occurred_at, actor->>'id' AS by, data, sealed
     FROM slice
     WHERE type IN ('client.registered', 'client.aliased', 'client.merged', 'client.assigned', 'client.unassigned')
       AND stream_number(stream, 'client-') IS NOT NULL
@@ -27,14 +27,14 @@ assigned AS (
     GROUP BY stream
 ),
 merged AS (
-    SELECT DISTINCT ON (stream) stream, position, recorded_at, by,
+    SELECT DISTINCT ON (stream) stream, position, occurred_at, by,
            coalesce(whole_number(data->>'of'), whole_number(data->>'into')) AS target
     FROM acts
     WHERE type = 'client.merged' OR (type = 'client.aliased' AND version = 1)
     ORDER BY stream, position
 ),
 newest AS (
-    SELECT stream, max(recorded_at) AS recorded_at
+    SELECT stream, max(occurred_at) AS occurred_at
     FROM acts
     GROUP BY stream
 )
@@ -45,14 +45,14 @@ SELECT
     client.type = 'client.aliased' AS alias,
     merged.target AS merged_into,
     merged.position AS merged_position,
-    merged.recorded_at AS merged_at,
+    merged.occurred_at AS merged_at,
     merged.by AS merged_by,
     coalesce(assigned.assignments, '[]') AS assignments,
     coalesce(assigned.subjects, '{}') AS subjects,
     coalesce(assigned.groups, '{}') AS groups,
     client.by AS registered_by,
-    client.recorded_at AS created_at,
-    newest.recorded_at AS updated_at
+    client.occurred_at AS created_at,
+    newest.occurred_at AS updated_at
 FROM acts client
 JOIN newest ON newest.stream = client.stream
 LEFT JOIN assigned ON assigned.stream = client.stream

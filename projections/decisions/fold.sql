@@ -2,7 +2,7 @@
 -- and how it ended. A decision comes after the recommendation in the same stream and names it by id. Other events are
 -- ignored.
 WITH acts AS MATERIALIZED (
-    SELECT stream, position, type, recorded_at, actor, data, sealed, commitments, client_id,
+    SELECT stream, position, type, recorded_at, occurred_at, actor, data, sealed, commitments, client_id,
            whole_number(data->>'recommendation_id') AS recommendation_id
     FROM slice
     WHERE type IN ('recommendation.decided', 'recommendation.confirmed', 'decision.withdrawn', 'decision.revoked',
@@ -11,7 +11,7 @@ WITH acts AS MATERIALIZED (
 -- Events that may come before a decision or a confirmation. No sealed values are read, and only a few members of a
 -- body.
 before AS MATERIALIZED (
-    SELECT stream, position, version, type, recorded_at, actor->>'id' AS actor_id,
+    SELECT stream, position, version, type, occurred_at, actor->>'id' AS actor_id,
            data->>'model_name' AS model_name, data->>'model_version' AS model_version,
            data->>'amount_usd' AS amount_usd, data->>'risk_profile' AS risk_profile, whole_number(data->>'recommendation_id') AS recommendation_id
     FROM slice
@@ -54,7 +54,7 @@ ended AS (
 -- The declines before each decision on the same recommendation: how many, and the last one.
 declined AS (
     SELECT DISTINCT ON (d.position) d.position AS decision_id, c.position AS decline_id, c.actor->>'id' AS declined_by,
-           c.recorded_at AS declined_at, c.sealed->>'rationale' AS rationale,
+           c.occurred_at AS declined_at, c.sealed->>'rationale' AS rationale,
            count(*) OVER (PARTITION BY d.position) AS declines
     FROM acts d
     JOIN confirmed c ON c.stream = d.stream AND c.recommendation_id = d.recommendation_id AND c.position < d.position
@@ -63,9 +63,9 @@ declined AS (
 ),
 -- When the client was told about the recommendation.
 told AS (
-    SELECT stream, recommendation_id, min(recorded_at) AS communicated_at
+    SELECT stream, recommendation_id, min(occurred_at) AS communicated_at
     FROM (
-        SELECT stream, position, recorded_at, whole_number(data->>'recommendation_id') AS recommendation_id
+        SELECT stream, position, occurred_at, whole_number(data->>'recommendation_id') AS recommendation_id
         FROM slice
         WHERE type = 'recommendation.communicated'
     ) communicated
@@ -74,7 +74,7 @@ told AS (
 ),
 -- The last review that looked at each decision.
 reviewed AS (
-    SELECT DISTINCT ON (d.position) d.position AS decision_id, r.position, r.actor, r.recorded_at, r.data, r.sealed
+    SELECT DISTINCT ON (d.position) d.position AS decision_id, r.position, r.actor, r.occurred_at, r.data, r.sealed
     FROM acts d
     JOIN acts r ON r.stream = d.stream AND r.position > d.position AND whole_number(r.data->>'upto') >= d.position
     WHERE d.type = 'recommendation.decided' AND r.type = 'case.reviewed'
@@ -82,7 +82,7 @@ reviewed AS (
 ),
 -- When the person who decided had last opened the recommendation.
 opened AS (
-    SELECT d.position AS decision_id, max(o.recorded_at) AS opened_at
+    SELECT d.position AS decision_id, max(o.occurred_at) AS opened_at
     FROM acts d
     JOIN before o ON o.stream = d.stream AND o.recommendation_id = d.recommendation_id AND o.position < d.position
         AND o.recommendation_id < o.position AND o.actor_id = d.actor->>'id'
@@ -91,7 +91,7 @@ opened AS (
 ),
 -- When the confirmer had last opened it after the decision, with the content before or after the edit.
 second_opened AS (
-    SELECT c.decision_id, max(o.recorded_at) AS opened_at
+    SELECT c.decision_id, max(o.occurred_at) AS opened_at
     FROM confirmed c
     JOIN before o ON o.stream = c.stream AND o.recommendation_id = c.recommendation_id
         AND o.position > c.decision_id AND o.position < c.position AND o.actor_id = c.actor->>'id'
@@ -122,10 +122,11 @@ SELECT
     decided.actor->>'id' AS decided_by,
     decided.actor->>'role' AS decided_role,
     opened.opened_at,
-    decided.recorded_at AS created_at,
-    extract(epoch FROM decided.recorded_at - coalesce(opened.opened_at, answer.recorded_at)) AS seconds_to_decide,
+    decided.occurred_at AS created_at,
+    extract(epoch FROM decided.occurred_at - coalesce(opened.opened_at, answer.occurred_at)) AS seconds_to_decide,
     truth_value(decided.data->>'needs_second') AS needs_second,
     decided.data->'second_rules' AS second_rules,
+    -- A deadline of people: from when this ledger has it.
     CASE WHEN whole_number(decided.data->>'confirm_within_hours') BETWEEN 1 AND 87600 AND isfinite(decided.recorded_at)
          THEN decided.recorded_at + make_interval(hours => (decided.data->>'confirm_within_hours')::integer)
          END AS confirm_by,
@@ -133,13 +134,13 @@ SELECT
     confirmed.actor->>'id' AS confirmed_by,
     confirmed.actor->>'role' AS confirmed_role,
     second_opened.opened_at AS second_opened_at,
-    confirmed.recorded_at AS confirmed_at,
-    extract(epoch FROM confirmed.recorded_at - coalesce(second_opened.opened_at, decided.recorded_at))
+    confirmed.occurred_at AS confirmed_at,
+    extract(epoch FROM confirmed.occurred_at - coalesce(second_opened.opened_at, decided.occurred_at))
         AS seconds_to_confirm,
     confirmed.sealed->>'rationale' AS second_rationale,
     ended.position AS end_id,
     ended.actor->>'id' AS ended_by,
-    ended.recorded_at AS ended_at,
+    ended.occurred_at AS ended_at,
     ended.data->>'reason_code' AS end_reason,
     ended.sealed->>'rationale' AS end_rationale,
     coalesce(declined.declines, 0) AS earlier_declines,
@@ -149,7 +150,7 @@ SELECT
     declined.rationale AS decline_rationale,
     reviewed.position AS review_id,
     reviewed.actor->>'id' AS reviewed_by,
-    reviewed.recorded_at AS reviewed_at,
+    reviewed.occurred_at AS reviewed_at,
     reviewed.data->>'disposition' AS disposition,
     reviewed.sealed->>'note' AS review_note,
     decided.data->>'four_eyes_version' AS four_eyes_version,

@@ -1,13 +1,13 @@
 -- One row for each erasure that was requested. The first answer counts. Only an erasure that waits takes one.
 WITH acts AS MATERIALIZED (
-    SELECT stream, position, type, recorded_at, actor->>'id' AS by, data, sealed, client_id,
+    SELECT stream, position, type, occurred_at, actor->>'id' AS by, data, sealed, client_id,
            whole_number(data->>'erasure_id') AS erasure_id
     FROM slice
     WHERE type IN ('erasure.requested', 'erasure.declined', 'erasure.refused', 'client.erased')
       AND stream_number(stream, 'client-') IS NOT NULL
 ),
 answers AS (
-    SELECT DISTINCT ON (stream, erasure_id) stream, erasure_id, position, type, recorded_at, by, data, sealed
+    SELECT DISTINCT ON (stream, erasure_id) stream, erasure_id, position, type, occurred_at, by, data, sealed
     FROM acts
     WHERE type <> 'erasure.requested'
     ORDER BY stream, erasure_id, position
@@ -33,10 +33,10 @@ SELECT
     whole_number(coalesce(answer.data->>'values', asked.data->>'values')) AS values,
     answer.position AS answer_position,
     answer.by AS answered_by,
-    answer.recorded_at AS answered_at,
+    answer.occurred_at AS answered_at,
     answer.sealed->>'rationale' AS rationale,
-    asked.recorded_at AS created_at,
-    coalesce(answer.recorded_at, asked.recorded_at) AS updated_at
+    asked.occurred_at AS created_at,
+    coalesce(answer.occurred_at, asked.occurred_at) AS updated_at
 FROM acts asked
 LEFT JOIN answers answer ON answer.stream = asked.stream AND answer.erasure_id = asked.position AND answer.position > asked.position
 WHERE asked.type = 'erasure.requested'

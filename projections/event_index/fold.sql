@@ -12,5 +12,7 @@ SELECT
     left(coalesce(data->>'model_name', data->>'request_model'), 200) AS model,
     left(data->>'outcome', 200) AS outcome,
     money(data->>'amount_usd') AS amount_usd,
-    recorded_at AS created_at
+    recorded_at AS created_at,
+    CASE WHEN imported_by IS NOT NULL THEN occurred_at END AS occurred_at,
+    left(imported_by, 200) AS imported_by
 FROM slice

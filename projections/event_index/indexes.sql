@@ -6,3 +6,5 @@ CREATE INDEX event_index_actor_idx ON event_index (actor, id);
 CREATE INDEX event_index_model_idx ON event_index (model, id) WHERE model IS NOT NULL;
 CREATE INDEX event_index_outcome_idx ON event_index (outcome, id) WHERE outcome IS NOT NULL;
 CREATE INDEX event_index_amount_idx ON event_index (amount_usd, id) WHERE amount_usd IS NOT NULL;
+-- Of imported events.
+CREATE INDEX event_index_occurred_idx ON event_index (occurred_at, id) WHERE occurred_at IS NOT NULL;

@@ -20,6 +20,13 @@ OF_CLIENT = sql.SQL(
 # The events whose sealed values have these words: projections/event_texts.
 WITH_WORDS = sql.SQL("model.id IN (SELECT t.id FROM event_texts t WHERE t.words @@ search_query(%(text)s))")
 
+# The events of a window of time: those recorded in it, which are a range of positions, and imported ones by when they
+# took place. Its value is the mapping of its four parameters.
+IN_WINDOW = sql.SQL(
+    "(model.occurred_at IS NULL AND model.id BETWEEN %(window_first)s AND %(window_last)s"
+    " OR model.occurred_at >= %(window_start)s AND model.occurred_at < %(window_end)s)"
+)
+
 
 class IndexedEvent(BaseModel):
     """An event as a search finds it. `id` is its position; `/events/{position}` has the whole of it."""
@@ -35,6 +42,8 @@ class IndexedEvent(BaseModel):
     outcome: str | None
     amount_usd: Decimal | None
     created_at: datetime
+    occurred_at: datetime | None
+    imported_by: str | None
 
 
 EVENT_INDEX = ReadModel(
@@ -43,6 +52,7 @@ EVENT_INDEX = ReadModel(
     {
         "of_client": Filter(OF_CLIENT),
         "text": Filter(WITH_WORDS),
+        "window": Filter(IN_WINDOW),
         **fixed("stream", "type", "actor", "role", "request_id", "model", "outcome"),
         **of_amount(),
     },

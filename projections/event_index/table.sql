@@ -16,5 +16,8 @@ CREATE TABLE event_index (
     outcome    text,
     -- Of a request.
     amount_usd numeric,
-    created_at timestamptz NOT NULL
+    created_at timestamptz NOT NULL,
+    -- Of an imported event: when it took place, and who imported it.
+    occurred_at timestamptz,
+    imported_by text
 );

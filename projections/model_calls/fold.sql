@@ -4,7 +4,7 @@
 -- The event that ends a call, and the recommendation made from it, come after it in the same stream and name it. The
 -- first of each counts.
 WITH recorded AS MATERIALIZED (
-    SELECT stream, position, id::text AS event_id, type, recorded_at, actor->>'id' AS actor_id, data, causation,
+    SELECT stream, position, id::text AS event_id, type, occurred_at, actor->>'id' AS actor_id, data, causation,
            client_id
     FROM slice
     WHERE type IN ('model-call.started', 'model-call.completed', 'model-call.failed', 'model-call.content-recorded')
@@ -12,7 +12,7 @@ WITH recorded AS MATERIALIZED (
        OR type = 'recommendation.recorded' AND strpos(body_text, '"model_call_id"') > 0
 ),
 ended AS (
-    SELECT DISTINCT ON (s.position) s.position AS call_id, e.position, e.type, e.recorded_at, e.data
+    SELECT DISTINCT ON (s.position) s.position AS call_id, e.position, e.type, e.occurred_at, e.data
     FROM recorded s
     JOIN recorded e ON e.stream = s.stream AND e.causation = s.event_id AND e.position > s.position
     WHERE s.type = 'model-call.started' AND e.type IN ('model-call.completed', 'model-call.failed')
@@ -56,9 +56,9 @@ SELECT
     call.data->>'trace_id' AS trace_id,
     call.data->>'span_id' AS span_id,
     call.data->>'claimed_start' AS claimed_start,
-    call.recorded_at AS created_at,
+    call.occurred_at AS created_at,
     ended.position AS ended_position,
-    ended.recorded_at AS ended_at,
+    ended.occurred_at AS ended_at,
     whole_number(ended.data->>'latency_ms') AS latency_ms,
     ended.data->>'response_id' AS response_id,
     ended.data->>'response_model' AS response_model,

@@ -26,38 +26,38 @@ SELECT
     failed.data->>'reason' AS failure_reason,
     failed.sealed->>'detail' AS failure_detail,
     withdrawn.position AS withdrawal_id,
-    withdrawn.recorded_at AS withdrawn_at,
+    withdrawn.occurred_at AS withdrawn_at,
     withdrawn.actor->>'id' AS withdrawn_by,
     withdrawn.data->>'reason_code' AS withdrawal_reason,
     withdrawn.sealed->>'rationale' AS withdrawal_rationale,
     whole_number(withdrawn.data->>'replaced_by') AS replaced_by,
     request.actor->>'id' AS requested_by,
-    request.recorded_at AS created_at,
-    greatest(request.recorded_at, answered.recorded_at, failed.recorded_at, responded.recorded_at,
-             withdrawn.recorded_at) AS updated_at
+    request.occurred_at AS created_at,
+    greatest(request.occurred_at, answered.occurred_at, failed.occurred_at, responded.occurred_at,
+             withdrawn.occurred_at) AS updated_at
 FROM slice request
 LEFT JOIN (
     -- No body is read.
-    SELECT stream, max(position) AS latest, max(recorded_at) AS recorded_at
+    SELECT stream, max(position) AS latest, max(occurred_at) AS occurred_at
     FROM slice
     WHERE type = 'recommendation.recorded'
     GROUP BY stream
 ) answered ON answered.stream = request.stream
 LEFT JOIN (
     SELECT stream, whole_number(data->>'recommendation_id') AS recommendation_id,
-           max(position) AS position, max(recorded_at) AS recorded_at
+           max(position) AS position, max(occurred_at) AS occurred_at
     FROM slice
     WHERE type = 'recommendation.decided' AND data->>'outcome' = 'respond' AND NOT truth_value(data->>'needs_second')
     GROUP BY 1, 2
 ) responded ON responded.stream = request.stream AND responded.recommendation_id = answered.latest
 LEFT JOIN (
-    SELECT DISTINCT ON (stream) stream, position, recorded_at, data, sealed
+    SELECT DISTINCT ON (stream) stream, position, occurred_at, data, sealed
     FROM slice
     WHERE type = 'request.failed'
     ORDER BY stream, position DESC
 ) failed ON failed.stream = request.stream AND failed.position > greatest(answered.latest, responded.position, 0)
 LEFT JOIN (
-    SELECT DISTINCT ON (stream) stream, position, recorded_at, actor, data, sealed
+    SELECT DISTINCT ON (stream) stream, position, occurred_at, actor, data, sealed
     FROM slice
     WHERE type = 'request.withdrawn'
     ORDER BY stream, position

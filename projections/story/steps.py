@@ -35,6 +35,7 @@ def as_step(event: WholeEvent, may_see: MaySee = everything) -> dict[str, Any]:
         "stream": event.stream,
         "request_id": request_of(event.stream),
         "actor": event.actor,
+        "backfill": event.backfill,
         "signed": "signature" in event.members,
         "data": event.data,
         "values": values,

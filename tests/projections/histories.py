@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from hypothesis import strategies as st
 
-from ledger.store.envelope import Actor, Line, NewEvent, encode, uuid7
+from ledger.store.envelope import Actor, Backfill, Line, NewEvent, encode, uuid7
 from ledger.store.events import Receipt
 from schema.events import (
     AccessRecorded,
@@ -124,6 +125,16 @@ class Past:
     number: str
     next_position: int
     recorded: list[tuple[int, NewEvent]] = field(default_factory=list)
+    # The streams in which no imported event follows.
+    live: set[str] = field(default_factory=set)
+
+    def backfill(self, stream: str) -> st.SearchStrategy[Backfill | None]:
+        """Draw where an event comes from if it may be an imported one: what is imported begins its stream."""
+        if stream in self.live or not stream.startswith(("request-", "client-", "trace-", "content-")):
+            return st.none()
+        second = timedelta(seconds=len(self.recorded))
+        at = f"{datetime(2001, 2, 27, 23, 59, tzinfo=UTC) + second:%Y-%m-%dT%H:%M:%S}.5Z"
+        return st.none() | st.builds(Backfill, st.sampled_from(ACTORS), st.just(at), st.just({"line": 1}))
 
     def add(self, new: NewEvent) -> None:
         """Add the next event."""
@@ -466,7 +477,11 @@ def _kinds(stream: str) -> tuple[Callable[[Past, str], st.SearchStrategy[Event]]
 
 def entry(new: NewEvent, at: Receipt, line: Line) -> Entry:
     """Return an event as it was appended, with the line that append() took."""
-    return Entry(new, at, json.loads(line.body()).get("sealed", {}))
+    commitments = json.loads(line.body()).get("sealed", {})
+    if new.backfill is None:
+        return Entry(new, at, commitments, at.recorded_at)
+    occurred_at = datetime.fromisoformat(new.backfill.occurred_at)
+    return Entry(new, replace(at, recorded_at=occurred_at), commitments, at.recorded_at)
 
 
 @st.composite
@@ -477,7 +492,16 @@ def batches(draw: st.DrawFn, past: Past) -> list[NewEvent]:
         stream = draw(STREAMS).replace("N", past.number)
         kind = draw(st.sampled_from(_kinds(stream)))
         cause = draw(past.ids(ModelCallStarted)) if kind in {ends, contents} else None
-        new = NewEvent(uuid7(), stream, draw(kind(past, stream)), draw(st.sampled_from(ACTORS)), causation=cause)
+        new = NewEvent(
+            uuid7(),
+            stream,
+            draw(kind(past, stream)),
+            draw(st.sampled_from(ACTORS)),
+            causation=cause,
+            backfill=draw(past.backfill(stream)),
+        )
+        if new.backfill is None:
+            past.live.add(stream)
         past.add(new)
         found.append(new)
     return found

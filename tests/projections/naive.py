@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from ledger.store.envelope import NewEvent
+from ledger.store.envelope import Actor, NewEvent
 from ledger.store.events import Receipt
 from schema.events import (
     CaseReviewed,
@@ -31,11 +31,15 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Entry:
-    """An event that was passed to append(), its receipt, and the commitments to its sealed values."""
+    """An event that was passed to append(), its receipt, and the commitments to its sealed values.
+
+    The time of the receipt is when the event took place, as an imported event says it.
+    """
 
     new: NewEvent
     at: Receipt
     commitments: dict[str, str]
+    recorded_at: datetime
 
     @property
     def event(self) -> Event:
@@ -45,7 +49,12 @@ class Entry:
     @property
     def by(self) -> str:
         """The id of the actor."""
-        return self.new.actor.id
+        return self.actor.id
+
+    @property
+    def actor(self) -> Actor:
+        """Who acted; of an imported event, who did then."""
+        return self.new.actor if self.new.backfill is None else self.new.backfill.actor
 
     @property
     def request_id(self) -> int | None:
@@ -392,7 +401,7 @@ def _decision(case: Case, found: Decision, clients: dict[str, str]) -> Row:
         "state": found.state,
         "replacement_digest": found.entry.commitments.get("replacement"),
         "decided_by": found.entry.by,
-        "decided_role": found.entry.new.actor.role,
+        "decided_role": found.entry.actor.role,
         "opened_at": opened,
         "created_at": at.recorded_at,
         "seconds_to_decide": _seconds(at.recorded_at - (opened or case.entry.at.recorded_at)),
@@ -401,7 +410,7 @@ def _decision(case: Case, found: Decision, clients: dict[str, str]) -> Row:
         "reviewed_at": found.review and found.review.at.recorded_at,
         "disposition": found.review and getattr(found.review.event, "disposition", None),
         "review_note": found.review and getattr(found.review.event, "note", None),
-        "confirm_by": None if hours is None else at.recorded_at + timedelta(hours=hours),
+        "confirm_by": None if hours is None else found.entry.recorded_at + timedelta(hours=hours),
         "end_id": ended and ended.at.position,
         "ended_by": ended and ended.by,
         "ended_at": ended and ended.at.recorded_at,
@@ -411,7 +420,7 @@ def _decision(case: Case, found: Decision, clients: dict[str, str]) -> Row:
         **_last_decline(declines),
         "confirmation": found.confirmed and found.confirmed.outcome,
         "confirmed_by": second and second.by,
-        "confirmed_role": second and second.new.actor.role,
+        "confirmed_role": second and second.actor.role,
         "second_opened_at": second_opened,
         "confirmed_at": second and second.at.recorded_at,
         "seconds_to_confirm": second and _seconds(second.at.recorded_at - (second_opened or at.recorded_at)),

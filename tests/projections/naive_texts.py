@@ -34,7 +34,7 @@ def _row(entry: Entry) -> Row:
         "stream": entry.at.stream,
         "id": entry.at.position,
         "words": as_tsvector(words({name: value for name, value in sealed.items() if value is not None})),
-        "created_at": entry.at.recorded_at,
+        "created_at": entry.recorded_at,
     }
 
 

@@ -46,7 +46,10 @@ LastEventId = Annotated[
 
 
 class FoundEvent(BaseModel):
-    """An event as the search finds it; `/events/{position}` has the whole of it."""
+    """An event as the search finds it; `/events/{position}` has the whole of it.
+
+    Of an imported event, `actor` acted at `occurred_at`, as `imported_by` says; both are null of other events.
+    """
 
     position: int
     recorded_at: datetime
@@ -61,6 +64,8 @@ class FoundEvent(BaseModel):
     model: str | None
     outcome: str | None
     amount_usd: Decimal | None
+    occurred_at: datetime | None
+    imported_by: str | None
 
 
 class EventCount(BaseModel):

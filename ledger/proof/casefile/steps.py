@@ -40,6 +40,10 @@ def as_step(line: EventLine) -> Step:
     except ValueError:
         body, values = {"type": "(no JSON object)"}, {}
     body = _object(body) or {"type": "(no JSON object)"}
+    actor, told = _object(body.get("actor")), _object(body.get("backfill"))
+    if told:  # an imported event
+        imported = f"at {told.get('occurred_at')}, imported by {actor.get('id')}"
+        actor = _object(told.get("actor")) | {"imported": imported}
     missing = {name: "withheld" if name in line.withheld else "erased" for name in sorted(_object(body.get("sealed")))}
     return Step(
         line.position,
@@ -47,7 +51,7 @@ def as_step(line: EventLine) -> Step:
         line.hash.hex(),
         str(body.get("stream", "")),
         str(body.get("type", "")),
-        _object(body.get("actor")),
+        actor,
         "signature" in body,
         _object(body.get("data")),
         values,

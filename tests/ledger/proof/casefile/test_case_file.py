@@ -88,6 +88,13 @@ def test_a_case_is_told_to_a_person() -> None:
         assert expected in found, expected
 
 
+def test_an_imported_event_says_who_acted_when_and_who_imported_it() -> None:
+    """The importer is not taken for the one who acted."""
+    told = {"actor": {"id": "zoe", "role": "advisor", "kind": "human"}, "occurred_at": "2019-02-03T04:05:06Z"}
+    body = {**CHAIN, "type": "portfolio.requested", "data": {}, "backfill": told}
+    assert "zoe (advisor, human, at 2019-02-03T04:05:06Z, imported by ann)" in unescape(shown(line(1, body)))
+
+
 def test_a_decision_that_was_taken_back_is_not_told_as_if_it_stood() -> None:
     """The summary says what came of the last decision, and the comparison that it is not in force."""
     bob = {"id": "bob", "role": "advisor", "kind": "human"}

@@ -1,0 +1,104 @@
+"""Imported events over HTTP: found and shown by when they took place and by whom, and who imported them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ledger.database import Connection
+from ledger.proof.format.canonical import JSON
+from ledger.store.envelope import Actor, Backfill, NewEvent, uuid7
+from schema.events import PortfolioRequested, RecommendationRecorded
+from tests.api.served import Api
+from tests.support import append, connect
+
+IMPORTER = Actor(id="cli:olga", kind="human", role="operator")
+ANN = Actor(id="ann", kind="human", role="advisor")
+DAYS = [f"20{year}-0{month}-01T12:00:00.250000Z" for year in (19, 20, 21) for month in (1, 2, 3)]
+
+
+def imported(stream: str, event: Any, at: str, actor: Actor = ANN) -> NewEvent:
+    """An imported event."""
+    source: dict[str, JSON] = {"name": "old", "file": "old.ndjson", "line": 1, "id": "1"}
+    return NewEvent(uuid7(), stream, event, IMPORTER, backfill=Backfill(actor, at, source))
+
+
+def fill(conn: Connection) -> None:
+    """Append imported requests between live ones, with times in another order than their positions."""
+    for number, at in enumerate(DAYS[::2] + DAYS[1::2], 1):
+        asked = PortfolioRequested(client_id=f"client-{number}", risk_profile="balanced", amount_usd="1000")
+        append(conn, imported(f"request-{2 * number - 1}", asked, at))
+        append(conn, NewEvent(uuid7(), f"request-{2 * number}", asked, ANN))
+
+
+@pytest.fixture(scope="module")
+def filled(api: Api) -> Api:
+    """A ledger with imported and other requests."""
+    with connect(api.url) as conn:
+        fill(conn)
+    return api
+
+
+def test_a_window_of_time_holds_what_took_place_in_it(filled: Api) -> None:
+    """Any window finds the imported events of then, and the others by when they were recorded; so do its pages."""
+    api = filled
+    with connect(api.url) as conn:
+        everything = conn.execute(
+            "SELECT position, coalesce((body::json->'backfill'->>'occurred_at')::timestamptz, recorded_at)"
+            " FROM events WHERE type = 'portfolio.requested'"
+        ).fetchall()
+        edges = sorted(at for _, at in everything)
+
+        @settings(max_examples=30, deadline=None)
+        @given(st.tuples(*[st.sampled_from([None, *edges])] * 2), st.sampled_from(["newest", "oldest"]))
+        def check(ends: tuple[datetime | None, datetime | None], order: str) -> None:
+            start, end = ends
+            if start is not None and end is not None and start > end:
+                start, end = end, start
+            query = {"from": start and start.isoformat(), "to": end and end.isoformat()}
+            query = {name: value for name, value in query.items() if value is not None}
+            found = pages(api, **query, type="portfolio.requested", order=order, limit=4)
+            wanted = sorted(
+                position for position, at in everything if (start is None or start <= at) and (end is None or at < end)
+            )
+            assert found == (wanted if order == "oldest" else wanted[::-1])
+
+        check()
+
+
+def pages(api: Api, **query: Any) -> list[int]:
+    """Return the positions on all pages of a search."""
+    found: list[int] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = api.get("/events", **query, **cursor).json()
+        found += [item["position"] for item in page["items"]]
+        if page["next_cursor"] is None:
+            return found
+        cursor = {"cursor": page["next_cursor"]}
+
+
+def test_rows_and_steps_show_who_acted_and_when(filled: Api) -> None:
+    """Rows as if it had been recorded then; events and steps also say who imported them, and from which line."""
+    api = filled
+    with connect(api.url) as conn:
+        answer = RecommendationRecorded(recommendation={"a": 1}, model_name="m")
+        robot = Actor(id="robot", kind="agent", role="agent")
+        [receipt] = append(conn, imported("request-1", answer, DAYS[1], robot))
+        request = api.get("/portfolio/requests/1").json()
+        assert request["requested_by"] == "ann"
+        assert datetime.fromisoformat(request["created_at"]) == datetime(2019, 1, 1, 12, 0, 0, 250_000, UTC)
+        row = api.get(f"/recommendations/{receipt.position}").json()
+        assert (row["agent"], row["created_at"][:19], row["state"]) == ("robot", DAYS[1][:19], "proposed")
+        [item] = api.items("/events", stream="request-1", type="recommendation.recorded")
+        assert (item["actor"], item["imported_by"]) == ("robot", "cli:olga")
+        assert (item["occurred_at"][:19], item["recorded_at"][:4] > "2021") == (DAYS[1][:19], True)
+        shown = api.get(f"/events/{receipt.position}").json()
+        assert shown["actor"]["id"] == "cli:olga"
+        assert (shown["backfill"]["actor"]["id"], shown["backfill"]["source"]["file"]) == ("robot", "old.ndjson")
+        [step] = [step for step in api.get("/cases/1").json()["events"] if step["position"] == receipt.position]
+        assert step["backfill"] == shown["backfill"]

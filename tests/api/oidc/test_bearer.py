@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -186,6 +187,15 @@ def _late(handler: BaseHTTPRequestHandler) -> None:
     PROVIDERS[0].released.wait()
 
 
+def _drop_by_drop(handler: BaseHTTPRequestHandler) -> None:
+    """Answer a byte at a time until the tests are over, or the other side has gone."""
+    handler.send_response(200)
+    handler.end_headers()
+    with contextlib.suppress(OSError):
+        while not PROVIDERS[0].released.wait(0.05):
+            handler.wfile.write(b" ")
+
+
 PROVIDERS: list[Controlled] = []
 
 OUTAGES: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {
@@ -198,6 +208,7 @@ OUTAGES: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {
         handler, b'{"issuer":"https://evil.example","jwks_uri":"https://e.example"}'
     ),
     "nothing in time": _late,
+    "never to the end": _drop_by_drop,
 }
 
 

@@ -35,7 +35,7 @@ from ledger.service.requests import RequestCommands
 from tests.api.otlp.spans import TRACE, attributes, export, span
 from tests.api.served import Api
 from tests.client.test_pydantic_ai import TOOL
-from tests.support import connect
+from tests.support import connect, eventually
 
 TestModel.__test__ = False  # pytest would take it for one
 PROTOBUF: encoding.Encoding = "application/x-protobuf"
@@ -206,6 +206,30 @@ def test_spans_of_a_suspended_agent_are_recorded(fresh_api: Api) -> None:
     assert stop.status_code == 201, stop.text
     assert post(api, export(span())).json().get("partialSuccess", {}) == {}
     assert len(api.items("/model-calls")) == 1
+
+
+def test_spans_of_a_suspended_agent_change_no_case(fresh_api: Api) -> None:
+    """They are evidence in their case and no more: the request waits on, without an answer; revoked, none is taken."""
+    api = fresh_api
+    request = api.asked()
+    stop = api.call("POST", "/agents/agent/suspensions", "compliance", json={"reason": "wrong numbers"})
+    assert stop.status_code == 201
+    before = api.get(f"/portfolio/requests/{request}").json()
+    accepted(post(api, export(span({"advice_ledger.request_id": request}))))
+    [call] = api.items("/model-calls")
+    assert (call["request_id"], call["capture"], call["agent"]) == (request, "otlp", "agent")
+    after = api.get(f"/portfolio/requests/{request}").json()
+    assert {name for name in before if before[name] != after[name]} <= {"updated_at"}
+    with api.records_nothing():
+        assert api.answer(request, model_call_id=call["id"]).status_code == 409
+        for path in ("/me", "/assignments", "/model-calls", f"/portfolio/requests/{request}/context"):
+            assert api.get(path, "agent").status_code in {403, 409}, path
+    revoked = api.call("POST", "/subjects/agent/revocations", "admin", json={"credential": 1})
+    assert revoked.status_code == 201
+    eventually("the token ends", lambda: api.get("/me", "agent").status_code == 401)
+    with api.records_nothing():
+        late = span({"advice_ledger.request_id": request}, spanId="09" * 8)
+        assert status(post(api, export(late)), 401, JSON).startswith("/problems/unknown-token")
 
 
 def test_spans_of_a_closed_case_are_refused(fresh_api: Api) -> None:

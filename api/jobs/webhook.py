@@ -11,7 +11,7 @@ import asyncio
 import ipaddress
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from api.jobs.webhook_keys import WebhookKey
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Trace = Callable[[str, object], Awaitable[None]]
 # A whole attempt, from the look-up of the name to the status of the answer.
 TIMEOUT_S = 20.0
 USER_AGENT = "advice-ledger"
@@ -73,18 +74,29 @@ def signed_headers(message: str, body: bytes, keys: Sequence[WebhookKey], now_s:
 async def send(url: str, headers: Mapping[str, str], body: bytes, settings: WebhookSettings) -> WebhookAnswer:
     """POST a message. Raises NotSent or NoAnswer."""
     sent = False
+
+    async def trace(event: str, _: object) -> None:
+        nonlocal sent
+        sent = sent or event.endswith("send_request_headers.started")
+
     try:
         async with asyncio.timeout(settings.timeout_s):
             parsed = httpx.URL(url)
             address = await _address(parsed, settings.networks)
-            sent = True
-            return await _post(parsed, address, headers, body)
-    except (httpx.ConnectError, httpx.ConnectTimeout):
-        raise NotSent("unreachable") from None
+            return await _post(parsed, address, headers, body, trace)
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise NotSent("tls-failed" if _is_tls(error) else "unreachable") from None
     except (TimeoutError, httpx.TransportError, httpx.InvalidURL, ssl.SSLError) as error:
         if sent:
             raise NoAnswer from error
         raise NotSent("unreachable") from None
+
+
+def _is_tls(error: BaseException | None) -> bool:
+    """Return True if TLS is why the connection failed: the server has none, or a certificate that is not its own."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 async def _address(url: httpx.URL, networks: Sequence[Network]) -> Address:
@@ -94,7 +106,7 @@ async def _address(url: httpx.URL, networks: Sequence[Network]) -> Address:
         found = await asyncio.get_running_loop().getaddrinfo(url.host, port, type=1)
     except (OSError, UnicodeError):
         raise NotSent("unknown-host") from None
-    addresses = [_plain(str(entry[4][0])) for entry in found]
+    addresses = [plain_address(str(entry[4][0])) for entry in found]
     if not addresses or not all(is_allowed(address, networks) for address in addresses):
         raise NotSent("address-refused")
     if url.scheme != "https" and not all(_in(address, networks) for address in addresses):
@@ -102,34 +114,44 @@ async def _address(url: httpx.URL, networks: Sequence[Network]) -> Address:
     return addresses[0]
 
 
+# IPv6 with an IPv4 address in its last 32 bits, which a translator connects to.
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Not public, although Python says so: relays of 6to4, and examples of documentation.
+NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("192.88.99.0/24", "3fff::/20")))
+
+
 def is_allowed(address: Address, networks: Sequence[Network]) -> bool:
     """Return True for an address of the public internet, and one in a network that the operator allows."""
     if _in(address, networks):
         return True
-    inner = [address]
+    inner: list[Address] = [address]
     if isinstance(address, ipaddress.IPv6Address):
-        inner += [one for one in (address.sixtofour, *(address.teredo or ())) if one is not None]
         if address in NAT64:
-            inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return all(one.is_global and not one.is_multicast and not one.is_reserved for one in inner)
-
-
-NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+            return is_allowed(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF), ())
+        if address.is_site_local:
+            return False
+        inner += [one for one in (address.sixtofour, *(address.teredo or ())) if one is not None]
+    return all(one.is_global and not (one.is_multicast or one.is_reserved or _in(one, NOT_PUBLIC)) for one in inner)
 
 
 def _in(address: Address, networks: Sequence[Network]) -> bool:
     return any(address in network for network in networks)
 
 
-def _plain(text: str) -> Address:
+def plain_address(text: str) -> Address:
     """Return an address without its zone, and an IPv4 address that is mapped into IPv6 as what it is."""
     address = ipaddress.ip_address(text.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 
 
-async def _post(url: httpx.URL, address: Address, headers: Mapping[str, str], body: bytes) -> WebhookAnswer:
-    """Send the request to this address, and read the status of the answer. Raises httpx.TransportError."""
+async def _post(
+    url: httpx.URL, address: Address, headers: Mapping[str, str], body: bytes, trace: Trace
+) -> WebhookAnswer:
+    """Send the request to this address, and read the status of the answer. Raises httpx.TransportError.
+
+    `trace` is told of each step, as httpcore names it.
+    """
     host = url.netloc.decode("ascii")
     target = url.copy_with(host=str(address))
     async with (
@@ -144,7 +166,7 @@ async def _post(url: httpx.URL, address: Address, headers: Mapping[str, str], bo
             target,
             content=body,
             headers={**headers, "Host": host},
-            extensions={"sni_hostname": url.host},
+            extensions={"sni_hostname": url.host, "trace": trace},
         ) as response,
     ):
         return WebhookAnswer(response.status_code, _retry_after(response))

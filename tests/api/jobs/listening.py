@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -38,12 +39,12 @@ class Receiver:
             connection.settimeout(20)
             data = b""
             while END not in data:
-                data += connection.recv(65536)
+                data += _received(connection)
             head, _, body = data.partition(END)
             first, *lines = head.decode().split("\r\n")
             headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
             while len(body) < int(headers.get("content-length", "0")):
-                body += connection.recv(65536)
+                body += _received(connection)
             answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
             self.received.append(Received(first.split()[1], headers, body))
             if answer == "silence":
@@ -56,10 +57,18 @@ class Receiver:
                 connection.sendall(text.encode() + END)
 
 
+def _received(connection: socket.socket) -> bytes:
+    """Return what has come in. Raises OSError at the end."""
+    found = connection.recv(65536)
+    if not found:
+        raise ConnectionError("the sender has gone")
+    return found
+
+
 @contextlib.contextmanager
-def receiving(*answers: str) -> Iterator[Receiver]:
-    """Listen on a free port of this machine while the block runs."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def receiving(*answers: str, tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[Receiver]:
+    """Listen on a port of this machine, or on a free one, while the block runs."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
         receiver = Receiver(f"http://127.0.0.1:{listener.getsockname()[1]}/in", list(answers) or ["200"])
 
         def accept() -> None:
@@ -70,7 +79,7 @@ def receiving(*answers: str) -> Iterator[Receiver]:
 
         def serve(connection: socket.socket) -> None:
             with contextlib.suppress(OSError, IndexError):
-                receiver.answer(connection)
+                receiver.answer(connection if tls is None else tls.wrap_socket(connection, server_side=True))
 
         thread = threading.Thread(target=accept, daemon=True)
         thread.start()

@@ -9,6 +9,7 @@ import json
 import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,41 @@ def test_a_receiver_that_is_down_for_long(api: Api, keys: Path, monkeypatch: pyt
     problem(api.call("POST", "/deliveries/1/resends", "admin", json={"reason": "again"}), 409, "delivery-not-failed")
 
 
+def test_a_receiver_that_is_down_for_an_hour(api: Api, keys: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is tried after each pause and gets the message once it is back. Meanwhile others get theirs, appends go on."""
+    key = make_key("v1")
+    for name in ("desk", "other"):
+        write_keys(keys, name, [key])
+    with receiving() as receiver:
+        define(api, receiver.url)
+    with receiving() as other:
+        define(api, other.url, "other")
+        judge(api)
+        reaches(api, "delivered", 2)
+        passed_s, pauses = 0.0, iter(delivery.PAUSES_S)
+        for attempt in range(1, 5):
+            left_s = eventually("it is tried again later", partial(_left_s, api, attempt), within_s=60)
+            pause_s = next(pauses)
+            assert pause_s - 30 < left_s <= pause_s
+            api.asked()
+            passed_s += pause_s
+            if passed_s < 3600:
+                _skip_pause(api)
+        assert [one.headers["webhook-id"] for one in other.received] == [_webhook_id(api, 2)]
+    assert 3600 < passed_s < 3 * 3600
+    with receiving(port=int(receiver.url.rpartition(":")[2].partition("/")[0])) as receiver:
+        _skip_pause(api)
+        reaches(api, "delivered")
+        [received] = receiver.received
+    assert verified(received, key.text)["data"]["run"] == 1
+    assert received.headers["webhook-id"] == _webhook_id(api, 1)
+    assert ends(api) == [("failed", "unreachable", None)] * 4 + [("delivered", "status", 200)]
+    with connect(api.url) as conn:
+        kept = str(conn.execute("SELECT jobs.* FROM jobs").fetchall())
+        kept += str(conn.execute("SELECT body FROM events").fetchall())
+    assert [place for place in (kept, caplog.text) if key.text.removeprefix("whsec_") in place] == []
+
+
 def test_a_gone_receiver_is_disabled(api: Api, keys: Path) -> None:
     """410: no other attempt, and nothing for this endpoint until somebody enables it."""
     write_keys(keys, "desk", [make_key("v1")])
@@ -333,10 +369,35 @@ def _disabled(api: Api) -> dict[str, Any] | None:
     return None if found["enabled"] else found
 
 
-def _at_once(api: Api, number: int, state: str) -> dict[str, Any] | None:
-    """End the pauses of all jobs; return the message if it is in this state."""
+def _webhook_id(api: Api, number: int) -> str:
+    with connect(api.url) as conn:
+        [(found,)] = conn.execute(
+            "SELECT id FROM events WHERE stream = %s AND version = 1", [f"delivery-{number}"]
+        ).fetchall()
+    return str(found)
+
+
+def _left_s(api: Api, attempt: int) -> float | None:
+    """Return how long the job that waits has to wait, once so many attempts have ended."""
+    if len(ends(api)) < attempt:
+        return None
+    with connect(api.url) as conn:
+        row = conn.execute(
+            "SELECT extract(epoch FROM not_before - now())::float8 FROM jobs"
+            " WHERE state = 'queued' AND error = 'unreachable' AND not_before > now()"
+        ).fetchone()
+    return None if row is None else float(row[0])
+
+
+def _skip_pause(api: Api) -> None:
+    """Have the pause of all jobs over: the clock of the queue is what stands in its rows."""
     with connect(api.url) as conn:
         conn.execute("UPDATE jobs SET not_before = now() WHERE state = 'queued' AND not_before > now()")
+
+
+def _at_once(api: Api, number: int, state: str) -> dict[str, Any] | None:
+    """End the pauses of all jobs; return the message if it is in this state."""
+    _skip_pause(api)
     found: dict[str, Any] = api.get(f"/deliveries/{number}").json()
     return found if found["state"] == state else None
 

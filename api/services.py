@@ -24,6 +24,7 @@ from api.agents.run.worker import Worker
 from api.callers import Callers
 from api.event_feed import READS_AT_ONCE, EventFeed
 from api.jobs.kind import AnyKind, JobFiles, JobTools
+from api.jobs.mail import MailSettings
 from api.jobs.queue import JobQueue
 from api.jobs.runner import JobRunner
 from api.jobs.webhook import WebhookSettings
@@ -79,6 +80,9 @@ class Parts(LedgerParts):
     job_files: JobFiles | None = None
     # How messages are sent to endpoints; None if this process sends none.
     webhooks: WebhookSettings | None = None
+    mail: MailSettings | None = None
+    # The address that links in messages begin with.
+    link_base: str = ""
     # Makes the agent that the worker asks.
     make_agent: Callable[[], Agent] = BuiltinAgent
     # A model call that has been open for longer is counted as an orphan.
@@ -252,7 +256,8 @@ def _job_runner(parts: Parts, ledger: Ledger, jobs: JobQueue, stack: AsyncExitSt
         return None
     key = _verifier_key(parts)
     keys = () if key is None else (key.text,)
-    tools = JobTools(ledger, partial(_conninfo, parts), parts.recorder, parts.job_files, keys, parts.webhooks)
+    sending = (parts.webhooks, parts.mail, parts.link_base)
+    tools = JobTools(ledger, partial(_conninfo, parts), parts.recorder, parts.job_files, keys, *sending)
     runner = JobRunner(jobs, parts.job_kinds, tools)
     runner.start()
     stack.push_async_callback(runner.stop)

@@ -1,13 +1,12 @@
 """Settings: plain values from flags, the environment, a TOML file and defaults, in this order of precedence.
 
-A setting has one name: `sign_every` in the file is `ADVICE_LEDGER_SIGN_EVERY` in the environment. This module imports
-nothing of the program: see `api/cli/assemble.py`.
+A setting has one name: `sign_every` in the file is `ADVICE_LEDGER_SIGN_EVERY` in the environment. This module and
+`api/setting_types.py` import nothing else of the program: see `api/cli/assemble.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 import tomllib
 import types
 import typing
@@ -16,7 +15,9 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from api.setting_types import Agent, Expression, FilePath, Seconds, When, Words, as_date
 
 PREFIX = "ADVICE_LEDGER_"
 # The variable that names the file; else the file of this name in the data folder is read.
@@ -36,33 +37,6 @@ MAX_ORPHAN_AFTER_S = 1e9
 
 class SettingsError(Exception):
     """A setting cannot be used. The message names the source, the setting and what is wrong, never the value."""
-
-
-def _date(value: object) -> object:
-    return date.fromisoformat(value) if isinstance(value, str) else value
-
-
-def _expanded(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError as error:  # there is no such account
-        raise ValueError from error
-
-
-def _expression(text: str) -> str:
-    try:
-        return re.compile(text).pattern
-    except re.error as error:
-        raise ValueError from error
-
-
-Agent = Literal["builtin", "optimiser", "openai"]
-When = Literal["first-request", "beforehand"]
-Expression = Annotated[str, AfterValidator(_expression)]
-FilePath = Annotated[Path, AfterValidator(_expanded)]
-# In the environment, blanks separate the items.
-Words = Annotated[tuple[str, ...], BeforeValidator(lambda value: value.split() if isinstance(value, str) else value)]
-Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Settings(BaseModel):
@@ -96,7 +70,7 @@ class Settings(BaseModel):
     agent_url: str | None = Field(None, description="Agent `openai`: its server, mostly an address that ends in `/v1`.")
     agent_model: str | None = Field(None, description="Agent `openai`, required: the model to ask.")
     agent_api_key: SecretStr | None = Field(None, description="Agent `openai`: its key. It is never recorded.")
-    agent_until: Annotated[date, BeforeValidator(_date)] | None = Field(
+    agent_until: Annotated[date, BeforeValidator(as_date)] | None = Field(
         None, description="Agent `optimiser`: use the prices known that day. Default: all prices."
     )
     four_eyes_policy: FilePath | None = Field(None, description="Which decisions need a confirmation (JSON).")
@@ -144,6 +118,10 @@ class Settings(BaseModel):
     export_keep: int = Field(7, ge=1, le=3650, description="How many days the file of an export is kept.")
     endpoint_keys: FilePath | None = Field(None, description="The folder of endpoints' keys. Default: in `data_dir`.")
     endpoint_networks: Words = Field((), description="Private networks of endpoints, such as `127.0.0.0/8`.")
+    smtp_server: str | None = Field(None, description="For mail: `smtps://HOST`, or `smtp://HOST:587` with STARTTLS.")
+    smtp_user: str | None = Field(None, description="The login at `smtp_server`, always over TLS.")
+    smtp_password: SecretStr | None = Field(None, description="Its password. It is never recorded.")
+    mail_from: str | None = Field(None, description="The address that mail comes from. It needs `smtp_server`.")
 
 
 OWN_FORMS = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from schema.event_base import Event
@@ -46,15 +46,25 @@ def _once(receivers: list[Receiver]) -> list[Receiver]:
 
 
 class DefineEndpoint(BaseModel):
-    """Where messages go: to whom the endpoint belongs, and how many messages it takes an hour."""
+    """Where messages go, and how: to whom the endpoint belongs, and how many messages it takes an hour."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: EndpointUrl
+    channel: Literal["webhook", "mail"] = "webhook"
+    # Of a webhook. Addresses of mail are personal: they are in a file of the operator.
+    url: EndpointUrl | None = None
     # Decisions to tell one of these are sent.
     receivers: Annotated[list[Receiver], Field(min_length=1, max_length=2), AfterValidator(_once)]
     messages_per_hour: Annotated[int, Field(strict=True, ge=1, le=3600)] = 60
     enabled: Annotated[bool, Field(strict=True)] = True
+
+    @model_validator(mode="after")
+    def _one_way(self) -> DefineEndpoint:
+        if (self.channel == "webhook") != (self.url is not None):
+            raise PydanticCustomError("url_of_webhook", "Input should have a url for a webhook, and none for mail")
+        if self.channel == "mail" and len(self.receivers) > 1:
+            raise PydanticCustomError("one_receiver", "Input should name one receiver: clients get mail of their own")
+        return self
 
 
 class EndpointDefined(DefineEndpoint, Event):
@@ -101,7 +111,7 @@ class DeliveryEnded(Event):
     attempt: Number | None = None
     outcome: Literal["delivered", "failed", "unknown", "withheld"]
     reason: Code
-    # The status of the HTTP response, if there was one.
+    # The status of the HTTP response, or the code of the mail server, if there was one.
     status: Annotated[int, Field(strict=True, ge=100, le=999)] | None = None
     final: Annotated[bool, Field(strict=True)]
 

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from api.agents.protocol import Agent
 from api.agents.registry import UnknownAgent, make_agent
@@ -13,6 +14,7 @@ from api.cli.configure import endpoint_keys_folder, exports_folder
 from api.cli.shared import CannotRun
 from api.extras import MissingExtra
 from api.jobs.kind import DAY_S, JobFiles
+from api.jobs.mail import MailSettings, is_address
 from api.jobs.webhook import WebhookSettings
 from api.oidc.fetch import is_safe
 from api.oidc.provider import ProviderConfig
@@ -30,6 +32,10 @@ AGENT_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "optimiser": {"until": "agent_until"},
     "openai": {"base_url": "agent_url", "model": "agent_model"},
 }
+
+# TLS from the first byte on, and STARTTLS.
+PORTS = {"smtps": 465, "smtp": 587}
+SERVER = re.compile(r"smtps?://[A-Za-z0-9.:\[\]-]+/?")
 
 
 def agent(settings: Settings) -> Agent:
@@ -102,8 +108,39 @@ def webhooks(settings: Settings) -> WebhookSettings | None:
         networks = tuple(ipaddress.ip_network(text) for text in settings.endpoint_networks)
     except ValueError:
         raise CannotRun("endpoint_networks has networks such as 127.0.0.0/8 or fd00::/8") from None
-    base = settings.public_origins[0] + (settings.root_path or "") if settings.public_origins else ""
-    return None if folder is None else WebhookSettings(folder, networks, base)
+    return None if folder is None else WebhookSettings(folder, networks)
+
+
+def mail(settings: Settings) -> MailSettings | None:
+    """Return how mail is sent, if there is a mail server. Raises CannotRun."""
+    folder, server, sender = endpoint_keys_folder(settings), settings.smtp_server, settings.mail_from
+    if (settings.smtp_user is None) != (settings.smtp_password is None):
+        raise CannotRun("the settings smtp_user and smtp_password go together")
+    if (server is None) != (sender is None) or (server is None and settings.smtp_user is not None):
+        raise CannotRun("the settings smtp_server and mail_from go together; smtp_user needs them")
+    if server is None or sender is None or folder is None:
+        return None
+    if not is_address(sender):
+        raise CannotRun("mail_from must be one address such as ledger@firm.example")
+    scheme, host, port = _mail_server(server)
+    return MailSettings(host, port, sender, folder, scheme == "smtps", settings.smtp_user, settings.smtp_password)
+
+
+def _mail_server(text: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of a mail server. Raises CannotRun."""
+    try:
+        url = urlsplit(text)
+        scheme, host, port = url.scheme, url.hostname, url.port
+    except ValueError:
+        scheme, host, port = "", None, None
+    if scheme not in PORTS or not host or port == 0 or SERVER.fullmatch(text) is None:
+        raise CannotRun("smtp_server must be such as smtps://mail.example or smtp://mail.example:587")
+    return scheme, host, port or PORTS[scheme]
+
+
+def link_base(settings: Settings) -> str:
+    """Return the address that links in messages begin with, or nothing if browsers have none."""
+    return settings.public_origins[0] + (settings.root_path or "") if settings.public_origins else ""
 
 
 def endorsers(settings: Settings) -> EndorserConfig:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -15,6 +15,7 @@ from api.cli.administration import made, minute, on_ledger
 from api.cli.configure import configured, endpoint_keys_folder, opened
 from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json, say_table
 from api.cli.streams import naming
+from api.jobs.addresses import file_of as addresses_of
 from api.jobs.webhook_keys import Algorithm, BadKeys, NoKey, file_of, in_force, read_keys, replace_key
 from api.settings import Settings
 from ledger.database import Url
@@ -39,10 +40,18 @@ KeyAlgorithm = Annotated[Algorithm, typer.Option(help="v1: a shared secret. v1a:
 @app.command()
 def add(  # noqa: PLR0913, PLR0917 - each option is an argument
     endpoint: EndpointName,
-    url: Annotated[str, typer.Option(metavar="URL", help="Where messages go. It is recorded: no user, no query.")],
     receiver: Annotated[
         list[str], typer.Option(metavar="NAME", help="advisor or client: whose messages it takes. Repeat it for both.")
     ],
+    url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", show_default=False, help="Of a webhook: where it goes. It is recorded: no user, no query."
+        ),
+    ] = None,
+    channel: Annotated[
+        Literal["webhook", "mail"], typer.Option(help="webhook, or mail to the addresses in NAME.addresses.")
+    ] = "webhook",
     messages_per_hour: Annotated[int, typer.Option(min=1, max=3600, help="The most messages an hour.")] = 60,
     algorithm: KeyAlgorithm = "v1",
     as_json: AsJson = False,
@@ -51,19 +60,20 @@ def add(  # noqa: PLR0913, PLR0917 - each option is an argument
     config: ConfigFile = None,
 ) -> None:
     """Define an endpoint, or change or enable it. Makes its key if it has none here, and prints what verifies it."""
-    body = made(DefineEndpoint, url=url, receivers=receiver, messages_per_hour=messages_per_hour)
+    body = made(DefineEndpoint, channel=channel, url=url, receivers=receiver, messages_per_hour=messages_per_hour)
     settings = configured(config, database_url=database_url, data_dir=data_dir)
     folder = key_folder(settings, endpoint)
     with opened(settings) as url_:
         position, changed = _define(settings, url_, endpoint, body)
-    key = None if keys_of(folder, endpoint) else new_key(folder, endpoint, algorithm, None)
-    found = {"endpoint": endpoint, "event": position, "changed": changed, "key": key}
-    with naming(f"the endpoint is defined; its key is in {file_of(folder, endpoint)}"):
+    has_key = channel == "mail" or bool(keys_of(folder, endpoint))
+    key = None if has_key else new_key(folder, endpoint, algorithm, None)
+    place = addresses_of(folder, endpoint) if channel == "mail" else file_of(folder, endpoint)
+    with naming(f"the endpoint is defined; see {place}"):
         if as_json:
-            say_json(found)
+            say_json({"endpoint": endpoint, "event": position, "changed": changed, "file": str(place), "key": key})
             return
         say(f"endpoint {endpoint} is defined: event {position}" if changed else f"endpoint {endpoint} is as it was")
-        say(f"key       {key}" if key else f"key       as it was, in {file_of(folder, endpoint)}")
+        say(f"addresses {place}" if channel == "mail" else f"key       {key or f'as it was, in {place}'}")
 
 
 @app.command(name="list")
@@ -193,5 +203,5 @@ def _row(endpoint: Endpoint, keys: Sequence[str]) -> dict[str, Any]:
 def _cells(row: dict[str, Any]) -> tuple[object, ...]:
     enabled = "yes" if row["enabled"] else "no"
     receivers, since = ", ".join(row["receivers"]), minute(row["defined_at"])
-    names = (row["endpoint"], row["url"], receivers, row["messages_per_hour"])
+    names = (row["endpoint"], row["url"] or row["channel"], receivers, row["messages_per_hour"])
     return (*names, enabled, len(row["keys"]), row["defined_by"], since)

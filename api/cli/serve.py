@@ -31,7 +31,8 @@ from api.postgres.connect import connect
 from api.postgres.embedded import default_data_dir
 from api.postgres.privileged import privileged_logins, warning
 from api.services import Parts
-from api.settings import Agent, Settings
+from api.setting_types import Agent
+from api.settings import Settings
 from ledger.background import log_to_stderr
 from ledger.database import Url
 from ledger.store.durability import read_acknowledged
@@ -145,6 +146,8 @@ def record(settings: Settings) -> None:
         job_kinds=KINDS,
         job_files=assemble.job_files(settings),
         webhooks=assemble.webhooks(settings),
+        mail=assemble.mail(settings),
+        link_base=assemble.link_base(settings),
         policies=assemble.policies(settings),
         registration=assemble.registration(settings),
         orphan_after_s=settings.orphan_after,

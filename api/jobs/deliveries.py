@@ -1,33 +1,23 @@
 """The kind of job that delivers a message to an endpoint: docs/use/deliveries.md.
 
 An attempt is on record before it is made, and its end afterwards. A process that dies between leaves an attempt whose
-end nobody knows: the next run records it as `unknown` and sends the message again, under the same id. Pauses are those
-of the job; attempts are counted by the events.
+end nobody knows: the next run records it as `unknown` and sends the message again, under the same id; mail to a client
+only people send again. Pauses are those of the job; attempts are counted by the events.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
-import orjson
-
+from api.jobs.channels import channel_of
 from api.jobs.kind import JobFailed, JobKind, JobParameters, JobRun, JobTools, Result, TryLater
-from api.jobs.webhook import NoAnswer, NotSent, WebhookAnswer, WebhookSettings, now_s, send, signed_headers
-from api.jobs.webhook_keys import BadKeys, NoKey, WebhookKey, in_force, read_keys
 from ledger.database import AsyncConnection
-from ledger.domain.monitoring.delivery import (
-    SLOW_DOWN,
-    Delivery,
-    ending,
-    pause_s,
-    without_answer,
-)
-from ledger.service.monitoring.deliveries import Endpoint, Message
+from ledger.domain.monitoring.delivery import Delivery, is_to_client_by_mail, pause_s, without_answer
+from ledger.service.monitoring.deliveries import Endpoint
 from schema.events import DeliveryAttempted, DeliveryEnded
 from schema.states import DeliveryState
 
@@ -37,10 +27,8 @@ ASKED = "SELECT key FROM jobs WHERE key = ANY (%s)"
 # Messages that are asked for at once.
 DUE_AT_ONCE = 200
 KEYS = UUID("6f1d7f4e-2b52-4b0e-9d55-6a3f6a9f7a31")
-# The pause until the next look at what only people can change, and after a message of the same endpoint.
-NO_KEY_S = 60.0
+# The pause after a message of the same endpoint.
 BUSY_S = 1.0
-TYPE = "notification.decided"
 
 
 class DeliveryParameters(JobParameters):
@@ -61,8 +49,11 @@ class Deliverer:
         number, deliveries = run.parameters.delivery, run.tools.ledger.deliveries
         found, _ = await deliveries.get(number)
         if found.round == run.parameters.round and found.state == DeliveryState.SENDING:
-            unread = without_answer(found.attempt, found.attempts, "unknown", "interrupted")
+            by_people = is_to_client_by_mail((await deliveries.endpoint(found.endpoint)).definition)
+            unread = without_answer(found.attempt, found.attempts, "unknown", "interrupted", by_people=by_people)
             found = await deliveries.end(number, found, unread) or found
+            if found.state == DeliveryState.FAILED:
+                raise JobFailed("given-up")
         if found.round != run.parameters.round or found.state not in {DeliveryState.WAITING, DeliveryState.SENDING}:
             return _result(number, found)
         if found.endpoint in self.busy or found.state == DeliveryState.SENDING:
@@ -74,24 +65,21 @@ class Deliverer:
             self.busy.discard(found.endpoint)
 
     async def _attempt(self, run: JobRun[DeliveryParameters], found: Delivery) -> Result:
-        number, deliveries, settings = run.parameters.delivery, run.tools.ledger.deliveries, run.tools.webhooks
-        if settings is None:
-            raise TryLater("no-folder-of-keys", NO_KEY_S)
+        number, deliveries = run.parameters.delivery, run.tools.ledger.deliveries
         endpoint = await deliveries.endpoint(found.endpoint)
-        message = await deliveries.message(found, settings.base)
+        message = await deliveries.message(found, run.tools.link_base)
         if not endpoint.definition.enabled or not message.decisions:
             reason = message.reason if not message.decisions else "endpoint-disabled"
             end = DeliveryEnded(outcome="withheld", reason=reason, final=True)
             return _result(number, await deliveries.end(number, found, end) or found)
         await _check_rate(run.tools, endpoint)
-        keys = _keys(settings, endpoint.name)
-        event = DeliveryAttempted(
-            attempt=found.attempt + 1, decisions=list(message.decisions), keys=[key.fingerprint for key in keys]
-        )
+        channel = channel_of(run.tools, endpoint, message)
+        event = DeliveryAttempted(attempt=found.attempt + 1, decisions=list(message.decisions), keys=channel.keys)
         begun = await deliveries.begin(number, found, event)
         if begun is None:
             raise TryLater("endpoint-busy", BUSY_S)
-        answer, end = await _send(begun, endpoint, message, keys, settings)
+        sent = await channel.send(begun, message)
+        end = sent.end
         ended = await deliveries.end(number, begun, end)
         if end.reason == "gone":
             await deliveries.disable(endpoint.name, begun.id)
@@ -99,8 +87,7 @@ class Deliverer:
             return _result(number, ended or begun)
         if end.final:
             raise JobFailed("given-up")
-        asked_s = answer.retry_after_s if answer is not None and answer.status in SLOW_DOWN else None
-        raise TryLater(end.reason, pause_s(begun.attempts, asked_s))
+        raise TryLater(end.reason, pause_s(begun.attempts, sent.asked_s))
 
 
 async def due(tools: JobTools) -> Sequence[tuple[UUID, DeliveryParameters]]:
@@ -129,27 +116,6 @@ DELIVER: JobKind[DeliveryParameters] = JobKind(
 )
 
 
-async def _send(
-    begun: Delivery, endpoint: Endpoint, message: Message, keys: Sequence[WebhookKey], settings: WebhookSettings
-) -> tuple[WebhookAnswer | None, DeliveryEnded]:
-    """Send a message whose attempt is on record; return the answer, and what is to be recorded."""
-    body = body_of(begun.run, message)
-    try:
-        headers = signed_headers(str(begun.id), body, keys, now_s())
-        answer = await send(endpoint.definition.url, headers, body, settings)
-    except NotSent as error:
-        return None, without_answer(begun.attempt, begun.attempts, "failed", error.reason)
-    except NoAnswer:
-        return None, without_answer(begun.attempt, begun.attempts, "unknown", "no-answer")
-    return answer, ending(begun.attempt, begun.attempts, answer.status)
-
-
-def body_of(run: int, message: Message) -> bytes:
-    """Return the body of a message. It is thin: what was sent cannot be erased."""
-    data: dict[str, Any] = {"run": run, "decisions": message.items}
-    return orjson.dumps({"type": TYPE, "timestamp": message.as_of, "data": data})
-
-
 async def _check_rate(tools: JobTools, endpoint: Endpoint) -> None:
     """Raise TryLater if the endpoint has had its messages of an hour."""
     parameters = {"endpoint": endpoint.name, "most": endpoint.definition.messages_per_hour}
@@ -160,19 +126,6 @@ async def _check_rate(tools: JobTools, endpoint: Endpoint) -> None:
     row = await tools.ledger.readers.run_short(work)
     if row is not None:
         raise TryLater("messages-per-hour", max(BUSY_S, float(row[0])))
-
-
-def _keys(settings: WebhookSettings, endpoint: str) -> list[WebhookKey]:
-    """Return the keys that sign now. Raises TryLater: the operator has to see to them."""
-    try:
-        keys = in_force(read_keys(settings.keys, endpoint), datetime.now(UTC))
-    except NoKey:
-        keys = []
-    except BadKeys:
-        raise TryLater("bad-keys", NO_KEY_S) from None
-    if not keys:
-        raise TryLater("no-key", NO_KEY_S)
-    return keys
 
 
 def _result(number: int, found: Delivery) -> Result:

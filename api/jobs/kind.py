@@ -16,6 +16,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from api.jobs.mail import MailSettings
 from api.jobs.webhook import WebhookSettings
 from ledger.service.ledger import Ledger
 from ledger.store.recorder import Recorder
@@ -80,6 +81,10 @@ class JobTools:
     verifier_keys: tuple[str, ...] = ()
     # How messages are sent to endpoints; None if this process sends none.
     webhooks: WebhookSettings | None = None
+    # The mail server; None if there is none.
+    mail: MailSettings | None = None
+    # The address that links in messages begin with.
+    link_base: str = ""
 
 
 @dataclass

@@ -30,11 +30,10 @@ USER_AGENT = "advice-ledger"
 
 @dataclass(frozen=True)
 class WebhookSettings:
-    """The folder of keys, the networks that are allowed although they are not public, and where links begin."""
+    """The folder of keys, and the networks that are allowed although they are not public."""
 
     keys: Path
     networks: tuple[Network, ...] = ()
-    base: str = ""
     timeout_s: float = TIMEOUT_S
 
 
@@ -156,7 +155,7 @@ async def _post(
     target = url.copy_with(host=str(address))
     async with (
         httpx.AsyncClient(
-            verify=_tls(),
+            verify=tls_context(),
             trust_env=False,
             timeout=None,  # noqa: S113 - asyncio.timeout() in send() bounds the whole attempt
             follow_redirects=False,
@@ -173,7 +172,7 @@ async def _post(
 
 
 @lru_cache
-def _tls() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
     """Return the certificates of the system: reading them takes long enough to do it once."""
     return ssl.create_default_context()
 

@@ -408,8 +408,9 @@ class AsyncLedgerClient:
         self,
         name: str,
         *,
-        url: str,
         receivers: Sequence[Literal["advisor", "client"]],
+        url: str | None = None,
+        channel: Literal["webhook", "mail"] | None = None,
         messages_per_hour: int | None = None,
         enabled: bool | None = None,
         idempotency_key: str | None = None,
@@ -419,6 +420,7 @@ class AsyncLedgerClient:
         Returns `endpoint`, `event`, and `changed`: False if it was defined so already.
         """
         definition = {
+            "channel": channel,
             "url": url,
             "receivers": receivers,
             "messages_per_hour": messages_per_hour,

@@ -402,8 +402,9 @@ class LedgerClient:
         self,
         name: str,
         *,
-        url: str,
         receivers: Sequence[Literal["advisor", "client"]],
+        url: str | None = None,
+        channel: Literal["webhook", "mail"] | None = None,
         messages_per_hour: int | None = None,
         enabled: bool | None = None,
         idempotency_key: str | None = None,
@@ -413,6 +414,7 @@ class LedgerClient:
         Returns `endpoint`, `event`, and `changed`: False if it was defined so already.
         """
         definition = {
+            "channel": channel,
             "url": url,
             "receivers": receivers,
             "messages_per_hour": messages_per_hour,

@@ -271,7 +271,7 @@ CLEAR = {
         "expires_at",
     },
     "export.failed": {"reason"},
-    "endpoint.defined": {"url", "receivers", "messages_per_hour", "enabled"},
+    "endpoint.defined": {"channel", "url", "receivers", "messages_per_hour", "enabled"},
     "delivery.planned": {"run", "endpoint", "decisions"},
     "delivery.attempted": {"attempt", "decisions", "keys"},
     "delivery.ended": {"attempt", "outcome", "reason", "status", "final"},

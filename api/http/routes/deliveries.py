@@ -53,7 +53,8 @@ class EndpointShown(BaseModel):
     """An endpoint as it is defined now, by whom and since when."""
 
     endpoint: str
-    url: str
+    channel: str
+    url: str | None
     receivers: list[str]
     messages_per_hour: int
     enabled: bool

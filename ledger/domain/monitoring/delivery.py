@@ -5,7 +5,7 @@ The state is that of the last event, as in projections/deliveries/fold.sql.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -129,11 +129,26 @@ def plans(
     """
     found = []
     for name, endpoint in sorted(endpoints.items()):
-        told = [one.position for one in decided if endpoint.enabled and set(one.receivers) & set(endpoint.receivers)]
-        for first in range(0, len(told), MOST_DECISIONS):
-            event = DeliveryPlanned(run=run, endpoint=name, decisions=told[first : first + MOST_DECISIONS])
-            found.append((transition_id(run, name, f"{event.type}\n{first}"), event))
+        told = [one for one in decided if endpoint.enabled and set(one.receivers) & set(endpoint.receivers)]
+        for key, positions in _messages(told, apart=is_to_client_by_mail(endpoint)):
+            event = DeliveryPlanned(run=run, endpoint=name, decisions=positions)
+            found.append((transition_id(run, name, f"{event.type}\n{key}"), event))
     return found
+
+
+def is_to_client_by_mail(endpoint: DefineEndpoint) -> bool:
+    """Return True if messages are mail to clients: one for each portfolio, and repeated by people alone."""
+    return endpoint.channel == "mail" and "client" in endpoint.receivers
+
+
+def _messages(told: Sequence[Decided], *, apart: bool) -> Iterator[tuple[str, list[int]]]:
+    """Yield the decisions of each message with a text that no other message of the run and endpoint has."""
+    groups: dict[str, list[int]] = {}
+    for one in told:
+        groups.setdefault(f"{one.portfolio}\n" if apart else "", []).append(one.position)
+    for name, positions in groups.items():
+        for first in range(0, len(positions), MOST_DECISIONS):
+            yield f"{name}{first}", positions[first : first + MOST_DECISIONS]
 
 
 def withheld(state: Portfolio, decided: Decided, now: datetime) -> str | None:
@@ -170,10 +185,22 @@ def ending(attempt: int, attempts: int, status: int) -> DeliveryEnded:
     return DeliveryEnded(attempt=attempt, outcome="failed", reason=reason, status=status, final=final)
 
 
-def without_answer(attempt: int, attempts: int, outcome: str, reason: str) -> DeliveryEnded:
-    """Return the end of an attempt that got no answer. `unknown`: the receiver may have the message."""
+def mail_ending(attempt: int, attempts: int, code: int) -> DeliveryEnded:
+    """Judge the code of a mail server, 200 to 599: 4xx says later, 5xx never."""
+    outcome = "delivered" if code < 300 else "failed"
+    final = outcome == "delivered" or code >= 500 or attempts > len(PAUSES_S)
     return DeliveryEnded.model_validate(
-        {"attempt": attempt, "outcome": outcome, "reason": reason, "final": attempts > len(PAUSES_S)}
+        {"attempt": attempt, "outcome": outcome, "reason": "status", "status": code, "final": final}
+    )
+
+
+def without_answer(attempt: int, attempts: int, outcome: str, reason: str, *, by_people: bool = False) -> DeliveryEnded:
+    """Return the end of an attempt that got no answer. `unknown`: the receiver may have the message.
+
+    `by_people`: nobody but a person sends it again.
+    """
+    return DeliveryEnded.model_validate(
+        {"attempt": attempt, "outcome": outcome, "reason": reason, "final": by_people or attempts > len(PAUSES_S)}
     )
 
 

@@ -60,6 +60,17 @@ def test_an_endpoint_is_added_changed_and_removed(desk: Desk) -> None:
     assert "desk" in desk.run("endpoints", "list").out
 
 
+def test_an_endpoint_of_mail_has_no_key(desk: Desk) -> None:
+    """The file of its addresses is named, and is the operator's to write."""
+    made = desk.json("endpoints", "add", "post", "--channel", "mail", "--receiver", "client")
+    assert (made["changed"], made["key"], made["file"]) == (True, None, str(desk.folder / "post.addresses"))
+    assert not desk.folder.exists()
+    [shown] = desk.json("endpoints", "list")
+    assert (shown["channel"], shown["url"], shown["keys"]) == ("mail", None, [])
+    both = desk.run("endpoints", "add", "post", "--channel", "mail", "--receiver", "client", "--receiver", "advisor")
+    assert both.failed_with("one receiver")
+
+
 def test_a_key_is_rotated(desk: Desk) -> None:
     """The former key signs beside the new one, which a second rotation has to wait for; after a leak it ends now."""
     desk.run("endpoints", "rotate", "desk").failed_with("no key to replace")
@@ -81,6 +92,8 @@ def test_a_key_is_rotated(desk: Desk) -> None:
         (["add", "desk", *URL, "--receiver", "bank"], "receivers"),
         (["add", "Desk", *URL, "--receiver", "advisor"], "a name is such as house-desk"),
         (["add", "../desk", *URL, "--receiver", "advisor"], "a name is such as house-desk"),
+        (["add", "desk", "--receiver", "advisor"], "a url for a webhook"),
+        (["add", "desk", *URL, "--receiver", "advisor", "--channel", "mail"], "none for mail"),
         (["remove", "other"], "there is no endpoint 'other'"),
     ],
 )

@@ -6,12 +6,13 @@ import uuid
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
-from api.jobs import deliveries
+from api.jobs import channels
 from api.jobs.deliveries import DELIVER, DeliveryParameters
 from api.jobs.kind import JobTools
+from api.jobs.mail import MailSettings, send_mail
 from api.jobs.runner import JobRunner
 from api.jobs.webhook import WebhookSettings, send
 from api.jobs.webhook_keys import make_key, write_keys
@@ -26,33 +27,55 @@ from tests.ledger.service.watching import OPS, prices, watch
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 DELIVERY_STEPS = ("before the attempt", "after the attempt", "after the answer", "before the end", "after the end")
-URL_FILE = "url"
+# The file with the port of the mail server of a process that delivers.
+PORT_FILE = "port"
 
 
 def settings_in(folder: Path, **options: Any) -> WebhookSettings:
     """Return settings that allow receivers on this machine."""
-    return WebhookSettings(folder, LOOPBACK, "https://ledger.example", **options)
+    return WebhookSettings(folder, LOOPBACK, **options)
 
 
-async def breach(ledger: Ledger, name: str, url: str, folder: Path) -> None:
-    """Define the endpoint `desk` with a key, and have a run of now raise an alert."""
-    write_keys(folder, "desk", [make_key("v1")])
-    await ledger.deliveries.define(OPS, "desk", DefineEndpoint(url=url, receivers=["advisor"]))
+async def breach(ledger: Ledger, name: str, endpoint: DefineEndpoint) -> None:
+    """Define the endpoint `desk`, and have a run of now raise an alert."""
+    await ledger.deliveries.define(OPS, "desk", endpoint)
     now = datetime.now(UTC)
-    await watch(ledger, [name])
+    await watch(ledger, [name], tell={"drift": endpoint.receivers[0]})
     await ledger.portfolios.record_prices(OPS, [prices(f"{now:%Y-%m-%d}", EQ="90", BD="10")])
     await ledger.monitoring.run(OPS, now)
 
 
 async def ask_delivery(url: str, receiver: str, folder: Path) -> None:
     """Record a message, and ask for its job."""
+    write_keys(folder, "desk", [make_key("v1")])
+    await _ask(url, DefineEndpoint(url=receiver, receivers=["advisor"]))
+
+
+async def ask_mail(url: str, receiver: Literal["advisor", "client"], folder: Path) -> None:
+    """Record a message that is mail to such a receiver, and ask for its job."""
+    (folder / "desk.addresses").write_text("anna anna@client.example\n* desk@firm.example\n")
+    await _ask(url, DefineEndpoint(channel="mail", receivers=[receiver]))
+
+
+async def _ask(url: str, endpoint: DefineEndpoint) -> None:
     async with opened(url) as ledger, queue_of(url) as queue:
-        await breach(ledger, "anna", receiver, folder)
+        await breach(ledger, "anna", endpoint)
         await queue.ask(DELIVER, DeliveryParameters(delivery=1, round=1), "advice-ledger", uuid.uuid4())
 
 
 async def deliver(url: str, step: str, folder: Path) -> None:
     """Deliver the message, or die at a step."""
+    assert await _deliver(url, step, folder, None) == JobState.DONE
+
+
+async def deliver_mail(url: str, step: str, folder: Path) -> None:
+    """Deliver the mail, or die at a step."""
+    port = int((folder / PORT_FILE).read_text())
+    await _deliver(url, step, folder, MailSettings("127.0.0.1", port, "ledger@firm.example", folder))
+
+
+async def _deliver(url: str, step: str, folder: Path, mail: MailSettings | None) -> str:
+    """Deliver the message, or die at a step; return the state of the job."""
     begin, end = Deliveries.begin, Deliveries.end
 
     def at(reached: str) -> None:
@@ -70,6 +93,11 @@ async def deliver(url: str, step: str, folder: Path) -> None:
         at("after the answer")
         return found
 
+    async def mails(*given: Any) -> Any:
+        found = await send_mail(*given)
+        at("after the answer")
+        return found
+
     async def ends(*given: Any) -> Any:
         at("before the end")
         found = await end(*given)
@@ -79,13 +107,14 @@ async def deliver(url: str, step: str, folder: Path) -> None:
     with (
         patch.object(Deliveries, "begin", begins),
         patch.object(Deliveries, "end", ends),
-        patch.object(deliveries, "send", sends),
+        patch.object(channels, "send", sends),
+        patch.object(channels, "send_mail", mails),
     ):
         async with opened(url) as ledger, queue_of(url) as queue:
-            tools = JobTools(ledger, lambda role, _: conninfo(url, role), webhooks=settings_in(folder))
+            tools = JobTools(ledger, lambda role, _: conninfo(url, role), webhooks=settings_in(folder), mail=mail)
             lease_s = SHORT_LEASE_S if step else 30.0  # that of the process that is killed has to end soon
             runner = JobRunner(queue, [DELIVER], tools, lease_s=lease_s, idle_s=0.02)
             runner.start()
             [job] = await ended(queue)
-            assert (job.state, job.result) == (JobState.DONE, job.result)
             await runner.stop()
+            return job.state

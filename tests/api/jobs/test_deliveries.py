@@ -30,6 +30,7 @@ from tests.conftest import Template
 from tests.support import connect, eventually
 
 EVENTS = "SELECT type, body::json->'data' FROM events WHERE stream = %s ORDER BY version"
+BASE = "https://ledger.example"
 MARKS = ("secret client", "600", "400")
 
 
@@ -56,7 +57,7 @@ def api(ledger: str, keys: Path) -> Iterator[Api]:
 @contextlib.contextmanager
 def application(ledger: str, keys: Path, **options: Any) -> Iterator[Api]:
     """Serve a ledger with the portfolio `anna`, and send its messages."""
-    with served(ledger, job_kinds=KINDS, webhooks=settings_in(keys, **options)) as found:
+    with served(ledger, job_kinds=KINDS, webhooks=settings_in(keys, **options), link_base=BASE) as found:
         put(found, "/policies/monitoring/drift", "admin", {**POLICY, "stale_after_days": 5})
         found.call("POST", "/clients", "advisor", json={"client_id": "secret client"})
         put(found, "/portfolios/anna", "advisor", {**PORTFOLIO, "client_id": "secret client"})

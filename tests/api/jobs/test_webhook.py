@@ -124,7 +124,7 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
     """An authority that the ledger trusts."""
     found = Authority(tmp_path)
     context = ssl.create_default_context(cafile=str(found.ca))
-    monkeypatch.setattr(webhook, "_tls", lambda: context)
+    monkeypatch.setattr(webhook, "tls_context", lambda: context)
     return found
 
 

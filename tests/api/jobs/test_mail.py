@@ -146,7 +146,7 @@ def test_a_server_that_is_not_there_or_refuses_the_login(tmp_path: Path, authori
 
 
 @pytest.mark.parametrize("text", [TO, "a.b+c@x.example", "a@x-y.example"])
-def test_an_address(text: str) -> None:
+def test_a_plain_address_is_taken(text: str) -> None:
     """One plain address."""
     assert is_address(text)
 
@@ -159,7 +159,7 @@ def test_an_address(text: str) -> None:
         *("a@x..example", "a@-x.example", f"{'a' * 65}@x.example", f"a@{'x' * 300}.example", "a;b@x.example"),
     ],
 )
-def test_no_address(text: str) -> None:
+def test_what_could_end_a_header_is_refused(text: str) -> None:
     """Nothing that could end a header, or add a receiver."""
     assert not is_address(text)
 

@@ -10,19 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from uuid import UUID, uuid5
 
 from api.jobs.channels import channel_of
 from api.jobs.kind import JobFailed, JobKind, JobParameters, JobRun, JobTools, Result, TryLater
 from ledger.database import AsyncConnection
 from ledger.domain.monitoring.delivery import Delivery, is_to_client_by_mail, pause_s, without_answer
-from ledger.service.monitoring.deliveries import Endpoint
 from schema.events import DeliveryAttempted, DeliveryEnded
 from schema.states import DeliveryState
 
 DUE = (Path(__file__).parent / "due.sql").read_bytes()
-HOUR = (Path(__file__).parent / "messages_in_an_hour.sql").read_bytes()
 ASKED = "SELECT key FROM jobs WHERE key = ANY (%s)"
 # Messages that are asked for at once.
 DUE_AT_ONCE = 200
@@ -72,8 +69,10 @@ class Deliverer:
             reason = message.reason if not message.decisions else "endpoint-disabled"
             end = DeliveryEnded(outcome="withheld", reason=reason, final=True)
             return _result(number, await deliveries.end(number, found, end) or found)
-        await _check_rate(run.tools, endpoint)
         channel = channel_of(run.tools, endpoint, message)
+        wait_s = await deliveries.take_slot(endpoint)
+        if wait_s is not None:
+            raise TryLater("messages-per-hour", max(BUSY_S, wait_s))
         event = DeliveryAttempted(attempt=found.attempt + 1, decisions=list(message.decisions), keys=channel.keys)
         begun = await deliveries.begin(number, found, event)
         if begun is None:
@@ -114,18 +113,6 @@ DELIVER: JobKind[DeliveryParameters] = JobKind(
     most_waiting=10_000,
     due=due,
 )
-
-
-async def _check_rate(tools: JobTools, endpoint: Endpoint) -> None:
-    """Raise TryLater if the endpoint has had its messages of an hour."""
-    parameters = {"endpoint": endpoint.name, "most": endpoint.definition.messages_per_hour}
-
-    async def work(conn: AsyncConnection) -> tuple[Any, ...] | None:
-        return await (await conn.execute(HOUR, parameters, prepare=True)).fetchone()
-
-    row = await tools.ledger.readers.run_short(work)
-    if row is not None:
-        raise TryLater("messages-per-hour", max(BUSY_S, float(row[0])))
 
 
 def _result(number: int, found: Delivery) -> Result:

@@ -16,7 +16,8 @@ from schema.database_roles import ROLES
 HERE = Path(__file__).parent
 TABLES, LOGINS = ((HERE / f"{name}.sql").read_bytes() for name in ("tables", "logins"))
 # Tables that a restore makes anew, or whose rows end with their process: leaders and claims. Uses of credentials help
-# administrators, and count from the restore on. Jobs of another time must not be run again: what they send was sent.
+# administrators, and count from the restore on. Jobs of another time must not be run again: what they send was
+# sent, and how much of it within the last hour is counted anew.
 DERIVED = [
     "schema_migrations",
     "projections",
@@ -25,6 +26,7 @@ DERIVED = [
     "leaders",
     "credential_uses",
     "jobs",
+    "delivery_rates",
 ]
 
 FORMAT: Literal["advice-ledger/backup/v1"] = "advice-ledger/backup/v1"

@@ -71,7 +71,7 @@ class Ledger:
         self.monitoring = MonitoringRuns(executor)
         self.escalations = Escalations(executor)
         self.rebalancing = RebalancingCommands(executor, self.monitoring)
-        self.deliveries = Deliveries(executor)
+        self.deliveries = Deliveries(executor, claiming)
         self.exports = ExportCommands(executor)
         self.legal_holds = LegalHoldCommands(executor)
         self.erasures = ErasureCommands(executor, in_force, self.clients, self.patience_s)

@@ -61,6 +61,7 @@ RIGHTS: dict[str | None, set[str]] = {
         "execute end_job(bigint,text,integer,text,text,interval,bigint,bigint)",
         "execute cancel_job(bigint,interval)",
         "execute forget_job(bigint)",
+        "execute take_delivery_slot(text,integer)",
         "usage schema",
     },
     "reader": {

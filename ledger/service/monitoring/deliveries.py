@@ -25,12 +25,13 @@ from ledger.domain.monitoring.delivery import (
     withheld,
 )
 from ledger.domain.monitoring.portfolio import CATEGORY as PORTFOLIOS
-from ledger.errors import Conflict, NotFound
+from ledger.errors import Conflict, NotFound, Unavailable
 from ledger.service.command import Command
 from ledger.service.execute import Executor
 from ledger.service.monitoring.inputs import read_states
 from ledger.store.envelope import Actor, NewEvent
 from ledger.store.events import Receipt
+from ledger.store.readers import Readers
 from schema.events import (
     DefineEndpoint,
     DeliveryAttempted,
@@ -45,6 +46,7 @@ ENDPOINTS = (HERE / "endpoints.sql").read_bytes()
 DECIDED = (HERE / "decided.sql").read_bytes()
 DECISIONS = (HERE / "decisions.sql").read_bytes()
 NOW = "SELECT clock_timestamp()"
+SLOT = "SELECT take_delivery_slot(%s, %s)"
 # What the ledger itself records about a delivery.
 SENDER = Actor(id="advice-ledger", kind="service", role="sender")
 
@@ -72,9 +74,10 @@ class Message:
 
 @dataclass(frozen=True)
 class Deliveries:
-    """Deliveries of what runs decided to tell."""
+    """Deliveries of what runs decided to tell. `sending` connects in the role writer; None where nothing is sent."""
 
     executor: Executor
+    sending: Readers | None = None
 
     async def define(
         self, actor: Actor, name: str, body: DefineEndpoint, event_id: UUID | None = None
@@ -145,6 +148,16 @@ class Deliveries:
         items = [item(one, states[one.portfolio].alerts[one.alert], base) for one in told]
         reason = next((reason for reason in reasons.values() if reason is not None), "erased")
         return Message([one.position for one in told], items, decided[0].as_of, reason)
+
+    async def take_slot(self, endpoint: Endpoint) -> float | None:
+        """Note that a message is about to be sent; or return the seconds until the endpoint takes another one.
+
+        All processes share the count. Raises Unavailable.
+        """
+        if self.sending is None:
+            raise Unavailable("this process sends no messages")
+        row = await self.sending.fetch_one(SLOT, [endpoint.name, endpoint.definition.messages_per_hour])
+        return None if row is None or row[0] is None else float(row[0])
 
     async def begin(self, number: int, found: Delivery, event: DeliveryAttempted) -> Delivery | None:
         """Record an attempt before it is made; None if another process was first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
@@ -111,6 +112,7 @@ async def _deliver(url: str, step: str, folder: Path, mail: MailSettings | None)
         patch.object(channels, "send_mail", mails),
     ):
         async with opened(url) as ledger, queue_of(url) as queue:
+            ledger.deliveries = replace(ledger.deliveries, sending=queue.writing)
             tools = JobTools(ledger, lambda role, _: conninfo(url, role), webhooks=settings_in(folder), mail=mail)
             lease_s = SHORT_LEASE_S if step else 30.0  # that of the process that is killed has to end soon
             runner = JobRunner(queue, [DELIVER], tools, lease_s=lease_s, idle_s=0.02)

@@ -1,0 +1,122 @@
+"""At most so many messages an hour: one count for all processes, however often and whenever they try."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from api.jobs.deliveries import DELIVER, Deliverer, DeliveryParameters
+from api.jobs.kind import JobTools
+from api.jobs.runner import JobRunner
+from api.jobs.webhook_keys import make_key, write_keys
+from ledger.database import conninfo
+from ledger.service.monitoring.deliveries import SLOT
+from schema.events import DefineEndpoint, DeliveryPlanned
+from tests.api.jobs.delivering import breach, settings_in
+from tests.api.jobs.listening import receiving
+from tests.api.jobs.running import queue_of, until
+from tests.faults.workers import opened
+from tests.support import append, connect, new
+
+HOUR_S = 3600.0
+# The times of an endpoint, as seconds before now; a negative one is in the future.
+SET = (
+    "INSERT INTO delivery_rates SELECT 'desk', array_agg(clock_timestamp() - s * interval '1 second' ORDER BY s DESC)"
+    " FROM unnest(%s::float8[]) s ON CONFLICT (endpoint) DO UPDATE SET sent_at = excluded.sent_at"
+)
+
+
+def take(url: str, most: int, endpoint: str = "desk") -> float | None:
+    """Try to send one more message; return the seconds that it has to wait."""
+    with connect(url, "writer") as conn:
+        row = conn.execute(SLOT, [endpoint, most]).fetchone()
+    return None if row is None or row[0] is None else float(row[0])
+
+
+def sent(url: str, *seconds_ago: float) -> None:
+    """Have messages sent at these times."""
+    with connect(url) as conn:
+        conn.execute(SET, [list(seconds_ago)])
+
+
+def test_many_at_once_get_no_more_than_there_are(database_url: str) -> None:
+    """Of forty that try at once, seven may send; another endpoint has a count of its own."""
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: take(database_url, 7), range(40)))
+    assert found.count(None) == 7
+    assert all(HOUR_S - 60 < wait <= HOUR_S for wait in found if wait is not None)
+    assert take(database_url, 7, "other") is None
+
+
+@pytest.mark.parametrize(
+    ("seconds_ago", "most", "wait_s"),
+    [
+        ((3601, 10), 2, None),
+        ((3000, 10), 2, 600),
+        ((3000, 2000, 10), 2, 1600),
+        ((3000, 2000, 10), 1, 3590),
+        ((3601, 3600.5), 1, None),
+        ((-7200,), 1, 3600),
+        ((10, -7200), 3, None),
+    ],
+)
+def test_any_hour_is_an_hour(
+    database_url: str, seconds_ago: tuple[float, ...], most: int, wait_s: float | None
+) -> None:
+    """The next one may be sent once the last but so many is an hour ago. A time in the future counts as now."""
+    sent(database_url, *map(float, seconds_ago))
+    found = take(database_url, most)
+    assert (found is None) == (wait_s is None)
+    if found is not None and wait_s is not None:
+        assert wait_s - 30 < found <= wait_s
+
+
+def test_old_times_are_forgotten(database_url: str) -> None:
+    """The row has no more times than may be sent within an hour."""
+    sent(database_url, *range(3600, 8000))
+    assert take(database_url, 3) is None
+    sent(database_url, -7200)
+    assert take(database_url, 3) is None
+    with connect(database_url) as conn:
+        [(times, ahead)] = conn.execute(
+            "SELECT cardinality(sent_at), sent_at[1] > clock_timestamp() FROM delivery_rates"
+        ).fetchall()
+    assert (times, ahead) == (2, False)
+
+
+def test_two_senders_share_the_count(database_url: str, tmp_path: Path) -> None:
+    """Five messages wait for an endpoint that takes two an hour, and two processes send: two arrive."""
+
+    async def work(url: str) -> None:
+        async with opened(database_url) as ledger, queue_of(database_url) as queue:
+            ledger.deliveries = replace(ledger.deliveries, sending=queue.writing)
+            await breach(ledger, "anna", DefineEndpoint(url=url, receivers=["advisor"], messages_per_hour=2))
+            with connect(database_url) as conn:
+                [(position,)] = conn.execute(
+                    "SELECT position FROM events WHERE type = 'notification.decided'"
+                ).fetchall()
+            with connect(database_url, "writer") as conn:
+                for run in range(2, 6):
+                    append(conn, new("delivery-", DeliveryPlanned(run=run, endpoint="desk", decisions=[position])))
+            for number in range(1, 6):
+                await queue.ask(DELIVER, DeliveryParameters(delivery=number, round=1), "advice-ledger", uuid.uuid4())
+            tools = JobTools(ledger, lambda role, _: conninfo(database_url, role), webhooks=settings_in(tmp_path))
+            runners = [
+                JobRunner(queue, [replace(DELIVER, run=Deliverer().run, due=None)], tools, idle_s=0.02)
+                for _ in range(2)
+            ]
+            for runner in runners:
+                runner.start()
+            await until(queue, lambda jobs: [job.error for job in jobs].count("messages-per-hour") == 3)
+            for runner in runners:
+                await runner.stop()
+
+    write_keys(tmp_path, "desk", [make_key("v1")])
+    with receiving() as receiver:
+        asyncio.run(work(receiver.url))
+        assert len({one.headers["webhook-id"] for one in receiver.received}) == len(receiver.received) == 2

@@ -6,13 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
 
-import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from api.json_members import Repeated, check_members
+from api.ndjson import errors_of, members_of, parse_lines
 from ledger.errors import InvalidLines
 from ledger.service.bulk_assignments import AssignmentLine
 from schema.clients import ClientAssigned, ClientNumber
@@ -20,7 +18,6 @@ from schema.fields import ClientId
 
 # More than the longest line needs, each character escaped.
 MOST_LINE_BYTES = 16 * 1024
-MOST_ERRORS = 20
 
 
 class _Named(BaseModel):
@@ -34,51 +31,18 @@ class _Named(BaseModel):
 
 def parse(lines: Iterable[bytes], first: int = 1) -> list[AssignmentLine]:
     """Read lines, of which the first has this number; empty ones are left out. Raises InvalidLines with all errors."""
-    found: list[AssignmentLine] = []
-    errors: list[tuple[str, str]] = []
-    for number, text in enumerate(lines, first):
-        if text.strip():
-            try:
-                found.append(_line(number, text))
-            except InvalidLines as error:
-                errors += error.errors
-        if len(errors) >= MOST_ERRORS:
-            break
-    if errors:
-        raise InvalidLines(errors)
-    return found
+    return parse_lines(lines, first, _line)
 
 
 def _line(number: int, text: bytes) -> AssignmentLine:
-    where = f"line {number}"
-    if len(text) > MOST_LINE_BYTES:
-        raise InvalidLines([(where, f"over {MOST_LINE_BYTES} bytes")])
-    try:
-        members = orjson.loads(text)
-        check_members(text)
-    except orjson.JSONDecodeError as error:
-        raise InvalidLines([(where, f"not JSON: {error.msg}")]) from None
-    except Repeated as error:
-        raise InvalidLines([(f"{where}.{error}", "stands twice in one object")]) from None
-    if not isinstance(members, dict):
-        raise InvalidLines([(where, "Input should be a JSON object")])
+    members = members_of(number, text, MOST_LINE_BYTES)
     rest = {name: value for name, value in members.items() if name not in _Named.model_fields}
     try:
         named = _Named.model_validate(members)
         event = ClientAssigned.model_validate(rest)
     except ValidationError as error:
-        raise InvalidLines(list(_errors(where, error))) from None
+        raise InvalidLines(list(errors_of(number, error))) from None
     client = named.client if named.client_id is None else named.client_id
     if client is None or (named.client is not None and named.client_id is not None):
-        raise InvalidLines([(where, "Input should have either `client` or `client_id`")])
+        raise InvalidLines([(f"line {number}", "Input should have either `client` or `client_id`")])
     return AssignmentLine(number, client, event)
-
-
-def _errors(where: str, error: ValidationError) -> Iterator[tuple[str, str]]:
-    for item in error.errors(include_input=False, include_url=False)[:MOST_ERRORS]:
-        name = _text(item["loc"])
-        yield (f"{where}: {name}" if name else where), str(item["msg"])
-
-
-def _text(location: tuple[Any, ...]) -> str:
-    return ".".join(map(str, location)).encode("utf-8", "replace").decode()[:200]

@@ -16,6 +16,7 @@ from ledger.service.execute import Executor
 from ledger.service.exports import ExportCommands
 from ledger.service.legal_holds import LegalHoldCommands
 from ledger.service.mistakes import MistakeCommands
+from ledger.service.monitoring.bulk_holdings import BulkHoldings
 from ledger.service.monitoring.deliveries import Deliveries
 from ledger.service.monitoring.escalations import Escalations
 from ledger.service.monitoring.portfolios import PortfolioCommands
@@ -71,6 +72,7 @@ class Ledger:
         self.monitoring = MonitoringRuns(executor)
         self.escalations = Escalations(executor)
         self.rebalancing = RebalancingCommands(executor, self.monitoring)
+        self.holdings = BulkHoldings(executor)
         self.deliveries = Deliveries(executor, claiming)
         self.exports = ExportCommands(executor)
         self.legal_holds = LegalHoldCommands(executor)

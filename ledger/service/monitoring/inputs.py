@@ -83,6 +83,13 @@ async def newest_holdings(conn: AsyncConnection, name: str) -> RecordedEvent | N
     return found[0] if found else None
 
 
+async def newest_of_each(conn: AsyncConnection, names: Sequence[str]) -> dict[str, RecordedEvent]:
+    """Return the newest holdings of each portfolio that has any."""
+    streams = [holdings_of(name) for name in names]
+    found = await _events(conn, HELD, {"streams": streams, "upto": NOW, "day": "9999-12-31"})
+    return {event.stream.removeprefix(HOLDINGS): event for event in found}
+
+
 async def read_inputs(conn: AsyncConnection, run: Run, only: str | None = None) -> Inputs:
     """Read what a run judges; with `only` what it needs for this portfolio. Raises StreamUnreadable."""
     upto = {"upto": run.position}

@@ -103,7 +103,7 @@ class PortfolioCommands:
 
         Raises NotFound `portfolio-unknown` or `client-unknown`, InvalidEvent, Refused `holdings-out-of-order`.
         """
-        self._check_day("as_of", body.as_of)
+        check_day("as_of", body.as_of, self.executor.authority.clock())
         definition = check_known(await self.state(name))
         await self._check_scope(actor, definition.client, "portfolio-unknown")
         if definition.client_id is None:
@@ -125,7 +125,7 @@ class PortfolioCommands:
         self, actor: Actor, events: Sequence[PricesRecorded], event_id: UUID | None = None
     ) -> Receipt:
         """Record the parts of one file of prices, all or none. Raises InvalidEvent for a day in the future."""
-        self._check_day("date", events[0].date)
+        check_day("date", events[0].date, self.executor.authority.clock())
         stream = f"prices-{events[0].date}"
 
         async def look() -> None:
@@ -221,8 +221,8 @@ class PortfolioCommands:
         if current is None or current.id != recommendation_id or current.state not in APPROVED:
             raise Refused("not-approved", "the recommendation is not approved, or not the current one")
 
-    def _check_day(self, field: str, day: str) -> None:
-        """Raise InvalidEvent for a day that has begun nowhere yet."""
-        latest: datetime = self.executor.authority.clock() + timedelta(hours=14)
-        if day > latest.date().isoformat():
-            raise InvalidEvent(field, "must not be in the future")
+
+def check_day(field: str, day: str, now: datetime) -> None:
+    """Raise InvalidEvent for a day that has begun nowhere yet."""
+    if day > (now + timedelta(hours=14)).date().isoformat():
+        raise InvalidEvent(field, "must not be in the future")

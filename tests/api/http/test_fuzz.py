@@ -128,6 +128,7 @@ OPERATIONS = (
     "POST /clients/{client}/merges",
     "POST /clients/{client}/assignments",
     "POST /client-assignments",
+    "POST /holdings",
     "POST /clients/{client}/unassignments",
     "GET /clients",
     "GET /clients/{client}",

@@ -140,6 +140,7 @@ KEPT = (
     "/deliveries",
     "/cases",
     "/client-assignments",
+    "/holdings",
     "/prices",
     "/policies",
     "/monitoring",

@@ -273,7 +273,12 @@ def _show(manifest: Manifest, output: Path, extent: Extent, *, as_json: bool) ->
             reason = ": a bundle of the whole client shows that nothing is missing"
         note(f"the bundle does not show where its streams end{reason}")
     if as_json:
-        found = {"file": str(output), "events": manifest.count, "checkpoint_size": manifest.checkpoint_size}
+        found = {
+            "file": str(output),
+            "also": manifest.selection.also,
+            "events": manifest.count,
+            "checkpoint_size": manifest.checkpoint_size,
+        }
         places: dict[str, object] = {"first_position": manifest.first_position, "last_position": manifest.last_position}
         places |= {"from": extent.start, "to": extent.end, "zone": extent.zone}
         say_json({**found, **places, "excluded": manifest.excluded, "fields": manifest.fields})
@@ -281,6 +286,8 @@ def _show(manifest: Manifest, output: Path, extent: Extent, *, as_json: bool) ->
     say(
         f"{output}: {counted(manifest.count, 'event')}, positions {manifest.first_position} to {manifest.last_position}"
     )
+    if manifest.selection.also:
+        say(f"the client has other identifiers, which are in it: {', '.join(manifest.selection.also)}")
     if extent.text:
         say(f"the range is {extent.text}")
     say(f"covered by the checkpoint of size {manifest.checkpoint_size} of {manifest.origin}")

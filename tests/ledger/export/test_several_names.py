@@ -19,6 +19,7 @@ from ledger.proof.format.canonical import canonical
 from ledger.store.client_names import other_names
 from schema.events import ClientAliased, ClientMerged, ClientRegistered
 from schema.migrate import migrate
+from tests.api.program import cli
 from tests.ledger.cases import Ledger, signed_ledger
 from tests.ledger.export.test_export import checked
 from tests.ledger.proof.bundle.bundles import Case
@@ -131,6 +132,23 @@ def test_without_its_name_a_client_has_no_other_names(ledger: Ledger, tmp_path: 
     assert (manifest.selection.client, manifest.selection.also) == (None, ())
     assert not [name for name in ONE if f'"{name}"' in Case.read(data).files["manifest.json"].decode()]
     assert checked(tmp_path, data, "--key", ledger.key.verifier.text).code == 0
+
+
+def test_the_command_takes_any_identifier_and_names_the_others(ledger: Ledger, tmp_path: Path) -> None:
+    """By an alias: the bundle of the whole client, and a record of who exports with the requests of all identifiers."""
+    out = tmp_path / "out.zip"
+    exported = ("export", "--client", "kim-4", "--database-url", ledger.url, "--json")
+    done = cli(*exported, "-o", out)
+    assert done.code == 0, done.err
+    assert done.json()["also"] == ["kim-1", "kim-2", "kim-3"]
+    assert streams(out.read_bytes()) == OWN | {request_of(ledger, name) for name in ("kim-1", "kim-2", "kim-3")}
+    with connect(ledger.url) as conn:
+        newest = (
+            "SELECT body::json->'data'->'requests' FROM events WHERE type = 'access.recorded' ORDER BY position DESC"
+        )
+        [(requests,), *_] = conn.execute(newest).fetchall()
+    named = {int(request_of(ledger, name).removeprefix("request-")) for name in ("kim-1", "kim-2", "kim-3")}
+    assert set(requests) == named
 
 
 @settings(max_examples=25, deadline=None)

@@ -6,6 +6,6 @@ LEFT JOIN request_claims c ON c.request_id = r.id
     AND c.expires_at > clock_timestamp()
     AND c.renewed_at <= clock_timestamp() + %(longest_s)s * interval '1 second'
     AND c.after_recommendation >= coalesce(r.recommendation_id, 0)
-WHERE r.status = 'queued' AND r.id > %(after)s AND (c.worker IS NULL OR c.worker = %(agent)s)
+WHERE r.status = 'queued' AND NOT r.imported AND r.id > %(after)s AND (c.worker IS NULL OR c.worker = %(agent)s)
 ORDER BY r.id
 LIMIT %(limit)s

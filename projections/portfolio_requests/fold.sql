@@ -32,6 +32,7 @@ SELECT
     withdrawn.sealed->>'rationale' AS withdrawal_rationale,
     whole_number(withdrawn.data->>'replaced_by') AS replaced_by,
     request.actor->>'id' AS requested_by,
+    coalesce(responded.imported, request.imported_by IS NOT NULL) AS imported,
     request.occurred_at AS created_at,
     greatest(request.occurred_at, answered.occurred_at, failed.occurred_at, responded.occurred_at,
              withdrawn.occurred_at) AS updated_at
@@ -45,7 +46,8 @@ LEFT JOIN (
 ) answered ON answered.stream = request.stream
 LEFT JOIN (
     SELECT stream, whole_number(data->>'recommendation_id') AS recommendation_id,
-           max(position) AS position, max(occurred_at) AS occurred_at
+           max(position) AS position, max(occurred_at) AS occurred_at,
+           bool_and(imported_by IS NOT NULL) FILTER (WHERE position > whole_number(data->>'recommendation_id')) AS imported
     FROM slice
     WHERE type = 'recommendation.decided' AND data->>'outcome' = 'respond' AND NOT truth_value(data->>'needs_second')
     GROUP BY 1, 2

@@ -32,6 +32,7 @@ class RequestSummary(BaseModel):
     withdrawal_reason: WithdrawalReason | None
     replaced_by: int | None
     requested_by: str
+    imported: bool
     created_at: datetime
     updated_at: datetime
 

@@ -24,6 +24,8 @@ CREATE TABLE portfolio_requests (
     withdrawal_rationale text,
     replaced_by       bigint,
     requested_by      text           NOT NULL,
+    -- Nobody has asked for an answer in this ledger: agents are not given the request.
+    imported          boolean        NOT NULL,
     created_at        timestamptz    NOT NULL,
     updated_at        timestamptz    NOT NULL
 );

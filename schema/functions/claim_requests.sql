@@ -2,6 +2,8 @@
 -- has ended, or that was made before the request was answered and queued again. "attempt" counts the claims since the
 -- request was queued, from 1. Of two workers at once, the second waits for the row of the first and then finds it claimed.
 --
+-- A request that was imported as queued is not claimed: what an agent was asked elsewhere, nobody asks it here.
+--
 -- A claim that was renewed in the future, by more than a lease, was made before the clock went back. It would hold its
 -- request until the clock has caught up, so it counts as ended.
 CREATE OR REPLACE FUNCTION claim_requests(worker text, lease interval, most integer)
@@ -18,6 +20,7 @@ AS $$
     SELECT r.id, claim_requests.worker, clock_timestamp() + lease, coalesce(r.recommendation_id, 0)
     FROM portfolio_requests r
     WHERE r.status = 'queued'
+      AND NOT r.imported
       AND NOT EXISTS (
           SELECT FROM request_claims c
           WHERE c.request_id = r.id AND c.expires_at > clock_timestamp()

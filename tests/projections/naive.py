@@ -57,6 +57,11 @@ class Entry:
         return self.new.actor if self.new.backfill is None else self.new.backfill.actor
 
     @property
+    def is_imported(self) -> bool:
+        """True if it was imported."""
+        return self.new.backfill is not None
+
+    @property
     def request_id(self) -> int | None:
         """N if the stream is `request-N`, or else None."""
         number = self.at.stream.removeprefix("request-")
@@ -66,14 +71,24 @@ class Entry:
 def portfolio_requests(history: Iterable[Entry]) -> list[Row]:
     """Return the rows, in the order of id."""
     rows: dict[int, Row] = {}
+    # Whether each request was imported, and each response to its current recommendation.
+    asked: dict[int, list[bool]] = {}
     for entry in history:
         number = entry.request_id
         if number is None:
             continue
         if isinstance(entry.event, PortfolioRequested) and entry.at.version == 1:
             rows[number] = _asked(number, entry.event, entry)
+            asked[number] = [entry.is_imported]
         elif number in rows:
+            current = rows[number]["recommendation_id"]
             rows[number] |= _told(entry, rows[number])
+            match entry.event:
+                case RecommendationRecorded():
+                    del asked[number][1:]
+                case RecommendationDecided(outcome="respond", needs_second=False, recommendation_id=about):
+                    asked[number] += [entry.is_imported] * (about == current)
+            rows[number]["imported"] = all(asked[number][1:] or asked[number])
     return [rows[number] for number in sorted(rows)]
 
 
@@ -91,6 +106,7 @@ def _asked(number: int, event: PortfolioRequested, entry: Entry) -> Row:
         "notes": event.notes,
         "portfolio": event.portfolio,
         "requested_by": entry.by,
+        "imported": entry.is_imported,
         "created_at": entry.at.recorded_at,
         "recommendation_id": None,
         **dict.fromkeys(WITHDRAWAL),

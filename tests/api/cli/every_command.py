@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+import orjson
 from typer.core import TyperGroup
 
 from api.cli.administration import catch_up
@@ -52,6 +53,16 @@ SERVERS = frozenset({"serve", "witness serve"})
 SLOW = frozenset({"demo"})
 # It needs a ledger that takes attested events only, which the others cannot work on.
 ATTESTED = frozenset({"keys recording register"})
+
+
+HISTORY = {
+    "id": "1",
+    "stream": "client-1",
+    "type": "client.registered",
+    "occurred_at": "2020-02-29T00:00:00Z",
+    "actor": {"id": "ann", "kind": "human", "role": "advisor"},
+    "data": {"client_id": "of long ago"},
+}
 
 
 class Scene(NamedTuple):
@@ -116,6 +127,7 @@ class Scene(NamedTuple):
             "clients unassign": [1, "--subject", "advisor"],
             "clients merge": [1, "--into", 2],
             "clients import": [self.folder / "assignments.ndjson"],
+            "import": [self.folder / "history.ndjson", "--source", "old"],
             "holds place": [2, "--reason", "an inquiry"],
             "holds list": [],
             "holds release": [self.hold, "--reason", "it is over"],
@@ -165,6 +177,7 @@ def scene(url: str, folder: Path) -> Scene:
         _failed(conn)
         conn.execute(ASK, [uuid7(), "export", '{"export":1}', "advisor", DAY_S, 1])  # not before tomorrow
     (folder / "assignments.ndjson").write_text('{"client": 1, "group": "bern"}\n')
+    (folder / "history.ndjson").write_bytes(orjson.dumps(HISTORY) + b"\n")
     make_tokens(url)
     record(url, "auditor", SubjectSuspended(reason="on leave"), SubjectGroupJoined(group="zurich"))
     key = key_for(url)

@@ -1,0 +1,1 @@
+"""Import history: events that took place before this ledger had them (docs/use/import.md)."""

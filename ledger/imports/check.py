@@ -1,0 +1,148 @@
+"""Check a whole history before anything of it is recorded: each line by itself, and what it names before it."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from ledger.errors import InvalidEvent
+from ledger.imports.encode import line_of
+from ledger.imports.history import CONTENT, ERASED, FIRST, IMPORTED, TRACE, BadLine, HistoryEvent, Incomplete
+from ledger.imports.lines import dumped
+from ledger.imports.references import OF_STREAM, Kind, names
+from schema.events import CATALOGUE
+
+# More faults are counted, not kept.
+MOST_FAULTS = 1000
+NO_ID = UUID(int=0)
+ORDER = "Input should come after the line before"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a line."""
+
+    file: str
+    line: int
+    field: str
+    reason: str
+
+
+@dataclass
+class Checked:
+    """What a history has. `left_out` counts events that are not imported, by why; `erased` has their streams."""
+
+    events: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    more_faults: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    erased: set[str] = field(default_factory=set)
+    signed: int = 0
+
+
+class Checker:
+    """Take each line of a history in order, then end."""
+
+    def __init__(self) -> None:
+        self._found = Checked()
+        # The number and the last time of each stream, and by position the stream of each event.
+        self._streams: dict[str, tuple[int, int]] = {}
+        self._positions: array[int] = array("q")
+        self._of: array[int] = array("l")
+        # Of each stream the first line with a missing value: no fault if the stream was erased.
+        self._incomplete: dict[str, Fault] = {}
+        self._last_position = 0
+
+    def take(self, event: HistoryEvent) -> None:
+        """Check the next event."""
+        self._found.events += 1
+        try:
+            self._check(event)
+        except BadLine as error:
+            self.fault(event.file, event.line, error)
+
+    def fault(self, file: str, line: int, error: BadLine) -> None:
+        """Add what is wrong with a line."""
+        fault = Fault(file, line, error.field, error.reason)
+        if isinstance(error, Incomplete):
+            self._incomplete.setdefault(error.event.stream, fault)
+            self._last_position = max(self._last_position, error.event.position)
+            self._place(error.event)
+        elif len(self._found.faults) < MOST_FAULTS:
+            self._found.faults.append(fault)
+        else:
+            self._found.more_faults += 1
+
+    def end(self) -> Checked:
+        """Return what was found."""
+        found = self._found
+        missing = [fault for stream, fault in self._incomplete.items() if stream not in found.erased]
+        found.faults = sorted([*found.faults, *missing], key=lambda fault: (fault.file, fault.line))
+        return found
+
+    def _check(self, event: HistoryEvent) -> None:
+        if event.position <= self._last_position:
+            raise BadLine("position", ORDER)
+        self._last_position = event.position
+        if event.type in ERASED:
+            self._found.erased.add(event.stream)
+        if not event.is_imported:
+            if event.type not in CATALOGUE:
+                raise BadLine("type", "there is no event of this type")
+            self._found.left_out[f"{event.category}*: {event.type}"] += 1
+            return
+        self._check_stream(event)
+        if not event.typed:
+            dumped(CATALOGUE[event.type], {**event.data, **event.values})
+        for member, kind, number in names(event):
+            if not self._knows(event, kind, number):
+                raise BadLine(member, f"there is no {kind} {number} before this line in the history")
+        try:
+            line_of(event, NO_ID, "", event.actor, event.data, event.stream, "any")
+        except InvalidEvent as error:
+            raise BadLine(error.field, error.reason) from error
+        self._found.signed += event.signed
+        self._place(event)
+
+    def _check_stream(self, event: HistoryEvent) -> None:
+        number = event.stream.removeprefix(event.category)
+        if event.category not in {TRACE, CONTENT} and not (number.isdigit() and number.isascii() and len(number) < 17):
+            raise BadLine("stream", "Input should end in a number")
+        known = self._streams.get(event.stream)
+        begins = event.type in FIRST.get(event.category, IMPORTED[event.category])
+        if known is None and not begins:
+            raise BadLine("type", "the stream begins with another event")
+        if known is not None and begins and event.category in FIRST:
+            raise BadLine("type", "the stream has begun already")
+        if known is not None and event.occurred_at_us < known[1]:
+            raise BadLine("occurred_at", "Input should not be before the event that precedes it in its stream")
+
+    def _place(self, event: HistoryEvent) -> None:
+        number, _ = self._streams.get(event.stream, (len(self._streams), 0))
+        self._streams[event.stream] = number, event.occurred_at_us
+        self._positions.append(event.position)
+        self._of.append(number)
+
+    def _knows(self, event: HistoryEvent, kind: Kind, number: int) -> bool:
+        if kind in OF_STREAM:
+            return f"{OF_STREAM[kind]}{number}" in self._streams
+        if kind is Kind.STATE:
+            return bool(self._positions) and self._positions[0] <= number
+        index = bisect_left(self._positions, number)
+        known = index < len(self._positions) and self._positions[index] == number
+        return known and self._of[index] == self._streams[event.stream][0]
+
+
+def check(lines: Iterable[HistoryEvent | tuple[str, int, BadLine]]) -> Checked:
+    """Check a history: events, or lines that are none."""
+    checker = Checker()
+    for line in lines:
+        if isinstance(line, HistoryEvent):
+            checker.take(line)
+        else:
+            checker.fault(*line)
+    return checker.end()

@@ -1,0 +1,5 @@
+-- Which of these streams are erased: nothing more is recorded in them.
+SELECT s.stream
+FROM unnest(%(streams)s::text[]) AS s (stream)
+WHERE (SELECT e.type FROM events e WHERE e.stream = s.stream ORDER BY e.version DESC LIMIT 1)
+      IN ('client.erased', 'values.erased')

@@ -1,0 +1,179 @@
+"""An event of a history that is imported, and what is wrong with a line that is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from ledger.store.envelope import Actor
+from schema.events import (
+    CATALOGUE,
+    CaseReviewed,
+    ClientAliased,
+    ClientAssigned,
+    ClientErased,
+    ClientMerged,
+    ClientRegistered,
+    ClientUnassigned,
+    DecisionExpired,
+    DecisionRevoked,
+    DecisionWithdrawn,
+    LegalHoldPlaced,
+    LegalHoldReleased,
+    ModelCallCompleted,
+    ModelCallContentJoined,
+    ModelCallContentRecorded,
+    ModelCallFailed,
+    ModelCallStarted,
+    PortfolioRequested,
+    RecommendationCommunicated,
+    RecommendationConfirmed,
+    RecommendationDecided,
+    RecommendationOpened,
+    RecommendationRecorded,
+    RecommendationReplayed,
+    RequestFailed,
+    RequestWithdrawn,
+    ValuesErased,
+)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+REQUEST, CLIENT, CONTENT, TRACE = "request-", "client-", "content-", "trace-"
+CALLS = (
+    ModelCallStarted,
+    ModelCallCompleted,
+    ModelCallFailed,
+    ModelCallContentRecorded,
+)
+# What is imported, by the category of its stream. All else is of one ledger alone: who may call it, its keys, its
+# proofs, what was read in it, and what its jobs did.
+IMPORTED: Mapping[str, frozenset[str]] = {
+    category: frozenset(kind.type for kind in kinds)
+    for category, kinds in {
+        REQUEST: (
+            PortfolioRequested,
+            *CALLS,
+            RecommendationRecorded,
+            RequestFailed,
+            RecommendationOpened,
+            RecommendationDecided,
+            RecommendationConfirmed,
+            RecommendationCommunicated,
+            RecommendationReplayed,
+            RequestWithdrawn,
+            DecisionWithdrawn,
+            DecisionRevoked,
+            DecisionExpired,
+            CaseReviewed,
+        ),
+        CLIENT: (
+            ClientRegistered,
+            ClientAliased,
+            ClientMerged,
+            ClientAssigned,
+            ClientUnassigned,
+            LegalHoldPlaced,
+            LegalHoldReleased,
+        ),
+        TRACE: CALLS,
+        CONTENT: (ModelCallContentRecorded, ModelCallContentJoined),
+    }.items()
+}
+# The first event of a numbered stream.
+FIRST = {REQUEST: {PortfolioRequested.type}, CLIENT: {ClientRegistered.type, ClientAliased.type}}
+# A stream with one of these has no values any more.
+ERASED = frozenset({ClientErased.type, ValuesErased.type})
+
+
+class BadLine(Exception):
+    """A line that cannot be imported: which field is wrong, and why. Neither quotes a value."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEvent:
+    """An event as its history has it, with the positions, numbers and ids of that history.
+
+    `data` has the members in clear, `values` the sealed ones.
+    """
+
+    file: str
+    line: int
+    id: str
+    position: int
+    stream: str
+    type: str
+    occurred_at_us: int
+    actor: Actor
+    data: dict[str, Any]
+    values: dict[str, Any]
+    salts: Mapping[str, bytes] = field(default_factory=dict)
+    causation: str | None = None
+    correlation: str | None = None
+    signed: bool = False
+    # About the bytes of its line.
+    size: int = 0
+    # The JSON of orjson is canonical for the members and values: a ledger has recorded the same bytes.
+    sorted: bool = False
+    # The members were read as those of the type.
+    typed: bool = False
+
+    @property
+    def category(self) -> str:
+        """The category of the stream, such as `request-`."""
+        return self.stream.partition("-")[0] + "-"
+
+    @property
+    def is_imported(self) -> bool:
+        """True if events of this type are imported from streams of this category."""
+        return self.type in IMPORTED.get(self.category, ())
+
+    @property
+    def schema(self) -> int:
+        """The version of the type."""
+        return CATALOGUE[self.type].schema_version
+
+
+class Incomplete(BadLine):
+    """A sealed value of the event is missing: it was withheld, or erased."""
+
+    def __init__(self, event: HistoryEvent, field: str) -> None:
+        super().__init__(field, "the sealed value was withheld or erased: export with all sealed values")
+        self.event = event
+
+
+def derived_id(source: str, original: str) -> UUID:
+    """Return the id of an imported event: the same each time (version 8, RFC 9562 section 5.8)."""
+    digest = int.from_bytes(sha256(f"advice-ledger/import/v1\n{source}\n{original}".encode()).digest()[:16])
+    return UUID(int=(digest & ~(0xF << 76) & ~(0b11 << 62)) | (0x8 << 76) | (0b10 << 62))
+
+
+def time_text(at_us: int) -> str:
+    """Write microseconds since 1970 as RFC 3339 in UTC."""
+    return (EPOCH + timedelta(microseconds=at_us)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def microseconds(text: object, name: str) -> int:
+    """Return the microseconds since 1970 of a time. Raises BadLine unless it is RFC 3339 with an offset."""
+    try:
+        at = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise BadLine(name, "Input should be a time with its offset, such as 2024-02-29T09:30:00Z")
+    return checked_time((at - EPOCH) // timedelta(microseconds=1), name)
+
+
+def checked_time(at_us: int, name: str) -> int:
+    """Return the time. Raises BadLine if it is out of the range of times that the format has."""
+    if not -11_676_096_000_000_000 <= at_us < 32_503_680_000_000_000:
+        raise BadLine(name, "Input should be a time from the year 1600 to 2999")
+    return at_us

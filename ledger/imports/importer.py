@@ -1,0 +1,249 @@
+"""Record a checked history in batches, each of them whole or not at all.
+
+What an imported event says of its history is in `backfill`; its id follows from the history. So a second run knows what
+is recorded, whatever ended the first one, and goes on after it.
+
+A batch is one transaction. It first takes the lock under which positions are given out; until the end of the
+transaction nobody else appends. So the positions and numbers of the batch are known before it is encoded, and
+members that name an event of the same batch have its position.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from ledger.database import Connection, replicated
+from ledger.errors import Refused, VersionConflict, from_database
+from ledger.imports.encode import line_of
+from ledger.imports.history import CLIENT, CONTENT, FIRST, REQUEST, HistoryEvent, derived_id
+from ledger.imports.references import Places, renamed
+from ledger.store.envelope import Actor, Line
+from ledger.store.events import APPEND, parameters, receipts
+from ledger.store.recorder import Recorder
+
+HERE = Path(__file__).parent
+FOUND, REGISTERED, ERASED, NUMBERS = (
+    (HERE / f"{name}.sql").read_bytes() for name in ("found", "registered", "erased", "numbers")
+)
+LOCK = b"SELECT check_append(false)"
+HEAD = b"SELECT position FROM head"
+MOST_EVENTS = 1000
+MOST_BYTES = 16 * 1024 * 1024
+# Of a client that was known here before, holds are imported. Whom it is assigned to, this ledger knows better.
+HOLDS = frozenset({"legal-hold.placed", "legal-hold.released"})
+KNOWN_HERE = "of a client that is known here"
+ERASED_HERE = "of a client that was erased here"
+ERASED_THERE = "of a client that the history has erased"
+
+
+class StreamMovedOn(Refused):
+    """Others have recorded events in a stream between two parts of its history."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("stream-moved-on", reason)
+
+
+@dataclass
+class Imported:
+    """What came of an import. `left_out` counts events by why they are not recorded."""
+
+    recorded: int = 0
+    already: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class _Stream:
+    """A stream of the history in this ledger: its name here, and the version at which the import left it.
+
+    `version` is None for streams in which others may record as well. `known`: its client was registered by others.
+    """
+
+    name: str
+    version: int | None = 0
+    known: bool = False
+    erased: bool = False
+
+
+@dataclass
+class Importer:
+    """Imports one history. `writer` and `reader` are connections in these roles, in autocommit mode.
+
+    `erased` are streams whose values the history has erased: they are left out.
+    """
+
+    writer: Connection
+    reader: Connection
+    source: str
+    actor: Actor
+    erased: AbstractSet[str] = frozenset()
+    recorder: Recorder | None = None
+    batch_events: int = MOST_EVENTS
+    places: Places = field(default_factory=Places)
+    streams: dict[str, _Stream] = field(default_factory=dict)
+    imported: Imported = field(default_factory=Imported)
+
+    def run(self, history: Iterable[HistoryEvent], on_progress: Callable[[int], None] = lambda _done: None) -> Imported:
+        """Record what is not recorded yet. Raises the errors of ledger.errors; the batches before stay recorded."""
+        done = 0
+        for batch in ahead(batches(history, self.batch_events)):
+            wanted = [event for event in batch if event.is_imported]
+            taken = [event for event in wanted if event.stream not in self.erased]
+            if left := len(wanted) - len(taken):
+                self.imported.left_out[ERASED_THERE] += left
+            if taken:
+                self._record(taken)
+            done += len(batch)
+            on_progress(done)
+        return self.imported
+
+    def _record(self, events: list[HistoryEvent]) -> None:
+        try:
+            while events:
+                with replicated(self.writer), self.writer.transaction():
+                    # Nobody else appends until the end of the transaction.
+                    self.writer.execute(LOCK, prepare=True)
+                    events = events[_Batch(self, events).record() :]
+        except psycopg.Error as error:
+            known = from_database(error)
+            if isinstance(known, VersionConflict):
+                stream = known.detail.get("stream")
+                raise StreamMovedOn(f"others have recorded events in {stream} since it was imported") from error
+            raise known or error from error
+
+
+class _Batch:
+    """Events that are recorded together."""
+
+    def __init__(self, importer: Importer, events: list[HistoryEvent]) -> None:
+        self._of = importer
+        self._events = events
+        self._lines: list[Line] = []
+        self._expected: list[tuple[int, str]] = []
+        source = importer.source
+        self._ids = [derived_id(source, event.id) for event in events]
+        [(self._position,)] = self._rows(HEAD)
+        self._found = {id_: (position, stream) for id_, position, stream in self._rows(FOUND, ids=self._ids)}
+        begun = {event.category for event in events if event.type in FIRST.get(event.category, ())}
+        numbers = self._rows(NUMBERS, categories=sorted(begun))
+        self._last: dict[str, int] = {category: last for category, last, _ in numbers}
+        # The categories in which append() has to give out the first number, so that it counts on from there.
+        self._unnumbered = {category for category, _, given in numbers if not given}
+        names = [name for event in events if (name := _identifier(event)) is not None]
+        self._registered: dict[str, str] = dict(self._rows(REGISTERED, names=names)) if names else {}
+        known = [*(stream for _, stream in self._found.values()), *self._registered.values()]
+        self._erased = {stream for (stream,) in self._rows(ERASED, streams=known)} if known else set[str]()
+
+    def record(self) -> int:
+        """Append what is not recorded yet; return how many events are done, of which there may be more."""
+        done = 0
+        for event, id_ in zip(self._events, self._ids, strict=True):
+            done += 1
+            if id_ in self._found:
+                self._pass(event, *self._found[id_])
+            elif self._add(event, id_):
+                break
+        if self._lines:
+            parameters_ = parameters(self._lines, recorder=self._of.recorder)
+            row = self._of.writer.cursor(binary=True).execute(APPEND, parameters_, prepare=True)
+            got = receipts(self._lines, row.fetchone())
+            assert [(one.position, one.stream) for one in got] == self._expected
+            self._of.imported.recorded += len(got)
+        return done
+
+    def _pass(self, event: HistoryEvent, position: int, name: str) -> None:
+        """Take note of an event that is recorded already."""
+        stream = self._of.streams.get(event.stream)
+        if stream is None:
+            version = 0 if event.category == REQUEST else None
+            stream = self._enter(event, _Stream(name, version, erased=name in self._erased))
+        self._of.places.add(event.position, position)
+        if stream.version is not None:
+            stream.version += 1
+        self._of.imported.already += 1
+
+    def _add(self, event: HistoryEvent, id_: UUID) -> bool:
+        """Add a line; return True if the batch must end with it."""
+        stream = self._of.streams.get(event.stream)
+        begins = stream is None
+        if stream is None:
+            stream = self._enter(event, self._begun(event))
+        if stream.erased or (stream.known and event.type not in HOLDS):
+            self._of.imported.left_out[ERASED_HERE if stream.erased else KNOWN_HERE] += 1
+            return False
+        self._position += 1
+        # append() gives out a number if the name of the stream has none. In a batch that stream has one event.
+        gives = begins and event.category in self._unnumbered
+        target = event.category if gives else stream.name
+        expected = "no_stream" if begins and event.category in FIRST else "any"
+        if not begins and stream.version is not None:
+            expected = str(stream.version)
+        data = renamed(event, self._of.places.find)
+        self._lines.append(line_of(event, id_, self._of.source, self._of.actor, data, target, expected))
+        self._expected.append((self._position, stream.name))
+        self._of.places.add(event.position, self._position)
+        if stream.version is not None:
+            stream.version += 1
+        return gives
+
+    def _begun(self, event: HistoryEvent) -> _Stream:
+        """Return the stream of this ledger for one that begins in the history."""
+        if event.category == CONTENT:
+            return _Stream(f"{CONTENT}{derived_id(self._of.source, event.stream.removeprefix(CONTENT))}", None)
+        if event.category not in FIRST:
+            return _Stream(event.stream, None)
+        name = self._registered.get(_identifier(event) or "") if event.category == CLIENT else None
+        if name is not None:
+            return _Stream(name, None, known=True, erased=name in self._erased)
+        client = self._of.streams.get(f"{CLIENT}{event.data.get('client')}")
+        if client is not None and client.erased:
+            return _Stream(event.stream, erased=True)
+        self._last[event.category] += 1
+        # Whom a client is assigned to may be recorded at any time.
+        return _Stream(f"{event.category}{self._last[event.category]}", 0 if event.category == REQUEST else None)
+
+    def _enter(self, event: HistoryEvent, stream: _Stream) -> _Stream:
+        self._of.streams[event.stream] = stream
+        if event.category in FIRST and not stream.erased:
+            self._of.places.streams[event.stream] = stream.name
+        return stream
+
+    def _rows(self, query: bytes, **given: Any) -> list[Any]:
+        return self._of.reader.execute(query, given or None, prepare=True).fetchall()
+
+
+def _identifier(event: HistoryEvent) -> str | None:
+    """Return the identifier that an event registers."""
+    return event.values.get("client_id") if event.type in FIRST[CLIENT] else None
+
+
+def batches(history: Iterable[HistoryEvent], most: int) -> Iterator[list[HistoryEvent]]:
+    """Yield the events in batches that one append can take."""
+    batch: list[HistoryEvent] = []
+    size = 0
+    for event in history:
+        batch.append(event)
+        size += event.size
+        if len(batch) == most or size >= MOST_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def ahead(found: Iterator[list[HistoryEvent]]) -> Iterator[list[HistoryEvent]]:
+    """Yield the same, and read the next one in a thread meanwhile: the database works as long as we do."""
+    with ThreadPoolExecutor(1, "read-history") as pool:
+        following = pool.submit(next, found, None)
+        while (batch := following.result()) is not None:
+            following = pool.submit(next, found, None)
+            yield batch

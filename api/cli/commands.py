@@ -49,7 +49,9 @@ COMMANDS: dict[str, Entry] = {
     "access": Entry("api.cli.access", "List who read data of clients, exported it, or was refused."),
     "monitor": Entry("api.cli.monitor", "Watch portfolios: judge all of them as of a time, and compute a run again."),
     "jobs": Entry("api.cli.jobs", "Work in the background: what waits, runs, and has ended."),
-    "import": Entry("api.cli.import_history", "Record what took place before this ledger had it."),
+    "import": Entry(
+        "api.cli.import_history", "Record what took place before this ledger had it, with its own times and actors."
+    ),
     "backup": Entry(
         "api.cli.backup",
         "Write the whole ledger to one file, from which restore makes it again, also on another version of PostgreSQL.",

@@ -77,6 +77,7 @@ def test_every_command_takes_the_same_databases() -> None:
             "replay",
             "verify",
             "demo",
+            "import",
         ),
         *(
             f"subjects {one}"

@@ -18,6 +18,7 @@ from schema.events import CATALOGUE
 
 # More faults are counted, not kept.
 MOST_FAULTS = 1000
+ERASED_THERE = "of a client that the history has erased"
 NO_ID = UUID(int=0)
 ORDER = "Input should come after the line before"
 
@@ -49,8 +50,8 @@ class Checker:
 
     def __init__(self) -> None:
         self._found = Checked()
-        # The number and the last time of each stream, and by position the stream of each event.
-        self._streams: dict[str, tuple[int, int]] = {}
+        # The number, the last time and the events of each stream, and by position the stream of each event.
+        self._streams: dict[str, tuple[int, int, int]] = {}
         self._positions: array[int] = array("q")
         self._of: array[int] = array("l")
         # Of each stream the first line with a missing value: no fault if the stream was erased.
@@ -80,6 +81,8 @@ class Checker:
     def end(self) -> Checked:
         """Return what was found."""
         found = self._found
+        if erased := sum(self._streams[stream][2] for stream in found.erased if stream in self._streams):
+            found.left_out[ERASED_THERE] += erased
         missing = [fault for stream, fault in self._incomplete.items() if stream not in found.erased]
         found.faults = sorted([*found.faults, *missing], key=lambda fault: (fault.file, fault.line))
         return found
@@ -122,8 +125,8 @@ class Checker:
             raise BadLine("occurred_at", "Input should not be before the event that precedes it in its stream")
 
     def _place(self, event: HistoryEvent) -> None:
-        number, _ = self._streams.get(event.stream, (len(self._streams), 0))
-        self._streams[event.stream] = number, event.occurred_at_us
+        number, _, events = self._streams.get(event.stream, (len(self._streams), 0, 0))
+        self._streams[event.stream] = number, event.occurred_at_us, events + 1
         self._positions.append(event.position)
         self._of.append(number)
 

@@ -42,7 +42,6 @@ MOST_BYTES = 16 * 1024 * 1024
 HOLDS = frozenset({"legal-hold.placed", "legal-hold.released"})
 KNOWN_HERE = "of a client that is known here"
 ERASED_HERE = "of a client that was erased here"
-ERASED_THERE = "of a client that the history has erased"
 
 
 class StreamMovedOn(Refused):
@@ -96,10 +95,7 @@ class Importer:
         """Record what is not recorded yet. Raises the errors of ledger.errors; the batches before stay recorded."""
         done = 0
         for batch in ahead(batches(history, self.batch_events)):
-            wanted = [event for event in batch if event.is_imported]
-            taken = [event for event in wanted if event.stream not in self.erased]
-            if left := len(wanted) - len(taken):
-                self.imported.left_out[ERASED_THERE] += left
+            taken = [event for event in batch if event.is_imported and event.stream not in self.erased]
             if taken:
                 self._record(taken)
             done += len(batch)

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from ledger.export.bundle import Disclosure, write_bundle
-from ledger.proof.bundle.manifest import Selection
+from ledger.proof.bundle.selection import Selection
 from tests.api.cli.every_command import HISTORY
 from tests.api.program import PROGRAM, cli
 from tests.conftest import Template, ledger_copy
@@ -31,7 +31,12 @@ def bundle(server_url: str, template_database: Template, tmp_path: Path) -> tupl
         sign(old, key_for(old), tmp_path / "last")
         file = tmp_path / "case.zip"
         with connect(old, "verifier") as conn, file.open("w+b") as out:
-            write_bundle(conn, Selection("positions", first_position=1, last_position=count(old)), Disclosure(everything=True), out)
+            write_bundle(
+                conn,
+                Selection("positions", first_position=1, last_position=count(old)),
+                Disclosure(everything=True),
+                out,
+            )
         return file, {"rows": rows(old)}
 
 

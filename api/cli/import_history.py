@@ -92,6 +92,8 @@ def import_history(  # noqa: PLR0913, PLR0917 - each option is an argument
     try:
         with progress() as on_progress:
             checked = check(history.lines(lambda done: on_progress("lines checked", done, 0)))
+            if not checked.events and not checked.faults:
+                raise CannotRun(f"{file or requests} has no event")
             if checked.faults or only_check:
                 _report(checked, as_json=as_json)
                 return

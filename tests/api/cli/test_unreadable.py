@@ -85,7 +85,7 @@ def test_a_file_that_cannot_be_read_could_not_run(
     if option:
         arguments += [option, str(path)]
     else:
-        taken = {str(ready.folder / name) for name in ("new", "assignments.ndjson", "case.zip")}
+        taken = {str(ready.folder / name) for name in ("new", "assignments.ndjson", "history.ndjson", "case.zip")}
         arguments = [str(path) if argument in taken else argument for argument in arguments]
     if (command, option) in NOT_READ:
         found = run(arguments)

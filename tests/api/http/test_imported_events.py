@@ -102,3 +102,25 @@ def test_rows_and_steps_show_who_acted_and_when(filled: Api) -> None:
         assert (shown["backfill"]["actor"]["id"], shown["backfill"]["source"]["file"]) == ("robot", "old.ndjson")
         [step] = [step for step in api.get("/cases/1").json()["events"] if step["position"] == receipt.position]
         assert step["backfill"] == shown["backfill"]
+
+
+def test_an_imported_queue_is_nobodys_task(filled: Api) -> None:
+    """Agents are not given the requests; after a response of an advisor here, they are."""
+    api = filled
+    with connect(api.url) as conn:
+        asked = PortfolioRequested(client_id="client-q", risk_profile="balanced", amount_usd="1000")
+        append(conn, imported("request-99", asked, DAYS[0]))
+    row = api.get("/portfolio/requests/99").json()
+    assert (row["status"], row["imported"]) == ("queued", True)
+    given = [item["request_id"] for item in api.call("GET", "/assignments", "agent").json()["items"]]
+    assert 99 not in given
+    assert set(given) >= {2, 4}
+    with connect(api.url, "writer") as conn:
+        claimed = conn.execute("SELECT request_id FROM claim_requests('w', interval '1 minute', 100)").fetchall()
+    assert (99,) not in claimed
+    recommendation = api.answered(99)
+    digest = api.get(f"/recommendations/{recommendation}").json()["digest"]
+    body = {"digest": digest, "outcome": "respond", "response": "less risk"}
+    assert api.call("POST", f"/recommendations/{recommendation}/decisions", "advisor", json=body).status_code == 201
+    row = api.get("/portfolio/requests/99").json()
+    assert (row["status"], row["imported"]) == ("queued", False)

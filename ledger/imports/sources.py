@@ -34,6 +34,8 @@ def read(path: Path) -> Iterator[HistoryEvent | NoEvent]:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines, without those that are empty at the end. A longer one is cut, and so no JSON."""
+    """Yield the lines. One that is too long is cut, and so no JSON, and the last one."""
     for line in iter(lambda: file.readline(MOST_LINE_BYTES), b""):
         yield line.rstrip(b"\r\n")
+        if len(line) == MOST_LINE_BYTES:
+            return

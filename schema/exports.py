@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from schema.clients import Second
 from schema.event_base import Event
-from schema.fields import ClientId, Code, Count, Digest, Name, Position, Rationale, Sealed
+from schema.fields import ClientId, Code, Count, Digest, Money, Name, Position, Rationale, Sealed
 
 # "all", or the name of a sealed field, alone or behind that of its type of event and a dot.
 FieldName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9._-]{0,199}$")]
@@ -23,11 +23,33 @@ FieldNames = Annotated[list[FieldName], Field(max_length=100)]
 FieldState = Literal["disclosed", "withheld", "erased"]
 
 
+class ExportSearch(BaseModel):
+    """The filters of a search of events: all that are given must hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Name | None = None
+    stream: Name | None = None
+    actor: Name | None = None
+    role: Name | None = None
+    model: Name | None = None
+    outcome: Name | None = None
+    amount_from: Money | None = None
+    amount_to: Money | None = None
+
+    @model_validator(mode="after")
+    def _some(self) -> ExportSearch:
+        if all(value is None for value in dict(self).values()):
+            raise PydanticCustomError("no_filter", "Input should have at least one filter")
+        return self
+
+
 class ExportRequest(BaseModel):
-    """Which events, which sealed values, for what, and for whom. One selection: a client, a request, or a range.
+    """Which events, which sealed values, for what, for whom. One selection: a client, a request, a search or a range.
 
     A range has positions, or times: from `recorded_from` on and before `recorded_to`. An end that is left out is that
     of the ledger, as of the request. Times with a client: what happened with the client then, and what it refers to.
+    A search may have a range of positions and one of times: it finds events in both.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +57,8 @@ class ExportRequest(BaseModel):
     # The number of a client: all its streams.
     client: Position | None = None
     request: Position | None = None
+    # The streams with an event that the search finds, and what they refer to.
+    search: ExportSearch | None = None
     position_from: Position | None = None
     position_to: Position | None = None
     recorded_from: Second | None = None
@@ -59,11 +83,13 @@ class ExportRequest(BaseModel):
 
     @model_validator(mode="after")
     def _one_selection(self) -> ExportRequest:
-        range_ = self.positions, self.times and self.client is None
-        if [self.client is not None, self.request is not None, *range_].count(True) != 1:
+        searched = self.search is not None
+        range_ = self.positions and not searched, self.times and self.client is None and not searched
+        if [self.client is not None, self.request is not None, searched, *range_].count(True) != 1:
             raise PydanticCustomError(
                 "one_selection",
-                "Input should have one selection: client, with or without times, request, positions or times",
+                "Input should have one selection: client, with or without times, request, search, with or without"
+                " positions and times, positions or times",
             )
         if (self.position_from or 1) > (self.position_to or 2**53):
             raise PydanticCustomError("reversed", "Input should not have position_from beyond position_to")

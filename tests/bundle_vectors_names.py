@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 
 from ledger.proof.bundle import manifest
@@ -28,8 +29,9 @@ def name_vectors(key: SigningKey) -> Iterator[Made]:
     mismatch, one = Kind.CLIENT_MISMATCH, ("client-2", "client-3")
 
     def made(numbers: str, also: tuple[str, ...], start_us: int = 0, client: str | None = "client-1") -> bytes:
-        window = {"from_us": START_US, "until_us": START_US + start_us} if start_us else {}
-        selection = Selection("client", client=client, also=also, **window)
+        selection = Selection("client", client=client, also=also)
+        if start_us:
+            selection = replace(selection, from_us=START_US, until_us=START_US + start_us)
         return make_bundle(SIZE, selection, key, lambda event: event.stream[-1] in numbers, events=chain())
 
     yield "a client under three identifiers", made("123", one), None, 0

@@ -32,6 +32,7 @@ def selection_vectors(key: SigningKey) -> Iterator[Made]:
     """Those that docs/vectors has, signed with this key."""
     yield from _clients(key)
     yield from name_vectors(key)
+    yield from _searches(key)
     yield from _ranges(key)
     yield from _signed(key)
 
@@ -105,6 +106,20 @@ def _with_agent() -> list[EventRow]:
     return [*first, rehashed(last._replace(stream=stream, version=1, body=body, salts=None, fields=None))]
 
 
+def _searches(key: SigningKey) -> Iterator[Made]:
+    """Bundles of what a search found, up to position 2."""
+    search = Selection("search", last_position=2, filters=(("model", "m"), ("type", "model-call.started")))
+
+    def made(chosen: Chosen) -> bytes:
+        return make_bundle(SIZE, search, key, chosen, hidden)
+
+    yield "streams that a search found, of two clients", made(of(1, 2)), None, 0
+    yield "streams that a search found, and one after its end", made(of(2, 3)), Kind.INSERTED, 3
+    yield "a search that found nothing", made(nothing), Kind.DELETED, 0
+    for name, filters in ("without a filter", ()), ("by another member", (("client_id", "client-1"),)):
+        yield f"a search {name}", _rewritten(made(of(1)), filters=filters), Kind.DAMAGED, 0
+
+
 def _ranges(key: SigningKey) -> Iterator[Made]:
     def made(first: int, last: int, excluded: int, excluded_from: int) -> bytes:
         selection = Selection("positions", first_position=first, last_position=last)
@@ -130,11 +145,11 @@ def _unread(data: bytes, first: int, last: int) -> bytes:
     return _rewritten(data, first_position=first, last_position=last)
 
 
-def _rewritten(data: bytes, **members: int) -> bytes:
-    """The same bundle with other numbers in its selection."""
+def _rewritten(data: bytes, **members: int | tuple[tuple[str, str], ...]) -> bytes:
+    """The same bundle with other members in its selection."""
     case = Case.read(data)
     manifest_ = case.manifest
-    selection = replace(manifest_.selection, **members)  # type: ignore[arg-type] # all are numbers
+    selection = replace(manifest_.selection, **members)  # type: ignore[arg-type]
     case.files[manifest.MANIFEST] = replace(manifest_, selection=selection).encode()
     return case.write(careful=False)
 

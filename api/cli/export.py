@@ -13,6 +13,7 @@ import typer
 from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
 from api.cli.export_record import record_export
+from api.cli.export_search import Search, one_kind, search_of, selection_of_search, streams_of
 from api.cli.extent import Extent, From, To, Zone, parse_extent, positions
 from api.cli.keys import SIGNING_KEY, KeyFile, place
 from api.cli.new_file import exists_already, new_file
@@ -35,6 +36,7 @@ from ledger.proof.tlog.trust import Unusable, read_file, read_keys
 from ledger.store.head import read_head
 from ledger.store.recorder import Recorder
 from schema.events import CATALOGUE
+from schema.exports import ExportSearch
 
 ALL, NONE = "all", "none"
 PRIVATE = "PRIVATE+KEY+"
@@ -88,6 +90,7 @@ def export(  # noqa: PLR0913, PLR0917 - each option is an argument
     output: Out,
     client: Client = None,
     request: Request = None,
+    search: Search = None,
     start: From = None,
     end: To = None,
     zone: Zone = DEFAULT_ZONE,
@@ -102,15 +105,17 @@ def export(  # noqa: PLR0913, PLR0917 - each option is an argument
 ) -> None:
     """Write an evidence bundle: events, sealed values, and the proof that they are in the signed log.
 
-    The events are those of a client, of a request, or of a range of positions or time. A client and two dates give what
-    happened with the client then, from the beginning of each case, and what it refers to: earlier recommendations that
-    the model was shown, agents and policies. Reads as the role verifier. As
-    the role writer, the ledger first records who exports what, without which nothing is written. For a client or a
-    request it also records where all streams end, so that the bundle can show that it is complete. The reader verifies
-    the file with advice-ledger-verify, without this ledger. Only the public part of the key goes in, as a claim.
+    The events are those of a client, of a request, of what a search finds, or of a range of positions or time. A client
+    and two dates give what happened with the client then, from the beginning of each case, and what it refers to:
+    earlier recommendations that the model was shown, agents and policies. A search gives the cases with an event that
+    it finds, in the same way. Reads as the role verifier, and for a search as reader too. As the role writer, the
+    ledger first records who exports what, without which nothing is written. For a client or a request it also records
+    where all streams end, so that the bundle can show that it is complete. The reader verifies the file with
+    advice-ledger-verify, without this ledger. Only the public part of the key goes in, as a claim.
     """
     with notes_after():
-        _one_kind(client, request, start, end)
+        one_kind(client, request, search, start or end)
+        searched = search_of(search)
         extent = parse_extent(start, end, zone)
         disclosure = _disclosure(disclose, withhold, everything=client is not None or request is not None)
         older = None if since is None else _older(since)
@@ -119,25 +124,20 @@ def export(  # noqa: PLR0913, PLR0917 - each option is an argument
         settings = configured(config, key_file=key, database_url=database_url, data_dir=data_dir)
         keys = _keys(settings)
         with opened(settings) as url, connect(url, "verifier") as conn, progress() as on_progress:
-            selection = _selection(conn, client, request, extent)
+            selection = _selection(conn, url, client, request, searched, extent)
+            streams = streams_of(conn, url, selection) if searched is not None else []
             recorder = recorder_of(settings, url)
-            options = _options(client, request, start, end, disclose, withhold)
-            record_export(conn, url, selection, options, recorder)
+            options = _options(client, request, search, start, end, disclose, withhold)
+            record_export(conn, url, selection, options, recorder, streams)
             at = _record_ends(conn, url, selection, older, recorder)
-            parts = Parts(selection, disclosure, keys, older, at, zone)
+            parts = Parts(selection, disclosure, keys, older, at, zone, streams)
             manifest = _write(conn, output, parts, on_progress)
         with naming(f"the bundle is complete, in {output}"):
             _show(manifest, output, extent, as_json=as_json)
 
 
-def _one_kind(client: str | None, request: int | None, start: str | None, end: str | None) -> None:
-    kinds = [client is not None, request is not None, client is None and (start is not None or end is not None)]
-    if sum(kinds) != 1 or (request is not None and (start or end)):
-        raise CannotRun("give one selection: --client, with or without --from and --to, --request, or --from and --to")
-
-
 def _options(*given: object) -> tuple[str, ...]:
-    names = ("client", "request", "from", "to", "disclose", "withhold")
+    names = ("client", "request", "search", "from", "to", "disclose", "withhold")
     return tuple(name for name, value in zip(names, given, strict=True) if value)
 
 
@@ -183,13 +183,17 @@ def _keys(settings: Settings) -> list[str]:
     return [key_place.key().verifier.text]
 
 
-def _selection(conn: Connection, client: str | None, request: int | None, extent: Extent) -> Selection:
+def _selection(
+    conn: Connection, url: Url, client: str | None, request: int | None, search: ExportSearch | None, extent: Extent
+) -> Selection:
     if client is not None:
         return _of_client(conn, unicodedata.normalize("NFC", client), extent)
     if request is not None:
         return Selection("request", request=request)
     head = read_head(conn)
     last = 0 if head is None else head.position
+    if search is not None:
+        return selection_of_search(url, search, extent, last)
     first, final = positions(conn, extent, last)
     if first > final:
         raise CannotRun(f"there are no events {extent.text}; the last is {last}")
@@ -216,6 +220,8 @@ class Parts:
     since: bytes | None
     at: int
     zone: str
+    # Of a search.
+    streams: list[str]
 
 
 def _record_ends(
@@ -256,6 +262,7 @@ def _write(conn: Connection, output: Path, parts: Parts, on_progress: OnProgress
                 since=parts.since,
                 at=parts.at,
                 zone=parts.zone,
+                streams=parts.streams,
                 on_progress=lambda done, in_all: on_progress("events", done, in_all),
             )
     except CannotExport as error:
@@ -269,7 +276,7 @@ def _show(manifest: Manifest, output: Path, extent: Extent, *, as_json: bool) ->
     if manifest.selection.kind != "positions" and HEADS not in manifest.files:
         unnamed = manifest.selection.kind == "client" and manifest.selection.client is None
         reason = ", as it does not name the client" if unnamed else ""
-        if manifest.selection.until_us:
+        if manifest.selection.until_us or manifest.selection.kind == "search":
             reason = ": a bundle of the whole client shows that nothing is missing"
         note(f"the bundle does not show where its streams end{reason}")
     if as_json:

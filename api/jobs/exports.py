@@ -19,14 +19,16 @@ from typing import BinaryIO
 from api.jobs.kind import JobFailed, JobFiles, JobKind, JobParameters, JobRun, JobTools, Result
 from api.private_file import private_file
 from ledger.database import Connection, connect
-from ledger.domain.export import ALL, Export
+from ledger.domain.export import ALL, Export, search_filters
+from ledger.errors import Unavailable
 from ledger.export.bundle import Disclosure, write_bundle
 from ledger.export.log_parts import CannotExport
-from ledger.export.selection import client_within, condition, of_client
+from ledger.export.selection import client_within, condition, of_client, with_referred
 from ledger.export.stream_heads import record_if_older
 from ledger.proof.bundle.manifest import Manifest
 from ledger.proof.bundle.selection import Selection
 from ledger.store.head import position_at
+from projections.found_streams import TooManyStreams, found_streams, indexed_upto
 from schema.events import ExportCompleted, ExportFailed
 
 # The longest wait for a checkpoint that covers what is selected: a server signs each second.
@@ -100,6 +102,8 @@ async def _make(run: JobRun[ExportParameters], files: JobFiles, found: Export, c
         made = await run.in_thread(lambda: _write(run, files, found, client_id))
     except CannotExport:
         return await exports.finish(number, ExportFailed(reason="nothing-covered"))
+    except TooManyStreams:
+        return await exports.finish(number, ExportFailed(reason="too-many-streams"))
     target = file_of(files, number, made.sha256)
     made.path.replace(target)
     manifest = made.manifest
@@ -126,12 +130,13 @@ async def _make(run: JobRun[ExportParameters], files: JobFiles, found: Export, c
 
 
 def _write(run: JobRun[ExportParameters], files: JobFiles, found: Export, client_id: str | None) -> Made:
-    """Write the bundle to a new file that only its owner can read. Raises CannotExport."""
+    """Write the bundle to a new file that only its owner can read. Raises CannotExport, TooManyStreams."""
     number, until_s = run.parameters.export, time.monotonic() + COVERED_WITHIN_S
     remove_files(files, number)
     path = files.folder / f"export-{number}-{os.getpid()}-{run.attempt}.part"
     with connect(run.conninfo) as conn, _new_file(path) as file:
         selection = _selection(conn, found, client_id)
+        streams = _streams(run, conn, selection) if selection.kind == "search" else ()
         at = _record_ends(run, conn, selection)
         while True:
             try:
@@ -143,6 +148,7 @@ def _write(run: JobRun[ExportParameters], files: JobFiles, found: Export, client
                     keys=run.tools.verifier_keys,
                     at=at,
                     zone=found.requested.data.get("zone", "UTC"),
+                    streams=streams,
                     on_progress=run.progress,
                 )
             except CannotExport:
@@ -179,6 +185,8 @@ def _selection(conn: Connection, found: Export, client_id: str | None) -> Select
         return client_within(conn, client_id, start, end, int(data["upto"]))
     if "request" in data:
         return Selection("request", request=int(data["request"]))
+    if "search" in data:
+        return Selection("search", last_position=int(data["upto"]), filters=search_filters(data))
     first, last = int(data.get("position_from", 1)), min(int(data.get("position_to", data["upto"])), int(data["upto"]))
     if start is not None:
         first = position_at(conn, start - TICK) + 1
@@ -189,11 +197,23 @@ def _selection(conn: Connection, found: Export, client_id: str | None) -> Select
     return Selection("positions", first_position=first, last_position=last)
 
 
+def _streams(run: JobRun[ExportParameters], conn: Connection, selection: Selection) -> list[str]:
+    """Find the streams of a search, and those that they refer to. Raises CannotExport, Unavailable, TooManyStreams."""
+    with connect(run.tools.conninfo("reader", "export")) as reader:
+        upto = selection.last_position
+        if indexed_upto(reader, upto, patience_s=COVERED_WITHIN_S, pause=run.pause) < upto:
+            raise Unavailable("the index of events is behind")
+        found = found_streams(reader, dict(selection.filters), upto)
+    if not found:
+        raise CannotExport("the search finds nothing")
+    return with_referred(conn, found, selection.last_position)
+
+
 def _disclosure(found: Export, selection: Selection) -> Disclosure:
     data = found.requested.data
     names, withhold = data.get("disclose"), frozenset(data.get("withhold") or ())
     if names is None:
-        return Disclosure(selection.kind != "positions", frozenset(), withhold)
+        return Disclosure(selection.kind in {"client", "request"}, frozenset(), withhold)
     return Disclosure(names == [ALL], frozenset(names) - {ALL}, withhold)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ledger.domain.history import RecordedEvent
 from ledger.errors import InvalidEvent, NotFound
+from ledger.proof.bundle.selection import ENDS
 from schema.events import ExportCompleted, ExportFailed, ExportRequest, ExportRequested, ValuesErased
 from schema.states import ExportState
 
@@ -54,6 +55,12 @@ def fold(history: Iterable[RecordedEvent]) -> Export:
     if found is None:
         raise NotFound("export-unknown", "there is no such export")
     return found
+
+
+def search_filters(data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the filters of a search and of its range, from the members of a request, as a bundle states them."""
+    ends = ((name, str(data[name])) for name in ENDS if data.get(name) is not None)
+    return tuple(sorted((*((name, str(value)) for name, value in data["search"].items()), *ends)))
 
 
 def check_names(body: ExportRequest, known: Collection[str]) -> None:

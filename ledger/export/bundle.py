@@ -89,20 +89,21 @@ def write_bundle(  # noqa: PLR0913 - each is for one part of the bundle
     since: bytes | None = None,
     at: int = 0,
     zone: str = "UTC",
+    streams: Sequence[str] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
     """Write the bundle to `file`, which must be seekable, and return its manifest.
 
     `keys` are verifier keys of the transparency log; `since` is a checkpoint to prove consistency with. The checkpoint
     of size `at` is preferred to others with as many cosignatures, if it covers all that is selected. `conn` is not in a
-    transaction. Raises CannotExport and psycopg.Error.
+    transaction. `streams` are those of a search. Raises CannotExport and psycopg.Error.
     """
     exported = _Export(disclosure)
     with BundleWriter(file) as writer:
         with conn.transaction():
             conn.execute(SNAPSHOT)
             conn.execute(SESSION)
-            which, old = condition(selection), None if since is None else checkpoint_of(since, "older")
+            which, old = condition(selection, streams), None if since is None else checkpoint_of(since, "older")
             rotations = rotations_of(conn)
             # A record of stream heads that no checkpoint covers yet does not count.
             recorded = newest_heads(conn, newest_size(conn))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,16 +13,18 @@ from ledger.database import Connection
 from ledger.proof.bundle.selection import Selection
 from ledger.store.client_names import other_names
 
+WITH_REFERRED = (Path(__file__).parent / "referred.sql").read_bytes()
 OF_WINDOW = sql.SQL((Path(__file__).parent / "window.sql").read_text("utf-8"))
 OF_CLIENT = "e.stream IN (SELECT c.stream FROM stream_clients c WHERE c.client_id = ANY ({}))"
 OF_STREAM = "e.stream = {}"
+OF_STREAMS = "e.stream = ANY ({}) AND e.position <= {}"
 BETWEEN = "e.position BETWEEN {} AND {}"
 RECORDED_AT = "SELECT e.recorded_at FROM events e WHERE e.position = %s"
 EPOCH, TICK = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
-def condition(selection: Selection) -> sql.Composed:
-    """The SQL condition on events `e` for a selection."""
+def condition(selection: Selection, streams: Sequence[str] = ()) -> sql.Composed:
+    """The SQL condition on events `e` for a selection. `streams` are those of a search."""
     if selection.until_us:
         names = {"clients": list(selection.names), "from_us": selection.from_us, "until_us": selection.until_us}
         return OF_WINDOW.format(**{name: sql.Literal(value) for name, value in names.items()})
@@ -29,12 +32,20 @@ def condition(selection: Selection) -> sql.Composed:
         return sql.SQL(OF_CLIENT).format(sql.Literal(list(selection.names)))
     if selection.kind == "request":
         return sql.SQL(OF_STREAM).format(sql.Literal(f"request-{selection.request}"))
+    if selection.kind == "search":
+        return sql.SQL(OF_STREAMS).format(sql.Literal(list(streams)), sql.Literal(selection.last_position))
     return sql.SQL(BETWEEN).format(sql.Literal(selection.first_position), sql.Literal(selection.last_position))
 
 
 def of_client(conn: Connection, client: str) -> Selection:
     """Select everything of a client, under all its identifiers."""
     return Selection("client", client=client, also=other_names(conn, client))
+
+
+def with_referred(conn: Connection, streams: Sequence[str], last_position: int) -> list[str]:
+    """Return these streams, and those that their events up to a position refer to."""
+    parameters = {"streams": list(streams), "last_position": last_position}
+    return [stream for (stream,) in conn.execute(WITH_REFERRED, parameters) if stream is not None]
 
 
 def client_within(

@@ -21,6 +21,7 @@ SELECT
     whole_number(requested.data->>'position_to') AS position_to,
     requested.data->>'recorded_from' AS recorded_from,
     requested.data->>'recorded_to' AS recorded_to,
+    requested.data->'search' AS search,
     requested.data->'disclose' AS disclose,
     requested.data->'withhold' AS withhold,
     requested.data->>'zone' AS zone,

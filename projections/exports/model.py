@@ -21,6 +21,7 @@ class ExportRow(BaseModel):
     position_to: int | None
     recorded_from: str | None
     recorded_to: str | None
+    search: dict[str, str] | None
     disclose: list[str] | None
     withhold: list[str] | None
     zone: str | None

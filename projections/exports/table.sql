@@ -4,13 +4,15 @@ CREATE TABLE exports (
     id              bigint      NOT NULL,
     -- Requested, completed or failed.
     state           text        NOT NULL,
-    -- What is exported: a client, a request, or a range of positions or times.
+    -- What is exported: a client, a request, a search, or a range of positions or times.
     client          bigint,
     request         bigint,
     position_from   bigint,
     position_to     bigint,
     recorded_from   text,
     recorded_to     text,
+    -- The filters of a search.
+    search          jsonb,
     -- The names of sealed fields, or "all".
     disclose        jsonb,
     withhold        jsonb,

@@ -23,6 +23,7 @@ SELECTIONS: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.fixed_dictionaries({"request": NUMBERS}),
     st.fixed_dictionaries({"position_from": st.just(1), "position_to": st.none() | NUMBERS}),
     st.fixed_dictionaries({"recorded_from": st.just(AT)}),
+    st.fixed_dictionaries({"search": st.just({"type": "client.registered"}), "position_to": st.none() | NUMBERS}),
 )
 ENDED = ("events", "first_position", "last_position", "excluded", "checkpoint_size", "bytes")
 
@@ -89,6 +90,7 @@ def _requested(entry: Entry, event: ExportRequested, number: int) -> Row:
     members = event.model_dump(exclude={"client_id", "upto"})
     return dict.fromkeys((*ENDED, "sha256", "fields", "expires_at", "failure_reason", "ended_at")) | {
         **members,
+        "search": event.search and event.search.model_dump(exclude_none=True),
         "stream": entry.at.stream,
         "id": number,
         "state": "requested",

@@ -254,6 +254,7 @@ CLEAR = {
         "position_to",
         "recorded_from",
         "recorded_to",
+        "search",
         "disclose",
         "withhold",
         "zone",

@@ -98,7 +98,10 @@ class Completeness:
         elif self._range:
             self._position(line.position)
         elif place.stream is not None:
-            self._of_selection(line, place.stream, place.event_type)
+            if self._selection.kind != "search":
+                self._of_selection(line, place.stream, place.event_type)
+            elif line.position > self._selection.last_position:
+                self._findings.add(Kind.INSERTED, line.position, "after the end of the search")
             if (place.stream, line.version) in self._replaced:
                 position, key = self._replaced.pop((place.stream, line.version))
                 self._findings.replace(key, Kind.INSERTED, position, _PUT_IN)

@@ -9,14 +9,19 @@ from ledger.proof.bundle.zip import BundleError, BundleFlaw
 from ledger.proof.casefile.moments import time_text
 from ledger.proof.tlog.merkle import MAX_SIZE
 
-Kind = Literal["positions", "client", "request"]
+Kind = Literal["positions", "client", "request", "search"]
+# The filters of a search: those of the events, then ends of a range of positions or of time.
+FILTERS = ("type", "stream", "actor", "role", "model", "outcome", "amount_from", "amount_to")
+ENDS = ("position_from", "position_to", "recorded_from", "recorded_to")
+MAX_FILTER_CHARS = 200
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A range of positions, or the streams of a request or a client; within [from_us, until_us) unless that is 0.
+    """A range of positions, or streams up to an end.
 
-    `also` are the other identifiers of the client, in order.
+    Streams of a request, of a client, within [from_us, until_us) unless that is 0, or those in which a search found
+    something, up to `last_position`. `also` are the other identifiers of the client, in order.
     """
 
     kind: Kind
@@ -27,6 +32,8 @@ class Selection:
     from_us: int = 0
     until_us: int = 0
     also: tuple[str, ...] = ()
+    # Of a search: names and values.
+    filters: tuple[tuple[str, str], ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -36,7 +43,7 @@ class Selection:
     @property
     def has_leaf(self) -> bool:
         """True if the ledger's record of where streams end can show the end of this selection."""
-        return self.kind != "positions" and not self.until_us
+        return self.kind in {"client", "request"} and not self.until_us
 
     def members(self) -> dict[str, Any]:
         """The member `selection` of the manifest."""
@@ -47,6 +54,8 @@ class Selection:
             return kind | ({"from_us": self.from_us, "until_us": self.until_us} if self.until_us else {})
         if self.kind == "request":
             return kind | {"request": self.request}
+        if self.kind == "search":
+            return kind | {"filters": dict(self.filters), "last_position": self.last_position}
         return kind | {"first_position": self.first_position, "last_position": self.last_position}
 
     def words(self) -> str:
@@ -58,6 +67,9 @@ class Selection:
             return client + also + (times if self.until_us else "")
         if self.kind == "request":
             return f"request {self.request}"
+        if self.kind == "search":
+            filters = ", ".join(f"{name} {value}" for name, value in sorted(self.filters))
+            return f"streams with an event of {filters}, up to position {self.last_position}"
         return f"positions {self.first_position} to {self.last_position}"
 
     def uncovered(self, size: int) -> tuple[int, int]:
@@ -85,6 +97,11 @@ def parse_selection(value: Any) -> Selection:
         if not 1 <= first <= last:
             raise BundleError(BundleFlaw.MANIFEST, f"positions {first} to {last} are no range")
         return Selection("positions", first_position=first, last_position=last)
+    if kind == "search":
+        filters = tuple((name, _filter(name, each)) for name, each in value["filters"].items())
+        if not filters:
+            raise BundleError(BundleFlaw.MANIFEST, "a search without a filter")
+        return Selection("search", last_position=number_of(value["last_position"]), filters=filters)
     raise BundleError(BundleFlaw.MANIFEST, f"selection of the kind {ascii(kind)[:60]}")
 
 
@@ -102,3 +119,9 @@ def number_of(value: Any) -> int:
     if not 0 <= value <= MAX_SIZE:
         raise ValueError(f"the number {value} is not from 0 to {MAX_SIZE}")
     return value
+
+
+def _filter(name: str, value: Any) -> str:
+    if name not in FILTERS + ENDS or not 1 <= len(text_of(value)) <= MAX_FILTER_CHARS:
+        raise BundleError(BundleFlaw.MANIFEST, f"the filter {ascii(name)[:60]}")
+    return text_of(value)

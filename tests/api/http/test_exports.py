@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import json
 import signal
 import stat
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from tests.api.http.test_erasure import ERASE, policies
 from tests.api.jobs.exporting import EXPORT_STEPS, ask_export, make_exports
 from tests.api.jobs.running import in_process
 from tests.api.served import Api, make_tokens, problem, served
+from tests.ledger.proof.bundle.bundles import Case
 from tests.ledger.tlog.logs import key_for, sign
 from tests.support import connect, eventually
 
@@ -171,6 +173,39 @@ def test_a_client_with_several_identifiers_is_exported_as_a_whole(exporting: Exp
     assert len(requests) == 2
     recorded = [set(one["requests"] or ()) for one in api.items("/access", action="export", subject="compliance")]
     assert requests in recorded
+
+
+def test_what_a_search_finds_is_exported(exporting: Exporting) -> None:
+    """The cases with an event that all filters hold for, whole, as of the request; nothing personal unless named."""
+    api = exporting.api
+    large = api.asked(client_id="client-3", amount_usd="700000.00")
+    api.answered(large)
+    row = exporting.made(search={"type": "portfolio.requested", "amount_from": "600000"}, disclose=["client_id"])
+    assert (row["state"], row["search"]) == ("completed", {"type": "portfolio.requested", "amount_from": "600000.00"})
+    data = exporting.file(row).content
+    audit = exporting.audited(data)
+    assert audit.ok, audit.findings
+    streams = {json.loads(line["body"])["stream"] for line in Case.read(data).lines}
+    assert f"request-{large}" in streams
+    assert {stream for stream in streams if stream.startswith("request-")} == {f"request-{large}"}
+    found = api.items("/events", request_id=large)
+    shown = {line["position"] for line in Case.read(data).lines if f'"stream":"request-{large}"' in line["body"]}
+    assert {event["position"] for event in found} == shown
+    assert any("and no others" in line for line in audit.not_proven)
+    assert row["fields"]["portfolio.requested.client_id"]["disclosed"] == 1
+    assert all(counts["disclosed"] == 0 for name, counts in row["fields"].items() if not name.endswith(".client_id"))
+    early = exporting.made(search={"actor": "advisor"}, recorded_to="2020-01-01T00:00:00Z")
+    assert (early["state"], early["failure_reason"]) == ("failed", "nothing-covered")
+    problem(exporting.post(search={}), 422, "invalid")
+    problem(exporting.post(search={"type": "request.failed"}, client=1), 422, "invalid")
+    problem(exporting.post(search={"kind": "x"}), 422, "invalid")
+
+
+def test_a_search_that_finds_too_much_fails(exporting: Exporting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so, and nothing is written."""
+    monkeypatch.setattr("projections.found_streams.MOST_STREAMS", 1)
+    row = exporting.made(search={"type": "portfolio.requested"})
+    assert (row["state"], row["failure_reason"]) == ("failed", "too-many-streams")
 
 
 def test_who_may_export(exporting: Exporting) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from ledger.export.bundle import Disclosure
 from ledger.export.log_parts import CannotExport
-from ledger.export.selection import TICK, client_within
+from ledger.export.selection import TICK, client_within, with_referred
 from ledger.proof.bundle.manifest import CHECKPOINT, EVENTS, PAGE
 from ledger.proof.bundle.selection import Selection
 from ledger.proof.tlog.note import parse
@@ -91,6 +91,9 @@ def test_a_client_within_a_window_has_what_happened_then(server_url: str, tmp_pa
             append(conn, new("request-4", failed()), new("request-2", failed()))
             window, nothing = (client_within(conn, "client-1", start, start + TICK, 0) for start in (at, at + DAY))
             open_end = client_within(conn, "client-1", at, None, ledger.sign())
+            referred = {name for name in with_referred(conn, ["request-4"], 653) if not name.startswith("policy-")}
+            assert referred == {"request-4", "request-1", "agent-robot"}
+            assert set(with_referred(conn, ["request-4"], 3)) == set()
         data, _ = ledger.bundle(window)
         lines = Case.read(data).lines
         assert {json.loads(line["body"])["stream"] for line in lines} == {"request-1", "request-4", "agent-robot"}
@@ -254,6 +257,35 @@ def test_the_command_writes_a_private_file_and_overwrites_none(server_url: str, 
         assert program(tmp_path / "days.zip", "--key", key).code == 0
         assert cli("export", "--client", "client-1", "--withhold", "xyz", "-o", other, *on).failed_with("no event has")
         assert cli("export", "--from", "soon", "-o", other, *on).failed_with("--from must be a position, a time like")
+        assert not other.exists()
+
+
+def test_the_command_exports_what_a_search_finds(server_url: str, tmp_path: Path) -> None:
+    """The whole streams of what is found, within a range if there is one; a filter that there is not is refused."""
+    with signed_ledger(server_url, tmp_path) as ledger:
+        out, on = tmp_path / "case.zip", ("--database-url", ledger.url)
+        rebuilt = cli("rebuild", *on)
+        assert rebuilt.code == 0, rebuilt.err
+        failed_ = ("--search", "type=request.failed")
+        done = cli("export", *failed_, "--from", 300, "--disclose", "detail", "-o", out, *on)
+        assert done.code == 0, done.err
+        streams = {json.loads(line["body"])["stream"] for line in Case.read(out.read_bytes()).lines}
+        assert "request-1" not in streams
+        assert {"request-2", "request-4"} & streams
+        ran = program(out, "--json", "--key", ledger.key.verifier.text)
+        assert ran.code == 0, ran.out
+        other = tmp_path / "other.zip"
+        for arguments, message in (
+            (("--search", "type"), "type"),
+            (("--search", "client_id=x"), "is none of"),
+            (("--search", "amount_from=x"), "amount_from"),
+            ((*failed_, *failed_), "once"),
+            ((*failed_, "--client", "client-1"), "one selection"),
+            (("--search", "type=nothing.happened"), "finds nothing"),
+        ):
+            refused = cli("export", *arguments, "-o", other, *on)
+            assert (refused.code, refused.out) == (2, "")
+            assert message in refused.err
         assert not other.exists()
 
 

@@ -1,0 +1,85 @@
+"""The option --search of advice-ledger export: which streams are exported."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from api.cli.extent import Extent
+from api.cli.shared import CannotRun, note
+from api.postgres.connect import connect
+from ledger.database import Connection, Url
+from ledger.domain.export import search_filters
+from ledger.export.selection import with_referred
+from ledger.proof.bundle.selection import FILTERS, Selection
+from projections.found_streams import TooManyStreams, found_streams, indexed_upto
+from schema.exports import ExportSearch
+
+# The longest wait for the index of events.
+PATIENCE_S = 3.0
+
+Search = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILTER=VALUE",
+        show_default=False,
+        help=f"The streams with an event of this filter, and what they refer to. FILTER is one of {', '.join(FILTERS)}."
+        " May be given repeatedly: all must hold for one event.",
+    ),
+]
+
+
+def one_kind(client: str | None, request: int | None, search: list[str] | None, range_: str | None) -> None:
+    """Raise CannotRun unless the options are one selection. `range_` is one end of a range, if there is one."""
+    kinds = [client is not None, request is not None, bool(search)]
+    if sum(kinds) > 1 or (not any(kinds) and range_ is None) or (request is not None and range_):
+        raise CannotRun(
+            "give one selection: --client or --search, with or without --from and --to, --request, or --from and --to"
+        )
+
+
+def search_of(options: list[str] | None) -> ExportSearch | None:
+    """Parse the options. Raises CannotRun."""
+    if not options:
+        return None
+    pairs = [option.partition("=")[::2] for option in options]
+    if wrong := [name for name, _ in pairs if name not in FILTERS]:
+        raise CannotRun(f"--search takes FILTER=VALUE; {wrong[0][:80]!a} is none of {', '.join(FILTERS)}")
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise CannotRun("each filter of --search can be given once")
+    try:
+        return ExportSearch.model_validate(members)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CannotRun(f"--search {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def selection_of_search(url: Url, search: ExportSearch, extent: Extent, last: int) -> Selection:
+    """Return the selection of what the search finds in a range, in a ledger whose last position is `last`."""
+    with connect(url, "reader") as reader:
+        indexed = indexed_upto(reader, last, patience_s=PATIENCE_S)
+    if indexed < last:
+        note(f"the search ends at position {indexed} of {last}: serve fills the index, and so does rebuild")
+    members: dict[str, object] = {"search": search.model_dump(exclude_none=True)}
+    for name, end in (("from", extent.start), ("to", extent.end)):
+        if isinstance(end, datetime):
+            members[f"recorded_{name}"] = end.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        else:
+            members[f"position_{name}"] = end
+    return Selection("search", last_position=indexed, filters=search_filters(members))
+
+
+def streams_of(conn: Connection, url: Url, selection: Selection) -> list[str]:
+    """Find the streams of a search, and those that they refer to. `conn` has the role verifier. Raises CannotRun."""
+    try:
+        with connect(url, "reader") as reader:
+            found = found_streams(reader, dict(selection.filters), selection.last_position)
+    except TooManyStreams as error:
+        raise CannotRun(str(error)) from error
+    if not found:
+        raise CannotRun("the search finds nothing")
+    return with_referred(conn, found, selection.last_position)

@@ -18,6 +18,11 @@ from projections.rows import MOST_COUNTED, Order, direction, fetch
 
 HERE = Path(__file__).parent
 SEARCH, COUNT = sql_file(HERE / "event_search.sql"), sql_file(HERE / "event_count.sql")
+WORDS = sql_file(HERE / "event_search_words.sql")
+# Filters by which few events are left to look through.
+OF_FEW = {"of_client", "stream", "request_id"}
+# So many positions are looked through before the index of words.
+NEAR = 20_000
 TICK = timedelta(microseconds=1)
 # What a search reads.
 POSITION = "SELECT coalesce(min(position), 0) FROM projections WHERE name = ANY (%s)"
@@ -76,9 +81,37 @@ async def indexed_upto(conn: AsyncConnection) -> int:
 async def search(
     conn: AsyncConnection, filters: Mapping[str, object], order: Order, limit: int
 ) -> list[dict[str, Any]]:
-    """Return at most `limit` events that match all filters of the read model, in the order of their positions."""
+    """Return at most `limit` events that match all filters of the read model, in the order of their positions.
+
+    The filters name `upto`, the last position that is read: clients are those that were known then.
+    """
+    if "text" in filters and not filters.keys() & OF_FEW:
+        return await _search_words(conn, filters, order, limit)
     query = SEARCH.format(condition(filters), direction(order))
-    return await fetch(conn, query, _parameters(filters, limit), parsed=False)
+    return await fetch(conn, query, _parameters(filters, limit), parsed=False, prepare=False)
+
+
+async def _search_words(
+    conn: AsyncConnection, filters: Mapping[str, object], order: Order, limit: int
+) -> list[dict[str, Any]]:
+    """Search by words: one event after another while these are many, then by the index of words.
+
+    PostgreSQL cannot tell how many events have the words. The index finds all of them before it gives the first, and
+    one after another takes for ever if there are none.
+    """
+    first, end = int(str(filters["from_id"])), int(str(filters["before_id"]))
+    near, rest = (max(first, end - NEAR), end), (first, max(first, end - NEAR))
+    if order == "oldest":
+        near, rest = (first, min(end, first + NEAR)), (min(end, first + NEAR), end)
+    given = _parameters(filters, limit) | {"from_id": near[0], "before_id": near[1]}
+    query = SEARCH.format(condition(filters), direction(order))
+    rows = await fetch(conn, query, given, parsed=False, prepare=False)
+    if len(rows) == limit or rest[0] >= rest[1]:
+        return rows
+    given |= {"from_id": rest[0], "before_id": rest[1], "limit": limit - len(rows)}
+    others = condition({name: value for name, value in filters.items() if name != "text"})
+    query = WORDS.format(direction(order), others, direction(order))
+    return rows + await fetch(conn, query, given, parsed=False, prepare=False)
 
 
 async def count(conn: AsyncConnection, filters: Mapping[str, object], most: int = MOST_COUNTED) -> EventCount:

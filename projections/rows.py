@@ -219,11 +219,19 @@ class _AsText(Loader):
 
 
 async def fetch(
-    conn: AsyncConnection, query: sql.Composed, parameters: Mapping[str, object], *, parsed: bool
+    conn: AsyncConnection,
+    query: sql.Composed,
+    parameters: Mapping[str, object],
+    *,
+    parsed: bool,
+    prepare: bool | None = None,
 ) -> list[dict[str, Any]]:
-    """Run a query and return its rows by column name; `parsed` as in read_rows()."""
+    """Run a query and return its rows by column name; `parsed` as in read_rows().
+
+    Without `prepare` it may be prepared, and then planned for any parameters; with False it is planned for these.
+    """
     async with conn.cursor(row_factory=dict_row) as cursor:
         if not parsed:
             cursor.adapters.register_loader("jsonb", _AsText)
-        await cursor.execute(query, parameters)
+        await cursor.execute(query, parameters, prepare=prepare)
         return await cursor.fetchall()

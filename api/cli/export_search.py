@@ -14,12 +14,13 @@ from api.postgres.connect import connect
 from ledger.database import Connection, Url
 from ledger.domain.export import search_filters
 from ledger.export.selection import with_referred
-from ledger.proof.bundle.selection import FILTERS, Selection
+from ledger.proof.bundle.selection import Selection
 from projections.found_streams import TooManyStreams, found_streams, indexed_upto
 from schema.exports import ExportSearch
 
 # The longest wait for the index of events.
 PATIENCE_S = 3.0
+FILTERS = tuple(ExportSearch.model_fields)
 
 Search = Annotated[
     list[str] | None,

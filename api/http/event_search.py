@@ -203,6 +203,7 @@ class EventSearch:
     async def _filters_upto(self, conn: AsyncConnection, upto: int) -> dict[str, object]:
         query = self._query
         filters = {name: value for name in SAME if (value := getattr(query, name)) is not None}
+        filters["upto"] = upto
         filters |= await in_window(conn, query.created_from, query.created_to, upto)
         filters["from_id"] = max(filters["from_id"], query.position_from or 1)
         filters["before_id"] = min(filters["before_id"], (query.position_to or upto) + 1)

@@ -8,12 +8,12 @@ from typing import Any
 
 from ledger.domain.history import RecordedEvent
 from ledger.errors import InvalidEvent, NotFound
-from ledger.proof.bundle.selection import ENDS
 from schema.events import ExportCompleted, ExportFailed, ExportRequest, ExportRequested, ValuesErased
 from schema.states import ExportState
 
 CATEGORY = "export-"
 ALL = "all"
+ENDS = ("position_from", "position_to", "recorded_from", "recorded_to")
 
 
 @dataclass(frozen=True)

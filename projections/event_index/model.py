@@ -11,9 +11,11 @@ from pydantic import BaseModel
 
 from projections.read_model import Filter, ReadModel, fixed, of_amount
 
-# The events of all streams of a client. Once the client is erased, nobody can tell any more.
+# The events of all streams that were known to be a client's, as of the last position that is read. Once the client is
+# erased, nobody can tell any more.
 OF_CLIENT = sql.SQL(
-    "model.stream = ANY (ARRAY(SELECT c.stream FROM stream_clients c WHERE c.client_id = ANY (%(of_client)s)))"
+    "model.stream = ANY (ARRAY(SELECT c.stream FROM stream_clients c"
+    " WHERE c.client_id = ANY (%(of_client)s) AND c.position <= %(upto)s))"
 )
 
 
@@ -50,6 +52,7 @@ EVENT_INDEX = ReadModel(
     Path(__file__).parent,
     IndexedEvent,
     {
+        "upto": Filter(sql.SQL("model.id <= %(upto)s")),
         "of_client": Filter(OF_CLIENT),
         "text": Filter(WITH_WORDS),
         "window": Filter(IN_WINDOW),

@@ -41,16 +41,19 @@ async def read_timeline(
     last: int,
     limit: int,
     *,
+    upto: int | None = None,
     may_see: MaySee = everything,
     may_see_accesses: bool = True,
 ) -> Timeline:
     """Read the first `limit` steps within positions [first, last] of the client with these identifiers.
 
-    `accesses` are those within the range that this page covers: at most the newest MOST_ACCESSES.
+    Its streams are those that were known as of `upto`; by default, as of `last`. `accesses` are those within the range
+    that this page covers: at most the newest MOST_ACCESSES.
 
     Raises ContentAltered.
     """
-    parameters = {"client_ids": list(client_ids), "first": first, "last": last, "limit": limit + 1}
+    parameters: dict[str, object] = {"client_ids": list(client_ids), "first": first, "last": last, "limit": limit + 1}
+    parameters["upto"] = last if upto is None else upto
     positions = [position for (position,) in await (await conn.execute(POSITIONS, parameters, prepare=True)).fetchall()]
     following = positions[limit] if len(positions) > limit else None
     steps = [as_step(event, may_see) for event in await read_events(conn, positions[:limit])]

@@ -7,9 +7,11 @@ import re
 import pytest
 from psycopg import sql
 
+from ledger import database
 from ledger.database import Connection
 from projections.client_history import HISTORY
 from projections.engine import ALL_STREAMS, FEW_STREAMS, STEP_AFTER_STEP, TO_FOLD, step
+from projections.event_search import SEARCH, condition
 from projections.read_model import ONE_CLIENT, ONE_STREAM, UP_TO, ReadModel
 from projections.registry import READ_MODELS
 from tests.projections.delivered import deliver
@@ -37,6 +39,12 @@ CONSTANTS = {
 }
 TOUCHED = TO_FOLD.replace("> %s", "> 0").replace("<= %s", "<= 5").replace("(%s", "(ARRAY['some.type']")
 
+# 100,000 events, of which the last third has other values.
+FILL = """
+    INSERT INTO event_index (stream, id, version, type, actor, role, model, outcome, created_at)
+    SELECT 'request-' || n, n, 1, w, w, w, w, w, now()
+    FROM generate_series(1, 100000) n, LATERAL (SELECT CASE WHEN n > 66000 THEN 'late' ELSE 'early' END) v (w)
+"""
 # The most times that a fold may name `slice`: each costs a pass over the events.
 MOST_PASSES = 5
 
@@ -100,6 +108,21 @@ def test_events_are_read_as_often_as_a_fold_names_them(database_url: str) -> Non
             named = re.findall(r"(?:FROM|JOIN) slice\b", read_model.fold.as_string(None))
             passes = plan(conn, read_model.rows(UP_TO)).count(" on events e")
             assert 1 <= passes <= len(named) <= MOST_PASSES, read_model.name
+
+
+@pytest.mark.tampers
+def test_a_search_takes_the_index_of_what_is_asked_for(database_url: str) -> None:
+    """Also if the events are all at the far end, which the planner cannot know; and no more are read than are shown."""
+    with connect(database_url) as conn:
+        conn.execute(FILL)
+        conn.execute("ANALYZE event_index")
+    with database.connect(database.conninfo(database_url, "reader")) as reader:
+        for filters in ({"type": "late"}, {"actor": "late"}, {"role": "late"}, {"model": "late"}, {"outcome": "late"}):
+            [name] = filters
+            given = {**filters, "from_id": 1, "before_id": 10**6, "limit": 51}
+            query = sql.SQL("EXPLAIN {}").format(SEARCH.format(condition({**filters, "from_id": 1}), sql.SQL("ASC")))
+            found = "\n".join(line for (line,) in reader.execute(query, given))
+            assert f"using event_index_{name}_idx" in found, found
 
 
 def test_a_step_keeps_its_one_plan(database_url: str) -> None:

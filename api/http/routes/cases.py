@@ -58,7 +58,10 @@ async def get_timeline(
         first, last = await positions_within(conn, query.created_from, query.created_to, upto)
         sees = await may_see(services, caller, conn, names)
         within = max(first, start), last
-        return await read_timeline(conn, names, *within, query.limit, may_see=sees, may_see_accesses=allowed), upto
+        found = await read_timeline(
+            conn, names, *within, query.limit, upto=upto, may_see=sees, may_see_accesses=allowed
+        )
+        return found, upto
 
     try:
         timeline, upto = await services.ledger.readers.run(work)

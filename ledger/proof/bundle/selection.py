@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,18 +11,14 @@ from ledger.proof.casefile.moments import time_text
 from ledger.proof.tlog.merkle import MAX_SIZE
 
 Kind = Literal["positions", "client", "request", "search"]
-# The filters of a search: those of the events, then ends of a range of positions or of time.
-FILTERS = ("type", "stream", "actor", "role", "model", "outcome", "amount_from", "amount_to")
-ENDS = ("position_from", "position_to", "recorded_from", "recorded_to")
-MAX_FILTER_CHARS = 200
+SEARCH_FILTER = re.compile(r"type|stream|actor|role|model|outcome|(amount|position|recorded)_(from|to)")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A range of positions, or streams up to an end.
+    """Positions, or streams of a request, of a search, or of a client within [from_us, until_us) unless that is 0.
 
-    Streams of a request, of a client, within [from_us, until_us) unless that is 0, or those in which a search found
-    something, up to `last_position`. `also` are the other identifiers of the client, in order.
+    `also` are the other identifiers of the client, in order.
     """
 
     kind: Kind
@@ -32,7 +29,6 @@ class Selection:
     from_us: int = 0
     until_us: int = 0
     also: tuple[str, ...] = ()
-    # Of a search: names and values.
     filters: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -68,7 +64,7 @@ class Selection:
         if self.kind == "request":
             return f"request {self.request}"
         if self.kind == "search":
-            filters = ", ".join(f"{name} {value}" for name, value in sorted(self.filters))
+            filters = ", ".join(map(" ".join, self.filters))
             return f"streams with an event of {filters}, up to position {self.last_position}"
         return f"positions {self.first_position} to {self.last_position}"
 
@@ -98,9 +94,9 @@ def parse_selection(value: Any) -> Selection:
             raise BundleError(BundleFlaw.MANIFEST, f"positions {first} to {last} are no range")
         return Selection("positions", first_position=first, last_position=last)
     if kind == "search":
-        filters = tuple((name, _filter(name, each)) for name, each in value["filters"].items())
-        if not filters:
-            raise BundleError(BundleFlaw.MANIFEST, "a search without a filter")
+        filters = tuple((name, text_of(each)) for name, each in value["filters"].items())
+        if not filters or not all(SEARCH_FILTER.fullmatch(name) and 0 < len(each) <= 200 for name, each in filters):
+            raise BundleError(BundleFlaw.MANIFEST, "filters that no search has")
         return Selection("search", last_position=number_of(value["last_position"]), filters=filters)
     raise BundleError(BundleFlaw.MANIFEST, f"selection of the kind {ascii(kind)[:60]}")
 
@@ -119,9 +115,3 @@ def number_of(value: Any) -> int:
     if not 0 <= value <= MAX_SIZE:
         raise ValueError(f"the number {value} is not from 0 to {MAX_SIZE}")
     return value
-
-
-def _filter(name: str, value: Any) -> str:
-    if name not in FILTERS + ENDS or not 1 <= len(text_of(value)) <= MAX_FILTER_CHARS:
-        raise BundleError(BundleFlaw.MANIFEST, f"the filter {ascii(name)[:60]}")
-    return text_of(value)

@@ -258,6 +258,32 @@ def test_a_search_by_text_finds_the_events_with_these_words(acting: Acting) -> N
     problem(api.get("/events", text="…"), 422, "invalid")
 
 
+@pytest.mark.parametrize("near", [1, 7, 10_000])
+def test_words_are_found_wherever_they_stand(acting: Acting, monkeypatch: pytest.MonkeyPatch, near: int) -> None:
+    """Looked for one after another or by the index of words: the same events, in both orders, page after page."""
+    monkeypatch.setattr("projections.event_search.NEAR", near)
+    api = acting.api
+    for number in range(4):
+        api.asked(client_id=f"client-word{number}", notes="tangerine" if number % 2 else "something else")
+    whole: list[int] = [item["position"] for item in api.items("/events", limit=200, order="oldest")]
+    expected: dict[str, list[int]] = {"private": [], "tangerine": []}
+    for at in whole:
+        values = api.get(f"/events/{at}").json()["sealed"].values()
+        for word, found in expected.items():
+            if any(word in str(value["value"]) for value in values):
+                found.append(at)
+    for word, found in expected.items():
+        assert len(found) >= 2
+        assert positions(api, text=word, order="oldest", limit=200) == found
+        assert positions(api, text=word, order="newest", limit=200) == found[::-1]
+        assert positions(api, text=word, type="recommendation.recorded", limit=200) == []
+        assert positions(api, text=word, position_from=found[1], order="oldest", limit=200) == found[1:]
+        page = searched(api, text=word, order="oldest", limit=1)
+        assert [item["position"] for item in page["items"]] == found[:1]
+        rest = searched(api, text=word, order="oldest", limit=200, cursor=page["next_cursor"])
+        assert [item["position"] for item in rest["items"]] == found[1:]
+
+
 @pytest.mark.tampers
 def test_sealed_values_that_are_gone_are_not_found(database_url: str) -> None:
     """Folding again after values were deleted, as an erasure does, leaves no word of them in the index."""

@@ -34,7 +34,7 @@ class Timeline:
     next_position: int | None
 
 
-async def read_timeline(
+async def read_timeline(  # noqa: PLR0913 - the range, and what is shown of it
     conn: AsyncConnection,
     client_ids: Sequence[str],
     first: int,

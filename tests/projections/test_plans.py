@@ -119,7 +119,7 @@ def test_a_search_takes_the_index_of_what_is_asked_for(database_url: str) -> Non
     with database.connect(database.conninfo(database_url, "reader")) as reader:
         for filters in ({"type": "late"}, {"actor": "late"}, {"role": "late"}, {"model": "late"}, {"outcome": "late"}):
             [name] = filters
-            given = {**filters, "from_id": 1, "before_id": 10**6, "limit": 51}
+            given = {**filters, "from_id": 1, "upto": 10**6, "limit": 51}
             query = sql.SQL("EXPLAIN {}").format(SEARCH.format(condition({**filters, "from_id": 1}), sql.SQL("ASC")))
             found = "\n".join(line for (line,) in reader.execute(query, given))
             assert f"using event_index_{name}_idx" in found, found

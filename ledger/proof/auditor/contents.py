@@ -190,7 +190,6 @@ def _describe_ends(audit: Audit, manifest: Manifest) -> list[str]:
         audit.but[10] = "where these streams end is not shown"
         until = "the end of the window" if manifest.selection.until_us else "the size of the checkpoint"
         if manifest.selection.kind == "search":
-            until = f"the end of the search, position {manifest.selection.last_position}"
             audit.not_proven.append("that the search found these streams, or that they refer to them, and no others")
         audit.not_proven.append(f"that these streams have no later event before {until}")
         if of_client:

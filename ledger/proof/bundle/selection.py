@@ -64,8 +64,7 @@ class Selection:
         if self.kind == "request":
             return f"request {self.request}"
         if self.kind == "search":
-            filters = ", ".join(map(" ".join, self.filters))
-            return f"streams with an event of {filters}, up to position {self.last_position}"
+            return f"streams with {', '.join(map(' '.join, self.filters))}, up to position {self.last_position}"
         return f"positions {self.first_position} to {self.last_position}"
 
     def uncovered(self, size: int) -> tuple[int, int]:

@@ -31,6 +31,7 @@ from advice_ledger_client.wire import Answer, Connection, read, write
 if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
+    from os import PathLike
 
     import httpx
 
@@ -440,6 +441,61 @@ class LedgerClient:
         """Have a message sent again that has failed, under the same id. Roles: admin, compliance."""
         path = f"/deliveries/{delivery_id}/resends"
         return cast("Row", self.post(path, {"reason": reason}, idempotency_key=idempotency_key))
+
+    def request_export(
+        self, *, purpose: str, recipient: str, idempotency_key: str | None = None, **selection: object
+    ) -> Row:
+        """Ask for an evidence bundle. Returns `export`, its number, and `job`. Role: compliance.
+
+        `selection` is that of POST /exports: `client`, `request`, `search`, positions or times, and `disclose`,
+        `withhold` and `zone`.
+        """
+        command = {"purpose": purpose, "recipient": recipient, **selection}
+        return cast("Row", self.post("/exports", command, idempotency_key=idempotency_key))
+
+    def exports(self, *, client: int | None = None, state: str | None = None, at_most: int = 1000) -> list[Row]:
+        """List exports, the newest first: what was produced, for whom. Roles: auditor, compliance."""
+        return self._rows("/exports", at_most, client=client, state=state)
+
+    def wait_for_export(self, export: int, within_s: float = 60.0) -> Row:
+        """Wait until an export is completed or has failed, as `state` says. Raises NotYet after `within_s` seconds."""
+        deadline = monotonic() + within_s
+        pause_s = FIRST_POLL_S
+        while True:
+            row = cast("Row", self.get(f"/exports/{export}"))
+            if row["state"] != "requested":
+                return row
+            left_s = deadline - monotonic()
+            if left_s <= 0:
+                raise NotYet(f"export {export} is not made within {within_s} s")
+            self._sender.sleep(min(pause_s, left_s))
+            pause_s = min(LONGEST_POLL_S, pause_s * 2)
+
+    def download_export(self, export: int, path: str | PathLike[str]) -> None:
+        """Write the bundle of an export to a new file. Roles: auditor, compliance.
+
+        Raises LedgerProblem, FileExistsError, and httpx.HTTPError if the connection ends; there is no file then.
+        """
+        from advice_ledger_client.new_file import new_file  # noqa: PLC0415 (most clients download nothing)
+
+        with new_file(path) as file:
+            self._sender.save(read(f"/exports/{export}/file"), file)
+
+    def timeline(self, client: int, **query: object) -> Row:
+        """Read what happened with a client, by case; `query` is that of GET /clients/{client}/timeline."""
+        return cast("Row", self.get(f"/clients/{client}/timeline", **query))
+
+    def case(self, request_id: int, *, as_of: int | datetime | None = None) -> Row:
+        """Read one case composed: recommended beside decided, with all steps."""
+        return cast("Row", self.get(f"/cases/{request_id}", as_of=as_of))
+
+    def knowledge(self, request_id: int, *, as_of: int | datetime | None = None) -> Row:
+        """Read what was known about a case then, beside what is known now."""
+        return cast("Row", self.get(f"/cases/{request_id}/knowledge", as_of=as_of))
+
+    def case_diff(self, request_id: int, *, since: int | datetime, as_of: int | datetime | None = None) -> Row:
+        """Read the changes of a case after `since`, field by field."""
+        return cast("Row", self.get(f"/cases/{request_id}/diff", since=since, as_of=as_of))
 
     def _rows(self, path: str, at_most: int, **filters: object) -> list[Row]:
         """Read the rows of all pages of a list, no more than `at_most`."""

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from time import monotonic
-from typing import Any
+from typing import Any, BinaryIO
 
 import anyio
 import httpx
@@ -123,6 +123,15 @@ class Sender:
                 pause_s = attempts.after_response(response)
             self.sleep(pause_s)
 
+    def save(self, request: HttpRequest, file: BinaryIO) -> None:
+        """Write the bytes of an answer to a file. Raises LedgerProblem, and httpx.HTTPError if the connection ends."""
+        timeout = self._connection.timeout_s
+        with self._http.stream(**self._connection.arguments(request), timeout=timeout) as response:
+            if not response.is_success:
+                response.read()
+                raise _problem(response)
+            file.writelines(response.iter_bytes())
+
     def sleep(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
@@ -186,6 +195,16 @@ class AsyncSender:
                     raise _problem(response)
                 pause_s = attempts.after_response(response)
             await self.sleep(pause_s)
+
+    async def save(self, request: HttpRequest, file: BinaryIO) -> None:
+        """Write the bytes of an answer to a file. Raises LedgerProblem, and httpx.HTTPError if the connection ends."""
+        timeout = self._connection.timeout_s
+        async with self._http.stream(**self._connection.arguments(request), timeout=timeout) as response:
+            if not response.is_success:
+                await response.aread()
+                raise _problem(response)
+            async for piece in response.aiter_bytes():
+                file.write(piece)
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""

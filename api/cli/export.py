@@ -13,7 +13,7 @@ import typer
 from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
 from api.cli.export_record import record_export
-from api.cli.export_search import Search, one_kind, search_of, selection_of_search, streams_of
+from api.cli.export_search import Search, one_kind, options_of, search_of, selection_of_search, streams_of
 from api.cli.extent import Extent, From, To, Zone, parse_extent, positions
 from api.cli.keys import SIGNING_KEY, KeyFile, place
 from api.cli.new_file import exists_already, new_file
@@ -127,18 +127,13 @@ def export(  # noqa: PLR0913, PLR0917 - each option is an argument
             selection = _selection(conn, url, client, request, searched, extent)
             streams = streams_of(conn, url, selection) if searched is not None else []
             recorder = recorder_of(settings, url)
-            options = _options(client, request, search, start, end, disclose, withhold)
+            options = options_of(client, request, search, start, end, disclose, withhold)
             record_export(conn, url, selection, options, recorder, streams)
             at = _record_ends(conn, url, selection, older, recorder)
             parts = Parts(selection, disclosure, keys, older, at, zone, streams)
             manifest = _write(conn, output, parts, on_progress)
         with naming(f"the bundle is complete, in {output}"):
             _show(manifest, output, extent, as_json=as_json)
-
-
-def _options(*given: object) -> tuple[str, ...]:
-    names = ("client", "request", "search", "from", "to", "disclose", "withhold")
-    return tuple(name for name, value in zip(names, given, strict=True) if value)
 
 
 def _disclosure(disclose: list[str] | None, withhold: list[str] | None, *, everything: bool) -> Disclosure:

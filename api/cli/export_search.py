@@ -42,6 +42,12 @@ def one_kind(client: str | None, request: int | None, search: list[str] | None, 
         )
 
 
+def options_of(*given: object) -> tuple[str, ...]:
+    """Return the names of the options that were given, for the record of who exports."""
+    names = ("client", "request", "search", "from", "to", "disclose", "withhold")
+    return tuple(name for name, value in zip(names, given, strict=True) if value)
+
+
 def search_of(options: list[str] | None) -> ExportSearch | None:
     """Parse the options. Raises CannotRun."""
     if not options:

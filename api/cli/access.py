@@ -16,6 +16,7 @@ from api.cli.streams import notes_after
 from api.postgres.connect import connect
 from api.times import DEFAULT_ZONE
 from ledger.database import Connection
+from ledger.wording import counted
 from projections import client_names
 from projections.accesses.read import count_accesses, list_accesses
 
@@ -87,7 +88,7 @@ def _read(conn: Connection, filters: dict[str, object], limit: int, *, counts: b
     except psycopg.errors.UndefinedTable as error:
         raise CannotRun("the read model accesses was never built: run advice-ledger migrate") from error
     if lag is not None and lag[0] > 0:
-        note(f"the read model accesses is {lag[0]} events behind: accesses in these events are not shown")
+        note(f"the read model accesses is {counted(lag[0], 'event')} behind: accesses there are not shown")
     return rows
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from api.cli.shared import say_table
 from api.demo.questions import Answers, Rows, rates, reasons
 from api.demo.run import Done, Result
+from ledger.wording import counted
 
 Say = Callable[[str], None]
 
@@ -96,8 +97,9 @@ def _auditor(answers: Answers, say: Say) -> None:
     verification = answers.verification
     differing = sum(len(model["differences"]) for model in verification["read_models"])
     result = "verified" if verification["ok"] else "FAILED"
-    say(f"{result}: {verification['events']} events, last hash {verification['head_hash']}")
-    say(f"{len(verification['read_models'])} read models folded again: {differing or 'no'} rows differ")
+    say(f"{result}: {counted(verification['events'], 'event')}, last hash {verification['head_hash']}")
+    compared = counted(differing, "difference") if differing else "no rows differ"
+    say(f"{len(verification['read_models'])} read models folded again: {compared}")
     _evidence(answers, say)
 
 
@@ -110,7 +112,8 @@ def _evidence(answers: Answers, say: Say) -> None:
         f"Auditor: is the case of {client} complete and unaltered, without trusting this server?",
         f"advice-ledger export --client {client} -o case.zip\n  advice-ledger-verify case.zip --key {evidence.key}",
     )
-    say(f"{evidence.audit['events']} of {evidence.case['checkpoint_size']} events, {evidence.audit['proven']} proven")
+    size = counted(evidence.case["checkpoint_size"], "event")
+    say(f"{evidence.audit['events']} of {size}, {evidence.audit['proven']} proven")
     say(evidence.audit["verdict"])
 
 

@@ -12,6 +12,7 @@ from api.cli.shared import AsJson, ConfigFile, DatabaseUrl, DataDir, say, say_js
 from ledger.service.erasures import Found
 from ledger.service.ledger import Ledger
 from ledger.store.envelope import Actor
+from ledger.wording import counted
 from projections.clients.model import CLIENTS
 from schema.events import RequestErasure
 
@@ -68,7 +69,8 @@ def _say(found: Found, as_json: bool) -> None:
         counts = {"streams": len(contents.versions), "events": contents.events, "values": contents.values}
         say_json({"client": found.number, "clients": found.numbers, **counts, "forbidden": forbidden})
         return
-    say(f"{contents.values} sealed values of {contents.events} events in {len(contents.versions)} streams")
+    values, events = counted(contents.values, "sealed value"), counted(contents.events, "event")
+    say(f"{values} of {events} in {counted(len(contents.versions), 'stream')}")
     say(f"numbers     {' '.join(map(str, found.numbers))}")
     if found.forbidden is None:
         say("nothing forbids the erasure")

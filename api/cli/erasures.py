@@ -11,6 +11,7 @@ from api.cli.configure import configured, opened
 from api.cli.erasure_certificate import certificate
 from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json, say_table
 from ledger.domain.client import number_of
+from ledger.wording import counted
 from projections.clients.model import CLIENTS
 from projections.erasures.model import ERASURES, ErasureRow
 from schema.events import DeclineErasure
@@ -124,6 +125,6 @@ def show(
     say(f"requested   by {one.requested_by} at {minute(one.created_at)} (UTC): {why}")
     if one.answered_by is not None:
         say(f"answered    by {one.answered_by} at {minute(one.answered_at)} (UTC), event {one.answer_position}")
-    say(f"values      {one.values} of {one.events} events in {one.streams} streams")
+    say(f"values      {one.values} of {counted(one.events, 'event')} in {counted(one.streams, 'stream')}")
     if one.forbidden:
         say(f"forbidden   {', '.join(f'{name} {value}' for name, value in one.forbidden.items())}")

@@ -18,7 +18,7 @@ from api.cli.extent import Extent, From, To, Zone, parse_extent, positions
 from api.cli.keys import SIGNING_KEY, KeyFile, place
 from api.cli.new_file import exists_already, new_file
 from api.cli.recording import recorder_of
-from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, counted, note, say, say_json
+from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, note, say, say_json
 from api.cli.streams import naming, notes_after
 from api.postgres.connect import DatabaseError, connect
 from api.settings import Settings
@@ -35,6 +35,7 @@ from ledger.proof.tlog.note import MAX_NOTE_BYTES, VerifierKey
 from ledger.proof.tlog.trust import Unusable, read_file, read_keys
 from ledger.store.head import read_head
 from ledger.store.recorder import Recorder
+from ledger.wording import counted
 from schema.events import CATALOGUE
 from schema.exports import ExportSearch
 
@@ -266,7 +267,7 @@ def _write(conn: Connection, output: Path, parts: Parts, on_progress: OnProgress
 
 def _show(manifest: Manifest, output: Path, extent: Extent, *, as_json: bool) -> None:
     if manifest.excluded:
-        left_out = f"{manifest.excluded} events from position {manifest.excluded_from} on"
+        left_out = f"{counted(manifest.excluded, 'event')} from position {manifest.excluded_from} on"
         note(f"left out: {left_out}, which no checkpoint covers yet (advice-ledger sign --once signs one)")
     if manifest.selection.kind != "positions" and HEADS not in manifest.files:
         unnamed = manifest.selection.kind == "client" and manifest.selection.client is None

@@ -25,6 +25,7 @@ from api.cli.streams import notes_after
 from api.postgres.connect import connect
 from api.settings import MAX_ORPHAN_AFTER_S
 from ledger.database import Connection
+from ledger.wording import counted
 from projections.model_calls.orphans import Orphan, count_open_calls, list_orphans
 
 LAG = "SELECT h.position - p.position FROM projections p, head h WHERE p.name = 'model_calls'"
@@ -86,5 +87,5 @@ def _list(conn: Connection, after_s: float) -> list[Orphan]:
     except psycopg.errors.UndefinedTable as error:
         raise CannotRun("the read model model_calls was never built: run advice-ledger migrate") from error
     if lag is not None and lag[0] > 0:
-        note(f"the read model model_calls is {lag[0]} events behind: calls in these events are not shown")
+        note(f"the read model model_calls is {counted(lag[0], 'event')} behind: calls there are not shown")
     return calls

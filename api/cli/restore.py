@@ -12,7 +12,7 @@ from psycopg import sql
 from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
 from api.cli.schema import tell_former
-from api.cli.shared import FOUND_WRONG, AsJson, ConfigFile, DatabaseUrl, DataDir, counted, note, say, say_json
+from api.cli.shared import FOUND_WRONG, AsJson, ConfigFile, DatabaseUrl, DataDir, note, say, say_json
 from api.postgres.blockers import watched
 from api.postgres.connect import connect
 from api.postgres.logins import make_logins
@@ -23,6 +23,7 @@ from ledger.service.former_tokens import record_former_tokens
 from ledger.verify.database import verify_chain
 from ledger.verify.helpers import Helpers
 from ledger.verify.report import ChainReport
+from ledger.wording import counted
 from projections.rebuild import rebuild_outdated
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]

@@ -19,6 +19,7 @@ from ledger.database import Url, one_line
 from ledger.errors import is_operational
 from ledger.service.former_tokens import FormerToken, record_former_tokens
 from ledger.verify.objects import migrated_by_this_version
+from ledger.wording import counted
 from projections.rebuild import RebuildReport, outdated_read_models, rebuild_outdated, rebuild_read_models
 from projections.registry import READ_MODELS, get_read_model
 from schema.database_roles import ROLES
@@ -201,5 +202,4 @@ def _migrate(conn: psycopg.Connection, origin: str | None) -> MigrationReport:
 def _line(report: RebuildReport) -> str:
     compared = {None: "nothing to compare with", 0: "none differed", 1: "1 differed"}
     differing = compared.get(report.differing, f"{report.differing} differed")
-    rows = "1 row" if report.rows == 1 else f"{report.rows} rows"
-    return f"{report.name} up to position {report.position}: {rows}, {differing}"
+    return f"{report.name} up to position {report.position}: {counted(report.rows, 'row')}, {differing}"

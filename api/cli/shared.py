@@ -51,11 +51,6 @@ class CannotRun(Exception):
     """A command cannot do its work. The message is one line that says why and what to do."""
 
 
-def counted(number: int, thing: str) -> str:
-    """Write a number of things: `1 case`, `2 cases`."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
 def say(text: str) -> None:
     """Print a result."""
     typer.echo(text)  # flushes

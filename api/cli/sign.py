@@ -43,6 +43,7 @@ from ledger.tlog.sign.signer import Signer
 from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig, head
 from ledger.tlog.sign.state_file import Signed
 from ledger.tlog.signing_keys import SigningKey
+from ledger.wording import counted
 
 Once = Annotated[bool, typer.Option("--once", help="Sign what is recorded, and end.")]
 Adopt = Annotated[
@@ -195,7 +196,11 @@ def _show(signed: Signed | None, endorsements: Sequence[EndorserStatus], *, as_j
         checkpoint = {"size": signed.size, "root": signed.root.hex(), "note": signed.note} if signed else {"size": None}
         say_json({**checkpoint, "endorsements": [endorser._asdict() for endorser in endorsements]})
         return
-    say(f"signed a checkpoint over {signed.size} events\n\n{signed.note}" if signed else "nothing new to sign")
+    say(
+        f"signed a checkpoint over {counted(signed.size, 'event')}\n\n{signed.note}"
+        if signed
+        else "nothing new to sign"
+    )
     for endorser in endorsements:
         if endorser.error is None:
-            say(f"endorsed by {endorser.name} up to {endorser.size} events")
+            say(f"endorsed by {endorser.name} up to {counted(endorser.size, 'event')}")

@@ -21,6 +21,7 @@ from ledger.database import Connection, Url
 from ledger.store.durability import Acknowledged
 from ledger.store.head import read_head
 from ledger.tlog.quorum import WitnessPolicy
+from ledger.wording import counted
 from projections.health import (
     QUEUE,
     READ_MODELS_LAG,
@@ -236,9 +237,8 @@ def _queued(status: Status) -> str:
 def _orphans(number: int | None, after_s: float) -> str:
     if number is None:
         return "unknown"
-    calls = "model call" if number == 1 else "model calls"
     listed = "; advice-ledger orphans lists them" if number else ""
-    return f"{number} {calls} open for {after_s:g} s or longer{listed}"
+    return f"{counted(number, 'model call')} open for {after_s:g} s or longer{listed}"
 
 
 def _objects(changed: list[str]) -> str:

@@ -16,6 +16,7 @@ from ledger.tlog.serve.newest_checkpoint import newest_checkpoint, not_covered
 from ledger.tlog.sign import rotate
 from ledger.tlog.sign.errors import KeyUnusable, SigningRefused
 from ledger.tlog.sign.last_signed import check_continues
+from ledger.wording import counted
 
 HAS_LOG = "SELECT to_regclass('checkpoints') IS NOT NULL"
 COSIGNATURES = "SELECT count(*) FROM cosignatures WHERE size = %s"
@@ -85,13 +86,13 @@ def lines(state: LogState | None) -> Iterator[str]:
     """Return the lines for people."""
     if state is None:
         return
-    waiting = f"{state.not_covered} events not covered"
+    waiting = f"{counted(state.not_covered, 'event')} not covered"
     if state.not_covered and state.waiting_s >= 1:
         waiting += f", for {state.waiting_s:.0f} s"
     if state.size is None:
         yield f"signed   nothing; {waiting}"
     else:
-        yield f"signed   checkpoint over {state.size} events, {aged(state.age_s)}; {waiting}"
+        yield f"signed   checkpoint over {counted(state.size, 'event')}, {aged(state.age_s)}; {waiting}"
         witnesses = "witness" if state.cosignatures == 1 else "witnesses"
         yield f"cosigned by {state.cosignatures} {witnesses}{_quorum(state)}"
     for endorser in state.endorsements:
@@ -120,7 +121,7 @@ def aged(age_s: float | None) -> str:
 def _quorum(state: LogState) -> str:
     if state.witnesses_needed is None:
         return ""
-    newest = "none" if state.witnessed_size is None else f"over {state.witnessed_size} events"
+    newest = "none" if state.witnessed_size is None else f"over {counted(state.witnessed_size, 'event')}"
     age = "" if state.witnessed_age_s is None else f", {aged(state.witnessed_age_s)}"
     return f"; newest with its quorum of {state.witnesses_needed}: {newest}{age}"
 

@@ -26,6 +26,7 @@ from ledger.service.accesses import Access
 from ledger.service.ledger import Ledger
 from ledger.service.open_ledger import LedgerParts, open_ledger
 from ledger.store.head import read_head
+from ledger.wording import counted
 from projections import client_names
 from projections.story.case import read_case
 from projections.story.timeline import Timeline, read_timeline
@@ -144,7 +145,7 @@ def _range(url: Url, extent: Extent) -> tuple[int, int]:
 
 def _note_lag(conn: Connection) -> None:
     for name, lag in conn.execute(LAG):
-        note(f"the read model {name} is {lag} events behind: what they say is not shown")
+        note(f"the read model {name} is {counted(lag, 'event')} behind: what is there is not shown")
 
 
 def _read(

@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from api.cli.shared import counted
 from ledger.proof.auditor.report import printable
+from ledger.wording import counted
 from projections.story.timeline import Timeline
 
 # Members that a line has already, or that say nothing to a person.

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api.cli.shared import counted, say
+from api.cli.shared import say
 from ledger.proof.findings import CHAIN, Finding, Kind, Verdict, first_bad_position
 from ledger.store.head import Clocks
 from ledger.verify.report import ChainReport
+from ledger.wording import counted
 from projections.compare import ReadModelCheck
 
 CHECKPOINTS_STEP = CHAIN.step_of[Kind.FORKED]
@@ -159,7 +160,10 @@ def _show_read_models(checked: tuple[ReadModelCheck, ...]) -> None:
     for read_model in checked:
         most = "at least " if read_model.truncated else ""
         differing = f"{most}{len(read_model.differences)} differ" if read_model.differences else "none differs"
-        say(f"       {read_model.name} up to position {read_model.position}: {read_model.rows} rows, {differing}")
+        say(
+            f"       {read_model.name} up to position {read_model.position}: {counted(read_model.rows, 'row')},"
+            f" {differing}"
+        )
         if read_model.error is not None:
             say(f"       {read_model.name} is stopped: {read_model.error}")
         for aside in read_model.set_aside:
@@ -188,7 +192,9 @@ def _summarise(result: Result) -> None:
         say(f"{chain.heads.built} of {chain.heads.records} records of where streams end were computed again")
     if chain.covered is not None:
         trusted, signed = chain.covered.trusted, chain.covered.signed
-        say(f"a trusted checkpoint covers {trusted} events, one signed with the ledger's key covers {signed}")
+        say(
+            f"a trusted checkpoint covers {counted(trusted, 'event')}, one signed with the ledger's key covers {signed}"
+        )
     if result.clocks is not None and result.clocks.since is not None:
         say(f"note: {result.clocks}")
     for warning in result.warnings:

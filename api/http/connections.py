@@ -2,7 +2,8 @@
 
 uvicorn bounds requests, not connections, and waits without end for a head. So a caller that opens connections and sends
 nothing would take all descriptors of the process. Here each connection that waits for a head has a deadline, and if
-there are too many, the one that has waited longest is closed. docs/decisions/0010-connections.md has the choice.
+there are too many, the one that has waited longest for a head or for the rest of a body is closed.
+docs/decisions/0010-connections.md has the choice.
 
 uvicorn also goes on with a request whose caller has gone. Here a read then ends, with its query in the database: else
 callers that ask and leave could have any number in hand. A write goes on, as its caller may not know that it is heard.
@@ -56,7 +57,7 @@ class Connections:
         self.head_s = head_s
         self.read_s = read_s
         self._open: set[Connection] = set()
-        # Connections that wait for a head, the longest first.
+        # Connections that wait for a head or for the rest of a body, the longest first.
         self._waiting: dict[Connection, None] = {}
         self._said_at: float | None = None
 
@@ -81,12 +82,13 @@ class Connections:
             self._say()
 
     def waits(self, connection: Connection) -> None:
-        """Note that a connection waits for a head."""
+        """Note that from now on a connection waits for a head, or for the rest of a body."""
+        self._waiting.pop(connection, None)
         if connection in self._open:
             self._waiting[connection] = None
 
     def works(self, connection: Connection) -> None:
-        """Note that a connection has a request in hand."""
+        """Note that a connection has a whole request in hand."""
         self._waiting.pop(connection, None)
 
     def closed(self, connection: Connection) -> None:
@@ -99,8 +101,8 @@ class Connections:
         if self._said_at is None or now - self._said_at > SAY_AGAIN_S:
             self._said_at = now
             log.warning(
-                "%s connections are open, as many as the limit on open files allows: those that sent no request for "
-                "longest are closed. Put a proxy in front, or raise the limit",
+                "%s connections are open, as many as the limit on open files allows: those that have sent no whole "
+                "request for longest are closed. Put a proxy in front, or raise the limit",
                 self.most,
             )
 
@@ -125,6 +127,7 @@ class Connection(HttpToolsProtocol):
         # Called when the server stops: an answer without an end has to end then.
         self.at_shutdown: set[Callable[[], None]] = set()
         self._in_head = True
+        self._in_body = False
         self._head_bytes = 0
         self._head: asyncio.TimerHandle | None = None
         self._read: asyncio.TimerHandle | None = None
@@ -167,7 +170,15 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """End to count."""
         self._in_head, self._head_bytes = False, 0
+        self._in_body = True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note that the request is whole."""
+        self._in_body = False
+        super().on_message_complete()
+        if self._requests:
+            self._connections.works(self)
 
     def pause_writing(self) -> None:
         """Begin to wait for a caller that does not read."""
@@ -180,12 +191,15 @@ class Connection(HttpToolsProtocol):
         super().resume_writing()
 
     def begin(self, read: asyncio.Task[Any] | None) -> None:
-        """Note that a request's head is there. `read`: its task, if it may end when the caller goes."""
+        """Note that a request's head is there, perhaps without its body. `read`: its task, if it may end early."""
         self._requests += 1
         if read is not None:
             self._reads.add(read)
         _cancel(self._head)
-        self._connections.works(self)
+        if self._in_body:
+            self._connections.waits(self)
+        else:
+            self._connections.works(self)
 
     def end(self, read: asyncio.Task[Any] | None) -> None:
         """Note that a request is answered: the next head has its own deadline."""

@@ -13,6 +13,7 @@ from ledger.store.head import Clocks
 from ledger.store.writer import ENDED
 from ledger.store.writer_health import WriterStatus
 from ledger.tlog.serve.newest_checkpoint import NotCovered
+from ledger.wording import counted
 from projections.health import LAST_CALLS, CallCount, ReadModelLag, failing_agents
 from projections.set_aside import SetAside
 
@@ -63,7 +64,7 @@ def reading(read_models: Sequence[ReadModelLag], patience_s: float) -> Iterator[
             yield f"the read model {state.name} is beyond the last event: run advice-ledger rebuild"
         elif state.stalled_s > patience_s:
             yield (
-                f"the read model {state.name} is {state.lag} events behind and has not moved for"
+                f"the read model {state.name} is {counted(state.lag, 'event')} behind and has not moved for"
                 f" {state.stalled_s:.0f} s: the log of the process that has its lock says why"
             )
     if not read_models:
@@ -83,10 +84,11 @@ def signing(signer: WorkerStatus, waiting: NotCovered, every_s: float, up_s: flo
     if signer.state == "refused":
         yield refusal(signer)
     elif waiting.events and min(waiting.waiting_s, up_s) > limit_s:
+        wait = f"{counted(waiting.events, 'event')} wait{'s' if waiting.events == 1 else ''}"
         why = signer.error or "this process follows, and the one that leads does not sign"
         if signer.state == "leads":
             why = "this process leads, and has not signed yet"
-        yield f"nothing was signed for {waiting.waiting_s:.0f} s, and {waiting.events} events wait: {why}"
+        yield f"nothing was signed for {waiting.waiting_s:.0f} s, and {wait}: {why}"
 
 
 def recording_heads(waiting_s: float, recorder: WorkerStatus | None) -> Iterator[str]:
@@ -111,7 +113,7 @@ def unsigned(sizes: Sequence[int]) -> Iterator[str]:
     if sizes:
         listed = ", ".join(map(str, sizes))
         yield (
-            f"the database has checkpoints that the log's key did not sign, over {listed} events: they are not served,"
+            f"the database has checkpoints that the log's key did not sign, of size {listed}: they are not served,"
             " and somebody has the signer's login"
         )
 

@@ -28,6 +28,7 @@ from ledger.verify.database import SNAPSHOT, read_head
 from ledger.verify.handovers import handovers
 from ledger.verify.ledger_verifier import BY_INDEX, SESSION, SLICE, LedgerVerifier, between
 from ledger.verify.stored_tiles import other_edge, other_tile
+from ledger.wording import counted
 
 
 class ChainBroken(Exception):
@@ -110,7 +111,7 @@ class Scan:
             raise _broken(Kind.HEAD_MISMATCH, 0, "the head row is missing, or there are several")
         known = self.size if self._earlier is None else max(self.size, self._earlier.size)
         if head.position < known:
-            raise _broken(Kind.ROLLED_BACK, head.position + 1, f"there were {known} events before")
+            raise _broken(Kind.ROLLED_BACK, head.position + 1, f"there were {counted(known, 'event')} before")
         if self._verifier is None:
             self._verifier = LedgerVerifier(head)
             self._attested = Attested(head.origin)
@@ -134,7 +135,7 @@ class Scan:
         if checkpoint.origin != head.origin:
             raise _broken(Kind.OTHER_LEDGER, 0, f"the newest checkpoint is of {checkpoint.origin!a}")
         if checkpoint.size > head.position:
-            raise _broken(Kind.TRUNCATED, head.position + 1, f"a checkpoint covers {checkpoint.size} events")
+            raise _broken(Kind.TRUNCATED, head.position + 1, f"a checkpoint covers {counted(checkpoint.size, 'event')}")
         return Root(checkpoint.size, checkpoint.root, "the newest checkpoint")
 
     def _opened(self, conn: Connection, note: bytes, head: Head) -> Checkpoint:
@@ -175,7 +176,9 @@ class Scan:
         if expected.root != self.root:
             known = 0 if self.checkpoint_size == self.size else self.checkpoint_size
             raise _broken(
-                Kind.FORKED, known + 1, f"{expected.source} has another root for the first {expected.size} events"
+                Kind.FORKED,
+                known + 1,
+                f"{expected.source} has another root for the first {counted(expected.size, 'event')}",
             )
         if expected is not self._earlier:
             self.checkpoint_size = expected.size

@@ -22,6 +22,7 @@ from ledger.verify.handovers import Handovers, handovers
 from ledger.verify.report import Covered
 from ledger.verify.roots import Roots
 from ledger.verify.stored_tiles import StoredTiles
+from ledger.wording import counted
 
 COSIGNED = Path(__file__).with_name("cosigned.sql").read_text("utf-8")
 # Findings about a checkpoint without a signature by a trusted key of its log.
@@ -209,7 +210,7 @@ class TrustedCheckpoints:
         # Where no trusted key signed the newest either, the keys are of another log, or the whole log was signed anew.
         if self._unsigned is not None and not self._newest_unsigned:
             first, last, count = self._unsigned
-            several = f"{count} checkpoints of sizes {first} to {last}"
+            several = f"{counted(count, 'checkpoint')} of sizes {first} to {last}"
             where = several if count > 1 else f"the checkpoint of size {first}"
             message = f"{where} in the database: not signed by a trusted key, or by one that rotations connect with it"
             self._findings.add(Kind.UNTRUSTED_KEY, 0, message)
@@ -278,7 +279,7 @@ class TrustedCheckpoints:
             findings.add(Kind.TRUNCATED, last + 1, message, size)
         else:
             size = judged.checkpoint.size
-            message = f"{judged.name} covers {size} events, and there are {last}: the ledger was set back"
+            message = f"{judged.name} covers {counted(size, 'event')}, and there are {last}: the ledger was set back"
             findings.add(Kind.ROLLED_BACK, last + 1, message, size)
 
 

@@ -193,7 +193,7 @@ def test_a_read_model_that_does_not_move(api: Api) -> None:
         with conn.transaction():
             conn.execute("LOCK TABLE portfolio_requests IN SHARE MODE")
             assert api.ask().status_code == 202
-            not_ready(api, "portfolio_requests", "1 events behind")
+            not_ready(api, "portfolio_requests", "1 event behind")
             assert gauge(api, lag) == 1
             assert gauge(api, 'projection_stalled_seconds{read_model="portfolio_requests"}') > PATIENCE_S
         ready(api)

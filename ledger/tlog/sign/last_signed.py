@@ -24,6 +24,7 @@ from ledger.database import Connection
 from ledger.proof.tlog.note import VerifierKey
 from ledger.tlog.sign.errors import Rewritten, RolledBack, StateDamaged
 from ledger.tlog.sign.state_file import Signed, StateFile
+from ledger.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -90,9 +91,9 @@ class LastSigned:
             found = file.read()
             if found is None:
                 log.warning(
-                    "%s is not there: what was signed last is taken from the other file, a checkpoint over %s events",
+                    "%s is not there: what was signed last is taken from the other file, a checkpoint over %s",
                     file.path,
-                    signed.size,
+                    counted(signed.size, "event"),
                 )
             if found != signed:
                 file.write(signed)
@@ -126,8 +127,8 @@ def check_continues(conn: Connection, position: int, known: Iterable[Signed]) ->
     for signed in known:
         if position < signed.size:
             raise RolledBack(
-                f"the database has {position} events, and a checkpoint over {signed.size} was signed: an older copy was"
-                " restored. Restore a copy with these events (docs/operate/tlog.md, Restoring)"
+                f"the database has {counted(position, 'event')}, and a checkpoint over {signed.size} was signed: an"
+                " older copy was restored. Restore a copy with these events (docs/operate/tlog.md, Restoring)"
             )
         if signed.size and event_hash(conn, signed.size) != signed.event:
             raise Rewritten(

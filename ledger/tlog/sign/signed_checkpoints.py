@@ -20,6 +20,7 @@ from ledger.tlog.serve import tiles
 from ledger.tlog.serve.newest_checkpoint import NO_LIMIT, NewestCheckpoint, newest_checkpoint_async
 from ledger.tlog.serve.tiles import NO_EVENT, NO_TILE, PublishedCheckpoint
 from ledger.tlog.sign.recorded_rotations import ROTATIONS, STREAM, RecordedRotation, rotations_in
+from ledger.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +162,9 @@ class SignedCheckpoints:
             self._known.clear()
         self._known[size, note] = signed
         if not signed and size not in self.unsigned:
-            log.error("the checkpoint over %d events is not signed with the log's key, and is not served", size)
+            log.error(
+                "the checkpoint over %s is not signed with the log's key, and is not served", counted(size, "event")
+            )
             self.unsigned = [*self.unsigned[1 - MAX_REPORTED :], size]
 
 

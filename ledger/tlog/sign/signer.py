@@ -46,6 +46,7 @@ from ledger.tlog.sign.signed_checkpoints import LogKeys, newest_signed
 from ledger.tlog.sign.state_file import Signed, edge_after, resigned
 from ledger.tlog.signing_keys import SigningKey, sign_checkpoint
 from ledger.tlog.tree import Growth, grow
+from ledger.wording import counted
 
 # The most events in one checkpoint. It keeps memory and transactions small while a long chain is signed.
 MOST_EVENTS = 262_144
@@ -133,8 +134,8 @@ class Signer:
         published = self._published()
         if not max(published, 1) <= checkpoint.size <= position:
             raise StateMissing(
-                f"the checkpoint is over {checkpoint.size} events; adopt one over {published} at least, the size"
-                f" that is published, and over {position} at most, the number of events"
+                f"the checkpoint is over {counted(checkpoint.size, 'event')}; adopt one over {published} at least, the"
+                f" size that is published, and over {position} at most, the number of events"
             )
         given_up = self._given_up(adoption)
         grown = self._grown(checkpoint.size, on_progress)
@@ -170,9 +171,9 @@ class Signer:
             return None
         if adoption.give_up != last.size:
             raise RolledBack(
-                f"{path} has a signed checkpoint over {last.size} events, which the database does not continue:"
-                " everyone who has that checkpoint will see that the history changed. If those events are lost for"
-                f" good, use --give-up {last.size}"
+                f"{path} has a signed checkpoint over {counted(last.size, 'event')}, which the database does not"
+                " continue: everyone who has that checkpoint will see that the history changed. If those events are"
+                f" lost for good, use --give-up {last.size}"
             )
         self._files.keep(f"given-up-{last.size}")
         return last
@@ -234,8 +235,8 @@ class Signer:
         last = known[0] if known else Signed()
         if known and published > last.size:
             raise StateMissing(
-                f"a checkpoint over {published} events was signed, and {self._files.path} has {last.size}: restore the"
-                " newest copy, or adopt a checkpoint that you trust (docs/operate/tlog.md, Restoring)"
+                f"a checkpoint over {counted(published, 'event')} was signed, and {self._files.path} has {last.size}:"
+                " restore the newest copy, or adopt a checkpoint that you trust (docs/operate/tlog.md, Restoring)"
             )
         check_continues(self._conn, position, known)
         if known:
@@ -253,7 +254,9 @@ class Signer:
             row = cursor.execute(HASHES, part).fetchone()
         count, first, hashes, linked = row or (0, b"", b"", False)
         if not len(hashes or b"") == HASH_BYTES * count == HASH_BYTES * (upto - signed.size):
-            raise Rewritten(f"there are {count} events with whole hashes from position {signed.size + 1} to {upto}")
+            raise Rewritten(
+                f"{counted(count, 'event')} with whole hashes found from position {signed.size + 1} to {upto}"
+            )
         if not linked or (signed.event and first != signed.event):
             (position,) = self._conn.execute(NOT_LINKED, part).fetchone() or (signed.size + 1,)
             raise Rewritten(f"the event at position {position} does not follow the one before it")
@@ -290,4 +293,6 @@ class Signer:
         with replicated(self._conn):
             added = self._conn.execute(ADD_CHECKPOINT, [signed.size, signed.note])
         if not added.rowcount and self._published() != signed.size:
-            log.error("a checkpoint over %d events that the key did not sign is in the way of ours", signed.size)
+            log.error(
+                "a checkpoint over %s that the key did not sign is in the way of ours", counted(signed.size, "event")
+            )

@@ -59,7 +59,7 @@ def test_nothing_is_signed(database_url: str, tmp_path: Path) -> None:
     fill(database_url, 1)
     tamper(database_url, EVENTS_AGED.format("1 hour"), CHECKPOINTS_AGED)
     cli("rebuild", "--database-url", database_url)
-    assert "and 1 events wait: " in status(database_url)[1][0]
+    assert "and 1 event waits: " in status(database_url)[1][0]
     assert status(database_url, sign_every=600)[1] == []
 
 

@@ -99,14 +99,33 @@ def test_the_one_that_waited_longest_makes_room(api: Api) -> None:
             assert is_closed(newer)
 
 
+def half_body(api_token: str) -> bytes:
+    """The head of a write by this token, and the first byte of its body."""
+    return (
+        f"POST {ASKS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api_token}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    ).encode()
+
+
+def test_half_a_body_makes_room_too(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    """A caller with a token that sends half of its requests locks nobody out."""
+    app = create_app(Parts(api.url, run_worker=False, projector="none"))
+    half = half_body(api.tokens["advisor"])
+    with listening(app, Connections(3)) as base, opened(base, half, half) as [oldest, newer], api.records_nothing():
+        assert httpx.get(f"{base}/healthz", timeout=10).status_code == 200
+        with opened(base, half):
+            assert httpx.get(f"{base}/healthz", timeout=10).status_code == 200
+            assert is_closed(oldest)
+            with opened(base, half):
+                assert httpx.get(f"{base}/healthz", timeout=10).status_code == 200
+                assert is_closed(newer)
+    assert "ASGI" not in caplog.text
+
+
 def test_a_body_has_a_deadline(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that does not come whole is a 408, and the connection ends."""
     monkeypatch.setattr(body_limit, "BODY_S", 0.3)
-    head = (
-        f"POST {ASKS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.tokens['advisor']}\r\n"
-        "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
-    )
-    with api.records_nothing(), opened(api.base, head.encode()) as [conn]:
+    with api.records_nothing(), opened(api.base, half_body(api.tokens["advisor"])) as [conn]:
         answer = b"".join(iter(lambda: conn.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"/problems/too-slow" in answer
@@ -145,7 +164,8 @@ def test_the_bound_follows_the_limit_of_open_files(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(("descriptors", "half_sent"), [(1_024, 1_100), (64, 80)])
-def test_half_sent_requests_lock_nobody_out(database_url: str, descriptors: int, half_sent: int) -> None:
+@pytest.mark.parametrize("half", ["head", "body"])
+def test_half_sent_requests_lock_nobody_out(database_url: str, descriptors: int, half_sent: int, half: str) -> None:
     """With more half-sent requests than the process has descriptors, writes and reads are served, most within 1 s.
 
     The half-sent requests stay open for longer than the timeout. On a busy machine single ones may take longer.
@@ -153,8 +173,9 @@ def test_half_sent_requests_lock_nobody_out(database_url: str, descriptors: int,
     before = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({descriptors}, {descriptors}))"
     with serving("--database-url", database_url, "--no-worker", before=before) as server:
         token = {"Authorization": f"Bearer {server.tokens()['advisor']}"}
+        said = HALF if half == "head" else half_body(server.tokens()["advisor"])
         with (
-            opened(server.base, *[HALF] * half_sent),
+            opened(server.base, *[said] * half_sent),
             httpx.Client(base_url=server.base, headers=token, timeout=PATIENT_S) as other,
         ):
             seconds = []

@@ -91,7 +91,7 @@ def test_a_forged_checkpoint_is_not_served(forged: tuple[str, SigningKey, Path])
         assert ready["checkpoint"]["size"] == SIGNED
         # Continuous verification records what it finds.
         assert ready["checkpoint"]["not_covered"] == ready["position"] - SIGNED
-        assert any("did not sign, over 15, 14 events: they are not served" in text for text in ready["warnings"])
+        assert any("did not sign, of size 15, 14: they are not served" in text for text in ready["warnings"])
         assert "advice_ledger_checkpoints_unsigned 2.0" in api.get("/metrics", None).text
     with connect(url, "verifier") as conn:
         selection = Selection("positions", first_position=1, last_position=SIGNED)

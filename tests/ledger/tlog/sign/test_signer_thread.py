@@ -159,7 +159,11 @@ DAMAGE = {
     "no hash where it was signed": ("position 3", NULL_HASH, "UPDATE events SET hash = NULL WHERE position = 3"),
     "no hash in what is new": ("0 events", NULL_HASH, "UPDATE events SET hash = NULL WHERE position > 3"),
     "a short hash where it was signed": ("position 3", NO_CHECK, "UPDATE events SET hash = '\\x00' WHERE position = 3"),
-    "a short hash in what is new": ("1 events", NO_CHECK, "UPDATE events SET hash = '\\x00' WHERE position = 5"),
+    "a short hash in what is new": (
+        "1 event with",
+        NO_CHECK,
+        "UPDATE events SET hash = '\\x00' WHERE position = 5",
+    ),
 }
 
 

@@ -125,6 +125,7 @@ def show(
     say(f"requested   by {one.requested_by} at {minute(one.created_at)} (UTC): {why}")
     if one.answered_by is not None:
         say(f"answered    by {one.answered_by} at {minute(one.answered_at)} (UTC), event {one.answer_position}")
-    say(f"values      {one.values} of {counted(one.events, 'event')} in {counted(one.streams, 'stream')}")
+    if one.events is not None and one.streams is not None:
+        say(f"values      {one.values} of {counted(one.events, 'event')} in {counted(one.streams, 'stream')}")
     if one.forbidden:
         say(f"forbidden   {', '.join(f'{name} {value}' for name, value in one.forbidden.items())}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api.cli.shared import counted
+from ledger.wording import counted
 from tests.api.acting import EDIT, REJECT, Acting
 from tests.api.program import cli
 from tests.api.served import Api

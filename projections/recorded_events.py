@@ -46,7 +46,7 @@ class WholeEvent:
     @property
     def actor(self) -> dict[str, Any]:
         """The actor, as the body has it."""
-        return dict(self.members.get("actor") or {})
+        return _members(self.members.get("actor"))
 
     @property
     def backfill(self) -> dict[str, Any] | None:
@@ -57,12 +57,12 @@ class WholeEvent:
     @property
     def data(self) -> dict[str, Any]:
         """The facts in clear."""
-        return dict(self.members.get("data") or {})
+        return _members(self.members.get("data"))
 
     @property
     def commitments(self) -> dict[str, str]:
         """By name of a sealed field, its commitment in hex."""
-        return dict(self.members.get("sealed") or {})
+        return _members(self.members.get("sealed"))
 
     @cached_property
     def values(self) -> dict[str, Any]:
@@ -97,6 +97,11 @@ def _object(text: str | None) -> dict[str, Any]:
         return dict(orjson.loads(text or "{}"))
     except (ValueError, TypeError):
         return {}
+
+
+def _members(value: object) -> dict[str, Any]:
+    """Return a copy of an object; empty if it is none, which append() does not check."""
+    return dict(value) if isinstance(value, dict) else {}
 
 
 def _opens(name: str, salt: object, value: object, commitment: object) -> bool:

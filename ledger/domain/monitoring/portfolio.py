@@ -6,6 +6,7 @@ people fold to the same `Alert` that ledger/domain/monitoring/alerts.py judges b
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,7 +17,7 @@ from ledger.domain.history import MALFORMED, RecordedEvent
 from ledger.domain.monitoring.alerts import Alert, acknowledge, close, propose_action
 from ledger.domain.monitoring.drift import targets
 from ledger.domain.monitoring.telling import Hindrance
-from ledger.errors import InvalidEvent, NotFound, Refused, StreamUnreadable
+from ledger.errors import InvalidEvent, NotFound, Refused
 from schema.events import AcknowledgeAlert, CloseAlert, DefinePortfolio, SilenceAlert
 from schema.fields import RiskProfile
 from schema.states import AlertState
@@ -107,13 +108,15 @@ def holdings_of(name: str) -> str:
 
 
 def fold(name: str, history: Iterable[RecordedEvent]) -> Portfolio:
-    """Return the state after the events of the stream, with their sealed values and times. Raises StreamUnreadable."""
+    """Return the state after the events of the stream, with their sealed values and times.
+
+    An event that no client can send changes nothing: one of them must not end the runs of all portfolios.
+    """
     state = Portfolio(name)
     for event in history:
-        try:
-            state = replace(_after(state, event), version=event.version)
-        except MALFORMED as error:
-            raise StreamUnreadable.at(event.stream, event.position) from error
+        with contextlib.suppress(*MALFORMED):
+            state = _after(state, event)
+        state = replace(state, version=event.version)
     return state
 
 
@@ -191,6 +194,8 @@ def request_id_of(decided: UUID) -> UUID:
 
 def _definition(event: RecordedEvent) -> Definition:
     data, sealed = event.data, event.fields
+    if not (isinstance(data["client"], int) and isinstance(data["base"], str) and isinstance(data["policy"], str)):
+        raise TypeError("a definition of another shape")
     weights = None
     if "targets" in sealed:
         weights = targets(sealed["targets"], sealed.get("rest"))

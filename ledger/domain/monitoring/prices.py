@@ -6,19 +6,22 @@ differs by the policy's factor from the last one that was not doubtful, unless a
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ledger.domain.history import RecordedEvent
+from ledger.domain.history import MALFORMED, RecordedEvent
 from ledger.domain.monitoring.arithmetic import EXACT
 from ledger.domain.monitoring.policy import MonitoringText
 from ledger.domain.monitoring.valuation import Price, Rates
 
 # A source with prices on one day in a month has no price that is too old to be found.
 SPARSE_DAYS = 31
+AMOUNT = re.compile(r"[0-9]{1,16}(\.[0-9]{1,12})?", re.ASCII)
 
 
 class Quote(NamedTuple):
@@ -42,27 +45,25 @@ class Market:
 
     @classmethod
     def of(cls, events: Iterable[RecordedEvent]) -> Market:
-        """Read the events of days in any order of days; those of one day in the order of versions."""
+        """Read the events of days in any order of days; those of one day in the order of versions.
+
+        An event that no client can send is passed over: one of them must not end the runs of all portfolios.
+        """
         market = cls()
         for event in events:
-            market._add(event.data)
+            with contextlib.suppress(*MALFORMED):
+                market._add(*_read(event.data))
         return market
 
-    def _add(self, data: Mapping[str, object]) -> None:
-        day, source = str(data["date"]), str(data["source"])
-        prices, rates = data.get("prices") or {}, data.get("rates") or {}
-        assert isinstance(prices, dict)
-        assert isinstance(rates, dict)
-        if prices:
-            self.days.setdefault(source, set()).add(day)
-        for asset, price in prices.items():
-            quote = Quote(day, source, Decimal(price["price"]), price["currency"], bool(price.get("accepted")))
+    def _add(self, day: str, quotes: Mapping[str, Quote], rates: Mapping[str, Decimal]) -> None:
+        for asset, quote in quotes.items():
+            self.days.setdefault(quote.source, set()).add(day)
             self.quotes.setdefault(asset, {})[day] = quote
         for pair, rate in rates.items():
             first, _, second = pair.partition("/")
             known = self.rates.get((first, second))
             if known is None or known[0] <= day:
-                self.rates[first, second] = (day, Decimal(rate))
+                self.rates[first, second] = (day, rate)
 
     def prices(self, policy: MonitoringText, today: date) -> dict[str, Price]:
         """Return the price of each asset under a policy; an asset without one that is new enough is left out."""
@@ -81,6 +82,24 @@ class Market:
         """Return the newest rate of each pair, unless it is older than a policy looks back."""
         earliest = (today - timedelta(days=looks_back(policy))).isoformat()
         return Rates(policy.pivot, {pair: rate for pair, (day, rate) in self.rates.items() if day >= earliest})
+
+
+def _read(data: Mapping[str, Any]) -> tuple[str, dict[str, Quote], dict[str, Decimal]]:
+    """Return the day, the prices and the rates of an event. Raises one of MALFORMED."""
+    day, source = date.fromisoformat(data["date"]).isoformat(), str(data["source"])
+    prices, rates = data.get("prices") or {}, data.get("rates") or {}
+    quotes = {
+        asset: Quote(day, source, _amount(price["price"]), str(price["currency"]), bool(price.get("accepted")))
+        for asset, price in prices.items()
+    }
+    return day, quotes, {pair: _amount(rate) for pair, rate in rates.items()}
+
+
+def _amount(text: str) -> Decimal:
+    """Return a price or rate. Raises ValueError for what is no plain number."""
+    if not AMOUNT.fullmatch(text):
+        raise ValueError(text)
+    return Decimal(text)
 
 
 def looks_back(policy: MonitoringText) -> int:

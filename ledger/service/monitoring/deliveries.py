@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
+
+from pydantic import ValidationError
 
 from ledger.database import AsyncConnection
 from ledger.domain.history import RecordedEvent
@@ -38,6 +41,7 @@ from schema.events import (
     DeliveryEnded,
     DeliveryResent,
     EndpointDefined,
+    NotificationDecided,
     ResendDelivery,
 )
 
@@ -103,16 +107,17 @@ class Deliveries:
         return await self.executor.execute(Command.of_event(actor, stream, event, event_id), look, decide), True
 
     async def endpoints(self) -> dict[str, Endpoint]:
-        """Return all endpoints, in the order of names."""
+        """Return all endpoints, in the order of names. A definition that no client can send is passed over."""
 
         async def work(conn: AsyncConnection) -> list[tuple[Any, ...]]:
             return await (await conn.execute(ENDPOINTS, prepare=True)).fetchall()
 
-        found = [
-            Endpoint(row[0].removeprefix("endpoint-"), DefineEndpoint.model_validate(row[1]), *row[2:])
-            for row in await self.executor.readers.run_short(work)
-        ]
-        return {endpoint.name: endpoint for endpoint in found}
+        found: dict[str, Endpoint] = {}
+        for stream, data, *about in await self.executor.readers.run_short(work):
+            with contextlib.suppress(ValidationError):
+                name = stream.removeprefix("endpoint-")
+                found[name] = Endpoint(name, DefineEndpoint.model_validate(data), *about)
+        return found
 
     async def endpoint(self, name: str) -> Endpoint:
         """Return one endpoint. Raises NotFound `endpoint-unknown`."""
@@ -209,15 +214,14 @@ class Deliveries:
         async def work(conn: AsyncConnection) -> list[tuple[Any, ...]]:
             return await (await conn.execute(query, parameters, prepare=True)).fetchall()
 
-        return [
-            Decided(
-                position,
-                stream.removeprefix(PORTFOLIOS),
-                *(data[name] for name in ("alert", "about", "receivers", "as_of")),
-            )
-            for position, stream, data in await self.executor.readers.run(work)
-            if data["receivers"] and not data["historical"]
-        ]
+        found = []
+        for position, stream, data in await self.executor.readers.run(work):
+            with contextlib.suppress(ValidationError):
+                told = NotificationDecided.model_validate(data)
+                if told.receivers and not told.historical:
+                    name = stream.removeprefix(PORTFOLIOS)
+                    found.append(Decided(position, name, told.alert, told.about, told.receivers, told.as_of))
+        return found
 
     async def _now(self) -> datetime:
         row = await self.executor.readers.fetch_one(NOW, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,7 +13,7 @@ import orjson
 from psycopg.rows import class_row
 
 from ledger.database import AsyncConnection
-from ledger.domain.history import RecordedEvent
+from ledger.domain.history import MALFORMED, RecordedEvent
 from ledger.domain.monitoring.arithmetic import parts
 from ledger.domain.monitoring.drift import Judgement
 from ledger.domain.monitoring.policy import MonitoringText
@@ -91,32 +92,42 @@ async def newest_of_each(conn: AsyncConnection, names: Sequence[str]) -> dict[st
 
 
 async def read_inputs(conn: AsyncConnection, run: Run, only: str | None = None) -> Inputs:
-    """Read what a run judges; with `only` what it needs for this portfolio. Raises StreamUnreadable."""
+    """Read what a run judges; with `only` what it needs for this portfolio.
+
+    What no client can send takes no part: a portfolio without a definition, or under a policy that is not on record.
+    """
     upto = {"upto": run.position}
     rows = await (await conn.execute(PORTFOLIOS, upto, prepare=True)).fetchall()
     salts = {stream.removeprefix(CATEGORY): None if salt is None else bytes.fromhex(salt) for stream, salt in rows}
-    names = [name for name in salts if only in {None, name}]
-    histories = await read_streams(conn, [stream_of(name) for name in names])
-    states = {name: fold(name, histories[stream_of(name)]) for name in names}
-    definitions = {name: _definition_at(states[name], histories[stream_of(name)], run.position) for name in names}
+    listed = [name for name in salts if only in {None, name}]
+    histories = await read_streams(conn, [stream_of(name) for name in listed])
+    states = {name: fold(name, histories[stream_of(name)]) for name in listed}
+    found = {name: _definition_at(states[name], histories[stream_of(name)], run.position) for name in listed}
+    conditions = await _conditions(conn, {one.policy for one in found.values() if one is not None}, run)
+    definitions = {name: one for name, one in found.items() if one is not None and one.policy in conditions}
+    names = list(definitions)
     held = await _events(
         conn, HELD, {**upto, "streams": [holdings_of(name) for name in names], "day": run.as_of.date().isoformat()}
     )
     holdings = {event.stream.removeprefix(HOLDINGS): _positions(event) for event in held}
-    conditions = await _conditions(conn, {one.policy for one in definitions.values()}, run)
     return Inputs(run, names, salts, definitions, states, holdings, conditions)
 
 
 async def read_policies(
     conn: AsyncConnection, names: Iterable[str], upto: int = NOW
 ) -> dict[str, tuple[MonitoringText, str]]:
-    """Return the text in force of each monitoring policy that is on record, and its digest."""
+    """Return the text in force of each monitoring policy that is on record, and its digest.
+
+    An event that no client can send is passed over.
+    """
     found = await read_streams(conn, [policy_stream(name) for name in names], upto)
-    newest = {stream.removeprefix(policy_stream("")): events[-1] for stream, events in found.items()}
-    return {
-        name: (MonitoringText.model_validate_json(orjson.dumps(event.data["policy"])), str(event.data["sha256"]))
-        for name, event in newest.items()
-    }
+    texts: dict[str, tuple[MonitoringText, str]] = {}
+    for stream, events in found.items():
+        for event in events:
+            with contextlib.suppress(*MALFORMED):
+                text = MonitoringText.model_validate_json(orjson.dumps(event.data["policy"]))
+                texts[stream.removeprefix(policy_stream(""))] = (text, str(event.data["sha256"]))
+    return texts
 
 
 def policy_stream(name: str) -> str:
@@ -153,14 +164,15 @@ async def _events(conn: AsyncConnection, query: bytes, parameters: Mapping[str, 
         return await cursor.fetchall()
 
 
-def _definition_at(state: Portfolio, history: Sequence[RecordedEvent], position: int) -> Definition:
-    """Return the definition as of a position, at which there was one."""
+def _definition_at(state: Portfolio, history: Sequence[RecordedEvent], position: int) -> Definition | None:
+    """Return the definition as of a position; None if there is none that a client can have sent."""
     if state.definition is None or state.definition.position > position:
         state = fold(state.name, [event for event in history if event.position <= position])
-    assert state.definition is not None
     return state.definition
 
 
 def _positions(event: RecordedEvent) -> dict[str, int] | None:
-    positions = event.fields.get("positions")
-    return None if positions is None else {asset: parts(quantity) for asset, quantity in positions.items()}
+    """Return the quantities in parts; None if they were erased, or are what no client can send."""
+    with contextlib.suppress(*MALFORMED):
+        return {asset: parts(quantity) for asset, quantity in event.fields["positions"].items()}
+    return None

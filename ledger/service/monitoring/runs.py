@@ -16,7 +16,6 @@ from functools import partial
 from uuid import UUID
 
 from ledger.database import AsyncConnection
-from ledger.domain.history import RecordedEvent
 from ledger.domain.monitoring.calendar import zone_data_version
 from ledger.domain.monitoring.drift import Judgement
 from ledger.domain.monitoring.portfolio import Portfolio, stream_of
@@ -30,7 +29,7 @@ from ledger.domain.monitoring.run import (
     transition_id,
     transitions,
 )
-from ledger.errors import IdConflict, InvalidEvent, NotFound, Refused, VersionConflict
+from ledger.errors import IdConflict, InvalidEvent, Refused, VersionConflict
 from ledger.proof.tlog.merkle import leaf_hashes, root_of
 from ledger.service.authority import judged_as
 from ledger.service.command import Command
@@ -39,13 +38,12 @@ from ledger.service.monitoring.advice import Advice
 from ledger.service.monitoring.deliveries import Deliveries
 from ledger.service.monitoring.inputs import HERE, Inputs, read_inputs, read_states
 from ledger.service.monitoring.reports import Replayed, RunReport, WouldBe
+from ledger.service.monitoring.started import CATEGORY, NEVER, StartedRun, StartedRuns, run_of
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
 from ledger.store.head import read_head_async
 from schema.events import MonitoringRunCompleted, MonitoringRunStarted
 
-CATEGORY = "monitoring-"
-LAST_RUN = (HERE / "last_run.sql").read_text("utf-8")
 COUNTS = (HERE / "counts.sql").read_bytes()
 # A run whose as-of time is over for longer tells nobody.
 HISTORICAL_AFTER = timedelta(days=1)
@@ -68,6 +66,10 @@ class MonitoringRuns:
 
     executor: Executor
 
+    @property
+    def _found(self) -> StartedRuns:
+        return StartedRuns(self.executor.readers)
+
     async def run(self, actor: Actor, as_of: datetime, event_id: UUID | None = None) -> tuple[Receipt, RunReport]:
         """Judge all portfolios as of a time and the present position; finish a run that was killed first.
 
@@ -77,24 +79,24 @@ class MonitoringRuns:
         if as_of > now:
             raise InvalidEvent("as_of", "must not be in the future")
 
-        async def look() -> tuple[int, RecordedEvent | None, int]:
-            last = await self._last_run()
-            if last:
-                await self._finish(actor, last)
-            started = (await self._events(last))[0] if last else None
+        async def look() -> tuple[dict[str, int], StartedRun | None, int]:
+            before = await self._found.before(NEVER, now)
+            if before is not None and len(await self._found.history(before.number)) < 2:
+                await self._complete(actor, before)
+            # No run is started meanwhile, and the newest one gets no further.
+            versions = await self._found.versions()
             head = await self.executor.readers.run_short(read_head_async)
-            return last, started, 0 if head is None else head.position
+            return versions, before, 0 if head is None else head.position
 
-        def decide(state: tuple[int, RecordedEvent | None, int], new_id: UUID) -> list[NewEvent]:
-            last, before, position = state
-            check_order(None if before is None else before.data["as_of"], second(as_of))
+        def decide(state: tuple[dict[str, int], StartedRun | None, int], new_id: UUID) -> list[NewEvent]:
+            preconditions, before, position = state
+            check_order(None if before is None else before.run.at, second(as_of))
             event = MonitoringRunStarted(
                 as_of=second(as_of),
                 position=position,
                 zone_data=zone_data_version(),
                 historical=now - as_of > HISTORICAL_AFTER,
             )
-            preconditions = {f"{CATEGORY}{last + 1}": 0, **({f"{CATEGORY}{last}": 2} if last else {})}
             return [NewEvent(new_id, CATEGORY, event, actor, "no_stream", preconditions=preconditions)]
 
         members = {"as_of": second(as_of)}
@@ -105,19 +107,17 @@ class MonitoringRuns:
 
     async def newest(self) -> Run | None:
         """Return the newest completed run, or None."""
-        last = await self._last_run()
-        for number in range(last, max(0, last - 2), -1):
-            events = await self._events(number)
-            if len(events) > 1:
-                return _run_of(number, events[0])
-        return None
+        found = await self._found.before(NEVER)
+        while found is not None and len(await self._found.history(found.number)) < 2:
+            found = await self._found.before(found.event.position)
+        return None if found is None else found.run
 
     async def replay(self, number: int) -> Replayed:
         """Compute a run again and compare. Raises NotFound `run-unknown`, Refused `run-not-completed`."""
-        events = await self._events(number)
+        events = await self._found.events(number)
         check_completed(len(events))
         recorded = events[1].data
-        judged = await self._judge(_run_of(number, events[0]))
+        judged = await self._judge(run_of(number, events[0]))
         before = _leaves(recorded["leaves"])
         names = judged.inputs.names
         given = [name for name in names if judged.inputs.salts[name] is None]
@@ -140,9 +140,9 @@ class MonitoringRuns:
 
         Only portfolios that the run judged are looked at.
         """
-        events = await self._events(number)
+        events = await self._found.events(number)
         check_completed(len(events))
-        run = _run_of(number, events[0])
+        run = run_of(number, events[0])
         head = await self.executor.readers.run_short(read_head_async)
         upto = run.position if head is None else head.position
         then, now = await self._judge(run), await self._judge(replace(run, position=upto))
@@ -162,10 +162,10 @@ class MonitoringRuns:
 
     async def _finish(self, actor: Actor, number: int) -> tuple[Receipt, RunReport]:
         """Record what a started run has left to record."""
-        events = await self._events(number)
+        events = await self._found.events(number)
         if len(events) < 2:
-            await self._complete(actor, number, events[0])
-            events = await self._events(number)
+            await self._complete(actor, StartedRun(number, events[0], run_of(number, events[0])))
+            events = await self._found.events(number)
         started, completed = events[:2]
         found = await self.executor.find(completed.id)
         assert found is not None
@@ -183,9 +183,10 @@ class MonitoringRuns:
         )
         return found[0], report
 
-    async def _complete(self, actor: Actor, number: int, started: RecordedEvent) -> None:
-        before = None if number == 1 else (await self._events(number - 1))[0]
-        judged = await self._judge(_run_of(number, started, before))
+    async def _complete(self, actor: Actor, found: StartedRun) -> None:
+        number, started = found.number, found.event
+        before = await self._found.before(started.position, found.run.as_of)
+        judged = await self._judge(run_of(number, started, None if before is None else before.event))
         names = judged.inputs.names
         for first in range(0, len(names), AT_ONCE):
             await self._record(actor, judged, names[first : first + AT_ONCE], started.id)
@@ -229,17 +230,6 @@ class MonitoringRuns:
             return False
         return True
 
-    async def _last_run(self) -> int:
-        row = await self.executor.readers.fetch_one(LAST_RUN, [])
-        return 0 if row is None else int(str(row[0]).removeprefix(CATEGORY))
-
-    async def _events(self, number: int) -> list[RecordedEvent]:
-        """Return the events of a run. Raises NotFound `run-unknown`."""
-        [events] = await self.executor.readers.streams(f"{CATEGORY}{number}")
-        if not events:
-            raise NotFound("run-unknown", "there is no such run")
-        return events
-
     async def _counts(self, number: int, after: int) -> dict[str, int]:
         async def work(conn: AsyncConnection) -> list[tuple[str, int]]:
             return await (await conn.execute(COUNTS, {"run": str(number), "after": after}, prepare=True)).fetchall()
@@ -250,12 +240,6 @@ class MonitoringRuns:
 def stream_of_run(number: int) -> str:
     """Return the name of a run's stream."""
     return f"{CATEGORY}{number}"
-
-
-def _run_of(number: int, started: RecordedEvent, before: RecordedEvent | None = None) -> Run:
-    data = started.data
-    earlier = None if before is None else before.data["as_of"]
-    return Run.of(number, data["as_of"], data["position"], historical=data["historical"], before=earlier)
 
 
 def _conditions_of(judgements: Iterable[Judgement]) -> dict[str, int]:

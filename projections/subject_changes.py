@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 from ledger.database import AsyncConnection
 from ledger.domain import subject, subject_changes
 from ledger.domain.subject_changes import ProposedChange
+from ledger.errors import StreamUnreadable
 from ledger.store import events as store
 from ledger.store.recorded import read_events
 from projections.shown import content_altered
@@ -47,12 +49,16 @@ async def read_changes(
 ) -> list[SubjectChange]:
     """Return changes that are in this state now, or in any, the newest first. Raises ContentAltered.
 
+    Those of a subject whose stream cannot be read are left out: nobody can confirm them.
     A caller that needs all that is recorded waits for the read model `event_index` first.
     """
     parameters = {"type": SubjectChangeProposed.type, "most": MOST}
     found = await (await conn.execute(NEWEST, parameters, prepare=True)).fetchall()
     histories = await store.streams(conn, *{stream for _, stream, _ in found})
-    changes = {id_: one for history in histories for id_, one in subject_changes.fold(history).items()}
+    changes: dict[int, ProposedChange] = {}
+    for history in histories:
+        with contextlib.suppress(StreamUnreadable):
+            changes |= subject_changes.fold(history)
     created_at = {id_: at for id_, _, at in found}
     known = [changes[id_] for id_ in created_at if id_ in changes]
     wanted = [one for one in known if state in {None, one.state(now)}][:limit]

@@ -25,14 +25,25 @@ def _real(value: str) -> str:
     return value
 
 
+def _one_form(value: str) -> str:
+    """Write a number in one way: without zeros that say nothing. Refuse a minus before zero."""
+    sign, digits = ("-", value[1:]) if value.startswith("-") else ("", value)
+    whole, _, decimals = digits.partition(".")
+    whole, decimals = whole.lstrip("0") or "0", decimals.rstrip("0")
+    if sign and whole == "0" and not decimals:
+        raise PydanticCustomError("minus_zero", "Input should be a number without a minus")
+    return f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
+
+
 PortfolioName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Asset = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$")]
 # ISO 4217, or a minor unit in which prices are quoted (docs/formats/monitoring.md, section 1).
 Currency = Annotated[str, StringConstraints(pattern=r"^([A-Z]{3}|GBp|ZAc)$")]
 Day = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d$"), AfterValidator(_real)]
-# Decimal strings, never floats: a share of the whole, a number of units, a price, and a rate of exchange.
-Weight = Annotated[str, StringConstraints(pattern=r"^(0(\.[0-9]{1,12})?|1(\.0{1,12})?)$")]
-Quantity = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,16}(\.[0-9]{1,12})?$")]
+# Decimal strings, never floats: a share of the whole, a number of units, a price, and a rate of exchange. Shares and
+# quantities have one form, so that the same command in other words is a retry. Prices and rates are those of a file.
+Weight = Annotated[str, StringConstraints(pattern=r"^(0(\.[0-9]{1,12})?|1(\.0{1,12})?)$"), AfterValidator(_one_form)]
+Quantity = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,16}(\.[0-9]{1,12})?$"), AfterValidator(_one_form)]
 Amount = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,16}(\.[0-9]{1,12})?$")]
 RATE = r"^(0\.0{0,8}[1-9][0-9]{0,8}|0{0,8}[1-9][0-9]{0,8}(\.[0-9]{1,9})?)$"
 Rate = Annotated[str, StringConstraints(pattern=RATE)]

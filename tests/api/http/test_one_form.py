@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.api.acting import CALL
+from tests.api.http.test_monitoring import POLICY, PORTFOLIO
 from tests.api.program import cli
 from tests.api.served import ASK, ASKS, Api, fields, problem
 
@@ -64,6 +65,53 @@ def test_the_same_command_in_other_words_is_a_retry(api: Api, first: dict[str, A
     """The second one gets the answer of the first."""
     key = f"same-{SAME.index((first, again))}"
     assert api.ask(key=key, **first).json() == api.ask(key=key, **again).json()
+
+
+SAME_PORTFOLIOS = [({"EQ": "0.6"}, {"EQ": "0.600"}), ({"EQ": "0"}, {"EQ": "0.0"}), ({"EQ": "1"}, {"EQ": "1.000"})]
+SAME_HOLDINGS = [({"EQ": "600"}, {"EQ": "0600.0"}), ({"EQ": "0.5", "BD": "0"}, {"EQ": "00.50", "BD": "0.00"})]
+
+
+@pytest.fixture
+def watched(api: Api) -> Api:
+    """The module's application, with the portfolio `anna` of the client Anna."""
+    if api.get("/portfolios/anna").status_code == 404:
+        assert api.call("PUT", "/policies/monitoring/drift", "admin", json=POLICY).status_code == 201
+        assert api.call("POST", "/clients", "advisor", json={"client_id": "Anna"}).status_code == 201
+        assert api.call("PUT", "/portfolios/anna", "advisor", json=PORTFOLIO | {"client_id": "Anna"}).status_code == 201
+    return api
+
+
+@pytest.mark.parametrize(("first", "again"), SAME_PORTFOLIOS, ids=str)
+def test_a_target_has_one_form(watched: Api, first: dict[str, str], again: dict[str, str]) -> None:
+    """The same targets in other words record nothing, and are a retry under the same key."""
+    key = {"Idempotency-Key": f"targets-{first['EQ']}"}
+    body = PORTFOLIO | {"client_id": "Anna", "base": "CHF"}
+    sent = watched.call("PUT", "/portfolios/anna", "advisor", json=body | {"targets": first}, headers=key)
+    assert sent.status_code == 201, sent.text
+    with watched.records_nothing():
+        for headers in (key, {}):
+            same = watched.call("PUT", "/portfolios/anna", "advisor", json=body | {"targets": again}, headers=headers)
+            assert (same.status_code // 100, same.json()["event"]) == (2, sent.json()["event"])
+
+
+@pytest.mark.parametrize(("first", "again"), SAME_HOLDINGS, ids=str)
+def test_a_quantity_has_one_form(watched: Api, first: dict[str, str], again: dict[str, str]) -> None:
+    """The same holdings in other words record nothing."""
+    path, day = "/portfolios/anna/holdings", {"as_of": "2026-03-01"}
+    sent = watched.call("PUT", path, "advisor", json=day | {"positions": first})
+    assert sent.status_code == 201
+    with watched.records_nothing():
+        same = watched.call("PUT", path, "advisor", json=day | {"positions": again})
+        assert (same.status_code, same.json()["changed"]) == (200, False)
+
+
+@pytest.mark.parametrize("quantity", ["-0", "-0.00", "-000"])
+def test_a_quantity_is_not_minus_zero(watched: Api, quantity: str) -> None:
+    """A short position has a number in it."""
+    body = {"as_of": "2026-03-01", "positions": {"EQ": quantity}}
+    with watched.records_nothing():
+        response = watched.call("PUT", "/portfolios/anna/holdings", "advisor", json=body)
+        assert fields(problem(response, 422, "invalid")) == ["positions.EQ"]
 
 
 def test_two_keys_are_refused(api: Api) -> None:

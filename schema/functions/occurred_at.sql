@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION occurred_at(backfill jsonb, recorded_at timestamptz)
 RETURNS timestamptz
 LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
-    SELECT CASE WHEN backfill->>'occurred_at' ~ '^(1[6-9]|2[0-9])[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?Z$'
+    SELECT CASE WHEN backfill->>'occurred_at' ~ '^(1[6-9]|2[0-9])[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,6})?Z$'
                 THEN (left(backfill->>'occurred_at', 8) || '01' || substr(backfill->>'occurred_at', 11))::timestamptz
                      + make_interval(days => substr(backfill->>'occurred_at', 9, 2)::integer - 1)
                 ELSE recorded_at END

@@ -18,7 +18,6 @@ from api.cli.shared import (
     ConfigFile,
     DatabaseUrl,
     DataDir,
-    counted,
     note,
     say,
     say_json,
@@ -33,6 +32,7 @@ from ledger.imports.sources import FILE_NAME, SOURCE_NAME, NoEvent, read
 from ledger.imports.tables import Tables
 from ledger.proof.bundle.zip import BundleError
 from ledger.store.envelope import Actor
+from ledger.wording import counted
 
 # More faults are counted, not printed.
 MOST_PRINTED = 100

@@ -54,16 +54,17 @@ def demo(
     """Fill a ledger of its own with years of reviews on real prices, and ask it the questions of its users.
 
     Clients and decisions are invented, prices and models are real, and everything goes through the HTTP API of a real
-    server. It takes a minute or two. Exit code 1 if the ledger or the client's case does not verify.
+    server. It takes two minutes or three. Exit code 1 if the ledger or the client's case does not verify, or if an
+    answer or a run of monitoring does not come out the same again.
     """
     if keep and as_json:
         raise CannotRun("--keep and --json exclude each other: give one of them")
     with _run(clients, years, data_dir) as result:
         answers = result.answers
         good = answers.verification["ok"] and answers.evidence.audit["ok"]
-        good = good and answers.replay.get("outcome", "identical") == "identical"
+        good = good and answers.replay.get("outcome", "identical") == "identical" and answers.run_replay["agrees"]
         if as_json:
-            say_json({"done": result.done, "answers": answers})
+            say_json({"done": result.done, "watched": result.watched, "answers": answers})
         else:
             print_report(result, say)
         if keep:

@@ -13,6 +13,8 @@ from ledger.wording import counted
 Say = Callable[[str], None]
 
 MAX_ROWS = 6
+# The most characters of a bar.
+MAX_BAR = 40
 
 WHAT_IS_REAL = """\
 Real: the prices (twenty stocks of the S&P 500, from skfolio), the two models, the server, the calls, the chain.
@@ -23,8 +25,10 @@ The requests name their quarters. The ledger's own times are those of this run: 
 def print_report(result: Result, say: Say) -> None:
     """Print all of it."""
     _done(result.done, say)
+    _watched(result, say)
     _advisor(result.answers, say)
     _compliance(result.answers, say)
+    _watch(result.answers, say)
     _auditor(result.answers, say)
 
 
@@ -49,6 +53,24 @@ def _done(done: Done, say: Say) -> None:
     say(f"corrections      {falls}")
     rate = done.events / max(done.seconds, 0.1)
     say(f"events           {done.events} in {done.seconds:g} s: {rate:.0f} a second, each acknowledged to its caller")
+
+
+def _watched(result: Result, say: Say) -> None:
+    """Print what the watch led to, with a bar for each quarter, as long as its number of alerts."""
+    watched = result.watched
+    say(
+        f"\nportfolios       {watched.portfolios}, judged {watched.runs} times in {watched.seconds:g} s,"
+        " at the prices of each week"
+    )
+    raised = sum(watched.raised.values())
+    say(f"alerts           {raised} raised, {watched.acknowledged} taken by an advisor, {watched.closed} closed")
+    say(f"decisions        {watched.decisions} whom to tell; nothing is delivered for a time that is long over")
+    say(f"rebalanced       {watched.rebalanced} times\n")
+    scale = max(1, *(-(-count // MAX_BAR) for count in watched.raised.values()))
+    for name, count in watched.raised.items():
+        fall = result.done.falls.get(name)
+        stocks = "" if fall is None else f"  stocks fell by {fall:.0%}"
+        say(f"{name} {count:4} {'#' * -(-count // scale):{MAX_BAR}}{stocks}".rstrip())
 
 
 def _refused(refused: Mapping[str, int]) -> str:
@@ -82,6 +104,18 @@ def _compliance(answers: Answers, say: Say) -> None:
     _question(say, "Compliance: does anyone approve without reading?", "GET /reports/rubber-stamps")
     _table(answers.rubber_stamps, say)
     say("The demo's people are programs: all decide within seconds, and advisor-south skips some openings.")
+
+
+def _watch(answers: Answers, say: Say) -> None:
+    run = answers.run_replay
+    _question(
+        say, "Compliance: who was told in the run that raised most alerts?", f"GET /notifications?run={run['run']}"
+    )
+    _table([{**row, "receivers": ", ".join(row["receivers"]) or "nobody"} for row in answers.told], say)
+    command = f"advice-ledger monitor replay --run {run['run']}"
+    _question(say, "Auditor: does that run come out the same again?", command)
+    agrees = "agrees" if run["agrees"] else "DIFFERS"
+    say(f"{agrees}: {run['portfolios']} portfolios as of {run['as_of']}, root {run['recorded_root']}")
 
 
 def _auditor(answers: Answers, say: Say) -> None:

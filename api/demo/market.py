@@ -1,9 +1,11 @@
-"""The quarters of the price history, with the fall of the stocks in each: the demo's calendar."""
+"""The quarters and weeks of the price history, with the fall of the stocks in each quarter: the demo's calendar."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from decimal import Decimal
 
 from api.agents.optimiser import prices
 from api.agents.optimiser.agent import ASSETS
@@ -43,10 +45,34 @@ def quarters(count: int) -> list[Quarter]:
     return newest_first[::-1]
 
 
+@dataclass(frozen=True)
+class Week:
+    """The last trading day of a week, with the closing prices of the twenty stocks, and the name of its quarter."""
+
+    day: date
+    quarter: str
+    prices: dict[str, Decimal]
+
+
+def weeks(periods: Sequence[Quarter]) -> list[Week]:
+    """Return the weeks of these quarters, which follow one another. Raises MissingExtra."""
+    table = prices.load_table().iloc[:, :ASSETS]
+    inside = table.loc[(periods[0].known + timedelta(days=1)).isoformat() : periods[-1].last.isoformat()]
+    last_days = {day.date().isocalendar()[:2]: day for day in inside.index}
+    return [
+        Week(day.date(), _name(day.date()), {name: Decimal(f"{price:.4f}") for name, price in table.loc[day].items()})
+        for day in last_days.values()
+    ]
+
+
+def _name(day: date) -> str:
+    return f"{day.year} Q{(day.month + 2) // 3}"
+
+
 def _quarter(start: date, end: date) -> Quarter:
     before = prices.window(start - timedelta(days=1), ASSETS)
     table = prices.window(end, ASSETS).prices
     inside = table.loc[before.last.isoformat() :]
     index = inside.pct_change().fillna(0).mean(axis="columns").add(1).cumprod()
     fall = float((1 - index / index.cummax()).max())
-    return Quarter(f"{start.year} Q{(start.month + 2) // 3}", before.last, index.index[-1].date(), fall)
+    return Quarter(_name(start), before.last, index.index[-1].date(), fall)

@@ -22,6 +22,7 @@ OnProgress = Callable[[str, int, int], None]
 
 MAX_ROWS = 1000
 DESK_COLUMNS = ("id", "request_id", "client_id", "state", "outcome", "decided_by", "model_name")
+TOLD_COLUMNS = ("as_of", "portfolio", "alert_id", "about", "receivers", "reason", "historical")
 HISTORY_COLUMNS = (
     "id", "request_id", "state", "outcome", "reason_code", "decided_by", "confirmed_by", "channel", "model_version",
 )  # fmt: skip
@@ -58,13 +59,15 @@ class Answers:
     override_reasons: Rows
     rubber_stamps: Rows
     orphans: int
+    told: Rows
     replay: dict[str, Any]
+    run_replay: dict[str, Any]
     verification: dict[str, Any]
     evidence: Evidence
 
 
-def ask(site: Site, people: Mapping[str, LedgerClient], example: Example, on_progress: OnProgress) -> Answers:
-    """Ask all questions. Raises ClientError or DemoFailed."""
+def ask(site: Site, people: Mapping[str, LedgerClient], example: Example, run: int, on_progress: OnProgress) -> Answers:
+    """Ask all questions; `run` is the run of monitoring to ask about. Raises ClientError or DemoFailed."""
     advisor, compliance = people[example.client.advisor], people[COMPLIANCE]
     then = compliance.recommendations(request_id=example.request_id, as_of=example.decided_at)
     now = compliance.recommendations(request_id=example.request_id)
@@ -87,7 +90,9 @@ def ask(site: Site, people: Mapping[str, LedgerClient], example: Example, on_pro
         override_reasons=_report(compliance, "override-reasons"),
         rubber_stamps=_report(compliance, "rubber-stamps"),
         orphans=len(compliance.get("/model-calls", state=ModelCallState.OPEN, limit=200)["items"]),
+        told=_columns(compliance.get("/notifications", run=run, limit=200)["items"], TOLD_COLUMNS),
         replay=replayed,
+        run_replay=_json(site, "monitor", "replay", "--run", str(run), "--json"),
         verification=verified,
         evidence=evidence.take(site, example.client.name),
     )

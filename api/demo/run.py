@@ -20,6 +20,7 @@ from api.demo.market import Quarter, quarters
 from api.demo.questions import Answers, Example
 from api.demo.review import Review, ReviewResult, review_next_quarter
 from api.demo.server import ADMIN, HOUSE, OPTIMISER, Site, running
+from api.demo.watch import Watch, Watched
 
 SEED = "advice-ledger"
 # Clients at a time. Each client's quarters follow one another.
@@ -70,6 +71,7 @@ class Result:
     """The demo's counts and the ledger's answers. `site` is available while the demo runs."""
 
     done: Done
+    watched: Watched
     answers: Answers
     site: Site
 
@@ -90,7 +92,9 @@ def demo(plan: Plan, on_progress: OnProgress) -> Iterator[Result]:
         done = _count(
             all_clients, periods, results, _next_quarter(site, people, all_clients, len(periods), on_progress), seconds
         )
-        yield Result(done, questions.ask(site, people, _example(all_clients, periods, results), on_progress), site)
+        watched = Watch(site, people, plan.seed, on_progress).run(all_clients, periods)
+        example = _example(all_clients, periods, results)
+        yield Result(done, watched, questions.ask(site, people, example, watched.run, on_progress), site)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 
 from api.demo import rules
 from api.demo.clients import clients
-from api.demo.market import Quarter, quarters
+from api.demo.market import Quarter, quarters, weeks
 from api.postgres.connect import open_database
 from ledger.domain import four_eyes
 from ledger.domain.answer_schemas import ALLOCATIONS, check
@@ -95,6 +96,36 @@ def test_the_ledger_s_answers_are_complete_and_verified(ran: Ran) -> None:
     key = VerifierKey.parse(evidence["key"])
     assert open_checkpoint(evidence["checkpoint"].encode(), key.name, [key]).checkpoint.size > 0
     assert [row["id"] for row in answers["then"]] == [min(row["id"] for row in answers["now"])]
+
+
+@pytest.mark.slow
+def test_its_runs_match_the_ledger(ran: Ran, folder: Path) -> None:
+    """Each count of the watch is the number of such events, nothing is delivered, and a run comes out the same."""
+    watched, answers = ran.json()["watched"], ran.json()["answers"]
+    with open_database(None, folder) as url, connect(url) as conn:
+        types = Counter(kind for (kind,) in conn.execute("SELECT type FROM events"))
+        historical = conn.execute("SELECT bool_and(historical) FROM monitoring_runs").fetchone()
+    raised = sum(watched["raised"].values())
+    assert list(watched["raised"]) == [period.name for period in quarters(4 * YEARS)]
+    assert types["monitoring.run-completed"] == types["prices.recorded"] == watched["runs"] == 52 * YEARS
+    assert types["alert.raised"] == raised == types["alert.acknowledged"] == watched["acknowledged"] > 0
+    assert types["alert.closed"] == watched["closed"]
+    assert types["notification.decided"] == watched["decisions"] >= raised
+    assert types["holdings.recorded"] == CLIENTS + watched["rebalanced"]
+    assert (types["delivery.attempted"], historical) == (0, (True,))
+    assert (answers["run_replay"]["agrees"], answers["run_replay"]["run"]) == (True, watched["run"])
+    assert {row["receivers"][0] for row in answers["told"]} == {"advisor"}
+
+
+def test_the_weeks_cover_each_quarter() -> None:
+    """Each week's prices are those of its last trading day, and no week of the quarters is left out."""
+    periods = quarters(8)
+    found = weeks(periods)
+    assert found == sorted(found, key=lambda week: week.day)
+    assert found[-1].day == periods[-1].last
+    assert all((after.day - before.day).days <= 10 for before, after in pairwise(found))
+    assert {week.quarter for week in found} == {period.name for period in periods}
+    assert all(periods[0].known < week.day and min(week.prices.values()) > 0 for week in found)
 
 
 @pytest.mark.usefixtures("ran")

@@ -23,7 +23,7 @@ from tests.support import eventually
 
 START_S = 60
 STOP_S = 30
-TIMEOUT_S = 120
+TIMEOUT_S = 300
 PROGRAM = "from api.cli import main; main()"
 
 

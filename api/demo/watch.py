@@ -22,6 +22,7 @@ from advice_ledger_client import LedgerClient
 from api.demo.clients import Client, Profile
 from api.demo.market import Quarter, Week, weeks
 from api.demo.server import ADMIN, DemoFailed, Site
+from schema.states import AlertState
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -155,7 +156,7 @@ class Watch:
         for name, advisor in self.people.items():
             if name not in TRADES_AFTER:
                 continue
-            for alert in advisor.get("/alerts", state="open", limit=200)["items"]:
+            for alert in advisor.get("/alerts", state=AlertState.OPEN, limit=200)["items"]:
                 one = portfolios[alert["portfolio"]]
                 if one.client.advisor != name or alert["acknowledged_at"] is not None:
                     continue

@@ -28,6 +28,7 @@ from ledger.export.stream_heads import record_if_older
 from ledger.proof.bundle.manifest import Manifest
 from ledger.proof.bundle.selection import Selection
 from ledger.store.head import position_at
+from ledger.tlog.serve.newest_checkpoint import newest_size
 from projections.found_streams import TooManyStreams, found_streams, indexed_upto
 from schema.events import ExportCompleted, ExportFailed
 
@@ -138,6 +139,9 @@ def _write(run: JobRun[ExportParameters], files: JobFiles, found: Export, client
         selection = _selection(conn, found, client_id)
         streams = _streams(run, conn, selection) if selection.kind == "search" else ()
         at = _record_ends(run, conn, selection)
+        # What no checkpoint covers is left out, as the manifest says. The signer needs a moment for the newest events.
+        while newest_size(conn) < int(found.requested.data["upto"]) and time.monotonic() < until_s:
+            run.pause(LOOK_S)
         while True:
             try:
                 manifest = write_bundle(

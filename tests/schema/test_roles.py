@@ -27,6 +27,7 @@ READ = {
 }
 FOLD_FUNCTIONS = {
     "execute money(text)",
+    "execute occurred_at(jsonb,timestamp with time zone)",
     "execute search_letters(text)",
     "execute search_query(text)",
     "execute search_tokens(text,boolean)",
@@ -72,7 +73,9 @@ RIGHTS: dict[str | None, set[str]] = {
         "select credential_uses",
         "select jobs",
         "select event_types",
+        "select stream_numbers",
         "execute authenticate(bytea)",
+        "execute last_number(text)",
         "execute position_at(timestamp with time zone)",
         *FOLD_FUNCTIONS,
         "usage schema",
@@ -251,9 +254,10 @@ def test_writer_appends_and_claims(ledger: str) -> None:
     """Membership in ledger_writer is enough for both of its functions, inherited or with SET ROLE as we connect."""
     with connect(ledger, "owner") as owner:
         owner.execute(
-            "CREATE TABLE IF NOT EXISTS portfolio_requests (id bigint, status text, recommendation_id bigint)"
+            "CREATE TABLE IF NOT EXISTS portfolio_requests"
+            " (id bigint, status text, recommendation_id bigint, imported boolean)"
         )
-        owner.execute("INSERT INTO portfolio_requests VALUES (1, 'queued', NULL), (2, 'queued', NULL)")
+        owner.execute("INSERT INTO portfolio_requests VALUES (1, 'queued', NULL, false), (2, 'queued', NULL, false)")
     with login_role(ledger, member_of="ledger_writer") as login:
         for number, role in enumerate((None, "ledger_writer"), 1):
             with session_of(ledger, login, role) as conn:

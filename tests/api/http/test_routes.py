@@ -122,6 +122,7 @@ def test_a_request_from_the_first_to_its_recommendation(fresh_api: Api) -> None:
         "objectives": ["a house"],
         "constraints": {"exclude_asset_classes": [], "min_cash": "0.05"},
         "notes": "soon",
+        "imported": False,
         "portfolio": None,
         "status": "queued",
         "recommendation_id": None,

@@ -111,6 +111,6 @@ def test_each_filter_is_about_a_column(database_url: str, read_model: ReadModel)
             select = psycopg.sql.SQL("SELECT FROM {} model WHERE {}")
             value = [None] if name == "ids" else None
             rows = conn.execute(
-                query.format(psycopg.sql.Identifier(read_model.name), allowed.condition), {**others, name: value}
+                select.format(psycopg.sql.Identifier(read_model.name), allowed.condition), {**others, name: value}
             )
             assert rows.rowcount == 0

@@ -44,8 +44,12 @@ def test_a_forged_event_is_not_signed_and_named(database_url: str, tmp_path: Pat
         token = server.tokens()["advisor"]
         assert ask(server.base, token).status_code == 202
         assert cli("verify", *at, env=signing).code == 0
-        # A ledger that had its key from the first start on has no event without an attestation.
-        assert cli("verify", "--attested", *at, env=signing).code == 0
+        # The first subjects were recorded before the key was registered; from there on each event is attested.
+        with connect(database_url) as conn:
+            registered = conn.execute("SELECT min(position) FROM events WHERE stream = 'recording-keys'").fetchone()
+        assert registered is not None
+        assert cli("verify", "--attested", *at, env=signing).code == 1
+        assert cli("verify", "--attested-from", registered[0], *at, env=signing).code == 0
         with connect(database_url) as conn:
             signed = conn.execute("SELECT position FROM head").fetchone()
             assert signed is not None

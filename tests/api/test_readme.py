@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from tests.paths import DOCS, ROOT
 from tests.support import connect, eventually, scratch_database
 
 README = (ROOT / "README.md").read_text("utf-8")
+LETTER = "## Answer a letter\n"
 TUTORIAL = (DOCS / "use/tutorial.md").read_text("utf-8")
 PEOPLE = tuple((DOCS / "use" / name).read_text("utf-8") for name in ("advisor.md", "reviewer.md"))
 
@@ -99,6 +102,19 @@ def test_the_tutorial_prints_what_it_shows(server_url: str, tmp_path: Path, inst
             Pasted(server.base, {INSTALL_CLIENT: "true", **instead}).add(TUTORIAL).run(tmp_path, **environment)
         ):
             check(printed, expected or "")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(700)
+def test_a_letter_is_answered_on_the_demos_data() -> None:
+    """README's session for reviewers, with no setting at all: story, bundle, PDF, and where a change is noticed."""
+    page = README.partition(LETTER)[2].partition("\n## ")[0]
+    folder = Path(tempfile.mkdtemp(prefix="advice-ledger-test-"))  # the server's account cannot enter pytest's folder
+    try:
+        for printed, expected in Pasted("", {}).add(page).run(folder):
+            check(printed, expected or "")
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.slow

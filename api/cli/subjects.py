@@ -164,7 +164,7 @@ def suspend(
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Take nothing from a subject until it is resumed. Roles and credentials stay as they are."""
+    """Suspend a subject until somebody resumes it. Roles and credentials stay as they are."""
     _change(name, made(SubjectSuspended, reason=reason), as_json, database_url, data_dir, config)
 
 

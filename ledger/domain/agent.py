@@ -65,11 +65,9 @@ def fold(history: Sequence[RecordedEvent], of_subject: Sequence[RecordedEvent] =
 
 
 def check_running(agent: Agent) -> None:
-    """Raise Refused `agent-suspended` if nothing may be taken from the agent now."""
+    """Raise Refused `agent-suspended` if the agent is suspended: it starts, answers and fails nothing."""
     if agent.suspended:
-        raise Refused(
-            "agent-suspended", "this agent is suspended: the ledger takes nothing from it until it is resumed"
-        )
+        raise Refused("agent-suspended", "this agent is suspended until somebody resumes it")
 
 
 def check_register(event: AgentRegistered) -> None:

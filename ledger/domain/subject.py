@@ -113,7 +113,7 @@ def check(state: SubjectState, role: str, credential: int | None, now: datetime)
     if role not in state.roles(now):
         raise Refused("wrong-role", f"the role {role} was revoked, or its time is over")
     if state.suspended and role != AGENT:
-        raise Refused("suspended", "this subject is suspended: the ledger takes nothing from it until it is resumed")
+        raise Refused("suspended", "this subject is suspended until somebody resumes it")
 
 
 def scope_of(state: SubjectState, name: str, role: str, assigned: bool, now: datetime) -> ClientScope | None:

@@ -43,11 +43,11 @@ class AgentCommands:
         return await SubjectCommands(self.executor).change(actor, name, event, event_id)
 
     async def is_suspended(self, name: str) -> bool:
-        """Return True if the ledger takes nothing from this agent now."""
+        """Return True if the agent is suspended now."""
         return (await self._agent(name)).suspended
 
     async def check_running(self, name: str) -> None:
-        """Raise Refused `agent-suspended` if the ledger takes nothing from this agent now."""
+        """Raise Refused `agent-suspended` if the agent is suspended now."""
         agents.check_running(await self._agent(name))
 
     async def _agent(self, name: str) -> Agent:

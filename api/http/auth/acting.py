@@ -27,7 +27,7 @@ def acting(caller: Caller, action: str, policy: AccessPolicy, wanted: str | None
     roles = caller.state.roles(now)
     names = _or(roles) or "no role now"
     if caller.state.suspended and action not in WHILE_SUSPENDED:
-        raise ApiError("suspended", "this subject is suspended: the ledger takes nothing from it until it is resumed")
+        raise ApiError("suspended", "this subject is suspended until somebody resumes it")
     if wanted is not None and wanted not in roles:
         raise ApiError("wrong-role", f"{ROLE_HEADER}: this subject does not have this role; it has {names}")
     possible = policy.roles_of(action, caller.state, now) & (roles if wanted is None else {wanted})

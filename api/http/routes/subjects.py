@@ -180,7 +180,7 @@ async def suspend_subject(
     body: SubjectSuspended,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Take nothing from this subject until it is resumed, whatever its roles and credentials. Role: admin."""
+    """Suspend this subject until somebody resumes it, whatever its roles and credentials. Role: admin."""
     return await _change(services, caller, name, body, idempotency_key)
 
 

@@ -171,7 +171,8 @@ def test_nothing_is_taken_from_a_suspended_agent(api: Api, act: Acting, robot: s
     made = api.answered(second, role=robot)
     assert act.command(robot, "suspensions", "compliance").status_code == 201
     with api.records_nothing():
-        problem(act.start(request_id, robot), 409, "agent-suspended")
+        found = problem(act.start(request_id, robot), 409, "agent-suspended")
+        assert found["detail"] == "this agent is suspended until somebody resumes it"  # not: that nothing is taken
         problem(api.answer(request_id, robot), 409, "agent-suspended")
         problem(api.answer(request_id, robot, model_call_id=done), 409, "agent-suspended")
         failing = f"/portfolio/requests/{request_id}/failures"

@@ -143,6 +143,8 @@ def _history(file: Path | None, requests: Path | None, recommendations: Path | N
     for path in (file, requests, recommendations):
         if path is not None and not FILE_NAME.fullmatch(path.name):
             raise CannotRun(f"each event names its file for good: rename {path} to letters, digits and . _ + @ -")
+        if path is not None and path.exists() and not (path.is_file() or path.is_dir()):
+            raise CannotRun(f"{path} is a pipe or a device: a history is read twice, so write it to a file first")
     return _History(file, None if requests is None else Tables(requests, recommendations))
 
 

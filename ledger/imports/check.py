@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from bisect import bisect_left
 from collections import Counter
@@ -14,12 +15,19 @@ from ledger.imports.encode import line_of
 from ledger.imports.history import CONTENT, ERASED, FIRST, IMPORTED, TRACE, BadLine, HistoryEvent, Incomplete
 from ledger.imports.lines import dumped
 from ledger.imports.references import OF_STREAM, Kind, names
+from ledger.proof.format.canonical import MAX_INTEGER
 from schema.events import CATALOGUE
 
 # More faults are counted, not kept.
 MOST_FAULTS = 1000
 ERASED_THERE = "of a client that the history has erased"
 NO_ID = UUID(int=0)
+# What follows the category in the name of a stream, and what is said of another name.
+NUMBERED = re.compile(r"[0-9]{1,16}"), "Input should end in a number"
+STREAM_NAMES = {
+    TRACE: (re.compile(r"[A-Za-z0-9._-]{1,100}"), "Input should end in 1 to 100 letters, digits and . _ -"),
+    CONTENT: (re.compile(r".+", re.DOTALL), "Input should end in an id"),
+}
 ORDER = "Input should come after the line before"
 
 
@@ -57,6 +65,8 @@ class Checker:
         # Of each stream the first line with a missing value: no fault if the stream was erased.
         self._incomplete: dict[str, Fault] = {}
         self._last_position = 0
+        # Of each id 64 bits, which two ids of a history have in common once in millions of histories.
+        self._ids: set[int] = set()
 
     def take(self, event: HistoryEvent) -> None:
         """Check the next event."""
@@ -99,6 +109,7 @@ class Checker:
             self._found.left_out[f"{event.category}*: {event.type}"] += 1
             return
         self._check_stream(event)
+        self._check_id(event)
         if not event.typed:
             dumped(CATALOGUE[event.type], {**event.data, **event.values})
         for member, kind, number in names(event):
@@ -112,9 +123,9 @@ class Checker:
         self._place(event)
 
     def _check_stream(self, event: HistoryEvent) -> None:
-        number = event.stream.removeprefix(event.category)
-        if event.category not in {TRACE, CONTENT} and not (number.isdigit() and number.isascii() and len(number) < 17):
-            raise BadLine("stream", "Input should end in a number")
+        rest, reason = STREAM_NAMES.get(event.category, NUMBERED)
+        if not rest.fullmatch(event.stream.removeprefix(event.category)):
+            raise BadLine("stream", reason)
         known = self._streams.get(event.stream)
         begins = event.type in FIRST.get(event.category, IMPORTED[event.category])
         if known is None and not begins:
@@ -123,6 +134,14 @@ class Checker:
             raise BadLine("type", "the stream has begun already")
         if known is not None and event.occurred_at_us < known[1]:
             raise BadLine("occurred_at", "Input should not be before the event that precedes it in its stream")
+
+    def _check_id(self, event: HistoryEvent) -> None:
+        if event.position > MAX_INTEGER:
+            raise BadLine("position", f"Input should be at most {MAX_INTEGER}")
+        known = len(self._ids)
+        self._ids.add(hash(event.id))
+        if len(self._ids) == known:
+            raise BadLine("id", "a line before has the same id")
 
     def _place(self, event: HistoryEvent) -> None:
         number, _, events = self._streams.get(event.stream, (len(self._streams), 0, 0))
@@ -137,7 +156,7 @@ class Checker:
             return bool(self._positions) and self._positions[0] <= number
         index = bisect_left(self._positions, number)
         known = index < len(self._positions) and self._positions[index] == number
-        return known and self._of[index] == self._streams[event.stream][0]
+        return known and (kind is Kind.PAST or self._of[index] == self._streams[event.stream][0])
 
 
 def check(lines: Iterable[HistoryEvent | tuple[str, int, BadLine]]) -> Checked:

@@ -8,10 +8,10 @@ plain     written by other programs: docs/use/import.md
 from __future__ import annotations
 
 from binascii import unhexlify
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, StrictInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from ledger.imports.history import BadLine, HistoryEvent, Incomplete, checked_time, microseconds
 from ledger.proof.errors import malformation
@@ -31,7 +31,7 @@ class PlainLine(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: str
+    id: Annotated[str, Field(min_length=1)]
     stream: str
     type: str
     occurred_at: str
@@ -176,6 +176,10 @@ def actor(value: object) -> Actor:
         text = members.get(name)
         if not isinstance(text, str) or not 1 <= len(text) <= 200:
             raise BadLine(f"actor.{name}", "Input should be a text of 1 to 200 characters")
+    if type(members.get("credential", 1)) is not int:
+        raise BadLine("actor.credential", "Input should be a whole number")
+    if not isinstance(members.get("on_behalf_of", ""), str):
+        raise BadLine("actor.on_behalf_of", "Input should be a text")
     return Actor(**members)
 
 

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     """What a member names."""
 
     EVENT = "event"  # the position of an event before it in the same stream
+    PAST = "recommendation or decision"  # the position of one before it, in any stream
     STATE = "state"  # any position: all events up to there were known
     REQUEST = "request"  # the number of a request
     CLIENT = "client"  # the number of a client
@@ -46,7 +47,7 @@ REFERENCES: Mapping[str, Mapping[str, Kind]] = {
     "legal-hold.released": {"hold_id": Kind.EVENT},
 }
 # What a model call says that it was shown, by its kind: an object of `kind` and `id`, a number as text.
-SHOWN = {"request": Kind.REQUEST, "recommendation": Kind.EVENT, "decision": Kind.EVENT}
+SHOWN = {"request": Kind.REQUEST, "recommendation": Kind.PAST, "decision": Kind.PAST}
 OF_STREAM = {Kind.REQUEST: REQUEST, Kind.CLIENT: CLIENT}
 
 Find = Callable[[Kind, int], int | None]

@@ -25,7 +25,7 @@ def read(path: Path) -> Iterator[HistoryEvent | NoEvent]:
     with path.open("rb") as file:
         is_bundle = file.read(len(ZIP)) == ZIP
         file.seek(0)
-        lines = members(file, manifest.ALLOWED)[manifest.EVENTS].lines(MOST_LINE_BYTES) if is_bundle else _lines(file)
+        lines = members(file, manifest.ALLOWED)[manifest.EVENTS].lines(MOST_LINE_BYTES) if is_bundle else lines_of(file)
         for number, line in enumerate(lines, 1):
             try:
                 yield read_line(line, path.name, number)
@@ -33,7 +33,7 @@ def read(path: Path) -> Iterator[HistoryEvent | NoEvent]:
                 yield path.name, number, error
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
+def lines_of(file: BinaryIO) -> Iterator[bytes]:
     """Yield the lines. One that is too long is cut, and so no JSON, and the last one."""
     for line in iter(lambda: file.readline(MOST_LINE_BYTES), b""):
         yield line.rstrip(b"\r\n")

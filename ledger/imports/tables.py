@@ -15,8 +15,8 @@ import orjson
 
 from ledger.imports.history import CLIENT, REQUEST, BadLine, HistoryEvent, microseconds
 from ledger.imports.lines import dumped
-from ledger.imports.sources import NoEvent
-from ledger.store.envelope import Actor
+from ledger.imports.sources import NoEvent, lines_of
+from ledger.store.envelope import MAX_SEALED_BYTES, Actor
 from schema.events import ClientRegistered, PortfolioRequested, RecommendationRecorded, RequestFailed
 
 # Columns that each row has, and those that it may have.
@@ -183,14 +183,41 @@ def _check_new(id_: str, ids: set[str]) -> None:
 def _rows(path: Path) -> Iterator[tuple[int, Row | BadLine]]:
     """Yield each row with the number of its line."""
     if path.suffix.lower() == ".csv":
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            for row in reader:
-                yield reader.line_num, BadLine("line", "has too many values") if None in row else row
+        yield from _csv_rows(path)
         return
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
+    with path.open("rb") as file:
+        for number, line in enumerate(lines_of(file), 1):
             yield number, _object(line)
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, Row | BadLine]]:
+    """Yield each row with the number of its last line. A row that is no CSV ends the file."""
+    csv.field_size_limit(MAX_SEALED_BYTES)
+    # Bytes that are no UTF-8 become surrogates, so that the row that has them can be named.
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        done = 0
+        try:
+            columns, done = reader.fieldnames or (), reader.line_num
+            if twice := [name for name in columns if columns.count(name) > 1]:
+                yield 1, BadLine(twice[0], "there are two columns of this name")
+                return
+            for row in reader:
+                done = reader.line_num
+                yield done, _wrong_cells(row) or row
+        except csv.Error as error:
+            yield done + 1, BadLine("line", f"this row, or one that begins here, is no CSV: {error}")
+
+
+def _wrong_cells(row: Mapping[str | None, Any]) -> BadLine | None:
+    """Return what is wrong with a row of a CSV file, apart from its values."""
+    if None in row:
+        return BadLine("line", "has too many values")
+    try:
+        "".join(value for value in row.values() if value is not None).encode()
+    except UnicodeEncodeError:
+        return BadLine("line", "Input should be text in UTF-8")
+    return None
 
 
 def _object(line: bytes) -> Row | BadLine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -67,6 +68,14 @@ def test_wrong_lines_are_named_and_nothing_is_recorded(database_url: str, tmp_pa
     for wrong in (["--source", "Old"], ["--source", "old", "--recommendations", str(good)]):
         assert cli("import", str(good), *wrong, "--database-url", database_url).code == 2
     assert count(database_url) == 0
+
+
+def test_a_pipe_is_refused(database_url: str, tmp_path: Path) -> None:
+    """The second reading would find nothing in it, and the import would say that there was nothing to record."""
+    os.mkfifo(tmp_path / "history")
+    ran = cli("import", tmp_path / "history", "--source", "old", "--database-url", database_url)
+    assert ran.code == 2
+    assert "is a pipe or a device" in ran.err
 
 
 def test_a_killed_program_is_run_again(database_url: str, tmp_path: Path) -> None:

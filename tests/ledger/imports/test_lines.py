@@ -67,6 +67,22 @@ def test_lines_of_another_system_become_rows(tmp_path: Path, database_url: str) 
     assert (answer["id"], answer["state"], decision["recommendation_id"]) == (2, "rejected", 2)
 
 
+def test_a_model_call_names_the_answers_of_earlier_requests(tmp_path: Path, database_url: str) -> None:
+    """As an agent does that is shown what its client was told before; what comes later cannot be named."""
+    call = {"provider_name": "p", "request_model": "m", "input_messages": ["hi"]}
+    shown = [{"kind": "recommendation", "id": "2"}, {"kind": "decision", "id": "3"}, {"kind": "request", "id": "71"}]
+    asked = line("request-71", "portfolio.requested", ASKED)
+    began = line("request-71", "model-call.started", {**call, "shown": shown})
+    later = line("request-71", "model-call.started", {**call, "shown": [{"kind": "recommendation", "id": "6"}]}, id="x")
+    assert faults(check(read(written(tmp_path, *GOOD, asked, later)))) == [(5, "shown")]
+    first = line("client-1", "client.registered", {"client_id": "C-0"}, id="first")
+    assert imported(database_url, written(tmp_path, first)).recorded == 1
+    done = imported(database_url, written(tmp_path, *GOOD, asked, began))
+    assert done.recorded == 5
+    [found] = rows(database_url)["model_calls"]
+    assert [one["id"] for one in found["shown"]] == ["3", "4", "2"]
+
+
 WRONG: dict[str, tuple[Any, tuple[int, str]]] = {
     "no JSON": (b"{\n", (2, "line")),
     "a list": ([], (2, "line")),
@@ -83,6 +99,10 @@ WRONG: dict[str, tuple[Any, tuple[int, str]]] = {
     "a stream that begins so": ({**GOOD[1], "stream": "request-71"}, (2, "type")),
     "a stream without a number": ({**GOOD[0], "stream": "request-x"}, (2, "stream")),
     "a request twice": (GOOD[0], (2, "type")),
+    "an id twice": ({**GOOD[1], "id": GOOD[0]["id"]}, (2, "id")),
+    "no id": ({**GOOD[1], "id": ""}, (2, "id")),
+    "a credential that is a text": ({**GOOD[1], "actor": {**ANN, "credential": "3"}}, (2, "actor.credential")),
+    "two whom it is for": ({**GOOD[1], "actor": {**ANN, "on_behalf_of": ["a"]}}, (2, "actor.on_behalf_of")),
     "nothing before": ({**GOOD[2], "data": {**DECIDED, "recommendation_id": 9}}, (2, "recommendation_id")),
     "no such client": (line("request-71", "portfolio.requested", {**ASKED, "client": 3}), (2, "client")),
     "a large number": ({**GOOD[1], "data": {**ANSWER, "parameters": {"a": 2**60}}}, (2, "data.parameters.a")),
@@ -97,6 +117,18 @@ def test_a_wrong_line_is_named(name: str, tmp_path: Path) -> None:
     assert faults(found)[0] == expected
     assert (3, "type") in faults(found)
     assert not any("C-9" in fault.reason for fault in found.faults)
+
+
+def test_a_position_that_no_member_can_name_is_refused(tmp_path: Path) -> None:
+    """It is larger than the numbers of JSON."""
+    assert faults(check(read(written(tmp_path, {**GOOD[0], "position": 2**63 - 1})))) == [(1, "position")]
+
+
+@pytest.mark.parametrize("stream", ["trace-", "trace-a\nb", f"trace-{'a' * 3000}"])
+def test_a_trace_without_a_plain_name_is_refused(stream: str, tmp_path: Path) -> None:
+    """The database would number the first and refuse the last."""
+    call = {"provider_name": "p", "request_model": "m", "input_messages": ["hi"]}
+    assert faults(check(read(written(tmp_path, line(stream, "model-call.started", call))))) == [(1, "stream")]
 
 
 CHANGES: dict[str, Change] = {
@@ -159,10 +191,23 @@ def test_the_two_tables_become_events(tmp_path: Path, database_url: str) -> None
         ("1,C,balanced,-1,2021-03-01T00:00:00Z,", "amount_usd"),
         ("1,C,balanced,1,2021-03-01T00:00:00Z,done", "status"),
         ("1,C,balanced,1,2021-03-01T00:00:00Z,,", "line"),
+        ('1,"C,balanced,1,2021-03-01T00:00:00Z,', "line"),
+        ('1,"C"-1,balanced,1,2021-03-01T00:00:00Z,', "line"),
+        (f"1,{'C' * 9_000_000},balanced,1,2021-03-01T00:00:00Z,", "line"),
+        ("1,\udce9,balanced,1,2021-03-01T00:00:00Z,", "line"),
     ],
+    ids=("id", "client", "time", "amount", "status", "cells", "open quote", "quote", "large cell", "Latin-1"),
 )
 def test_a_wrong_row_is_named(row: str, field: str, tmp_path: Path) -> None:
     """By its line, which the header counts in, and its column."""
     requests = tmp_path / "r.csv"
-    requests.write_text(f"id,client_id,risk_profile,amount_usd,created_at,status\n{row}\n")
+    text = f"id,client_id,risk_profile,amount_usd,created_at,status\n{row}\n"
+    requests.write_bytes(text.encode(errors="surrogateescape"))
     assert faults(check(Tables(requests).read())) == [(2, field)]
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    """Which of the two would count?"""
+    requests = tmp_path / "r.csv"
+    requests.write_text("id,id,client_id,risk_profile,amount_usd,created_at\n7,1,C,balanced,1,2021-03-01T00:00:00Z\n")
+    assert faults(check(Tables(requests).read())) == [(1, "id")]

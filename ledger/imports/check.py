@@ -153,7 +153,7 @@ class Checker:
         if kind in OF_STREAM:
             return f"{OF_STREAM[kind]}{number}" in self._streams
         if kind is Kind.STATE:
-            return bool(self._positions) and self._positions[0] <= number
+            return bool(self._positions)
         index = bisect_left(self._positions, number)
         known = index < len(self._positions) and self._positions[index] == number
         return known and (kind is Kind.PAST or self._of[index] == self._streams[event.stream][0])

@@ -24,7 +24,7 @@ import psycopg
 from ledger.database import Connection, replicated
 from ledger.errors import Refused, VersionConflict, from_database
 from ledger.imports.encode import line_of
-from ledger.imports.history import CLIENT, CONTENT, FIRST, REQUEST, HistoryEvent, derived_id
+from ledger.imports.history import CLIENT, CONTENT, FIRST, REQUEST, BadLine, HistoryEvent, derived_id
 from ledger.imports.references import Places, renamed
 from ledger.store.envelope import Actor, Line
 from ledger.store.events import APPEND, parameters, receipts
@@ -49,6 +49,14 @@ class StreamMovedOn(Refused):
 
     def __init__(self, reason: str) -> None:
         super().__init__("stream-moved-on", reason)
+
+
+class NotImported(Refused):
+    """An event names one that was left out: its client was erased, or is known here."""
+
+    def __init__(self, event: HistoryEvent, field: str) -> None:
+        reason = f"{event.file}, line {event.line}: {field}: Input should name what is imported, but that was left out"
+        super().__init__("not-imported", reason)
 
 
 @dataclass
@@ -183,7 +191,10 @@ class _Batch:
         expected = "no_stream" if begins and event.category in FIRST else "any"
         if not begins and stream.version is not None:
             expected = str(stream.version)
-        data = renamed(event, self._of.places.find)
+        try:
+            data = renamed(event, self._of.places.find)
+        except BadLine as error:
+            raise NotImported(event, error.field) from error
         self._lines.append(line_of(event, id_, self._of.source, self._of.actor, data, target, expected))
         self._expected.append((self._position, stream.name))
         self._of.places.add(event.position, self._position)

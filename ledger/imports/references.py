@@ -120,7 +120,10 @@ class Places:
             return None if found is None else int(found.rpartition("-")[2])
         if kind is Kind.STATE:
             index = bisect_right(self.originals, number) - 1
-            return self.positions[index] if index >= 0 else None
+            if index >= 0:
+                return self.positions[index]
+            # The state before all that is imported: what the history has up to there was known here, or left out.
+            return self.positions[0] - 1 or None if self.positions else None
         index = bisect_left(self.originals, number)
         known = index < len(self.originals) and self.originals[index] == number
         return self.positions[index] if known else None

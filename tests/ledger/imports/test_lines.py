@@ -10,8 +10,10 @@ import orjson
 import pytest
 
 from ledger.imports.check import Checked, check
+from ledger.imports.importer import NotImported
 from ledger.imports.sources import read
 from ledger.imports.tables import Tables
+from schema.events import ClientRegistered
 from tests.ledger.imports.scenes import imported, lines, rows
 from tests.support import append, connect, new, requested
 
@@ -81,6 +83,19 @@ def test_a_model_call_names_the_answers_of_earlier_requests(tmp_path: Path, data
     assert done.recorded == 5
     [found] = rows(database_url)["model_calls"]
     assert [one["id"] for one in found["shown"]] == ["3", "4", "2"]
+
+
+def test_a_state_before_all_that_is_imported(tmp_path: Path, database_url: str) -> None:
+    """It becomes the position before the first imported event; if there is none yet, the line is named."""
+    with connect(database_url) as conn:
+        append(conn, new("client-", ClientRegistered(client_id="C-9")))
+    call = {"provider_name": "p", "request_model": "m", "input_messages": ["hi"], "as_of": 1}
+    client = line("client-1", "client.registered", {"client_id": "C-9"})
+    with pytest.raises(NotImported, match=r"history.ndjson, line 2: as_of"):
+        imported(database_url, written(tmp_path, client, line("trace-a", "model-call.started", call)))
+    file = written(tmp_path, client, GOOD[0], line("request-70", "model-call.started", call))
+    assert imported(database_url, file).recorded == 2
+    assert [row["as_of"] for row in rows(database_url)["model_calls"]] == [1]
 
 
 WRONG: dict[str, tuple[Any, tuple[int, str]]] = {

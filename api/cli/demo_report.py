@@ -35,7 +35,7 @@ def print_report(result: Result, say: Say) -> None:
 def _done(done: Done, say: Say) -> None:
     decisions = done.decisions
     falls = ", ".join(f"{name} {fall:.0%}" for name, fall in done.falls.items()) or "none"
-    say(f"{done.clients} clients, {done.quarters} quarters, {done.first} to {done.last}\n")
+    say(f"{counted(done.clients, 'client')}, {counted(done.quarters, 'quarter')}, {done.first} to {done.last}\n")
     say(WHAT_IS_REAL + "\n")
     say(f"requests         {done.requests}, of which {done.failed} failed")
     say(f"model calls      {done.calls_completed} completed, {done.calls_failed} failed{_refused(done.refused)}")

@@ -36,6 +36,7 @@ from ledger.wording import counted
 
 # More faults are counted, not printed.
 MOST_PRINTED = 100
+MOST_OF_NAME = 200
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -161,7 +162,9 @@ def _report(checked: Checked, *, as_json: bool) -> None:
     """Say what the check found. Raises CannotRun if a line is wrong."""
     wrong = len(checked.faults) + checked.more_faults
     for one in checked.faults[:MOST_PRINTED]:
-        note(f"{one.file}, line {one.line}: {one.field}: {one.reason}")
+        # The name of a member or column comes from the file: no terminal is to obey it.
+        field = one.field if one.field.isprintable() else ascii(one.field)
+        note(f"{one.file}, line {one.line}: {field[:MOST_OF_NAME]}: {one.reason}")
     if wrong > MOST_PRINTED:
         note(f"and {wrong - MOST_PRINTED} more")
     if wrong:

@@ -70,6 +70,17 @@ def test_wrong_lines_are_named_and_nothing_is_recorded(database_url: str, tmp_pa
     assert count(database_url) == 0
 
 
+def test_a_name_in_a_file_does_not_reach_the_terminal_as_it_is(database_url: str, tmp_path: Path) -> None:
+    """A member may be named by an escape sequence, or by a megabyte."""
+    file = tmp_path / "history.ndjson"
+    file.write_bytes(b"".join(orjson.dumps({**HISTORY, name: 1}) + b"\n" for name in ("\x1b[2J", "a" * 1_000_000)))
+    ran = cli("import", file, "--source", "old", "--check", "--database-url", database_url)
+    assert ran.code == 2
+    assert "line 1: '\\x1b[2J': " in ran.err
+    assert "\x1b" not in ran.err
+    assert len(ran.err) < 1000
+
+
 def test_a_pipe_is_refused(database_url: str, tmp_path: Path) -> None:
     """The second reading would find nothing in it, and the import would say that there was nothing to record."""
     os.mkfifo(tmp_path / "history")

@@ -158,8 +158,9 @@ class History:
         seen = max(receipt.position for at, receipts in self.of.items() if at[0] == stream for receipt in receipts)
         about = draw(st.sampled_from(answers)) if answers else None
         shown = [Shown(kind="request", id=stream.rpartition("-")[2]), Shown(kind="policy", id="p")]
-        if about is not None:
-            shown.append(Shown(kind="recommendation", id=str(about.position)))
+        # Of any request: an agent is shown what its client was told before.
+        if told := [one for at, made in self.of.items() if at[1] == "recommendation.recorded" for one in made]:
+            shown.append(Shown(kind="recommendation", id=str(draw(st.sampled_from(told)).position)))
         call = draw(st.sampled_from([None, *calls]))
         kinds: list[Event] = [
             ModelCallStarted(

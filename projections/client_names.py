@@ -10,6 +10,7 @@ from ledger.database import AsyncConnection, Connection
 from ledger.errors import NotFound
 
 NAMES = (Path(__file__).parent / "client_names.sql").read_bytes()
+NUMBERS = (Path(__file__).parent / "clients_of_identifiers.sql").read_bytes()
 EVER = "SELECT EXISTS (SELECT FROM stream_clients c WHERE c.client_id = %s)"
 
 
@@ -33,6 +34,12 @@ async def names_of(conn: AsyncConnection, client_ids: Sequence[str], upto: int |
         if name is not None and name not in names[asked]:
             names[asked].append(name)
     return names
+
+
+async def numbers_of(conn: AsyncConnection, client_ids: Sequence[str]) -> list[int]:
+    """Return the numbers that these identifiers have; those that nobody registered have none."""
+    rows = await (await conn.execute(NUMBERS, [list(client_ids)], prepare=True)).fetchall()
+    return [number for (number,) in rows]
 
 
 async def check_known(conn: AsyncConnection, client_id: str) -> None:

@@ -144,6 +144,9 @@ class ReadModel:
     # The column with the number of the request that a row is about; None if rows show no data of clients. Who reads
     # rows of requests is recorded.
     request_column: str | None = None
+    # The column with the number of the client that a row is about, for rows that are about no request. Who reads
+    # them is recorded, too.
+    client_column: str | None = None
     # The row without contents and texts; None if it has none.
     summary: type[BaseModel] | None = None
     # There is a row for each event, of any type, and it depends on nothing else: a live step folds the new events

@@ -35,6 +35,8 @@ class AccessRecorded(Event):
     # The requests whose data is shown. Those that this subject was shown in the same way in the same minute stand in
     # an earlier event.
     requests: Numbers | None = None
+    # The clients, by number, whose data is shown that belongs to no request: of the register, portfolios, holds.
+    clients: Numbers | None = None
     # The number of rows of the answer; for an export, of the requests or positions it is about.
     rows: Count | None = None
     # For a refusal: the last part of the problem's type.

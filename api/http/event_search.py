@@ -17,7 +17,7 @@ from api.http.event_forms import FORM_HELP, EventForm
 from api.http.lists import ReadList, ReadRange, decode_cursor
 from api.http.parameters import MAX_ID, FilterText, RowId
 from api.http.problems import ApiError
-from api.http.reading import record_read
+from api.http.reading import clients_named, record_all, record_read
 from api.http.story import identifiers, upto_of, wait
 from api.services import Services, services_of
 from ledger.database import AsyncConnection
@@ -163,7 +163,9 @@ class EventSearch:
     async def record(self, items: list[dict[str, Any]]) -> None:
         """Record that these events are about to be shown. Raises Unavailable."""
         requests = {item["request_id"] for item in items}
-        await record_read(self._services, self._reader, self._query, requests, len(items))
+        others = (item["client_id"] for item in items if item["request_id"] is None)
+        clients = await clients_named(self._services, self._reader, others)
+        await record_all(self._services, self._reader, self._query, requests | clients, len(items))
 
     async def _recorded(self, work: Any) -> FoundEvents:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from api.http.parameters import ReadOne, not_found
 from api.services import Services
 from ledger.database import AsyncConnection
 from ledger.domain.case import stream_of
-from ledger.service.accesses import Access
+from ledger.service.accesses import Access, ClientNumber, Item
 from ledger.service.ledger import Ledger
 from ledger.store.recorded import read_events
 from projections import client_names, reads
@@ -108,35 +108,61 @@ def own_rows(reader: Reader) -> dict[str, object]:
 async def record_rows(
     services: Services, reader: Reader, read_model: ReadModel, query: ReadOne, rows: Sequence[dict[str, Any]]
 ) -> None:
-    """Record that a person is about to be shown these rows, if they are about requests. Raises Unavailable."""
+    """Record that a person is about to be shown these rows, if they are about requests or clients. Raises Unavailable.
+
+    A row that belongs to no request is on record by its client's number.
+    """
+    items: set[Item]
     if read_model.request_column is not None:
-        await record_all(services, reader, query, {row[read_model.request_column] for row in rows}, len(rows))
+        items = {row[read_model.request_column] for row in rows}
+    elif read_model.client_column is not None:
+        items = {ClientNumber(row[read_model.client_column]) for row in rows}
+    elif "client_id" in read_model.row.model_fields:
+        items = await clients_named(services, reader, (row["client_id"] for row in rows))
+    else:
+        return
+    await record_all(services, reader, query, items, len(rows))
 
 
-async def record_all(
-    services: Services, reader: Reader, query: BaseModel, requests: Collection[int | None], rows: int
-) -> None:
-    """Record that data of these requests is about to be shown, in as many events as it takes. Raises Unavailable."""
-    numbers = sorted(request for request in requests if request is not None)
-    parts = [numbers[start : start + MOST_SHOWN] for start in range(0, len(numbers), MOST_SHOWN)] or [[]]
+async def clients_named(services: Services, reader: Reader, client_ids: Iterable[str | None]) -> set[Item]:
+    """Return the clients with these identifiers, for the record of who read. An erased identifier is None."""
+    names = sorted({client_id for client_id in client_ids if client_id is not None})
+    if not names or not is_recorded(services, reader):
+        return set()
+
+    async def work(conn: AsyncConnection) -> list[int]:
+        return await client_names.numbers_of(conn, names)
+
+    return {ClientNumber(number) for number in await services.ledger.readers.run(work)}
+
+
+async def record_all(services: Services, reader: Reader, query: BaseModel, items: Collection[Item], rows: int) -> None:
+    """Record that data of these requests and clients is about to be shown, in as many events as it takes.
+
+    Raises Unavailable.
+    """
+    named = [item for item in items if item is not None]
+    parts = [named[start : start + MOST_SHOWN] for start in range(0, len(named), MOST_SHOWN)] or [[]]
     for part in parts:
         await record_read(services, reader, query, part, rows)
 
 
-async def record_read(
-    services: Services, reader: Reader, query: BaseModel, requests: Collection[int | None], rows: int
-) -> None:
-    """Record that a person is about to be shown data of these requests. Agents record themselves what they were shown.
-
-    A server that only reads records nothing; its answers say so (api/http/read_only.py). Raises Unavailable.
-    """
-    actor = reader.actor
-    if services.read_only or actor.kind == "agent":
+async def record_read(services: Services, reader: Reader, query: BaseModel, items: Collection[Item], rows: int) -> None:
+    """Record that a person is about to be shown data of these requests and clients. Raises Unavailable."""
+    if not is_recorded(services, reader):
         return
     fields = type(query).model_fields
     parameters = tuple(sorted(fields[name].alias or name for name in query.model_fields_set))
-    access = Access(actor.id, actor.role, "read", reader.resource, parameters)
-    await services.ledger.accesses.record(access, requests, rows)
+    access = Access(reader.actor.id, reader.actor.role, "read", reader.resource, parameters)
+    await services.ledger.accesses.record(access, items, rows)
+
+
+def is_recorded(services: Services, reader: Reader) -> bool:
+    """Return True if what this reader reads is recorded here. Agents record themselves what they were shown.
+
+    A server that only reads records nothing; its answers say so (api/http/read_only.py).
+    """
+    return not services.read_only and reader.actor.kind != "agent"
 
 
 async def resolved(

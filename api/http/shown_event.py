@@ -11,13 +11,14 @@ from pydantic import BaseModel, JsonValue
 
 from api.http.auth.permissions import Reader
 from api.http.parameters import ReadOne, not_found
-from api.http.reading import record_read
+from api.http.reading import clients_named, record_read
 from api.services import Services
 from ledger.database import AsyncConnection
 from ledger.domain.event_rights import PERMISSIONS_OF_SEALED, permission_of
 from ledger.domain.subject import EXAMINER
+from ledger.service.accesses import Item
 from projections import reads
-from projections.client_scope import clients_in_scope, is_in_scope
+from projections.client_scope import client_of, clients_in_scope, is_in_scope
 from projections.recorded_events import WholeEvent, read_events
 from projections.story.steps import MaySee, request_of
 
@@ -65,20 +66,23 @@ class ShownEvent(BaseModel):
 async def read_event(services: Services, reader: Reader, position: int, query: ReadOne) -> dict[str, Any]:
     """Read the event at a position, and record that it is shown. Raises ApiError, ContentAltered, Unavailable."""
 
-    async def work(conn: AsyncConnection) -> tuple[WholeEvent, dict[str, Any]] | None:
+    async def work(conn: AsyncConnection) -> tuple[WholeEvent, dict[str, Any], str | None] | None:
         upto = position if query.as_of is None else await reads.resolve(conn, query.as_of)
         events = await read_events(conn, [position]) if position <= upto else []
         if not events:
             return None
         [event] = events
         permitted = await _may_see_this(services, reader, conn, event)
-        return event, as_shown(event, await covering(services, conn, position), permitted=permitted)
+        client_id = await client_of(conn, event.stream)
+        return event, as_shown(event, await covering(services, conn, position), permitted=permitted), client_id
 
     found = await services.ledger.readers.run(work)
     if found is None:
         raise not_found("event")
-    event, shown = found
-    await record_read(services, reader, query, {request_of(event.stream)}, 1)
+    event, shown, client_id = found
+    request = request_of(event.stream)
+    items: set[Item] = {request} if request is not None else await clients_named(services, reader, [client_id])
+    await record_read(services, reader, query, items, 1)
     return shown
 
 

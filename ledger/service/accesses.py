@@ -1,4 +1,4 @@
-"""Record who reads data of clients, before the answer: once for a subject, a resource, a request and a minute.
+"""Record who reads data of clients, before the answer: once for a subject, a resource, a request or client, a minute.
 
 What this process recorded in the present minute is in its memory, so that a person who reads the same again waits for
 nothing. After a restart, and in another process, the same is recorded once more.
@@ -28,8 +28,16 @@ MOST_EVENTS = 50
 # The most accesses remembered for a minute. Beyond that all are forgotten, and are recorded once more.
 MOST_REMEMBERED = 50_000
 
-# An access to a request, or to something that belongs to none.
-Item = int | None
+
+@dataclass(frozen=True)
+class ClientNumber:
+    """A client whose data is shown that belongs to no request."""
+
+    number: int
+
+
+# What an access is to: a request by its number, a client, or nothing in particular.
+Item = int | ClientNumber | None
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,8 @@ class Access:
     reason: str | None = None
 
     def event(self, items: Iterable[Item], rows: int | None) -> AccessRecorded:
-        """Return the event about these requests. Raises ValueError for more than an event may name."""
+        """Return the event about these requests and clients. Raises ValueError for more than an event may name."""
+        found = set(items)
         return AccessRecorded.model_validate(
             {
                 "subject": self.subject,
@@ -54,7 +63,8 @@ class Access:
                 "action": self.action,
                 "resource": self.resource,
                 "parameters": list(self.parameters) or None,
-                "requests": sorted(item for item in items if item is not None) or None,
+                "requests": sorted(item for item in found if isinstance(item, int)) or None,
+                "clients": sorted(item.number for item in found if isinstance(item, ClientNumber)) or None,
                 "rows": rows,
                 "reason": self.reason,
             }
@@ -77,7 +87,7 @@ class Accesses:
         self._newest = _Stream("", 0)
 
     async def record(self, access: Access, items: Iterable[Item] = (), rows: int | None = None) -> None:
-        """Return once an event of this minute has the access to each of these requests, or to none in particular.
+        """Return once an event of this minute has the access to each of these items, or to none in particular.
 
         Raises Unavailable if it cannot be recorded: then the caller may not be answered.
         """

@@ -10,6 +10,8 @@ SELECT
     data->'parameters' AS parameters,
     CASE WHEN jsonb_typeof(data->'requests') = 'array'
          THEN ARRAY(SELECT whole_number(n) FROM jsonb_array_elements_text(data->'requests') n) END AS requests,
+    CASE WHEN jsonb_typeof(data->'clients') = 'array'
+         THEN ARRAY(SELECT whole_number(n) FROM jsonb_array_elements_text(data->'clients') n) END AS clients,
     whole_number(data->>'rows') AS rows,
     data->>'reason' AS reason,
     recorded_at AS created_at

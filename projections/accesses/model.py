@@ -11,10 +11,12 @@ from pydantic import BaseModel
 
 from projections.read_model import Filter, ReadModel, fixed
 
-# A client's accesses are those to the client's requests. Once the client is erased, nobody can tell any more.
+# A client's accesses are those to the client's requests and numbers. Once the client is erased, nobody can tell.
 OF_CLIENT = sql.SQL(
-    "model.requests && ARRAY(SELECT stream_number(c.stream, 'request-') FROM stream_clients c"
+    "(model.requests && ARRAY(SELECT stream_number(c.stream, 'request-') FROM stream_clients c"
     " WHERE c.client_id = ANY (%(of_client)s))"
+    " OR model.clients && ARRAY(SELECT stream_number(c.stream, 'client-') FROM stream_clients c"
+    " WHERE c.client_id = ANY (%(of_client)s)))"
 )
 
 OF_REQUEST = sql.SQL("model.requests && ARRAY[%(request_id)s::bigint]")
@@ -31,6 +33,7 @@ class Access(BaseModel):
     resource: str
     parameters: list[str] | None
     requests: list[int] | None
+    clients: list[int] | None
     rows: int | None
     reason: str | None
     created_at: datetime

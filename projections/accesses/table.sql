@@ -14,6 +14,8 @@ CREATE TABLE accesses (
     parameters jsonb,
     -- The requests whose data was shown.
     requests   bigint[],
+    -- The clients whose data was shown that belongs to no request.
+    clients    bigint[],
     -- How many rows the answer had.
     rows       bigint,
     -- Why it was refused.

@@ -65,4 +65,5 @@ CLIENTS = ReadModel(
         "subject": Filter(sql.SQL("model.subjects @> ARRAY[%(subject)s::text]"), changing=True),
         "group": Filter(sql.SQL("model.groups @> ARRAY[%(group)s::text]"), changing=True),
     },
+    client_column="id",
 )

@@ -37,5 +37,8 @@ class ErasureRow(BaseModel):
 
 
 ERASURES = ReadModel(
-    Path(__file__).parent, ErasureRow, {**of_client(), **fixed("client", "reason"), **changing("state")}
+    Path(__file__).parent,
+    ErasureRow,
+    {**of_client(), **fixed("client", "reason"), **changing("state")},
+    client_column="client",
 )

@@ -28,5 +28,8 @@ class LegalHoldRow(BaseModel):
 
 
 LEGAL_HOLDS = ReadModel(
-    Path(__file__).parent, LegalHoldRow, {**of_client(), **fixed("client", "request_id"), **changing("state")}
+    Path(__file__).parent,
+    LegalHoldRow,
+    {**of_client(), **fixed("client", "request_id"), **changing("state")},
+    client_column="client",
 )

@@ -31,5 +31,8 @@ class PortfolioRow(BaseModel):
 
 
 PORTFOLIOS = ReadModel(
-    Path(__file__).parent, PortfolioRow, {**of_client(), **fixed("name"), **changing("policy", "client")}
+    Path(__file__).parent,
+    PortfolioRow,
+    {**of_client(), **fixed("name"), **changing("policy", "client")},
+    client_column="client",
 )

@@ -362,6 +362,7 @@ def accesses(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
         resource=words,
         parameters=st.none() | st.lists(words, max_size=2),
         requests=st.none() | st.lists(st.integers(1, 9), min_size=1, max_size=3),
+        clients=st.none() | st.lists(st.integers(1, 9), min_size=1, max_size=3),
         rows=counts,
         reason=st.none() | st.just("wrong-role"),
     )

@@ -208,6 +208,7 @@ CLEAR = {
         "resource",
         "parameters",
         "requests",
+        "clients",
         "rows",
         "reason",
     },

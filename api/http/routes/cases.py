@@ -21,6 +21,7 @@ from api.services import InjectedServices, Services
 from ledger.database import AsyncConnection
 from ledger.domain.case import stream_of
 from ledger.errors import InvalidEvent, NotFound
+from ledger.service.accesses import ClientNumber
 from projections.accesses.model import ACCESSES
 from projections.client_scope import client_of, is_in_scope
 from projections.event_index.model import EVENT_INDEX
@@ -69,7 +70,7 @@ async def get_timeline(
         await record_all(services, caller, query, (), 0)
         raise
     rows = sum(map(len, timeline.cases.values())) + len(timeline.registry)
-    await record_all(services, caller, query, timeline.cases.keys(), rows)
+    await record_all(services, caller, query, {*timeline.cases, ClientNumber(client)}, rows)
     following = timeline.next_position
     content = {
         "client": client,

@@ -15,7 +15,7 @@ from api.http.lists import Page, ReadPage
 from api.http.parameters import WRITTEN, IdempotencyKey, NoQuery, PathId, ReadOne, RowId, as_json, event_id, recorded
 from api.http.problems import documented
 from api.http.read_list import read_page
-from api.http.reading import read_one, record_read
+from api.http.reading import read_one
 from api.http.routes.tlog import inclusion_of
 from api.services import InjectedServices
 from ledger.domain.client import number_of
@@ -125,9 +125,7 @@ async def list_erasures(
     services: InjectedServices, caller: MayReadClients, query: Annotated[ReadErasures, Query()]
 ) -> Response:
     """List erasures, the newest first, also those that were refused. Roles: advisor, auditor, compliance, examiner."""
-    answer = await read_page(services, caller, ERASURES, query)
-    await record_read(services, caller, query, (), 0)
-    return answer
+    return await read_page(services, caller, ERASURES, query)
 
 
 @router.get("/erasures/{erasure}", response_model=ErasureRow, responses=documented(401, 403, 404, 422, 503))
@@ -136,7 +134,6 @@ async def get_erasure(
 ) -> Response:
     """Read one erasure. Roles: advisor, auditor, compliance, examiner."""
     row = await read_one(services, caller, ERASURES, erasure, query, "erasure")
-    await record_read(services, caller, query, (), 1)
     return as_json(row, query)
 
 

@@ -14,7 +14,7 @@ from api.http.lists import Page, ReadPage
 from api.http.parameters import WRITTEN, IdempotencyKey, PathId, ReadOne, RowId, as_json, event_id, recorded
 from api.http.problems import documented
 from api.http.read_list import read_page
-from api.http.reading import read_one, record_read
+from api.http.reading import read_one
 from api.services import InjectedServices
 from ledger.service.legal_holds import client_of
 from projections.legal_holds.model import LEGAL_HOLDS, LegalHoldRow
@@ -80,9 +80,7 @@ async def list_holds(
     services: InjectedServices, caller: MayReadClients, query: Annotated[ReadHolds, Query()]
 ) -> Response:
     """List legal holds, the newest first. Roles: advisor, auditor, compliance, examiner."""
-    answer = await read_page(services, caller, LEGAL_HOLDS, query)
-    await record_read(services, caller, query, (), 0)
-    return answer
+    return await read_page(services, caller, LEGAL_HOLDS, query)
 
 
 @router.get("/legal-holds/{hold}", response_model=LegalHoldRow, responses=documented(401, 403, 404, 422, 503))
@@ -91,5 +89,4 @@ async def get_hold(
 ) -> Response:
     """Read one legal hold. Roles: advisor, auditor, compliance, examiner."""
     row = await read_one(services, caller, LEGAL_HOLDS, hold, query, "legal-hold")
-    await record_read(services, caller, query, (), 1)
     return as_json(row, query)

@@ -34,7 +34,7 @@ from api.http.parameters import (
 )
 from api.http.problems import documented
 from api.http.read_list import read_page
-from api.http.reading import read_one, record_read
+from api.http.reading import read_one
 from api.http.routes.portfolios import PUT
 from api.services import InjectedServices
 from ledger.domain.monitoring.policy import MonitoringText
@@ -219,9 +219,7 @@ async def list_alerts(
     services: InjectedServices, caller: MayReadPortfolios, query: Annotated[ReadAlerts, Query()]
 ) -> Response:
     """List alerts, the newest first. Roles: advisor, compliance, examiner."""
-    answer = await read_page(services, caller, PORTFOLIO_ALERTS, query)
-    await record_read(services, caller, query, (), 0)
-    return answer
+    return await read_page(services, caller, PORTFOLIO_ALERTS, query)
 
 
 @router.get("/alerts/{alert}", response_model=AlertRow, responses=documented(401, 403, 404, 422, 503))
@@ -230,7 +228,6 @@ async def get_alert(
 ) -> Response:
     """Read one alert. Roles: advisor, compliance, examiner."""
     row = await read_one(services, caller, PORTFOLIO_ALERTS, alert, query, "alert")
-    await record_read(services, caller, query, (), 1)
     return as_json(row, query)
 
 
@@ -275,9 +272,7 @@ async def list_notifications(
     services: InjectedServices, caller: MayReadPortfolios, query: Annotated[ReadNotifications, Query()]
 ) -> Response:
     """List decisions whom to tell of an alert, the newest first. Roles: advisor, compliance, examiner."""
-    answer = await read_page(services, caller, NOTIFICATIONS, query)
-    await record_read(services, caller, query, (), 0)
-    return answer
+    return await read_page(services, caller, NOTIFICATIONS, query)
 
 
 async def _act(

@@ -32,7 +32,7 @@ from api.http.parameters import (
 from api.http.prices_file import CSV, NDJSON, read_prices
 from api.http.problems import ApiError, documented
 from api.http.read_list import read_page
-from api.http.reading import read_one, record_read
+from api.http.reading import read_one
 from api.services import InjectedServices, Services
 from ledger.database import AsyncConnection
 from ledger.domain.monitoring.portfolio import stream_of
@@ -180,9 +180,7 @@ async def list_portfolios(
     services: InjectedServices, caller: MayReadPortfolios, query: Annotated[ReadPortfolios, Query()]
 ) -> Response:
     """List portfolios, the newest first. Roles: advisor, compliance, examiner."""
-    answer = await read_page(services, caller, PORTFOLIOS, query)
-    await record_read(services, caller, query, (), 0)
-    return answer
+    return await read_page(services, caller, PORTFOLIOS, query)
 
 
 @router.get("/portfolios/{name}", response_model=PortfolioRow, responses=documented(401, 403, 404, 422, 503))
@@ -191,7 +189,6 @@ async def get_portfolio(
 ) -> Response:
     """Read one portfolio. Roles: advisor, compliance, examiner."""
     row = await _row(services, caller, name, query)
-    await record_read(services, caller, query, (), 1)
     return as_json(row, query)
 
 
@@ -201,7 +198,6 @@ async def get_drift(
 ) -> Response:
     """Compute what runs found about a portfolio, the newest first. Roles: advisor, compliance, examiner."""
     await _row(services, caller, name, query)
-    await record_read(services, caller, query, (), 1)
 
     async def finish(conn: AsyncConnection, rows: list[dict[str, Any]], _as_of: AsOf) -> list[dict[str, Any]]:
         return [

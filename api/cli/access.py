@@ -93,7 +93,7 @@ def _read(conn: Connection, filters: dict[str, object], limit: int, *, counts: b
 
 
 def _line(row: dict[str, Any]) -> tuple[str, ...]:
-    requests = row["requests"] or []
+    requests = [*(row["requests"] or ()), *(f"client-{client}" for client in row["clients"] or ())]
     shown = ",".join(map(str, requests[:MOST_PRINTED])) + (f",… ({len(requests)})" if requests[MOST_PRINTED:] else "")
     names = ("created_at", "subject", "role", "action", "resource")
     return (*(_written(row[name]) for name in names), shown or "-", _written(row["rows"]), _written(row["reason"]))

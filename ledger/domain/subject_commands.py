@@ -38,6 +38,8 @@ Change = (
     | CredentialRevoked
 )
 NAME = re.compile(SUBJECT_PATTERN)
+# Who acts in events that the program records by itself: never the name of somebody.
+PROGRAM = "advice-ledger"
 # A bound on what one subject can have at a time.
 MOST_CREDENTIALS = 100
 
@@ -65,7 +67,7 @@ def register(
             "must be a pseudonym of at most 100 of a to z, 0 to 9, and . _ @ -, that starts with a letter or digit and "
             "does not end with -",
         )
-    if state.kind is not None or name in RESERVED:
+    if state.kind is not None or name in RESERVED or name == PROGRAM:
         raise Refused("subject-exists", "there is a subject of this name: names are never used for somebody else")
     for role in roles:
         check_role(role, event.kind)

@@ -59,6 +59,7 @@ def code(found: LedgerError) -> str:
     [
         (state(), "ann", (), "subject-exists"),
         (NOBODY, "builtin-model-portfolios", (), "subject-exists"),
+        (NOBODY, "advice-ledger", (), "subject-exists"),
         (NOBODY, "Ann", (), "name"),
         (NOBODY, "ann-", (), "name"),
         (NOBODY, "", (), "name"),

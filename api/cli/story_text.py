@@ -54,11 +54,11 @@ def timeline_lines(timeline: Timeline, client_id: str, window: str, zone: tzinfo
     if not timeline.accesses:
         yield "  nobody, by the record"
     for access in timeline.accesses or ():
-        of = "requests" if access["clients"] is None else "client"
-        numbers = ", ".join(map(str, access["clients"] or access["requests"] or ()))
+        kinds = ("requests", "clients")
+        shown = "  ".join(f"{kind} {', '.join(map(str, access[kind]))}" for kind in kinds if access[kind])
         who = f"{access['subject']} ({access['role']})"
         what = f"{access['action']} {access['resource']}"
-        yield printable(f"  {_time(access['created_at'], zone)}  {who}  {what}  {of} {numbers}")
+        yield printable(f"  {_time(access['created_at'], zone)}  {who}  {what}  {shown}")
 
 
 def _recommendation_lines(row: Mapping[str, Any], zone: tzinfo) -> Iterator[str]:

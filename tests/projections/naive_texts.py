@@ -22,6 +22,9 @@ SPACELESS = (
     (0x20000, 0x3FFFF),
 )
 
+# The letters that a search finds in the other case: of the Latin, Greek, Cyrillic and Armenian scripts.
+CASED = ((0x41, 0x24F), (0x370, 0x3FF), (0x400, 0x58F), (0x1E00, 0x1FFF))
+
 
 def event_texts(history: Iterable[Entry]) -> list[Row]:
     """Return the rows, in the order of id."""
@@ -60,9 +63,14 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def letters(text: str) -> str:
-    """Return the text in lower case, with spaces for all that is no letter, mark or digit."""
-    lower = "".join(each.lower() if len(each.lower()) == 1 else each for each in normalize("NFKC", text))
+    """Return the text with the letters of CASED in lower case."""
+    lower = "".join(_lower(each) for each in normalize("NFKC", text))
     return lower.replace("ß", "ss").replace("\u03c2", "\u03c3")
+
+
+def _lower(letter: str) -> str:
+    lower = letter.lower()
+    return lower if len(lower) == 1 and any(first <= ord(letter) <= last for first, last in CASED) else letter
 
 
 def is_word(letter: str) -> bool:

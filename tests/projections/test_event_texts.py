@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.database import Connection
-from tests.projections.naive_texts import as_tsvector, is_word, words
+from tests.projections.naive_texts import CASED, as_tsvector, is_word, words
 from tests.support import connect, fresh_ledger
 
 # Letters of several scripts, what stands between words, and letters that change with their form.
@@ -111,7 +111,7 @@ def test_a_search_means_what_it_says(conn: Connection, text: str, asked: str, is
 
 def test_letters_are_those_of_unicode(conn: Connection) -> None:
     """Each letter of the scripts with two cases is found in the other case; no symbol is a word."""
-    for first, last in ((0x41, 0x24F), (0x370, 0x3FF), (0x400, 0x58F), (0x1E00, 0x1FFF)):
+    for first, last in CASED:
         for letter in map(chr, range(first, last + 1)):
             plain = unicodedata.normalize("NFKC", letter)
             if len(plain) == 1 and unicodedata.category(letter) == "Lu" and len(letter.lower()) == 1:

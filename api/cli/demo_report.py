@@ -65,7 +65,7 @@ def _watched(result: Result, say: Say) -> None:
     raised = sum(watched.raised.values())
     say(f"alerts           {raised} raised, {watched.acknowledged} taken by an advisor, {watched.closed} closed")
     say(f"decisions        {watched.decisions} whom to tell; nothing is delivered for a time that is long over")
-    say(f"rebalanced       {watched.rebalanced} times\n")
+    say(f"rebalanced       {counted(watched.rebalanced, 'time')}\n")
     scale = max(1, *(-(-count // MAX_BAR) for count in watched.raised.values()))
     for name, count in watched.raised.items():
         fall = result.done.falls.get(name)
@@ -115,7 +115,7 @@ def _watch(answers: Answers, say: Say) -> None:
     command = f"advice-ledger monitor replay --run {run['run']}"
     _question(say, "Auditor: does that run come out the same again?", command)
     agrees = "agrees" if run["agrees"] else "DIFFERS"
-    say(f"{agrees}: {run['portfolios']} portfolios as of {run['as_of']}, root {run['recorded_root']}")
+    say(f"{agrees}: {counted(run['portfolios'], 'portfolio')} as of {run['as_of']}, root {run['recorded_root']}")
 
 
 def _auditor(answers: Answers, say: Say) -> None:

@@ -156,7 +156,7 @@ class Watch:
         for name, advisor in self.people.items():
             if name not in TRADES_AFTER:
                 continue
-            for alert in advisor.get("/alerts", state=AlertState.OPEN, limit=200)["items"]:
+            for alert in _open_alerts(advisor):
                 one = portfolios[alert["portfolio"]]
                 if one.client.advisor != name or alert["acknowledged_at"] is not None:
                     continue
@@ -170,6 +170,17 @@ def _portfolio(client: Client, seed: str, stocks: Sequence[str]) -> _Portfolio:
     chance = Random(f"{seed}/portfolio/{client.name}")  # noqa: S311 - no secret
     weight = STOCKS[client.profile] / HELD
     return _Portfolio(client, dict.fromkeys(sorted(chance.sample(list(stocks), HELD)), weight))
+
+
+def _open_alerts(advisor: LedgerClient) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        page = advisor.get("/alerts", state=AlertState.OPEN, limit=200, cursor=cursor)
+        found += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return found
 
 
 def _send_prices(desk: httpx.Client, week: Week) -> None:

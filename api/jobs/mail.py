@@ -70,7 +70,10 @@ def text_of(settings: MailSettings, to: str, message: UUID, subject: str, lines:
     found["Date"] = format_datetime(datetime.now(UTC))
     found["Message-ID"] = f"<{message}@{settings.domain}>"
     found["Auto-Submitted"] = "auto-generated"
-    found.set_content("\n".join(lines) + "\n", charset="us-ascii", cte="7bit")
+    text = "\n".join(lines) + "\n"
+    # The address of the link is the operator's, and may have letters beyond ASCII.
+    charset, cte = ("us-ascii", "7bit") if text.isascii() else ("utf-8", "quoted-printable")
+    found.set_content(text, charset=charset, cte=cte)
     return found.as_bytes()
 
 

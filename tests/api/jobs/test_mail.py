@@ -65,6 +65,15 @@ def test_a_mail_is_what_was_written(tmp_path: Path) -> None:
     assert all(line.endswith(b"\r\n") for line in taken.content.splitlines(keepends=True))
 
 
+def test_a_link_may_have_any_letters(tmp_path: Path) -> None:
+    """An address of the server beyond ASCII is no reason to send nothing."""
+    with taking_mail() as server:
+        assert sent(settings(server, tmp_path), "https://zoë.example/alerts/1") == 250
+        [taken] = server.mails
+    assert taken.content.isascii()
+    assert taken.parsed.get_content().split() == ["https://zoë.example/alerts/1"]
+
+
 @pytest.mark.parametrize("at_once", [False, True], ids=["STARTTLS", "TLS"])
 def test_a_login_goes_over_tls(authority: Authority, tmp_path: Path, at_once: bool) -> None:
     """The certificate is that of the name, and the password leaves after it was verified."""

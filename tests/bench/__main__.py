@@ -17,6 +17,7 @@ from rich.console import Console
 from tests.bench import (
     acts,
     as_of,
+    attested,
     bulk,
     chain_peers,
     figures,
@@ -49,6 +50,7 @@ SEPARATE: dict[int, Callable[[Bench], list[Figure]]] = {
     12: monitoring.measure,
     13: growth.measure,
     14: guarded.measure,
+    15: attested.measure,
 }
 SHARED: dict[int, Callable[[Bench, str], list[Figure]]] = {
     4: rebuild.measure,
@@ -112,7 +114,12 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--events", type=_at_least_one, default=100_000, help="events in the ledger of rows 4 to 8 (default 100000)")
     add("--rows", type=_rows, default=ROWS, help="rows to measure, as in 1,3 (default all)")
-    add("--rounds", type=_at_least_one, default=5, help="rounds of rows 1 to 3, 9, 11, 13 and 14, by turns (default 5)")
+    add(
+        "--rounds",
+        type=_at_least_one,
+        default=5,
+        help="rounds of rows 1 to 3, 9, 11 and 13 to 15, by turns (default 5)",
+    )
     add("--seconds", type=float, default=5.0, help="length of an HTTP round; twice that of the lag (default 5)")
     add("--json", type=Path, default=Path("bench.json"), help="file to write (default bench.json)")
     add("--markdown", type=Path, help="file to write the table to, as docs/explain/benchmarks.md has it")

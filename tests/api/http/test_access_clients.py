@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ledger.store.envelope import Actor, NewEvent, uuid7
+from schema.events import ClientRegistered
 from tests.api.acting import Acting
 from tests.api.http.test_access import reads_of
 from tests.api.served import Api
+from tests.support import append, connect
 
 POLICY = {"name": "house", "version": "1", "band": {"absolute": "0.05"}, "unlisted": "0.02"}
 PORTFOLIO = {
@@ -54,3 +57,14 @@ def test_who_looked_at_a_client_without_a_request(fresh_api: Api) -> None:
         items = api.get("/access", "auditor", client_id=name).json()["items"]
         shown = [resource for resource, clients in reversed(expected) if clients is not None and client in clients]
         assert [item["resource"] for item in items] == shown
+
+
+def test_a_client_without_a_number_is_nobodys_reason_to_fail(fresh_api: Api) -> None:
+    """An identifier in a stream that no command makes: its events are shown, and the read is on record without it."""
+    event = ClientRegistered(client_id="odd")
+    with connect(fresh_api.url, "writer") as conn:
+        append(conn, NewEvent(uuid7(), "client-01", event, Actor("eve", "human", "admin")))
+    found = fresh_api.get("/events", "compliance", type="client.registered")
+    assert (found.status_code, [item["client_id"] for item in found.json()["items"]]) == (200, ["odd"])
+    [read] = reads_of(fresh_api, "compliance")
+    assert (read["rows"], read.get("clients")) == (1, None)

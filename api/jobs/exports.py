@@ -140,7 +140,8 @@ def _write(run: JobRun[ExportParameters], files: JobFiles, found: Export, client
         streams = _streams(run, conn, selection) if selection.kind == "search" else ()
         at = _record_ends(run, conn, selection)
         # What no checkpoint covers is left out, as the manifest says. The signer needs a moment for the newest events.
-        while newest_size(conn) < int(found.requested.data["upto"]) and time.monotonic() < until_s:
+        needed = selection.last_position or int(found.requested.data["upto"])
+        while newest_size(conn) < needed and time.monotonic() < until_s:
             run.pause(LOOK_S)
         while True:
             try:

@@ -46,6 +46,7 @@ from ledger.tlog.endorse.endorsers import EndorserConfig
 from ledger.tlog.serve.coverage import Coverage
 from ledger.tlog.serve.proof_cache import ProofCache
 from ledger.tlog.serve.published import CheckpointSelector
+from ledger.tlog.serve.tile_cache import TileCache
 from ledger.tlog.sign.signed_checkpoints import SignedCheckpoints
 from ledger.tlog.sign.signer_thread import SignerThread, SigningConfig
 from ledger.verify.continuous import ContinuousVerification, VerificationConfig
@@ -120,6 +121,7 @@ class Services:
     # Checkpoints that the log's key signed, as far as this process has the key.
     checkpoints: SignedCheckpoints
     proof_cache: ProofCache
+    tile_cache: TileCache
     coverage: Coverage
     # None if this process does not sign.
     signer: SignerThread | None
@@ -194,6 +196,7 @@ async def open_services(parts: Parts) -> AsyncIterator[Services]:
             checkpoint_selector=CheckpointSelector(parts.endorsers.policy),
             checkpoints=checkpoints,
             proof_cache=ProofCache(),
+            tile_cache=TileCache(),
             coverage=coverage,
             signer=signer,
             worker=worker,

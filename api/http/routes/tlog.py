@@ -98,6 +98,7 @@ async def checkpoint(services: InjectedServices, _query: NoQuery) -> Response:
         published = await services.ledger.readers.run(work, within_s=services.ledger.patience_s)
     except NotFound as error:
         return _not_covered(error)
+    services.tile_cache.published(published.size)
     return Response(published.note, headers=BRIEFLY, media_type=NOTE_TYPE)
 
 
@@ -118,10 +119,13 @@ async def tile(services: InjectedServices, request: Request, path: str, _query: 
             return await tiles.entries(conn, address)
         return await _tile(conn, address)
 
-    try:
-        content = await _read(services.ledger, work)
-    except NotFound as error:
-        return _not_covered(error)
+    content = services.tile_cache.get(address)
+    if content is None:
+        try:
+            content = await _read(services.ledger, work)
+        except NotFound as error:
+            return _not_covered(error)
+        services.tile_cache.keep(address, content)
     return Response(content, headers=FOREVER, media_type=BINARY)
 
 

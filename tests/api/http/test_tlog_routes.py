@@ -420,3 +420,23 @@ def test_a_damaged_log_is_not_served(database_url: str, tmp_path: Path) -> None:
             problem(api.call("GET", f"/proofs/inclusion/{path}", "auditor"), 503, "transparency-log-damaged")
         assert api.call("GET", "/proofs/inclusion/300", "auditor").status_code == 200
         assert api.call("GET", "/checkpoint", None).status_code == 200
+
+
+@pytest.mark.tampers
+def test_tiles_that_were_read_come_from_memory_until_the_log_is_rolled_back(database_url: str, tmp_path: Path) -> None:
+    """A tile is read from the database once; if the database is an older copy, no tile of the newer one is served."""
+    key, paths = key_for(database_url), ["/tile/0/001", "/tile/entries/001"]
+    for _ in range(2):
+        fill(database_url, 300)
+        sign(database_url, key, tmp_path / "last")
+    with served(database_url) as api, connect(database_url) as conn:
+        assert api.call("GET", "/checkpoint", None).status_code == 200
+        contents = [api.call("GET", path, None).content for path in paths]
+        conn.execute("ALTER TABLE tiles DISABLE TRIGGER ALL")
+        conn.execute("UPDATE tiles SET hashes = set_byte(hashes, 40, 1 + get_byte(hashes, 40) % 200)")
+        assert [api.call("GET", path, None).content for path in paths] == contents
+        assert not contents[0].startswith(api.call("GET", "/tile/0/001.p/9", None).content)
+        conn.execute("ALTER TABLE checkpoints DISABLE TRIGGER ALL")
+        conn.execute("DELETE FROM checkpoints WHERE size > 300")
+        assert api.call("GET", "/checkpoint", None).status_code == 200
+        assert [api.call("GET", path, None).status_code for path in paths] == [404, 404]

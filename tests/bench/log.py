@@ -103,7 +103,7 @@ def sign(url: str, key: str, path: Path) -> float:
 
 
 def proofs(url: str, count: int, events: int) -> list[list[float]]:
-    """Milliseconds of each request for each of PATHS and for a tile, by turns on one connection; the first are not counted."""
+    """Milliseconds of each request for PATHS and a tile, by turns on one connection; the first are not counted."""
     rebuild_outdated(url)  # the server looks callers up in a read model
     token = subject(url, "bench", "auditor")
     drawn = random.Random(8)

@@ -107,12 +107,12 @@ def holdings_of(name: str) -> str:
     return f"{HOLDINGS}{name}"
 
 
-def fold(name: str, history: Iterable[RecordedEvent]) -> Portfolio:
-    """Return the state after the events of the stream, with their sealed values and times.
+def fold(name: str, history: Iterable[RecordedEvent], before: Portfolio | None = None) -> Portfolio:
+    """Return the state after events of the stream, with their sealed values and times: all, or those since `before`.
 
     An event that no client can send changes nothing: one of them must not end the runs of all portfolios.
     """
-    state = Portfolio(name)
+    state = before or Portfolio(name)
     for event in history:
         with contextlib.suppress(*MALFORMED):
             state = _after(state, event)

@@ -34,6 +34,14 @@ class Quote(NamedTuple):
     accepted: bool
 
 
+class OneFile(NamedTuple):
+    """The prices and rates of one event."""
+
+    day: str
+    quotes: Mapping[str, Quote]
+    rates: Mapping[str, Decimal]
+
+
 @dataclass
 class Market:
     """All prices and rates of the days that a run looks at, each day's newest record."""
@@ -44,15 +52,11 @@ class Market:
     rates: dict[tuple[str, str], tuple[str, Decimal]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, events: Iterable[RecordedEvent]) -> Market:
-        """Read the events of days in any order of days; those of one day in the order of versions.
-
-        An event that no client can send is passed over: one of them must not end the runs of all portfolios.
-        """
+    def of(cls, files: Iterable[OneFile]) -> Market:
+        """Return the market of days in any order of days; the files of one day in the order of versions."""
         market = cls()
-        for event in events:
-            with contextlib.suppress(*MALFORMED):
-                market._add(*_read(event.data))
+        for file in files:
+            market._add(*file)
         return market
 
     def _add(self, day: str, quotes: Mapping[str, Quote], rates: Mapping[str, Decimal]) -> None:
@@ -84,15 +88,22 @@ class Market:
         return Rates(policy.pivot, {pair: rate for pair, (day, rate) in self.rates.items() if day >= earliest})
 
 
-def _read(data: Mapping[str, Any]) -> tuple[str, dict[str, Quote], dict[str, Decimal]]:
-    """Return the day, the prices and the rates of an event. Raises one of MALFORMED."""
+def read_file(event: RecordedEvent) -> OneFile | None:
+    """Return the prices and rates of an event; None of one that no client can send."""
+    with contextlib.suppress(*MALFORMED):
+        return _read(event.data)
+    return None
+
+
+def _read(data: Mapping[str, Any]) -> OneFile:
+    """Return the day, the prices and the rates. Raises one of MALFORMED."""
     day, source = date.fromisoformat(data["date"]).isoformat(), str(data["source"])
     prices, rates = data.get("prices") or {}, data.get("rates") or {}
     quotes = {
         asset: Quote(day, source, _amount(price["price"]), str(price["currency"]), bool(price.get("accepted")))
         for asset, price in prices.items()
     }
-    return day, quotes, {pair: _amount(rate) for pair, rate in rates.items()}
+    return OneFile(day, quotes, {pair: _amount(rate) for pair, rate in rates.items()})
 
 
 def _amount(text: str) -> Decimal:

@@ -17,7 +17,8 @@ from ledger.domain.monitoring.run import transition_id
 from ledger.errors import IdConflict, Refused, VersionConflict
 from ledger.service.authority import judged_as
 from ledger.service.execute import TRIES, Executor, encoded
-from ledger.service.monitoring.inputs import Inputs, read_states
+from ledger.service.monitoring.inputs import Inputs
+from ledger.service.monitoring.streams import read_states
 from ledger.store.envelope import Actor, NewEvent
 from schema.events import PortfolioRequested, RebalancingDecided
 

@@ -10,8 +10,8 @@ from ledger.domain.history import RecordedEvent
 from ledger.domain.monitoring.portfolio import Portfolio, check_holdings, check_known, holdings_of
 from ledger.errors import InvalidEvent, InvalidLines, NotFound, Refused
 from ledger.service.execute import Executor, unknown
-from ledger.service.monitoring.inputs import newest_of_each, read_states
 from ledger.service.monitoring.portfolios import check_day
+from ledger.service.monitoring.streams import holdings_at, read_states
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
 from schema.events import HoldingsRecorded, RecordHoldings
@@ -75,7 +75,7 @@ class BulkHoldings:
     async def _look(self, actor: Actor, lines: Sequence[HoldingsLine]) -> _State:
         names = sorted({line.portfolio for line in lines})
         portfolios = await self.executor.readers.run(lambda conn: read_states(conn, names))
-        holdings = await self.executor.readers.run(lambda conn: newest_of_each(conn, names))
+        holdings = await self.executor.readers.run(lambda conn: holdings_at(conn, names))
         clients = {one.definition.client for one in portfolios.values() if one.definition is not None}
         scoped = clients if actor.scope is not None else set()
         lineages = {number: await self.executor.lineage(number) for number in scoped}

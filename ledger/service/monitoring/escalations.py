@@ -13,7 +13,8 @@ from ledger.domain.monitoring.portfolio import CATEGORY, Portfolio, stream_of
 from ledger.errors import IdConflict, VersionConflict
 from ledger.service.authority import judged_as
 from ledger.service.execute import Executor, encoded
-from ledger.service.monitoring.inputs import NOW, PORTFOLIOS, read_policies, read_states
+from ledger.service.monitoring.inputs import PORTFOLIOS, read_policies
+from ledger.service.monitoring.streams import NOW, read_states
 from ledger.store.envelope import Actor, NewEvent
 
 # The portfolios that are read at once.

@@ -5,44 +5,30 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import orjson
-from psycopg.rows import class_row
 
 from ledger.database import AsyncConnection
-from ledger.domain.history import MALFORMED, RecordedEvent
-from ledger.domain.monitoring.arithmetic import parts
+from ledger.domain.history import MALFORMED
 from ledger.domain.monitoring.drift import Judgement
 from ledger.domain.monitoring.policy import MonitoringText
-from ledger.domain.monitoring.portfolio import (
-    CATEGORY,
-    HOLDINGS,
-    Definition,
-    Portfolio,
-    fold,
-    holdings_of,
-    stream_of,
-)
+from ledger.domain.monitoring.portfolio import CATEGORY, Definition, Portfolio
 from ledger.domain.monitoring.prices import Market, days_until, looks_back
 from ledger.domain.monitoring.run import Conditions, Run, judged, leaf, shown
 from ledger.domain.policy import Policy
+from ledger.service.monitoring.memory import Kept, Memory, quantities
+from ledger.service.monitoring.streams import HERE, NOW, holdings_at, read_streams
 
-HERE = Path(__file__).parent
-STREAMS = (HERE / "streams.sql").read_bytes()
 PORTFOLIOS = (HERE / "portfolios.sql").read_bytes()
-HELD = (HERE / "holdings.sql").read_bytes()
 # The name of a monitoring policy follows this in the name of the policy on record.
 NAMED = "monitoring-"
-NOW = 2**62
 ERASED = bytes(32)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The record up to the run's position. `states` are the portfolios as they are now: people may act."""
+    """The record up to the run's position."""
 
     run: Run
     names: Sequence[str]
@@ -64,53 +50,39 @@ class Inputs:
         return leaf(self.salts[name] or ERASED, self.run, name, judgement)
 
 
-async def read_streams(
-    conn: AsyncConnection, streams: Sequence[str], upto: int = NOW
-) -> dict[str, list[RecordedEvent]]:
-    """Return the events of each stream that has some, with sealed values and times."""
-    events = await _events(conn, STREAMS, {"streams": list(streams), "upto": upto})
-    return {stream: list(found) for stream, found in groupby(events, key=lambda event: event.stream)}
-
-
-async def read_states(conn: AsyncConnection, names: Sequence[str]) -> dict[str, Portfolio]:
-    """Return the state of each portfolio as it is now."""
-    found = await read_streams(conn, [stream_of(name) for name in names])
-    return {name: fold(name, found.get(stream_of(name), [])) for name in names}
-
-
-async def newest_holdings(conn: AsyncConnection, name: str) -> RecordedEvent | None:
-    """Return the newest holdings of a portfolio, of whatever day, or None."""
-    found = await _events(conn, HELD, {"streams": [holdings_of(name)], "upto": NOW, "day": "9999-12-31"})
-    return found[0] if found else None
-
-
-async def newest_of_each(conn: AsyncConnection, names: Sequence[str]) -> dict[str, RecordedEvent]:
-    """Return the newest holdings of each portfolio that has any."""
-    streams = [holdings_of(name) for name in names]
-    found = await _events(conn, HELD, {"streams": streams, "upto": NOW, "day": "9999-12-31"})
-    return {event.stream.removeprefix(HOLDINGS): event for event in found}
-
-
-async def read_inputs(conn: AsyncConnection, run: Run, only: str | None = None) -> Inputs:
-    """Read what a run judges; with `only` what it needs for this portfolio.
+async def read_inputs(conn: AsyncConnection, run: Run, only: str | None = None, memory: Memory | None = None) -> Inputs:
+    """Read what a run judges; with `only` what it needs for this portfolio. With `memory` only what is new is read.
 
     What no client can send takes no part: a portfolio without a definition, or under a policy that is not on record.
     """
-    upto = {"upto": run.position}
-    rows = await (await conn.execute(PORTFOLIOS, upto, prepare=True)).fetchall()
+    rows = await (await conn.execute(PORTFOLIOS, {"upto": run.position}, prepare=True)).fetchall()
     salts = {stream.removeprefix(CATEGORY): None if salt is None else bytes.fromhex(salt) for stream, salt in rows}
-    listed = [name for name in salts if only in {None, name}]
-    histories = await read_streams(conn, [stream_of(name) for name in listed])
-    states = {name: fold(name, histories[stream_of(name)]) for name in listed}
-    found = {name: _definition_at(states[name], histories[stream_of(name)], run.position) for name in listed}
-    conditions = await _conditions(conn, {one.policy for one in found.values() if one is not None}, run)
-    definitions = {name: one for name, one in found.items() if one is not None and one.policy in conditions}
-    names = list(definitions)
-    held = await _events(
-        conn, HELD, {**upto, "streams": [holdings_of(name) for name in names], "day": run.as_of.date().isoformat()}
-    )
-    holdings = {event.stream.removeprefix(HOLDINGS): _positions(event) for event in held}
+    memory = memory or Memory()
+    kept = await memory.upto(conn, {name: salt for name, salt in salts.items() if only in {None, name}}, run.position)
+    states = {name: state for name in salts if (state := kept.states.get(name)) is not None}
+    found = {name: state.definition for name, state in states.items()}
+    policies = await read_policies(conn, {one.policy for one in found.values() if one is not None}, run.position)
+    definitions = {name: one for name, one in found.items() if one is not None and one.policy in policies}
+    today, names = run.as_of.date(), list(definitions)
+    back = max((looks_back(text) for text, _ in policies.values()), default=0)
+    market = await memory.market(conn, kept, days_until(today, back))
+    conditions = {
+        name: Conditions(text, digest, market.prices(text, today), market.rates_of(text, today))
+        for name, (text, digest) in policies.items()
+    }
+    holdings = await _holdings(conn, kept, names, today.isoformat())
     return Inputs(run, names, salts, definitions, states, holdings, conditions)
+
+
+async def _holdings(
+    conn: AsyncConnection, kept: Kept, names: Sequence[str], day: str
+) -> dict[str, Mapping[str, int] | None]:
+    """Return what portfolios hold on a day. The newest holdings of some may be of a later one."""
+    newest = {name: held for name in names if (held := kept.holdings.get(name)) is not None}
+    later = [name for name, held in newest.items() if held.day > day]
+    earlier = await holdings_at(conn, later, kept.position, day) if later else {}
+    found = {name: held.positions for name, held in newest.items() if held.day <= day}
+    return found | {name: quantities(event) for name, event in earlier.items()}
 
 
 async def read_policies(
@@ -135,44 +107,12 @@ def policy_stream(name: str) -> str:
     return Policy(f"{NAMED}{name}", "", "", {}).stream
 
 
-async def _conditions(conn: AsyncConnection, names: Iterable[str], run: Run) -> dict[str, Conditions]:
-    policies = await read_policies(conn, names, run.position)
-    today = run.as_of.date()
-    back = max((looks_back(text) for text, _ in policies.values()), default=0)
-    market = await read_market(conn, days_until(today, back), run.position)
-    return {
-        name: Conditions(text, digest, market.prices(text, today), market.rates_of(text, today))
-        for name, (text, digest) in policies.items()
-    }
-
-
-async def read_market(conn: AsyncConnection, days: Sequence[str], upto: int = NOW) -> Market:
-    """Return the prices and rates of these days."""
-    found = await read_streams(conn, [f"prices-{day}" for day in days], upto)
-    return Market.of(event for events in found.values() for event in events)
+async def read_market(conn: AsyncConnection, days: Sequence[str]) -> Market:
+    """Return the prices and rates of these days, as they are on record now."""
+    return await Memory().market(conn, Kept(NOW), days)
 
 
 async def read_drift(conn: AsyncConnection, run: Run, name: str) -> dict[str, Any] | None:
     """Compute what a run found about one portfolio; None if the portfolio was not there yet."""
     inputs = await read_inputs(conn, run, name)
     return shown(name, inputs.judge(name)) if name in inputs.names else None
-
-
-async def _events(conn: AsyncConnection, query: bytes, parameters: Mapping[str, object]) -> list[RecordedEvent]:
-    async with conn.cursor(row_factory=class_row(RecordedEvent)) as cursor:
-        await cursor.execute(query, parameters, prepare=True)
-        return await cursor.fetchall()
-
-
-def _definition_at(state: Portfolio, history: Sequence[RecordedEvent], position: int) -> Definition | None:
-    """Return the definition as of a position; None if there is none that a client can have sent."""
-    if state.definition is None or state.definition.position > position:
-        state = fold(state.name, [event for event in history if event.position <= position])
-    return state.definition
-
-
-def _positions(event: RecordedEvent) -> dict[str, int] | None:
-    """Return the quantities in parts; None if they were erased, or are what no client can send."""
-    with contextlib.suppress(*MALFORMED):
-        return {asset: parts(quantity) for asset, quantity in event.fields["positions"].items()}
-    return None

@@ -28,7 +28,8 @@ from ledger.proof.format.canonical import canonical
 from ledger.service.clients import ClientCommands
 from ledger.service.command import Command
 from ledger.service.execute import Executor, unknown
-from ledger.service.monitoring.inputs import NAMED, newest_holdings, policy_stream, read_states
+from ledger.service.monitoring.inputs import NAMED, policy_stream
+from ledger.service.monitoring.streams import holdings_at, read_states
 from ledger.store.envelope import Actor, NewEvent
 from ledger.store.events import Receipt
 from schema.events import (
@@ -192,7 +193,7 @@ class PortfolioCommands:
         return [] if found is None else [int(found[1].data["alert"])]
 
     async def _newest_holdings(self, name: str) -> RecordedEvent | None:
-        return await self.executor.readers.run_short(lambda conn: newest_holdings(conn, name))
+        return (await self.executor.readers.run_short(lambda conn: holdings_at(conn, [name]))).get(name)
 
     async def _on_record(self, event: RecordedEvent) -> Receipt:
         found = await self.executor.find(event.id)

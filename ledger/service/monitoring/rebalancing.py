@@ -14,8 +14,9 @@ from ledger.errors import InvalidEvent, NotFound
 from ledger.service.command import Command
 from ledger.service.execute import Executor
 from ledger.service.monitoring.advice import open_request, request_number, with_request
-from ledger.service.monitoring.inputs import read_inputs, read_states
+from ledger.service.monitoring.inputs import read_inputs
 from ledger.service.monitoring.runs import MonitoringRuns
+from ledger.service.monitoring.streams import read_states
 from ledger.store.envelope import Actor, NewEvent
 from ledger.store.events import Receipt
 from schema.events import RebalancingDecided, RequestRebalancing

@@ -10,7 +10,7 @@ import asyncio
 import base64
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
@@ -36,9 +36,11 @@ from ledger.service.command import Command
 from ledger.service.execute import TRIES, Executor, encoded
 from ledger.service.monitoring.advice import Advice
 from ledger.service.monitoring.deliveries import Deliveries
-from ledger.service.monitoring.inputs import HERE, Inputs, read_inputs, read_states
+from ledger.service.monitoring.inputs import Inputs, read_inputs
+from ledger.service.monitoring.memory import Memory
 from ledger.service.monitoring.reports import Replayed, RunReport, WouldBe
 from ledger.service.monitoring.started import CATEGORY, NEVER, StartedRun, StartedRuns, run_of
+from ledger.service.monitoring.streams import HERE, acted_since, read_states
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
 from ledger.store.head import read_head_async
@@ -65,6 +67,7 @@ class MonitoringRuns:
     """Runs of all portfolios of the ledger."""
 
     executor: Executor
+    memory: Memory = field(default_factory=Memory)
 
     @property
     def _found(self) -> StartedRuns:
@@ -186,10 +189,15 @@ class MonitoringRuns:
     async def _complete(self, actor: Actor, found: StartedRun) -> None:
         number, started = found.number, found.event
         before = await self._found.before(started.position, found.run.as_of)
-        judged = await self._judge(run_of(number, started, None if before is None else before.event))
+        run = run_of(number, started, None if before is None else before.event)
+        judged = await self._judge(run, self.memory)
         names = judged.inputs.names
+        states = {
+            **judged.inputs.states,
+            **await self.executor.readers.run(lambda conn: acted_since(conn, run.position)),
+        }
         for first in range(0, len(names), AT_ONCE):
-            await self._record(actor, judged, names[first : first + AT_ONCE], started.id)
+            await self._record(actor, judged, states, names[first : first + AT_ONCE], started.id)
         await Advice(self.executor).ask(actor, judged.inputs, judged.judgements)
         leaves = [judged.leaves[name] for name in names]
         counted = await self._counts(number, started.position)
@@ -206,14 +214,15 @@ class MonitoringRuns:
         new = NewEvent(uuid7(), f"{CATEGORY}{number}", event, actor, 1, causation=started.id)
         await self._append(actor, [*await Deliveries(self.executor).planned(number, started, actor), new])
 
-    async def _judge(self, run: Run) -> _Judged:
-        inputs = await self.executor.readers.run(lambda conn: read_inputs(conn, run))
+    async def _judge(self, run: Run, memory: Memory | None = None) -> _Judged:
+        inputs = await self.executor.readers.run(lambda conn: read_inputs(conn, run, memory=memory))
         check_count(len(inputs.names))
         return await asyncio.to_thread(_judge_all, inputs)
 
-    async def _record(self, actor: Actor, judged: _Judged, names: Sequence[str], cause: UUID) -> None:
+    async def _record(
+        self, actor: Actor, judged: _Judged, states: Mapping[str, Portfolio], names: Sequence[str], cause: UUID
+    ) -> None:
         """Append what the run changes in some portfolios. Whoever acts on one meanwhile makes it start again."""
-        states = judged.inputs.states
         for _ in range(TRIES):
             events = [new for name in names for new in _changes(judged, states[name], actor, cause)]
             if not events or await self._append(actor, events):

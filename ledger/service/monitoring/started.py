@@ -11,7 +11,7 @@ from ledger.database import AsyncConnection
 from ledger.domain.history import MALFORMED, RecordedEvent
 from ledger.domain.monitoring.run import Run
 from ledger.errors import NotFound, StreamUnreadable
-from ledger.service.monitoring.inputs import HERE
+from ledger.service.monitoring.streams import HERE
 from ledger.store.readers import Readers
 from schema.events import MonitoringRunCompleted, MonitoringRunStarted
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ from api.agents.protocol import Agent
 from api.agents.run.worker import Worker
 from api.callers import Callers
 from api.event_feed import READS_AT_ONCE, EventFeed
+from api.jobs.kept_erasures import KEEP_ERASURES
 from api.jobs.kind import AnyKind, JobFiles, JobTools
 from api.jobs.mail import MailSettings
 from api.jobs.queue import JobQueue
@@ -79,6 +81,8 @@ class Parts(LedgerParts):
     job_kinds: Sequence[AnyKind] | None = None
     # Where jobs keep files; None if there is no place.
     job_files: JobFiles | None = None
+    # The list of erasures that is kept outside the database; None if this process keeps none.
+    erasures_file: Path | None = None
     # How messages are sent to endpoints; None if this process sends none.
     webhooks: WebhookSettings | None = None
     mail: MailSettings | None = None
@@ -260,8 +264,12 @@ def _job_runner(parts: Parts, ledger: Ledger, jobs: JobQueue, stack: AsyncExitSt
     key = _verifier_key(parts)
     keys = () if key is None else (key.text,)
     sending = (parts.webhooks, parts.mail, parts.link_base)
-    tools = JobTools(ledger, partial(_conninfo, parts), parts.recorder, parts.job_files, keys, *sending)
-    runner = JobRunner(jobs, parts.job_kinds, tools)
+    tools = JobTools(
+        ledger, partial(_conninfo, parts), parts.recorder, parts.job_files, keys, *sending, parts.erasures_file
+    )
+    # A process without the file leaves these jobs to one that has it.
+    kinds = [kind for kind in parts.job_kinds if kind is not KEEP_ERASURES or parts.erasures_file is not None]
+    runner = JobRunner(jobs, kinds, tools)
     runner.start()
     stack.push_async_callback(runner.stop)
     return runner

@@ -75,6 +75,9 @@ class Settings(BaseModel):
     )
     four_eyes_policy: FilePath | None = Field(None, description="Which decisions need a confirmation (JSON).")
     reason_codes: FilePath | None = Field(None, description="The reasons of decisions (JSON). Default: packaged ones.")
+    erasures_file: FilePath | None = Field(
+        None, description="The list of erasures that `erasures reapply` needs after a restore. Default: none is kept."
+    )
     retention_policy: FilePath | None = Field(None, description="How long records of clients must be kept (JSON).")
     signed_acts_policy: FilePath | None = Field(None, description="Which acts need a signature (JSON). Default: none.")
     access_policy: FilePath | None = Field(None, description="Who may do what (JSON). Default: the packaged policy.")

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from schema.clients import ClientNumber
 from schema.event_base import Event
-from schema.fields import Code, Count, Position, Rationale, Sealed
+from schema.fields import Code, Count, Digest, Position, Rationale, Sealed
 from schema.subjects import Moment
 
 ErasureReason = Literal["client-request", "retention-over", "recorded-in-error", "authority-order"]
@@ -47,11 +47,27 @@ class RequestErasure(BaseModel):
     note: Annotated[Rationale | None, Sealed()] = None
 
 
+class Reapplied(BaseModel):
+    """An erasure that a restore from an older backup undid, and that is done again.
+
+    `event` and `hash` are position and hash of its `client.erased`, in the history that the restore lost. Two subjects
+    did it: its certificate shows that, and one subject may do it again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    event: Position
+    hash: Digest
+    requested_by: str
+    erased_by: str
+
+
 class ErasureRequested(RequestErasure, Event):
     """Somebody requests the erasure of a client. It waits for another subject until `expires_at`.
 
-    With `forbidden` it is refused, and never done. `clients` are the numbers of all identifiers of the client, and
-    `streams`, `events` and `values` count what there was to erase. The position of the event is the erasure's id.
+    With `forbidden` it is refused, and never done. With `reapplies` it is done again after a restore. `clients` are the
+    numbers of all identifiers of the client, and `streams`, `events` and `values` count what there was to erase.
+    The position of the event is the erasure's id.
     """
 
     type = "erasure.requested"
@@ -63,6 +79,7 @@ class ErasureRequested(RequestErasure, Event):
     values: Count
     forbidden: Forbidden | None = None
     expires_at: Moment | None = None
+    reapplies: Reapplied | None = None
 
 
 class DeclineErasure(BaseModel):
@@ -117,6 +134,7 @@ class ClientErased(ConfirmErasure, Event):
     streams: Count
     events: Count
     values: Count
+    reapplies: Reapplied | None = None
 
 
 class ValuesErased(Event):

@@ -71,6 +71,7 @@ from schema.erasures import (
     ErasureRefused,
     ErasureRequested,
     Forbidden,
+    Reapplied,
     RequestErasure,
     ValuesErased,
 )
@@ -227,6 +228,7 @@ __all__ = [
     "PortfolioDefined",
     "PortfolioRequested",
     "PricesRecorded",
+    "Reapplied",
     "RebalancingDecided",
     "RecommendationCommunicated",
     "RecommendationConfirmed",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -13,16 +12,11 @@ from api.cli.administration import on_ledger, record_look
 from api.cli.configure import configured, opened
 from api.cli.new_file import exists_already, new_file
 from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json
-from api.erasure_certificate import Certificate, certificate_of
+from api.erasure_certificate import Certificate, NotCovered, certificate_of, stored_inclusion
 from ledger.proof.tlog.tiles import TileError
 from ledger.service.ledger import Ledger
 from ledger.store.envelope import Actor
-from ledger.tlog.serve.proof_cache import ProofCache
-from ledger.tlog.serve.tiles import PublishedCheckpoint
 
-# The longest wait for a checkpoint that covers the erasure: a server signs each second.
-COVERED_WITHIN_S = 10.0
-LOOK_S = 0.25
 UNCOVERED = "no signed checkpoint covers it yet: let a server sign, or run advice-ledger sign --once"
 
 Id = Annotated[int, typer.Argument(metavar="ERASURE", min=1, help="The id of the erasure.")]
@@ -64,22 +58,9 @@ def certificate(
 
 
 async def _made(erasure: int, ledger: Ledger, _actor: Actor) -> Certificate:
-    cache = ProofCache()
-
-    async def covered(position: int) -> tuple[PublishedCheckpoint, list[bytes]]:
-        while True:
-            published, proof = await ledger.readers.run(lambda conn: cache.inclusion(conn, position))
-            if published is not None and published.size >= position:
-                return published, proof
-            await asyncio.sleep(LOOK_S)
-
-    async def inclusion(position: int) -> tuple[PublishedCheckpoint, list[bytes]]:
-        try:
-            async with asyncio.timeout(COVERED_WITHIN_S):
-                return await covered(position)
-        except TimeoutError:
-            raise CannotRun(UNCOVERED) from None
-        except TileError as error:
-            raise CannotRun(f"the stored tiles are damaged ({error}): run advice-ledger verify") from error
-
-    return await certificate_of(ledger, erasure, inclusion)
+    try:
+        return await certificate_of(ledger, erasure, stored_inclusion(ledger))
+    except NotCovered:
+        raise CannotRun(UNCOVERED) from None
+    except TileError as error:
+        raise CannotRun(f"the stored tiles are damaged ({error}): run advice-ledger verify") from error

@@ -1,4 +1,4 @@
-"""advice-ledger erasures: confirm, decline, list, show, certificate."""
+"""advice-ledger erasures: confirm, decline, list, show, certificate, keep, reapply."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from api.cli.administration import catch_up, made, minute, on_ledger, record_look, rows_of
 from api.cli.configure import configured, opened
 from api.cli.erasure_certificate import certificate
+from api.cli.erasures_kept import keep, reapply
 from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json, say_table
 from ledger.domain.client import number_of
 from ledger.wording import counted
@@ -24,6 +25,8 @@ app = typer.Typer(
 )
 
 app.command()(certificate)
+app.command()(keep)
+app.command()(reapply)
 
 Id = Annotated[int, typer.Argument(metavar="ERASURE", min=1, help="The id of the erasure.")]
 
@@ -127,5 +130,7 @@ def show(
         say(f"answered    by {one.answered_by} at {minute(one.answered_at)} (UTC), event {one.answer_position}")
     if one.events is not None and one.streams is not None:
         say(f"values      {one.values} of {counted(one.events, 'event')} in {counted(one.streams, 'stream')}")
+    if one.reapplies:
+        say(f"again       after a restore: {', '.join(f'{name} {value}' for name, value in one.reapplies.items())}")
     if one.forbidden:
         say(f"forbidden   {', '.join(f'{name} {value}' for name, value in one.forbidden.items())}")

@@ -144,6 +144,7 @@ def record(settings: Settings) -> None:
         projector="process" if (os.cpu_count() or 1) > 1 else "thread",
         run_worker=worker_agent is not None,
         job_kinds=KINDS,
+        erasures_file=settings.erasures_file,
         job_files=assemble.job_files(settings),
         webhooks=assemble.webhooks(settings),
         mail=assemble.mail(settings),

@@ -50,6 +50,19 @@ def trusted_checkpoints(
     )
 
 
+def log_keys(settings: Settings, key: Sequence[str]) -> tuple[VerifierKey, ...]:
+    """Return the keys of the log to trust: those given, or this installation's own. Raises CannotRun, KeyUnusable."""
+    try:
+        given = trust(key, (), None).log
+    except Unusable as error:
+        raise CannotRun(str(error)) from error
+    where = None if given else place(settings, state_needed=False)
+    own = None if where is None else _key(where, settings)
+    if not given and own is None:
+        raise CannotRun("give the verifier key of the ledger with --key, or put its signing key in place first")
+    return given or (() if own is None else (own,))
+
+
 def _own(settings: Settings) -> tuple[VerifierKey | None, list[NamedNote]]:
     """Return the public part of this installation's key, and what was signed last; None if it has no key."""
     where = place(settings, state_needed=False)

@@ -85,6 +85,8 @@ class JobTools:
     mail: MailSettings | None = None
     # The address that links in messages begin with.
     link_base: str = ""
+    # The list of erasures that is kept outside the database; None if this process keeps none.
+    erasures_file: Path | None = None
 
 
 @dataclass

@@ -103,9 +103,12 @@ def check_waits(erasures: Mapping[int, Erasure], erasure_id: int, now: datetime)
             raise Refused("erasure-answered", f"this erasure is {state} already")
 
 
-def check_another(erasure: Erasure, by: str) -> None:
-    """Raise Refused `same-person` if the subject requested the erasure itself, in whatever role."""
-    if erasure.request.by == by:
+def check_another(erasure: Erasure, by: str, *, again: bool = False) -> None:
+    """Raise Refused `same-person` if the subject requested the erasure itself, in whatever role.
+
+    What two subjects erased, and a restore brought back, one erases `again`.
+    """
+    if erasure.request.by == by and not again:
         raise Refused("same-person", "who requested the erasure cannot confirm it")
 
 
@@ -118,15 +121,22 @@ def check_none_waits(erasures: Mapping[int, Erasure], now: datetime) -> None:
 
 def refusal(why: Forbidden, erasure_id: int) -> Refused:
     """Return the refusal of an erasure, which is recorded. It says from when on the erasure is possible, if known."""
-    reasons = []
     facts: dict[str, str | int] = {"erasure": erasure_id}
     if why.holds:
-        reasons.append(f"a legal hold stands ({', '.join(map(str, why.holds[:10]))})")
         facts["hold"] = why.holds[0]
     if why.possible_from is not None:
-        reasons.append(f"the records must be kept until {why.kept_until}")
         facts["possible_from"] = why.possible_from
-    return Refused("erasure-forbidden", f"nothing is erased: {' and '.join(reasons)}", **facts)
+    return Refused("erasure-forbidden", f"nothing is erased: {reasons(why)}", **facts)
+
+
+def reasons(why: Forbidden) -> str:
+    """Return in words what forbids an erasure."""
+    found = []
+    if why.holds:
+        found.append(f"a legal hold stands ({', '.join(map(str, why.holds[:10]))})")
+    if why.possible_from is not None:
+        found.append(f"the records must be kept until {why.kept_until}")
+    return " and ".join(found)
 
 
 def _text(time: datetime) -> str:

@@ -31,12 +31,13 @@ from schema.events import (
     ErasureRefused,
     ErasureRequested,
     Forbidden,
+    Reapplied,
     RequestErasure,
     ValuesErased,
 )
 
 # Members of a request that the ledger adds.
-DERIVED = frozenset({"clients", "streams", "events", "values", "forbidden", "expires_at"})
+DERIVED = frozenset({"clients", "streams", "events", "values", "forbidden", "expires_at", "reapplies"})
 UNKNOWN = "erasure-unknown"
 # The position as of which they are known, and the numbers of all identifiers that are one client with a number.
 Family = Callable[[AsyncConnection, int, float], Awaitable[tuple[int, list[int]]]]
@@ -94,7 +95,14 @@ class ErasureCommands:
         await self.executor.limits(actor, command)
         return await self._look(actor, number)
 
-    async def request(self, actor: Actor, number: int, body: RequestErasure, event_id: UUID | None = None) -> Receipt:
+    async def request(
+        self,
+        actor: Actor,
+        number: int,
+        body: RequestErasure,
+        event_id: UUID | None = None,
+        reapplies: Reapplied | None = None,
+    ) -> Receipt:
         """Record the request to erase a client; it waits for another subject.
 
         If something forbids it, that is recorded too, and raised: Refused `erasure-forbidden`. Raises Refused
@@ -111,6 +119,7 @@ class ErasureCommands:
                 values=found.contents.values,
                 forbidden=found.forbidden,
                 expires_at=None if found.forbidden else erasure.expiry(found.contents.now),
+                reapplies=reapplies,
             )
             new = NewEvent(new_id, stream_of(number), event, actor, found.version, preconditions=found.preconditions)
             return found.in_force.before(new)
@@ -142,8 +151,12 @@ class ErasureCommands:
         command = replace(Command.of_event(actor, stream, event, event_id), unknown=UNKNOWN)
         return await self.executor.execute(command, look, decide)
 
-    async def confirm(self, actor: Actor, erasure_id: int, event_id: UUID | None = None) -> Receipt:
+    async def confirm(
+        self, actor: Actor, erasure_id: int, event_id: UUID | None = None, reapplies: Reapplied | None = None
+    ) -> Receipt:
         """Erase the client, if nothing forbids it; return the receipt of `client.erased`.
+
+        What does an erasure of two subjects again, `reapplies`, may be confirmed by whoever requested it.
 
         If something forbids it now, that is recorded and raised: Refused `erasure-forbidden`. Raises NotFound
         `erasure-unknown`; Refused `same-person`, `erasure-answered` or `erasure-expired`; Unavailable.
@@ -159,7 +172,7 @@ class ErasureCommands:
             limits = await self.executor.limits(actor, command)
             found = await self._look(actor, number_of(stream))
             request = erasure.check_waits(found.erasures, erasure_id, found.contents.now)
-            erasure.check_another(request, actor.id)
+            erasure.check_another(request, actor.id, again=reapplies is not None)
             try:
                 if found.forbidden is not None:
                     event = ErasureRefused(erasure_id=erasure_id, forbidden=found.forbidden)
@@ -170,7 +183,7 @@ class ErasureCommands:
                 if found.in_force.adoptions:  # another text than that of the request
                     await self.executor.writer.append_lines(await encoded(found.in_force.adoptions))
                     continue
-                events = self._events(actor, found, request, new_id)
+                events = self._events(actor, found, request, new_id, reapplies)
                 lines = await encoded(judged_as(actor, limited(events, limits)))
                 receipt = (await self.eraser.erase(lines, found.seen))[-1]
             except VersionConflict:
@@ -215,7 +228,9 @@ class ErasureCommands:
             in_force=self.policies.retention_in_force(policy, actor),
         )
 
-    def _events(self, actor: Actor, found: Found, request: Erasure, new_id: UUID) -> list[NewEvent]:
+    def _events(
+        self, actor: Actor, found: Found, request: Erasure, new_id: UUID, reapplies: Reapplied | None
+    ) -> list[NewEvent]:
         """Return the events of an erasure, that of the client last."""
         asked, contents = request.request, found.contents
         event = ClientErased(
@@ -227,6 +242,7 @@ class ErasureCommands:
             streams=len(contents.versions),
             events=contents.events,
             values=contents.values,
+            reapplies=reapplies,
         )
         own = stream_of(found.number)
         others: Sequence[NewEvent] = [

@@ -31,6 +31,7 @@ SELECT
     whole_number(coalesce(answer.data->>'streams', asked.data->>'streams')) AS streams,
     whole_number(coalesce(answer.data->>'events', asked.data->>'events')) AS events,
     whole_number(coalesce(answer.data->>'values', asked.data->>'values')) AS values,
+    coalesce(answer.data->'reapplies', asked.data->'reapplies') AS reapplies,
     answer.position AS answer_position,
     answer.by AS answered_by,
     answer.occurred_at AS answered_at,

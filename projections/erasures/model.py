@@ -28,6 +28,7 @@ class ErasureRow(BaseModel):
     streams: int | None
     events: int | None
     values: int | None
+    reapplies: dict[str, Any] | None
     answer_position: int | None
     answered_by: str | None
     answered_at: datetime | None

@@ -20,6 +20,8 @@ CREATE TABLE erasures (
     streams         bigint,
     events          bigint,
     values          bigint,
+    -- The erasure that it does again, after a restore: event, hash, requested_by, erased_by.
+    reapplies       jsonb,
     -- Of the event that erased, declined or refused it.
     answer_position bigint,
     answered_by     text,

@@ -1,6 +1,6 @@
 -- Deletes the sealed values of one client, and its streams from the index of clients, together with the events that say so:
 -- the only way to delete a value. One event is client.erased, in the stream of the client; it names the event that requested
--- the erasure, which another subject recorded. Each other stream of the client gets values.erased. Nothing follows in these
+-- the erasure, which another subject recorded; or it says which erasure of two subjects it does again, after a restore. Each other stream of the client gets values.erased. Nothing follows in these
 -- streams (AL013).
 --
 -- The parameters are those of append() without sealed values, and
@@ -43,7 +43,8 @@ BEGIN
         SELECT FROM events e
         WHERE e.position = (act->'data'->>'erasure_id')::bigint
           AND e.type = 'erasure.requested' AND e.stream = streams[array_position(types, 'client.erased')]
-          AND e.body::jsonb->'actor'->>'id' <> act->'actor'->>'id'
+          AND (e.body::jsonb->'actor'->>'id' <> act->'actor'->>'id'
+               OR act->'data'->'reapplies'->>'requested_by' <> act->'data'->'reapplies'->>'erased_by')
     )
     THEN
         PERFORM refuse_append('AL001', 'another subject has to request an erasure, in the stream of the client');

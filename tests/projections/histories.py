@@ -40,6 +40,7 @@ from schema.events import (
     ModelCallFailed,
     ModelCallStarted,
     PortfolioRequested,
+    Reapplied,
     RecommendationCommunicated,
     RecommendationConfirmed,
     RecommendationDecided,
@@ -406,6 +407,7 @@ def erasures(past: Past, stream: str) -> st.SearchStrategy[Event]:
             note=st.none() | remarks,
             forbidden=st.none() | forbidden,
             expires_at=TIMES,
+            reapplies=st.none() | st.just(Reapplied(event=9, hash="0" * 64, requested_by="ann", erased_by="bob")),
             **counts,
         )
         | st.builds(ErasureDeclined, erasure_id=erasure_id, rationale=remarks)

@@ -151,6 +151,7 @@ def _asked(entry: Entry, event: ErasureRequested, number: int, owners: dict[str,
         **event.model_dump(include={"reason", "reference", "note", "expires_at", *counts}),
         "requested_by": entry.by,
         "forbidden": None if event.forbidden is None else event.forbidden.model_dump(exclude_none=True),
+        "reapplies": None if event.reapplies is None else event.reapplies.model_dump(),
         "created_at": entry.at.recorded_at,
         "updated_at": entry.at.recorded_at,
     }

@@ -67,7 +67,7 @@ class CertifiedErasure:
     def as_json(self) -> dict[str, Any]:
         """Return the result for programs."""
         data = self.erased.body["data"]
-        names = ("reason", "reference", "clients", "streams", "events", "values")
+        names = ("reason", "reference", "clients", "streams", "events", "values", "reapplies")
         return {
             "origin": self.origin,
             "stream": self.stream,
@@ -86,11 +86,12 @@ class CertifiedErasure:
         """Yield the result for people."""
         data = self.erased.body["data"]
         asked, done = (time_text(one.recorded_at_us) for one in (self.requested, self.erased))
+        again = ", again after a restore" if data.get("reapplies") else ""
         yield f"verified: the transparency log of {self.origin!a} has this erasure"
         yield f"client      {', '.join(map(str, data['clients']))} (numbers), stream {self.stream!a}"
         yield f"requested   by {self.requested.by!a} at {asked} UTC, event {self.requested.position}"
         yield f"reason      {data['reason']!a}"
-        yield f"erased      by {self.erased.by!a} at {done} UTC, event {self.erased.position}"
+        yield f"erased      by {self.erased.by!a} at {done} UTC, event {self.erased.position}{again}"
         yield f"values      {data['values']} of {data['events']} events in {data['streams']} streams"
         yield f"signed by   {', '.join(self.erased.signers)}, over {self.erased.size} events"
 
@@ -110,7 +111,7 @@ def verify_certificate(
         if content["format"] != FORMAT:
             raise ValueError("another format")
         origin = str(content["origin"])
-        requested, erased = (_event(one, origin, log_keys, witness_keys) for one in content["events"])
+        requested, erased = (verify_event(one, origin, log_keys, witness_keys) for one in content["events"])
         stream = str(erased.body["stream"])
         _check(requested, erased)
         if min(requested.witnesses, erased.witnesses) < needed:
@@ -120,14 +121,14 @@ def verify_certificate(
     return CertifiedErasure(origin, stream, requested, erased)
 
 
-def _event(
+def verify_event(
     found: dict[str, Any], origin: str, log_keys: Sequence[VerifierKey], witness_keys: Sequence[VerifierKey]
 ) -> CertifiedEvent:
-    """Verify one event. Raises EvidenceError, and one of MALFORMED."""
-    position, version, time_us = (_whole(found[name]) for name in ("position", "version", "recorded_at_us"))
+    """Verify that the log has an event. Raises EvidenceError, and one of MALFORMED."""
+    position, version, time_us = (found[name] for name in ("position", "version", "recorded_at_us"))
     prev_hash, body = bytes.fromhex(found["prev_hash"]), found["body"].encode()
-    if len(prev_hash) != HASH_BYTES:
-        raise ValueError("a hash of another length")
+    if {type(position), type(version), type(time_us)} != {int} or len(prev_hash) != HASH_BYTES:
+        raise TypeError
     proof = parse_proof(found["proof"].encode())
     if proof.index != position - 1:
         raise CertificateError(CertificateFlaw.MALFORMED, "the proof is one of another position")
@@ -153,11 +154,7 @@ def _check(requested: CertifiedEvent, erased: CertifiedEvent) -> None:
         or "forbidden" in requested.body["data"]
     ):
         raise CertificateError(CertificateFlaw.EVENTS, f"positions {requested.position} and {erased.position}")
-    if requested.by == erased.by:
+    # What a restore undid is done again by one subject: two had done it.
+    two = data.get("reapplies") or {"requested_by": requested.by, "erased_by": erased.by}
+    if two["requested_by"] == two["erased_by"]:
         raise CertificateError(CertificateFlaw.SAME_PERSON, "the request and the erasure are by the same subject")
-
-
-def _whole(value: object) -> int:
-    if type(value) is not int:
-        raise TypeError
-    return value

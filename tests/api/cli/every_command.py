@@ -85,6 +85,7 @@ class Scene(NamedTuple):
 
     def _given(self) -> Mapping[str, list[object]]:
         key, new = ("--key", self.folder / "log.key"), self.folder / "new"
+        key_text = ("--key", self.key.verifier.text)
         recording = ("--recording-key", self.folder / "recording.key")
         witness = [("--key", self.folder / "key"), ("--state", self.folder / "state")]
         at: list[object] = [part for pair in witness for part in pair]
@@ -137,6 +138,8 @@ class Scene(NamedTuple):
             "erasures list": [],
             "erasures show": [self.erasure],
             "erasures certificate": [self.erasure],
+            "erasures keep": [new],
+            "erasures reapply": [self.folder / "kept", *key_text],
             "subjects add": ["somebody", "--role", "auditor", "--token"],
             "subjects list": [],
             "subjects show": ["advisor"],
@@ -178,6 +181,7 @@ def scene(url: str, folder: Path) -> Scene:
         conn.execute(ASK, [uuid7(), "export", '{"export":1}', "advisor", DAY_S, 1])  # not before tomorrow
     (folder / "assignments.ndjson").write_text('{"client": 1, "group": "bern"}\n')
     (folder / "history.ndjson").write_bytes(orjson.dumps(HISTORY) + b"\n")
+    (folder / "kept").touch()
     make_tokens(url)
     record(url, "auditor", SubjectSuspended(reason="on leave"), SubjectGroupJoined(group="zurich"))
     key = key_for(url)

@@ -129,9 +129,7 @@ def _show(result: Result, *, as_json: bool) -> None:
     say("verified: the chain holds, and ends as the backup says" if result.ok else _failed(result))
     for grant in result.grants:
         note(f"as before the backup, if you want it so: {grant}")
-    note(
-        "erasures that are newer than the backup are undone: run advice-ledger erasures reapply before anybody works here"
-    )
+    note("erasures after the backup are undone: run advice-ledger erasures reapply before anybody works here")
     note("the signing key is not in a backup: docs/operate/backup.md says how to go on signing")
 
 

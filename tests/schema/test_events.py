@@ -156,11 +156,13 @@ CLEAR = {
     "legal-hold.placed": {"request_id"},
     "legal-hold.released": {"hold_id"},
     "erasure.requested": {
-        *("reason", "reference", "clients", "streams", "events", "values", "forbidden", "expires_at")
+        *("reason", "reference", "clients", "streams", "events", "values", "forbidden", "expires_at", "reapplies")
     },
     "erasure.declined": {"erasure_id"},
     "erasure.refused": {"erasure_id", "forbidden"},
-    "client.erased": {*("erasure_id", "requested_by", "reason", "reference", "clients", "streams", "events", "values")},
+    "client.erased": {
+        *("erasure_id", "requested_by", "reason", "reference", "clients", "streams", "events", "values", "reapplies")
+    },
     "values.erased": {"erasure_id"},
     "agent.registered": {"answer_schema"},
     "agent.suspended": set(),

@@ -85,7 +85,6 @@ class Scene(NamedTuple):
 
     def _given(self) -> Mapping[str, list[object]]:
         key, new = ("--key", self.folder / "log.key"), self.folder / "new"
-        key_text = ("--key", self.key.verifier.text)
         recording = ("--recording-key", self.folder / "recording.key")
         witness = [("--key", self.folder / "key"), ("--state", self.folder / "state")]
         at: list[object] = [part for pair in witness for part in pair]
@@ -139,7 +138,7 @@ class Scene(NamedTuple):
             "erasures show": [self.erasure],
             "erasures certificate": [self.erasure],
             "erasures keep": [new],
-            "erasures reapply": [self.folder / "kept", *key_text],
+            "erasures reapply": [self.folder / "kept", "--key", self.folder / "log.pub"],
             "subjects add": ["somebody", "--role", "auditor", "--token"],
             "subjects list": [],
             "subjects show": ["advisor"],
@@ -198,6 +197,7 @@ def scene(url: str, folder: Path) -> Scene:
     asyncio.run(judge(url))
     for read_model in READ_MODELS:  # no server runs that would do it
         catch_up(url, read_model)
+    (folder / "log.pub").write_text(key.verifier.text, "utf-8")
     return Scene(url, folder, key, held.position, *waiting)
 
 

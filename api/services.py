@@ -24,7 +24,6 @@ from api.agents.protocol import Agent
 from api.agents.run.worker import Worker
 from api.callers import Callers
 from api.event_feed import READS_AT_ONCE, EventFeed
-from api.jobs.kept_erasures import KEEP_ERASURES
 from api.jobs.kind import AnyKind, JobFiles, JobTools
 from api.jobs.mail import MailSettings
 from api.jobs.queue import JobQueue
@@ -267,9 +266,7 @@ def _job_runner(parts: Parts, ledger: Ledger, jobs: JobQueue, stack: AsyncExitSt
     tools = JobTools(
         ledger, partial(_conninfo, parts), parts.recorder, parts.job_files, keys, *sending, parts.erasures_file
     )
-    # A process without the file leaves these jobs to one that has it.
-    kinds = [kind for kind in parts.job_kinds if kind is not KEEP_ERASURES or parts.erasures_file is not None]
-    runner = JobRunner(jobs, kinds, tools)
+    runner = JobRunner(jobs, [kind for kind in parts.job_kinds if kind.can_run(tools)], tools)
     runner.start()
     stack.push_async_callback(runner.stop)
     return runner

@@ -78,5 +78,6 @@ KEEP_ERASURES: JobKind[KeepParameters] = JobKind(
     permission=None,
     most_waiting=1000,
     keep_s=DAY_S,
+    can_run=lambda tools: tools.erasures_file is not None,
     due=due,
 )

@@ -155,6 +155,8 @@ class JobKind(Generic[P]):
     # is forgotten.
     keep_s: float = 7 * DAY_S
     expire: Callable[[P, JobTools], Awaitable[None]] = _nothing
+    # False in a process that leaves these jobs to others, as it lacks what they need.
+    can_run: Callable[[JobTools], bool] = lambda _tools: True
     # The jobs that the record says there should be, with their keys: they are asked for again and again, each once.
     due: Callable[[JobTools], Awaitable[Sequence[tuple[UUID, P]]]] | None = None
 

@@ -119,7 +119,15 @@ def member_of(table: str) -> str:
     return f"tables/{table}"
 
 
-def copy(direction: sql.SQL, table: str, columns: Sequence[str]) -> sql.Composed:
-    """Compose a COPY of these columns: to stdout or from stdin."""
-    names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    return sql.SQL("COPY {} ({}) {}").format(sql.Identifier(table), names, direction)
+def copy_out(table: str, columns: Sequence[str]) -> sql.Composed:
+    """Compose a COPY of these columns to stdout. A query, as COPY of a table with partitions would be refused."""
+    return sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(_names(columns), sql.Identifier(table))
+
+
+def copy_in(table: str, columns: Sequence[str]) -> sql.Composed:
+    """Compose a COPY of these columns from stdin."""
+    return sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), _names(columns))
+
+
+def _names(columns: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, columns))

@@ -22,15 +22,13 @@ from ledger.backup.manifest import (
     DamagedBackup,
     Manifest,
     Table,
-    copy,
+    copy_in,
     member_of,
     read_sources,
 )
 from ledger.backup.write import OnProgress
 from ledger.database import Connection, one_line
 from schema.migrate import MigrationReport, Restored, migrate
-
-FROM_STDIN = sql.SQL("FROM STDIN")
 
 
 class Backup(contextlib.ExitStack):
@@ -80,7 +78,7 @@ class Backup(contextlib.ExitStack):
         try:
             # A migration may have filled it.
             conn.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)))
-            with conn.cursor() as cursor, cursor.copy(copy(FROM_STDIN, table.name, table.columns)) as target:
+            with conn.cursor() as cursor, cursor.copy(copy_in(table.name, table.columns)) as target:
                 for chunk in self._chunks(table):
                     target.write(chunk)
                     rows += chunk.count(b"\n")

@@ -1,9 +1,13 @@
 -- The tables of this ledger that cannot be derived, in the order in which foreign keys allow to fill them: name,
 -- columns, and about how many rows.
 WITH RECURSIVE tables AS (
-    SELECT c.oid, c.relname::text AS name, greatest(c.reltuples, 0)::bigint AS about
+    SELECT c.oid, c.relname::text AS name, (
+               SELECT sum(greatest(p.reltuples, 0))::bigint FROM pg_class p
+               WHERE p.oid = c.oid OR p.oid IN (SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = c.oid)
+           ) AS about
     FROM pg_class c
-    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND c.relname <> ALL (%(derived)s)
+    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+      AND c.relname <> ALL (%(derived)s)
       AND NOT EXISTS (SELECT FROM projections p WHERE p.name = c.relname)
 ), depths AS (
     SELECT oid, 0 AS depth FROM tables

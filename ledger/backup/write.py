@@ -16,7 +16,7 @@ from ledger.backup.manifest import (
     Manifest,
     Source,
     Table,
-    copy,
+    copy_out,
     member_of,
     read_logins,
     read_sources,
@@ -25,7 +25,6 @@ from ledger.database import Connection
 from ledger.store.head import read_head
 
 SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
-TO_STDOUT = sql.SQL("TO STDOUT")
 MIGRATIONS = "SELECT name, sha256 FROM schema_migrations ORDER BY name"
 
 # Called with a table's name, the rows done so far, and about how many rows it has.
@@ -62,7 +61,7 @@ def write_backup(conn: Connection, file: BinaryIO, on_progress: OnProgress) -> M
 def _write(conn: Connection, archive: zipfile.ZipFile, source: Source, on_progress: OnProgress) -> Table:
     digest, rows, size = sha256(), 0, 0
     with archive.open(member_of(source.name), "w", force_zip64=True) as member:
-        for chunk in _chunks(conn, copy(TO_STDOUT, source.name, source.columns)):
+        for chunk in _chunks(conn, copy_out(source.name, source.columns)):
             digest.update(chunk)
             rows += chunk.count(b"\n")  # a newline inside a value is escaped
             size += len(chunk)

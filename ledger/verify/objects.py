@@ -27,7 +27,7 @@ ROLE_MEMBERS = Path(__file__).with_name("role_members.sql").read_bytes()
 DIGEST = version_digest()
 
 # Names of objects that go with the table or function that they are of.
-BELONGING = ("child ", "column ", "constraint ", "grant ", "index ", "policy ", "rule ", "trigger ")
+BELONGING = ("child ", "column ", "constraint ", "grant ", "index ", "partition ", "policy ", "rule ", "trigger ")
 
 # Subject, name and description.
 SchemaObject = tuple[str, str, str]

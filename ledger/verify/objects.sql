@@ -8,9 +8,14 @@ WITH RECURSIVE place AS (
     FROM pg_namespace n
     WHERE n.nspname = current_schema()
 ),
+-- The partitions of the sealed values: their number and names differ between ledgers, and else they are the same.
+partitions AS (
+    SELECT c.*, i.inhparent FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = to_regclass('sealed_fields')
+),
 relations AS (
     SELECT c.* FROM pg_class c JOIN place ON c.relnamespace = place.oid
-    WHERE c.relkind IN ('r', 'v', 'm', 'p', 'f', 'S')
+    WHERE c.relkind IN ('r', 'v', 'm', 'p', 'f', 'S') AND c.oid NOT IN (SELECT p.oid FROM partitions p)
 ),
 functions AS (
     SELECT p.*, format('function %s(%s)', p.proname, pg_get_function_identity_arguments(p.oid)) AS object
@@ -100,6 +105,30 @@ FROM relations r JOIN pg_policy p ON p.polrelid = r.oid
 UNION ALL
 SELECT r.relname, format('child of %s', r.relname), c.relname
 FROM relations r JOIN pg_inherits i ON i.inhparent = r.oid JOIN pg_class c ON c.oid = i.inhrelid
+WHERE c.oid NOT IN (SELECT p.oid FROM partitions p)
+UNION ALL
+-- One line for each partition, with all that it has: a partition that differs adds a line.
+SELECT s.relname, format('partition of %s', s.relname),
+       replace(concat_ws(' ', CASE WHEN p.relname !~ '^sealed_fields_[0-9]+$' THEN quote_literal(p.relname) END,
+           CASE WHEN p.relnamespace <> place.oid THEN 'in another schema' END,
+           'kind', p.relkind, 'owner', r.name, 'persistence', p.relpersistence,
+           CASE WHEN p.relrowsecurity THEN 'row security' END, array_to_string(p.reloptions, ' '),
+           (SELECT 'columns ' || string_agg(concat_ws(' ', a.attname, format_type(a.atttypid, a.atttypmod),
+                                                      CASE WHEN a.attnotnull THEN 'not null' END, 'default ' || pg_get_expr(d.adbin, d.adrelid),
+                                                      'storage', a.attstorage, a.attacl::text), ', ' ORDER BY a.attnum)
+            FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+            WHERE a.attrelid = p.oid AND a.attnum > 0 AND NOT a.attisdropped),
+           (SELECT string_agg(pg_get_constraintdef(c.oid, true), ', ' ORDER BY c.conname) FROM pg_constraint c
+            WHERE c.conrelid = p.oid AND c.contype NOT IN ('n', 't')),
+           (SELECT string_agg(concat_ws(' ', pg_get_triggerdef(t.oid, true), 'enabled', t.tgenabled), ', ' ORDER BY t.tgname)
+            FROM pg_trigger t WHERE t.tgrelid = p.oid AND NOT t.tgisinternal),
+           (SELECT 'rule ' || string_agg(pg_get_ruledef(w.oid), ', ' ORDER BY w.rulename) FROM pg_rewrite w WHERE w.ev_class = p.oid),
+           (SELECT 'policy ' || string_agg(l.polname, ', ' ORDER BY l.polname) FROM pg_policy l WHERE l.polrelid = p.oid),
+           (SELECT string_agg(concat_ws(' ', 'grant to', coalesce(g.name, 'PUBLIC'), lower(a.privilege_type)), ', '
+                              ORDER BY g.name, a.privilege_type)
+            FROM aclexplode(p.relacl) a LEFT JOIN roles g ON g.oid = a.grantee WHERE a.grantee <> p.relowner)
+       ), p.relname, 'PARTITION')
+FROM place, partitions p JOIN pg_class s ON s.oid = p.inhparent JOIN roles r ON r.oid = p.relowner
 UNION ALL
 SELECT f.proname, f.object,
        concat_ws(' ', format('(%s)', pg_get_function_arguments(f.oid)), 'returns', pg_get_function_result(f.oid),

@@ -12,13 +12,14 @@ SET standard_conforming_strings = on
 AS $$
     SELECT a.pid, a.usename::text, a.application_name, a.state,
            extract(epoch FROM clock_timestamp() - a.xact_start)::float8,
-           'the table ' || string_agg(DISTINCT c.relname::text, ', '), coalesce(a.wait_event = 'SyncRep', false)
+           'the table ' || string_agg(DISTINCT regexp_replace(c.relname, '^sealed_fields_[0-9]+$', 'sealed_fields'), ', '), coalesce(a.wait_event = 'SyncRep', false)
     FROM pg_locks l
     JOIN pg_class c ON c.oid = l.relation AND c.relnamespace = current_schema()::regnamespace
     JOIN pg_stat_activity a ON a.pid = l.pid
     WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-      AND CASE c.relname
+      -- A partition of the sealed values counts as the table.
+      AND CASE regexp_replace(c.relname, '^sealed_fields_[0-9]+$', 'sealed_fields')
           WHEN 'head' THEN l.mode <> 'AccessShareLock'
           WHEN 'event_types' THEN l.mode = 'AccessExclusiveLock'
           WHEN 'events' THEN l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock', 'ShareUpdateExclusiveLock')

@@ -14,7 +14,8 @@ BEGIN
     ) THEN
         RAISE EXCEPTION USING
             ERRCODE = 'AL006',
-            MESSAGE = 'delete on sealed_fields is refused: recorded rows do not change, and no event says that these are erased';
+            MESSAGE = format('delete on %s is refused: recorded rows do not change, and no event says that these are erased',
+                             TG_TABLE_NAME);
     END IF;
     RETURN NULL;
 END

@@ -38,6 +38,17 @@ CHANGES = {
     "GRANT UPDATE (body) ON events TO ledger_projector": "grant on column events.body to projector is additional",
     "GRANT EXECUTE ON FUNCTION append(text) TO PUBLIC": "grant on function append(batch text) to PUBLIC is additional",
     "GRANT SELECT ON sealed_fields TO ledger_signer": "grant on sealed_fields to signer is additional",
+    "GRANT SELECT ON sealed_fields_0 TO ledger_reader": "partition of sealed_fields differs",
+    "ALTER TABLE sealed_fields_0 DISABLE TRIGGER check_erased": "partition of sealed_fields differs",
+    "ALTER TABLE sealed_fields_0 RENAME TO other": "partition of sealed_fields differs",
+    "ALTER TABLE sealed_fields DETACH PARTITION sealed_fields_0; CREATE TABLE sealed_fields_1 PARTITION OF sealed_fields"
+    " FOR VALUES FROM (MINVALUE) TO (MAXVALUE)": "partition of sealed_fields differs",
+    "ALTER TABLE sealed_fields DROP CONSTRAINT sealed_fields_pkey; CREATE FOREIGN DATA WRAPPER elsewhere;"
+    " CREATE SERVER elsewhere FOREIGN DATA WRAPPER elsewhere; ALTER TABLE sealed_fields DETACH PARTITION sealed_fields_0;"
+    " CREATE FOREIGN TABLE sealed_fields_1 PARTITION OF sealed_fields FOR VALUES FROM (MINVALUE) TO (MAXVALUE)"
+    " SERVER elsewhere": "constraint sealed_fields.sealed_fields_pkey is missing, index sealed_fields_pkey is missing,"
+    " partition of sealed_fields differs",
+    "ALTER TABLE sealed_fields DETACH PARTITION sealed_fields_0": "partition of sealed_fields is missing",
     "GRANT INSERT ON ai_recommendations TO ledger_reader": "grant on ai_recommendations to reader differs",
     "CREATE RULE quiet AS ON DELETE TO events DO INSTEAD NOTHING": "rule events.quiet is additional",
     "ALTER TABLE events ADD COLUMN more text": "column events.more is additional",
@@ -94,6 +105,16 @@ def test_each_changed_object_is_named(database_url: str) -> None:
                 conn.execute(statement.encode())
                 named[statement] = ", ".join(objects_as_seen(conn))
     assert named == CHANGES
+
+
+def test_migrate_guards_partitions(database_url: str) -> None:
+    """Triggers that are gone are there again, and nobody has a right on a partition itself."""
+    with connect(database_url) as conn:
+        conn.execute("DROP TRIGGER check_erased ON sealed_fields_0; GRANT ALL ON sealed_fields_0 TO ledger_writer")
+        conn.execute("ALTER TABLE sealed_fields_0 DISABLE TRIGGER refuse_change")
+        assert changed(database_url) == ["partition of sealed_fields differs"]
+        migrate(conn)
+    assert changed(database_url) == []
 
 
 def test_who_may_act_in_the_roles_is_listed(database_url: str) -> None:

@@ -17,10 +17,11 @@ SESSIONS = {
     "superuser": (None, {}),
     "replica": (None, {"session_replication_role": "replica"}),
 }
-TABLES = ("events", "sealed_fields", "stream_clients", "stream_numbers", "head")
+TABLES = ("events", "sealed_fields", "sealed_fields_0", "stream_clients", "stream_numbers", "head")
 UPDATES = {
     "events": "UPDATE events SET body = body || ' '",
     "sealed_fields": "UPDATE sealed_fields SET fields = '{}'",
+    "sealed_fields_0": "UPDATE sealed_fields_0 SET fields = '{}'",
     "stream_clients": "UPDATE stream_clients SET client_id = 'somebody else'",
     "stream_numbers": "UPDATE stream_numbers SET last = last + 1",
     "head": "UPDATE head SET hash = sha256('')",

@@ -159,7 +159,7 @@ def tables(conn: Connection) -> list[tuple[str, str]]:
     """Each table of the schema, with the name of one of its columns."""
     rows = conn.execute(
         "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = 1"
-        " WHERE c.relnamespace = 'ledger'::regnamespace AND c.relkind = 'r' ORDER BY 1"
+        " WHERE c.relnamespace = 'ledger'::regnamespace AND c.relkind IN ('r', 'p') ORDER BY 1"
     ).fetchall()
     return [(str(table), str(column)) for table, column in rows]
 
@@ -236,6 +236,8 @@ def test_no_role_can_widen_its_rights(ledger: str, role: str | None, login: str)
         "ALTER TABLE ledger.events ADD COLUMN mine int",
         "ALTER FUNCTION ledger.append(text) RESET ALL",
         "DROP TABLE ledger.sealed_fields",
+        "ALTER TABLE ledger.sealed_fields DETACH PARTITION ledger.sealed_fields_0",
+        "DROP TABLE ledger.sealed_fields_0",
         "DROP FUNCTION ledger.append(text)",
         "DROP SCHEMA ledger CASCADE",
         "CREATE TRIGGER mine BEFORE INSERT ON ledger.events EXECUTE FUNCTION suppress_redundant_updates_trigger()",

@@ -22,7 +22,8 @@ from tests.ledger.cases import Ledger, signed_ledger
 from tests.support import append, connect, new, requested, scratch_database
 
 TABLES = """
-    SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')
+    SELECT relname::text FROM pg_class
+    WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
 """
 MADE_BY_0008 = (
     *("events", "head", "sealed_fields", "stream_clients", "stream_numbers"),

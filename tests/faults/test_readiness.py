@@ -103,7 +103,11 @@ def test_a_table_that_somebody_locked(
         with connect(api.url) as conn, conn.transaction():
             conn.execute(sql.SQL("LOCK TABLE {} IN {} MODE").format(sql.Identifier(table), sql.SQL(mode)))
             assert api.get("/readyz", None).status_code == 503
-            who = () if table == "credentials" else (f"process {conn.info.backend_pid} ", f"holds the table {table.removesuffix('_0')}")
+            who = (
+                ()
+                if table == "credentials"
+                else (f"process {conn.info.backend_pid} ", f"holds the table {table.removesuffix('_0')}")
+            )
             not_ready(api, *words, *who)
             # A caller who is known already needs no look at the credentials.
             assert table == "credentials" or api.ask().status_code == 503

@@ -42,7 +42,9 @@ CHANGES = {
     "ALTER TABLE sealed_fields_0 DISABLE TRIGGER check_erased": "partition of sealed_fields differs",
     "ALTER TABLE sealed_fields_0 RENAME TO other": "partition of sealed_fields differs",
     "ALTER TABLE sealed_fields DETACH PARTITION sealed_fields_0;"
-    " CREATE TABLE sealed_fields_1 PARTITION OF sealed_fields FOR VALUES FROM (MINVALUE) TO (MAXVALUE)": "partition of sealed_fields differs",
+    " CREATE TABLE sealed_fields_1 PARTITION OF sealed_fields FOR VALUES FROM (MINVALUE) TO (MAXVALUE)": (
+        "partition of sealed_fields differs"
+    ),
     "ALTER TABLE sealed_fields DROP CONSTRAINT sealed_fields_pkey; CREATE FOREIGN DATA WRAPPER elsewhere;"
     " CREATE SERVER elsewhere FOREIGN DATA WRAPPER elsewhere;"
     " ALTER TABLE sealed_fields DETACH PARTITION sealed_fields_0;"

@@ -59,4 +59,4 @@ ALTER TABLE checkpoints ENABLE ALWAYS TRIGGER check_checkpoint;
 ALTER TABLE cosignatures ENABLE ALWAYS TRIGGER refuse_change;
 ALTER TABLE checkpoint_timestamps ENABLE ALWAYS TRIGGER refuse_change;
 
-SELECT guard_partition(i.inhrelid) FROM pg_inherits i WHERE i.inhparent = 'sealed_fields'::regclass;
+SELECT protect_partition(i.inhrelid) FROM pg_inherits i WHERE i.inhparent = 'sealed_fields'::regclass;

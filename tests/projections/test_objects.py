@@ -110,7 +110,7 @@ def test_each_changed_object_is_named(database_url: str) -> None:
     assert named == CHANGES
 
 
-def test_migrate_guards_partitions(database_url: str) -> None:
+def test_migrate_protects_partitions(database_url: str) -> None:
     """Triggers that are gone are there again, and nobody has a right on a partition itself."""
     with connect(database_url) as conn:
         conn.execute("DROP TRIGGER check_erased ON sealed_fields_0; GRANT ALL ON sealed_fields_0 TO ledger_writer")

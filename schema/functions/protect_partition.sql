@@ -1,7 +1,7 @@
 -- Gives a partition of sealed_fields the triggers of its parent: those of the parent do not fire for a statement that names
 -- the partition. And takes away all rights on it: who may read the parent reads its partitions through it. For migrate and
 -- for a scrub, as the owner.
-CREATE OR REPLACE FUNCTION guard_partition(part regclass)
+CREATE OR REPLACE FUNCTION protect_partition(part regclass)
 RETURNS void
 LANGUAGE plpgsql
 AS $$

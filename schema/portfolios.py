@@ -1,13 +1,14 @@
 """Events about portfolios that are watched, and the prices that they are valued with.
 
 `portfolio-NAME` has the client, the targets and the alerts of a portfolio, `holdings-NAME` its quantities, and
-`prices-YYYY-MM-DD` the prices of a day. A portfolio's name identifies nobody: it is in clear.
+`prices-YYYY-MM-DD` the prices of a day. Corporate actions are in `corporate-actions`. A portfolio's name identifies
+nobody: it is in clear.
 """
 
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -47,6 +48,8 @@ Quantity = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,16}(\.[0-9]{1,1
 Amount = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,16}(\.[0-9]{1,12})?$")]
 RATE = r"^(0\.0{0,8}[1-9][0-9]{0,8}|0{0,8}[1-9][0-9]{0,8}(\.[0-9]{1,9})?)$"
 Rate = Annotated[str, StringConstraints(pattern=RATE)]
+# "2:1": two new units for each old one.
+Ratio = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}:[1-9][0-9]{0,8}$")]
 # "USD/CHF": how much of the second currency one unit of the first one is.
 Pair = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}/[A-Z]{3}$")]
 
@@ -128,4 +131,31 @@ class PricesRecorded(Event):
     rates: dict[Pair, Rate] | None = None
 
 
-PORTFOLIO_EVENTS = (PortfolioDefined, HoldingsRecorded, PricesRecorded)
+class RecordAction(BaseModel):
+    """A corporate action of an asset. It counts from the beginning of `date` on; prices and holdings are as traded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    asset: Asset
+    date: Day
+    action: Literal["split", "renamed", "delisted"]
+    # Of a split: the units that there are for so many before it.
+    ratio: Ratio | None = None
+    # Of a renamed asset: its identifier from then on.
+    to: Asset | None = None
+    # Of a delisted asset: what is paid for a unit. Without it, its value is unknown.
+    price: Amount | None = None
+    currency: Currency | None = None
+    # True takes the action back.
+    withdrawn: bool | None = None
+    source: Name | None = None
+
+
+class CorporateActionRecorded(RecordAction, Event):
+    """An asset is split, renamed or delisted. The last event about an asset, day and kind of action counts."""
+
+    type = "corporate-action.recorded"
+    schema_version = 1
+
+
+PORTFOLIO_EVENTS = (PortfolioDefined, HoldingsRecorded, PricesRecorded, CorporateActionRecorded)

@@ -1,0 +1,157 @@
+"""Corporate actions: what a unit of an asset on a day has become by the day of a run. Pure.
+
+Prices are as they were traded, and holdings as of the end of a day. An action counts from its own day on:
+
+    split      `new` units for `old` ones. Holdings and prices of earlier days are turned into those of today, so the
+               value of a holding on the day of a split is what it was.
+    renamed    the former identifier means the other one, in holdings, prices, targets and policies of any day.
+    delisted   no later price counts. The value of a unit is the final price, if there is one, or else unknown.
+
+On one day, splits come first. The last record about an asset, day and kind counts, unless it takes the action back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from fractions import Fraction
+from typing import NamedTuple, TypeVar
+
+from ledger.domain.history import MALFORMED, RecordedEvent
+from ledger.domain.monitoring.arithmetic import parts, parts_text
+from ledger.domain.monitoring.policy import MonitoringText
+from schema.events import CorporateActionRecorded, RecordAction
+
+T = TypeVar("T")
+
+STREAM = "corporate-actions"
+ORDER = ("split", "renamed", "delisted")
+MEMBERS = {"split": {"ratio"}, "renamed": {"to"}, "delisted": {"price", "currency"}}
+
+
+class Become(NamedTuple):
+    """What a unit of an asset has become: so many units of another one, or of itself."""
+
+    asset: str
+    units: Fraction = Fraction(1)
+
+
+class FinalPrice(NamedTuple):
+    """What is paid for a unit of a delisted asset."""
+
+    amount: str
+    currency: str
+
+
+@dataclass(frozen=True)
+class Actions:
+    """The actions that count by the day of a run, in their order."""
+
+    found: tuple[RecordAction, ...] = ()
+    # The assets that have an action of their own.
+    assets: frozenset[str] = frozenset()
+    # Delisted assets, by the identifier that they had last, with what is paid for a unit.
+    delisted: Mapping[str, FinalPrice | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, events: Iterable[RecordedEvent], today: date) -> Actions:
+        """Read the events of the stream. One that no client can send is passed over."""
+        newest: dict[tuple[str, str, str], RecordAction] = {}
+        for event in events:
+            with contextlib.suppress(*MALFORMED):
+                action = CorporateActionRecorded.model_validate(event.data)
+                if event.type == action.type and fault(action) is None:
+                    newest[key(action)] = action
+        counted = [one for one in newest.values() if not one.withdrawn and one.date <= today.isoformat()]
+        found = tuple(sorted(counted, key=lambda one: (one.date, ORDER.index(one.action), one.asset)))
+        actions = cls(found, frozenset(one.asset for one in found))
+        return cls(found, actions.assets, {actions.name(one.asset): _final(one) for one in found if _ends(one)})
+
+    def become(self, asset: str, day: str) -> Become:
+        """Return what a unit of an asset as of the end of a day has become."""
+        if asset not in self.assets:
+            return Become(asset)
+        units = Fraction(1)
+        for action in self.found:
+            if action.asset != asset:
+                continue
+            if action.ratio is not None and action.date > day:
+                new, _, old = action.ratio.partition(":")
+                units *= Fraction(int(new), int(old))
+            asset = action.to or asset
+        return Become(asset, units)
+
+    def name(self, asset: str) -> str:
+        """Return the identifier that an asset has by now."""
+        return self.become(asset, "").asset
+
+    def held(self, positions: Mapping[str, int], day: str) -> tuple[dict[str, int], int]:
+        """Return quantities as of a day, in parts, as quantities of today, all of them times a whole number."""
+        if self.assets.isdisjoint(positions):
+            return dict(positions), 1
+        found: dict[str, Fraction] = {}
+        for asset, quantity in positions.items():
+            now = self.become(asset, day)
+            found[now.asset] = found.get(now.asset, Fraction(0)) + quantity * now.units
+        times = 1
+        for amount in found.values():
+            times *= (amount * times).denominator
+        return {asset: int(amount * times) for asset, amount in found.items()}, times
+
+    def weights(self, weights: Mapping[str, str]) -> dict[str, str]:
+        """Return target weights under the identifiers of today."""
+        if self.assets.isdisjoint(weights):
+            return dict(weights)
+        found: dict[str, str] = {}
+        for asset, weight in weights.items():
+            name = self.name(asset)
+            found[name] = parts_text(parts(found[name]) + parts(weight)) if name in found else weight
+        return found
+
+    def policy(self, policy: MonitoringText) -> MonitoringText:
+        """Return a policy under the identifiers of today."""
+        if self.assets.isdisjoint({*policy.overrides, *policy.issuers, *policy.restricted}):
+            return policy
+        return policy.model_copy(
+            update={
+                "overrides": self._renamed(policy.overrides),
+                "issuers": self._renamed(policy.issuers),
+                "restricted": tuple(self.name(asset) for asset in policy.restricted),
+            }
+        )
+
+    def _renamed(self, members: Mapping[str, T]) -> dict[str, T]:
+        """Return the members by the identifiers of today. What is said of such an identifier itself goes first."""
+        return {self.name(asset): member for asset, member in members.items()} | {
+            asset: member for asset, member in members.items() if self.name(asset) == asset
+        }
+
+
+def key(action: RecordAction) -> tuple[str, str, str]:
+    """Return what an action is about. Another record about the same corrects it."""
+    return action.asset, action.date, action.action
+
+
+def fault(action: RecordAction) -> tuple[str, str] | None:
+    """Return the member that does not fit the kind of action, and why; None if they all do."""
+    known = {name for names in MEMBERS.values() for name in names if getattr(action, name) is not None}
+    if surplus := sorted(known - MEMBERS[action.action]):
+        return surplus[0], f"does not belong to the action {action.action}"
+    if action.action == "delisted":
+        return ("currency", "give both price and currency, or none of them") if len(known) == 1 else None
+    if not known:
+        [name] = MEMBERS[action.action]
+        return name, f"the action {action.action} needs it"
+    return ("to", "must be another asset") if action.to == action.asset else None
+
+
+def _ends(action: RecordAction) -> bool:
+    return action.action == "delisted"
+
+
+def _final(action: RecordAction) -> FinalPrice | None:
+    if action.price is None or action.currency is None:
+        return None
+    return FinalPrice(action.price, action.currency)

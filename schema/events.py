@@ -108,10 +108,12 @@ from schema.monitoring import (
 )
 from schema.portfolios import (
     PORTFOLIO_EVENTS,
+    CorporateActionRecorded,
     DefinePortfolio,
     HoldingsRecorded,
     PortfolioDefined,
     PricesRecorded,
+    RecordAction,
     RecordHoldings,
 )
 from schema.proofs import (
@@ -182,6 +184,7 @@ __all__ = [
     "ConfirmChange",
     "ConfirmErasure",
     "ConfirmationOutcome",
+    "CorporateActionRecorded",
     "CredentialIssued",
     "CredentialRevoked",
     "Decide",
@@ -236,6 +239,7 @@ __all__ = [
     "RecommendationOpened",
     "RecommendationRecorded",
     "RecommendationReplayed",
+    "RecordAction",
     "RecordHoldings",
     "RecordingKeyRegistered",
     "RegisterIdentity",

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import deliveries, endpoints
+from api.cli import deliveries, endpoints, monitor_inputs
 from api.cli.administration import on_ledger
 from api.cli.configure import configured, opened
 from api.cli.endpoints import EndpointName, KeyAlgorithm, key_folder, new_key, show_key
@@ -19,7 +19,7 @@ from api.cli.shared import FOUND_WRONG, AsJson, CannotRun, ConfigFile, DatabaseU
 from api.times import BadTime, last, parse, zone_of
 from ledger.database import Url
 from ledger.errors import Refused
-from ledger.service.monitoring.reports import Replayed, RunReport
+from ledger.service.monitoring.reports import Replayed, RunReport, WouldBe
 from ledger.service.open_ledger import LedgerParts, open_ledger
 
 app = typer.Typer(
@@ -28,6 +28,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+app.command()(monitor_inputs.actions)
+app.command()(monitor_inputs.holdings)
 app.add_typer(endpoints.app, name="endpoints")
 app.add_typer(deliveries.app, name="deliveries")
 
@@ -80,6 +82,24 @@ def replay(
     raise typer.Exit(0 if replayed.agrees else FOUND_WRONG)
 
 
+@app.command(name="would-be")
+def would_be(
+    run: RunNumber,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Judge a run by what is on record now, so that later corrections count. Nothing that is recorded changes by it."""
+    settings = configured(config, database_url=database_url, data_dir=data_dir)
+    with opened(settings) as url, refusals_told():
+        found = asyncio.run(_would_be(url, run))
+    if as_json:
+        say_json(asdict(found))
+    else:
+        _show_would_be(found)
+
+
 @app.command()
 def escalate(
     as_json: AsJson = False,
@@ -120,6 +140,11 @@ async def _replayed(url: Url, run: int) -> Replayed:
         return await ledger.monitoring.replay(run)
 
 
+async def _would_be(url: Url, run: int) -> WouldBe:
+    async with open_ledger(LedgerParts(url, readers=2, read_only=True)) as ledger:
+        return await ledger.monitoring.would_be(run)
+
+
 @contextmanager
 def refusals_told() -> Iterator[None]:
     """Raise CannotRun for a refusal."""
@@ -156,3 +181,12 @@ def _compare(replayed: Replayed) -> None:
     for name in replayed.different[:20]:
         say(f"  {name} is judged differently")
     say("agrees: the same judgements, bit for bit" if replayed.agrees else "differs from what was recorded")
+
+
+def _show_would_be(found: WouldBe) -> None:
+    say(f"run         {found.run}, as of {found.as_of}, up to position {found.position}; now up to {found.upto}")
+    for name, count in found.conditions.items():
+        say(f"{name:11} {count} then, {found.would_be[name]} now")
+    for one in found.changes[:20]:
+        say(f"  {one.portfolio} was {one.condition} and would be {one.would_be}")
+    say(f"{len(found.different)} of {found.portfolios} portfolios would be judged otherwise")

@@ -26,7 +26,7 @@ from advice_ledger_client.results import (
     written,
 )
 from advice_ledger_client.shown import checked
-from advice_ledger_client.wire import Answer, Connection, read, write
+from advice_ledger_client.wire import Answer, Connection, read, write, write_lines
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -448,6 +448,27 @@ class AsyncLedgerClient:
         path = f"/deliveries/{delivery_id}/resends"
         return cast("Row", await self.post(path, {"reason": reason}, idempotency_key=idempotency_key))
 
+    async def record_corporate_actions(self, actions: Sequence[Mapping[str, Any]]) -> Row:
+        """Record splits, new identifiers and delistings, all or none; what is on record, not again. Role: admin.
+
+        Each has the members of a line of POST /corporate-actions. Returns `lines` and `recorded`.
+        """
+        return await self._write_lines("/corporate-actions", actions)
+
+    async def record_holdings(self, holdings: Sequence[Mapping[str, Any]]) -> Row:
+        """Record what portfolios hold, all or none; what is on record already, not again. Role: advisor.
+
+        Each has the members of a line of POST /holdings. Returns `lines` and `recorded`.
+        """
+        return await self._write_lines("/holdings", holdings)
+
+    async def would_be(self, run: int) -> Row:
+        """Judge a run of monitoring by what is on record now, corrections included.
+
+        Roles: admin, advisor, auditor, compliance.
+        """
+        return cast("Row", await self.get(f"/monitoring/runs/{run}/would-be"))
+
     async def request_export(
         self, *, purpose: str, recipient: str, idempotency_key: str | None = None, **selection: object
     ) -> Row:
@@ -514,6 +535,11 @@ class AsyncLedgerClient:
             if cursor is None:
                 break
         return rows
+
+    async def _write_lines(self, path: str, lines: Sequence[Mapping[str, Any]]) -> Row:
+        """Send a batch, which the ledger records once however often it arrives."""
+        answer = await self._sender.send(write_lines(path, lines))
+        return cast("Row", answer.content)
 
     async def _write(
         self, path: str, content: Mapping[str, Any], key: str | None, method: Literal["POST", "PUT"] = "POST"

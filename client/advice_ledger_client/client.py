@@ -26,7 +26,7 @@ from advice_ledger_client.results import (
     written,
 )
 from advice_ledger_client.shown import checked
-from advice_ledger_client.wire import Answer, Connection, read, write
+from advice_ledger_client.wire import Answer, Connection, read, write, write_lines
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -442,6 +442,27 @@ class LedgerClient:
         path = f"/deliveries/{delivery_id}/resends"
         return cast("Row", self.post(path, {"reason": reason}, idempotency_key=idempotency_key))
 
+    def record_corporate_actions(self, actions: Sequence[Mapping[str, Any]]) -> Row:
+        """Record splits, new identifiers and delistings, all or none; what is on record, not again. Role: admin.
+
+        Each has the members of a line of POST /corporate-actions. Returns `lines` and `recorded`.
+        """
+        return self._write_lines("/corporate-actions", actions)
+
+    def record_holdings(self, holdings: Sequence[Mapping[str, Any]]) -> Row:
+        """Record what portfolios hold, all or none; what is on record already, not again. Role: advisor.
+
+        Each has the members of a line of POST /holdings. Returns `lines` and `recorded`.
+        """
+        return self._write_lines("/holdings", holdings)
+
+    def would_be(self, run: int) -> Row:
+        """Judge a run of monitoring by what is on record now, corrections included.
+
+        Roles: admin, advisor, auditor, compliance.
+        """
+        return cast("Row", self.get(f"/monitoring/runs/{run}/would-be"))
+
     def request_export(
         self, *, purpose: str, recipient: str, idempotency_key: str | None = None, **selection: object
     ) -> Row:
@@ -508,6 +529,11 @@ class LedgerClient:
             if cursor is None:
                 break
         return rows
+
+    def _write_lines(self, path: str, lines: Sequence[Mapping[str, Any]]) -> Row:
+        """Send a batch, which the ledger records once however often it arrives."""
+        answer = self._sender.send(write_lines(path, lines))
+        return cast("Row", answer.content)
 
     def _write(
         self, path: str, content: Mapping[str, Any], key: str | None, method: Literal["POST", "PUT"] = "POST"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -72,6 +72,16 @@ def write(path: str, content: Mapping[str, Any], key: str | None = None, method:
     """
     members = {name: value for name, value in content.items() if value is not None}
     return HttpRequest(method, path, body=canonical(members), key=key or os.urandom(16).hex())
+
+
+def write_lines(path: str, lines: Sequence[Mapping[str, Any]]) -> HttpRequest:
+    """Build a POST of one JSON object on each line. Members that are None are left out.
+
+    Raises NotCanonical for a value that cannot be recorded.
+    """
+    texts = [canonical({name: value for name, value in line.items() if value is not None}) for line in lines]
+    headers = {"Content-Type": "application/x-ndjson"}
+    return HttpRequest("POST", path, body=b"".join(text + b"\n" for text in texts), headers=headers)
 
 
 def _text(value: object) -> str | int:

@@ -17,6 +17,7 @@ from ledger.service.exports import ExportCommands
 from ledger.service.legal_holds import LegalHoldCommands
 from ledger.service.mistakes import MistakeCommands
 from ledger.service.monitoring.bulk_holdings import BulkHoldings
+from ledger.service.monitoring.corporate_actions import CorporateActions
 from ledger.service.monitoring.deliveries import Deliveries
 from ledger.service.monitoring.escalations import Escalations
 from ledger.service.monitoring.portfolios import PortfolioCommands
@@ -73,6 +74,7 @@ class Ledger:
         self.escalations = Escalations(executor)
         self.rebalancing = RebalancingCommands(executor, self.monitoring)
         self.holdings = BulkHoldings(executor)
+        self.corporate_actions = CorporateActions(executor)
         self.deliveries = Deliveries(executor, claiming)
         self.exports = ExportCommands(executor)
         self.legal_holds = LegalHoldCommands(executor)

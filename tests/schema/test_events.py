@@ -72,6 +72,7 @@ SEALED = {
     "portfolio.defined": {"client_id", "targets", "rest"},
     "holdings.recorded": {"client_id", "positions"},
     "prices.recorded": set(),
+    "corporate-action.recorded": set(),
     "monitoring.run-started": set(),
     "monitoring.run-completed": set(),
     "alert.raised": set(),
@@ -232,6 +233,17 @@ CLEAR = {
     "portfolio.defined": {"base", "policy", "risk_profile", "recommendation_id", "source", "client"},
     "holdings.recorded": {"as_of", "source", "client"},
     "prices.recorded": {"source", "date", "as_of", "file_sha256", "prices", "rates"},
+    "corporate-action.recorded": {
+        "asset",
+        "date",
+        "action",
+        "ratio",
+        "to",
+        "price",
+        "currency",
+        "withdrawn",
+        "source",
+    },
     "monitoring.run-started": {"as_of", "position", "zone_data", "historical"},
     "monitoring.run-completed": {
         "portfolios",
@@ -408,6 +420,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "prices": {"EQ": {"price": "1.50", "currency": "GBp"}},
         "rates": {"USD/CHF": "0.8"},
     },
+    "corporate-action.recorded": {"asset": "EQ", "date": "2026-03-02", "action": "split", "ratio": "2:1"},
     "monitoring.run-started": {
         "as_of": "2026-03-02T18:00:00Z",
         "position": 7,

@@ -99,6 +99,14 @@ class RunReplayed(BaseModel):
     different: list[str]
 
 
+class JudgedOtherwise(BaseModel):
+    """The condition of a portfolio as it was judged, and as it would be."""
+
+    portfolio: str
+    condition: str
+    would_be: str
+
+
 class RunWouldBe(BaseModel):
     """A run judged by what is on record now: how many of each condition there were, and would be."""
 
@@ -110,6 +118,7 @@ class RunWouldBe(BaseModel):
     conditions: dict[str, int]
     would_be: dict[str, int]
     different: list[str]
+    changes: list[JudgedOtherwise]
 
 
 class AlertChanged(BaseModel):

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from fractions import Fraction
+from math import lcm
 from typing import NamedTuple, TypeVar
 
 from ledger.domain.history import MALFORMED, RecordedEvent
@@ -87,23 +88,23 @@ class Actions:
         """Return the identifier that an asset has by now."""
         return self.become(asset, "").asset
 
-    def held(self, positions: Mapping[str, int], day: str) -> tuple[dict[str, int], int]:
+    def held(self, positions: Mapping[str, int | None], day: str) -> tuple[Mapping[str, int | None], int]:
         """Return quantities as of a day, in parts, as quantities of today, all of them times a whole number."""
-        if self.assets.isdisjoint(positions):
-            return dict(positions), 1
-        found: dict[str, Fraction] = {}
+        if not self.assets or self.assets.isdisjoint(positions):
+            return positions, 1
+        now = {asset: self.become(asset, day) for asset in positions}
+        times = lcm(*(one.units.denominator for one in now.values()))
+        found: dict[str, int | None] = {}
         for asset, quantity in positions.items():
-            now = self.become(asset, day)
-            found[now.asset] = found.get(now.asset, Fraction(0)) + quantity * now.units
-        times = 1
-        for amount in found.values():
-            times *= (amount * times).denominator
-        return {asset: int(amount * times) for asset, amount in found.items()}, times
+            name, units = now[asset]
+            known = found.setdefault(name, 0)
+            found[name] = None if quantity is None or known is None else known + int(quantity * units * times)
+        return found, times
 
-    def weights(self, weights: Mapping[str, str]) -> dict[str, str]:
+    def weights(self, weights: Mapping[str, str]) -> Mapping[str, str]:
         """Return target weights under the identifiers of today."""
-        if self.assets.isdisjoint(weights):
-            return dict(weights)
+        if not self.assets or self.assets.isdisjoint(weights):
+            return weights
         found: dict[str, str] = {}
         for asset, weight in weights.items():
             name = self.name(asset)
@@ -127,6 +128,9 @@ class Actions:
         return {self.name(asset): member for asset, member in members.items()} | {
             asset: member for asset, member in members.items() if self.name(asset) == asset
         }
+
+
+NO_ACTIONS = Actions()
 
 
 def key(action: RecordAction) -> tuple[str, str, str]:

@@ -1,7 +1,8 @@
 """The prices that a run judges by: of each asset the newest one up to the run's day.
 
 The age of a price counts the days of its source since then on which the source had prices. A price is doubtful if it
-differs by the policy's factor from the last one that was not doubtful, unless a person has accepted it.
+differs by the policy's factor from the last one that was not doubtful, unless a person has accepted it. Prices before
+a corporate action are turned into those of today first, so that a split that is on record makes no price doubtful.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from ledger.domain.history import MALFORMED, RecordedEvent
+from ledger.domain.monitoring.actions import NO_ACTIONS, Actions, FinalPrice
 from ledger.domain.monitoring.arithmetic import EXACT
 from ledger.domain.monitoring.policy import MonitoringText
-from ledger.domain.monitoring.valuation import Price, Rates
+from ledger.domain.monitoring.valuation import ONE, Price, Rates
 
 # A source with prices on one day in a month has no price that is too old to be found.
 SPARSE_DAYS = 31
@@ -32,6 +35,8 @@ class Quote(NamedTuple):
     amount: Decimal
     currency: str
     accepted: bool
+    # The units of today that it is for.
+    units: Fraction = ONE
 
 
 class OneFile(NamedTuple):
@@ -69,17 +74,32 @@ class Market:
             if known is None or known[0] <= day:
                 self.rates[first, second] = (day, rate)
 
-    def prices(self, policy: MonitoringText, today: date) -> dict[str, Price]:
+    def prices(self, policy: MonitoringText, today: date, actions: Actions = NO_ACTIONS) -> dict[str, Price]:
         """Return the price of each asset under a policy; an asset without one that is new enough is left out."""
         earliest = (today - timedelta(days=looks_back(policy))).isoformat()
         found: dict[str, Price] = {}
-        for asset, by_day in self.quotes.items():
+        for asset, by_day in self._of_today(actions).items():
             quotes = [by_day[day] for day in sorted(by_day) if day >= earliest]
             if not quotes:
                 continue
             newest = quotes[-1]
             age = sum(day > newest.day for day in self.days[newest.source])
-            found[asset] = Price(newest.amount, newest.currency, age, _is_doubtful(quotes, policy.doubtful_factor))
+            doubtful = _is_doubtful(quotes, policy.doubtful_factor)
+            found[asset] = Price(newest.amount, newest.currency, age, doubtful, units=newest.units)
+        return found | {asset: _last_price(final) for asset, final in actions.delisted.items()}
+
+    def _of_today(self, actions: Actions) -> Mapping[str, Mapping[str, Quote]]:
+        """Return the prices by the identifiers that assets have by now. A price under that identifier goes first."""
+        touched = actions.assets & self.quotes.keys()
+        if not touched:
+            return self.quotes
+        found = {asset: dict(by_day) for asset, by_day in self.quotes.items() if asset not in touched}
+        for asset in sorted(touched):
+            for day, quote in self.quotes[asset].items():
+                name, units = actions.become(asset, day)
+                known = found.setdefault(name, {})
+                if name == asset or day not in known:
+                    known[day] = quote._replace(units=units)
         return found
 
     def rates_of(self, policy: MonitoringText, today: date) -> Rates:
@@ -135,7 +155,17 @@ def _is_doubtful(quotes: list[Quote], factor: Decimal) -> bool:
 def _jumps(before: Quote, now: Quote, factor: Decimal) -> bool:
     if before.currency != now.currency:
         return True
+    if before.units is not now.units:
+        one, other = Fraction(before.amount) / before.units, Fraction(now.amount) / now.units
+        return one != other and max(one, other) >= Fraction(factor) * min(one, other)
     if before.amount == now.amount:
         return False
     larger, smaller = max(before.amount, now.amount), min(before.amount, now.amount)
     return larger >= EXACT.multiply(factor, smaller)
+
+
+def _last_price(final: FinalPrice | None) -> Price:
+    """Return what a delisted asset is worth, on any later day."""
+    if final is None:
+        return Price(Decimal(0), "", delisted=True)
+    return Price(Decimal(final.amount), final.currency)

@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Any, Literal
 from uuid import UUID
 
+from ledger.domain.monitoring.actions import NO_ACTIONS, Actions
 from ledger.domain.monitoring.alerts import Alert, Finding, after_policy, after_run
 from ledger.domain.monitoring.calendar import quiet_until, zone_named
 from ledger.domain.monitoring.drift import EdgesOf, Judgement, Plan, judge
@@ -70,6 +71,8 @@ class Conditions:
     digest: str
     prices: Mapping[str, Price]
     rates: Rates
+    # The corporate actions until the day of the run. The policy and the prices are as they leave them.
+    actions: Actions = NO_ACTIONS
     # What is computed once for all portfolios, by base currency.
     _units: dict[str, UnitValues] = field(default_factory=dict, init=False)
 
@@ -123,14 +126,17 @@ def judged(
     holdings: Mapping[str, int | None] | None,
     base: str,
     conditions: Conditions,
+    day: str = "",
 ) -> Judgement:
     """Judge a portfolio. Without weights or holdings, because none are recorded or they were erased, it is unknown.
 
-    `holdings` are quantities in parts.
+    `holdings` are quantities in parts, as of the end of a day.
     """
     if weights is None or holdings is None:
         return Judgement("unknown", (Unknown("no-quantity", None),))
-    return judge(value(holdings, conditions.units(base)), Plan.of(weights, conditions.edges))
+    held, times = conditions.actions.held(holdings, day)
+    plan = Plan.of(conditions.actions.weights(weights), conditions.edges)
+    return judge(value(held, conditions.units(base), times), plan)
 
 
 def leaf(salt: bytes, run: Run, name: str, judgement: Judgement) -> bytes:

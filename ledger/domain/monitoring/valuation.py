@@ -16,6 +16,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from fractions import Fraction
 from typing import Literal, NamedTuple
 
 from ledger.domain.monitoring.arithmetic import WHOLE, parts
@@ -24,8 +25,9 @@ from ledger.domain.monitoring.arithmetic import WHOLE, parts
 MINOR_UNITS = {"GBX": "GBP", "GBp": "GBP", "ILA": "ILS", "ZAc": "ZAR"}
 # Of a quantity times a price, both in parts, in parts again.
 SCALE = WHOLE * WHOLE * WHOLE
+ONE = Fraction(1)
 
-Reason = Literal["no-price", "stale-price", "doubtful-price", "no-rate", "no-quantity", "no-value"]
+Reason = Literal["no-price", "stale-price", "doubtful-price", "delisted", "no-rate", "no-quantity", "no-value"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,10 @@ class Price:
     age: int = 0
     # It jumped beyond the policy's factor without a corporate action, and nobody has accepted or corrected it.
     doubtful: bool = False
+    # The asset is delisted, and nobody has said what is paid for it.
+    delisted: bool = False
+    # The units of today that the price is for: more than one after a split.
+    units: Fraction = ONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +109,24 @@ class UnitValues(dict[str, UnitValue]):
     def _value(self, price: Price | None) -> UnitValue:
         if price is None:
             return UnitValue(0, 1, "no-price")
-        if price.doubtful:
-            return UnitValue(0, 1, "doubtful-price")
-        if price.age > self._stale_after:
-            return UnitValue(0, 1, "stale-price")
+        if (fault := self._fault(price)) is not None:
+            return UnitValue(0, 1, fault)
         if price.currency not in self._known:
             self._known[price.currency] = self._rates.between(price.currency, self._base)
         rate = self._known[price.currency]
         if rate is None:
             return UnitValue(0, 1, "no-rate")
-        return UnitValue(parts(f"{price.amount:f}") * rate[0] * WHOLE, rate[1])
+        numerator, denominator = parts(f"{price.amount:f}") * rate[0] * WHOLE, rate[1]
+        if price.units is ONE:
+            return UnitValue(numerator, denominator)
+        return UnitValue(numerator * price.units.denominator, denominator * price.units.numerator)
+
+    def _fault(self, price: Price) -> Reason | None:
+        if price.delisted:
+            return "delisted"
+        if price.doubtful:
+            return "doubtful-price"
+        return "stale-price" if price.age > self._stale_after else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +141,11 @@ class Valuation:
     scale: int
 
 
-def value(holdings: Mapping[str, int | None], units: UnitValues) -> Valuation | tuple[Unknown, ...]:
+def value(holdings: Mapping[str, int | None], units: UnitValues, times: int = 1) -> Valuation | tuple[Unknown, ...]:
     """Value a portfolio, or return each reason why it cannot be valued, by asset.
 
-    `holdings` are quantities in parts, by asset; None if one is not known. A total of 0 or less has no weights, so it
-    is unknown too.
+    `holdings` are quantities in parts, by asset, all of them times a whole number; None if one is not known. A total of
+    0 or less has no weights, so it is unknown too.
     """
     values: dict[str, int] = {}
     denominators: set[int] = set()
@@ -151,4 +165,4 @@ def value(holdings: Mapping[str, int | None], units: UnitValues) -> Valuation | 
     if len(denominators) > 1:
         values = {asset: amount * (common // units[asset].denominator) for asset, amount in values.items()}
     total = sum(values.values())
-    return Valuation(values, total, SCALE * common) if total > 0 else (Unknown("no-value", None),)
+    return Valuation(values, total, SCALE * common * times) if total > 0 else (Unknown("no-value", None),)

@@ -11,19 +11,21 @@ import orjson
 
 from ledger.database import AsyncConnection
 from ledger.domain.history import MALFORMED
+from ledger.domain.monitoring.actions import Actions
 from ledger.domain.monitoring.drift import Judgement
 from ledger.domain.monitoring.policy import MonitoringText
 from ledger.domain.monitoring.portfolio import CATEGORY, Definition, Portfolio
 from ledger.domain.monitoring.prices import Market, days_until, looks_back
 from ledger.domain.monitoring.run import Conditions, Run, judged, leaf, shown
 from ledger.domain.policy import Policy
-from ledger.service.monitoring.memory import Kept, Memory, quantities
-from ledger.service.monitoring.streams import HERE, NOW, holdings_at, read_streams
+from ledger.service.monitoring.memory import Held, Kept, Memory, held_of
+from ledger.service.monitoring.streams import HERE, NOW, holdings_at, read_actions, read_streams
 
 PORTFOLIOS = (HERE / "portfolios.sql").read_bytes()
 # The name of a monitoring policy follows this in the name of the policy on record.
 NAMED = "monitoring-"
 ERASED = bytes(32)
+NOTHING = Held("", None)
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,15 @@ class Inputs:
     salts: Mapping[str, bytes | None]
     definitions: Mapping[str, Definition]
     states: Mapping[str, Portfolio]
-    # Quantities in parts, by asset.
-    holdings: Mapping[str, Mapping[str, int] | None]
+    holdings: Mapping[str, Held]
     conditions: Mapping[str, Conditions]
 
     def judge(self, name: str) -> Judgement:
         """Judge one portfolio."""
         definition = self.definitions[name]
         conditions = self.conditions[definition.policy]
-        return judged(definition.weights, self.holdings.get(name), definition.base, conditions)
+        held = self.holdings.get(name, NOTHING)
+        return judged(definition.weights, held.positions, definition.base, conditions, held.day)
 
     def leaf(self, name: str, judgement: Judgement) -> bytes:
         """Return the leaf of a portfolio. One whose salt was erased has nothing left to hide."""
@@ -66,23 +68,24 @@ async def read_inputs(conn: AsyncConnection, run: Run, only: str | None = None, 
     today, names = run.as_of.date(), list(definitions)
     back = max((looks_back(text) for text, _ in policies.values()), default=0)
     market = await memory.market(conn, kept, days_until(today, back))
+    actions = Actions.of(await read_actions(conn, run.position), today)
     conditions = {
-        name: Conditions(text, digest, market.prices(text, today), market.rates_of(text, today))
+        name: Conditions(
+            actions.policy(text), digest, market.prices(text, today, actions), market.rates_of(text, today), actions
+        )
         for name, (text, digest) in policies.items()
     }
     holdings = await _holdings(conn, kept, names, today.isoformat())
     return Inputs(run, names, salts, definitions, states, holdings, conditions)
 
 
-async def _holdings(
-    conn: AsyncConnection, kept: Kept, names: Sequence[str], day: str
-) -> dict[str, Mapping[str, int] | None]:
+async def _holdings(conn: AsyncConnection, kept: Kept, names: Sequence[str], day: str) -> dict[str, Held]:
     """Return what portfolios hold on a day. The newest holdings of some may be of a later one."""
     newest = {name: held for name in names if (held := kept.holdings.get(name)) is not None}
     later = [name for name, held in newest.items() if held.day > day]
     earlier = await holdings_at(conn, later, kept.position, day) if later else {}
-    found = {name: held.positions for name, held in newest.items() if held.day <= day}
-    return found | {name: quantities(event) for name, event in earlier.items()}
+    found = {name: held for name, held in newest.items() if held.day <= day}
+    return found | {name: held_of(event) for name, event in earlier.items()}
 
 
 async def read_policies(

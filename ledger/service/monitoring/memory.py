@@ -56,7 +56,7 @@ class Memory:
         states = await _states(conn, known.states, _named(CATEGORY, touched) - anew, known.position, position)
         states |= await _states(conn, {}, anew, 0, position)
         found = await holdings_at(conn, sorted(anew | _named(HOLDINGS, touched)), position)
-        holdings = {name: _held(event) for name, event in found.items()}
+        holdings = {name: held_of(event) for name, event in found.items()}
         lasting = {name: held for name, held in known.holdings.items() if name not in anew}
         days = {day: files for day, files in known.days.items() if PRICES + day not in touched}
         kept = Kept(position, {**known.states, **states}, {**lasting, **holdings}, days, erased)
@@ -95,12 +95,12 @@ def _files(events: Sequence[RecordedEvent]) -> tuple[OneFile, ...]:
     return tuple(file for event in events if (file := read_file(event)) is not None)
 
 
-def _held(event: RecordedEvent) -> Held:
-    return Held(str(event.data.get("as_of")), quantities(event))
+def held_of(event: RecordedEvent) -> Held:
+    """Return recorded holdings with quantities in parts."""
+    return Held(str(event.data.get("as_of")), _quantities(event))
 
 
-def quantities(event: RecordedEvent) -> dict[str, int] | None:
-    """Return the quantities of holdings in parts; None if they were erased, or are what no client can send."""
+def _quantities(event: RecordedEvent) -> dict[str, int] | None:
     with contextlib.suppress(*MALFORMED):
         return {asset: parts(quantity) for asset, quantity in event.fields["positions"].items()}
     return None

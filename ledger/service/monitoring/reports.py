@@ -22,6 +22,15 @@ class RunReport:
 
 
 @dataclass(frozen=True)
+class Change:
+    """What a run found about a portfolio, and what it would find now."""
+
+    portfolio: str
+    condition: str
+    would_be: str
+
+
+@dataclass(frozen=True)
 class WouldBe:
     """A run judged by what is on record now: corrections since then included. Nothing recorded changes by it."""
 
@@ -33,8 +42,9 @@ class WouldBe:
     portfolios: int
     conditions: Mapping[str, int]
     would_be: Mapping[str, int]
-    # The portfolios that are judged otherwise.
+    # The portfolios that are judged otherwise, and how. The condition may be the same, and a figure not.
     different: Sequence[str]
+    changes: Sequence[Change]
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from ledger.service.monitoring.advice import Advice
 from ledger.service.monitoring.deliveries import Deliveries
 from ledger.service.monitoring.inputs import Inputs, read_inputs
 from ledger.service.monitoring.memory import Memory
-from ledger.service.monitoring.reports import Replayed, RunReport, WouldBe
+from ledger.service.monitoring.reports import Change, Replayed, RunReport, WouldBe
 from ledger.service.monitoring.started import CATEGORY, NEVER, StartedRun, StartedRuns, run_of
 from ledger.service.monitoring.streams import HERE, acted_since, read_states
 from ledger.store.envelope import Actor, NewEvent, uuid7
@@ -150,6 +150,7 @@ class MonitoringRuns:
         upto = run.position if head is None else head.position
         then, now = await self._judge(run), await self._judge(replace(run, position=upto))
         names = then.inputs.names
+        different = [name for name in names if shown(name, then.judgements[name]) != shown(name, now.judgements[name])]
         return WouldBe(
             run=number,
             as_of=run.at,
@@ -158,8 +159,9 @@ class MonitoringRuns:
             portfolios=len(names),
             conditions=_conditions_of(then.judgements[name] for name in names),
             would_be=_conditions_of(now.judgements[name] for name in names),
-            different=[
-                name for name in names if shown(name, then.judgements[name]) != shown(name, now.judgements[name])
+            different=different,
+            changes=[
+                Change(name, then.judgements[name].condition, now.judgements[name].condition) for name in different
             ],
         )
 

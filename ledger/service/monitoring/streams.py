@@ -10,6 +10,7 @@ from psycopg.rows import class_row
 
 from ledger.database import AsyncConnection
 from ledger.domain.history import RecordedEvent
+from ledger.domain.monitoring.actions import STREAM as ACTIONS
 from ledger.domain.monitoring.portfolio import CATEGORY, HOLDINGS, Portfolio, fold, holdings_of, stream_of
 
 HERE = Path(__file__).parent
@@ -33,6 +34,11 @@ async def touched_streams(conn: AsyncConnection, after: int, upto: int = NOW) ->
     """Return the streams of portfolios, holdings and prices that have events in (after, upto]."""
     rows = await (await conn.execute(TOUCHED, {"after": after, "upto": upto}, prepare=True)).fetchall()
     return [stream for (stream,) in rows]
+
+
+async def read_actions(conn: AsyncConnection, upto: int = NOW) -> list[RecordedEvent]:
+    """Return the events about corporate actions up to a position."""
+    return (await read_streams(conn, [ACTIONS], upto)).get(ACTIONS, [])
 
 
 async def read_states(conn: AsyncConnection, names: Sequence[str]) -> dict[str, Portfolio]:

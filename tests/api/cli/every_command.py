@@ -36,6 +36,7 @@ from schema.events import (
     EndpointDefined,
     ErasureRequested,
     LegalHoldPlaced,
+    PortfolioDefined,
     SubjectGroupJoined,
     SubjectSuspended,
 )
@@ -55,6 +56,7 @@ SLOW = frozenset({"demo"})
 ATTESTED = frozenset({"keys recording register"})
 
 
+PORTFOLIO: dict[str, Any] = {"base": "USD", "targets": {"EQ": "1"}, "policy": "drift", "source": "house"}
 HISTORY = {
     "id": "1",
     "stream": "client-1",
@@ -105,6 +107,9 @@ class Scene(NamedTuple):
             "case-file": [self.folder / "case.zip", "--output", new],
             "monitor run": ["--as-of", "2026-03-02"],
             "monitor replay": ["--run", 1],
+            "monitor would-be": ["--run", 1],
+            "monitor actions": [self.folder / "actions.csv"],
+            "monitor holdings": [self.folder / "holdings.ndjson"],
             "jobs list": [],
             "jobs show": [1],
             "jobs cancel": [1],
@@ -174,11 +179,14 @@ def scene(url: str, folder: Path) -> Scene:
         append(conn, new("request-", requested()))
         for number, client_id in enumerate(("one", "two"), 1):
             append(conn, new(f"client-{number}", ClientRegistered(client_id=client_id, subject="advisor")))
+        append(conn, new("portfolio-p1", PortfolioDefined(client_id="one", client=1, **PORTFOLIO)))
         [held] = append(conn, new("client-1", LegalHoldPlaced(reason="an inquiry")))
         waiting = [_waiting(conn, number) for number in (3, 4)]
         _failed(conn)
         conn.execute(ASK, [uuid7(), "export", '{"export":1}', "advisor", DAY_S, 1])  # not before tomorrow
     (folder / "assignments.ndjson").write_text('{"client": 1, "group": "bern"}\n')
+    (folder / "actions.csv").write_text("asset,date,action,ratio\nEQ,2026-03-02,split,2:1\n")
+    (folder / "holdings.ndjson").write_text('{"portfolio": "p1", "as_of": "2026-03-02", "positions": {"EQ": "2"}}\n')
     (folder / "history.ndjson").write_bytes(orjson.dumps(HISTORY) + b"\n")
     (folder / "kept").touch()
     make_tokens(url)

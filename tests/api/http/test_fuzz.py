@@ -129,6 +129,7 @@ OPERATIONS = (
     "POST /clients/{client}/assignments",
     "POST /client-assignments",
     "POST /holdings",
+    "POST /corporate-actions",
     "POST /clients/{client}/unassignments",
     "GET /clients",
     "GET /clients/{client}",

@@ -141,6 +141,7 @@ KEPT = (
     "/cases",
     "/client-assignments",
     "/holdings",
+    "/corporate-actions",
     "/prices",
     "/policies",
     "/monitoring",

@@ -23,6 +23,7 @@ STREAMS = {
     "client": ["client-", "client-1"],
     "credential": ["subject-eve"],
     "delivery": ["delivery-"],
+    "corporate-action": ["corporate-actions"],
     "endpoint": ["endpoint-evil", "endpoint-desk"],
     "erasure": ["client-1"],
     "export": ["export-"],

@@ -1,0 +1,109 @@
+"""advice-ledger monitor actions, holdings: record what monitoring judges by, from files of NDJSON or CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from api.cli.administration import on_ledger
+from api.cli.bars import progress
+from api.cli.configure import configured, opened
+from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, note, say, say_json
+from api.holdings_lines import parse as parse_holdings
+from api.input_lines import csv_lines, parse_actions
+from api.settings import Settings
+from ledger.errors import InvalidLines
+from ledger.service.ledger import Ledger
+from ledger.store.envelope import Actor
+from ledger.store.events import Receipt
+
+T = TypeVar("T")
+
+# Of one append, which other callers wait for.
+AT_ONCE = 1000
+MOST_FILE_BYTES = 1024 * 1024 * 1024
+File = Annotated[Path, typer.Argument(metavar="FILE", help="NDJSON, or CSV with a header if its name ends in .csv.")]
+
+
+def actions(
+    file: File,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Record corporate actions from a file: splits, new identifiers, delistings.
+
+    Nothing is recorded if a line is not valid. What is on record is not recorded again.
+    """
+    settings = configured(config, database_url=database_url, data_dir=data_dir)
+    _record(settings, file, parse_actions, lambda ledger: ledger.corporate_actions.record, as_json=as_json)
+
+
+def holdings(
+    file: File,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Record the holdings of many portfolios from a file, in batches of 1000, each of them whole or not at all.
+
+    Nothing is recorded if a line is not valid. What is on record is not recorded again.
+    """
+    settings = configured(config, database_url=database_url, data_dir=data_dir)
+    _record(settings, file, parse_holdings, lambda ledger: ledger.holdings.record, as_json=as_json)
+
+
+def _record(
+    settings: Settings,
+    file: Path,
+    parse: Callable[[Iterable[bytes]], list[T]],
+    command: Callable[[Ledger], Callable[[Actor, Sequence[T]], Awaitable[list[Receipt]]]],
+    *,
+    as_json: bool,
+) -> None:
+    """Record the lines of a file in batches, and print how many there are. Raises CannotRun."""
+    with _bad_lines_told("nothing is recorded"):
+        found = parse(_lines(file))
+    if not found:
+        raise CannotRun(f"{file} is empty")
+    with opened(settings) as url, progress() as on_progress:
+
+        async def run(ledger: Ledger, actor: Actor) -> int:
+            recorded = 0
+            for first in range(0, len(found), AT_ONCE):
+                chunk = found[first : first + AT_ONCE]
+                with _bad_lines_told(f"{recorded} lines before them are recorded"):
+                    recorded += len(await command(ledger)(actor, chunk))
+                on_progress("lines", first + len(chunk), len(found))
+            return recorded
+
+        recorded = on_ledger(settings, url, run)
+    if as_json:
+        say_json({"lines": len(found), "recorded": recorded})
+    else:
+        say(f"{len(found)} lines, {recorded} of them recorded")
+
+
+def _lines(file: Path) -> list[bytes]:
+    """Return the lines of a file. Raises CannotRun or InvalidLines."""
+    if file.stat().st_size > MOST_FILE_BYTES:
+        raise CannotRun(f"{file} is over {MOST_FILE_BYTES} bytes: split it")
+    body = file.read_bytes()
+    return csv_lines(body) if file.suffix.lower() == ".csv" else body.split(b"\n")
+
+
+@contextmanager
+def _bad_lines_told(outcome: str) -> Iterator[None]:
+    """Print each line that is wrong. Raises CannotRun for such lines."""
+    try:
+        yield
+    except InvalidLines as error:
+        for field, reason in error.errors:
+            note(f"{field}: {reason}")
+        raise CannotRun(f"lines are not valid: {outcome}") from error

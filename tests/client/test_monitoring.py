@@ -1,0 +1,28 @@
+"""The client's operations about the inputs of monitoring."""
+
+from __future__ import annotations
+
+import pytest
+from advice_ledger_client import LedgerClient, LedgerProblem
+
+from tests.api.http.test_monitoring import POLICY, PORTFOLIO, run
+from tests.api.served import Api
+
+
+def test_inputs_are_sent_in_batches_and_recorded_once(fresh_api: Api) -> None:
+    """Sent again they record nothing; a batch with a fault is refused whole, by line and field."""
+    api = fresh_api
+    with LedgerClient(api.base, api.tokens["admin"]) as admin, LedgerClient(api.base, api.tokens["advisor"]) as advisor:
+        admin.put("/policies/monitoring/drift", POLICY)
+        advisor.post("/clients", {"client_id": "Anna"})
+        advisor.put("/portfolios/anna", {**PORTFOLIO, "client_id": "Anna"})
+        held = {"portfolio": "anna", "as_of": "2026-03-01", "positions": {"EQ": "6", "BD": "4"}}
+        assert advisor.record_holdings([held]) == {"lines": 1, "recorded": 1}
+        assert advisor.record_holdings([held]) == {"lines": 1, "recorded": 0}
+        with pytest.raises(LedgerProblem) as refused:
+            advisor.record_holdings([{**held, "positions": {"EQ": "NaN"}}])
+        assert [error["field"] for error in refused.value.errors] == ["line 1: positions.EQ"]
+        split = {"asset": "EQ", "date": "2026-03-02", "action": "split", "ratio": "2:1", "source": None}
+        assert admin.record_corporate_actions([split]) == {"lines": 1, "recorded": 1}
+        run(api, "2026-03-02")
+        assert advisor.would_be(1)["different"] == []

@@ -13,6 +13,7 @@ from api.cli.administration import on_ledger
 from api.cli.bars import progress
 from api.cli.configure import configured, opened
 from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, note, say, say_json
+from api.holdings_lines import MOST_LINE_BYTES
 from api.holdings_lines import parse as parse_holdings
 from api.input_lines import csv_lines, parse_actions
 from api.settings import Settings
@@ -25,7 +26,7 @@ T = TypeVar("T")
 
 # Of one append, which other callers wait for.
 AT_ONCE = 1000
-MOST_FILE_BYTES = 1024 * 1024 * 1024
+MOST_CSV_BYTES = 64 * 1024 * 1024
 File = Annotated[Path, typer.Argument(metavar="FILE", help="NDJSON, or CSV with a header if its name ends in .csv.")]
 
 
@@ -90,12 +91,16 @@ def _record(
         say(f"{len(found)} lines, {recorded} of them recorded")
 
 
-def _lines(file: Path) -> list[bytes]:
-    """Return the lines of a file. Raises CannotRun or InvalidLines."""
-    if file.stat().st_size > MOST_FILE_BYTES:
-        raise CannotRun(f"{file} is over {MOST_FILE_BYTES} bytes: split it")
-    body = file.read_bytes()
-    return csv_lines(body) if file.suffix.lower() == ".csv" else body.split(b"\n")
+def _lines(file: Path) -> Iterator[bytes]:
+    """Yield the lines of a file. Longer ones than any input are cut, and refused. Raises CannotRun or InvalidLines."""
+    with file.open("rb") as opened_file:
+        if file.suffix.lower() == ".csv":
+            body = opened_file.read(MOST_CSV_BYTES + 1)
+            if len(body) > MOST_CSV_BYTES:
+                raise CannotRun(f"{file} is over {MOST_CSV_BYTES} bytes: split it")
+            yield from csv_lines(body)
+        else:
+            yield from iter(lambda: opened_file.readline(MOST_LINE_BYTES + 2), b"")
 
 
 @contextmanager

@@ -32,6 +32,8 @@ NOT_AT_START = {"key_state", "state_dir", "data_dir", "exports_dir", "endpoint_k
 FILE_SETTINGS = [name for name in Settings.model_fields if type_of(name) is Path and name not in NOT_AT_START]
 TEXT = "neither a key nor a setting\n"
 
+# What the commands of the scene read, beside files that they make.
+FILES = ("assignments.ndjson", "history.ndjson", "case.zip", "actions.csv", "holdings.ndjson")
 KINDS: dict[str, Callable[[Path], object]] = {
     "missing": lambda path: path.unlink(missing_ok=True),
     "a folder": lambda path: path.mkdir(),
@@ -85,7 +87,7 @@ def test_a_file_that_cannot_be_read_could_not_run(
     if option:
         arguments += [option, str(path)]
     else:
-        taken = {str(ready.folder / name) for name in ("new", "assignments.ndjson", "history.ndjson", "case.zip")}
+        taken = {str(ready.folder / name) for name in ("new", *FILES)}
         arguments = [str(path) if argument in taken else argument for argument in arguments]
     if (command, option) in NOT_READ:
         found = run(arguments)

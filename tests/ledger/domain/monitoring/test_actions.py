@@ -18,7 +18,7 @@ from ledger.domain.monitoring.actions import Actions, fault
 from ledger.domain.monitoring.arithmetic import parts
 from ledger.domain.monitoring.drift import Judgement
 from ledger.domain.monitoring.policy import MonitoringText
-from ledger.domain.monitoring.prices import Market
+from ledger.domain.monitoring.prices import Market, read_file
 from ledger.domain.monitoring.run import Conditions, judged
 from schema.events import CorporateActionRecorded, Event, PricesRecorded, RecordAction
 from tests.ledger.domain.monitoring.portfolios import policy
@@ -52,6 +52,11 @@ def quoted(number: int, source: str = "ny", **amounts: str) -> PricesRecorded:
     return PricesRecorded.model_validate(body)
 
 
+def market_of(*prices: PricesRecorded) -> Market:
+    """Return the market of these files."""
+    return Market.of(file for event in recorded(*prices) if (file := read_file(event)) is not None)
+
+
 def judge_on(
     number: int,
     held: dict[str, str],
@@ -65,7 +70,7 @@ def judge_on(
     today = FIRST + timedelta(days=number)
     known = Actions.of(recorded(*actions), today)
     text: MonitoringText = policy(**members)
-    market = Market.of(recorded(*(one for one in prices if one.date <= today.isoformat())))
+    market = market_of(*(one for one in prices if one.date <= today.isoformat()))
     conditions = Conditions(
         known.policy(text), "0" * 64, market.prices(text, today, known), market.rates_of(text, today), known
     )
@@ -232,7 +237,7 @@ def test_a_split_that_everybody_follows_changes_no_value(
     amount = price * new if quoted_on < 2 else price * old  # in units in which both are exact
     text = policy(stale_after_days=5)
     known = Actions.of(recorded(action("split", "A", 2, ratio=ratio)), FIRST + timedelta(days=3))
-    market = Market.of(recorded(quoted(quoted_on, A=f"{amount:f}")))
+    market = market_of(quoted(quoted_on, A=f"{amount:f}"))
     found = market.prices(text, FIRST + timedelta(days=3), known)
     conditions = Conditions(text, "", found, market.rates_of(text, FIRST), known)
     seen = judged({"A": "1"}, {"A": parts(f"{held:f}")}, "USD", conditions, day(held_on))

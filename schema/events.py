@@ -17,9 +17,8 @@ docs/formats/events.md describes the life of a request in these events.
 from __future__ import annotations
 
 from schema.accesses import AccessRecorded
-from schema.agents import AGENT_EVENTS, AgentRegistered, AgentResumed, AgentSuspended, PolicyAdopted
+from schema.agents import AgentRegistered, AgentResumed, AgentSuspended, PolicyAdopted
 from schema.calls import (
-    CALL_EVENTS,
     CallFault,
     CallResult,
     CallStart,
@@ -30,8 +29,8 @@ from schema.calls import (
     ModelCallStarted,
     Shown,
 )
+from schema.catalogue import CATALOGUE
 from schema.clients import (
-    CLIENT_EVENTS,
     AddAlias,
     ClientAliased,
     ClientAssigned,
@@ -53,7 +52,6 @@ from schema.decisions import (
     RecommendationOpened,
 )
 from schema.deliveries import (
-    DELIVERY_EVENTS,
     DefineEndpoint,
     DeliveryAttempted,
     DeliveryEnded,
@@ -63,7 +61,6 @@ from schema.deliveries import (
     ResendDelivery,
 )
 from schema.erasures import (
-    ERASURE_EVENTS,
     ClientErased,
     ConfirmErasure,
     DeclineErasure,
@@ -76,10 +73,9 @@ from schema.erasures import (
     ValuesErased,
 )
 from schema.event_base import Event
-from schema.exports import EXPORT_EVENTS, ExportCompleted, ExportFailed, ExportRequest, ExportRequested
-from schema.legal_holds import HOLD_EVENTS, LegalHoldPlaced, LegalHoldReleased, PlaceHold, ReleaseHold
+from schema.exports import ExportCompleted, ExportFailed, ExportRequest, ExportRequested
+from schema.legal_holds import LegalHoldPlaced, LegalHoldReleased, PlaceHold, ReleaseHold
 from schema.mistakes import (
-    MISTAKE_EVENTS,
     DecisionExpired,
     DecisionRevoked,
     DecisionWithdrawn,
@@ -90,7 +86,6 @@ from schema.mistakes import (
     WithdrawRequest,
 )
 from schema.monitoring import (
-    MONITORING_EVENTS,
     AcknowledgeAlert,
     AlertAcknowledged,
     AlertClosed,
@@ -107,7 +102,6 @@ from schema.monitoring import (
     StartRun,
 )
 from schema.portfolios import (
-    PORTFOLIO_EVENTS,
     CorporateActionRecorded,
     DefinePortfolio,
     HoldingsRecorded,
@@ -117,7 +111,6 @@ from schema.portfolios import (
     RecordHoldings,
 )
 from schema.proofs import (
-    PROOF_EVENTS,
     LogCheckpointAdopted,
     LogKeyRotated,
     RecordingKeyRegistered,
@@ -134,7 +127,6 @@ from schema.requests import (
 from schema.reviews import CaseReviewed, Disposition, ReviewCase
 from schema.signing_keys import SigningKeyRegistered
 from schema.subjects import (
-    SUBJECT_EVENTS,
     ConfirmChange,
     CredentialIssued,
     CredentialRevoked,
@@ -273,32 +265,3 @@ __all__ = [
     "WithdrawRequest",
     "WithdrawalReason",
 ]
-
-CATALOGUE: dict[str, type[Event]] = {
-    kind.type: kind
-    for kind in (
-        PortfolioRequested,
-        *CALL_EVENTS,
-        RecommendationRecorded,
-        RequestFailed,
-        RecommendationOpened,
-        RecommendationDecided,
-        RecommendationConfirmed,
-        RecommendationCommunicated,
-        RecommendationReplayed,
-        *MISTAKE_EVENTS,
-        CaseReviewed,
-        *CLIENT_EVENTS,
-        *HOLD_EVENTS,
-        *ERASURE_EVENTS,
-        *AGENT_EVENTS,
-        *PROOF_EVENTS,
-        *SUBJECT_EVENTS,
-        AccessRecorded,
-        SigningKeyRegistered,
-        *PORTFOLIO_EVENTS,
-        *MONITORING_EVENTS,
-        *EXPORT_EVENTS,
-        *DELIVERY_EVENTS,
-    )
-}

@@ -57,6 +57,12 @@ def names_known(conn: Connection, client_id: str) -> list[str]:
     return sorted({client_id, *(name for _, _, name in rows if name is not None)})
 
 
+def names_of_client(conn: Connection, client: int, upto: int) -> list[str]:
+    """Return all identifiers, but for erased ones, that were one client with this number as of a position."""
+    rows = conn.execute(NAMES, {"clients": [client], "client_ids": [], "upto": upto}).fetchall()
+    return [name for _, _, name in rows if name is not None]
+
+
 def client_unknown() -> NotFound:
     """Return the refusal of a client that never was, or is not in the reader's scope."""
     return NotFound("client-unknown", "there is no such client, and there never was")

@@ -57,17 +57,24 @@ async def in_window(
     An imported event took place at its `occurred_at`, whenever it was recorded. A ledger without imported events, and a
     search without a window, need positions alone.
     """
-    first, last = await positions_within(conn, start, end, upto)
-    if start is None and end is None:
-        return {"from_id": first, "before_id": last + 1}
-    [(imported,)] = await (await conn.execute(HAS_IMPORTED, prepare=True)).fetchall()
+    recorded = await positions_within(conn, start, end, upto)
+    imported = False
+    if start is not None or end is not None:
+        [(imported,)] = await (await conn.execute(HAS_IMPORTED, prepare=True)).fetchall()
+    return window_filters(recorded, (start, end), upto, imported=imported)
+
+
+def window_filters(
+    recorded: tuple[int, int], acted: tuple[datetime | None, datetime | None], upto: int, *, imported: bool
+) -> dict[str, object]:
+    """Return the filters for a window: the first and last position recorded in it, and its ends."""
     if not imported:
-        return {"from_id": first, "before_id": last + 1}
+        return {"from_id": recorded[0], "before_id": recorded[1] + 1}
     window = {
-        "window_first": first,
-        "window_last": last,
-        "window_start": start or "-infinity",
-        "window_end": end or "infinity",
+        "window_first": recorded[0],
+        "window_last": recorded[1],
+        "window_start": acted[0] or "-infinity",
+        "window_end": acted[1] or "infinity",
     }
     return {"from_id": 1, "before_id": upto + 1, "window": window}
 
@@ -88,7 +95,7 @@ async def search(
     if "text" in filters and not filters.keys() & OF_FEW:
         return await _search_words(conn, filters, order, limit)
     query = SEARCH.format(condition(filters), direction(order))
-    return await fetch(conn, query, _parameters(filters, limit), parsed=False, prepare=False)
+    return await fetch(conn, query, parameters(filters, limit), parsed=False, prepare=False)
 
 
 async def _search_words(
@@ -103,7 +110,7 @@ async def _search_words(
     near, rest = (max(first, end - NEAR), end), (first, max(first, end - NEAR))
     if order == "oldest":
         near, rest = (first, min(end, first + NEAR)), (min(end, first + NEAR), end)
-    given = _parameters(filters, limit) | {"from_id": near[0], "before_id": near[1]}
+    given = parameters(filters, limit) | {"from_id": near[0], "before_id": near[1]}
     query = SEARCH.format(condition(filters), direction(order))
     rows = await fetch(conn, query, given, parsed=False, prepare=False)
     if len(rows) == limit or rest[0] >= rest[1]:
@@ -116,18 +123,18 @@ async def _search_words(
 
 async def count(conn: AsyncConnection, filters: Mapping[str, object], most: int = MOST_COUNTED) -> EventCount:
     """Count the events that match, up to `most`."""
-    found = await fetch(conn, COUNT.format(condition(filters)), _parameters(filters, most + 1), parsed=False)
+    found = await fetch(conn, COUNT.format(condition(filters)), parameters(filters, most + 1), parsed=False)
     counted = int(found[0]["count"])
     return EventCount(min(counted, most), counted <= most)
+
+
+def parameters(filters: Mapping[str, object], limit: int) -> dict[str, Any]:
+    """Return the parameters of a query with these filters, and those of their window."""
+    found: dict[str, Any] = {**filters, "limit": limit}
+    return {**found, **found.pop("window", {})}
 
 
 def condition(filters: Mapping[str, object]) -> sql.Composed:
     """Return the condition that all filters hold."""
     conditions = [sql.SQL("true"), *(EVENT_INDEX.filters[name].condition for name in filters)]
     return sql.SQL(" AND ").join(conditions)
-
-
-def _parameters(filters: Mapping[str, object], limit: int) -> dict[str, Any]:
-    """Return the parameters of the query, with those of the window."""
-    parameters: dict[str, Any] = {**filters, "limit": limit}
-    return {**parameters, **parameters.pop("window", {})}

@@ -19,15 +19,18 @@ from schema.fields import ClientId, Code, Count, Digest, Money, Name, Position, 
 FieldName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9._-]{0,199}$")]
 # A name in the database of time zones, such as Europe/Zurich.
 ZoneName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$", max_length=64)]
+# At least one letter or digit.
+Words = Annotated[Name, StringConstraints(pattern=r"[^\W_]")]
 FieldNames = Annotated[list[FieldName], Field(max_length=100)]
 FieldState = Literal["disclosed", "withheld", "erased"]
 
 
 class ExportSearch(BaseModel):
-    """The filters of a search of events: all that are given must hold."""
+    """The filters of a search of events: all that are given must hold. `client` is the number of a client."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    client: Position | None = None
     type: Name | None = None
     stream: Name | None = None
     actor: Name | None = None
@@ -47,9 +50,10 @@ class ExportSearch(BaseModel):
 class ExportRequest(BaseModel):
     """Which events, which sealed values, for what, for whom. One selection: a client, a request, a search or a range.
 
-    A range has positions, or times: from `recorded_from` on and before `recorded_to`. An end that is left out is that
-    of the ledger, as of the request. Times with a client: what happened with the client then, and what it refers to.
-    A search may have a range of positions and one of times: it finds events in both.
+    A range has positions, or times of recording: from `recorded_from` on and before `recorded_to`. An end that is left
+    out is that of the ledger, as of the request. A client may have times of acts, from `occurred_from` on and before
+    `occurred_to`: what took place with the client then, and what it refers to. A search may have positions and times of
+    acts: it finds events in both. An imported act took place when its source says, others when they were recorded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,12 +61,16 @@ class ExportRequest(BaseModel):
     # The number of a client: all its streams.
     client: Position | None = None
     request: Position | None = None
-    # The streams with an event that the search finds, and what they refer to.
+    # The streams with an event that the search finds, and what they refer to. `text` has the words of a search, which
+    # may be personal.
     search: ExportSearch | None = None
+    text: Annotated[Words | None, Sealed()] = None
     position_from: Position | None = None
     position_to: Position | None = None
     recorded_from: Second | None = None
     recorded_to: Second | None = None
+    occurred_from: Second | None = None
+    occurred_to: Second | None = None
     # The default is all for a client or a request, and nothing for a range.
     disclose: FieldNames | None = None
     withhold: FieldNames | None = None
@@ -78,23 +86,37 @@ class ExportRequest(BaseModel):
 
     @property
     def times(self) -> bool:
-        """True if the selection is a range of times."""
+        """True if the selection is a range of times of recording."""
         return self.recorded_from is not None or self.recorded_to is not None
+
+    @property
+    def window(self) -> bool:
+        """True if it is about what took place within a window of time."""
+        return self.occurred_from is not None or self.occurred_to is not None
+
+    @property
+    def searched(self) -> bool:
+        """True if the selection is what a search finds."""
+        return self.search is not None or self.text is not None
 
     @model_validator(mode="after")
     def _one_selection(self) -> ExportRequest:
-        searched = self.search is not None
-        range_ = self.positions and not searched, self.times and self.client is None and not searched
-        if [self.client is not None, self.request is not None, searched, *range_].count(True) != 1:
+        kinds = [self.client is not None, self.request is not None, self.searched]
+        if [*kinds, self.positions and not self.searched, self.times].count(True) != 1:
             raise PydanticCustomError(
                 "one_selection",
-                "Input should have one selection: client, with or without times, request, search, with or without"
-                " positions and times, positions or times",
+                "Input should have one selection: client, request, search, positions, or recorded_from and recorded_to",
+            )
+        if self.window and not (self.client is not None or self.searched):
+            raise PydanticCustomError(
+                "no_window", "Input should have client or search with occurred_from or occurred_to"
             )
         if (self.position_from or 1) > (self.position_to or 2**53):
             raise PydanticCustomError("reversed", "Input should not have position_from beyond position_to")
-        if self.recorded_from is not None and self.recorded_to is not None and self.recorded_from >= self.recorded_to:
-            raise PydanticCustomError("reversed", "Input should have recorded_to after recorded_from")
+        for start, end in ("recorded_from", "recorded_to"), ("occurred_from", "occurred_to"):
+            first, last = getattr(self, start), getattr(self, end)
+            if first is not None and last is not None and first >= last:
+                raise PydanticCustomError("reversed", f"Input should have {end} after {start}")
         return self
 
 

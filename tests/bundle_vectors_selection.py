@@ -6,6 +6,7 @@ manifest says, or the log signed what no log should sign.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from tests.ledger.proof.chains import START_US, body_of, chain_of, rehashed
 SIZE = 3
 # In the chain of tests/ledger/proof/chains.py, client-N has one stream, request-N.
 AGENT = 9
+LEAP_AT, LEAP_US = "2020-02-29T23:59:59.999999Z", 1_583_020_799_999_999
 SECOND, NOBODY = Selection("client", client="client-2"), Selection("client")
 
 Chosen = Callable[[EventRow], bool]
@@ -95,7 +97,40 @@ def _windows(key: SigningKey) -> Iterator[Made]:
     yield "a client within a window, and only an agent in it", made(of(AGENT), 0, 9000), Kind.DELETED, 0
     yield "a client until before the time of an event", made(of(2), 0, 1000), Kind.INSERTED, 2
     yield "a client within a window, and another one", made(of(1, 2), 0, 9000), Kind.CLIENT_MISMATCH, 1
+    yield from _imported_windows(key)
     yield "a window that ends as it begins", _rewritten(made(of(2), 0, 2000), until_us=START_US), Kind.DAMAGED, 0
+
+
+def _imported_windows(key: SigningKey) -> Iterator[Made]:
+    """Bundles of client-2, whose one event was imported, and took place in the last microsecond of a leap day."""
+
+    def made(start: int, end: int) -> bytes:
+        window = Selection("client", client="client-2", from_us=start, until_us=end)
+        return make_bundle(SIZE, window, key, of(2), events=_with_imported())
+
+    sound = made(LEAP_US, LEAP_US + 1)
+    yield "a client within a window in which an imported event took place", sound, None, 0
+    yield "a client before whose window an imported event took place", made(LEAP_US + 1, LEAP_US + 2), Kind.DELETED, 0
+    yield "a client until before an imported event took place", made(LEAP_US - 1, LEAP_US), Kind.INSERTED, 2
+    recorded = made(START_US, START_US + 9000)
+    yield "a client within a window in which an imported event was recorded", recorded, Kind.DELETED, 0
+    case = Case.read(sound)
+    case.files[manifest.MANIFEST] = replace(case.manifest, within=replace(case.manifest.within, count=2)).encode()
+    counted = case.write(careful=False)
+    yield "a client within a window, and more events counted in it", counted, Kind.SUMMARY_MISMATCH, 0
+
+
+def _with_imported() -> list[EventRow]:
+    """The chain, whose second event was imported."""
+    first, second, third = chain_of(SIZE)
+    backfill = {
+        "actor": {"id": "zoe", "kind": "human", "role": "advisor"},
+        "occurred_at": LEAP_AT,
+        "source": {"file": "old.ndjson", "id": "1", "line": 1, "name": "old"},
+    }
+    sealed = json.loads(second.body)["sealed"]
+    second = rehashed(second._replace(body=body_of(2, second.stream, sealed=sealed, backfill=backfill)))
+    return [first, second, rehashed(third._replace(prev_hash=second.hash))]
 
 
 def _with_agent() -> list[EventRow]:

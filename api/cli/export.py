@@ -13,7 +13,7 @@ import typer
 from api.cli.bars import OnProgress, progress
 from api.cli.configure import configured, opened
 from api.cli.export_record import record_export
-from api.cli.export_search import Search, one_kind, options_of, search_of, selection_of_search, streams_of
+from api.cli.export_search import Search, Searched, one_kind, options_of, search_of, selection_of_search, streams_of
 from api.cli.extent import Extent, From, To, Zone, parse_extent, positions
 from api.cli.keys import SIGNING_KEY, KeyFile, place
 from api.cli.new_file import exists_already, new_file
@@ -37,7 +37,6 @@ from ledger.store.head import read_head
 from ledger.store.recorder import Recorder
 from ledger.wording import counted
 from schema.events import CATALOGUE
-from schema.exports import ExportSearch
 
 ALL, NONE = "all", "none"
 PRIVATE = "PRIVATE+KEY+"
@@ -107,12 +106,13 @@ def export(  # noqa: PLR0913, PLR0917 - each option is an argument
     """Write an evidence bundle: events, sealed values, and the proof that they are in the signed log.
 
     The events are those of a client, of a request, of what a search finds, or of a range of positions or time. A client
-    and two dates give what happened with the client then, from the beginning of each case, and what it refers to:
-    earlier recommendations that the model was shown, agents and policies. A search gives the cases with an event that
-    it finds, in the same way. Reads as the role verifier, and for a search as reader too. As the role writer, the
-    ledger first records who exports what, without which nothing is written. For a client or a request it also records
-    where all streams end, so that the bundle can show that it is complete. The reader verifies the file with
-    advice-ledger-verify, without this ledger. Only the public part of the key goes in, as a claim.
+    and two dates give what took place with the client then, from the beginning of each case, and what it refers to:
+    earlier recommendations that the model was shown, agents and policies. An imported event took place when its source
+    says, others when they were recorded. A search gives the cases with an event that it finds, in the same way. A range
+    of times alone has what was recorded then. Reads as the role verifier, and for a search as reader too. As the role
+    writer, the ledger first records who exports what, without which nothing is written. For a client or a request it
+    also records where all streams end, so that the bundle can show that it is complete. The reader verifies the file
+    with advice-ledger-verify, without this ledger. Only the public part of the key goes in, as a claim.
     """
     with notes_after():
         one_kind(client, request, search, start or end)
@@ -180,7 +180,7 @@ def _keys(settings: Settings) -> list[str]:
 
 
 def _selection(
-    conn: Connection, url: Url, client: str | None, request: int | None, search: ExportSearch | None, extent: Extent
+    conn: Connection, url: Url, client: str | None, request: int | None, search: Searched | None, extent: Extent
 ) -> Selection:
     if client is not None:
         return _of_client(conn, unicodedata.normalize("NFC", client), extent)

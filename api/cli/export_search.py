@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from api.cli.extent import Extent
 from api.cli.shared import CannotRun, note
@@ -16,11 +17,13 @@ from ledger.domain.export import search_filters
 from ledger.export.selection import with_referred
 from ledger.proof.bundle.selection import Selection
 from projections.found_streams import TooManyStreams, found_streams, indexed_upto
-from schema.exports import ExportSearch
+from schema.exports import ExportSearch, Words
 
 # The longest wait for the index of events.
 PATIENCE_S = 3.0
-FILTERS = tuple(ExportSearch.model_fields)
+WORDS: TypeAdapter[str] = TypeAdapter(Words)
+TEXT = "text"
+FILTERS = (*ExportSearch.model_fields, TEXT)
 
 Search = Annotated[
     list[str] | None,
@@ -48,36 +51,48 @@ def options_of(*given: object) -> tuple[str, ...]:
     return tuple(name for name, value in zip(names, given, strict=True) if value)
 
 
-def search_of(options: list[str] | None) -> ExportSearch | None:
+@dataclass(frozen=True)
+class Searched:
+    """The filters of a search, and its words."""
+
+    filters: ExportSearch | None
+    text: str | None
+
+
+def search_of(options: list[str] | None) -> Searched | None:
     """Parse the options. Raises CannotRun."""
     if not options:
         return None
     pairs = [option.partition("=")[::2] for option in options]
     if wrong := [name for name, _ in pairs if name not in FILTERS]:
         raise CannotRun(f"--search takes FILTER=VALUE; {wrong[0][:80]!a} is none of {', '.join(FILTERS)}")
-    members = dict(pairs)
+    members: dict[str, Any] = dict(pairs)
     if len(members) < len(pairs):
         raise CannotRun("each filter of --search can be given once")
+    text = members.pop(TEXT, None)
+    if members.get("client", "").isdecimal():
+        members["client"] = int(members["client"])
     try:
-        return ExportSearch.model_validate(members)
+        return Searched(ExportSearch.model_validate(members) if members else None, text and WORDS.validate_python(text))
     except ValidationError as error:
         first = error.errors()[0]
-        raise CannotRun(f"--search {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise CannotRun(f"--search {'.'.join(map(str, first['loc'])) or TEXT}: {first['msg']}") from error
 
 
-def selection_of_search(url: Url, search: ExportSearch, extent: Extent, last: int) -> Selection:
+def selection_of_search(url: Url, search: Searched, extent: Extent, last: int) -> Selection:
     """Return the selection of what the search finds in a range, in a ledger whose last position is `last`."""
     with connect(url, "reader") as reader:
         indexed = indexed_upto(reader, last, patience_s=PATIENCE_S)
     if indexed < last:
         note(f"the search ends at position {indexed} of {last}: serve fills the index, and so does rebuild")
-    members: dict[str, object] = {"search": search.model_dump(exclude_none=True)}
+    filters = search.filters
+    members: dict[str, object] = {"search": None if filters is None else filters.model_dump(exclude_none=True)}
     for name, end in (("from", extent.start), ("to", extent.end)):
         if isinstance(end, datetime):
-            members[f"recorded_{name}"] = end.astimezone(UTC).isoformat().replace("+00:00", "Z")
+            members[f"occurred_{name}"] = end.astimezone(UTC).isoformat().replace("+00:00", "Z")
         else:
             members[f"position_{name}"] = end
-    return Selection("search", last_position=indexed, filters=search_filters(members))
+    return Selection("search", last_position=indexed, filters=search_filters(members, search.text))
 
 
 def streams_of(conn: Connection, url: Url, selection: Selection) -> list[str]:

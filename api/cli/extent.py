@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, tzinfo
 from typing import Annotated
 
@@ -49,6 +49,12 @@ class Extent:
     # As the user wrote it, with the zone of days; empty if it is everything.
     text: str
 
+    @property
+    def times(self) -> tuple[datetime | None, datetime | None]:
+        """The ends that are times; None for others."""
+        start, end = (each if isinstance(each, datetime) else None for each in (self.start, self.end))
+        return start, end
+
 
 def parse_extent(start: str | None, end: str | None, zone: str) -> Extent:
     """Parse a range. Raises CannotRun, also if it is reversed. A position and a time are compared by positions()."""
@@ -62,6 +68,12 @@ def parse_extent(start: str | None, end: str | None, zone: str) -> Extent:
         case (datetime(), datetime()) | (int(), int()) if latest < first:  # type: ignore[operator] # of one kind
             raise CannotRun(f"the range is reversed: {text}")
     return Extent(first, _limit("--to", end, days, times.end), zone, text)
+
+
+def positions_alone(extent: Extent) -> Extent:
+    """Return the range without its ends that are times."""
+    start, end = (each if isinstance(each, int) else None for each in (extent.start, extent.end))
+    return replace(extent, start=start, end=end)
 
 
 def positions(conn: Connection, extent: Extent, last: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import psycopg
 import typer
 
 from api.cli.configure import configured, opened, operator
-from api.cli.extent import Extent, From, To, Zone, parse_extent, positions
+from api.cli.extent import Extent, From, To, Zone, parse_extent, positions, positions_alone
 from api.cli.recording import recorder_of
 from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, note, say
 from api.cli.story_text import case_lines, timeline_lines
@@ -29,7 +29,7 @@ from ledger.store.head import read_head
 from ledger.wording import counted
 from projections import client_names
 from projections.story.case import read_case
-from projections.story.timeline import Timeline, read_timeline
+from projections.story.timeline import Timeline, Window, read_timeline
 from schema.accesses import MOST_SHOWN
 
 T = TypeVar("T")
@@ -93,8 +93,9 @@ def client(  # noqa: PLR0913, PLR0917 - each option is an argument
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Show everything that happened with a client between two days, and who looked.
+    """Show everything that took place with a client between two days, and who looked.
 
+    An imported event took place when its source says. Other events took place when they were recorded.
     Reads as the role reader. As the role writer, the ledger first records who looks; without that nothing is shown.
     Times are UTC and, with --zone, local too.
     """
@@ -103,13 +104,14 @@ def client(  # noqa: PLR0913, PLR0917 - each option is an argument
         settings = configured(config, database_url=database_url, data_dir=data_dir)
         name = unicodedata.normalize("NFC", client_id)
         with opened(settings) as url:
-            first, last = _range(url, extent)
+            first, last = _range(url, positions_alone(extent))
+            start_at, end_at = extent.times
             options = tuple(option for option, given in (("from", start), ("to", end)) if given)
 
             async def work(conn: AsyncConnection) -> Timeline:
                 await client_names.check_known(conn, name)
                 names = (await client_names.names_of(conn, [name], last))[name]
-                return await read_timeline(conn, names, first, last, MOST_EVENTS)
+                return await read_timeline(conn, names, Window(first, last, start_at, end_at), MOST_EVENTS)
 
             found = _read(settings, url, "client", options, work, lambda timeline: timeline.cases.keys())
         if found.next_position is not None:

@@ -96,11 +96,16 @@ def check_text(request: Request, reader: Reader, query: EventFilters) -> None:
     """
     if query.text is None:
         return
-    services = services_of(request.app)
     for permission in PERMISSIONS_OF_SEALED:
-        actor = also(request, reader, permission)
-        if services.access_policy.scope(permission, actor.role) != "all":
-            raise ApiError("wrong-role", f"text searches all clients, and {actor.role} may {permission} of some only")
+        also(request, reader, permission)
+    check_words(services_of(request.app), reader.actor.role)
+
+
+def check_words(services: Services, role: str) -> None:
+    """Check that a role may see the sealed values of each event, of all clients. Raises ApiError."""
+    for permission in PERMISSIONS_OF_SEALED:
+        if services.access_policy.scope(permission, role) != "all":
+            raise ApiError("wrong-role", f"text searches all clients, and {role} may {permission} of some only")
 
 
 class EventSearch:

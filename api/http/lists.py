@@ -31,10 +31,10 @@ SEVERAL = "One of these; name the parameter again for each."
 
 
 class ReadRange(ReadOne):
-    """Query parameters for what was recorded in a range of time."""
+    """Query parameters for what took place in a range of time."""
 
-    created_from: Time | None = Field(None, alias="from", description="Created at or after this time, or on this day.")
-    created_to: Time | None = Field(None, alias="to", description="Created before this time, or up to this day.")
+    created_from: Time | None = Field(None, alias="from", description="At or after this time, or on this day.")
+    created_to: Time | None = Field(None, alias="to", description="Before this time, or up to this day.")
 
     @field_validator("created_from")
     @classmethod
@@ -53,7 +53,7 @@ class ReadRange(ReadOne):
 
 
 class ReadWindow(ReadRange):
-    """Query parameters for pages of what was recorded in a range of time."""
+    """Query parameters for pages of what took place in a range of time."""
 
     limit: Annotated[int, Field(ge=1, le=200), BeforeValidator(plain_id)] = Field(50, description="Rows per page.")
     cursor: Annotated[str, Field(max_length=200)] | None = Field(

@@ -133,17 +133,6 @@ class ReadOne(BaseModel):
         return {"Ledger-Time-Zone": self.zone} if any(isinstance(each, datetime) for each in times_) else {}
 
 
-class ReadChanges(ReadOne):
-    """Query parameters for what changed between `since` and `as_of`."""
-
-    since: AsOf = Field(0, description="What changed after this ledger position, this time, or the end of this day.")
-
-    @field_validator("since")
-    @classmethod
-    def _since_the_end_of_the_day(cls, value: int | datetime | date, info: ValidationInfo) -> int | datetime | None:
-        return instant_of(times.last, value, info) if isinstance(value, date) else value
-
-
 def instant_of(
     which: Callable[[datetime | date, tzinfo], datetime], value: datetime | date | None, info: ValidationInfo
 ) -> datetime | None:

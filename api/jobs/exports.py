@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from api.jobs.kind import JobFailed, JobFiles, JobKind, JobParameters, JobRun, JobTools, Result
 from api.private_file import private_file
@@ -48,6 +48,14 @@ class ExportParameters(JobParameters):
 
 
 @dataclass(frozen=True)
+class Sealed:
+    """What the request of an export has sealed: the identifier of its client, and the words of a search."""
+
+    client_id: str | None
+    words: str | None
+
+
+@dataclass(frozen=True)
 class Made:
     """A bundle that was written to a file of its own."""
 
@@ -73,8 +81,8 @@ async def run_export(run: JobRun[ExportParameters]) -> Result:
         if files is None:
             found = await exports.finish(number, ExportFailed(reason="no-folder"))
         else:
-            client_id = await exports.client_id(number)
-            found = await _make(run, files, found, client_id)
+            sealed = Sealed(await exports.client_id(number), await exports.words(number))
+            found = await _make(run, files, found, sealed)
     if found.completed is None:
         raise JobFailed(found.failed or ERASED)
     return {"export": number, "sha256": found.completed["sha256"], "events": found.completed["events"]}
@@ -97,10 +105,10 @@ EXPORT: JobKind[ExportParameters] = JobKind(
 )
 
 
-async def _make(run: JobRun[ExportParameters], files: JobFiles, found: Export, client_id: str | None) -> Export:
+async def _make(run: JobRun[ExportParameters], files: JobFiles, found: Export, sealed: Sealed) -> Export:
     number, exports = run.parameters.export, run.tools.ledger.exports
     try:
-        made = await run.in_thread(lambda: _write(run, files, found, client_id))
+        made = await run.in_thread(lambda: _write(run, files, found, sealed))
     except CannotExport:
         return await exports.finish(number, ExportFailed(reason="nothing-covered"))
     except TooManyStreams:
@@ -130,13 +138,13 @@ async def _make(run: JobRun[ExportParameters], files: JobFiles, found: Export, c
     return after
 
 
-def _write(run: JobRun[ExportParameters], files: JobFiles, found: Export, client_id: str | None) -> Made:
+def _write(run: JobRun[ExportParameters], files: JobFiles, found: Export, sealed: Sealed) -> Made:
     """Write the bundle to a new file that only its owner can read. Raises CannotExport, TooManyStreams."""
     number, until_s = run.parameters.export, time.monotonic() + COVERED_WITHIN_S
     remove_files(files, number)
     path = files.folder / f"export-{number}-{os.getpid()}-{run.attempt}.part"
     with connect(run.conninfo) as conn, _new_file(path) as file:
-        selection = _selection(conn, found, client_id)
+        selection = _selection(conn, found, sealed)
         streams = _streams(run, conn, selection) if selection.kind == "search" else ()
         at = _record_ends(run, conn, selection)
         # What no checkpoint covers is left out, as the manifest says. The signer needs a moment for the newest events.
@@ -176,22 +184,28 @@ def _record_ends(run: JobRun[ExportParameters], conn: Connection, selection: Sel
         return record_if_older(conn, writer, condition(selection), COVERED_WITHIN_S, recorder) or 0
 
 
-def _selection(conn: Connection, found: Export, client_id: str | None) -> Selection:
+def _times(data: Mapping[str, Any], kind: str) -> tuple[datetime | None, datetime | None]:
+    """Return the ends of a range of times."""
+    ends = (data.get(f"{kind}_{end}") for end in ("from", "to"))
+    start, end = (None if text is None else datetime.fromisoformat(text) for text in ends)
+    return start, end
+
+
+def _selection(conn: Connection, found: Export, sealed: Sealed) -> Selection:
     """Return the selection of the bundle. Raises CannotExport for a range without events, and an erased client."""
     data = found.requested.data
-    start, end = (
-        datetime.fromisoformat(data[name]) if name in data else None for name in ("recorded_from", "recorded_to")
-    )
     if "client" in data:
-        if client_id is None:
+        if sealed.client_id is None:
             raise CannotExport("the client was erased")
+        start, end = _times(data, "occurred")
         if start is None and end is None:
-            return of_client(conn, client_id)
-        return client_within(conn, client_id, start, end, int(data["upto"]))
+            return of_client(conn, sealed.client_id)
+        return client_within(conn, sealed.client_id, start, end, int(data["upto"]))
     if "request" in data:
         return Selection("request", request=int(data["request"]))
-    if "search" in data:
-        return Selection("search", last_position=int(data["upto"]), filters=search_filters(data))
+    if "search" in data or sealed.words is not None:
+        return Selection("search", last_position=int(data["upto"]), filters=search_filters(data, sealed.words))
+    start, end = _times(data, "recorded")
     first, last = int(data.get("position_from", 1)), min(int(data.get("position_to", data["upto"])), int(data["upto"]))
     if start is not None:
         first = position_at(conn, start - TICK) + 1

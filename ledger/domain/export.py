@@ -13,7 +13,7 @@ from schema.states import ExportState
 
 CATEGORY = "export-"
 ALL = "all"
-ENDS = ("position_from", "position_to", "recorded_from", "recorded_to")
+ENDS = ("position_from", "position_to", "occurred_from", "occurred_to")
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,13 @@ def fold(history: Iterable[RecordedEvent]) -> Export:
     return found
 
 
-def search_filters(data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return the filters of a search and of its range, from the members of a request, as a bundle states them."""
-    ends = ((name, str(data[name])) for name in ENDS if data.get(name) is not None)
-    return tuple(sorted((*((name, str(value)) for name, value in data["search"].items()), *ends)))
+def search_filters(data: Mapping[str, Any], text: str | None = None) -> tuple[tuple[str, str], ...]:
+    """Return the filters of a search and of its range, from the members of a request, as a bundle states them.
+
+    `text` are its words, which are sealed in the request.
+    """
+    found = {**(data.get("search") or {}), **{name: data.get(name) for name in ENDS}, "text": text}
+    return tuple(sorted((name, str(value)) for name, value in found.items() if value is not None))
 
 
 def check_names(body: ExportRequest, known: Collection[str]) -> None:

@@ -26,7 +26,9 @@ from ledger.proof.bundle import manifest as bundle
 from ledger.proof.bundle.manifest import Manifest, count_field
 from ledger.proof.bundle.selection import Selection
 from ledger.proof.bundle.tiles import INDEX
+from ledger.proof.bundle.window import Within
 from ledger.proof.casefile.collected import Collected
+from ledger.proof.format.act_time import act_us_of
 from ledger.proof.format.canonical import NotCanonical, canonical, quick
 from ledger.proof.format.events import EventLine, EventRow
 from ledger.proof.tlog.note import VerifierKey
@@ -71,10 +73,13 @@ class _Export:
     """Counts and lines, collected while the events are written."""
 
     disclosure: Disclosure
+    selection: Selection
     fields: dict[str, bundle.Counts] = field(default_factory=dict)
     shown: Collected = field(default_factory=Collected)
     # True if some event has a client_id that the bundle does not show: withheld, or erased.
     client_hidden: bool = False
+    # Of a window of time.
+    within: Within = field(default_factory=Within)
     # The subjects whose signed acts are among the events.
     signers: set[str] = field(default_factory=set)
 
@@ -98,7 +103,7 @@ def write_bundle(  # noqa: PLR0913 - each is for one part of the bundle
     of size `at` is preferred to others with as many cosignatures, if it covers all that is selected. `conn` is not in a
     transaction. `streams` are those of a search. Raises CannotExport and psycopg.Error.
     """
-    exported = _Export(disclosure)
+    exported = _Export(disclosure, selection)
     with BundleWriter(file) as writer:
         with conn.transaction():
             conn.execute(SNAPSHOT)
@@ -122,6 +127,7 @@ def write_bundle(  # noqa: PLR0913 - each is for one part of the bundle
             writer.add(bundle.EDGE, edge(conn, size))
             with writer.stream(bundle.EVENTS) as member:
                 _write_events(conn, which, size, member, exported, _teller(on_progress, manifest.count))
+            manifest.within = exported.within
             _write_tiles(conn, which, size, writer)
             manifest.fields = exported.fields
             if selection.kind == "client" and exported.client_hidden:
@@ -225,6 +231,8 @@ def _write_events(
         encoded = _encode(line)
         member.write(encoded)
         exported.shown.add(line, len(encoded) - 1)
+        at_us = act_us_of(stored.body, stored.recorded_at_us)
+        exported.within.add(exported.selection, stored.stream, at_us, stored.recorded_at_us)
     tell(done)
 
 

@@ -51,7 +51,11 @@ def with_referred(conn: Connection, streams: Sequence[str], last_position: int) 
 def client_within(
     conn: Connection, client: str, start: datetime | None, end: datetime | None, last_position: int
 ) -> Selection:
-    """Select what happened with a client within [start, end); without an end, up to the event at `last_position`."""
+    """Select what took place with a client within [start, end).
+
+    Without an end, up to the time of the event at `last_position`; without a start, or with one before 1970, from the
+    beginning.
+    """
     if end is None:
         row = conn.execute(RECORDED_AT, [last_position]).fetchone()
         end = EPOCH + TICK if row is None else row[0] + TICK

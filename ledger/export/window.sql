@@ -1,10 +1,9 @@
--- The condition on events e for a client within a window of time, in microseconds since 1970: of each stream of the client
--- that has an event in the window, the events from its first to the end of the window; and likewise of the earlier
--- recommendations that the model was shown, of the agents that acted and of the policies. If the client has several
--- identifiers, also the streams client-N, which say so. Bodies are read as text, as
--- somebody may have changed them: members of canonical JSON stand in one order.
-e.recorded_at < timestamptz 'epoch' + {until_us} * interval '1 microsecond'
-AND e.stream IN (
+-- The condition on events e for a client within a window of time, in microseconds since 1970, of which 0 has no beginning: of each
+-- stream of the client with an event that took place in the window, the events from its first to its last one that took place
+-- before the end of the window; and likewise of the earlier recommendations that the model was shown, of the agents that acted
+-- and of the policies. If the client has several identifiers, also the streams client-N, which say so. Bodies are read as text,
+-- as somebody may have changed them: members of canonical JSON stand in one order.
+e.position IN (
     WITH streams AS (
         SELECT c.stream FROM stream_clients c WHERE c.client_id = ANY ({clients})
     ),
@@ -12,22 +11,33 @@ AND e.stream IN (
         SELECT w.stream, w.type, w.body
         FROM streams
         JOIN events w USING (stream)
-        WHERE w.recorded_at >= timestamptz 'epoch' + {from_us} * interval '1 microsecond'
-          AND w.recorded_at < timestamptz 'epoch' + {until_us} * interval '1 microsecond'
+        CROSS JOIN acted_at(w.body, w.recorded_at) AS acted (at)
+        WHERE ({from_us} = 0 OR acted.at >= timestamptz 'epoch' + {from_us} * interval '1 microsecond')
+          AND acted.at < timestamptz 'epoch' + {until_us} * interval '1 microsecond'
+    ),
+    needed AS MATERIALIZED (
+        SELECT stream FROM happened
+        UNION
+        SELECT s.stream
+        FROM happened h
+        CROSS JOIN LATERAL regexp_matches(h.body, '"id":"([0-9]{{1,18}})","kind":"recommendation"', 'g') AS shown (id)
+        JOIN events s ON s.position = shown.id[1]::bigint
+        WHERE h.type = 'model-call.started' AND s.stream IN (SELECT stream FROM streams)
+        UNION
+        SELECT stream FROM streams WHERE stream LIKE 'client-%' AND cardinality({clients}::text[]) > 1
+        UNION
+        SELECT 'agent-' || substring(h.body FROM '"id":"([^"]+)","kind":"agent"') FROM happened h
+        UNION
+        SELECT 'policy-' || name
+        FROM unnest(ARRAY['access', 'four-eyes', 'reason-codes', 'retention', 'signed-acts']) AS p (name)
+        WHERE EXISTS (SELECT FROM happened)
+    ),
+    ends AS MATERIALIZED (
+        SELECT w.stream, max(w.version) AS version
+        FROM needed
+        JOIN events w USING (stream)
+        WHERE acted_at(w.body, w.recorded_at) < timestamptz 'epoch' + {until_us} * interval '1 microsecond'
+        GROUP BY w.stream
     )
-    SELECT stream FROM happened
-    UNION
-    SELECT s.stream
-    FROM happened h
-    CROSS JOIN LATERAL regexp_matches(h.body, '"id":"([0-9]{{1,18}})","kind":"recommendation"', 'g') AS shown (id)
-    JOIN events s ON s.position = shown.id[1]::bigint
-    WHERE h.type = 'model-call.started' AND s.stream IN (SELECT stream FROM streams)
-    UNION
-    SELECT stream FROM streams WHERE stream LIKE 'client-%' AND cardinality({clients}::text[]) > 1
-    UNION
-    SELECT 'agent-' || substring(h.body FROM '"id":"([^"]+)","kind":"agent"') FROM happened h
-    UNION
-    SELECT 'policy-' || name
-    FROM unnest(ARRAY['access', 'four-eyes', 'reason-codes', 'retention', 'signed-acts']) AS p (name)
-    WHERE EXISTS (SELECT FROM happened)
+    SELECT w.position FROM ends JOIN events w ON w.stream = ends.stream AND w.version <= ends.version
 )

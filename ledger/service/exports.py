@@ -25,6 +25,9 @@ from schema.events import CATALOGUE, ExportCompleted, ExportFailed, ExportReques
 EXPORTER = Actor(id="advice-ledger", kind="service", role="exporter")
 REQUESTS = (Path(__file__).parent / "exported_requests.sql").read_text("utf-8")
 OWNER = "SELECT c.client_id FROM stream_clients c WHERE c.stream = %s"
+WORDS = (
+    "SELECT s.fields->>'text' FROM events e JOIN sealed_fields s USING (position) WHERE e.stream = %s AND e.version = 1"
+)
 SEALED = frozenset(
     name for type_, kind in CATALOGUE.items() for field in kind.sealed for name in (field, f"{type_}.{field}")
 )
@@ -66,7 +69,7 @@ class ExportCommands:
         """Return the requests that are exported, as many as an event may name, and how many streams or positions."""
         if body.request is not None:
             return [body.request], 1
-        if body.client is None:
+        if body.client is None and (body.search is None or body.search.client is None):
             return [], 0
         client_id = await self.client_id(number)
         if client_id is None:
@@ -84,6 +87,11 @@ class ExportCommands:
         row = await self.executor.readers.fetch_one(OWNER, [stream_of(number)])
         return None if row is None else str(row[0])
 
+    async def words(self, number: int) -> str | None:
+        """Return the words of a search; None if it has none."""
+        row = await self.executor.readers.fetch_one(WORDS, [stream_of(number)])
+        return None if row is None else row[0]
+
     async def finish(self, number: int, event: ExportCompleted | ExportFailed) -> Export:
         """Record what came of an export, once; return the export as it is then: perhaps another process was first."""
         found = await self.get(number)
@@ -94,9 +102,10 @@ class ExportCommands:
         return await self.get(number)
 
     async def _owner(self, body: ExportRequest) -> str | None:
-        """Return the identifier of the client whose data is asked for; None for a range."""
-        if body.client is not None:
-            row = await self.executor.readers.fetch_one(OWNER, [client.stream_of(body.client)])
+        """Return the identifier of the client whose data is asked for; None for a range, or a search of all clients."""
+        number = body.client if body.search is None else body.search.client
+        if number is not None:
+            row = await self.executor.readers.fetch_one(OWNER, [client.stream_of(number)])
             if row is None:
                 raise NotFound("client-unknown", "there is no such client, or its data was erased")
             return str(row[0])

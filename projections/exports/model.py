@@ -21,7 +21,10 @@ class ExportRow(BaseModel):
     position_to: int | None
     recorded_from: str | None
     recorded_to: str | None
-    search: dict[str, str] | None
+    occurred_from: str | None
+    occurred_to: str | None
+    search: dict[str, str | int] | None
+    text: str | None
     disclose: list[str] | None
     withhold: list[str] | None
     zone: str | None

@@ -11,8 +11,12 @@ CREATE TABLE exports (
     position_to     bigint,
     recorded_from   text,
     recorded_to     text,
-    -- The filters of a search.
+    -- Of a client or a search: what took place then.
+    occurred_from   text,
+    occurred_to     text,
+    -- The filters of a search, and its words.
     search          jsonb,
+    text            text,
     -- The names of sealed fields, or "all".
     disclose        jsonb,
     withhold        jsonb,

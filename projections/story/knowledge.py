@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ from projections.reads import stream_at
 from projections.story.case import rows_of
 
 POLICIES = (Path(__file__).parent / "policies.sql").read_bytes()
+LAST_BEFORE = (
+    "SELECT coalesce(max(e.position), 0) FROM events e"
+    " WHERE e.stream = %s AND e.position <= %s AND acted_at(e.body, e.recorded_at) < %s"
+)
 RECOMMENDATION = "recommendation"
 COMPARED: Mapping[str, ReadModel] = {
     "request": PORTFOLIO_REQUESTS,
@@ -61,6 +66,13 @@ async def read_knowledge(
             for position, at, data in policies
         ],
     }
+
+
+async def last_before(conn: AsyncConnection, request_id: int, moment: datetime, upto: int) -> int:
+    """Return the position of the last event of a case, up to a position, that took place before a moment; 0 if none."""
+    parameters = [stream_of(request_id), upto, moment]
+    [(position,)] = await (await conn.execute(LAST_BEFORE, parameters, prepare=True)).fetchall()
+    return int(position)
 
 
 async def read_changes(conn: AsyncConnection, request_id: int, since: int, upto: int) -> list[dict[str, Any]] | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ledger.domain.case import CATEGORY
+from ledger.proof.format.act_time import act_us
 from projections.recorded_events import WholeEvent
+
+EPOCH, TICK = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 # Whether the reader may see the sealed values of an event, by its stream and type.
 MaySee = Callable[[str, str], bool]
@@ -21,6 +25,11 @@ def request_of(stream: str) -> int | None:
     """Return the number of the request that a stream is about."""
     number = stream.removeprefix(CATEGORY)
     return int(number) if stream.startswith(CATEGORY) and number.isdigit() and number.isascii() else None
+
+
+def acted_at(step: Mapping[str, Any]) -> int:
+    """Return when a step took place, in microseconds since 1970."""
+    return act_us(step["backfill"], (step["recorded_at"] - EPOCH) // TICK)
 
 
 def as_step(event: WholeEvent, may_see: MaySee = everything) -> dict[str, Any]:

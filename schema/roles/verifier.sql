@@ -4,6 +4,6 @@ GRANT SELECT ON schema_migrations, head, events, attestations, sealed_fields, st
 GRANT SELECT ON tiles, partial_tiles, checkpoints, cosignatures, checkpoint_timestamps TO {role};
 GRANT EXECUTE ON FUNCTION position_at(timestamptz) TO {role};
 GRANT EXECUTE ON FUNCTION stream_number(text, text), whole_number(text), money(text), truth_value(text) TO {role};
-GRANT EXECUTE ON FUNCTION occurred_at(jsonb, timestamptz) TO {role};
+GRANT EXECUTE ON FUNCTION occurred_at(jsonb, timestamptz), acted_at(text, timestamptz) TO {role};
 GRANT EXECUTE ON FUNCTION search_letters(text), search_tokens(text, boolean), search_words(jsonb), search_query(text) TO {role};
 GRANT EXECUTE ON FUNCTION lead_verifying(), verifier_idle_s() TO {role};

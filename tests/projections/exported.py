@@ -19,11 +19,12 @@ COUNTS = st.integers(0, 2**53 - 1)
 NAMES = st.none() | st.just(["notes", "portfolio.requested.objectives"])
 SELECTIONS: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.fixed_dictionaries({"client": NUMBERS}),
-    st.fixed_dictionaries({"client": NUMBERS, "recorded_from": st.just(AT)}),
+    st.fixed_dictionaries({"client": NUMBERS, "occurred_from": st.just(AT)}),
     st.fixed_dictionaries({"request": NUMBERS}),
     st.fixed_dictionaries({"position_from": st.just(1), "position_to": st.none() | NUMBERS}),
     st.fixed_dictionaries({"recorded_from": st.just(AT)}),
     st.fixed_dictionaries({"search": st.just({"type": "client.registered"}), "position_to": st.none() | NUMBERS}),
+    st.fixed_dictionaries({"search": st.just({"client": 1}), "text": st.just("boats"), "occurred_to": st.just(AT)}),
 )
 ENDED = ("events", "first_position", "last_position", "excluded", "checkpoint_size", "bytes")
 

@@ -269,6 +269,8 @@ CLEAR = {
         "position_to",
         "recorded_from",
         "recorded_to",
+        "occurred_from",
+        "occurred_to",
         "search",
         "disclose",
         "withhold",

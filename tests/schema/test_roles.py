@@ -36,6 +36,7 @@ FOLD_FUNCTIONS = {
     "execute truth_value(text)",
     "execute whole_number(text)",
 }
+READ_FUNCTIONS = FOLD_FUNCTIONS | {"execute acted_at(text,timestamp with time zone)"}
 LOG = ("tiles", "partial_tiles", "checkpoints", "cosignatures", "checkpoint_timestamps")
 # Of append(), the parameters for the events.
 ARRAYS = "text[],uuid[],text[],text[],integer[],text[],text[],integer[],text[],bytea[],text[],bigint"
@@ -77,7 +78,7 @@ RIGHTS: dict[str | None, set[str]] = {
         "execute authenticate(bytea)",
         "execute last_number(text)",
         "execute position_at(timestamp with time zone)",
-        *FOLD_FUNCTIONS,
+        *READ_FUNCTIONS,
         "usage schema",
     },
     "projector": {
@@ -99,7 +100,7 @@ RIGHTS: dict[str | None, set[str]] = {
         "execute lead_verifying()",
         "execute verifier_idle_s()",
         "execute position_at(timestamp with time zone)",
-        *FOLD_FUNCTIONS,
+        *READ_FUNCTIONS,
         "usage schema",
     },
     "signer": {

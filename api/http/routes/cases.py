@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from datetime import date, datetime
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from api import times
 from api.http.auth.permissions import MayReadCases, Reader
-from api.http.lists import ReadWindow, decode_cursor, encode_cursor
-from api.http.parameters import PathId, ReadChanges, ReadOne, as_json, not_found, plain_id
+from api.http.lists import ReadRange, ReadWindow, decode_cursor, encode_cursor
+from api.http.parameters import AsOf, PathId, ReadOne, as_json, instant_of, not_found, plain_id
 from api.http.problems import documented
 from api.http.reading import record_all
 from api.http.shown_event import covering, may_see
@@ -25,12 +28,28 @@ from ledger.service.accesses import ClientNumber
 from projections.accesses.model import ACCESSES
 from projections.client_scope import client_of, is_in_scope
 from projections.event_index.model import EVENT_INDEX
-from projections.event_search import positions_within
 from projections.story.case import read_case
-from projections.story.knowledge import read_changes, read_knowledge
-from projections.story.timeline import Timeline, read_timeline
+from projections.story.knowledge import last_before, read_changes, read_knowledge
+from projections.story.timeline import Timeline, Window, read_timeline
 
 router = APIRouter(tags=["cases"])
+
+
+class ReadChanges(ReadRange):
+    """Query parameters for what changed in a case: in what is known, or by what took place from `from` to `to`."""
+
+    since: AsOf = Field(0, description="What changed after this ledger position, this time, or the end of this day.")
+
+    @field_validator("since")
+    @classmethod
+    def _since_the_end_of_the_day(cls, value: int | datetime | date, info: ValidationInfo) -> int | datetime | None:
+        return instant_of(times.last, value, info) if isinstance(value, date) else value
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Self:
+        if self.created_from is not None and "since" in self.model_fields_set:
+            raise PydanticCustomError("one_beginning", "Input should have since or from, not both")
+        return self
 
 
 class ReadTimeline(ReadWindow):
@@ -43,7 +62,7 @@ class ReadTimeline(ReadWindow):
 async def get_timeline(
     services: InjectedServices, caller: MayReadCases, client: PathId, query: Annotated[ReadTimeline, Query()]
 ) -> Response:
-    """Read everything that happened with a client within a time, by case, the oldest first.
+    """Read everything that took place with a client within a time, by case, the oldest first.
 
     Roles: advisor, compliance, examiner.
     """
@@ -56,12 +75,9 @@ async def get_timeline(
         upto = pinned if pinned is not None else await upto_of(conn, query.as_of)
         names = await identifiers(services, caller, conn, client, query, upto)
         await wait(services, conn, ACCESSES, query, upto)
-        first, last = await positions_within(conn, query.created_from, query.created_to, upto)
         sees = await may_see(services, caller, conn, names)
-        within = max(first, start), last
-        found = await read_timeline(
-            conn, names, *within, query.limit, upto=upto, may_see=sees, may_see_accesses=allowed
-        )
+        within = Window(start, upto, query.created_from, query.created_to)
+        found = await read_timeline(conn, names, within, query.limit, may_see=sees, may_see_accesses=allowed)
         return found, upto
 
     try:
@@ -134,13 +150,17 @@ async def get_knowledge(
 async def get_changes(
     services: InjectedServices, caller: MayReadCases, request_id: PathId, query: Annotated[ReadChanges, Query()]
 ) -> Response:
-    """Read what changed in a case between two moments, field by field.
+    """Read what changed in a case, field by field.
 
-    Roles: advisor, compliance, examiner.
+    With `since`, what became known after it. With `from` and `to`, what took place in between, as known at `as_of`: an
+    imported event took place when its source says. Roles: advisor, compliance, examiner.
     """
 
     async def work(conn: AsyncConnection) -> dict[str, Any] | None:
         since, upto = await upto_of(conn, query.since), await upto_of(conn, query.as_of)
+        start, end = query.created_from, query.created_to
+        since = since if start is None else await last_before(conn, request_id, start, upto)
+        upto = upto if end is None else await last_before(conn, request_id, end, upto)
         if since > upto:
             raise InvalidEvent("since", "this is after as_of: exchange them")
         if not await _in_scope(services, caller, conn, stream_of(request_id)):

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, WithJsonSchema, model_validator
 
 from api import times
 from api.http.auth.permissions import MayExport, MayReadExports
+from api.http.event_search import check_words
 from api.http.json_route import JsonRoute
 from api.http.lists import Page, ReadList
 from api.http.parameters import (
@@ -48,7 +49,8 @@ from schema.states import ExportState
 router = APIRouter(prefix="/exports", tags=["exports"], route_class=JsonRoute)
 
 ZIP = "application/zip"
-DAYS = {"recorded_from": times.start, "recorded_to": times.end}
+ENDS = (("from", times.start), ("to", times.end))
+DAYS = {f"{kind}_{end}": which for kind in ("recorded", "occurred") for end, which in ENDS}
 
 
 # A time, or a date: that day in the zone of the export.
@@ -65,6 +67,8 @@ class AskExport(ExportRequest):
 
     recorded_from: SecondOrDay = None
     recorded_to: SecondOrDay = None
+    occurred_from: SecondOrDay = None
+    occurred_to: SecondOrDay = None
     zone: Annotated[ZoneName, AfterValidator(known_zone)] | None = None
 
     @model_validator(mode="before")
@@ -103,6 +107,8 @@ async def request_export(
     services: InjectedServices, caller: MayExport, body: AskExport, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Ask for an evidence bundle, for a purpose and a recipient. Role: compliance."""
+    if body.text is not None:
+        check_words(services, caller.role)
     receipt = await services.ledger.exports.request(caller, body, event_id(caller, idempotency_key))
     number = int(receipt.stream.removeprefix(CATEGORY))
     await _record(services, caller, body, number)

@@ -24,6 +24,7 @@ from ledger.proof.bundle.page import page
 from ledger.proof.bundle.proven_events import check_recording_keys, check_signing_keys, parse_proven
 from ledger.proof.bundle.shown_end import Needed, ShownEnd, StreamEnds
 from ledger.proof.bundle.tiles import TileReader
+from ledger.proof.bundle.window import Within
 from ledger.proof.bundle.zip import BundleError, BundleFlaw
 from ledger.proof.casefile.compare import first_difference
 from ledger.proof.casefile.moments import time_text
@@ -57,6 +58,8 @@ class Audit:
     ends: StreamEnds | None = None
     tiles: int = 0
     streams: int = 0
+    # Of a window of time.
+    within: Within = field(default_factory=Within)
     # Where the bundle was, if not in a file of its own.
     of_pdf: str = ""
     # Files that are not those of the manifest, as findings of later steps explain.
@@ -97,7 +100,7 @@ def check_events(audit: Audit, bundle: Bundle, signed: Signed, attested_from: in
     complete.finish()
     audit.complete_to = ShownEnd(seen.last_position, seen.last_recorded_at_us) if complete.of_range else complete.shown
     tiles.finish(explained=findings.any(*CONTENTS))
-    audit.tiles, audit.streams = tiles.count, complete.streams
+    audit.tiles, audit.streams, audit.within = tiles.count, complete.streams, complete.within
     places = f"positions {seen.first_position} to {seen.last_position}" if seen.count else "none"
     audit.done[5] = [f"{tiles.count} full tiles and the edge of size {size}"]
     audit.done[6] = [f"{seen.proven} of {seen.count} events, {places}"]
@@ -172,6 +175,8 @@ def _describe_selection(audit: Audit, manifest: Manifest) -> list[str]:
         about.append(f"every position from {selection.first_position} to {covered}")
     else:
         about.append(f"each version from 1 on of {audit.streams} streams")
+        if selection.until_us:
+            about.append(f"{audit.within.count} events of the client took place in the window, by their own times")
         about += _describe_ends(audit, manifest)
     if manifest.excluded:
         left_out = f"{manifest.excluded} events from position {manifest.excluded_from} on"
@@ -251,6 +256,7 @@ def check_summary(audit: Audit, bundle: Bundle, signed: Signed) -> None:
         (seen.first_position, seen.last_position) != (manifest.first_position, manifest.last_position)
         or manifest.checkpoint_size != signed.checkpoint.size
         or manifest.fields != fields.counts
+        or manifest.within != audit.within
     ):
         findings.add(Kind.SUMMARY_MISMATCH, 0, "the manifest does not agree with the events and the checkpoint")
     else:

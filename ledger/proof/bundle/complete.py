@@ -14,13 +14,13 @@ import orjson
 from ledger.proof.bundle.manifest import Manifest
 from ledger.proof.bundle.one_client import OneClient
 from ledger.proof.bundle.shown_end import ShownEnd, StreamEnds
+from ledger.proof.bundle.window import REFERRED, Within
 from ledger.proof.bundle.zip import BundleError, BundleFlaw
 from ledger.proof.findings import CONTENTS, Findings, Kind
+from ledger.proof.format.act_time import act_us_of
 from ledger.proof.format.events import EventLine
 
 MAX_STREAMS = 1_000_000
-# Streams of no client, which events of a client refer to.
-REFERRED = ("agent-", "policy-")
 CLIENT_MEMBER = b'"client_id":'
 _PUT_IN = "put in: the log has another event here, and another event has this version of the stream"
 
@@ -68,8 +68,10 @@ class Completeness:
         # A position beyond the checkpoint is not missing; the manifest counts it as excluded.
         self._last = min(selection.last_position, manifest.checkpoint_size)
         self._versions: dict[str, int] = {}
-        # True once an event of the client is within the window of time, if there is one.
-        self._within = not selection.until_us
+        # Of a window of time: how many events of the client took place in it, and when these were recorded.
+        self.within = Within()
+        # The first of the last events of a stream that took place after the end of the window.
+        self._beyond: dict[str, int] = {}
         self._gaps: list[_Gap] = []
         # Position and key of the finding, for each stream and version of an event that
         # the transparency log does not have there.
@@ -133,9 +135,11 @@ class Completeness:
     def _finish_streams(self) -> None:
         """Find missing streams and clients, unless other contents are wrong: this would follow from them."""
         add = self._findings.add
+        for position in self._beyond.values():
+            add(Kind.INSERTED, position, "took place after the time that was asked for")
         if self._unknown or self._findings.any(*CONTENTS - {Kind.CLIENT_MISMATCH}):
             return
-        if not self._versions or not self._within:
+        if not self._versions or (self._selection.until_us and not self.within.count):
             add(Kind.DELETED, 0, f"not one event of {self._selection.words()[:200]!a}")
         for stream, position in self._unshown.items():
             message = f"no event of {stream[:100]!a} shows a client_id, and so not that it is of the client asked for"
@@ -197,13 +201,8 @@ class Completeness:
 
     def _of_selection(self, line: EventLine, stream: str, event_type: str) -> None:
         """Check that the event is of the request or of the client that was asked for."""
-        start, end = self._selection.from_us, self._selection.until_us
-        if end:
-            if line.recorded_at_us >= end:
-                self._findings.add(Kind.INSERTED, line.position, "recorded after the time that was asked for")
-            if stream.startswith(REFERRED):
-                return
-            self._within = self._within or start <= line.recorded_at_us < end
+        if self._selection.until_us and self._of_window(line, stream):
+            return
         if self._stream is not None:
             if stream != self._stream:
                 message = f"an event of {stream[:100]!a}, where {self._stream} was asked for"
@@ -215,6 +214,16 @@ class Completeness:
             self._unshown.pop(stream, None)
         elif self._selection.client is not None and stream not in self._versions:
             self._unshown[stream] = line.position
+
+    def _of_window(self, line: EventLine, stream: str) -> bool:
+        """Count an event of the window. True if its stream is of no client."""
+        at_us = act_us_of(line.body, line.recorded_at_us)
+        if at_us >= self._selection.until_us:
+            self._beyond.setdefault(stream, line.position)
+        else:
+            self._beyond.pop(stream, None)
+        self.within.add(self._selection, stream, at_us, line.recorded_at_us)
+        return stream.startswith(REFERRED)
 
     def _shows_client(self, line: EventLine, stream: str, event_type: str) -> bool:
         """True if the event discloses a client_id. One of another client is a finding."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, BinaryIO
 
 from ledger.proof.bundle.selection import Selection, number_of, parse_selection, text_of
+from ledger.proof.bundle.window import Within
 from ledger.proof.bundle.zip import BundleError, BundleFlaw, Member, members
 from ledger.proof.casefile.moments import DAY_S, MOST_CHANGES, LocalTime
 from ledger.proof.errors import malformation
@@ -102,6 +103,8 @@ class Manifest:
     # The authority of each timestamp, in the order of their members.
     timestamps: tuple[str, ...] = ()
     local_time: LocalTime = field(default_factory=LocalTime)
+    # Of a client and a window of time.
+    within: Within = field(default_factory=Within)
 
     def encode(self) -> bytes:
         """The member manifest.json."""
@@ -113,6 +116,7 @@ class Manifest:
         return canonical(
             {
                 **({"timestamps": stamps} if stamps else {}),
+                **({"within": vars(self.within)} if self.selection.until_us else {}),
                 "format": FORMAT,
                 "origin": self.origin,
                 "created_at_us": self.created_at_us,
@@ -156,6 +160,9 @@ def decode_manifest(data: bytes) -> Manifest:
             },
             timestamps=tuple(text_of(entry["authority"]) for entry in content.get("timestamps", ())),
             local_time=_local_time(content["zone"]),
+            within=Within(*(number_of(content["within"][each.name]) for each in fields(Within)))
+            if "within" in content
+            else Within(),
         )
         if manifest.encode() != data:
             raise BundleError(BundleFlaw.MANIFEST, "members that a manifest does not have")

@@ -7,13 +7,16 @@ the page again and compares.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from hashlib import sha256
 
 from ledger.proof.bundle.manifest import STATES, Counts, Manifest, as_signed, stamp_command, stamp_name
+from ledger.proof.bundle.window import is_within
 from ledger.proof.casefile.case import SUMMARY, Annex, anchor_of, case_blocks, case_row, steps_table
 from ledger.proof.casefile.collected import MOST_BYTES, MOST_EVENTS, MOST_PARTS, Collected
 from ledger.proof.casefile.document import Blocks, Facts, Heading, Paragraph, Table, Verbatim
 from ledger.proof.casefile.html import html
+from ledger.proof.casefile.moments import time_text
 from ledger.proof.casefile.steps import Step
 from ledger.proof.casefile.words import who
 from ledger.proof.findings import BUNDLE
@@ -25,9 +28,10 @@ _ABOUT = (
     "events, and compares: a changed text is refused."
 )
 _NOT_SHOWN = (
-    "The order of the pages is that of the first event of each case. Each event is here with all members that are "
-    "disclosed; long texts stand in the annex, and a content that stands above in a case is not written again. "
-    "Characters that are not seen are written as their code points, such as [U+200B]."
+    "The order of the pages is that of the first event of each case. Times are those at which acts took place, which "
+    "of an imported event is what its importer says; it then also says when it was recorded here. Each event is here "
+    "with all members that are disclosed; long texts stand in the annex, and a content that stands above in a case is "
+    "not written again. Characters that are not seen are written as their code points, such as [U+200B]."
 )
 
 
@@ -44,7 +48,7 @@ def page(manifest: Manifest, note: bytes, collected: Collected) -> Iterator[byte
 def case_file(manifest: Manifest, note: bytes, collected: Collected) -> Blocks:
     """Yield the parts of the case file, made of the manifest without its files, the checkpoint and the events."""
     clock = manifest.local_time
-    cases, others = collected.cases()
+    cases, others = collected.cases(partial(is_within, manifest.selection))
     yield Heading(1, title_of(manifest))
     yield Paragraph(_ABOUT, note=True)
     yield Facts(tuple(_facts(manifest, collected)))
@@ -80,8 +84,11 @@ def _facts(manifest: Manifest, collected: Collected) -> Iterator[tuple[str, str]
     yield "made at", f"{clock.text(manifest.created_at_us)}\nby the clock of the maker"
     yield "events", f"{manifest.count}, at positions {manifest.first_position} to {manifest.last_position}"
     if collected.count:
-        yield "first event", clock.text(collected.first_us)
-        yield "last event", clock.text(collected.last_us)
+        yield "first recorded", clock.text(collected.first_us)
+        yield "last recorded", clock.text(collected.last_us)
+    if manifest.selection.until_us and (within := manifest.within).count:
+        between = " and ".join(map(time_text, (within.recorded_from_us, within.recorded_to_us)))
+        yield "in the window", f"{within.count} events of the client, marked below; recorded between {between} UTC"
     if clock.offsets:
         yield "local time", f"{clock.zone}, with the offset from UTC; below each local time is the same in UTC"
     yield "checkpoint", f"covers positions 1 to {manifest.checkpoint_size}"

@@ -11,12 +11,14 @@ from ledger.proof.casefile.moments import time_text
 from ledger.proof.tlog.merkle import MAX_SIZE
 
 Kind = Literal["positions", "client", "request", "search"]
-SEARCH_FILTER = re.compile(r"type|stream|actor|role|model|outcome|(amount|position|recorded)_(from|to)")
+SEARCH_FILTER = re.compile(r"type|stream|actor|role|model|outcome|text|client|(amount|position|occurred)_(from|to)")
 
 
 @dataclass(frozen=True)
 class Selection:
     """Positions, or streams of a request, of a search, or of a client within [from_us, until_us) unless that is 0.
+
+    The times are those at which acts took place. A window from 0 on has no beginning.
 
     `also` are the other identifiers of the client, in order.
     """

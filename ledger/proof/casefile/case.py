@@ -111,7 +111,14 @@ def _row(step: Step, clock: LocalTime, annex: Annex, above: Above) -> tuple[str,
         members += f"\n{_named(name, told if len(told) <= LONG_CHARS else annex.take(step, name, told))}"
     members += "".join(f"\n{_named(name, WHY[why])}" for name, why in step.missing.items())
     what = f"{act(step)}\n{step.type} in {step.stream}{members}\nhash {step.hash}"
-    return str(step.position), clock.text(step.at_us), who(step.actor) + signed, what
+    place = f"{step.position}\nin the window" if step.marked else str(step.position)
+    return place, times_of(step, clock), who(step.actor) + signed, what
+
+
+def times_of(step: Step, clock: LocalTime) -> str:
+    """Return when a step took place, and of an imported one also when it was recorded."""
+    at = clock.text(step.at_us)
+    return at if "imported" not in step.actor else f"{at}\nrecorded here:\n{clock.text(step.recorded_us)}"
 
 
 def _recommendation(recommendation: Step, steps: Sequence[Step], clock: LocalTime, above: Above) -> Blocks:

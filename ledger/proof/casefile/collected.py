@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 from ledger.proof.casefile.steps import Step, as_step, case_of
+from ledger.proof.format.act_time import act_us_of
 from ledger.proof.format.events import EventLine
 
 MOST_EVENTS = 5_000
@@ -45,13 +46,18 @@ class Collected:
     def moments_us(self) -> Iterator[int]:
         """Yield the times of the events that are kept, and of the first and last event."""
         yield from (self.first_us, self.last_us)
-        yield from (line.recorded_at_us for line in self.lines)
+        for line in self.lines:
+            yield from {line.recorded_at_us, act_us_of(line.body, line.recorded_at_us)}
 
-    def cases(self) -> tuple[dict[int, list[Step]], list[Step]]:
-        """Return the steps by number of the request, in the order of first events, and the steps of no case."""
+    def cases(self, is_marked: Callable[[str, int], bool]) -> tuple[dict[int, list[Step]], list[Step]]:
+        """Return the steps by number of the request, in the order of first events, and the steps of no case.
+
+        `is_marked` decides by the stream and the time of the act.
+        """
         cases: dict[int, list[Step]] = {}
         others = []
-        for step in map(as_step, self.lines):
+        for found in map(as_step, self.lines):
+            step = replace(found, marked=True) if is_marked(found.stream, found.at_us) else found
             number = case_of(step.stream)
             if number is None:
                 others.append(step)

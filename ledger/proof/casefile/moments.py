@@ -52,9 +52,9 @@ def _offset(seconds: int) -> str:
 
 
 def local_time(name: str, zone: tzinfo, moments_us: Iterable[int]) -> LocalTime:
-    """Return the offsets that a zone has at these moments."""
+    """Return the offsets that a zone has at these moments; before 1970 there is UTC alone."""
     offsets: list[tuple[int, int]] = []
-    for at_us in sorted(set(moments_us)):
+    for at_us in sorted({at_us for at_us in moments_us if at_us >= 0}):
         try:
             offset = (_EPOCH + timedelta(microseconds=at_us)).astimezone(zone).utcoffset()
         except OverflowError:

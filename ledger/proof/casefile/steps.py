@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from ledger.proof.format.act_time import act_us
 from ledger.proof.format.events import EventLine
 
 CATEGORY = "request-"
@@ -14,10 +15,14 @@ CATEGORY = "request-"
 
 @dataclass(frozen=True)
 class Step:
-    """Who did what, and when. `missing` says of each sealed value that is not shown why: withheld or erased."""
+    """Who did what, and when. `missing` says of each sealed value that is not shown why: withheld or erased.
+
+    An imported event took place at `at_us`, and was recorded at `recorded_us`; of others both are the same.
+    """
 
     position: int
     at_us: int
+    recorded_us: int
     hash: str
     stream: str
     type: str
@@ -26,6 +31,8 @@ class Step:
     data: dict[str, Any]
     values: dict[str, Any]
     missing: dict[str, str]
+    # True if it took place in the window of time that was asked for.
+    marked: bool = False
 
     def about(self, recommendation: Step) -> bool:
         """True if it is an act on this recommendation."""
@@ -42,11 +49,11 @@ def as_step(line: EventLine) -> Step:
     body = _object(body) or {"type": "(no JSON object)"}
     actor, told = _object(body.get("actor")), _object(body.get("backfill"))
     if told:  # an imported event
-        imported = f"at {told.get('occurred_at')}, imported by {actor.get('id')}"
-        actor = _object(told.get("actor")) | {"imported": imported}
+        actor = _object(told.get("actor")) | {"imported": f"imported by {actor.get('id')}"}
     missing = {name: "withheld" if name in line.withheld else "erased" for name in sorted(_object(body.get("sealed")))}
     return Step(
         line.position,
+        act_us(told, line.recorded_at_us),
         line.recorded_at_us,
         line.hash.hex(),
         str(body.get("stream", "")),

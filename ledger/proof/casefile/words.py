@@ -50,7 +50,7 @@ def act(step: Step) -> str:
 
 
 def who(actor: dict[str, Any]) -> str:
-    """Return who acted, in which role, and for whom; of an imported event also when, and who imported it."""
+    """Return who acted, in which role, and for whom; of an imported event also who imported it."""
     told = ", ".join(str(actor[name]) for name in ("role", "kind", "imported") if actor.get(name))
     name = str(actor.get("id", "(not named)")) + (f" ({told})" if told else "")
     return name + (f", on behalf of {text(actor['on_behalf_of'])}" if actor.get("on_behalf_of") else "")

@@ -124,9 +124,9 @@ def test_requests_and_ranges_are_exported(exporting: Exporting) -> None:
 
 def test_a_client_and_two_dates_are_exported(exporting: Exporting) -> None:
     """The days are days of the time zone, whole, and the page has its local times; unknown zones are refused."""
-    days = {"recorded_from": "2020-01-01", "recorded_to": "2199-12-31", "zone": "Europe/Zurich"}
+    days = {"occurred_from": "2020-01-01", "occurred_to": "2199-12-31", "zone": "Europe/Zurich"}
     row = exporting.made(client=1, **days)
-    assert (row["state"], row["recorded_from"], row["recorded_to"], row["zone"]) == (
+    assert (row["state"], row["occurred_from"], row["occurred_to"], row["zone"]) == (
         "completed",
         "2019-12-31T23:00:00Z",
         "2199-12-31T23:00:00Z",
@@ -139,12 +139,12 @@ def test_a_client_and_two_dates_are_exported(exporting: Exporting) -> None:
     assert audit.manifest.selection.until_us > audit.manifest.selection.from_us
     assert audit.manifest.local_time.zone == "Europe/Zurich"
     assert b"client-2" not in data
-    before = exporting.made(client=1, recorded_to="2020-01-01")
+    before = exporting.made(client=1, occurred_to="2020-01-01")
     assert (before["state"], before["failure_reason"]) == ("failed", "nothing-covered")
     problem(exporting.post(client=1, **{**days, "zone": "Atlantis/Main"}), 422, "invalid")
-    problem(exporting.post(client=1, recorded_from="2020-02-30"), 422, "invalid")
-    problem(exporting.post(client=1, recorded_from="2020-01-02", recorded_to="2020-01-01"), 422, "invalid")
-    problem(exporting.post(request=1, recorded_from="2020-01-02"), 422, "invalid")
+    problem(exporting.post(client=1, occurred_from="2020-02-30"), 422, "invalid")
+    problem(exporting.post(client=1, occurred_from="2020-01-02", occurred_to="2020-01-01"), 422, "invalid")
+    problem(exporting.post(request=1, occurred_from="2020-01-02"), 422, "invalid")
 
 
 @pytest.mark.parametrize("asked", ["client-9", "client-9-old", "client-9-alias"])
@@ -194,8 +194,20 @@ def test_what_a_search_finds_is_exported(exporting: Exporting) -> None:
     assert any("and no others" in line for line in audit.not_proven)
     assert row["fields"]["portfolio.requested.client_id"]["disclosed"] == 1
     assert all(counts["disclosed"] == 0 for name, counts in row["fields"].items() if not name.endswith(".client_id"))
-    early = exporting.made(search={"actor": "advisor"}, recorded_to="2020-01-01T00:00:00Z")
+    early = exporting.made(search={"actor": "advisor"}, occurred_to="2020-01-01T00:00:00Z")
     assert (early["state"], early["failure_reason"]) == ("failed", "nothing-covered")
+    mine = exporting.made(search={"client": 1, "type": "portfolio.requested"}, disclose=["client_id"])
+    words = exporting.made(text="BOATS likes", disclose=["client_id"])
+    for row in (mine, words):
+        data = exporting.file(row).content
+        assert exporting.audited(data).ok
+        assert b"client-1" in data
+        assert b"client-2" not in data
+    assert (mine["search"], words["text"]) == ({"client": 1, "type": "portfolio.requested"}, "BOATS likes")
+    nobody = exporting.made(search={"client": 2}, text="boats")
+    assert (nobody["state"], nobody["failure_reason"]) == ("failed", "nothing-covered")
+    problem(exporting.post(search={"client": 99}), 404, "client-unknown")
+    problem(exporting.post(text="..."), 422, "invalid")
     problem(exporting.post(search={}), 422, "invalid")
     problem(exporting.post(search={"type": "request.failed"}, client=1), 422, "invalid")
     problem(exporting.post(search={"kind": "x"}), 422, "invalid")
@@ -221,6 +233,7 @@ def test_who_may_export(exporting: Exporting) -> None:
         problem(exporting.post(), 422, "invalid")
         problem(exporting.post(client=1, request=1), 422, "invalid")
         problem(exporting.post(position_from=3, position_to=2), 422, "invalid")
+        problem(exporting.post(client=1, recorded_to="2200-01-01"), 422, "invalid")
         problem(exporting.post(request=1, disclose=["all", "notes"]), 422, "invalid")
         problem(exporting.post(request=1, disclose=["no-such-field"]), 422, "invalid")
         problem(exporting.post(request=1, purpose=" "), 422, "invalid")

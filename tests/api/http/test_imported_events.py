@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ledger.database import Connection
 from ledger.proof.format.canonical import JSON
 from ledger.store.envelope import Actor, Backfill, NewEvent, uuid7
+from schema.clients import ClientRegistered
 from schema.events import PortfolioRequested, RecommendationRecorded
 from tests.api.served import Api
 from tests.support import append, connect
@@ -19,6 +21,10 @@ from tests.support import append, connect
 IMPORTER = Actor(id="cli:olga", kind="human", role="operator")
 ANN = Actor(id="ann", kind="human", role="advisor")
 DAYS = [f"20{year}-0{month}-01T12:00:00.250000Z" for year in (19, 20, 21) for month in (1, 2, 3)]
+# Around the ends of a leap day, in UTC and elsewhere.
+LEAP = [f"2020-02-{time}Z" for time in ("28T23:59:59.999999", "29T00:00:00", "29T10:59:59.999999", "29T11:00:00")]
+DATES = [date(2019, 12, 31), date(2020, 2, 28), date(2020, 2, 29), date(2020, 3, 1), date(2021, 3, 1)]
+ZONES = ["UTC", "Pacific/Auckland", "America/New_York", "Asia/Kathmandu"]
 
 
 def imported(stream: str, event: Any, at: str, actor: Actor = ANN) -> NewEvent:
@@ -29,8 +35,9 @@ def imported(stream: str, event: Any, at: str, actor: Actor = ANN) -> NewEvent:
 
 def fill(conn: Connection) -> None:
     """Append imported requests between live ones, with times in another order than their positions."""
-    for number, at in enumerate(DAYS[::2] + DAYS[1::2], 1):
-        asked = PortfolioRequested(client_id=f"client-{number}", risk_profile="balanced", amount_usd="1000")
+    append(conn, NewEvent(uuid7(), "client-1", ClientRegistered(client_id="client-1"), ANN))
+    for number, at in enumerate(DAYS[::2] + LEAP[::-1] + DAYS[1::2], 1):
+        asked = PortfolioRequested(client_id="client-1", risk_profile="balanced", amount_usd="1000")
         append(conn, imported(f"request-{2 * number - 1}", asked, at))
         append(conn, NewEvent(uuid7(), f"request-{2 * number}", asked, ANN))
 
@@ -43,31 +50,45 @@ def filled(api: Api) -> Api:
     return api
 
 
+def instants(end: datetime | date | None, zone: ZoneInfo) -> tuple[datetime | None, datetime | None]:
+    """Return the first instant of an end of a window, and the first after it: a date is a whole day of the zone."""
+    if end is None or isinstance(end, datetime):
+        return end, end
+    first, after = (datetime.combine(day, time(), zone) for day in (end, end + timedelta(days=1)))
+    return first.astimezone(UTC), after.astimezone(UTC)
+
+
 def test_a_window_of_time_holds_what_took_place_in_it(filled: Api) -> None:
-    """Any window finds the imported events of then, and the others by when they were recorded; so do its pages."""
+    """Any window finds the imported events of then, and the others by when they were recorded; so do its pages.
+
+    Searches and timelines agree with a filter over all events, at both edges, around a leap day and in any zone.
+    """
     api = filled
     with connect(api.url) as conn:
         everything = conn.execute(
             "SELECT position, coalesce((body::json->'backfill'->>'occurred_at')::timestamptz, recorded_at)"
             " FROM events WHERE type = 'portfolio.requested'"
         ).fetchall()
-        edges = sorted(at for _, at in everything)
+    ends = st.sampled_from([None, *DATES, *(at for _, at in everything)])
 
-        @settings(max_examples=30, deadline=None)
-        @given(st.tuples(*[st.sampled_from([None, *edges])] * 2), st.sampled_from(["newest", "oldest"]))
-        def check(ends: tuple[datetime | None, datetime | None], order: str) -> None:
-            start, end = ends
-            if start is not None and end is not None and start > end:
-                start, end = end, start
-            query = {"from": start and start.isoformat(), "to": end and end.isoformat()}
-            query = {name: value for name, value in query.items() if value is not None}
-            found = pages(api, **query, type="portfolio.requested", order=order, limit=4)
-            wanted = sorted(
-                position for position, at in everything if (start is None or start <= at) and (end is None or at < end)
-            )
-            assert found == (wanted if order == "oldest" else wanted[::-1])
+    @settings(max_examples=40, deadline=None)
+    @given(ends, ends, st.sampled_from(ZONES), st.sampled_from(["newest", "oldest"]))
+    def check(first: datetime | date | None, last: datetime | date | None, zone: str, order: str) -> None:
+        (start, _), (_, end) = (instants(each, ZoneInfo(zone)) for each in (first, last))
+        assume(start is None or end is None or start < end)
+        query = {name: each.isoformat() for name, each in (("from", first), ("to", last)) if each} | {"zone": zone}
+        found = pages(api, **query, type="portfolio.requested", order=order, limit=4)
+        wanted = sorted(
+            position for position, at in everything if (start is None or start <= at) and (end is None or at < end)
+        )
+        assert found == (wanted if order == "oldest" else wanted[::-1])
+        timeline = api.get("/clients/1/timeline", **query, limit=2000).json()
+        steps = [event for case in timeline["cases"] for event in case["events"]]
+        assert [step["position"] for step in steps if step["type"] == "portfolio.requested"] == [
+            position for position, at in sorted(everything, key=lambda each: (each[1], each[0])) if position in wanted
+        ]
 
-        check()
+    check()
 
 
 def pages(api: Api, **query: Any) -> list[int]:

@@ -21,7 +21,9 @@ from ledger.proof.bundle.manifest import Manifest, decode_manifest
 from ledger.proof.bundle.page import page
 from ledger.proof.bundle.selection import Selection
 from ledger.proof.bundle.tiles import INDEX, edge_widths
+from ledger.proof.bundle.window import Within
 from ledger.proof.casefile.collected import Collected
+from ledger.proof.format.act_time import act_us_of
 from ledger.proof.format.canonical import canonical
 from ledger.proof.format.events import EventLine, EventRow
 from ledger.proof.format.hashes import event_hash
@@ -120,11 +122,15 @@ class Case:
         manifest.count = len(lines)
         manifest.first_position = lines[0]["position"] if lines else 0
         manifest.last_position = lines[-1]["position"] if lines else 0
+        manifest.within = Within()
         shown, sizes = Collected(), map(len, self.files[bundle.EVENTS].split(b"\n"))
         for line, size in zip(lines, sizes, strict=False):
             # A line that no reader accepts is not shown.
             with contextlib.suppress(KeyError):
                 shown.add(event_line(line), size)
+                body, recorded_us = line["body"].encode(), line["recorded_at_us"]
+                stream = json.loads(body).get("stream", "")
+                manifest.within.add(manifest.selection, stream, act_us_of(body, recorded_us), recorded_us)
         self.files[bundle.PAGE] = b"".join(page(manifest, self.files[bundle.CHECKPOINT], shown))
         manifest.files = {
             name: (len(data), sha256(data).hexdigest()) for name, data in self.files.items() if name != bundle.MANIFEST

@@ -1,0 +1,36 @@
+"""A window of time: which events of a bundle took place in it. docs/formats/bundle.md, sections 2 and 7."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ledger.proof.bundle.selection import Selection
+
+# Streams of no client, which events of a client refer to.
+REFERRED = ("agent-", "policy-")
+
+
+@dataclass
+class Within:
+    """How many events of the client took place in the window, and when the first and last of them was recorded.
+
+    Times are in microseconds since 1970.
+    """
+
+    count: int = 0
+    recorded_from_us: int = 0
+    recorded_to_us: int = 0
+
+    def add(self, selection: Selection, stream: str, at_us: int, recorded_at_us: int) -> None:
+        """Add the next event, which counts if it is of the window."""
+        if is_within(selection, stream, at_us):
+            self.recorded_from_us = self.recorded_from_us if self.count else recorded_at_us
+            self.recorded_to_us = recorded_at_us
+            self.count += 1
+
+
+def is_within(selection: Selection, stream: str, at_us: int) -> bool:
+    """True if there is a window of time, and an event of this stream is one of the client in it."""
+    if not selection.until_us or stream.startswith(REFERRED):
+        return False
+    return (not selection.from_us or selection.from_us <= at_us) and at_us < selection.until_us

@@ -19,7 +19,8 @@ MAX_BAR = 40
 WHAT_IS_REAL = """\
 Real: the prices (twenty stocks of the S&P 500, from skfolio), the two models, the server, the calls, the chain.
 Invented: the clients, and the rules for their people's decisions.
-The requests name their quarters. The ledger's own times are those of this run: years of reviews, recorded just now."""
+The reviews ran through the API of a first ledger. This one imported them, with the dates of their quarters; its own
+times, and those of the coming quarter and of monitoring, are those of this run."""
 
 
 def print_report(result: Result, say: Say) -> None:
@@ -103,7 +104,7 @@ def _compliance(answers: Answers, say: Say) -> None:
     _table(reasons(answers.override_reasons), say, most=2 * MAX_ROWS)
     _question(say, "Compliance: does anyone approve without reading?", "GET /reports/rubber-stamps")
     _table(answers.rubber_stamps, say)
-    say("The demo's people are programs: all decide within seconds, and advisor-south skips some openings.")
+    say("The demo's people are programs: advisor-south skips some openings, and then decides within seconds.")
 
 
 def _watch(answers: Answers, say: Say) -> None:

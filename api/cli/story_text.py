@@ -10,6 +10,7 @@ import orjson
 
 from ledger.proof.auditor.report import printable
 from ledger.wording import counted
+from projections.story.steps import EPOCH, TICK, acted_at
 from projections.story.timeline import Timeline
 
 # Members that a line has already, or that say nothing to a person.
@@ -90,9 +91,11 @@ def _step_lines(steps: Iterable[Mapping[str, Any]], zone: tzinfo) -> Iterator[st
     for step in steps:
         who = _who(step["actor"])
         if (backfill := step["backfill"]) is not None:
-            who = f"{_who(backfill.get('actor') or {})}, at {backfill.get('occurred_at')}, imported by {who}"
+            recorded = f"recorded {_time(step['recorded_at'], zone)}"
+            who = f"{_who(backfill.get('actor') or {})}, imported by {who}, {recorded}"
         signed = ", signed" if step["signed"] else ""
-        yield printable(f"  {step['position']:>6}  {_time(step['recorded_at'], zone)}  {step['type']}  {who}{signed}")
+        at = _time(EPOCH + acted_at(step) * TICK, zone)
+        yield printable(f"  {step['position']:>6}  {at}  {step['type']}  {who}{signed}")
         for name, value in {**step["data"], **step["values"]}.items():
             if name not in LEFT_OUT:
                 yield from (printable(line) for line in _member_lines(name, _text(value)))

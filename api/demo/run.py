@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 
@@ -16,10 +17,11 @@ from api.agents.builtin.agent import BuiltinAgent
 from api.agents.optimiser.agent import OptimiserAgent
 from api.demo import questions
 from api.demo.clients import Client, clients
+from api.demo.history import carry_over
 from api.demo.market import Quarter, quarters
 from api.demo.questions import Answers, Example
 from api.demo.review import Review, ReviewResult, review_next_quarter
-from api.demo.server import ADMIN, HOUSE, OPTIMISER, Site, running
+from api.demo.server import ADMIN, COMPLIANCE, HOUSE, OPTIMISER, Site, running
 from api.demo.watch import Watch, Watched
 
 SEED = "advice-ledger"
@@ -86,15 +88,30 @@ def demo(plan: Plan, on_progress: OnProgress) -> Iterator[Result]:
     all_clients = clients(plan.clients, plan.seed)
     with running(plan.data_dir, plan.environment) as site, _people(site) as people:
         _register(people)
-        began = monotonic()
-        results = _reviews(people, all_clients, periods, plan.seed, on_progress)
-        seconds = monotonic() - began
+        results, seconds = _history(plan, site, all_clients, periods, on_progress)
         done = _count(
             all_clients, periods, results, _next_quarter(site, people, all_clients, len(periods), on_progress), seconds
         )
         watched = Watch(site, people, plan.seed, on_progress).run(all_clients, periods)
-        example = _example(all_clients, periods, results)
+        example = _example(people, *_place(all_clients, periods, results))
         yield Result(done, watched, questions.ask(site, people, example, watched.run, on_progress), site)
+
+
+def _history(
+    plan: Plan, site: Site, all_clients: Sequence[Client], periods: Sequence[Quarter], on_progress: OnProgress
+) -> tuple[list[list[ReviewResult]], float]:
+    """Run the reviews in a first ledger and import them with the dates of their quarters.
+
+    Return their results, and how many seconds they took.
+    """
+    with running(None, plan.environment) as first, _people(first) as people:
+        _register(people)
+        began = monotonic()
+        results = _reviews(people, all_clients, periods, plan.seed, on_progress)
+        seconds = monotonic() - began
+        on_progress("history", 0, 1)
+        carry_over(first, site, periods, _last_position(results))
+    return results, seconds
 
 
 @contextlib.contextmanager
@@ -166,7 +183,7 @@ def _count(
         last=periods[-1].name,
         falls={period.name: round(period.fall, 3) for period in periods if period.had_correction},
         seconds=round(seconds, 1),
-        events=max(result.position for period in results for result in period),
+        events=_last_position(results),
         requests=counted["requests"],
         failed=counted["failed"],
         calls_completed=counted["calls_completed"],
@@ -182,7 +199,13 @@ def _count(
     )
 
 
-def _example(all_clients: Sequence[Client], periods: Sequence[Quarter], results: list[list[ReviewResult]]) -> Example:
+def _last_position(results: list[list[ReviewResult]]) -> int:
+    return max(result.position for period in results for result in period)
+
+
+def _place(
+    all_clients: Sequence[Client], periods: Sequence[Quarter], results: list[list[ReviewResult]]
+) -> tuple[Client, Quarter]:
     """Pick the review with the most decisions; of equals the one with the deepest fall, then the first."""
     places = [(quarter, client) for quarter in range(len(periods)) for client in range(len(all_clients))]
 
@@ -191,6 +214,13 @@ def _example(all_clients: Sequence[Client], periods: Sequence[Quarter], results:
         return len(results[quarter][client].decisions), periods[quarter].fall, -quarter, -client
 
     quarter, client = max(places, key=interest)
-    result = results[quarter][client]
-    decided_at = result.decisions[0] if result.decisions else result.position
-    return Example(all_clients[client], periods[quarter], result.request_id, decided_at)
+    return all_clients[client], periods[quarter]
+
+
+def _example(people: Mapping[str, LedgerClient], client: Client, quarter: Quarter) -> Example:
+    """Find the request of a review in the demo's ledger, by its dates, and its first decision."""
+    compliance = people[COMPLIANCE]
+    days = {"from": quarter.known + timedelta(days=1), "to": quarter.last}
+    [request] = compliance.get("/portfolio/requests", client_id=client.name, **days)["items"]
+    [decision] = compliance.get("/decisions", request_id=request["id"], order="oldest", limit=1)["items"]
+    return Example(client, quarter, request["id"], decision["id"])

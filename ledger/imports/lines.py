@@ -39,6 +39,8 @@ class PlainLine(BaseModel):
     data: dict[str, Any]
     position: StrictInt | None = None
     causation: str | None = None
+    # By name of a sealed member, in hex; of others the import makes one.
+    salts: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(default_factory=dict)
 
 
 def read_line(text: bytes, file: str, number: int) -> HistoryEvent:
@@ -135,6 +137,8 @@ def _plain(members: dict[str, Any], file: str, number: int, size: int) -> Histor
     kind = CATALOGUE.get(line.type)
     sealed = frozenset[str]() if kind is None else kind.sealed
     data = line.data if kind is None else dumped(kind, line.data)
+    if unknown := sorted(line.salts.keys() - (sealed & data.keys())):
+        raise BadLine("salts", f"Input should have salts of sealed members that are there, not of {unknown[0][:80]!a}")
     return HistoryEvent(
         file,
         number,
@@ -146,6 +150,7 @@ def _plain(members: dict[str, Any], file: str, number: int, size: int) -> Histor
         actor(line.actor),
         {name: value for name, value in data.items() if name not in sealed},
         {name: value for name, value in data.items() if name in sealed},
+        {name: unhexlify(salt) for name, salt in line.salts.items()},
         causation=line.causation,
         size=size,
         typed=kind is not None,

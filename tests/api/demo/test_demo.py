@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +35,11 @@ from tests.api.program import PROGRAM, Ran, cli, environment
 from tests.support import check_chain, connect, eventually
 
 OUTCOMES = "SELECT body::jsonb->'data'->>'outcome' FROM events WHERE type = 'recommendation.decided'"
+ASKED = (
+    "SELECT coalesce(occurred_at, created_at), occurred_at IS NOT NULL FROM event_index"
+    " WHERE type = 'portfolio.requested'"
+)
+CORRECTED = "SELECT decided_at FROM ai_recommendations WHERE reason_code = 'market-event'"
 CURL = re.compile(r"^curl '(\S+)' -H 'Authorization: Bearer (\S+)'$", re.MULTILINE)
 CLIENTS, YEARS = 3, 1
 REVIEWS = CLIENTS * 4 * YEARS
@@ -98,6 +104,26 @@ def test_the_ledger_s_answers_are_complete_and_verified(ran: Ran) -> None:
     key = VerifierKey.parse(evidence["key"])
     assert open_checkpoint(evidence["checkpoint"].encode(), key.name, [key]).checkpoint.size > 0
     assert [row["id"] for row in answers["then"]] == [min(row["id"] for row in answers["now"])]
+
+
+@pytest.mark.slow
+def test_its_reviews_are_on_the_dates_of_their_quarters(ran: Ran, folder: Path) -> None:
+    """Each quarter has the request of each client, asked in its first days, and the database recorded all just now."""
+    assert ran.code == 0
+    with open_database(None, folder) as url, connect(url) as conn:
+        asked = conn.execute(ASKED).fetchall()
+        [(first, last)] = conn.execute("SELECT min(recorded_at), max(recorded_at) FROM events").fetchall()
+        changed = conn.execute(CORRECTED).fetchall()
+    periods = quarters(4 * YEARS)
+    found = Counter(
+        period.name
+        for at, imported in asked
+        for period in periods
+        if imported and timedelta() < at.date() - period.known < timedelta(days=9)
+    )
+    assert found == {period.name: CLIENTS for period in periods}
+    assert [at - first < last - first for at, imported in asked if not imported] == [True] * CLIENTS
+    assert {at.date() for (at,) in changed} <= {period.last for period in periods if period.had_correction}
 
 
 @pytest.mark.slow
@@ -167,7 +193,7 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path: Path) -> None:
         )
         try:
             eventually("the demo has begun", lambda: b"reviews" in (tmp_path / "err").read_bytes(), within_s=120)
-            assert [path.name.startswith("advice-ledger-demo-") for path in temporary.iterdir()] == [True]
+            assert [path.name.startswith("advice-ledger-demo-") for path in temporary.iterdir()] == [True, True]
         finally:
             process.send_signal(signal.SIGINT)
             code = process.wait(120)

@@ -13,6 +13,8 @@ from ledger.imports.check import Checked, check
 from ledger.imports.importer import NotImported
 from ledger.imports.sources import read
 from ledger.imports.tables import Tables
+from ledger.proof.format.canonical import canonical
+from ledger.proof.format.hashes import commitment
 from schema.events import ClientRegistered
 from tests.ledger.imports.scenes import imported, lines, rows
 from tests.support import append, connect, new, requested
@@ -28,7 +30,8 @@ def line(stream: str, type_: str, data: dict[str, Any], **more: Any) -> dict[str
     return {"stream": stream, "type": type_, "data": data, **at, **more}
 
 
-ANSWER = {"recommendation": {"cash": "1"}, "model_name": "m"}
+SALT = "07" * 32
+ANSWER: dict[str, Any] = {"recommendation": {"cash": "1"}, "model_name": "m"}
 DECIDED = {
     "recommendation_id": 2,
     "digest": "5" * 64,
@@ -67,6 +70,15 @@ def test_lines_of_another_system_become_rows(tmp_path: Path, database_url: str) 
     assert (request["id"], request["client_id"], str(request["amount_usd"])) == (1, "C-9", "250000.00")
     assert (request["created_at"].isoformat(), request["requested_by"]) == ("2024-02-29T08:30:00+00:00", "ann")
     assert (answer["id"], answer["state"], decision["recommendation_id"]) == (2, "rejected", 2)
+
+
+def test_a_salt_keeps_the_commitment_that_people_approved(tmp_path: Path, database_url: str) -> None:
+    """So the digest of a decision is that of the recommendation, as it was in its source."""
+    digest = commitment("recommendation", bytes.fromhex(SALT), canonical(ANSWER["recommendation"]))
+    decided = {**GOOD[2], "data": {**DECIDED, "digest": digest}}
+    imported(database_url, written(tmp_path, GOOD[0], {**GOOD[1], "salts": {"recommendation": SALT}}, decided))
+    found = rows(database_url)
+    assert found["ai_recommendations"][0]["digest"] == digest
 
 
 def test_a_model_call_names_the_answers_of_earlier_requests(tmp_path: Path, database_url: str) -> None:
@@ -120,6 +132,8 @@ WRONG: dict[str, tuple[Any, tuple[int, str]]] = {
     "two whom it is for": ({**GOOD[1], "actor": {**ANN, "on_behalf_of": ["a"]}}, (2, "actor.on_behalf_of")),
     "nothing before": ({**GOOD[2], "data": {**DECIDED, "recommendation_id": 9}}, (2, "recommendation_id")),
     "no such client": (line("request-71", "portfolio.requested", {**ASKED, "client": 3}), (2, "client")),
+    "a salt of nothing": ({**GOOD[1], "salts": {"prompt": SALT}}, (2, "salts")),
+    "a salt that is short": ({**GOOD[1], "salts": {"recommendation": SALT[2:]}}, (2, "salts.recommendation")),
     "a large number": ({**GOOD[1], "data": {**ANSWER, "parameters": {"a": 2**60}}}, (2, "data.parameters.a")),
 }
 

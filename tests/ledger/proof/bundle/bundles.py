@@ -129,8 +129,9 @@ class Case:
             with contextlib.suppress(KeyError):
                 shown.add(event_line(line), size)
                 body, recorded_us = line["body"].encode(), line["recorded_at_us"]
-                stream = json.loads(body).get("stream", "")
-                manifest.within.add(manifest.selection, stream, act_us_of(body, recorded_us), recorded_us)
+                if manifest.selection.until_us:
+                    stream = json.loads(body)["stream"]
+                    manifest.within.add(manifest.selection, stream, act_us_of(body, recorded_us), recorded_us)
         self.files[bundle.PAGE] = b"".join(page(manifest, self.files[bundle.CHECKPOINT], shown))
         manifest.files = {
             name: (len(data), sha256(data).hexdigest()) for name, data in self.files.items() if name != bundle.MANIFEST

@@ -92,7 +92,9 @@ def test_an_imported_event_says_who_acted_when_and_who_imported_it() -> None:
     """The importer is not taken for the one who acted."""
     told = {"actor": {"id": "zoe", "role": "advisor", "kind": "human"}, "occurred_at": "2019-02-03T04:05:06Z"}
     body = {**CHAIN, "type": "portfolio.requested", "data": {}, "backfill": told}
-    assert "zoe (advisor, human, at 2019-02-03T04:05:06Z, imported by ann)" in unescape(shown(line(1, body)))
+    found = unescape(shown(line(1, body)))
+    assert "zoe (advisor, human, imported by ann)" in found
+    assert "2019-02-03 04:05:06.000000 UTC\nrecorded here:\n" in found
 
 
 def test_a_decision_that_was_taken_back_is_not_told_as_if_it_stood() -> None:

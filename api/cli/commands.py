@@ -45,7 +45,7 @@ COMMANDS: dict[str, Entry] = {
         needs="advice-ledger[pdf]",
     ),
     "case": Entry("api.cli.story", "Show one case: what was asked, recommended beside decided, and all steps."),
-    "client": Entry("api.cli.story", "Show everything that happened with a client between two days, and who looked."),
+    "client": Entry("api.cli.story", "Show everything that took place with a client between two days, and who looked."),
     "access": Entry("api.cli.access", "List who read data of clients, exported it, or was refused."),
     "monitor": Entry("api.cli.monitor", "Watch portfolios: judge all of them as of a time, and compute a run again."),
     "jobs": Entry("api.cli.jobs", "Work in the background: what waits, runs, and has ended."),

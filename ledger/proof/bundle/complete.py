@@ -14,10 +14,9 @@ import orjson
 from ledger.proof.bundle.manifest import Manifest
 from ledger.proof.bundle.one_client import OneClient
 from ledger.proof.bundle.shown_end import ShownEnd, StreamEnds
-from ledger.proof.bundle.window import REFERRED, Within
+from ledger.proof.bundle.window import WindowEvents, Within
 from ledger.proof.bundle.zip import BundleError, BundleFlaw
 from ledger.proof.findings import CONTENTS, Findings, Kind
-from ledger.proof.format.act_time import act_us_of
 from ledger.proof.format.events import EventLine
 
 MAX_STREAMS = 1_000_000
@@ -68,10 +67,7 @@ class Completeness:
         # A position beyond the checkpoint is not missing; the manifest counts it as excluded.
         self._last = min(selection.last_position, manifest.checkpoint_size)
         self._versions: dict[str, int] = {}
-        # Of a window of time: how many events of the client took place in it, and when these were recorded.
-        self.within = Within()
-        # The first of the last events of a stream that took place after the end of the window.
-        self._beyond: dict[str, int] = {}
+        self._window = WindowEvents(selection)
         self._gaps: list[_Gap] = []
         # Position and key of the finding, for each stream and version of an event that
         # the transparency log does not have there.
@@ -87,6 +83,11 @@ class Completeness:
     def of_range(self) -> bool:
         """True if the bundle is of a range of positions."""
         return self._range
+
+    @property
+    def within(self) -> Within:
+        """The events within the window of time, if there is one."""
+        return self._window.within
 
     @property
     def streams(self) -> int:
@@ -135,7 +136,7 @@ class Completeness:
     def _finish_streams(self) -> None:
         """Find missing streams and clients, unless other contents are wrong: this would follow from them."""
         add = self._findings.add
-        for position in self._beyond.values():
+        for position in self._window.beyond.values():
             add(Kind.INSERTED, position, "took place after the time that was asked for")
         if self._unknown or self._findings.any(*CONTENTS - {Kind.CLIENT_MISMATCH}):
             return
@@ -201,7 +202,7 @@ class Completeness:
 
     def _of_selection(self, line: EventLine, stream: str, event_type: str) -> None:
         """Check that the event is of the request or of the client that was asked for."""
-        if self._selection.until_us and self._of_window(line, stream):
+        if self._selection.until_us and self._window.add(line, stream):
             return
         if self._stream is not None:
             if stream != self._stream:
@@ -214,16 +215,6 @@ class Completeness:
             self._unshown.pop(stream, None)
         elif self._selection.client is not None and stream not in self._versions:
             self._unshown[stream] = line.position
-
-    def _of_window(self, line: EventLine, stream: str) -> bool:
-        """Count an event of the window. True if its stream is of no client."""
-        at_us = act_us_of(line.body, line.recorded_at_us)
-        if at_us >= self._selection.until_us:
-            self._beyond.setdefault(stream, line.position)
-        else:
-            self._beyond.pop(stream, None)
-        self.within.add(self._selection, stream, at_us, line.recorded_at_us)
-        return stream.startswith(REFERRED)
 
     def _shows_client(self, line: EventLine, stream: str, event_type: str) -> bool:
         """True if the event discloses a client_id. One of another client is a finding."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ledger.proof.bundle.selection import Selection
+from ledger.proof.format.act_time import act_us_of
+from ledger.proof.format.events import EventLine
 
 # Streams of no client, which events of a client refer to.
 REFERRED = ("agent-", "policy-")
@@ -34,3 +36,25 @@ def is_within(selection: Selection, stream: str, at_us: int) -> bool:
     if not selection.until_us or stream.startswith(REFERRED):
         return False
     return (not selection.from_us or selection.from_us <= at_us) and at_us < selection.until_us
+
+
+class WindowEvents:
+    """The events of a bundle of a window, one after the other.
+
+    `beyond` has of each stream the first event after the last one that took place before the end of the window.
+    """
+
+    def __init__(self, selection: Selection) -> None:
+        self._selection = selection
+        self.within = Within()
+        self.beyond: dict[str, int] = {}
+
+    def add(self, line: EventLine, stream: str) -> bool:
+        """Add the next event. Return True if its stream is of no client."""
+        at_us = act_us_of(line.body, line.recorded_at_us)
+        if at_us >= self._selection.until_us:
+            self.beyond.setdefault(stream, line.position)
+        else:
+            self.beyond.pop(stream, None)
+        self.within.add(self._selection, stream, at_us, line.recorded_at_us)
+        return stream.startswith(REFERRED)

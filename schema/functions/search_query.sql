@@ -15,8 +15,7 @@ BEGIN
     END IF;
     FOREACH part IN ARRAY regexp_split_to_array(asked, '[[:space:]]+') LOOP
         SELECT string_agg('''' || left(word, 500) || '''', ' <-> ' ORDER BY n) INTO words
-        FROM unnest(string_to_array(search_tokens(part, true), ' ')) WITH ORDINALITY split(word, n)
-        WHERE word <> '';
+        FROM unnest(string_to_array(search_tokens(part, true), ' ')) WITH ORDINALITY split(word, n);
         IF words IS NOT NULL THEN
             -- A text of three characters is one letter between its quotes.
             IF part LIKE '%*' OR words ~ E'^.[\u0E00-\u109F\u1780-\u17FF\u3005-\u31FF\u3400-\u9FFF\uAC00-\uD7AF].$' THEN

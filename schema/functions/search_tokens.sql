@@ -1,4 +1,4 @@
--- Returns the words of a text in their order, with spaces between. Scripts without spaces give pairs of letters: of three letters
+-- Returns the words of a text in their order, with one space between, and null if there is none. Scripts without spaces give pairs of letters: of three letters
 -- in a row the first two, the last two, and the last. What is asked for leaves that last letter out, unless it is alone, so
 -- that what is asked for follows letter by letter in a text that has it. ascii() is the code point.
 CREATE OR REPLACE FUNCTION search_tokens(value text, asked boolean)
@@ -6,17 +6,17 @@ RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$
 DECLARE
-    letters text := search_letters(value);
+    letters text := nullif(btrim(search_letters(value)), '');
 BEGIN
     IF letters !~ E'[\u0E00-\u0EFF\u0F00-\u109F\u1780-\u17FF\u3005-\u31FF\u3400-\u9FFF\uAC00-\uD7AF\uF900-\uFAFF\U00020000-\U0003FFFF]' THEN
         RETURN letters;
     END IF;
     RETURN (
-        SELECT string_agg(
+        SELECT nullif(btrim(regexp_replace(string_agg(
                    CASE WHEN NOT spaceless THEN letter
                         WHEN following THEN ' ' || letter || next || ' '
                         WHEN asked AND previous THEN ' '
-                        ELSE ' ' || letter || ' ' END, '' ORDER BY n)
+                        ELSE ' ' || letter || ' ' END, '' ORDER BY n), ' +', ' ', 'g')), '')
         FROM (
             SELECT n, letter, spaceless,
                    lead(letter) OVER w AS next,

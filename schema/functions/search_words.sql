@@ -1,21 +1,17 @@
 -- Returns the words of all texts in a JSON value, with their places; none for null. Names of members are no words. A word has
--- no quote and no backslash (search_letters), and here at most 500 characters.
+-- no blank, quote, colon or backslash (search_tokens), and here at most 500 characters.
 CREATE OR REPLACE FUNCTION search_words(value jsonb)
 RETURNS tsvector
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$
 BEGIN
     RETURN (
-        SELECT coalesce(string_agg('''' || left(word, 500) || ''':' || place, ' '), '')::tsvector
-        FROM (
-            SELECT word, row_number() OVER (ORDER BY n) AS place
-            FROM unnest(string_to_array(
-                search_tokens(
-                    (SELECT string_agg(text #>> '{}', ' ')
-                     FROM jsonb_path_query(value, 'strict $.** ? (@.type() == "string")') text), false
-                ), ' ')) WITH ORDINALITY split(word, n)
-            WHERE word <> ''
-        ) words
+        SELECT coalesce(string_agg(left(word, 500) || ':' || place, ' '), '')::tsvector
+        FROM unnest(string_to_array(
+            search_tokens(
+                (SELECT string_agg(text #>> '{}', ' ')
+                 FROM jsonb_path_query(value, 'strict $.** ? (@.type() == "string")') text), false
+            ), ' ')) WITH ORDINALITY words(word, place)
     );
 END
 $$;

@@ -39,6 +39,7 @@ from tests.bench.log import STEP
 
 BASE = 10_000
 BATCHES, SINGLES, READS = 5, 100, 50
+EVENTS = BATCHES * workload.BATCH + SINGLES
 TARGET = Target("at most", 1.1)
 MULTIPLY = Path(__file__).with_name("multiply.sql").read_bytes()
 # Copies in one transaction.
@@ -56,6 +57,8 @@ WORK = (
     "a client's rows as of a position",
     "tiles of an inclusion proof",
 )
+WAL = "write-ahead log of an append and its projection"
+WRITTEN = "SELECT pg_current_wal_insert_lsn() - '0/0'"
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ def measure(bench: Bench) -> list[Figure]:
         for what in WORK:
             ours, theirs = ([each[one][what] for each in warm] for one in (at, 0))
             found.append(beside(13, f"{what}, {ledger.events:,} events", "µs", ours, peer, theirs, TARGET))
+        ours, theirs = ([each[one][WAL] for each in warm] for one in (at, 0))
+        found.append(beside(13, f"{WAL}, {ledger.events:,} events", "bytes/event", ours, peer, theirs))
         for what, (size, first) in zip(
             ("recorded", "read models"), zip(stored[at], stored[0], strict=True), strict=True
         ):
@@ -149,19 +154,21 @@ def _stored(ledger: Grown) -> tuple[float, float]:
 
 
 async def _round(ledger: Grown, number: int) -> dict[str, float]:
-    """Microseconds of the server's processor time for each event or read, by kind of work."""
+    """Microseconds of the server's processor time for each event or read, by kind of work; and bytes of WAL."""
     drawn = random.Random(number)
     found: dict[str, float] = {}
     next_request = _one(ledger.url, "SELECT last + 1 FROM stream_numbers WHERE category = 'request-'")
     batches = workload.encoded(next_request, BATCHES * workload.BATCH, ledger.clients)
     names = [workload.client_name(drawn.randrange(ledger.clients)) for _ in range(READS)]
     singles = [[encode(workload.requested(names[at % READS]))] for at in range(SINGLES)]
+    written = _one(ledger.url, WRITTEN)
     async with await _connected(ledger.url, "writer") as conn:
         appends = [partial(store.append, conn, lines) for lines in batches]
         found[WORK[0]] = await _spent(conn, appends) / workload.BATCH
         found[WORK[1]] = await _spent(conn, [partial(store.append, conn, line) for line in singles])
     with connect(ledger.url, "projector", synchronous_commit="off", **LOOK_AFTER_LOOK) as projector:
-        found[WORK[2]] = _project(projector) / (BATCHES * workload.BATCH + SINGLES)
+        found[WORK[2]] = _project(projector) / EVENTS
+    found[WAL] = (_one(ledger.url, WRITTEN) - written) / EVENTS
     positions = [drawn.randint(1, ledger.events) for _ in range(READS)]
     signed = _one(ledger.url, "SELECT max(size) FROM checkpoints")
     async with await _connected(ledger.url, "reader") as conn:

@@ -20,8 +20,8 @@ def expire(
 ) -> None:
     """Record that decisions have expired that nobody confirmed in time.
 
-    The four-eyes policy gave them that time. Their recommendations are proposed again. Run it once a day: nobody can
-    confirm such a decision meanwhile. It may be killed, and run in several places at once.
+    The four-eyes policy gave them that time. Their recommendations are proposed again. `serve` does this by itself.
+    Nobody can confirm such a decision meanwhile. It may be killed, and run in several places at once.
     """
     settings = configured(config, database_url=database_url, data_dir=data_dir)
     with opened(settings) as url:

@@ -107,7 +107,7 @@ def escalate(
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Record which alerts nobody acknowledged within the hours of their policy. Run it as often as that matters."""
+    """Record which alerts nobody acknowledged within the hours of their policy. `serve` does this each minute, too."""
     settings = configured(config, database_url=database_url, data_dir=data_dir)
     with opened(settings) as url, refusals_told():
         recorded = on_ledger(settings, url, lambda ledger, actor: ledger.escalations.escalate(actor))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from api.jobs.recurring import FailedWork
 from ledger.background import WorkerStatus
 from ledger.errors import Unavailable
 from ledger.store.head import Clocks
@@ -53,6 +54,12 @@ def working(jobs: WorkerStatus) -> Iterator[str]:
         yield f"the jobs of this process do not run: {jobs.error}"
     elif jobs.state == "stopped":
         yield f"the jobs of this process have ended: restart the server ({jobs.error})"
+
+
+def recurring(failed: Sequence[FailedWork]) -> Iterator[str]:
+    """Name the work that recurs and was not done the last time. It is tried again, so it is no reason."""
+    for work in failed:
+        yield f"the job {work.kind} has failed ({work.error}): it runs again by itself; the log and GET /jobs say more"
 
 
 def reading(read_models: Sequence[ReadModelLag], patience_s: float) -> Iterator[str]:

@@ -256,7 +256,15 @@ def _digest(file: BinaryIO) -> tuple[str, int]:
     return digest.hexdigest(), file.tell()
 
 
-def remove_files(files: JobFiles, number: int) -> None:
-    """Delete the file of an export, and what runs that died left behind."""
-    for path in files.folder.glob(f"export-{number}-*"):
+def exports_with_files(files: JobFiles) -> list[int]:
+    """Return the numbers of exports that have files."""
+    names = (path.name.split("-")[1] for path in files.folder.glob("export-*-*"))
+    return sorted({int(number) for number in names if number.isdecimal()})
+
+
+def remove_files(files: JobFiles, number: int) -> int:
+    """Delete the file of an export, and what runs that died left behind; return how many."""
+    paths = list(files.folder.glob(f"export-{number}-*"))
+    for path in paths:
         path.unlink(missing_ok=True)
+    return len(paths)

@@ -38,6 +38,12 @@ class JobParameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Recurrence(JobParameters):
+    """The interval of a job that recurs, counted from 1970 by the database's clock."""
+
+    interval: int
+
+
 class JobFailed(Exception):
     """The job has failed for good. `name` is shown to those who read the job: a to z, 0 to 9 and -."""
 
@@ -155,6 +161,8 @@ class JobKind(Generic[P]):
     # is forgotten.
     keep_s: float = 7 * DAY_S
     expire: Callable[[P, JobTools], Awaitable[None]] = _nothing
+    # The work recurs: the job is asked for once in each interval of so many seconds. Its parameters are Recurrence.
+    every_s: float | None = None
     # False in a process that leaves these jobs to others, as it lacks what they need.
     can_run: Callable[[JobTools], bool] = lambda _tools: True
     # The jobs that the record says there should be, with their keys: they are asked for again and again, each once.

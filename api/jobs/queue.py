@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import orjson
 
-from api.jobs.kind import DAY_S, AnyKind, JobParameters, Result
+from api.jobs.kind import DAY_S, AnyKind, JobParameters, Recurrence, Result
 from ledger.database import AsyncConnection, Connection
 from ledger.errors import IdConflict, NotFound, Refused, Unavailable
 from ledger.store.readers import Readers
@@ -24,11 +25,14 @@ HOLD = "SELECT hold_job(%s, %s, %s, %s * interval '1 second', %s, %s)"
 PUT_BACK = "SELECT put_back_job(%s, %s, %s, %s * interval '1 second', %s, %s)"
 END = "SELECT end_job(%s, %s, %s, %s, %s, %s * interval '1 second', %s, %s)"
 CANCEL = "SELECT cancel_job(%s, %s * interval '1 second')"
+# By the database's clock, the same for all processes.
+INTERVAL = "SELECT floor(extract(epoch FROM clock_timestamp()) / %s::numeric)::bigint"
 FORGET = "SELECT forget_job(%s)"
 # Columns of list.sql that are JSON.
 PARAMETERS, RESULT = 2, 7
 # A cancelled job is shown for so long.
 KEEP_CANCELLED_S = 7 * DAY_S
+RECURRING = UUID("7c9a8f10-90c4-4a9e-9d0b-3b2a54d4f1c6")
 # Jobs that are expired at once.
 EXPIRED_AT_ONCE = 100
 
@@ -101,6 +105,14 @@ class JobQueue:
         if job is None:
             raise Refused("too-many-jobs", f"{kind.most_waiting} jobs of this kind wait already: wait for one to end")
         return int(job)
+
+    async def ask_recurring(self, kind: AnyKind, asked_by: str) -> None:
+        """Queue the job of the present interval, unless one of its kind still waits or runs. Raises Unavailable."""
+        row = await self.readers.fetch_one(INTERVAL, [kind.every_s])
+        assert row is not None, "it is one row"
+        key = uuid5(RECURRING, f"{kind.name}\n{kind.every_s}\n{row[0]}")
+        with contextlib.suppress(Refused):
+            await self.ask(kind, Recurrence(interval=row[0]), asked_by, key)
 
     async def claim(self, worker: str, kinds: Sequence[str], lease_s: float) -> ClaimedJob | None:
         """Claim one job of these kinds; None if there is none to begin."""

@@ -33,6 +33,8 @@ LEASE_S = 30.0
 IDLE_S = 1.0
 # How often it looks for jobs that have expired.
 EXPIRE_S = 60.0
+# How often in an interval it asks for work that recurs, which is done once in it.
+INTERVAL_LOOKS = 10
 # Jobs of one process at a time.
 MOST_AT_ONCE: dict[Lane, int] = {"short": 4, "long": 1}
 # The first pause after a run that failed, which doubles each time, and the longest one.
@@ -81,6 +83,7 @@ class JobRunner:
         self._wake = asyncio.Event()
         self._stopping = False
         self._expire_at_s = 0.0
+        self._recurs_at_s: dict[str, float] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -218,8 +221,11 @@ class JobRunner:
         )
 
     async def _ask_for_due(self) -> None:
-        """Ask for the jobs that the record says there should be: whoever recorded them may have died since."""
+        """Ask for the jobs that the record or the clock says there should be: who recorded it may have died since."""
         for kind in self._kinds.values():
+            if kind.every_s is not None and monotonic() >= self._recurs_at_s.get(kind.name, 0.0):
+                await self._queue.ask_recurring(kind, PROGRAM)
+                self._recurs_at_s[kind.name] = monotonic() + kind.every_s / INTERVAL_LOOKS
             if kind.due is not None:
                 for key, parameters in await kind.due(self._tools):
                     await self._queue.ask(kind, parameters, PROGRAM, key)

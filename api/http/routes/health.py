@@ -23,6 +23,7 @@ from api.http.health_shapes import (
 )
 from api.http.parameters import NoQuery
 from api.http.problems import documented
+from api.jobs.recurring import failed_work
 from api.postgres.privileged import privileged_logins_async, warning
 from api.services import InjectedServices, Services
 from ledger.background import WorkerStatus
@@ -200,6 +201,7 @@ async def _warnings(services: Services) -> list[str]:
         reading = partial(services.ledger.readers.run, within_s=services.ledger.patience_s)
         found += [warning(login) for login in await reading(partial(privileged_logins_async, asked=services.logins))]
         found += readiness.answering_calls(await reading(recent_calls))
+        found += readiness.recurring(await reading(failed_work))
         if services.signer is not None:
             recorder = services.signer.heads_recorder
             waiting_s = await reading(waiting_for_heads_async)

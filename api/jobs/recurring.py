@@ -12,6 +12,7 @@ from api.jobs.kind import DAY_S, JobKind, JobRun, Recurrence, Result
 from ledger.database import AsyncConnection, connect
 from ledger.store.envelope import Actor
 from projections.decisions.overdue import overdue
+from schema.states import JobState
 
 ACTOR = Actor(id="advice-ledger", kind="service", role="scheduler")
 HOUR_S = 3600.0
@@ -74,4 +75,4 @@ class FailedWork(NamedTuple):
 async def failed_work(conn: AsyncConnection) -> list[FailedWork]:
     """Return the recurring work that did not succeed when it was done last."""
     rows = await (await conn.execute(NEWEST.encode(), [[kind.name for kind in RECURRING]], prepare=True)).fetchall()
-    return [FailedWork(kind, error or "") for kind, state, error in rows if state == "failed"]
+    return [FailedWork(kind, error or "") for kind, state, error in rows if state == JobState.FAILED]

@@ -13,6 +13,7 @@ from projections.erasures.model import ERASURES
 from projections.event_index.model import EVENT_INDEX
 from projections.event_texts.model import EVENT_TEXTS
 from projections.exports.model import EXPORTS
+from projections.findings.model import FINDINGS
 from projections.legal_holds.model import LEGAL_HOLDS
 from projections.model_calls.model import MODEL_CALLS
 from projections.monitoring_runs.model import MONITORING_RUNS
@@ -21,6 +22,8 @@ from projections.portfolio_alerts.model import PORTFOLIO_ALERTS
 from projections.portfolio_requests.model import PORTFOLIO_REQUESTS
 from projections.portfolios.model import PORTFOLIOS
 from projections.read_model import ReadModel
+from projections.review_items.model import REVIEW_ITEMS
+from projections.samples.model import SAMPLES
 from projections.subjects.model import SUBJECTS
 
 READ_MODELS: tuple[ReadModel, ...] = (
@@ -42,6 +45,9 @@ READ_MODELS: tuple[ReadModel, ...] = (
     DELIVERIES,
     LEGAL_HOLDS,
     ERASURES,
+    SAMPLES,
+    REVIEW_ITEMS,
+    FINDINGS,
     EVENT_TEXTS,
 )
 

@@ -22,6 +22,7 @@ PERSON = {
     "decision_times": "decided_by",
     "rubber_stamps": "person",
     "review_coverage": "decided_by",
+    "coverage": "name",
 }
 # This report has no month, and compares times with each other.
 WITHOUT_MONTH = "rubber_stamps"

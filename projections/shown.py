@@ -1,4 +1,4 @@
-"""Check what is shown of requests, recommendations, decisions, calls, clients and subjects, before it is shown.
+"""Check what is shown of requests, recommendations, decisions, calls, clients, subjects, findings, before it is shown.
 
 A decision names the digest of what a person saw: a salted commitment that the chain has. The content comes from a read
 model, which is outside the chain. So sealed values of a row must open the commitments of their events, and the row gets
@@ -25,13 +25,13 @@ from ledger.proof.format.commitments import open_value
 from projections.ai_recommendations.model import AI_RECOMMENDATIONS
 from projections.clients.model import CLIENTS
 from projections.decisions.model import DECISIONS
+from projections.findings.model import FINDINGS
 from projections.model_calls.model import MODEL_CALLS
 from projections.portfolio_requests.model import PORTFOLIO_REQUESTS
 from projections.read_model import ReadModel
 from projections.subjects.model import SUBJECTS
 
 log = logging.getLogger(__name__)
-
 SHOWN = Path(__file__).with_name("shown.sql").read_bytes()
 # The first event of a row's stream, of which no row has the position.
 FIRST = "first"
@@ -95,6 +95,7 @@ SEALED_OF: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     },
     MODEL_CALLS.name: {"id": {}, FIRST: _same("client_id")},
     CLIENTS.name: {FIRST: _same("client_id")},
+    FINDINGS.name: {"id": _same("text"), "close_id": {"close_reason": "reason"}, FIRST: _same("client_id")},
     SUBJECTS.name: {
         "registered": _same("display_name"),
         "suspended": {"suspend_reason": "reason"},
@@ -105,6 +106,7 @@ SEALED_OF: Mapping[str, Mapping[str, Mapping[str, str]]] = {
 STREAM_OF: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     CLIENTS.name: lambda row: client.stream_of(row["id"]),
     SUBJECTS.name: lambda row: subject.stream_of(row["name"]),
+    FINDINGS.name: lambda row: client.stream_of(row["client"]) if row["client"] else stream_of(row["request_id"]),
 }
 # The contents that a person decides about. Only their salts are served.
 CONTENTS = ("recommendation", "replacement")
@@ -271,10 +273,8 @@ def _other_digests(row: Mapping[str, Any], of_row: Mapping[str, _Sealed]) -> Ite
     """Name the digests that are not those of the row's events."""
     original, decision = of_row["id"], of_row.get("decision_id", of_row["id"])
     replaced = decision.commitments.get("replacement")
-    if decision is original:
-        right = {original.data.get("digest")}
-    else:
-        right = {original.commitments.get("recommendation"), replaced}
+    of_both = {original.commitments.get("recommendation"), replaced}
+    right = {original.data.get("digest")} if decision is original else of_both
     if row["digest"] is None or row["digest"] not in right:
         yield "digest"
     if row["replacement_digest"] != replaced:

@@ -22,7 +22,7 @@ from schema.monitoring import MONITORING_EVENTS
 from schema.portfolios import PORTFOLIO_EVENTS
 from schema.proofs import PROOF_EVENTS
 from schema.requests import PortfolioRequested, RecommendationRecorded, RecommendationReplayed, RequestFailed
-from schema.reviews import CaseReviewed
+from schema.reviews import REVIEW_EVENTS
 from schema.signing_keys import SigningKeyRegistered
 from schema.subjects import SUBJECT_EVENTS
 
@@ -39,7 +39,7 @@ CATALOGUE: dict[str, type[Event]] = {
         RecommendationCommunicated,
         RecommendationReplayed,
         *MISTAKE_EVENTS,
-        CaseReviewed,
+        *REVIEW_EVENTS,
         *CLIENT_EVENTS,
         *HOLD_EVENTS,
         *ERASURE_EVENTS,

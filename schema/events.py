@@ -9,7 +9,8 @@ class without that member: `RequestPortfolio`, `CallStart`, `CallResult`, `CallF
 `Communicate`, `DefinePortfolio`, `RecordHoldings`, `AcknowledgeAlert`, `SilenceAlert`, `CloseAlert`,
 `RequestRebalancing`, `StartRun`, `ConfirmChange`, `DeclineChange`, `WithdrawRequest`,
 `WithdrawDecision`, `RevokeDecision`, `ExportRequest`, `PlaceHold`, `ReleaseHold`, `RequestErasure`,
-`ConfirmErasure`, `DeclineErasure`, `ReviewCase`, `DefineEndpoint`, `ResendDelivery`.
+`ConfirmErasure`, `DeclineErasure`, `ReviewCase`, `ReviewRange`, `DrawSample`, `ReassignReview`, `OpenCaseFinding`,
+`AssignFinding`, `CloseFinding`, `DefineEndpoint`, `ResendDelivery`.
 
 docs/formats/events.md describes the life of a request in these events.
 """
@@ -145,7 +146,7 @@ from schema.subjects import (
     SubjectSuspended,
 )
 
-# Other packages import events from this module alone; which module of this package defines them may change.
+# Other packages import events from this module; those of supervision also from schema/{reviews,samples,findings}.py.
 __all__ = [
     "CATALOGUE",
     "AccessRecorded",

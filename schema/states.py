@@ -113,3 +113,18 @@ class ErasureState(StrEnum):
     DECLINED = "declined"
     EXPIRED = "expired"
     ERASED = "erased"
+
+
+class ReviewItemState(StrEnum):
+    """The state of an item of a sample. `finding`: it was reviewed, and there is a finding since it was chosen."""
+
+    OPEN = "open"
+    REVIEWED = "reviewed"
+    FINDING = "finding"
+
+
+class FindingState(StrEnum):
+    """The state of a finding of a reviewer."""
+
+    OPEN = "open"
+    CLOSED = "closed"

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ledger.domain.sampling import Member, Population, draw
 from ledger.proof.acts.act import check_act
 from ledger.proof.acts.errors import ActError
 from ledger.proof.acts.keys import Keys
@@ -39,6 +40,7 @@ from tests import vectors
 from tests.bundle_vectors import checks
 from tests.bundle_vectors_zip import Check
 from tests.ledger.proof.chains import found, verify
+from tests.paths import DOCS
 from tests.vector_sharing import bundle_of
 
 MOST_BYTES = 1_250_000
@@ -261,6 +263,14 @@ def attestation_flaw(one: dict[str, Any]) -> str | None:
     return None if first is None else first.kind.value
 
 
+def sample_flaw(one: dict[str, Any]) -> str | None:
+    """What of a recorded sample is not what its population and seed give."""
+    population = Population(0, tuple(Member(*member) for member in one["members"]))
+    if population.digest != one["population_digest"]:
+        return "population-digest"
+    return None if draw(population.members, one["seed"], one["size"]) == one["chosen"] else "chosen"
+
+
 CHECKS: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "canonical": canonical_flaw,
     "commitments": commitment_flaw,
@@ -275,6 +285,7 @@ CHECKS: dict[str, Callable[[dict[str, Any]], str | None]] = {
     "bundles": bundle_flaw,
     "acts": act_flaw,
     "attestations": attestation_flaw,
+    "samples": sample_flaw,
 }
 BUNDLES = {one["name"]: one for one in load("bundles")}
 CASES = [(name, one) for name in CHECKS for one in load(name)]
@@ -314,6 +325,22 @@ def test_roots_by_the_definition() -> None:
     assert tiles["tile/0/000"] == b"".join(leaves[:256]).hex()
     assert tiles["tile/0/001.p/44"] == b"".join(leaves[256:]).hex()
     assert tiles["tile/1/000.p/1"] == naive_root(leaves[:256]).hex()
+
+
+def test_samples_by_the_page() -> None:
+    """Digest and choice are computed as docs/formats/samples.md says; its table has the tickets of the example."""
+    page = (DOCS / "formats/samples.md").read_text("utf-8")
+    for one in load("samples"):
+        packed = b"".join(struct.pack(">QQ", *member) for member in one["members"])
+        digest = sha(b"advice-ledger/sample-population/v1\n", packed).hex()
+        ranks = []
+        for position, weight in one["members"]:
+            start = b"advice-ledger/sample-ticket/v1\n" + bytes.fromhex(one["seed"]) + struct.pack(">Q", position)
+            tickets = [sha(start, struct.pack(">Q", number)) for number in range(weight)]
+            ranks.append((min(tickets), position))
+            assert one["name"] != "the worked example" or all(ticket.hex() in page for ticket in tickets)
+        chosen = [position for _, position in sorted(ranks)][: one["size"]]
+        assert ((digest, chosen) == (one["population_digest"], one["chosen"])) == (one["flaw"] is None)
 
 
 def test_commitments_by_the_page() -> None:

@@ -33,6 +33,7 @@ from tests.ledger.proof.chain import tampering
 from tests.ledger.proof.chains import ORIGIN, chain_of, head_of
 from tests.ledger.proof.chains import rehashed as rehashed_row
 from tests.paths import DOCS
+from tests.sample_vectors import sample_vectors
 from tests.vector_parts import ELSEWHERE, LOG, OTHER_LOG, TIME_S, WITNESS, Vector, flipped, plain, vector
 from tests.vector_sharing import share
 
@@ -420,6 +421,7 @@ MAKERS: dict[str, tuple[str, Callable[[], Iterator[Vector]]]] = {
     "bundles": ("formats/bundle.md", lambda: share(bundle_vectors())),
     "acts": ("formats/signed-acts.md", act_vectors),
     "attestations": ("formats/bundle.md#13-attestations", attestation_vectors),
+    "samples": ("formats/samples.md", sample_vectors),
 }
 
 

@@ -63,6 +63,10 @@ COMMANDS: dict[str, Entry] = {
         needs="advice-ledger-client",
     ),
     "clients": Entry("api.cli.clients", "Clients, their identifiers, and to whom they are assigned."),
+    "samples": Entry(
+        "api.cli.samples", "Samples of decisions to review: drawn by a seed, so that anybody can draw them again."
+    ),
+    "reviews": Entry("api.cli.reviews", "The queue of reviews: decisions that samples chose."),
     "holds": Entry("api.cli.holds", "Legal holds, which keep the records of a client from being erased."),
     "erase": Entry("api.cli.erase", "Request the erasure of a client: all its sealed values."),
     "erasures": Entry("api.cli.erasures", "Erasures of clients."),

@@ -19,7 +19,7 @@ from projections.reports import ReportOver
 from projections.reports import read_report as read_rows_of_report
 from projections.rows import one_state
 
-Report = Literal["override-rates", "override-reasons", "decision-times", "rubber-stamps", "review-coverage"]
+Report = Literal["override-rates", "override-reasons", "decision-times", "rubber-stamps", "review-coverage", "coverage"]
 
 
 class ReadReport(ReadRange):
@@ -27,7 +27,9 @@ class ReadReport(ReadRange):
 
     limit: MostRows = 1000
     client_id: FilterText | None = Field(None, description="Decisions for this client.")
-    person: FilterText | None = Field(None, description="Decided by this subject; for rubber-stamps also confirmed by.")
+    person: FilterText | None = Field(
+        None, description="Decided by this subject; for rubber-stamps also confirmed by; the `name` of coverage."
+    )
     period: Literal["month", "quarter", "year"] = Field(
         "month", description="What rows are made by. `month` of a row is the first day of the period, in the `zone`."
     )

@@ -502,6 +502,95 @@ class LedgerClient:
         with new_file(path) as file:
             self._sender.save(read(f"/exports/{export}/file"), file)
 
+    def review_case(
+        self,
+        request_id: int,
+        *,
+        upto: int,
+        disposition: str,
+        note: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Row:
+        """Record that you have looked at a case as of the position `upto`. Role: compliance."""
+        content = {"upto": upto, "disposition": disposition, "note": note}
+        return cast("Row", self.post(f"/cases/{request_id}/reviews", content, idempotency_key=idempotency_key))
+
+    def review_range(self, *, disposition: str, idempotency_key: str | None = None, **choice: object) -> Row:
+        """Record that you have looked at all cases of a period, or of a client; `choice` is that of POST /reviews.
+
+        Returns `cases` and `left_out`, the numbers of requests. Role: compliance.
+        """
+        content = {"disposition": disposition, **choice}
+        return cast("Row", self.post("/reviews", content, idempotency_key=idempotency_key))
+
+    def draw_sample(
+        self, *, size: int, reviewers: Sequence[str], idempotency_key: str | None = None, **choice: object
+    ) -> Row:
+        """Draw a sample of decisions to review; `choice` is that of POST /samples. Role: compliance.
+
+        Returns `sample`, its number, `seed`, `population` and `chosen`, ids of decisions.
+        """
+        content = {"size": size, "reviewers": list(reviewers), **choice}
+        return cast("Row", self.post("/samples", content, idempotency_key=idempotency_key))
+
+    def samples(self, *, at_most: int = 200) -> list[Row]:
+        """List samples, the newest first. Roles: auditor, compliance."""
+        return self._rows("/samples", at_most)
+
+    def review_queue(
+        self, *, assignee: str | None = None, sample: int | None = None, state: str | None = None, at_most: int = 1000
+    ) -> list[Row]:
+        """List what is to be reviewed; your own items unless `assignee` or `sample` is given.
+
+        Roles: auditor, compliance.
+        """
+        return self._rows("/reviews/queue", at_most, assignee=assignee, sample=sample, state=state)
+
+    def reassign_review(
+        self, item: int, *, assignee: str, due_at: str | None = None, idempotency_key: str | None = None
+    ) -> Row:
+        """Give an item of a sample to another reviewer. Role: compliance."""
+        content = {"assignee": assignee, "due_at": due_at}
+        return cast("Row", self.post(f"/review-items/{item}/reassignments", content, idempotency_key=idempotency_key))
+
+    def open_finding(
+        self,
+        *,
+        severity: str,
+        text: str,
+        request_id: int | None = None,
+        client: int | None = None,
+        decision_id: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Row:
+        """Open a finding about a case, or about a client by its number. Returns `finding`, its id. Role: compliance."""
+        if (request_id is None) == (client is None):
+            raise ValueError("say either request_id or client")
+        path = f"/clients/{client}/findings" if request_id is None else f"/cases/{request_id}/findings"
+        content = {"severity": severity, "text": text, "decision_id": decision_id}
+        return cast("Row", self.post(path, content, idempotency_key=idempotency_key))
+
+    def assign_finding(self, finding: int, *, assignee: str, idempotency_key: str | None = None) -> Row:
+        """Say who sees to a finding. Role: compliance."""
+        path = f"/findings/{finding}/assignments"
+        return cast("Row", self.post(path, {"assignee": assignee}, idempotency_key=idempotency_key))
+
+    def close_finding(self, finding: int, *, resolution: str, reason: str, idempotency_key: str | None = None) -> Row:
+        """Close a finding, for good. Role: compliance."""
+        content = {"resolution": resolution, "reason": reason}
+        return cast("Row", self.post(f"/findings/{finding}/closings", content, idempotency_key=idempotency_key))
+
+    def findings(
+        self,
+        *,
+        state: str | None = None,
+        request_id: int | None = None,
+        assignee: str | None = None,
+        at_most: int = 1000,
+    ) -> list[Row]:
+        """List findings, the newest first. Roles: advisor, compliance, examiner."""
+        return self._rows("/findings", at_most, state=state, request_id=request_id, assignee=assignee)
+
     def timeline(self, client: int, **query: object) -> Row:
         """Read what happened with a client, by case; `query` is that of GET /clients/{client}/timeline."""
         return cast("Row", self.get(f"/clients/{client}/timeline", **query))

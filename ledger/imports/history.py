@@ -40,6 +40,7 @@ from schema.events import (
     RequestWithdrawn,
     ValuesErased,
 )
+from schema.findings import FINDING_EVENTS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 REQUEST, CLIENT, CONTENT, TRACE = "request-", "client-", "content-", "trace-"
@@ -69,6 +70,7 @@ IMPORTED: Mapping[str, frozenset[str]] = {
             DecisionRevoked,
             DecisionExpired,
             CaseReviewed,
+            *FINDING_EVENTS,
         ),
         CLIENT: (
             ClientRegistered,
@@ -78,6 +80,7 @@ IMPORTED: Mapping[str, frozenset[str]] = {
             ClientUnassigned,
             LegalHoldPlaced,
             LegalHoldReleased,
+            *FINDING_EVENTS,
         ),
         TRACE: CALLS,
         CONTENT: (ModelCallContentRecorded, ModelCallContentJoined),

@@ -29,6 +29,7 @@ from ledger.imports.references import Places, renamed
 from ledger.store.envelope import Actor, Line
 from ledger.store.events import APPEND, parameters, receipts
 from ledger.store.recorder import Recorder
+from schema.findings import FINDING_EVENTS
 
 HERE = Path(__file__).parent
 FOUND, REGISTERED, ERASED, NUMBERS = (
@@ -38,8 +39,9 @@ LOCK = b"SELECT check_append(false)"
 HEAD = b"SELECT position FROM head"
 MOST_EVENTS = 1000
 MOST_BYTES = 16 * 1024 * 1024
-# Of a client that was known here before, holds are imported. Whom it is assigned to, this ledger knows better.
-HOLDS = frozenset({"legal-hold.placed", "legal-hold.released"})
+# Of a client that was known here before, holds and findings are imported. Whom it is assigned to, this ledger knows
+# better.
+OF_KNOWN_CLIENTS = frozenset({"legal-hold.placed", "legal-hold.released", *(kind.type for kind in FINDING_EVENTS)})
 KNOWN_HERE = "of a client that is known here"
 ERASED_HERE = "of a client that was erased here"
 
@@ -181,7 +183,7 @@ class _Batch:
         begins = stream is None
         if stream is None:
             stream = self._enter(event, self._begun(event))
-        if stream.erased or (stream.known and event.type not in HOLDS):
+        if stream.erased or (stream.known and event.type not in OF_KNOWN_CLIENTS):
             self._of.imported.left_out[ERASED_HERE if stream.erased else KNOWN_HERE] += 1
             return False
         self._position += 1

@@ -14,6 +14,7 @@ from ledger.service.decisions import DecisionCommands
 from ledger.service.erasures import ErasureCommands
 from ledger.service.execute import Executor
 from ledger.service.exports import ExportCommands
+from ledger.service.findings import FindingCommands
 from ledger.service.legal_holds import LegalHoldCommands
 from ledger.service.mistakes import MistakeCommands
 from ledger.service.monitoring.bulk_holdings import BulkHoldings
@@ -26,6 +27,7 @@ from ledger.service.monitoring.runs import MonitoringRuns
 from ledger.service.policies import Policies
 from ledger.service.requests import RequestCommands
 from ledger.service.reviews import ReviewCommands
+from ledger.service.samples import SampleCommands
 from ledger.service.signatures import Signatures
 from ledger.service.signing_keys import SigningKeyCommands
 from ledger.service.subject_changes import SubjectChanges
@@ -64,6 +66,8 @@ class Ledger:
         self.decisions = DecisionCommands(executor, in_force)
         self.mistakes = MistakeCommands(executor)
         self.reviews = ReviewCommands(executor)
+        self.samples = SampleCommands(executor, in_force)
+        self.findings = FindingCommands(executor)
         self.agents = AgentCommands(executor)
         self.accesses = Accesses(writer)
         self.signing_keys = SigningKeyCommands(executor)

@@ -6,7 +6,8 @@ WITH acts AS MATERIALIZED (
            whole_number(data->>'recommendation_id') AS recommendation_id
     FROM slice
     WHERE type IN ('recommendation.decided', 'recommendation.confirmed', 'decision.withdrawn', 'decision.revoked',
-                   'decision.expired', 'request.withdrawn', 'case.reviewed')
+                   'decision.expired', 'request.withdrawn', 'case.reviewed', 'review.assigned', 'finding.opened',
+                   'finding.closed')
 ),
 -- Events that may come before a decision or a confirmation. No sealed values are read, and only a few members of a
 -- body.
@@ -79,6 +80,29 @@ reviewed AS (
     JOIN acts r ON r.stream = d.stream AND r.position > d.position AND whole_number(r.data->>'upto') >= d.position
     WHERE d.type = 'recommendation.decided' AND r.type = 'case.reviewed'
     ORDER BY d.position, r.position DESC
+),
+-- How many samples chose each decision.
+sampled AS (
+    SELECT stream, whole_number(data->>'decision_id') AS decision_id, count(*) AS samples
+    FROM acts
+    WHERE type = 'review.assigned' AND whole_number(data->>'decision_id') < position
+    GROUP BY 1, 2
+),
+closed AS (
+    SELECT DISTINCT stream, whole_number(data->>'finding_id') AS finding_id
+    FROM acts
+    WHERE type = 'finding.closed' AND whole_number(data->>'finding_id') < position
+),
+-- Findings about each decision, or about the whole case after it.
+found AS (
+    SELECT d.position AS decision_id, count(*) AS findings,
+           count(*) FILTER (WHERE closed.finding_id IS NULL) AS open_findings
+    FROM acts d
+    JOIN acts f ON f.stream = d.stream AND f.position > d.position
+        AND coalesce(whole_number(f.data->>'decision_id'), d.position) = d.position
+    LEFT JOIN closed ON closed.stream = f.stream AND closed.finding_id = f.position
+    WHERE d.type = 'recommendation.decided' AND f.type = 'finding.opened'
+    GROUP BY d.position
 ),
 -- When the person who decided had last opened the recommendation.
 opened AS (
@@ -153,6 +177,9 @@ SELECT
     reviewed.occurred_at AS reviewed_at,
     reviewed.data->>'disposition' AS disposition,
     reviewed.sealed->>'note' AS review_note,
+    coalesce(sampled.samples, 0) AS samples,
+    coalesce(found.findings, 0) AS findings,
+    coalesce(found.open_findings, 0) AS open_findings,
     decided.data->>'four_eyes_version' AS four_eyes_version,
     decided.data->>'reason_codes_version' AS reason_codes_version,
     answer.model_name,
@@ -172,6 +199,8 @@ LEFT JOIN ended ON ended.decision_id = decided.position
 LEFT JOIN declined ON declined.decision_id = decided.position
 LEFT JOIN told ON told.stream = decided.stream AND told.recommendation_id = decided.recommendation_id
 LEFT JOIN reviewed ON reviewed.decision_id = decided.position
+LEFT JOIN sampled ON sampled.stream = decided.stream AND sampled.decision_id = decided.position
+LEFT JOIN found ON found.decision_id = decided.position
 LEFT JOIN opened ON opened.decision_id = decided.position
 LEFT JOIN second_opened ON second_opened.decision_id = decided.position
 WHERE decided.type = 'recommendation.decided'

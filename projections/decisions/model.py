@@ -56,6 +56,9 @@ class DecisionSummary(BaseModel):
     reviewed_by: str | None
     reviewed_at: datetime | None
     disposition: Disposition | None
+    samples: int
+    findings: int
+    open_findings: int
     communicated_at: datetime | None
     four_eyes_version: str
     reason_codes_version: str | None
@@ -105,6 +108,9 @@ DECISIONS = ReadModel(
         "decision.expired",
         "request.withdrawn",
         "case.reviewed",
+        "review.assigned",
+        "finding.opened",
+        "finding.closed",
     ),
     request_column="request_id",
     summary=DecisionSummary,

@@ -60,6 +60,10 @@ CREATE TABLE decisions (
     -- no-concern or concern
     disposition          text,
     review_note          text,
+    -- Samples that chose the decision; findings about it or about its case since, and those that are open.
+    samples              bigint      NOT NULL,
+    findings             bigint      NOT NULL,
+    open_findings        bigint      NOT NULL,
     four_eyes_version    text        NOT NULL,
     reason_codes_version text,
     model_name           text        NOT NULL,

@@ -60,6 +60,7 @@ from schema.events import (
 from schema.fields import Constraints
 from tests.projections import delivered, exported
 from tests.projections import histories_monitoring as monitoring
+from tests.projections import histories_reviews as supervised
 from tests.projections.naive import Entry
 from tests.support import CLERK
 
@@ -85,6 +86,7 @@ STREAMS = st.sampled_from(
         *["portfolio-xN", "monitoring-N", "monitoring-N", "monitoring-0N"],
         *["export-N", "export-N", "export-0N"],
         *["delivery-N", "delivery-N", "delivery-0N"],
+        *["sample-N", "sample-0N"],
     ]
 )
 DIGEST = "5" * 64
@@ -299,6 +301,21 @@ def reviews(past: Past, stream: str) -> st.SearchStrategy[Event]:
     return st.builds(CaseReviewed, upto=upto, disposition=dispositions, note=st.none() | remarks)
 
 
+def samples(past: Past, stream: str) -> st.SearchStrategy[Event]:
+    """Draw a sample of decisions."""
+    return supervised.samples(past, stream)
+
+
+def items(past: Past, stream: str) -> st.SearchStrategy[Event]:
+    """Draw an event about an item of a sample."""
+    return supervised.items(past, stream)
+
+
+def findings(past: Past, stream: str) -> st.SearchStrategy[Event]:
+    """Draw an event about a finding."""
+    return supervised.findings(past, stream)
+
+
 def fails(_past: Past, _stream: str) -> st.SearchStrategy[Event]:
     """Draw the failure of a request."""
     return st.builds(RequestFailed, reason=st.sampled_from(["no-answer", "refused"]), detail=st.none() | text)
@@ -450,7 +467,9 @@ KINDS: tuple[Callable[[Past, str], st.SearchStrategy[Event]], ...] = (
     *[decides] * 4,
     *[confirms] * 4,
     *[takes_back] * 2,
-    reviews,
+    *[reviews] * 2,
+    *[items] * 2,
+    *[findings] * 2,
     tells,
     fails,
     agents,
@@ -469,6 +488,7 @@ OF_STREAM: dict[str, tuple[Callable[[Past, str], st.SearchStrategy[Event]], ...]
     "monitoring": (runs,) * 12,
     "export": (exports,) * 12,
     "delivery": (deliveries,) * 12,
+    "sample": (samples,) * 12,
 }
 
 

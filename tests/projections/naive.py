@@ -25,6 +25,8 @@ from schema.events import (
     RequestFailed,
     RequestWithdrawn,
 )
+from schema.findings import FindingClosed, FindingOpened
+from schema.samples import ReviewAssigned
 
 Row = dict[str, Any]
 
@@ -146,6 +148,9 @@ def _status(status: str, at: Receipt) -> Row:
     return {"status": status, "failure_reason": None, "failure_detail": None, "updated_at": at.recorded_at}
 
 
+SUPERVISION = CaseReviewed | ReviewAssigned | FindingOpened | FindingClosed
+
+
 @dataclass
 class Decision:
     """A decision, what settled it if it needs a confirmation, and its revocation once it is in force."""
@@ -155,12 +160,22 @@ class Decision:
     settled: Entry | None = None
     revoked: Entry | None = None
     review: Entry | None = None
+    samples: int = 0
+    # Whether each finding about it is closed, by the finding's position.
+    findings: dict[int, bool] = field(default_factory=dict)
 
     def see(self, entry: Entry) -> None:
-        """Take a later event that names it, withdraws its request or reviews the case."""
-        if isinstance(entry.event, CaseReviewed):
-            if entry.event.upto >= self.entry.at.position:
+        """Take a later event that names it, withdraws its request or supervises the case."""
+        event, mine = entry.event, self.entry.at.position
+        if isinstance(event, SUPERVISION):
+            if isinstance(event, CaseReviewed) and event.upto >= mine:
                 self.review = entry
+            elif isinstance(event, ReviewAssigned):
+                self.samples += event.decision_id == mine
+            elif isinstance(event, FindingOpened) and event.decision_id in {None, mine}:
+                self.findings[entry.at.position] = False
+            elif isinstance(event, FindingClosed) and event.finding_id in self.findings:
+                self.findings[event.finding_id] = True
         elif isinstance(entry.event, DecisionRevoked):
             if self.state == "effective":
                 self.revoked = entry
@@ -270,7 +285,7 @@ def cases(history: Iterable[Entry]) -> list[Case]:
             if stream in latest:
                 latest[stream].after = entry
             latest[stream] = found[stream, entry.at.position] = Case(entry, event)
-        elif isinstance(event, RequestWithdrawn | CaseReviewed):
+        elif isinstance(event, RequestWithdrawn | SUPERVISION):
             for one in found.values():
                 if one.entry.at.stream == stream:
                     one.see(entry, first=stream not in over)
@@ -426,6 +441,9 @@ def _decision(case: Case, found: Decision, clients: dict[str, str]) -> Row:
         "reviewed_at": found.review and found.review.at.recorded_at,
         "disposition": found.review and getattr(found.review.event, "disposition", None),
         "review_note": found.review and getattr(found.review.event, "note", None),
+        "samples": found.samples,
+        "findings": len(found.findings),
+        "open_findings": len(found.findings) - sum(found.findings.values()),
         "confirm_by": None if hours is None else found.entry.recorded_at + timedelta(hours=hours),
         "end_id": ended and ended.at.position,
         "ended_by": ended and ended.by,

@@ -105,19 +105,38 @@ def _stamps(person: str, part: str, turns: list[tuple[Any, ...]]) -> Row:
     }
 
 
+def _coverage(mine: list[Row]) -> Row:
+    reviewed = [row for row in mine if row.get("review_id") is not None]
+    sampled = [row for row in mine if row["samples"]]
+    return {
+        "decisions": len(mine),
+        "reviewed": len(reviewed),
+        "concerns": sum(row["disposition"] == "concern" for row in reviewed),
+        "reviewed_share": share(len(reviewed), len(mine)),
+        "sampled": len(sampled),
+        "sampled_reviewed": sum(row.get("review_id") is not None for row in sampled),
+        "with_findings": sum(row["findings"] > 0 for row in mine),
+        "with_open_findings": sum(row["open_findings"] > 0 for row in mine),
+    }
+
+
 def review_coverage(rows: list[Row]) -> list[Row]:
-    """Compute how many decisions were reviewed."""
-    found = []
-    for key, mine in grouped(rows, "decided_by", "month").items():
-        reviewed = [row for row in mine if row.get("review_id") is not None]
-        numbers = {
-            "decisions": len(mine),
-            "reviewed": len(reviewed),
-            "concerns": sum(row["disposition"] == "concern" for row in reviewed),
-            "reviewed_share": share(len(reviewed), len(mine)),
-        }
-        found.append(dict(zip(("decided_by", "month"), key, strict=True)) | numbers)
-    return found
+    """Compute how many decisions were reviewed, sampled and found fault with."""
+    return [
+        dict(zip(("decided_by", "month"), key, strict=True)) | _coverage(mine)
+        for key, mine in grouped(rows, "decided_by", "month").items()
+    ]
+
+
+def coverage(rows: list[Row]) -> list[Row]:
+    """Compute the same by each key."""
+    keys = {"agent": "agent", "person": "decided_by", "reviewer": "reviewed_by", "disposition": "disposition"}
+    whole = [{"reviewed_by": None, "disposition": None, **row} for row in rows]
+    return [
+        {"by": by, "name": name, "month": month} | _coverage(mine)
+        for by, column in keys.items()
+        for (name, month), mine in grouped(whole, column, "month").items()
+    ]
 
 
 NAIVE: dict[str, Callable[[list[Row]], list[Row]]] = {
@@ -126,4 +145,5 @@ NAIVE: dict[str, Callable[[list[Row]], list[Row]]] = {
     "decision_times": decision_times,
     "rubber_stamps": rubber_stamps,
     "review_coverage": review_coverage,
+    "coverage": coverage,
 }

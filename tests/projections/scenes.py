@@ -25,6 +25,7 @@ from projections.registry import READ_MODELS
 from schema.events import (
     AccessRecorded,
     AgentRegistered,
+    CaseReviewed,
     ClientRegistered,
     CredentialIssued,
     CredentialRevoked,
@@ -44,11 +45,26 @@ from schema.events import (
     SubjectSuspended,
 )
 from schema.fields import Sealed
+from schema.findings import FindingAssigned, FindingClosed, FindingOpened
+from schema.samples import ReviewAssigned, ReviewReassigned, SampleDrawn
 from tests.support import CLERK, append, connect, failed, new, requested
 
 REQUESTS, ANSWERS, DECISIONS, CALLS, AGENTS, SUBJECTS, CREDENTIALS, ACCESSES, CLIENTS, EVENTS = READ_MODELS[:10]
 SECRET = "0000-secret-0000"
 DIGEST = "5" * 64
+SAMPLE = SampleDrawn(
+    decided_from="2026-01-01T00:00:00Z",
+    decided_to="2026-04-01T00:00:00Z",
+    size=1,
+    reviewers=["ann"],
+    method="lowest-tickets/v1",
+    seed=DIGEST,
+    seed_from="server",
+    upto=9,
+    population=2,
+    population_digest=DIGEST,
+    chosen=[7],
+)
 
 
 class Unfoldable(Event):
@@ -131,6 +147,23 @@ def hold_and_ask_to_erase(conn: Connection) -> None:
     (first, _) = append(conn, *(new("client-2", event) for event in asked))
     append(conn, new("client-2", ErasureDeclined(erasure_id=first.position, rationale="no")))
     append(conn, new("client-2", LegalHoldReleased(reason="r", hold_id=held.position)))
+
+
+def supervise(conn: Connection) -> None:
+    """Append two samples, items for two people of which one is reviewed, and findings about a case and a client."""
+    for number in (1, 2):
+        append(conn, new(f"sample-{number}", SAMPLE))
+    due = ("2030-01-01T00:00:00Z", "2031-01-01T00:00:00Z")
+    items = [ReviewAssigned(sample=1, decision_id=1, assignee="ann", due_at=at) for at in due]
+    (first, _) = append(conn, new("request-1", items[0]), new("request-2", items[1]))
+    append(conn, new("request-1", ReviewReassigned(item_id=first.position, assignee="bob")))
+    append(conn, new("request-2", CaseReviewed(upto=9, disposition="no-concern")))
+    wrong = FindingOpened(severity="high", text="wrong")
+    opened = append(conn, new("request-1", wrong), new("client-2", wrong))
+    for one in opened:
+        append(conn, new(one.stream, FindingAssigned(finding_id=one.position, assignee="ann")))
+    closed = FindingClosed(finding_id=opened[1].position, resolution="accepted", reason="small")
+    append(conn, new("client-2", closed))
 
 
 def chat(url: str, stopping: Callable[[], bool]) -> None:

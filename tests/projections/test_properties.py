@@ -41,6 +41,7 @@ from tests.projections.naive_agents import accesses, agents, model_calls
 from tests.projections.naive_clients import clients, erasures, legal_holds
 from tests.projections.naive_events import event_index
 from tests.projections.naive_monitoring import monitoring_runs, notifications, portfolio_alerts, portfolios
+from tests.projections.naive_reviews import findings, review_items, samples
 from tests.projections.naive_subjects import credentials, subjects
 from tests.projections.naive_texts import event_texts
 from tests.projections.scenes import ANSWERS, DECISIONS, REQUESTS
@@ -90,6 +91,9 @@ def naive(read_model: ReadModel, history: list[Entry]) -> list[Row]:
         "deliveries": lambda: naive_deliveries(history),
         "legal_holds": lambda: legal_holds(history, owners),
         "erasures": lambda: erasures(history, owners),
+        "samples": lambda: samples(history),
+        "review_items": lambda: review_items(history),
+        "findings": lambda: findings(history, owners),
     }
     return folds[read_model.name]()
 

@@ -47,6 +47,7 @@ from tests.projections.scenes import (
     hold_and_ask_to_erase,
     recommended,
     register,
+    supervise,
     tell_everything,
 )
 from tests.projections.scenes_monitoring import watch
@@ -117,6 +118,9 @@ OWN: dict[str, list[dict[str, Any]]] = {
     "deliveries": [{"state": "delivered"}, {"endpoint": "desk", "run": 1}],
     "exports": [{"state": "completed"}, {"client": 1, "requested_by": "clerk"}],
     "erasures": [{"state": "waiting"}, {"client": 2, "reason": "retention-over"}, {"state": "declined"}],
+    "samples": [{"drawn_by": "clerk"}, {"id": 2}],
+    "review_items": [{"state": "open"}, {"assignee": "bob", "sample": 1}, {"due_before": "2030-06-01T00:00:00Z"}],
+    "findings": [{"state": "closed"}, {"client": 2}, {"severity": "high", "assignee": "ann"}],
     "legal_holds": [{"state": "active"}, {"client": 2}, {"request_id": 3, "state": "released"}],
 }
 
@@ -157,6 +161,7 @@ def several_lives(conn: Connection) -> None:
     deliver(conn, 1, "desk")
     deliver(conn, 2, "portal")
     hold_and_ask_to_erase(conn)
+    supervise(conn)
 
 
 def run(url: str, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
@@ -228,6 +233,8 @@ def matches(row: dict[str, Any], name: str, value: Any) -> bool:
     if name in {"from_id", "after_id", "before_id"}:
         compare = {"from_id": operator.ge, "after_id": operator.gt, "before_id": operator.lt}[name]
         return bool(compare(row["id"], value))
+    if name == "due_before":
+        return row["due_at"] is not None and bool(row["due_at"] < value)
     if about in RANGES and edge in {"from", "to"}:
         found = row[next(column for column in RANGES[about] if column in row)]
         if found is None:

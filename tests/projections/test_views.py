@@ -65,14 +65,24 @@ def made_up(count: int, seed: int) -> list[Row]:
                 "needs_second": True,
                 "four_eyes_version": "1",
                 "earlier_declines": 0,
-                **drawn.choice([{}, {"review_id": number, "disposition": drawn.choice(["no-concern", "concern"])}]),
+                **review_of(drawn, number),
                 "model_name": model,
                 "model_version": version,
-                "agent": "a",
+                "agent": drawn.choice(["a", "b"]),
                 **confirmation_of(drawn, state, created_at),
             }
         )
     return rows
+
+
+def review_of(drawn: Random, number: int) -> Row:
+    """Draw what supervision has made of a decision."""
+    findings = drawn.choice([0, 0, 1, 2])
+    supervised = {"samples": drawn.choice([0, 0, 1, 2]), "findings": findings, "open_findings": findings // 2}
+    if drawn.random() < 0.5:
+        return supervised
+    found = {"reviewed_by": drawn.choice(["eve", "flo"]), "disposition": drawn.choice(["no-concern", "concern"])}
+    return {**supervised, **found, "review_id": number}
 
 
 def seconds(drawn: Random) -> Decimal:

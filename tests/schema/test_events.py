@@ -13,6 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 from schema.events import CATALOGUE, Event, PortfolioRequested
 from schema.fields import Constraints, Money, Sealed, Share
 
+# The members of a choice of decisions, and those that it must have.
+DECISIONS_IN = (
+    *("decided_from", "decided_to", "agent", "decided_by", "outcome"),
+    *("overridden", "amount_from", "amount_to", "unreviewed"),
+)
+PERIOD = {"decided_from": "2026-01-01T00:00:00Z", "decided_to": "2026-04-01T00:00:00Z"}
 # Each field of each type is in one of these, by decision and not by default. What may hold personal data, or words
 # that somebody chose, is sealed.
 SEALED = {
@@ -34,6 +40,13 @@ SEALED = {
     "decision.revoked": {"rationale"},
     "decision.expired": set(),
     "case.reviewed": {"note"},
+    "range.reviewed": {"note"},
+    "sample.drawn": set(),
+    "review.assigned": set(),
+    "review.reassigned": set(),
+    "finding.opened": {"text"},
+    "finding.assigned": set(),
+    "finding.closed": {"reason"},
     "client.registered": {"client_id"},
     "client.aliased": {"client_id"},
     "client.merged": set(),
@@ -149,6 +162,17 @@ CLEAR = {
     "decision.revoked": {"recommendation_id", "decision_id", "reason_code"},
     "decision.expired": {"recommendation_id", "decision_id"},
     "case.reviewed": {"upto", "disposition"},
+    "range.reviewed": {*DECISIONS_IN, "client", "disposition", "leave_out_own", "upto", "cases", "left_out"},
+    "sample.drawn": {
+        *DECISIONS_IN,
+        *("size", "weights", "seed", "reviewers", "due_at"),
+        *("method", "seed_from", "upto", "population", "population_digest", "chosen"),
+    },
+    "review.assigned": {"sample", "decision_id", "assignee", "due_at"},
+    "review.reassigned": {"item_id", "assignee", "due_at"},
+    "finding.opened": {"severity", "decision_id"},
+    "finding.assigned": {"finding_id", "assignee"},
+    "finding.closed": {"finding_id", "resolution"},
     "client.registered": {"subject"},
     "client.aliased": {"of"},
     "client.merged": {"into"},
@@ -332,6 +356,25 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "decision.revoked": {"recommendation_id": 2, "decision_id": 3, "reason_code": "other", "rationale": "r"},
     "decision.expired": {"recommendation_id": 2, "decision_id": 3},
     "case.reviewed": {"upto": 3, "disposition": "no-concern"},
+    "range.reviewed": {**PERIOD, "disposition": "no-concern", "upto": 9, "cases": [1, 2], "left_out": []},
+    "sample.drawn": {
+        **PERIOD,
+        "size": 1,
+        "weights": [{"points": 3, "amount_usd_at_least": "1000000.00"}],
+        "seed": "0" * 64,
+        "reviewers": ["ann"],
+        "method": "lowest-tickets/v1",
+        "seed_from": "server",
+        "upto": 9,
+        "population": 2,
+        "population_digest": "1" * 64,
+        "chosen": [7],
+    },
+    "review.assigned": {"sample": 1, "decision_id": 7, "assignee": "ann"},
+    "review.reassigned": {"item_id": 8, "assignee": "bob"},
+    "finding.opened": {"severity": "high", "text": "t"},
+    "finding.assigned": {"finding_id": 9, "assignee": "ann"},
+    "finding.closed": {"finding_id": 9, "resolution": "remedied", "reason": "r"},
     "client.registered": {"client_id": "c", "subject": "ann"},
     "client.aliased": {"client_id": "c", "of": 1},
     "client.merged": {"into": 1},

@@ -8,7 +8,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
+from api.http import tabular
 from api.http.auth.permissions import MayReadReports, also
+from api.http.media_types import FORMS, IN_FORMS, JSON, negotiate
 from api.http.parameters import as_json
 from api.http.problems import documented
 from api.http.read_report import ReadReport, Report, read_report
@@ -29,7 +31,7 @@ class Rows(BaseModel):
     as_of: int
 
 
-@router.get("/{report}", response_model=Rows, responses=documented(401, 403, 404, 422, 429, 503))
+@router.get("/{report}", response_model=Rows, responses={**IN_FORMS, **documented(401, 403, 404, 406, 422, 429, 503)})
 async def get_report(
     services: InjectedServices,
     request: Request,
@@ -42,8 +44,9 @@ async def get_report(
 
     Role: advisor, compliance or auditor.
     """
+    media_type = negotiate(request, FORMS)
     if query.client_id is None:
-        return as_json(await read_report(services, caller.actor, report, query), query)
+        return _answer(await read_report(services, caller.actor, report, query), query, media_type)
     # It tells about one client: so who may not read the client's cases may not read it.
     actor = also(request, caller, "read cases")
     try:
@@ -52,4 +55,15 @@ async def get_report(
         await record_read(services, caller, query, (), 0)
         raise
     await record_read(services, caller, query, (), len(found["items"]))
-    return as_json(found, query)
+    return _answer(found, query, media_type)
+
+
+def _answer(found: dict[str, Any], query: ReadReport, media_type: str) -> Response:
+    """Answer with a report in this form. A table without rows has no heading."""
+    if media_type == JSON:
+        return as_json(found, query)
+    rows = found["items"]
+    names = tuple(rows[0]) if rows else ()
+    content = (tabular.heading(media_type, names) if rows else b"") + tabular.encode(rows, media_type, names)
+    headers = {"Ledger-As-Of": str(found["as_of"]), "Cache-Control": "no-store"}
+    return Response(content, media_type=media_type, headers=headers)

@@ -20,6 +20,7 @@ from api.cli.configure import endpoint_keys_folder
 from api.jobs.kind import DAY_S
 from api.jobs.queue import ASK
 from api.jobs.webhook_keys import make_key, write_keys
+from api.sampling import finding
 from api.settings import Settings
 from ledger.database import Connection
 from ledger.export.bundle import Disclosure, write_bundle
@@ -40,13 +41,15 @@ from schema.events import (
     SubjectGroupJoined,
     SubjectSuspended,
 )
+from schema.samples import DrawSample
 from tests.api.served import make_tokens
 from tests.api.witness.processes import keygen
 from tests.ledger.service.test_clients import opened
 from tests.ledger.service.watching import run
 from tests.ledger.tlog.logs import key_for, sign
+from tests.projections.scenes import decided, recommended
 from tests.subjects import record
-from tests.support import append, connect, new, requested
+from tests.support import CLERK, append, connect, new, requested
 
 # Commands that run until they are ended. They print no result, but for the first tokens that `serve` makes.
 SERVERS = frozenset({"serve", "witness serve"})
@@ -57,6 +60,7 @@ ATTESTED = frozenset({"keys recording register"})
 
 
 PORTFOLIO: dict[str, Any] = {"base": "USD", "targets": {"EQ": "1"}, "policy": "drift", "source": "house"}
+PERIOD = ("--from", "2020-01-01", "--to", "2099-12-31")
 HISTORY = {
     "id": "1",
     "stream": "client-1",
@@ -133,6 +137,11 @@ class Scene(NamedTuple):
             "clients merge": [1, "--into", 2],
             "clients import": [self.folder / "assignments.ndjson"],
             "import": [self.folder / "history.ndjson", "--source", "old"],
+            "samples draw": [*PERIOD, "--size", 1, "--reviewer", "compliance", "--weight", "amount:1000:3"],
+            "samples list": [],
+            "samples show": [1],
+            "samples redraw": [1],
+            "reviews queue": ["--all"],
             "holds place": [2, "--reason", "an inquiry"],
             "holds list": [],
             "holds release": [self.hold, "--reason", "it is over"],
@@ -183,6 +192,7 @@ def scene(url: str, folder: Path) -> Scene:
         [held] = append(conn, new("client-1", LegalHoldPlaced(reason="an inquiry")))
         waiting = [_waiting(conn, number) for number in (3, 4)]
         _failed(conn)
+        _decided(conn)
         conn.execute(ASK, [uuid7(), "export", '{"export":1}', "advisor", DAY_S, 1])  # not before tomorrow
     (folder / "assignments.ndjson").write_text('{"client": 1, "group": "bern"}\n')
     (folder / "actions.csv").write_text("asset,date,action,ratio\nEQ,2026-03-02,split,2:1\n")
@@ -206,7 +216,15 @@ def scene(url: str, folder: Path) -> Scene:
     for read_model in READ_MODELS:  # no server runs that would do it
         catch_up(url, read_model)
     (folder / "log.pub").write_text(key.verifier.text, "utf-8")
+    asyncio.run(sample(url))
     return Scene(url, folder, key, held.position, *waiting)
+
+
+def _decided(conn: Connection) -> None:
+    """Append a case with a decision."""
+    [answer] = append(conn, new("request-", requested()))[:1]
+    (given,) = append(conn, new(answer.stream, recommended()))
+    append(conn, new(answer.stream, decided(given.position)))
 
 
 def _failed(conn: Connection) -> None:
@@ -230,6 +248,15 @@ async def judge(url: str) -> None:
     """Run monitoring once."""
     async with opened(url) as [ledger]:
         await run(ledger, "2026-03-01")
+
+
+async def sample(url: str) -> None:
+    """Draw a sample of one decision."""
+    wanted = DrawSample(
+        decided_from="2020-01-01T00:00:00Z", decided_to="2100-01-01T00:00:00Z", size=1, reviewers=["compliance"]
+    )
+    async with opened(url) as [ledger]:
+        await ledger.samples.draw(CLERK, wanted, finding(ledger, wanted))
 
 
 def leaves(commands: Mapping[str, Any], *path: str) -> Iterator[tuple[str, Any]]:

@@ -76,6 +76,9 @@ from schema.events import (
     SubjectSuspended,
 )
 from schema.fields import Constraints
+from schema.findings import FindingAssigned, FindingClosed, FindingOpened
+from schema.reviews import RangeReviewed
+from schema.samples import ReviewReassigned, SampleDrawn
 from schema.subjects import RegisterIdentity
 from tests.api.http.test_routes import routes
 from tests.api.jobs.delivering import settings_in
@@ -93,9 +96,10 @@ MONITORING = (DOCS / "use/monitoring.md").read_text("utf-8")
 JOBS = (DOCS / "use/jobs.md").read_text("utf-8")
 EXPORTS = (DOCS / "use/exports.md").read_text("utf-8")
 ERASURE = (DOCS / "use/erasure.md").read_text("utf-8")
+REVIEWS = (DOCS / "use/reviews.md").read_text("utf-8")
 DELIVERIES = (DOCS / "use/deliveries.md").read_text("utf-8")
 RULES = (DOCS / "formats/monitoring.md").read_text("utf-8")
-TEXT = GENERAL + DECISIONS + SUBJECTS + MONITORING + DELIVERIES + JOBS + EXPORTS + ERASURE
+TEXT = GENERAL + DECISIONS + SUBJECTS + MONITORING + DELIVERIES + JOBS + EXPORTS + ERASURE + REVIEWS
 READ_MODELS = (DOCS / "use/read-models.md").read_text("utf-8")
 
 # The event that each write records.
@@ -114,6 +118,13 @@ RECORDED: dict[str, type[Event]] = {
     "/decisions/{decision_id}/withdrawals": DecisionWithdrawn,
     "/decisions/{decision_id}/revocations": DecisionRevoked,
     "/cases/{request_id}/reviews": CaseReviewed,
+    "/reviews": RangeReviewed,
+    "/samples": SampleDrawn,
+    "/review-items/{item}/reassignments": ReviewReassigned,
+    "/cases/{request_id}/findings": FindingOpened,
+    "/clients/{client}/findings": FindingOpened,
+    "/findings/{finding}/assignments": FindingAssigned,
+    "/findings/{finding}/closings": FindingClosed,
     "/clients": ClientRegistered,
     "/clients/{client}/aliases": ClientAliased,
     "/clients/{client}/merges": ClientMerged,
@@ -168,6 +179,9 @@ ROWS = {
     "LegalHoldRow": ("GET /legal-holds", "legal_holds"),
     "RunRow": ("GET /monitoring/runs", "monitoring_runs"),
     "ExportRow": ("GET /exports", "exports"),
+    "SampleRow": ("GET /samples", "samples"),
+    "ReviewItemRow": ("GET /reviews/queue", "review_items"),
+    "FindingRow": ("GET /findings", "findings"),
     "DeliveryRow": ("GET /deliveries", "deliveries"),
 }
 STATUSES = {

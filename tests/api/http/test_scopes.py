@@ -46,6 +46,7 @@ class Case:
     alert: int = 999_999
     hold: int = 999_999
     erasure: int = 999_999
+    finding: int = 999_999
 
     def path(self, template: str) -> str:
         """The path of this template, about this case."""
@@ -58,6 +59,9 @@ class Case:
             "{alert}": self.alert,
             "{hold}": self.hold,
             "{erasure}": self.erasure,
+            "{finding}": self.finding,
+            "{sample}": 1,
+            "{item}": 1,
             "{run}": 1,
             "{job}": 1,
             "{export}": 1,
@@ -127,6 +131,8 @@ def scoped(module_ledger: str) -> Iterator[Scoped]:
             asked = {"reason": "client-request", "note": f"{words} inquiry"}
             refused = api.call("POST", f"/clients/{case.client}/erasure", "compliance", json=asked)
             case.erasure = refused.json()["erasure"]
+            found = {"severity": "low", "text": f"{words} inquiry"}
+            case.finding = acting.post(f"/cases/{case.request}/findings", "compliance", found).json()["finding"]
         yield Scoped(acting, own, theirs)
 
 

@@ -20,6 +20,7 @@ from ledger.store.events import Receipt
 from projections.ai_recommendations.model import AI_RECOMMENDATIONS
 from projections.clients.model import CLIENTS
 from projections.decisions.model import DECISIONS
+from projections.findings.model import FINDINGS
 from projections.legal_holds.model import LEGAL_HOLDS
 from projections.model_calls.model import MODEL_CALLS
 from projections.portfolio_requests.model import PORTFOLIO_REQUESTS
@@ -52,6 +53,7 @@ from schema.events import (
     Shown,
     SubjectRegistered,
 )
+from schema.findings import FindingAssigned, FindingClosed, FindingOpened
 from tests.support import append, connect
 
 SOURCE = "ledger.example/old"
@@ -61,7 +63,7 @@ ACTORS = (
     Actor(id="bob", kind="human", role="compliance"),
     Actor(id="robot", kind="agent", role="agent"),
 )
-COMPARED = (PORTFOLIO_REQUESTS, AI_RECOMMENDATIONS, DECISIONS, CLIENTS, MODEL_CALLS, LEGAL_HOLDS)
+COMPARED = (PORTFOLIO_REQUESTS, AI_RECOMMENDATIONS, DECISIONS, CLIENTS, MODEL_CALLS, LEGAL_HOLDS, FINDINGS)
 # Columns with positions of events, in all compared read models but those whose `id` is a number.
 POSITIONS = {
     *("recommendation_id", "decision_id", "model_call_id", "supersedes", "superseded_by", "withdrawal_id"),
@@ -175,6 +177,7 @@ class History:
             RequestFailed(reason="no-answer", detail=draw(st.none() | texts)),
             RequestWithdrawn(reason_code="duplicate", replaced_by=draw(st.sampled_from([None, *self.requests]))),
             CaseReviewed(upto=draw(st.integers(seen, seen + 3)), disposition="no-concern", note="seen"),
+            *self.findings(stream, decided),
         ]
         if call is not None:
             kinds += [ModelCallCompleted(response_model="m", output_messages=[1]), ModelCallFailed(error_type="500")]
@@ -183,6 +186,16 @@ class History:
         event = draw(st.sampled_from(kinds))
         ends = isinstance(event, ModelCallCompleted | ModelCallFailed)
         return stream, event, call.id if ends and call is not None else None
+
+    def findings(self, stream: str, decided: list[Receipt]) -> list[Event]:
+        """Return the opening of a finding, and what may follow on one that was opened."""
+        decision = self.draw(st.sampled_from([None, *decided]))
+        found: list[Event] = [FindingOpened(severity="low", text="odd", decision_id=decision and decision.position)]
+        if opened := self.of.get((stream, "finding.opened")):
+            finding_id = self.draw(st.sampled_from(opened)).position
+            found.append(FindingAssigned(finding_id=finding_id, assignee="ann"))
+            found.append(FindingClosed(finding_id=finding_id, resolution="accepted", reason="small"))
+        return found
 
     def acts(self, about: int, decided: list[Receipt]) -> list[Event]:
         """Return acts of people on a recommendation."""

@@ -1,8 +1,8 @@
 """Events about portfolios that are watched, and the prices that they are valued with.
 
 `portfolio-NAME` has the client, the targets and the alerts of a portfolio, `holdings-NAME` its quantities, and
-`prices-YYYY-MM-DD` the prices of a day. Corporate actions are in `corporate-actions`. A portfolio's name identifies
-nobody: it is in clear.
+`prices-YYYY-MM-DD` the prices of a day. Corporate actions are in `corporate-actions`, values that a custodian
+computed in `valuation-NAME`, and flows in `flows-NAME`. A portfolio's name identifies nobody: it is in clear.
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ class DefinePortfolio(BaseModel):
     # Where the weights come from: an approved recommendation, or a name.
     recommendation_id: Position | None = None
     source: Name | None = None
+    # The day on which it was assessed last that the portfolio suits its client.
+    assessed_on: Day | None = None
 
 
 class PortfolioDefined(DefinePortfolio, Event):
@@ -151,6 +153,65 @@ class RecordAction(BaseModel):
     source: Name | None = None
 
 
+class RecordValuation(BaseModel):
+    """A portfolio as its custodian has valued it, at the end of a day: the value of each holding in one currency."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    as_of: Day
+    source: Code
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+    values: Annotated[dict[Asset, Quantity], Field(max_length=1_000), Sealed()]
+
+
+class ValuationRecorded(RecordValuation, Event):
+    """The value of what a portfolio holds from a day on. In the stream `valuation-NAME`."""
+
+    type = "valuation.recorded"
+    schema_version = 1
+
+    # Those of the portfolio.
+    client_id: Annotated[ClientId, Sealed()]
+    client: ClientNumber
+
+
+class ValuationsReceived(Event):
+    """A source has sent valuations of a day. In the stream `valuations-YYYY-MM-DD`, once for a source."""
+
+    type = "valuations.received"
+    schema_version = 1
+
+    source: Code
+    date: Day
+
+
+class RecordFlow(BaseModel):
+    """What came into a portfolio or went out of it on a day. The last one with the same reference counts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reference: Annotated[Name, Sealed()]
+    date: Day
+    # `period-start` is no flow: it is the value at the start of a reporting period.
+    kind: Literal["cash-in", "cash-out", "invested-in", "securities-in", "securities-out", "period-start"]
+    amount: Annotated[Amount, AfterValidator(_one_form), Sealed()]
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+    # True takes the flow back.
+    withdrawn: bool | None = None
+    source: Name | None = None
+
+
+class FlowRecorded(RecordFlow, Event):
+    """Money or securities came into a portfolio or went out of it. In the stream `flows-NAME`."""
+
+    type = "flow.recorded"
+    schema_version = 1
+
+    # Those of the portfolio.
+    client_id: Annotated[ClientId, Sealed()]
+    client: ClientNumber
+
+
 class CorporateActionRecorded(RecordAction, Event):
     """An asset is split, renamed or delisted. The last event about an asset, day and kind of action counts."""
 
@@ -158,4 +219,12 @@ class CorporateActionRecorded(RecordAction, Event):
     schema_version = 1
 
 
-PORTFOLIO_EVENTS = (PortfolioDefined, HoldingsRecorded, PricesRecorded, CorporateActionRecorded)
+PORTFOLIO_EVENTS = (
+    PortfolioDefined,
+    HoldingsRecorded,
+    PricesRecorded,
+    CorporateActionRecorded,
+    ValuationRecorded,
+    ValuationsReceived,
+    FlowRecorded,
+)

@@ -29,7 +29,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(monitor_inputs.actions)
+app.command()(monitor_inputs.flows)
 app.command()(monitor_inputs.holdings)
+app.command()(monitor_inputs.valuations)
 app.add_typer(endpoints.app, name="endpoints")
 app.add_typer(deliveries.app, name="deliveries")
 

@@ -1,4 +1,4 @@
-"""advice-ledger monitor actions, holdings: record what monitoring judges by, from files of NDJSON or CSV."""
+"""advice-ledger monitor actions, flows, holdings, valuations: record inputs of runs, from files of NDJSON or CSV."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from api.cli.configure import configured, opened
 from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, note, say, say_json
 from api.holdings_lines import MOST_LINE_BYTES
 from api.holdings_lines import parse as parse_holdings
-from api.input_lines import csv_lines, parse_actions
+from api.input_lines import csv_lines, of_each_asset, parse_actions, parse_flows, parse_valuations
 from api.settings import Settings
 from ledger.errors import InvalidLines
 from ledger.service.ledger import Ledger
+from ledger.service.monitoring.bulk_holdings import ValuationLine
 from ledger.store.envelope import Actor
 from ledger.store.events import Receipt
 
@@ -58,6 +59,44 @@ def holdings(
     """
     settings = configured(config, database_url=database_url, data_dir=data_dir)
     _record(settings, file, parse_holdings, lambda ledger: ledger.holdings.record, as_json=as_json)
+
+
+def flows(
+    file: File,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Record what came into portfolios and went out, from a file, in batches of 1000, each whole or not at all.
+
+    Nothing is recorded if a line is not valid. What is on record is not recorded again.
+    """
+    settings = configured(config, database_url=database_url, data_dir=data_dir)
+    _record(settings, file, parse_flows, lambda ledger: ledger.flows.record, as_json=as_json)
+
+
+def valuations(
+    file: File,
+    as_json: AsJson = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Record portfolios as a custodian has valued them, from a file, in batches of 1000, each whole or not at all.
+
+    Nothing is recorded if a line is not valid. What is on record is not recorded again.
+    """
+    settings = configured(config, database_url=database_url, data_dir=data_dir)
+    parse = parse_valuations
+    if file.suffix.lower() == ".csv":
+        _record(settings, file, lambda lines: parse(of_each_asset(list(lines))), _valuations, as_json=as_json)
+    else:
+        _record(settings, file, parse, _valuations, as_json=as_json)
+
+
+def _valuations(ledger: Ledger) -> Callable[[Actor, Sequence[ValuationLine]], Awaitable[list[Receipt]]]:
+    return ledger.valuations.record
 
 
 def _record(

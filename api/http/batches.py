@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import Request
@@ -35,12 +35,19 @@ def body_of_lines(description: str, *others: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "description": description, "content": content}}
 
 
-async def read_rows(request: Request, bounds: Bounds, most: int) -> list[bytes]:
-    """Read the lines of a body, or the rows of a CSV as such lines. Raises ApiError or InvalidLines."""
+async def read_rows(
+    request: Request, bounds: Bounds, most: int, rows: Callable[[list[bytes]], list[bytes]] | None = None
+) -> list[bytes]:
+    """Read the lines of a body, or the rows of a CSV as such lines. Raises ApiError or InvalidLines.
+
+    `rows` joins rows of a CSV that make up one line.
+    """
     body = await read_body(request, bounds, LINES_OR_CSV)
     is_csv = request.headers["content-type"].strip().lower().startswith(CSV)
     lines = await asyncio.to_thread(csv_lines, body) if is_csv else body.split(b"\n")
-    if len(lines) > most + 1:
+    if is_csv and rows is not None:
+        lines = await asyncio.to_thread(rows, lines)
+    if sum(bool(line.strip()) for line in lines) > most:
         raise ApiError("too-large", f"the body has over {most} lines: send several batches")
     return lines
 

@@ -462,6 +462,20 @@ class AsyncLedgerClient:
         """
         return await self._write_lines("/holdings", holdings)
 
+    async def record_flows(self, flows: Sequence[Mapping[str, Any]]) -> Row:
+        """Record what came into portfolios and went out, all or none; what is on record, not again. Role: advisor.
+
+        Each has the members of a line of POST /flows. Returns `lines` and `recorded`.
+        """
+        return await self._write_lines("/flows", flows)
+
+    async def record_valuations(self, valuations: Sequence[Mapping[str, Any]]) -> Row:
+        """Record portfolios as a custodian has valued them, all or none; what is on record, not again. Role: advisor.
+
+        Each has the members of a line of POST /valuations. Returns `lines` and `recorded`.
+        """
+        return await self._write_lines("/valuations", valuations)
+
     async def would_be(self, run: int) -> Row:
         """Judge a run of monitoring by what is on record now, corrections included.
 

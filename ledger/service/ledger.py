@@ -18,9 +18,11 @@ from ledger.service.findings import FindingCommands
 from ledger.service.legal_holds import LegalHoldCommands
 from ledger.service.mistakes import MistakeCommands
 from ledger.service.monitoring.bulk_holdings import BulkHoldings
+from ledger.service.monitoring.bulk_valuations import BulkValuations
 from ledger.service.monitoring.corporate_actions import CorporateActions
 from ledger.service.monitoring.deliveries import Deliveries
 from ledger.service.monitoring.escalations import Escalations
+from ledger.service.monitoring.flows import Flows
 from ledger.service.monitoring.portfolios import PortfolioCommands
 from ledger.service.monitoring.rebalancing import RebalancingCommands
 from ledger.service.monitoring.runs import MonitoringRuns
@@ -78,6 +80,8 @@ class Ledger:
         self.escalations = Escalations(executor)
         self.rebalancing = RebalancingCommands(executor, self.monitoring)
         self.holdings = BulkHoldings(executor)
+        self.valuations = BulkValuations(executor)
+        self.flows = Flows(executor)
         self.corporate_actions = CorporateActions(executor)
         self.deliveries = Deliveries(executor, claiming)
         self.exports = ExportCommands(executor)

@@ -42,7 +42,7 @@ from ledger.store.events import Receipt
 from projections.monitoring_runs.model import MONITORING_RUNS
 from projections.portfolios.model import PORTFOLIOS, PortfolioRow
 from projections.reads import AsOf
-from schema.events import DefinePortfolio, RecordHoldings
+from schema.events import DefinePortfolio, RecordFlow, RecordHoldings
 from schema.fields import Code
 from schema.portfolios import Day, PortfolioName
 
@@ -172,6 +172,19 @@ async def record_holdings(
     """Record all that a portfolio holds from a day on. Role: advisor."""
     key = event_id(caller, idempotency_key)
     receipt, changed = await services.ledger.portfolios.record_holdings(caller, name, body, key)
+    return _put(name, receipt, changed)
+
+
+@router.post("/portfolios/{name}/flows", status_code=201, response_model=PortfolioRecorded, responses=PUT)
+async def record_flow(
+    services: InjectedServices,
+    caller: MayDefinePortfolios,
+    name: Name,
+    body: RecordFlow,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Record what came into a portfolio or went out of it. Role: advisor."""
+    receipt, changed = await services.ledger.flows.record_one(caller, name, body, event_id(caller, idempotency_key))
     return _put(name, receipt, changed)
 
 

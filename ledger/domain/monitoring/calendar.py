@@ -74,6 +74,14 @@ def newest_review(anchor: date, every: Period, at: str, zone: ZoneInfo, now: dat
     raise AssertionError("count() does not end")
 
 
+def due_after(anchor: date, every: Period, zone: ZoneInfo) -> datetime:
+    """Return when one period after a day begins, in UTC: a year after 29 February is 28 February."""
+    try:
+        return instant_of(_after(anchor, every, 1), "00:00", zone)
+    except (OverflowError, ValueError):
+        return datetime.max.replace(tzinfo=UTC)
+
+
 def _about(anchor: date, every: Period, now: datetime) -> int:
     """Return a number of periods after which the review is surely before `now`, but by a few periods only."""
     days = (now.date() - anchor).days

@@ -113,6 +113,13 @@ class Review(_Part):
     zone: Zone
 
 
+class Suitability(_Part):
+    """An assessment of suitability is due again so long after the last one, when the day begins in the zone."""
+
+    every: Literal["month", "quarter", "year"]
+    zone: Zone
+
+
 class MonitoringText(Text):
     """A monitoring policy. Docs: docs/formats/monitoring.md."""
 
@@ -132,8 +139,9 @@ class MonitoringText(Text):
     issuers: Annotated[dict[Asset, Code], Field(max_length=1_000)] = Field(default_factory=dict)
     # Assets that no portfolio may hold.
     restricted: Annotated[tuple[Asset, ...], Field(max_length=1_000)] = ()
-    # A flow of at least this share of the value before it is a reason to look.
+    # Flows of `flow_days` days that together are at least this share of the value before them are a reason to look.
     flow: Width | None = None
+    flow_days: Annotated[int, Field(ge=1, le=31)] = 5
     # Smaller drifts ask for no trade; in the base currency.
     minimum_trade: Number = Decimal(0)
     stale_after_days: Annotated[int, Field(ge=0, le=365)] = 0
@@ -144,6 +152,10 @@ class MonitoringText(Text):
     cool_down_days: Annotated[int, Field(ge=0, le=366)] = 0
     quiet_hours: QuietHours | None = None
     review: Review | None = None
+    # How long an assessment that the portfolio suits its client is good for.
+    suitability: Suitability | None = None
+    # A recommendation for the client that was approved after the targets were set is a reason to look.
+    target_superseded: bool = False
     # Hours after which an alert that nobody acknowledged goes to the next person.
     escalate_after_hours: Annotated[tuple[Annotated[int, Field(ge=1, le=8_760)], ...], Field(max_length=10)] = ()
     # Notices of Article 62(1) of Regulation (EU) 2017/565, for portfolio management only.
@@ -158,6 +170,8 @@ class MonitoringText(Text):
     def _in_order(self) -> MonitoringText:
         if self.rearm > self.watch:
             raise ValueError("rearm must not be above watch: an alert would close while its portfolio is watched")
+        if "flow_days" in self.model_fields_set and self.flow is None:
+            raise ValueError("flow_days needs flow: without it no flow is looked at")
         if self.issuers and self.issuer_limits is None:
             raise ValueError("issuers needs issuer_limits: without them no group is judged")
         if list(self.escalate_after_hours) != sorted(set(self.escalate_after_hours)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -39,6 +39,9 @@ class Definition:
     policy: str
     risk_profile: RiskProfile | None
     weights: Mapping[str, str] | None
+    # The day of the last assessment of suitability, and the risk profile that was assessed.
+    assessed_on: str | None = None
+    assessed_profile: RiskProfile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Watched:
     waited: Hindrance | None = None
     # Until when the newest decision waits.
     waits_until: datetime | None = None
+    # The position of its `alert.closed`.
+    closed_at: int = 0
     # When the alert before it, of the same rule and subject, was closed.
     after: datetime | None = None
     # Whether advice was asked for because of it: `opened` or `joined`, or why not.
@@ -123,7 +128,7 @@ def fold(name: str, history: Iterable[RecordedEvent], before: Portfolio | None =
 def _after(state: Portfolio, event: RecordedEvent) -> Portfolio:
     data = event.data
     if event.type == "portfolio.defined":
-        return replace(state, first=state.first or event, defined=event, definition=_definition(event))
+        return replace(state, first=state.first or event, defined=event, definition=_definition(state, event))
     state = replace(state, run=max(state.run, data.get("run") or 0))
     if event.type == "alert.raised":
         return _raised(state, event)
@@ -173,7 +178,7 @@ def _changed(known: Watched, event: RecordedEvent) -> Watched:
         case "alert.closed":
             at = datetime.fromisoformat(data["as_of"]) if "as_of" in data else event.recorded_at
             closed = replace(alert, state=AlertState.CLOSED, closed_at=at, reason=data["reason"])
-            return replace(known, alert=closed, waits_until=None)
+            return replace(known, alert=closed, waits_until=None, closed_at=event.position)
         case "notification.decided":
             return _after_decision(known, data)
     return known
@@ -192,10 +197,15 @@ def request_id_of(decided: UUID) -> UUID:
     return UUID(int=decided.int ^ 1)
 
 
-def _definition(event: RecordedEvent) -> Definition:
-    data, sealed = event.data, event.fields
+def _definition(state: Portfolio, event: RecordedEvent) -> Definition:
+    data, sealed, before = event.data, event.fields, state.definition
     if not (isinstance(data["client"], int) and isinstance(data["base"], str) and isinstance(data["policy"], str)):
         raise TypeError("a definition of another shape")
+    assessed_on, assessed = data.get("assessed_on"), data.get("risk_profile")
+    if assessed_on is not None:
+        date.fromisoformat(assessed_on)
+    if before is not None and before.assessed_on == assessed_on:
+        assessed = before.assessed_profile
     weights = None
     if "targets" in sealed:
         weights = targets(sealed["targets"], sealed.get("rest"))
@@ -207,6 +217,8 @@ def _definition(event: RecordedEvent) -> Definition:
         data["policy"],
         data.get("risk_profile"),
         weights,
+        assessed_on,
+        assessed,
     )
 
 
@@ -234,11 +246,9 @@ def check_known(state: Portfolio) -> Definition:
 
 
 def check_holdings(newest: RecordedEvent | None, as_of: str) -> None:
-    """Raise Refused `holdings-out-of-order` if holdings of a later day are recorded already."""
+    """Raise Refused `holdings-out-of-order` if holdings, or a valuation, of a later day are recorded already."""
     if newest is not None and str(newest.data.get("as_of")) > as_of:
-        raise Refused(
-            "holdings-out-of-order", "holdings of a later day are recorded: correct those, or send later ones"
-        )
+        raise Refused("holdings-out-of-order", "those of a later day are recorded: correct them, or send later ones")
 
 
 def check_act(

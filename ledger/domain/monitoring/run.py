@@ -12,17 +12,20 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
+from itertools import chain
 from typing import Any, Literal
 from uuid import UUID
 
 from ledger.domain.monitoring.actions import NO_ACTIONS, Actions
 from ledger.domain.monitoring.alerts import Alert, Finding, after_policy, after_run
 from ledger.domain.monitoring.calendar import quiet_until, zone_named
+from ledger.domain.monitoring.custody import Ready, valued
 from ledger.domain.monitoring.drift import EdgesOf, Judgement, Plan, judge
 from ledger.domain.monitoring.policy import MonitoringText, Receivers
 from ledger.domain.monitoring.portfolio import Key, Portfolio, Watched
 from ledger.domain.monitoring.rules import findings
 from ledger.domain.monitoring.telling import Hindrances, Tell, Wait, decide
+from ledger.domain.monitoring.triggers import NO_FACTS, Facts, triggers
 from ledger.domain.monitoring.valuation import Price, Rates, UnitValues, Unknown, value
 from ledger.errors import Refused
 from ledger.proof.format.canonical import quick
@@ -49,12 +52,16 @@ class Run:
     position: int
     historical: bool
     before: datetime | None = None
+    # The position that the run before has judged up to.
+    after: int = 0
 
     @classmethod
-    def of(cls, number: int, as_of: str, position: int, *, historical: bool, before: str | None = None) -> Run:
+    def of(
+        cls, number: int, as_of: str, position: int, *, historical: bool, before: str | None = None, after: int = 0
+    ) -> Run:
         """Return the run that was recorded so."""
         earlier = None if before is None else datetime.fromisoformat(before)
-        return cls(number, datetime.fromisoformat(as_of), position, historical, earlier)
+        return cls(number, datetime.fromisoformat(as_of), position, historical, earlier, after)
 
     @property
     def at(self) -> str:
@@ -139,6 +146,17 @@ def judged(
     return judge(value(held, conditions.units(base), times), plan)
 
 
+def judged_ready(
+    weights: Mapping[str, str] | None, ready: Ready, age: int, base: str, conditions: Conditions
+) -> Judgement:
+    """Judge a portfolio by the valuation of its custodian. `age` counts days of the source since then."""
+    if weights is None:
+        return Judgement("unknown", (Unknown("no-quantity", None),))
+    stale_after = conditions.policy.stale_after_days
+    found = valued(ready, age, stale_after, base, conditions.rates, conditions.actions)
+    return judge(found, Plan.of(conditions.actions.weights(weights), conditions.edges))
+
+
 def leaf(salt: bytes, run: Run, name: str, judgement: Judgement) -> bytes:
     """Return the leaf of a portfolio, 32 bytes. `salt` is the one that its first event sealed the client with."""
     mixed = sha256(SALT + salt + run.number.to_bytes(8)).digest()
@@ -164,13 +182,20 @@ def transition_id(run: int, portfolio: str, name: str) -> UUID:
     return UUID(int=(digest & ~(0xF << 76) & ~(0b11 << 62)) | (0x8 << 76) | (0b10 << 62))
 
 
-def transitions(state: Portfolio, judgement: Judgement, conditions: Conditions, run: Run) -> list[Transition]:
+def transitions(
+    state: Portfolio, judgement: Judgement, conditions: Conditions, run: Run, facts: Facts = NO_FACTS
+) -> list[Transition]:
     """Return what the run records about a portfolio: alerts that it raises or closes, and decisions about telling."""
     if state.run >= run.number:
         return []  # it has recorded them already, and was killed later
     found: list[Transition] = []
     alerts = dict(state.alerts)
-    for key, finding in findings(state, judgement, conditions.policy, run.before, run.as_of):
+    policy = conditions.policy
+    looked_at = chain(
+        findings(state, judgement, policy, run.before, run.as_of),
+        triggers(state, judgement, policy, conditions.rates, facts, run.as_of),
+    )
+    for key, finding in looked_at:
         known = alerts[state.newest[key]] if key in state.newest else None
         after = _after(known, finding, conditions, run)
         if after is None or (known is not None and after == known.alert):
@@ -184,7 +209,7 @@ def transitions(state: Portfolio, judgement: Judgement, conditions: Conditions, 
             alerts[number] = Watched(number, 0, key, after, after=None if known is None else known.alert.closed_at)
         found.append(Transition(f"{event.type}\n{key[0]}\n{key[1] or ''}", event))
     for watched in alerts.values():
-        if (decision := _decided(watched, conditions.policy, run, state.told_at)) is not None:
+        if (decision := _decided(watched, policy, run, state.told_at)) is not None:
             rule, subject = watched.key
             found.append(Transition(f"{decision.type}\n{rule}\n{subject or ''}\n{watched.number}", decision))
     return found

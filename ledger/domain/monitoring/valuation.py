@@ -27,7 +27,16 @@ MINOR_UNITS = {"GBX": "GBP", "GBp": "GBP", "ILA": "ILS", "ZAc": "ZAR"}
 SCALE = WHOLE * WHOLE * WHOLE
 ONE = Fraction(1)
 
-Reason = Literal["no-price", "stale-price", "doubtful-price", "delisted", "no-rate", "no-quantity", "no-value"]
+Reason = Literal[
+    "no-price",
+    "stale-price",
+    "doubtful-price",
+    "delisted",
+    "stale-valuation",
+    "no-rate",
+    "no-quantity",
+    "no-value",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Record the holdings of many portfolios at once: all of them, or none."""
+"""Record the holdings of many portfolios, or their valuations by a custodian, at once: all of them, or none."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from ledger.domain.client import Client, stream_of
 from ledger.domain.history import RecordedEvent
-from ledger.domain.monitoring.portfolio import Portfolio, check_holdings, check_known, holdings_of
+from ledger.domain.monitoring.portfolio import HOLDINGS, Portfolio, check_holdings, check_known
 from ledger.errors import InvalidEvent, InvalidLines, NotFound, Refused
 from ledger.service.execute import Executor, unknown
 from ledger.service.monitoring.portfolios import check_day
-from ledger.service.monitoring.streams import holdings_at, read_states
+from ledger.service.monitoring.streams import newest_of, read_states
 from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import Receipt
-from schema.events import HoldingsRecorded, RecordHoldings
+from schema.events import Event, HoldingsRecorded, RecordHoldings, RecordValuation
 
 # Of one append, which other callers wait for.
 MOST_LINES = 1000
@@ -30,24 +30,38 @@ class HoldingsLine:
 
 
 @dataclass(frozen=True)
+class ValuationLine:
+    """A valuation in a batch: its line, from 1, the portfolio, and its values."""
+
+    line: int
+    portfolio: str
+    body: RecordValuation
+
+
+Dated = HoldingsLine | ValuationLine
+
+
+@dataclass(frozen=True)
 class _State:
-    """What is on record of a batch: portfolios, their newest holdings, and clients with those that they merged into."""
+    """What is on record of a batch: portfolios, their newest records, and clients with those that they merged into."""
 
     portfolios: Mapping[str, Portfolio]
-    holdings: Mapping[str, RecordedEvent]
+    newest: Mapping[str, RecordedEvent]
     lineages: Mapping[int, list[Client]]
 
 
 @dataclass(frozen=True)
 class BulkHoldings:
-    """The command that records holdings in batches. A line that is on record already records nothing.
+    """The command that records holdings in batches, or valuations. A line that is on record already records nothing.
 
     So a batch that is sent again, because its answer was lost, records nothing twice.
     """
 
     executor: Executor
+    kind: type[Event] = HoldingsRecorded
+    category: str = HOLDINGS
 
-    async def record(self, actor: Actor, lines: Sequence[HoldingsLine]) -> list[Receipt]:
+    async def record(self, actor: Actor, lines: Sequence[Dated]) -> list[Receipt]:
         """Record the holdings of at most MOST_LINES portfolios; return the receipts of those that were not on record.
 
         Raises InvalidLines for portfolios that are unknown, out of the actor's scope or named twice, and for days that
@@ -57,7 +71,7 @@ class BulkHoldings:
 
         def decide(state: _State) -> list[NewEvent]:
             events: list[NewEvent] = []
-            errors = _repeated(lines)
+            errors = repeated(lines)
             for line in lines:
                 try:
                     events += self._event(actor, line, state)
@@ -72,16 +86,16 @@ class BulkHoldings:
 
         return await self.executor.execute_all(actor, lambda: self._look(actor, lines), decide)
 
-    async def _look(self, actor: Actor, lines: Sequence[HoldingsLine]) -> _State:
+    async def _look(self, actor: Actor, lines: Sequence[Dated]) -> _State:
         names = sorted({line.portfolio for line in lines})
         portfolios = await self.executor.readers.run(lambda conn: read_states(conn, names))
-        holdings = await self.executor.readers.run(lambda conn: holdings_at(conn, names))
+        newest = await self.executor.readers.run(lambda conn: newest_of(conn, self.category, self.kind.type, names))
         clients = {one.definition.client for one in portfolios.values() if one.definition is not None}
         scoped = clients if actor.scope is not None else set()
         lineages = {number: await self.executor.lineage(number) for number in scoped}
-        return _State(portfolios, holdings, lineages)
+        return _State(portfolios, newest, lineages)
 
-    def _event(self, actor: Actor, line: HoldingsLine, state: _State) -> list[NewEvent]:
+    def _event(self, actor: Actor, line: Dated, state: _State) -> list[NewEvent]:
         """Return the event of a line, if it is not on record. Raises NotFound, Refused or InvalidEvent."""
         definition = check_known(state.portfolios[line.portfolio])
         limits: dict[str, int] = {}
@@ -93,16 +107,19 @@ class BulkHoldings:
         if definition.client_id is None:
             raise NotFound("client-unknown", "the identifier of the portfolio's client was erased")
         check_day("as_of", line.body.as_of, self.executor.authority.clock())
-        event = HoldingsRecorded(**dict(line.body), client_id=definition.client_id, client=definition.client)
-        newest = state.holdings.get(line.portfolio)
+        event = self.kind.model_validate(
+            {**dict(line.body), "client_id": definition.client_id, "client": definition.client}
+        )
+        newest = state.newest.get(line.portfolio)
         if newest is not None and newest.members == event.model_dump(exclude_none=True):
             return []
         check_holdings(newest, line.body.as_of)
         version = 0 if newest is None else newest.version
-        return [NewEvent(uuid7(), holdings_of(line.portfolio), event, actor, version, preconditions=limits)]
+        stream = self.category + line.portfolio
+        return [NewEvent(uuid7(), stream, event, actor, version, preconditions=limits)]
 
 
-def _repeated(lines: Sequence[HoldingsLine]) -> list[tuple[str, str]]:
+def repeated(lines: Sequence[Dated]) -> list[tuple[str, str]]:
     """Return an error for each line about the portfolio of an earlier one: which would count?"""
     seen: dict[str, int] = {}
     errors = []

@@ -12,14 +12,16 @@ import orjson
 from ledger.database import AsyncConnection
 from ledger.domain.history import MALFORMED
 from ledger.domain.monitoring.actions import Actions
+from ledger.domain.monitoring.custody import NO_CUSTODY, RECEIVED, VALUATION, Custody, ready_of
 from ledger.domain.monitoring.drift import Judgement
 from ledger.domain.monitoring.policy import MonitoringText
 from ledger.domain.monitoring.portfolio import CATEGORY, Definition, Portfolio
 from ledger.domain.monitoring.prices import Market, days_until, looks_back
-from ledger.domain.monitoring.run import Conditions, Run, judged, leaf, shown
+from ledger.domain.monitoring.run import Conditions, Run, judged, judged_ready, leaf, shown
 from ledger.domain.policy import Policy
 from ledger.service.monitoring.memory import Held, Kept, Memory, held_of
-from ledger.service.monitoring.streams import HERE, NOW, holdings_at, read_actions, read_streams
+from ledger.service.monitoring.streams import HERE, NOW, holdings_at, newest_of, read_actions, read_streams
+from schema.events import ValuationRecorded
 
 PORTFOLIOS = (HERE / "portfolios.sql").read_bytes()
 # The name of a monitoring policy follows this in the name of the policy on record.
@@ -39,13 +41,21 @@ class Inputs:
     states: Mapping[str, Portfolio]
     holdings: Mapping[str, Held]
     conditions: Mapping[str, Conditions]
+    custody: Custody = NO_CUSTODY
 
     def judge(self, name: str) -> Judgement:
         """Judge one portfolio."""
         definition = self.definitions[name]
         conditions = self.conditions[definition.policy]
-        held = self.holdings.get(name, NOTHING)
+        held, ready = self.holdings.get(name, NOTHING), self.custody.ready.get(name)
+        if ready is not None and ready.day >= held.day:
+            return judged_ready(definition.weights, ready, self.custody.age(ready), definition.base, conditions)
         return judged(definition.weights, held.positions, definition.base, conditions, held.day)
+
+    def valued_on(self, name: str) -> str:
+        """Return the day that the value of a portfolio is as of: what it held, or what its custodian has valued."""
+        ready = self.custody.ready.get(name)
+        return max(self.holdings.get(name, NOTHING).day, "" if ready is None else ready.day)
 
     def leaf(self, name: str, judgement: Judgement) -> bytes:
         """Return the leaf of a portfolio. One whose salt was erased has nothing left to hide."""
@@ -76,7 +86,8 @@ async def read_inputs(conn: AsyncConnection, run: Run, only: str | None = None, 
         for name, (text, digest) in policies.items()
     }
     holdings = await _holdings(conn, kept, names, today.isoformat())
-    return Inputs(run, names, salts, definitions, states, holdings, conditions)
+    custody = await _custody(conn, names, run.position, days_until(today, back))
+    return Inputs(run, names, salts, definitions, states, holdings, conditions, custody)
 
 
 async def _holdings(conn: AsyncConnection, kept: Kept, names: Sequence[str], day: str) -> dict[str, Held]:
@@ -86,6 +97,23 @@ async def _holdings(conn: AsyncConnection, kept: Kept, names: Sequence[str], day
     earlier = await holdings_at(conn, later, kept.position, day) if later else {}
     found = {name: held for name, held in newest.items() if held.day <= day}
     return found | {name: held_of(event) for name, event in earlier.items()}
+
+
+async def _custody(conn: AsyncConnection, names: Sequence[str], upto: int, days: Sequence[str]) -> Custody:
+    """Return the newest valuations of these days, the last of which is the day of the run."""
+    received = await read_streams(conn, [RECEIVED + day for day in days], upto)
+    by_source: dict[str, set[str]] = {}
+    for stream, events in received.items():
+        for event in events:
+            by_source.setdefault(str(event.data.get("source")), set()).add(stream.removeprefix(RECEIVED))
+    if not by_source:
+        return NO_CUSTODY
+    found = await newest_of(conn, VALUATION, ValuationRecorded.type, names, upto, days[-1])
+    ready = {name: ready_of(event) for name, event in found.items()}
+    return Custody(
+        {name: one for name, one in ready.items() if one.day >= days[0]},
+        {source: frozenset(sent) for source, sent in by_source.items()},
+    )
 
 
 async def read_policies(

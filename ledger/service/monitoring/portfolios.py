@@ -28,6 +28,7 @@ from ledger.proof.format.canonical import canonical
 from ledger.service.clients import ClientCommands
 from ledger.service.command import Command
 from ledger.service.execute import Executor, unknown
+from ledger.service.monitoring.facts import APPROVED
 from ledger.service.monitoring.inputs import NAMED, policy_stream
 from ledger.service.monitoring.streams import holdings_at, read_states
 from ledger.store.envelope import Actor, NewEvent
@@ -47,14 +48,7 @@ from schema.events import (
     RecordHoldings,
     SilenceAlert,
 )
-from schema.states import RecommendationState
 
-APPROVED = {RecommendationState.APPROVED, RecommendationState.EDITED, RecommendationState.COMMUNICATED}
-# Members of the policy that no run looks at yet. A policy that has one would promise what nobody keeps.
-NOT_JUDGED = (
-    "flow",
-    "depreciation_notices",
-)
 EVENTS: dict[type[AcknowledgeAlert | SilenceAlert | CloseAlert], type[Event]] = {
     AcknowledgeAlert: AlertAcknowledged,
     SilenceAlert: AlertSilenced,
@@ -78,6 +72,8 @@ class PortfolioCommands:
         `client-conflict` or `not-approved`.
         """
         check_definition(body)
+        if body.assessed_on is not None:
+            check_day("assessed_on", body.assessed_on, self.executor.authority.clock())
         client = await self.clients.number(body.client_id)
         if client is None:
             raise unknown("client-unknown")
@@ -144,9 +140,6 @@ class PortfolioCommands:
         """Record a monitoring policy. False: it is in force already. Raises InvalidEvent."""
         if text.name != name:
             raise InvalidEvent("name", "must be the name in the path")
-        for member in NOT_JUDGED:
-            if member in text.model_fields_set:
-                raise InvalidEvent(member, "no run looks at this yet: leave it out")
         members = text.model_dump(mode="json", exclude_unset=True, exclude_none=True)
         policy = Policy(f"{NAMED}{name}", text.version, hashlib.sha256(canonical(members)).hexdigest(), members)
 

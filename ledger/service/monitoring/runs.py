@@ -29,6 +29,7 @@ from ledger.domain.monitoring.run import (
     transition_id,
     transitions,
 )
+from ledger.domain.monitoring.triggers import NO_FACTS, Facts
 from ledger.errors import IdConflict, InvalidEvent, Refused, VersionConflict
 from ledger.proof.tlog.merkle import leaf_hashes, root_of
 from ledger.service.authority import judged_as
@@ -36,6 +37,7 @@ from ledger.service.command import Command
 from ledger.service.execute import TRIES, Executor, encoded
 from ledger.service.monitoring.advice import Advice
 from ledger.service.monitoring.deliveries import Deliveries
+from ledger.service.monitoring.facts import read_facts
 from ledger.service.monitoring.inputs import Inputs, read_inputs
 from ledger.service.monitoring.memory import Memory
 from ledger.service.monitoring.reports import Change, Replayed, RunReport, WouldBe
@@ -60,6 +62,8 @@ class _Judged:
     inputs: Inputs
     judgements: Mapping[str, Judgement]
     leaves: Mapping[str, bytes]
+    # Read when the run is recorded. A replay needs none.
+    facts: Mapping[str, Facts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -198,6 +202,7 @@ class MonitoringRuns:
             **judged.inputs.states,
             **await self.executor.readers.run(lambda conn: acted_since(conn, run.position)),
         }
+        judged = replace(judged, facts=await read_facts(self.executor.readers, judged.inputs))
         for first in range(0, len(names), AT_ONCE):
             await self._record(actor, judged, states, names[first : first + AT_ONCE], started.id)
         await Advice(self.executor).ask(actor, judged.inputs, judged.judgements)
@@ -268,7 +273,7 @@ def _changes(judged: _Judged, state: Portfolio, actor: Actor, cause: UUID) -> li
     """Return the events of a run in the stream of one portfolio."""
     inputs, name = judged.inputs, state.name
     conditions = inputs.conditions[inputs.definitions[name].policy]
-    found = transitions(state, judged.judgements[name], conditions, inputs.run)
+    found = transitions(state, judged.judgements[name], conditions, inputs.run, judged.facts.get(name, NO_FACTS))
     return [
         NewEvent(
             transition_id(inputs.run.number, name, one.name),

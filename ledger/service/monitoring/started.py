@@ -87,7 +87,8 @@ def run_of(number: int, started: RecordedEvent, before: RecordedEvent | None = N
     if data["position"] >= started.position:
         raise ValueError("position is not before the event")
     earlier = None if before is None else before.data["as_of"]
-    return Run.of(number, data["as_of"], data["position"], historical=data["historical"], before=earlier)
+    after = 0 if before is None else before.data["position"]
+    return Run.of(number, data["as_of"], data["position"], historical=data["historical"], before=earlier, after=after)
 
 
 async def _last_runs(conn: AsyncConnection, position: int) -> list[tuple[int, str]]:

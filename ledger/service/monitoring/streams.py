@@ -11,12 +11,17 @@ from psycopg.rows import class_row
 from ledger.database import AsyncConnection
 from ledger.domain.history import RecordedEvent
 from ledger.domain.monitoring.actions import STREAM as ACTIONS
-from ledger.domain.monitoring.portfolio import CATEGORY, HOLDINGS, Portfolio, fold, holdings_of, stream_of
+from ledger.domain.monitoring.flows import FLOWS
+from ledger.domain.monitoring.portfolio import CATEGORY, HOLDINGS, Portfolio, fold, stream_of
+from schema.events import HoldingsRecorded
 
 HERE = Path(__file__).parent
 STREAMS = (HERE / "streams.sql").read_bytes()
 TOUCHED = (HERE / "touched.sql").read_bytes()
 HELD = (HERE / "holdings.sql").read_bytes()
+FLOWN = (HERE / "flows.sql").read_bytes()
+# A run looks at the newest so many records of flows of a portfolio.
+MOST_FLOWS = 200
 # After every position, and after every day.
 NOW = 2**62
 EVER = "9999-12-31"
@@ -57,9 +62,27 @@ async def holdings_at(
     conn: AsyncConnection, names: Sequence[str], upto: int = NOW, day: str = EVER
 ) -> dict[str, RecordedEvent]:
     """Return the newest holdings of each portfolio that has any, up to a position, that are not of a later day."""
-    streams = [holdings_of(name) for name in names]
-    found = await _events(conn, HELD, {"streams": streams, "upto": upto, "day": day})
-    return {event.stream.removeprefix(HOLDINGS): event for event in found}
+    return await newest_of(conn, HOLDINGS, HoldingsRecorded.type, names, upto, day)
+
+
+async def newest_of(
+    conn: AsyncConnection, category: str, kind: str, names: Sequence[str], upto: int = NOW, day: str = EVER
+) -> dict[str, RecordedEvent]:
+    """Return the newest event of a type in each stream of a category, as `holdings_at` does."""
+    streams = [category + name for name in names]
+    found = await _events(conn, HELD, {"streams": streams, "type": kind, "upto": upto, "day": day})
+    return {event.stream.removeprefix(category): event for event in found}
+
+
+async def flows_of(
+    conn: AsyncConnection, names: Sequence[str], upto: int = NOW, day: str = EVER
+) -> dict[str, list[RecordedEvent]]:
+    """Return the newest records of flows of each portfolio, up to a position, the oldest first."""
+    streams = [FLOWS + name for name in names]
+    events = await _events(conn, FLOWN, {"streams": streams, "upto": upto, "day": day, "most": MOST_FLOWS})
+    return {
+        stream.removeprefix(FLOWS): list(found) for stream, found in groupby(events, key=lambda event: event.stream)
+    }
 
 
 async def _events(conn: AsyncConnection, query: bytes, parameters: Mapping[str, object]) -> list[RecordedEvent]:

@@ -1,0 +1,5 @@
+-- The requests in which a person decided in (after, upto].
+SELECT DISTINCT e.stream
+FROM events e
+WHERE e.position > %(after)s AND e.position <= %(upto)s
+  AND e.type IN ('recommendation.decided', 'recommendation.confirmed') AND e.stream LIKE 'request-%%'

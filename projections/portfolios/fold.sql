@@ -23,6 +23,7 @@ SELECT
     newest.data->>'risk_profile' AS risk_profile,
     whole_number(newest.data->>'recommendation_id') AS recommendation_id,
     newest.data->>'source' AS source,
+    newest.data->>'assessed_on' AS assessed_on,
     lasting.definitions,
     newest.by AS defined_by,
     lasting.created_at,

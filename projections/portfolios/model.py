@@ -24,6 +24,7 @@ class PortfolioRow(BaseModel):
     risk_profile: str | None
     recommendation_id: int | None
     source: str | None
+    assessed_on: str | None
     definitions: int
     defined_by: str
     created_at: datetime

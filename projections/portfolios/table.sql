@@ -18,6 +18,8 @@ CREATE TABLE portfolios (
     -- Where the targets come from: one of the two.
     recommendation_id bigint,
     source            text,
+    -- The day of the last assessment that it suits its client.
+    assessed_on       text,
     -- How often it was defined.
     definitions       bigint      NOT NULL,
     defined_by        text        NOT NULL,

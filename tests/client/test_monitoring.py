@@ -24,5 +24,15 @@ def test_inputs_are_sent_in_batches_and_recorded_once(fresh_api: Api) -> None:
         assert [error["field"] for error in refused.value.errors] == ["line 1: positions.EQ"]
         split = {"asset": "EQ", "date": "2026-03-02", "action": "split", "ratio": "2:1", "source": None}
         assert admin.record_corporate_actions([split]) == {"lines": 1, "recorded": 1}
+        valued = {
+            "portfolio": "anna",
+            "as_of": "2026-03-02",
+            "source": "bank",
+            "currency": "USD",
+            "values": {"EQ": "1"},
+        }
+        assert advisor.record_valuations([valued]) == {"lines": 1, "recorded": 1}
+        paid = {"reference": "7", "date": "2026-03-02", "kind": "cash-in", "amount": "5", "currency": "USD"}
+        assert advisor.record_flows([{"portfolio": "anna", **paid}]) == {"lines": 1, "recorded": 1}
         run(api, "2026-03-02")
         assert advisor.would_be(1)["different"] == []

@@ -37,6 +37,7 @@ def defined(client: str) -> st.SearchStrategy[Event]:
         risk_profile=st.none() | st.just("balanced"),
         recommendation_id=st.none() | NUMBERS,
         source=st.none() | st.just("house"),
+        assessed_on=st.none() | st.just("2029-12-31"),
     )
 
 

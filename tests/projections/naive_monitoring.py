@@ -48,6 +48,7 @@ def portfolios(history: Iterable[Entry], clients: dict[str, str]) -> list[Row]:
             "risk_profile": event.risk_profile,
             "recommendation_id": event.recommendation_id,
             "source": event.source,
+            "assessed_on": event.assessed_on,
             "definitions": before["definitions"] + 1,
             "defined_by": entry.by,
             "created_at": before["created_at"],

@@ -46,7 +46,7 @@ def ready_of(event: RecordedEvent) -> Ready:
     with contextlib.suppress(*MALFORMED):
         values = {asset: parts(amount) for asset, amount in event.fields["values"].items()}
     data = event.data
-    return Ready(*(str(data.get(name)) for name in ("as_of", "source", "currency")), values)
+    return Ready(str(data.get("as_of")), str(data.get("source")), str(data.get("currency")), values)
 
 
 def valued(

@@ -90,9 +90,8 @@ class Flows:
         command = replace(command, unknown="portfolio-unknown")
 
         def decide(state: _State, new_id: UUID) -> list[NewEvent]:
-            return [replace(one, id=new_id) for one in self._event(actor, line, state, 0)] or [
-                replace(new[-1], id=new_id)
-            ]
+            events = self._event(actor, line, state, 0) or new  # somebody has recorded it meanwhile
+            return [replace(events[-1], id=new_id)]
 
         return await self.executor.execute(command, lambda: self._look(actor, [name]), decide), True
 

@@ -113,6 +113,8 @@ class Scene(NamedTuple):
             "monitor replay": ["--run", 1],
             "monitor would-be": ["--run", 1],
             "monitor actions": [self.folder / "actions.csv"],
+            "monitor flows": [self.folder / "flows.csv"],
+            "monitor valuations": [self.folder / "valuations.csv"],
             "monitor holdings": [self.folder / "holdings.ndjson"],
             "jobs list": [],
             "jobs show": [1],
@@ -197,6 +199,10 @@ def scene(url: str, folder: Path) -> Scene:
     (folder / "assignments.ndjson").write_text('{"client": 1, "group": "bern"}\n')
     (folder / "actions.csv").write_text("asset,date,action,ratio\nEQ,2026-03-02,split,2:1\n")
     (folder / "holdings.ndjson").write_text('{"portfolio": "p1", "as_of": "2026-03-02", "positions": {"EQ": "2"}}\n')
+    flows = "portfolio,reference,date,kind,amount,currency\np1,7,2026-03-02,cash-in,5,USD\n"
+    (folder / "flows.csv").write_text(flows)
+    valued = "portfolio,as_of,source,currency,asset,value\np1,2026-03-02,bank,USD,EQ,5\n"
+    (folder / "valuations.csv").write_text(valued)
     (folder / "history.ndjson").write_bytes(orjson.dumps(HISTORY) + b"\n")
     (folder / "kept").touch()
     make_tokens(url)

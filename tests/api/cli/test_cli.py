@@ -91,6 +91,8 @@ def test_every_command_takes_the_same_databases() -> None:
             "monitor would-be",
             "monitor actions",
             "monitor holdings",
+            "monitor flows",
+            "monitor valuations",
             "monitor escalate",
             "monitor keygen",
         ),

@@ -33,7 +33,15 @@ FILE_SETTINGS = [name for name in Settings.model_fields if type_of(name) is Path
 TEXT = "neither a key nor a setting\n"
 
 # What the commands of the scene read, beside files that they make.
-FILES = ("assignments.ndjson", "history.ndjson", "case.zip", "actions.csv", "holdings.ndjson")
+FILES = (
+    "assignments.ndjson",
+    "history.ndjson",
+    "case.zip",
+    "actions.csv",
+    "holdings.ndjson",
+    "flows.csv",
+    "valuations.csv",
+)
 KINDS: dict[str, Callable[[Path], object]] = {
     "missing": lambda path: path.unlink(missing_ok=True),
     "a folder": lambda path: path.mkdir(),

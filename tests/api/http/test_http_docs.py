@@ -49,6 +49,7 @@ from schema.events import (
     ErasureRequested,
     Event,
     ExportRequested,
+    FlowRecorded,
     LegalHoldPlaced,
     LegalHoldReleased,
     ModelCallCompleted,
@@ -150,6 +151,7 @@ RECORDED: dict[str, type[Event]] = {
     "/alerts/{alert}/acknowledgements": AlertAcknowledged,
     "/alerts/{alert}/silences": AlertSilenced,
     "/alerts/{alert}/closings": AlertClosed,
+    "/portfolios/{name}/flows": FlowRecorded,
     "/portfolios/{name}/rebalancing": RebalancingDecided,
     "/exports": ExportRequested,
     "/deliveries/{delivery}/resends": DeliveryResent,
@@ -192,28 +194,8 @@ STATUSES = {
         *[201, 200, 200, 200, 200],
     ],
     MONITORING: [
-        201,
-        201,
-        201,
-        201,
-        422,
-        200,
-        201,
-        422,
-        201,
-        422,
-        200,
-        201,
-        201,
-        200,
-        200,
-        201,
-        201,
-        201,
-        200,
-        200,
-        201,
-        200,
+        *[201, 201, 201, 201, 422, 200, 200, 201, 422, 200, 201, 422, 201, 422],
+        *[200, 201, 201, 200, 200, 201, 201, 201, 200, 200, 201, 200],
     ],
     DELIVERIES: [201, 201, 201, 201, 201, 201, 200, 201, 201, 200, 200],
     SUBJECTS: [201, 201, 201],
@@ -312,7 +294,16 @@ def test_every_member_is_documented(path: str) -> None:
 def test_every_write_is_looked_at() -> None:
     """Each POST of JSON but those of OTLP is among those whose members are compared; so are members of members."""
     written = {path for method, path, _ in operations() if method == "POST"}
-    others = {"/v1/traces", "/v1/logs", "/client-assignments", "/holdings", "/prices/{day}", "/corporate-actions"}
+    others = {
+        "/v1/traces",
+        "/v1/logs",
+        "/client-assignments",
+        "/holdings",
+        "/prices/{day}",
+        "/corporate-actions",
+        "/flows",
+        "/valuations",
+    }
     others |= {"/assignments/{request_id}/claim", "/jobs/{job}/cancellation"}
     assert written - others == RECORDED.keys()
     assert [name for name in Constraints.model_fields if not is_named(name, TEXT)] == []

@@ -146,6 +146,8 @@ KEPT = (
     "/client-assignments",
     "/holdings",
     "/corporate-actions",
+    "/flows",
+    "/valuations",
     "/prices",
     "/policies",
     "/monitoring",

@@ -27,6 +27,7 @@ STREAMS = {
     "endpoint": ["endpoint-evil", "endpoint-desk"],
     "erasure": ["client-1"],
     "export": ["export-"],
+    "flow": ["flows-anna", "flows-evil"],
     "holdings": ["holdings-anna", "holdings-evil"],
     "legal-hold": ["client-1"],
     "log-checkpoint": ["log"],
@@ -40,6 +41,8 @@ STREAMS = {
     "rebalancing": ["portfolio-anna"],
     "stream-heads": ["stream-heads"],
     "subject": ["subject-eve"],
+    "valuation": ["valuation-anna"],
+    "valuations": ["valuations-2026-03-05"],
     "verification": ["verification-2026-03-01"],
 }
 READS = (

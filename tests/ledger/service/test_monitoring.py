@@ -175,7 +175,7 @@ def test_another_policy_closes_what_it_would_not_raise_and_equal_content_is_no_v
 
 
 def test_bad_input_is_refused_by_name_and_nothing_is_recorded(database_url: str) -> None:
-    """Weights, days, unknown names, members that no run looks at: each names the field or the fault."""
+    """Weights, days, unknown names: each names the field or the fault."""
     good = {"client_id": "client of p1", "base": "USD", "targets": {"EQ": "0.6", "BD": "0.4"}, "policy": "drift"}
 
     async def work() -> None:
@@ -198,7 +198,7 @@ def test_bad_input_is_refused_by_name_and_nothing_is_recorded(database_url: str)
                 ("as_of", lambda: hold("p1", "2099-01-01")),
                 ("holdings-out-of-order", lambda: hold("p1", "2026-02-01")),
                 ("date", lambda: ledger.portfolios.record_prices(OPS, [equity("2099-01-01", "1")])),
-                ("flow", lambda: ledger.portfolios.adopt_policy(OPS, "drift", text(flow="0.1"))),
+                ("assessed_on", lambda: define(assessed_on="2099-01-01")),
                 ("name", lambda: ledger.portfolios.adopt_policy(OPS, "other", text())),
             ]
 

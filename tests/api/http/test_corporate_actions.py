@@ -80,4 +80,4 @@ def test_a_line_that_is_cut_off_a_double_and_another_role_are_refused(api: Api) 
         assert fields(problem(send(api, twice, kind), 422, "invalid")) == ["line 2: asset"]
         problem(send(api, ndjson(SPLIT), kind, "advisor"), 403, "wrong-role")
         problem(send(api, ndjson(SPLIT), "application/json"), 415, "not-json")
-        problem(send(api, "\n" * 1002, kind), 413, "too-large")
+        problem(send(api, ndjson(*[SPLIT] * 1001), kind), 413, "too-large")

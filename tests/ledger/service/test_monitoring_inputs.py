@@ -177,6 +177,7 @@ def test_a_target_is_superseded_by_a_later_approval_until_it_is_set_again(databa
             digest="0" * 64,
             outcome=outcome,
             needs_second=False,
+            second_rules=[],
             four_eyes_version="1",
         )
         await ledger.writer.append([NewEvent(uuid7(), stream, event, ANN)])

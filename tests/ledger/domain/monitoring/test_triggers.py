@@ -129,7 +129,7 @@ def test_suitability_is_due_one_period_after_the_assessment(assessed: str, every
     text = policy(suitability={"every": every, "zone": "Europe/Zurich"})
     history = recorded(defined(assessed_on=assessed, risk_profile="balanced"))
     at = datetime.fromisoformat(due)
-    before, after = (findings(history, text, now)["suitability"] for now in (at - timedelta(seconds=1), at))
+    before, after = (findings(history, text, when)["suitability"] for when in (at - timedelta(seconds=1), at))
     assert (before, after) == ("ok", "breached")
 
 

@@ -21,6 +21,7 @@ import psycopg
 from psycopg import sql
 
 from ledger.database import Connection, Url, connect, conninfo
+from ledger.short_lock import TableBusy
 from projections import registry, swap
 from projections.compare import count_differences
 from projections.engine import FEW_STREAMS, describe_error, touched_streams
@@ -100,7 +101,7 @@ def rebuild_outdated(url: Url, *, schema: str = "ledger", on_progress: Progress 
     with _connected(url, schema) as conn:
         if not outdated_read_models(conn):
             return []
-        _lead(conn, schema)
+        lead(conn, schema)
         outdated = outdated_read_models(conn)  # again: another server that is starting may have rebuilt them
         reports, failed = _rebuild_all(url, outdated, schema, on_progress)
     for failure in failed:
@@ -116,7 +117,7 @@ def rebuild_read_models(
     Raises RebuildFailed if a read model cannot be rebuilt; the others are rebuilt all the same. Raises psycopg.Error.
     """
     with _connected(url, schema) as conn:
-        _lead(conn, schema)
+        lead(conn, schema)
         reports, failed = _rebuild_all(url, read_models, schema, on_progress)
     if failed:
         raise RebuildFailed("; ".join(str(failure) for failure in failed))
@@ -162,7 +163,7 @@ def _connected(url: Url, schema: str, **settings: str) -> Iterator[Connection]:
         yield conn
 
 
-def _lead(conn: Connection, schema: str) -> None:
+def lead(conn: Connection, schema: str) -> None:
     """Wait for other rebuilds of this ledger, and keep them out until the connection ends."""
     if conn.execute(LEAD).fetchone() != (True,):
         log.warning("another process rebuilds read models; waiting for it (see the table leaders)")
@@ -196,7 +197,7 @@ class _Rebuild:
         with self._connected() as conn:
             try:
                 return self._run(conn)
-            except (swap.TableBusy, psycopg.Error) as error:
+            except (TableBusy, psycopg.Error) as error:
                 if isinstance(error, INSTALLATION_ERRORS) or (
                     isinstance(error, psycopg.Error) and cause_of(error) is Cause.SESSION
                 ):
@@ -278,9 +279,9 @@ class _Rebuild:
         return RebuildReport(self._read_model.name, row[0], row[1], differing, aside)
 
 
-def _reason(error: swap.TableBusy | psycopg.Error) -> str:
+def _reason(error: TableBusy | psycopg.Error) -> str:
     match error:
-        case swap.TableBusy():
+        case TableBusy():
             return "long reads kept its table busy; try again"
         case psycopg.errors.DependentObjectsStillExist():
             return "a view or a key depends on its table, or on one of its views; drop that first"

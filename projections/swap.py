@@ -19,22 +19,14 @@ that says so. By that comment we also find views that an older program made and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import sleep
 
-import psycopg
 from psycopg import sql
 
 from ledger.database import Connection
+from ledger.short_lock import until_free
 from ledger.store.head import read_head
 from projections.engine import apply
 from projections.read_model import ReadModel
-
-# The lock timeout starts with one millisecond and doubles up to this. With the pauses, all tries take ten minutes.
-MOST_PATIENCE_MS = 50
-PAUSE_S = 0.02
-MOST_PAUSE_S = 1.0
-TRIES = 600
-
 
 # The list of streams that were set aside; the staging schema has one for the new tables.
 SET_ASIDE = "streams_set_aside"
@@ -44,10 +36,6 @@ OUR_VIEWS = (
     "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = %s AND c.relkind = 'v' AND obj_description(c.oid, 'pg_class') = %s ORDER BY c.relname"
 )
-
-
-class TableBusy(Exception):
-    """Readers held the old table through all tries."""
 
 
 @dataclass(frozen=True)
@@ -124,16 +112,14 @@ def catch_up(conn: Connection, place: Place, read_model: ReadModel, after: int) 
 
 def swap(conn: Connection, place: Place, read_model: ReadModel, built_upto: int) -> None:
     """Catch up, and put the new table in the place of the old one. Raises TableBusy."""
-    for attempt in range(TRIES):
+
+    def attempt(patience_ms: int) -> None:
+        nonlocal built_upto
         built_upto = catch_up(conn, place, read_model, built_upto)
-        try:
-            with conn.transaction():
-                _swap(conn, place, read_model, built_upto, patience_ms=min(2**attempt, MOST_PATIENCE_MS))
-        except psycopg.errors.LockNotAvailable:
-            sleep(min(PAUSE_S * (attempt + 1), MOST_PAUSE_S))
-        else:
-            return
-    raise TableBusy
+        with conn.transaction():
+            _swap(conn, place, read_model, built_upto, patience_ms=patience_ms)
+
+    until_free(attempt)
 
 
 def _swap(conn: Connection, place: Place, read_model: ReadModel, built_upto: int, *, patience_ms: int) -> None:

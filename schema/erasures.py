@@ -19,6 +19,8 @@ from schema.subjects import Moment
 ErasureReason = Literal["client-request", "retention-over", "recorded-in-error", "authority-order"]
 # A number of a ticket or letter: it stays in clear for good, so it has no room for words about anybody.
 Reference = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9./-]{0,39}$")]
+# The name of a table of the ledger.
+TableName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Day = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d$")]
 
 
@@ -146,4 +148,22 @@ class ValuesErased(Event):
     erasure_id: Position
 
 
-ERASURE_EVENTS = (ErasureRequested, ErasureDeclined, ErasureRefused, ClientErased, ValuesErased)
+class ErasuresScrubbed(Event):
+    """The files of the database that held values of erased clients were written anew. In the stream `scrubs`.
+
+    The values of all erasures up to the position `upto` are out of them; those up to `after` were before. `erasures`
+    counts the clients between. `tables` are the tables that were written anew, of `bytes` bytes before. Write-ahead
+    log, standbys and backups are not among the files.
+    """
+
+    type = "erasures.scrubbed"
+    schema_version = 1
+
+    after: Count
+    upto: Position
+    erasures: Count
+    tables: Annotated[list[TableName], Field(min_length=1, max_length=10_000)]
+    bytes: Count
+
+
+ERASURE_EVENTS = (ErasureRequested, ErasureDeclined, ErasureRefused, ClientErased, ValuesErased, ErasuresScrubbed)

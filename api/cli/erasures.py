@@ -1,4 +1,4 @@
-"""advice-ledger erasures: confirm, decline, list, show, certificate, keep, reapply."""
+"""advice-ledger erasures: confirm, decline, list, show, certificate, keep, reapply, scrub."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from api.cli.administration import catch_up, made, minute, on_ledger, record_loo
 from api.cli.configure import configured, opened
 from api.cli.erasure_certificate import certificate
 from api.cli.erasures_kept import keep, reapply
+from api.cli.erasures_scrub import scrub
 from api.cli.shared import AsJson, CannotRun, ConfigFile, DatabaseUrl, DataDir, say, say_json, say_table
+from api.postgres.connect import connect
+from ledger.database import Url
 from ledger.domain.client import number_of
 from ledger.wording import counted
 from projections.clients.model import CLIENTS
 from projections.erasures.model import ERASURES, ErasureRow
+from projections.scrubbed import ShownErasure, shown
 from schema.events import DeclineErasure
 
 app = typer.Typer(
@@ -27,6 +31,7 @@ app = typer.Typer(
 app.command()(certificate)
 app.command()(keep)
 app.command()(reapply)
+app.command()(scrub)
 
 Id = Annotated[int, typer.Argument(metavar="ERASURE", min=1, help="The id of the erasure.")]
 
@@ -88,16 +93,26 @@ def list_erasures(
     settings = configured(config, database_url=database_url, data_dir=data_dir)
     filters: dict[str, Any] = {} if client is None else {"client": client}
     with opened(settings) as url:
-        found = rows_of(url, ERASURES, ErasureRow, **filters)
+        found = _shown(url, rows_of(url, ERASURES, ErasureRow, **filters))
         record_look(settings, url, "erasures list", tuple(sorted(filters)), len(found))
     if as_json:
         say_json([one.model_dump(mode="json") for one in found])
         return
-    titles = ("erasure", "client", "state", "reason", "requested by", "requested (UTC)", "answered by", "values")
+    titles = (
+        "erasure",
+        "client",
+        "state",
+        "reason",
+        "requested by",
+        "requested (UTC)",
+        "answered by",
+        "values",
+        "out of files",
+    )
     rows = [
         (
             *(one.id, one.client, one.state, one.reason, one.requested_by, minute(one.created_at)),
-            *(one.answered_by or "", one.values or 0),
+            *(one.answered_by or "", one.values or 0, minute(one.scrubbed_at)),
         )
         for one in found
     ]
@@ -115,7 +130,7 @@ def show(
     """Show one erasure: who requested it, who answered, and what was erased or forbade it."""
     settings = configured(config, database_url=database_url, data_dir=data_dir)
     with opened(settings) as url:
-        found = rows_of(url, ERASURES, ErasureRow, id=erasure)
+        found = _shown(url, rows_of(url, ERASURES, ErasureRow, id=erasure))
         record_look(settings, url, "erasures show", (), len(found))
     if not found:
         raise CannotRun(f"there is no erasure {erasure}; advice-ledger erasures list shows them")
@@ -128,9 +143,17 @@ def show(
     say(f"requested   by {one.requested_by} at {minute(one.created_at)} (UTC): {why}")
     if one.answered_by is not None:
         say(f"answered    by {one.answered_by} at {minute(one.answered_at)} (UTC), event {one.answer_position}")
+    if one.state == "erased":
+        since = minute(one.scrubbed_at)
+        say(f"files       {f'without its values since {since} (UTC)' if since else 'not scrubbed since'}")
     if one.events is not None and one.streams is not None:
         say(f"values      {one.values} of {counted(one.events, 'event')} in {counted(one.streams, 'stream')}")
     if one.reapplies:
         say(f"again       after a restore: {', '.join(f'{name} {value}' for name, value in one.reapplies.items())}")
     if one.forbidden:
         say(f"forbidden   {', '.join(f'{name} {value}' for name, value in one.forbidden.items())}")
+
+
+def _shown(url: Url, rows: list[ErasureRow]) -> list[ShownErasure]:
+    with connect(url, "reader") as conn:
+        return shown(conn, rows)

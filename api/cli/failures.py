@@ -11,6 +11,7 @@ from api.postgres.embedded import EmbeddedError
 from api.settings import SettingsError
 from ledger.backup.manifest import BackupError
 from ledger.database import one_line
+from ledger.erasure.rewrite import ScrubFailed
 from ledger.errors import LedgerError
 from ledger.tlog.sign.errors import KeyUnusable, SigningRefused
 from projections.rebuild import RebuildFailed
@@ -29,6 +30,7 @@ EXPECTED: tuple[type[BaseException], ...] = (
     MissingExtra,
     OSError,
     RebuildFailed,
+    ScrubFailed,
     SettingsError,
     SigningRefused,
     UnicodeEncodeError,

@@ -30,6 +30,7 @@ from schema.events import (
     ErasureDeclined,
     ErasureRefused,
     ErasureRequested,
+    ErasuresScrubbed,
     Forbidden,
     Reapplied,
     RequestErasure,
@@ -39,6 +40,8 @@ from schema.events import (
 # Members of a request that the ledger adds.
 DERIVED = frozenset({"clients", "streams", "events", "values", "forbidden", "expires_at", "reapplies"})
 UNKNOWN = "erasure-unknown"
+# The stream of all scrubs: nothing may follow in the streams of an erased client.
+SCRUBS = "scrubs"
 # The position as of which they are known, and the numbers of all identifiers that are one client with a number.
 Family = Callable[[AsyncConnection, int, float], Awaitable[tuple[int, list[int]]]]
 
@@ -195,6 +198,11 @@ class ErasureCommands:
                 self.clients.forget()
                 return receipt
         raise Refused("busy", "others are writing about this client; try again")
+
+    async def record_scrub(self, actor: Actor, event: ErasuresScrubbed) -> Receipt:
+        """Record that the files were written anew that held erased values. Raises Unavailable."""
+        lines = await encoded(judged_as(actor, [NewEvent(uuid7(), SCRUBS, event, actor)]))
+        return (await self.executor.writer.append_lines(lines))[-1]
 
     async def erased_at(self, erasure_id: int) -> int:
         """Return the position of `client.erased`. Raises NotFound `erasure-unknown`, also if nothing was erased."""

@@ -15,11 +15,14 @@ from api.http.lists import Page, ReadPage
 from api.http.parameters import WRITTEN, IdempotencyKey, NoQuery, PathId, ReadOne, RowId, as_json, event_id, recorded
 from api.http.problems import documented
 from api.http.read_list import read_page
-from api.http.reading import read_one
+from api.http.reading import Rows, read_one
 from api.http.routes.tlog import inclusion_of
 from api.services import InjectedServices
+from ledger.database import AsyncConnection
 from ledger.domain.client import number_of
-from projections.erasures.model import ERASURES, ErasureRow
+from projections import reads
+from projections.erasures.model import ERASURES
+from projections.scrubbed import ShownErasure, add_scrubbed
 from schema.events import ConfirmErasure, DeclineErasure, Forbidden, RequestErasure
 
 router = APIRouter(tags=["erasure"], route_class=JsonRoute)
@@ -49,6 +52,10 @@ class ErasureDone(BaseModel):
     client: int
     erasure: int
     event: int
+
+
+async def _with_scrubs(conn: AsyncConnection, rows: Rows, as_of: reads.AsOf) -> Rows:
+    return await add_scrubbed(conn, rows, as_of.position)
 
 
 class ReadErasures(ReadPage):
@@ -120,21 +127,27 @@ async def decline_erasure(
     return recorded(201, answer, receipt, f"/erasures/{erasure}")
 
 
-@router.get("/erasures", response_model=Page[ErasureRow], responses=documented(401, 403, 404, 422, 429, 503))
+@router.get("/erasures", response_model=Page[ShownErasure], responses=documented(401, 403, 404, 422, 429, 503))
 async def list_erasures(
     services: InjectedServices, caller: MayReadClients, query: Annotated[ReadErasures, Query()]
 ) -> Response:
     """List erasures, the newest first, also those that were refused. Roles: advisor, auditor, compliance, examiner."""
-    return await read_page(services, caller, ERASURES, query)
+    return await read_page(services, caller, ERASURES, query, finish=_with_scrubs)
 
 
-@router.get("/erasures/{erasure}", response_model=ErasureRow, responses=documented(401, 403, 404, 422, 503))
+@router.get("/erasures/{erasure}", response_model=ShownErasure, responses=documented(401, 403, 404, 422, 503))
 async def get_erasure(
     services: InjectedServices, caller: MayReadClients, erasure: PathId, query: Annotated[ReadOne, Query()]
 ) -> Response:
     """Read one erasure. Roles: advisor, auditor, compliance, examiner."""
     row = await read_one(services, caller, ERASURES, erasure, query, "erasure")
-    return as_json(row, query)
+
+    async def work(conn: AsyncConnection) -> Rows:
+        position = None if query.as_of is None else await reads.resolve(conn, query.as_of)
+        return await add_scrubbed(conn, [row], position)
+
+    [shown] = await services.ledger.readers.run(work)
+    return as_json(shown, query)
 
 
 @router.get(

@@ -153,6 +153,7 @@ class Scene(NamedTuple):
             "erasures list": [],
             "erasures show": [self.erasure],
             "erasures certificate": [self.erasure],
+            "erasures scrub": [],
             "erasures keep": [new],
             "erasures reapply": [self.folder / "kept", "--key", self.folder / "log.pub"],
             "subjects add": ["somebody", "--role", "auditor", "--token"],

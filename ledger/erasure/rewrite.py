@@ -217,7 +217,7 @@ class Copy:
         count = sql.SQL("SELECT count(*) FROM {} WHERE position <= %s").format(self._old)
         [(wanted,)] = self.conn.execute(count, [upto]).fetchall()
         if wanted != rows and _newest_erased(self.conn) == self.newest_erased:
-            raise ScrubFailed(f"{rows} of {wanted} rows of {self.part.table} were copied, so it stays as it is")
+            raise ScrubFailed(f"the copy of {self.part.table} has other rows ({rows}, not {wanted}), so it is left")
 
     @property
     def _is_whole(self) -> bool:

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from ledger import short_lock
 from ledger.database import Connection
 from projections import registry, swap
 from projections.engine import step
@@ -222,7 +223,7 @@ def test_a_long_read_holds_up_the_swap_and_nobody_else(database_url: str, tries:
 
 def test_a_read_without_end_makes_the_rebuild_give_up(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the table is never free, the rebuild says so and leaves nothing but the old table."""
-    monkeypatch.setattr(swap, "TRIES", 3)
+    monkeypatch.setattr(short_lock, "TRIES", 3)
     with connect(database_url) as conn, connect(database_url) as slow:
         ask(conn)
         catch_up(conn)

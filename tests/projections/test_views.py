@@ -13,8 +13,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from ledger import short_lock
 from ledger.database import Connection, conninfo
-from projections import registry, reports, swap
+from projections import registry, reports
 from projections.rebuild import RebuildFailed, outdated_read_models, rebuild_outdated, rebuild_read_models
 from projections.registry import READ_MODELS
 from tests.projections.naive_views import NAIVE, Row
@@ -247,7 +248,7 @@ def test_an_edited_view_is_noticed(database_url: str, tmp_path: Path, monkeypatc
 
 def test_a_long_read_of_a_view_holds_up_the_swap_alone(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a transaction holds a view, the rebuild tries and lets go; others read the view, and steps go on."""
-    monkeypatch.setattr(swap, "TRIES", 8)
+    monkeypatch.setattr(short_lock, "TRIES", 8)
     with connect(database_url) as conn, connect(database_url, "reader") as slow:
         recommendation_id = tell_everything(conn)
         catch_up(conn)

@@ -177,7 +177,7 @@ ROWS = {
     "PortfolioRow": ("GET /portfolios", "portfolios"),
     "AlertRow": ("GET /alerts", "portfolio_alerts"),
     "NotificationRow": ("GET /notifications", "notifications"),
-    "ErasureRow": ("GET /erasures", "erasures"),
+    "ShownErasure": ("GET /erasures", "erasures"),
     "LegalHoldRow": ("GET /legal-holds", "legal_holds"),
     "RunRow": ("GET /monitoring/runs", "monitoring_runs"),
     "ExportRow": ("GET /exports", "exports"),

@@ -14,6 +14,7 @@ The tables:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,8 +74,12 @@ class Part:
 
 
 def sealed_parts(conn: Connection) -> list[Part]:
-    """Return the partitions of the sealed values, in order."""
+    """Return the partitions of the sealed values, in order. Raises ScrubFailed if they are not as scrubs make them."""
     names = [str(name) for (name,) in conn.execute(PARTITIONS)]
+    if not names or not all(re.fullmatch(rf"{SEALED}_[0-9]+", name) for name in names):
+        raise ScrubFailed(
+            "the partitions of the sealed values are not those that migrate made: run advice-ledger verify"
+        )
     starts = sorted(int(name.removeprefix(f"{SEALED}_")) for name in names)
     return [Part(f"{SEALED}_{start}", start, end) for start, end in zip(starts, [*starts[1:], None], strict=True)]
 

@@ -254,6 +254,15 @@ def test_a_login_that_cannot_do_it_all_does_nothing(database_url: str) -> None:
         make_plan(url)
 
 
+def test_other_partitions_are_refused(database_url: str) -> None:
+    """One of another name, or none at all, is for a person to look at: `verify` names it."""
+    with connect(database_url) as conn:
+        conn.execute("ALTER TABLE sealed_fields_0 RENAME TO mine")
+        with pytest.raises(ScrubFailed, match="run advice-ledger verify"):
+            make_plan(database_url)
+        conn.execute("ALTER TABLE mine RENAME TO sealed_fields_0")
+
+
 def test_somebodys_view_on_a_partition_is_named(database_url: str) -> None:
     """It would be lost with the old partition."""
     erased(database_url)

@@ -13,9 +13,11 @@ from schema.decisions import (
     RecommendationOpened,
 )
 from schema.deliveries import DELIVERY_EVENTS
+from schema.disposals import DISPOSAL_EVENTS
 from schema.erasures import ERASURE_EVENTS
 from schema.event_base import Event
 from schema.exports import EXPORT_EVENTS
+from schema.imports import HistoryImported
 from schema.legal_holds import HOLD_EVENTS
 from schema.mistakes import MISTAKE_EVENTS
 from schema.monitoring import MONITORING_EVENTS
@@ -43,6 +45,7 @@ CATALOGUE: dict[str, type[Event]] = {
         *CLIENT_EVENTS,
         *HOLD_EVENTS,
         *ERASURE_EVENTS,
+        *DISPOSAL_EVENTS,
         *AGENT_EVENTS,
         *PROOF_EVENTS,
         *SUBJECT_EVENTS,
@@ -51,6 +54,7 @@ CATALOGUE: dict[str, type[Event]] = {
         *PORTFOLIO_EVENTS,
         *MONITORING_EVENTS,
         *EXPORT_EVENTS,
+        HistoryImported,
         *DELIVERY_EVENTS,
     )
 }

@@ -9,7 +9,7 @@ class without that member: `RequestPortfolio`, `CallStart`, `CallResult`, `CallF
 `Communicate`, `DefinePortfolio`, `RecordHoldings`, `AcknowledgeAlert`, `SilenceAlert`, `CloseAlert`,
 `RequestRebalancing`, `StartRun`, `ConfirmChange`, `DeclineChange`, `WithdrawRequest`,
 `WithdrawDecision`, `RevokeDecision`, `ExportRequest`, `PlaceHold`, `ReleaseHold`, `RequestErasure`,
-`ConfirmErasure`, `DeclineErasure`, `ReviewCase`, `ReviewRange`, `DrawSample`, `ReassignReview`, `OpenCaseFinding`,
+`RequestDisposal`, `ConfirmErasure`, `DeclineErasure`, `ReviewCase`, `ReviewRange`, `DrawSample`, `ReassignReview`, `OpenCaseFinding`,
 `AssignFinding`, `CloseFinding`, `DefineEndpoint`, `ResendDelivery`.
 
 docs/formats/events.md describes the life of a request in these events.
@@ -61,6 +61,7 @@ from schema.deliveries import (
     EndpointDefined,
     ResendDelivery,
 )
+from schema.disposals import DisposalCompleted, DisposalRequested, RequestDisposal
 from schema.erasures import (
     ClientErased,
     ConfirmErasure,
@@ -76,6 +77,7 @@ from schema.erasures import (
 )
 from schema.event_base import Event
 from schema.exports import ExportCompleted, ExportFailed, ExportRequest, ExportRequested
+from schema.imports import HistoryImported, ImportedFile
 from schema.legal_holds import LegalHoldPlaced, LegalHoldReleased, PlaceHold, ReleaseHold
 from schema.mistakes import (
     DecisionExpired,
@@ -198,6 +200,8 @@ __all__ = [
     "DeliveryEnded",
     "DeliveryPlanned",
     "DeliveryResent",
+    "DisposalCompleted",
+    "DisposalRequested",
     "Disposition",
     "EndpointDefined",
     "ErasureDeclined",
@@ -211,7 +215,9 @@ __all__ = [
     "ExportRequested",
     "FlowRecorded",
     "Forbidden",
+    "HistoryImported",
     "HoldingsRecorded",
+    "ImportedFile",
     "IssueToken",
     "LegalHoldPlaced",
     "LegalHoldReleased",
@@ -247,6 +253,7 @@ __all__ = [
     "RecordingKeyRegistered",
     "RegisterIdentity",
     "ReleaseHold",
+    "RequestDisposal",
     "RequestErasure",
     "RequestFailed",
     "RequestPortfolio",

@@ -1,4 +1,4 @@
-"""advice-ledger erasures: confirm, decline, list, show, certificate, keep, reapply, scrub."""
+"""advice-ledger erasures: confirm, decline, list, show, certificate, propose, dispose, keep, reapply, scrub."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from api.cli.administration import catch_up, made, minute, on_ledger, record_look, rows_of
 from api.cli.configure import configured, opened
+from api.cli.disposals import dispose, propose
 from api.cli.erasure_certificate import certificate
 from api.cli.erasures_kept import keep, reapply
 from api.cli.erasures_scrub import scrub
@@ -29,6 +30,8 @@ app = typer.Typer(
 )
 
 app.command()(certificate)
+app.command()(propose)
+app.command()(dispose)
 app.command()(keep)
 app.command()(reapply)
 app.command()(scrub)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import file_digest
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any
@@ -25,7 +26,7 @@ from api.cli.shared import (
 from api.postgres.connect import connect
 from api.settings import Settings
 from ledger.database import Url
-from ledger.imports.check import Checked, check
+from ledger.imports.check import Checked, check, check_past
 from ledger.imports.history import HistoryEvent
 from ledger.imports.importer import Imported, Importer
 from ledger.imports.sources import FILE_NAME, SOURCE_NAME, NoEvent, read
@@ -33,6 +34,7 @@ from ledger.imports.tables import Tables
 from ledger.proof.bundle.zip import BundleError
 from ledger.store.envelope import Actor
 from ledger.wording import counted
+from schema.events import HistoryImported, ImportedFile
 
 # More faults are counted, not printed.
 MOST_PRINTED = 100
@@ -119,6 +121,11 @@ class _History:
         self._file = file
         self._tables = tables
 
+    def digests(self) -> list[ImportedFile]:
+        """Return name, digest and size of each file."""
+        paths = [self._file] if self._tables is None else [self._tables.requests, self._tables.recommendations]
+        return [_digest(path) for path in paths if path is not None]
+
     def read(self) -> Iterator[HistoryEvent | NoEvent]:
         """Yield the events, and what is wrong with lines."""
         if self._tables is not None:
@@ -138,6 +145,12 @@ class _History:
         return (line for line in self.read() if isinstance(line, HistoryEvent))
 
 
+def _digest(path: Path) -> ImportedFile:
+    with path.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+        return ImportedFile(name=path.name, sha256=digest, bytes=file.tell())
+
+
 def _history(file: Path | None, requests: Path | None, recommendations: Path | None) -> _History:
     if (file is None) == (requests is None) or (requests is None and recommendations is not None):
         raise CannotRun("give FILE, or --requests with or without --recommendations")
@@ -154,8 +167,19 @@ def _record(
 ) -> Imported:
     actor = Actor(id=operator(), kind="human", role="operator")
     with connect(url, "writer") as writer, connect(url, "reader") as reader:
+        check_past(reader, checked)
         importer = Importer(writer, reader, source, actor, checked.erased, recorder_of(settings, url))
-        return importer.run(history.events(), on_progress)
+        imported = importer.run(history.events(), on_progress)
+        importer.conclude(
+            HistoryImported(
+                source=source,
+                files=history.digests(),
+                events=checked.events,
+                imported=imported.recorded + imported.already,
+                signatures_dropped=checked.signed,
+            )
+        )
+        return imported
 
 
 def _report(checked: Checked, *, as_json: bool) -> None:

@@ -98,6 +98,11 @@ class Retention:
         """Return the class of a type of event."""
         return self.types.get(event_type, self.other)
 
+    def is_over(self, records: Iterable[Record], now: datetime) -> bool:
+        """Return True if records of one client had to be kept, and need not be now."""
+        kept = self.kept(records)
+        return kept is not None and now >= kept.free
+
     def kept(self, records: Iterable[Record]) -> Kept | None:
         """Return until when all records of one client must be kept; None if none of them need be."""
         counted = [

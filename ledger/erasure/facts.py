@@ -11,7 +11,7 @@ from typing import Any
 from ledger.database import AsyncConnection
 from ledger.domain.retention import Record
 
-FACTS = Path(__file__).with_name("facts.sql").read_bytes()
+FACTS, ENDED = (Path(__file__).with_name(f"{name}.sql").read_bytes() for name in ("facts", "ended"))
 NOW = "SELECT clock_timestamp()"
 # Tables of any size are read through indexes.
 FEW_STREAMS = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off"
@@ -26,6 +26,14 @@ class Contents:
     events: int
     values: int
     now: datetime
+
+
+async def read_newest(conn: AsyncConnection, streams: Sequence[str]) -> list[tuple[str, Record]]:
+    """Return what the clients have whose own streams these are: the newest event of each type in each stream."""
+    async with conn.transaction():
+        await conn.execute(FEW_STREAMS, prepare=False)
+        rows = await (await conn.execute(ENDED, {"streams": list(streams)})).fetchall()
+    return [(own, Record(stream, kind, newest)) for own, stream, kind, newest in rows]
 
 
 async def read_contents(conn: AsyncConnection, streams: Sequence[str]) -> Contents:

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from ledger.errors import InvalidEvent
+from ledger.database import Connection
+from ledger.errors import InvalidEvent, Refused
 from ledger.imports.encode import line_of
 from ledger.imports.history import CONTENT, ERASED, FIRST, IMPORTED, TRACE, BadLine, HistoryEvent, Incomplete
 from ledger.imports.lines import dumped
@@ -28,6 +29,7 @@ STREAM_NAMES = {
     TRACE: (re.compile(r"[A-Za-z0-9._-]{1,100}"), "Input should end in 1 to 100 letters, digits and . _ -"),
     CONTENT: (re.compile(r".+", re.DOTALL), "Input should end in an id"),
 }
+NOW_US = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 ORDER = "Input should come after the line before"
 
 
@@ -51,6 +53,8 @@ class Checked:
     left_out: Counter[str] = field(default_factory=Counter)
     erased: set[str] = field(default_factory=set)
     signed: int = 0
+    # The newest time of an act, in microseconds since 1970, and the file and line that have it.
+    latest: tuple[int, str, int] = (0, "", 0)
 
 
 class Checker:
@@ -120,6 +124,7 @@ class Checker:
         except InvalidEvent as error:
             raise BadLine(error.field, error.reason) from error
         self._found.signed += event.signed
+        self._found.latest = max(self._found.latest, (event.occurred_at_us, event.file, event.line))
         self._place(event)
 
     def _check_stream(self, event: HistoryEvent) -> None:
@@ -157,6 +162,15 @@ class Checker:
         index = bisect_left(self._positions, number)
         known = index < len(self._positions) and self._positions[index] == number
         return known and (kind is Kind.PAST or self._of[index] == self._streams[event.stream][0])
+
+
+def check_past(conn: Connection, checked: Checked) -> None:
+    """Raise Refused `not-past` if an act takes place later than now, by the database's clock."""
+    [(now_us,)] = conn.execute(NOW_US).fetchall()
+    latest_us, file, line = checked.latest
+    if latest_us > now_us:
+        reason = "Input should not be later than now, by the database's clock: nothing is recorded"
+        raise Refused("not-past", f"{file}, line {line}: occurred_at: {reason}")
 
 
 def check(lines: Iterable[HistoryEvent | tuple[str, int, BadLine]]) -> Checked:

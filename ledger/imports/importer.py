@@ -26,15 +26,18 @@ from ledger.errors import Refused, VersionConflict, from_database
 from ledger.imports.encode import line_of
 from ledger.imports.history import CLIENT, CONTENT, FIRST, REQUEST, BadLine, HistoryEvent, derived_id
 from ledger.imports.references import Places, renamed
-from ledger.store.envelope import Actor, Line
+from ledger.store.envelope import Actor, Line, NewEvent, encode
 from ledger.store.events import APPEND, parameters, receipts
 from ledger.store.recorder import Recorder
+from schema.events import HistoryImported
 from schema.findings import FINDING_EVENTS
 
 HERE = Path(__file__).parent
 FOUND, REGISTERED, ERASED, NUMBERS = (
     (HERE / f"{name}.sql").read_bytes() for name in ("found", "registered", "erased", "numbers")
 )
+# A new stream for each.
+IMPORTS = "import-"
 LOCK = b"SELECT check_append(false)"
 HEAD = b"SELECT position FROM head"
 MOST_EVENTS = 1000
@@ -111,6 +114,19 @@ class Importer:
             done += len(batch)
             on_progress(done)
         return self.imported
+
+    def conclude(self, event: HistoryImported) -> None:
+        """Record that the history of these files is imported, unless that is on record. Raises as `run`."""
+        files = "\n".join(f"{one.name} {one.sha256}" for one in event.files)
+        id_ = derived_id(self.source, f"history.imported\n{files}")
+        line = encode(NewEvent(id_, IMPORTS, event, self.actor))
+        try:
+            with replicated(self.writer), self.writer.transaction():
+                self.writer.execute(LOCK, prepare=True)
+                if not self.reader.execute(FOUND, {"ids": [id_]}, prepare=True).fetchall():
+                    self.writer.cursor(binary=True).execute(APPEND, parameters([line], recorder=self.recorder))
+        except psycopg.Error as error:
+            raise from_database(error) or error from error
 
     def _record(self, events: list[HistoryEvent]) -> None:
         try:

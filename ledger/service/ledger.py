@@ -11,6 +11,7 @@ from ledger.service.claims import Claims
 from ledger.service.clients import ClientCommands
 from ledger.service.content import ContentCommands
 from ledger.service.decisions import DecisionCommands
+from ledger.service.disposals import DisposalCommands
 from ledger.service.erasures import ErasureCommands
 from ledger.service.execute import Executor
 from ledger.service.exports import ExportCommands
@@ -87,3 +88,4 @@ class Ledger:
         self.exports = ExportCommands(executor)
         self.legal_holds = LegalHoldCommands(executor)
         self.erasures = ErasureCommands(executor, in_force, self.clients, self.patience_s)
+        self.disposals = DisposalCommands(executor, self.erasures)

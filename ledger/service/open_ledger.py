@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ledger.database import Url, conninfo
 from ledger.domain.client import Registration
@@ -63,6 +63,7 @@ async def open_ledger(parts: LedgerParts, known: KnownEvents = tuple) -> AsyncIt
         ledger = Ledger(writer, readers, parts.patience_s, parts.policies, parts.registration, claiming)
         if parts.erasing is not None and not parts.read_only:
             ledger.erasures = ledger.erasures.by(_eraser(parts, parts.erasing), parts.erasing.family)
+            ledger.disposals = replace(ledger.disposals, erasures=ledger.erasures)
         yield ledger
 
 

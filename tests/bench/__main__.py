@@ -20,6 +20,7 @@ from tests.bench import (
     attested,
     bulk,
     chain_peers,
+    erasure,
     figures,
     growth,
     guarded,
@@ -39,7 +40,7 @@ from tests.bench.bench import Bench, Options, server
 from tests.bench.figures import Figure
 
 # Rows that bring their own databases, and those that share one ledger of --events events, in the order of measuring:
-# the live projections come last because they append.
+# the live projections and the erasure come last because they append.
 SEPARATE: dict[int, Callable[[Bench], list[Figure]]] = {
     1: bulk.measure,
     2: single.measure,
@@ -58,6 +59,7 @@ SHARED: dict[int, Callable[[Bench, str], list[Figure]]] = {
     7: as_of.measure,
     9: log.measure,
     5: live.measure,
+    16: erasure.measure,
 }
 ROWS = sorted((*SEPARATE, *SHARED))
 
@@ -112,7 +114,12 @@ def main(arguments: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     add = parser.add_argument
-    add("--events", type=_at_least_one, default=100_000, help="events in the ledger of rows 4 to 8 (default 100000)")
+    add(
+        "--events",
+        type=_at_least_one,
+        default=100_000,
+        help="events in the ledger of rows 4 to 7, 9 and 16 (default 100000)",
+    )
     add("--rows", type=_rows, default=ROWS, help="rows to measure, as in 1,3 (default all)")
     add(
         "--rounds",

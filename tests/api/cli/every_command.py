@@ -154,6 +154,8 @@ class Scene(NamedTuple):
             "erasures show": [self.erasure],
             "erasures certificate": [self.erasure],
             "erasures scrub": [],
+            "erasures propose": [],
+            "erasures dispose": [],
             "erasures keep": [new],
             "erasures reapply": [self.folder / "kept", "--key", self.folder / "log.pub"],
             "subjects add": ["somebody", "--role", "auditor", "--token"],

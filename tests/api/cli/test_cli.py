@@ -102,6 +102,7 @@ def test_every_command_takes_the_same_databases() -> None:
         *(f"holds {one}" for one in ("place", "release", "list")),
         *("erase", "erasures confirm", "erasures decline", "erasures list", "erasures show"),
         *("erasures certificate", "erasures keep", "erasures reapply", "erasures scrub"),
+        *("erasures propose", "erasures dispose"),
         "credentials register-key",
         "credentials register-identity",
         *("sign", "export", "case-file", "backup", "restore", "keys generate", "keys show", "keys rotate"),

@@ -69,6 +69,16 @@ def test_a_record_is_kept_until(newest: str, years: int, counts: str, zone: str,
     assert found == Kept(date.fromisoformat(until), at(free), "kept")
 
 
+@pytest.mark.parametrize(("newest", "years", "counts", "zone", "until", "free"), CASES)
+def test_it_is_over_from_that_moment_on(newest: str, years: int, counts: str, zone: str, until: str, free: str) -> None:
+    """Disposal begins with the first moment after the last day, and never with what need not be kept at all."""
+    retention, records = policy(years, counts=counts, zone=zone), [Record(CASE, "portfolio.requested", at(newest))]
+    assert at(until) <= at(free) + timedelta(days=1)
+    assert not retention.is_over(records, at(free) - timedelta(microseconds=1))
+    assert retention.is_over(records, at(free))
+    assert not retention.is_over([Record(CLIENT, "client.registered", at(newest))], at(free))
+
+
 @pytest.mark.parametrize(
     ("starts", "until"), [("event", "2027-05-01"), ("case", "2027-05-01"), ("client", "2027-06-01")]
 )

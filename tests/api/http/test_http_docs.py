@@ -45,6 +45,7 @@ from schema.events import (
     DecisionRevoked,
     DecisionWithdrawn,
     DeliveryResent,
+    DisposalRequested,
     ErasureDeclined,
     ErasureRequested,
     Event,
@@ -160,6 +161,7 @@ RECORDED: dict[str, type[Event]] = {
     "/clients/{client}/erasure": ErasureRequested,
     "/erasures/{erasure}/confirmations": ClientErased,
     "/erasures/{erasure}/declines": ErasureDeclined,
+    "/disposals": DisposalRequested,
 }
 # Bodies that are no base of their event: they have some of its members, in a form for callers.
 OTHER_BODIES = (AskExport, RegisterIdentity)
@@ -199,7 +201,7 @@ STATUSES = {
     ],
     DELIVERIES: [201, 201, 201, 201, 201, 201, 200, 201, 201, 200, 200],
     SUBJECTS: [201, 201, 201],
-    ERASURE: [201, 200, 200, 201, 200, 409, 200, 201, 200, 201, 200, 409],
+    ERASURE: [201, 200, 200, 201, 200, 409, 200, 201, 200, 201, 200, 409, 202],
 }
 # The package is already in the environment that runs the tests.
 RECEIVER = {".venv/bin/pip install -q standardwebhooks": "true"}

@@ -157,6 +157,7 @@ KEPT = (
     "/exports",
     "/legal-holds",
     "/erasures",
+    "/disposals",
 )
 
 

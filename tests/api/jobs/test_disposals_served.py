@@ -15,11 +15,11 @@ def test_each_step_is_a_job(database_url: str) -> None:
         acting = Acting(api)
         api.asked(client_id="client-1")
         problem(acting.post("/disposals", "advisor", {"step": "propose"}), 403, "wrong-role")
-        problem(acting.post("/disposals", "compliance", {"step": "other"}), 422, "invalid-event")
+        problem(acting.post("/disposals", "compliance", {"step": "other"}), 422, "invalid")
         for number, (step, who) in enumerate((("propose", "compliance"), ("erase", "compliance2")), 1):
-            asked = acting.post("/disposals", who, {"step": step}, f"key {step}")
+            asked = acting.post("/disposals", who, {"step": step}, f"key-{step}")
             assert (asked.status_code, asked.json()["disposal"]) == (202, number)
-            assert acting.post("/disposals", who, {"step": step}, f"key {step}").json() == asked.json()
+            assert acting.post("/disposals", who, {"step": step}, f"key-{step}").json() == asked.json()
             path = f"/jobs/{asked.json()['job']}"
             done = eventually("it ends", lambda path=path: api.get(path, "admin").json().get("result"))
             assert (done["disposal"], done["done"], done["values"], done["forbidden"]) == (number, 0, 0, 0)

@@ -9,8 +9,8 @@ class without that member: `RequestPortfolio`, `CallStart`, `CallResult`, `CallF
 `Communicate`, `DefinePortfolio`, `RecordHoldings`, `AcknowledgeAlert`, `SilenceAlert`, `CloseAlert`,
 `RequestRebalancing`, `StartRun`, `ConfirmChange`, `DeclineChange`, `WithdrawRequest`,
 `WithdrawDecision`, `RevokeDecision`, `ExportRequest`, `PlaceHold`, `ReleaseHold`, `RequestErasure`,
-`RequestDisposal`, `ConfirmErasure`, `DeclineErasure`, `ReviewCase`, `ReviewRange`, `DrawSample`, `ReassignReview`, `OpenCaseFinding`,
-`AssignFinding`, `CloseFinding`, `DefineEndpoint`, `ResendDelivery`.
+`RequestDisposal`, `ConfirmErasure`, `DeclineErasure`, `ReviewCase`, `ReviewRange`, `DrawSample`, `ReassignReview`,
+`OpenCaseFinding`, `AssignFinding`, `CloseFinding`, `DefineEndpoint`, `ResendDelivery`.
 
 docs/formats/events.md describes the life of a request in these events.
 """

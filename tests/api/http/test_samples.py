@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,13 @@ import pytest
 from api.sampling import Redrawn, redraw
 from ledger.domain.subject import ROLES
 from ledger.service.open_ledger import LedgerParts, open_ledger
+from schema.samples import SampleDrawn
 from tests.api.acting import EDIT, SENSITIVE, Acting, second_tokens
-from tests.api.served import Api, fields, problem
+from tests.api.http.test_erasure import holding, policies
+from tests.api.served import Api, fields, ledger_copy, problem, served
+from tests.conftest import Template
 from tests.subjects import subjects
+from tests.support import append, connect, new
 
 PERIOD = {"decided_from": "2020-01-01T00:00:00Z", "decided_to": "2100-01-01T00:00:00Z"}
 BOTH = ["compliance", "compliance2"]
@@ -159,3 +164,55 @@ def test_a_review_of_the_case_closes_the_item(act: Acting) -> None:
     auditor = act.api.get("/reviews/queue", "auditor", sample=found["sample"])
     assert "Why?" not in auditor.text
     assert auditor.status_code == 200
+
+
+def test_a_forged_sample_is_named(act: Acting) -> None:
+    """A sample whose population, digest or choice the events do not give is named by what differs, and nothing else."""
+    decided(act, 2)
+    first = drawn(act, size=1, seed="7" * 64)
+    recorded = act.api.get(f"/samples/{first['sample']}").json()
+    members = {name: recorded[name] for name in SampleDrawn.model_fields if recorded.get(name) is not None}
+    others = [row["id"] for row in act.api.items("/decisions", limit=200) if row["id"] not in recorded["chosen"]]
+    forged = {
+        "chosen": {"chosen": others[:1]},
+        "population": {"population": recorded["population"] - 1},
+        "population-digest": {"population_digest": "0" * 64},
+    }
+    for number, (name, changed) in enumerate(forged.items(), first["sample"] + 1):
+        event = SampleDrawn.model_validate({**members, **changed})
+        with connect(act.api.url, "writer") as conn:
+            append(conn, new(f"sample-{number}", event))
+        assert again(act.api, number).differences == [name]
+    # The same sample, drawn from what was there before the last decision.
+    earlier = SampleDrawn.model_validate({**members, "upto": min(others)})
+    with connect(act.api.url, "writer") as conn:
+        append(conn, new(f"sample-{number + 1}", earlier))
+    assert again(act.api, number + 1).differences[:2] == ["population", "population-digest"]
+
+
+def test_an_erased_case_is_in_no_sample_and_an_earlier_one_is_still_the_same(
+    server_url: str, template_database: Template, tmp_path: Path
+) -> None:
+    """Values of findings go with the client; a sample from before the erasure is drawn again from what is left."""
+    kept = policies(tmp_path, 0)
+    with ledger_copy(server_url, template_database) as url, served(url, policies=kept) as api:
+        second_tokens(api)
+        scene = Acting(api)
+        at = scene.proposed(client_id="Vera-Gone")
+        gone = scene.decided(at)["decision_id"]
+        [stays] = decided(scene)
+        [client] = api.items("/clients", client_id="Vera-Gone")
+        for path in (f"/cases/{scene.row(at)['request_id']}", f"/clients/{client['id']}"):
+            found = scene.post(f"{path}/findings", "compliance", {"severity": "low", "text": "Vera-Gone was not asked"})
+            assert found.status_code == 201
+        before = drawn(scene, size=9)
+        assert set(before["chosen"]) == {gone, stays}
+        reason = {"reason": "client-request"}
+        asked = scene.post(f"/clients/{client['id']}/erasure", "compliance", reason).json()
+        assert scene.post(f"/erasures/{asked['erasure']}/confirmations", "compliance2", {}).status_code == 201
+        assert holding(api.url, "Vera-Gone") == []
+        assert [row["text"] for row in api.items("/findings")] == [None, None]
+        assert again(api, before["sample"]).differences == []
+        later = drawn(scene, size=9)
+        assert later["chosen"] == [stays]
+        assert again(api, later["sample"]).differences == []

@@ -1,8 +1,9 @@
-"""Tell followers of the events how far they can read. One task of the process looks, however many follow.
+"""Tell followers of the events what is new for them. One task of the process looks, however many follow.
 
 Positions have no gaps and are given out under one lock, so all events up to a committed position are there, for good.
 A follower reads pages up to that position, at its own speed: nothing is buffered for it, and no writer waits for it.
-Followers with the same filters at the same position share one read, and the text that was made of it.
+Followers with the same filters at the same position share one tail: it reads on for all of them, and wakes them when
+there is something to tell. They are woken a few at a time, so that writers are served in between.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from functools import partial
+from time import monotonic
 from typing import Any, TypeVar
 
 from ledger.database import AsyncConnection
@@ -29,17 +31,19 @@ MOST_OF_ONE = 20
 MOST_OF_ALL = 1000
 # Reads of followers at once, which is also the number of their connections.
 READS_AT_ONCE = 2
-# The pause between two looks, and what each follower adds to it: a thousand are woken twice a second.
+# The pause between two looks, and what each tail adds to it: a thousand read on twice a second.
 LOOK_S = 0.05
 LOOK_FOR_EACH_S = 0.0005
+# So many are woken at once, and the pause before the next ones.
+WOKEN_AT_ONCE = 20
+WAKE_S = 0.005
 MOST_SHARED = 1024
 
 
 class Follower:
     """One open stream."""
 
-    def __init__(self, feed: EventFeed) -> None:
-        self._feed = feed
+    def __init__(self) -> None:
         self._woken = asyncio.Event()
         # True once the server stops.
         self.stops = False
@@ -53,14 +57,27 @@ class Follower:
         self.stops = True
         self.wake()
 
-    async def wait(self, after: int, within_s: float) -> bool:
-        """Wait for events after a position; return False after `within_s` seconds without, or if the server stops."""
+    async def wait(self, tail: Tail, within_s: float) -> bool:
+        """Wait until the tail has news; return False after `within_s` seconds without, or if the server stops."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                while not self.stops and self._feed.position <= after:
+                while not self.stops and not tail.has_news:
                     self._woken.clear()
                     await self._woken.wait()
-        return self._feed.position > after
+        return tail.has_news
+
+
+class Tail:
+    """The end of what followers with the same filters have read: nothing matches up to `after`.
+
+    Once it `has_news`, an event after that matches, no event can match any more, or the read failed.
+    """
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+        self.has_news = False
+        self.followers: set[Follower] = set()
+        self.task: asyncio.Task[None] | None = None
 
 
 class EventFeed:
@@ -75,11 +92,20 @@ class EventFeed:
         self._task: asyncio.Task[None] | None = None
         self._reading = asyncio.Semaphore(READS_AT_ONCE)
         self._shared: OrderedDict[Hashable, asyncio.Task[Any]] = OrderedDict()
+        self._recent: OrderedDict[Hashable, tuple[float, asyncio.Task[Any]]] = OrderedDict()
+        self._tails: dict[Hashable, Tail] = {}
+        # Set, and replaced, when the position moves.
+        self._news = asyncio.Event()
 
     @property
     def followers(self) -> int:
         """The number of open streams."""
         return len(self._followers)
+
+    @property
+    def tails(self) -> int:
+        """The number of reads that wait for new events."""
+        return len(self._tails)
 
     async def close(self) -> None:
         """Stop to look."""
@@ -94,7 +120,7 @@ class EventFeed:
             raise Refused("too-many-streams", f"{MOST_OF_ONE} streams of this subject are open already: close one")
         if len(self._followers) >= min(most, MOST_OF_ALL):
             raise Unavailable("as many streams as this server takes are open already: try again, or read GET /events")
-        follower = Follower(self)
+        follower = Follower()
         self._followers.add(follower)
         self._callers[caller] += 1
         if self._task is None or self._task.done():
@@ -127,6 +153,59 @@ class EventFeed:
         # A follower that goes away does not end the read of the others.
         return await asyncio.shield(task)
 
+    async def recent(self, key: Hashable, work: Callable[[], Awaitable[T]], within_s: float) -> T:
+        """Return the result of `work`, or that of a call for the same `key` which began within so many seconds."""
+        began_s, task = self._recent.get(key, (0.0, None))
+        if task is None or monotonic() - began_s > within_s:
+            task = asyncio.ensure_future(work())
+            # Perhaps nobody is left to hear of a failure.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._recent[key] = monotonic(), task
+            self._recent.move_to_end(key)
+            if len(self._recent) > MOST_SHARED:
+                self._recent.popitem(last=False)
+        result: T = await asyncio.shield(task)
+        return result
+
+    @contextlib.contextmanager
+    def tail(
+        self, key: Hashable, after: int, follower: Follower, look: Callable[[int, int], Awaitable[tuple[bool, int]]]
+    ) -> Iterator[Tail]:
+        """Join the tail of all that name the same `key` and position, while the block runs.
+
+        `look` reads between two positions; it returns whether there is news, and up to where there is none.
+        """
+        tail = self._tails.get((key, after))
+        if tail is None:
+            tail = self._tails[key, after] = Tail(after)
+            tail.task = asyncio.create_task(self._read_on(tail, look), name="followers-tail")
+            tail.task.add_done_callback(lambda _: self._tails.pop((key, after), None))
+        tail.followers.add(follower)
+        try:
+            yield tail
+        finally:
+            tail.followers.discard(follower)
+            if not tail.followers and tail.task is not None:
+                tail.task.cancel()
+
+    async def _read_on(self, tail: Tail, look: Callable[[int, int], Awaitable[tuple[bool, int]]]) -> None:
+        """Read on until there is news. A failure is news as well: each follower finds out what it means for itself."""
+        try:
+            while True:
+                while self.position <= tail.after:
+                    await self._news.wait()
+                is_news, through = await look(tail.after, self.position)
+                if is_news:
+                    break
+                tail.after = through
+        except Exception:
+            log.debug("the read of a tail failed", exc_info=True)
+        tail.has_news = True
+        for number, follower in enumerate(list(tail.followers), 1):
+            follower.wake()
+            if number % WOKEN_AT_ONCE == 0:
+                await asyncio.sleep(WAKE_S)
+
     def _done(self, key: Hashable, keep: Callable[[T], bool], task: asyncio.Task[T]) -> None:
         failed = task.cancelled() or task.exception() is not None
         if (failed or not keep(task.result())) and self._shared.get(key) is task:
@@ -142,11 +221,12 @@ class EventFeed:
                 pass
             except Exception:
                 log.exception("the feed of events failed, and goes on")
-            await asyncio.sleep(LOOK_S + LOOK_FOR_EACH_S * len(self._followers))
+            await asyncio.sleep(LOOK_S + LOOK_FOR_EACH_S * len(self._tails))
         self._shared.clear()
+        self._recent.clear()
 
     def _moved(self, position: int) -> None:
         if position > self.position:
             self.position = position
-            for follower in self._followers:
-                follower.wake()
+            self._news.set()
+            self._news = asyncio.Event()

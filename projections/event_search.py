@@ -18,7 +18,11 @@ from projections.rows import MOST_COUNTED, Order, direction, fetch
 
 HERE = Path(__file__).parent
 SEARCH, COUNT = sql_file(HERE / "event_search.sql"), sql_file(HERE / "event_count.sql")
-WORDS = sql_file(HERE / "event_search_words.sql")
+WORDS, ALL_WORDS, FIRST_WORDS = (
+    sql_file(HERE / f"{name}.sql") for name in ("event_search_words", "event_words_all", "event_words_first")
+)
+# Filters by which the events with words are not chosen any further.
+NO_CHOICE = {"text", "upto", "from_id", "before_id"}
 # Filters by which few events are left to look through.
 OF_FEW = {"of_client", "stream", "request_id"}
 # So many positions are looked through before the index of words.
@@ -117,7 +121,8 @@ async def _search_words(
         return rows
     given |= {"from_id": rest[0], "before_id": rest[1], "limit": limit - len(rows)}
     others = condition({name: value for name, value in filters.items() if name != "text"})
-    query = WORDS.format(direction(order), others, direction(order))
+    found = ALL_WORDS if filters.keys() - NO_CHOICE else FIRST_WORDS
+    query = WORDS.format(found.format(direction(order)), others, direction(order))
     return rows + await fetch(conn, query, given, parsed=False, prepare=False)
 
 

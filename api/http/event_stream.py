@@ -18,7 +18,9 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 from starlette.types import Receive, Scope, Send
 
+from api.callers import Caller
 from api.event_feed import Follower
+from api.http.auth.acting import ROLE_HEADER
 from api.http.auth.permissions import SCOPE_KEY, Reader, ReadPermission
 from api.http.connections import STATE_KEY, Connection, affordable
 from api.http.event_forms import FORM_HELP, EventForm, encoded, shaped
@@ -35,8 +37,11 @@ MEDIA_TYPE = "text/event-stream"
 # No proxy may keep messages back.
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 PAGE_ROWS = 200
-# Rights are looked at again at least so often.
+# Rights are looked at again at least so often. Streams of one caller share a look that is no older than the second.
 RIGHTS_S = 0.5
+SAME_RIGHTS_S = 0.25
+# What rights depend on: who is calling, and in which role.
+CALLER_HEADERS = ("authorization", "cookie", ROLE_HEADER)
 # A stream is never silent for longer. The id of a heartbeat moves the follower over events that do not match.
 HEARTBEAT_S = 15.0
 # Followers come back after a second.
@@ -149,14 +154,23 @@ class EventStream(StreamingResponse):
             page = await self._read(max(page.found.upto, self._services.event_feed.position))
 
     async def _quiet(self, follower: Follower) -> AsyncIterator[bytes]:
-        """Wait for new events; yield a heartbeat whenever nothing was sent for long."""
-        while not follower.stops:
-            is_news = await follower.wait(self._after, RIGHTS_S)
-            if monotonic() - self._sent_s >= HEARTBEAT_S:
-                yield b": heartbeat\nid: %d\n\n" % self._after
-            if is_news:
-                return
-            await self._look_at_rights()
+        """Wait for events that match; yield a heartbeat whenever nothing was sent for long."""
+        visible = await self._visible()
+        key = self._reader.actor.role, visible, self._filters
+
+        async def look(after: int, upto: int) -> tuple[bool, int]:
+            page = await self._shared_page(visible, after, upto)
+            return bool(page.found.items) or page.is_last(self._query.position_to), page.through
+
+        with self._services.event_feed.tail(key, self._after, follower, look) as tail:
+            while not follower.stops:
+                is_news = await follower.wait(tail, RIGHTS_S)
+                self._after = tail.after
+                if monotonic() - self._sent_s >= HEARTBEAT_S:
+                    yield b": heartbeat\nid: %d\n\n" % self._after
+                if is_news:
+                    return
+                await self._look_at_rights()
 
     def _message(self, item: Mapping[str, Any]) -> bytes:
         content = encoded(shaped(item, self._query.format, self._origin))
@@ -168,21 +182,37 @@ class EventStream(StreamingResponse):
 
     async def _look_at_rights(self) -> None:
         """Ask who is calling, and what it may do now. Raises ApiError, LedgerError."""
-        self._request.scope.pop(SCOPE_KEY, None)
-        self._reader = await ReadPermission("read events")(self._request)
+        key = tuple(tuple(self._request.headers.getlist(name)) for name in CALLER_HEADERS)
+
+        async def work() -> tuple[Caller, Reader]:
+            self._request.scope.pop(SCOPE_KEY, None)
+            reader = await ReadPermission("read events")(self._request)
+            return self._request.scope[SCOPE_KEY], reader
+
+        caller, self._reader = await self._services.event_feed.recent(key, work, SAME_RIGHTS_S)
+        self._request.scope[SCOPE_KEY] = caller
         check_text(self._request, self._reader, self._query)
+
+    async def _visible(self) -> frozenset[str] | None:
+        """Return the identifiers of the clients that the reader may know of now; None: all. Raises Unavailable."""
+        search = self._search()
+        if not search.scopes:
+            return frozenset() if search.scopes == [] else None
+        return await self._services.event_feed.read(search.visible)
 
     async def _read(self, upto: int) -> StreamPage:
         """Read the next page up to a position. Followers that would read the same share it. Raises NotFound."""
-        feed, search, after = self._services.event_feed, self._search(), self._after
-        visible = await feed.read(search.visible) if search.scopes else frozenset() if search.scopes == [] else None
+        return await self._shared_page(await self._visible(), self._after, upto)
+
+    async def _shared_page(self, visible: frozenset[str] | None, after: int, upto: int) -> StreamPage:
+        search = self._search()
         key: Hashable = (self._reader.actor.role, visible, self._filters, after, upto)
 
         async def work(conn: AsyncConnection) -> StreamPage:
             found = await search.between(conn, after, upto, PAGE_ROWS)
             return StreamPage(found, b"".join(map(self._message, found.items)))
 
-        return await feed.shared(key, work, keep=_is_short)
+        return await self._services.event_feed.shared(key, work, keep=_is_short)
 
 
 def _is_short(page: StreamPage) -> bool:

@@ -17,7 +17,7 @@ from api import event_feed
 from api.app import create_app
 from api.http import event_stream
 from api.http.connections import Connections
-from api.services import Parts
+from api.services import Parts, services_of
 from schema.events import SubjectRoleGranted, SubjectRoleRevoked, SubjectSuspended
 from tests.api.following import Message, followed, stream, until
 from tests.api.served import PATIENCE_S, Api, fields, ledger_copy, listening, problem, served
@@ -262,6 +262,28 @@ def test_many_followers_get_all_in_order(api: Api) -> None:
     for number, found in enumerate(results):
         query = {"type": "portfolio.requested"} if number % 2 else {"actor": "advisor"}
         assert found == [item["position"] for item in listed(api, head, **query) if item["position"] > start][:6]
+
+
+def test_followers_with_the_same_filters_share_one_tail(api: Api) -> None:
+    """Eight streams and two filters are two tails, also for other subjects; without followers there is none."""
+    api.tokens |= subjects(api.url, {"sharing": "compliance"})
+    feed = services_of(api.app).event_feed
+    eventually("the streams of other tests are closed", lambda: feed.followers == 0)
+    start, _ = api.head()
+    with contextlib.ExitStack() as stack:
+        streams = [
+            stack.enter_context(stream(api, who, last=start, type=kind))[1]
+            for who in ("compliance", "sharing", "compliance", "sharing")
+            for kind in ("portfolio.requested", "request.withdrawn")
+        ]
+        for messages in streams:
+            until(messages, "caught-up")
+        eventually("all wait", lambda: (feed.followers, feed.tails) == (8, 2))
+        wanted = api.asked()
+        found = [until(messages, "message").data["request_id"] for messages in streams[::2]]
+        assert found == [wanted] * 4
+        eventually("all wait again", lambda: feed.tails == 2)
+    eventually("nobody waits", lambda: feed.tails == 0)
 
 
 def test_a_follower_that_takes_no_bytes_is_cut_off_and_slows_nobody(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,8 @@ def _flow(
     state: Portfolio, judgement: Judgement, policy: MonitoringText, rates: Rates, flows: Flows, today: date
 ) -> Finding:
     """Return whether flows are large that were recorded since the last alert about them was closed."""
+    if policy.flow is None:
+        return OVER
     handled = max((one.closed_at for one in state.alerts.values() if one.key == FLOW), default=0)
     large = is_large(flows, judgement, policy, rates, today, handled)
     if large is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
 from ledger.domain.access_policy import READS_OF_CLIENTS, AccessPolicy
@@ -152,11 +153,31 @@ def test_writes_about_a_portfolio_tell_nothing_of_a_client_that_is_not_in_scope(
             for name in (scoped.theirs.portfolio, "another")
         ]
         assert [(one.status_code, one.json()) for one in answered] == [(404, answered[0].json())] * 2
+        paid = {"reference": "1", "date": "2026-03-01", "kind": "cash-in", "amount": "1", "currency": "USD"}
+        answered = [
+            api.call("POST", f"/portfolios/{name}/flows", "advisor", json=paid)
+            for name in (scoped.theirs.portfolio, "another")
+        ]
+        assert [(one.status_code, one.json()) for one in answered] == [(404, answered[0].json())] * 2
+        for path, line in (("/flows", paid), ("/valuations", valued())):
+            answered = [
+                api.call("POST", path, "advisor", content=orjson.dumps({"portfolio": name, **line}), headers=LINES)
+                for name in (scoped.theirs.portfolio, "another")
+            ]
+            assert [(one.status_code, one.json()) for one in answered] == [(422, answered[0].json())] * 2
         acts = [
             api.call("POST", f"/alerts/{alert}/acknowledgements", "advisor", json={})
             for alert in (scoped.theirs.alert, 999_999)
         ]
         assert [(one.status_code, one.json()) for one in acts] == [(404, acts[0].json())] * 2
+
+
+LINES = {"Content-Type": "application/x-ndjson"}
+
+
+def valued() -> dict[str, Any]:
+    """Return a valuation."""
+    return {"as_of": "2026-03-01", "source": "bank", "currency": "USD", "values": {"their-asset": "1"}}
 
 
 def watch(api: Api, case: Case, advisor: str, client_id: str, words: str) -> None:

@@ -242,3 +242,66 @@ def test_a_split_that_everybody_follows_changes_no_value(
     conditions = Conditions(text, "", found, market.rates_of(text, FIRST), known)
     seen = judged({"A": "1"}, {"A": parts(f"{held:f}")}, "USD", conditions, day(held_on))
     assert value_of(seen) == Fraction(price) * new * old * 7
+
+
+FEW = st.integers(1, 9)
+QUOTES = st.dictionaries(st.tuples(st.integers(0, 6), st.sampled_from("AB")), FEW, max_size=14)
+
+
+@given(
+    quotes=QUOTES,
+    corrected=QUOTES,
+    splits=st.dictionaries(st.tuples(st.integers(1, 6), st.sampled_from("AB")), st.tuples(RATIOS, st.booleans())),
+    renamed=st.none() | st.integers(1, 6),
+    today=st.integers(0, 6),
+)
+def test_a_twin_that_restates_the_last_price_each_day_agrees(
+    quotes: dict[tuple[int, str], int],
+    corrected: dict[tuple[int, str], int],
+    splits: dict[tuple[int, str], tuple[str, bool]],
+    renamed: int | None,
+    today: int,
+) -> None:
+    """For any prices, corrections, splits, some of them taken back, and a new identifier: price and doubt."""
+    final = {place: price for place, price in (quotes | corrected).items() if place[0] <= today}
+    events = [action("split", asset, at, ratio=ratio) for (at, asset), (ratio, _) in splits.items()]
+    events += [
+        action("split", asset, at, ratio=ratio, withdrawn=True)
+        for (at, asset), (ratio, withdrawn) in splits.items()
+        if withdrawn
+    ]
+    if renamed is not None:
+        events.append(action("renamed", "B", renamed, to="C"))
+    text = policy(stale_after_days=9)
+    known = Actions.of(recorded(*events), FIRST + timedelta(days=today))
+    files = [
+        quoted(at, **{_name(asset, at, renamed): str(price)}) for (at, asset), price in quotes.items() if at <= today
+    ]
+    files += [
+        quoted(at, **{_name(asset, at, renamed): str(price)}) for (at, asset), price in corrected.items() if at <= today
+    ]
+    found = market_of(*files).prices(text, FIRST + timedelta(days=today), known)
+
+    trusted: dict[str, Fraction] = {}
+    last: dict[str, tuple[Fraction, bool]] = {}
+    for at in range(today + 1):
+        for asset in "AB":
+            ratio, withdrawn = splits.get((at, asset), ("1:1", False))
+            # From the day of the new identifier on, a split of the former one is none.
+            if asset in last and not withdrawn and not (asset == "B" and renamed is not None and at > renamed):
+                new, old = map(int, ratio.split(":"))
+                factor = Fraction(old, new)
+                trusted[asset] *= factor
+                last[asset] = (last[asset][0] * factor, last[asset][1])
+            if (price := final.get((at, asset))) is not None:
+                before = trusted.get(asset, Fraction(price))
+                doubtful = before != price and max(before, price) >= 2 * min(before, price)
+                last[asset] = (Fraction(price), doubtful)
+                trusted[asset] = before if doubtful else Fraction(price)
+    assert {asset: (Fraction(one.amount) / one.units, one.doubtful) for asset, one in found.items()} == {
+        _name(asset, today, renamed): one for asset, one in last.items()
+    }
+
+
+def _name(asset: str, at: int, renamed: int | None) -> str:
+    return "C" if asset == "B" and renamed is not None and at >= renamed else asset

@@ -6,8 +6,8 @@ A type never changes its meaning. A version may get further optional members; an
 The body of a command is the event class itself if the caller may send all of its members. `RecommendationRecorded` is
 one: if the caller leaves out `supersedes`, the ledger sets it. If the ledger alone sets a member, the body is a base
 class without that member: `RequestPortfolio`, `CallStart`, `CallResult`, `CallFault`, `Open`, `Decide`, `Confirm`,
-`Communicate`, `DefinePortfolio`, `RecordHoldings`, `RecordValuation`, `RecordFlow`, `RecordAction`, `AcknowledgeAlert`, `SilenceAlert`, `CloseAlert`,
-`RequestRebalancing`, `StartRun`, `ConfirmChange`, `DeclineChange`, `WithdrawRequest`,
+`Communicate`, `DefinePortfolio`, `RecordHoldings`, `RecordValuation`, `RecordFlow`, `RecordAction`,
+`AcknowledgeAlert`, `SilenceAlert`, `CloseAlert`, `RequestRebalancing`, `StartRun`, `ConfirmChange`, `DeclineChange`, `WithdrawRequest`,
 `WithdrawDecision`, `RevokeDecision`, `ExportRequest`, `PlaceHold`, `ReleaseHold`, `RequestErasure`,
 `RequestDisposal`, `ConfirmErasure`, `DeclineErasure`, `ReviewCase`, `ReviewRange`, `DrawSample`, `ReassignReview`,
 `OpenCaseFinding`, `AssignFinding`, `CloseFinding`, `DefineEndpoint`, `ResendDelivery`.

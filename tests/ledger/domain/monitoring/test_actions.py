@@ -263,7 +263,7 @@ def test_a_twin_that_restates_the_last_price_each_day_agrees(
     today: int,
 ) -> None:
     """For any prices, corrections, splits, some of them taken back, and a new identifier: price and doubt."""
-    final = {place: price for place, price in (quotes | corrected).items() if place[0] <= today}
+    final = {place: Fraction(price) for place, price in (quotes | corrected).items() if place[0] <= today}
     events = [action("split", asset, at, ratio=ratio) for (at, asset), (ratio, _) in splits.items()]
     events += [
         action("split", asset, at, ratio=ratio, withdrawn=True)
@@ -274,12 +274,8 @@ def test_a_twin_that_restates_the_last_price_each_day_agrees(
         events.append(action("renamed", "B", renamed, to="C"))
     text = policy(stale_after_days=9)
     known = Actions.of(recorded(*events), FIRST + timedelta(days=today))
-    files = [
-        quoted(at, **{_name(asset, at, renamed): str(price)}) for (at, asset), price in quotes.items() if at <= today
-    ]
-    files += [
-        quoted(at, **{_name(asset, at, renamed): str(price)}) for (at, asset), price in corrected.items() if at <= today
-    ]
+    sent = [*quotes.items(), *corrected.items()]
+    files = [quoted(at, **{_name(asset, at, renamed): str(price)}) for (at, asset), price in sent if at <= today]
     found = market_of(*files).prices(text, FIRST + timedelta(days=today), known)
 
     trusted: dict[str, Fraction] = {}
@@ -294,10 +290,10 @@ def test_a_twin_that_restates_the_last_price_each_day_agrees(
                 trusted[asset] *= factor
                 last[asset] = (last[asset][0] * factor, last[asset][1])
             if (price := final.get((at, asset))) is not None:
-                before = trusted.get(asset, Fraction(price))
+                before = trusted.get(asset, price)
                 doubtful = before != price and max(before, price) >= 2 * min(before, price)
-                last[asset] = (Fraction(price), doubtful)
-                trusted[asset] = before if doubtful else Fraction(price)
+                last[asset] = (price, doubtful)
+                trusted[asset] = before if doubtful else price
     assert {asset: (Fraction(one.amount) / one.units, one.doubtful) for asset, one in found.items()} == {
         _name(asset, today, renamed): one for asset, one in last.items()
     }

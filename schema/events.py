@@ -7,8 +7,8 @@ The body of a command is the event class itself if the caller may send all of it
 one: if the caller leaves out `supersedes`, the ledger sets it. If the ledger alone sets a member, the body is a base
 class without that member: `RequestPortfolio`, `CallStart`, `CallResult`, `CallFault`, `Open`, `Decide`, `Confirm`,
 `Communicate`, `DefinePortfolio`, `RecordHoldings`, `RecordValuation`, `RecordFlow`, `RecordAction`,
-`AcknowledgeAlert`, `SilenceAlert`, `CloseAlert`, `RequestRebalancing`, `StartRun`, `ConfirmChange`, `DeclineChange`, `WithdrawRequest`,
-`WithdrawDecision`, `RevokeDecision`, `ExportRequest`, `PlaceHold`, `ReleaseHold`, `RequestErasure`,
+`AcknowledgeAlert`, `SilenceAlert`, `CloseAlert`, `RequestRebalancing`, `StartRun`, `ConfirmChange`, `DeclineChange`,
+`WithdrawRequest`, `WithdrawDecision`, `RevokeDecision`, `ExportRequest`, `PlaceHold`, `ReleaseHold`, `RequestErasure`,
 `RequestDisposal`, `ConfirmErasure`, `DeclineErasure`, `ReviewCase`, `ReviewRange`, `DrawSample`, `ReassignReview`,
 `OpenCaseFinding`, `AssignFinding`, `CloseFinding`, `DefineEndpoint`, `ResendDelivery`.
 

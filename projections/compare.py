@@ -6,6 +6,7 @@ A stream that was set aside has no rows, and is listed. If it can be folded, the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from psycopg.rows import dict_row
 
 from ledger.database import Connection
 from ledger.proof.findings import CHAIN, Finding, Kind
+from projections import compare_computed
+from projections.computed import ComputedModel
 from projections.engine import ALL_STREAMS, TOUCHED_STREAMS
 from projections.read_model import ONE_STREAM, UP_TO, ReadModel, sql_file
 from projections.set_aside import Cause, SetAside, cause_of
@@ -37,7 +40,10 @@ REBUILD = "run advice-ledger rebuild"
 
 @dataclass(frozen=True)
 class RowDifference:
-    """A row of the read model that is `missing`, `unexpected`, or `differs` from what the chain gives."""
+    """A row of the read model that is `missing`, `unexpected`, or `differs` from what the chain gives.
+
+    A computed row `disagrees` with the digest that was recorded when it was first computed.
+    """
 
     projection: str
     id: int
@@ -96,12 +102,21 @@ def _check(conn: Connection, read_model: ReadModel, most: int) -> ReadModelCheck
     position, _, error, rows, head = row
     if position > head:
         return _unchecked(read_model, f"it is at position {position}, beyond the last event: {REBUILD}")
-    query = DIFFERENCES.format(expected=read_model.rows(UP_TO), actual=table)
-    differing = conn.execute(query + sql.SQL("LIMIT %(limit)s"), {"upto": position, "limit": most + 1}).fetchall()
-    differences = tuple(RowDifference(read_model.name, row_id, kind) for row_id, kind, _ in differing[:most])
+    differing = _differing(conn, read_model, position, most + 1)
+    differences = tuple(RowDifference(read_model.name, row_id, kind) for row_id, kind in differing[:most])
     listed = aside(conn, read_model, most)
     wrongly = foldable(conn, read_model, listed, position)
     return ReadModelCheck(read_model.name, position, rows, error, differences, len(differing) > most, listed, wrongly)
+
+
+def _differing(conn: Connection, read_model: ReadModel, position: int, most: int) -> list[tuple[int, str]]:
+    """Return id and kind of the first rows that differ."""
+    if isinstance(read_model, ComputedModel):
+        streams = compare_computed.streams_of(conn, read_model, position)
+        return list(islice(compare_computed.differences(conn, read_model, streams, position), most))
+    table = sql.SQL("SELECT * FROM {}").format(sql.Identifier(read_model.name))
+    query = DIFFERENCES.format(expected=read_model.rows(UP_TO), actual=table) + sql.SQL("LIMIT %(limit)s")
+    return [(row_id, kind) for row_id, kind, _ in conn.execute(query, {"upto": position, "limit": most})]
 
 
 def aside(conn: Connection, read_model: ReadModel, most: int) -> tuple[SetAside, ...]:
@@ -120,6 +135,8 @@ def _can_be_folded(conn: Connection, read_model: ReadModel, aside: SetAside, upt
     """Return whether the fold takes the stream after all, and its rows have all that the table requires."""
     if aside.sqlstate == INDEX_LIMIT:
         return False
+    if isinstance(read_model, ComputedModel):
+        return False  # a function takes every stream: what was set aside, the table refused
     required = [name for (name,) in conn.execute(REQUIRED, [sql.Identifier(read_model.name).as_string(conn)])]
     try:
         with conn.transaction(), conn.cursor(row_factory=dict_row) as cursor:

@@ -16,6 +16,7 @@ import psycopg
 
 from ledger.database import Connection
 from ledger.domain.client import ERASES
+from projections.computed import ComputedModel
 from projections.read_model import ReadModel
 from projections.set_aside import Cause, SetAside, cause_of, insert_or_set_aside
 from schema.events import CATALOGUE
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 STEP_EVENTS = 5000
 # Settings for a step that looks for streams to set aside, with a savepoint for each try.
 CAREFUL_EVENTS = 100
+# The most events of a step of a computed read model: each may be a run with thousands of rows.
+COMPUTED_EVENTS = 10
 
 # For a transaction that folds few streams: read them through indexes.
 FEW_STREAMS = "SET LOCAL enable_seqscan = off; SET LOCAL enable_nestloop = off"
@@ -94,8 +97,12 @@ def apply(conn: Connection, read_model: ReadModel, after: int, upto: int) -> lis
 def fold_again(conn: Connection, read_model: ReadModel, streams: Sequence[str], upto: int) -> list[SetAside]:
     """Replace the rows of these streams by their fold up to a position, in the caller's transaction.
 
-    Streams that were set aside stay so; those that cannot be folded are set aside, and returned.
+    Streams that were set aside stay so; those that cannot be folded are set aside, and returned. A computed read model
+    loses its rows about these streams: they are erased.
     """
+    if isinstance(read_model, ComputedModel):
+        conn.execute(read_model.delete_owned, {"streams": list(streams)})
+        return []
     left = [str(stream) for (stream,) in conn.execute(NOT_ASIDE, [list(streams), read_model.name])]
     conn.execute(read_model.delete_touched, {"streams": list(streams)})
     return insert_or_set_aside(conn, read_model, left, upto) if left else []
@@ -144,6 +151,8 @@ def step(conn: Connection, read_model: ReadModel, max_events: int = STEP_EVENTS)
     crash leaves table and position as they were. `conn` is in autocommit mode. Raises StepFailed if the SQL of the read
     model does not run, so that a retry would fail again.
     """
+    if isinstance(read_model, ComputedModel):
+        return _step_carefully(conn, read_model, min(max_events, COMPUTED_EVENTS))
     try:
         return _step(conn, read_model, max_events)
     except psycopg.Error as error:
@@ -211,11 +220,12 @@ def _lock(conn: Connection, read_model: ReadModel, max_events: int) -> tuple[int
 
 def _to_fold(conn: Connection, read_model: ReadModel, after: int, upto: int) -> list[str]:
     """Return the streams that the events in (after, upto] touched, but for those that are set aside."""
-    parameters = [after, upto, read_model.event_types, NAMES_A_CLIENT, read_model.name]
+    naming = [] if isinstance(read_model, ComputedModel) else NAMES_A_CLIENT
+    parameters = [after, upto, read_model.event_types, naming, read_model.name]
     return [str(stream) for (stream,) in conn.execute(TO_FOLD, parameters, prepare=True)]
 
 
 def _replace(conn: Connection, read_model: ReadModel, streams: list[str], upto: int) -> None:
     """Replace the rows of the streams by their fold up to a position. Fails if one of them cannot be folded."""
     conn.execute(read_model.delete_touched, {"streams": streams}, prepare=True)
-    conn.execute(read_model.insert_touched, {"streams": streams, "upto": upto}, prepare=True)
+    read_model.insert(conn, streams, upto)

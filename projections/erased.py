@@ -11,7 +11,7 @@ from projections.client_names import names_of_number
 from projections.clients.model import CLIENTS
 from projections.engine import STEP_AFTER_STEP, fold_again, report
 from projections.reads import wait_until_caught_up
-from projections.registry import READ_MODELS
+from projections.registry import all_models
 
 # In the order of names, so that two erasures never wait for each other. A step of the projector in hand is waited for.
 LOCK = "SELECT name, position, digest FROM projections ORDER BY name FOR UPDATE"
@@ -27,7 +27,7 @@ def read_models_folded_again(conn: Connection, streams: Sequence[str]) -> Iterat
     positions = {name: (int(position), digest) for name, position, digest in conn.execute(LOCK)}
     yield
     conn.execute(STEP_AFTER_STEP, prepare=False)
-    for read_model in READ_MODELS:
+    for read_model in all_models():
         position, digest = positions.get(read_model.name, (0, None))
         if digest != read_model.digest:
             raise Unavailable(

@@ -17,7 +17,7 @@ from ledger.verify.objects import (
     present_objects,
     settings_without_effect,
 )
-from projections.registry import READ_MODELS
+from projections.registry import READ_MODELS, all_models
 from schema.migrate import OBJECTS
 
 # The tables and views of the read models, as `ledger/verify/objects.py` reads them. A test makes the file.
@@ -63,7 +63,7 @@ def says_other_version(conn: Connection) -> bool:
 def built_by_others(conn: Connection) -> bool:
     """True if the database says that another version built one of the read models."""
     built = dict(conn.execute(BUILT).fetchall())
-    return any(built.get(read_model.name, read_model.digest) != read_model.digest for read_model in READ_MODELS)
+    return any(built.get(read_model.name, read_model.digest) != read_model.digest for read_model in all_models())
 
 
 def _changed_views(conn: Connection) -> Iterator[str]:

@@ -60,7 +60,7 @@ class Projector(DatabaseWorker):
         while not self._stopping.is_set():
             # First take the notifications that are here already. A later one ends the wait below, so none is lost.
             _drain(conn, timeout_s=0)
-            found = look(conn, registry.READ_MODELS)
+            found = look(conn, registry.all_models())
             for read_model in found.moved:
                 self._errors.pop(read_model.name, None)
             outcomes = [self._advance(conn, read_model) for read_model in found.touched]

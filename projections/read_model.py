@@ -8,6 +8,8 @@ Each read model is a folder, `projections/NAME/`:
     model.py      the row as a Python type, and the filters
     views/        optional: the SELECT of each view on the table; a view may span streams
 
+A few read models have a function in place of the fold: projections/computed.py.
+
 A row depends on the events of its own stream alone, so folding a stream again gives the same rows as folding all:
 
     live      fold the streams that (after, upto] touched, and replace their rows    projections/engine.py
@@ -22,13 +24,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from psycopg import sql
 from pydantic import BaseModel
+
+from ledger.database import Connection
 
 TYPE_IN_SQL = re.compile(r"'([a-z-]+\.[a-z-]+)'")
 
@@ -217,6 +221,10 @@ class ReadModel:
         """INSERT the rows of the touched streams, folded anew; the search path decides into which table."""
         insert = sql.SQL("INSERT INTO {} {}")
         return insert.format(sql.Identifier(self.name), self.folded(TOUCHED)).as_string(None)
+
+    def insert(self, conn: Connection, streams: Sequence[str], upto: int) -> None:
+        """Insert the rows of streams as of a position."""
+        conn.execute(self.insert_touched, {"streams": list(streams), "upto": upto}, prepare=True)
 
     @cached_property
     def insert_new(self) -> str:

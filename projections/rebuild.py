@@ -24,6 +24,7 @@ from ledger.database import Connection, Url, connect, conninfo
 from ledger.short_lock import TableBusy
 from projections import registry, swap
 from projections.compare import count_differences
+from projections.computed import ComputedModel
 from projections.engine import FEW_STREAMS, describe_error, touched_streams
 from projections.read_model import PART, UP_TO, ReadModel
 from projections.set_aside import Cause, SetAside, cause_of, insert_or_set_aside, listed
@@ -87,7 +88,7 @@ def outdated_read_models(conn: Connection) -> list[ReadModel]:
     views = {str(name) for (name,) in conn.execute(existing, [names])}
     return [
         read_model
-        for read_model in registry.READ_MODELS
+        for read_model in registry.all_models()
         if built.get(read_model.name) != read_model.digest or read_model.views.keys() - views
     ]
 
@@ -219,7 +220,7 @@ class _Rebuild:
         swap.discard(conn, self._place)
         upto = swap.head(conn)
         try:
-            self._build(conn, upto)
+            (self._build_carefully if isinstance(self._read_model, ComputedModel) else self._build)(conn, upto)
         except psycopg.Error as error:
             if cause_of(error) is not Cause.DATA:
                 raise

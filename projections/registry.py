@@ -6,9 +6,11 @@ from projections.accesses.model import ACCESSES
 from projections.agents.model import AGENTS
 from projections.ai_recommendations.model import AI_RECOMMENDATIONS
 from projections.clients.model import CLIENTS
+from projections.computed import ComputedModel
 from projections.credentials.model import CREDENTIALS
 from projections.decisions.model import DECISIONS
 from projections.deliveries.model import DELIVERIES
+from projections.drift_history.model import DRIFT_HISTORY
 from projections.erasures.model import ERASURES
 from projections.event_index.model import EVENT_INDEX
 from projections.event_texts.model import EVENT_TEXTS
@@ -52,16 +54,25 @@ READ_MODELS: tuple[ReadModel, ...] = (
 )
 
 
+# Read models that are computed by a function. They are kept, rebuilt and compared beside the others.
+COMPUTED_MODELS: tuple[ComputedModel, ...] = (DRIFT_HISTORY,)
+
+
+def all_models() -> tuple[ReadModel, ...]:
+    """Return all read models: those that are folded, and those that are computed."""
+    return (*READ_MODELS, *COMPUTED_MODELS)
+
+
 class UnknownReadModel(KeyError):
     """There is no read model or view with this name."""
 
 
 def get_read_model(name: str) -> ReadModel:
     """Return the read model of this name. Raises UnknownReadModel, with the names that exist."""
-    for read_model in READ_MODELS:
+    for read_model in all_models():
         if read_model.name == name:
             return read_model
-    names = ", ".join(read_model.name for read_model in READ_MODELS)
+    names = ", ".join(read_model.name for read_model in all_models())
     raise UnknownReadModel(f"no read model {name!r}; there are {names}")
 
 

@@ -111,7 +111,7 @@ def _attempt(
     """Insert the rows of the streams. Return None, or the SQLSTATE if that fails. Without `keep`, no row stays."""
     try:
         with conn.transaction(force_rollback=not keep):
-            conn.execute(read_model.insert_touched, {"streams": list(streams), "upto": upto}, prepare=True)
+            read_model.insert(conn, streams, upto)
     except psycopg.Error as error:
         if cause_of(error) is not Cause.DATA:
             raise

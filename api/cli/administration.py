@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
@@ -105,15 +105,22 @@ def shown(settings: Settings, url: Url, name: str, sha256: str, show: Callable[[
 
 def rows_of(url: Url, read_model: ReadModel, kind: type[Row], **filters: Any) -> list[Row]:
     """Return the rows of a read model, the oldest first, brought up to the head if this login may do so."""
+    return first_rows_of(url, read_model, kind, None, filters)
+
+
+def first_rows_of(
+    url: Url, read_model: ReadModel, kind: type[Row], most: int | None, filters: Mapping[str, Any]
+) -> list[Row]:
+    """Return the first rows, as `rows_of` does; None for all."""
     catch_up(url, read_model)
     conditions = [read_model.filters[name].condition for name in filters]
-    query = sql.SQL("SELECT {} FROM {} model WHERE {} ORDER BY model.id").format(
+    query = sql.SQL("SELECT {} FROM {} model WHERE {} ORDER BY model.id LIMIT %(most)s").format(
         sql.SQL(", ").join(sql.Identifier("model", name) for name in kind.model_fields),
         sql.Identifier(read_model.name),
         sql.SQL(" AND ").join([sql.SQL("true"), *conditions]),
     )
     with connect(url, "reader") as conn, conn.cursor(row_factory=class_row(kind)) as cursor:
-        return cursor.execute(query, filters).fetchall()
+        return cursor.execute(query, {**filters, "most": most}).fetchall()
 
 
 def subject_of(url: Url, name: str) -> Subject:

@@ -21,7 +21,7 @@ from ledger.service.former_tokens import FormerToken, record_former_tokens
 from ledger.verify.objects import migrated_by_this_version
 from ledger.wording import counted
 from projections.rebuild import RebuildReport, outdated_read_models, rebuild_outdated, rebuild_read_models
-from projections.registry import READ_MODELS, get_read_model
+from projections.registry import all_models, get_read_model
 from schema.database_roles import ROLES
 from schema.errors import NotPermitted
 from schema.migrate import MigrationReport, pending
@@ -101,7 +101,7 @@ def rebuild(
     that a fold cannot take are listed, and left out. Exit code 1 if there are some, or if rows differed: the old table
     was not what the chain says.
     """
-    read_models = [get_read_model(name) for name in dict.fromkeys(names or [])] or list(READ_MODELS)
+    read_models = [get_read_model(name) for name in dict.fromkeys(names or [])] or list(all_models())
     settings = configured(config, database_url=database_url, data_dir=data_dir)
     with opened(settings) as url, progress() as on_progress:
         connect(url, "owner").close()  # it refuses with a clear message

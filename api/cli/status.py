@@ -33,7 +33,7 @@ from projections.health import (
 )
 from projections.objects import changed_objects, setting_warnings
 from projections.rebuild import outdated_read_models
-from projections.registry import READ_MODELS
+from projections.registry import all_models
 from projections.set_aside import SetAside, listed
 from schema.migrate import pending
 
@@ -141,7 +141,7 @@ def look(
         raise CannotRun("this ledger has no head row: run advice-ledger migrate")
     stale = {read_model.name for read_model in outdated_read_models(conn)}
     lags = {row[0]: ReadModelLag(*row) for row in conn.execute(READ_MODELS_LAG).fetchall()}
-    read_models = [_read_model(model.name, lags.get(model.name), model.name in stale) for model in READ_MODELS]
+    read_models = [_read_model(model.name, lags.get(model.name), model.name in stale) for model in all_models()]
     queue, calls = _queue(conn), _calls(conn)
     aside = _set_aside(conn)
     lacking = _pending(conn)

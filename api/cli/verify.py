@@ -22,7 +22,7 @@ from ledger.verify.objects import role_members
 from ledger.verify.trusted_checkpoints import TrustedCheckpoints
 from projections.compare import ReadModelCheck, check
 from projections.objects import changed_objects, says_other_version, setting_warnings
-from projections.registry import READ_MODELS
+from projections.registry import all_models
 
 WithProjections = Annotated[
     bool,
@@ -150,8 +150,8 @@ def _check(
 
     chain = verify_chain(conn, on_progress=tell, trusted=trusted, helpers=helpers, attested_from=attested_from)
     checked: list[ReadModelCheck] = []
-    for read_model in READ_MODELS if projections else ():
-        on_progress("read models", len(checked), len(READ_MODELS))
+    for read_model in all_models() if projections else ():
+        on_progress("read models", len(checked), len(all_models()))
         checked.append(check(conn, read_model, most=most))
     followed = tuple(key.text for key in trusted.followed)
     return Result(

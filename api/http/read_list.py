@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
+from typing import NamedTuple
 
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
@@ -44,6 +45,13 @@ async def as_they_are(_conn: AsyncConnection, rows: Rows, _as_of: reads.AsOf) ->
     return rows
 
 
+class Part(NamedTuple):
+    """The rows that also match `where`, each as `finish` makes it."""
+
+    where: Mapping[str, object] = MappingProxyType({})
+    finish: Finish = as_they_are
+
+
 async def read_page(
     services: Services,
     reader: Reader,
@@ -67,11 +75,10 @@ async def read_list(
     read_model: ReadModel,
     query: ReadList,
     shown: type[BaseModel],
-    *,
-    finish: Finish = as_they_are,
+    part: Part | None = None,
 ) -> Response:
     """Answer with a page, or in another form with all rows, each with the members of `shown`. Raises as `read_page`."""
-    found = ListRead(services, reader, read_model, query, MappingProxyType({}), finish)
+    found = ListRead(services, reader, read_model, query, *(part or Part()))
     media_type = negotiate(request, FORMS)
     if media_type == JSON:
         return await found.page()

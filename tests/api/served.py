@@ -27,7 +27,7 @@ from ledger.database import RoleLogins
 from ledger.domain.subject import ROLES
 from ledger.verify.database import verify_chain
 from projections import compare
-from projections.registry import READ_MODELS
+from projections.registry import all_models
 from tests.conftest import Template, copy_database
 from tests.subjects import subjects
 from tests.support import check_chain, connect, eventually
@@ -60,7 +60,7 @@ def check_ledger(url: str) -> list[Any]:
     with connect(url, "verifier") as conn:
         report = verify_chain(conn)
         assert report.ok, report
-        for read_model in READ_MODELS:
+        for read_model in all_models():
             found = compare.check(conn, read_model)
             assert (found.error, found.differences) == (None, ())
     with connect(url) as conn:

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 )
 
 from projections.rebuild import rebuild_read_models
-from projections.registry import READ_MODELS
+from projections.registry import all_models
 from tests.api.served import PROBLEM_JSON, Api, check_ledger, ledger_copy, served
 from tests.conftest import Template
 from tests.model.pipeline import LARGE, Command, Learned, Recommendation, Request, World
@@ -433,7 +433,7 @@ class Pipeline(RuleBasedStateMachine):
             for position, seen in self.seen:
                 assert self.read(as_of=position) == seen, position
             assert self.read(as_of=self.head()) == live
-            assert all(one.differing == 0 for one in rebuild_read_models(self.api.url, list(READ_MODELS)))
+            assert all(one.differing == 0 for one in rebuild_read_models(self.api.url, list(all_models())))
             assert self.read() == live
         check_ledger(self.api.url)
 

@@ -10,7 +10,7 @@ from psycopg import sql
 from ledger.background import Failure
 from ledger.database import Connection
 from projections import engine, projector, rebuild
-from projections.registry import READ_MODELS
+from projections.registry import all_models
 from schema.migrate import migrate
 from tests.projections.scenes import (
     ANSWERS,
@@ -31,7 +31,7 @@ CANCEL_WAITING = WAITING.replace("SELECT pid", "SELECT pg_cancel_backend(pid)")
 
 def at_head(conn: Connection) -> bool:
     """Return whether both read models have all events."""
-    return all(standing(conn, read_model)[0] == head(conn) for read_model in READ_MODELS)
+    return all(standing(conn, read_model)[0] == head(conn) for read_model in all_models())
 
 
 def asleep(conn: Connection) -> bool:

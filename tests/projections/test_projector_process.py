@@ -14,7 +14,7 @@ import pytest
 from ledger.database import Connection
 from projections import projector_process
 from projections.projector_process import ProjectorProcess
-from projections.registry import READ_MODELS
+from projections.registry import all_models
 from tests.api.program import serving
 from tests.projections.scenes import ask, assert_true_to_the_chain, head, standing
 from tests.support import connect, eventually
@@ -22,7 +22,7 @@ from tests.support import connect, eventually
 
 def at_head(conn: Connection) -> bool:
     """Return whether all read models have all events."""
-    return all(standing(conn, read_model)[0] == head(conn) for read_model in READ_MODELS)
+    return all(standing(conn, read_model)[0] == head(conn) for read_model in all_models())
 
 
 def children(of: int | None = None) -> list[psutil.Process]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
 from api.http.auth.permissions import MayDefineEndpoints, MayReadDeliveries, MayResendDeliveries
 from api.http.json_route import JsonRoute
 from api.http.lists import Page, ReadList
+from api.http.media_types import IN_FORMS
 from api.http.parameters import (
     WRITTEN,
     FilterText,
@@ -25,7 +26,7 @@ from api.http.parameters import (
     recorded,
 )
 from api.http.problems import documented
-from api.http.read_list import read_page
+from api.http.read_list import read_list
 from api.http.reading import read_one
 from api.http.routes.portfolios import PUT
 from api.services import InjectedServices
@@ -110,12 +111,19 @@ async def get_endpoint(services: InjectedServices, caller: MayReadDeliveries, na
     return as_json(_shown(await services.ledger.deliveries.endpoint(name)))
 
 
-@router.get("/deliveries", response_model=Page[DeliveryRow], responses=documented(401, 403, 422, 429, 503))
+@router.get(
+    "/deliveries",
+    response_model=Page[DeliveryRow],
+    responses={**IN_FORMS, **documented(401, 403, 406, 422, 429, 503)},
+)
 async def list_deliveries(
-    services: InjectedServices, caller: MayReadDeliveries, query: Annotated[ReadDeliveries, Query()]
+    services: InjectedServices, request: Request, caller: MayReadDeliveries, query: Annotated[ReadDeliveries, Query()]
 ) -> Response:
-    """List messages to endpoints, the newest first. Roles: admin, auditor, compliance."""
-    return await read_page(services, caller, DELIVERIES, query)
+    """List messages to endpoints, the newest first. Roles: admin, auditor, compliance.
+
+    With `Accept: text/csv` or `application/x-ndjson`, all that match are streamed, or `limit` of them.
+    """
+    return await read_list(services, request, caller, DELIVERIES, query, DeliveryRow)
 
 
 @router.get("/deliveries/{delivery}", response_model=DeliveryRow, responses=documented(401, 403, 404, 422, 503))

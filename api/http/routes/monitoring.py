@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from api.http.auth.permissions import (
     MayAdoptMonitoring,
@@ -19,6 +19,15 @@ from api.http.auth.permissions import (
 )
 from api.http.json_route import JsonRoute
 from api.http.lists import Page, ReadList, ReadPage
+from api.http.media_types import IN_FORMS
+from api.http.monitoring_shapes import (
+    AlertChanged,
+    PolicyInForce,
+    PolicyRecorded,
+    RunCompleted,
+    RunReplayed,
+    RunWouldBe,
+)
 from api.http.parameters import (
     WRITTEN,
     FilterText,
@@ -33,7 +42,7 @@ from api.http.parameters import (
     recorded,
 )
 from api.http.problems import documented
-from api.http.read_list import read_page
+from api.http.read_list import read_list
 from api.http.reading import read_one
 from api.http.routes.portfolios import PUT
 from api.services import InjectedServices
@@ -54,78 +63,6 @@ class AdoptMonitoring(MonitoringText):
 
     # Lists in JSON are the tuples and sets of the policy.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
-
-
-class PolicyRecorded(BaseModel):
-    """The policy is in force from this event on. `changed` is false if it was before."""
-
-    policy: str
-    event: int
-    changed: bool
-
-
-class PolicyInForce(BaseModel):
-    """A monitoring policy, and the SHA-256 of its text."""
-
-    policy: dict[str, Any]
-    sha256: str
-
-
-class RunCompleted(BaseModel):
-    """A run that judged all portfolios."""
-
-    run: int
-    position: int
-    portfolios: int
-    conditions: dict[str, int]
-    raised: int
-    closed: int
-    decisions: int
-    root: str
-    historical: bool
-
-
-class RunReplayed(BaseModel):
-    """A run computed again. `given`: portfolios whose leaf is taken as recorded, because its salt was erased."""
-
-    run: int
-    as_of: str
-    position: int
-    agrees: bool
-    recorded_root: str
-    computed_root: str
-    portfolios: int
-    given: list[str]
-    different: list[str]
-
-
-class JudgedOtherwise(BaseModel):
-    """The condition of a portfolio as it was judged, and as it would be."""
-
-    portfolio: str
-    condition: str
-    would_be: str
-
-
-class RunWouldBe(BaseModel):
-    """A run judged by what is on record now: how many of each condition there were, and would be."""
-
-    run: int
-    as_of: str
-    position: int
-    upto: int
-    portfolios: int
-    conditions: dict[str, int]
-    would_be: dict[str, int]
-    different: list[str]
-    changes: list[JudgedOtherwise]
-
-
-class AlertChanged(BaseModel):
-    """The change is recorded, as the event at this position."""
-
-    alert: int
-    event: int
 
 
 class ReadRuns(ReadList):
@@ -189,12 +126,19 @@ async def run_monitoring(
     return recorded(201, asdict(report), receipt, f"/monitoring/runs/{report.run}")
 
 
-@router.get("/monitoring/runs", response_model=Page[RunRow], responses=documented(401, 403, 422, 429, 503))
+@router.get(
+    "/monitoring/runs",
+    response_model=Page[RunRow],
+    responses={**IN_FORMS, **documented(401, 403, 406, 422, 429, 503)},
+)
 async def list_runs(
-    services: InjectedServices, caller: MayReadMonitoring, query: Annotated[ReadRuns, Query()]
+    services: InjectedServices, request: Request, caller: MayReadMonitoring, query: Annotated[ReadRuns, Query()]
 ) -> Response:
-    """List runs, the newest first. Roles: admin, advisor, auditor, compliance."""
-    return await read_page(services, caller, MONITORING_RUNS, query)
+    """List runs, the newest first. Roles: admin, advisor, auditor, compliance.
+
+    With `Accept: text/csv` or `application/x-ndjson`, all that match are streamed, or `limit` of them.
+    """
+    return await read_list(services, request, caller, MONITORING_RUNS, query, RunRow)
 
 
 @router.get("/monitoring/runs/{run}", response_model=RunRow, responses=documented(401, 403, 404, 422, 503))
@@ -223,12 +167,19 @@ async def would_be_run(services: InjectedServices, caller: MayReadMonitoring, ru
     return as_json(asdict(await services.ledger.monitoring.would_be(run)))
 
 
-@router.get("/alerts", response_model=Page[AlertRow], responses=documented(401, 403, 404, 422, 429, 503))
+@router.get(
+    "/alerts",
+    response_model=Page[AlertRow],
+    responses={**IN_FORMS, **documented(401, 403, 404, 406, 422, 429, 503)},
+)
 async def list_alerts(
-    services: InjectedServices, caller: MayReadPortfolios, query: Annotated[ReadAlerts, Query()]
+    services: InjectedServices, request: Request, caller: MayReadPortfolios, query: Annotated[ReadAlerts, Query()]
 ) -> Response:
-    """List alerts, the newest first. Roles: advisor, compliance, examiner."""
-    return await read_page(services, caller, PORTFOLIO_ALERTS, query)
+    """List alerts, the newest first. Roles: advisor, compliance, examiner.
+
+    With `Accept: text/csv` or `application/x-ndjson`, all that match are streamed, or `limit` of them.
+    """
+    return await read_list(services, request, caller, PORTFOLIO_ALERTS, query, AlertRow)
 
 
 @router.get("/alerts/{alert}", response_model=AlertRow, responses=documented(401, 403, 404, 422, 503))
@@ -276,12 +227,22 @@ async def close_alert(
     return await _act(services, caller, alert, body, idempotency_key)
 
 
-@router.get("/notifications", response_model=Page[NotificationRow], responses=documented(401, 403, 404, 422, 429, 503))
+@router.get(
+    "/notifications",
+    response_model=Page[NotificationRow],
+    responses={**IN_FORMS, **documented(401, 403, 404, 406, 422, 429, 503)},
+)
 async def list_notifications(
-    services: InjectedServices, caller: MayReadPortfolios, query: Annotated[ReadNotifications, Query()]
+    services: InjectedServices,
+    request: Request,
+    caller: MayReadPortfolios,
+    query: Annotated[ReadNotifications, Query()],
 ) -> Response:
-    """List decisions whom to tell of an alert, the newest first. Roles: advisor, compliance, examiner."""
-    return await read_page(services, caller, NOTIFICATIONS, query)
+    """List decisions whom to tell of an alert, the newest first. Roles: advisor, compliance, examiner.
+
+    With `Accept: text/csv` or `application/x-ndjson`, all that match are streamed, or `limit` of them.
+    """
+    return await read_list(services, request, caller, NOTIFICATIONS, query, NotificationRow)
 
 
 async def _act(

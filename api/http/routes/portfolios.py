@@ -15,7 +15,9 @@ from api.http.auth.permissions import MayDefinePortfolios, MayReadMonitoring, Ma
 from api.http.body_limit import MAX_REQUEST_BYTES
 from api.http.json_body import Bounds, Form, read_body
 from api.http.json_route import JsonRoute
-from api.http.lists import Page, ReadPage, ReadWindow
+from api.http.lists import Page, ReadList, ReadPage
+from api.http.media_types import IN_FORMS
+from api.http.monitoring_shapes import Drift
 from api.http.parameters import (
     RECORDED_HEADERS,
     WRITTEN,
@@ -31,15 +33,15 @@ from api.http.parameters import (
 )
 from api.http.prices_file import CSV, NDJSON, read_prices
 from api.http.problems import ApiError, documented
-from api.http.read_list import read_page
+from api.http.read_list import Part, read_list
 from api.http.reading import read_one
 from api.services import InjectedServices, Services
 from ledger.database import AsyncConnection
 from ledger.domain.monitoring.portfolio import stream_of
-from ledger.domain.monitoring.run import Run, second
-from ledger.service.monitoring.inputs import read_drift, read_market
+from ledger.domain.monitoring.run import second
+from ledger.service.monitoring.inputs import read_market
 from ledger.store.events import Receipt
-from projections.monitoring_runs.model import MONITORING_RUNS
+from projections.drift_history.model import DRIFT_HISTORY, shown
 from projections.portfolios.model import PORTFOLIOS, PortfolioRow
 from projections.reads import AsOf
 from schema.events import DefinePortfolio, RecordFlow, RecordHoldings
@@ -100,37 +102,6 @@ class DayPrices(BaseModel):
     rates: list[DayRate]
 
 
-class AssetDrift(BaseModel):
-    """One asset: shares of the value, with 12 decimals."""
-
-    asset: str
-    condition: str
-    drift: str
-    half_width: str
-    target: str
-    weight: str
-
-
-class UnknownReason(BaseModel):
-    """Why a portfolio has no condition."""
-
-    reason: str
-    asset: str | None
-
-
-class Drift(BaseModel):
-    """The judgement of a run about the portfolio. `id` is the number of the run."""
-
-    id: int
-    as_of: str
-    portfolio: str
-    condition: str
-    unknown: list[UnknownReason]
-    assets: list[AssetDrift]
-    turnover: str | None
-    beyond: list[str]
-
-
 class ReadPortfolios(ReadPage):
     """Query parameters of the list of portfolios."""
 
@@ -138,7 +109,7 @@ class ReadPortfolios(ReadPage):
     policy: FilterText | None = None
 
 
-class ReadDrift(ReadWindow):
+class ReadDrift(ReadList):
     """Query parameters of the drift of a portfolio: `from` and `to` are times that runs judge."""
 
     def filters(self) -> dict[str, object]:
@@ -188,12 +159,19 @@ async def record_flow(
     return _put(name, receipt, changed)
 
 
-@router.get("/portfolios", response_model=Page[PortfolioRow], responses=documented(401, 403, 404, 422, 429, 503))
+@router.get(
+    "/portfolios",
+    response_model=Page[PortfolioRow],
+    responses={**IN_FORMS, **documented(401, 403, 404, 406, 422, 429, 503)},
+)
 async def list_portfolios(
-    services: InjectedServices, caller: MayReadPortfolios, query: Annotated[ReadPortfolios, Query()]
+    services: InjectedServices, request: Request, caller: MayReadPortfolios, query: Annotated[ReadPortfolios, Query()]
 ) -> Response:
-    """List portfolios, the newest first. Roles: advisor, compliance, examiner."""
-    return await read_page(services, caller, PORTFOLIOS, query)
+    """List portfolios, the newest first. Roles: advisor, compliance, examiner.
+
+    With `Accept: text/csv` or `application/x-ndjson`, all that match are streamed, or `limit` of them.
+    """
+    return await read_list(services, request, caller, PORTFOLIOS, query, PortfolioRow)
 
 
 @router.get("/portfolios/{name}", response_model=PortfolioRow, responses=documented(401, 403, 404, 422, 503))
@@ -205,24 +183,31 @@ async def get_portfolio(
     return as_json(row, query)
 
 
-@router.get("/portfolios/{name}/drift", response_model=Page[Drift], responses=documented(401, 403, 404, 422, 429, 503))
+@router.get(
+    "/portfolios/{name}/drift",
+    response_model=Page[Drift],
+    responses={**IN_FORMS, **documented(401, 403, 404, 406, 422, 429, 503)},
+)
 async def get_drift(
-    services: InjectedServices, caller: MayReadPortfolios, name: Name, query: Annotated[ReadDrift, Query()]
+    services: InjectedServices,
+    request: Request,
+    caller: MayReadPortfolios,
+    name: Name,
+    query: Annotated[ReadDrift, Query()],
 ) -> Response:
-    """Compute what runs found about a portfolio, the newest first. Roles: advisor, compliance, examiner."""
+    """Read what runs found about a portfolio, the newest first. Roles: advisor, compliance, examiner.
+
+    With `Accept: text/csv` or `application/x-ndjson`, all that match are streamed, or `limit` of them.
+    """
     await _row(services, caller, name, query)
 
-    async def finish(conn: AsyncConnection, rows: list[dict[str, Any]], _as_of: AsOf) -> list[dict[str, Any]]:
-        return [
-            {"id": run.number, "as_of": run.at, **found}
-            for run in map(_run, rows)
-            if (found := await read_drift(conn, run, name)) is not None
-        ]
+    async def finish(_conn: AsyncConnection, rows: list[dict[str, Any]], _as_of: AsOf) -> list[dict[str, Any]]:
+        return [shown(row) for row in rows]
 
-    # The portfolio is in the reader's scope. Runs belong to no client.
+    # The portfolio is in the reader's scope, and that it was read is recorded.
     everywhere = replace(caller, actor=replace(caller.actor, scope=None))
-    where = {"state": "completed"}
-    return await read_page(services, everywhere, MONITORING_RUNS, query, where=where, finish=finish)
+    part = Part({"portfolio": name}, finish)
+    return await read_list(services, request, everywhere, DRIFT_HISTORY, query, Drift, part)
 
 
 @prices_router.post(
@@ -278,10 +263,6 @@ async def _row(services: Services, reader: Reader, name: str, query: ReadOne) ->
     if first is None:
         raise not_found("portfolio")
     return await read_one(services, reader, PORTFOLIOS, first.position, query, "portfolio", stream_of(name))
-
-
-def _run(row: dict[str, Any]) -> Run:
-    return Run.of(row["id"], row["as_of"], row["judged_upto"], historical=row["historical"])
 
 
 def _put(name: str, receipt: Receipt, changed: bool) -> Response:

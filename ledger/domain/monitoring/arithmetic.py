@@ -49,7 +49,10 @@ def shipped(numerator: int, denominator: int) -> str:
 
 def parts_text(number: int) -> str:
     """Return a number of parts as a decimal string."""
+    # zfill() takes half of the time of a format.
     if 0 <= number < WHOLE:
-        return f"0.{number:012d}"
+        return "0." + str(number).zfill(PLACES)
+    if -WHOLE < number < 0:
+        return "-0." + str(-number).zfill(PLACES)
     whole, decimals = divmod(abs(number), WHOLE)
     return f"{'-' if number < 0 else ''}{whole}.{decimals:012d}"

@@ -159,9 +159,14 @@ def judged_ready(
 
 def leaf(salt: bytes, run: Run, name: str, judgement: Judgement) -> bytes:
     """Return the leaf of a portfolio, 32 bytes. `salt` is the one that its first event sealed the client with."""
+    return leaf_of(salt, run, shown(name, judgement))
+
+
+def leaf_of(salt: bytes, run: Run, found: Mapping[str, Any]) -> bytes:
+    """Return the leaf of what `shown()` returns."""
     mixed = sha256(SALT + salt + run.number.to_bytes(8)).digest()
     # Its members are of this program, in ASCII, and there is no number: orjson writes it as RFC 8785 does.
-    return sha256(LEAF + mixed + quick(shown(name, judgement))).digest()
+    return sha256(LEAF + mixed + quick(found)).digest()
 
 
 def shown(name: str, judgement: Judgement) -> dict[str, Any]:

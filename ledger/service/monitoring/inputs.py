@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
@@ -17,7 +16,7 @@ from ledger.domain.monitoring.drift import Judgement
 from ledger.domain.monitoring.policy import MonitoringText
 from ledger.domain.monitoring.portfolio import CATEGORY, Definition, Portfolio
 from ledger.domain.monitoring.prices import Market, days_until, looks_back
-from ledger.domain.monitoring.run import Conditions, Run, judged, judged_ready, leaf, shown
+from ledger.domain.monitoring.run import Conditions, Run, judged, judged_ready, leaf
 from ledger.domain.policy import Policy
 from ledger.service.monitoring.memory import Held, Kept, Memory, held_of
 from ledger.service.monitoring.streams import HERE, NOW, holdings_at, newest_of, read_actions, read_streams
@@ -141,9 +140,3 @@ def policy_stream(name: str) -> str:
 async def read_market(conn: AsyncConnection, days: Sequence[str]) -> Market:
     """Return the prices and rates of these days, as they are on record now."""
     return await Memory().market(conn, Kept(NOW), days)
-
-
-async def read_drift(conn: AsyncConnection, run: Run, name: str) -> dict[str, Any] | None:
-    """Compute what a run found about one portfolio; None if the portfolio was not there yet."""
-    inputs = await read_inputs(conn, run, name)
-    return shown(name, inputs.judge(name)) if name in inputs.names else None

@@ -28,7 +28,7 @@ from ledger.proof.bundle.selection import Selection
 from ledger.store.envelope import uuid7
 from ledger.tlog import recording_keys
 from ledger.tlog.signing_keys import SigningKey
-from projections.registry import READ_MODELS
+from projections.registry import all_models
 from schema.events import (
     ClientRegistered,
     DeliveryAttempted,
@@ -222,7 +222,7 @@ def scene(url: str, folder: Path) -> Scene:
     assert keys is not None
     write_keys(keys, "desk", [make_key("v1")])
     asyncio.run(judge(url))
-    for read_model in READ_MODELS:  # no server runs that would do it
+    for read_model in all_models():  # no server runs that would do it
         catch_up(url, read_model)
     (folder / "log.pub").write_text(key.verifier.text, "utf-8")
     asyncio.run(sample(url))

@@ -8,7 +8,7 @@ from psycopg.conninfo import make_conninfo
 from ledger.proof.findings import CHAIN
 from ledger.store.envelope import NewEvent, uuid7
 from projections.engine import step
-from projections.registry import READ_MODELS
+from projections.registry import all_models
 from schema.events import ModelCallFailed, ModelCallStarted
 from schema.migrate import migrate
 from tests.api.program import Ran, cli
@@ -16,7 +16,7 @@ from tests.projections.poison import poison
 from tests.support import CLERK, append, connect, login_role, new, requested, scratch_database
 from tests.tampering import tamper
 
-NAMES = [read_model.name for read_model in READ_MODELS]
+NAMES = [read_model.name for read_model in all_models()]
 
 
 def on(url: str, *arguments: str) -> Ran:
@@ -32,7 +32,7 @@ def ledger(database_url: str) -> str:
     with connect(database_url, "writer") as conn:
         append(conn, *(new("request-", requested(notes=f"note {number}")) for number in range(3)))
     with connect(database_url, "owner") as conn:
-        for read_model in READ_MODELS:
+        for read_model in all_models():
             step(conn, read_model)
     return database_url
 
@@ -129,7 +129,7 @@ def test_orphans_are_calls_without_an_end(ledger: str) -> None:
         append(conn, over, new("trace-0123456789abcdef0123456789abcdef", started))
     assert "is 4 events behind" in on(ledger, "orphans").err
     with connect(ledger, "owner") as conn:
-        for read_model in READ_MODELS:
+        for read_model in all_models():
             step(conn, read_model)
     ran = on(ledger, "orphans")
     assert (ran.code, ran.out, ran.err) == (0, "no model call has been open for 300 s\n", "")

@@ -114,6 +114,9 @@ def test_dead_letters_are_listed_and_sent_again(desk: Desk) -> None:
         append(conn, new("delivery-1", DeliveryEnded(attempt=1, outcome="unknown", reason="no-answer", final=True)))
     assert [row["id"] for row in desk.json("deliveries", "list", "--endpoint", "desk")] == [1, 2]
     assert [row["id"] for row in desk.json("deliveries", "list", "--run", 2)] == [2]
+    assert [row["id"] for row in desk.json("deliveries", "list", "--limit", 1)] == [1]
+    assert [row["id"] for row in desk.json("deliveries", "list", "--after", 1)] == [2]
+    assert desk.run("deliveries", "list", "--limit", 1).out.endswith("there are more: --after 1\n")
     [letter] = desk.json("deliveries", "list", "--state", "failed")
     assert (letter["id"], letter["outcome"], letter["reason"]) == (1, "unknown", "no-answer")
     assert "no-answer" in desk.run("deliveries", "list").out

@@ -22,7 +22,7 @@ from ledger.tlog.sign.signer_thread import SigningConfig
 from ledger.tlog.signing_keys import SigningKey
 from ledger.verify.database import verify_chain
 from projections.rebuild import rebuild_read_models
-from projections.registry import READ_MODELS
+from projections.registry import all_models
 from tests.api.acting import Acting, second_tokens
 from tests.api.program import cli
 from tests.api.served import ASK, ASKS, Api, problem, served
@@ -130,7 +130,7 @@ def test_an_erasure_by_two_people_leaves_nothing(scene: Scene) -> None:
     assert report.ok, report.findings
     assert report.erased >= outlook["values"]
     assert (erasure, outlook["values"]) in report.erasures
-    for read_model in rebuild_read_models(api.url, list(READ_MODELS)):
+    for read_model in rebuild_read_models(api.url, list(all_models())):
         assert read_model.differing == 0
     assert holding(api.url, words) == []
     for _, path in (("", "/events"), ("", "/portfolio/requests"), ("", "/recommendations"), ("", "/model-calls")):

@@ -74,8 +74,14 @@ def test_a_breach_becomes_an_alert_a_decision_and_an_acknowledgement(watched: Ap
     newest, oldest = api.items("/portfolios/anna/drift")
     assert [asset["drift"] for asset in newest["assets"]] == ["-0.060000000000", "0.060000000000"]
     assert (oldest["condition"], newest["condition"]) == ("ok", "breached")
-    assert [found["id"] for found in api.items("/portfolios/anna/drift", to="2026-03-02")] == [1]
+    assert [found["run"] for found in api.items("/portfolios/anna/drift", to="2026-03-02")] == [1]
+    judged_upto = api.get(f"{RUNS}/2").json()["judged_upto"]
+    assert [found["run"] for found in api.items("/portfolios/anna/drift", as_of=judged_upto)] == [1]
+    assert all(found["agrees"] for found in (newest, oldest))
     runs = api.items(RUNS, state="completed")
+    for path in ("/portfolios", "/portfolios/anna/drift", "/alerts", "/notifications", RUNS):
+        table = api.call("GET", path, "advisor", headers={"Accept": "text/csv"})
+        assert (table.status_code, len(table.text.splitlines())) == (200, 1 + len(api.items(path)))
     assert [found["breached"] for found in runs] == [1, 0]
     assert api.get(f"{RUNS}/2").json() == runs[0]
     assert api.get("/prices/2026-03-03").json()["prices"][0]["price"] == "34"

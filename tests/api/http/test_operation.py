@@ -10,7 +10,7 @@ from jsonschema_rs import Draft202012Validator
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.http.problem_types import PROBLEMS
-from projections.registry import READ_MODELS
+from projections.registry import all_models
 from schema.events import CATALOGUE
 from schema.migrate import migrate
 from tests.api.served import Api, make_tokens, problem, served
@@ -32,7 +32,7 @@ def test_readyz_names_the_head_and_each_read_model(api: Api) -> None:
         found = api.get("/readyz", None).json()
         assert (found["status"], found["reasons"]) == ("ready", [])
         assert (found["position"], found["hash"]) == (position, head_hash)
-        assert {state["name"] for state in found["read_models"]} == {found.name for found in READ_MODELS}
+        assert {state["name"] for state in found["read_models"]} == {found.name for found in all_models()}
         return all(state["lag"] == 0 and state["error"] is None for state in found["read_models"])
 
     eventually("the read models", caught_up)

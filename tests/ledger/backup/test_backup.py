@@ -16,7 +16,7 @@ from ledger.backup.manifest import DERIVED, BackupError, Manifest, read_sources
 from ledger.backup.restore import Backup
 from ledger.backup.write import write_backup
 from ledger.verify.database import verify_chain
-from projections.registry import READ_MODELS
+from projections.registry import all_models
 from schema.errors import EditedMigration, NewerSchema, NotEmpty
 from tests.ledger.cases import Ledger, signed_ledger
 from tests.support import append, connect, new, requested, scratch_database
@@ -100,7 +100,7 @@ def test_every_table_is_backed_up_or_derived(database_url: str) -> None:
     with connect(database_url, "owner") as conn:
         every = {name for (name,) in conn.execute(TABLES)}
         sources = [source.name for source in read_sources(conn)]
-        assert every == {*sources, *DERIVED, *(read_model.name for read_model in READ_MODELS)}
+        assert every == {*sources, *DERIVED, *(read_model.name for read_model in all_models())}
         assert set(sources) >= {"head", "events", "sealed_fields", "checkpoints", "cosignatures"}
         assert conn.execute("SELECT relname FROM pg_class WHERE relkind = 'S'").fetchall() == [("jobs_id_seq",)]
 

@@ -100,6 +100,7 @@ def test_every_command_takes_the_same_databases() -> None:
         *("monitor deliveries list", "monitor deliveries resend"),
         *("jobs list", "jobs show", "jobs cancel"),
         *(f"holds {one}" for one in ("place", "release", "list")),
+        *("samples draw", "samples list", "samples show", "samples redraw", "reviews queue"),
         *("erase", "erasures confirm", "erasures decline", "erasures list", "erasures show"),
         *("erasures certificate", "erasures keep", "erasures reapply", "erasures scrub"),
         *("erasures propose", "erasures dispose"),

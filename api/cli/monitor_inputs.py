@@ -29,6 +29,7 @@ T = TypeVar("T")
 AT_ONCE = 1000
 MOST_CSV_BYTES = 64 * 1024 * 1024
 File = Annotated[Path, typer.Argument(metavar="FILE", help="NDJSON, or CSV with a header if its name ends in .csv.")]
+Lines = Annotated[Path, typer.Argument(metavar="FILE", help="NDJSON: one portfolio on each line.")]
 
 
 def actions(
@@ -47,7 +48,7 @@ def actions(
 
 
 def holdings(
-    file: File,
+    file: Lines,
     as_json: AsJson = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = None,

@@ -21,6 +21,7 @@ from tests.projections.scenes import (
     catch_up,
     hold_and_ask_to_erase,
     register,
+    supervise,
     tell_everything,
 )
 from tests.projections.scenes_monitoring import watch
@@ -134,6 +135,7 @@ def test_a_step_keeps_its_one_plan(database_url: str) -> None:
             watch(conn)
             export(conn)
             hold_and_ask_to_erase(conn)
+            supervise(conn)
             deliver(conn, number, "desk")
             catch_up(live)
             assert step(live, READ_MODELS[0]) is None

@@ -69,6 +69,7 @@ WRITERS = {
     "/model-calls/": "agent",
     "/clients/": "compliance",
 }
+WRITERS |= dict.fromkeys(("/cases/", "/reviews", "/samples", "/review-items/", "/findings/"), "compliance")
 WRITERS |= {"/prices/": "admin", "/monitoring/": "admin", "/endpoints/": "admin", "/deliveries/": "admin"}
 
 # The operations of the document: a test has its name before there is an application. `schema` compares the two.
@@ -92,6 +93,19 @@ OPERATIONS = (
     "POST /decisions/{decision_id}/withdrawals",
     "POST /decisions/{decision_id}/revocations",
     "POST /cases/{request_id}/reviews",
+    "POST /reviews",
+    "POST /disposals",
+    "POST /samples",
+    "GET /samples",
+    "GET /samples/{sample}",
+    "GET /reviews/queue",
+    "POST /review-items/{item}/reassignments",
+    "POST /cases/{request_id}/findings",
+    "POST /clients/{client}/findings",
+    "POST /findings/{finding}/assignments",
+    "POST /findings/{finding}/closings",
+    "GET /findings",
+    "GET /findings/{finding}",
     "GET /decisions",
     "GET /decisions/{decision_id}",
     "POST /model-calls/{model_call_id}/completion",

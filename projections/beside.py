@@ -15,6 +15,7 @@ from psycopg import sql
 
 from ledger.database import Connection
 from ledger.proof.findings import CHAIN, Finding, Kind
+from ledger.store.snapshot import SNAPSHOT, snapshot_with
 from projections.compare import DIFFERENCES, aside, foldable
 from projections.compare_computed import differences, streams_of
 from projections.computed import ComputedModel
@@ -73,8 +74,7 @@ def _computed_stream(conn: Connection, read_model: ComputedModel, stream: str) -
     try:
         with conn.transaction():
             # The lock comes before the snapshot, as in `check()`.
-            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.Identifier(read_model.name)))
+            conn.execute(snapshot_with(read_model.name))
             row = conn.execute(BUILT, [read_model.name, read_model.digest]).fetchone()
             found = () if row is None else differences(conn, read_model, [stream], row[0])
             return next((_drift(read_model, *one) for one in found), None)
@@ -89,7 +89,7 @@ def _drift(read_model: ReadModel, row_id: int, kind: str) -> Finding:
 def _wrongly_set_aside(conn: Connection, read_model: ReadModel) -> Finding | None:
     """Find a stream that is set aside, so that its rows are missing, although the fold takes it."""
     with conn.transaction():
-        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        conn.execute(SNAPSHOT)
         row = conn.execute(BUILT, [read_model.name, read_model.digest]).fetchone()
         found = [] if row is None else foldable(conn, read_model, aside(conn, read_model, MOST_ASIDE), row[0])
     if not found:
@@ -106,8 +106,7 @@ def check_streams(conn: Connection, read_model: ReadModel, streams: Streams) -> 
     try:
         with conn.transaction():
             # The lock comes before the snapshot, as in `check()`.
-            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.Identifier(read_model.name)))
+            conn.execute(snapshot_with(read_model.name))
             conn.execute(FEW_STREAMS, prepare=False)
             return _first_difference(conn, read_model, streams)
     except (psycopg.errors.UndefinedTable, psycopg.errors.DatatypeMismatch):

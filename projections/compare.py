@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 
 from ledger.database import Connection
 from ledger.proof.findings import CHAIN, Finding, Kind
+from ledger.store.snapshot import ISOLATION, snapshot_with
 from projections import compare_computed
 from projections.computed import ComputedModel
 from projections.engine import ALL_STREAMS, TOUCHED_STREAMS
@@ -80,8 +81,7 @@ def check(conn: Connection, read_model: ReadModel, *, most: int = 1000) -> ReadM
     try:
         with conn.transaction():
             # The lock comes before the snapshot: a snapshot from before a swap would not see the rows of the new table.
-            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.Identifier(read_model.name)))
+            conn.execute(snapshot_with(read_model.name))
             conn.execute(ALL_STREAMS, prepare=False)
             return _check(conn, read_model, most)
     except psycopg.errors.UndefinedTable:
@@ -162,7 +162,7 @@ def count_differences(conn: Connection, place: Place, read_model: ReadModel, bui
         return None
     try:
         with conn.transaction():
-            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            conn.execute(ISOLATION)
             conn.execute(BY_KEY, prepare=False)
             return _count_differences(conn, place, read_model, built_upto)
     except psycopg.errors.DatatypeMismatch:

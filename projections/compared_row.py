@@ -9,16 +9,14 @@ import orjson
 from psycopg import sql
 
 from ledger.database import AsyncConnection
+from ledger.store.snapshot import snapshot_with
 from projections.read_model import ReadModel
 from projections.reads import AsOf
 from projections.rows import read_rows
 from projections.shown import refuse
 
 # Planning a fold takes longer than running it for one stream.
-SNAPSHOT = sql.SQL(
-    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE;"
-    " SET LOCAL plan_cache_mode = force_generic_plan"
-)
+PLANS = sql.SQL("; SET LOCAL plan_cache_mode = force_generic_plan")
 # The position of a table of this version, or else that of the last event.
 MADE = (
     "SELECT p.name IS NOT NULL, coalesce(p.position, h.position)"
@@ -36,8 +34,7 @@ async def read_compared(
     """
     filters = {"id": row_id}
     async with conn.transaction():
-        # The lock comes before the snapshot, as in projections/compare.py.
-        await conn.execute(SNAPSHOT.format(sql.Identifier(read_model.name)), prepare=False)
+        await conn.execute(snapshot_with(read_model.name) + PLANS, prepare=False)
         row = await (await conn.execute(MADE, [read_model.name, read_model.digest], prepare=True)).fetchone()
         own, position = (False, 0) if row is None else row
         folded = await read_rows(conn, read_model, filters, as_of=AsOf(position, stream or ""), limit=1)

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from ledger.database import Connection
+from ledger.store.snapshot import ISOLATION
 from ledger.verify.objects import (
     SchemaObject,
     differences,
@@ -23,7 +24,6 @@ from schema.migrate import OBJECTS
 # The tables and views of the read models, as `ledger/verify/objects.py` reads them. A test makes the file.
 READ_MODEL_OBJECTS = Path(__file__).with_name("objects.txt")
 BUILT = "SELECT name, digest FROM projections"
-SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 def changed_objects(conn: Connection) -> list[str]:
@@ -33,7 +33,7 @@ def changed_objects(conn: Connection) -> list[str]:
     Raises psycopg.Error.
     """
     with conn.transaction():
-        conn.execute(SNAPSHOT)
+        conn.execute(ISOLATION)
         return objects_as_seen(conn)
 
 

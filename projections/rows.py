@@ -21,6 +21,7 @@ from psycopg.rows import dict_row
 
 from ledger.database import AsyncConnection
 from ledger.errors import StreamUnreadable
+from ledger.store.snapshot import snapshot_with
 from projections.engine import FEW_STREAMS
 from projections.read_model import ONE_CLIENT, ONE_STREAM, TOUCHED, ReadModel
 from projections.reads import AsOf
@@ -36,10 +37,6 @@ MAX_WINDOW_ROWS = 20_000
 MOST_COUNTED = 10_000
 
 SET_ASIDE_LATER = "SELECT stream FROM streams_set_aside WHERE read_model = %s AND position > %s"
-# The lock comes before the snapshot, as in projections/compare.py.
-SNAPSHOT = sql.SQL(
-    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE",
-)
 POSITION = "SELECT position FROM projections WHERE name = %s"
 
 
@@ -74,7 +71,7 @@ def beyond(order: Order) -> str:
 async def one_state(conn: AsyncConnection, read_model: ReadModel) -> AsyncIterator[int]:
     """Let all reads of the block see one state of the table, and return the position that it has."""
     async with conn.transaction():
-        await conn.execute(SNAPSHOT.format(sql.Identifier(read_model.name)), prepare=False)
+        await conn.execute(snapshot_with(read_model.name), prepare=False)
         row = await (await conn.execute(POSITION, [read_model.name], prepare=True)).fetchone()
         yield 0 if row is None else int(row[0])
 

@@ -20,7 +20,7 @@ from ledger.erasure.rewrite import CLIENTS, SIZE, Part, ScrubFailed, drop_left_o
 from ledger.erasure.statistics import NOT_PERMITTED, may_rewrite, rewrite_statistics
 from ledger.short_lock import TableBusy
 from projections.rebuild import RebuildReport, lead, rebuild_read_models
-from projections.registry import READ_MODELS
+from projections.registry import all_models
 
 PLAN = (Path(__file__).parent / "scrub_plan.sql").read_bytes()
 SIZES = (Path(__file__).parent / "scrub_sizes.sql").read_bytes()
@@ -74,7 +74,7 @@ def _plan(conn: Connection) -> Plan:
     limits = {"starts": [part.start for part in found], "ends": [part.end for part in found]}
     [(after, upto, erasures, starts)] = conn.execute(PLAN, limits).fetchall()
     parts = tuple(part for part in found if part.start in set(starts))
-    names = [*(part.table for part in parts), CLIENTS, *(one.name for one in READ_MODELS), STATISTICS]
+    names = [*(part.table for part in parts), CLIENTS, *(one.name for one in all_models()), STATISTICS]
     tables = {} if upto is None else dict(conn.execute(SIZES, [names]).fetchall())
     return Plan(after, upto, erasures, (*parts, Part(CLIENTS, 0, None)), tables)
 
@@ -86,7 +86,7 @@ def scrub(url: Url, plan: Plan, on_progress: OnProgress, *, schema: str = "ledge
     """
     try:
         tables = _rewrite(url, plan, on_progress, schema, size)
-        rebuilt = rebuild_read_models(url, list(READ_MODELS), schema=schema, on_progress=on_progress)
+        rebuilt = rebuild_read_models(url, list(all_models()), schema=schema, on_progress=on_progress)
         with connect_as(conninfo(url, None, schema=schema)) as conn:
             on_progress(STATISTICS, 0, 1)
             rewrite_statistics(conn)
@@ -95,7 +95,7 @@ def scrub(url: Url, plan: Plan, on_progress: OnProgress, *, schema: str = "ledge
         raise ScrubFailed("long reads kept a table busy: run it again when they are over") from None
     except psycopg.errors.DependentObjectsStillExist as error:
         raise ScrubFailed("a view or a key depends on a table that is written anew: drop that first") from error
-    return Scrubbed((*tables, *(one.name for one in READ_MODELS), STATISTICS), tuple(rebuilt))
+    return Scrubbed((*tables, *(one.name for one in all_models()), STATISTICS), tuple(rebuilt))
 
 
 def _rewrite(url: Url, plan: Plan, on_progress: OnProgress, schema: str, size: int) -> list[str]:
@@ -104,6 +104,8 @@ def _rewrite(url: Url, plan: Plan, on_progress: OnProgress, schema: str, size: i
     with connect_as(conninfo(url, "owner", schema=schema, **BULK)) as conn:
         lead(conn, schema)
         drop_left_over(conn, f"{schema}_rebuild")
+        if not {part for part in plan.parts if part.table != CLIENTS} <= {*sealed_parts(conn)}:
+            raise ScrubFailed("another scrub cut the partitions meanwhile: run it again")
         for part in plan.parts:
 
             def copied(done: int, total: int, name: str = part.table) -> None:

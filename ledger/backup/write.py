@@ -23,8 +23,8 @@ from ledger.backup.manifest import (
 )
 from ledger.database import Connection
 from ledger.store.head import read_head
+from ledger.store.snapshot import SNAPSHOT
 
-SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 MIGRATIONS = "SELECT name, sha256 FROM schema_migrations ORDER BY name"
 
 # Called with a table's name, the rows done so far, and about how many rows it has.

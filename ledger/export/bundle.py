@@ -34,6 +34,7 @@ from ledger.proof.format.events import EventLine, EventRow
 from ledger.proof.tlog.note import VerifierKey
 from ledger.proof.tlog.tiles import HEIGHT
 from ledger.store.copy import copy_rows, event
+from ledger.store.snapshot import SNAPSHOT
 from ledger.tlog.heads.record import newest_heads
 from ledger.tlog.serve.newest_checkpoint import newest_size
 from ledger.tlog.sign.signed_checkpoints import LogKeys
@@ -41,7 +42,6 @@ from ledger.tlog.sign.signed_checkpoints import LogKeys
 HERE = Path(__file__).parent
 EVENTS, TILES, EXTENT = (sql.SQL((HERE / f"{name}.sql").read_text("utf-8")) for name in ("events", "tiles", "extent"))
 CHECKPOINT = (HERE / "checkpoint.sql").read_bytes()
-SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 SESSION = "SELECT set_config('statement_timeout', '0', true)"
 
 # Events between two calls of on_progress.

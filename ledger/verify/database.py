@@ -13,6 +13,7 @@ from ledger.database import Connection
 from ledger.proof.format.events import Head
 from ledger.proof.tlog.trust import Trust
 from ledger.store.attested import attested_faults, first_fault, unattested
+from ledger.store.snapshot import SNAPSHOT
 from ledger.verify.helpers import Helpers
 from ledger.verify.ledger_verifier import BY_INDEX, EVENTS, SESSION, LedgerVerifier
 from ledger.verify.report import ChainReport
@@ -23,7 +24,6 @@ from ledger.verify.trusted_checkpoints import TrustedCheckpoints, Verified
 
 HERE = Path(__file__).parent
 HEAD, FIRST_OTHER_LEAF = ((HERE / f"{name}.sql").read_bytes() for name in ("head", "first_other_leaf"))
-SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # Rows between two calls of on_progress.
 STRIDE = 10_000
 

@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 
 from ledger.database import connect, one_line
-from ledger.verify.database import SNAPSHOT
+from ledger.store.snapshot import SNAPSHOT
 from ledger.verify.ledger_verifier import BY_INDEX, SESSION
 from ledger.verify.parts import PartVerifier
 from ledger.verify.stream_versions import StreamVersions

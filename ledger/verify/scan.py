@@ -21,10 +21,11 @@ from ledger.proof.tlog.merkle import leaf_hashes
 from ledger.proof.tlog.note import NoteError, NoteFlaw, VerifierKey, parse
 from ledger.proof.tlog.tiles import WIDTH
 from ledger.store.attested import Attested
+from ledger.store.snapshot import SNAPSHOT
 from ledger.tlog.serve.newest_checkpoint import newest_checkpoint
 from ledger.tlog.sign.state_file import edge_after
 from ledger.tlog.tree import grow
-from ledger.verify.database import SNAPSHOT, read_head
+from ledger.verify.database import read_head
 from ledger.verify.handovers import handovers
 from ledger.verify.ledger_verifier import BY_INDEX, SESSION, SLICE, LedgerVerifier, between
 from ledger.verify.stored_tiles import other_edge, other_tile

@@ -21,13 +21,13 @@ from ledger.store.envelope import Actor, NewEvent, uuid7
 from ledger.store.events import append_now
 from ledger.store.head import read_head
 from ledger.store.recorder import Recorder
+from ledger.store.snapshot import SNAPSHOT
 from ledger.tlog.heads.tree import Entry, HeadsTree, build
 from schema.events import StreamHeadsRecorded
 
 HERE = Path(__file__).parent
 HEADS, NEWEST = sql.SQL((HERE / "heads.sql").read_text("utf-8")), (HERE / "newest.sql").read_text("utf-8")
 WAITING = (HERE / "waiting.sql").read_bytes()
-SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 NEWEST_POSITION = "SELECT position FROM events WHERE stream = %s ORDER BY version DESC LIMIT 1"
 SESSION = "SELECT set_config('statement_timeout', '0', true)"
 

@@ -156,6 +156,31 @@ def test_partitions_are_cut_and_only_touched_ones_are_written(
             assert verify_chain(conn).ok
 
 
+def test_of_two_scrubs_the_second_names_the_first(database_url: str) -> None:
+    """Its plan is of partitions that are cut by then: it changes nothing."""
+    filled(database_url)
+    erased(database_url)
+    plan = make_plan(database_url)
+    scrub(database_url, plan, quiet, size=SIZE)
+    before = state(database_url)
+    with pytest.raises(ScrubFailed, match="another scrub cut the partitions meanwhile: run it again"):
+        scrub(database_url, plan, quiet, size=SIZE)
+    assert state(database_url) == before
+    assert staged(database_url) == ["streams_set_aside"]
+
+
+def test_all_read_models_are_written_anew(database_url: str) -> None:
+    """Those that are computed, too: each has another file afterwards."""
+    erased(database_url)
+    with connect(database_url) as conn:
+        files = "SELECT name, pg_relation_filenode(name::regclass) FROM projections"
+        before = dict(conn.execute(files).fetchall())
+        done = scrub(database_url, make_plan(database_url), quiet)
+        after = dict(conn.execute(files).fetchall())
+    assert before.keys() == after.keys() <= {*done.tables}
+    assert not {*before.values()} & {*after.values()}
+
+
 @pytest.mark.parametrize("table", ["sealed_fields", "stream_clients"])
 def test_appends_and_reads_go_on_while_a_long_read_keeps_it_waiting(
     database_url: str, table: str, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,20 @@
+"""The start of a transaction that reads one snapshot of what is recorded, also while a scrub swaps its tables.
+
+The locks come before the snapshot: one from before a swap would not see the rows of the new table, and take them for
+missing. A swap waits for the end of the transaction (docs/operate/scrub.md).
+"""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+ISOLATION = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# The tables that a scrub swaps (ledger/erasure/rewrite.py).
+SWAPPED = "sealed_fields, stream_clients"
+SNAPSHOT = f"{ISOLATION}; LOCK TABLE {SWAPPED} IN ACCESS SHARE MODE"
+
+
+def snapshot_with(table: str) -> sql.Composed:
+    """Return the start of a transaction that reads this table too, which a rebuild swaps: a read model."""
+    lock = sql.SQL("{}; LOCK TABLE {}, {} IN ACCESS SHARE MODE")
+    return lock.format(sql.SQL(ISOLATION), sql.Identifier(table), sql.SQL(SWAPPED))

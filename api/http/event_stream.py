@@ -212,8 +212,11 @@ class EventStream(StreamingResponse):
             found = await search.between(conn, after, upto, PAGE_ROWS)
             return StreamPage(found, b"".join(map(self._message, found.items)))
 
-        return await self._services.event_feed.shared(key, work, keep=_is_short)
+        return await self._services.event_feed.shared(key, work, self._may_keep)
 
+    def _may_keep(self, page: StreamPage) -> bool:
+        """Return True for a short page of the newest events: an erasure is an event after it, so none asks for it later.
 
-def _is_short(page: StreamPage) -> bool:
-    return not page.found.more
+        A page as of a position would be asked for after an erasure as before, and still have the values.
+        """
+        return not page.found.more and self._query.as_of is None

@@ -17,6 +17,26 @@ REFUSED = {
     "update sealed fields": "UPDATE ledger.sealed_fields SET fields = fields",
     "delete sealed fields": "DELETE FROM ledger.sealed_fields",
     "delete the index of clients": "DELETE FROM ledger.stream_clients",
+    # A statement that names a partition, or makes another one; what a scrub does as the owner.
+    "read a partition": "TABLE ledger.sealed_fields_0",
+    "update a partition": "UPDATE ledger.sealed_fields_0 SET fields = fields",
+    "delete a partition": "DELETE FROM ledger.sealed_fields_0",
+    "truncate a partition": "TRUNCATE ledger.sealed_fields_0",
+    "insert into a partition": "INSERT INTO ledger.sealed_fields_0 SELECT * FROM ledger.sealed_fields LIMIT 1",
+    "detach a partition": "ALTER TABLE ledger.sealed_fields DETACH PARTITION ledger.sealed_fields_0",
+    "make a partition": "CREATE TABLE ledger.mine PARTITION OF ledger.sealed_fields FOR VALUES FROM (0) TO (1)",
+    "drop a partition": "DROP TABLE ledger.sealed_fields_0",
+    "protect a partition": "SELECT ledger.protect_partition('ledger.sealed_fields')",
+    "make a twin": "SELECT ledger.make_twin('ledger.sealed_fields', 'ledger.events')",
+    # Erasures.
+    "erase": f"SELECT ledger.erase({', '.join(['NULL'] * 14)})",
+    "write an erased stream": "INSERT INTO ledger.erased_streams VALUES ('client-1', 1)",
+    "forget an erased stream": "DELETE FROM ledger.erased_streams",
+    # Jobs are made and ended by functions alone.
+    "make a job": "INSERT INTO ledger.jobs DEFAULT VALUES",
+    "ask for a job": "SELECT ledger.ask_job(NULL, 'dispose', '{}', 'eve', '0 s', 1)",
+    "change jobs": "UPDATE ledger.jobs SET state = 'done'",
+    "delete jobs": "DELETE FROM ledger.jobs",
     "update numbers": "UPDATE ledger.stream_numbers SET last = 0",
     "delete checkpoints": "DELETE FROM ledger.checkpoints",
     "update tiles": "UPDATE ledger.tiles SET hashes = hashes",
@@ -76,6 +96,8 @@ REFUSED = {
 # (tests/api/http/test_tokens.py).
 PERMITTED = {
     "record an event": {"writer"},
+    "erase": {"eraser"},
+    "ask for a job": {"writer"},
     "read credentials": {"reader", "projector", "eraser", "verifier"},
     "make a credential": {"projector", "eraser"},
     "delete credentials": {"projector", "eraser"},
@@ -100,12 +122,12 @@ HELD = (
 READABLE = """
     SELECT format('SELECT FROM %I.%I LIMIT 1', relnamespace::regnamespace, relname)
     FROM pg_class
-    WHERE relkind IN ('r', 'v') AND relnamespace = 'ledger'::regnamespace AND has_table_privilege(oid, 'SELECT')
+    WHERE relkind IN ('r', 'p', 'v') AND relnamespace = 'ledger'::regnamespace AND has_table_privilege(oid, 'SELECT')
 """
 # The modes of locks, the strongest first, and all tables and views to lock.
 MODES = ("ACCESS EXCLUSIVE", "SHARE ROW EXCLUSIVE", "ROW EXCLUSIVE", "ROW SHARE", "ACCESS SHARE")
 LOCKABLE = (
-    "SELECT relname FROM pg_class WHERE relkind IN ('r', 'v') AND relnamespace = 'ledger'::regnamespace ORDER BY 1"
+    "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'v') AND relnamespace = 'ledger'::regnamespace ORDER BY 1"
 )
 # The tables that are a role's own work: it may write them, and so lock them. While it does, that work stands still.
 OWN_TABLES = {

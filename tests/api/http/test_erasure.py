@@ -24,6 +24,7 @@ from ledger.verify.database import verify_chain
 from projections.rebuild import rebuild_read_models
 from projections.registry import all_models
 from tests.api.acting import Acting, second_tokens
+from tests.api.following import followed, stream, until
 from tests.api.program import cli
 from tests.api.served import ASK, ASKS, Api, problem, served
 from tests.ledger.tlog.logs import key_for
@@ -298,3 +299,16 @@ def test_a_certificate_is_verified_offline(
         broken.append({**content, "events": [first, {**second, name: changed}]})
         broken.append({**content, "events": [first, {one: second[one] for one in second if one != name}]})
     assert [found for found in broken if run_on(found, key.verifier.text)[0] != 1] == []
+
+
+def test_what_followers_share_is_forgotten(scene: Scene) -> None:
+    """A follower of the state before gets no value of an erased client, though another one read them for it earlier."""
+    words = "Mira Shared"
+    client = scene.client(words)
+    api = scene.api
+    head, _ = api.head()
+    with stream(api, position_from=head + 1) as (_, others):
+        until(others, "caught-up")
+        assert words in repr(followed(api, as_of=head))
+        assert scene.confirm(scene.request(client).json()["erasure"]).status_code == 201
+        assert words not in repr(followed(api, as_of=head))

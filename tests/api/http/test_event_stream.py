@@ -154,8 +154,9 @@ def test_a_stream_ends_when_the_subject_is_suspended_or_loses_the_role(api: Api)
         assert (refused["resource"], refused["reason"]) == ("GET /events/stream", slug)
 
 
-def test_an_examiner_that_loses_a_client_is_shown_no_more_of_it(api: Api) -> None:
+def test_an_examiner_that_loses_a_client_is_shown_no_more_of_it(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the grant lasts, events name the client; afterwards they do not, and a stream of the client ends."""
+    monkeypatch.setattr(event_stream, "SAME_RIGHTS_S", 0.0)
     for client_id in ("client-examined", "client-of-others"):
         api.asked(client_id=client_id)
     [client] = api.items("/clients", client_id="client-examined")

@@ -215,7 +215,7 @@ class EventStream(StreamingResponse):
         return await self._services.event_feed.shared(key, work, self._may_keep)
 
     def _may_keep(self, page: StreamPage) -> bool:
-        """Return True for a short page of the newest events: an erasure is an event after it, so nobody asks for it again.
+        """Return True for a short page of the newest events: after an erasure nobody asks for it, as that is an event.
 
         A page as of a position would be asked for after an erasure as before, and still have the values.
         """

@@ -49,8 +49,18 @@ class RecordedEvent:
     @property
     def by(self) -> str:
         """The id of the actor; of an imported event, of the one who acted then."""
+        return str(self._actor["id"])
+
+    @property
+    def on_behalf_of(self) -> str | None:
+        """For whom the actor acted, if the event says so."""
+        return self._actor.get("on_behalf_of")
+
+    @property
+    def _actor(self) -> dict[str, Any]:
         backfill = self.content.get("backfill")
-        return str((self.content if backfill is None else backfill)["actor"]["id"])
+        actor: dict[str, Any] = (self.content if backfill is None else backfill)["actor"]
+        return actor
 
     @property
     def data(self) -> dict[str, Any]:

@@ -24,8 +24,8 @@ JUDGED = frozenset(
 
 
 def acted_in(history: Iterable[RecordedEvent]) -> frozenset[str]:
-    """Return the subjects who acted in a case, so that they do not review it."""
-    return frozenset(event.by for event in history if event.type in JUDGED)
+    """Return the subjects who acted in a case, or for whom somebody acted, so that they do not review it."""
+    return frozenset(name for event in history if event.type in JUDGED for name in (event.by, event.on_behalf_of) if name)
 
 
 def review(history: Sequence[RecordedEvent], command: ReviewCase, by: str, head: int) -> CaseReviewed:
@@ -38,13 +38,19 @@ def review(history: Sequence[RecordedEvent], command: ReviewCase, by: str, head:
         raise NotFound("request-unknown", "there is no such request")
     if not history[0].position <= command.upto <= head:
         raise InvalidEvent("upto", "must be a position from the request on, such as the `as_of` of the case as shown")
-    if by in acted_in(event for event in history if event.position <= command.upto):
+    # Also after `upto`: who confirmed a decision would otherwise review it as of a moment before that.
+    if by in acted_in(history):
         raise Refused("same-person", "who has acted in a case does not review it")
     return CaseReviewed(**dict(command))
 
 
-def check_range(command: ReviewRange) -> None:
-    """Check that note and disposition suit the range. Raises InvalidEvent."""
+def check_range(command: ReviewRange, *, limited: bool) -> None:
+    """Check that client, note and disposition suit the range. Raises InvalidEvent.
+
+    `limited`: the reviewer may review the cases of some clients only.
+    """
+    if command.client is None and limited:
+        raise InvalidEvent("client", "required: you may not review the cases of all clients, so name one that you may")
     if command.client is None and command.note is not None:
         raise InvalidEvent("note", "only with a client: a note about several clients could be erased with none of them")
     if command.client is None and command.disposition == "concern":

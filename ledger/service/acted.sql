@@ -1,6 +1,8 @@
--- Who acted in the cases of these streams: by stream, the subjects of its events of these types. Of an imported event, the
--- one who acted then.
-SELECT e.stream, array_agg(DISTINCT coalesce(e.body::jsonb->'backfill', e.body::jsonb)->'actor'->>'id')
+-- Who acted in the cases of these streams: by stream, the subjects of its events of these types, and those for whom they
+-- acted. Of an imported event, the one who acted then.
+SELECT e.stream, array_agg(DISTINCT n.name)
 FROM events e
-WHERE e.stream = ANY (%(streams)s) AND e.type = ANY (%(types)s)
+CROSS JOIN LATERAL (SELECT coalesce(e.body::jsonb->'backfill', e.body::jsonb)->'actor' AS actor) a
+CROSS JOIN LATERAL (VALUES (a.actor->>'id'), (a.actor->>'on_behalf_of')) n(name)
+WHERE e.stream = ANY (%(streams)s) AND e.type = ANY (%(types)s) AND n.name IS NOT NULL
 GROUP BY e.stream

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -56,10 +56,13 @@ class FindingCommands:
 
     async def assign(self, actor: Actor, finding_id: int, body: AssignFinding, event_id: UUID | None = None) -> Receipt:
         """Assign a finding. Raises NotFound `finding-unknown`, InvalidEvent `assignee`, Refused `finding-closed`."""
-        state = await self.executor.authority.state(body.assignee)
-        finding.check_assignee(body.assignee, state.kind, suspended=state.suspended)
+
+        async def check() -> None:
+            state = await self.executor.authority.state(body.assignee)
+            finding.check_assignee(body.assignee, state.kind, suspended=state.suspended)
+
         command, opened = await self._about(actor, finding_id, FindingAssigned, body, event_id)
-        return await self._execute(command, lambda history: finding.assign(history, finding_id, body), opened)
+        return await self._execute(command, lambda history: finding.assign(history, finding_id, body), opened, check)
 
     async def close(self, actor: Actor, finding_id: int, body: CloseFinding, event_id: UUID | None = None) -> Receipt:
         """Close a finding. Raises NotFound `finding-unknown`, Refused `finding-closed`, `same-person`."""
@@ -79,9 +82,16 @@ class FindingCommands:
         return Command(actor, stream, kind, members, event_id, unknown="finding-unknown"), opened
 
     async def _execute(
-        self, command: Command, make: Callable[[History], Event], causation: UUID | None = None
+        self,
+        command: Command,
+        make: Callable[[History], Event],
+        causation: UUID | None = None,
+        check: Callable[[], Awaitable[None]] | None = None,
     ) -> Receipt:
         async def look() -> History:
+            # Here, and not before: a command that is already recorded is answered whatever has changed since.
+            if check is not None:
+                await check()
             [history] = await self.executor.readers.streams(command.stream)
             return history
 

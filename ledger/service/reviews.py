@@ -59,7 +59,7 @@ class ReviewCommands:
         Raises InvalidEvent; NotFound `client-unknown`; Refused `client-merged`, `range-empty`, `range-too-large` or
         `same-person`; ClientErased if a client was erased meanwhile.
         """
-        check_range(body)
+        check_range(body, limited=actor.scope is not None)
 
         async def look() -> _Range:
             if body.client is not None:

@@ -101,9 +101,9 @@ class SampleCommands:
         `already-assigned`.
         """
         stream, assigned = await self.executor.locate(item_id, ReviewAssigned.type, "review-item-unknown")
-        await self._check_reviewers([body.assignee], "assignee")
 
         async def look() -> Sequence[RecordedEvent]:
+            await self._check_reviewers([body.assignee], "assignee")
             [history] = await self.executor.readers.streams(stream)
             return history
 

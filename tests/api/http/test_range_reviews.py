@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from ledger.domain.subject import ROLES
+from schema.events import SubjectRoleGranted
 from tests.api.acting import SENSITIVE, Acting, second_tokens
 from tests.api.http.test_samples import PERIOD, decided, drawn, queue
 from tests.api.served import Api, fields, problem
+from tests.subjects import record, subject
 
 FINE: dict[str, Any] = {**PERIOD, "disposition": "no-concern"}
 
@@ -77,3 +79,17 @@ def test_own_cases_are_refused_or_left_out(act: Acting) -> None:
     assert made["left_out"] == [own]
     assert act.api.get(f"/decisions/{free}").json()["reviewed_by"] == "compliance"
     assert act.api.get(f"/decisions/{confirmed['decision_id']}").json()["review_id"] is None
+
+
+def test_a_reviewer_of_some_clients_is_told_to_name_one(act: Acting) -> None:
+    """A range of all clients is refused by the member that it lacks; one of a client in reach is reviewed."""
+    decided(act)
+    mine = act.row(act.proposed(client_id="client-2"))
+    act.decided(mine["id"])
+    [client] = act.api.items("/clients", client_id="client-2")
+    act.api.tokens["limited"] = subject(act.api.url, "limited", "auditor")
+    until = "2100-01-01T00:00:00Z"
+    record(act.api.url, "limited", SubjectRoleGranted(role="compliance", until=until, clients=[client["id"]]))
+    with act.api.records_nothing():
+        assert fields(problem(review(act, "limited"), 422, "invalid")) == ["client"]
+    assert review(act, "limited", client=client["id"]).json()["cases"] == [mine["request_id"]]

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from ledger.domain.subject import ROLES
+from ledger.store.envelope import Actor, NewEvent, uuid7
+from schema.events import RequestWithdrawn
 from tests.api.acting import REJECT, SENSITIVE, Acting, second_tokens
 from tests.api.served import Api, fields, problem
+from tests.support import append, connect
 
 UNKNOWN = 2**53 - 1
 FINE: dict[str, Any] = {"disposition": "no-concern"}
@@ -44,14 +47,36 @@ def test_only_reviewers_review_and_only_what_is_on_record(api: Api, act: Acting)
 
 
 def test_who_acted_in_a_case_does_not_review_it(api: Api, act: Acting) -> None:
-    """A confirmer is refused, and another reviewer is not."""
+    """A confirmer is refused, also as of a position before the confirmation, and another reviewer is not."""
     at = act.proposed()
     request_id = act.row(at)["request_id"]
-    assert act.confirm(act.decided(at, **SENSITIVE), "compliance").status_code == 201
+    decided = act.decided(at, **SENSITIVE)
+    assert act.confirm(decided, "compliance").status_code == 201
     head = api.head()[0]
     with api.records_nothing():
-        problem(review(act, request_id, head), 409, "same-person")
+        for upto in (head, decided["decision_id"]):
+            problem(review(act, request_id, upto), 409, "same-person")
     assert review(act, request_id, head, "compliance2").status_code == 201
+
+
+def test_for_whom_somebody_acted_in_a_case_does_not_review_it(api: Api, act: Acting) -> None:
+    """Imported events may say so: no case and no range with it is reviewed, no item is given, no finding is closed."""
+    at = act.proposed()
+    row = act.row(at)
+    act.decided(at)
+    clerk = Actor("old-system", "service", "advisor", on_behalf_of="compliance")
+    withdrawn = RequestWithdrawn(reason_code="duplicate")
+    with connect(api.url, "writer") as conn:
+        append(conn, NewEvent(uuid7(), f"request-{row['request_id']}", withdrawn, clerk))
+    case = f"/cases/{row['request_id']}"
+    wrong = {"severity": "low", "text": "Why?"}
+    finding = act.post(f"{case}/findings", "compliance", wrong).json()["finding"]
+    period = {"decided_from": "2020-01-01T00:00:00Z", "decided_to": "2100-01-01T00:00:00Z"}
+    with api.records_nothing():
+        problem(review(act, row["request_id"], api.head()[0]), 409, "same-person")
+        problem(act.post("/reviews", "compliance", {**period, **FINE}), 409, "same-person")
+        done = {"resolution": "unfounded", "reason": "It is fine."}
+        problem(act.post(f"/findings/{finding}/closings", "compliance", done), 409, "same-person")
 
 
 def test_a_review_counts_for_the_decisions_up_to_its_position(api: Api, act: Acting) -> None:

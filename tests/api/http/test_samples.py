@@ -11,12 +11,13 @@ import pytest
 from api.sampling import Redrawn, redraw
 from ledger.domain.subject import ROLES
 from ledger.service.open_ledger import LedgerParts, open_ledger
+from schema.events import SubjectSuspended
 from schema.samples import SampleDrawn
 from tests.api.acting import EDIT, SENSITIVE, Acting, second_tokens
 from tests.api.http.test_erasure import holding, policies
 from tests.api.served import Api, fields, ledger_copy, problem, served
 from tests.conftest import Template
-from tests.subjects import subjects
+from tests.subjects import record, subject, subjects
 from tests.support import append, connect, new
 
 PERIOD = {"decided_from": "2020-01-01T00:00:00Z", "decided_to": "2100-01-01T00:00:00Z"}
@@ -164,6 +165,25 @@ def test_a_review_of_the_case_closes_the_item(act: Acting) -> None:
     auditor = act.api.get("/reviews/queue", "auditor", sample=found["sample"])
     assert "Why?" not in auditor.text
     assert auditor.status_code == 200
+
+
+def test_an_assignment_sent_again_is_answered_also_when_its_assignee_has_left(act: Acting) -> None:
+    """Both of an item and of a finding: the first receipt, and nothing recorded; anew it is refused."""
+    act.api.tokens["leaver"] = subject(act.api.url, "leaver", "compliance")
+    decided(act)
+    found = drawn(act, size=1, unreviewed=True, reviewers=["compliance"])
+    [item] = queue(act, sample=found["sample"])
+    wrong = {"severity": "low", "text": "Why?"}
+    finding = act.post(f"/cases/{item['request_id']}/findings", "compliance", wrong).json()["finding"]
+    paths = (f"/review-items/{item['id']}/reassignments", f"/findings/{finding}/assignments")
+    to = {"assignee": "leaver"}
+    first = [act.post(path, "compliance", to, f"leaver-{n}") for n, path in enumerate(paths)]
+    assert [one.status_code for one in first] == [201, 201]
+    record(act.api.url, "leaver", SubjectSuspended(reason="left"))
+    with act.api.records_nothing():
+        for n, path in enumerate(paths):
+            assert act.post(path, "compliance", to, f"leaver-{n}").text == first[n].text
+            assert fields(problem(act.post(path, "compliance", to), 422, "invalid")) == ["assignee"]
 
 
 def test_a_forged_sample_is_named(act: Acting) -> None:

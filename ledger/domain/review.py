@@ -25,7 +25,9 @@ JUDGED = frozenset(
 
 def acted_in(history: Iterable[RecordedEvent]) -> frozenset[str]:
     """Return the subjects who acted in a case, or for whom somebody acted, so that they do not review it."""
-    return frozenset(name for event in history if event.type in JUDGED for name in (event.by, event.on_behalf_of) if name)
+    return frozenset(
+        name for event in history if event.type in JUDGED for name in (event.by, event.on_behalf_of) if name
+    )
 
 
 def review(history: Sequence[RecordedEvent], command: ReviewCase, by: str, head: int) -> CaseReviewed:
@@ -38,10 +40,18 @@ def review(history: Sequence[RecordedEvent], command: ReviewCase, by: str, head:
         raise NotFound("request-unknown", "there is no such request")
     if not history[0].position <= command.upto <= head:
         raise InvalidEvent("upto", "must be a position from the request on, such as the `as_of` of the case as shown")
-    # Also after `upto`: who confirmed a decision would otherwise review it as of a moment before that.
-    if by in acted_in(history):
+    if by in acted_in(event for event in history if _judged(event, command.upto)):
         raise Refused("same-person", "who has acted in a case does not review it")
     return CaseReviewed(**dict(command))
+
+
+def _judged(event: RecordedEvent, upto: int) -> bool:
+    """Whether a review as of `upto` judges an event: also one that came later, if it is about a decision up to there.
+
+    Otherwise who confirmed a decision could review it as of a moment before that.
+    """
+    about = event.data.get("decision_id")
+    return event.position <= upto or (isinstance(about, int) and about <= upto)
 
 
 def check_range(command: ReviewRange, *, limited: bool) -> None:

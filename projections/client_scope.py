@@ -6,6 +6,7 @@ whatever consistency the reader asks for: an assignment that has ended must show
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ledger.database import AsyncConnection
@@ -16,6 +17,7 @@ from projections.read_model import ReadModel
 from projections.reads import wait_until_caught_up
 
 IN_SCOPE = (Path(__file__).parent / "client_scope.sql").read_bytes()
+OF_STREAMS = "SELECT stream FROM stream_clients WHERE stream = ANY (%s) AND client_id = ANY (%s)"
 OF_STREAM = "SELECT client_id FROM stream_clients WHERE stream = %s"
 
 
@@ -40,6 +42,15 @@ async def is_in_scope(conn: AsyncConnection, scope: ClientScope, stream: str, pa
     """
     client_id = await client_of(conn, stream)
     return client_id is not None and client_id in (await clients_in_scope(conn, scope, patience_s)).values()
+
+
+async def streams_in_scope(
+    conn: AsyncConnection, scope: ClientScope, streams: Sequence[str], patience_s: float
+) -> frozenset[str]:
+    """Return those of the streams that belong to clients in scope. Raises Unavailable."""
+    clients = [name for name in (await clients_in_scope(conn, scope, patience_s)).values() if name is not None]
+    rows = await (await conn.execute(OF_STREAMS, [list(streams), clients], prepare=True)).fetchall()
+    return frozenset(stream for (stream,) in rows)
 
 
 async def client_of(conn: AsyncConnection, stream: str) -> str | None:

@@ -58,14 +58,8 @@ class Actions:
 
     @classmethod
     def of(cls, events: Iterable[RecordedEvent], today: date) -> Actions:
-        """Read the events of the stream. One that no client can send is passed over."""
-        newest: dict[tuple[str, str, str], RecordAction] = {}
-        for event in events:
-            with contextlib.suppress(*MALFORMED):
-                action = CorporateActionRecorded.model_validate(event.data)
-                if event.type == action.type and fault(action) is None:
-                    newest[key(action)] = action
-        counted = [one for one in newest.values() if not one.withdrawn and one.date <= today.isoformat()]
+        """Read the events of the stream."""
+        counted = [one for one in newest(events).values() if not one.withdrawn and one.date <= today.isoformat()]
         found = tuple(sorted(counted, key=lambda one: (one.date, ORDER.index(one.action), one.asset)))
         actions = cls(found, frozenset(one.asset for one in found))
         return cls(found, actions.assets, {actions.name(one.asset): _final(one) for one in found if _ends(one)})
@@ -133,6 +127,17 @@ class Actions:
 NO_ACTIONS = Actions()
 
 
+def newest(events: Iterable[RecordedEvent]) -> dict[tuple[str, str, str], RecordAction]:
+    """Return the last record about each asset, day and kind. An event that no client can send is passed over."""
+    found: dict[tuple[str, str, str], RecordAction] = {}
+    for event in events:
+        with contextlib.suppress(*MALFORMED):
+            action = CorporateActionRecorded.model_validate(event.data)
+            if event.type == action.type and fault(action) is None:
+                found[key(action)] = action
+    return found
+
+
 def key(action: RecordAction) -> tuple[str, str, str]:
     """Return what an action is about. Another record about the same corrects it."""
     return action.asset, action.date, action.action
@@ -149,6 +154,31 @@ def fault(action: RecordAction) -> tuple[str, str] | None:
         [name] = MEMBERS[action.action]
         return name, f"the action {action.action} needs it"
     return ("to", "must be another asset") if action.to == action.asset else None
+
+
+def crossed(actions: Iterable[RecordAction]) -> list[RecordAction]:
+    """Return the actions by which an asset gets an identifier that meant another one: it would mean both on any day.
+
+    An asset may get back one that it had. Those of one day count at once: none of them follows another.
+    """
+    renamed = sorted((one for one in actions if one.to and not one.withdrawn), key=lambda one: (one.date, one.asset))
+    gone = {(one.date, one.asset) for one in renamed}
+    became: dict[str, str] = {}
+    found: list[RecordAction] = []
+    for one in renamed:
+        to = one.to or one.asset
+        if (one.date, to) in gone or _last(became, to) not in {to, one.asset}:
+            found.append(one)
+            continue
+        became.pop(to, None)
+        became[one.asset] = to
+    return found
+
+
+def _last(became: Mapping[str, str], asset: str) -> str:
+    while asset in became:
+        asset = became[asset]
+    return asset
 
 
 def _ends(action: RecordAction) -> bool:

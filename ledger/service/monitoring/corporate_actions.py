@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ledger.domain.history import RecordedEvent
-from ledger.domain.monitoring.actions import STREAM, fault, key
+from ledger.domain.monitoring.actions import STREAM, crossed, fault, key, newest
 from ledger.errors import InvalidLines
 from ledger.service.execute import Executor
 from ledger.service.monitoring.streams import read_actions
@@ -37,7 +37,7 @@ class CorporateActions:
         """Record the actions that are not on record; return their receipts.
 
         Raises InvalidLines for members that do not fit the kind of action, actions that stand twice, and days that are
-        too far ahead; then nothing is recorded.
+        too far ahead, and for identifiers that would mean two assets; then nothing is recorded.
         """
         if errors := [*_faults(lines, self.executor.authority.clock()), *_repeated(lines)]:
             raise InvalidLines(errors)
@@ -48,6 +48,8 @@ class CorporateActions:
         def decide(history: list[RecordedEvent]) -> list[NewEvent]:
             known = {_place(event): event.data for event in history}
             version = history[-1].version if history else 0
+            if errors := _crossed(history, lines):
+                raise InvalidLines(errors)
             events = [CorporateActionRecorded(**dict(line.body)) for line in lines]
             fresh = [one for one in events if known.get(key(one)) != one.model_dump(exclude_none=True)]
             return [NewEvent(uuid7(), STREAM, one, actor, version + ahead) for ahead, one in enumerate(fresh)]
@@ -57,6 +59,20 @@ class CorporateActions:
 
 def _place(event: RecordedEvent) -> tuple[str, str, str]:
     return tuple(str(event.data.get(name)) for name in ("asset", "date", "action"))  # type: ignore[return-value]
+
+
+def _crossed(history: Sequence[RecordedEvent], lines: Sequence[ActionLine]) -> list[tuple[str, str]]:
+    """Return an error for each line by which an identifier would mean two assets, also one that is on record."""
+    sent = {key(line.body): line.body for line in lines}
+    crossing = crossed({**newest(history), **sent}.values())
+    to_two = {key(one) for one in crossing}
+    # The line of an asset that is renamed earlier, or on that day, than another one on record gets its identifier.
+    used = {one.to for one in crossing if key(one) not in sent}
+    return [
+        (f"line {line.line}: to", "an identifier would mean two assets: name the one that each has in the end")
+        for line in lines
+        if line.body.action == "renamed" and (key(line.body) in to_two or line.body.asset in used)
+    ]
 
 
 def _faults(lines: Sequence[ActionLine], now: datetime) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from tests.api.http.test_monitoring import POLICY, PORTFOLIO, RUNS, prices, put,
 from tests.api.served import Api, fields, problem
 
 PATH = "/corporate-actions"
+LATER = "2026-04-03"
 SPLIT = {"asset": "EQ", "date": "2026-03-03", "action": "split", "ratio": "2:1"}
 
 
@@ -81,3 +82,34 @@ def test_a_line_that_is_cut_off_a_double_and_another_role_are_refused(api: Api) 
         problem(send(api, ndjson(SPLIT), kind, "advisor"), 403, "wrong-role")
         problem(send(api, ndjson(SPLIT), "application/json"), 415, "not-json")
         problem(send(api, ndjson(*[SPLIT] * 1001), kind), 413, "too-large")
+
+
+RENAMED = {"date": "2026-04-02", "action": "renamed"}
+CROSSED = {
+    "of one day": [{"asset": "A1", "to": "B1"}, {"asset": "B1", "to": "A1"}],
+    "one after the other on one day": [{"asset": "A1", "to": "B1"}, {"asset": "B1", "to": "C1"}],
+    "an identifier that meant another asset": [{"asset": "A1", "to": "B1"}, {"asset": "C1", "to": "A1", "date": LATER}],
+}
+
+
+@pytest.mark.parametrize("lines", CROSSED.values(), ids=CROSSED)
+def test_an_identifier_that_would_mean_two_assets_is_refused(api: Api, lines: list[dict[str, str]]) -> None:
+    """Within a batch, and against what is on record; holdings and prices of one would be read as the other's."""
+    kind, bodies = "application/x-ndjson", [{**RENAMED, **line} for line in lines]
+    with api.records_nothing():
+        found = fields(problem(send(api, ndjson(*bodies), kind), 422, "invalid"))
+        assert set(found) <= {"line 1: to", "line 2: to"}
+        assert found
+    for first, second in (bodies, bodies[::-1]):
+        assert send(api, ndjson(first), kind).json()["recorded"] == 1
+        with api.records_nothing():
+            assert fields(problem(send(api, ndjson(second), kind), 422, "invalid")) == ["line 1: to"]
+        assert send(api, ndjson({**first, "withdrawn": True}), kind).json()["recorded"] == 1
+
+
+def test_an_asset_may_get_its_former_identifier_back(api: Api) -> None:
+    """Renamed and back, and renamed again: each identifier means the one asset, whatever is recorded first."""
+    days = ("2026-05-01", "2026-05-02", "2026-05-03")
+    there, back, again = [{**RENAMED, "date": day} for day in days]
+    lines = [{**again, "asset": "F1", "to": "H1"}, {**there, "asset": "F1", "to": "G1"}]
+    assert send(api, ndjson(*lines, {**back, "asset": "G1", "to": "F1"}), "application/x-ndjson").json()["recorded"] == 3

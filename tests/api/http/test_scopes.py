@@ -172,6 +172,17 @@ def test_writes_about_a_portfolio_tell_nothing_of_a_client_that_is_not_in_scope(
         assert [(one.status_code, one.json()) for one in acts] == [(404, acts[0].json())] * 2
 
 
+def test_a_run_judged_anew_names_no_portfolio_that_is_not_in_scope(scoped: Scoped) -> None:
+    """Counts are of all portfolios; which of them are judged otherwise is told of the reader's own alone."""
+    api, csv = scoped.api, {"Content-Type": "text/csv"}
+    rows = "asset,price,currency\nown-asset,1,USD\ntheir-asset,1,USD\n"
+    assert api.call("POST", "/prices/2026-03-01?source=ny", "admin", content=rows, headers=csv).status_code == 201
+    both, own = [api.get("/monitoring/runs/1/would-be", caller).json() for caller in ("compliance", "advisor")]
+    assert {scoped.own.portfolio, scoped.theirs.portfolio} == set(both["different"])
+    assert own["different"] == [one["portfolio"] for one in own["changes"]] == [scoped.own.portfolio]
+    assert (own["conditions"], own["would_be"]) == (both["conditions"], both["would_be"])
+
+
 LINES = {"Content-Type": "application/x-ndjson"}
 
 

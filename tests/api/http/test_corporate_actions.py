@@ -112,4 +112,6 @@ def test_an_asset_may_get_its_former_identifier_back(api: Api) -> None:
     days = ("2026-05-01", "2026-05-02", "2026-05-03")
     there, back, again = [{**RENAMED, "date": day} for day in days]
     lines = [{**again, "asset": "F1", "to": "H1"}, {**there, "asset": "F1", "to": "G1"}]
-    assert send(api, ndjson(*lines, {**back, "asset": "G1", "to": "F1"}), "application/x-ndjson").json()["recorded"] == 3
+    assert (
+        send(api, ndjson(*lines, {**back, "asset": "G1", "to": "F1"}), "application/x-ndjson").json()["recorded"] == 3
+    )

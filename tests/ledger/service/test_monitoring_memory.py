@@ -46,7 +46,7 @@ class Scene:
         before = self.dice.choice([one for one in DAYS if one <= day][-3:])
         await self.ledger.portfolios.record_prices(OPS, [prices(before, EQ=str(self.dice.randint(40, 80)))])
 
-    async def act(self, day: str) -> None:
+    async def act(self, _day: str) -> None:
         """Record a split, a new identifier or its withdrawal, of any day."""
         body: dict[str, Any] = {"asset": "EQ", "date": self.dice.choice(DAYS), "action": "split", "ratio": "2:1"}
         if self.dice.random() < 0.5:
@@ -64,7 +64,7 @@ class Scene:
         """Record a valuation of a portfolio that has holdings too."""
         await self.ledger.valuations.record(ANN, [valuation("p3", day, EQ=str(self.dice.randint(50, 70)), BD="40")])
 
-    async def adopt(self, day: str) -> None:
+    async def adopt(self, _day: str) -> None:
         """Put another version of the policy in force, perhaps one that looks back further."""
         stale, band = self.dice.randint(1, 4), self.dice.choice(["0.05", "0.1"])
         await self.ledger.portfolios.adopt_policy(OPS, "drift", text(band={"absolute": band}, stale_after_days=stale))
@@ -75,7 +75,9 @@ class Scene:
 
 
 @pytest.mark.tampers
-@pytest.mark.parametrize("seed", [1, 2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "seed", [1, 2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_each_run_of_a_process_is_what_another_process_finds(database_url: str, seed: int) -> None:
     """Runs alternate between two processes, while replays of earlier ones are made; then all are replayed again."""
 

@@ -1,4 +1,4 @@
-"""What a process remembers between runs changes no judgement: each run is what a process that remembers nothing finds."""
+"""What a process remembers between runs changes no judgement: a process that remembers nothing finds the same."""
 
 from __future__ import annotations
 

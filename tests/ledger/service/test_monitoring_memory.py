@@ -89,9 +89,10 @@ def test_each_run_of_a_process_is_what_another_process_finds(database_url: str, 
             for number, day in enumerate(DAYS, 1):
                 await scene.happen(day)
                 judging = scene.dice.choice([ledger, ledger, other])
-                earlier = [judging.monitoring.replay(scene.dice.randint(1, number - 1)) for _ in range(number > 1)]
-                report, *replayed = await asyncio.gather(run(judging, day), *earlier)
-                assert all(one.agrees for one in replayed)
+                judged = asyncio.create_task(run(judging, day))
+                if number > 1:
+                    assert (await judging.monitoring.replay(scene.dice.randint(1, number - 1))).agrees
+                report = await judged
                 conditions |= {name for name, count in report.conditions.items() if count}
                 again = await fresh.monitoring.replay(number)
                 assert (again.computed_root, again.different) == (report.root, []), (seed, day)

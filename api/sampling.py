@@ -19,9 +19,10 @@ from schema.samples import DecisionsIn, SampleDrawn
 
 @dataclass(frozen=True)
 class Redrawn:
-    """A recorded sample, and what drawing it again from the events up to its position gives."""
+    """A recorded sample, the position of its event, and what drawing it again from the events up to `upto` gives."""
 
     sample: int
+    position: int
     upto: int
     population: int
     population_again: int
@@ -38,7 +39,9 @@ class Redrawn:
             "population-digest": (self.population_digest, self.population_digest_again),
             "chosen": (self.chosen, self.chosen_again),
         }
-        return [name for name, (recorded, again) in found.items() if recorded != again]
+        # Otherwise later events would change what is drawn again.
+        early = [] if self.upto < self.position else ["upto"]
+        return early + [name for name, (recorded, again) in found.items() if recorded != again]
 
 
 def finding(ledger: Ledger, wanted: DecisionsIn, client: int | None = None) -> Callable[[], Awaitable[Drawing]]:
@@ -55,16 +58,17 @@ async def redraw(ledger: Ledger, number: int) -> Redrawn:
     except ValidationError as error:
         raise StreamUnreadable.at(recorded.stream, recorded.position) from error
     found = await ledger.readers.run(partial(find_decisions_as_of, wanted=drawn, upto=drawn.upto))
-    return await asyncio.to_thread(_compare, number, drawn, found)
+    return await asyncio.to_thread(_compare, number, recorded.position, drawn, found)
 
 
-def _compare(number: int, drawn: SampleDrawn, found: Drawing) -> Redrawn:
+def _compare(number: int, position: int, drawn: SampleDrawn, found: Drawing) -> Redrawn:
     try:
         again = sampling.population(found.upto, found.decisions, drawn.weights or [])
     except Refused:  # none, or too many: no sample could have been drawn
         again = sampling.Population(found.upto, ())
     return Redrawn(
         sample=number,
+        position=position,
         upto=drawn.upto,
         population=drawn.population,
         population_again=len(again.members),

@@ -203,6 +203,11 @@ def test_a_forged_sample_is_named(act: Acting) -> None:
         with connect(act.api.url, "writer") as conn:
             append(conn, new(f"sample-{number}", event))
         assert again(act.api, number).differences == [name]
+    # As of a position that nobody had reached: what it gives would change with each decision.
+    future = SampleDrawn.model_validate({**members, "upto": 10**9})
+    with connect(act.api.url, "writer") as conn:
+        append(conn, new("sample-1000", future))
+    assert again(act.api, 1000).differences == ["upto"]
     # The same sample, drawn from what was there before the last decision.
     earlier = SampleDrawn.model_validate({**members, "upto": min(others)})
     with connect(act.api.url, "writer") as conn:
@@ -213,7 +218,10 @@ def test_a_forged_sample_is_named(act: Acting) -> None:
 def test_an_erased_case_is_in_no_sample_and_an_earlier_one_is_still_the_same(
     server_url: str, template_database: Template, tmp_path: Path
 ) -> None:
-    """Values of findings go with the client; a sample from before the erasure is drawn again from what is left."""
+    """Values of findings go with the client; a sample from before the erasure is drawn again from what is left.
+
+    Its open item stays in the queue, and is neither reviewed nor given to another.
+    """
     kept = policies(tmp_path, 0)
     with ledger_copy(server_url, template_database) as url, served(url, policies=kept) as api:
         second_tokens(api)
@@ -233,6 +241,12 @@ def test_an_erased_case_is_in_no_sample_and_an_earlier_one_is_still_the_same(
         assert holding(api.url, "Vera-Gone") == []
         assert [row["text"] for row in api.items("/findings")] == [None, None]
         assert again(api, before["sample"]).differences == []
+        [item] = [one for one in queue(scene, sample=before["sample"], state="open") if one["decision_id"] == gone]
+        case, to = f"/cases/{item['request_id']}", {"assignee": min({*BOTH} - {item["assignee"]})}
+        seen = {"upto": api.head()[0], "disposition": "no-concern"}
+        with api.records_nothing():
+            problem(scene.post(f"{case}/reviews", "compliance", seen), 409, "client-erased")
+            problem(scene.post(f"/review-items/{item['id']}/reassignments", "compliance", to), 409, "client-erased")
         later = drawn(scene, size=9)
         assert later["chosen"] == [stays]
         assert again(api, later["sample"]).differences == []

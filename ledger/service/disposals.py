@@ -6,6 +6,7 @@ A step may be killed and done again: a client that is erased, or whose erasure w
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from ledger.domain.client import number_of
 from ledger.domain.history import RecordedEvent
 from ledger.domain.retention import Record
 from ledger.erasure.facts import NOW, read_newest
-from ledger.errors import Conflict, NotFound, Refused
+from ledger.errors import Conflict, NotFound, Refused, StreamUnreadable
 from ledger.service.command import Command
 from ledger.service.erasures import ErasureCommands
 from ledger.service.execute import Executor
@@ -30,9 +31,12 @@ from schema.states import ErasureState
 CATEGORY = "disposal-"
 DISPOSER = Actor(id="advice-ledger", kind="service", role="disposer")
 REASON = "retention-over"
-CLIENTS = "SELECT stream FROM stream_clients WHERE stream LIKE 'client-%'"
+# A stream that no command makes has no number, and is nobody's.
+CLIENTS = "SELECT stream FROM stream_clients WHERE stream_number(stream, 'client-') IS NOT NULL"
 # Clients that one query looks at.
 AT_ONCE = 200
+log = logging.getLogger(__name__)
+
 OnProgress = Callable[[int, int], None]
 CatchUp = Callable[[], Awaitable[None]]
 
@@ -128,6 +132,8 @@ class DisposalCommands:
             except Refused as error:
                 counts.forbidden += error.code == "erasure-forbidden"
                 counts.waiting += error.code in {"same-person", "busy"}
+            except StreamUnreadable as error:
+                log.error("erasure %d is not done: %s", erasure, error)  # noqa: TRY400 - a traceback could have values
             else:
                 counts.done += not receipt.replayed
             counts.looked_at += 1
@@ -156,6 +162,9 @@ class DisposalCommands:
         try:
             found = await self.erasures.look(actor, number)
         except (Refused, NotFound):  # merged into another client, or erased
+            return
+        except StreamUnreadable as error:
+            log.error("client %d is not proposed: %s", number, error)  # noqa: TRY400 - a traceback could have values
             return
         if any(one.state(found.contents.now) is ErasureState.WAITING for one in found.erasures.values()):
             counts.waiting += 1

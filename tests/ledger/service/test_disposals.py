@@ -21,9 +21,9 @@ from ledger.service.disposals import number_of_disposal
 from ledger.service.ledger import Ledger
 from ledger.service.open_ledger import LedgerParts, open_ledger
 from ledger.service.policies import Policies
-from ledger.store.envelope import Actor
+from ledger.store.envelope import Actor, NewEvent, uuid7
 from projections.erased import read_models_folded_again
-from schema.events import ClientRegistered, PlaceHold, RequestDisposal, RequestErasure
+from schema.events import ClientMerged, ClientRegistered, PlaceHold, RequestDisposal, RequestErasure
 from tests.api.http.test_erasure import holding
 from tests.ledger.erasure.test_eraser import ANN, BOB
 from tests.projections.scenes import catch_up
@@ -114,6 +114,44 @@ def test_two_people_dispose_of_what_need_not_be_kept(database_url: str) -> None:
             assert await step(ledger, database_url, BOB, "erase") == done
             assert [name for name in numbers if not holding(database_url, name)] == ["Old-One"]
             assert (await step(ledger, database_url, BOB, "erase"))["looked_at"] == 0
+
+    asyncio.run(run())
+
+
+def test_a_client_without_a_number_is_passed_over(database_url: str) -> None:
+    """An identifier in a stream that no command makes ends no disposal."""
+
+    async def run() -> None:
+        async with opened(database_url) as ledger:
+            event = ClientRegistered(client_id="odd")
+            with connect(database_url, "writer") as conn:
+                append(conn, NewEvent(uuid7(), "client-odd", event, Actor("eve", "human", "admin")))
+            await caught_up(database_url)
+            nobody = {"looked_at": 0, "done": 0, "forbidden": 0, "waiting": 0}
+            assert await step(ledger, database_url, ANN, "propose") == nobody
+
+    asyncio.run(run())
+
+
+@pytest.mark.tampers
+def test_a_client_that_cannot_be_read_is_passed_over(database_url: str) -> None:
+    """An event that no command makes ends no disposal of others, whichever step comes to it."""
+    odd = ClientMerged.model_construct()
+
+    async def run() -> None:
+        async with opened(database_url) as ledger:
+            numbers = await made(ledger, database_url)
+            with connect(database_url, "writer") as conn:
+                append(conn, new(f"client-{numbers['Old-One']}", odd))
+            tamper(database_url, AGED)
+            await caught_up(database_url)
+            # Old-Two, and New-One, which is old by now.
+            assert (await step(ledger, database_url, ANN, "propose"))["done"] == 2
+            with connect(database_url, "writer") as conn:
+                append(conn, new(f"client-{numbers['Old-Two']}", odd))
+            await caught_up(database_url)
+            one = {"looked_at": 2, "done": 1, "forbidden": 0, "waiting": 0}
+            assert await step(ledger, database_url, BOB, "erase") == one
 
     asyncio.run(run())
 

@@ -67,7 +67,7 @@ COMPARED = (PORTFOLIO_REQUESTS, AI_RECOMMENDATIONS, DECISIONS, CLIENTS, MODEL_CA
 # Columns with positions of events, in all compared read models but those whose `id` is a number.
 POSITIONS = {
     *("recommendation_id", "decision_id", "model_call_id", "supersedes", "superseded_by", "withdrawal_id"),
-    *("decline_id", "end_id", "review_id", "merged_position", "ended_position"),
+    *("decline_id", "end_id", "review_id", "close_id", "merged_position", "ended_position"),
 }
 NUMBERED = {PORTFOLIO_REQUESTS.name, CLIENTS.name}
 # By whom a request was imported shows only there; a deadline of people counts from when the ledger has the decision.

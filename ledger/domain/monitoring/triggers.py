@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from ledger.domain.monitoring.alerts import Finding
+from ledger.domain.monitoring.alerts import HANDLED_BY_PEOPLE, Finding
 from ledger.domain.monitoring.calendar import due_after, zone_named
 from ledger.domain.monitoring.drift import Judgement
 from ledger.domain.monitoring.flows import NO_FLOWS, Flows, depreciated, is_large
@@ -76,7 +76,8 @@ def _is_superseded(state: Portfolio, policy: MonitoringText, approved: int) -> b
     if not policy.target_superseded or definition is None:
         return False
     waits = known is not None and known.alert.is_open and known.position > definition.position
-    return waits or approved > definition.position
+    by_person = known is not None and known.alert.reason in HANDLED_BY_PEOPLE
+    return waits or approved > max(definition.position, known.closed_at if known and by_person else 0)
 
 
 def _losses(

@@ -11,8 +11,8 @@ from ledger.domain.history import MALFORMED, RecordedEvent
 from ledger.domain.monitoring.flows import NO_FLOWS, Flows
 from ledger.domain.monitoring.triggers import Facts
 from ledger.errors import StreamUnreadable
-from ledger.service.monitoring.inputs import Inputs
-from ledger.service.monitoring.streams import HERE, flows_of
+from ledger.service.monitoring.inputs import Inputs, policy_stream
+from ledger.service.monitoring.streams import HERE, flows_of, read_streams
 from ledger.store.readers import Readers
 from schema.states import RecommendationState
 
@@ -46,9 +46,12 @@ async def _approved(readers: Readers, inputs: Inputs) -> Mapping[str, int]:
     }
     if not looking:
         return {}
-    limits = {"after": inputs.run.after, "upto": inputs.run.position}
+    policies, upto = sorted({policy_stream(one.policy) for one in looking.values()}), inputs.run.position
 
     async def work(conn: AsyncConnection) -> list[tuple[str]]:
+        # A policy that is new since the run before looks at all approvals: no run did so for it.
+        is_new = await read_streams(conn, policies, upto, inputs.run.after)
+        limits = {"after": 0 if is_new else inputs.run.after, "upto": upto}
         return await (await conn.execute(APPROVALS, limits, prepare=True)).fetchall()
 
     found: dict[object, int] = {}

@@ -85,7 +85,8 @@ async def read_inputs(conn: AsyncConnection, run: Run, only: str | None = None, 
         for name, (text, digest) in policies.items()
     }
     holdings = await _holdings(conn, kept, names, today.isoformat())
-    custody = await _custody(conn, names, run.position, days_until(today, back))
+    earliest = {name: days_until(today, looks_back(policies[one.policy][0]))[0] for name, one in definitions.items()}
+    custody = await _custody(conn, earliest, run.position, days_until(today, back))
     return Inputs(run, names, salts, definitions, states, holdings, conditions, custody)
 
 
@@ -98,8 +99,11 @@ async def _holdings(conn: AsyncConnection, kept: Kept, names: Sequence[str], day
     return found | {name: held_of(event) for name, event in earlier.items()}
 
 
-async def _custody(conn: AsyncConnection, names: Sequence[str], upto: int, days: Sequence[str]) -> Custody:
-    """Return the newest valuations of these days, the last of which is the day of the run."""
+async def _custody(conn: AsyncConnection, earliest: Mapping[str, str], upto: int, days: Sequence[str]) -> Custody:
+    """Return the newest valuations of these days, the last of which is the day of the run.
+
+    `earliest` is the day of each portfolio before which there is none for it.
+    """
     received = await read_streams(conn, [RECEIVED + day for day in days], upto)
     by_source: dict[str, set[str]] = {}
     for stream, events in received.items():
@@ -107,10 +111,10 @@ async def _custody(conn: AsyncConnection, names: Sequence[str], upto: int, days:
             by_source.setdefault(str(event.data.get("source")), set()).add(stream.removeprefix(RECEIVED))
     if not by_source:
         return NO_CUSTODY
-    found = await newest_of(conn, VALUATION, ValuationRecorded.type, names, upto, days[-1])
+    found = await newest_of(conn, VALUATION, ValuationRecorded.type, list(earliest), upto, days[-1])
     ready = {name: ready_of(event) for name, event in found.items()}
     return Custody(
-        {name: one for name, one in ready.items() if one.day >= days[0]},
+        {name: one for name, one in ready.items() if one.day >= earliest[name]},
         {source: frozenset(sent) for source, sent in by_source.items()},
     )
 

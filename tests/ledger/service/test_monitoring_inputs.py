@@ -13,6 +13,7 @@ from ledger.service.monitoring.bulk_holdings import ValuationLine
 from ledger.service.monitoring.flows import FlowLine
 from ledger.store.envelope import NewEvent, uuid7
 from schema.events import (
+    ClientRegistered,
     DefinePortfolio,
     PortfolioRequested,
     RecommendationDecided,
@@ -22,7 +23,7 @@ from schema.events import (
 )
 from tests.ledger.service.test_clients import opened
 from tests.ledger.service.test_monitoring import told
-from tests.ledger.service.watching import ANN, OPS, equity, run, watch
+from tests.ledger.service.watching import ANN, OPS, equity, run, text, watch
 from tests.support import connect
 from tests.tampering import tamper
 
@@ -161,6 +162,25 @@ def test_flows_are_refused_by_line_and_field(database_url: str) -> None:
     asyncio.run(work())
 
 
+def test_how_far_back_a_valuation_counts_is_said_by_the_policy_of_its_portfolio(database_url: str) -> None:
+    """One that looks back further, for another portfolio, changes nothing: older than 31 days is none."""
+
+    async def work() -> None:
+        async with opened(database_url) as [ledger]:
+            await watch(ledger, ["p1"])
+            await ledger.valuations.record(ANN, [valuation("p1", "2026-03-02", EQ="60", BD="40")])
+            assert await outcome(ledger, "2026-04-02") == "ok"
+            assert await outcome(ledger, "2026-04-03") == "unknown"
+            patient = text(stale_after_days=30).model_copy(update={"name": "patient"})
+            await ledger.portfolios.adopt_policy(OPS, "patient", patient)
+            await ledger.clients.register(ANN, ClientRegistered(client_id="another"))
+            body = {"client_id": "another", "base": "USD", "targets": {"EQ": "1"}, "policy": "patient", "source": "-"}
+            await ledger.portfolios.define(ANN, "p2", DefinePortfolio.model_validate(body))
+            assert (await run(ledger, "2026-04-04")).conditions["unknown"] == 2
+
+    asyncio.run(work())
+
+
 def test_a_target_is_superseded_by_a_later_approval_until_it_is_set_again(database_url: str) -> None:
     """An approval for the client raises one alert; a definition after it closes it; a rejection raises none."""
 
@@ -198,5 +218,12 @@ def test_a_target_is_superseded_by_a_later_approval_until_it_is_set_again(databa
             await ledger.portfolios.define(ANN, "p1", again)
             await run(ledger, "2026-03-05")
             assert told(database_url)[2:] == ["closed inside", "closed advisor"]
+            # An approval that was seen by runs whose policy did not look at it.
+            await ledger.portfolios.adopt_policy(OPS, "drift", text(stale_after_days=9))
+            await decided(ledger, 3, "approve")
+            await run(ledger, "2026-03-06")
+            await ledger.portfolios.adopt_policy(OPS, "drift", text(stale_after_days=9, target_superseded=True))
+            await run(ledger, "2026-03-07")
+            assert told(database_url)[4:] == ["raised superseded", "opened advisor"]
 
     asyncio.run(work())

@@ -160,6 +160,9 @@ def test_a_target_is_superseded_by_advice_that_was_approved_after_it() -> None:
     waiting = [*history, *recorded(raised, position=7)]
     assert findings(waiting, text, now)["superseded"] == "breached"
     assert findings([*waiting, *recorded(defined(), position=9)], text, now)["superseded"] == "ok"
+    handled = [*waiting, *recorded(AlertClosed(alert=1, reason="handled", rationale="kept"), position=9)]
+    assert findings(handled, text, now, approved=8)["superseded"] == "ok"
+    assert findings(handled, text, now, approved=20)["superseded"] == "breached"
 
 
 def test_a_flow_is_corrected_by_its_reference_and_keeps_its_day() -> None:

@@ -100,6 +100,8 @@ class Portfolio:
     # The id of the newest request for advice that was opened, and the run that opened it, if a run did.
     requested: UUID | None = None
     requested_by: int | None = None
+    # The client was erased: nothing more can be recorded here.
+    erased: bool = False
 
 
 def stream_of(name: str) -> str:
@@ -129,6 +131,8 @@ def _after(state: Portfolio, event: RecordedEvent) -> Portfolio:
     data = event.data
     if event.type == "portfolio.defined":
         return replace(state, first=state.first or event, defined=event, definition=_definition(state, event))
+    if event.type == "values.erased":
+        return replace(state, erased=True)
     state = replace(state, run=max(state.run, data.get("run") or 0))
     if event.type == "alert.raised":
         return _raised(state, event)

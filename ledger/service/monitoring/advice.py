@@ -14,7 +14,7 @@ from ledger.domain.monitoring.policy import MonitoringText
 from ledger.domain.monitoring.portfolio import Definition, Portfolio, Watched, request_id_of, stream_of
 from ledger.domain.monitoring.rebalancing import amount_usd, candidates, hindrance, is_open, notes, request
 from ledger.domain.monitoring.run import transition_id
-from ledger.errors import IdConflict, Refused, VersionConflict
+from ledger.errors import ClientErased, IdConflict, Refused, VersionConflict
 from ledger.service.authority import judged_as
 from ledger.service.execute import TRIES, Executor, encoded
 from ledger.service.monitoring.inputs import Inputs
@@ -69,6 +69,8 @@ class Advice:
             left[policies[name].name] -= states[name].requested_by == inputs.run.number
         for name in asking:
             policy = policies[name]
+            if states[name].erased:
+                continue
             one = Asking(self.executor, actor, inputs, judgements[name], policy)
             left[policy.name] -= await one.ask(states[name], left[policy.name])
 
@@ -125,7 +127,7 @@ class Asking:
             events = with_request(decided, request(state.name, self._definition(state), amount, told, None))
         try:
             await self.executor.writer.append_lines(await encoded(judged_as(self.actor, events)))
-        except (VersionConflict, IdConflict):
+        except (VersionConflict, IdConflict, ClientErased):
             return False
         return True
 

@@ -10,7 +10,7 @@ from ledger.database import AsyncConnection
 from ledger.domain.monitoring.escalation import escalation_id, escalations
 from ledger.domain.monitoring.policy import MonitoringText
 from ledger.domain.monitoring.portfolio import CATEGORY, Portfolio, stream_of
-from ledger.errors import IdConflict, VersionConflict
+from ledger.errors import ClientErased, IdConflict, VersionConflict
 from ledger.service.authority import judged_as
 from ledger.service.execute import Executor, encoded
 from ledger.service.monitoring.inputs import PORTFOLIOS, read_policies
@@ -68,13 +68,13 @@ class Escalations:
             return 0
         try:
             receipts = await self.executor.writer.append_lines(await encoded(judged_as(actor, events)))
-        except (VersionConflict, IdConflict):
+        except (VersionConflict, IdConflict, ClientErased):
             return 0
         return sum(not receipt.replayed for receipt in receipts)
 
 
 def _has_open(state: Portfolio) -> bool:
-    return any(watched.alert.is_open for watched in state.alerts.values())
+    return not state.erased and any(watched.alert.is_open for watched in state.alerts.values())
 
 
 async def _names(conn: AsyncConnection) -> list[str]:

@@ -30,7 +30,7 @@ from ledger.domain.monitoring.run import (
     transitions,
 )
 from ledger.domain.monitoring.triggers import NO_FACTS, Facts
-from ledger.errors import IdConflict, InvalidEvent, Refused, VersionConflict
+from ledger.errors import ClientErased, IdConflict, InvalidEvent, Refused, VersionConflict
 from ledger.proof.tlog.merkle import leaf_hashes, root_of
 from ledger.service.authority import judged_as
 from ledger.service.command import Command
@@ -242,7 +242,7 @@ class MonitoringRuns:
         """Append the events; False if another append came first, perhaps of another process that finishes this run."""
         try:
             await self.executor.writer.append_lines(await encoded(judged_as(actor, events)))
-        except (VersionConflict, IdConflict):
+        except (VersionConflict, IdConflict, ClientErased):
             return False
         return True
 
@@ -272,6 +272,8 @@ def _judge_all(inputs: Inputs) -> _Judged:
 def _changes(judged: _Judged, state: Portfolio, actor: Actor, cause: UUID) -> list[NewEvent]:
     """Return the events of a run in the stream of one portfolio."""
     inputs, name = judged.inputs, state.name
+    if state.erased:
+        return []
     conditions = inputs.conditions[inputs.definitions[name].policy]
     found = transitions(state, judged.judgements[name], conditions, inputs.run, judged.facts.get(name, NO_FACTS))
     return [

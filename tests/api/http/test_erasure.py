@@ -104,6 +104,33 @@ def holding(url: str, words: str) -> list[str]:
         ]
 
 
+def test_runs_go_on_after_the_client_of_a_portfolio_was_erased(scene: Scene) -> None:
+    """It stays a leaf, which is judged as unknown and taken as given; nothing more is recorded about it."""
+    api, client = scene.api, scene.client("Wanda-Watched")
+    policy = {"name": "drift", "version": "1", "band": {"absolute": "0.05"}, "unlisted": "0.02"}
+    assert api.call("PUT", "/policies/monitoring/drift", "admin", json=policy).is_success
+    body = {
+        "client_id": "Wanda-Watched id",
+        "base": "USD",
+        "targets": {"EQ": "1"},
+        "policy": "drift",
+        "source": "house",
+    }
+    assert api.call("PUT", "/portfolios/wanda", "advisor", json=body).status_code == 201
+    valued = {"portfolio": "wanda", "as_of": "2026-03-02", "source": "b", "currency": "USD", "values": {"EQ": "8"}}
+    lines = {"content": json.dumps(valued), "headers": {"Content-Type": "application/x-ndjson"}}
+    assert api.call("POST", "/valuations", "advisor", **lines).is_success
+    day = {"as_of": "2026-03-02T22:00:00Z"}
+    assert api.call("POST", "/monitoring/runs", "admin", json=day).json()["conditions"]["ok"] == 1
+    assert scene.confirm(scene.request(client).json()["erasure"]).status_code == 201
+    again = api.call("POST", "/monitoring/runs", "admin", json=day)
+    assert again.status_code == 201, again.text
+    assert (again.json()["conditions"]["unknown"], again.json()["raised"]) == (1, 0)
+    for number in (1, 2):
+        replayed = api.get(f"/monitoring/runs/{number}/replay", "auditor").json()
+        assert (replayed["agrees"], replayed["given"]) == (True, ["wanda"])
+
+
 def test_an_erasure_by_two_people_leaves_nothing(scene: Scene) -> None:
     """No table, read, search or report holds a value; chain and rebuild hold; verify names the erasure."""
     api, words = scene.api, "Vera-Erased"

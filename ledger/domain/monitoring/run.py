@@ -191,8 +191,8 @@ def transitions(
     state: Portfolio, judgement: Judgement, conditions: Conditions, run: Run, facts: Facts = NO_FACTS
 ) -> list[Transition]:
     """Return what the run records about a portfolio: alerts that it raises or closes, and decisions about telling."""
-    if state.run >= run.number:
-        return []  # it has recorded them already, and was killed later
+    if state.erased or state.run >= run.number:
+        return []  # nothing can be; or it has recorded them already, and was killed later
     found: list[Transition] = []
     alerts = dict(state.alerts)
     policy = conditions.policy

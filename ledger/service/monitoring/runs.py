@@ -272,8 +272,6 @@ def _judge_all(inputs: Inputs) -> _Judged:
 def _changes(judged: _Judged, state: Portfolio, actor: Actor, cause: UUID) -> list[NewEvent]:
     """Return the events of a run in the stream of one portfolio."""
     inputs, name = judged.inputs, state.name
-    if state.erased:
-        return []
     conditions = inputs.conditions[inputs.definitions[name].policy]
     found = transitions(state, judged.judgements[name], conditions, inputs.run, judged.facts.get(name, NO_FACTS))
     return [

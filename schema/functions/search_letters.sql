@@ -1,5 +1,5 @@
--- Returns a text as searches compare it: letters in lower case, what is no letter, mark or number as spaces, in Unicode's form
--- NFKC; no more than 65,536 characters, so that its words fit into a tsvector.
+-- Returns a text as searches compare it: letters in lower case, one space for what is no letter, mark or number, in Unicode's
+-- form NFKC; no more than 65,536 characters, so that its words fit into a tsvector.
 --
 -- The type of characters of a database may be C, where lower() knows no letter beyond ASCII, or that of a language, where it
 -- may know other ones. So the letters are listed here; tests/projections/test_event_texts.py compares them with Python's.
@@ -43,7 +43,7 @@ BEGIN
     END IF;
     letters := regexp_replace(
         letters,
-        E'[\u0080-\u00A9\u00AB-\u00B1\u00B4\u00B6-\u00B8\u00BB\u00BF\u00D7\u00F7\u02C2-\u02C5\u02D2-\u02DF'
+        E'[ \u0080-\u00A9\u00AB-\u00B1\u00B4\u00B6-\u00B8\u00BB\u00BF\u00D7\u00F7\u02C2-\u02C5\u02D2-\u02DF'
             || E'\u02E5-\u02EB\u02ED\u02EF-\u02FF\u0375\u0378-\u0379\u037E\u0380-\u0385\u0387\u038B\u038D\u03A2\u03F6'
             || E'\u0482\u0530\u0557-\u0558\u055A-\u055F\u0589-\u0590\u05BE\u05C0\u05C3\u05C6\u05C8-\u05CF'
             || E'\u05EB-\u05EE\u05F3-\u060F\u061B-\u061F\u066A-\u066D\u06D4\u06DD-\u06DE\u06E9\u06FD-\u06FE'

@@ -222,11 +222,17 @@ def scene(url: str, folder: Path) -> Scene:
     assert keys is not None
     write_keys(keys, "desk", [make_key("v1")])
     asyncio.run(judge(url))
-    for read_model in all_models():  # no server runs that would do it
-        catch_up(url, read_model)
+    _catch_up_all(url)
     (folder / "log.pub").write_text(key.verifier.text, "utf-8")
     asyncio.run(sample(url))
+    _catch_up_all(url)
     return Scene(url, folder, key, held.position, *waiting)
+
+
+def _catch_up_all(url: str) -> None:
+    """Fold what is new into each read model, as no server runs that would."""
+    for read_model in all_models():
+        catch_up(url, read_model)
 
 
 def _decided(conn: Connection) -> None:

@@ -23,12 +23,14 @@ MADE = {
     ("witness keygen", "--key"),
     ("witness keygen", "--state"),
 }
-# It makes the file if it is missing.
-MADE_IF_MISSING = {("migrate", "--logins"), ("credentials register-key", "--key")}
+# It makes the file if it is missing, or goes on with an empty one.
+MADE_IF_MISSING = {("migrate", "--logins"), ("credentials register-key", "--key"), ("erasures keep", "")}
+GOES_ON_WITH_EMPTY = {("erasures keep", ""), ("erasures reapply", "")}
 # Of the key only its place counts: beside it are the state file and traces of a rotation.
 NOT_READ = {("status", "--key")}
-# The signer and deliveries read these while the server runs; the embedded database and the first export make folders.
-NOT_AT_START = {"key_state", "state_dir", "data_dir", "exports_dir", "endpoint_keys"}
+# The signer, deliveries and the job that keeps erasures read these while the server runs; the embedded database and the
+# first export make folders.
+NOT_AT_START = {"key_state", "state_dir", "data_dir", "exports_dir", "endpoint_keys", "erasures_file"}
 FILE_SETTINGS = [name for name in Settings.model_fields if type_of(name) is Path and name not in NOT_AT_START]
 TEXT = "neither a key nor a setting\n"
 
@@ -41,6 +43,7 @@ FILES = (
     "holdings.ndjson",
     "flows.csv",
     "valuations.csv",
+    "kept",
 )
 KINDS: dict[str, Callable[[Path], object]] = {
     "missing": lambda path: path.unlink(missing_ok=True),
@@ -89,8 +92,8 @@ def test_a_file_that_cannot_be_read_could_not_run(
     KINDS[kind](path)
     if kind == "missing" and (command, option) in MADE_IF_MISSING:
         return
-    if kind == "empty" and option == "--config":
-        return  # a settings file without settings
+    if kind == "empty" and (option == "--config" or (command, option) in GOES_ON_WITH_EMPTY):
+        return  # a settings file without settings, or a list without erasures
     arguments = ready.arguments(command)
     if option:
         arguments += [option, str(path)]

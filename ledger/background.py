@@ -36,6 +36,9 @@ WorkerState = Literal["none", "starting", "running", "leads", "follows", "failin
 def log_to_stderr() -> None:
     """Send the log of a program that runs for long to stderr; stdout is for what people paste."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s: %(name)s: %(message)s")
+    # psycopg warns of an error while another one ends a pipeline, with the text of the database: that may have values.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
+    logging.getLogger("psycopg.pool").setLevel(logging.INFO)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -98,3 +100,14 @@ def test_a_failure_while_it_stops_is_none(caplog: pytest.LogCaptureFixture) -> N
     with running(Broken()) as worker:
         pass
     assert (worker.status, caplog.records) == (WorkerStatus("stopped"), [])
+
+
+def test_warnings_of_psycopg_with_texts_of_the_database_are_not_logged() -> None:
+    """A program that runs for long logs what the pool warns of, and no warning with the text of a database's error."""
+    script = (
+        "import logging; from ledger.background import log_to_stderr; log_to_stderr();"
+        " logging.getLogger('psycopg').warning('error ignored: DETAIL Smith');"
+        " logging.getLogger('psycopg.pool').warning('error connecting')"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stderr.splitlines() == ["WARNING: psycopg.pool: error connecting"]

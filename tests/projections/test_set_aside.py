@@ -128,7 +128,8 @@ def test_many_streams_are_set_aside_in_one_step(database_url: str, caplog: pytes
         found = listed(conn)
         assert [aside.stream for aside in found] == bad
         assert len(table(conn, REQUESTS)) == 120
-        assert [record.levelno for record in caplog.records] == [logging.ERROR] * len(bad)
+        ours = [record.levelno for record in caplog.records if record.name != "psycopg"]
+        assert ours == [logging.ERROR] * len(bad)
         assert SECRET not in caplog.text
         catch_up(conn)
         agree(conn, database_url)

@@ -29,7 +29,7 @@ from ledger.tlog.signing_keys import SigningKey
 from projections.engine import LOOK_AFTER_LOOK, look, step
 from projections.reads import AsOf
 from projections.rebuild import rebuild_outdated
-from projections.registry import READ_MODELS
+from projections.registry import all_models
 from projections.rows import read_rows
 from tests.bench import workload
 from tests.bench.as_of import LIMIT, OF_CLIENTS
@@ -146,7 +146,7 @@ def sign(url: str, path: Path) -> None:
 def _stored(ledger: Grown) -> tuple[float, float]:
     """Bytes of each event in the recorded tables, and in all read models, indexes included."""
     with connect(ledger.url) as conn:
-        names = [[RECORDED], [[each.name for each in READ_MODELS]]]
+        names = [[RECORDED], [[each.name for each in all_models()]]]
         recorded, derived = (conn.execute(SIZE, each).fetchone() for each in names)
     assert recorded is not None
     assert derived is not None
@@ -194,7 +194,7 @@ async def _spent(conn: AsyncConnection, calls: Sequence[Callable[[], Awaitable[o
 def _project(conn: Connection) -> float:
     """Look and step as the projector does, to the end; return microseconds of the server process."""
     before_ns = _used_ns(conn.info.backend_pid)
-    while (found := look(conn, READ_MODELS)).touched or found.moved:
+    while (found := look(conn, all_models())).touched or found.moved:
         for read_model in found.touched:
             step(conn, read_model)
     return (_used_ns(conn.info.backend_pid) - before_ns) / 1000

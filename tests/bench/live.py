@@ -16,7 +16,7 @@ from ledger.store.writer import Writer
 from projections.engine import LOOK_AFTER_LOOK, look, step
 from projections.projector import Projector
 from projections.rebuild import rebuild_outdated
-from projections.registry import READ_MODELS
+from projections.registry import all_models
 from tests.bench import workload
 from tests.bench.bench import SPAWN, Bench, connect
 from tests.bench.figures import Figure, Target, quantile
@@ -68,7 +68,7 @@ def _sustained(bench: Bench, url: str) -> tuple[int, float, float]:
     with connect(url, "projector", synchronous_commit="off", **LOOK_AFTER_LOOK) as conn:  # as the projector has it
         with bench.meter() as meter:
             started = perf_counter()
-            while (found := look(conn, READ_MODELS)).touched or found.moved:
+            while (found := look(conn, all_models())).touched or found.moved:
                 for read_model in found.touched:
                     step(conn, read_model)
             took_s = perf_counter() - started

@@ -21,7 +21,7 @@ from tests.support import scratch_database
 FULL = "error: the output cannot be written: No space left on device"
 CLOSED = "error: the output is closed, so the result cannot be shown"
 LEFT = "error: the output was closed before the result was complete"
-DEMO_PROGRESS = re.compile(r"(reviews|coming quarter|weeks watched) \d+ of \d+|replay|verification")
+DEMO_PROGRESS = re.compile(r"(reviews|coming quarter|weeks watched) \d+ of \d+|history|replay|verification")
 # Enough for a file of SQLite or a key, and too little for a bundle.
 NO_SPACE = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"
 

@@ -72,6 +72,8 @@ LISTS = {
     "run": "/monitoring/runs",
     "alert": "/alerts",
     "export": "/exports",
+    "sample": "/samples",
+    "finding": "/findings",
     "position": "/events",
 }
 NAMES = {"/subjects/": "/subjects", "/portfolios/": "/portfolios"}

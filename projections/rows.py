@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 
 from ledger.database import AsyncConnection
 from ledger.errors import StreamUnreadable
-from ledger.store.snapshot import snapshot_with
+from ledger.store.snapshot import snapshot_of, snapshot_with
 from projections.engine import FEW_STREAMS
 from projections.read_model import ONE_CLIENT, ONE_STREAM, TOUCHED, ReadModel
 from projections.reads import AsOf
@@ -68,10 +68,14 @@ def beyond(order: Order) -> str:
 
 
 @asynccontextmanager
-async def one_state(conn: AsyncConnection, read_model: ReadModel) -> AsyncIterator[int]:
-    """Let all reads of the block see one state of the table, and return the position that it has."""
+async def one_state(conn: AsyncConnection, read_model: ReadModel, *, sealed: bool = True) -> AsyncIterator[int]:
+    """Let all reads of the block see one state of the table, and return the position that it has.
+
+    With `sealed` they may read sealed values as well, and wait for a scrub that swaps these.
+    """
+    start = snapshot_with if sealed else snapshot_of
     async with conn.transaction():
-        await conn.execute(snapshot_with(read_model.name), prepare=False)
+        await conn.execute(start(read_model.name), prepare=False)
         row = await (await conn.execute(POSITION, [read_model.name], prepare=True)).fetchone()
         yield 0 if row is None else int(row[0])
 

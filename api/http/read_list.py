@@ -30,7 +30,7 @@ from projections.client_scope import clients_in_scope, scope_filter
 from projections.clients.model import CLIENTS
 from projections.read_model import ReadModel
 from projections.rows import MOST_COUNTED, Shape, beyond, count_rows, one_state, read_rows
-from projections.shown import add_salts
+from projections.shown import SEALED_OF, add_salts
 
 # Filters by client, of rows that belong to one client, or to several.
 OF_CLIENT = frozenset({"client_id", "of_client"})
@@ -186,7 +186,8 @@ class ListRead:
         if state.position is not None:
             found = await self._selected(conn, wanted, state, state.position, aside, limit, last_id)
         else:
-            async with one_state(conn, self._read_model) as of_table:
+            sealed = self._read_model.name in SEALED_OF
+            async with one_state(conn, self._read_model, sealed=sealed) as of_table:
                 # Events after the table's position that it did not have to wait for change none of its rows.
                 position = max(of_table, waited_for)
                 found = await self._selected(conn, wanted, state, position, aside, limit, last_id)

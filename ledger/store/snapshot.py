@@ -14,7 +14,13 @@ SWAPPED = "sealed_fields, stream_clients"
 SNAPSHOT = f"{ISOLATION}; LOCK TABLE {SWAPPED} IN ACCESS SHARE MODE"
 
 
+def snapshot_of(table: str) -> sql.Composed:
+    """Return the start of a transaction that reads this read model alone, which a rebuild swaps."""
+    lock = sql.SQL("{}; LOCK TABLE {} IN ACCESS SHARE MODE")
+    return lock.format(sql.SQL(ISOLATION), sql.Identifier(table))
+
+
 def snapshot_with(table: str) -> sql.Composed:
-    """Return the start of a transaction that reads this table too, which a rebuild swaps: a read model."""
+    """Return the start of a transaction that reads this read model, too, which a rebuild swaps."""
     lock = sql.SQL("{}; LOCK TABLE {}, {} IN ACCESS SHARE MODE")
     return lock.format(sql.SQL(ISOLATION), sql.Identifier(table), sql.SQL(SWAPPED))

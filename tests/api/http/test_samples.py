@@ -169,10 +169,11 @@ def test_a_review_of_the_case_closes_the_item(act: Acting) -> None:
 
 def test_an_assignment_sent_again_is_answered_also_when_its_assignee_has_left(act: Acting) -> None:
     """Both of an item and of a finding: the first receipt, and nothing recorded; anew it is refused."""
-    act.api.tokens["leaver"] = subject(act.api.url, "leaver", "compliance")
+    for name in ("leaver", "newcomer"):  # Neither of them acted in any case.
+        act.api.tokens[name] = subject(act.api.url, name, "compliance")
     decided(act)
-    found = drawn(act, size=1, unreviewed=True, reviewers=["compliance"])
-    [item] = queue(act, sample=found["sample"])
+    found = drawn(act, size=1, unreviewed=True, reviewers=["newcomer"])
+    [item] = queue(act, "newcomer", sample=found["sample"])
     wrong = {"severity": "low", "text": "Why?"}
     finding = act.post(f"/cases/{item['request_id']}/findings", "compliance", wrong).json()["finding"]
     paths = (f"/review-items/{item['id']}/reassignments", f"/findings/{finding}/assignments")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ledger.domain.client import Client, stream_of
+from ledger.domain.client import Client
 from ledger.domain.history import RecordedEvent
 from ledger.domain.monitoring.portfolio import HOLDINGS, Portfolio, check_holdings, check_known
 from ledger.errors import InvalidEvent, InvalidLines, NotFound, Refused
-from ledger.service.execute import Executor, unknown
+from ledger.service.execute import Executor
+from ledger.service.monitoring.owners import lineages_of, owner_of
 from ledger.service.monitoring.portfolios import check_day
 from ledger.service.monitoring.streams import newest_of, read_states
 from ledger.store.envelope import Actor, NewEvent, uuid7
@@ -90,26 +91,15 @@ class BulkHoldings:
         names = sorted({line.portfolio for line in lines})
         portfolios = await self.executor.readers.run(lambda conn: read_states(conn, names))
         newest = await self.executor.readers.run(lambda conn: newest_of(conn, self.category, self.kind.type, names))
-        clients = {one.definition.client for one in portfolios.values() if one.definition is not None}
-        scoped = clients if actor.scope is not None else set()
-        lineages = {number: await self.executor.lineage(number) for number in scoped}
+        lineages = await lineages_of(self.executor, actor, portfolios.values())
         return _State(portfolios, newest, lineages)
 
     def _event(self, actor: Actor, line: Dated, state: _State) -> list[NewEvent]:
         """Return the event of a line, if it is not on record. Raises NotFound, Refused or InvalidEvent."""
         definition = check_known(state.portfolios[line.portfolio])
-        limits: dict[str, int] = {}
-        if actor.scope is not None:
-            lineage = state.lineages[definition.client]
-            if not actor.scope.includes(lineage):
-                raise unknown("portfolio-unknown")
-            limits = {stream_of(one.number): one.version for one in lineage}
-        if definition.client_id is None:
-            raise NotFound("client-unknown", "the identifier of the portfolio's client was erased")
+        client_id, limits = owner_of(actor, definition, state.lineages)
         check_day("as_of", line.body.as_of, self.executor.authority.clock())
-        event = self.kind.model_validate(
-            {**dict(line.body), "client_id": definition.client_id, "client": definition.client}
-        )
+        event = self.kind.model_validate({**dict(line.body), "client_id": client_id, "client": definition.client})
         newest = state.newest.get(line.portfolio)
         if newest is not None and newest.members == event.model_dump(exclude_none=True):
             return []

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from ledger.domain.client import Client, stream_of
+from ledger.domain.client import Client
 from ledger.domain.history import RecordedEvent
 from ledger.domain.monitoring.flows import FLOWS, check_flow
 from ledger.domain.monitoring.portfolio import Portfolio, check_known
 from ledger.errors import InvalidEvent, InvalidLines, NotFound
 from ledger.service.command import Command
-from ledger.service.execute import Executor, unknown
+from ledger.service.execute import Executor
+from ledger.service.monitoring.owners import lineages_of, owner_of
 from ledger.service.monitoring.portfolios import check_day
 from ledger.service.monitoring.streams import read_states, read_streams
 from ledger.store.envelope import Actor, NewEvent, uuid7
@@ -98,28 +99,19 @@ class Flows:
     async def _look(self, actor: Actor, names: Sequence[str]) -> _State:
         portfolios = await self.executor.readers.run(lambda conn: read_states(conn, names))
         found = await self.executor.readers.run(lambda conn: read_streams(conn, [FLOWS + name for name in names]))
-        clients = {one.definition.client for one in portfolios.values() if one.definition is not None}
-        scoped = clients if actor.scope is not None else set()
-        lineages = {number: await self.executor.lineage(number) for number in scoped}
+        lineages = await lineages_of(self.executor, actor, portfolios.values())
         flows = {stream.removeprefix(FLOWS): events for stream, events in found.items()}
         return _State(portfolios, flows, lineages)
 
     def _event(self, actor: Actor, line: FlowLine, state: _State, ahead: int) -> list[NewEvent]:
         """Return the event of a line, if it is not on record. Raises NotFound or InvalidEvent."""
         definition = check_known(state.portfolios[line.portfolio])
-        limits: dict[str, int] = {}
-        if actor.scope is not None:
-            lineage = state.lineages[definition.client]
-            if not actor.scope.includes(lineage):
-                raise unknown("portfolio-unknown")
-            limits = {stream_of(one.number): one.version for one in lineage}
-        if definition.client_id is None:
-            raise NotFound("client-unknown", "the identifier of the portfolio's client was erased")
+        client_id, limits = owner_of(actor, definition, state.lineages)
         check_day("date", line.body.date, self.executor.authority.clock())
         known = state.flows.get(line.portfolio, [])
         if not check_flow(known, line.body):
             return []
-        event = FlowRecorded(**dict(line.body), client_id=definition.client_id, client=definition.client)
+        event = FlowRecorded(**dict(line.body), client_id=client_id, client=definition.client)
         version = (known[-1].version if known else 0) + ahead
         return [NewEvent(uuid7(), FLOWS + line.portfolio, event, actor, version, preconditions=limits)]
 

@@ -1,1 +1,1 @@
-"""The only code that deletes."""
+"""Erase clients' sealed values. No other package deletes recorded data."""

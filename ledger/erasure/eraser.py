@@ -17,22 +17,23 @@ from ledger.store.events import Receipt, StoreFailed, parameters, receipts
 from ledger.store.recorder import Recorder
 
 ERASE = Path(__file__).with_name("erase.sql").read_bytes()
-# Waits for the read models, locked, and folds these streams again when the block ends, in the same transaction.
+# A context manager. It waits for the read models and locks them. At the end of the block it folds these streams again,
+# in the same transaction.
 FoldAgain = Callable[[Connection, Sequence[str]], AbstractContextManager[None]]
 
 
 class Eraser:
-    """Erases clients through connections of the role eraser. `fold_again` keeps the read models."""
+    """Erase clients through connections of the role eraser. `fold_again` keeps the read models up to date."""
 
     def __init__(self, conninfo: str, fold_again: FoldAgain, recorder: Recorder | None = None) -> None:
         self._conninfo = conninfo
         self._fold_again = fold_again
         self._recorder = recorder
-        # Serials of the recorder must go up in the order of transactions.
+        # The serials of the recorder must rise in the order of transactions.
         self._one = asyncio.Lock()
 
     async def erase(self, lines: Sequence[Line], seen: int) -> list[Receipt]:
-        """Record these events and delete the values in their streams; return a receipt for each.
+        """Record these events and delete the values in their streams; return a receipt for each event.
 
         `seen` is the position as of which the client's streams and identifiers were known. A crash at any moment leaves
         all of it done, or nothing. Raises the errors of ledger.errors; after Unavailable the outcome is not known: send

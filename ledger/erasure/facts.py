@@ -1,4 +1,4 @@
-"""Read what an erasure of a client would delete, and what decides whether it may."""
+"""Read what an erasure of a client would delete, and the facts that decide whether it is allowed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ FEW_STREAMS = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off"
 
 @dataclass(frozen=True)
 class Contents:
-    """What the ledger has of a client: the last version of each stream, and how much is sealed. `now` by its clock."""
+    """Describe what the ledger has of a client: the last version of each stream, and the number of sealed values.
+
+    `now` is by the database's clock.
+    """
 
     versions: dict[str, int]
     records: list[Record]
@@ -29,7 +32,7 @@ class Contents:
 
 
 async def read_newest(conn: AsyncConnection, streams: Sequence[str]) -> list[tuple[str, Record]]:
-    """Return what the clients have whose own streams these are: the newest event of each type in each stream."""
+    """Return the newest event of each type in each stream of these clients, which are given by their own streams."""
     async with conn.transaction():
         await conn.execute(FEW_STREAMS, prepare=False)
         rows = await (await conn.execute(ENDED, {"streams": list(streams)})).fetchall()
@@ -37,7 +40,7 @@ async def read_newest(conn: AsyncConnection, streams: Sequence[str]) -> list[tup
 
 
 async def read_contents(conn: AsyncConnection, streams: Sequence[str]) -> Contents:
-    """Return what all streams of the client have whose own streams these are, one for each identifier."""
+    """Return the contents of all streams of the client, whose own streams are `streams`, one for each identifier."""
     async with conn.transaction():
         await conn.execute(FEW_STREAMS, prepare=False)
         rows: list[tuple[Any, ...]] = await (await conn.execute(FACTS, {"streams": list(streams)})).fetchall()

@@ -1,5 +1,6 @@
--- What the streams of a client have: for each stream and type of event its last version and newest time, how many of these
--- events have sealed values, and how many values that are. The client is that of the given streams, under all identifiers.
+-- Select what the streams of a client have. Each row is a stream and a type of event: its last version and newest
+-- time, the number of these events that have sealed values, and the number of these values. The client is the one of
+-- the given streams, under all of its identifiers.
 SELECT e.stream, e.type, max(e.version), max(e.recorded_at), count(s.position),
        coalesce(sum((SELECT count(*) FROM json_object_keys(s.salts))), 0)::bigint
 FROM stream_clients c

@@ -1,8 +1,8 @@
-"""The list of erasures that is kept outside the database: docs/use/erasure.md.
+"""Read and write the list of erasures that is kept outside the database: docs/use/erasure.md.
 
-A file with a line for each erasure: its certificate, and the first event of each of the client's numbers, with its
-proof. That event tells the client from another one that got the same number after a restore. A line is whole if it has
-its end: a crash while it was written leaves one without.
+The file has a line for each erasure: its certificate, and the first event of each of the client's numbers, with its
+proof. That event tells the client from another client that got the same number after a restore. Each complete line
+ends with a newline: a crash while a line is written leaves it without one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class BadList(LedgerError):
 
 @dataclass(frozen=True)
 class KeptErasure:
-    """An erasure of the list, verified. `clients`: the hash of the first event of each number of the client."""
+    """An erasure of the list, verified. `clients` has the hash of the first event of each number of the client."""
 
     certified: CertifiedErasure
     hash: str
@@ -60,9 +60,9 @@ def read_kept(path: Path, keys: Sequence[VerifierKey]) -> Iterator[KeptErasure |
 
 @contextmanager
 def appending(path: Path) -> Iterator[tuple[set[str], BinaryIO]]:
-    """Open the list, alone, to add lines; give the hashes of the erasures that it has. A new one is its owner's alone.
+    """Open the list with a lock, to add lines; yield the hashes of the erasures that it has.
 
-    A last line that is cut off is removed. Raises BadList, and OSError.
+    A new list can be read by its owner only. A last line that is cut off is removed. Raises BadList, and OSError.
     """
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -81,7 +81,7 @@ def appending(path: Path) -> Iterator[tuple[set[str], BinaryIO]]:
 
 
 def append_entry(file: BinaryIO, certificate: Mapping[str, Any], first_events: Sequence[Mapping[str, Any]]) -> None:
-    """Write a line and see to it that it is on the disk."""
+    """Write a line and make sure that it is on the disk."""
     file.write(
         orjson.dumps({"format": FORMAT, "certificate": certificate, "first_events": first_events}) + b"\n",
     )
@@ -90,7 +90,7 @@ def append_entry(file: BinaryIO, certificate: Mapping[str, Any], first_events: S
 
 
 def erased_hash(events: Sequence[Mapping[str, Any]]) -> str:
-    """Return the hash of the erasure itself, in hex, of the events of a certificate. Raises one of MALFORMED."""
+    """Return the hash, in hex, of the erasure among the events of a certificate. Raises one of MALFORMED."""
     return _hash(events[1]).hex()
 
 

@@ -33,9 +33,9 @@ NEWEST_ERASED = "SELECT coalesce(max(position), 0) FROM erased_streams"
 SIZE = 4_194_304
 # Positions that are copied in one transaction.
 CHUNK = 50_000
-# The rest that is copied under the lock.
+# The most rows that may be copied under the lock.
 FEW = 500
-# How often a table is copied again because others erase meanwhile, or append faster than it is copied.
+# The number of attempts to copy a table, if others erase meanwhile or append faster than it is copied.
 TRIES = 10
 
 ROWS = sql.SQL("INSERT INTO {} SELECT * FROM {} WHERE position > %(after)s AND position <= %(upto)s")
@@ -47,24 +47,27 @@ REST_OF_CLIENTS = sql.SQL(
 
 SEALED, CLIENTS = "sealed_fields", "stream_clients"
 
-# Called after each step with the positions that are done, and how many there are.
+# Called after each step with the number of positions that are done, and the number of all.
 OnCopied = Callable[[int, int], None]
 
 
 class ScrubFailed(Exception):
-    """A scrub stopped. Tables that were written anew stay; the others are as they were. The message says why."""
+    """A scrub stopped. Tables that were rewritten stay; the others are as they were. The message says why."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows with positions in [start, end); `end` None: all from `start` on. A partition, or a whole table from 0 on."""
+    """Rows with positions in [start, end), or from `start` on if `end` is None.
+
+    A partition, or a whole table from 0 on.
+    """
 
     table: str
     start: int
     end: int | None
 
     def pieces(self, head: int, size: int) -> list[Part]:
-        """Return the partitions that take the place of this one: cut at multiples of `size` up to the head."""
+        """Return the partitions that replace this one, cut at multiples of `size` up to the head."""
         if self.table == CLIENTS:
             return [self]
         last = head if self.end is None else self.end - 1
@@ -74,7 +77,10 @@ class Part:
 
 
 def sealed_parts(conn: Connection) -> list[Part]:
-    """Return the partitions of the sealed values, in order. Raises ScrubFailed if they are not as scrubs make them."""
+    """Return the partitions of the sealed values, in order.
+
+    Raises ScrubFailed if scrubs do not make such partitions.
+    """
     names = [str(name) for (name,) in conn.execute(PARTITIONS)]
     if not names or not all(re.fullmatch(rf"{SEALED}_[0-9]+", name) for name in names):
         raise ScrubFailed(
@@ -85,16 +91,16 @@ def sealed_parts(conn: Connection) -> list[Part]:
 
 
 def drop_left_over(conn: Connection, staging: str) -> None:
-    """Drop the tables of a scrub that was killed. The caller keeps other scrubs out."""
+    """Drop the tables of a scrub that was killed. The caller makes sure that no other scrub runs."""
     for (name,) in conn.execute(LEFT_OVER, [staging]).fetchall():
         conn.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(staging, name)))
 
 
 def rewrite(conn: Connection, schema: str, part: Part, on_copied: OnCopied, *, size: int = SIZE) -> list[str]:
-    """Write a partition of the sealed values, or the index of clients, anew; return the names of the new tables.
+    """Rewrite a partition of the sealed values, or the index of clients; return the names of the new tables.
 
-    `conn` is the owner's, in autocommit mode. Raises ScrubFailed, TableBusy or psycopg.Error; then the old table is in
-    use, and the next scrub drops the new ones.
+    `conn` is the owner's, in autocommit mode. Raises ScrubFailed, TableBusy or psycopg.Error. After an error the old
+    table is in use, and the next scrub drops the new ones.
     """
     for _ in range(TRIES):
         drop_left_over(conn, f"{schema}_rebuild")
@@ -118,7 +124,7 @@ def _newest_erased(conn: Connection) -> int:
 
 @dataclass
 class Copy:
-    """The new tables for a part, `pieces`. They are made from rows as of the erasures up to `newest_erased`."""
+    """The new tables for a part, `pieces`. They are made from rows as of the newest erasure, `newest_erased`."""
 
     conn: Connection
     schema: str
@@ -130,7 +136,7 @@ class Copy:
     copied: int = 0
 
     def fill(self, head: int) -> None:
-        """Make and fill the new tables, with rows up to `head`, and give them what the old one has."""
+        """Make and fill the new tables, with rows up to `head`, and give them the old table's properties."""
         self.copied = head
         rows = 0
         last = head if self.part.end is None else self.part.end - 1
@@ -176,7 +182,7 @@ class Copy:
         return True
 
     def _attach(self, piece: Part) -> None:
-        """Attach a partition. Its constraint spares PostgreSQL to read it, and is of no use then."""
+        """Attach a partition. Its constraint spares PostgreSQL from reading it, and is dropped afterwards."""
         new = sql.Identifier(self.schema, piece.table)
         attach = sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})")
         first = sql.SQL("MINVALUE") if piece.start == 0 else sql.Literal(piece.start)
@@ -198,12 +204,12 @@ class Copy:
             self.conn.execute(check.format(new, sql.SQL(" AND ").join(limits)))
 
     def _copy(self, piece: Part, after: int, upto: int) -> int:
-        """Copy the rows in (after, upto] that `piece` takes. Return how many these are."""
+        """Copy the rows in (after, upto] that `piece` takes. Return their number."""
         copy = ROWS.format(self._named(piece), self._old)
         return self.conn.execute(copy, {"after": after, "upto": upto}).rowcount
 
     def _copy_rest(self, head: int) -> None:
-        """Copy what was appended since: only the last partition takes new rows."""
+        """Copy the rows that were appended since. Only the last partition takes new rows."""
         last = self.pieces[-1]
         if last.end is None:
             rest = REST_OF_CLIENTS if self._is_whole else ROWS
@@ -218,7 +224,7 @@ class Copy:
             self.copied = head
 
     def _check(self, rows: int, upto: int) -> None:
-        """Compare the number of rows with that of the old table, as the swap drops it. Raises ScrubFailed."""
+        """Compare the number of rows with the old table's, because the swap drops the old table. Raises ScrubFailed."""
         count = sql.SQL("SELECT count(*) FROM {} WHERE position <= %s").format(self._old)
         [(wanted,)] = self.conn.execute(count, [upto]).fetchall()
         if wanted != rows and _newest_erased(self.conn) == self.newest_erased:

@@ -1,7 +1,8 @@
-"""Write the planner's statistics anew: ANALYZE keeps samples of values in pg_statistic, and of tables that are gone.
+"""Rewrite the planner's statistics. ANALYZE keeps samples of values in pg_statistic, also of tables that no longer
+exist.
 
-Only VACUUM FULL writes a catalogue anew. It keeps rows that a transaction may still see, so it waits for those that
-began before.
+Only VACUUM FULL rewrites a catalogue. It keeps rows that a transaction may still see, so it waits for earlier
+transactions.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ NOT_PERMITTED = (
     "the login may not write the catalogue pg_statistic anew: scrub with a login that owns the database, or a superuser"
 )
 POLL_S = 0.05
-# The longest wait for transactions that began before.
+# The longest wait for earlier transactions, in seconds.
 PATIENCE_S = 600.0
 
 
 def may_rewrite(conn: Connection) -> bool:
-    """Return whether this login may write catalogues of the database anew: its owner and superusers may."""
+    """Return whether this login may rewrite catalogues of the database: its owner and superusers may."""
     return conn.execute(MAY).fetchone() == (True,)
 
 
 def rewrite_statistics(conn: Connection, patience_s: float = PATIENCE_S) -> None:
-    """Write pg_statistic anew. `conn` has the login's own rights, in autocommit mode.
+    """Rewrite pg_statistic. `conn` has the login's own rights, in autocommit mode.
 
-    Raises ScrubFailed, TableBusy or psycopg.Error. `may_rewrite` has to be true.
+    Raises ScrubFailed, TableBusy or psycopg.Error. Call it only if `may_rewrite` returns True.
     """
     _wait_for_transactions(conn, patience_s)
     before = conn.execute(FILE).fetchone()
@@ -48,7 +49,7 @@ def rewrite_statistics(conn: Connection, patience_s: float = PATIENCE_S) -> None
         conn.execute(VACUUM)
 
     until_free(attempt)
-    if conn.execute(FILE).fetchone() == before:  # VACUUM only warns of what it skips
+    if conn.execute(FILE).fetchone() == before:  # VACUUM only warns about a table that it skips
         raise ScrubFailed(NOT_PERMITTED)
 
 

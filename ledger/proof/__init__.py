@@ -1,1 +1,1 @@
-"""Hashes, proofs and signatures: what an auditor runs without a database."""
+"""Check hashes, proofs and signatures. An auditor runs this package without a database."""

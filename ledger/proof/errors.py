@@ -16,7 +16,7 @@ class EvidenceError(Exception):
 
 
 def malformation(error: Exception) -> str:
-    """Say in words why JSON has not the expected members, from the exception that reading them raised."""
+    """Describe why JSON lacks the expected members, from the exception that reading them raised."""
     match error:
         case KeyError(args=[str(name)]):
             return f"the member {name[:60]!a} is missing"

@@ -1,4 +1,4 @@
-"""The one vocabulary of findings: of the chain, of a bundle, of a served log, of read models.
+"""Define the findings of a chain, a bundle, a served log and the read models.
 
 A finding has a kind and a position. A document numbers the steps of a verification, and says what each kind breaks.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-# Findings that are kept in full; further ones are counted.
+# The number of findings that are kept in full; further ones are only counted.
 MOST_FINDINGS = 100
 
 
@@ -77,7 +77,7 @@ class Verdict(StrEnum):
     FAILED = "failed"
 
 
-# Findings of these kinds say that an event is not the recorded one. Its other oddities follow and are dropped.
+# Findings of these kinds say that an event differs from the recorded one. Its other faults follow and are dropped.
 REWRITES = frozenset((Kind.DELETED, Kind.INSERTED, Kind.REORDERED, Kind.EDITED, Kind.TRUNCATED))
 CHANGES = REWRITES | {Kind.MALFORMED, Kind.COLUMN_MISMATCH}
 
@@ -89,7 +89,7 @@ RECORDING_PROMISE = "recording keys that the ledger registered attest the events
 
 
 class Document:
-    """The numbered steps of one verification, each with its promise and the kinds that break it."""
+    """The numbered steps of one verification. Each step has its promise and the kinds of findings that break it."""
 
     def __init__(self, *steps: tuple[str, tuple[Kind, ...]], by_position: bool) -> None:
         self.steps = {number: promise for number, (promise, _) in enumerate(steps, 1)}
@@ -98,13 +98,13 @@ class Document:
         self.by_position = by_position
 
     def kinds(self, first: int, last: int) -> frozenset[Kind]:
-        """The kinds that break steps `first` to `last`."""
+        """Return the kinds that break steps `first` to `last`."""
         return frozenset(kind for kind, step in self.step_of.items() if first <= step <= last)
 
     def finding(
         self, kind: Kind, position: int, message: str, last_position: int | None = None, step: int | None = None
     ) -> Finding:
-        """A finding of this document. `step` is given if it is not the usual step of this kind."""
+        """Return a finding of this document. `step` is given if it is not the usual step of this kind."""
         return Finding(kind, position, message, last_position or position, step or self.step_of[kind])
 
 
@@ -194,7 +194,7 @@ class Finding:
     step: int
 
     def covers(self, position: int) -> bool:
-        """True if it is about this event. Two events that changed places do not cover those between them."""
+        """Return True if it is about this event. Two events that changed places do not cover those between them."""
         if self.kind is Kind.REORDERED:
             return position in {self.position, self.last_position}
         return self.position <= position <= self.last_position
@@ -210,7 +210,7 @@ class Finding:
         }
 
     def __str__(self) -> str:
-        """The line of a report."""
+        """Return the line of a report."""
         if self.last_position > self.position > 0:
             return f"{self.kind} at positions {self.position} to {self.last_position}: {self.message}"
         place = f" at position {self.position}" if self.position else ""
@@ -218,13 +218,13 @@ class Finding:
 
 
 def first_bad_position(findings: Iterable[Finding]) -> int | None:
-    """The first position in doubt: 0 if no finding is about an event, None without findings."""
+    """Return the first position in doubt: 0 if no finding is about an event, None without findings."""
     positions = [finding.position for finding in findings]
     return min((position for position in positions if position), default=0) if positions else None
 
 
 class Findings:
-    """The findings of one verification, up to a limit. A later event may give an earlier finding its right kind."""
+    """Collect findings up to a limit. A later event may give an earlier finding its right kind."""
 
     def __init__(self, document: Document, most: int = MOST_FINDINGS) -> None:
         self._document = document
@@ -236,7 +236,7 @@ class Findings:
 
     @property
     def full(self) -> bool:
-        """True if further findings are only counted."""
+        """Return True if further findings are only counted."""
         return len(self._kept) >= self._most
 
     def add(
@@ -262,7 +262,7 @@ class Findings:
         return self._keys
 
     def replace(self, key: int, kind: Kind, position: int, message: str, last_position: int | None = None) -> None:
-        """Put another finding in the place of one, unless that was only counted or dropped."""
+        """Replace a finding by another one, unless it was only counted or dropped."""
         if key in self._kept:
             self._kept[key] = self._document.finding(kind, position, message, last_position)
 
@@ -271,22 +271,22 @@ class Findings:
         self._kept.pop(key, None)
 
     def settle(self) -> None:
-        """Drop the findings that follow from a rewrite, also from one that was found later."""
+        """Drop the findings that follow from a rewrite, including a rewrite that was found later."""
         for key, positions in self._unless.items():
             if key in self._kept and any(self.rewritten(position) for position in positions):
                 self.drop(key)
         self._unless.clear()
 
     def any(self, *kinds: Kind) -> bool:
-        """True if there is a finding of one of these kinds."""
+        """Return True if there is a finding of one of these kinds."""
         return any(finding.kind in kinds for finding in self)
 
     def rewritten(self, position: int) -> bool:
-        """True if the event at `position` is not the one that was recorded."""
+        """Return True if the event at `position` differs from the one that was recorded."""
         return any(finding.kind in REWRITES and finding.covers(position) for finding in self)
 
     def explain(self, first: int, last: int) -> bool:
-        """True if a change of an event at positions `first` to `last` explains what else is odd there."""
+        """Return True if a change of an event at positions `first` to `last` explains other faults there."""
         changes = (finding for finding in self if finding.kind in CHANGES)
         return any(change.position <= last and change.last_position >= first for change in changes)
 
@@ -294,7 +294,7 @@ class Findings:
         return iter(self._kept.values())
 
     def in_order(self) -> tuple[Finding, ...]:
-        """The findings in the order of the document."""
+        """Return the findings in the order of the document."""
         if self._document.by_position:
             return tuple(sorted(self, key=lambda finding: (finding.position, finding.step)))
         return tuple(sorted(self, key=lambda finding: (finding.step, finding.position)))

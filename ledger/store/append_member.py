@@ -1,4 +1,4 @@
-"""One caller of the writer, in the queue or in the group that is being recorded."""
+"""Represent one caller of the writer, in the queue or in the group that is being recorded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from ledger.store.events import Receipt
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """The events of one caller: recorded together or not at all. Without lines, a check that appends can succeed."""
+    """The events of one caller, recorded together or not at all.
+
+    Without lines, it checks that an append can succeed.
+    """
 
     lines: list[Line]
     done: asyncio.Future[list[Receipt]]
@@ -20,20 +23,20 @@ class Member:
 
     @property
     def size(self) -> int:
-        """The bytes of its events."""
+        """Return the number of bytes of its events."""
         return sum(line.size for line in self.lines)
 
     @property
     def is_check(self) -> bool:
-        """True without events. A check is a group of its own, as an append is no check."""
+        """Return True if it has no events. A check is a group of its own, because an append is not a check."""
         return not self.lines
 
     def deliver(self, receipts: list[Receipt]) -> None:
-        """Answer the caller."""
+        """Give the caller its receipts."""
         if not self.done.done():  # a caller may have been cancelled; its events are recorded nevertheless
             self.done.set_result(receipts)
 
     def fail(self, error: Exception) -> None:
-        """Tell the caller what went wrong."""
+        """Give the caller the error."""
         if not self.done.done():
             self.done.set_exception(error)

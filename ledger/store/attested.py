@@ -27,33 +27,33 @@ ROWS = sql.SQL((HERE / "attested.sql").read_text("utf-8"))
 LAST_SERIALS = (HERE / "last_serials.sql").read_bytes()
 REGISTRATIONS = "SELECT position, body FROM events WHERE stream = %s AND position <= %s ORDER BY version"
 FIRST = "SELECT min(position) FROM events WHERE stream = %s"
-# Of the attestation that an event is in, if any begins before it.
+# Select the last attestation that begins at or before a position.
 AROUND = "SELECT first, last FROM attestations WHERE first <= %s ORDER BY first DESC LIMIT 1"
-# By which append() accepts attestations. More keys than any ledger has are not looked at.
+# The keys by which append() accepts attestations. No ledger has as many as the limit.
 KEYS = "SELECT key, registered, replaced FROM recording_keys ORDER BY registered LIMIT 10000"
 BEYOND = "SELECT first, last FROM attestations WHERE first > %s ORDER BY first LIMIT 1"
-# More than an append can have.
+# More lines than an append can have.
 MOST_LINES = 1_000_000
 OTHER_KEYS = "the database accepts events by other recording keys than the events register: a key is {}"
 NO_EVENTS = "an attestation of the events up to position {} has not all of these events"
 
 
 class Attested:
-    """Check all events of a ledger, piece after piece, from position 1 on."""
+    """Check all events of a ledger in pieces, from position 1 on."""
 
     def __init__(self, origin: str) -> None:
         self._checker = AttestationChecker(origin)
         self._begin: int | None = None
 
     def check(self, conn: Connection, after: int, upto: int) -> Iterator[Fault]:
-        """Yield what is wrong with the events after one position, up to another. Raises psycopg.Error."""
+        """Yield the faults of the events in (after, upto]. Raises psycopg.Error."""
         if self._begin is None:
             self._begin = first_attested(conn)
         if self._begin is not None and self._begin <= upto:
             yield from _check(conn, self._checker, max(after, self._begin - 1), upto)
 
     def finish(self, conn: Connection, last: int) -> Iterator[Fault]:
-        """Yield what is wrong at the end, if the last event is at this position."""
+        """Yield the faults at the end, if the last event is at this position."""
         yield from self._checker.finish()
         if self._begin is None:
             return
@@ -73,7 +73,7 @@ class Attested:
 
 
 def attested_faults(conn: Connection, origin: str, last: int) -> Iterator[Fault]:
-    """Yield what is wrong with the attestations of all events, and with the index of keys if all hold.
+    """Yield the faults of the attestations of all events, and of the index of keys if all attestations hold.
 
     The last event is at this position, and `conn` is in a snapshot.
     """
@@ -96,7 +96,8 @@ def first_attested(conn: Connection) -> int | None:
 
 
 def unattested(conn: Connection, needed_from: int, last: int) -> Iterator[Fault]:
-    """Yield the events from a position on that come before the first recording key: for who needs an attestation."""
+    """Yield the events from a position on that precede the first recording key, for a caller who requires
+    attestations."""
     begin = first_attested(conn)
     upto = last if begin is None else begin - 1
     if needed_from <= upto:
@@ -104,7 +105,7 @@ def unattested(conn: Connection, needed_from: int, last: int) -> Iterator[Fault]
 
 
 def first_fault(conn: Connection, origin: str, after: int, upto: int) -> Fault | None:
-    """Return what is wrong first after one position, up to another; up to that one all has to be right.
+    """Return the first fault in (after, upto]; None without one. Everything up to `after` must hold.
 
     An attestation that is only partly in this range is checked as a whole.
     """
@@ -135,7 +136,7 @@ def _check(conn: Connection, checker: AttestationChecker, after: int, upto: int)
 
 
 def read_attestation(position: int, text: bytes) -> Attestation:
-    """Read an attestation of attested.sql. One that no append can have written is read as one by nobody."""
+    """Read an attestation of attested.sql. If no append can have written it, return one without a known key."""
     nobody = Attestation(position, position, b"", b"", 0, b"", frozenset(), {})
     try:
         first, last, key, session, serial, signature, numbered, replayed, digests = orjson.loads(text)

@@ -1,4 +1,4 @@
-"""Run reads that are written for an asynchronous connection on a blocking one, so that none is written twice."""
+"""Run reads written for an asynchronous connection on a blocking one, so that each read is written only once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_blocking(conn: Connection, work: Callable[[AsyncConnection], Awaitable[
 
 
 class _Blocking:
-    """The part of an AsyncConnection that reads use. Each query is over when it is awaited."""
+    """The part of an AsyncConnection that reads use. A query is complete when it is awaited."""
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn

@@ -1,4 +1,5 @@
-"""Decode rows of COPY … TO STDOUT (FORMAT BINARY), as PostgreSQL's manual defines it (COPY, "Binary Format")."""
+"""Decode rows of COPY … TO STDOUT (FORMAT BINARY), as PostgreSQL's manual defines the format (COPY, "Binary
+Format")."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import NamedTuple
 from ledger.database import Connection
 from ledger.proof.format.events import EventRow
 
-# Precedes the first row: signature, flags, and the length of an extension area that no version uses.
+# The bytes before the first row: signature, flags, and the length of an extension area that no version uses.
 PREAMBLE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 
@@ -44,7 +45,7 @@ def columns(row: bytes) -> list[bytes | None]:
 
 
 class VerifiedRow(NamedTuple):
-    """An event, the client of its stream, and the checkpoint of this size if the statement reads checkpoints."""
+    """An event, its stream's client, and the checkpoint of this size if the statement reads checkpoints."""
 
     event: EventRow
     client: bytes | None
@@ -81,7 +82,7 @@ def stream_end(row: bytes) -> tuple[str, int]:
 
 
 def _odd_event(row: bytes) -> VerifiedRow:
-    """Decode a row that the constraints of the table do not allow, column by column."""
+    """Decode, column by column, a row that the constraints of the table do not allow."""
     position, version, at, prev_hash, hash_, id_, stream, kind, body, salts, fields, client, *note = columns(row)
     found = EventRow(
         number(position),

@@ -1,4 +1,4 @@
-"""Read from a server's settings the meaning of "acknowledged": docs/operate/durability.md."""
+"""Read from a server's settings what "acknowledged" means: docs/operate/durability.md."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ledger.database import Connection
 
 DURABILITY = (Path(__file__).parent / "sql/durability.sql").read_bytes()
 
-# synchronous_standby_names: FIRST 2 (a, b), ANY 2 (a, b), 2 (a, b), or names alone, which is FIRST 1.
+# Forms of synchronous_standby_names: FIRST 2 (a, b), ANY 2 (a, b), 2 (a, b), or names alone, which mean FIRST 1.
 STANDBYS = re.compile(r"\s*(?:(?:FIRST|ANY)\s+)?(\d+)\s*\(", re.IGNORECASE)
 # The stage on standbys that a commit waits for, by the value of synchronous_commit.
 ON_STANDBYS = {"remote_write": "written", "on": "flushed", "remote_apply": "flushed, and visible to readers,"}
 
 
 class Settings(NamedTuple):
-    """Settings of a session of PostgreSQL, by their names there."""
+    """Settings of a PostgreSQL session, by their names there."""
 
     synchronous_commit: str
     synchronous_standby_names: str
@@ -28,7 +28,7 @@ class Settings(NamedTuple):
 
     @property
     def standbys(self) -> int:
-        """The number of standbys that a commit waits for, if `synchronous_commit` makes it wait."""
+        """Return the number of standbys that a commit waits for, if `synchronous_commit` makes it wait."""
         if not self.synchronous_standby_names.strip():
             return 0
         match = STANDBYS.match(self.synchronous_standby_names)
@@ -50,12 +50,12 @@ def read_acknowledged(conn: Connection) -> Acknowledged | None:
 
 
 def judge(settings: Settings) -> Acknowledged:
-    """Say what an acknowledged commit has survived under these settings."""
+    """Return the failures that an acknowledged commit survives under these settings."""
     return Acknowledged(_meaning(settings), tuple(_warnings(settings)))
 
 
 def _meaning(settings: Settings) -> str:
-    # append() turns off into on for its own transaction.
+    # For its own transaction, append() turns off into on.
     commit = "on" if settings.synchronous_commit == "off" else settings.synchronous_commit
     here = "flushed on this server" if settings.fsync else "written by this server, not flushed"
     there = ON_STANDBYS.get(commit)

@@ -22,9 +22,9 @@ from schema.events import Event
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_SEALED_BYTES = 8 * 1024 * 1024
-# About the bytes of a line beside its head and its sealed values.
+# The approximate number of bytes of a line without its head and its sealed values.
 REST_BYTES = 200
-# The bound of is_small(). Keys beyond ASCII are slow: 200 of them take 1.5 ms.
+# The limit of is_small(). Keys beyond ASCII are slow: 200 of them take 1.5 ms.
 SMALL = 200
 MODEL = type(BaseModel)
 
@@ -33,7 +33,7 @@ Expected = Literal["any", "no_stream", "stream_exists"] | int
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The originator of an event. Made from the caller's credentials and never from a payload.
+    """The originator of an event, made from the caller's credentials and never from a payload.
 
     `id` is the name of the subject. `credential` is the number of the credential that the subject acts with; None for
     parts of the ledger itself and for operators at the command line, who have none. `judged` is the version of the
@@ -47,7 +47,7 @@ class Actor:
     # Part of the format (docs/formats/event.md, section 2); no command of this program sets it yet.
     on_behalf_of: str | None = None
     judged: int | None = None
-    # The clients that the actor may act on; None: all. It is not recorded.
+    # The clients that the actor may act on; None means all. It is not recorded.
     scope: ClientScope | None = None
 
     def as_json(self) -> dict[str, JSON]:
@@ -62,7 +62,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Backfill:
-    """Where an imported event comes from: who acted, when, and where that was written down.
+    """The origin of an imported event: actor, time, and where these were written down.
 
     `occurred_at` is RFC 3339 in UTC; `source` names the source, and file, line and id of the event there.
     """
@@ -94,12 +94,12 @@ class NewEvent:
     # bytes, for each sealed value that the event has.
     signature: Mapping[str, JSON] | None = None
     salts: Mapping[str, bytes] = field(default_factory=dict)
-    # Of an imported event; `actor` is then the one who imports it.
+    # Set for an imported event; `actor` is then the importer.
     backfill: Backfill | None = None
 
     @property
     def conditions(self) -> dict[str, JSON]:
-        """The preconditions, and that the subject of the actor is as it was judged."""
+        """Return the preconditions, including that the actor's subject has not changed since it was judged."""
         if self.actor.judged is None:
             return dict(self.preconditions)
         return {**self.preconditions, stream_of(self.actor.id): self.actor.judged}
@@ -162,7 +162,7 @@ def is_small(event: Event) -> bool:
 
 
 def _left(value: object, left: int) -> int:
-    """Return `left` less the size of a value: 1 for each member or item, and 1 for each 256 characters."""
+    """Return `left` minus the size of a value: 1 for each member or item, and 1 for each 256 characters."""
     kind = type(value)
     if kind is str:
         return left - 1 - len(cast("str", value)) // 256

@@ -50,7 +50,7 @@ class Receipt:
 
 
 class StoreFailed(LedgerError):
-    """The database refused an append with an SQLSTATE that the ledger does not use: a fault of this program."""
+    """The database refused an append with an SQLSTATE that the ledger does not use: a bug in this program."""
 
 
 async def append(
@@ -73,14 +73,14 @@ async def append(
 
 
 def append_now(conn: Connection, event: NewEvent, recorder: Recorder | None) -> int:
-    """Record one event through a connection that is not async; return its position. Raises psycopg.Error."""
+    """Record one event through a blocking connection; return its position. Raises psycopg.Error."""
     line = encode(event)
     row = conn.cursor(binary=True).execute(APPEND, parameters([line], recorder=recorder)).fetchone()
     return receipts([line], row)[0].position
 
 
 def parameters(lines: Sequence[Line], now_us: int | None = None, recorder: Recorder | None = None) -> dict[str, Any]:
-    """Return the parameters of append() for these lines. An array of nothing is None: it has no type."""
+    """Return the parameters of append() for these lines. An empty array is None, because it has no type."""
     sealed = [(number, value) for number, line in enumerate(lines, 1) for value in line.sealed]
     preconditions = [line.preconditions for line in lines]
     signatures = [line.signature for line in lines]
@@ -180,7 +180,7 @@ async def find(conn: AsyncConnection, event_id: UUID) -> tuple[Receipt, Recorded
 
 
 async def sealed(conn: AsyncConnection, position: int) -> dict[str, Any]:
-    """Return the sealed values of an event; empty if it has none, or they were erased."""
+    """Return the sealed values of an event; empty if it has none, or if they were erased."""
     row = await (await conn.execute(SEALED, [position], prepare=True)).fetchone()
     values: dict[str, Any] = {} if row is None else orjson.loads(row[0])
     return values

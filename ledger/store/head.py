@@ -1,4 +1,4 @@
-"""The head of the chain, and the position that belongs to a time: one query for each question."""
+"""Read the head of the chain, and the position at a given time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class Head(NamedTuple):
 class Clocks(NamedTuple):
     """The database's clock in seconds since 1970. `ahead_s`: how far the last event is ahead of it, if it is.
 
-    Times never go back, so all events from position `since` on have that time until the clock has caught up.
+    Recorded times never go back. So all events from position `since` on have the same time until the clock has caught
+    up.
     """
 
     now_s: float
@@ -51,7 +52,7 @@ async def read_clocks_async(conn: AsyncConnection) -> Clocks | None:
 
 
 def read_head(conn: Connection) -> Head | None:
-    """Return the head; None if the ledger has none. Somebody who tampered may have set any member to NULL."""
+    """Return the head; None if the ledger has none. Any member may be NULL if somebody tampered with it."""
     row = conn.execute(HEAD).fetchone()
     return None if row is None else Head(*row)
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 STATEMENT_TIMEOUT_S = 30
 LONGEST_S = STATEMENT_TIMEOUT_S + 5.0
 
-# The errors of a database that was not migrated, or not as far as this program needs.
+# The errors of a database that is not migrated, or not to the version that this program needs.
 NOT_MIGRATED = (
     psycopg.errors.UndefinedTable,
     psycopg.errors.UndefinedColumn,
@@ -59,7 +59,7 @@ class Readers:
         await self._pool.open(wait=False)
 
     async def close(self) -> None:
-        """Close all connections. Reads of streams that still wait are cancelled."""
+        """Close all connections. Waiting reads of streams are cancelled."""
         if self._queue_task is not None:
             self._queue_task.cancel()
             await asyncio.wait({self._queue_task})
@@ -134,7 +134,7 @@ class Readers:
         raise AssertionError("the last try returns or raises")
 
     async def _replace(self, error: psycopg.Error) -> None:
-        """Replace broken connections before the next try. The others broke at the same moment, or are stale as well."""
+        """Replace broken connections before the next try. The others broke at the same moment, or are stale too."""
         if isinstance(error, psycopg.OperationalError):
             await self._pool.check()
         else:

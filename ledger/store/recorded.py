@@ -43,7 +43,7 @@ def _event(row: dict[str, Any]) -> RecordedEvent:
 def _difference(
     event: RecordedEvent, salts: str | None, prev_hash: bytes, stored_hash: bytes, recorded_at_us: int
 ) -> str | None:
-    """Say how the event differs from what was recorded; None if it does not. Raises orjson.JSONDecodeError."""
+    """Describe how the event differs from what was recorded; None if it does not. Raises orjson.JSONDecodeError."""
     content, _ = event.content, event.fields  # both must be JSON
     hash_ = event_hash(prev_hash, event.position, event.version, recorded_at_us, event.body.encode())
     if hash_ != stored_hash:

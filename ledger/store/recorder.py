@@ -1,4 +1,7 @@
-"""Attest what this process records: docs/formats/recording.md. The signature goes to the database with the events."""
+"""Attest the events that this process records: docs/formats/recording.md.
+
+The signature goes to the database with the events.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ NOTHING: dict[str, Any] = dict.fromkeys(("recorder", "session", "serial", "signa
 
 
 class Recorder:
-    """One session of a recording key, for one connection after another. Each attestation has the next serial.
+    """Hold a session of a recording key, which outlives connections. Each attestation has the next serial.
 
     `public` is the key, `sign` makes a signature of 64 bytes over a statement; `origin` names the ledger.
     """
@@ -28,13 +31,14 @@ class Recorder:
         self._serial = 0
 
     def another(self) -> Recorder:
-        """Return another session of the same key. Each part of a program that appends needs one of its own."""
+        """Return another session of the same key. Each part of a program that appends needs its own session."""
         return Recorder(self._origin, self.public, self._sign)
 
     def attest(self, lines: Sequence[Line]) -> dict[str, Any]:
         """Return the parameters of append() that attest these lines.
 
-        What is sent again gets another serial: if it was recorded, all of it is replays, and nothing is stored.
+        A repeated append gets another serial. If its lines were recorded, all of them are replays, and nothing is
+        stored.
         """
         self._serial += 1
         digests = [line_digest(line.body()) for line in lines]

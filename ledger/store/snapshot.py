@@ -1,7 +1,7 @@
-"""The start of a transaction that reads one snapshot of what is recorded, also while a scrub swaps its tables.
+"""Begin a transaction that reads one snapshot of the recorded tables, also while a scrub swaps them.
 
-The locks come before the snapshot: one from before a swap would not see the rows of the new table, and take them for
-missing. A swap waits for the end of the transaction (docs/operate/scrub.md).
+The locks come before the snapshot. A snapshot from before a swap would not see the rows of the new table, and the
+reader would report them as missing. A swap waits for the end of the transaction (docs/operate/scrub.md).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ SNAPSHOT = f"{ISOLATION}; LOCK TABLE {SWAPPED} IN ACCESS SHARE MODE"
 
 
 def snapshot_of(table: str) -> sql.Composed:
-    """Return the start of a transaction that reads this read model alone, which a rebuild swaps."""
+    """Return the SQL that begins a transaction that reads only this read model, which a rebuild swaps."""
     lock = sql.SQL("{}; LOCK TABLE {} IN ACCESS SHARE MODE")
     return lock.format(sql.SQL(ISOLATION), sql.Identifier(table))
 
 
 def snapshot_with(table: str) -> sql.Composed:
-    """Return the start of a transaction that reads this read model, too, which a rebuild swaps."""
+    """Return the SQL that begins a transaction that also reads this read model, which a rebuild swaps."""
     lock = sql.SQL("{}; LOCK TABLE {}, {} IN ACCESS SHARE MODE")
     return lock.format(sql.SQL(ISOLATION), sql.Identifier(table), sql.SQL(SWAPPED))

@@ -1,4 +1,4 @@
-"""Consistent reads on a standby: wait until it has replayed what it had received when the read began.
+"""Read consistently on a standby: wait until it has replayed everything that it had received when the read began.
 
 With a synchronous standby, that is everything that was acknowledged before (docs/operate/standbys.md).
 """
@@ -18,7 +18,8 @@ POLL_S = 0.005
 
 
 class Standby(NamedTuple):
-    """The replication state of a standby: is it receiving, and the bytes of write-ahead log received and replayed."""
+    """The replication state of a standby: whether it is receiving, and the bytes of write-ahead log received and
+    replayed."""
 
     receives: bool
     received: int
@@ -26,7 +27,7 @@ class Standby(NamedTuple):
 
     @property
     def behind_bytes(self) -> int:
-        """Bytes received and not replayed."""
+        """Return the number of bytes received and not replayed."""
         return max(0, self.received - self.replayed)
 
 
@@ -37,7 +38,8 @@ async def read_standby(conn: AsyncConnection) -> Standby | None:
 
 
 async def wait_for_replay(conn: AsyncConnection, *, patience_s: float) -> None:
-    """Wait until a standby has replayed what it had received at the time of the call; at once on a primary.
+    """Wait until a standby has replayed everything that it had received at the time of the call. Return at once on a
+    primary.
 
     Raises Unavailable if it does not within `patience_s`, or receives nothing: then it cannot know what it lacks.
     """

@@ -161,7 +161,7 @@ class Writer:
             self._in_hand = []
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Fail everybody who waits if the task ended before close(): nobody else would."""
+        """Fail everybody who waits if the task ended before close(), because nobody else would."""
         if self._closing and (task.cancelled() or task.exception() is None):
             return
         error = None if task.cancelled() else task.exception()
@@ -200,7 +200,7 @@ class Writer:
                 for member in group:
                     member.fail(error)
                 return
-            # The events of one member were refused, so none were recorded: commit each member alone.
+            # The events of one member were refused, so none was recorded: commit each member alone.
             for member in group:
                 await self._commit([member])
 

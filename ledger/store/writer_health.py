@@ -15,9 +15,9 @@ from ledger.errors import LedgerError, LogRefused, Unavailable
 from ledger.store.blockers import LOCKED, Blocker, locked_out, named
 from ledger.store.events import StoreFailed
 
-# If an append succeeded within this time, appends count as possible, and no check is made.
+# If an append succeeded within this time, appends count as possible and no check is made.
 FRESH_S = 1.0
-# While appends succeed, a check writes to the disk at most once in this time: each time leaves dead rows.
+# While appends succeed, a check writes to the disk at most once in this time, because each time leaves dead rows.
 DEEP_S = 30.0
 HANGS = "the database does not answer an append: its disk, a synchronous standby or the network hangs"
 CAUSES = {
@@ -70,11 +70,14 @@ class Histogram:
 
 
 class WriterHealth:
-    """Kept by the writer. A refusal, such as a conflict, is neither a success nor a failure."""
+    """Keep the outcomes of appends for the writer.
+
+    A refusal, such as a conflict, is neither a success nor a failure.
+    """
 
     def __init__(self) -> None:
         self.ended: str | None = None
-        # From a caller's append() to its receipt, in the queue and in the database.
+        # The time from a caller's append() to its receipt, in the queue and in the database.
         self.appends = Histogram()
         self._began_s = 0.0
         self._deep_s = -inf
@@ -82,7 +85,7 @@ class WriterHealth:
         self._failing_since_s: float | None = None
         self._cause: str | None = None
         self._refused = False
-        # True while the last append failed as another session holds a lock.
+        # True if the last append failed because another session holds a lock.
         self.is_locked = False
 
     @property
@@ -97,7 +100,7 @@ class WriterHealth:
         return recent and not self.is_failing
 
     def deep_is_due(self) -> bool:
-        """Tell whether the check that is sent now is to write to the disk: always while appends fail."""
+        """Return True if the next check should write to the disk: always while appends fail."""
         if not self.is_failing and monotonic() - self._deep_s < DEEP_S:
             return False
         self._deep_s = monotonic()
@@ -119,7 +122,7 @@ class WriterHealth:
         self._refused = self.is_locked = False
 
     def failed(self, error: Exception, blockers: Sequence[Blocker] = ()) -> None:
-        """Note why an append failed, and who kept it out."""
+        """Note why an append failed, and the sessions that blocked it."""
         if isinstance(error, LedgerError) and not isinstance(error, Unavailable | StoreFailed):
             return
         self._refused = isinstance(error, LogRefused)
@@ -144,7 +147,7 @@ class WriterHealth:
 
 
 def cause_of(error: psycopg.Error) -> str:
-    """Describe why the database took no append, in this program's words if it knows the cause."""
+    """Describe why the database accepted no append, in this program's words if it knows the cause."""
     return CAUSES.get(error.sqlstate or "") or one_line(error)
 
 

@@ -1,4 +1,5 @@
-"""Checks of what is beside the chain, piece by piece, with a bounded share of the time of one core."""
+"""Run the checks of tables other than the chain, such as read models, in small pieces and with a bounded share of one
+core."""
 
 from __future__ import annotations
 
@@ -8,15 +9,18 @@ from time import monotonic
 from ledger.database import Connection
 from ledger.proof.findings import Finding
 
-# A check runs at most this part of the time; then it rests.
+# The share of the time in which a check runs. The rest of the time it pauses.
 SHARE = 0.1
 
-# Yields None after each piece, and a finding if something does not hold; then it is not asked again.
+# A check yields None after each piece, or a finding if something does not hold. After a finding, the run ends.
 Check = Callable[[Connection], Iterator[Finding | None]]
 
 
 class ChecksBeside:
-    """Run checks one after the other, again and again. `finding` is that of the last run, None while all hold."""
+    """Run checks one after the other, again and again.
+
+    `finding` is the finding of the last run; None if all checks held.
+    """
 
     def __init__(self, checks: Sequence[Check], rest_s: float) -> None:
         self.finding: Finding | None = None
@@ -26,7 +30,10 @@ class ChecksBeside:
         self._due_s = 0.0
 
     def drop(self) -> None:
-        """Forget an unfinished run: its connection may be lost. The finding stays until a run ends without one."""
+        """Forget an unfinished run, because its connection may be lost.
+
+        The finding stays until a run ends without one.
+        """
         self._running = None
 
     def step(self, conn: Connection) -> bool:

@@ -34,28 +34,28 @@ RATE = 5_000
 REST_S = 60.0
 RESTS = 19.0
 MOST_REST_S = 24 * 3600.0
-# A process records a good result only after it has run for this long. Else a process that restarts often would record
-# a good result at each start.
+# A process records a good result only after it has run for this long. Otherwise a process that restarts often would
+# record a good result at each start.
 SETTLE_S = 300.0
 # A chunk has as many events as the rate allows in this time.
 CHUNK_S = 0.1
 LOOK_S = 0.5  # the pause between two looks for new events while no scan runs
 FOLLOW_S = 1.0
 RETRY_S = 1.0
-# The leader says in the database this often that it works; followers report one that is silent for STALLED_S.
+# The leader writes to the database this often that it works. Followers report a leader that is silent for STALLED_S.
 BEAT_S = 5.0
 STALLED_S = 120.0
 
-# Until the connection ends. The leader repeats it to say that it works.
+# The process leads until its connection ends. The leader calls this again to show that it works.
 LEAD = "SELECT lead_verifying()"
 IDLE = "SELECT verifier_idle_s()"
 
 
 @dataclass(frozen=True)
 class VerificationConfig:
-    """The speed of verification, in events a second, and the verifier keys. Without keys, signatures are not verified.
+    """Set the speed of verification, in events a second, and the verifier keys. Without keys, check no signature.
 
-    `beside` are checks of what is beside the chain, such as read models.
+    `beside` has the checks of tables other than the chain, such as read models.
     """
 
     rate: int = RATE
@@ -66,7 +66,7 @@ class VerificationConfig:
     beside: tuple[Check, ...] = ()
 
     def rest_after(self, took_s: float) -> float:
-        """Return the seconds to rest after a scan that took so long and found nothing."""
+        """Return the seconds to rest after a scan of `took_s` seconds that found nothing."""
         return max(self.rest_s, min(self.rests * took_s, MOST_REST_S))
 
 
@@ -87,12 +87,12 @@ class VerificationStatus(WorkerStatus):
 
     @property
     def age_s(self) -> float | None:
-        """Seconds since this process last looked for new events; None before that."""
+        """Return the seconds since this process last looked for new events; None before the first look."""
         return None if self.looked_s is None else monotonic() - self.looked_s
 
     @property
     def passed_age_s(self) -> float | None:
-        """Seconds since a scan reached the end of the chain without a finding; None before that."""
+        """Return the seconds since a scan reached the end of the chain without a finding; None before that."""
         return None if self.passed_s is None else monotonic() - self.passed_s
 
 
@@ -118,9 +118,9 @@ class ContinuousVerification(DatabaseWorker):
         self._most = max(1, int(self._config.rate * CHUNK_S))
         self._scan: Scan | None = None
         self._tail: Scan | None = None  # the last finished scan, which goes on with new events
-        # The root that an earlier scan computed. If a later scan gets another, somebody changed the history.
+        # The root that an earlier scan computed. If a later scan computes another root, somebody changed the history.
         self._known: Root | None = None
-        # The kind and position of the last finding, and the event that reports it after the whole chain was verified.
+        # The kind and position of the last finding, and the event about it, made by verifying the whole chain.
         self._failed: tuple[str, int] | None = None
         self._finding: VerificationRecorded | None = None
         self._due_s = 0.0
@@ -128,7 +128,7 @@ class ContinuousVerification(DatabaseWorker):
         self._stands_still = False
 
     def on_failure(self, error: Exception) -> Failure | None:
-        """Begin the scan anew: it may have taken in half of a chunk."""
+        """Start the scan again, because it may have processed half of a chunk."""
         self._drop()
         failure = super().on_failure(error)
         return failure and failure._replace(retry_s=RETRY_S)
@@ -143,7 +143,7 @@ class ContinuousVerification(DatabaseWorker):
             if conn.execute(LEAD).fetchone() == (True,):
                 self._lead(conn)
             else:
-                # The leader finds for itself what does not hold, and so will this process if it leads again.
+                # Clear the leader's finding: a process that leads again makes its own scan.
                 self._drop()
                 self._failed = None
                 self.status = VerificationStatus("follows", _stalled(conn))
@@ -211,7 +211,7 @@ class ContinuousVerification(DatabaseWorker):
         self._failed = None
 
     def _check_beside(self, conn: Connection) -> None:
-        """Check the next piece of what is beside the chain, once a scan found no fault in the chain."""
+        """Check the next piece of the tables other than the chain, once a scan found no fault in the chain."""
         if self._tail is None or not self._beside.step(conn):
             return
         finding = self._beside.finding
@@ -222,7 +222,7 @@ class ContinuousVerification(DatabaseWorker):
         self._results.owe(event, self._tail.link if finding is None else None)
 
     def _report_beside(self) -> None:
-        """Set the finding of a process whose chain holds."""
+        """Set the finding of `beside` in the status, for a chain that holds."""
         finding = self._beside.finding
         self.status = replace(
             self.status,
@@ -231,7 +231,7 @@ class ContinuousVerification(DatabaseWorker):
         )
 
     def _compare_clocks(self, conn: Connection) -> None:
-        """Log once that times stand still: no finding, as the chain holds, and nothing can mend it."""
+        """Log once that times stand still. It is no finding: the chain holds, and nothing can mend the times."""
         clocks = read_clocks(conn)
         stands_still = clocks is not None and clocks.since is not None
         if clocks is not None and stands_still and not self._stands_still:
@@ -239,7 +239,7 @@ class ContinuousVerification(DatabaseWorker):
         self._stands_still = stands_still
 
     def _investigate(self, conn: Connection, finding: Finding) -> None:
-        """Verify the whole chain at once, which names the finding best, unless the finding is known already.
+        """Verify the whole chain at once, which gives the most precise finding, unless the finding is known already.
 
         The finding is reported even if that verification fails. It counts as known only once it is in the status and
         among the results to record.
@@ -255,7 +255,7 @@ class ContinuousVerification(DatabaseWorker):
         started_s = monotonic()
         last, signed = max(checked, 1), 0
         try:
-            # As in a scan, only the newest checkpoint's signature counts: an older one's must not hide the finding.
+            # As in a scan, check only the newest checkpoint's signature: an older one's must not hide the finding.
             trusted = TrustedCheckpoints(Trust(self._config.keys), must_exist=False, each_signed=False)
             report = verify_chain(conn, trusted=trusted)
         except Exception as error:  # noqa: BLE001 - no error may hide the finding
@@ -281,7 +281,7 @@ class ContinuousVerification(DatabaseWorker):
         self._failed = failed
 
     def _drop(self) -> None:
-        """Forget unfinished scans, which may have taken in half of a chunk, but not the root that they computed."""
+        """Forget unfinished scans, which may have processed half of a chunk. Keep the root that they computed."""
         self._known = _root(self._tail) or self._known
         self._scan = self._tail = None
         self._beside.drop()
@@ -289,7 +289,7 @@ class ContinuousVerification(DatabaseWorker):
 
 
 def _stalled(conn: Connection) -> str | None:
-    """Say that the process that leads does not work; None while it does, or cannot say so as an earlier version."""
+    """Return a message if the leading process does not work; None if it works, or is too old a version to tell."""
     [(idle_s,)] = conn.execute(IDLE).fetchall()
     if idle_s is None or idle_s < STALLED_S:
         return None

@@ -24,7 +24,7 @@ from ledger.verify.trusted_checkpoints import TrustedCheckpoints, Verified
 
 HERE = Path(__file__).parent
 HEAD, FIRST_OTHER_LEAF = ((HERE / f"{name}.sql").read_bytes() for name in ("head", "first_other_leaf"))
-# Rows between two calls of on_progress.
+# The number of rows between two calls of on_progress.
 STRIDE = 10_000
 
 
@@ -64,7 +64,7 @@ def verify_chain(
             begin.at(verifier, roots, tiles)
         for done in () if helpers is None else helpers.verify(conn, verifier, total, roots, trusted):
             tell(done)
-        before = verifier.position  # without helpers also events at or before position 0
+        before = verifier.position  # without helpers, also check events at or before position 0
         rest = sql.SQL("e.position > {}").format(sql.Literal(before)) if before else sql.SQL("true")
         events = EVENTS.format(part=rest).as_bytes(conn)
         for done, (row, _, note) in enumerate(verifier.verify(conn, events), before):
@@ -93,7 +93,10 @@ def verify_chain(
 def _check_recorded(
     conn: Connection, verifier: LedgerVerifier, head: Head | None, begin: Start | None, attested_from: int | None
 ) -> HeadsChecked:
-    """Check attestations, of new events alone if it began behind others; and, of the whole chain, stream heads."""
+    """Check the attestations and the stream heads.
+
+    A verification that began behind earlier events checks only the attestations of new ones.
+    """
     last = verifier.report().last_position
     if attested_from is not None:
         verifier.check_attested(unattested(conn, attested_from, last))
@@ -107,7 +110,7 @@ def _check_recorded(
 
 
 def _first_other_leaf(conn: Connection, after: int, upto: int) -> int | None:
-    """The first event after one position, up to another, whose leaf is not the stored one; None if unknown."""
+    """Return the first position in (after, upto] whose leaf differs from the stored one; None if unknown."""
     row = conn.execute(FIRST_OTHER_LEAF, {"after": after, "upto": upto}).fetchone()
     return None if row is None else int(row[0])
 

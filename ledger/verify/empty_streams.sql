@@ -1,4 +1,4 @@
--- Streams that the index of clients has and that have no first event, from the indexes alone.
+-- Select the streams that are in the index of clients and have no first event. Read only indexes.
 COPY (
     SELECT c.stream
     FROM stream_clients c

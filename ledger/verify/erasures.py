@@ -1,4 +1,4 @@
-"""What events say is erased: which values may be missing, and which must be."""
+"""Read which values the events report as erased: these may be missing, and must not exist any more."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ CLIENTS = "SELECT stream FROM stream_clients WHERE stream = ANY (%s) ORDER BY st
 
 @dataclass(frozen=True)
 class Erasures:
-    """By stream: the position of the event that erases it, and the erasure that this belongs to."""
+    """Map each erased stream to the position of the event that erases it and the id of the erasure."""
 
     of_stream: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def covering(self, stream: str, position: int) -> int | None:
-        """Return the erasure because of which values at this position are gone; None if no event says so."""
+        """Return the id of the erasure that covers values at this position; None if no event reports one."""
         erased_at, erasure_id = self.of_stream.get(stream, (0, 0))
         return erasure_id if position < erased_at else None
 
 
 def read_erasures(conn: Connection) -> Erasures:
-    """Read the events that erase their streams. Nothing follows such an event, so a stream has one at most."""
+    """Read the events that erase their streams. A stream has at most one such event, because no event may follow it."""
     return Erasures({str(stream): (int(at), int(id_ or 0)) for at, stream, id_ in conn.execute(ERASURES)})
 
 
 def other_than_said(conn: Connection, erasures: Erasures) -> Iterator[tuple[int, str]]:
-    """Yield position and description of what contradicts the events: values that stand, and the index of streams."""
+    """Yield the position and description of each contradiction to the events: values that still exist, or a wrong
+    index."""
     index = {str(stream): int(position) for stream, position in conn.execute(INDEX)}
     said = {stream: at for stream, (at, _) in erasures.of_stream.items()}
     for stream in sorted(index.items() ^ said.items()):

@@ -1,7 +1,6 @@
--- The chain in order of position, with each event's sealed values, the client that the index of clients has for it, and
--- the checkpoint that covers the events up to it.
--- Binary: nothing to unescape, and a hash is its 32 bytes. The columns of fixed width come first
--- (ledger/store/copy.py).
+-- Copy the chain in order of position. Each row has the event's sealed values, its client by the index of clients, and
+-- the checkpoint that covers the events up to it. The format is binary: nothing to unescape, and a hash is its 32
+-- bytes. The columns of fixed width come first (ledger/store/copy.py).
 COPY (
     SELECT e.position, e.version, e.recorded_at, e.prev_hash, e.hash, e.id::text,
            e.stream, e.type, e.body, s.salts, s.fields, c.client_id, k.note

@@ -1,5 +1,5 @@
--- The first event in a part of the chain whose leaf differs from that in the stored tiles. Tiles are compared first, and
--- then the leaves of the first one that differs. Run only if a checkpoint is of other events.
+-- Select the first event in a part of the chain whose leaf differs from the leaf in the stored tiles. Compare whole
+-- tiles first, and then the leaves of the first tile that differs. Run only if a checkpoint does not match the events.
 WITH tile AS (
     SELECT t.number, t.hashes
     FROM tiles t

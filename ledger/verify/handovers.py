@@ -1,4 +1,4 @@
-"""The keys that recorded rotations connect with the keys that a verifier trusts."""
+"""Find the keys that recorded rotations connect with the keys that a verifier trusts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from ledger.tlog.sign.recorded_rotations import recorded_rotations
 
 
 class Handovers:
-    """The keys that recorded rotations connect with given keys: those after a key, and those before it.
+    """Hold the keys that recorded rotations connect with the given keys: later keys and earlier ones.
 
-    A key speaks without limit for the key that it handed over to. For the key before it, it speaks only for what that
-    one signed until then: trees of fewer events than the position of the rotation. A replaced key, which others may
-    have got hold of, signs nothing new.
+    A key vouches for its successor without limit. For its predecessor, it vouches only for checkpoints of fewer events
+    than the position of the rotation. Otherwise somebody who got hold of a replaced key could sign new checkpoints.
     """
 
     def __init__(self, given: Sequence[VerifierKey], recorded: Sequence[tuple[int, Rotation]] = ()) -> None:
@@ -31,11 +30,12 @@ class Handovers:
         self.keys = tuple(dict.fromkeys(after))
 
     def until(self, signer: str | None) -> int | None:
-        """The size from which on checkpoints of this signer (name and id) do not count; None if all count."""
+        """Return the size from which on checkpoints of this signer (name and id) do not count; None if all of them
+        count."""
         return None if signer is None else self._until.get(signer)
 
 
 def handovers(conn: Connection, origin: str, given: Sequence[VerifierKey]) -> Handovers:
-    """The keys that recorded rotations connect with the given ones. Raises psycopg.Error."""
+    """Return the keys that recorded rotations connect with the given keys. Raises psycopg.Error."""
     rotations = recorded_rotations(conn, origin) if given else []
     return Handovers(given, [(recorded.position, recorded.rotation) for recorded in rotations])

@@ -1,8 +1,8 @@
-"""Verify parts of the chain in a process of its own, for `ledger/verify/helpers.py`, which starts it.
+"""Verify parts of the chain in a process of its own, which `ledger/verify/helpers.py` starts.
 
-The process gets one line of JSON over its standard input: the connection string, which may hold a password, the name
-of the exported snapshot, and the key of the sums of versions. Then come the parts, one a line. Each answer is a pickled
-`Part`, or None. The process ends when its input ends: the parent has closed it, or is dead.
+The process reads one line of JSON from its standard input: the connection string, which may hold a password, the name
+of the exported snapshot, and the key of the sums of versions. After that, each line names one part. Each answer is a
+pickled `Part`, or None. The process ends when its input ends, because the parent has closed it or has died.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ IMPORT_SNAPSHOT = sql.SQL("SET TRANSACTION SNAPSHOT {}")
 
 
 def main() -> None:
-    """Answer until the standard input ends, or nobody reads the answers."""
+    """Answer until the standard input ends, or until the parent no longer reads the answers."""
     # Ctrl-C in a terminal goes to all its processes. The parent decides when this one ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     line = sys.stdin.readline()
     with contextlib.suppress(BrokenPipeError):
         if line:
             _answer(json.loads(line))
-    # Not sys.exit(), which would write what is left of an answer that nobody reads.
+    # Do not use sys.exit(): it would try to write the rest of an answer that nobody reads.
     os._exit(0)
 
 

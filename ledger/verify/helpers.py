@@ -1,9 +1,9 @@
-"""Processes that verify parts of the chain side by side, for `verify_chain`.
+"""Verify parts of the chain side by side in helper processes, for `verify_chain`.
 
-Each process reads its parts in the snapshot of the caller (pg_export_snapshot), and finds out only whether a part is
+Each process reads its parts in the snapshot of the caller (pg_export_snapshot), and checks only that each part is
 sound in itself. The caller takes the parts in order of position, joins them, and computes the tree from their hashes.
-At the first part that is odd, or does not follow the one before, the caller goes on alone from there. So it alone names
-what is wrong, and the report is that of a caller without helpers. Likewise if a process dies.
+If a part has a fault or does not follow the part before it, or if a process dies, the caller continues alone from
+there. So only the caller reports faults, and the report is the same as without helpers.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from ledger.verify.trusted_checkpoints import TrustedCheckpoints
 
 log = logging.getLogger(__name__)
 
-# The events of a part. A process holds one verified part, until the caller takes it.
+# The number of events in a part. A process holds one verified part until the caller takes it.
 PART = 10_000
-# Below this, a process takes longer to start than it saves.
+# With fewer events, a process takes longer to start than it saves.
 FEWEST = 50_000
-# More processes would take the connections that the role of the verifier has (schema/database_roles.py), and the one
-# that joins their parts could not keep up with many.
+# More processes would use up the connections of the verifier's role (schema/database_roles.py), and the caller, which
+# joins the parts, could not keep up.
 MOST_PROCESSES = 4
-# The parts that a process is asked for before the first of them was taken.
+# The number of parts that a process is asked for before the caller takes the first one.
 AHEAD = 2
-# A process that was told to end has this time.
+# The seconds that a process has to end after it was told to.
 STOP_S = 3.0
 EXPORT = "SELECT pg_export_snapshot()"
 NOTES = "SELECT size, note FROM checkpoints WHERE size > %s AND size <= %s ORDER BY size"
@@ -54,7 +54,8 @@ class Helpers:
     def verify(
         self, conn: Connection, verifier: LedgerVerifier, upto: int, roots: Roots, trusted: TrustedCheckpoints
     ) -> Iterator[int]:
-        """Verify the next events up to `upto`, or to an odd part; yield the number so far after each part.
+        """Verify the next events until `upto`, or until a part with a fault. Yield the position reached after each
+        part.
 
         `conn` is in a transaction with a snapshot.
         """
@@ -69,7 +70,7 @@ class Helpers:
                 yield part.last.position
 
     def _parts(self, snapshot: str, verifier: LedgerVerifier, upto: int) -> Generator[Part]:
-        """Yield the parts in order, up to the first that is odd. Each process has every nth part."""
+        """Yield the parts in order, until the first with a fault. Each of n processes verifies every nth part."""
         bounds = [(after, min(after + self.part, upto)) for after in range(verifier.position, upto, self.part)]
         settings = json.dumps({"conninfo": self.conninfo, "snapshot": snapshot, "key": verifier.versions_key.hex()})
         with contextlib.ExitStack() as stack:
@@ -90,10 +91,10 @@ class Helpers:
 
 
 class _Helper:
-    """A process that verifies parts: helper_process.py. A context manager, which ends it."""
+    """Run helper_process.py, which verifies parts. As a context manager, end the process at the end of the block."""
 
     def __init__(self, settings: str) -> None:
-        # -P: the working folder is no place to load modules from.
+        # -P: do not load modules from the working folder.
         command = [sys.executable, "-P", "-m", "ledger.verify.helper_process"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - ours
         self._tell(settings)
@@ -117,7 +118,7 @@ class _Helper:
         self._tell(f"{after} {upto}")
 
     def answer(self) -> Part | None:
-        """Return the next part that was asked for; None if it is odd. Raises if the process has ended."""
+        """Return the next part that was asked for; None if it has a fault. Raises an error if the process has ended."""
         part = pickle.load(_open(self._process.stdout))  # noqa: S301 - from a process that we started
         assert part is None or isinstance(part, Part)
         return part

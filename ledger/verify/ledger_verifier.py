@@ -31,27 +31,28 @@ EVENTS, SLICE, NEW_VERSIONS = (
     sql.SQL((HERE / f"{name}.sql").read_text("utf-8")) for name in ("events", "slice", "new_versions")
 )
 NUMBERS = "SELECT category, last FROM stream_numbers ORDER BY category LIMIT 10000"
-# Parameters of SESSION: whether the planner takes indexes or tables.
+# Parameters of SESSION: make the planner read by index, or by table.
 BY_INDEX = {"by_index": "on", "by_table": "off"}
 BY_TABLE = {"by_index": "off", "by_table": "on"}
 CLIENT_MEMBER = b'"client_id":'
 SEALED_MEMBER = b'"sealed":{'
 NO_CLIENT = "the index of clients has a client for {!r}, and no event of this stream names one"
 
-# Position, stream, version; the version before it in the stream, and the position of that: 0 for the first of a stream.
+# Position, stream, version; the version and position of the event before it in the stream: 0 for the first.
 OddVersion = tuple[int, str, int, int, int]
 
 
 def between(after: int, upto: int) -> sql.Composed:
-    """The condition of EVENTS and SLICE for the events after one position, up to another."""
+    """Return the condition of EVENTS and SLICE for the events in (after, upto]."""
     return sql.SQL("e.position > {} AND e.position <= {}").format(sql.Literal(after), sql.Literal(upto))
 
 
 @dataclass(frozen=True)
 class Part:
-    """Events that were verified apart from those before them. Nothing is odd about them alone.
+    """Hold the result of verifying some events apart from those before them. They have no fault of their own.
 
-    `hashes` are theirs, one after the other; `acts` are position, time and body of the events that signed acts need.
+    `hashes` are the hashes of the events, joined; `acts` are the position, time and body of each event that the check
+    of signed acts needs.
     """
 
     first: EventRow
@@ -66,9 +67,9 @@ class Part:
 
 
 class LedgerVerifier(ChainVerifier):
-    """`verify` the events, then `check_tables`, which looks for causes in earlier findings; then `report`.
+    """Verify a chain: call `verify`, then `check_tables`, which looks for causes in earlier findings, then `report`.
 
-    The first events may come as parts that others verified: `take_part`.
+    The first events may come as parts that other processes verified: `take_part`.
     """
 
     def __init__(
@@ -76,19 +77,19 @@ class LedgerVerifier(ChainVerifier):
     ) -> None:
         super().__init__(head)
         self._streams = versions or StreamVersions()
-        # What events say is erased, and the stream of the event in hand.
+        # The erasures that events report, and the stream of the current event.
         self._erasures = erasures or Erasures()
         self._stream = ""
-        # By erasure: how many values are gone.
+        # The number of erased values, by erasure.
         self._erased_by: Counter[int] = Counter()
-        # Positions of the first events of streams that have a client which this event does not commit to. Only streams
-        # of traces may be here in a sound ledger: a later call names the client.
+        # Positions of the first events of streams that have a client to which this event does not commit. In a sound
+        # ledger, only streams of traces may be here: a later call names the client.
         self._first_without_client = array("q")
-        # Up to here, events are not read.
+        # Events up to this position are not read.
         self._after = 0
 
     def begin(self, after: int, link: bytes, of_keys: Sequence[KeyEvent]) -> None:
-        """Begin behind a position, where the next event names `link`; `of_keys` are the earlier events about keys."""
+        """Begin behind a position. The next event must name `link`; `of_keys` are the earlier events about keys."""
         self._after = after
         self._chain.first = self._chain.next = after + 1
         self._chain.link = link
@@ -97,11 +98,12 @@ class LedgerVerifier(ChainVerifier):
 
     @property
     def versions_key(self) -> bytes:
-        """The key of the sums of versions: with it, others can verify parts."""
+        """Return the key of the sums of versions, with which other processes can verify parts."""
         return self._streams.key
 
     def verify(self, conn: Connection, statement: bytes) -> Iterator[VerifiedRow]:
-        """Verify the next events, rows of events.sql or slice.sql: steps 1 to 5, 7, and of 9 the client. Yield each."""
+        """Verify and yield the next events, rows of events.sql or slice.sql: steps 1 to 5 and 7; of step 9, the
+        client."""
         self._erasures = read_erasures(conn)
         for data in copy_rows(conn, statement):
             found = event(data)
@@ -114,9 +116,9 @@ class LedgerVerifier(ChainVerifier):
             yield found
 
     def take_part(self, part: Part) -> bool:
-        """Go on behind a part. Return False, and change nothing, if it does not follow what was verified so far.
+        """Continue behind a part. Return False, and change nothing, if it does not follow the events verified so far.
 
-        The findings are then those that its events would have given one by one.
+        The findings are the same as if its events had been verified one by one.
         """
         chain, first, last = self._chain, part.first, part.last
         follows = first.position == chain.next and first.prev_hash == chain.link
@@ -144,7 +146,7 @@ class LedgerVerifier(ChainVerifier):
         super().take(row)
 
     def _miss(self, position: int, names: Collection[str]) -> None:
-        """Step 7: values are gone. That is an erasure if an event says so."""
+        """Step 7: handle missing values. They count as erased if an event reports their erasure."""
         erasure_id = self._erasures.covering(self._stream, position)
         if erasure_id is not None:
             self._erased_by[erasure_id] += len(names)
@@ -156,15 +158,15 @@ class LedgerVerifier(ChainVerifier):
             self._note(Kind.SEALED_MISSING, position, message)
 
     def _check_client(self, row: EventRow, *, known: bool) -> None:
-        """Step 9: the index of clients has another client, or none, for a stream. None if the event is in doubt."""
+        """Step 9: report a missing or wrong client in the index of clients, unless the event is in doubt."""
         if row.position == self._opened_at != self._disagreed_at:
             message = f"the index of clients has {'another client' if known else 'no client'} for {row.stream!r}"
             self._note(Kind.CLIENT_MISMATCH, row.position, message)
 
     def check_tables(self, conn: Connection) -> None:
-        """Steps 6, 8 and 9, once all events were verified: in the same snapshot, with the settings of BY_INDEX.
+        """Check steps 6, 8 and 9 after all events, in the same snapshot and with the settings of BY_INDEX.
 
-        Behind `begin`, of the events that were read alone: then the numbers of streams are not checked.
+        After `begin`, check only the events that were read; the numbers of streams are then not checked.
         """
         self.finish()
         if self._after:
@@ -173,7 +175,7 @@ class LedgerVerifier(ChainVerifier):
             self.check_strays(position for position in _strays(conn) if position > self._after)
             self._check_stray_clients(conn)
             return
-        # Each of these is read when it is iterated: one at a time on this connection.
+        # Read these lazily, one at a time on this connection.
         ends = map(stream_end, copy_rows(conn, STREAMS))
         odd_versions = (_odd_version(row) for row in copy_rows(conn, ODD_VERSIONS))
         numbers = {str(category): int(last) for category, last in conn.execute(NUMBERS)}
@@ -187,21 +189,22 @@ class LedgerVerifier(ChainVerifier):
             self.report_versions(odd_versions)
 
     def check_attested(self, faults: Iterable[Fault]) -> None:
-        """Step 14: what is wrong with attestations, unless changed events explain it."""
+        """Step 14: report faults of attestations, unless changed events explain them."""
         for fault in faults:
             if not self._chain.shift and not self.findings.explain(fault.first, fault.last):
                 self.findings.add(fault.kind, fault.first, fault.message, fault.last)
 
     def check_streams(self, ends: Iterable[tuple[str, int]], numbers: Mapping[str, int]) -> bool:
-        """Step 6, from each stream and its last version; and, of step 9, the last `numbers` given out, by category.
+        """Check step 6 from each stream and its last version, and the last `numbers` given out, by category (step 9).
 
-        If it returns False, give `report_versions` the versions that are not contiguous.
+        If this returns False, give `report_versions` the versions that are not contiguous.
         """
         highest = dict.fromkeys(numbers, 0)
         contiguous = self._streams.contiguous(ends, highest)
         lost = self.findings.any(Kind.DELETED, Kind.TRUNCATED)
         for category, last in numbers.items():
-            # More numbers than streams: streams are gone, as other findings say. Fewer: the number was set.
+            # A number above the highest stream: streams are missing, which other findings report. A lower one was
+            # changed.
             if last < highest[category] or (last > highest[category] and not lost):
                 message = f"the last number of {category!r} is {last}; the highest in use is {highest[category]}"
                 self.findings.add(Kind.NUMBER_MISMATCH, 0, message)
@@ -214,7 +217,7 @@ class LedgerVerifier(ChainVerifier):
             self.findings.add(Kind.INDEX_MISMATCH, 0, message)
 
     def _name_versions(self, odd: Iterable[OddVersion]) -> bool:
-        """Add the findings; return False if there is no odd version."""
+        """Add the findings; return False if all versions follow."""
         named = False
         for position, stream, version, before, before_at in odd:
             named = True
@@ -226,32 +229,32 @@ class LedgerVerifier(ChainVerifier):
         return named
 
     def check_strays(self, positions: Iterable[int]) -> None:
-        """Step 7: sealed values at these positions have no event, unless other findings explain that."""
+        """Step 7: report sealed values at these positions, which have no event, unless other findings explain them."""
         for position in positions:
             if not self._chain.shift and not self.findings.rewritten(position):
                 self.findings.add(Kind.STRAY_SEALED, position, "sealed values stand here, but no event does")
 
     def _check_empty_streams(self, conn: Connection) -> None:
-        """Step 9: the index of clients has streams without an event, unless events were changed."""
+        """Step 9: report streams that the index of clients has and that have no event, unless events were changed."""
         if not self._chain.shift and not self.findings.any(*CHANGES):
             for row in copy_rows(conn, EMPTY_STREAMS):
                 self.findings.add(Kind.CLIENT_MISMATCH, 0, NO_CLIENT.format(text(columns(row)[0])))
 
     def _check_stray_clients(self, conn: Connection) -> None:
-        """Step 9: the index of clients has streams whose events name no client, unless events were changed."""
+        """Step 9: report streams in the index of clients whose events name no client, unless events were changed."""
         if self._chain.shift or self.findings.any(*CHANGES):
             return
         for position, stream in conn.execute(STRAY_CLIENTS, [list(self._first_without_client)]):
             self.findings.add(Kind.CLIENT_MISMATCH, position, NO_CLIENT.format(stream))
 
     def _check_erasures(self, conn: Connection) -> None:
-        """Steps 7 and 9: what events say is erased is gone, unless events were changed."""
+        """Steps 7 and 9: check that erased values no longer exist, unless events were changed."""
         if not self._chain.shift and not self.findings.any(*CHANGES):
             for position, message in other_than_said(conn, read_erasures(conn)):
                 self.findings.add(Kind.ERASURE_MISMATCH, position, message)
 
     def report(self) -> ChainReport:
-        """The findings so far, and how much was verified."""
+        """Return the findings so far, and how much was verified."""
         last = self._chain.last
         return ChainReport(
             origin=None if self._head is None else self._head.origin,
@@ -270,18 +273,18 @@ class LedgerVerifier(ChainVerifier):
 
 
 def _same_client(fields: bytes, client: bytes | None) -> bool:
-    """True if the sealed client_id, if there is one, is `client`."""
+    """Return True if the event seals no client_id, or if its client_id is `client`."""
     if client is not None and fields == b'{"client_id":"%b"}' % client:
         return True
     try:
         sealed = orjson.loads(fields)["client_id"]
-    except (ValueError, LookupError, TypeError):  # Step 7 says what is wrong with them.
+    except (ValueError, LookupError, TypeError):  # step 7 reports what is wrong with them
         return True
     return client is not None and sealed == text(client)
 
 
 def _commits_to_client(body: bytes) -> bool:
-    """True if the body, in canonical form, has a commitment to a client."""
+    """Return True if the body, in canonical form, has a commitment to a client."""
     begins = body.find(SEALED_MEMBER)
     return begins >= 0 and body.find(CLIENT_MEMBER, begins, body.find(b"}", begins)) >= 0
 

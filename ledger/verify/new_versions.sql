@@ -1,5 +1,5 @@
--- Versions behind a position that do not follow the version before in their stream, or not at a later position: a probe of
--- the index for each event there.
+-- Select the versions behind a position that do not follow the version before in their stream, or whose position is
+-- not later. This takes one probe of the index for each event.
 COPY (
     SELECT e.position, e.stream, e.version, coalesce(before.version, 0), coalesce(before.position, 0)
     FROM events e

@@ -1,11 +1,12 @@
 """Compare the objects of a ledger with those of this version: functions, triggers, grants, tables, settings.
 
-The expected ones are in a file that a test makes from a fresh ledger, the same for each version of PostgreSQL
-(schema/objects.txt): one a line, in three parts with tabs between: what it belongs to, its name, and what it is.
+A test writes the expected objects from a fresh ledger to a file, which is the same for each version of PostgreSQL
+(schema/objects.txt). Each line is one object in three parts with tabs between them: its subject, its name, and its
+description.
 
-A schema may have more: tables and views of other names belong to somebody else, and so may indexes. But each trigger,
-rule, policy, grant, column and constraint on what is ours is compared, each function of the schema, each type of event,
-each event trigger of the database, and each setting of the database, of our roles and of their members.
+A schema may have more: tables, views and indexes of other names may belong to somebody else. But each trigger, rule,
+policy, grant, column and constraint on our tables is compared, each function of the schema, each type of event, each
+event trigger of the database, and each setting of the database, of our roles and of their members.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ROLE_MEMBERS = Path(__file__).with_name("role_members.sql").read_bytes()
 
 DIGEST = version_digest()
 
-# Names of objects that go with the table or function that they are of.
+# The names of objects that belong to a table or function begin with one of these.
 BELONGING = ("child ", "column ", "constraint ", "grant ", "index ", "partition ", "policy ", "rule ", "trigger ")
 
 # Subject, name and description.
@@ -46,27 +47,30 @@ def _object(line: str) -> SchemaObject:
 def present_objects(conn: Connection) -> frozenset[SchemaObject]:
     """Read the objects of the schema on the search_path. Raises psycopg.Error."""
     rows = conn.execute(OBJECTS_QUERY).fetchall()
-    # In a ledger of an earlier version that is not migrated yet, the reader may not read the types of events.
+    # In a ledger of an earlier version that is not yet migrated, the reader may not read the types of events.
     with contextlib.suppress(psycopg.ProgrammingError), conn.transaction():
         rows += conn.execute(EVENT_TYPES).fetchall()
     return frozenset((str(subject), str(name), str(text)) for subject, name, text in rows)
 
 
 def migrated_by_this_version(conn: Connection) -> bool:
-    """True if the schema's comment says so. Only a hint, as the owner can change it: nothing is left out for it."""
+    """Return True if the schema's comment says so.
+
+    This is only a hint, as the owner can change it: every object is still compared.
+    """
     return conn.execute(MIGRATED_BY).fetchone() == (DIGEST,)
 
 
 def role_members(conn: Connection) -> list[str]:
-    """Return who may act in the ledger's roles besides these, each with its roles; at most 100. Raises psycopg.Error.
+    """Return the logins that may act in the ledger's roles, each with its roles; at most 100. Raises psycopg.Error.
 
-    An installation may have logins of its own names, so they are no difference: a person judges them.
+    An installation may use logins of any name, so they are not differences. A person has to judge them.
     """
     return [f"{name!a} ({roles})" for name, roles in conn.execute(ROLE_MEMBERS).fetchall()]
 
 
 def differences(expected: Iterable[SchemaObject], present: Iterable[SchemaObject]) -> list[str]:
-    """Return a line for each object that is missing, differs, or is additional to one of ours; in order of names."""
+    """Return a line for each object that is missing, differs, or was added to one of our objects; in order of names."""
     wanted, found = _by_name(expected), _by_name(present)
     subjects, present_subjects = {subject for subject, _ in wanted}, {subject for subject, _ in found}
     gone = {_main(subject, wanted) for subject in subjects - present_subjects}
@@ -85,9 +89,9 @@ def differences(expected: Iterable[SchemaObject], present: Iterable[SchemaObject
 
 
 def settings_without_effect(expected: Iterable[SchemaObject], present: Iterable[SchemaObject]) -> list[str]:
-    """Return the settings of the database and of roles that somebody added, and that each connection of ours replaces.
+    """Return the added settings of the database and of roles that each of our connections overrides.
 
-    They are no differences, as they cannot change a result. A setting that this version makes is not among them.
+    They are not differences, because they cannot change a result. Settings that this version makes are not included.
     """
     wanted, found = _by_name(expected), _by_name(present)
     return sorted(name for _, name in found.keys() - wanted.keys() if _is_without_effect(name))
@@ -98,7 +102,8 @@ def _is_without_effect(name: str) -> bool:
 
 
 def _main(subject: str, wanted: Iterable[tuple[str, str]]) -> str:
-    """The object that others of this subject belong to: the table or view, or the function."""
+    """Return the main object of a subject, such as the table, view or function that the subject's other objects belong
+    to."""
     return min((name for owner, name in wanted if owner == subject), key=lambda name: name.startswith(BELONGING))
 
 

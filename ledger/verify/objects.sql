@@ -1,14 +1,14 @@
--- The objects of the ledger's schema, and what the database has beside it: event triggers, settings, and rights of
--- PUBLIC and of our roles. What each belongs to, its name, and what it is. The same on each version of
--- PostgreSQL and for each name of the schema: our roles are without its name. Left out is what differs between versions
--- of PostgreSQL and not between schemas: NOT NULL as a named constraint (18), and the owner's own rights (MAINTAIN came
--- with 17).
+-- Select the objects of the ledger's schema, and the objects of the database that affect it: event triggers, settings,
+-- and rights of PUBLIC and of our roles. event triggers, settings, and rights of PUBLIC and of our roles. What each
+-- belongs to, its name, and what it is. The same on each version of PostgreSQL and for each name of the schema: our
+-- roles are without its name. Left out is what differs between versions of PostgreSQL and not between schemas: NOT
+-- NULL as a named constraint (18), and the owner's own rights (MAINTAIN came with 17).
 WITH RECURSIVE place AS (
     SELECT n.oid, n.nspowner, n.nspacl, current_schema()::text AS name
     FROM pg_namespace n
     WHERE n.nspname = current_schema()
 ),
--- The partitions of the sealed values: their number and names differ between ledgers, and else they are the same.
+-- The partitions of the sealed values. Their number and names differ between ledgers; everything else is the same.
 partitions AS (
     SELECT c.*, i.inhparent FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
     WHERE i.inhparent = to_regclass('sealed_fields')
@@ -21,7 +21,7 @@ functions AS (
     SELECT p.*, format('function %s(%s)', p.proname, pg_get_function_identity_arguments(p.oid)) AS object
     FROM pg_proc p JOIN place ON p.pronamespace = place.oid
 ),
--- Roles of the server: ours by their name without the schema's, others in quotes.
+-- Roles of the server: our roles by their name without the schema's, others in quotes.
 roles AS (
     SELECT r.oid, r.rolname, ours.name IS NOT NULL AS is_ours, coalesce(ours.name, quote_literal(r.rolname)) AS name
     FROM pg_roles r
@@ -30,7 +30,7 @@ roles AS (
         FROM place, unnest('{owner,writer,reader,projector,verifier,signer,eraser}'::text[]) role
     ) ours ON ours.rolname = r.rolname
 ),
--- Logins of an installation that may act in our roles, also through another role.
+-- Logins of an installation that may act in our roles, also by way of another role.
 members (oid) AS (
     SELECT m.member FROM pg_auth_members m JOIN roles r ON r.oid = m.roleid AND r.is_ours
     UNION
@@ -61,7 +61,7 @@ SELECT 'schema' AS subject, 'schema' AS object, 'owner ' || r.name AS descriptio
 FROM place p JOIN roles r ON r.oid = p.nspowner
 UNION ALL
 SELECT 'role ' || r.name, 'role ' || r.name,
-       -- Whether the other roles are logins is a matter of the installation.
+       -- The installation decides whether the other roles are logins.
        concat_ws(' ', CASE WHEN rolcanlogin AND r.name = 'owner' THEN 'login' END, CASE WHEN rolsuper THEN 'superuser' END,
                  CASE WHEN rolinherit THEN 'inherit' END, CASE WHEN rolcreaterole THEN 'createrole' END,
                  CASE WHEN rolcreatedb THEN 'createdb' END, CASE WHEN rolreplication THEN 'replication' END,
@@ -107,7 +107,7 @@ SELECT r.relname, format('child of %s', r.relname), c.relname
 FROM relations r JOIN pg_inherits i ON i.inhparent = r.oid JOIN pg_class c ON c.oid = i.inhrelid
 WHERE c.oid NOT IN (SELECT p.oid FROM partitions p)
 UNION ALL
--- One line for each partition, with all that it has: a partition that differs adds a line.
+-- One line for each partition, with all its properties: a partition that differs adds a line.
 SELECT s.relname, format('partition of %s', s.relname),
        replace(concat_ws(' ', CASE WHEN p.relname !~ '^sealed_fields_[0-9]+$' THEN quote_literal(p.relname) END,
            CASE WHEN p.relnamespace <> place.oid THEN 'in another schema' END,
@@ -141,14 +141,14 @@ UNION ALL
 SELECT g.subject, format('grant on %s to %s', g.object, coalesce(r.name, 'PUBLIC')),
        concat_ws(' ', lower(a.privilege_type), CASE WHEN a.is_grantable THEN 'with grant option' END)
 FROM granted g CROSS JOIN aclexplode(g.acl) a LEFT JOIN roles r ON r.oid = a.grantee
--- An operator may let other programs use the database. The owner may own it, and then has no grant.
+-- An operator may let other programs use the database. The owner's role may own the database, and then has no grant.
 WHERE a.grantee <> g.owner AND (g.subject <> 'database' OR a.grantee = 0 OR r.is_ours AND r.name <> 'owner')
 UNION ALL
 SELECT 'schema', 'default rights', d.defaclacl::text FROM pg_default_acl d JOIN place ON d.defaclnamespace = place.oid
 UNION ALL
 SELECT 'database', format('event trigger %s', e.evtname), 'on ' || e.evtevent FROM pg_event_trigger e
 UNION ALL
--- migrate leaves a search_path that the database has already: that of the server, or of another ledger.
+-- `migrate` keeps a search_path that the database already has: that of the server, or of another ledger.
 SELECT 'database', format('setting %s of the database', s.name), s.text
 FROM settings s
 WHERE s.role = 0 AND s.place <> '' AND s.text NOT IN ('search_path=public', 'search_path="$user", public')
@@ -160,7 +160,8 @@ UNION ALL
 SELECT 'role ' || r.name, format('setting %s of role %s%s', s.name, r.name, s.place), s.text
 FROM settings s JOIN roles r ON r.oid = s.role WHERE r.is_ours
 UNION ALL
--- Each connection of the program sets these three itself, so a login's own do no harm (docs/operate/logins.md).
+-- Each connection of this program sets these three itself, so the settings of a login do no harm
+-- (docs/operate/logins.md).
 SELECT 'database', format('setting %s of role %s%s', s.name, r.name, s.place), s.text
 FROM settings s JOIN roles r ON r.oid = s.role JOIN members m ON m.oid = r.oid
 WHERE NOT r.is_ours AND s.name NOT IN ('role', 'search_path', 'idle_in_transaction_session_timeout')

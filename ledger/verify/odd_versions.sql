@@ -1,5 +1,5 @@
--- Versions that do not follow the version before in their stream, or not at a later position. Slow: run only if there
--- are any.
+-- Select the versions that do not follow the version before in their stream, or whose position is not later. This is
+-- slow, so it runs only if such versions exist.
 COPY (
     SELECT position, stream, version, coalesce(before, 0), coalesce(at, 0)
     FROM (

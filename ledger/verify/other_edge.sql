@@ -1,5 +1,5 @@
--- The first partial tile of the newest checkpoint that is wrong. Readers get a prefix of the stored tile, which may
--- hold more events already (ledger/tlog/serve/contents.sql).
+-- Select the first partial tile of the newest checkpoint that is wrong. Readers get a prefix of the stored tile, which
+-- may already hold more events (ledger/tlog/serve/contents.sql).
 SELECT made.level, made.number
 FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)b::bytea[]) AS made (level, number, hashes)
 WHERE made.hashes IS DISTINCT FROM substring(coalesce(

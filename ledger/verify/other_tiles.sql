@@ -1,4 +1,4 @@
--- The first full tile that is stored and differs, or is missing although a checkpoint covers it.
+-- Select the first full tile that differs from the stored one, or is missing although a checkpoint covers it.
 SELECT made.level, made.number, made.hashes, t.hashes
 FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)b::bytea[]) AS made (level, number, hashes)
 LEFT JOIN tiles t ON t.level = made.level AND t.number = made.number

@@ -1,4 +1,4 @@
-"""Verify parts of the chain, each apart from the events before it: for `LedgerVerifier.take_part`."""
+"""Verify parts of the chain, each apart from the events before it, for `LedgerVerifier.take_part`."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ class PartVerifier(LedgerVerifier):
         self.acts = _KeptActs("", self._note, self._acts)
 
     def read_part(self, conn: Connection, after: int, upto: int) -> Part | None:
-        """Verify the events in (after, upto]; None if anything is odd about them, or one is missing."""
-        # No event stands at or before position 0. One that does all the same belongs to the first part, and is odd.
+        """Verify the events in (after, upto]; return None if one is missing or has a fault."""
+        # Valid positions begin at 1. The first part also reads lower positions, so that an event there counts as a
+        # fault.
         part = between(after, upto) if after else sql.SQL("e.position <= {}").format(sql.Literal(upto))
         rows = self.verify(conn, SLICE.format(part=part).as_bytes(conn))
         return self.part(after, upto, (row for row, _, _ in rows))
 
     def part(self, after: int, upto: int, verified: Iterable[EventRow]) -> Part | None:
-        """Take events that are verified by this object while they are read, one by one."""
+        """Return the part of the events that `verified` yields, while this object verifies them; None at a fault."""
         self._chain.next = after + 1
         first, hashes = None, bytearray()
         for row in verified:
@@ -56,7 +57,10 @@ class PartVerifier(LedgerVerifier):
 
 
 class _KeptActs(ActsChecker):
-    """Keep what the checker of the whole chain needs: a signed act depends on the keys that were registered before."""
+    """Keep the events that the check of signed acts needs.
+
+    That check needs the whole chain, because a signed act depends on keys that were registered earlier.
+    """
 
     def __init__(self, ledger: str, add: Callable[[Kind, int, str], object], kept: list[KeyEvent]) -> None:
         super().__init__(ledger, add)

@@ -23,10 +23,11 @@ log = logging.getLogger(__name__)
 ACTOR = Actor(id="advice-ledger", kind="service", role="verifier")
 LAST_OF_TODAY = "SELECT version, body FROM events WHERE stream = %s ORDER BY version DESC LIMIT 1"
 HASH = "SELECT hash FROM events WHERE position = %s"
-# Results wait while the ledger does not record them. If results keep changing, only the newest are kept.
+# Results wait here while they cannot be recorded. If results keep changing, only the newest are kept.
 MAX_UNRECORDED = 100
-# A history that was cut or replaced changes its name as events follow: rolled-back until it is as long as before, at a
-# position that moves on; then forked, in a range that begins after the last checkpoint. It is one tampering.
+# The finding about a history that was cut or replaced changes as events follow. It is rolled-back, at a position that
+# moves on, until the history is as long as before. Then it is forked, in a range that begins after the last
+# checkpoint. All of these count as one tampering.
 SET_BACK = frozenset((Kind.ROLLED_BACK, Kind.TRUNCATED))
 OTHER_HISTORY = SET_BACK | {Kind.FORKED, Kind.HEAD_MISMATCH}
 
@@ -35,7 +36,10 @@ Result = tuple[object, object, object]
 
 
 def verification_event(last: int, signed: int, took_s: float, finding: Finding | None = None) -> VerificationRecorded:
-    """Return the event for positions 1 to `last`, of which a checkpoint covers `signed`; without `finding` all held."""
+    """Return the event about positions 1 to `last`, of which a checkpoint covers `signed`.
+
+    Without `finding`, the result is good.
+    """
     return VerificationRecorded(
         first_position=1,
         last_position=last,
@@ -49,12 +53,12 @@ def verification_event(last: int, signed: int, took_s: float, finding: Finding |
 
 
 def result_of(event: VerificationRecorded) -> Result:
-    """Return the members that make two verifications the same."""
+    """Return the members that two equal results share."""
     return event.result, event.finding, event.first_bad_position
 
 
 def recorded_result(body: str) -> Result | None:
-    """Return what result_of() returns, for a recorded body; None if somebody made it unreadable."""
+    """Return what result_of() returns, from a recorded body; None if somebody made the body unreadable."""
     try:
         data = orjson.loads(body)["data"]
     except (ValueError, LookupError, TypeError):
@@ -65,7 +69,7 @@ def recorded_result(body: str) -> Result | None:
 
 
 def repeats(known: Result | None, new: Result) -> bool:
-    """Return whether a result says nothing that is not known: the same, or the same other history further on."""
+    """Return True if `new` is the known result, or the same other history at a later position."""
     if known is None or known == new:
         return known == new
     _, kind, position = known
@@ -78,9 +82,9 @@ def repeats(known: Result | None, new: Result) -> bool:
 
 
 class Results:
-    """Results that are not recorded yet, in order. `writing` is a connection string of the writer's role.
+    """Keep the results that are not recorded yet, in order. `writing` is a connection string of the writer's role.
 
-    `clock` picks the stream of the day.
+    `clock` determines the stream, which has the date in its name.
     """
 
     def __init__(
@@ -90,29 +94,30 @@ class Results:
         self._clock = clock
         self._recorder = recorder and recorder.another()
         self._retry_s = retry_s
-        # Each with the hash of its last event, if all events up to that one held.
+        # Each event has the hash of the last event that was verified, if all events up to that one held.
         self._owed: deque[tuple[VerificationRecorded, bytes | None]] = deque(maxlen=MAX_UNRECORDED)
         self._due_s = 0.0
 
     def owe(self, event: VerificationRecorded, link: bytes | None = None) -> None:
-        """Add a result, unless the last one that waits is the same. `link` is the hash of its last event.
+        """Add a result, unless it equals the last one that waits. `link` is the hash of the last verified event.
 
-        With `link`, the result is recorded only in the history that has this event.
+        With `link`, the result is recorded only in a history that has this event.
         """
         if not self._owed or not repeats(result_of(self._owed[-1][0]), result_of(event)):
             self._owed.append((event, link))
 
     def record_next(self, conn: Connection) -> None:
-        """Record a result, unless the last one recorded today says the same: by the chain, so also after a restart.
+        """Record a result, unless the last result recorded today is the same. The chain tells, so this also works
+        after a restart.
 
-        If the ledger does not record it, perhaps because of the very finding, try again later.
+        If the result cannot be recorded, perhaps because of the very finding, try again later.
         """
         if not self._owed or monotonic() < self._due_s:
             return
         event, link = self._owed[0]
         stream = f"verification-{datetime.fromtimestamp(self._clock(), UTC):%Y-%m-%d}"
         version, body = conn.execute(LAST_OF_TODAY, [stream]).fetchone() or (0, "")
-        # Read after the last result: what was set back meanwhile is another history, which the next scan names.
+        # If the event no longer has this hash, the history was replaced after the scan. The next scan reports it.
         if not repeats(recorded_result(body), result_of(event)) and _has(conn, event.last_position, link):
             new = NewEvent(uuid7(), stream, event, ACTOR, version or "no_stream")
             try:
@@ -128,6 +133,6 @@ class Results:
 
 
 def _has(conn: Connection, position: int, link: bytes | None) -> bool:
-    """True if the event at this position has this hash, or no hash is given."""
+    """Return True if the event at this position has this hash, or if no hash is given."""
     row = None if link is None else conn.execute(HASH, [position]).fetchone()
     return link is None or (row is not None and bytes(row[0]) == link)

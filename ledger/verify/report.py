@@ -1,4 +1,4 @@
-"""The result of verifying a ledger, and what remains unproven."""
+"""Hold the result of verifying a ledger, and the claims that remain unproven."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ ANYBODY = (
 
 @dataclass(frozen=True)
 class Covered:
-    """The number of events, from the first on, that a checkpoint covers and matches; 0 without such a checkpoint.
+    """Count the events from position 1 on that a checkpoint covers and matches; 0 without such a checkpoint.
 
-    `trusted`: a checkpoint that was given to the verifier, or that a trusted witness cosigned. `signed`: any that a
-    trusted key signed.
+    `trusted`: by a checkpoint that was given to the verifier, or that a trusted witness cosigned. `signed`: by any
+    checkpoint that a trusted key signed.
     """
 
     trusted: int = 0
@@ -35,11 +35,11 @@ class Covered:
 
     @property
     def size(self) -> int:
-        """The number of events that a trusted key signed."""
+        """Return the number of events that a trusted key signed."""
         return max(self.trusted, self.signed)
 
     def not_proven(self, last: int) -> str:
-        """The claim that checkpoints leave unproven, for a chain that ends at position `last`."""
+        """Return the claim that checkpoints leave unproven, for a chain that ends at position `last`."""
         if self.size < last:
             return (
                 f"no trusted checkpoint covers positions {self.size + 1} to {last}: a rewrite of these"
@@ -79,24 +79,24 @@ class ChainReport:
     acts: ActsReport = field(default_factory=ActsReport)
     heads: HeadsChecked = field(default_factory=HeadsChecked)
     by_tree: int = 0
-    # Each erasure because of which values are gone, by its id, with their number.
+    # The number of erased values, by the id of the erasure.
     erasures: tuple[tuple[int, int], ...] = ()
 
     @property
     def not_proven(self) -> tuple[str, ...]:
-        """The claims that this verification leaves unproven."""
+        """Return the claims that this verification leaves unproven."""
         history = NO_KEY if self.covered is None else self.covered.not_proven(self.last_position)
         by_tree = [BY_TREE.format(self.by_tree)] if self.by_tree else []
         return (history, *by_tree, ANYBODY, *self.acts.not_proven, *self.heads.not_proven)
 
     @property
     def ok(self) -> bool:
-        """True if everything that was checked holds."""
+        """Return True if everything that was checked holds."""
         return not self.findings and not self.more
 
     @property
     def verdict(self) -> Verdict:
-        """The result in words. Only a signature by a trusted key makes events verified."""
+        """Return the verdict. Events count as verified only with a signature by a trusted key."""
         if not self.ok:
             return Verdict.FAILED
         if self.covered is None and self.checkpoints:

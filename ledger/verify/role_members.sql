@@ -1,6 +1,7 @@
--- Who may act in the ledger's roles besides these: members, also by way of other roles, and superusers. The superuser that
--- the server began with (oid 10) always may. Others each have "superuser", or the names of our roles without the schema's.
--- The owner is a member of the others, so who is its member may act in all: such a login is listed with "owner".
+-- Select the logins that may act in the ledger's roles: members, also by way of other roles, and superusers. The
+-- superuser that initdb made (oid 10) always may, so it is left out. Each row has "superuser", or the names of our
+-- roles without the schema's. The owner's role is a member of the other roles, so its members may act in all of them:
+-- such a login is listed with "owner" alone.
 WITH RECURSIVE ours AS (
     SELECT r.oid, n.name
     FROM unnest('{owner,writer,reader,projector,verifier,signer,eraser}'::text[]) n (name)

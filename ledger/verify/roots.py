@@ -8,14 +8,15 @@ from ledger.proof.tlog.merkle import EMPTY_ROOT, leaf_hashes
 from ledger.tlog.tree import RightEdge
 from ledger.verify.stored_tiles import StoredTiles
 
-# Leaves that are taken into the tree at once.
+# The number of leaves that are added to the tree at once.
 BATCH = 4096
 
 
 class Roots:
-    """Compute the Merkle root at the requested sizes while events stream past. `tiles` gets what the tree completes.
+    """Compute the Merkle root at the requested sizes while events stream past. `tiles` gets the nodes that the tree
+    completes.
 
-    After a gap in the positions there are no more roots.
+    After a gap in the positions, no more roots are computed.
     """
 
     def __init__(self, sizes: Iterable[int], tiles: StoredTiles) -> None:
@@ -30,7 +31,7 @@ class Roots:
             self.found[self._sizes.pop()] = EMPTY_ROOT
 
     def begin(self, edge: RightEdge, found: Mapping[int, bytes]) -> None:
-        """Begin behind the tree of this edge. `found` are the roots at the requested sizes up to there."""
+        """Begin behind the tree with this right edge. `found` are the roots at the requested sizes up to there."""
         self._edge, self._last = edge, edge.size
         self._sizes = [size for size in self._sizes if size > edge.size]
         self.found.update(found)
@@ -48,11 +49,11 @@ class Roots:
             self._take()
 
     def at_last(self) -> bytes | None:
-        """The root over all events so far; None after a gap."""
+        """Return the root over all events so far; None after a gap."""
         return self._root() if self._whole else None
 
     def finish(self) -> None:
-        """Take in the last events, after all were added."""
+        """Add the last events to the tree, after the last call of `add`."""
         self._take()
 
     def _root(self) -> bytes:

@@ -33,7 +33,7 @@ from ledger.wording import counted
 
 
 class ChainBroken(Exception):
-    """The chain does not hold; `finding` says why, and the first position in doubt."""
+    """The chain does not hold. `finding` has the reason and the first position in doubt."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(str(finding))
@@ -42,7 +42,7 @@ class ChainBroken(Exception):
 
 @dataclass(frozen=True)
 class Root:
-    """The root of the tree over `size` events, as `source` states it."""
+    """Hold the root of the tree over `size` events, as `source` states it."""
 
     size: int
     root: bytes
@@ -50,13 +50,16 @@ class Root:
 
 
 class Scan:
-    """A scan from position 1 on. `keys` are the verifier keys, if known; `earlier` is the root of an earlier scan."""
+    """Scan the chain from position 1 on.
+
+    `keys` are the verifier keys, if known; `earlier` is the root of an earlier scan.
+    """
 
     def __init__(self, keys: Sequence[VerifierKey] = (), earlier: Root | None = None) -> None:
         self.started_s = monotonic()
         self.size = 0
         self.root = b""
-        # The size of the newest checkpoint whose root is that of these events.
+        # The size of the newest checkpoint whose root matches these events.
         self.checkpoint_size = 0
         self._keys = keys
         self._earlier = earlier
@@ -66,7 +69,7 @@ class Scan:
 
     @property
     def link(self) -> bytes | None:
-        """The hash of the last event; None before the first."""
+        """Return the hash of the last verified event; None before the first."""
         return None if self._verifier is None or not self.size else self._verifier.link
 
     def take(self, conn: Connection, most: int) -> int:
@@ -120,7 +123,10 @@ class Scan:
         return head, self._verifier
 
     def _check_head(self, head: Head, verifier: LedgerVerifier) -> None:
-        """If the scan is at the head, its last event must be the head: else somebody rewrote what the scan has read."""
+        """If the scan has reached the head, check that its last event is the head.
+
+        If not, somebody rewrote events that it has read.
+        """
         if self.size == head.position and verifier.link != head.hash:
             raise _broken(Kind.FORKED, self.size, "another event was here before")
 

@@ -1,5 +1,5 @@
--- Sets how this transaction reads. By index: merge joins and nested loops hold no rows, while a sort or a hash table of
--- the whole chain would spill to the server's disk. By table: for the case that an index is damaged.
+-- Set how this transaction reads. By index: merge joins and nested loops hold no rows, while a sort or a hash table of
+-- the whole chain would spill to the server's disk. By table: for a damaged index.
 SELECT set_config('enable_indexscan', %(by_index)s, true),
        set_config('enable_indexonlyscan', %(by_index)s, true),
        set_config('enable_bitmapscan', 'off', true),

@@ -1,8 +1,9 @@
-"""Begin a verification behind a trusted checkpoint: what stands before it is compared by the tree alone.
+"""Begin a verification behind a trusted checkpoint. The events that the checkpoint covers are compared only by the
+tree.
 
-The tiles that lead to the checkpoint's root are read, and no event but the last 256 that it covers, at most. So the
-history that the next events go on from is the one that the checkpoint states. The content of the events before is not
-read: somebody verified it when the checkpoint was made.
+Of these events, at most the last 256 are read; the tiles that lead to the checkpoint's root are read as well. So the
+next events continue the history that the checkpoint states. The content of the earlier events is not read again: it
+was verified when the checkpoint was made.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from ledger.verify.stored_tiles import StoredTiles
 from ledger.verify.trusted_checkpoints import Judged
 
 LINKS = "SELECT prev_hash, hash FROM events WHERE position > %s AND position <= %s ORDER BY position"
-# Earlier events that later ones depend on: about keys of signed acts, and about recording keys.
+# Earlier events that later ones depend on: events about keys of signed acts, and about recording keys.
 OF_KEYS_BEFORE = sql.SQL(
     "e.position <= {after} AND (e.stream LIKE {subjects} AND e.type = ANY ({types}) OR e.stream = {recording})"
 )
@@ -41,9 +42,10 @@ OF_KEYS_BEFORE = sql.SQL(
 
 @dataclass(frozen=True)
 class Start:
-    """Where to begin: behind position `after`, where the next event must name `link`.
+    """State where to begin: behind position `after`, where the next event must name `link`.
 
-    `edge` has the partial tiles of the tree of that size, by level; `roots` the roots at the sizes of the checkpoints.
+    `edge` has the partial tiles of the tree of that size, by level; `roots` has the roots at the sizes of the
+    checkpoints.
     """
 
     after: int
@@ -53,22 +55,23 @@ class Start:
     of_keys: Sequence[KeyEvent]
 
     def at(self, verifier: LedgerVerifier, roots: Roots, tiles: StoredTiles) -> None:
-        """Let these begin there."""
+        """Let these objects begin there."""
         tiles.begin(self.after, self.edge)
         roots.begin(self.tree(), self.roots)
         verifier.begin(self.after, self.link, self.of_keys)
 
     def tree(self) -> RightEdge:
-        """Return the tree to grow from here on."""
+        """Return the right edge of the tree, to grow from here on."""
         return RightEdge.at(self.after, reader(self.after, lambda tiles: [self.edge[tile.level] for tile in tiles]))
 
 
 def start(conn: Connection, judged: Sequence[Judged], head: Head | None) -> Start | None:
-    """Return where to begin: behind the largest checkpoint that a trusted key signed and that is given for that.
+    """Return where to begin: behind the largest checkpoint that a trusted key signed and that was given for this
+    purpose.
 
-    None if there is none or nothing is saved; or if anything is odd: the stored tree is not that of the checkpoints up
-    to there, or lacks a tile or an event. Then the whole chain has to be verified, which names it. `conn` is in a
-    transaction with one snapshot. Raises psycopg.Error.
+    Return None if no such checkpoint exists, or if it saves no work. Also return None at a fault, such as a stored
+    tree that does not match the checkpoints or that lacks a tile or an event: then the whole chain has to be verified,
+    which names the fault. `conn` is in a transaction with one snapshot. Raises psycopg.Error.
     """
     if head is None:
         return None
@@ -79,7 +82,7 @@ def start(conn: Connection, judged: Sequence[Judged], head: Head | None) -> Star
 
 
 def _behind(conn: Connection, checkpoints: Sequence[Checkpoint]) -> Start | None:
-    """Return where to begin behind the last of these checkpoints, the largest."""
+    """Return where to begin behind the last of these checkpoints, which is the largest."""
     size = checkpoints[-1].size
     after = (size - 1) // WIDTH * WIDTH
     if after <= 0:
@@ -98,7 +101,7 @@ def _behind(conn: Connection, checkpoints: Sequence[Checkpoint]) -> Start | None
 
 
 def _edge(conn: Connection, size: int) -> dict[int, bytes]:
-    """Return the content of the partial tile of each level that has one, in a tree of full tiles at level 0."""
+    """Return the content of the partial tile of each level that has one, in a tree with full tiles at level 0."""
     levels = [level for level in range(1, size.bit_length() // HEIGHT + 1) if size >> HEIGHT * level & WIDTH - 1]
     tiles = [Tile(level, size >> HEIGHT * (level + 1), size >> HEIGHT * level & WIDTH - 1) for level in levels]
     return dict(zip(levels, _fetch(conn, tiles), strict=True))
@@ -109,7 +112,10 @@ def _root(conn: Connection, size: int) -> bytes:
 
 
 def _keys(conn: Connection, after: int, checkpoint: Checkpoint) -> list[KeyEvent]:
-    """Return the events about keys up to a position. Raises ValueError or EvidenceError if the tree lacks one."""
+    """Return the events about keys up to a position.
+
+    Raises ValueError or EvidenceError if the tree lacks one of them.
+    """
     names = {"subjects": f"{SUBJECT}%", "types": sorted(OF_KEYS), "recording": STREAM, "after": after}
     part = OF_KEYS_BEFORE.format(**{name: sql.Literal(value) for name, value in names.items()})
     rows = [event(data).event for data in copy_rows(conn, SLICE.format(part=part).as_bytes(conn))]

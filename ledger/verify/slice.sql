@@ -1,4 +1,4 @@
--- The rows of events.sql for a part of the chain, without checkpoints.
+-- Copy the rows of events.sql for a part of the chain, without checkpoints.
 COPY (
     SELECT e.position, e.version, e.recorded_at, e.prev_hash, e.hash, e.id::text,
            e.stream, e.type, e.body, s.salts, s.fields, c.client_id

@@ -1,8 +1,8 @@
-"""Compare the stored tiles of the transparency log with those that the events make: part of step 10.
+"""Compare the stored tiles of the transparency log with the tiles that the events make: part of step 10.
 
-To hold the tiles of a whole chain would take memory without bound, so sums of a keyed hash are compared, as for
-versions (ledger/verify/stream_versions.py). Where the sum over the full tiles made from the events is that over the
-stored ones, they are the same. Only where it is not, the hashes are read again to find the first tile that differs.
+Holding the tiles of a whole chain would take memory without bound. So the sums of a keyed hash are compared, as for
+versions (ledger/verify/stream_versions.py): equal sums mean equal tiles. Only if the sums differ, the hashes are read
+again to find the first tile that differs.
 """
 
 from __future__ import annotations
@@ -34,21 +34,22 @@ STORED = sql.SQL(
 LEVELS = "SELECT level, max(number) + 1 FROM tiles GROUP BY level ORDER BY level"
 HASHES = "SELECT hash FROM events WHERE position > %s ORDER BY position LIMIT %s"
 TILE_BYTES = WIDTH * HASH_BYTES
-# Events whose tiles are made again at once, to find the first that differs.
+# The number of events whose tiles are made again at once, to find the first tile that differs.
 CHUNK = 4096
-# Findings that explain tiles of other events.
+# Findings that explain a difference between tiles and events.
 EXPLAINED_BY = CHANGES | {Kind.FORKED, Kind.ROLLED_BACK, Kind.GENESIS_MISMATCH, Kind.HEAD_MISMATCH}
 
 _place = struct.Struct(">hq")
 
 
 class StoredTiles:
-    """The comparison of one verification: `add` what the events make, then `compare`, all in one snapshot."""
+    """Compare the tiles of one verification: call `add` with the nodes of the tree, then `compare`, all in one
+    snapshot."""
 
     def __init__(self, conn: Connection) -> None:
         """Read how many full tiles of each level are stored, and the size of the newest checkpoint."""
         self.signed = newest_size(conn)
-        # For each level, the number behind the last stored tile.
+        # For each level, one more than the number of the last stored tile.
         self._stored = {int(level): int(count) for level, count in conn.execute(LEVELS).fetchall()}
         self._key = secrets.token_bytes(32)
         self._sum = 0
@@ -56,7 +57,7 @@ class StoredTiles:
         self._waiting: dict[int, bytes] = defaultdict(bytes)
         # The partial tiles at the size of the newest checkpoint, by level.
         self._edge: dict[int, bytes] | None = None
-        # The tree that what is added grows from, and its partial tiles.
+        # The size and partial tiles of the tree before the next `add`.
         self._size = 0
         self._from: Mapping[int, bytes] = {}
 
@@ -68,11 +69,11 @@ class StoredTiles:
 
     @property
     def count(self) -> int:
-        """The number of full tiles that are stored behind where it began, if none is missing."""
+        """Return the number of full tiles that should be stored behind the start."""
         return sum(self._stored.values()) - sum(count for _, count in _full_tiles(self._size))
 
     def add(self, rows: Iterable[Row], size: int) -> None:
-        """Take in the nodes that the tree completed when it grew to `size`."""
+        """Add the nodes that the tree completed when it grew to `size`."""
         for row in rows:
             level, between = divmod(row.level, HEIGHT)
             if not between:
@@ -102,7 +103,7 @@ class StoredTiles:
             findings.add(finding.kind, finding.position, finding.message)
 
     def _beyond(self, last: int) -> Finding | None:
-        """Find a stored tile that has more events than there are."""
+        """Find a stored tile that covers more events than exist."""
         for level, count in self._stored.items():
             upto = count << HEIGHT * (level + 1)
             if upto > last:
@@ -124,7 +125,8 @@ class StoredTiles:
             yield self._term(number(level), number(index), content or b"")
 
     def _first_other_tile(self, conn: Connection, last: int, signed: int) -> Finding | None:
-        """Make the tiles again from the hashes of events; find the first that is stored otherwise, or is missing."""
+        """Make the tiles again from the hashes of events; find the first that differs from the stored one or is
+        missing."""
         size, edge = self._size, dict(self._from)
         while size < last:
             leaves = leaf_hashes([bytes(digest) for (digest,) in conn.execute(HASHES, [size, CHUNK]).fetchall()])
@@ -141,7 +143,7 @@ class StoredTiles:
 
 
 def _full_tiles(size: int) -> Iterable[tuple[int, int]]:
-    """Each level of a tree of `size` that has full tiles, and how many."""
+    """Yield each level of a tree of `size` that has full tiles, and their number."""
     level = 0
     while count := size >> HEIGHT * (level + 1):
         yield level, count
@@ -149,7 +151,8 @@ def _full_tiles(size: int) -> Iterable[tuple[int, int]]:
 
 
 def other_tile(conn: Connection, full: Sequence[tuple[Tile, bytes]], signed: int) -> Finding | None:
-    """Find the first of these full tiles that is stored otherwise, or is missing although `signed` events cover it."""
+    """Find the first of these full tiles that differs from the stored one, or is missing although `signed` events
+    cover it."""
     parameters = {
         "levels": [tile.level for tile, _ in full],
         "numbers": [tile.index for tile, _ in full],
@@ -164,7 +167,7 @@ def other_tile(conn: Connection, full: Sequence[tuple[Tile, bytes]], signed: int
 
 
 def other_edge(conn: Connection, size: int, edge: Mapping[int, bytes]) -> Finding | None:
-    """Find the first wrong partial tile of the newest checkpoint, which is of `size`. Level 0 is not stored."""
+    """Find the first wrong partial tile of the newest checkpoint, of `size` events. Level 0 is not stored."""
     levels = [level for level in sorted(edge) if level]
     numbers = [size >> (HEIGHT * (level + 1)) for level in levels]
     parameters = {"levels": levels, "numbers": numbers, "hashes": [edge[level] for level in levels]}
@@ -173,12 +176,12 @@ def other_edge(conn: Connection, size: int, edge: Mapping[int, bytes]) -> Findin
 
 
 def _first_other(made: bytes, stored: bytes) -> int:
-    """The number of the first hash of a full tile that is not the stored one."""
+    """Return the index of the first hash of a full tile that differs from the stored one."""
     wrong = (at for at in range(0, len(made), HASH_BYTES) if made[at : at + HASH_BYTES] != stored[at : at + HASH_BYTES])
     return next(wrong, 0) // HASH_BYTES
 
 
 def _wrong(tile: Tile, index: int = 0) -> Finding:
-    """Report a stored tile of which this hash is wrong; the position is that of the first event below the hash."""
+    """Report a stored tile in which this hash is wrong. The position is that of the first event below the hash."""
     first = (((tile.index << HEIGHT) + index) << (HEIGHT * tile.level)) + 1
     return CHAIN.finding(Kind.PROOF_MISMATCH, first, f"{tile.path} is not what the events make")

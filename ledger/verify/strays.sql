@@ -1,4 +1,4 @@
--- Positions that have sealed values but no event.
+-- Select the positions that have sealed values but no event.
 COPY (
     SELECT s.position
     FROM sealed_fields s

@@ -8,10 +8,11 @@ from ledger.database import Connection
 from ledger.proof.findings import CHAIN, Findings, Kind
 from ledger.tlog.heads.record import RecordedHeads, newest_heads
 
-# Findings that explain another tree: the events or the index of clients are not those of then.
+# Findings that explain a different tree: the events or the index of clients have changed since the record.
 EXPLAINED_BY = CHAIN.kinds(1, 9)
-# Each record has its own secret, so each tree is built from all streams. A tree costs an index entry for each event
-# and LEAF_COST for each leaf. Older trees are built until they cost MOST_COST, or ROUNDS readings of the ledger.
+# Each record has its own secret, so each tree is built from all streams. The cost of a tree is one for each event, for
+# its index entry, and LEAF_COST for each leaf. Trees are built from the newest to older ones until they cost
+# MOST_COST, or ROUNDS readings of the ledger.
 LEAF_COST = 10
 MOST_COST = 1_000_000
 ROUNDS = 6
@@ -19,14 +20,14 @@ ROUNDS = 6
 
 @dataclass(frozen=True)
 class HeadsChecked:
-    """The number of records of stream heads whose trees were built again, the newest first, and of all records."""
+    """Count the records of stream heads whose trees were built again, from the newest on, and all records."""
 
     built: int = 0
     records: int = 0
 
     @property
     def not_proven(self) -> tuple[str, ...]:
-        """The claim that the older records leave unproven."""
+        """Return the claim that the older records leave unproven."""
         if self.built == self.records:
             return ()
         few = f"the newest {self.built} of {self.records} were computed again"
@@ -37,7 +38,8 @@ def check_heads(conn: Connection, last: int, *, erased: bool, findings: Findings
     """Add a finding for each false record, unless other findings explain it. Raises psycopg.Error.
 
     `conn` is in a transaction with one snapshot, and `last` is the last position. A tree cannot be built without its
-    blinding, nor if anything is `erased`: the place of an erased client among the clients is gone as well.
+    blinding. It also cannot be built if anything was erased, because the place of an erased client among the clients
+    is erased as well.
     """
     record = newest_heads(conn)
     if record is None:
@@ -54,7 +56,10 @@ def check_heads(conn: Connection, last: int, *, erased: bool, findings: Findings
 
 
 def unchecked_heads(conn: Connection) -> HeadsChecked:
-    """Return the number of records, none of which is computed again: that takes all streams. Raises psycopg.Error."""
+    """Return the number of records, none of which is computed again, as that takes all streams.
+
+    Raises psycopg.Error.
+    """
     record = newest_heads(conn)
     return HeadsChecked(0, 0 if record is None else record.event.version)
 

@@ -20,9 +20,9 @@ from hashlib import sha256
 
 
 class StreamVersions:
-    """The sum events - befores. F is the first eight bytes of a SHA-256 with a secret key before the message.
+    """Compute the sum events - befores. F is the first eight bytes of a SHA-256 with a secret key before the message.
 
-    With the same key, sums of two parts of the chain add up to that of both.
+    With the same key, the sums of two parts of the chain add up to the sum of both.
     """
 
     def __init__(self, key: bytes | None = None) -> None:
@@ -39,9 +39,9 @@ class StreamVersions:
         return int.from_bytes(sha256(b"%b%d %b" % (self.key, version, stream.encode())).digest()[:8])
 
     def contiguous(self, ends: Iterable[tuple[str, int]], highest: dict[str, int]) -> bool:
-        """True if all versions are contiguous, given each stream and its last version.
+        """Return True if all versions are contiguous, given each stream and its last version.
 
-        Updates `highest` with the highest number of a stream, for each category that it has.
+        Updates `highest` with the highest number of a stream, for each category.
         """
         total, possible = 0, True
         for stream, last in ends:
@@ -54,7 +54,7 @@ class StreamVersions:
 
 
 def _split(stream: str) -> tuple[str, int]:
-    """Category and number of a stream's name, as in "request-" and 7; number 0 if it has none."""
+    """Return the category and number of a stream's name, such as "request-" and 7; number 0 if the name has none."""
     head, hyphen, digits = stream.rpartition("-")
     proper = digits.isascii() and digits.isdecimal() and len(digits) < 19 and digits[0] != "0"
     return head + hyphen, int(digits) if proper else 0

@@ -1,4 +1,4 @@
--- Each stream and its last version, from the index alone.
+-- Copy each stream and its last version, from the index alone.
 COPY (
     SELECT max(version), stream
     FROM events

@@ -1,7 +1,7 @@
 """Compare signed checkpoints with the events of a database: step 10 of docs/formats/event.md, section 5.
 
-A chain shows that it fits together. Only a checkpoint that somebody keeps out of reach of the database's owner shows
-that it is the chain that was there before.
+A chain can show only that it fits together. A checkpoint that the database's owner cannot reach shows that it is the
+chain that existed before.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from ledger.verify.stored_tiles import StoredTiles
 from ledger.wording import counted
 
 COSIGNED = Path(__file__).with_name("cosigned.sql").read_text("utf-8")
-# Findings about a checkpoint without a signature by a trusted key of its log.
+# Findings about a checkpoint that no trusted key of its log signed.
 UNSIGNED = (Kind.UNTRUSTED_KEY, Kind.OTHER_LEDGER)
 
 
 @dataclass(frozen=True)
 class NamedNote:
-    """A checkpoint to compare with, and its name in findings.
+    """Hold a checkpoint to compare with, and its name in findings.
 
-    `trusted`: somebody gave it to the verifier; otherwise it comes from the database. `needed`: how many of the trusted
-    witnesses must have cosigned it. `begin`: what it covers need not be read, see ledger/verify/since.py.
+    `trusted`: it was given to the verifier; otherwise it comes from the database. `needed`: the number of trusted
+    witnesses that must have cosigned it. `begin`: the events that it covers need not be read (ledger/verify/since.py).
     """
 
     name: str
@@ -46,7 +46,7 @@ class NamedNote:
 
 @dataclass(frozen=True)
 class Judged:
-    """A checkpoint that may be compared: a trusted key signed it, or no key is trusted at all."""
+    """Hold a checkpoint that may be compared: a trusted key signed it, or no key is trusted at all."""
 
     name: str
     checkpoint: Checkpoint
@@ -57,9 +57,9 @@ class Judged:
 
 @dataclass(frozen=True)
 class Verified:
-    """The events after a verification: their roots, the ledger's name, the last position, and the findings so far.
+    """Describe the verified events: their roots, the ledger's name, the last position, and the findings so far.
 
-    `locate` finds the first event after one position, up to another, whose leaf is not that of the stored tiles.
+    `locate` returns the first position in a range whose leaf differs from the stored tiles.
     """
 
     roots: Roots
@@ -70,9 +70,10 @@ class Verified:
 
 
 class TrustedCheckpoints:
-    """Checkpoints, judged by the keys that the verifier trusts and by those that rotations connect with these.
+    """Judge checkpoints by the keys that the verifier trusts, and by the keys that rotations connect with these.
 
-    `read` the newest ones of the database before taking the `roots`; then `add` each stored one as its event goes by.
+    Call `read` for the newest checkpoints of the database before `roots`; then call `add` for each stored checkpoint
+    when its event has been read.
     """
 
     def __init__(
@@ -91,25 +92,25 @@ class TrustedCheckpoints:
         self._each_signed = each_signed and bool(trusted.log)
         self._handovers = Handovers(trusted.log)
         self._findings = Findings(CHAIN)
-        # Complete once `roots` was called, but for stored checkpoints that are not of the events.
+        # Complete after `roots`, except for stored checkpoints that do not match the events.
         self.judged: list[Judged] = []
-        # The sizes of the database's checkpoints that were judged before the events went by.
+        # The sizes of the database's checkpoints that were judged before the events were read.
         self._known: set[int] = set()
-        # The database's checkpoints whose signatures were judged before the events went by: at most two. Whether one of
-        # them has no signature by a trusted key.
+        # The database's checkpoints whose signatures were judged before the events were read, at most two; and True if
+        # no trusted key signed one of them.
         self._read: list[bytes] = []
         self._newest_unsigned = False
-        # The smallest and largest size of the others that are of the events and that no trusted key signed; how many.
+        # Other checkpoints that match the events and that no trusted key signed: smallest and largest size, number.
         self._unsigned: tuple[int, int, int] | None = None
-        # The last stored checkpoint that is of the events, before the first that is not.
+        # The last stored checkpoint that matches the events, before the first that does not.
         self._matched: NamedNote | None = None
         self._matched_size = 0
         self._differs = False
 
     def read(self, conn: Connection, head: Head | None) -> None:
-        """Trust the keys that recorded rotations connect with trusted ones, and add the ledger's own checkpoints.
+        """Trust the keys that recorded rotations connect with trusted keys, and add the ledger's own checkpoints.
 
-        These are the newest with enough cosignatures, and the newest. `head` is None if the ledger has none.
+        These are the newest with enough cosignatures, and the newest of all. `head` is None if the ledger has none.
         """
         if head is not None:
             self._handovers = handovers(conn, head.origin, self.trusted.log)
@@ -136,11 +137,11 @@ class TrustedCheckpoints:
 
     @property
     def followed(self) -> list[VerifierKey]:
-        """The keys that were not given, but that rotations connect with a given key."""
+        """Return the keys that were not given, but that rotations connect with a given key."""
         return [key for key in self.trusted.log if key not in self._given]
 
     def roots(self, tiles: StoredTiles) -> Roots:
-        """Judge the notes and return what computes the roots of their sizes from the events, and for `tiles`."""
+        """Judge the notes; return the object that computes the roots of their sizes and feeds `tiles`."""
         for note in self._notes:
             self._judge(note)
             if not note.trusted:
@@ -149,7 +150,8 @@ class TrustedCheckpoints:
         return Roots((judged.checkpoint.size for judged in self.judged), tiles)
 
     def add(self, size: int, note: bytes, roots: Roots) -> None:
-        """Compare the stored checkpoint of `size` with the events so far, which are as many; check who signed it."""
+        """Compare the stored checkpoint of `size` with the events so far, which are `size` in number; check its
+        signer."""
         self.stored += 1
         root = roots.at_last()
         if root is None or self._differs or self._findings.full:
@@ -164,7 +166,7 @@ class TrustedCheckpoints:
             self._differs = True
 
     def _check_signer(self, note: NamedNote, size: int) -> None:
-        """Check the signature on a stored checkpoint that is of the events; count it if it is not by a trusted key."""
+        """Check the signature on a stored checkpoint that matches the events; count it if no trusted key signed it."""
         findings = Findings(BUNDLE)
         signed = judge(note.data, replace(self.trusted, needed=0, each=()), (), findings)
         if findings.any(*UNSIGNED):
@@ -176,7 +178,7 @@ class TrustedCheckpoints:
             self._in_time(note, signed)
 
     def _judge(self, note: NamedNote, size: int | None = None) -> bool:
-        """Check the signatures and, if given, the size, not yet the root. Return False if it is not to be compared."""
+        """Check the signatures and, if given, the size, but not the root. Return False if it must not be compared."""
         findings = Findings(BUNDLE)
         signed = judge(note.data, replace(self.trusted, needed=note.needed, each=()), (), findings)
         self._add(note, findings)
@@ -197,7 +199,7 @@ class TrustedCheckpoints:
             self._findings.add(finding.kind, 0, f"{note.name}: {finding.message}")
 
     def _in_time(self, note: NamedNote, signed: Signed) -> bool:
-        """True unless the signing key had given way to another before; then add a finding."""
+        """Return True unless another key had already replaced the signing key; then add a finding."""
         until = self._handovers.until(signed.signer)
         if until is None or signed.checkpoint.size < until:
             return True
@@ -206,8 +208,9 @@ class TrustedCheckpoints:
         return False
 
     def compare(self, verified: Verified) -> Covered:
-        """Step 10, once all events went by."""
-        # Where no trusted key signed the newest either, the keys are of another log, or the whole log was signed anew.
+        """Step 10, after all events: compare every judged checkpoint with the roots."""
+        # If no trusted key signed the newest one either, the keys are of another log, or the whole log was signed
+        # anew.
         if self._unsigned is not None and not self._newest_unsigned:
             first, last, count = self._unsigned
             several = f"{counted(count, 'checkpoint')} of sizes {first} to {last}"
@@ -227,9 +230,10 @@ class TrustedCheckpoints:
         return covered
 
     def _holds(self, judged: Judged, verified: Verified, confirmed: int) -> bool:
-        """True if a checkpoint is of these events. A smaller trusted checkpoint covers the first `confirmed` of them.
+        """Return True if a checkpoint matches these events. A smaller trusted one covers the first `confirmed` of
+        them.
 
-        Nothing is added that other findings explain.
+        Adds no finding that other findings explain.
         """
         checkpoint, size, findings = judged.checkpoint, judged.checkpoint.size, verified.findings
         if checkpoint.origin != verified.origin:
@@ -250,9 +254,9 @@ class TrustedCheckpoints:
         return False
 
     def _add_fork(self, judged: Judged, verified: Verified, confirmed: int) -> None:
-        """Name the first event that is another, or else the range that has it.
+        """Name the first event that differs, or else the range that contains it.
 
-        A checkpoint that only the database has may be of the other history. So only the database's own checkpoints
+        A checkpoint that only the database has may belong to the other history. So only the database's own checkpoints
         tell where one of them begins to differ.
         """
         size = judged.checkpoint.size
@@ -264,14 +268,15 @@ class TrustedCheckpoints:
         verified.findings.add(Kind.FORKED, first or confirmed + 1, message, size)
 
     def _matched_is_signed(self) -> bool:
-        """True if a trusted key signed the last stored checkpoint that is of the events, or no key is trusted."""
+        """Return True if a trusted key signed the last stored checkpoint that matches the events, or if no key is
+        trusted."""
         if self._matched is None:
             return False
         signed = judge(self._matched.data, replace(self.trusted, needed=0, each=()), (), Findings(BUNDLE))
         return signed is not None and (not self.trusted.log or signed.signer is not None)
 
     def _short(self, judged: Judged, last: int, findings: Findings) -> None:
-        """There are fewer events than were signed: the database lost them, or is an older copy that never had them."""
+        """Report lost events: fewer exist than were signed. Or the database is an older copy that never had them."""
         size = max(each.checkpoint.size for each in self.judged)
         known = max((each.checkpoint.size for each in self.judged if not each.trusted), default=0)
         if known > last:
@@ -284,7 +289,7 @@ class TrustedCheckpoints:
 
 
 def _states(note: bytes) -> tuple[int, bytes] | None:
-    """The size and root that a note states; None if it is malformed."""
+    """Return the size and root that a note states; None if the note is malformed."""
     try:
         checkpoint = parse_checkpoint(parse(note).text)
     except EvidenceError:

@@ -20,9 +20,9 @@ from ledger.proof.findings import Kind
 KeyEvent = tuple[int, int, dict[str, Any]]
 ACTS = frozenset(event_type for event_type, _ in COVERS)
 OF_KEYS = frozenset({REGISTRATION, REVOCATION})
-# Actors that are told apart in the report; the acts of further ones are counted together.
+# The number of actors that the report names one by one; the acts of further actors are counted together.
 MOST_ACTORS = 1000
-# Positions that are kept of the acts of one actor by one key, or of one type.
+# The number of positions that are kept for one actor by key, by type, or as unchecked.
 MOST_PLACES = 20
 UNCHECKED = "unchecked"
 OTHERS = "(others)"
@@ -52,14 +52,14 @@ class ActsOf:
             kept.append(position)
 
     def at(self, name: str, count: int) -> str:
-        """The positions in words."""
+        """Return the positions in words."""
         kept = self.places.get(name, [])
         return f" at {', '.join(map(str, kept))}{', …' if count > len(kept) else ''}"
 
 
 @dataclass
 class ActsReport:
-    """The acts that were seen, by actor. Remarks are the first positions and numbers of what is odd and no finding."""
+    """Count the acts that were seen, by actor. Remarks: first positions and numbers of oddities without a finding."""
 
     actors: dict[str, ActsOf] = field(default_factory=dict)
     keys: dict[tuple[str, int], SigningKey] = field(default_factory=dict)
@@ -68,22 +68,22 @@ class ActsReport:
 
     @property
     def signed(self) -> int:
-        """The number of acts whose signature verifies."""
+        """Return the number of acts whose signature verifies."""
         return sum(sum(acts.signed.values()) for acts in self.actors.values())
 
     @property
     def unsigned(self) -> int:
-        """The number of acts without a signature."""
+        """Return the number of acts without a signature."""
         return sum(sum(acts.unsigned.values()) for acts in self.actors.values())
 
     @property
     def unchecked(self) -> int:
-        """The number of signed acts whose key is not here."""
+        """Return the number of signed acts whose key is not in the bundle."""
         return sum(acts.unchecked for acts in self.actors.values())
 
     @property
     def not_proven(self) -> list[str]:
-        """The claims that remain unproven."""
+        """Return the claims that remain unproven."""
         unsigned = [NOT_SIGNED.format(self.unsigned)] if self.unsigned else []
         return [*([NOT_PROVEN] if self.signed else []), *unsigned]
 
@@ -108,7 +108,7 @@ class ActsReport:
         }
 
     def lines(self) -> list[str]:
-        """Say for each actor which acts it signed with which key, and which rest on the server's word."""
+        """Yield for each actor the acts that it signed with each key, and those that rest on the server's word."""
         lines = []
         for name, acts in sorted(self.actors.items()):
             lines += [
@@ -144,7 +144,7 @@ class ActsReport:
 
 
 class ActsChecker:
-    """Take the events in order of position. `add` gets the kind, position and message of each finding.
+    """Check the events in order of position. `add` gets the kind, position and message of each finding.
 
     `partial`: the events are a selection, so a key that they do not register is no finding. `of_keys` are position,
     time and body of further events that register and revoke keys, in order of position.
@@ -167,7 +167,7 @@ class ActsChecker:
         self._counters: dict[tuple[str, int], int] = {}
 
     def take(self, position: int, time_us: int, body: dict[str, Any]) -> None:
-        """Take the next event. `body` is parsed, and is the one that the chain has here."""
+        """Check the next event. `body` is parsed, and is the one that the chain has here."""
         while self._of_keys and self._of_keys[-1][0] < position:
             earlier, _, key_body = self._of_keys.pop()
             self._take_key(earlier, key_body)
@@ -198,7 +198,7 @@ class ActsChecker:
             else:
                 self._add(Kind(error.flaw.value), position, error.detail)
             return
-        # Half of a digest tells statements apart.
+        # Half of a digest is enough to tell statements apart.
         digest = act.digest[:16]
         if digest in self._statements:
             self._add(Kind.SIGNATURE_REPEATED, position, "an event before has the same statement")

@@ -1,4 +1,4 @@
-"""Decode the members of signatures and registrations strictly: one text for one value."""
+"""Decode the members of signatures and registrations strictly: each value has one valid text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a signed act, or the registration of a key, does not hold: docs/formats/signed-acts.md, section 6."""
+"""Errors for signed acts and registrations of keys that do not hold: docs/formats/signed-acts.md, section 6."""
 
 from __future__ import annotations
 

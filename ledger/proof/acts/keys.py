@@ -26,7 +26,7 @@ class Scheme(StrEnum):
     WEBAUTHN = "webauthn"
 
 
-# The members of a signature, by scheme, besides those of every act.
+# The members of a signature that a scheme has, besides the members that every signature has.
 MEMBERS = {
     Scheme.ED25519: frozenset({"signature"}),
     Scheme.WEBAUTHN: frozenset({"authenticator_data", "client_data", "signature"}),
@@ -39,7 +39,7 @@ _OPTIONAL = frozenset({"expires_at", "transports", "aaguid"})
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A key that belongs to a subject. `passkey` is present exactly for the scheme webauthn."""
+    """A key that belongs to a subject. `passkey` is set exactly for the scheme webauthn."""
 
     subject: str
     credential: int
@@ -60,7 +60,7 @@ class SigningKey:
 
 
 def read_registration(ledger: str, subject: str, data: dict[str, Any]) -> SigningKey:
-    """Return the key of a registration, whose proof is verified. `data` is that of the event. Raises ActError."""
+    """Return the key of a registration, after verifying its proof. `data` is the event's. Raises ActError."""
     key = _read_key(subject, data)
     proof = data["proof"]
     if type(proof) is not dict or proof.keys() != _PROOF | MEMBERS[key.scheme]:
@@ -99,7 +99,7 @@ def _read_passkey(data: dict[str, Any]) -> Passkey:
 
 
 class Keys:
-    """The keys of a ledger. `take` each event of a subject's stream in order of position."""
+    """The keys of a ledger. Call `take` for each event of a subject's stream, in order of position."""
 
     def __init__(self, ledger: str) -> None:
         self.ledger = ledger
@@ -109,7 +109,7 @@ class Keys:
         self._first_at: dict[bytes, int] = {}
 
     def take(self, position: int, body: dict[str, Any]) -> None:
-        """Take a registration or a revocation. Raises ActError for a registration that does not hold."""
+        """Record a registration or a revocation. Raises ActError for a registration that does not hold."""
         stream, event_type, data = body.get("stream"), body.get("type"), body.get("data")
         if type(stream) is not str or not stream.startswith(SUBJECT) or type(data) is not dict:
             return
@@ -132,7 +132,7 @@ class Keys:
         self._keys[place] = key
 
     def knows(self, body: dict[str, Any]) -> bool:
-        """Return True if the key that this signed event names was registered, whatever became of it."""
+        """Return True if the key that this signed event names was registered, even if it was revoked since."""
         signature, actor = body.get("signature"), body.get("actor")
         if type(signature) is not dict or type(actor) is not dict:
             return False

@@ -22,7 +22,7 @@ MAX_SPKI_BYTES = 1024
 RSA_BITS = range(2048, 4097)
 RSA_EXPONENT = 65537
 _P = 2**255 - 19
-# y of the points whose order divides 8. Under such a key one signature fits many messages.
+# The y coordinates of the points whose order divides 8. Under such a key, one signature fits many messages.
 SMALL_ORDER_Y = frozenset(
     (
         0,
@@ -44,7 +44,7 @@ class Algorithm(IntEnum):
 
 @dataclass(frozen=True)
 class PublicKey:
-    """A public key and its only algorithm. `spki` is its one encoding, and so its identity."""
+    """A public key and its only algorithm. `spki` is its only encoding, and so identifies it."""
 
     algorithm: Algorithm
     spki: bytes

@@ -10,8 +10,8 @@ from ledger.proof.format.canonical import canonical
 ACT_PREFIX = b"advice-ledger/act/v1\n"
 REGISTRATION = "signing-key.registered"
 
-# What a signature covers, by type and version: members of `data`, and of the body `stream` or `causation` where no
-# member of `data` names what the act is about. Sealed values are covered by their commitments, all of them.
+# The members that a signature covers, by type and version: members of `data`. If no member of `data` names the subject
+# of the act, also `stream` or `causation` of the body. All sealed values are covered, by their commitments.
 COVERS: dict[tuple[str, int], tuple[str, ...]] = {
     ("recommendation.recorded", 1): ("model_call_id", "model_name", "model_version", "parameters", "stream"),
     ("request.failed", 1): ("reason", "stream"),
@@ -34,12 +34,12 @@ COVERS: dict[tuple[str, int], tuple[str, ...]] = {
     ("recommendation.communicated", 1): ("channel", "digest", "recommendation_id"),
 }
 OF_BODY = frozenset({"causation", "stream"})
-# Members of a registration that its statement leaves out: the ledger gives the number, and the proof signs the rest.
+# The members of a registration that are not in its statement: the ledger gives the number, the proof is the signature.
 NOT_STATED = frozenset({"credential", "proof"})
 
 
 def act_statement(ledger: str, prepared_at: str, body: dict[str, Any], covers: tuple[str, ...]) -> bytes:
-    """Return the statement of an act. `body` is that of its event, with actor, data, id, schema, type.
+    """Return the statement of an act. `body` is the body of its event, with actor, data, id, schema and type.
 
     Raises ValueError, LookupError or TypeError if the body has not the members of an event.
     """
@@ -59,7 +59,7 @@ def act_statement(ledger: str, prepared_at: str, body: dict[str, Any], covers: t
 
 
 def registration_statement(ledger: str, subject: str, prepared_at: str, data: dict[str, Any]) -> bytes:
-    """Return the statement with which a new key shows that it belongs to this subject. `data` is the event's."""
+    """Return the statement that shows that a new key belongs to this subject. `data` is the event's."""
     return canonical(
         {
             "data": {name: value for name, value in data.items() if name not in NOT_STATED},

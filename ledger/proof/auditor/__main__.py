@@ -32,7 +32,7 @@ from ledger.proof.tlog.http_log import LiveLog, LogUnreachable
 from ledger.proof.tlog.trust import Trust, Unusable, read_note, trust
 
 GOOD, FOUND_WRONG, COULD_NOT_RUN = 0, 1, 2
-# Lines of events make no reference cycles: the default threshold spends a tenth of the time looking for some.
+# Parsed lines make no reference cycles. The default threshold would spend a tenth of the time on looking for them.
 GC_THRESHOLD = 100_000
 POSITION = re.compile("[1-9][0-9]{0,17}")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,7 +42,7 @@ def main() -> NoReturn:
     """Run the program and exit with its code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A character that the encoding lacks is escaped, and does not end the program within a line.
+            # Escape characters that the encoding lacks, so that they do not end the program within a line.
             stream.reconfigure(errors="backslashreplace")
     try:
         code = run(sys.argv[1:])
@@ -77,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _print(lines: Iterable[str]) -> None:
-    """Write the result to the standard output, to its end. Raises _OutputLost."""
+    """Write the whole result to the standard output. Raises _OutputLost."""
     try:
         for line in lines:
             sys.stdout.write(line + "\n")
@@ -89,7 +89,7 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def _fail(message: str) -> int:
-    """Say in one line why there is no result; return the exit code."""
+    """Write a line that says why there is no result; return the exit code."""
     with contextlib.suppress(OSError, AttributeError):  # the standard error is full, or closed and so None
         sys.stderr.write(f"error: {printable(message)}\n")
         sys.stderr.flush()
@@ -98,7 +98,7 @@ def _fail(message: str) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def print_help(self, file: object = None) -> None:  # noqa: ARG002 - that of the base class ignores errors
-        """Print the help as any result."""
+        """Print the help to stdout like a result."""
         _print([self.format_help().rstrip()])
 
 

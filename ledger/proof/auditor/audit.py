@@ -1,6 +1,6 @@
-"""Audit a bundle or a served log, step by step: docs/formats/bundle.md, section 7, with its numbers.
+"""Audit a bundle or a served log in the numbered steps of docs/formats/bundle.md, section 7.
 
-No step believes the maker of the bundle. Whatever is wrong becomes a finding; a step that was not reached says so.
+No step believes the bundle's maker. Each fault becomes a finding; a step that was not reached says so.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ledger.proof.tlog.http_log import LiveLog, LogUnreachable
 from ledger.proof.tlog.key_rotation import key_name
 from ledger.proof.tlog.trust import Trust, Unusable, judge
 
-# Flaws of lines in events.ndjson, which are behind the last event that was read.
+# Flaws of lines in events.ndjson. They are behind the last event that was read.
 OF_LINES = frozenset((BundleFlaw.LINE, BundleFlaw.STREAMS))
 
 
@@ -53,9 +53,9 @@ def audit_bundle(
     needed: Needed | None = None,
     attested_from: int | None = None,
 ) -> Audit:
-    """Check a bundle: all steps. It is a finding if it is not shown to be complete as far as `needed`.
+    """Check a bundle: all steps. A bundle that is not shown to be complete as far as `needed` is a finding.
 
-    An event at `attested_from` or later that no registered recording key attests is one, too.
+    Each event at `attested_from` or later that no registered recording key attests is a finding, too.
 
     Raises LogUnreachable and Unusable, and OSError if the file cannot be read.
     """
@@ -66,7 +66,7 @@ def audit_bundle(
         bundle = read_bundle(file)
         _steps(audit, bundle, trusted, since, live, needed, attested_from)
     except BundleError as error:
-        # Another part that cannot be read says nothing about the event that was read last.
+        # A fault in another member says nothing about the event that was read last.
         position = audit.seen.last_position if error.flaw in OF_LINES else 0
         audit.collected.add(Kind.DAMAGED, position, str(error))
         audit.done.setdefault(1, [])
@@ -74,7 +74,7 @@ def audit_bundle(
 
 
 def _take_out(file: BinaryIO, audit: Audit) -> BinaryIO:
-    """Return the bundle that is attached to a PDF file, and say that its pages are not checked. Raises BundleError."""
+    """Return the bundle attached to a PDF file, and report that its pages are not checked. Raises BundleError."""
     data = attached(file)
     audit.of_pdf = f"attached to a PDF file: {len(data)} bytes, SHA-256 {sha256(data).hexdigest()}"
     audit.not_proven.append(
@@ -92,11 +92,11 @@ def _steps(
     needed: Needed | None,
     attested_from: int | None,
 ) -> None:
-    """Steps 1 to 11 for a bundle whose container is sound. `given` are the auditor's own keys."""
+    """Run steps 1 to 11 for a bundle whose container is sound. `given` are the auditor's own keys."""
     findings, manifest = audit.collected, bundle.manifest
     audit.manifest = manifest
     expect_files(bundle, findings)
-    # 2 and 3. Who signed the checkpoint, and who cosigned it.
+    # 2 and 3. The signer of the checkpoint, and the witnesses that cosigned it.
     trusted, audit.rotations = follow_rotations(bundle.rotations, manifest.origin, given, findings)
     signed = audit.signed = judge(bundle.checkpoint, trusted, bundle.keys, findings)
     audit.timestamps = check_timestamps(bundle, findings)
@@ -122,7 +122,7 @@ def _steps(
     check_complete(audit, bundle, needed)
     # 11. Manifest and page.
     check_summary(audit, bundle, signed)
-    # 1. The digests, known once everything was read.
+    # 1. The digests, which are known after everything was read.
     check_digests(audit, bundle)
     audit.done[1] += [audit.of_pdf] if audit.of_pdf else []
     if lacking is not None and audit.ok:

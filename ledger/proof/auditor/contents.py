@@ -34,7 +34,7 @@ from ledger.proof.tlog.trust import Signed
 
 @dataclass
 class Audit:
-    """The result. `done` describes what each step examined, for the steps that were reached."""
+    """Collect the result of an audit. `done` describes what each step examined, for the steps that were reached."""
 
     collected: Findings = field(default_factory=lambda: Findings(BUNDLE))
     done: dict[int, list[str]] = field(default_factory=dict)
@@ -48,36 +48,36 @@ class Audit:
     acts: ActsReport = field(default_factory=ActsReport)
     recorded_by: RecordedBy = field(default_factory=RecordedBy)
     not_proven: list[str] = field(default_factory=list)
-    # By step: a part of its promise that could not be shown, although nothing is wrong.
+    # By step: a part of its promise that was not shown, although nothing is wrong.
     but: dict[int, str] = field(default_factory=dict)
-    # True if the bundle has all that was selected and the checkpoint covers, false if it does not, None if it cannot
-    # show it; and up to where it is shown that nothing is missing, None if nowhere.
+    # True if the bundle has everything that was selected and that the checkpoint covers, False if not, None if
+    # unknown; and the position up to which nothing is shown to be missing, None without one.
     complete: bool | None = None
     complete_to: ShownEnd | None = None
-    # The ends of the streams as the ledger recorded them, if the bundle shows that.
+    # The ends of the streams as the ledger recorded them, if the bundle has this record.
     ends: StreamEnds | None = None
     tiles: int = 0
     streams: int = 0
-    # Of a window of time.
+    # The events within the window of time, if there is one.
     within: Within = field(default_factory=Within)
-    # Where the bundle was, if not in a file of its own.
+    # The PDF file from which the bundle was taken, if any.
     of_pdf: str = ""
-    # Files that are not those of the manifest, as findings of later steps explain.
+    # Files whose digest differs from the manifest's because of other findings, which explain it.
     explained: list[str] = field(default_factory=list)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """All findings, by step."""
+        """Return all findings, by step."""
         return self.collected.in_order()
 
     @property
     def ok(self) -> bool:
-        """True if everything that was checked holds."""
+        """Return True if everything that was checked holds."""
         return not self.findings and not self.collected.more
 
     @property
     def trusted(self) -> bool:
-        """True if a key that the auditor gave signed it, or one that rotations lead to from such a key."""
+        """Return True if a key of the auditor signed the checkpoint, or a key that rotations lead to from one."""
         return self.signed is not None and self.signed.trusted and self.signed.signer is not None
 
 
@@ -135,7 +135,7 @@ def _attestations(bundle: Bundle, signed: Signed, findings: Findings, needed_fro
 
 
 def _describe_recorded(audit: Audit, recorded: RecordedBy, manifest: Manifest) -> None:
-    """Step 13: say which recording keys attest how many events, or that nothing shows it."""
+    """Step 13: report how many events each recording key attests, or that the bundle does not show it."""
     audit.recorded_by = recorded
     if not recorded.shown:
         audit.not_proven.append(NOT_SHOWN)
@@ -147,7 +147,7 @@ def _describe_recorded(audit: Audit, recorded: RecordedBy, manifest: Manifest) -
 
 
 def _describe_acts(audit: Audit, acts: ActsReport) -> None:
-    """Step 12: say which acts are signed with which key, and which rest on the server's word."""
+    """Step 12: report the acts that each key signed, and the acts that rest on the server's word."""
     audit.acts = acts
     audit.done[12] = [f"{acts.signed} signed acts, {acts.unsigned} that nobody signed", *acts.lines()]
     audit.not_proven += acts.not_proven
@@ -157,7 +157,7 @@ def _describe_acts(audit: Audit, acts: ActsReport) -> None:
 
 
 def _stream_ends(bundle: Bundle, signed: Signed, findings: Findings) -> StreamEnds | None:
-    """Step 10: where the streams of the selection ended, if the bundle shows it. Raises BundleError."""
+    """Step 10: return the recorded ends of the selection's streams, if the bundle has them. Raises BundleError."""
     if bundle.heads is None:
         return None
     key = key_of(bundle.manifest.selection)
@@ -185,7 +185,7 @@ def _describe_selection(audit: Audit, manifest: Manifest) -> list[str]:
 
 
 def _describe_ends(audit: Audit, manifest: Manifest) -> list[str]:
-    """Say up to where the streams are shown to have no other event, and what is not shown."""
+    """Return how far the streams are shown to have no other event, and what is not shown."""
     ends, of_client = audit.ends, manifest.selection.kind == "client"
     if of_client and manifest.selection.client is not None:
         audit.not_proven.append("that the client has no other identifier")
@@ -220,7 +220,7 @@ def _describe_ends(audit: Audit, manifest: Manifest) -> list[str]:
 
 
 def check_complete(audit: Audit, bundle: Bundle, needed: Needed | None) -> None:
-    """Step 10, the rest: how far the bundle is shown to be complete. It is a finding if `needed` is further."""
+    """Step 10, the rest: find how far the bundle is shown to be complete. It is a finding if `needed` is further."""
     manifest, findings = bundle.manifest, audit.collected
     wrong = findings.any(*CONTENTS, Kind.HEADS_MISMATCH, Kind.PROOF_MISMATCH, Kind.DAMAGED) or bool(findings.more)
     if wrong:
@@ -239,7 +239,7 @@ def check_complete(audit: Audit, bundle: Bundle, needed: Needed | None) -> None:
 
 
 def check_summary(audit: Audit, bundle: Bundle, signed: Signed) -> None:
-    """Step 11. Where the contents are wrong, the summaries differ as a consequence and are not checked."""
+    """Step 11: compare the summaries, unless the contents are wrong: then the summaries differ as a consequence."""
     manifest, seen, findings, fields = bundle.manifest, audit.seen, audit.collected, audit.fields
     if findings.any(*CONTENTS, Kind.PROOF_MISMATCH, Kind.DAMAGED):
         return

@@ -1,4 +1,4 @@
-"""Check that one checkpoint extends another: step 4 of docs/formats/bundle.md, section 7. It reveals two histories."""
+"""Check that one checkpoint extends another: step 4 of docs/formats/bundle.md, section 7. It reveals split views."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Older:
     rotations: Sequence[KeyChange] = ()
 
     def hint(self, signatures: Sequence[str]) -> str:
-        """Advice for a note that no trusted key signed; `signatures` are the names and ids of its keys."""
+        """Return advice for a note that no trusted key signed; `signatures` are the names and ids of its keys."""
         known = {key_name(key) for key in self.trusted.log}
         led_to = {change.old: change.new for change in self.rotations}
         for signer in signatures:
@@ -45,7 +45,7 @@ class Older:
 
 @dataclass(frozen=True)
 class Tiles:
-    """A served log and the checkpoint that it shows now."""
+    """A served log, and the checkpoint that it shows now."""
 
     live: LiveLog
     now: Checkpoint
@@ -66,7 +66,7 @@ def decode_consistency(data: bytes) -> Proof:
 def check_extension(
     signed: Signed, proof: Proof | None, older: Older | None, live: LiveLog | None, trusted: Trust, findings: Findings
 ) -> list[str] | None:
-    """Step 4 for a bundle: `signed` extends the older checkpoint, and the served log extends `signed`.
+    """Check step 4 for a bundle: `signed` extends the older checkpoint, and the served log extends `signed`.
 
     Return the lines of the report, None if neither was asked for. Raises Unusable and LogUnreachable.
     """
@@ -141,7 +141,7 @@ def _compare(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes], line: str
 
 
 def _usable(older: Older, findings: Findings) -> Checkpoint | None:
-    """The older checkpoint; None if it is of another ledger. Raises Unusable."""
+    """Return the older checkpoint; None if it belongs to another ledger. Raises Unusable."""
     found = Findings(BUNDLE)
     signed = judge(older.note, replace(older.trusted, needed=0, each=()), (), found)
     for finding in found:
@@ -152,7 +152,7 @@ def _usable(older: Older, findings: Findings) -> Checkpoint | None:
 
 
 def _judged(note: bytes, trusted: Trust, findings: Findings) -> Checkpoint | None:
-    """The checkpoint that the transparency log shows now, by a trusted key.
+    """Return the checkpoint that the transparency log shows now, signed by a trusted key; None at a fault.
 
     Witnesses are needed for the bundle's checkpoint, not for this one.
     """

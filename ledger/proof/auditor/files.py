@@ -9,7 +9,7 @@ from ledger.proof.bundle import manifest as names
 from ledger.proof.bundle.manifest import Bundle
 from ledger.proof.findings import CONTENTS, OF_RECORDING, Findings, Kind
 
-# The findings that explain why a file is not the one of the manifest.
+# The findings that explain why a file differs from the manifest.
 _EXPLAINED_BY: dict[str, frozenset[Kind]] = {
     names.EVENTS: CONTENTS,
     names.CHECKPOINT: frozenset((Kind.BAD_SIGNATURE, Kind.UNTRUSTED_KEY, Kind.OTHER_LEDGER, Kind.PROOF_MISMATCH)),
@@ -27,7 +27,7 @@ _EXPLAINED_BY: dict[str, frozenset[Kind]] = {
 
 
 def expect_files(bundle: Bundle, findings: Findings) -> None:
-    """Step 1: the manifest lists exactly the files that are there."""
+    """Step 1: check that the manifest lists exactly the files that exist."""
     listed, present = bundle.manifest.files.keys(), bundle.files.keys() - {names.MANIFEST}
     if listed != present:
         differing = ascii(", ".join(sorted(listed ^ present)))[:300]
@@ -35,12 +35,12 @@ def expect_files(bundle: Bundle, findings: Findings) -> None:
 
 
 def check_digests(audit: Audit, bundle: Bundle) -> None:
-    """Step 1, the rest. A file whose contents another finding explains is not named again."""
+    """Step 1, the rest: compare digests. A file whose contents another finding explains is not named again."""
     manifest, findings = bundle.manifest, audit.collected
     for name, member in bundle.files.items():
         if name == names.PAGE and member.digest is None:
             deque(member.chunks(), maxlen=0)
-        # A finding already: a level that no event needed, or a file that the manifest does not list.
+        # Another finding names it: a level that no event needed, or a file that the manifest does not list.
         if member.digest is None or (name not in manifest.files and name != names.MANIFEST):
             continue
         if name == names.MANIFEST:

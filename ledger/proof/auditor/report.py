@@ -15,9 +15,9 @@ from ledger.proof.casefile.moments import time_text
 from ledger.proof.findings import BUNDLE, Verdict, first_bad_position
 from ledger.proof.tlog.trust import Trust
 
-# Positions of a withheld or erased field that the text lists; the JSON has more.
+# The number of positions of a withheld or erased field that the text lists; the JSON has more.
 MOST_LISTED = 12
-# Findings that the text lists.
+# The number of findings that the text lists.
 MOST_SHOWN = 20
 ABSENT = {"withheld": "withheld by the maker", "erased": "erased, as the maker says"}
 
@@ -36,7 +36,7 @@ def _verdict(audit: Audit) -> str:
 
 
 def _how_complete(audit: Audit) -> str:
-    """Say of streams how far it is shown that nothing is missing. A range says that itself."""
+    """Return how far nothing is shown to be missing, for streams. A range says so itself."""
     if audit.manifest is None or audit.manifest.selection.kind == "positions":
         return ""
     end = audit.complete_to
@@ -48,7 +48,7 @@ def _how_complete(audit: Audit) -> str:
 
 
 def as_text(audit: Audit) -> Iterator[str]:
-    """The lines of the report."""
+    """Yield the lines of the report."""
     findings = audit.findings
     shown = findings[:MOST_SHOWN]
     for number, promise, outcome in outcomes(audit):
@@ -72,7 +72,7 @@ def as_text(audit: Audit) -> Iterator[str]:
 
 
 def outcomes(audit: Audit) -> Iterator[tuple[int, str, str]]:
-    """Number, promise and outcome of each step."""
+    """Yield number, promise and outcome of each step."""
     for number, promise in BUNDLE.steps.items():
         yield number, promise, _outcome(audit, number, sum(finding.step == number for finding in audit.findings))
 
@@ -103,7 +103,7 @@ def _witnesses(audit: Audit) -> Iterator[str]:
 
 
 def _age(at_s: int) -> str:
-    """The age of a time, in the largest unit of which it has two or more."""
+    """Return the age of a time, in the largest unit of which it has two or more."""
     seconds = int(time.time()) - at_s
     if seconds < 0:
         return f"{-seconds} s in the future"
@@ -114,7 +114,7 @@ def _age(at_s: int) -> str:
 
 
 def _absent(audit: Audit) -> Iterator[str]:
-    """Lines about absent values: withheld (the maker still has them), or erased, and by which erasure."""
+    """Yield lines about absent values: withheld (the maker still has them) or erased, and by which erasure."""
     for state, who in ABSENT.items():
         for (name, absent), ranges in sorted(audit.fields.ranges.items()):
             if absent == state:
@@ -132,7 +132,7 @@ def _absent(audit: Audit) -> Iterator[str]:
 
 
 def as_json(audit: Audit, trusted: Trust) -> str:
-    """The report as one JSON object."""
+    """Return the report as one JSON object."""
     signed, manifest, seen = audit.signed, audit.manifest, audit.seen
     result: dict[str, Any] = {
         "ok": audit.ok,
@@ -184,12 +184,12 @@ def as_json(audit: Audit, trusted: Trust) -> str:
     }
     text = orjson.dumps(result, option=orjson.OPT_INDENT_2).decode()
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    # In other encodings it is ASCII, which all of them can write.
+    # Every other encoding can write ASCII.
     return text if encoding == "utf8" else json.dumps(orjson.loads(text), indent=2)
 
 
 def _complete_to(audit: Audit) -> dict[str, int | None] | None:
-    """Up to where the bundle is shown to be complete."""
+    """Return the position and time up to which the bundle is shown to be complete."""
     end = audit.complete_to
     return None if end is None else {"position": end.position, "recorded_at_us": end.recorded_at_us or None}
 

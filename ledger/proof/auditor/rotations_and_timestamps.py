@@ -20,7 +20,7 @@ from ledger.proof.tlog.trust import Trust
 
 @dataclass(frozen=True)
 class KeyChange:
-    """A rotation of the bundle. `followed`: it leads to a further key from one that the auditor gave."""
+    """A rotation in the bundle. `followed`: it leads to a further key from one that the auditor gave."""
 
     old: str
     new: str
@@ -29,7 +29,7 @@ class KeyChange:
 
 @dataclass(frozen=True)
 class Timestamp:
-    """A timestamp that has the checkpoint's digest in it, and is not verified."""
+    """A timestamp that contains the checkpoint's digest, and is not verified."""
 
     file: str
     authority: str
@@ -37,14 +37,14 @@ class Timestamp:
 
     @property
     def command(self) -> str:
-        """The shell command that verifies it, with the certificates of the authority from elsewhere."""
+        """Return the shell command that verifies it. The auditor needs the authority's certificates from elsewhere."""
         return stamp_command(self.file, self.digest)
 
 
 def follow_rotations(
     data: bytes | None, origin: str, trusted: Trust, findings: Findings
 ) -> tuple[Trust, list[KeyChange]]:
-    """The keys that the auditor may trust, given the rotations of the bundle, and a summary of each rotation."""
+    """Return the keys that the auditor may trust, given the bundle's rotations, and a summary of each rotation."""
     sound = [] if data is None else _sound(data, origin, findings)
     taken = followed(trusted.log, sound)
     changes = [KeyChange(key_name(rotation.old), key_name(rotation.new), rotation in taken) for rotation in sound]
@@ -52,7 +52,7 @@ def follow_rotations(
 
 
 def _sound(data: bytes, origin: str, findings: Findings) -> list[Rotation]:
-    """The rotations that both keys signed. Every other one is a finding."""
+    """Return the rotations that both keys signed. Each other one is a finding."""
     sound: list[Rotation] = []
     try:
         notes = split_rotations(data)
@@ -68,7 +68,7 @@ def _sound(data: bytes, origin: str, findings: Findings) -> list[Rotation]:
 
 
 def describe_changes(changes: Sequence[KeyChange], given: Sequence[VerifierKey]) -> list[str]:
-    """A line of the report for each rotation."""
+    """Return a line of the report for each rotation."""
     own = {key_name(key) for key in given}
     lines = []
     for change in changes:
@@ -84,7 +84,7 @@ def describe_changes(changes: Sequence[KeyChange], given: Sequence[VerifierKey])
 
 
 def check_timestamps(bundle: Bundle, findings: Findings) -> list[Timestamp]:
-    """The timestamps that have the checkpoint's digest in them. Any other is a finding."""
+    """Return the timestamps that contain the checkpoint's digest. Each other one is a finding."""
     listed = {stamp_name(number): by for number, by in enumerate(bundle.manifest.timestamps, 1)}
     if listed.keys() != bundle.timestamps.keys():
         findings.add(Kind.FILE_MISMATCH, 0, "the timestamps that the manifest names are not those in the file")
@@ -100,7 +100,7 @@ def check_timestamps(bundle: Bundle, findings: Findings) -> list[Timestamp]:
 
 
 def describe_timestamps(timestamps: Sequence[Timestamp]) -> list[str]:
-    """Two lines of the report for each timestamp."""
+    """Return two lines of the report for each timestamp."""
     lines = []
     for stamp in timestamps:
         lines.append(

@@ -1,7 +1,7 @@
-"""The member `attestations` of a bundle: who recorded its events. docs/formats/bundle.md, section 13.
+"""Check the member `attestations` of a bundle: who recorded its events. docs/formats/bundle.md, section 13.
 
 A line is the attestation of a group: of some of the selected events, or of the registration of a recording key. It has
-the digests of all lines of its group, so that the signature can be checked without the events that were not selected.
+the digests of all lines of its group, so the signature can be checked without the other events.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ledger.proof.recording.attestation import (
 from ledger.proof.tlog.key_rotation import key_name
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
-# A parsed list may take many times its length, so a long line is looked at before it is parsed.
+# A parsed list may take many times its length, so a long line is checked before it is parsed.
 _FLAT = re.compile(rb'\{(?:"[a-z]{3,9}":(?:"[0-9a-f]*+"|[0-9]{1,19}|\[[0-9,]{0,1048576}\])(?:,|\}\Z)){8}')
 _LARGE_BYTES = 1024 * 1024
 _KEY_BYTES, _SIGNATURE_BYTES = 32, 64
@@ -49,7 +49,7 @@ class Group:
 
 
 def encode_group(group: Group) -> bytes:
-    """The line of `attestations`, as `parse_group` reads it."""
+    """Return the line of `attestations` that `parse_group` reads."""
     one = group.attestation
     members: dict[str, Any] = {
         "digests": b"".join(group.digests).hex(),
@@ -66,7 +66,7 @@ def encode_group(group: Group) -> bytes:
 
 
 def parse_group(data: bytes, after: int) -> Group:
-    """Parse a line. Raises BundleError if it is malformed; the events before it end at position `after`."""
+    """Parse a line. Raises BundleError if it is malformed. The events before it end at position `after`."""
     try:
         group = _parse(data)
         _expect_form(group, data, after)
@@ -90,7 +90,7 @@ def _parse(data: bytes) -> Group:
 
 
 def _expect_form(group: Group, data: bytes, after: int) -> None:
-    """Raise ValueError unless this is the one form of an attestation of positions behind `after`."""
+    """Raise ValueError unless the line is in its only valid form, for positions behind `after`."""
     one = group.attestation
     if encode_group(group)[:-1] != data or min(one.replayed, default=1) < 1:
         raise ValueError("not in canonical form")
@@ -108,19 +108,19 @@ def _number(value: Any) -> int:
 
 @dataclass
 class RecordedBy:
-    """Who recorded the events, as far as it is shown. Keys are by name of their verifier keys."""
+    """Hold the recording key of each event, as far as it is shown. Keys go by the names of their verifier keys."""
 
     shown: bool = False
     attested: int = 0
-    # Events before the first registration, which need no attestation.
+    # The number of events before the first registration, which need no attestation.
     before: int = 0
-    # The events that each key attests; and the position at which each was registered.
+    # The number of events that each key attests, and the position at which each key was registered.
     by_key: dict[str, int] = field(default_factory=dict)
     registered: dict[str, int] = field(default_factory=dict)
     not_proven: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """Say which key attests how many events."""
+        """Return a line for each key with the number of events that it attests."""
         lines = [
             f"{count} events attested by {name}, registered at position {self.registered[name]}"
             for name, count in self.by_key.items()
@@ -141,10 +141,10 @@ class RecordedBy:
 
 
 class ShownAttestations:
-    """`take` each proven event in order; then `finish`. Attestations are read beside the events.
+    """Check attestations: `take` each proven event in order; then `finish`. Attestations are read beside the events.
 
-    `keys` are the proven registrations, from the first of the ledger on; none if the bundle shows nothing. From
-    `needed_from` on, each event must be attested, also those before the first registration.
+    `keys` are the proven registrations, from the first of the ledger on; empty if the bundle has none. From
+    `needed_from` on, each event must be attested, also before the first registration.
     """
 
     def __init__(
@@ -161,17 +161,17 @@ class ShownAttestations:
         self._keys = keys
         self._known = {key.position for key in keys}
         self._names = {key.registration.key.public: key_name(key.registration.key) for key in keys}
-        # Registrations whose group has not come yet, the next one last.
+        # Registrations whose group has not come yet; the next one is last.
         self._waiting = list(reversed(keys))
         self._groups = self._read(lines)
         self._next = next(self._groups, None)
-        # The group of the events now, with the lines of its new events; None if it does not hold.
+        # The group of the current event, with the lines of its new events; None if the group does not hold.
         self._group: Group | None = None
         self._lines: list[int] = []
         self._last = 0
         self._holds = False
         self._needed_from = needed_from
-        # The first and the last event that should be attested, and come before the first key that is shown.
+        # The first and last event that should be attested and come before the first key that is shown.
         self._lacking: tuple[int, int] | None = None
 
     def take(self, position: int, body: bytes) -> None:
@@ -189,7 +189,7 @@ class ShownAttestations:
             self._pass_early(position)
 
     def finish(self) -> None:
-        """Check the attestations after the last event, which are of registrations. Raises BundleError."""
+        """Check the attestations after the last event; these are of registrations. Raises BundleError."""
         while self._next is not None:
             self._begin(self._next)
         self._pass_by(None)
@@ -214,7 +214,7 @@ class ShownAttestations:
             yield group
 
     def _begin(self, group: Group) -> None:
-        """Judge the next group; the events that follow are those of it."""
+        """Judge the next group. The events that follow belong to it."""
         one = group.attestation
         self._pass_by(one.first)
         self._group, self._last = group, one.last
@@ -235,7 +235,7 @@ class ShownAttestations:
         self._next = next(self._groups, None)
 
     def _pass_by(self, first: int | None) -> None:
-        """Find registrations before this position that no attestation is over."""
+        """Report registrations before this position that no attestation covers."""
         while self._waiting and (first is None or self._waiting[-1].position < first):
             message = "no attestation is over the registration of this recording key, so it registers nothing"
             self._findings.add(Kind.NOT_ATTESTED, self._waiting.pop().position, message)
@@ -252,5 +252,5 @@ class ShownAttestations:
             self.report.by_key[name] = self.report.by_key.get(name, 0) + 1
 
     def _digest(self, group: Group, position: int) -> bytes:
-        """The digest that a group has of the event at a position."""
+        """Return the digest that a group has of the event at a position."""
         return group.digests[self._lines[position - group.attestation.first] - 1]

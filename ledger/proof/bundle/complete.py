@@ -1,4 +1,4 @@
-"""Check that a bundle has what was asked for, all of it and nothing else: step 10 of docs/formats/bundle.md, section 7.
+"""Check that a bundle has all of the selection and nothing else: step 10 of docs/formats/bundle.md, section 7.
 
 A range has every position. A stream has versions 1, 2, 3…; each stream of a client discloses its client_id. No bundle
 of streams can show that a stream has no later event, or that a client has no other stream.
@@ -57,7 +57,7 @@ class Completeness:
         self._size = manifest.checkpoint_size
         self._excluded = manifest.excluded, manifest.excluded_from
         self._range = selection.kind == "positions"
-        # The client_id that each stream must show: one of the manifest's, or else the first that is disclosed.
+        # The client_id that each stream must show: the manifest's, or else the first that is disclosed.
         self._names: tuple[Any, ...] = selection.names
         self._one = OneClient()
         # Streams without a disclosed client_id so far, and the position of the first event of each.
@@ -69,10 +69,9 @@ class Completeness:
         self._versions: dict[str, int] = {}
         self._window = WindowEvents(selection)
         self._gaps: list[_Gap] = []
-        # Position and key of the finding, for each stream and version of an event that
-        # the transparency log does not have there.
+        # Events that the transparency log does not have there: position and key of the finding, by stream and version.
         self._replaced: dict[tuple[str, int], tuple[int, int]] = {}
-        # Events of an unknown stream: what is missing may be these.
+        # Events of an unknown stream, which may be the missing ones.
         self._unknown = 0
         self._ends = ends
         self.shown = None if ends is None else ShownEnd(ends.as_of)
@@ -81,17 +80,17 @@ class Completeness:
 
     @property
     def of_range(self) -> bool:
-        """True if the bundle is of a range of positions."""
+        """Return True if the bundle is of a range of positions."""
         return self._range
 
     @property
     def within(self) -> Within:
-        """The events within the window of time, if there is one."""
+        """Return the number of events within the window of time, if there is one."""
         return self._window.within
 
     @property
     def streams(self) -> int:
-        """The number of streams in a bundle of streams."""
+        """Return the number of streams in a bundle of streams."""
         return len(self._versions)
 
     def add(self, line: EventLine, place: Place) -> None:
@@ -122,7 +121,7 @@ class Completeness:
         shown.reach(line.position, line.recorded_at_us)
 
     def finish(self) -> None:
-        """Add what is missing at the end, and the streams whose client is not shown."""
+        """Find what is missing at the end, and the streams whose client is not shown."""
         if not self._range:
             self._finish_streams()
         elif self._next <= self._last:
@@ -134,7 +133,7 @@ class Completeness:
         self._check_excluded()
 
     def _finish_streams(self) -> None:
-        """Find missing streams and clients, unless other contents are wrong: this would follow from them."""
+        """Find missing streams and clients, unless other contents are wrong: then these would follow from them."""
         add = self._findings.add
         for position in self._window.beyond.values():
             add(Kind.INSERTED, position, "took place after the time that was asked for")
@@ -155,7 +154,7 @@ class Completeness:
             self._compare_ends(self._ends)
 
     def _compare_ends(self, ends: StreamEnds) -> None:
-        """Compare the streams that are here with those that the ledger recorded, as of its position."""
+        """Compare the bundle's streams with those that the ledger recorded, as of its position."""
         add, here = self._findings.add, self._by_then
         for stream, version in ends.streams.items():
             last, position = here.get(stream, (0, 0))
@@ -201,7 +200,7 @@ class Completeness:
         self._next = max(self._next, position + 1)
 
     def _of_selection(self, line: EventLine, stream: str, event_type: str) -> None:
-        """Check that the event is of the request or of the client that was asked for."""
+        """Check that the event belongs to the request or client that was asked for."""
         if self._selection.until_us and self._window.add(line, stream):
             return
         if self._stream is not None:
@@ -217,10 +216,10 @@ class Completeness:
             self._unshown[stream] = line.position
 
     def _shows_client(self, line: EventLine, stream: str, event_type: str) -> bool:
-        """True if the event discloses a client_id. One of another client is a finding."""
+        """Return True if the event discloses a client_id. One of another client is a finding."""
         try:
             client = orjson.loads(line.fields)["client_id"]
-        except (ValueError, LookupError, TypeError):  # It has none, or step 9 says what is wrong.
+        except (ValueError, LookupError, TypeError):  # it has none, or step 9 reports what is wrong
             return False
         if not self._names:
             self._names = (client,)
@@ -285,14 +284,14 @@ class Completeness:
             self._gaps.append(gap)
 
     def _after(self, stream: str, last: int) -> int:
-        """The next version that no replaced event has."""
+        """Return the next version that no replaced event has."""
         while (stream, last + 1) in self._replaced:
             last += 1
         return last + 1
 
 
 def _stream_of(body: bytes) -> str | None:
-    """The stream that a body names; None if it cannot be read."""
+    """Return the stream that a body names; None if it cannot be read."""
     try:
         stream = orjson.loads(body)["stream"]
     except (ValueError, LookupError, TypeError):

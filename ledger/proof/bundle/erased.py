@@ -1,7 +1,7 @@
-"""Which erasures the missing values of a bundle belong to, as far as its events say so.
+"""Find the erasures that the missing values of a bundle belong to, as far as its events say so.
 
-An event `client.erased` or `values.erased` ends its stream: values before it, in the same stream, are gone because of
-it. The events are those that the transparency log has, so their maker cannot have made them up for the bundle.
+An event `client.erased` or `values.erased` ends its stream: earlier values in the same stream are erased. The
+transparency log has these events, so their maker cannot have made them up for the bundle.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ MOST_ERASURES = 10_000
 
 @dataclass
 class ErasedValues:
-    """Feed the events in order: `gone` values first, and then what `ends` their stream."""
+    """Process the events in order: `gone` values first, then `ends` for an event that ends its stream."""
 
-    # By erasure: the position of the first of its events here, and the number of values that are gone because of it.
+    # By erasure: the position of the first of its events here, and the number of values that it erased.
     by_erasure: dict[int, tuple[int, int]] = field(default_factory=dict)
-    # By stream: values that are gone, and no later event here says why.
+    # By stream: the number of missing values that no later event here explains.
     _open: dict[str, int] = field(default_factory=dict)
 
     @property
     def unexplained(self) -> int:
-        """The number of values that are gone, and no event here says why."""
+        """Return the number of missing values that no event here explains."""
         return sum(self._open.values())
 
     def gone(self, stream: str, values: int) -> None:

@@ -1,7 +1,7 @@
 """Check the events of a bundle, line by line: steps 6 to 9, 12 and 13 of docs/formats/bundle.md, section 7.
 
-No stored hash is believed, and whatever is wrong becomes a finding with a kind and a position. A line that is not an
-event raises BundleError: nothing after it can be relied on.
+No stored hash is believed, and each fault becomes a finding with a kind and a position. A line that is not an event
+raises BundleError, because nothing after it can be relied on.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ LARGE_BYTES = 1024 * 1024
 _FLAT = re.compile(
     rb'\{(?:"[a-z_]{1,20}":(?:"(?:[^"\\]++|\\.)*+"|-?[0-9]{1,20}|\[[^][{}]{0,65536}\])(?:,|\}\Z)){6,9}', re.DOTALL
 )
-# No single value can have more lists and objects, which are what takes most memory; several values could.
+# The limit of lists and objects in a value, as these take most memory. It holds for each value, not for their sum.
 MAX_CONTAINERS = 4_194_304
 # Bytes of the shortest member of `salts`: 64 digits, a name of one letter, four quotes and a colon.
 _SALT_BYTES = 70
 
-# Members that each line has; three more are about sealed values.
+# The members that each line has; three more are about sealed values.
 _PLAIN = 6
 
 MOST_NAMES = 2000
@@ -73,7 +73,7 @@ class Attestations(Protocol):
 
 
 class EventChecker:
-    """Check the lines in order. `complete` is told the place of each event, and then knows what is missing.
+    """Check the lines in order. `complete` gets the place of each event and finds what is missing.
 
     `of_keys` are proven events that register and revoke signing keys.
     """
@@ -157,7 +157,7 @@ class EventChecker:
         self.seen.proven += 1
         # 7. Links and times.
         self._check_link(line)
-        # 13. Who recorded it.
+        # 13. The recording key.
         self._attestations.take(position, line.body)
         # 8. The body.
         try:
@@ -198,9 +198,9 @@ class _Malformed(ValueError):
 
 
 def parse_line(data: bytes, after: int) -> EventLine:
-    """Parse a line. Raises BundleError if it is malformed, with the position `after` which it stands."""
+    """Parse a line. Raises BundleError, with the position `after` which the line stands, if it is malformed."""
     try:
-        # A large line is looked at before it is parsed.
+        # A large line is checked before it is parsed.
         if len(data) > LARGE_BYTES and not _FLAT.fullmatch(data):
             raise _Malformed("too large for its contents")
         members = orjson.loads(data)
@@ -221,14 +221,14 @@ def parse_line(data: bytes, after: int) -> EventLine:
 
 
 def _sealed_members(members: dict[str, Any]) -> tuple[bytes, bytes, tuple[str, ...]]:
-    """Values, salts, withheld names. Raises ValueError; wrong member types may raise TypeError or AttributeError."""
+    """Return values, salts, withheld names. Raises ValueError, or TypeError or AttributeError for wrong types."""
     more = len(members) - _PLAIN
     fields = salts = b""
     withheld: Any = ()
     if "fields" in members:
         fields, salts = members["fields"].encode(), members["salts"].encode()
         more -= 2
-        # The number of names that the event commits to is not known yet; there is a salt for each.
+        # The number of names that the event commits to is not known yet. Each of them has a salt.
         if len(fields) > len(salts) + len(salts) // _SALT_BYTES * MAX_VALUE_BYTES:
             raise _Malformed("sealed values that are too large")
         if len(fields) > LARGE_BYTES and fields.count(b"[") + fields.count(b"{") > MAX_CONTAINERS:

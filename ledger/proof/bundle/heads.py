@@ -1,8 +1,8 @@
 """Check the ledger's own record of where streams ended: docs/formats/bundle.md, section 11.
 
-An event commits to the root of a tree with a leaf for each stream and for each client. The key of a leaf is the path to
-it, bit by bit, so that the tree has one place for a stream or a client and no other. Whoever shows the leaf of a client
-shows all streams that the ledger said the client had.
+An event commits to the root of a tree with a leaf for each stream and for each client. The key of a leaf is the path
+to it, bit by bit, so the tree has exactly one place for a stream or a client. The leaf of a client therefore shows all
+streams that the ledger said the client had.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ BITS = 8 * HASH_BYTES
 
 
 def stream_key(name: str) -> bytes:
-    """The key of a stream's leaf. 32 bytes."""
+    """Return the key of a stream's leaf, 32 bytes."""
     return sha256(KEY_PREFIX + b"stream\n" + name.encode()).digest()
 
 
 def client_key(client: str) -> bytes:
-    """The key of a client's leaf. 32 bytes."""
+    """Return the key of a client's leaf, 32 bytes."""
     return sha256(KEY_PREFIX + b"client\n" + client.encode()).digest()
 
 
 def key_of(selection: Selection) -> bytes | None:
-    """The key of the leaf for a client or a request; None if the selection has no leaf that can be shown."""
+    """Return the key of the leaf for a client or a request; None if the selection has no leaf that can be shown."""
     if selection.kind == "request":
         return stream_key(f"request-{selection.request}")
     return None if selection.client is None or not selection.has_leaf else client_key(selection.client)
 
 
 def other_keys_of(selection: Selection) -> list[bytes]:
-    """The keys of the leaves of the client's other identifiers, in order."""
+    """Return the keys of the leaves of the client's other identifiers, in order."""
     return list(map(client_key, selection.also)) if selection.has_leaf else []
 
 
 def leaf(key: bytes, salt: bytes, value: bytes) -> bytes:
-    """SHA-256(0x00 || key || salt || value): of one key, and with a salt that nobody can guess."""
+    """Return SHA-256(0x00 || key || salt || value): of one key, with a salt that nobody can guess."""
     return sha256(b"\x00" + key + salt + value).digest()
 
 
 def root_over(key: bytes, digest: bytes, path: Sequence[bytes]) -> bytes:
-    """The root of a tree that has the leaf `digest` at `key`. `path`: its siblings from the leaf to the root."""
+    """Return the root of a tree that has the leaf `digest` at `key`. `path`: its siblings from leaf to root."""
     bits = int.from_bytes(key, "big")
     for depth, sibling in zip(range(len(path) - 1, -1, -1), path, strict=True):
         goes_right = bits >> (BITS - 1 - depth) & 1
@@ -76,7 +76,7 @@ class Leaf:
     path: tuple[bytes, ...]
 
     def members(self) -> dict[str, Any]:
-        """The leaf in JSON."""
+        """Return the leaf as JSON."""
         return {
             "path": [each.hex() for each in self.path],
             "salt": self.salt.hex(),
@@ -84,7 +84,7 @@ class Leaf:
         }
 
     def root(self, key: bytes) -> bytes:
-        """The root of a tree that has this leaf at `key`. Its value is canonical JSON of [name, version] for each."""
+        """Return the root of a tree with this leaf at `key`. Its value is canonical JSON of [[name, version], …]."""
         return root_over(key, leaf(key, self.salt, canonical([list(head) for head in self.streams])), self.path)
 
 
@@ -101,7 +101,7 @@ class Heads:
     also: tuple[Leaf, ...] = ()
 
     def encode(self) -> bytes:
-        """The member as `parse_heads` reads it."""
+        """Return the member that `parse_heads` reads."""
         members: dict[str, Any] = {
             "event": self.event.members(),
             "inclusion": [each.hex() for each in self.inclusion],
@@ -128,7 +128,7 @@ def parse_heads(data: bytes) -> Heads:
 
 
 def _expect_form(heads: Heads, data: bytes) -> None:
-    """Raise ValueError unless this is the one form of these members."""
+    """Raise ValueError unless these members are in their only valid form."""
     for each in (heads.own, *heads.also):
         names = [name.encode() for name, _ in each.streams]
         if len(each.path) > BITS or sorted(set(names)) != names:
@@ -178,7 +178,7 @@ def _event_flaw(heads: Heads, size: int, root: bytes) -> str | None:
 
 
 def recorded_tree(event: EventLine) -> tuple[int, bytes] | None:
-    """The position as of which the event speaks, and the root of its tree; None if it is another event."""
+    """Return the position of which the event states the tree, and the root; None for another event."""
     try:
         body = parse_object(event.body)
         as_of, tree = _number(body["data"]["as_of"]), _hash(body["data"]["root"])

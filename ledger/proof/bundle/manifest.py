@@ -45,23 +45,23 @@ STATES = ("disclosed", "withheld", "erased")
 
 
 def tiles_name(level: int) -> str:
-    """The member with the full tiles of a level."""
+    """Return the name of the member with the full tiles of a level."""
     return f"tiles/{level}"
 
 
 def stamp_name(number: int) -> str:
-    """The member with a timestamp, counted from 1."""
+    """Return the name of the member with a timestamp, counted from 1."""
     return f"timestamps/{number}.der"
 
 
 def as_signed(note: bytes) -> bytes:
-    """The checkpoint as the signer made it, which timestamps are over: without the lines after the first signature."""
+    """Return the checkpoint as the signer made it, up to the first signature. Timestamps are over this text."""
     text, separator, lines = note.rpartition(b"\n\n")
     return text + separator + lines.partition(b"\n")[0] + b"\n"
 
 
 def stamp_command(name: str, digest: str) -> str:
-    """The shell command that verifies a timestamp over this digest (hex)."""
+    """Return the shell command that verifies a timestamp over this digest (hex)."""
     file = name.rpartition("/")[2]
     return (
         f"unzip -p case.zip {name} > {file} &&"
@@ -70,7 +70,7 @@ def stamp_command(name: str, digest: str) -> str:
 
 
 STAMPS = frozenset(stamp_name(number) for number in range(1, MOST_STAMPS + 1))
-# Members that are read at once, and how large they may be: docs/formats/bundle.md, section 8.
+# The size limits of members that are read at once: docs/formats/bundle.md, section 8.
 _MOST_BYTES = {
     MANIFEST: 1024 * 1024,
     CHECKPOINT: MAX_NOTE_BYTES,
@@ -103,11 +103,11 @@ class Manifest:
     # The authority of each timestamp, in the order of their members.
     timestamps: tuple[str, ...] = ()
     local_time: LocalTime = field(default_factory=LocalTime)
-    # Of a client and a window of time.
+    # The window of time of a bundle of a client.
     within: Within = field(default_factory=Within)
 
     def encode(self) -> bytes:
-        """The member manifest.json."""
+        """Return the member manifest.json."""
         files: Any = {name: {"size": size, "sha256": digest} for name, (size, digest) in self.files.items()}
         fields: Any = self.fields
         events: Any = {"count": self.count, "first_position": self.first_position, "last_position": self.last_position}
@@ -173,7 +173,7 @@ def decode_manifest(data: bytes) -> Manifest:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose small members are read. A member that is missing is None; events and tiles are read later."""
+    """A bundle with its small members read. A missing member is None; events and tiles are read later."""
 
     files: Mapping[str, Member]
     manifest: Manifest
@@ -210,7 +210,7 @@ def read_bundle(file: BinaryIO) -> Bundle:
 
 
 def _claimed_keys(data: bytes) -> tuple[VerifierKey, ...]:
-    """The keys of keys.txt, which are the claim of the maker."""
+    """Return the keys of keys.txt, which are only the maker's claim."""
     try:
         return tuple(VerifierKey.parse(text) for text in read_keys(data, KEYS))
     except (NoteError, Unusable) as error:

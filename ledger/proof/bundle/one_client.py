@@ -1,6 +1,6 @@
-"""Check that several identifiers are one client: by the events of its streams that say so.
+"""Check that several identifiers belong to one client, by the events of its streams that say so.
 
-A stream `client-N` is of one identifier. Its event `client.aliased` or `client.merged` names the number of another one.
+A stream `client-N` belongs to one identifier. Its event `client.aliased` or `client.merged` names another number.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ LINKS = {"client.aliased": "of", "client.merged": "into"}
 
 
 class OneClient:
-    """`add` each event, and `name` the streams; then `unlinked` returns what nothing here links with the client."""
+    """`add` each event, and `name` the streams; then `unlinked` returns the identifiers that no link connects."""
 
     def __init__(self) -> None:
         self._streams: dict[str, set[str]] = {}
-        # By stream: those that it was merged into, and those that were merged into it.
+        # By stream: the streams that it was merged into, and those that were merged into it.
         self._linked: dict[str, set[str]] = {}
 
     def add(self, stream: str, event_type: str, body: bytes) -> None:
-        """Note the other stream that an event names, if it is one that links two. The body is canonical JSON."""
+        """Note the other stream that an event links with its own, if it does. The body is canonical JSON."""
         member = LINKS.get(event_type)
         if member is None or not stream.startswith(CATEGORY):
             return
@@ -40,7 +40,7 @@ class OneClient:
             self._streams.setdefault(client_id, set()).add(stream)
 
     def unlinked(self, client_id: str, also: Iterable[str]) -> list[str]:
-        """Return the other identifiers that no chain of links leads to from the streams of this one."""
+        """Return the other identifiers that no chain of links connects with the streams of this one."""
         reached: set[str] = set()
         waiting = list(self._streams.get(client_id, ()))
         while waiting:

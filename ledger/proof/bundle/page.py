@@ -1,4 +1,4 @@
-"""Compose the case file of a bundle, the text for people: docs/formats/bundle.md, section 6.
+"""Compose the case file of a bundle, a text for people: docs/formats/bundle.md, section 6.
 
 The exporter, the auditor's program and the maker of the PDF call the same function. The auditor's program makes
 the page again and compares.
@@ -46,7 +46,7 @@ def page(manifest: Manifest, note: bytes, collected: Collected) -> Iterator[byte
 
 
 def case_file(manifest: Manifest, note: bytes, collected: Collected) -> Blocks:
-    """Yield the parts of the case file, made of the manifest without its files, the checkpoint and the events."""
+    """Yield the parts of the case file, from the manifest without its files, the checkpoint and the events."""
     clock = manifest.local_time
     cases, others = collected.cases(partial(is_within, manifest.selection))
     yield Heading(1, title_of(manifest))
@@ -98,7 +98,7 @@ def _facts(manifest: Manifest, collected: Collected) -> Iterator[tuple[str, str]
 
 
 def _people(steps: list[Step]) -> Blocks:
-    """Yield who acted, in which role, and how often."""
+    """Yield the actors, their roles, and the number of their acts."""
     counts: dict[str, int] = {}
     for step in steps:
         name = who(step.actor)

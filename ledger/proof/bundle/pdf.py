@@ -25,7 +25,7 @@ _FILE = re.compile(
     rb"<</Length [0-9]+/Type/EmbeddedFile(/Filter/FlateDecode)?/Subtype/application#2Fzip/Params<</Size "
     rb"([0-9]{1,10})/ModDate\([^()]*\)>>>>"
 )
-# Names that stand for a second attachment, objects within objects, or an encrypted file.
+# Names that mark a second attachment, objects within objects, or an encrypted file.
 _REFUSED = (b"/ObjStm", b"/XRef", b"/Encrypt")
 
 
@@ -40,7 +40,7 @@ class Part:
 
 
 def is_pdf(file: BinaryIO) -> bool:
-    """True if the file says that it is a PDF file."""
+    """Return True if the file says that it is a PDF file."""
     file.seek(0)
     return file.read(len(_MAGIC)) == _MAGIC
 
@@ -63,7 +63,7 @@ def attached(file: BinaryIO) -> bytes:
 
 
 def _parts(data: bytes) -> tuple[list[Part], int]:
-    """Return the objects, and where the table after them begins."""
+    """Return the objects, and the offset of the table after them."""
     head = _HEAD.match(data)
     at = 0 if head is None else head.end()
     parts: list[Part] = []
@@ -100,7 +100,7 @@ def _find(data: bytes, mark: bytes, start: int) -> int:
 
 
 def _check_table(data: bytes, table: int, parts: list[Part]) -> None:
-    """The table lists these objects and no others, and the file ends with it."""
+    """Check that the table lists these objects and no others, and that the file ends with it."""
     numbers = [part.number for part in parts]
     if numbers != list(range(1, len(parts) + 1)):
         raise BundleError(BundleFlaw.PDF, "its objects are not numbered one after the other")

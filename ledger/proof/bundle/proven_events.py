@@ -1,4 +1,4 @@
-"""Members of a bundle with events beside the selected ones, each with its proof of inclusion: about keys.
+"""Check events about keys that a bundle has beside the selected ones, each with its proof of inclusion.
 
 `signing-keys`, docs/formats/bundle.md, section 12: events that register and revoke keys of signed acts.
 `recording-keys`, section 13: events that register the keys of attested recording. They are in streams of their own,
@@ -47,7 +47,7 @@ class ProvenEvent:
 
 
 def encode_proven(events: Sequence[ProvenEvent]) -> bytes:
-    """The member as `parse_proven` reads it."""
+    """Return the member that `parse_proven` reads."""
     members = [{"event": each.event.members(), "inclusion": [one.hex() for one in each.inclusion]} for each in events]
     return orjson.dumps({"events": members}, option=orjson.OPT_SORT_KEYS)
 
@@ -69,7 +69,7 @@ def parse_proven(data: bytes, flaw: BundleFlaw) -> list[ProvenEvent]:
 
 
 def _expect_form(found: list[ProvenEvent], data: bytes) -> None:
-    """Raise ValueError unless this is the one form of these events."""
+    """Raise ValueError unless these events are in their only valid form."""
     positions = [each.event.position for each in found]
     if encode_proven(found) != data or len(found) > MOST_KEY_EVENTS or sorted(set(positions)) != positions:
         raise ValueError("not in canonical form, out of order, or too many")
@@ -111,7 +111,7 @@ def check_recording_keys(
 
 
 def _is_logged(each: ProvenEvent, size: int, root: bytes) -> bool:
-    """True if the event has its own hash, and the log has it at its position."""
+    """Return True if the event has its own hash, and the log has it at its position."""
     if hash_at(each.event, each.event.position) != each.event.hash:
         return False
     try:

@@ -1,4 +1,4 @@
-"""The selection of a bundle, as its manifest names it: docs/formats/bundle.md, section 2."""
+"""Parse the selection of a bundle, as its manifest states it: docs/formats/bundle.md, section 2."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ class Selection:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All identifiers of the client; none if it is not named."""
+        """Return all identifiers of the client; empty if the selection names no client."""
         return () if self.client is None else (self.client, *self.also)
 
     @property
     def has_leaf(self) -> bool:
-        """True if the ledger's record of where streams end can show the end of this selection."""
+        """Return True if the ledger's record of where streams end can show the end of this selection."""
         return self.kind in {"client", "request"} and not self.until_us
 
     def members(self) -> dict[str, Any]:
-        """The member `selection` of the manifest."""
+        """Return the member `selection` of the manifest."""
         kind: dict[str, Any] = {"kind": self.kind}
         if self.kind == "client":
             kind["client"] = self.client
@@ -57,7 +57,7 @@ class Selection:
         return kind | {"first_position": self.first_position, "last_position": self.last_position}
 
     def words(self) -> str:
-        """The selection in words, made of members that are checked."""
+        """Return the selection in words, made of checked members."""
         if self.kind == "client":
             client = "a client, whose id is not shown" if self.client is None else f"client {self.client}"
             also = f", also known as {', '.join(self.also)}" if self.also else ""
@@ -70,13 +70,13 @@ class Selection:
         return f"positions {self.first_position} to {self.last_position}"
 
     def uncovered(self, size: int) -> tuple[int, int]:
-        """The number of positions of a range beyond this size, and the first of them; 0 and 0 if all are covered."""
+        """Return the number of a range's positions beyond this size, and the first one; 0 and 0 if all are covered."""
         first = max(self.first_position, size + 1)
         return (self.last_position - first + 1, first) if self.last_position >= first else (0, 0)
 
 
 def parse_selection(value: Any) -> Selection:
-    """Parse the member `selection`. Raises BundleError, and what Python raises for members of another kind."""
+    """Parse the member `selection`. Raises BundleError, or a Python error for members of a wrong type."""
     kind = value["kind"]
     if kind == "client":
         client = None if value["client"] is None else text_of(value["client"])
@@ -103,14 +103,14 @@ def parse_selection(value: Any) -> Selection:
 
 
 def text_of(value: Any) -> str:
-    """Return a member that has to be a text. Raises TypeError."""
+    """Return a member that must be a text. Raises TypeError."""
     if type(value) is str:
         return value
     raise TypeError
 
 
 def number_of(value: Any) -> int:
-    """Return a member that has to be a number of the format. Raises TypeError or ValueError."""
+    """Return a member that must be a number of the format. Raises TypeError or ValueError."""
     if type(value) is not int:
         raise TypeError
     if not 0 <= value <= MAX_SIZE:

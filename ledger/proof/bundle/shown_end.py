@@ -19,17 +19,17 @@ class StreamEnds:
 
 @dataclass(slots=True)
 class ShownEnd:
-    """Up to which position it is shown that nothing is missing of what was selected.
+    """The position up to which nothing of the selection is shown to be missing.
 
-    `recorded_at_us`: of the newest event up to there that is shown; 0 if there is none. What was recorded before that
-    time is not after that position.
+    `recorded_at_us`: of the newest event up to there that is shown; 0 without one. An event that was recorded before
+    that time is not after that position.
     """
 
     position: int
     recorded_at_us: int = 0
 
     def reach(self, position: int, recorded_at_us: int) -> None:
-        """Go on to the next event that is shown, if it follows at once."""
+        """Move on to the next shown event, if it follows at once."""
         if position == self.position + 1:
             self.position = position
         if position <= self.position:
@@ -38,7 +38,7 @@ class ShownEnd:
 
 @dataclass(frozen=True)
 class Needed:
-    """The end up to which a bundle must be complete: a position, a time, or without both its own end.
+    """The end up to which a bundle must be complete: a position, a time, or, without both, its own end.
 
     The end of a range is its last position; of a client or a request it is the size of the checkpoint.
     """
@@ -52,7 +52,7 @@ class Needed:
         return f" up to position {self.position}" if self.position else at_time
 
     def met(self, complete: bool | None, shown: ShownEnd | None) -> bool:
-        """True if what is shown is enough."""
+        """Return True if what is shown is enough."""
         if self == Needed():
             return complete is True
         return shown is not None and shown.position >= self.position and shown.recorded_at_us >= self.time_us

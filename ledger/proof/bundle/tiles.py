@@ -1,4 +1,4 @@
-"""Lead the tiles of a bundle to the root: docs/formats/bundle.md, section 4. One tile of each level is in memory."""
+"""Check that a bundle's tiles lead to the root: docs/formats/bundle.md, section 4. Memory: one tile of each level."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECORD_BYTES = INDEX.size + TILE_BYTES
 
 
 def edge_widths(size: int) -> list[int]:
-    """The width of the partial tile of each level, 0 for a level without one: the digits of the size in base 256."""
+    """Return the width of the partial tile of each level, 0 for none: the digits of the size in base 256."""
     widths = []
     while size:
         size, width = divmod(size, WIDTH)
@@ -39,7 +39,7 @@ def cut_edge(size: int, data: bytes) -> dict[int, bytes]:
 
 
 def edge_root(size: int, edge: Mapping[int, bytes]) -> bytes:
-    """The root of a tree over its partial tiles."""
+    """Return the root of a tree over its partial tiles."""
 
     def fetch(tiles: Sequence[Tile]) -> list[bytes]:
         return [edge.get(tile.level, b"") for tile in tiles]
@@ -48,14 +48,14 @@ def edge_root(size: int, edge: Mapping[int, bytes]) -> bytes:
 
 
 def tile_root(content: bytes) -> bytes:
-    """The root over a full tile."""
+    """Return the root over a full tile."""
     while len(content) > HASH_BYTES:
         content = parent_row(content)
     return content
 
 
 class TileReader:
-    """Give level 0 tiles in order of index, each once it is shown to lead to the root."""
+    """Yield level 0 tiles in order of index, each after it is shown to lead to the root."""
 
     def __init__(self, bundle: Bundle, size: int, root: bytes, findings: Findings) -> None:
         self._size = size
@@ -72,7 +72,7 @@ class TileReader:
         self.count = 0
 
     def tile(self, index: int, level: int = 0) -> bytes | None:
-        """The hashes of a tile; None, and a finding, if it is missing or does not lead to the root."""
+        """Return the hashes of a tile; None, and a finding, if it is missing or does not lead to the root."""
         if index == self._size >> (HEIGHT * (level + 1)):
             return self._edge.get(level)
         held = self._shown.get(level)
@@ -81,7 +81,7 @@ class TileReader:
         return held[1]
 
     def finish(self, *, explained: bool) -> None:
-        """Check that no tile is left over after the last event. `explained`: findings about events explain it."""
+        """Check that no tile is left after the last event. `explained`: findings about events explain it."""
         if explained:
             return
         for level, stream in self._streams.items():
@@ -107,7 +107,7 @@ class TileReader:
         return content
 
     def _next(self, index: int, level: int) -> bytes | None:
-        """The next record of a level if it is this tile. A record of an earlier tile is skipped with a finding."""
+        """Return the next record of a level if it is this tile. Skip a record of an earlier tile with a finding."""
         while True:
             record = self._waiting.pop(level, None)
             if record is None and level in self._streams:

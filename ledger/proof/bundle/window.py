@@ -1,4 +1,4 @@
-"""A window of time: which events of a bundle took place in it. docs/formats/bundle.md, sections 2 and 7."""
+"""Find the events of a bundle that took place in a window of time: docs/formats/bundle.md, sections 2 and 7."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from ledger.proof.bundle.selection import Selection
 from ledger.proof.format.act_time import act_us_of
 from ledger.proof.format.events import EventLine
 
-# Streams of no client, which events of a client refer to.
+# Streams that belong to no client, and that events of a client refer to.
 REFERRED = ("agent-", "policy-")
 
 
 @dataclass
 class Within:
-    """How many events of the client took place in the window, and when the first and last of them was recorded.
+    """Count the client's events in the window, and keep when the first and last of them was recorded.
 
     Times are in microseconds since 1970.
     """
@@ -24,7 +24,7 @@ class Within:
     recorded_to_us: int = 0
 
     def add(self, selection: Selection, stream: str, at_us: int, recorded_at_us: int) -> None:
-        """Add the next event, which counts if it is of the window."""
+        """Add the next event, which counts if it belongs to the window."""
         if is_within(selection, stream, at_us):
             self.recorded_from_us = self.recorded_from_us if self.count else recorded_at_us
             self.recorded_to_us = recorded_at_us
@@ -32,16 +32,16 @@ class Within:
 
 
 def is_within(selection: Selection, stream: str, at_us: int) -> bool:
-    """True if there is a window of time, and an event of this stream is one of the client in it."""
+    """Return True if there is a window of time, and an event of this stream is one of the client in it."""
     if not selection.until_us or stream.startswith(REFERRED):
         return False
     return (not selection.from_us or selection.from_us <= at_us) and at_us < selection.until_us
 
 
 class WindowEvents:
-    """The events of a bundle of a window, one after the other.
+    """Sort the events of a bundle of a window, one after the other.
 
-    `beyond` has of each stream the first event after the last one that took place before the end of the window.
+    `beyond` has, by stream, the first event after the last one that took place before the end of the window.
     """
 
     def __init__(self, selection: Selection) -> None:
@@ -50,7 +50,7 @@ class WindowEvents:
         self.beyond: dict[str, int] = {}
 
     def add(self, line: EventLine, stream: str) -> bool:
-        """Add the next event. Return True if its stream is of no client."""
+        """Add the next event. Return True if its stream belongs to no client."""
         at_us = act_us_of(line.body, line.recorded_at_us)
         if at_us >= self._selection.until_us:
             self.beyond.setdefault(stream, line.position)

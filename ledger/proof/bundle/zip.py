@@ -22,7 +22,7 @@ MAX_MEMBERS = 28
 MAX_DIRECTORY_BYTES = 64 * 1024
 CHUNK = 64 * 1024
 
-# Beyond this `zipfile` writes an offset or a size with 64 bits.
+# Above this number, `zipfile` writes an offset or a size with 64 bits.
 _LIMIT = 2**31 - 1
 _FULL = 0xFFFFFFFF
 _STORED = 0
@@ -37,7 +37,7 @@ _header = struct.Struct("<4s5H3L2H")
 
 
 class BundleFlaw(StrEnum):
-    """Why a bundle, or a part of it, is refused."""
+    """The reasons for which a bundle, or a part of it, is refused."""
 
     NOT_ZIP = "not a ZIP file, or one cut short"
     DIRECTORY = "the directory of the ZIP file is malformed"
@@ -64,7 +64,7 @@ class BundleFlaw(StrEnum):
 
 
 class BundleError(EvidenceError):
-    """The bundle is not as the format says."""
+    """The bundle does not conform to the format."""
 
 
 @dataclass
@@ -123,14 +123,14 @@ class Member:
 
 
 def members(file: BinaryIO, allowed: frozenset[str]) -> dict[str, Member]:
-    """The files in a ZIP file by name, none of them read yet. Raises BundleError."""
+    """Return the files in a ZIP file by name, none of them read yet. Raises BundleError."""
     directory, start, count = _directory(file)
     files: dict[str, Member] = {}
     for member in _entries(file, directory, count, allowed):
         if member.name in files:
             raise BundleError(BundleFlaw.TWICE, member.name)
         files[member.name] = member
-    # They fill the ZIP file from its beginning to the directory.
+    # They must fill the ZIP file from its beginning to the directory.
     position = 0
     for member in sorted(files.values(), key=lambda member: member.offset):
         if member.offset != position:
@@ -143,7 +143,7 @@ def members(file: BinaryIO, allowed: frozenset[str]) -> dict[str, Member]:
 
 
 def _directory(file: BinaryIO) -> tuple[bytes, int, int]:
-    """The directory, where it starts, and how many entries it has. The records after it are those of `zipfile`."""
+    """Return the directory, its offset, and its number of entries. The records after it are those of `zipfile`."""
     end = file.seek(0, os.SEEK_END) - _end.size
     *_, count, size, start, _ = _end.unpack(_read_at(file, end, _end.size))
     if start > _LIMIT:
@@ -199,7 +199,7 @@ def _check_kind(name: str, flags: int, method: int) -> None:
 
 
 def _wide(extra: bytes, numbers: Sequence[int]) -> list[int]:
-    """The numbers, with those of the 64-bit extra field that 32 bits cannot hold. Other extra fields are refused."""
+    """Return the numbers, with those that need the 64-bit extra field. Other extra fields are refused."""
     wanted = [index for index, number in enumerate(numbers) if number == _FULL]
     wide = list(numbers)
     if wanted or extra:
@@ -212,7 +212,7 @@ def _wide(extra: bytes, numbers: Sequence[int]) -> list[int]:
 
 
 def _wide_above_limit(extra: bytes, numbers: Sequence[int]) -> list[int]:
-    """The numbers of an entry. Only those from 2 GiB on are in the extra field, and none of these in the entry."""
+    """Return the numbers of an entry. Numbers from 2 GiB on must be in the extra field, and no others."""
     wide = _wide(extra, numbers)
     if any((number == _FULL) != (value > _LIMIT) for number, value in zip(numbers, wide, strict=True)):
         raise BundleError(BundleFlaw.DIRECTORY, "a number of 64 bits below 2 GiB, or one of 32 bits above")
@@ -220,7 +220,7 @@ def _wide_above_limit(extra: bytes, numbers: Sequence[int]) -> list[int]:
 
 
 def _check_header(member: Member) -> None:
-    """The member's own header agrees with the directory: some readers go by the one, some by the other."""
+    """Check that the member's own header agrees with the directory: readers differ in which one they use."""
     header = _header.unpack(_read_at(member.file, member.offset, _header.size))
     mark, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes = header
     name_at = member.offset + _header.size

@@ -1,4 +1,4 @@
-"""The events of a bundle that a case file shows: all of them, or none if they are more than a person reads."""
+"""Collect the events of a bundle that a case file shows: all of them, or none if they are more than a person reads."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ledger.proof.format.events import EventLine
 
 MOST_EVENTS = 5_000
 MOST_BYTES = 32 * 1024 * 1024
-# Lists and objects, which take most memory once parsed.
+# The limit of lists and objects, which take most memory once parsed.
 MOST_PARTS = 1_000_000
 
 
 @dataclass
 class Collected:
-    """The lines while they are written or read. Beyond the limits none is kept, so memory stays flat."""
+    """Collect lines while they are written or read. Beyond the limits none is kept, so memory stays flat."""
 
     count: int = 0
     size: int = 0
@@ -28,7 +28,7 @@ class Collected:
 
     @property
     def whole(self) -> bool:
-        """True if the events are within the limits, and so in the case file."""
+        """Return True if the events are within the limits, and so in the case file."""
         return self.count <= MOST_EVENTS and self.size <= MOST_BYTES and self.parts <= MOST_PARTS
 
     def add(self, line: EventLine, size: int) -> None:

@@ -1,6 +1,6 @@
-"""Name what was done to a broken chain: steps 1 to 3 and 8 of docs/formats/event.md, section 5.
+"""Name the fault of a broken chain: steps 1 to 3 and 8 of docs/formats/event.md, section 5.
 
-After a break the chain goes on from what the next row names, so that one change is one finding.
+After a break, the chain continues from the hash that the next row names, so one change is one finding.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ledger.proof.format.hashes import genesis_hash
 
 
 class Chain:
-    """The position and the link that the next row must have, and the explanation if it has others.
+    """Hold the position and the link that the next row must have, and explain a row with others.
 
     The caller checks a row against `next`, `link` and `shift`, sets them with `last` and `before` if it fits, and
     calls `explain` if it does not. `link` None accepts every prev_hash: the row before is missing or suspect.
@@ -29,21 +29,21 @@ class Chain:
         self._head = head
         self._findings = findings
         self._displaced = Displacements(findings)
-        # First and last position and the key of the finding, for each gap.
+        # First and last position of each gap, and the key of its finding.
         self._gaps: list[tuple[int, int, int]] = []
 
     @property
     def shift(self) -> int:
-        """The distance of events below their recorded positions, because rows were renumbered."""
+        """Return how far events are below their recorded positions, because rows were renumbered."""
         return self._displaced.shift
 
     def move_head(self, head: Head) -> None:
-        """Go on to a later head, before the rows that came with it."""
+        """Move on to a later head, before the rows that came with it."""
         self._head = head
         self.at_head = self.last.hash if self.last is not None and self.last.position == head.position else None
 
     def explain(self, row: EventRow, digest: bytes) -> bool:
-        """Name what is wrong with a row that hashes to `digest`; return whether the rest of it can be relied on."""
+        """Name the fault of a row that hashes to `digest`; return whether the rest of it can be relied on."""
         if self.last is None:
             self.first = row.position
         if row.position < self.next:
@@ -72,7 +72,7 @@ class Chain:
         return sound
 
     def finish(self) -> None:
-        """Step 8, once all rows are seen: the head is the last event."""
+        """Step 8, after all rows: check that the head is the last event."""
         head, add = self._head, self._findings.add
         if head is None:
             add(Kind.HEAD_MISMATCH, self.next - 1, "the head row is missing, or there are several")
@@ -108,7 +108,7 @@ class Chain:
             add(Kind.HEAD_MISMATCH, last.position, "the head names another time than the last event has")
 
     def _skipped(self, position: int) -> None:
-        """Positions from `next` to before `position` are missing; only those that the head covers were ever there."""
+        """Report that positions from `next` to before `position` are missing, as far as the head covers them."""
         end = position - 1 if self._head is None else min(position - 1, self._head.position)
         if self.next <= end:
             cut = self._head is not None and position > self._head.position
@@ -122,7 +122,7 @@ class Chain:
         self.link = None
 
     def _came_from_gap(self, row: EventRow) -> bool:
-        """True if the event was recorded at a position found missing. Then the row fills no position here."""
+        """Return True if the event was recorded at a missing position. Then the row fills no position here."""
         if self._findings.full:
             return False
         for gap in self._gaps:
@@ -139,7 +139,7 @@ class Chain:
         return False
 
     def _unsound(self, row: EventRow) -> bool:
-        """The row's hash is not its own. Return whether all but the chain's columns is as it was recorded."""
+        """Report a row whose hash is not its own. Return whether all but the chain's columns is as recorded."""
         place = row.position + self.shift
         if not self._findings.full and self.link is not None and hash_at(row, place, prev_hash=self.link) == row.hash:
             self._displaced.forget_moved()
@@ -148,7 +148,7 @@ class Chain:
         return self._displaced.explain(row, self.last, self.link)
 
     def _unlinked(self, row: EventRow) -> None:
-        """The row is sound but names another hash than that of the row before, which is sound as well."""
+        """Report a sound row that names another hash than that of the row before, which is sound as well."""
         add, prior = self._findings.add, self.last
         if prior is None:
             add(Kind.GENESIS_MISMATCH, 1, "the first event does not name the genesis hash of the head's origin")
@@ -161,7 +161,7 @@ class Chain:
             self._displaced.suspect(prior, {row.prev_hash}, add(Kind.EDITED, prior.position, message))
 
     def _pair_exchanged(self, second: EventRow, wanted: bytes) -> bool:
-        """True if the last two events, put in the other order, lead to the hash that the next one names."""
+        """Return True if the last two events, put in the other order, lead to the hash that the next one names."""
         first = self.before
         if first is None:
             return False

@@ -23,7 +23,7 @@ REACH = 64
 
 @dataclass(slots=True)
 class Suspect:
-    """An event that is not the one recorded at `place`; `wanted` are hashes that the recorded one may have.
+    """An event that differs from the one recorded at `place`; `wanted` are hashes that the recorded one may have.
 
     `displaced`: it is an event of another place, within REACH.
     """
@@ -40,7 +40,7 @@ class Suspect:
 
 @dataclass(slots=True)
 class Moved:
-    """An event that fits `offset` positions from its own: alone, or with all that follow?"""
+    """An event that fits `offset` positions from its own: either alone, or with all that follow."""
 
     position: int
     offset: int
@@ -48,21 +48,21 @@ class Moved:
 
 
 class Displacements:
-    """The events so far that do not fit their position. After a renumbering, events fit `shift` positions away."""
+    """Hold the events so far that do not fit their position. After a renumbering, events fit `shift` positions away."""
 
     def __init__(self, findings: Findings) -> None:
         self.shift = 0
         self._findings = findings
         self._suspects: list[Suspect] = []
-        # The event before, if that was displaced.
+        # The event before, if it was displaced.
         self._moved: Moved | None = None
 
     def in_place(self) -> None:
-        """The next event fits its position, so that nothing was renumbered up to here."""
+        """Note that the next event fits its position, so that nothing was renumbered up to here."""
         self._moved, self.shift = None, 0
 
     def forget_moved(self) -> Moved | None:
-        """Return the event before if it was displaced: what comes next was not displaced with it."""
+        """Return the event before if it was displaced: the next one was not displaced with it."""
         moved, self._moved = self._moved, None
         return moved
 
@@ -91,11 +91,11 @@ class Displacements:
         return False
 
     def fits_renumbered(self, event: HashedEvent) -> bool:
-        """True if the event follows a renumbering that was found and is otherwise as it was recorded."""
+        """Return True if the event follows a known renumbering and is otherwise as it was recorded."""
         return self.shift != 0 and hash_at(event, event.position + self.shift) == event.hash
 
     def renumbered(self, moved: Moved) -> None:
-        """The events from `moved` on were renumbered: one finding, which replaces those of the first ones."""
+        """Report that events from `moved` on were renumbered: one finding instead of those of the first ones."""
         count, position = abs(moved.offset), moved.position
         self.shift += moved.offset
         if moved.offset > 0:
@@ -111,7 +111,7 @@ class Displacements:
     def exchanged(self, event: HashedEvent) -> bool:
         """Find the earlier suspect in whose place this event, or its contents, was recorded, and report it."""
         for suspect in self._suspects:
-            # An event that was pushed back a little by one put in has not changed places with that one.
+            # An event that an inserted one pushed back a little has not changed places with that one.
             far = suspect.displaced or event.position + self.shift - suspect.place > REACH
             if (far and hash_at(event, suspect.place) == event.hash) or _contents_fit(suspect, event):
                 message = f"event {suspect.place} stands at {event.position}, another one in its place"
@@ -129,7 +129,7 @@ class Displacements:
         prev_hash: bytes | None = None,
         displaced: bool = False,
     ) -> None:
-        """Remember an event that is not what was recorded in its place. `key` is that of its finding."""
+        """Remember an event that differs from the one recorded in its place. `key` is that of its finding."""
         if self._findings.full:
             return
         place, link = event.position + self.shift, event.prev_hash if prev_hash is None else prev_hash
@@ -138,22 +138,22 @@ class Displacements:
         )
 
     def suspect_at(self, position: int) -> Suspect | None:
-        """The last suspect if it is at this position."""
+        """Return the last suspect if it is at this position."""
         if self._suspects and self._suspects[-1].position == position:
             return self._suspects[-1]
         return None
 
     def _moved_along(self, event: HashedEvent, prior: HashedEvent | None, moved: Moved) -> bool:
-        """True if this event is displaced like the one before it, so that all from there on were renumbered."""
+        """Return True if this event is displaced like the one before it, so that all from there on were renumbered."""
         if prior is not None and event.prev_hash != prior.hash:
             return False
         return hash_at(event, event.position + self.shift + moved.offset) == event.hash
 
     def _offset(self, event: HashedEvent, prior: HashedEvent | None) -> int:
-        """The smallest offset, within REACH, of a position at which the event's hash fits; 0 if there is none."""
+        """Return the smallest offset, within REACH, at which the event's hash fits; 0 if none does."""
         place = event.position + self.shift
         if prior is not None and hash_at(event, place - 1, prev_hash=prior.prev_hash) == event.hash:
-            return -1  # pushed back by an event put in, and made to name that one
+            return -1  # pushed back by an inserted event, and made to name that one
         for distance in range(1, REACH + 1):
             for offset in (distance, -distance):
                 if place + offset > 0 and hash_at(event, place + offset) == event.hash:
@@ -162,7 +162,7 @@ class Displacements:
 
 
 def _contents_fit(suspect: Suspect, event: HashedEvent) -> bool:
-    """True if the event's contents lead to a hash that is wanted in the suspect's place."""
+    """Return True if the event's contents lead to a hash that is wanted in the suspect's place."""
     choices = product({suspect.version, event.version}, {suspect.recorded_at_us, event.recorded_at_us})
     return not suspect.wanted.isdisjoint(
         hash_at(event, suspect.place, prev_hash=suspect.prev_hash, version=version, recorded_at_us=time_us)
@@ -178,11 +178,11 @@ def hash_at(
     version: int | None = None,
     recorded_at_us: int | None = None,
 ) -> bytes:
-    """The hash that the event has at `place`, with other members if they are given; empty if it has none."""
+    """Return the hash that the event has at `place`, with other members if they are given; empty if it has none."""
     prev_hash = event.prev_hash if prev_hash is None else prev_hash
     version = event.version if version is None else version
     time_us = event.recorded_at_us if recorded_at_us is None else recorded_at_us
     try:
         return event_hash(prev_hash, place, version, time_us, event.body)
-    except struct.error:  # A number below zero or beyond 64 bits: no event has it.
+    except struct.error:  # a number below zero or beyond 64 bits: no event has it
         return b""

@@ -1,4 +1,4 @@
-"""Verify a whole chain, row by row: docs/formats/event.md, section 5. The steps below have its numbers.
+"""Verify a whole chain, row by row. The step numbers are those of docs/formats/event.md, section 5.
 
 No stored hash is believed, and no content of a row raises: whatever is wrong becomes a finding with a kind and a
 position. A row whose hash is not its own is not examined further.
@@ -20,7 +20,7 @@ from ledger.proof.format.hashes import event_hash
 
 
 class ChainVerifier:
-    """Take the events in order of position, `finish`, then `report`.
+    """Check the events in order of position: `feed`, `finish`, then `report`.
 
     `feed` any number of times. `head` is None if the ledger has no head.
     """
@@ -39,16 +39,16 @@ class ChainVerifier:
 
     @property
     def position(self) -> int:
-        """The last position that was verified."""
+        """Return the last position that was verified."""
         return self._chain.next - 1
 
     @property
     def link(self) -> bytes | None:
-        """The hash that the next event must name; None where the last event is in doubt."""
+        """Return the hash that the next event must name; None if the last event is in doubt."""
         return self._chain.link
 
     def move_head(self, head: Head) -> None:
-        """Go on to a later head; feed the events up to it next."""
+        """Move on to a later head; feed the events up to it next."""
         self._head = head
         self._head_position = head.position
         self._chain.move_head(head)
@@ -64,7 +64,7 @@ class ChainVerifier:
             self._examine(row)
 
     def _sound(self, row: EventRow) -> bool:
-        """Steps 1 to 3: position, link, hash. Return whether the body and time are those that were recorded."""
+        """Steps 1 to 3: check position, link and hash. Return whether body and time are those recorded."""
         position, _, _, version, _, time_us, prev_hash, recorded, body, _, _ = row
         chain = self._chain
         self._events += 1
@@ -72,7 +72,7 @@ class ChainVerifier:
             chain.at_head = recorded
         try:
             digest = event_hash(prev_hash, position + chain.shift, version, time_us, body)
-        except struct.error:  # A number below zero or beyond 64 bits: no event has it.
+        except struct.error:  # a number below zero or beyond 64 bits: no event has it
             digest = b""
         if position == chain.next and prev_hash == chain.link and digest == recorded:
             chain.next = position + 1
@@ -97,7 +97,7 @@ class ChainVerifier:
             message = f"recorded {self._time_us - time_us} µs before event {self._time_of}"
             self.findings.add(Kind.TIME_DECREASING, position, message, unless=(self._time_of, position))
         self._time_us, self._time_of = time_us, position
-        # Step 7: sealed values. After a renumbering, the values may stand at the old positions: they are not checked.
+        # Step 7: sealed values. After a renumbering, they may still be at the old positions, so they are not checked.
         sealed = event.get("sealed")
         if (sealed is not None or fields is not None) and not self._chain.shift:
             self._open(position, sealed, salts, fields)
@@ -113,7 +113,7 @@ class ChainVerifier:
         self.findings.add(kind, position, message, unless=(position,))
 
     def _open(self, position: int, sealed: Any, salts: bytes | None, fields: bytes | None) -> None:
-        """Step 7: values open their commitments. A value without a commitment is a finding."""
+        """Step 7: check that values open their commitments. A value without a commitment is a finding."""
         if type(sealed) is not dict:
             subject = "values without a commitment" if sealed is None else "commitments that are not an object"
             self._note(Kind.COMMITMENT_MISMATCH, position, f"sealed {subject}")
@@ -132,10 +132,10 @@ class ChainVerifier:
                 self._miss(position, sealed.keys() - parse_object(fields).keys())
 
     def _miss(self, position: int, names: Collection[str]) -> None:  # noqa: ARG002 - for LedgerVerifier
-        """Count values that are gone as erased: the chain alone does not tell who deleted them."""
+        """Count missing values as erased: the chain alone does not tell who deleted them."""
         self._erased += len(names)
 
     def finish(self) -> None:
-        """Step 8, once all events were fed: the head is the last event."""
+        """Step 8, after all events: check that the head is the last event."""
         self._chain.finish()
         self.findings.settle()

@@ -1,4 +1,4 @@
-"""The certificate of an erasure, verified offline with a key of the log alone: docs/formats/erasure-certificate.md.
+"""Verify the certificate of an erasure offline, with only a key of the log: docs/formats/erasure-certificate.md.
 
 A certificate has two events, as they were recorded, each with the proof that it is in the signed log: the request of
 one subject, and the erasure by another one.
@@ -29,7 +29,7 @@ MALFORMED = (KeyError, TypeError, ValueError, AttributeError, LookupError, struc
 
 
 class CertificateFlaw(StrEnum):
-    """Why a certificate shows nothing."""
+    """The reasons for which a certificate proves nothing."""
 
     MALFORMED = "malformed certificate"
     EVENTS = "not the two events of one erasure"
@@ -38,7 +38,7 @@ class CertificateFlaw(StrEnum):
 
 
 class CertificateError(EvidenceError):
-    """The certificate is not one of an erasure."""
+    """The file is not a valid certificate of an erasure."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class CertifiedEvent:
     recorded_at_us: int
     by: str
     body: dict[str, Any]
-    # How many events the signed checkpoint covers, and who signed it.
+    # The number of events that the signed checkpoint covers, and its signers.
     size: int
     signers: tuple[str, ...]
     witnesses: int
@@ -57,7 +57,7 @@ class CertifiedEvent:
 
 @dataclass(frozen=True)
 class CertifiedErasure:
-    """What a certificate shows: the request, and the erasure that followed it."""
+    """Hold what a certificate proves: the request, and the erasure that followed it."""
 
     origin: str
     stream: str
@@ -99,7 +99,7 @@ class CertifiedErasure:
 def verify_certificate(
     data: bytes, log_keys: Sequence[VerifierKey], witness_keys: Sequence[VerifierKey] = (), needed: int = 0
 ) -> CertifiedErasure:
-    """Show that a log signed by one of the keys has both events, and that they are one erasure by two subjects.
+    """Verify that a log signed by one of the keys has both events, and that they are one erasure by two subjects.
 
     Raises EvidenceError, also for a certificate without a signature by one of the keys, or with fewer than `needed`
     cosignatures of the witnesses.
@@ -143,7 +143,7 @@ def verify_event(
 
 
 def _check(requested: CertifiedEvent, erased: CertifiedEvent) -> None:
-    """Raise CertificateError unless the second event erases what the first one asked for, by another subject."""
+    """Raise CertificateError unless the second event erases what the first one requested, by another subject."""
     data = erased.body["data"]
     if (
         (requested.body["type"], erased.body["type"]) != (REQUESTED, ERASED)
@@ -154,7 +154,7 @@ def _check(requested: CertifiedEvent, erased: CertifiedEvent) -> None:
         or "forbidden" in requested.body["data"]
     ):
         raise CertificateError(CertificateFlaw.EVENTS, f"positions {requested.position} and {erased.position}")
-    # What a restore undid is done again by one subject: two had done it.
+    # One subject may repeat an erasure that a restore undid: two subjects had agreed to it before.
     two = data.get("reapplies") or {"requested_by": requested.by, "erased_by": erased.by}
     if two["requested_by"] == two["erased_by"]:
         raise CertificateError(CertificateFlaw.SAME_PERSON, "the request and the erasure are by the same subject")

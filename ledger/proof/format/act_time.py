@@ -1,4 +1,4 @@
-"""The time of an act: when an event took place, which of an imported event is long before it was recorded.
+"""Compute when an event took place. An imported event took place long before it was recorded.
 
 The database says the same: schema/functions/acted_at.sql.
 """
@@ -19,7 +19,7 @@ _OCCURRED = re.compile(
 
 
 def act_us_of(body: bytes, recorded_at_us: int) -> int:
-    """Return when the event with this body took place, in microseconds since 1970; a malformed body has no own time."""
+    """Return when the event took place, in microseconds since 1970; `recorded_at_us` if its body is malformed."""
     if b'"backfill":{' not in body:
         return recorded_at_us
     try:

@@ -28,7 +28,7 @@ class NotCanonical(ValueError):
 
 
 def canonical(value: JSON, *, path: str = "") -> bytes:
-    """The canonical bytes of `value`, UTF-8. Raises NotCanonical, with `path` before the place in the value.
+    """Return the canonical bytes of `value`, UTF-8. Raises NotCanonical, with `path` before the place in the value.
 
     Refused: NaN and infinities, integers beyond 2^53-1 in any notation (readers would not agree on them), U+0000
     and lone surrogates in strings, nesting deeper than 64, and what is not JSON (RFC 8785 section 3.1, RFC 7493).
@@ -39,7 +39,7 @@ def canonical(value: JSON, *, path: str = "") -> bytes:
 
 
 def _check(value: JSON, path: str, depth: int) -> bool:
-    """True if orjson writes this value as RFC 8785 requires. `depth` counts the containers down to this place."""
+    """Return True if orjson writes this value as RFC 8785 requires. `depth` counts the containers down to here."""
     kind = type(value)
     if kind is str:
         return _check_string(cast(str, value), path)
@@ -122,7 +122,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
 
 def quick(value: Any) -> bytes:
-    """orjson's sorted output, which is RFC 8785 for most values; empty for a value that is nested too deep."""
+    """Return orjson's sorted output, which is RFC 8785 for most values; empty for a value that is nested too deep."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:

@@ -11,14 +11,14 @@ from ledger.proof.format.canonical import canonical, quick
 from ledger.proof.format.hashes import SALT_BYTES, commitment
 
 MAX_VALUE_BYTES = 8_388_608
-# In `fields` each name has quotes, a colon, and a comma or a brace.
+# Each name in `fields` has quotes, a colon, and a comma or a brace.
 AROUND_BYTES = 4
 
 _is_name = re.compile("[a-z][a-z_]*").fullmatch
 
 
 class NotCommitted(ValueError):
-    """The sealed values are not those that the event commits to. The message names the fields."""
+    """The sealed values differ from those that the event commits to. The message names the fields."""
 
 
 def open_sealed(commitments: dict[str, Any], salts: bytes, fields: bytes) -> int:
@@ -66,5 +66,5 @@ def _opens(name: str, salt: Any, value: bytes, wanted: Any) -> bool:
     try:
         raw = bytes.fromhex(salt)
         return len(raw) == SALT_BYTES and commitment(name, raw, value) == wanted
-    except (ValueError, TypeError):  # The salt is not hex digits, or not text.
+    except (ValueError, TypeError):  # the salt is not hex digits, or not text
         return False

@@ -39,7 +39,7 @@ class EventLine(NamedTuple):
     withheld: tuple[str, ...]
 
     def members(self) -> dict[str, Any]:
-        """The members of the line as JSON: docs/formats/bundle.md, section 3."""
+        """Return the members of the line as JSON: docs/formats/bundle.md, section 3."""
         members: dict[str, Any] = {
             "position": self.position,
             "version": self.version,

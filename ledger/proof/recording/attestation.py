@@ -1,4 +1,4 @@
-"""Who recorded which events: docs/formats/recording.md. The process that records signs each group of events.
+"""Check who recorded which events: docs/formats/recording.md. A recording process signs each group of events.
 
 A key is judged by position: it must be registered before the group, or by the group if it is the first of the ledger.
 """
@@ -19,7 +19,7 @@ from ledger.proof.tlog.note import VerifierKey
 
 PREFIX = b"advice-ledger/recording/v1\n"
 STREAM = "recording-keys"
-# The end of the body of a registration: canonical JSON has these members last.
+# The end of the body of a registration: these members are last in its canonical JSON.
 REGISTRATION = b'"stream":"recording-keys","type":"recording-key.registered"}'
 NO_KEY_YET = "no recording key of this ledger attests these events: they were recorded before the first one"
 SESSION_BYTES = 16
@@ -44,7 +44,7 @@ class Attestation(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """What is wrong with the attestation of the events at positions `first` to `last`."""
+    """Describe what is wrong with the attestation of the events at positions `first` to `last`."""
 
     kind: Kind
     first: int
@@ -54,32 +54,32 @@ class Fault(NamedTuple):
 
 @dataclass
 class RecordingKey:
-    """A registered key: the position of its registration, and of that of the key that took its place."""
+    """A registered key: the position of its registration, and that of the key that replaced it."""
 
     registered: int
     replaced: int | None = None
 
 
 class Registration(NamedTuple):
-    """The public keys in an event that registers a key: the new one, and the one whose place it takes."""
+    """The public keys in an event that registers a key: the new key, and the key that it replaces."""
 
     key: VerifierKey
     replaces: VerifierKey | None
 
 
 def statement(origin: str, session: bytes, serial: int, digests: Sequence[bytes]) -> bytes:
-    """Return what is signed: section 2."""
+    """Return the statement that is signed: section 2."""
     numbers = serial.to_bytes(8, "big") + len(digests).to_bytes(4, "big")
     return b"".join((PREFIX, origin.encode(), b"\n", session, numbers, *digests))
 
 
 def line_digest(body: bytes) -> bytes:
-    """Return the digest of a line: of its body as it was sent. 32 bytes."""
+    """Return the digest of a line, of its body as it was sent: 32 bytes."""
     return sha256(body).digest()
 
 
 def unnumbered(body: bytes) -> bytes:
-    """Return the body as it was sent: without the number that its stream got."""
+    """Return the body as it was sent: without the number that its stream was given."""
     end = body.rfind(b'","type":"')
     return body[:end].rstrip(b"0123456789") + body[end:]
 
@@ -101,7 +101,7 @@ class AttestationChecker:
 
     def __init__(self, origin: str) -> None:
         self.keys: dict[bytes, RecordingKey] = {}
-        # By key and session: the highest serial so far.
+        # The highest serial so far, by key and session.
         self.serials: dict[tuple[bytes, bytes], int] = {}
         self._origin = origin
         self._group: Attestation | None = None
@@ -117,7 +117,7 @@ class AttestationChecker:
         self.keys.setdefault(registration.key.public, RecordingKey(position))
 
     def take(self, position: int, body: bytes, attestation: Attestation | None) -> Sequence[Fault]:
-        """Check the next event; return what is wrong with the group that it ends, or with the one before."""
+        """Check the next event. Return the faults of the group that it ends, or of the group before."""
         faults: Sequence[Fault] = ()
         if attestation is not None:
             faults = self.finish()
@@ -158,7 +158,7 @@ class AttestationChecker:
     def judge(
         self, group: Attestation, digests: Sequence[bytes], registrations: Sequence[tuple[int, Registration]]
     ) -> str:
-        """Return what is wrong with a whole group; empty if it holds. Then the keys that it registers are known.
+        """Return what is wrong with a whole group; empty if it holds. If it holds, its registered keys become known.
 
         `digests` are those of all its lines; `registrations` are those in the group, with their positions.
         """

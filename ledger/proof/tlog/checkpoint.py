@@ -34,7 +34,7 @@ _LINE = re.compile(r"[^\x00-\x1f\ud800-\udfff]+")
 
 
 class CheckpointFlaw(StrEnum):
-    """Why the text of a note is not a checkpoint, or not the expected one."""
+    """The reasons for which the text of a note is not a checkpoint, or not the expected one."""
 
     LINES = "not three lines or more, none empty"
     SIZE = "malformed tree size"
@@ -68,7 +68,7 @@ class Checkpoint:
 
     @property
     def text(self) -> str:
-        """The note text."""
+        """Return the note text."""
         root = base64.b64encode(self.root).decode()
         return "".join(f"{line}\n" for line in (self.origin, self.size, root, *self.extensions))
 
@@ -163,12 +163,12 @@ class WitnessKey(VerifierKey):
 
 
 def signed_message(text: bytes, timestamp_s: int) -> bytes:
-    """The message that a witness signs: two lines of header, then the whole text of the checkpoint."""
+    """Return the message that a witness signs: two lines of header, then the whole text of the checkpoint."""
     return b"cosignature/v1\ntime %d\n" % timestamp_s + text
 
 
 def cosignatures(verified: Sequence[Signature]) -> tuple[Cosignature, ...]:
-    """The latest cosignature of each witness, from signatures that a WitnessKey verified."""
+    """Return the latest cosignature of each witness, from signatures that a WitnessKey verified."""
     latest: dict[tuple[str, int], int] = {}
     for name, key_id, blob in verified:
         timestamp_s = int.from_bytes(blob[:TIMESTAMP_BYTES], "big")

@@ -19,13 +19,13 @@ from ledger.proof.tlog.note import MAX_NOTE_BYTES
 from ledger.proof.tlog.tiles import WIDTH, Tile, reader
 
 TIMEOUT_S = 20.0
-# For a whole answer: from looking up the host to the last byte, however slowly it arrives.
+# The limit for a whole answer, from looking up the host to the last byte, however slowly it arrives.
 ANSWER_S = 60.0
 _PIECE = 64 * 1024
 
 
 class LogUnreachable(Exception):
-    """The answer is not one that a transparency log gives; the message describes it."""
+    """The answer is not one of a transparency log; the message describes it."""
 
 
 class LiveLog:
@@ -52,14 +52,14 @@ class LiveLog:
             self._opener.add_handler(handler())
 
     def checkpoint(self) -> bytes:
-        """The note that the log serves now."""
+        """Return the note that the log serves now."""
         note = self._get("checkpoint", MAX_NOTE_BYTES)
         if note is None:
             raise LogUnreachable(f"{self.url}/checkpoint: 404, it has no checkpoint yet")
         return note
 
     def consistency(self, old: int, new: int) -> list[bytes]:
-        """The consistency proof between two sizes, 0 < old <= new, from tiles of the tree of size `new`."""
+        """Return the consistency proof between two sizes, 0 < old <= new, from tiles of the tree of size `new`."""
         return consistency_proof(old, new, reader(new, self._tiles))
 
     def _tiles(self, tiles: Sequence[Tile]) -> list[bytes]:
@@ -78,7 +78,7 @@ class LiveLog:
     def _get(self, path: str, most: int) -> bytes | None:
         """Return the body of a 200 of at most `most` bytes, None for a 404. Takes ANSWER_S at most."""
         answer: list[bytes | LogUnreachable | None] = []
-        # The timeout of a socket is for one read. A thread can be left behind wherever it waits.
+        # The timeout of a socket is for one read. A thread can be abandoned wherever it waits.
         fetcher = threading.Thread(target=lambda: answer.append(self._answer(path, most)), daemon=True)
         fetcher.start()
         fetcher.join(ANSWER_S)

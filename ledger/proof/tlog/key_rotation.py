@@ -1,4 +1,4 @@
-"""Rotations of a log's key: docs/formats/bundle.md, section 9.
+"""Verify rotations of a log's key: docs/formats/bundle.md, section 9.
 
 A rotation is a signed note of seven lines: the statement that one key hands over to another, and the signatures of
 both. Rotations lead a reader from a trusted key to the keys that came after it, and to no other key.
@@ -21,7 +21,7 @@ MAX_ROTATIONS_BYTES = 1024 * 1024
 
 
 class RotationFlaw(StrEnum):
-    """Why a note is not a rotation."""
+    """The reasons for which a note is not a rotation."""
 
     STATEMENT = "not the statement of a rotation"
     ONE_KEY = "both keys are the same"
@@ -44,12 +44,12 @@ class Rotation:
 
 
 def key_name(key: VerifierKey) -> str:
-    """Name and id, as in `name+0123abcd`."""
+    """Return name and id, as in `name+0123abcd`."""
     return f"{key.name}+{key.key_id:08x}"
 
 
 def statement(old: VerifierKey, new: VerifierKey) -> str:
-    """The text that both keys sign."""
+    """Return the text that both keys sign."""
     return f"{HEADER}\norigin {old.name}\nold {old.text}\nnew {new.text}\n"
 
 
@@ -84,7 +84,7 @@ def split_rotations(data: bytes) -> list[bytes]:
 
 
 def followed(trusted: Sequence[VerifierKey], rotations: Sequence[Rotation]) -> list[Rotation]:
-    """The rotations that lead from trusted keys to further ones, in that order. No rotation is followed backwards."""
+    """Return the rotations that lead from trusted keys to further ones, in order. None is followed backwards."""
     known, taken = set(trusted), list[Rotation]()
     while further := [each for each in rotations if each.old in known and each.new not in known]:
         taken.append(further[0])

@@ -1,4 +1,4 @@
-"""The Merkle tree of the log: hashes, proofs and their checkers. Values only, no I/O.
+"""Compute the Merkle tree of the log: hashes, proofs and their checkers. Values only, no I/O.
 
 Source: RFC 6962 section 2.1 and RFC 9162 section 2.1; docs/formats/tlog.md section 2. Hashes have 32 bytes,
 intervals are [lo, hi).
@@ -26,7 +26,7 @@ EMPTY_ROOT = sha256(b"").digest()
 
 
 class ProofFlaw(StrEnum):
-    """Why a proof does not hold."""
+    """The reasons for which a proof does not hold."""
 
     INDEX = "index outside the tree"
     SIZES = "sizes out of order"
@@ -54,34 +54,34 @@ Reader = Callable[[Sequence[Node]], Sequence[bytes]]
 
 
 def leaf_hash(entry: bytes) -> bytes:
-    """MTH({d}) = SHA-256(0x00 || d), RFC 6962 section 2.1. `entry` is the 32-byte event hash."""
+    """Return MTH({d}) = SHA-256(0x00 || d), RFC 6962 section 2.1. `entry` is the 32-byte event hash."""
     return sha256(b"\x00" + entry).digest()
 
 
 def leaf_hashes(entries: Iterable[bytes]) -> list[bytes]:
-    """The leaf hash of each entry. Same formula as `leaf_hash`, without a call for each."""
+    """Return the leaf hash of each entry. Same formula as `leaf_hash`, without a call for each."""
     return [sha256(b"\x00" + entry).digest() for entry in entries]
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """MTH(D[n]) = SHA-256(0x01 || MTH(D[0:k]) || MTH(D[k:n])), RFC 6962 section 2.1."""
+    """Return MTH(D[n]) = SHA-256(0x01 || MTH(D[0:k]) || MTH(D[k:n])), RFC 6962 section 2.1."""
     return sha256(b"\x01" + left + right).digest()
 
 
 def parents(row: Sequence[bytes]) -> list[bytes]:
-    """The node hash of each pair of a row; an odd last hash waits for its pair and is left out."""
+    """Return the node hash of each pair of a row. An odd last hash waits for its pair and is left out."""
     pairs = iter(row)
     return [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
 
 
 def parent_row(row: bytes) -> bytes:
-    """Same as `parents`, for hashes in one byte string."""
+    """Do the same as `parents` for hashes in one byte string."""
     ends = range(2 * HASH_BYTES, len(row) + 1, 2 * HASH_BYTES)
     return b"".join([sha256(b"\x01" + row[end - 2 * HASH_BYTES : end]).digest() for end in ends])
 
 
 def join(hashes: Sequence[bytes]) -> bytes:
-    """The root of an interval from its complete nodes, largest first as `complete_nodes` gives them."""
+    """Return the root of an interval from its complete nodes, largest first, as `complete_nodes` returns them."""
     return reduce(lambda right, left: node_hash(left, right), reversed(hashes))
 
 
@@ -98,7 +98,7 @@ def complete_nodes(lo: int, hi: int) -> list[Node]:
 
 
 def root_of(leaves: Sequence[bytes]) -> bytes:
-    """MTH(D[n]) over these leaf hashes, RFC 6962 section 2.1."""
+    """Return MTH(D[n]) over these leaf hashes, RFC 6962 section 2.1."""
     row = list(leaves)
     while len(row) > 1:
         odd = row[-1:] if len(row) % 2 else []
@@ -107,17 +107,17 @@ def root_of(leaves: Sequence[bytes]) -> bytes:
 
 
 def root_at(size: int, read: Reader) -> bytes:
-    """The root that the tree has, or had, at this size. One read."""
+    """Return the root that the tree has, or had, at this size. Reads once."""
     return join(read_nodes(complete_nodes(0, checked_size(size)), read)) if size else EMPTY_ROOT
 
 
 def inclusion_proof(index: int, size: int, read: Reader) -> list[bytes]:
-    """PATH(index, D[size]), RFC 6962 section 2.1.1: siblings from leaf to root. One read."""
+    """Return PATH(index, D[size]), RFC 6962 section 2.1.1: siblings from leaf to root. Reads once."""
     return _roots(inclusion_nodes(index, size), read)
 
 
 def inclusion_nodes(index: int, size: int) -> list[list[Node]]:
-    """The complete nodes to read for each element of that proof, which is their `join`."""
+    """Return the complete nodes to read for each element of that proof, which is their `join`."""
     if not 0 <= index < checked_size(size):
         raise ValueError(f"a tree of {size} has no leaf {index}")
     beside, _ = _descend(index, size)
@@ -125,7 +125,7 @@ def inclusion_nodes(index: int, size: int) -> list[list[Node]]:
 
 
 def consistency_proof(old: int, new: int, read: Reader) -> list[bytes]:
-    """PROOF(old, D[new]), RFC 6962 section 2.1.2, for 0 < old <= new. One read."""
+    """Return PROOF(old, D[new]), RFC 6962 section 2.1.2, for 0 < old <= new. Reads once."""
     if not 0 < old <= checked_size(new):
         raise ValueError(f"no consistency proof leads from size {old} to size {new}")
     beside, lo = _descend(old - 1, new, old)
@@ -159,7 +159,7 @@ def check_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], 
 
 
 def inclusion_root(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes:
-    """The root that a leaf hash and its inclusion proof lead to. Raises ProofError for a proof that fits no tree."""
+    """Return the root that a leaf hash and its proof lead to. Raises ProofError for a proof that fits no tree."""
     if not 0 <= index < size <= MAX_SIZE:
         raise ProofError(ProofFlaw.INDEX, f"index {index}, size {size}")
     sides = list(_sides(index, size - 1))
@@ -200,7 +200,7 @@ def check_consistency(old: int, new: int, old_root: bytes, new_root: bytes, proo
 
 
 def _sides(index: int, last: int) -> Iterator[bool]:
-    """For each sibling from a node up to the root: True if it is on the left. `last` is its level's last index."""
+    """Yield for each sibling on the way to the root: True if it is on the left. `last`: the level's last index."""
     while last:
         if index % 2:
             yield True
@@ -211,18 +211,18 @@ def _sides(index: int, last: int) -> Iterator[bool]:
 
 
 def _split(size: int) -> int:
-    """The largest power of two smaller than size, for size > 1: where RFC 6962 splits a tree."""
+    """Return the largest power of two smaller than size, for size > 1: where RFC 6962 splits a tree."""
     return 1 << ((size - 1).bit_length() - 1)
 
 
 def _roots(groups: Sequence[Sequence[Node]], read: Reader) -> list[bytes]:
-    """The root of each group of nodes, from one read."""
+    """Return the root of each group of nodes, from one read."""
     hashes = iter(read_nodes([node for group in groups for node in group], read))
     return [join([next(hashes) for _ in group]) for group in groups]
 
 
 def read_nodes(nodes: Sequence[Node], read: Reader) -> Sequence[bytes]:
-    """The hashes of these nodes, from one read. Raises ValueError if the reader returns anything else."""
+    """Return the hashes of these nodes, from one read. Raises ValueError if the reader returns anything else."""
     hashes = read(nodes) if nodes else []
     if len(hashes) != len(nodes) or any(len(digest) != HASH_BYTES for digest in hashes):
         raise ValueError(f"the reader was asked for {len(nodes)} hashes and answered something else")

@@ -1,4 +1,4 @@
-"""Signed notes: a text and the signatures of named keys on it. Ed25519 only.
+"""Read and verify signed notes: a text and the signatures of named keys on it. Ed25519 only.
 
 Source: C2SP signed-note; docs/formats/tlog.md section 4. A malformed, unsigned or wrongly signed note raises
 NoteError, whose `flaw` names the reason.
@@ -46,7 +46,7 @@ _SMALL_ORDER = {
 
 
 class NoteFlaw(StrEnum):
-    """Why a note or a key is refused."""
+    """The reasons for which a note or a key is refused."""
 
     TOO_LARGE = "note too large"
     CHARACTERS = "not UTF-8 free of control characters"
@@ -76,28 +76,28 @@ class Signature(NamedTuple):
 
     @property
     def line(self) -> str:
-        """The signature line, with its newline."""
+        """Return the signature line, with its newline."""
         raw = self.key_id.to_bytes(KEY_ID_BYTES, "big") + self.blob
         return f"{_DASH}{self.name} {base64.b64encode(raw).decode()}\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A parsed note, nothing verified. `text` ends with a newline."""
+    """A parsed note, not verified. `text` ends with a newline."""
 
     text: str
     signatures: tuple[Signature, ...]
 
     def encode(self) -> bytes:
-        """The bytes of the note. Raises NoteError if `parse` would not return this note."""
+        """Return the bytes of the note. Raises NoteError if `parse` would not return this note."""
         written = self.text + "\n" + "".join(signature.line for signature in self.signatures)
-        data = written.encode("utf-8", "surrogatepass")  # a lone surrogate is then no UTF-8 for `parse`
+        data = written.encode("utf-8", "surrogatepass")  # a lone surrogate is then invalid UTF-8 for `parse`
         if parse(data) != self:
             raise NoteError(NoteFlaw.STRUCTURE, "the text does not end with a newline")
         return data
 
     def add(self, signatures: Iterable[Signature]) -> Note:
-        """The note with more signatures. A new one replaces an old one with the same name and key id."""
+        """Return the note with more signatures. A new one replaces an old one with the same name and key id."""
         new = tuple(signatures)
         replaced = {(signature.name, signature.key_id) for signature in new}
         kept = (old for old in self.signatures if (old.name, old.key_id) not in replaced)
@@ -139,7 +139,7 @@ class VerifierKey:
 
     @cached_property
     def key_id(self) -> int:
-        """The first 4 bytes of SHA-256(name || 0x0A || type || public key)."""
+        """Return the first 4 bytes of SHA-256(name || 0x0A || type || public key)."""
         digest = sha256(self.name.encode() + b"\n" + bytes([self.kind]) + self.public).digest()
         return int.from_bytes(digest[:KEY_ID_BYTES], "big")
 
@@ -150,7 +150,7 @@ class VerifierKey:
 
     @property
     def text(self) -> str:
-        """The key as `parse` reads it."""
+        """Return the key in the form that `parse` reads."""
         return encode_key(self, self.public)
 
     def check(self, text: bytes, blob: bytes) -> None:
@@ -169,7 +169,7 @@ class VerifierKey:
 
 
 def parse(data: bytes) -> Note:
-    """Parse a note, verifying nothing. Raises NoteError."""
+    """Parse a note without verifying it. Raises NoteError."""
     if len(data) > MAX_NOTE_BYTES:
         raise NoteError(NoteFlaw.TOO_LARGE, f"{len(data)} bytes")
     body, separator, lines = _characters(data).rpartition("\n\n")
@@ -196,7 +196,7 @@ def open_note(data: bytes, known: Sequence[VerifierKey]) -> OpenedNote:
     note = parse(data)
     text = note.text.encode()
     verified, unknown = [], []
-    for signature in dict.fromkeys(note.signatures):  # an exact repetition says nothing new
+    for signature in dict.fromkeys(note.signatures):  # an exact repetition adds nothing
         signer = keys.get((signature.name, signature.key_id))
         if signer is None:
             unknown.append(signature)
@@ -209,7 +209,7 @@ def open_note(data: bytes, known: Sequence[VerifierKey]) -> OpenedNote:
 
 
 def valid_name(name: str) -> bool:
-    """True if a key may have this name: not empty, without Unicode white space, `+` and control characters."""
+    """Return True if a key may have this name: not empty, no Unicode white space, no `+`, no control characters."""
     return _NAME.fullmatch(name) is not None
 
 
@@ -242,12 +242,12 @@ def _parse_line(line: str) -> Signature:
 
 
 def encode_key(key: VerifierKey, material: bytes) -> str:
-    """`name+id+base64` of a key: of its public part, or of the private one."""
+    """Return `name+id+base64` of a key: of its public part, or of the private one."""
     return f"{key.name}+{key.key_id:08x}+{base64.b64encode(bytes([key.kind]) + material).decode()}"
 
 
 def decode_key(text: str, kind: int) -> tuple[str, int, bytes]:
-    """Name, stated key id and 32 bytes of a key. Raises NoteError, without the text: it may be a private key."""
+    """Return name, stated key id and 32 bytes of a key. Raises NoteError, without the text: it may be a private key."""
     match = _KEY.fullmatch(text) if len(text) <= MAX_KEY_CHARS else None
     try:
         name, stated, encoded = match.groups() if match else ("", "", "!")

@@ -1,4 +1,4 @@
-"""Tiles: the tree in pieces of 256 hashes. Coordinates, paths and contents; no I/O.
+"""Define tiles, the tree in pieces of 256 hashes: coordinates, paths and contents. No I/O.
 
 Source: C2SP tlog-tiles; docs/formats/tlog.md section 3. Tile (level L, index N) holds the nodes of level 8L with
 indices [256 N, 256 N + width). Malformed input raises TileError; misuse raises ValueError.
@@ -20,7 +20,7 @@ LENGTH_BYTES = 2
 
 
 class TileFlaw(StrEnum):
-    """Why a tile, a bundle or a path to one is refused."""
+    """The reasons for which a tile, a bundle or a path to one is refused."""
 
     PATH = "malformed tile path"
     RANGE = "no tree has this tile"
@@ -30,7 +30,7 @@ class TileFlaw(StrEnum):
 
 
 class TileError(EvidenceError):
-    """The path, the tile or the bundle is not as the format says."""
+    """The path, the tile or the bundle does not conform to the format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Tile:
 
     @property
     def path(self) -> str:
-        """tile/<L>/<N>[.p/<W>]."""
+        """Return tile/<L>/<N>[.p/<W>]."""
         return f"tile/{self.level}/{_tail(self.index, self.width)}"
 
 
@@ -56,7 +56,7 @@ class EntryBundle:
 
     @property
     def path(self) -> str:
-        """tile/entries/<N>[.p/<W>]."""
+        """Return tile/entries/<N>[.p/<W>]."""
         return f"tile/entries/{_tail(self.index, self.width)}"
 
 
@@ -65,12 +65,12 @@ Fetch = Callable[[Sequence[Tile]], Sequence[bytes]]
 
 
 def width_at(level: int, index: int, size: int) -> int:
-    """The width of a tile in a tree of `size`: 0 to 256, 0 if the tree does not have it."""
+    """Return the width of a tile in a tree of `size`: 0 to 256, 0 if the tree does not have the tile."""
     return max(0, min(WIDTH, (size >> (HEIGHT * level)) - index * WIDTH))
 
 
 def tile_of(node: Node, size: int) -> Tile:
-    """The tile, as wide as a tree of `size` has it, from which the node's hash can be computed."""
+    """Return the tile, as wide as in a tree of `size`, from which the node's hash can be computed."""
     if (node.index + 1) << node.level > size:
         raise ValueError(f"a tree of {size} does not have {node}")
     level, below = divmod(node.level, HEIGHT)
@@ -79,7 +79,7 @@ def tile_of(node: Node, size: int) -> Tile:
 
 
 def node_in_tile(node: Node, tile: Tile, hashes: Sequence[bytes]) -> bytes:
-    """The hash of a node from the hashes of its tile (`tile_of`)."""
+    """Return the hash of a node from the hashes of its tile (`tile_of`)."""
     level, below = divmod(node.level, HEIGHT)
     first = (node.index << below) - tile.index * WIDTH
     row = list(hashes[first : first + (1 << below)]) if level == tile.level and first >= 0 else []
@@ -104,7 +104,7 @@ def reader(size: int, fetch: Fetch) -> Reader:
 
 
 def decode_tile(tile: Tile, content: bytes) -> list[bytes]:
-    """The hashes of a tile. Raises TileError if there are more or fewer bytes than its width says."""
+    """Return the hashes of a tile. Raises TileError if there are more or fewer bytes than its width says."""
     check_width(tile, content)
     return [content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES)]
 
@@ -116,7 +116,7 @@ def check_width(tile: Tile, content: bytes) -> None:
 
 
 def decode_entries(bundle: EntryBundle, content: bytes) -> list[bytes]:
-    """The entries of a bundle. Raises TileError unless there are exactly as many as its width says."""
+    """Return the entries of a bundle. Raises TileError unless their number is its width."""
     entries: list[bytes] = []
     at = 0
     for _ in range(bundle.width):
@@ -131,7 +131,7 @@ def decode_entries(bundle: EntryBundle, content: bytes) -> list[bytes]:
 
 
 def _tail(index: int, width: int) -> str:
-    """<N>[.p/<W>]: 1234067 is x001/x234/067."""
+    """Return <N>[.p/<W>]: 1234067 is x001/x234/067."""
     digits = str(index)
     digits = digits.zfill(-(-len(digits) // 3) * 3)
     groups = [digits[at : at + 3] for at in range(0, len(digits), 3)]

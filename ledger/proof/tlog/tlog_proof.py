@@ -1,4 +1,4 @@
-"""The tlog-proof file: a text that shows offline that one event is in the log.
+"""Read and verify a tlog-proof file: a text that shows offline that one event is in the log.
 
 Source: C2SP tlog-proof; docs/formats/tlog.md section 8. A malformed file raises TlogProofError; verification also
 raises NoteError, CheckpointError and ProofError. All are EvidenceError.
@@ -21,7 +21,7 @@ MAX_PROOF_BYTES = MAX_NOTE_BYTES + 96 * 1024  # a note, the longest path, the ba
 
 
 class TlogProofFlaw(StrEnum):
-    """Why a tlog-proof file is refused before anything is verified."""
+    """The reasons for which a tlog-proof file is refused before anything is verified."""
 
     TOO_LARGE = "proof file too large"
     STRUCTURE = "not lines, an empty line and a checkpoint"
@@ -49,7 +49,7 @@ class TlogProof:
 
 
 def parse_proof(data: bytes) -> TlogProof:
-    """Read a tlog-proof file, verifying nothing; the checkpoint in it is not opened. Raises TlogProofError."""
+    """Read a tlog-proof file without verifying it; its checkpoint is not opened. Raises TlogProofError."""
     check_length(data)
     head, separator, checkpoint = data.partition(b"\n\n")
     if not separator or not head.isascii():
@@ -69,7 +69,7 @@ def verify_proof(
     log_keys: Sequence[VerifierKey],
     witness_keys: Sequence[VerifierKey] = (),
 ) -> SignedCheckpoint:
-    """Show that the log `origin` has the leaf hash `leaf` at the proof's index; returns the checkpoint that proves it.
+    """Verify that the log `origin` has the leaf hash `leaf` at the proof's index; return the proving checkpoint.
 
     The leaf hash comes from the event the reader holds, never from the proof; the keys come from the reader too. How
     many witnesses are enough is the caller's policy. Raises EvidenceError.

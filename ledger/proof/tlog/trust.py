@@ -1,4 +1,4 @@
-"""The keys that the auditor trusts, and checkpoints judged by them: steps 2 and 3 of docs/formats/bundle.md, section 7.
+"""Judge checkpoints by the keys that the auditor trusts: steps 2 and 3 of docs/formats/bundle.md, section 7.
 
 Keys come from the auditor, never from the evidence. Options that cannot be used raise Unusable; each fault of a
 checkpoint is a finding.
@@ -34,7 +34,7 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Trust:
-    """Keys of logs and witnesses; `needed` of the witnesses must have cosigned, and each witness in `each`."""
+    """Keys of logs and witnesses. At least `needed` of the witnesses must have cosigned, and each witness in `each`."""
 
     log: tuple[VerifierKey, ...] = ()
     witnesses: tuple[WitnessKey, ...] = ()
@@ -42,7 +42,7 @@ class Trust:
     each: tuple[WitnessKey, ...] = ()
 
     def follow(self, led_to: Sequence[Rotation]) -> Trust:
-        """Add the keys that rotations lead to from trusted keys."""
+        """Return the trust with the keys that rotations lead to from trusted keys."""
         return replace(self, log=tuple(dict.fromkeys((*self.log, *(rotation.new for rotation in led_to)))))
 
 
@@ -86,14 +86,14 @@ def _names(keys: Sequence[WitnessKey]) -> set[tuple[str, int]]:
 
 
 def judge(note: bytes, trusted: Trust, claimed: Sequence[VerifierKey], findings: Findings) -> Signed | None:
-    """Steps 2 and 3 for one checkpoint; None if it is malformed. `claimed` keys are tried if none is trusted."""
+    """Check steps 2 and 3 for one checkpoint; None if it is malformed. If no key is trusted, try `claimed` keys."""
     try:
         parsed = parse_note(note)
         checkpoint = parse_checkpoint(parsed.text)
     except EvidenceError as error:
         findings.add(Kind.DAMAGED, 0, f"no signed checkpoint: {error}", step=2)
         return None
-    # 2. A key of the log.
+    # 2. A key of the log must have signed it.
     own = [key for key in trusted.log or claimed if key.name == checkpoint.origin]
     log, bad = _verified(parsed, own, "the log's signature on the checkpoint", 2, findings)
     if trusted.log and not own:
@@ -121,7 +121,7 @@ def judge(note: bytes, trusted: Trust, claimed: Sequence[VerifierKey], findings:
 def _verified(
     note: Note, keys: Sequence[VerifierKey], what: str, step: int, findings: Findings
 ) -> tuple[list[Signature], bool]:
-    """The signatures that these keys verify, and whether one by such a key is bad, which is a finding."""
+    """Return the signatures that these keys verify, and whether one by such a key is bad, which is a finding."""
     known: dict[tuple[str, int], list[VerifierKey]] = {}
     for key in keys:
         known.setdefault((key.name, key.key_id), []).append(key)
@@ -147,12 +147,12 @@ def _expect_witnesses(trusted: Trust, cosigned: set[tuple[str, int]], findings: 
 
 
 def signer_name(signature: Signature) -> str:
-    """Name and id of the key that a signature claims to be by."""
+    """Return the name and id of the key that a signature claims to be by."""
     return f"{signature.name}+{signature.key_id:08x}"
 
 
 def read_keys(data: bytes, where: str) -> list[str]:
-    """The lines of a file of keys, without empty lines and comments (#). Raises Unusable."""
+    """Return the lines of a file of keys, without empty lines and comments (#). Raises Unusable."""
     lines = _decoded(data, where).splitlines()
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
@@ -178,7 +178,7 @@ def _keys(kind: type[K], texts: Any) -> list[K]:
 def _is_file(name: str) -> bool:
     try:
         return Path(name).is_file()
-    except (OSError, ValueError):  # Not a valid file name.
+    except (OSError, ValueError):  # not a valid file name
         return False
 
 

@@ -1,4 +1,5 @@
--- The bodies of a part of the chain, in order, each with the attestation that begins there: ledger/store/attested.py.
+-- Select the bodies of a part of the chain, in order, each with the attestation that begins there:
+-- ledger/store/attested.py.
 COPY (
     SELECT e.position, e.body,
            CASE WHEN a.first IS NOT NULL THEN json_build_array(a.first, a.last, encode(a.key, 'hex'), encode(a.session, 'hex'), a.serial,

@@ -1,6 +1,7 @@
--- All identifiers of the client with this one: its aliases, what it was merged with, and what that was merged with. By the
--- events of the streams client-N, as read models may lag; of each stream the first link counts. Bodies are read as text, as
--- somebody may have changed them. UNION ends a cycle, which no command can make.
+-- Select all identifiers of the client with this identifier: its aliases, the clients that it was merged with, and so
+-- on from these. Read the events of the streams client-N, because read models may lag; in each stream the first link
+-- counts. Bodies are read as text, because somebody may have changed them. UNION ends a cycle, which no command can
+-- make.
 WITH RECURSIVE linked AS MATERIALIZED (
     SELECT c.stream, 'client-' || link.number AS target
     FROM stream_clients c

@@ -1,5 +1,6 @@
--- The database's clock, in seconds since 1970; by how many seconds the last event is ahead of it; and the position since
--- which times stand still, as they never go back. The last two are NULL if it is not ahead.
+-- Select the database's clock, in seconds since 1970; the seconds by which the last event is ahead of it; and the
+-- position since which recorded times stand still, because they never go back. The last two are NULL if the event is
+-- not ahead.
 SELECT extract(epoch FROM clock_timestamp())::float8,
        CASE WHEN ahead.by > 1 THEN ahead.by END,
        CASE WHEN ahead.by > 1 THEN position_at(clock_timestamp()) + 1 END

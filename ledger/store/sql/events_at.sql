@@ -1,5 +1,5 @@
--- Events by position, with what is needed to recompute their hashes. An infinite recorded_at has no microseconds: use
--- -1, which matches no hash.
+-- Select events by position, with all that is needed to compute their hashes again. An infinite recorded_at has no
+-- microseconds: it becomes -1, which matches no hash.
 SELECT e.position, e.id, e.stream, e.version, e.type, e.body, s.fields::text AS sealed_values, s.salts::text AS salts,
        e.prev_hash, e.hash AS stored_hash,
        CASE WHEN isfinite(e.recorded_at) THEN (extract(epoch FROM e.recorded_at) * 1000000)::bigint ELSE -1 END

@@ -1,5 +1,5 @@
--- The sessions with attestations in a part of the chain; and of each the highest serial before that part, where it is not
--- below those in the part. A serial that was copied shows here.
+-- Select the sessions that attest a part of the chain. Each has its highest serial before that part, if this is not
+-- below its serials in the part, and otherwise 0. So a copied serial shows.
 SELECT s.key, s.session,
        coalesce((SELECT max(b.serial) FROM attestations b
                  WHERE b.key = s.key AND b.session = s.session AND b.serial >= s.serial AND b.first <= %(after)s), 0)

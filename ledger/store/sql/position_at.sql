@@ -1,2 +1,2 @@
--- The position of the last event recorded at a time or before; 0 if there is none.
+-- Select the position of the last event that was recorded at a time or before; 0 without one.
 SELECT position_at(%s)
